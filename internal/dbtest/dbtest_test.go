@@ -1,0 +1,84 @@
+package dbtest_test
+
+import (
+	"context"
+	"os"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/reaperdb/reaper/internal/dbtest"
+	"github.com/reaperdb/reaper/internal/pgtemp"
+)
+
+func TestMain(m *testing.M) { os.Exit(dbtest.Main(m)) }
+
+func connect(t *testing.T, dsn string) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(t.Context())) })
+	return conn
+}
+
+const setup = `
+	CREATE TABLE counted (id int PRIMARY KEY);
+	INSERT INTO counted SELECT generate_series(1, 10)`
+
+// Each test changes its own copy, side by side with the others.
+func TestNewIsolates(t *testing.T) {
+	t.Parallel()
+	for range 8 {
+		t.Run("", func(t *testing.T) {
+			t.Parallel()
+			db := dbtest.New(t, setup)
+			if n := db.Exec(t, `DELETE FROM counted WHERE id <= $1`, 4); n != 4 {
+				t.Errorf("%d rows deleted, want 4", n)
+			}
+			if got := db.Int(t, `SELECT count(*) FROM counted`); got != 6 {
+				t.Errorf("%d rows, want 6", got)
+			}
+			if got := db.Text(t, `SELECT current_database()::text`); got != db.Name() {
+				t.Errorf("in database %s, want %s", got, db.Name())
+			}
+		})
+	}
+}
+
+func TestNewEmpty(t *testing.T) {
+	t.Parallel()
+	db := dbtest.New(t)
+	if got := db.Int(t, `SELECT count(*) FROM pg_tables WHERE schemaname = 'public'`); got != 0 {
+		t.Errorf("%d tables, want none", got)
+	}
+	if got := db.Text(t, `SHOW autovacuum`); got != "on" {
+		t.Errorf("autovacuum is %s, want what production has", got)
+	}
+}
+
+func TestRole(t *testing.T) {
+	t.Parallel()
+	db := dbtest.New(t, setup)
+	role := db.Role(t, "reader")
+	db.Exec(t, `GRANT SELECT ON counted TO `+role)
+	conn := connect(t, db.As(role))
+	var user string
+	if err := conn.QueryRow(t.Context(), `SELECT current_user::text FROM counted LIMIT 1`).Scan(&user); err != nil || user != role {
+		t.Errorf("user %q (%v), want %q", user, err, role)
+	}
+}
+
+func TestServerTakesSettings(t *testing.T) {
+	t.Parallel()
+	s := dbtest.Server(t, pgtemp.Options{Settings: map[string]string{"track_counts": "off"}})
+	conn := connect(t, s.DSN("postgres"))
+	var track, fsync string
+	if err := conn.QueryRow(t.Context(), `SELECT current_setting('track_counts'), current_setting('fsync')`).Scan(&track, &fsync); err != nil {
+		t.Fatal(err)
+	}
+	if track != "off" || fsync != "off" {
+		t.Errorf("track_counts %s, fsync %s, want both off", track, fsync)
+	}
+}

@@ -1,0 +1,217 @@
+// Package dbtest gives every test a PostgreSQL database of its own. All tests
+// of a binary share one server, started by the first test that asks:
+//
+//	func TestMain(m *testing.M) { os.Exit(dbtest.Main(m)) }
+//
+//	func TestSomething(t *testing.T) {
+//		t.Parallel()
+//		db := dbtest.New(t, schemaSQL)
+//		db.Exec(t, `INSERT INTO …`)
+//
+// REAPER_TEST_PG_BIN names the directory of the binaries to use, and
+// REAPER_TEST_KEEP=1 leaves the server up, with the databases of failed tests.
+// Without a server a test fails, and says what to install; only -short skips.
+package dbtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/reaperdb/reaper/internal/pgtemp"
+)
+
+// shared is the one server of this test binary.
+var shared server
+
+type server struct {
+	main bool // Main is there to stop it
+	once sync.Once
+	err  error
+	pg   *pgtemp.Server
+	pool *pgxpool.Pool // to the database postgres, for CREATE and DROP DATABASE
+
+	mu        sync.Mutex
+	templates map[string]*template // by SQL
+	databases int                  // made so far; numbers their names
+	kept      int                  // left behind by failed tests
+}
+
+type template struct {
+	once sync.Once
+	name string
+	err  error
+}
+
+// Main runs the tests of a binary and stops their server; its result is for
+// os.Exit. Each of after runs when the server is gone (goleak.Find fits), and
+// fails the binary by an error.
+func Main(m *testing.M, after ...func() error) int {
+	shared.main = true
+	code := m.Run()
+	if err := shared.stop(); err != nil {
+		fmt.Fprintf(os.Stderr, "stopping the test server: %v\n", err)
+		code = max(code, 1)
+	}
+	for _, check := range after {
+		if err := check(); err != nil && code == 0 {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	return code
+}
+
+// Server starts a server for this test alone, for crashes and for settings
+// that only a whole server can have. What o leaves open is as for New.
+func Server(t testing.TB, o pgtemp.Options) *pgtemp.Server {
+	t.Helper()
+	skipShort(t)
+	pg, err := pgtemp.Start(t.Context(), testOptions(o))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := pg.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return pg
+}
+
+// testOptions completes o with what suits a test.
+func testOptions(o pgtemp.Options) pgtemp.Options {
+	if o.BinDir == "" {
+		o.BinDir = os.Getenv("REAPER_TEST_PG_BIN")
+	}
+	o.FsyncOff = true
+	settings := map[string]string{
+		"max_connections": "200",
+		"shared_buffers":  "128MB",
+		"max_wal_size":    "1GB",
+	}
+	maps.Copy(settings, o.Settings)
+	o.Settings = settings
+	return o
+}
+
+func skipShort(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("needs PostgreSQL, and -short was given")
+	}
+}
+
+func keep() bool { return os.Getenv("REAPER_TEST_KEEP") == "1" }
+
+// start starts the shared server; further calls give the first one's outcome.
+func (s *server) start() error {
+	s.once.Do(func() {
+		// The context of the test that happens to be first must not end it.
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if s.pg, s.err = pgtemp.Start(ctx, testOptions(pgtemp.Options{Detach: keep()})); s.err != nil {
+			return
+		}
+		s.pool, s.err = pgxpool.New(ctx, s.pg.DSN("postgres"))
+	})
+	return s.err
+}
+
+func (s *server) stop() error {
+	if s.pool != nil {
+		s.pool.Close()
+	}
+	if s.pg == nil {
+		return nil
+	}
+	if keep() && s.kept > 0 {
+		fmt.Fprintf(os.Stderr, "the test server is left up, with %d databases; to end it:\n%s\n", s.kept, s.pg.StopCommand())
+		return nil
+	}
+	return s.pg.Stop()
+}
+
+// name makes up the next database's name.
+func (s *server) name(prefix string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.databases++
+	return fmt.Sprintf("%s_%d", prefix, s.databases)
+}
+
+// template gives the name of a database on which the SQL has run, once.
+func (s *server) template(ctx context.Context, sql string) (string, error) {
+	s.mu.Lock()
+	if s.templates == nil {
+		s.templates = map[string]*template{}
+	}
+	t := s.templates[sql]
+	if t == nil {
+		t = &template{}
+		s.templates[sql] = t
+	}
+	s.mu.Unlock()
+	t.once.Do(func() {
+		t.name = s.name("template")
+		t.err = s.fill(context.WithoutCancel(ctx), t.name, sql)
+	})
+	return t.name, t.err
+}
+
+func (s *server) fill(ctx context.Context, name, sql string) error {
+	if _, err := s.pool.Exec(ctx, "CREATE DATABASE "+name); err != nil {
+		return fmt.Errorf("creating the template: %w", err)
+	}
+	pool, err := pgxpool.New(ctx, s.pg.DSN(name))
+	if err != nil {
+		return fmt.Errorf("creating the template: %w", err)
+	}
+	_, err = pool.Exec(ctx, sql)
+	pool.Close()
+	if err != nil {
+		return fmt.Errorf("filling the template: %w", err)
+	}
+	// A connection to it would make CREATE DATABASE … TEMPLATE fail (55006),
+	// and the one just closed may take its backend a moment to leave.
+	for {
+		var busy bool
+		err := s.pool.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = $1 AND backend_type = 'client backend')", name).Scan(&busy)
+		if err != nil || !busy {
+			return err
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// create makes a database; from empty SQL it is a copy of template1.
+func (s *server) create(ctx context.Context, sql string) (string, error) {
+	from := "template1"
+	if sql != "" {
+		var err error
+		if from, err = s.template(ctx, sql); err != nil {
+			return "", err
+		}
+	}
+	name := s.name("test")
+	if _, err := s.pool.Exec(ctx, fmt.Sprintf("CREATE DATABASE %s TEMPLATE %s", name, from)); err != nil {
+		return "", fmt.Errorf("creating a database: %w", err)
+	}
+	return name, nil
+}
+
+// leave notes a database that is kept for a person to look at.
+func (s *server) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kept++
+}
+
+var errNoMain = errors.New("dbtest: nobody would stop the server; the package needs func TestMain(m *testing.M) { os.Exit(dbtest.Main(m)) }")

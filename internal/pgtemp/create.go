@@ -1,0 +1,118 @@
+package pgtemp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// maxSocketDir leaves room for "/.s.PGSQL.65535.lock" within the 103 bytes
+// that the shortest sun_path (macOS) takes.
+const maxSocketDir = 80
+
+// create makes the directory and the cluster in it.
+func (s *Server) create(ctx context.Context) (err error) {
+	if s.dir, err = TempDir(s.o.Dir); err != nil {
+		return err
+	}
+	s.socket = s.dir
+	if len(s.dir) > maxSocketDir {
+		if s.socket, err = TempDir("/tmp"); err != nil {
+			return err
+		}
+	}
+	if !s.o.Detach {
+		if s.lock, err = lockDir(s.dir); err != nil {
+			return err
+		}
+	}
+	if s.port < 0 {
+		if s.port, err = freePort(ctx); err != nil {
+			return err
+		}
+	}
+	if err := s.initdb(ctx); err != nil {
+		return err
+	}
+	return s.configure()
+}
+
+func (s *Server) initdb(ctx context.Context) error {
+	// --no-sync: a cluster half made when the machine crashes is not missed.
+	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "initdb"), "--pgdata="+s.data(), "--username=postgres",
+		"--encoding=UTF8", "--no-locale", "--auth=trust", "--no-sync")
+	cmd.Dir, cmd.Env = s.dir, environment()
+	if err := unprivileged(cmd); err != nil {
+		return err
+	}
+	out, err := cmd.CombinedOutput()
+	if err == nil {
+		return nil
+	}
+	hint := ""
+	if name := runAs(); name != "" && (errors.Is(err, fs.ErrPermission) || strings.Contains(string(out), "Permission denied")) {
+		hint = fmt.Sprintf(" (we are root, so it runs as user %s, who must be able to read %s and enter %s)", name, s.bin, s.dir)
+	}
+	return fmt.Errorf("running initdb: %w%s\n%s", err, hint, strings.TrimSpace(string(out)))
+}
+
+// configure appends to postgresql.conf, where a later line wins.
+func (s *Server) configure() error {
+	settings := map[string]string{
+		"listen_addresses":        "",
+		"port":                    strconv.Itoa(s.socketPort()),
+		"unix_socket_directories": s.socket,
+		"timezone":                "UTC",
+	}
+	if s.port != 0 {
+		settings["listen_addresses"] = "127.0.0.1"
+	}
+	if s.o.FsyncOff {
+		settings["fsync"] = "off"
+	}
+	for name, value := range s.o.Settings {
+		settings[strings.ToLower(name)] = value // TimeZone is timezone
+	}
+	var text strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		fmt.Fprintf(&text, "%s = '%s'\n", name, strings.ReplaceAll(settings[name], "'", "''"))
+	}
+	file, err := os.OpenFile(filepath.Join(s.data(), "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("writing postgresql.conf: %w", err)
+	}
+	_, err = file.WriteString("\n" + text.String())
+	if err := errors.Join(err, file.Close()); err != nil {
+		return fmt.Errorf("writing postgresql.conf: %w", err)
+	}
+	return nil
+}
+
+// environment keeps our own PG* variables and locale away from the server.
+func environment() []string {
+	return []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LC_ALL=C", "TZ=UTC"}
+}
+
+// freePort is free now; that it still is when the server binds it is likely,
+// not certain.
+func freePort(ctx context.Context) (int, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, fmt.Errorf("finding a free port: %w", err)
+	}
+	port := l.Addr().(*net.TCPAddr).Port
+	if err := l.Close(); err != nil {
+		return 0, fmt.Errorf("finding a free port: %w", err)
+	}
+	return port, nil
+}

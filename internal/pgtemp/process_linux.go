@@ -1,0 +1,7 @@
+package pgtemp
+
+import "syscall"
+
+// dieWithParent asks for SIGQUIT, PostgreSQL's immediate shutdown, which ends
+// its backends too.
+func dieWithParent(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGQUIT }

@@ -1,0 +1,190 @@
+// Package ledger keeps reaper's own tables: which runs there were, what each
+// deleted, and how it ended. They stand in the database that is cleaned, so
+// that a batch and its record are one transaction.
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// DefaultSchema is the ledger's schema unless a setting says otherwise.
+const DefaultSchema = "reaper"
+
+// lease is how long a run counts as alive without a sign of life.
+const lease = 2 * time.Minute
+
+// Ledger is the ledger in one schema.
+type Ledger struct {
+	schema    string // quoted
+	name      string
+	retention time.Duration
+}
+
+// New makes a ledger for a schema's exact name. Closed runs are kept for the
+// retention; 0 keeps them for ever.
+func New(schema string, retention time.Duration) *Ledger {
+	return &Ledger{schema: pgx.Identifier{schema}.Sanitize(), name: schema, retention: retention}
+}
+
+// Schema is the exact name of the ledger's schema.
+func (l *Ledger) Schema() string { return l.name }
+
+// OpenRun records that a policy's run has begun. base is the run's start by
+// the database's clock. Runs whose process has died are closed on the way.
+func (l *Ledger) OpenRun(ctx context.Context, db *pgxpool.Pool, runID, policy, trigger, base string) error {
+	return inTx(ctx, db, func(tx pgx.Tx) error {
+		if err := l.closeDead(ctx, tx, policy); err != nil {
+			return err
+		}
+		// A repeated call, after a lost answer, changes nothing.
+		_, err := tx.Exec(ctx, `INSERT INTO `+l.schema+`.run (run_id, policy, trigger, cutoff_base, lease_until)
+			VALUES ($1::uuid, $2, $3, $4::timestamptz, clock_timestamp() + $5::interval) ON CONFLICT DO NOTHING`,
+			runID, policy, trigger, base, lease.String())
+		return err
+	})
+}
+
+// closeDead closes runs of a policy whose lease has lapsed.
+func (l *Ledger) closeDead(ctx context.Context, tx pgx.Tx, policy string) error {
+	rows, err := tx.Query(ctx, `SELECT run_id::text FROM `+l.schema+`.run
+		WHERE policy = $1 AND status = 'running' AND lease_until < clock_timestamp() FOR UPDATE SKIP LOCKED`, policy)
+	if err != nil {
+		return err
+	}
+	dead, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return err
+	}
+	for _, id := range dead {
+		if err := l.end(ctx, tx, id, policy, "failed", "the process ended without closing the run", 0, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// RecordBatch writes what a batch deleted and emptied, by table, in the
+// batch's own transaction.
+func (l *Ledger) RecordBatch(ctx context.Context, tx pgx.Tx, runID, policy string, seq int64, tenant *string, rows, nullified map[string]int64) error {
+	_, err := tx.Exec(ctx, `INSERT INTO `+l.schema+`.batch (run_id, policy, seq, tenant, rows, nullified)
+		VALUES ($1::uuid, $2, $3::bigint, $4, $5::jsonb, $6::jsonb)`, runID, policy, seq, tenant, object(rows), object(nullified))
+	return err
+}
+
+// BatchCommitted tells whether a batch's row is there.
+func (l *Ledger) BatchCommitted(ctx context.Context, tx pgx.Tx, runID, policy string, seq int64) (bool, error) {
+	var there bool
+	err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM `+l.schema+`.batch WHERE run_id = $1::uuid AND policy = $2 AND seq = $3::bigint)`,
+		runID, policy, seq).Scan(&there)
+	return there, err
+}
+
+// KeepAlive renews the lease of a run's open rows.
+func (l *Ledger) KeepAlive(ctx context.Context, db *pgxpool.Pool, runID string) error {
+	_, err := db.Exec(ctx, `UPDATE `+l.schema+`.run SET lease_until = clock_timestamp() + $2::interval WHERE run_id = $1::uuid AND status = 'running'`,
+		runID, lease.String())
+	return err
+}
+
+// DoneTenants counts the tenants of which a run deleted something.
+func (l *Ledger) DoneTenants(ctx context.Context, db *pgxpool.Pool, runID, policy string) (int64, error) {
+	var n int64
+	err := db.QueryRow(ctx, `SELECT count(*) FROM (SELECT DISTINCT tenant FROM `+l.schema+`.batch WHERE run_id = $1::uuid AND policy = $2) t`,
+		runID, policy).Scan(&n)
+	return n, err
+}
+
+// CloseRun records how a policy's run ended: durably, whatever
+// synchronous_commit says, and only once.
+func (l *Ledger) CloseRun(ctx context.Context, db *pgxpool.Pool, runID, policy, status, reason string, walBytes int64, success bool) error {
+	err := inTx(ctx, db, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `SELECT set_config('synchronous_commit', 'on', true)`); err != nil {
+			return err
+		}
+		return l.end(ctx, tx, runID, policy, status, reason, walBytes, success)
+	})
+	if err != nil || l.retention == 0 {
+		return err
+	}
+	return l.forget(ctx, db)
+}
+
+// end folds the batches of a run into sums and closes it.
+func (l *Ledger) end(ctx context.Context, tx pgx.Tx, runID, policy, status, reason string, walBytes int64, success bool) error {
+	tag, err := tx.Exec(ctx, `UPDATE `+l.schema+`.run r
+		   SET status = $3, reason = $4, wal_bytes = $5::bigint, success = $6::bool, finished_at = clock_timestamp(), rows_total = v.rows_total, batches = v.batches
+		  FROM `+l.schema+`.runs v
+		 WHERE r.run_id = $1::uuid AND r.policy = $2 AND r.status = 'running' AND v.run_id = r.run_id AND v.policy = r.policy`,
+		runID, policy, status, reason, walBytes, success)
+	if err != nil || tag.RowsAffected() == 0 {
+		return err
+	}
+	if _, err := tx.Exec(ctx, `INSERT INTO `+l.schema+`.deletion (run_id, policy, tenant, table_name, rows, rows_nullified)
+		SELECT run_id, policy, tenant, table_name, rows, rows_nullified FROM `+l.schema+`.deletions WHERE run_id = $1::uuid AND policy = $2`,
+		runID, policy); err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `DELETE FROM `+l.schema+`.batch WHERE run_id = $1::uuid AND policy = $2`, runID, policy)
+	return err
+}
+
+// forget deletes closed runs older than the ledger's own retention, a few at a
+// time; the last success of a policy stays.
+func (l *Ledger) forget(ctx context.Context, db *pgxpool.Pool) error {
+	_, err := db.Exec(ctx, `DELETE FROM `+l.schema+`.run WHERE (run_id, policy) IN (
+		SELECT r.run_id, r.policy FROM `+l.schema+`.run r
+		 WHERE r.status <> 'running' AND r.finished_at < clock_timestamp() - $1::interval
+		   AND (NOT r.success OR EXISTS (SELECT FROM `+l.schema+`.run n WHERE n.policy = r.policy AND n.success AND n.started_at > r.started_at))
+		 LIMIT 200)`, l.retention.String())
+	return err
+}
+
+// LastRun is the newest run of a policy.
+type LastRun struct {
+	RunID      string     `json:"run_id"`
+	Trigger    string     `json:"trigger"`
+	Status     string     `json:"status"`
+	Reason     string     `json:"reason"`
+	StartedAt  time.Time  `json:"started_at"`
+	FinishedAt *time.Time `json:"finished_at"`
+	RowsTotal  int64      `json:"rows_total"`
+	Batches    int64      `json:"batches"`
+	WALBytes   int64      `json:"wal_bytes"`
+}
+
+// Last gives the newest run of a policy (nil: none) and the end of its last
+// success.
+func (l *Ledger) Last(ctx context.Context, db *pgxpool.Pool, policy string) (*LastRun, *time.Time, error) {
+	var r LastRun
+	err := db.QueryRow(ctx, `SELECT run_id::text, trigger, status, reason, started_at, finished_at, rows_total, batches, wal_bytes
+		FROM `+l.schema+`.runs WHERE policy = $1 ORDER BY started_at DESC LIMIT 1`, policy).
+		Scan(&r.RunID, &r.Trigger, &r.Status, &r.Reason, &r.StartedAt, &r.FinishedAt, &r.RowsTotal, &r.Batches, &r.WALBytes)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading the ledger: %w", err)
+	}
+	var success *time.Time
+	if err := db.QueryRow(ctx, `SELECT max(finished_at) FROM `+l.schema+`.run WHERE policy = $1 AND success`, policy).Scan(&success); err != nil {
+		return nil, nil, fmt.Errorf("reading the ledger: %w", err)
+	}
+	return &r, success, nil
+}
+
+func inTx(ctx context.Context, db *pgxpool.Pool, fn func(pgx.Tx) error) error {
+	return pgx.BeginTxFunc(ctx, db, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite}, fn)
+}
+
+// missing tells that an error means: the ledger is not there.
+func missing(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && (pg.Code == "42P01" || pg.Code == "3F000")
+}

@@ -1,0 +1,191 @@
+package ledger
+
+import (
+	"context"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+//go:embed migrations/*.sql
+var files embed.FS
+
+// migrationLock is the advisory lock that makes processes migrate one after
+// the other. It lasts a transaction, not a session: it must hold, and be freed,
+// through PgBouncer in transaction mode.
+const migrationLock = 0x7265617065725f6d // "reaper_m"
+
+// ErrNewer is a ledger that a newer reaper has made.
+var ErrNewer = errors.New("the ledger was made by a newer version of reaper: upgrade this one")
+
+// NeedsMigration tells whether the ledger is missing or older than this
+// program.
+func (l *Ledger) NeedsMigration(ctx context.Context, db *pgxpool.Pool) (bool, error) {
+	all, err := l.migrations()
+	if err != nil {
+		return false, err
+	}
+	version, err := l.version(ctx, db)
+	if err != nil {
+		return false, err
+	}
+	if version > len(all) {
+		return false, ErrNewer
+	}
+	return version < len(all), nil
+}
+
+type querier interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+// version is how many migrations the database has; 0: no ledger.
+func (l *Ledger) version(ctx context.Context, db querier) (int, error) {
+	var version int
+	err := db.QueryRow(ctx, `SELECT coalesce(max(version), 0) FROM `+l.schema+`.schema_version`).Scan(&version)
+	if missing(err) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("reading the ledger's version: %w", err)
+	}
+	return version, nil
+}
+
+// Migrate creates or upgrades the ledger in one transaction, and gives the
+// versions it applied.
+func (l *Ledger) Migrate(ctx context.Context, db *pgxpool.Pool) (applied []int, err error) {
+	all, err := l.migrations()
+	if err != nil {
+		return nil, err
+	}
+	if version, err := l.version(ctx, db); err != nil {
+		return nil, err
+	} else if version == len(all) {
+		return nil, nil
+	}
+	err = inTx(ctx, db, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1::bigint)`, int64(migrationLock)); err != nil {
+			return err
+		}
+		applied = nil
+		for _, sql := range l.preamble() {
+			if _, err := tx.Exec(ctx, sql); err != nil {
+				return err
+			}
+		}
+		version, err := l.version(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if version > len(all) {
+			return ErrNewer
+		}
+		for i := version; i < len(all); i++ {
+			if _, err := tx.Conn().PgConn().Exec(ctx, all[i]).ReadAll(); err != nil {
+				return fmt.Errorf("migration %d: %w", i+1, err)
+			}
+			if _, err := tx.Exec(ctx, `INSERT INTO `+l.schema+`.schema_version (version) VALUES ($1::int)`, i+1); err != nil {
+				return err
+			}
+			applied = append(applied, i+1)
+		}
+		return nil
+	})
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && pg.Code == "42501" {
+		return nil, &PrivilegeError{Schema: l.name, cause: err}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("migrating the ledger: %w", err)
+	}
+	return applied, nil
+}
+
+// PrivilegeError is a role that may not create or upgrade the ledger.
+type PrivilegeError struct {
+	Schema string
+	cause  error
+}
+
+// Error names the remedy.
+func (e *PrivilegeError) Error() string {
+	return fmt.Sprintf("this role may not create the ledger (schema %s): run `reaper migrate` as a role that may, or give a DBA the output of `reaper migrate --print`, then `reaper grants`", e.Schema)
+}
+
+// Unwrap is PostgreSQL's error.
+func (e *PrivilegeError) Unwrap() error { return e.cause }
+
+func (l *Ledger) preamble() []string {
+	return []string{
+		`DO $$ BEGIN IF to_regnamespace(` + literal(l.schema) + `) IS NULL THEN CREATE SCHEMA ` + l.schema + `; END IF; END $$`,
+		`DO $$ BEGIN IF to_regclass(` + literal(l.schema+".schema_version") + `) IS NULL THEN CREATE TABLE ` + l.schema +
+			`.schema_version (version int PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now()); END IF; END $$`,
+	}
+}
+
+func literal(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+
+// Print is the SQL that Migrate would run on an empty database, for a DBA.
+func (l *Ledger) Print() (string, error) {
+	all, err := l.migrations()
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	b.WriteString("BEGIN;\nCREATE SCHEMA IF NOT EXISTS " + l.schema + ";\nCREATE TABLE IF NOT EXISTS " + l.schema +
+		".schema_version (version int PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now());\n\n")
+	for i, sql := range all {
+		fmt.Fprintf(&b, "-- version %d\n%s\nINSERT INTO %s.schema_version (version) VALUES (%d);\n\n", i+1, strings.TrimSpace(sql), l.schema, i+1)
+	}
+	b.WriteString("COMMIT;\n")
+	return b.String(), nil
+}
+
+func (l *Ledger) migrations() ([]string, error) {
+	names, err := fs.Glob(files, "migrations/*.sql")
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(names)
+	all := make([]string, len(names))
+	for i, n := range names {
+		sql, err := files.ReadFile(n)
+		if err != nil {
+			return nil, err
+		}
+		all[i] = strings.ReplaceAll(string(sql), "{{schema}}", l.schema)
+	}
+	return all, nil
+}
+
+// Grants are the privileges that a role needs on the ledger.
+func (l *Ledger) Grants(role string) []string {
+	r := pgx.Identifier{role}.Sanitize()
+	return []string{
+		"GRANT USAGE ON SCHEMA " + l.schema + " TO " + r + ";",
+		"GRANT SELECT ON " + l.schema + ".schema_version, " + l.schema + ".runs, " + l.schema + ".deletions TO " + r + ";",
+		"GRANT SELECT, INSERT, UPDATE, DELETE ON " + l.schema + ".run TO " + r + ";",
+		"GRANT SELECT, INSERT, DELETE ON " + l.schema + ".batch TO " + r + ";",
+		"GRANT SELECT, INSERT ON " + l.schema + ".deletion TO " + r + ";",
+	}
+}
+
+func object(m map[string]int64) string {
+	if len(m) == 0 {
+		return "{}"
+	}
+	b, err := json.Marshal(m)
+	if err != nil {
+		return "{}" // a map of strings to numbers has no other text
+	}
+	return string(b)
+}

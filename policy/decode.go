@@ -1,0 +1,161 @@
+package policy
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/invopop/jsonschema"
+)
+
+// leaf is a type of the document that reads itself. What it reads and what
+// the JSON Schema says of it stand side by side, so that they agree.
+type leaf interface {
+	// decode reads n, the value of key.
+	decode(key string, n *node) error
+	schema() *jsonschema.Schema
+}
+
+// decode reads n into v: a leaf, a pointer, a list or a section of the
+// document.
+func decode(key string, n *node, v reflect.Value) error {
+	if n.kind == kindNull {
+		return errorAt(n.pos, "%s has no value: give it one, or remove it", key)
+	}
+	if l, ok := v.Addr().Interface().(leaf); ok {
+		return l.decode(key, n)
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		return decode(key, n, v.Elem())
+	case reflect.Slice:
+		return decodeList(key, n, v)
+	}
+	return decodeSection(key, n, v)
+}
+
+func decodeList(key string, n *node, v reflect.Value) error {
+	if n.kind != kindList {
+		return errorAt(n.pos, "%s must be a list, not %s: begin each entry with a dash", key, n.kind.describe())
+	}
+	v.Set(reflect.MakeSlice(v.Type(), len(n.items), len(n.items)))
+	for i, item := range n.items {
+		if err := decode("an entry of "+key, item, v.Index(i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// decodeSection reads a mapping into a struct, field by field: the names in
+// the yaml tags are the known keys, `required` in the jsonschema tag makes one
+// obligatory, and a field of type Pos receives the section's place.
+func decodeSection(key string, n *node, v reflect.Value) error {
+	if n.kind != kindMapping {
+		return errorAt(n.pos, "%s must be a mapping of keys and values, not %s", key, n.kind.describe())
+	}
+	fields := sectionFields(v)
+	for _, p := range n.pairs {
+		i := slices.IndexFunc(fields, func(f field) bool { return f.name == p.key.text })
+		if i < 0 {
+			return unknownKey(key, p.key, fields)
+		}
+		if err := decode(p.key.text, p.value, fields[i].value); err != nil {
+			return err
+		}
+		if fields[i].filled && len(p.value.items) == 0 {
+			return errorAt(p.value.pos, "%s is an empty list: write at least one entry", p.key.text)
+		}
+		fields[i].seen = true
+	}
+	for _, f := range fields {
+		if f.required && !f.seen {
+			return errorAt(n.pos, "%s has no %s: add the key %s", key, f.name, f.name)
+		}
+	}
+	if pos := v.FieldByName("Pos"); pos.IsValid() {
+		pos.Set(reflect.ValueOf(n.pos))
+	}
+	return nil
+}
+
+type field struct {
+	name     string
+	required bool
+	filled   bool // an empty list is refused
+	seen     bool
+	value    reflect.Value
+}
+
+func sectionFields(v reflect.Value) []field {
+	var fields []field
+	for i := range v.NumField() {
+		f := v.Type().Field(i)
+		name, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		switch {
+		case f.Anonymous:
+			fields = append(fields, sectionFields(v.Field(i))...)
+		case name != "-":
+			rules := strings.Split(f.Tag.Get("jsonschema"), ",")
+			fields = append(fields, field{
+				name: name, value: v.Field(i),
+				required: slices.Contains(rules, "required"), filled: slices.Contains(rules, "minItems=1"),
+			})
+		}
+	}
+	return fields
+}
+
+// laterSection reports whether version 1 of the file knows the section, but
+// this version of the program does not yet.
+func laterSection(name string) bool {
+	return name == "guards" || name == "safety" || name == "archive"
+}
+
+func unknownKey(section string, key *node, fields []field) error {
+	if laterSection(key.text) {
+		return errorAt(key.pos, "this version of reaper does not know the section %s yet: remove it, or use a later version", key.text)
+	}
+	names := make([]string, len(fields))
+	for i, f := range fields {
+		names[i] = f.name
+	}
+	if near := nearest(key.text, names); near != "" {
+		return errorAt(key.pos, "unknown key %q in %s: did you mean %s?", key.text, section, near)
+	}
+	return errorAt(key.pos, "unknown key %q in %s: the keys here are %s", key.text, section, strings.Join(names, ", "))
+}
+
+// nearest is the name that takes the fewest edits to reach from word, or
+// nothing if that would be a guess.
+func nearest(word string, names []string) string {
+	best, fewest := "", max(2, len(word)/3)
+	for _, name := range names {
+		if d := editDistance(word, name); d <= fewest && (best == "" || d < fewest) {
+			best, fewest = name, d
+		}
+	}
+	return best
+}
+
+// editDistance is Levenshtein's, over bytes.
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,104 @@
+package policy
+
+import "github.com/invopop/jsonschema"
+
+// The types of this file are the policy file as written. The parser walks
+// them and the JSON Schema is generated from them: a key that is not here is
+// unknown to both. `yaml` names the key, `required` in the `jsonschema` tag
+// makes it obligatory.
+
+type document struct {
+	Version  version         `yaml:"version" jsonschema:"required" jsonschema_description:"Version of this file's format: 1."`
+	Tenants  *tenantsSection `yaml:"tenants" jsonschema_description:"Who owns rows, and how long each keeps them. Needed unless every policy says tenant: none."`
+	Policies []policySection `yaml:"policies" jsonschema:"required,minItems=1" jsonschema_description:"What is deleted: one root table each."`
+}
+
+type tenantsSection struct {
+	Pos          Pos         `yaml:"-"`
+	Table        Table       `yaml:"table" jsonschema_description:"The table with one row for each tenant: table or schema.table, exact. Either table or query."`
+	Query        tenantQuery `yaml:"query" jsonschema_description:"A query that gives key, retention and optionally hold, in this order. Either table or query."`
+	Key          column      `yaml:"key" jsonschema_description:"The column of table that holds the tenant's key, of any type."`
+	settingsKeys `yaml:",inline"`
+}
+
+// settingsKeys stand under tenants and under each policy.
+type settingsKeys struct {
+	Retention Retention  `yaml:"retention" jsonschema_description:"How long rows are kept: a duration (90d, 1y6mo, forever), or SQL over the tenants' table alone that gives days (smallint, int, bigint) or an interval."`
+	Hold      expression `yaml:"hold" jsonschema_description:"Boolean SQL over the tenants' table: true means that nothing of the tenant is deleted; NULL is no hold. Holds under tenants and under a policy add up."`
+	Default   *Duration  `yaml:"default" jsonschema_description:"Retention of tenants whose own value is NULL. One under a policy replaces the tenants'."`
+	Min       *Duration  `yaml:"min" jsonschema_description:"Floor under every retention but forever. One under a policy replaces the tenants'."`
+	Overrides overrides  `yaml:"overrides" jsonschema_description:"Retention of single tenants, by key. Those of tenants and of a policy merge key by key; the policy's win."`
+}
+
+type policySection struct {
+	Pos          Pos        `yaml:"-"`
+	Name         policyName `yaml:"name" jsonschema:"required" jsonschema_description:"Name of the policy, unique in this file."`
+	Table        Table      `yaml:"table" jsonschema:"required" jsonschema_description:"The root table: table or schema.table, exact."`
+	Age          Age        `yaml:"age" jsonschema:"required" jsonschema_description:"The column that tells how old a row is."`
+	Tenant       Path       `yaml:"tenant" jsonschema_description:"The columns to follow from the table to the tenant's key, or none for a table without tenants. Omitted: the one shortest foreign-key path."`
+	Where        expression `yaml:"where" jsonschema_description:"SQL over this table alone; only rows for which it is true expire."`
+	settingsKeys `yaml:",inline"`
+	Undecided    undecided        `yaml:"undecided" jsonschema:"default=error" jsonschema_description:"What happens along NO ACTION and RESTRICT foreign keys without an entry in dependents."`
+	Dependents   []dependentEntry `yaml:"dependents" jsonschema_description:"What happens to the rows of other tables that reference a row that goes."`
+	Schedule     nonEmpty         `yaml:"schedule" jsonschema_description:"Cron expression of the daemon's runs. Omitted: the daemon's own schedule."`
+	Heartbeat    secretURL        `yaml:"heartbeat" jsonschema_description:"http or https URL that is pinged after each run. A secret: it is never printed. Omitted: the daemon's own."`
+	MaxLag       *Duration        `yaml:"max_lag" jsonschema_description:"The lag above which the policy counts as late."`
+	Triggers     permission       `yaml:"triggers" jsonschema:"default=error" jsonschema_description:"BEFORE DELETE row triggers and DELETE rules on a table of the plan: an error, or allowed."`
+	Unindexed    permission       `yaml:"unindexed" jsonschema:"default=error" jsonschema_description:"A foreign key into a table of over 100000 rows without an index behind it: an error, or allowed."`
+	Limits       limitsSection    `yaml:"limits" jsonschema_description:"Bounds of one batch."`
+}
+
+type dependentEntry struct {
+	Pos    Pos        `yaml:"-"`
+	Table  Table      `yaml:"table" jsonschema:"required" jsonschema_description:"The table that references: table or schema.table, exact."`
+	Parent Table      `yaml:"parent" jsonschema_description:"The table it references. Omitted: the policy's table, or the only one that a foreign key leads to."`
+	Via    columns    `yaml:"via" jsonschema_description:"The referencing column or columns, where a table references the same table more than once."`
+	Match  matchPairs `yaml:"match" jsonschema_description:"A reference without a foreign key, {their column: our column}."`
+	Where  expression `yaml:"where" jsonschema_description:"SQL over the referencing table alone, beside match: only such rows reference."`
+	Action action     `yaml:"action" jsonschema:"required" jsonschema_description:"delete: they go too. nullify: their reference becomes NULL. keep: they keep the row they reference."`
+}
+
+type ageSection struct {
+	Column   column   `yaml:"column" jsonschema:"required" jsonschema_description:"The column that tells how old a row is."`
+	Unit     unit     `yaml:"unit" jsonschema_description:"For an integer column: seconds, milliseconds or microseconds since 1970."`
+	TimeZone nonEmpty `yaml:"time_zone" jsonschema_description:"For a timestamp or date column: the time zone it is written in, like Europe/Paris. Omitted: UTC."`
+}
+
+type limitsSection struct {
+	Rows      count     `yaml:"rows" jsonschema:"default=1000" jsonschema_description:"Roots in a batch."`
+	TotalRows count     `yaml:"total_rows" jsonschema:"default=20000" jsonschema_description:"Rows in a batch, over all tables."`
+	Bytes     size      `yaml:"bytes" jsonschema:"default=64MB" jsonschema_description:"Bytes of rows in a batch."`
+	Time      batchTime `yaml:"time" jsonschema:"default=200ms" jsonschema_description:"Time that a batch aims at."`
+}
+
+// The methods below add to the JSON Schema what stands between keys. The
+// parser's side of the same rules is in check.go. The library finds them by
+// their name.
+
+// JSONSchemaExtend says that tenants come from a table or from a query.
+func (tenantsSection) JSONSchemaExtend(s *jsonschema.Schema) {
+	s.OneOf = []*jsonschema.Schema{
+		{Required: []string{"table", "key"}},
+		{Required: []string{"query"}, Not: anyOfKeys("retention", "hold")},
+	}
+	s.Not = &jsonschema.Schema{Required: []string{"table", "query"}}
+}
+
+// JSONSchemaExtend says which keys of a dependent go together.
+func (dependentEntry) JSONSchemaExtend(s *jsonschema.Schema) {
+	s.DependentRequired = map[string][]string{"where": {"match"}}
+	s.Not = &jsonschema.Schema{Required: []string{"match", "via"}}
+}
+
+// JSONSchemaExtend says that an age has a unit or a time zone.
+func (ageSection) JSONSchemaExtend(s *jsonschema.Schema) {
+	s.Not = &jsonschema.Schema{Required: []string{"unit", "time_zone"}}
+}
+
+func anyOfKeys(keys ...string) *jsonschema.Schema {
+	s := &jsonschema.Schema{}
+	for _, key := range keys {
+		s.AnyOf = append(s.AnyOf, &jsonschema.Schema{Required: []string{key}})
+	}
+	return s
+}

@@ -1,0 +1,214 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Duration is a length of time in calendar units, as PostgreSQL's interval
+// keeps it: months, days and microseconds are never converted into each other.
+type Duration struct {
+	Months, Days int32
+	Micros       int64
+	Forever      bool   // keep everything; the other fields are zero
+	Text         string // as written
+	Pos          Pos
+}
+
+const forever = "forever"
+
+// maxMicros bounds hours, minutes and seconds together: PostgreSQL 14 reads
+// no more hours than 32 bits hold.
+const maxMicros = math.MaxInt32 * int64(time.Hour/time.Microsecond)
+
+// durationRemedy ends every message about a malformed duration.
+const durationRemedy = "write a whole number with a unit of s, m, h, d, w, mo, y, like 90d or 1y6mo, or forever"
+
+// durationUnits are the units of the policy file: how many months, days or
+// microseconds one of each is. No name is the beginning of a later one, so
+// that the first that fits is the right one.
+var durationUnits = []struct {
+	name                 string
+	months, days, micros int64
+}{
+	{name: "mo", months: 1},
+	{name: "y", months: 12},
+	{name: "w", days: 7},
+	{name: "d", days: 1},
+	{name: "h", micros: time.Hour.Microseconds()},
+	{name: "m", micros: time.Minute.Microseconds()},
+	{name: "s", micros: time.Second.Microseconds()},
+}
+
+// ParseDuration reads a duration of the policy file: `forever`, or whole
+// numbers with units (`90d`, `1y6mo`), each unit at most once, in any order.
+// The result's Text is s, its Pos unknown.
+func ParseDuration(s string) (Duration, error) {
+	d := Duration{Text: s}
+	if s == forever {
+		d.Forever = true
+		return d, nil
+	}
+	if isDigits(s) {
+		return Duration{}, fmt.Errorf("duration %s has no unit: write %sd if days are meant, else another of s, m, h, d, w, mo, y", s, s)
+	}
+	var seen []string
+	for rest := s; ; {
+		unit, after, err := d.add(rest)
+		switch {
+		case err != nil:
+			return Duration{}, fmt.Errorf("duration %q: %w", s, err)
+		case slices.Contains(seen, unit):
+			return Duration{}, fmt.Errorf("duration %q names the unit %s twice: add the two numbers up", s, unit)
+		case after == "":
+			return d, nil
+		}
+		seen = append(seen, unit)
+		rest = after
+	}
+}
+
+// add adds the number and unit that s begins with, and returns what is left
+// of s.
+func (d *Duration) add(s string) (unit, rest string, err error) {
+	digits := len(s) - len(strings.TrimLeft(s, "0123456789"))
+	switch {
+	case strings.HasPrefix(s, " "):
+		return "", "", errors.New("a blank in it: " + durationRemedy)
+	case digits == 0:
+		return "", "", errors.New(durationRemedy)
+	}
+	var n int64
+	for _, c := range s[:digits] {
+		if n > (math.MaxInt64-9)/10 {
+			return "", "", fmt.Errorf("%s is too large: write a smaller number, or forever", s[:digits])
+		}
+		n = n*10 + int64(c-'0')
+	}
+	for _, u := range durationUnits {
+		after, ok := strings.CutPrefix(s[digits:], u.name)
+		if !ok {
+			continue
+		}
+		months, okMonths := addTimes(int64(d.Months), n, u.months, math.MaxInt32)
+		days, okDays := addTimes(int64(d.Days), n, u.days, math.MaxInt32)
+		micros, okMicros := addTimes(d.Micros, n, u.micros, maxMicros)
+		if !okMonths || !okDays || !okMicros {
+			return "", "", errors.New("longer than an interval can be: write a smaller number, or forever")
+		}
+		d.Months, d.Days, d.Micros = int32(months), int32(days), micros
+		return u.name, after, nil
+	}
+	word := s[digits:]
+	if i := strings.IndexAny(word, "0123456789"); i >= 0 {
+		word = word[:i]
+	}
+	if word == "" {
+		return "", "", fmt.Errorf("%s has no unit: %s", s[:digits], durationRemedy)
+	}
+	return "", "", fmt.Errorf("unknown unit %q: %s", word, durationRemedy)
+}
+
+// addTimes is sum + n×factor, and whether that is at most limit. Nothing is
+// negative.
+func addTimes(sum, n, factor, limit int64) (int64, bool) {
+	if factor != 0 && n > (limit-sum)/factor {
+		return 0, false
+	}
+	return sum + n*factor, true
+}
+
+func isDigits(s string) bool {
+	return s != "" && strings.Trim(s, "0123456789") == ""
+}
+
+// IsZero reports whether d is no time at all.
+func (d Duration) IsZero() bool {
+	return !d.Forever && d.Months == 0 && d.Days == 0 && d.Micros == 0
+}
+
+// Interval is d as text that PostgreSQL reads back exactly as an interval,
+// whatever its IntervalStyle. Forever has none: the result is empty, which
+// PostgreSQL refuses.
+func (d Duration) Interval() string {
+	if d.Forever {
+		return ""
+	}
+	// The time of day form, because PostgreSQL 14 reads a number before a unit
+	// as 32 bits: `7200000000 microseconds` is out of its range.
+	return fmt.Sprintf("%d mons %d days %s", d.Months, d.Days, clock(d.Micros))
+}
+
+// clock writes microseconds as [-]H:MM:SS[.ffffff].
+func clock(micros int64) string {
+	sign, left := "", uint64(micros)
+	if micros < 0 {
+		sign, left = "-", -left
+	}
+	fraction := ""
+	if f := left % 1e6; f != 0 {
+		fraction = fmt.Sprintf(".%06d", f)
+	}
+	left /= 1e6
+	return fmt.Sprintf("%s%02d:%02d:%02d%s", sign, left/3600, left/60%60, left%60, fraction)
+}
+
+// String is the canonical short text, which ParseDuration reads back:
+// `1y6mo`, `90d`, `forever`. What the policy file cannot say, negative
+// fields and parts of a second, is written as Interval does.
+func (d Duration) String() string {
+	const second = int64(1e6)
+	switch {
+	case d.Forever:
+		return forever
+	case d.IsZero():
+		return "0d"
+	case d.Months < 0, d.Days < 0, d.Micros < 0, d.Micros%second != 0:
+		return d.Interval()
+	}
+	seconds := d.Micros / second
+	var b strings.Builder
+	for _, part := range []struct {
+		n    int64
+		unit string
+	}{
+		{int64(d.Months / 12), "y"},
+		{int64(d.Months % 12), "mo"},
+		{int64(d.Days), "d"},
+		{seconds / 3600, "h"},
+		{seconds / 60 % 60, "m"},
+		{seconds % 60, "s"},
+	} {
+		if part.n != 0 {
+			fmt.Fprintf(&b, "%d%s", part.n, part.unit)
+		}
+	}
+	return b.String()
+}
+
+// surelyShorter reports whether d is shorter than other in every calendar: a
+// month is 28 to 31 days, a year 365 or 366. Neither may be negative.
+func (d Duration) surelyShorter(other Duration) bool {
+	if d.Forever || other.Forever {
+		return !d.Forever && other.Forever
+	}
+	longestDays, longestMicros := d.bound(366, 31)
+	shortestDays, shortestMicros := other.bound(365, 28)
+	if longestDays != shortestDays {
+		return longestDays < shortestDays
+	}
+	return longestMicros < shortestMicros
+}
+
+// bound is d in days and microseconds of a day, with so many days to a year
+// and to a month.
+func (d Duration) bound(year, month int64) (days, micros int64) {
+	const day = 24 * 3600 * int64(1e6)
+	months := int64(d.Months)
+	days = months/12*year + months%12*month + int64(d.Days) + d.Micros/day
+	return days, d.Micros % day
+}

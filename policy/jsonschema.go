@@ -1,0 +1,51 @@
+package policy
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"reflect"
+
+	"github.com/invopop/jsonschema"
+)
+
+//go:generate go test -run TestShippedJSONSchema -update .
+
+// JSONSchema is the JSON Schema of the policy file, for editors and other
+// checkers, generated from the types that Parse reads. It knows the shape of
+// the file; Parse also knows what stands between its parts. The project ships
+// it as policy/reaper.schema.json.
+func JSONSchema() ([]byte, error) {
+	s := reflector().ReflectFromType(reflect.TypeFor[document]())
+	s.Title = "reaper policy file"
+	s.Description = "Which rows of a PostgreSQL database expire, and when: reaper.yaml, version 1."
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(s); err != nil {
+		return nil, fmt.Errorf("encoding the JSON Schema: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+func reflector() *jsonschema.Reflector {
+	return &jsonschema.Reflector{
+		Anonymous:                  true,
+		DoNotReference:             true,
+		FieldNameTag:               "yaml",
+		RequiredFromJSONSchemaTags: true,
+		Mapper:                     leafSchema,
+	}
+}
+
+// leafSchema asks a type that reads itself for its schema.
+func leafSchema(t reflect.Type) *jsonschema.Schema {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if l, ok := reflect.New(t).Interface().(leaf); ok {
+		return l.schema()
+	}
+	return nil
+}

@@ -1,0 +1,88 @@
+package policy
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"reflect"
+	"unicode/utf8"
+)
+
+// Parse reads a policy file; name is the path for messages. It checks
+// everything that can be checked without a database. An error is an *Error:
+// the first mistake, with its place and its remedy.
+func Parse(name string, data []byte) (*File, error) {
+	f, err := parse(data)
+	if err != nil {
+		var mistake *Error
+		if !errors.As(err, &mistake) {
+			mistake = &Error{Msg: err.Error()}
+		}
+		mistake.File = name
+		return nil, mistake
+	}
+	f.Name = name
+	return f, nil
+}
+
+func parse(data []byte) (f *File, err error) {
+	// The YAML library is a large parser of foreign text. Should it panic, that
+	// is a file that cannot be read, and no reason to die.
+	defer func() {
+		if p := recover(); p != nil {
+			f, err = nil, errorAt(Pos{1, 1}, "the YAML parser could not read the file: check indentation, quotes and brackets")
+		}
+	}()
+	root, err := parseYAML(data)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkVersion(root); err != nil {
+		return nil, err
+	}
+	var doc document
+	if err := decode("the policy file", root, reflect.ValueOf(&doc).Elem()); err != nil {
+		return nil, err
+	}
+	return doc.file()
+}
+
+// checkVersion comes before everything else: the keys of another version mean
+// other things.
+func checkVersion(root *node) error {
+	if root.kind != kindMapping {
+		return errorAt(root.pos, "the policy file must be a mapping, not %s: begin with version: 1 and policies:", root.kind.describe())
+	}
+	for _, p := range root.pairs {
+		if p.key.text == "version" {
+			var v version
+			return v.decode("version", p.value)
+		}
+	}
+	return errorAt(root.pos, "version is missing: begin the file with version: 1")
+}
+
+// checkText returns the file as text without its byte order mark.
+func checkText(data []byte) (string, error) {
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	at := Pos{1, 1}
+	for rest := data; len(rest) > 0; {
+		r, size := utf8.DecodeRune(rest)
+		switch {
+		case r == utf8.RuneError && size == 1:
+			return "", errorAt(at, "not UTF-8 text: save the file as UTF-8")
+		case r == 0:
+			return "", errorAt(at, "a zero character in the file: remove it")
+		case r == '\n':
+			at = Pos{at.Line + 1, 1}
+		default:
+			at.Col++
+		}
+		rest = rest[size:]
+	}
+	return string(data), nil
+}
+
+func errorAt(pos Pos, format string, args ...any) error {
+	return &Error{Pos: pos, Msg: fmt.Sprintf(format, args...)}
+}

@@ -1,0 +1,170 @@
+package policy
+
+import (
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/invopop/jsonschema"
+)
+
+// textAs is the value of a string. Messages leave out what was written, since
+// it may be a secret.
+func (n *node) textAs(key, want string) (string, error) {
+	if n.kind != kindString {
+		return "", errorAt(n.pos, "%s must be %s, not %s: write it as text, in quotes if need be", key, want, n.kind.describe())
+	}
+	if strings.TrimSpace(n.text) == "" {
+		return "", errorAt(n.pos, "%s is empty: it must be %s", key, want)
+	}
+	return n.text, nil
+}
+
+// nameAs is the value of a string, or of a whole number as written: a column or
+// a key may be called 42.
+func (n *node) nameAs(key, want string) (string, error) {
+	if n.kind == kindInt {
+		return n.text, nil
+	}
+	return n.textAs(key, want)
+}
+
+// in places the error of a parser of values at n.
+func (n *node) in(key string, err error) error {
+	return errorAt(n.pos, "%s: %s", key, err)
+}
+
+type version int
+
+func (v *version) decode(key string, n *node) error {
+	if n.kind != kindInt || n.text != "1" {
+		return errorAt(n.pos, "%s must be the number 1, the only version of the policy file there is: write version: 1", key)
+	}
+	*v = 1
+	return nil
+}
+
+func (version) schema() *jsonschema.Schema {
+	return &jsonschema.Schema{Const: 1}
+}
+
+type policyName Text
+
+func (p *policyName) decode(key string, n *node) error {
+	const want = "a name of a-z, 0-9 and -"
+	s, err := n.nameAs(key, want)
+	if err != nil {
+		return err
+	}
+	if strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+		return errorAt(n.pos, "%s %q must be %s alone: it becomes a label and a flag", key, s, want)
+	}
+	*p = policyName{s, n.pos}
+	return nil
+}
+
+func (policyName) schema() *jsonschema.Schema {
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{
+		{Type: "string", Pattern: "^[a-z0-9-]+$"},
+		{Type: "integer"},
+	}}
+}
+
+// nonEmpty is text that somebody else judges.
+type nonEmpty Text
+
+func (t *nonEmpty) decode(key string, n *node) error {
+	s, err := n.textAs(key, "text")
+	*t = nonEmpty{s, n.pos}
+	return err
+}
+
+func (nonEmpty) schema() *jsonschema.Schema { return nonBlank() }
+
+// nonBlank is the schema of a string with something in it.
+func nonBlank() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "string", Pattern: `\S`}
+}
+
+// secretURL is an http or https URL that no message may show.
+type secretURL Text
+
+func (t *secretURL) decode(key string, n *node) error {
+	s, err := n.textAs(key, "an http or https URL")
+	if err != nil {
+		return err
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
+		return errorAt(n.pos, "%s must be a whole URL that begins with https:// or http:// (it is a secret and not shown)", key)
+	}
+	*t = secretURL{s, n.pos}
+	return nil
+}
+
+func (secretURL) schema() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "string", Pattern: "^[hH][tT][tT][pP][sS]?://."}
+}
+
+type undecided string
+
+func (u *undecided) decode(key string, n *node) error {
+	return decodeChoice(key, n, (*string)(u), "error", "delete", "keep")
+}
+
+func (undecided) schema() *jsonschema.Schema { return choiceSchema("error", "delete", "keep") }
+
+type action string
+
+func (a *action) decode(key string, n *node) error {
+	return decodeChoice(key, n, (*string)(a), "delete", "nullify", "keep")
+}
+
+func (action) schema() *jsonschema.Schema { return choiceSchema("delete", "nullify", "keep") }
+
+type permission string
+
+func (p *permission) decode(key string, n *node) error {
+	return decodeChoice(key, n, (*string)(p), "error", "allow")
+}
+
+func (permission) schema() *jsonschema.Schema { return choiceSchema("error", "allow") }
+
+func decodeChoice(key string, n *node, into *string, choices ...string) error {
+	s, err := n.textAs(key, "one of "+strings.Join(choices, ", "))
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(choices, s) {
+		return errorAt(n.pos, "%s is %q: write one of %s", key, s, strings.Join(choices, ", "))
+	}
+	*into = s
+	return nil
+}
+
+func choiceSchema(choices ...string) *jsonschema.Schema {
+	s := &jsonschema.Schema{Type: "string"}
+	for _, c := range choices {
+		s.Enum = append(s.Enum, c)
+	}
+	return s
+}
+
+// count is a number of rows, at least one.
+type count int
+
+const maxCount = 1<<31 - 1
+
+func (c *count) decode(key string, n *node) error {
+	v, err := strconv.Atoi(n.text)
+	if n.kind != kindInt || err != nil || v < 1 || v > maxCount {
+		return errorAt(n.pos, "%s must be a whole number of rows from 1 to %d, like 1000", key, maxCount)
+	}
+	*c = count(v)
+	return nil
+}
+
+func (count) schema() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "integer", Minimum: "1", Maximum: "2147483647"}
+}

@@ -1,0 +1,93 @@
+package purge
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/reaperdb/reaper/policy"
+	"github.com/reaperdb/reaper/schema"
+)
+
+// age is the root's age column and how it compares with a cutoff. The column
+// is never wrapped in a function where an index has to serve it.
+type age struct {
+	column schema.Column
+	unit   policy.Unit
+	zone   string // of timestamp and date; "UTC" unless the file says otherwise
+}
+
+func (a age) integer() bool { return a.unit != policy.UnitNone }
+
+// perSecond is how many of the column's units make a second.
+func (a age) perSecond() string {
+	return map[policy.Unit]string{
+		policy.UnitSeconds: "1", policy.UnitMilliseconds: "1000", policy.UnitMicroseconds: "1000000",
+	}[a.unit]
+}
+
+// skewed tells whether the column's local time may run backwards against the
+// real one, so that the index's range needs a margin and a second look.
+func (a age) skewed() bool {
+	return a.column.TypeName == "timestamp" && !strings.EqualFold(a.zone, "UTC")
+}
+
+// valid is the condition that an age can expire at all: NULL, -infinity and
+// integers up to 0 never do. +infinity fails every upper bound.
+func (a age) valid(col string) string {
+	if a.integer() {
+		return col + " > 0"
+	}
+	return col + " > '-infinity'"
+}
+
+// bound is the value of the column's own type below which a row may be
+// expired, for a cutoff given as SQL of type timestamptz. It is exact unless
+// skewed.
+func (a age) bound(cutoff string) string {
+	zone := quoteLiteral(a.zone)
+	switch {
+	case a.integer():
+		return fmt.Sprintf("ceil(extract(epoch FROM %s) * %s)::bigint", cutoff, a.perSecond())
+	case a.column.TypeName == "date":
+		// A day is over when the cutoff's local date is a later one.
+		return fmt.Sprintf("(%s AT TIME ZONE %s)::date", cutoff, zone)
+	case a.skewed():
+		// Local time jumps by at most two hours; three are safe.
+		return fmt.Sprintf("((%s AT TIME ZONE %s) + interval '3 hours')", cutoff, zone)
+	case a.column.TypeName == "timestamp":
+		return fmt.Sprintf("(%s AT TIME ZONE %s)", cutoff, zone)
+	default:
+		return cutoff
+	}
+}
+
+// recheck is the exact condition that a skewed column needs besides its bound;
+// empty for the others. CASE keeps the conversion away from values that it
+// would refuse.
+func (a age) recheck(col, cutoff string) string {
+	if !a.skewed() {
+		return ""
+	}
+	return fmt.Sprintf(" AND CASE WHEN %[1]s < '1800-01-01' THEN true WHEN %[1]s < %[3]s THEN (%[1]s AT TIME ZONE %[4]s) < %[2]s ELSE false END",
+		col, cutoff, a.bound(cutoff), quoteLiteral(a.zone))
+}
+
+// expired is the whole condition: strictly older than the cutoff.
+func (a age) expired(col, cutoff string) string {
+	return a.valid(col) + " AND " + col + " < " + a.bound(cutoff) + a.recheck(col, cutoff)
+}
+
+// instant is the moment from which a lag is counted; only for values that are
+// valid and below a bound.
+func (a age) instant(col string) string {
+	switch {
+	case a.integer():
+		return fmt.Sprintf("to_timestamp(%s / %s.0)", col, a.perSecond())
+	case a.column.TypeName == "date":
+		return fmt.Sprintf("((%s + 1)::timestamp AT TIME ZONE %s)", col, quoteLiteral(a.zone))
+	case a.column.TypeName == "timestamp":
+		return fmt.Sprintf("(%s AT TIME ZONE %s)", col, quoteLiteral(a.zone))
+	default:
+		return col
+	}
+}

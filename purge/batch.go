@@ -1,0 +1,614 @@
+package purge
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/reaperdb/reaper/schema"
+)
+
+// candidate is an expired root that a search found.
+type candidate struct {
+	key   []*string
+	bytes int64
+}
+
+func keysOf(cands []candidate, columns int) values {
+	v := newValues(columns)
+	for _, c := range cands {
+		for i := range v {
+			v[i] = append(v[i], c.key[i])
+		}
+	}
+	return v
+}
+
+// outcome is what became of candidates.
+type outcome struct {
+	roots int64 // deleted
+	rows  int64 // deleted over all tables
+	kept  int64 // protected by a keeping edge
+	left  int64 // still expired: locked, busy, or kept by a trigger
+	busy  bool  // some were left because of a lock: worth coming back for
+}
+
+func (o *outcome) add(x outcome) {
+	o.roots += x.roots
+	o.rows += x.rows
+	o.kept += x.kept
+	o.left += x.left
+	o.busy = o.busy || x.busy
+}
+
+// way is how a batch is tried.
+type way struct {
+	mode   *mode
+	locked bool // lock the roots first, skipping locked ones
+	// long lets statements run for as long as a single root may need.
+	long bool
+}
+
+// batcher carries out batches of one policy, one transaction each.
+type batcher struct {
+	run    *Run
+	plan   *Plan
+	report *PolicyReport
+	seq    int64
+	size   int // roots aimed at in the next batch
+	times  durations
+	// wary counts batches to come that count before they delete, after one that
+	// turned out too large.
+	wary int
+}
+
+func (b *batcher) scope() scope {
+	return scope{base: b.run.base, olderThan: b.run.opts.OlderThan}
+}
+
+// statementTimeout bounds a batch's statements: ten times the time aimed at,
+// which a smaller batch will keep. A single root gets what it needs.
+func (b *batcher) statementTimeout(w way) time.Duration {
+	if w.long {
+		return time.Minute
+	}
+	return max(10*b.plan.Policy.Limits.Time, 2*time.Second)
+}
+
+func (b *batcher) lockTimeout() time.Duration {
+	return min(b.plan.Policy.Limits.Time, 500*time.Millisecond)
+}
+
+// lockKey is the advisory lock of one tenant of one policy.
+func (b *batcher) lockKey(tenant *string) int64 {
+	name := "reaper\x00" + b.plan.Policy.Name
+	if tenant != nil {
+		name += "\x00" + *tenant
+	}
+	sum := sha256.Sum256([]byte(name))
+	return int64(binary.BigEndian.Uint64(sum[:8]))
+}
+
+// delete deletes candidates of one tenant with all that depends on them, in as
+// many transactions as it takes, and says what became of them. An error is
+// either the tenant's (faultTenant, faultRetry) or the database's.
+func (b *batcher) delete(ctx context.Context, t who, cands []candidate) (outcome, error) {
+	w := way{mode: b.plan.modes.usual}
+	if b.wary > 0 {
+		b.wary--
+		w = way{mode: b.plan.modes.full, locked: true}
+	}
+	w.locked = w.locked || !w.mode.simple()
+	return b.attempt(ctx, t, cands, w)
+}
+
+// retries is how often one root alone is tried before it is left.
+const retries = 4
+
+func (b *batcher) attempt(ctx context.Context, t who, cands []candidate, w way) (outcome, error) {
+	for try := 0; ; try++ {
+		if b.run.stopping() {
+			return outcome{left: int64(len(cands))}, nil
+		}
+		w.long = len(cands) == 1 && try > 0
+		o, err := b.transaction(ctx, t, cands, w)
+		if err == nil {
+			return o, nil
+		}
+		if errors.Is(err, errBusy) {
+			return outcome{left: int64(len(cands)), busy: true}, nil
+		}
+		if errors.Is(err, errOverflow) {
+			b.wary = 20
+			switch {
+			case !w.mode.full:
+				w = way{mode: b.plan.modes.full, locked: true}
+				continue
+			case len(cands) > 1:
+				return b.halves(ctx, t, cands, w)
+			}
+			return b.drain(ctx, t, cands[0])
+		}
+		kind := classify(err)
+		if kind == faultDatabase {
+			return outcome{}, err // transaction has waited for the server already
+		}
+		b.run.observer.Retry(b.plan.Policy.Name, reasonOf(err))
+		b.run.log.Debug("batch did not pass", "policy", b.plan.Policy.Name, "roots", len(cands), "error", plain(err))
+		if isCode(err, "55P03") && !w.locked {
+			w.locked = true
+			continue
+		}
+		if isCode(err, "57014") && !w.mode.full {
+			// Too slow as a whole: count before deleting, and drain what is large.
+			b.wary = 20
+			w = way{mode: b.plan.modes.full, locked: true}
+		}
+		if len(cands) > 1 {
+			b.size = max(b.size/2, 1)
+			if kind == faultRetry {
+				b.run.sleep(ctx, b.run.backoff(try))
+			}
+			return b.halves(ctx, t, cands, w)
+		}
+		if kind == faultTenant {
+			return outcome{}, err
+		}
+		if try >= retries {
+			if isCode(err, "55P03") || isCode(err, "40P01") || errors.Is(err, errChanged) {
+				return outcome{left: 1, busy: true}, nil
+			}
+			return outcome{}, err
+		}
+		b.run.sleep(ctx, b.run.backoff(try))
+	}
+}
+
+func (b *batcher) halves(ctx context.Context, t who, cands []candidate, w way) (outcome, error) {
+	var total outcome
+	middle := len(cands) / 2
+	for _, half := range [][]candidate{cands[:middle], cands[middle:]} {
+		o, err := b.attempt(ctx, t, half, w)
+		total.add(o)
+		if err != nil {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
+// transaction runs one batch, waiting for the server where it went away. A
+// connection that is lost while committing is looked up in the ledger.
+func (b *batcher) transaction(ctx context.Context, t who, cands []candidate, w way) (outcome, error) {
+	return b.inTransaction(ctx, t, w, func(tx *batchTx) (outcome, error) { return b.body(ctx, tx, t, cands, w) })
+}
+
+// batchTx is the transaction of one batch, and what it has counted.
+type batchTx struct {
+	pgx.Tx
+	rows, nullified map[string]int64
+	before          []int64 // counters at the start
+	wal             int64   // bytes written since
+}
+
+func (tx *batchTx) count(n *Node, rows int64) {
+	if rows > 0 {
+		tx.rows[n.Table.Name.String()] += rows
+	}
+}
+
+func (tx *batchTx) countNullified(n *Node, rows int64) {
+	if rows > 0 {
+		tx.nullified[n.Table.Name.String()] += rows
+	}
+}
+
+func (tx *batchTx) total() (rows int64) {
+	for _, n := range tx.rows {
+		rows += n
+	}
+	for _, n := range tx.nullified {
+		rows += n
+	}
+	return rows
+}
+
+func (tx *batchTx) query(ctx context.Context, s *statement) (pgx.Rows, error) {
+	return tx.Query(ctx, s.String(), s.args...)
+}
+
+func (tx *batchTx) exec(ctx context.Context, s *statement) (int64, error) {
+	tag, err := tx.Exec(ctx, s.String(), s.args...)
+	return tag.RowsAffected(), err
+}
+
+// inTransaction is the frame of every batch: begin, advisory lock and settings
+// in one statement, the body, the ledger's row, commit.
+func (b *batcher) inTransaction(ctx context.Context, t who, w way, body func(*batchTx) (outcome, error)) (outcome, error) {
+	started := time.Now()
+	b.seq++
+	var o outcome
+	var tx *batchTx
+	committing := false
+	err := b.run.withServer(ctx, func() error {
+		if committing {
+			done, err := b.settled(ctx, t)
+			if err != nil || done {
+				return err
+			}
+			committing = false
+		}
+		var err error
+		tx, err = b.begin(ctx, t, w)
+		if err != nil {
+			return err
+		}
+		defer b.run.rollback(tx)
+		if o, err = body(tx); err != nil {
+			return err
+		}
+		if err := b.finish(ctx, tx, t, w); err != nil {
+			return err
+		}
+		committing = true
+		if err := tx.Commit(ctx); err != nil {
+			if classify(err) != faultDatabase {
+				committing = false // the server refused: nothing happened
+			}
+			return fmt.Errorf("committing batch: %w", err)
+		}
+		committing = false
+		return nil
+	})
+	if err != nil {
+		return outcome{}, err
+	}
+	b.account(t, tx, &o, time.Since(started))
+	return o, nil
+}
+
+func (b *batcher) begin(ctx context.Context, t who, w way) (*batchTx, error) {
+	raw, err := b.run.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
+	if err != nil {
+		return nil, fmt.Errorf("beginning batch: %w", err)
+	}
+	tx := &batchTx{Tx: raw, rows: map[string]int64{}, nullified: map[string]int64{}}
+	s := &statement{}
+	s.add("SELECT pg_try_advisory_xact_lock(", s.cast(strconv.FormatInt(b.lockKey(t.Key), 10), "bigint"), "), ",
+		settings(s, b.statementTimeout(w), b.lockTimeout()), ", ", strings.Join(counters(s, b.plan.leaves, w.mode), ", "))
+	var got bool
+	var set int
+	tx.before = make([]int64, w.mode.counters())
+	if err := tx.QueryRow(ctx, s.String(), s.args...).Scan(append([]any{&got, &set}, pointers(tx.before)...)...); err != nil {
+		b.run.rollback(tx)
+		return nil, fmt.Errorf("locking tenant: %w", err)
+	}
+	if !got {
+		b.run.rollback(tx)
+		return nil, errBusy
+	}
+	return tx, nil
+}
+
+func pointers(numbers []int64) []any {
+	into := make([]any, len(numbers))
+	for i := range numbers {
+		into[i] = &numbers[i]
+	}
+	return into
+}
+
+// counters is how many numbers the counters of this mode are: the WAL position
+// first.
+func (m *mode) counters() int { return 1 + len(m.counted) + len(m.countedUp) }
+
+// finish adds what ON DELETE did, refuses a batch over its limits, and writes
+// the ledger's row.
+func (b *batcher) finish(ctx context.Context, tx *batchTx, t who, w way) error {
+	s := &statement{}
+	s.add("SELECT ", strings.Join(counters(s, b.plan.leaves, w.mode), ", "))
+	after := make([]int64, w.mode.counters())
+	if err := tx.QueryRow(ctx, s.String(), s.args...).Scan(pointers(after)...); err != nil {
+		return fmt.Errorf("reading counters: %w", err)
+	}
+	// The counters also hold what an earlier transaction of the session did:
+	// only differences count.
+	for i := range after {
+		after[i] -= tx.before[i]
+	}
+	tx.wal = after[0]
+	for i, n := range w.mode.counted {
+		tx.rows[n.Table.Name.String()] = after[1+i] // what reaper deleted of it itself is part of it
+	}
+	for i, n := range w.mode.countedUp {
+		tx.nullified[n.Table.Name.String()] = after[1+len(w.mode.counted)+i]
+	}
+	maps.DeleteFunc(tx.rows, func(_ string, n int64) bool { return n == 0 })
+	maps.DeleteFunc(tx.nullified, func(_ string, n int64) bool { return n == 0 })
+	if !w.mode.full && (tx.total() > int64(b.plan.Policy.Limits.TotalRows) || b.bytes(tx) > b.plan.Policy.Limits.Bytes) &&
+		tx.total() > 1 {
+		return errOverflow
+	}
+	if tx.total() == 0 {
+		return nil
+	}
+	if err := b.run.ledger.RecordBatch(ctx, tx.Tx, b.run.id, b.plan.Policy.Name, b.seq, t.Key, tx.rows, tx.nullified); err != nil {
+		return fmt.Errorf("writing the ledger: %w", err)
+	}
+	return nil
+}
+
+// bytes estimates what a batch deleted, by the mean row of each table.
+func (b *batcher) bytes(tx *batchTx) int64 {
+	var sum float64
+	for _, n := range b.plan.Nodes {
+		if rows := tx.rows[n.Table.Name.String()]; rows > 0 && n != b.plan.Root {
+			sum += float64(rows) * n.meanBytes()
+		}
+	}
+	return int64(sum)
+}
+
+// meanBytes is the mean size of a stored row, TOAST included; 0 when unknown.
+func (n *Node) meanBytes() float64 {
+	if n.Table.EstimatedRows < 1 {
+		return 0
+	}
+	return float64(n.Table.Bytes) / n.Table.EstimatedRows
+}
+
+// settled tells, after a connection was lost in COMMIT, whether the batch is
+// in the ledger. The tenant's lock is waited for first: the lost transaction
+// holds it until it has ended.
+func (b *batcher) settled(ctx context.Context, t who) (bool, error) {
+	tx, err := b.run.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
+	if err != nil {
+		return false, fmt.Errorf("resolving a lost commit: %w", err)
+	}
+	defer b.run.rollback(tx)
+	if _, err := tx.Exec(ctx, `SELECT set_config('statement_timeout', '10s', true)`); err != nil {
+		return false, fmt.Errorf("resolving a lost commit: %w", err)
+	}
+	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1::bigint)`, strconv.FormatInt(b.lockKey(t.Key), 10)); err != nil {
+		return false, fmt.Errorf("waiting for a lost commit: %w", err)
+	}
+	done, err := b.run.ledger.BatchCommitted(ctx, tx, b.run.id, b.plan.Policy.Name, b.seq)
+	if err != nil {
+		return false, fmt.Errorf("resolving a lost commit: %w", err)
+	}
+	return done, nil
+}
+
+// account adds a committed batch to the report.
+func (b *batcher) account(t who, tx *batchTx, o *outcome, took time.Duration) {
+	var wal int64
+	if tx.total() > 0 {
+		b.report.Batches++
+		b.times.add(took)
+		wal = tx.wal
+	}
+	for table, n := range tx.rows {
+		b.report.Rows[table] += n
+		b.report.RowsTotal += n
+		o.rows += n
+	}
+	for _, n := range tx.nullified {
+		b.report.RowsNullified += n
+	}
+	b.report.Roots += o.roots
+	b.report.WALBytes += wal
+	b.run.deleted += o.rows + int64(len(tx.nullified))
+	b.adapt(o.roots, took)
+	if tx.total() > 0 {
+		b.run.observer.Batch(BatchEvent{Policy: b.plan.Policy.Name, Tenant: t.Key, Roots: o.roots, Rows: o.rows, Duration: took, WALBytes: wal})
+		b.run.log.Debug("batch", "policy", b.plan.Policy.Name, "roots", o.roots, "rows", o.rows, "duration", took.Round(time.Millisecond))
+	}
+}
+
+// adapt aims the next batch at the time wanted: it grows by a fifth at most
+// and shrinks in proportion.
+func (b *batcher) adapt(roots int64, took time.Duration) {
+	limits := b.plan.Policy.Limits
+	if roots == 0 {
+		return
+	}
+	switch ratio := float64(limits.Time) / float64(took); {
+	case ratio < 1:
+		b.size = max(int(float64(roots)*max(ratio, 0.5)), 1)
+	case int(roots) >= b.size:
+		b.size = b.size + b.size/5 + 1
+	}
+	b.size = min(b.size, limits.Rows)
+}
+
+// leaves are the tables that hold a node's rows.
+func (p *Plan) leaves(n *Node) []uint32 {
+	if n.Table.Kind == schema.Partitioned {
+		return p.graph.Family(n.Table.OID)
+	}
+	return []uint32{n.Table.OID}
+}
+
+// body deletes candidates in an open transaction.
+func (b *batcher) body(ctx context.Context, tx *batchTx, t who, cands []candidate, w way) (outcome, error) {
+	keys := keysOf(cands, len(b.plan.key))
+	if !w.locked {
+		s := b.plan.deleteRootsSQL(b.scope(), t, keys)
+		n, err := tx.exec(ctx, s)
+		if err != nil {
+			return outcome{}, fmt.Errorf("deleting from %s: %w", b.plan.Root.Table.Name, err)
+		}
+		tx.count(b.plan.Root, n)
+		return b.rest(ctx, tx, t, keys, outcome{roots: n})
+	}
+	roots, lockedKeys, err := b.lockRoots(ctx, tx, t, keys)
+	if err != nil {
+		return outcome{}, err
+	}
+	o, err := b.deleteLocked(ctx, tx, t, roots, lockedKeys, w)
+	if err != nil {
+		return outcome{}, err
+	}
+	return b.rest(ctx, tx, t, keys, o)
+}
+
+// rest counts the candidates that are still expired, when not all went.
+func (b *batcher) rest(ctx context.Context, tx *batchTx, t who, keys values, o outcome) (outcome, error) {
+	if o.roots+o.kept >= int64(keys.len()) {
+		return o, nil
+	}
+	s := b.plan.countRootsSQL(b.scope(), t, keys)
+	var still int64
+	if err := tx.QueryRow(ctx, s.String(), s.args...).Scan(&still); err != nil {
+		return o, fmt.Errorf("counting what is left: %w", err)
+	}
+	o.left = max(still-o.kept, 0)
+	o.busy = o.left > 0
+	return o, nil
+}
+
+// lockRoots locks the roots nobody else has, and gives them with their keys.
+func (b *batcher) lockRoots(ctx context.Context, tx *batchTx, t who, keys values) (*rowsOf, values, error) {
+	rows, err := tx.query(ctx, b.plan.lockRootsSQL(b.scope(), t, keys))
+	if err != nil {
+		return nil, nil, fmt.Errorf("locking rows of %s: %w", b.plan.Root.Table.Name, err)
+	}
+	defer rows.Close()
+	found := newRows(b.plan.Root)
+	locked := newValues(len(b.plan.key))
+	for rows.Next() {
+		var table, ctid string
+		key, refs := make([]*string, len(b.plan.key)), make([]*string, len(b.plan.Root.refs))
+		if err := rows.Scan(scanInto(&table, &ctid, key, refs)...); err != nil {
+			return nil, nil, fmt.Errorf("locking rows of %s: %w", b.plan.Root.Table.Name, err)
+		}
+		if found.add(table, ctid, refs) {
+			for i := range key {
+				locked[i] = append(locked[i], key[i])
+			}
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, nil, fmt.Errorf("locking rows of %s: %w", b.plan.Root.Table.Name, err)
+	}
+	return found, locked, nil
+}
+
+func scanInto(table, ctid *string, columns ...[]*string) []any {
+	into := []any{table, ctid}
+	for _, c := range columns {
+		for i := range c {
+			into = append(into, &c[i])
+		}
+	}
+	return into
+}
+
+// deleteLocked deletes locked roots: those that nothing keeps, and, as long as
+// time allows, those that nothing keeps once the others are gone.
+func (b *batcher) deleteLocked(ctx context.Context, tx *batchTx, t who, roots *rowsOf, keys values, w way) (outcome, error) {
+	var o outcome
+	started := time.Now()
+	protects := b.plan.keeps()
+	for roots.len() > 0 {
+		known, err := b.collect(ctx, tx, w.mode, map[*Node]*rowsOf{b.plan.Root: roots}, b.plan.Policy.Limits.TotalRows)
+		if err != nil {
+			return o, err
+		}
+		free, freeKeys, kept, keptKeys := roots, keys, newRows(b.plan.Root), values(nil)
+		if protects {
+			if free, freeKeys, kept, keptKeys, err = b.separate(ctx, tx, roots, keys); err != nil {
+				return o, err
+			}
+			if free.len() == 0 {
+				o.kept = int64(kept.len())
+				return o, nil
+			}
+			if kept.len() > 0 {
+				if known, err = b.collect(ctx, tx, w.mode, map[*Node]*rowsOf{b.plan.Root: free}, b.plan.Policy.Limits.TotalRows); err != nil {
+					return o, err
+				}
+			}
+		}
+		if err := b.deleteKnown(ctx, tx, t, w.mode, known, freeKeys); err != nil {
+			return o, err
+		}
+		o.roots += int64(free.len())
+		roots, keys = kept, keptKeys
+		if time.Since(started) > b.plan.Policy.Limits.Time {
+			break
+		}
+	}
+	o.kept = int64(roots.len())
+	return o, nil
+}
+
+// separate tells the roots that something keeps from those that are free. All
+// rows that a keeping edge could reference are locked by now, in an earlier
+// statement: what keeps them is visible, or cannot come any more.
+func (b *batcher) separate(ctx context.Context, tx *batchTx, roots *rowsOf, keys values) (free *rowsOf, freeKeys values, kept *rowsOf, keptKeys values, err error) {
+	rows, err := tx.query(ctx, keptSQL(b.plan, roots))
+	if err != nil {
+		return nil, nil, nil, nil, fmt.Errorf("looking for what is kept: %w", err)
+	}
+	ordinals, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return nil, nil, nil, nil, fmt.Errorf("looking for what is kept: %w", err)
+	}
+	free, kept = newRows(b.plan.Root), newRows(b.plan.Root)
+	freeKeys, keptKeys = newValues(len(keys)), newValues(len(keys))
+	for i := range roots.len() {
+		to, toKeys := free, freeKeys
+		if slices.Contains(ordinals, int64(i+1)) {
+			to, toKeys = kept, keptKeys
+		}
+		one := roots.slice(i, i+1)
+		refs := make([]*string, len(one.refs))
+		for k := range refs {
+			refs[k] = one.refs[k][0]
+		}
+		to.add(roots.tables[i], roots.ctids[i], refs)
+		for k := range keys {
+			toKeys[k] = append(toKeys[k], keys[k][i])
+		}
+	}
+	return free, freeKeys, kept, keptKeys, nil
+}
+
+// deleteKnown empties references, and deletes roots and all that was collected
+// below them. Without keys there are no roots among the rows.
+func (b *batcher) deleteKnown(ctx context.Context, tx *batchTx, t who, m *mode, known map[*Node]*rowsOf, keys values) error {
+	for _, e := range m.clears {
+		if r := known[e.Parent]; r == nil || r.len() == 0 {
+			continue
+		}
+		n, err := tx.exec(ctx, clearSQL(e, known, 0))
+		if err != nil {
+			return fmt.Errorf("emptying %s of %s: %w", e.Label(), e.Child.Table.Name, err)
+		}
+		tx.countNullified(e.Child, n)
+	}
+	s, targets := deleteSQL(b.plan, m, b.scope(), t, keys, known)
+	counts := make([]int64, len(targets))
+	if err := tx.QueryRow(ctx, s.String(), s.args...).Scan(pointers(counts)...); err != nil {
+		return fmt.Errorf("deleting from %s and its dependents: %w", b.plan.Root.Table.Name, err)
+	}
+	if keys != nil && counts[0] != int64(keys.len()) {
+		// A hold, a retention or a path changed since the roots were locked, or a
+		// trigger keeps rows: then nothing below them may go either.
+		return errChanged
+	}
+	for i, n := range targets {
+		tx.count(n, counts[i])
+	}
+	return nil
+}

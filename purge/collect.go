@@ -1,0 +1,217 @@
+package purge
+
+import (
+	"context"
+	"fmt"
+	"slices"
+)
+
+// closureTries is how often a cyclic component is read and locked until both
+// agree.
+const closureTries = 5
+
+// collect locks and reads, parents first, the rows that go with the seeds in
+// this mode. In the full mode everything below is counted too; more rows or
+// bytes than the limits give errOverflow. limit 0: as many as there are.
+func (b *batcher) collect(ctx context.Context, tx *batchTx, m *mode, seeds map[*Node]*rowsOf, limit int) (map[*Node]*rowsOf, error) {
+	known := map[*Node]*rowsOf{}
+	total := 0
+	for n, r := range seeds {
+		known[n] = r
+		total += r.len()
+	}
+	for _, group := range m.order {
+		before := 0
+		for _, n := range group {
+			if known[n] == nil {
+				known[n] = newRows(n)
+			}
+			before += known[n].len()
+		}
+		var err error
+		if cyclic(group) {
+			err = b.collectCycle(ctx, tx, m, group, known, remaining(limit, total))
+		} else {
+			err = b.collectBehind(ctx, tx, m, group[0], known, remaining(limit, total))
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range group {
+			total += known[n].len()
+		}
+		if total -= before; limit > 0 && total > limit {
+			return nil, errOverflow
+		}
+	}
+	if !m.full || limit == 0 {
+		return known, nil
+	}
+	return known, b.weigh(ctx, tx, m, known, total, limit)
+}
+
+// remaining is how many rows are still worth reading: one more than fit.
+func remaining(limit, total int) int {
+	if limit == 0 {
+		return 1 << 30
+	}
+	return max(limit-total, 0) + 1
+}
+
+// collectBehind collects the rows of a node that reference collected rows.
+func (b *batcher) collectBehind(ctx context.Context, tx *batchTx, m *mode, n *Node, known map[*Node]*rowsOf, limit int) error {
+	for _, e := range n.In {
+		r := known[e.Parent]
+		if !e.Action.deletes() || !m.walks(e) || r == nil || r.len() == 0 {
+			continue
+		}
+		if err := b.readRows(ctx, tx, lockBehindSQL(e, r, limit), known[n]); err != nil {
+			return fmt.Errorf("locking rows of %s: %w", n.Table.Name, err)
+		}
+	}
+	return nil
+}
+
+// readRows adds the rows of a statement: tableoid, ctid, referenced columns….
+func (b *batcher) readRows(ctx context.Context, tx *batchTx, s *statement, into *rowsOf) error {
+	rows, err := tx.query(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var table, ctid string
+		refs := make([]*string, len(into.node.refs))
+		if err := rows.Scan(scanInto(&table, &ctid, refs)...); err != nil {
+			return err
+		}
+		into.add(table, ctid, refs)
+	}
+	return rows.Err()
+}
+
+// collectCycle collects the rows of tables that reference each other, or
+// themselves: read all, lock all, and read again until nothing has changed.
+// Once the rows are locked, no new row can come to reference them.
+func (b *batcher) collectCycle(ctx context.Context, tx *batchTx, m *mode, group []*Node, known map[*Node]*rowsOf, limit int) error {
+	seeds := map[*Node]*rowsOf{}
+	for n, r := range known {
+		seeds[n] = r
+	}
+	var locked map[*Node]*rowsOf
+	for range closureTries {
+		read, err := b.readClosure(ctx, tx, m, group, seeds, limit)
+		if err != nil {
+			return err
+		}
+		if sameRows(read, locked) {
+			for _, n := range group {
+				known[n] = read[n]
+			}
+			return nil
+		}
+		for _, n := range group {
+			if read[n].len() == 0 {
+				continue
+			}
+			if err := b.lockRows(ctx, tx, read[n]); err != nil {
+				return err
+			}
+		}
+		locked = read
+	}
+	return errChanged
+}
+
+// lockRows locks rows where they stand. Rows that moved meanwhile are missed
+// here, and found by the next reading.
+func (b *batcher) lockRows(ctx context.Context, tx *batchTx, r *rowsOf) error {
+	s := lockAtSQL(r)
+	if _, err := tx.exec(ctx, s); err != nil {
+		return fmt.Errorf("locking rows of %s: %w", r.node.Table.Name, err)
+	}
+	return nil
+}
+
+func sameRows(a, b map[*Node]*rowsOf) bool {
+	if b == nil {
+		return false
+	}
+	for n, r := range a {
+		if b[n] == nil || r.len() != b[n].len() {
+			return false
+		}
+		for id := range r.seen {
+			if !b[n].seen[id] {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// readClosure reads the rows of a cyclic component, seeds first, in the order
+// of their distance.
+func (b *batcher) readClosure(ctx context.Context, tx *batchTx, m *mode, group []*Node, known map[*Node]*rowsOf, limit int) (map[*Node]*rowsOf, error) {
+	read := map[*Node]*rowsOf{}
+	for _, n := range group {
+		read[n] = newRows(n)
+		if k := known[n]; k != nil { // seeds keep their places
+			limit += k.len()
+			for i := range k.len() {
+				one := k.slice(i, i+1)
+				refs := make([]*string, len(one.refs))
+				for j := range refs {
+					refs[j] = one.refs[j][0]
+				}
+				read[n].add(k.tables[i], k.ctids[i], refs)
+			}
+		}
+	}
+	rows, err := tx.query(ctx, closureSQL(b.plan, m, group, known, limit))
+	if err != nil {
+		return nil, fmt.Errorf("reading dependents of %s: %w", group[0].Table.Name, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var node int
+		var table, ctid string
+		var refs []*string
+		if err := rows.Scan(&node, &table, &ctid, &refs); err != nil {
+			return nil, fmt.Errorf("reading dependents of %s: %w", group[0].Table.Name, err)
+		}
+		read[b.plan.Nodes[node]].add(table, ctid, refs)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("reading dependents of %s: %w", group[0].Table.Name, err)
+	}
+	return read, nil
+}
+
+// weigh counts what hangs below collected rows and was not collected, and
+// refuses more than the limits allow.
+func (b *batcher) weigh(ctx context.Context, tx *batchTx, m *mode, known map[*Node]*rowsOf, total, limit int) error {
+	var bytes float64
+	for n, r := range known {
+		if n != b.plan.Root {
+			bytes += float64(r.len()) * n.meanBytes()
+		}
+	}
+	for _, e := range slices.Concat(m.deletes, m.clears) {
+		r := known[e.Parent]
+		if r == nil || r.len() == 0 {
+			continue
+		}
+		var n int
+		s := countBehindSQL(e, r, remaining(limit, total))
+		if err := tx.QueryRow(ctx, s.String(), s.args...).Scan(&n); err != nil {
+			return fmt.Errorf("counting rows of %s: %w", e.Child.Table.Name, err)
+		}
+		total += n
+		bytes += float64(n) * e.Child.meanBytes()
+		if total > limit && n > 0 || int64(bytes) > b.plan.Policy.Limits.Bytes && total > 1 {
+			return errOverflow
+		}
+	}
+	return nil
+}

@@ -1,0 +1,444 @@
+package purge
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/reaperdb/reaper/policy"
+	"github.com/reaperdb/reaper/schema"
+)
+
+// tenantsRelation resolves who owns rows and how long each keeps them.
+func (c *compiler) tenantsRelation() error {
+	p, file := c.plan.Policy, c.file.Tenants
+	t := &tenants{}
+	c.plan.tenants = t
+	c.plan.noTenant = p.Tenant.None
+	var shared policy.Settings
+	if file != nil {
+		shared = file.Settings
+	}
+	t.min = c.file.MinOf(p)
+	if p.Tenant.None {
+		if p.Retention.Duration != nil {
+			t.sources = []source{{constant: p.Retention.Duration}}
+		} else if p.Default != nil {
+			t.sources = []source{{constant: p.Default}}
+		}
+		return nil
+	}
+	relation, own, err := c.tenantsFrom(file)
+	if err != nil {
+		return err
+	}
+	if err := c.retentions(relation, own, shared); err != nil {
+		return err
+	}
+	for _, h := range []policy.Text{shared.Hold, p.Hold} {
+		if !h.IsSet() {
+			continue
+		}
+		if err := c.boolean("hold", h, relation); err != nil {
+			return err
+		}
+		t.holds = append(t.holds, h.Value)
+	}
+	return c.overrides(p.Overrides, shared.Overrides)
+}
+
+// tenantsFrom resolves the table or the query of tenants, and gives it as SQL
+// for FROM, with the retention that a query brings along.
+func (c *compiler) tenantsFrom(file *policy.Tenants) (relation string, own *source, err error) {
+	t := c.plan.tenants
+	if file.Query.IsSet() {
+		return c.tenantsQuery(file)
+	}
+	table, err := c.find(file.Table)
+	if err != nil {
+		return "", nil, err
+	}
+	c.tenant, t.table = table, table
+	t.key, err = c.column(table, file.Key.Value, file.Key.Pos)
+	if err != nil {
+		return "", nil, err
+	}
+	t.unique = slices.ContainsFunc(table.Indexes, func(x schema.Index) bool {
+		return x.Unique && x.Valid && x.Immediate && x.Predicate == "" && len(x.Columns) == 1 &&
+			x.Columns[0].Name == t.key.Name && x.Columns[0].OwnCollation
+	})
+	if !table.CanSelect {
+		c.fail(file.Table.Pos, fmt.Sprintf("GRANT SELECT ON %s TO %s", ident(table.Name.Schema, table.Name.Name), ident(c.server.Role)),
+			"role %s may not read %s", c.server.Role, table.Name)
+		return "", nil, errStop
+	}
+	return fromWithHeirs(table), nil, nil
+}
+
+// tenantsQuery describes the query form: key, retention [, hold] by position.
+func (c *compiler) tenantsQuery(file *policy.Tenants) (relation string, own *source, err error) {
+	t := c.plan.tenants
+	fields, err := c.describe(file.Query.Value)
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		c.fail(file.Query.Pos, "correct the query", "tenants.query: %s", pg.Message)
+		return "", nil, errStop
+	}
+	if err != nil {
+		return "", nil, fmt.Errorf("checking tenants.query: %w", err)
+	}
+	if len(fields) < 2 || len(fields) > 3 {
+		c.fail(file.Query.Pos, "SELECT key, retention or key, retention, hold", "tenants.query gives %d columns", len(fields))
+		return "", nil, errStop
+	}
+	for i, f := range fields {
+		name := f.Name
+		if want := slices.Index([]string{"key", "retention", "hold"}, name); want >= 0 && want != i {
+			c.fail(file.Query.Pos, "the order is key, retention, hold", "tenants.query gives %s as column %d", name, i+1)
+			return "", nil, errStop
+		}
+		if slices.Contains(t.columns, name) {
+			name = "column" + strconv.Itoa(i+1)
+		}
+		t.columns = append(t.columns, name)
+	}
+	if file.Key.IsSet() && file.Key.Value != t.columns[0] {
+		c.fail(file.Key.Pos, "the first column of the query is the key: remove key, or name it "+t.columns[0],
+			"tenants.query gives no column %s first", file.Key.Value)
+		return "", nil, errStop
+	}
+	t.query = file.Query.Value
+	t.key, err = c.typeOf(t.columns[0], fields[0].DataTypeOID)
+	if err != nil {
+		return "", nil, err
+	}
+	integer, ok := retentionType(fields[1].DataTypeOID)
+	if !ok {
+		c.fail(file.Query.Pos, "a retention is smallint, int or bigint (days), or interval", "tenants.query gives a retention of another type")
+	}
+	if len(fields) == 3 {
+		if fields[2].DataTypeOID != boolOID {
+			c.fail(file.Query.Pos, "the third column is a boolean", "tenants.query gives a hold that is not boolean")
+		}
+		t.holds = []string{ident("tenants", t.columns[2])}
+	}
+	relation = "(" + t.query + "\n) AS tenants(" + list(len(t.columns), func(i int) string { return ident(t.columns[i]) }) + ")"
+	return relation, &source{sql: ident("tenants", t.columns[1]), integer: integer}, nil
+}
+
+// typeOf describes a type by OID as a column of that type would be.
+func (c *compiler) typeOf(name string, oid uint32) (schema.Column, error) {
+	k := schema.Column{Name: name}
+	err := c.conn.QueryRow(c.ctx, `SELECT format_type(oid, -1), typname::text, typcategory::text FROM pg_type WHERE oid = $1`, oid).
+		Scan(&k.Type, &k.TypeName, &k.Category)
+	if err != nil {
+		return k, fmt.Errorf("reading type %d: %w", oid, err)
+	}
+	return k, nil
+}
+
+// retentionType tells whether a type may be a retention, and whether it counts
+// days (OIDs of pg_type.dat: int2, int4, int8, interval).
+func retentionType(oid uint32) (integer, ok bool) {
+	switch oid {
+	case 21, 23, 20:
+		return true, true
+	case 1186:
+		return false, true
+	}
+	return false, false
+}
+
+// retentions lists the sources of a retention in their order: policy, tenants,
+// default. Overrides come before all of them.
+func (c *compiler) retentions(relation string, own *source, shared policy.Settings) error {
+	t, p := c.plan.tenants, c.plan.Policy
+	for i, r := range []policy.Retention{p.Retention, shared.Retention} {
+		if r.Duration != nil {
+			t.sources = append(t.sources, source{constant: r.Duration})
+		}
+		if r.SQL.IsSet() {
+			oid, err := c.expression("retention", r.SQL, relation)
+			if err != nil {
+				return err
+			}
+			integer, ok := retentionType(oid)
+			if oid != 0 && !ok {
+				c.fail(r.SQL.Pos, "a retention is smallint, int or bigint (days), or interval", "retention has another type")
+			}
+			t.sources = append(t.sources, source{sql: r.SQL.Value, integer: integer})
+		}
+		if i == 1 && own != nil {
+			t.sources = append(t.sources, *own)
+		}
+	}
+	if d := c.file.DefaultOf(c.plan.Policy); d != nil {
+		t.sources = append(t.sources, source{constant: d})
+	}
+	return nil
+}
+
+// overrides merges both lists key by key, the policy's first, with the keys as
+// PostgreSQL prints them: "042" and "42" may be one tenant.
+func (c *compiler) overrides(lists ...[]policy.Override) error {
+	t := c.plan.tenants
+	seen := map[string]bool{}
+	for _, overrides := range lists {
+		printed, err := c.canonical(overrides)
+		if err != nil {
+			return err
+		}
+		inList := map[string]bool{}
+		for i, key := range printed {
+			if inList[key] {
+				c.fail(overrides[i].Key.Pos, "keep one of them", "tenant %s has two overrides", key)
+			}
+			inList[key] = true
+			if !seen[key] {
+				t.overrides = append(t.overrides, override{Key: key, Duration: overrides[i].Duration})
+			}
+		}
+		maps.Copy(seen, inList)
+	}
+	return nil
+}
+
+// canonical gives the keys of overrides as PostgreSQL prints them; a key that
+// is not of the key's type is named at its place.
+func (c *compiler) canonical(overrides []policy.Override) ([]string, error) {
+	if len(overrides) == 0 {
+		return nil, nil
+	}
+	print := func(keys []string) (printed []string, err error) {
+		err = c.conn.QueryRow(c.ctx, "SELECT array(SELECT k::"+c.plan.tenants.key.Type+"::text FROM unnest($1::text[]) WITH ORDINALITY x(k, n) ORDER BY n)", keys).Scan(&printed)
+		return printed, err
+	}
+	keys := make([]string, len(overrides))
+	for i, o := range overrides {
+		keys[i] = o.Key.Value
+	}
+	printed, err := print(keys)
+	var pg *pgconn.PgError
+	if err == nil || !errors.As(err, &pg) {
+		return printed, err
+	}
+	for _, o := range overrides {
+		if _, err := print([]string{o.Key.Value}); errors.As(err, &pg) {
+			c.fail(o.Key.Pos, "write the key as "+c.plan.tenants.key.Type, "override for tenant %s: %s", o.Key.Value, pg.Message)
+		} else if err != nil {
+			return nil, fmt.Errorf("checking overrides: %w", err)
+		}
+	}
+	return nil, nil
+}
+
+// tenantPath resolves the columns to follow from the root to the tenant's key.
+func (c *compiler) tenantPath() error {
+	if c.plan.noTenant {
+		return nil
+	}
+	steps := c.plan.Policy.Tenant.Steps
+	if len(steps) == 0 {
+		keys, err := c.shortestPath()
+		if err != nil {
+			return err
+		}
+		if err := c.followKeys(keys); err != nil {
+			return err
+		}
+		return c.comparable()
+	}
+	table := c.plan.Root.Table
+	for i, s := range steps {
+		column, err := c.column(table, s.Column, s.Pos)
+		if err != nil {
+			return err
+		}
+		if i == len(steps)-1 {
+			if s.Table.IsSet() {
+				c.fail(s.Pos, "end the path with the column that holds the key, without ->", "the last column of a tenant path leads nowhere further")
+				return errStop
+			}
+			c.plan.lastTable, c.plan.last = table, column
+			break
+		}
+		h, err := c.follow(table, s)
+		if err != nil {
+			return err
+		}
+		c.plan.hops = append(c.plan.hops, h)
+		table = h.table
+	}
+	return c.comparable()
+}
+
+// comparable checks that the path's end can be compared with the tenant's key.
+func (c *compiler) comparable() error {
+	p := c.plan
+	_, err := c.describe(fmt.Sprintf("SELECT NULL::%s = NULL::%s", p.last.Type, p.tenants.key.Type))
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		c.fail(p.Policy.Tenant.Pos, "end the path with a column that holds the tenant's key",
+			"the tenant path ends in %s.%s of type %s, but the tenant's key %s is %s", p.lastTable.Name, p.last.Name, p.last.Type, p.tenants.key.Name, p.tenants.key.Type)
+		return errStop
+	}
+	if err != nil {
+		return fmt.Errorf("checking the tenant path: %w", err)
+	}
+	t := p.tenants.table
+	if t == nil || t.Kind != schema.Ordinary && t.Kind != schema.Partitioned {
+		return nil
+	}
+	// The tenants' table may share its key with the table that is referenced:
+	// settings(org_id) beside organizations(id).
+	shares := func(parent uint32) bool {
+		return slices.ContainsFunc(c.graph.Outgoing(t.OID), func(k schema.ForeignKey) bool {
+			return k.Parent == parent && slices.Equal(k.ChildColumns, []string{p.tenants.key.Name})
+		})
+	}
+	for _, k := range c.graph.Outgoing(p.lastTable.OID) {
+		if len(k.ChildColumns) == 1 && k.ChildColumns[0] == p.last.Name && k.Parent != t.OID && !shares(k.Parent) && p.lastTable != t {
+			c.fail(p.Policy.Tenant.Pos, "go on with the columns that lead from "+k.ParentName.String()+" to "+p.tenants.table.Name.String(),
+				"the tenant path ends in %s.%s, which references %s and not the tenants", p.lastTable.Name, p.last.Name, k.ParentName)
+			return errStop
+		}
+	}
+	return nil
+}
+
+// follow is one step of the path: by the foreign key of the column, or as the
+// file says.
+func (c *compiler) follow(table *schema.Table, s policy.Step) (hop, error) {
+	if s.Table.IsSet() {
+		to, err := c.find(s.Table)
+		if err != nil {
+			return hop{}, err
+		}
+		if _, err := c.column(to, s.ToColumn, s.Pos); err != nil {
+			return hop{}, err
+		}
+		return hop{table: to, from: []string{s.Column}, to: []string{s.ToColumn}}, nil
+	}
+	var keys []schema.ForeignKey
+	for _, k := range c.graph.Outgoing(table.OID) {
+		if slices.Contains(k.ChildColumns, s.Column) {
+			keys = append(keys, k)
+		}
+	}
+	if single := slices.DeleteFunc(slices.Clone(keys), func(k schema.ForeignKey) bool { return len(k.ChildColumns) > 1 }); len(single) > 0 {
+		keys = single
+	}
+	switch len(keys) {
+	case 0:
+		c.fail(s.Pos, fmt.Sprintf("write where it leads: %s -> table.column", s.Column),
+			"no foreign key tells where %s.%s leads", table.Name, s.Column)
+		return hop{}, errStop
+	case 1:
+		if err := c.graph.Load(c.ctx, c.conn, keys[0].Parent); err != nil {
+			return hop{}, err
+		}
+		return hop{table: c.graph.Tables[keys[0].Parent], from: keys[0].ChildColumns, to: keys[0].ParentColumns}, nil
+	}
+	var leads []string
+	for _, k := range keys {
+		leads = append(leads, k.ParentName.String()+" ("+k.Name+")")
+	}
+	c.fail(s.Pos, fmt.Sprintf("write where it leads: %s -> table.column", s.Column),
+		"%s.%s is part of several foreign keys: to %s", table.Name, s.Column, strings.Join(leads, ", "))
+	return hop{}, errStop
+}
+
+// shortestPath is the one shortest path over foreign keys from the root to the
+// tenants' table.
+func (c *compiler) shortestPath() ([]schema.ForeignKey, error) {
+	pos := c.plan.Policy.Table.Pos
+	fix := "write tenant: [column, …], or tenant: none with a retention"
+	if c.tenant == nil {
+		c.fail(pos, fix, "with a query of tenants the path from %s cannot be found by itself", c.plan.Root.Table.Name)
+		return nil, errStop
+	}
+	type trail struct {
+		at   uint32
+		keys []schema.ForeignKey
+	}
+	level := []trail{{at: c.plan.Root.Table.OID}}
+	seen := map[uint32]bool{c.plan.Root.Table.OID: true}
+	for len(level) > 0 {
+		var next []trail
+		var found [][]schema.ForeignKey
+		reached := map[uint32]bool{}
+		for _, t := range level {
+			for _, k := range c.graph.Outgoing(t.at) {
+				if seen[k.Parent] {
+					continue
+				}
+				keys := append(slices.Clone(t.keys), k)
+				if k.Parent == c.tenant.OID {
+					found = append(found, keys)
+					continue
+				}
+				reached[k.Parent] = true
+				next = append(next, trail{at: k.Parent, keys: keys})
+			}
+		}
+		if len(found) == 1 {
+			return found[0], nil
+		}
+		if len(found) > 1 {
+			var paths []string
+			for _, keys := range found {
+				paths = append(paths, c.pathText(keys))
+			}
+			slices.Sort(paths)
+			c.fail(pos, "write one of them as tenant", "several shortest paths lead from %s to %s: %s",
+				c.plan.Root.Table.Name, c.tenant.Name, strings.Join(paths, " or "))
+			return nil, errStop
+		}
+		for oid := range reached {
+			seen[oid] = true
+		}
+		level = next
+	}
+	c.fail(pos, fix, "no foreign keys lead from %s to %s", c.plan.Root.Table.Name, c.tenant.Name)
+	return nil, errStop
+}
+
+// followKeys makes the path of whole foreign keys, composite ones included.
+func (c *compiler) followKeys(keys []schema.ForeignKey) error {
+	last := keys[len(keys)-1]
+	table := c.plan.Root.Table
+	for _, k := range keys[:len(keys)-1] {
+		if err := c.graph.Load(c.ctx, c.conn, k.Parent); err != nil {
+			return err
+		}
+		table = c.graph.Tables[k.Parent]
+		c.plan.hops = append(c.plan.hops, hop{table: table, from: k.ChildColumns, to: k.ParentColumns})
+	}
+	end := c.plan.tenants.key.Name
+	if i := slices.Index(last.ParentColumns, end); i >= 0 {
+		end = last.ChildColumns[i]
+	} else {
+		// The key references another column of the tenants: one more hop.
+		table = c.tenant
+		c.plan.hops = append(c.plan.hops, hop{table: table, from: last.ChildColumns, to: last.ParentColumns})
+	}
+	column, err := c.column(table, end, c.plan.Policy.Table.Pos)
+	if err != nil {
+		return err
+	}
+	c.plan.lastTable, c.plan.last = table, column
+	return nil
+}
+
+func (c *compiler) pathText(keys []schema.ForeignKey) string {
+	var columns []string
+	for _, k := range keys {
+		columns = append(columns, strings.Join(k.ChildColumns, "+"))
+	}
+	return "[" + strings.Join(columns, ", ") + "]"
+}

@@ -1,0 +1,263 @@
+package purge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// drain deletes one root with more dependents than a batch may hold, over
+// several batches from the leaves up. The root is locked and looked at again in
+// each: when it is no longer expired, or something keeps it, draining stops.
+func (b *batcher) drain(ctx context.Context, t who, root candidate) (outcome, error) {
+	var total outcome
+	w := way{mode: b.plan.modes.full, locked: true, long: true}
+	for try := 0; ; {
+		if b.run.stopping() {
+			total.left = 1
+			return total, nil
+		}
+		var more bool
+		o, err := b.inTransaction(ctx, t, w, func(tx *batchTx) (outcome, error) {
+			var o outcome
+			var err error
+			o, more, err = b.drainOnce(ctx, tx, t, root, w)
+			return o, err
+		})
+		switch {
+		case err == nil:
+			try = 0
+			total.add(o)
+			if !more {
+				return total, nil
+			}
+		case errors.Is(err, errBusy):
+			total.add(outcome{left: 1, busy: true})
+			return total, nil
+		case classify(err) == faultRetry && try < retries:
+			b.run.observer.Retry(b.plan.Policy.Name, reasonOf(err))
+			b.run.sleep(ctx, b.run.backoff(try))
+			try++
+		case isCode(err, "55P03") || isCode(err, "40P01"):
+			total.add(outcome{left: 1, busy: true})
+			return total, nil
+		default:
+			return total, err
+		}
+	}
+}
+
+// drainOnce is one batch of a drain; more tells that the root is still there.
+func (b *batcher) drainOnce(ctx context.Context, tx *batchTx, t who, c candidate, w way) (o outcome, more bool, err error) {
+	keys := keysOf([]candidate{c}, len(b.plan.key))
+	root, locked, err := b.lockRoots(ctx, tx, t, keys)
+	if err != nil {
+		return o, false, err
+	}
+	if root.len() == 0 {
+		o, err = b.rest(ctx, tx, t, keys, o)
+		return o, false, err
+	}
+	if b.plan.keeps() {
+		if err := b.lockProtected(ctx, tx, root); err != nil {
+			return o, false, err
+		}
+		free, _, _, _, err := b.separate(ctx, tx, root, locked)
+		if err != nil {
+			return o, false, err
+		}
+		if free.len() == 0 {
+			return outcome{kept: 1}, false, nil
+		}
+	}
+	limit := b.plan.Policy.Limits.TotalRows
+	seeds := map[*Node]*rowsOf{b.plan.Root: root}
+	known, err := b.collect(ctx, tx, w.mode, seeds, limit)
+	if err == nil {
+		return outcome{roots: 1}, false, b.deleteKnown(ctx, tx, t, w.mode, known, locked)
+	}
+	if !errors.Is(err, errOverflow) {
+		return o, false, err
+	}
+	d := &drainer{b: b, tx: tx, who: t, limit: limit}
+	done, err := d.below(ctx, b.plan.Root, root)
+	if err != nil || done {
+		return o, true, err
+	}
+	// Nothing below can go by itself: a cycle larger than a batch, or a limit
+	// below what one root needs. It goes whole.
+	if known, err = b.collect(ctx, tx, w.mode, map[*Node]*rowsOf{b.plan.Root: root}, 0); err != nil {
+		return o, false, err
+	}
+	return outcome{roots: 1}, false, b.deleteKnown(ctx, tx, t, w.mode, known, locked)
+}
+
+// lockProtected locks all rows that a keeping edge could reference.
+func (b *batcher) lockProtected(ctx context.Context, tx *batchTx, root *rowsOf) error {
+	_, err := b.collect(ctx, tx, b.plan.modes.usual, map[*Node]*rowsOf{b.plan.Root: root}, 0)
+	return err
+}
+
+// drainer finds some rows below a root, at most limit, below which nothing is
+// left behind, and deletes them.
+type drainer struct {
+	b     *batcher
+	tx    *batchTx
+	who   who
+	limit int
+	jumps int
+	last  int // rows of the last whole closure that was too large
+}
+
+// maxJumps bounds the search for the end of a long chain.
+const maxJumps = 1000
+
+// below deletes some of what references the rows of a node; false: nothing
+// does, or nothing of it can go by itself.
+func (d *drainer) below(ctx context.Context, n *Node, rows *rowsOf) (bool, error) {
+	m := d.b.plan.modes.full
+	for _, e := range n.Out {
+		if e.Action.clears() {
+			cleared, err := d.tx.exec(ctx, clearSQL(e, map[*Node]*rowsOf{n: rows}, d.limit))
+			if err != nil {
+				return false, fmt.Errorf("emptying %s of %s: %w", e.Label(), e.Child.Table.Name, err)
+			}
+			d.tx.countNullified(e.Child, cleared)
+			if cleared > 0 {
+				return true, nil
+			}
+		}
+	}
+	for _, e := range n.Out {
+		if !e.Action.deletes() {
+			continue
+		}
+		var done bool
+		var err error
+		switch {
+		case !m.collected[e.Child]:
+			done, err = d.leaves(ctx, e, rows)
+		case e.internal():
+			done, err = d.cycle(ctx, n, rows)
+		default:
+			done, err = d.middle(ctx, e, rows)
+		}
+		if err != nil || done {
+			return done, err
+		}
+	}
+	return false, nil
+}
+
+func (d *drainer) leaves(ctx context.Context, e *Edge, rows *rowsOf) (bool, error) {
+	n, err := d.tx.exec(ctx, deleteBehindSQL(e, rows, d.limit))
+	if err != nil {
+		return false, fmt.Errorf("deleting from %s: %w", e.Child.Table.Name, err)
+	}
+	d.tx.count(e.Child, n)
+	return n > 0, nil
+}
+
+// middle deletes some rows of a node with all that hangs off them.
+func (d *drainer) middle(ctx context.Context, e *Edge, rows *rowsOf) (bool, error) {
+	found := newRows(e.Child)
+	if err := d.b.readRows(ctx, d.tx, lockBehindSQL(e, rows, d.limit), found); err != nil {
+		return false, fmt.Errorf("locking rows of %s: %w", e.Child.Table.Name, err)
+	}
+	if found.len() == 0 {
+		return false, nil
+	}
+	done, err := d.some(ctx, found)
+	if err != nil || done {
+		return done, err
+	}
+	one := found.slice(0, 1)
+	if done, err = d.below(ctx, e.Child, one); err != nil || done {
+		return done, err
+	}
+	return d.whole(ctx, one)
+}
+
+// cycle deletes some rows of a self-reference or a cycle of tables, from its
+// far end: rows come in the order of their distance.
+func (d *drainer) cycle(ctx context.Context, n *Node, rows *rowsOf) (bool, error) {
+	m := d.b.plan.modes.full
+	var group []*Node
+	for _, g := range m.order {
+		if slices.Contains(g, n) {
+			group = g
+		}
+	}
+	reach := max(d.limit, 10_000)
+	read, err := d.b.readClosure(ctx, d.tx, m, group, map[*Node]*rowsOf{n: rows}, reach)
+	if err != nil {
+		return false, err
+	}
+	far, total := newRows(n), 0
+	for _, g := range group {
+		total += read[g].len()
+		from := 0
+		if g == n {
+			from = rows.len() // the rows themselves are not below themselves
+		}
+		if read[g].len()-from > far.len() {
+			far = read[g].slice(from, read[g].len())
+		}
+	}
+	if far.len() == 0 {
+		return false, nil
+	}
+	slices.Reverse(far.ctids)
+	slices.Reverse(far.tables)
+	for _, r := range far.refs {
+		slices.Reverse(r)
+	}
+	if err := d.b.lockRows(ctx, d.tx, far.slice(0, min(far.len(), d.limit))); err != nil {
+		return false, err
+	}
+	if done, err := d.some(ctx, far); err != nil || done {
+		return done, err
+	}
+	whole := total < reach+rows.len()
+	if d.jumps++; d.jumps > maxJumps || whole && d.last > 0 && total >= d.last {
+		return false, nil
+	}
+	if whole {
+		d.last = total
+	}
+	return d.below(ctx, far.node, far.slice(0, 1))
+}
+
+// some deletes as many of the first rows as fit into the batch with all that
+// hangs off them; false: not even one does.
+func (d *drainer) some(ctx context.Context, rows *rowsOf) (bool, error) {
+	m := d.b.plan.modes.full
+	var best map[*Node]*rowsOf
+	for n := 1; ; n = min(n*4, rows.len()) {
+		known, err := d.b.collect(ctx, d.tx, m, map[*Node]*rowsOf{rows.node: rows.slice(0, n)}, d.limit)
+		if errors.Is(err, errOverflow) {
+			break
+		}
+		if err != nil {
+			return false, err
+		}
+		best = known
+		if n == rows.len() || n >= d.limit {
+			break
+		}
+	}
+	if best == nil {
+		return false, nil
+	}
+	return true, d.b.deleteKnown(ctx, d.tx, d.who, m, best, nil)
+}
+
+// whole deletes one row and all that hangs off it, whatever its size.
+func (d *drainer) whole(ctx context.Context, one *rowsOf) (bool, error) {
+	known, err := d.b.collect(ctx, d.tx, d.b.plan.modes.full, map[*Node]*rowsOf{one.node: one}, 0)
+	if err != nil {
+		return false, err
+	}
+	return true, d.b.deleteKnown(ctx, d.tx, d.who, d.b.plan.modes.full, known, nil)
+}

@@ -1,0 +1,101 @@
+package purge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+var (
+	// errOverflow: the batch would touch more rows or bytes than its limits.
+	errOverflow = errors.New("batch is larger than its limits")
+	// errBusy: another worker has the tenant.
+	errBusy = errors.New("another worker has the tenant")
+	// errChanged: what was locked is no longer what it was; the batch is redone.
+	errChanged = errors.New("rows changed under the batch")
+)
+
+// fault is how an error of a batch is answered.
+type fault int
+
+const (
+	// faultTenant is an error of the rows themselves: the batch is split until
+	// the row is found, and its tenant fails alone.
+	faultTenant fault = iota
+	// faultRetry passes by itself: a lock, a deadlock, a concurrent insert.
+	faultRetry
+	// faultDatabase is the server's: wait for it, and give up after a while.
+	faultDatabase
+)
+
+func classify(err error) fault {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		if errors.Is(err, errChanged) {
+			return faultRetry
+		}
+		return faultDatabase // the connection, or the pool
+	}
+	switch pg.Code {
+	case "55P03", "40P01", "40001", "57014", "23503":
+		return faultRetry
+	}
+	switch pg.Code[:2] {
+	// connection, insufficient resources, operator intervention, system error
+	case "08", "53", "57", "58", "XX":
+		return faultDatabase
+	}
+	return faultTenant
+}
+
+// reasonOf is a short word for a metric or a message.
+func reasonOf(err error) string {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		if errors.Is(err, errChanged) {
+			return "changed"
+		}
+		return "connection"
+	}
+	switch pg.Code {
+	case "55P03":
+		return "lock_timeout"
+	case "40P01":
+		return "deadlock"
+	case "40001":
+		return "serialization_failure"
+	case "57014":
+		return "statement_timeout"
+	case "23503":
+		return "foreign_key_violation"
+	}
+	return pg.Code
+}
+
+func isCode(err error, code string) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == code
+}
+
+// plain is an error without row data: the DETAIL of a violation holds values.
+func plain(err error) string {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		if errors.Is(err, context.Canceled) {
+			return "interrupted"
+		}
+		return err.Error()
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s (SQLSTATE %s)", pg.Message, pg.Code)
+	if pg.ConstraintName != "" {
+		fmt.Fprintf(&b, ", constraint %s", pg.ConstraintName)
+	}
+	if pg.TableName != "" {
+		fmt.Fprintf(&b, ", table %s.%s", pg.SchemaName, pg.TableName)
+	}
+	return b.String()
+}

@@ -1,0 +1,89 @@
+package purge
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/reaperdb/reaper/schema"
+)
+
+// Grants are the statements that give a role the least that these plans need
+// on the tables they touch.
+func Grants(plans []*Plan, role string) []string {
+	g := grants{role: ident(role), tables: map[string]map[string]bool{}, schemas: map[string]bool{}}
+	for _, p := range plans {
+		g.plan(p)
+	}
+	return g.statements()
+}
+
+type grants struct {
+	role    string
+	tables  map[string]map[string]bool // quoted name → privileges
+	schemas map[string]bool
+	bypass  []string // tables behind row-level security
+}
+
+func (g *grants) need(t *schema.Table, privileges ...string) {
+	name := ident(t.Name.Schema, t.Name.Name)
+	g.schemas[ident(t.Name.Schema)] = true
+	if g.tables[name] == nil {
+		g.tables[name] = map[string]bool{}
+	}
+	for _, p := range privileges {
+		g.tables[name][p] = true
+	}
+	if t.RowSecurity && !slices.Contains(g.bypass, name) {
+		g.bypass = append(g.bypass, name)
+	}
+}
+
+func (g *grants) plan(p *Plan) {
+	if p.tenants != nil && p.tenants.table != nil {
+		g.need(p.tenants.table, "SELECT")
+	}
+	for _, h := range p.hops {
+		g.need(h.table, "SELECT")
+	}
+	for _, n := range p.Nodes {
+		g.need(n.Table, "SELECT")
+		if n.Deleted {
+			g.need(n.Table, "DELETE")
+		}
+		// FOR UPDATE needs UPDATE on one column, whichever.
+		if n == p.Root || n.Deleted && (n.inner() || n.needsLock()) {
+			g.need(n.Table, "UPDATE ("+ident(lockColumn(p, n))+")")
+		}
+		for _, e := range n.In {
+			if e.Action.clears() {
+				g.need(n.Table, "UPDATE ("+list(len(e.SetColumns), func(i int) string { return ident(e.SetColumns[i]) })+")")
+			}
+		}
+	}
+}
+
+func (g *grants) statements() []string {
+	var out []string
+	for _, s := range sorted(g.schemas) {
+		out = append(out, fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s;", s, g.role))
+	}
+	for _, t := range sorted(g.tables) {
+		out = append(out, fmt.Sprintf("GRANT %s ON %s TO %s;", strings.Join(sorted(g.tables[t]), ", "), t, g.role))
+	}
+	if len(g.bypass) > 0 {
+		slices.Sort(g.bypass)
+		out = append(out, "-- row-level security hides rows of "+strings.Join(g.bypass, ", ")+":",
+			fmt.Sprintf("ALTER ROLE %s BYPASSRLS;", g.role))
+	}
+	return out
+}
+
+func sorted[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

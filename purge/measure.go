@@ -1,0 +1,126 @@
+package purge
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// countTimeout bounds a count that is only told, never acted on.
+const countTimeout = 5 * time.Second
+
+// expiredSQL gives the roots that a purge would take now, kept ones left out:
+// tenant (its key), lag (an interval), tab and tid (where the row stands), r0,
+// r1, … (its referenced columns).
+func (p *Plan) expiredSQL(s *statement, sc scope) string {
+	inner := &statement{}
+	t := p.Root.Table
+	a := col(t, p.age.column.Name)
+	name := ident(t.Name.Name)
+	refs := func(prefix string) string {
+		return prefixed(len(p.Root.refs), func(i int) string { return fmt.Sprintf("%sr%d", prefix, i) })
+	}
+	inner.add("SELECT reaper_s.key AS tenant, reaper_s.cutoff - ", p.age.instant("reaper_r.age"), " AS lag, reaper_r.tab, reaper_r.tid", refs("reaper_r."),
+		"\n  FROM (SELECT ", a, " AS age, ", name, ".tableoid::text AS tab, ", name, ".ctid::text AS tid")
+	for i, c := range cols(t, p.lead()) {
+		inner.add(fmt.Sprintf(", %s AS l%d", c, i))
+	}
+	for i, c := range cols(t, p.Root.refs) {
+		inner.add(fmt.Sprintf(", %s AS r%d", c, i))
+	}
+	inner.add(" FROM ", from(t), " WHERE ", p.age.valid(a), parenthesized(p.Policy.Where.Value), ") reaper_r")
+	p.ownedBy(inner, p.tenants.write(inner, sc)+" reaper_s", "reaper_r.l")
+	inner.add("\n WHERE reaper_s.state = 'active' AND ", p.age.expired("reaper_r.age", "reaper_s.cutoff"))
+	text := renumber(s, inner)
+	if !p.keeps() {
+		return text
+	}
+	steps, tests := p.keeping("reaper_c")
+	recursion := ""
+	if len(steps) > 0 {
+		recursion = "\n  UNION\n  SELECT reaper_c.rtab, reaper_c.rtid, x.* FROM reaper_c CROSS JOIN LATERAL (" + strings.Join(steps, "\n    UNION ALL ") + ") x"
+	}
+	return "WITH RECURSIVE reaper_e AS MATERIALIZED (" + text + "),\nreaper_c(rtab, rtid, node, tab, tid, refs) AS (\n  SELECT tab, tid, 0, tab, tid, ARRAY[" +
+		list(len(p.Root.refs), func(i int) string { return fmt.Sprintf("r%d::text", i) }) + "]::text[] FROM reaper_e" + recursion +
+		"),\nreaper_k AS (SELECT DISTINCT rtab, rtid FROM reaper_c WHERE " + strings.Join(tests, " OR ") +
+		")\nSELECT * FROM reaper_e WHERE NOT EXISTS (SELECT FROM reaper_k WHERE reaper_k.rtab = reaper_e.tab AND reaper_k.rtid = reaper_e.tid)"
+}
+
+// backlogSQL counts expired roots, and finds the greatest lag in seconds.
+func (p *Plan) backlogSQL(sc scope, by string) *statement {
+	s := &statement{}
+	s.add("SELECT ", by, "count(*), coalesce(extract(epoch FROM max(reaper_x.lag)), 0)::float8 FROM (", p.expiredSQL(s, sc), ") reaper_x")
+	return s
+}
+
+// ownedBy joins rows, whose lead columns are named prefix0, prefix1, …, with
+// their tenants.
+func (p *Plan) ownedBy(s *statement, relation, prefix string) {
+	switch {
+	case p.noTenant:
+		s.add("\n CROSS JOIN ", relation)
+	case len(p.hops) == 0:
+		s.add("\n  JOIN ", relation, " ON reaper_s.key = ", prefix, "0")
+	default:
+		joins, _, key := p.pathJoin("")
+		s.add("\n  JOIN ", p.bracketed(joins), " ON ", and(len(p.hops[0].to), func(i int) string {
+			return "reaper_p1." + ident(p.hops[0].to[i]) + fmt.Sprintf(" = %s%d", prefix, i)
+		}), "\n  JOIN ", relation, " ON reaper_s.key = ", key)
+	}
+}
+
+// countDue counts the roots that are due; -1 when that takes too long.
+func (w *work) countDue(ctx context.Context) int64 {
+	rows, _, err := w.backlog(ctx)
+	if err != nil {
+		return -1
+	}
+	return rows
+}
+
+func (w *work) backlog(ctx context.Context) (rows int64, lag float64, err error) {
+	sc := w.batcher.scope()
+	sc.only = w.run.only()
+	s := w.plan.backlogSQL(sc, "")
+	err = w.run.read(ctx, countTimeout, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, s.String(), s.args...).Scan(&rows, &lag)
+	})
+	return rows, lag, err
+}
+
+// measure settles lag and backlog at the end of a run. After a pass from the
+// start that has found nothing they are known to be zero: what it found was
+// kept.
+func (w *work) measure(ctx context.Context) {
+	var rows int64
+	var lag float64
+	if w.run.stopReason() != "" || w.pass.left > 0 || len(w.failed) > 0 {
+		var err error
+		if rows, lag, err = w.backlog(ctx); err != nil {
+			w.run.log.Info("backlog not measured", "policy", w.plan.Policy.Name, "error", plain(err))
+			return
+		}
+	}
+	w.report.BacklogRows, w.report.LagSeconds = &rows, &lag
+}
+
+// Backlog measures a policy now: the number of expired roots, and the lag in
+// seconds. An error also tells that it took more than the timeout.
+func Backlog(ctx context.Context, pool *pgxpool.Pool, p *Plan, timeout time.Duration) (rows int64, lag float64, err error) {
+	err = readOnly(ctx, pool, timeout, func(tx pgx.Tx) error {
+		var base string
+		if err := tx.QueryRow(ctx, `SELECT now()::text`).Scan(&base); err != nil {
+			return err
+		}
+		s := p.backlogSQL(scope{base: base}, "")
+		return tx.QueryRow(ctx, s.String(), s.args...).Scan(&rows, &lag)
+	})
+	if err != nil {
+		return 0, 0, fmt.Errorf("measuring policy %s: %s", p.Policy.Name, plain(err))
+	}
+	return rows, lag, nil
+}

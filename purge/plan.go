@@ -1,0 +1,147 @@
+// Package purge plans and runs deletions: from a policy file and the catalog
+// graph to an explicit plan, from the plan to batches, from the batches to a
+// report.
+package purge
+
+import (
+	"slices"
+	"time"
+
+	"github.com/reaperdb/reaper/policy"
+	"github.com/reaperdb/reaper/schema"
+)
+
+// The strategies that find expired roots.
+const (
+	// TenantKeyset walks an index on (tenant column, age[, key]), one tenant at
+	// a time.
+	TenantKeyset = "tenant keyset"
+	// AgeKeyset walks an index on (age[, key]) of a table without tenants.
+	AgeKeyset = "age keyset"
+	// KeySweep walks the root's key, all tenants at once, bounded in rows read.
+	KeySweep = "key sweep"
+)
+
+// Level tells whether a problem stops a policy.
+type Level string
+
+// An Error stops the policy before anything is touched; a Warning is told.
+const (
+	LevelError   Level = "error"
+	LevelWarning Level = "warning"
+)
+
+// Problem is something a person should know or mend, with the remedy.
+type Problem struct {
+	Policy string `json:"policy,omitempty"` // empty: the file or the server
+	Level  Level  `json:"level"`
+	Text   string `json:"text"`
+	Fix    string `json:"fix"`
+}
+
+// EdgeAction is what is decided for the rows behind one edge.
+type EdgeAction string
+
+// The actions of an edge: those of the schema, and those of the policy file.
+const (
+	ByCascade    EdgeAction = "cascade"
+	BySetNull    EdgeAction = "set null"
+	BySetDefault EdgeAction = "set default"
+	ByDelete     EdgeAction = "delete"
+	ByNullify    EdgeAction = "nullify"
+	ByKeep       EdgeAction = "keep"
+	undecided    EdgeAction = "undecided"
+)
+
+// deletes tells whether rows behind the edge go with the row they reference.
+func (a EdgeAction) deletes() bool { return a == ByCascade || a == ByDelete }
+
+// clears tells whether rows behind the edge stay, with their reference emptied.
+func (a EdgeAction) clears() bool { return a == ByNullify || a == BySetNull || a == BySetDefault }
+
+// Node is a table of the plan.
+type Node struct {
+	Table *schema.Table
+	// Deleted tells that rows of the table may go: it is the root or behind a
+	// deleting edge.
+	Deleted bool
+	In, Out []*Edge // In: edges by which its rows reference others; Out: edges that reference its rows
+	// refs are the columns of this table that edges reference, in a fixed order:
+	// the values collected of its rows.
+	refs []string
+	scc  int // number of its strongly connected component over deleting edges, parents first
+}
+
+// Edge is one reference from a child table to a parent table of the plan.
+type Edge struct {
+	Parent, Child               *Node
+	ParentColumns, ChildColumns []string
+	Key                         *schema.ForeignKey // nil: declared by `match`
+	Where                       string             // of a match
+	Action                      EdgeAction
+	Index                       string   // the index that serves the child's columns; empty: none
+	SetColumns                  []string // columns that a clearing edge empties
+}
+
+// Label names the edge for people: the constraint, or the declared match.
+func (e *Edge) Label() string {
+	if e.Key != nil {
+		return e.Key.Name
+	}
+	return "match"
+}
+
+// hop is one step of the tenant path: columns of the table before lead to
+// columns of Table.
+type hop struct {
+	table    *schema.Table
+	from, to []string
+}
+
+// Plan is the explicit plan of one policy.
+type Plan struct {
+	Policy   *policy.Policy
+	Root     *Node
+	Nodes    []*Node // the root first, then in the order found
+	Edges    []*Edge
+	Strategy string
+	Reason   string // why this strategy
+	Index    string // the index that serves it; empty for a sweep without one
+	Problems []Problem
+
+	graph      *schema.Graph
+	key        []schema.Column // the root's key
+	age        age
+	hops       []hop
+	lastTable  *schema.Table // where the path's last column stands
+	last       schema.Column // the column that holds the tenant's key; unset: no tenant
+	noTenant   bool
+	tenants    *tenants
+	keyInIndex bool // the index of the keyset goes on with the key
+	modes      struct{ usual, full *mode }
+}
+
+// HasErrors tells whether the plan may not run.
+func (p *Plan) HasErrors() bool {
+	return slices.ContainsFunc(p.Problems, func(x Problem) bool { return x.Level == LevelError })
+}
+
+func (p *Plan) problem(level Level, text, fix string) {
+	p.Problems = append(p.Problems, Problem{Policy: p.Policy.Name, Level: level, Text: text, Fix: fix})
+}
+
+// keeps tells whether any edge protects rows.
+func (p *Plan) keeps() bool {
+	return slices.ContainsFunc(p.Edges, func(e *Edge) bool { return e.Action == ByKeep })
+}
+
+// Server is what was read of the server before planning.
+type Server struct {
+	Version         int // server_version_num
+	Role            string
+	InRecovery      bool
+	TrackCounts     bool
+	ReplicationRole string
+	Now             time.Time // the database's clock
+	ClockSkew       time.Duration
+}

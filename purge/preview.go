@@ -1,0 +1,453 @@
+package purge
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/reaperdb/reaper/schema"
+)
+
+// Preview is what a purge would do now, as `plan -o json` prints it.
+type Preview struct {
+	Name        string          `json:"name"`
+	Table       string          `json:"table"`
+	Strategy    string          `json:"strategy"`
+	Reason      string          `json:"reason"`
+	Index       string          `json:"index"`
+	Tenants     []TenantPreview `json:"tenants"`
+	UnownedRows *int64          `json:"unowned_rows"` // null: estimated only
+	Tables      []TablePreview  `json:"tables"`
+	ExpiredRows int64           `json:"expired_rows"` // roots
+	Estimated   bool            `json:"estimated"`
+	Problems    []Problem       `json:"problems"`
+}
+
+// TenantPreview is one tenant under a policy. Cutoff is null where there is
+// none, ExpiredRows where it was not counted.
+type TenantPreview struct {
+	Key         *string    `json:"key"`
+	Retention   *string    `json:"retention"`
+	Cutoff      *time.Time `json:"cutoff"`
+	State       string     `json:"state"` // due, clear, held, forever, skipped
+	Floored     bool       `json:"floored"`
+	ExpiredRows *int64     `json:"expired_rows"`
+}
+
+// TablePreview is one table of the plan and the edge that leads to it; the
+// root has no edge. ExpiredRows are rows that would go, or, for an edge that
+// empties or keeps, the rows behind it.
+type TablePreview struct {
+	Table       string   `json:"table"`
+	Parent      string   `json:"parent"`
+	Constraint  string   `json:"constraint"`
+	Columns     []string `json:"columns"`
+	OnDelete    string   `json:"on_delete"`
+	Action      string   `json:"action"`
+	Index       string   `json:"index"`
+	ExpiredRows *int64   `json:"expired_rows"`
+
+	depth int
+}
+
+// Depth is how far the table hangs below the root.
+func (t TablePreview) Depth() int { return t.depth }
+
+// Look tells what a purge of a plan would do now. A plan with errors gives its
+// problems alone.
+func Look(ctx context.Context, pool *pgxpool.Pool, p *Plan, opts Options, estimate bool) (*Preview, error) {
+	v := &Preview{Name: p.Policy.Name, Table: p.Policy.Table.String(), Strategy: p.Strategy, Reason: p.Reason, Index: p.Index,
+		Tenants: []TenantPreview{}, Tables: []TablePreview{}, Estimated: estimate, Problems: append([]Problem{}, p.Problems...)}
+	if p.Root != nil {
+		v.Table = p.Root.Table.Name.String()
+	}
+	v.Tables = p.tree()
+	if p.HasErrors() {
+		return v, nil
+	}
+	l := &looker{plan: p, view: v, estimate: estimate, scope: scope{olderThan: opts.OlderThan, only: opts.Tenants}}
+	err := readOnly(ctx, pool, 0, func(tx pgx.Tx) error {
+		l.tx = tx
+		if err := tx.QueryRow(ctx, `SELECT now()::text`).Scan(&l.scope.base); err != nil {
+			return err
+		}
+		for _, step := range []func(context.Context) error{l.tenants, l.oddRows, l.tables} {
+			if err := step(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("looking at policy %s: %w", p.Policy.Name, err)
+	}
+	return v, nil
+}
+
+// tree lists the tables depth first, one entry an edge, cycles cut where they
+// close.
+func (p *Plan) tree() []TablePreview {
+	if p.Root == nil {
+		return []TablePreview{}
+	}
+	out := []TablePreview{{Table: p.Root.Table.Name.String(), Columns: columnNames(p.key), Action: "delete", Index: p.Index}}
+	seen := map[*Edge]bool{}
+	var walk func(n *Node, depth int)
+	walk = func(n *Node, depth int) {
+		for _, e := range n.Out {
+			if seen[e] {
+				continue
+			}
+			seen[e] = true
+			t := TablePreview{Table: e.Child.Table.Name.String(), Parent: n.Table.Name.String(), Constraint: e.Label(),
+				Columns: e.ChildColumns, Action: string(e.Action), Index: e.Index, depth: depth}
+			if e.Key != nil {
+				t.OnDelete = e.Key.OnDelete.String()
+			}
+			out = append(out, t)
+			if e.Action.deletes() {
+				walk(e.Child, depth+1)
+			}
+		}
+	}
+	walk(p.Root, 1)
+	return out
+}
+
+type looker struct {
+	tx       pgx.Tx
+	plan     *Plan
+	view     *Preview
+	scope    scope
+	estimate bool
+}
+
+// tenants lists every tenant with its state, and counts its expired roots.
+func (l *looker) tenants(ctx context.Context) error {
+	p := l.plan
+	s := &statement{}
+	s.add("SELECT s.key::text, s.retention, s.cutoff, s.state, s.floored, ")
+	probing := l.estimate && p.Strategy != KeySweep
+	due := "d.n"
+	if probing {
+		due = "NULL::bigint"
+	}
+	s.add(due, ", d.n IS NOT NULL FROM ", p.tenants.write(s, l.scope), " s LEFT JOIN (")
+	if probing {
+		inner := p.dueSQL(l.scope, nil, 1<<30)
+		s.add("SELECT x.key, 1 AS n FROM (", renumber(s, inner), ") x(key, cutoff, lag, seconds)")
+	} else {
+		inner := p.backlogSQL(l.scope, "reaper_x.tenant::text, ")
+		s.add("SELECT x.key, x.n FROM (", renumber(s, inner), " GROUP BY reaper_x.tenant) x(key, n, lag)")
+	}
+	s.add(") d ON d.key IS NOT DISTINCT FROM s.key::text ORDER BY s.key")
+	rows, err := l.tx.Query(ctx, s.String(), s.args...)
+	if err != nil {
+		return fmt.Errorf("counting expired rows: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var t TenantPreview
+		var found bool
+		if err := rows.Scan(&t.Key, &t.Retention, &t.Cutoff, &t.State, &t.Floored, &t.ExpiredRows, &found); err != nil {
+			return fmt.Errorf("counting expired rows: %w", err)
+		}
+		l.add(t, found, probing)
+	}
+	return rows.Err()
+}
+
+func (l *looker) add(t TenantPreview, found, probing bool) {
+	switch t.State {
+	case stateActive:
+		t.State = "clear"
+		if found {
+			t.State = "due"
+		}
+	case stateForever:
+		forever := "forever"
+		t.Retention, t.Cutoff = &forever, nil
+	default:
+		t.Cutoff = nil
+	}
+	if t.ExpiredRows == nil && !probing {
+		t.ExpiredRows = new(int64)
+	}
+	if t.ExpiredRows != nil {
+		l.view.ExpiredRows += *t.ExpiredRows
+	}
+	l.view.Tenants = append(l.view.Tenants, t)
+}
+
+// renumber takes another statement's values into this one.
+func renumber(s *statement, inner *statement) string {
+	text := inner.String()
+	for i := len(inner.args); i >= 1; i-- {
+		text = strings.ReplaceAll(text, fmt.Sprintf("$%d::", i), fmt.Sprintf("$%d::", i+len(s.args)))
+	}
+	s.args = append(s.args, inner.args...)
+	return text
+}
+
+// oddRows counts rows that never go: without an owner, or without a usable
+// age.
+func (l *looker) oddRows(ctx context.Context) error {
+	p := l.plan
+	if l.estimate {
+		return nil
+	}
+	s := &statement{}
+	t := p.Root.Table
+	a := col(t, p.age.column.Name)
+	unowned := "false"
+	if !p.noTenant {
+		relation := "(" + p.tenants.relation(nil) + ")"
+		joins, on, key := p.pathJoin(ident(t.Name.Name) + ".")
+		if joins == "" {
+			unowned = "NOT EXISTS (SELECT FROM " + relation + " reaper_t WHERE reaper_t.key = " + key + ")"
+		} else {
+			unowned = "NOT EXISTS (SELECT FROM " + joins + " JOIN " + relation + " reaper_t ON reaper_t.key = " + key + " WHERE " + on + ")"
+		}
+	}
+	endless := ""
+	if !p.age.integer() {
+		endless = " OR " + a + " = 'infinity'"
+	}
+	s.add("SELECT count(*) FILTER (WHERE ", unowned, "), count(*) FILTER (WHERE ", a, " IS NULL OR NOT ", p.age.valid(a), endless, ") FROM ", from(t))
+	var none int64
+	l.view.UnownedRows = new(int64)
+	if err := l.tx.QueryRow(ctx, s.String(), s.args...).Scan(l.view.UnownedRows, &none); err != nil {
+		return fmt.Errorf("counting unowned rows: %w", err)
+	}
+	if *l.view.UnownedRows > 0 {
+		l.warn(fmt.Sprintf("%d rows of %s belong to no tenant and are never deleted", *l.view.UnownedRows, t.Name), "see whether their tenant is gone, or the path is the right one")
+	}
+	if none > 0 {
+		l.warn(fmt.Sprintf("%d rows of %s have no age (NULL, infinity, or a number up to 0) and never expire", none, t.Name), "give them an age if they should go")
+	}
+	return nil
+}
+
+func (l *looker) warn(text, fix string) {
+	l.view.Problems = append(l.view.Problems, Problem{Policy: l.plan.Policy.Name, Level: LevelWarning, Text: text, Fix: fix})
+}
+
+// tables counts, or estimates, the rows that would go of every table.
+func (l *looker) tables(ctx context.Context) error {
+	if l.estimate {
+		return l.estimates(ctx)
+	}
+	s := &statement{}
+	nodes, edges := l.countSQL(s)
+	counts := make([]int64, len(nodes)+len(edges))
+	if len(counts) > 0 {
+		if err := l.tx.QueryRow(ctx, s.String(), s.args...).Scan(pointers(counts)...); err != nil {
+			return fmt.Errorf("counting dependents: %w", err)
+		}
+	}
+	l.eachTable(func(t *TablePreview, e *Edge) {
+		n := int64(0)
+		switch {
+		case e == nil:
+			n = l.view.ExpiredRows
+		case e.Action.deletes():
+			n = counts[indexOf(nodes, e.Child)]
+		default:
+			n = counts[len(nodes)+indexOf(edges, e)]
+		}
+		t.ExpiredRows = &n
+	})
+	return nil
+}
+
+func indexOf[T comparable](list []T, x T) int {
+	for i := range list {
+		if list[i] == x {
+			return i
+		}
+	}
+	return -1
+}
+
+// eachTable visits the preview's tables with their edges.
+func (l *looker) eachTable(visit func(*TablePreview, *Edge)) {
+	visit(&l.view.Tables[0], nil)
+	for i := range l.view.Tables[1:] {
+		t := &l.view.Tables[i+1]
+		for _, e := range l.plan.Edges {
+			if e.Label() == t.Constraint && e.Child.Table.Name.String() == t.Table && e.Parent.Table.Name.String() == t.Parent &&
+				strings.Join(e.ChildColumns, ",") == strings.Join(t.Columns, ",") {
+				visit(t, e)
+				break
+			}
+		}
+	}
+}
+
+// countSQL counts in one statement the rows of every node that would go, and
+// those behind every other edge.
+func (l *looker) countSQL(s *statement) (nodes []*Node, others []*Edge) {
+	p := l.plan
+	number := func(n *Node) int { return indexOf(p.Nodes, n) }
+	s.add("WITH RECURSIVE reaper_r0 AS MATERIALIZED (", l.plan.expiredSQL(s, l.scope), ")")
+	groups := map[int][]*Node{}
+	for _, n := range p.Nodes {
+		if n.Deleted {
+			groups[n.scc] = append(groups[n.scc], n)
+		}
+	}
+	for scc := range len(p.Nodes) {
+		group := groups[scc]
+		switch {
+		case len(group) == 0:
+		case cyclic(group):
+			l.cycleCTE(s, scc, group)
+		case group[0] == p.Root:
+			s.add(fmt.Sprintf(",\nreaper_n%d AS (SELECT * FROM reaper_r0)", number(p.Root)))
+		default:
+			n := group[0]
+			s.add(fmt.Sprintf(",\nreaper_n%d AS MATERIALIZED (SELECT %s FROM %s WHERE ", number(n), refList(n), from(n.Table)))
+			first := true
+			for _, e := range n.In {
+				if e.Action.deletes() {
+					if !first {
+						s.add(" OR ")
+					}
+					first = false
+					s.add("(", row(cols(n.Table, e.ChildColumns)), " IN (SELECT ", l.refsAs(e), fmt.Sprintf(" FROM reaper_n%d)", number(e.Parent)), parenthesized(e.Where), ")")
+				}
+			}
+			s.add(")")
+		}
+	}
+	var selects []string
+	for _, n := range p.Nodes {
+		if n.Deleted {
+			nodes = append(nodes, n)
+			selects = append(selects, fmt.Sprintf("(SELECT count(*) FROM reaper_n%d)", number(n)))
+		}
+	}
+	for _, e := range p.Edges {
+		if !e.Action.deletes() {
+			others = append(others, e)
+			selects = append(selects, "(SELECT count(*) FROM "+from(e.Child.Table)+" WHERE "+row(cols(e.Child.Table, e.ChildColumns))+
+				" IN (SELECT "+l.refsAs(e)+fmt.Sprintf(" FROM reaper_n%d)", number(e.Parent))+parenthesized(e.Where)+")")
+		}
+	}
+	s.add("\nSELECT ", strings.Join(selects, ", "))
+	return nodes, others
+}
+
+// refList names a node's referenced columns r0, r1, ….
+func refList(n *Node) string {
+	if len(n.refs) == 0 {
+		return "1 AS one"
+	}
+	return list(len(n.refs), func(i int) string { return col(n.Table, n.refs[i]) + fmt.Sprintf(" AS r%d", i) })
+}
+
+// refsAs are the referenced columns of an edge among a node's r0, r1, …, as
+// the child's columns compare with them.
+func (l *looker) refsAs(e *Edge) string {
+	types := e.types()
+	return list(len(e.ParentColumns), func(i int) string {
+		r := fmt.Sprintf("r%d", indexOf(e.Parent.refs, e.ParentColumns[i]))
+		parent, _ := e.Parent.Table.Column(e.ParentColumns[i])
+		if parent.Type != types[i] {
+			r += "::text::" + types[i]
+		}
+		return r
+	})
+}
+
+// cycleCTE counts a cyclic component by recursion, and gives each node's rows
+// with typed columns again.
+func (l *looker) cycleCTE(s *statement, scc int, group []*Node) {
+	p := l.plan
+	s.add(fmt.Sprintf(",\nreaper_c%d(node, tab, tid, refs) AS (\n  (", scc))
+	first := true
+	union := func() {
+		if !first {
+			s.add("\n  UNION ALL ")
+		}
+		first = false
+	}
+	for _, n := range group {
+		if n == p.Root {
+			union()
+			s.add(fmt.Sprintf("SELECT 0, tab, tid, ARRAY[%s]::text[] FROM reaper_r0", list(len(n.refs), func(i int) string { return fmt.Sprintf("r%d::text", i) })))
+		}
+		for _, e := range n.In {
+			if e.Action.deletes() && !e.internal() {
+				union()
+				s.add("SELECT ", closureRow(p, n), " FROM ", from(n.Table), " WHERE ", row(cols(n.Table, e.ChildColumns)), " IN (SELECT ",
+					l.refsAs(e), fmt.Sprintf(" FROM reaper_n%d)", indexOf(p.Nodes, e.Parent)), parenthesized(e.Where))
+			}
+		}
+	}
+	s.add(")\n  UNION\n  SELECT x.* FROM ", fmt.Sprintf("reaper_c%d", scc), " CROSS JOIN LATERAL (")
+	first = true
+	for _, n := range group {
+		for _, e := range n.Out {
+			if e.internal() {
+				union()
+				s.add(closureStep(p, e, fmt.Sprintf("reaper_c%d", scc)))
+			}
+		}
+	}
+	s.add(") x)")
+	for _, n := range group {
+		columns := "1 AS one"
+		if len(n.refs) > 0 {
+			columns = list(len(n.refs), func(i int) string {
+				k, _ := n.Table.Column(n.refs[i])
+				return fmt.Sprintf("refs[%d]::%s AS r%d", i+1, k.Type, i)
+			})
+		}
+		s.add(fmt.Sprintf(",\nreaper_n%d AS (SELECT %s FROM reaper_c%d WHERE node = %d)", indexOf(p.Nodes, n), columns, scc, indexOf(p.Nodes, n)))
+	}
+}
+
+// estimates takes the planner's word: the rows of the search, and for each
+// dependent table its mean share of a root.
+func (l *looker) estimates(ctx context.Context) error {
+	p := l.plan
+	s := &statement{}
+	s.add("EXPLAIN (FORMAT JSON) ", l.plan.expiredSQL(s, l.scope))
+	var raw []byte
+	if err := l.tx.QueryRow(ctx, s.String(), s.args...).Scan(&raw); err != nil {
+		return fmt.Errorf("estimating: %w", err)
+	}
+	var plans []struct {
+		Plan struct {
+			Rows float64 `json:"Plan Rows"`
+		} `json:"Plan"`
+	}
+	if err := json.Unmarshal(raw, &plans); err != nil {
+		return fmt.Errorf("estimating: %w", err)
+	}
+	if p.Strategy != KeySweep && len(plans) > 0 {
+		l.view.ExpiredRows = int64(plans[0].Plan.Rows)
+	}
+	l.eachTable(func(t *TablePreview, e *Edge) {
+		n := l.view.ExpiredRows
+		if e != nil {
+			n = share(e.Child.Table, p.Root.Table, n)
+		}
+		t.ExpiredRows = &n
+	})
+	return nil
+}
+
+// share is how many rows of a table hang off n roots on average.
+func share(t, root *schema.Table, n int64) int64 {
+	if t.EstimatedRows <= 0 || root.EstimatedRows <= 0 {
+		return 0
+	}
+	return int64(float64(n) * t.EstimatedRows / root.EstimatedRows)
+}

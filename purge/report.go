@@ -1,0 +1,161 @@
+package purge
+
+import (
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/reaperdb/reaper/policy"
+)
+
+// Status is how a run, or one policy of it, ended.
+type Status string
+
+// The ends of a run.
+const (
+	Complete   Status = "complete"
+	Incomplete Status = "incomplete"
+	Refused    Status = "refused"
+	Failed     Status = "failed"
+)
+
+// ExitCode is the exit code of a command that ended with this status.
+func (s Status) ExitCode() int {
+	return map[Status]int{Complete: 0, Failed: 1, Incomplete: 3, Refused: 4}[s]
+}
+
+// Report is what a run did, as `purge -o json` prints it.
+type Report struct {
+	RunID      string          `json:"run_id"`
+	Status     Status          `json:"status"`
+	StartedAt  time.Time       `json:"started_at"`
+	FinishedAt time.Time       `json:"finished_at"`
+	WALBytes   int64           `json:"wal_bytes"`
+	Policies   []*PolicyReport `json:"policies"`
+}
+
+// PolicyReport is what a run did for one policy.
+type PolicyReport struct {
+	Name          string           `json:"name"`
+	Status        Status           `json:"status"`
+	Reason        string           `json:"reason"`
+	Strategy      string           `json:"strategy"`
+	Tenants       TenantCounts     `json:"tenants"`
+	Rows          map[string]int64 `json:"rows"` // deleted, by schema.table
+	RowsTotal     int64            `json:"rows_total"`
+	RowsNullified int64            `json:"rows_nullified"`
+	KeptRows      int64            `json:"kept_rows"`
+	Batches       int64            `json:"batches"`
+	BatchSeconds  Quantiles        `json:"batch_seconds"`
+	Seconds       float64          `json:"seconds"`
+	PausedSeconds float64          `json:"paused_seconds"`
+	LagSeconds    *float64         `json:"lag_seconds"`  // null: not known
+	BacklogRows   *int64           `json:"backlog_rows"` // null: not known
+
+	Roots    int64 `json:"-"` // rows deleted as expired roots
+	WALBytes int64 `json:"-"`
+}
+
+// TenantCounts counts tenants by what became of them.
+type TenantCounts struct {
+	Due     int64 `json:"due"`
+	Done    int64 `json:"done"`
+	Held    int64 `json:"held"`
+	Forever int64 `json:"forever"`
+	Skipped int64 `json:"skipped"`
+	Failed  int64 `json:"failed"`
+}
+
+// Quantiles of the duration of batches, in seconds.
+type Quantiles struct {
+	P50 float64 `json:"p50"`
+	P99 float64 `json:"p99"`
+	Max float64 `json:"max"`
+}
+
+// durations keeps a sample of bounded size (reservoir sampling), so that
+// memory does not grow with the number of batches; max is exact.
+type durations struct {
+	sample []float64
+	seen   int
+	max    float64
+}
+
+const sampleSize = 4096
+
+func (d *durations) add(x time.Duration) {
+	s := x.Seconds()
+	d.seen++
+	d.max = max(d.max, s)
+	if len(d.sample) < sampleSize {
+		d.sample = append(d.sample, s)
+	} else if i := rand.IntN(d.seen); i < sampleSize {
+		d.sample[i] = s
+	}
+}
+
+func (d *durations) quantiles() Quantiles {
+	if len(d.sample) == 0 {
+		return Quantiles{}
+	}
+	sorted := slices.Sorted(slices.Values(d.sample))
+	at := func(q float64) float64 { return sorted[int(q*float64(len(sorted)-1))] }
+	return Quantiles{P50: at(0.5), P99: at(0.99), Max: d.max}
+}
+
+// worst is the status of a whole run: the first of failed, refused,
+// incomplete, complete that any policy has.
+func worst(policies []*PolicyReport) Status {
+	for _, s := range []Status{Failed, Refused, Incomplete} {
+		if slices.ContainsFunc(policies, func(p *PolicyReport) bool { return p.Status == s }) {
+			return s
+		}
+	}
+	return Complete
+}
+
+// Options narrow and bound a run.
+type Options struct {
+	Trigger     string           // manual, or what else started the run; for the ledger
+	Tenants     []string         // only these; nil: all
+	OlderThan   *policy.Duration // the earlier cutoff of both counts
+	MaxRows     int64            // roots; 0: no bound
+	MaxDuration time.Duration    // 0: no bound
+}
+
+// narrowed tells that a run cannot count as a policy's success.
+func (o Options) narrowed() bool {
+	return len(o.Tenants) > 0 || o.OlderThan != nil
+}
+
+// BatchEvent is told to an Observer after every committed batch.
+type BatchEvent struct {
+	Policy   string
+	Tenant   *string
+	Roots    int64 // expired roots
+	Rows     int64 // over all tables
+	Duration time.Duration
+	WALBytes int64
+}
+
+// Observer watches a run; its methods are called from the run's goroutine and
+// must not block.
+type Observer interface {
+	// Due tells how many roots of a policy are due at the start; -1 when
+	// counting took too long.
+	Due(policy string, roots int64)
+	Batch(BatchEvent)
+	Retry(policy, reason string)
+}
+
+// Silent is the Observer that does nothing.
+type Silent struct{}
+
+// Due does nothing.
+func (Silent) Due(string, int64) {}
+
+// Batch does nothing.
+func (Silent) Batch(BatchEvent) {}
+
+// Retry does nothing.
+func (Silent) Retry(string, string) {}

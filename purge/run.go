@@ -1,0 +1,361 @@
+package purge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Ledger is what a run needs of reaper's own tables.
+type Ledger interface {
+	// OpenRun records that a policy's run has begun.
+	OpenRun(ctx context.Context, db *pgxpool.Pool, runID, policy, trigger, base string) error
+	// RecordBatch writes what a batch deleted, in the batch's own transaction.
+	RecordBatch(ctx context.Context, tx pgx.Tx, runID, policy string, seq int64, tenant *string, rows, nullified map[string]int64) error
+	// BatchCommitted tells whether that row is there.
+	BatchCommitted(ctx context.Context, tx pgx.Tx, runID, policy string, seq int64) (bool, error)
+	// KeepAlive says that the run's process lives.
+	KeepAlive(ctx context.Context, db *pgxpool.Pool, runID string) error
+	// DoneTenants counts the tenants of which the run deleted something.
+	DoneTenants(ctx context.Context, db *pgxpool.Pool, runID, policy string) (int64, error)
+	// CloseRun records how the policy's run ended, durably.
+	CloseRun(ctx context.Context, db *pgxpool.Pool, runID, policy, status, reason string, walBytes int64, success bool) error
+}
+
+// Config makes a pool's configuration for a connection string: few connections,
+// and a protocol that needs no prepared statements, so that it works through
+// PgBouncer in transaction mode.
+func Config(dsn string) (*pgxpool.Config, error) {
+	c, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		return nil, err
+	}
+	c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
+	c.ConnConfig.StatementCacheCapacity = 0
+	c.ConnConfig.DescriptionCacheCapacity = 0
+	if c.ConnConfig.RuntimeParams["application_name"] == "" {
+		c.ConnConfig.RuntimeParams["application_name"] = "reaper"
+	}
+	if c.ConnConfig.ConnectTimeout == 0 {
+		c.ConnConfig.ConnectTimeout = 10 * time.Second
+	}
+	c.MaxConns, c.MinConns = 2, 0
+	return c, nil
+}
+
+// Runner holds what every run needs.
+type Runner struct {
+	Pool     *pgxpool.Pool
+	Ledger   Ledger
+	Observer Observer     // nil: Silent
+	Log      *slog.Logger // nil: none
+	// Stopping ends a run after the batch at hand when it is cancelled; nil:
+	// nothing does.
+	Stopping context.Context
+	// Patience is how long a run waits for a server that went away; 0: 30 s.
+	Patience time.Duration
+}
+
+// Run is one run over several policies.
+type Run struct {
+	pool     *pgxpool.Pool
+	ledger   Ledger
+	observer Observer
+	log      *slog.Logger
+	opts     Options
+	id       string
+	base     string // the run's start by the database's clock, as text
+	started  time.Time
+	patience time.Duration
+	halt     context.Context
+	deleted  int64 // rows deleted or emptied so far, to see whether a round did anything
+	roots    int64
+	alive    time.Time
+}
+
+// ErrTenants is a table or query of tenants that cannot be trusted.
+var ErrTenants = errors.New("tenants")
+
+// UsageError is a wrong option, found before anything was touched.
+type UsageError struct{ msg string }
+
+// Error is the message.
+func (e *UsageError) Error() string { return e.msg }
+
+// Run deletes what is due under the plans, and reports. Plans must be free of
+// errors. A *UsageError means that nothing was touched; other errors that stop
+// a policy stand in its report.
+func (r *Runner) Run(ctx context.Context, plans []*Plan, opts Options) (*Report, error) {
+	run := &Run{pool: r.Pool, ledger: r.Ledger, observer: r.Observer, log: r.Log, opts: opts, patience: r.Patience, halt: r.Stopping}
+	if run.observer == nil {
+		run.observer = Silent{}
+	}
+	if run.log == nil {
+		run.log = slog.New(slog.DiscardHandler)
+	}
+	if run.patience == 0 {
+		run.patience = 30 * time.Second
+	}
+	if run.halt == nil {
+		run.halt = context.Background()
+	}
+	if opts.MaxDuration > 0 {
+		var cancel context.CancelFunc
+		run.halt, cancel = context.WithTimeoutCause(run.halt, opts.MaxDuration, errMaxDuration)
+		defer cancel()
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, fmt.Errorf("making a run id: %w", err)
+	}
+	run.id = id.String()
+	run.log = run.log.With("run_id", run.id)
+	return run.all(ctx, plans)
+}
+
+var errMaxDuration = errors.New("--max-duration is used up")
+
+func (r *Run) all(ctx context.Context, plans []*Plan) (*Report, error) {
+	r.started = time.Now()
+	report := &Report{RunID: r.id, Status: Complete, Policies: []*PolicyReport{}}
+	err := r.withServer(ctx, func() error {
+		return r.read(ctx, time.Minute, func(tx pgx.Tx) error {
+			return tx.QueryRow(ctx, `SELECT now(), now()::text`).Scan(&report.StartedAt, &r.base)
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading the database's clock: %w", err)
+	}
+	var works []*work
+	for _, p := range plans {
+		w := newWork(r, p)
+		works = append(works, w)
+		report.Policies = append(report.Policies, w.report)
+	}
+	if err := r.checkTenants(ctx, works); err != nil {
+		return nil, err
+	}
+	for _, w := range works {
+		if w.open(ctx); w.ended() {
+			continue
+		}
+		w.countTenants(ctx)
+	}
+	r.rounds(ctx, works)
+	for _, w := range works {
+		w.close(ctx)
+		report.WALBytes += w.report.WALBytes
+	}
+	report.Status = worst(report.Policies)
+	report.FinishedAt = report.StartedAt.Add(time.Since(r.started))
+	return report, nil
+}
+
+// checkTenants refuses --tenant keys that no selected policy knows, before the
+// first batch.
+func (r *Run) checkTenants(ctx context.Context, works []*work) error {
+	if len(r.opts.Tenants) == 0 {
+		return nil
+	}
+	for _, w := range works {
+		if w.plan.noTenant {
+			return &UsageError{fmt.Sprintf("policy %s has no tenants: --tenant cannot narrow it; select others with --policy", w.plan.Policy.Name)}
+		}
+		s := &statement{}
+		keys := s.cast(r.opts.Tenants, "text[]")
+		typ := w.plan.tenants.key.Type
+		s.add("SELECT array(SELECT k FROM unnest(", keys, ") k WHERE NOT EXISTS (SELECT FROM (",
+			w.plan.tenants.relation(nil), ") t WHERE t.key = k::", typ, "))")
+		var unknown []string
+		err := r.read(ctx, time.Minute, func(tx pgx.Tx) error {
+			return tx.QueryRow(ctx, s.String(), s.args...).Scan(&unknown)
+		})
+		if isCode(err, "22P02") || isCode(err, "22003") || isCode(err, "22007") {
+			return &UsageError{fmt.Sprintf("--tenant: %s; keys of tenants are %s", plain(err), typ)}
+		}
+		if err != nil {
+			return fmt.Errorf("looking up --tenant: %w", err)
+		}
+		if len(unknown) > 0 {
+			return &UsageError{fmt.Sprintf("--tenant %s: policy %s knows no such tenant", strings.Join(unknown, ", "), w.plan.Policy.Name)}
+		}
+	}
+	return nil
+}
+
+// idleRounds is how many rounds in a row may find locked rows alone before a
+// run ends incomplete.
+const idleRounds = 6
+
+// rounds goes over all policies again and again until a whole round has
+// deleted nothing: a later policy, or another worker, may have freed what an
+// earlier one had to leave.
+func (r *Run) rounds(ctx context.Context, works []*work) {
+	for idle := 0; idle < idleRounds; {
+		before := r.deleted
+		var open []*work
+		for _, w := range works {
+			if !w.ended() {
+				w.startPass()
+				open = append(open, w)
+			}
+		}
+		r.round(ctx, open)
+		if r.stopping() || ctx.Err() != nil || len(open) == 0 {
+			return
+		}
+		if r.deleted > before {
+			idle = 0
+			continue
+		}
+		waiting := false
+		for _, w := range open {
+			waiting = waiting || w.pass.busy && !w.ended()
+		}
+		if !waiting {
+			return
+		}
+		r.sleep(ctx, r.backoff(idle))
+		idle++
+	}
+}
+
+// round gives every policy one slice after the other until each has ended its
+// pass, so that none has to wait for another's backlog.
+func (r *Run) round(ctx context.Context, open []*work) {
+	for len(open) > 0 {
+		var next []*work
+		for _, w := range open {
+			if r.stopping() || ctx.Err() != nil {
+				return
+			}
+			if w.slice(ctx) {
+				next = append(next, w)
+			}
+			r.keepAlive(ctx)
+		}
+		open = next
+	}
+}
+
+func (r *Run) keepAlive(ctx context.Context) {
+	if time.Since(r.alive) < 10*time.Second {
+		return
+	}
+	r.alive = time.Now()
+	if err := r.ledger.KeepAlive(ctx, r.pool, r.id); err != nil {
+		r.log.Warn("cannot renew the run's lease", "error", plain(err))
+	}
+}
+
+// stopping tells whether the run ends after the batch at hand.
+func (r *Run) stopping() bool {
+	return r.halt.Err() != nil || r.opts.MaxRows > 0 && r.roots >= r.opts.MaxRows
+}
+
+// stopReason says why.
+func (r *Run) stopReason() string {
+	switch {
+	case errors.Is(context.Cause(r.halt), errMaxDuration):
+		return errMaxDuration.Error()
+	case r.halt.Err() != nil:
+		return "interrupted by a signal"
+	case r.opts.MaxRows > 0 && r.roots >= r.opts.MaxRows:
+		return "--max-rows is used up"
+	}
+	return ""
+}
+
+// quota is how many roots the next batch may take.
+func (r *Run) quota(size int) int {
+	if r.opts.MaxRows == 0 {
+		return size
+	}
+	return int(min(int64(size), r.opts.MaxRows-r.roots))
+}
+
+// read runs fn in a short read-only transaction with the settings of a batch.
+func (r *Run) read(ctx context.Context, timeout time.Duration, fn func(pgx.Tx) error) error {
+	return readOnly(ctx, r.pool, timeout, fn)
+}
+
+func readOnly(ctx context.Context, pool *pgxpool.Pool, timeout time.Duration, fn func(pgx.Tx) error) error {
+	tx, err := pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadOnly})
+	if err != nil {
+		return err
+	}
+	defer rollback(tx)
+	s := &statement{}
+	s.add("SELECT ", settings(s, timeout, 10*time.Second))
+	var set int
+	if err := tx.QueryRow(ctx, s.String(), s.args...).Scan(&set); err != nil {
+		return err
+	}
+	if err := fn(tx); err != nil {
+		return err
+	}
+	return tx.Commit(ctx)
+}
+
+func (r *Run) rollback(tx pgx.Tx) { rollback(tx) }
+
+// rollback ends a transaction that was not committed. Its own context: the one
+// at hand may be the reason for rolling back. A connection that is gone has
+// rolled back already.
+func rollback(tx pgx.Tx) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	_ = tx.Rollback(ctx) //nolint:errcheck // nothing is lost with it
+}
+
+// withServer runs fn, and again when the server went away or is out of
+// resources, for as long as patience lasts.
+func (r *Run) withServer(ctx context.Context, fn func() error) error {
+	wait := backoff.NewExponentialBackOff()
+	wait.InitialInterval, wait.MaxInterval = 100*time.Millisecond, 5*time.Second
+	_, err := backoff.Retry(ctx, func() (struct{}, error) {
+		err := fn()
+		if err == nil {
+			return struct{}{}, nil
+		}
+		if errors.Is(err, errBusy) || errors.Is(err, errOverflow) || classify(err) != faultDatabase ||
+			isCode(err, "57014") || ctx.Err() != nil || r.halt.Err() != nil {
+			return struct{}{}, backoff.Permanent(err)
+		}
+		r.observer.Retry("", reasonOf(err))
+		r.log.Warn("the database did not answer; trying again", "error", plain(err))
+		return struct{}{}, err
+	}, backoff.WithBackOff(wait), backoff.WithMaxElapsedTime(r.patience))
+	var permanent *backoff.PermanentError
+	if errors.As(err, &permanent) {
+		return permanent.Unwrap()
+	}
+	return err
+}
+
+// backoff is the pause before the next try, with jitter: 50 ms doubled, at
+// most 2 s.
+func (r *Run) backoff(try int) time.Duration {
+	d := min(50*time.Millisecond<<min(try, 10), 2*time.Second)
+	return d/2 + rand.N(d/2+1)
+}
+
+// sleep waits, unless the run is to end.
+func (r *Run) sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	case <-r.halt.Done():
+	}
+}

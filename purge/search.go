@@ -1,0 +1,214 @@
+package purge
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/reaperdb/reaper/schema"
+)
+
+// cursor is a place in the order of a walk; the zero cursor is its start.
+type cursor struct {
+	set bool
+	age string
+	// key is the rest of the tuple; nil: rows of that age are yet to be seen.
+	key []*string
+}
+
+// sizeOf is the number of bytes of a row of the root as it is stored, TOASTed
+// values included, without reading them.
+func sizeOf(t *schema.Table) string {
+	var b strings.Builder
+	b.WriteString("24")
+	for _, c := range t.Columns {
+		if c.Varlena {
+			b.WriteString(" + coalesce(pg_column_size(" + col(t, c.Name) + "), 0)")
+		} else {
+			b.WriteString(" + 8")
+		}
+	}
+	return "(" + b.String() + ")::bigint"
+}
+
+func (p *Plan) leadTypes() []string {
+	lead := p.lead()
+	types := make([]string, len(lead))
+	for i, n := range lead {
+		k, _ := p.Root.Table.Column(n)
+		if len(p.hops) > 0 {
+			to, _ := p.hops[0].table.Column(p.hops[0].to[i])
+			types[i] = comparedAs(k, to)
+		} else {
+			types[i] = comparedAs(k, p.tenants.key)
+		}
+	}
+	return types
+}
+
+// walkSQL reads up to limit rows of one group (rows that share the lead
+// columns) from a cursor on, below the cutoff: age, key…, whether the row is
+// expired and meant, and its size. byKey orders rows of one age by the key.
+func (p *Plan) walkSQL(w who, group []*string, at cursor, byKey bool, limit int) *statement {
+	s := &statement{}
+	t := p.Root.Table
+	a := col(t, p.age.column.Name)
+	cutoff := s.cast(w.Cutoff, "timestamptz")
+	conditions := p.groupConditions(s, group)
+	conditions = append(conditions, p.age.valid(a), a+" < "+p.age.bound(cutoff))
+	rest := cols(t, p.orderKey())
+	switch {
+	case at.set && at.key == nil:
+		conditions = append(conditions, a+" >= "+s.cast(at.age, p.age.column.Type))
+	case at.set:
+		tuple := []string{s.cast(at.age, p.age.column.Type)}
+		for i, n := range p.orderKey() {
+			k, _ := t.Column(n)
+			tuple = append(tuple, s.cast(at.key[i], k.Type))
+		}
+		conditions = append(conditions, row(append([]string{a}, rest...))+" > "+row(tuple))
+	}
+	order := []string{a}
+	if byKey {
+		order = append(order, rest...)
+	}
+	s.add("SELECT ", a, "::text, ", p.meantSQL(cutoff), ", ", sizeOf(t), ", ",
+		strings.Join(texts(cols(t, columnNames(p.key))), ", "),
+		"\n  FROM ", from(t), "\n WHERE ", strings.Join(conditions, "\n   AND "),
+		"\n ORDER BY ", strings.Join(order, ", "), fmt.Sprintf("\n LIMIT %d", limit))
+	return s
+}
+
+func (p *Plan) groupConditions(s *statement, group []*string) []string {
+	var conditions []string
+	types := p.leadTypes()
+	for i, n := range p.lead() {
+		conditions = append(conditions, col(p.Root.Table, n)+" = "+s.cast(group[i], types[i]))
+	}
+	return conditions
+}
+
+// meantSQL tells whether a row below the bound is expired and meant by where.
+func (p *Plan) meantSQL(cutoff string) string {
+	t := p.Root.Table
+	return "(true" + p.age.recheck(col(t, p.age.column.Name), cutoff) + parenthesized(p.Policy.Where.Value) + ") IS TRUE"
+}
+
+// probeSQL finds the age of the oldest expired row of one group, by one look
+// into the index that leads from the group to the age.
+func (p *Plan) probeSQL(cutoff string, lead func(int) string) string {
+	t := p.Root.Table
+	a := col(t, p.age.column.Name)
+	var b strings.Builder
+	b.WriteString("SELECT " + a + " AS at FROM " + from(t) + " WHERE ")
+	for i, n := range p.lead() {
+		b.WriteString(col(t, n) + " = " + lead(i) + " AND ")
+	}
+	b.WriteString(p.age.expired(a, cutoff) + parenthesized(p.Policy.Where.Value) + " ORDER BY " + a + " LIMIT 1")
+	return b.String()
+}
+
+// dueTenant is a tenant that has something due.
+type dueTenant struct {
+	who
+	lag        string // interval
+	LagSeconds float64
+}
+
+// dueSQL gives a page of the tenants that have something due, the most overdue
+// first: key, cutoff, lag (an interval) and lag in seconds. after is the lag
+// and key of the last one of the page before.
+func (p *Plan) dueSQL(sc scope, after *dueTenant, limit int) *statement {
+	s := &statement{}
+	s.add("SELECT x.key::text, x.cutoff::text, x.lag::text, extract(epoch FROM x.lag)::float8 FROM (\n  SELECT reaper_s.key, reaper_s.cutoff, max(reaper_s.cutoff - ",
+		p.age.instant("reaper_x.at"), ") AS lag\n    FROM ", p.tenants.write(s, sc), " reaper_s")
+	lead := func(int) string { return "reaper_s.key" }
+	if len(p.hops) > 0 {
+		joins, _, key := p.pathJoin("")
+		s.add("\n    JOIN ", p.bracketed(joins), " ON ", key, " = reaper_s.key")
+		lead = func(i int) string { return "reaper_p1." + ident(p.hops[0].to[i]) }
+	}
+	s.add("\n   CROSS JOIN LATERAL (", p.probeSQL("reaper_s.cutoff", lead), ") reaper_x",
+		"\n   WHERE reaper_s.state = 'active'\n   GROUP BY reaper_s.key, reaper_s.cutoff) x")
+	if after != nil && after.Key != nil {
+		lag := s.cast(after.lag, "interval")
+		s.add("\n WHERE x.lag < ", lag, " OR x.lag = ", lag, " AND x.key > ", s.cast(*after.Key, p.tenants.key.Type))
+	}
+	s.add("\n ORDER BY x.lag DESC, x.key", fmt.Sprintf("\n LIMIT %d", limit))
+	return s
+}
+
+// groupsSQL gives a page of the groups of one tenant that have something due,
+// in the order of their columns.
+func (p *Plan) groupsSQL(w who, after []*string, limit int) *statement {
+	s := &statement{}
+	joins, _, key := p.pathJoin("")
+	first := p.hops[0]
+	names := make([]string, len(first.to))
+	types := make([]string, len(first.to))
+	for i, n := range first.to {
+		k, _ := first.table.Column(n)
+		names[i], types[i] = "reaper_p1."+ident(n), k.Type
+	}
+	cutoff := s.cast(w.Cutoff, "timestamptz")
+	s.add("SELECT ", strings.Join(texts(names), ", "), "\n  FROM ", joins,
+		"\n WHERE ", key, " = ", s.cast(*w.Key, comparedAs(p.last, p.tenants.key)),
+		"\n   AND EXISTS (", p.probeSQL(cutoff, func(i int) string { return names[i] }), ")")
+	if after != nil {
+		tuple := make([]string, len(after))
+		for i := range after {
+			tuple[i] = s.cast(after[i], types[i])
+		}
+		s.add("\n   AND ", row(names), " > ", row(tuple))
+	}
+	s.add("\n ORDER BY ", strings.Join(names, ", "), fmt.Sprintf("\n LIMIT %d", limit))
+	return s
+}
+
+// sweepSQL reads the next limit rows along the key, all tenants together, and
+// gives those that are expired, each with its tenant and cutoff: kind 0, size,
+// tenant, cutoff, key…. The last row is kind 1: the number of rows read, and
+// the key where the reading ended.
+func (p *Plan) sweepSQL(sc scope, after []*string, limit int) *statement {
+	s := &statement{}
+	t := p.Root.Table
+	a := col(t, p.age.column.Name)
+	keys := columnNames(p.key)
+	n := len(keys)
+	s.add("WITH reaper_w AS MATERIALIZED (\n  SELECT ")
+	for i, k := range cols(t, keys) {
+		s.add(k, fmt.Sprintf(" AS k%d, ", i))
+	}
+	for i, c := range cols(t, p.lead()) {
+		s.add(c, fmt.Sprintf(" AS l%d, ", i))
+	}
+	s.add(a, " AS age, (", p.age.valid(a), parenthesized(p.Policy.Where.Value), ") IS TRUE AS meant, ", sizeOf(t), " AS size",
+		"\n    FROM ", from(t))
+	if after != nil {
+		tuple := make([]string, n)
+		for i := range tuple {
+			tuple[i] = s.cast(after[i], p.key[i].Type)
+		}
+		s.add("\n   WHERE ", row(cols(t, keys)), " > ", row(tuple))
+	}
+	s.add("\n   ORDER BY ", strings.Join(cols(t, keys), ", "), fmt.Sprintf(" LIMIT %d)", limit))
+	k := func(prefix string) string {
+		return list(n, func(i int) string { return fmt.Sprintf("%sk%d::text", prefix, i) })
+	}
+	s.add("\nSELECT 0, w.size, reaper_s.key::text, reaper_s.cutoff::text, ", k("w."), "\n  FROM reaper_w w")
+	relation := p.tenants.write(s, sc) + " reaper_s"
+	switch {
+	case p.noTenant:
+		s.add(" CROSS JOIN ", relation)
+	case len(p.hops) == 0:
+		s.add(" JOIN ", relation, " ON reaper_s.key = w.l0")
+	default:
+		joins, _, key := p.pathJoin("")
+		s.add(" JOIN ", p.bracketed(joins), " ON ", and(len(p.hops[0].to), func(i int) string {
+			return "reaper_p1." + ident(p.hops[0].to[i]) + fmt.Sprintf(" = w.l%d", i)
+		}), "\n  JOIN ", relation, " ON reaper_s.key = ", key)
+	}
+	s.add("\n WHERE w.meant AND reaper_s.state = 'active' AND ", p.age.expired("w.age", "reaper_s.cutoff"))
+	s.add("\nUNION ALL\n(SELECT 1, (SELECT count(*) FROM reaper_w), NULL, NULL, ", k("w."), " FROM reaper_w w ORDER BY ",
+		list(n, func(i int) string { return fmt.Sprintf("w.k%d DESC", i) }), " LIMIT 1)")
+	return s
+}

@@ -1,0 +1,100 @@
+package purge
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/reaperdb/reaper/schema"
+)
+
+// statement is one SQL statement under construction, with the values bound to
+// it.
+type statement struct {
+	strings.Builder
+	args []any
+}
+
+// arg binds a value and gives its placeholder.
+func (s *statement) arg(v any) string {
+	s.args = append(s.args, v)
+	return "$" + strconv.Itoa(len(s.args))
+}
+
+// cast binds a value and gives its placeholder, cast to a type.
+func (s *statement) cast(v any, typ string) string { return s.arg(v) + "::" + typ }
+
+func (s *statement) add(parts ...string) *statement {
+	for _, p := range parts {
+		s.WriteString(p)
+	}
+	return s
+}
+
+func ident(parts ...string) string { return pgx.Identifier(parts).Sanitize() }
+
+func quoteLiteral(s string) string {
+	// standard_conforming_strings is set on in every transaction.
+	return "'" + strings.ReplaceAll(s, "'", "''") + "'"
+}
+
+// from is the table as FROM, UPDATE and DELETE name it. ONLY: a foreign key
+// speaks of the table alone, never of plain inheritance children.
+func from(t *schema.Table) string {
+	if t.Kind == schema.Partitioned {
+		return ident(t.Name.Schema, t.Name.Name)
+	}
+	return "ONLY " + ident(t.Name.Schema, t.Name.Name)
+}
+
+// col is a column qualified by its table's bare name, as it is visible where
+// the table is named without an alias: there a user's SQL sees its columns too.
+func col(t *schema.Table, column string) string { return ident(t.Name.Name, column) }
+
+func list(n int, item func(int) string) string {
+	parts := make([]string, n)
+	for i := range parts {
+		parts[i] = item(i)
+	}
+	return strings.Join(parts, ", ")
+}
+
+func and(n int, item func(int) string) string {
+	parts := make([]string, n)
+	for i := range parts {
+		parts[i] = item(i)
+	}
+	return strings.Join(parts, " AND ")
+}
+
+// row writes one column bare and several as a row.
+func row(columns []string) string {
+	if len(columns) == 1 {
+		return columns[0]
+	}
+	return "(" + strings.Join(columns, ", ") + ")"
+}
+
+// values is a set of tuples, column by column, as PostgreSQL prints them; nil
+// is NULL.
+type values [][]*string
+
+func newValues(columns int) values { return make(values, columns) }
+
+func (v values) len() int {
+	if len(v) == 0 {
+		return 0
+	}
+	return len(v[0])
+}
+
+// matches is the condition that columns (already qualified) are among a set of
+// tuples.
+func (s *statement) matches(columns []string, types []string, v values) string {
+	if len(columns) == 1 {
+		return columns[0] + " = ANY(" + s.cast(v[0], types[0]+"[]") + ")"
+	}
+	return row(columns) + " IN (SELECT * FROM unnest(" +
+		list(len(columns), func(i int) string { return s.cast(v[i], types[i]+"[]") }) + "))"
+}

@@ -1,0 +1,496 @@
+package purge
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/reaperdb/reaper/schema"
+)
+
+// This file is the one builder of generated SQL. Every alias and CTE begins
+// with reaper_, so that a user's SQL, which sees the columns of its own table
+// unqualified, can never meet one.
+
+// settings are made local to every transaction as its first statement. The
+// time zone and the styles make text of values exact and the same everywhere.
+// One expression, whose result says nothing.
+func settings(s *statement, statementTimeout, lockTimeout time.Duration) string {
+	// 0 is no timeout, as in PostgreSQL.
+	ms := func(d time.Duration) string { return s.cast(fmt.Sprintf("%dms", d.Milliseconds()), "text") }
+	return "num_nonnulls(set_config('TimeZone', 'UTC', true), set_config('DateStyle', 'ISO, YMD', true), " +
+		"set_config('IntervalStyle', 'postgres', true), set_config('extra_float_digits', '1', true), " +
+		"set_config('bytea_output', 'hex', true), set_config('standard_conforming_strings', 'on', true), " +
+		"set_config('row_security', 'off', true), set_config('idle_in_transaction_session_timeout', '60s', true), " +
+		"set_config('statement_timeout', " + ms(statementTimeout) + ", true), " +
+		"set_config('lock_timeout', " + ms(lockTimeout) + ", true))"
+}
+
+// comparedAs is the type by which values of a parent column are looked for in
+// a child column: the parent's among numbers, so that none overflows, else the
+// child's, so that its index serves.
+func comparedAs(child, parent schema.Column) string {
+	if child.Category == "N" && parent.Category == "N" {
+		return parent.Type
+	}
+	return child.Type
+}
+
+func comparedTypes(child *schema.Table, childColumns []string, parent *schema.Table, parentColumns []string) []string {
+	types := make([]string, len(childColumns))
+	for i := range childColumns {
+		c, _ := child.Column(childColumns[i])
+		p, _ := parent.Column(parentColumns[i])
+		types[i] = comparedAs(c, p)
+	}
+	return types
+}
+
+func (e *Edge) types() []string {
+	return comparedTypes(e.Child.Table, e.ChildColumns, e.Parent.Table, e.ParentColumns)
+}
+
+// cols are columns of a table, qualified by its bare name.
+func cols(t *schema.Table, names []string) []string {
+	qualified := make([]string, len(names))
+	for i, n := range names {
+		qualified[i] = col(t, n)
+	}
+	return qualified
+}
+
+func texts(columns []string) []string {
+	out := make([]string, len(columns))
+	for i, c := range columns {
+		out[i] = c + "::text"
+	}
+	return out
+}
+
+func parenthesized(condition string) string {
+	if condition == "" {
+		return ""
+	}
+	return " AND (" + condition + "\n)"
+}
+
+// who is the tenant of a batch, as first read in this run.
+type who struct {
+	Key    *string // as PostgreSQL prints it; nil: the policy has no tenant
+	Cutoff string  // timestamptz as text
+}
+
+// cut writes the CTE with the tenant's cutoff at the moment of the statement:
+// a hold or a longer retention set meanwhile counts, a shorter one does not. A
+// query of tenants cannot stand here: it was read a moment ago.
+func (p *Plan) cut(s *statement, sc scope, w who) {
+	s.add("reaper_cut AS MATERIALIZED (")
+	switch {
+	case p.noTenant:
+		s.add("SELECT ", s.cast(w.Cutoff, "timestamptz"), " AS cutoff")
+	case !p.tenants.inline():
+		s.add("SELECT ", s.cast(*w.Key, p.tenants.key.Type), " AS key, ", s.cast(w.Cutoff, "timestamptz"), " AS cutoff")
+	default:
+		sc.only = []string{*w.Key}
+		s.add("SELECT reaper_s.key, least(reaper_s.cutoff, ", s.cast(w.Cutoff, "timestamptz"), ") AS cutoff FROM ",
+			p.tenants.write(s, sc), " reaper_s WHERE reaper_s.state = 'active'")
+	}
+	s.add(")")
+}
+
+// pathJoin writes the tables of the tenant path from the root's side on, the
+// first joined by condition, and gives the expression that holds the key.
+func (p *Plan) pathJoin(first string) (joins, condition, key string) {
+	alias := func(i int) string { return fmt.Sprintf("reaper_p%d", i+1) }
+	var b strings.Builder
+	key = first + ident(p.last.Name)
+	before := first
+	for i, h := range p.hops {
+		on := and(len(h.from), func(k int) string {
+			return alias(i) + "." + ident(h.to[k]) + " = " + before + ident(h.from[k])
+		})
+		if i == 0 {
+			b.WriteString(fromWithHeirs(h.table) + " " + alias(i))
+			condition = on
+		} else {
+			b.WriteString(" JOIN " + fromWithHeirs(h.table) + " " + alias(i) + " ON " + on)
+		}
+		before = alias(i) + "."
+		key = before + ident(p.last.Name)
+	}
+	return b.String(), condition, key
+}
+
+// bracketed keeps joins together; PostgreSQL allows brackets around a join only.
+func (p *Plan) bracketed(joins string) string {
+	if len(p.hops) > 1 {
+		return "(" + joins + ")"
+	}
+	return joins
+}
+
+// conditions writes everything that makes a root expired, as it stands at the
+// moment of the statement: age, where, hold, retention and the whole path.
+func (p *Plan) conditions() string {
+	t := p.Root.Table
+	a := col(t, p.age.column.Name)
+	where := parenthesized(p.Policy.Where.Value)
+	expired := p.age.expired(a, "reaper_cut.cutoff")
+	if p.noTenant {
+		return "EXISTS (SELECT FROM reaper_cut WHERE " + expired + ")" + where
+	}
+	joins, on, key := p.pathJoin(ident(t.Name.Name) + ".")
+	if joins == "" {
+		return "EXISTS (SELECT FROM reaper_cut WHERE reaper_cut.key = " + key + " AND " + expired + ")" + where
+	}
+	return "EXISTS (SELECT FROM " + joins + " JOIN reaper_cut ON reaper_cut.key = " + key +
+		" WHERE " + on + " AND " + expired + ")" + where
+}
+
+// keyed is the condition that a root is among keys.
+func (p *Plan) keyed(s *statement, keys values) string {
+	types := make([]string, len(p.key))
+	for i, k := range p.key {
+		types[i] = k.Type
+	}
+	return s.matches(cols(p.Root.Table, columnNames(p.key)), types, keys)
+}
+
+// deleteRootsSQL deletes roots by key, with every condition repeated.
+func (p *Plan) deleteRootsSQL(sc scope, w who, keys values) *statement {
+	s := &statement{}
+	s.add("WITH ")
+	p.cut(s, sc, w)
+	s.add("\nDELETE FROM ", from(p.Root.Table), "\n WHERE ", p.keyed(s, keys), "\n   AND ", p.conditions())
+	return s
+}
+
+// countRootsSQL counts the roots among keys that are still expired.
+func (p *Plan) countRootsSQL(sc scope, w who, keys values) *statement {
+	s := &statement{}
+	s.add("WITH ")
+	p.cut(s, sc, w)
+	s.add("\nSELECT count(*) FROM ", from(p.Root.Table), "\n WHERE ", p.keyed(s, keys), "\n   AND ", p.conditions())
+	return s
+}
+
+// lockRootsSQL locks those of the roots that are expired and that nobody else
+// has locked, and gives tableoid, ctid, key…, referenced columns….
+func (p *Plan) lockRootsSQL(sc scope, w who, keys values) *statement {
+	s := &statement{}
+	t := p.Root.Table
+	s.add("WITH ")
+	p.cut(s, sc, w)
+	columns := append(texts(cols(t, columnNames(p.key))), texts(cols(t, p.Root.refs))...)
+	s.add("\nSELECT ", ident(t.Name.Name), ".tableoid::text, ", ident(t.Name.Name), ".ctid::text, ", strings.Join(columns, ", "),
+		"\n  FROM ", from(t), "\n WHERE ", p.keyed(s, keys), "\n   AND ", p.conditions(),
+		"\n   FOR UPDATE OF ", ident(t.Name.Name), " SKIP LOCKED")
+	return s
+}
+
+// rowsOf are rows of one node: where they stand, and what others reference of
+// them.
+type rowsOf struct {
+	node   *Node
+	tables []string // tableoid
+	ctids  []string
+	refs   values // by node.refs
+	seen   map[string]bool
+}
+
+func newRows(n *Node) *rowsOf {
+	return &rowsOf{node: n, refs: newValues(len(n.refs)), seen: map[string]bool{}}
+}
+
+func (r *rowsOf) len() int { return len(r.ctids) }
+
+// add adds a row once.
+func (r *rowsOf) add(table, ctid string, refs []*string) bool {
+	id := table + " " + ctid
+	if r.seen[id] {
+		return false
+	}
+	r.seen[id] = true
+	r.tables, r.ctids = append(r.tables, table), append(r.ctids, ctid)
+	for i := range r.refs {
+		r.refs[i] = append(r.refs[i], refs[i])
+	}
+	return true
+}
+
+// row gives the i-th row as a set of its own.
+func (r *rowsOf) slice(from, to int) *rowsOf {
+	part := newRows(r.node)
+	for i := from; i < to; i++ {
+		refs := make([]*string, len(r.refs))
+		for k := range refs {
+			refs[k] = r.refs[k][i]
+		}
+		part.add(r.tables[i], r.ctids[i], refs)
+	}
+	return part
+}
+
+// columns are the values of some of the referenced columns.
+func (r *rowsOf) columns(names []string) values {
+	v := make(values, len(names))
+	for i, n := range names {
+		v[i] = r.refs[slices.Index(r.node.refs, n)]
+		if v[i] == nil {
+			v[i] = []*string{}
+		}
+	}
+	return v
+}
+
+// at is the condition that a row of a table stands at one of these places.
+func (s *statement) at(t *schema.Table, r *rowsOf) string {
+	c := ident(t.Name.Name) + ".ctid = ANY(" + s.cast(r.ctids, "tid[]") + ")"
+	if t.Kind == schema.Partitioned {
+		c += " AND (" + ident(t.Name.Name) + ".tableoid, " + ident(t.Name.Name) + ".ctid) IN (SELECT * FROM unnest(" +
+			s.cast(r.tables, "oid[]") + ", " + s.cast(r.ctids, "tid[]") + "))"
+	}
+	return c
+}
+
+// behind is the condition that a row of the edge's child references one of
+// these rows of its parent.
+func (s *statement) behind(e *Edge, r *rowsOf) string {
+	return s.matches(cols(e.Child.Table, e.ChildColumns), e.types(), r.columns(e.ParentColumns)) + parenthesized(e.Where)
+}
+
+// lockBehindSQL locks and gives the rows of the edge's child that reference
+// rows of its parent.
+func lockBehindSQL(e *Edge, r *rowsOf, limit int) *statement {
+	s := &statement{}
+	t := e.Child.Table
+	name := ident(t.Name.Name)
+	s.add("SELECT ", strings.Join(append([]string{name + ".tableoid::text", name + ".ctid::text"}, texts(cols(t, e.Child.refs))...), ", "),
+		"\n  FROM ", from(t), "\n WHERE ", s.behind(e, r), fmt.Sprintf("\n LIMIT %d", limit), "\n   FOR UPDATE OF ", name)
+	return s
+}
+
+// lockAtSQL locks rows where they were seen; a row that moved is not given.
+func lockAtSQL(r *rowsOf) *statement {
+	s := &statement{}
+	t := r.node.Table
+	s.add("SELECT ", ident(t.Name.Name), ".ctid::text\n  FROM ", from(t), "\n WHERE ", s.at(t, r), "\n   FOR UPDATE OF ", ident(t.Name.Name))
+	return s
+}
+
+// closureSQL gives (node, tableoid, ctid, referenced columns as an array) of
+// all rows of a cyclic component that hang, at any depth, off the seeds within
+// it and off rows of the components before it.
+func closureSQL(p *Plan, m *mode, group []*Node, known map[*Node]*rowsOf, limit int) *statement {
+	s := &statement{}
+	s.add("WITH RECURSIVE reaper_c(node, tab, tid, refs) AS (\n  ")
+	first := true
+	union := func() {
+		if !first {
+			s.add("\n  UNION ALL ")
+		}
+		first = false
+	}
+	s.add("(")
+	for _, n := range group {
+		if r := known[n]; r != nil && r.len() > 0 {
+			union()
+			s.add(fmt.Sprintf("SELECT %d, x.tab, x.tid, ARRAY[%s] FROM unnest(%s, %s%s) x(tab, tid%s)", slices.Index(p.Nodes, n),
+				list(len(n.refs), func(i int) string { return fmt.Sprintf("x.r%d", i) }),
+				s.cast(r.tables, "text[]"), s.cast(r.ctids, "text[]"),
+				prefixed(len(n.refs), func(i int) string { return s.cast(r.refs[i], "text[]") }),
+				prefixed(len(n.refs), func(i int) string { return fmt.Sprintf("r%d", i) })))
+		}
+		for _, e := range n.In {
+			if r := known[e.Parent]; e.Action.deletes() && m.walks(e) && !e.internal() && r != nil && r.len() > 0 {
+				union()
+				s.add("SELECT ", closureRow(p, e.Child), " FROM ", from(e.Child.Table), " WHERE ", s.behind(e, r))
+			}
+		}
+	}
+	if first {
+		s.add("SELECT 0, NULL::text, NULL::text, NULL::text[] WHERE false")
+	}
+	s.add(")\n  UNION\n  SELECT x.* FROM reaper_c CROSS JOIN LATERAL (\n    ")
+	first = true
+	for _, n := range group {
+		for _, e := range n.Out {
+			if e.internal() {
+				union()
+				s.add(closureStep(p, e, "reaper_c"))
+			}
+		}
+	}
+	s.add(") x)\nSELECT node, tab, tid, refs FROM reaper_c", fmt.Sprintf(" LIMIT %d", limit))
+	return s
+}
+
+func prefixed(n int, item func(int) string) string {
+	var b strings.Builder
+	for i := range n {
+		b.WriteString(", " + item(i))
+	}
+	return b.String()
+}
+
+// closureRow is a row of a node as the closure keeps it.
+func closureRow(p *Plan, n *Node) string {
+	name := ident(n.Table.Name.Name)
+	return fmt.Sprintf("%d, %s.tableoid::text, %s.ctid::text, ARRAY[%s]::text[]", slices.Index(p.Nodes, n), name, name,
+		strings.Join(texts(cols(n.Table, n.refs)), ", "))
+}
+
+// closureStep is one edge of a recursion: the child's rows that reference the
+// row at hand.
+func closureStep(p *Plan, e *Edge, c string) string {
+	return "SELECT " + closureRow(p, e.Child) + " FROM " + from(e.Child.Table) +
+		fmt.Sprintf(" WHERE %s.node = %d AND ", c, slices.Index(p.Nodes, e.Parent)) + stepMatch(e, c) + parenthesized(e.Where)
+}
+
+// stepMatch compares the child's columns with the referenced columns of the
+// row at hand.
+func stepMatch(e *Edge, c string) string {
+	types := e.types()
+	return and(len(e.ChildColumns), func(i int) string {
+		return fmt.Sprintf("%s = %s.refs[%d]::%s", col(e.Child.Table, e.ChildColumns[i]), c, slices.Index(e.Parent.refs, e.ParentColumns[i])+1, types[i])
+	})
+}
+
+// keptSQL gives the ordinals (from 1) of the roots that a keeping edge
+// protects, itself or through their dependents.
+func keptSQL(p *Plan, roots *rowsOf) *statement {
+	s := &statement{}
+	s.add("WITH RECURSIVE reaper_c(root, node, tab, tid, refs) AS (\n  ",
+		fmt.Sprintf("SELECT x.n, 0, x.tab, x.tid, ARRAY[%s]::text[] FROM unnest(%s, %s%s) WITH ORDINALITY x(tab, tid%s, n)",
+			list(len(p.Root.refs), func(i int) string { return fmt.Sprintf("x.r%d", i) }),
+			s.cast(roots.tables, "text[]"), s.cast(roots.ctids, "text[]"),
+			prefixed(len(p.Root.refs), func(i int) string { return s.cast(roots.refs[i], "text[]") }),
+			prefixed(len(p.Root.refs), func(i int) string { return fmt.Sprintf("r%d", i) })))
+	steps, tests := p.keeping("reaper_c")
+	if len(steps) > 0 {
+		s.add("\n  UNION\n  SELECT reaper_c.root, x.* FROM reaper_c CROSS JOIN LATERAL (\n    ", strings.Join(steps, "\n    UNION ALL "), ") x")
+	}
+	s.add(")\nSELECT DISTINCT root FROM reaper_c\n WHERE ", strings.Join(tests, "\n    OR "))
+	return s
+}
+
+// keeping are the steps of a recursion over dependents that a keeping edge could
+// protect, and the tests that tell whether one does.
+func (p *Plan) keeping(c string) (steps, tests []string) {
+	for _, e := range p.Edges {
+		switch {
+		case e.Action.deletes() && e.Child.needsLock():
+			steps = append(steps, closureStep(p, e, c))
+		case e.Action == ByKeep:
+			tests = append(tests, fmt.Sprintf("%s.node = %d AND EXISTS (SELECT FROM %s WHERE %s%s)",
+				c, slices.Index(p.Nodes, e.Parent), from(e.Child.Table), stepMatch(e, c), parenthesized(e.Where)))
+		}
+	}
+	return steps, tests
+}
+
+// countBehindSQL counts the rows behind an edge, up to a limit.
+func countBehindSQL(e *Edge, r *rowsOf, limit int) *statement {
+	s := &statement{}
+	s.add("SELECT count(*) FROM (SELECT FROM ", from(e.Child.Table), " WHERE ", s.behind(e, r), fmt.Sprintf(" LIMIT %d) x", limit))
+	return s
+}
+
+// clearSQL empties the reference of rows behind an edge; rows that go in the
+// same batch are left as they are. limit 0: all of them.
+func clearSQL(e *Edge, known map[*Node]*rowsOf, limit int) *statement {
+	s := &statement{}
+	t := e.Child.Table
+	value := "NULL"
+	if e.Action == BySetDefault {
+		value = "DEFAULT"
+	}
+	s.add("UPDATE ", from(t), " SET ", list(len(e.SetColumns), func(i int) string { return ident(e.SetColumns[i]) + " = " + value }), "\n WHERE ")
+	condition := s.behind(e, known[e.Parent])
+	if going := known[e.Child]; going != nil && going.len() > 0 {
+		condition += " AND (" + s.at(t, going) + ") IS NOT TRUE"
+	}
+	for _, in := range e.Child.In {
+		if r := known[in.Parent]; in.Action.deletes() && r != nil && r.len() > 0 && known[e.Child] == nil {
+			condition += "\n   AND (" + s.behind(in, r) + ") IS NOT TRUE"
+		}
+	}
+	s.add(limited(t, condition, limit))
+	return s
+}
+
+// limited narrows a condition to some of the rows it holds for.
+func limited(t *schema.Table, condition string, limit int) string {
+	if limit == 0 {
+		return condition
+	}
+	name := ident(t.Name.Name)
+	some := fmt.Sprintf("%[1]s.ctid = ANY(ARRAY(SELECT %[1]s.ctid FROM %[2]s WHERE %[3]s LIMIT %[4]d))", name, from(t), condition, limit)
+	if t.Kind == schema.Partitioned { // one ctid stands in many partitions
+		some = fmt.Sprintf("(%[1]s.tableoid, %[1]s.ctid) IN (SELECT %[1]s.tableoid, %[1]s.ctid FROM %[2]s WHERE %[3]s LIMIT %[4]d)", name, from(t), condition, limit)
+	}
+	return some + "\n   AND " + condition
+}
+
+// deleteBehindSQL deletes at most limit rows behind an edge.
+func deleteBehindSQL(e *Edge, r *rowsOf, limit int) *statement {
+	s := &statement{}
+	s.add("DELETE FROM ", from(e.Child.Table), "\n WHERE ", limited(e.Child.Table, s.behind(e, r), limit))
+	return s
+}
+
+// deleteSQL deletes, in one statement, roots by key with all conditions
+// repeated, the locked rows of collected nodes, and the rows behind edges into
+// the others. One statement: PostgreSQL checks foreign keys at its end, so that
+// neither order nor cycles matter. It gives one count per entry of targets.
+// The first rows known of the root are those of keys, in any order.
+func deleteSQL(p *Plan, m *mode, sc scope, w who, keys values, known map[*Node]*rowsOf) (s *statement, targets []*Node) {
+	s = &statement{}
+	s.add("WITH ")
+	if keys != nil {
+		p.cut(s, sc, w)
+		s.add(", ")
+	}
+	part := func(n *Node, condition string) {
+		if len(targets) > 0 {
+			s.add(",\n")
+		}
+		s.add(fmt.Sprintf("reaper_d%d AS (DELETE FROM %s WHERE %s RETURNING 1)", len(targets), from(n.Table), condition))
+		targets = append(targets, n)
+	}
+	if keys != nil {
+		part(p.Root, p.keyed(s, keys)+" AND "+p.conditions())
+	}
+	for _, n := range p.Nodes {
+		r := known[n]
+		if n == p.Root && r != nil && keys != nil {
+			r = r.slice(keys.len(), r.len())
+		}
+		if r != nil && r.len() > 0 {
+			part(n, s.at(n.Table, r))
+		}
+	}
+	for _, e := range m.deletes {
+		if r := known[e.Parent]; r != nil && r.len() > 0 {
+			part(e.Child, s.behind(e, r))
+		}
+	}
+	s.add("\nSELECT ", list(len(targets), func(i int) string { return fmt.Sprintf("(SELECT count(*) FROM reaper_d%d)", i) }))
+	return s, targets
+}
+
+// counters are expressions for the WAL position in bytes and for what this
+// session has deleted from and updated in tables, by the statistics of their
+// leaves.
+func counters(s *statement, leaves func(*Node) []uint32, m *mode) []string {
+	parts := []string{"pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint"}
+	sum := func(function string, nodes []*Node) {
+		for _, n := range nodes {
+			parts = append(parts, fmt.Sprintf("(SELECT coalesce(sum(%s(o)), 0)::bigint FROM unnest(%s) o)", function, s.cast(leaves(n), "oid[]")))
+		}
+	}
+	sum("pg_stat_get_xact_tuples_deleted", m.counted)
+	sum("pg_stat_get_xact_tuples_updated", m.countedUp)
+	return parts
+}

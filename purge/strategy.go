@@ -1,0 +1,117 @@
+package purge
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/reaperdb/reaper/schema"
+)
+
+// manyGroups is from how many rows of the first table of a tenant path on it
+// may be that most hold few roots: then one sweep beats a walk per group.
+const manyGroups = 10_000
+
+// strategy chooses how expired roots are found.
+func (c *compiler) strategy() error {
+	p := c.plan
+	t := p.Root.Table
+	lead := p.lead()
+	usual := TenantKeyset
+	if p.noTenant {
+		usual = AgeKeyset
+	}
+	best, withKey := bestIndex(t, lead, p.age.column.Name, p.orderKey())
+	few := len(p.hops) == 0 || p.hops[0].table.EstimatedRows < manyGroups || p.hops[0].table.EstimatedRows*50 < t.EstimatedRows
+	switch {
+	case best != "" && few:
+		p.Strategy, p.Index, p.keyInIndex = usual, best, withKey
+		p.Reason = fmt.Sprintf("index %s leads from %s to the age", best, leadText(lead))
+		return nil
+	case best != "":
+		p.Reason = fmt.Sprintf("%s has about %.0f rows, few roots each: one sweep along the key reads less than a search for each", p.hops[0].table.Name, p.hops[0].table.EstimatedRows)
+	default:
+		columns := slices.Concat(lead, []string{p.age.column.Name}, p.orderKey())
+		p.Reason = fmt.Sprintf("no index starts with %s and the age: every row is read along the key", leadText(lead))
+		p.problem(LevelWarning, fmt.Sprintf("no index serves the search for expired rows of %s: %s", t.Name, p.Reason),
+			fmt.Sprintf("CREATE INDEX CONCURRENTLY ON %s (%s)", ident(t.Name.Schema, t.Name.Name), list(len(columns), func(i int) string { return ident(columns[i]) })))
+	}
+	p.Strategy = KeySweep
+	for _, x := range t.Indexes {
+		if usableKey(t, &x) && slices.Equal(x.ColumnNames(), columnNames(p.key)) {
+			p.Index = x.Name
+		}
+	}
+	return nil
+}
+
+func leadText(lead []string) string {
+	if len(lead) == 0 {
+		return "the table"
+	}
+	return list(len(lead), func(i int) string { return lead[i] })
+}
+
+// lead are the root's columns that a tenant's rows share.
+func (p *Plan) lead() []string {
+	switch {
+	case p.noTenant:
+		return nil
+	case len(p.hops) > 0:
+		return p.hops[0].from
+	}
+	return []string{p.last.Name}
+}
+
+// orderKey are the columns of the key that still order rows of one lead and
+// one age.
+func (p *Plan) orderKey() []string {
+	return slices.DeleteFunc(columnNames(p.key), func(n string) bool {
+		return n == p.age.column.Name || slices.Contains(p.lead(), n)
+	})
+}
+
+func columnNames(columns []schema.Column) []string {
+	names := make([]string, len(columns))
+	for i, k := range columns {
+		names[i] = k.Name
+	}
+	return names
+}
+
+// bestIndex finds an index on (lead…, age, key…), or else on (lead…, age).
+func bestIndex(t *schema.Table, lead []string, age string, key []string) (name string, withKey bool) {
+	for _, x := range t.Indexes {
+		n := len(lead)
+		if !x.Valid || x.Method != "btree" || len(x.Columns) <= n || !impliedByEquality(x.Predicate, append(slices.Clone(lead), age)) {
+			continue
+		}
+		if !sameSet(x.Columns[:n], lead) || !servesOrder(x.Columns[n:n+1], []string{age}) {
+			continue
+		}
+		full := len(x.Columns) >= n+1+len(key) && servesOrder(x.Columns[n:n+1+len(key)], append([]string{age}, key...))
+		if name == "" || full && !withKey {
+			name, withKey = x.Name, full
+		}
+	}
+	return name, withKey
+}
+
+func sameSet(columns []schema.IndexColumn, names []string) bool {
+	for _, c := range columns {
+		if !c.OwnCollation || !c.DefaultOrder || !slices.Contains(names, c.Name) {
+			return false
+		}
+	}
+	return true
+}
+
+// servesOrder tells whether index columns give ORDER BY names, forwards or
+// backwards: all in one direction, NULLs where that direction has them.
+func servesOrder(columns []schema.IndexColumn, names []string) bool {
+	for i, c := range columns {
+		if c.Name != names[i] || !c.OwnCollation || !c.DefaultOrder || c.Desc != columns[0].Desc || c.NullsFirst != c.Desc {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,192 @@
+package purge
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/reaperdb/reaper/policy"
+	"github.com/reaperdb/reaper/schema"
+)
+
+// The states of a tenant under one policy.
+const (
+	stateActive  = "active" // has a cutoff; due or clear is known only by looking
+	stateHeld    = "held"
+	stateForever = "forever"
+	stateSkipped = "skipped"
+)
+
+// source is one place a retention may come from, in order of precedence.
+type source struct {
+	constant *policy.Duration // else sql
+	sql      string           // over the tenants' relation
+	integer  bool             // sql gives days
+}
+
+// tenants builds the relation that says, per tenant, the state and the cutoff:
+// the one place where the precedence of retentions is written down.
+type tenants struct {
+	table     *schema.Table // of the table form
+	query     string        // of the query form
+	columns   []string      // names of the query's columns
+	key       schema.Column // Name is empty for a policy without tenants
+	unique    bool          // a unique index vouches for the key
+	sources   []source
+	holds     []string
+	min       *policy.Duration
+	overrides []override
+}
+
+// override is one tenant's own retention; Key is as PostgreSQL prints it.
+type override struct {
+	Key      string
+	Duration policy.Duration
+}
+
+// inline tells whether the relation may stand in any statement: a query is
+// read in read-only transactions alone.
+func (t *tenants) inline() bool { return t.query == "" }
+
+// relation writes the tenants' own relation, where a user's SQL sees the
+// columns of the table (or query) and nothing else.
+func (t *tenants) relation(extra func(key string) string) string {
+	var b strings.Builder
+	key := "NULL::text"
+	switch {
+	case t.table != nil:
+		key = col(t.table, t.key.Name)
+	case t.query != "":
+		key = ident("tenants", t.columns[0])
+	}
+	b.WriteString("SELECT " + key + " AS key, ")
+	hold := "false"
+	for _, h := range t.holds {
+		hold += " OR coalesce((" + h + "), false)"
+	}
+	b.WriteString(hold + " AS held")
+	for i, s := range t.sources {
+		if s.constant == nil {
+			fmt.Fprintf(&b, ", (%s) AS r%d", s.sql, i)
+		}
+	}
+	switch {
+	case t.table != nil:
+		b.WriteString(" FROM " + fromWithHeirs(t.table) + " WHERE " + key + " IS NOT NULL")
+	case t.query != "":
+		b.WriteString(" FROM (" + t.query + "\n) AS tenants(" +
+			list(len(t.columns), func(i int) string { return ident(t.columns[i]) }) + ") WHERE " + key + " IS NOT NULL")
+	default:
+		return b.String()
+	}
+	if extra != nil {
+		b.WriteString(" AND " + extra(key))
+	}
+	return b.String()
+}
+
+// fromWithHeirs reads a tenants' table as a plain SELECT would.
+func fromWithHeirs(t *schema.Table) string { return ident(t.Name.Schema, t.Name.Name) }
+
+// scope narrows a reading of the tenants.
+type scope struct {
+	base      string   // the run's start by the database's clock, as text
+	only      []string // keys; nil: all
+	olderThan *policy.Duration
+}
+
+// write adds the relation (key, state, cutoff, retention, floored, raw) to a
+// statement. raw tells why a tenant is skipped.
+func (t *tenants) write(s *statement, sc scope) string {
+	base := s.cast(sc.base, "timestamptz")
+	var extra func(string) string
+	if sc.only != nil && t.key.Name != "" {
+		extra = func(key string) string { return key + " = ANY(" + s.cast(sc.only, t.key.Type+"[]") + ")" }
+	}
+	floors := ""
+	if t.min != nil {
+		floors += ", " + base + " - " + interval(*t.min)
+	}
+	narrowed := floors
+	if sc.olderThan != nil {
+		narrowed += ", " + base + " - " + interval(*sc.olderThan)
+	}
+	join := ""
+	if len(t.overrides) > 0 && t.key.Name != "" {
+		var keys, lengths []string
+		var forever []bool
+		for _, o := range t.overrides {
+			if sc.only != nil && !slices.Contains(sc.only, o.Key) {
+				continue
+			}
+			keys = append(keys, o.Key)
+			forever = append(forever, o.Duration.Forever)
+			lengths = append(lengths, lengthOf(o.Duration))
+		}
+		if len(keys) > 0 {
+			join = fmt.Sprintf(" LEFT JOIN unnest(%s, %s, %s) AS o(key, forever, length) ON o.key = t.key",
+				s.cast(keys, t.key.Type+"[]"), s.cast(forever, "bool[]"), s.cast(lengths, "interval[]"))
+		}
+	}
+	length, forever := t.precedence(join != "")
+	return fmt.Sprintf(`(
+  SELECT c.key,
+         CASE WHEN c.held THEN 'held' WHEN c.forever THEN 'forever' WHEN c.own IS NULL THEN 'skipped' ELSE 'active' END AS state,
+         least(c.own%[4]s) AS cutoff, c.length::text AS retention, coalesce(least(c.own%[5]s) < c.own, false) AS floored
+    FROM (
+      SELECT b.key, b.held, b.length, b.forever,
+             CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'
+                   AND extract(year FROM b.length) BETWEEN -2000 AND 2000 AND extract(day FROM b.length) BETWEEN -800000 AND 800000
+                   AND extract(hour FROM b.length) BETWEEN -20000000 AND 20000000
+                  THEN CASE WHEN %[1]s - b.length >= '1900-01-01 00:00:00+00' AND %[1]s - b.length < %[1]s
+                            THEN %[1]s - b.length END END AS own
+        FROM (SELECT t.key, t.held, %[2]s AS length, %[3]s AS forever FROM (`, base, length, forever, narrowed, floors) +
+		t.relation(extra) + ") t" + join + ") b) c)"
+}
+
+// precedence writes the retention of a tenant (an interval) and whether it is
+// kept forever: the first source that has a value counts.
+func (t *tenants) precedence(withOverrides bool) (length, forever string) {
+	var l, f strings.Builder
+	if withOverrides {
+		l.WriteString(" WHEN o.key IS NOT NULL THEN o.length")
+		f.WriteString(" WHEN o.key IS NOT NULL THEN o.forever")
+	}
+	for i, s := range t.sources {
+		if s.constant != nil {
+			fmt.Fprintf(&l, " WHEN true THEN %s", interval(*s.constant))
+			fmt.Fprintf(&f, " WHEN true THEN %t", s.constant.Forever)
+			break // nothing below a constant is ever asked
+		}
+		r := fmt.Sprintf("t.r%d", i)
+		value := r
+		if s.integer {
+			// Days that no calendar holds become 0: skipped, not an error that
+			// would stop every other tenant.
+			value = fmt.Sprintf("CASE WHEN %[1]s BETWEEN -800000 AND 800000 THEN make_interval(days => %[1]s::int) ELSE interval '0' END", r)
+		}
+		fmt.Fprintf(&l, " WHEN %s IS NOT NULL THEN %s", r, value)
+		fmt.Fprintf(&f, " WHEN %s IS NOT NULL THEN false", r)
+	}
+	if l.Len() == 0 {
+		return "NULL::interval", "false"
+	}
+	return "CASE" + l.String() + " END", "coalesce(CASE" + f.String() + " END, false)"
+}
+
+// interval writes a duration as a constant; forever has no length.
+func interval(d policy.Duration) string {
+	if d.Forever {
+		return "NULL::interval"
+	}
+	return "interval " + quoteLiteral(d.Interval())
+}
+
+// lengthOf is a duration as an interval's text; forever, whose flag stands
+// beside it, is 0.
+func lengthOf(d policy.Duration) string {
+	if d.Forever {
+		return "0"
+	}
+	return d.Interval()
+}

@@ -1,0 +1,341 @@
+package purge
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+const (
+	tenantPage = 2000 // due tenants in memory at once
+	groupPage  = 500  // groups of one tenant
+	// readAhead is how many rows a search may read beyond those it needs, where
+	// `where` or a time zone may reject some.
+	readAhead     = 2000
+	searchTimeout = 2 * time.Minute
+	dueTimeout    = 10 * time.Minute
+)
+
+// keyset walks the due tenants, most overdue first, one slice each in turn.
+type keyset struct {
+	work    *work
+	started bool
+	queue   []*tenantWalk
+	last    *dueTenant // of the page at hand; nil: no further page
+	visited int64
+	open    int64 // tenants of which this pass left something
+}
+
+// tenantWalk is the place in one tenant's rows.
+type tenantWalk struct {
+	who     who
+	readAt  time.Time
+	groups  [][]*string
+	after   []*string // last group of the page at hand
+	more    bool      // a further page of groups may follow
+	at      cursor
+	strict  bool // order rows of one age by key: some of them were left
+	started bool
+	left    int64
+}
+
+func (k *keyset) unfinished() int64 { return k.open + int64(len(k.queue)) }
+
+func (k *keyset) step(ctx context.Context) (bool, error) {
+	if len(k.queue) == 0 {
+		if k.started && k.last == nil {
+			return false, nil
+		}
+		if err := k.page(ctx); err != nil {
+			return false, fmt.Errorf("looking for tenants with something due: %w", err)
+		}
+		if len(k.queue) == 0 {
+			return false, nil
+		}
+	}
+	t := k.queue[0]
+	more, err := k.slice(ctx, t)
+	if err != nil {
+		return false, err
+	}
+	k.queue = k.queue[1:]
+	if more && !k.work.gaveUp(t.who.Key) {
+		k.queue = append(k.queue, t)
+	} else if t.left > 0 || k.work.gaveUp(t.who.Key) {
+		k.open++
+	}
+	return len(k.queue) > 0 || k.last != nil, nil
+}
+
+func (k *keyset) page(ctx context.Context) error {
+	w := k.work
+	sc := w.batcher.scope()
+	sc.only = w.run.only()
+	s := w.plan.dueSQL(sc, k.last, tenantPage)
+	var page []*dueTenant
+	err := w.run.withServer(ctx, func() error {
+		page = nil
+		return w.run.read(ctx, dueTimeout, func(tx pgx.Tx) error {
+			rows, err := tx.Query(ctx, s.String(), s.args...)
+			if err != nil {
+				return err
+			}
+			d := &dueTenant{}
+			_, err = pgx.ForEachRow(rows, []any{&d.Key, &d.Cutoff, &d.lag, &d.LagSeconds}, func() error {
+				found := *d
+				page = append(page, &found)
+				return nil
+			})
+			return err
+		})
+	})
+	if err != nil {
+		return err
+	}
+	k.started = true
+	k.last = nil
+	if len(page) == tenantPage && !w.plan.noTenant {
+		k.last = page[len(page)-1]
+	}
+	now := time.Now()
+	for _, d := range page {
+		if w.gaveUp(d.Key) {
+			k.open++
+			continue
+		}
+		k.queue = append(k.queue, &tenantWalk{who: d.who, readAt: now})
+	}
+	k.visited += int64(len(page))
+	if len(page) > 0 && !w.counted {
+		w.counted = true
+		w.run.observer.Due(w.plan.Policy.Name, w.countDue(ctx))
+	}
+	return nil
+}
+
+// slice works on one tenant for a moment; false: nothing more is found of it.
+func (k *keyset) slice(ctx context.Context, t *tenantWalk) (bool, error) {
+	w := k.work
+	ends := time.Now().Add(sliceTime)
+	for !w.run.stopping() && ctx.Err() == nil && time.Now().Before(ends) {
+		if ok, err := w.refresh(ctx, t); err != nil || !ok {
+			return false, err
+		}
+		if len(t.groups) == 0 {
+			if t.started && !t.more {
+				return false, nil
+			}
+			if err := k.groups(ctx, t); err != nil {
+				return false, fmt.Errorf("looking for expired rows of %s: %w", w.plan.Root.Table.Name, err)
+			}
+			continue
+		}
+		if err := k.batch(ctx, t); err != nil {
+			return false, err
+		}
+		if w.gaveUp(t.who.Key) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// refresh reads a tenant's hold and retention again: at the start of every
+// slice, and so at least every 5 s. A table of tenants is looked at by every
+// batch besides. false: nothing of the tenant may go any more.
+func (w *work) refresh(ctx context.Context, t *tenantWalk) (bool, error) {
+	if w.plan.noTenant || time.Since(t.readAt) < sliceTime {
+		return true, nil
+	}
+	sc := w.batcher.scope()
+	sc.only = []string{*t.who.Key}
+	s := &statement{}
+	s.add("SELECT count(*), min(least(cutoff, ", s.cast(t.who.Cutoff, "timestamptz"), "))::text FROM ", w.plan.tenants.write(s, sc), " s WHERE state = 'active'")
+	var n int
+	var cutoff *string
+	err := w.run.withServer(ctx, func() error {
+		return w.run.read(ctx, searchTimeout, func(tx pgx.Tx) error {
+			return tx.QueryRow(ctx, s.String(), s.args...).Scan(&n, &cutoff)
+		})
+	})
+	if err != nil {
+		return false, fmt.Errorf("reading tenants: %w", err)
+	}
+	if n > 1 {
+		return false, fmt.Errorf("%w: the list of tenants gives a key twice; which retention counts is unclear", ErrTenants)
+	}
+	if n == 0 {
+		return false, nil
+	}
+	t.who.Cutoff, t.readAt = *cutoff, time.Now()
+	return true, nil
+}
+
+// groups reads the next page of groups; a tenant whose key stands in the root
+// itself is one group.
+func (k *keyset) groups(ctx context.Context, t *tenantWalk) error {
+	p := k.work.plan
+	t.started, t.more = true, false
+	t.at, t.strict = cursor{}, false
+	switch {
+	case p.noTenant:
+		t.groups = [][]*string{nil}
+		return nil
+	case len(p.hops) == 0:
+		t.groups = [][]*string{{t.who.Key}}
+		return nil
+	}
+	s := p.groupsSQL(t.who, t.after, groupPage)
+	return k.work.run.withServer(ctx, func() error {
+		t.groups = nil
+		return k.work.run.read(ctx, searchTimeout, func(tx pgx.Tx) error {
+			rows, err := tx.Query(ctx, s.String(), s.args...)
+			if err != nil {
+				return err
+			}
+			group := make([]*string, len(p.hops[0].to))
+			into := make([]any, len(group))
+			for i := range group {
+				into[i] = &group[i]
+			}
+			_, err = pgx.ForEachRow(rows, into, func() error {
+				t.groups = append(t.groups, append([]*string(nil), group...))
+				return nil
+			})
+			if n := len(t.groups); n == groupPage {
+				t.more, t.after = true, t.groups[n-1]
+			}
+			return err
+		})
+	})
+}
+
+// batch gathers candidates from as many groups as fill a batch, deletes them,
+// and moves the cursor behind them.
+func (k *keyset) batch(ctx context.Context, t *tenantWalk) error {
+	w := k.work
+	want := w.run.quota(w.batcher.size)
+	var cands []candidate
+	var bytes int64
+	full := false
+	err := w.run.withServer(ctx, func() error {
+		return w.run.read(ctx, searchTimeout, func(tx pgx.Tx) error {
+			for len(t.groups) > 0 && !full {
+				found, ended, err := k.search(ctx, tx, t, want-len(cands), w.plan.Policy.Limits.Bytes-bytes)
+				if err != nil {
+					return err
+				}
+				for _, c := range found {
+					bytes += c.bytes
+				}
+				cands = append(cands, found...)
+				full = len(cands) >= want || bytes >= w.plan.Policy.Limits.Bytes
+				if !ended {
+					full = full || len(cands) > 0
+					if !full {
+						return nil // only rejected rows so far: go on in the next step
+					}
+					break
+				}
+				t.groups = t.groups[1:]
+				t.at, t.strict = cursor{}, false
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("looking for expired rows of %s: %w", w.plan.Root.Table.Name, err)
+	}
+	if len(cands) == 0 {
+		return nil
+	}
+	o, err := w.delete(ctx, t.who, cands)
+	t.left += o.left
+	if o.roots < int64(len(cands)) {
+		t.strict = true
+	}
+	return err
+}
+
+// search reads candidates of the first group and moves the cursor; ended tells
+// that the group has no more.
+func (k *keyset) search(ctx context.Context, tx pgx.Tx, t *tenantWalk, want int, bytes int64) (cands []candidate, ended bool, err error) {
+	p := k.work.plan
+	limit := want
+	if p.Policy.Where.IsSet() || p.age.skewed() {
+		limit += readAhead
+	}
+	byKey := p.keyInIndex || t.strict
+	s := p.walkSQL(t.who, t.groups[0], t.at, byKey, limit)
+	rows, err := tx.Query(ctx, s.String(), s.args...)
+	if err != nil {
+		return nil, false, err
+	}
+	defer rows.Close()
+	read := 0
+	var last string
+	var lastKey []*string
+	for rows.Next() {
+		var meant bool
+		c := candidate{key: make([]*string, len(p.key))}
+		var at string
+		into := []any{&at, &meant, &c.bytes}
+		for i := range c.key {
+			into = append(into, &c.key[i])
+		}
+		if err := rows.Scan(into...); err != nil {
+			return nil, false, err
+		}
+		if len(cands) >= want || len(cands) > 0 && bytes < c.bytes {
+			// The row stays for the next batch; all before it are done with.
+			rows.Close()
+			t.move(last, p.rest(lastKey), byKey)
+			return cands, false, rows.Err()
+		}
+		read++
+		last, lastKey = at, c.key
+		if meant {
+			bytes -= c.bytes
+			cands = append(cands, c)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, false, err
+	}
+	if read < limit {
+		return cands, true, nil
+	}
+	if !byKey && len(cands) == 0 {
+		// A whole reading of rejected rows of one age or more: from here on the
+		// key must order them, or the next reading would find the same.
+		t.strict = true
+	}
+	t.move(last, p.rest(lastKey), byKey)
+	return cands, false, nil
+}
+
+// move sets the cursor behind a row; without the key in the order, rows of its
+// age are yet to be seen.
+func (t *tenantWalk) move(age string, rest []*string, byKey bool) {
+	if !byKey {
+		rest = nil
+	} else if rest == nil {
+		rest = []*string{}
+	}
+	t.at = cursor{set: true, age: age, key: rest}
+}
+
+// rest are the values of a key that stand in the cursor beside the age.
+func (p *Plan) rest(key []*string) []*string {
+	rest := []*string{}
+	for _, n := range p.orderKey() {
+		for i, k := range p.key {
+			if k.Name == n {
+				rest = append(rest, key[i])
+			}
+		}
+	}
+	return rest
+}

@@ -1,0 +1,315 @@
+package purge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// sliceTime is about how long one tenant is worked on before the next one's
+// turn. It stays below the 5 s after which a query of tenants is read again.
+const sliceTime = 2 * time.Second
+
+// namedTenants is how many skipped or failed tenants a reason names.
+const namedTenants = 10
+
+// pass is what one walk from the start has found.
+type pass struct {
+	kept, left int64
+	busy       bool
+}
+
+// work is one policy of a run: its batches, its walk, its report.
+type work struct {
+	run     *Run
+	plan    *Plan
+	report  *PolicyReport
+	batcher *batcher
+	started time.Time
+	opened  bool
+	walk    walk
+	pass    pass
+	failed  map[string]string // tenants given up, and why; they are not visited again
+	skipped []string          // names of skipped tenants
+	err     error             // ends the policy as failed
+	counted bool
+}
+
+// walk finds candidates; step works on a slice of them and tells whether the
+// pass goes on.
+type walk interface {
+	step(ctx context.Context) (more bool, err error)
+}
+
+func newWork(r *Run, p *Plan) *work {
+	w := &work{run: r, plan: p, failed: map[string]string{}, started: time.Now(), report: &PolicyReport{
+		Name: p.Policy.Name, Status: Complete, Strategy: p.Strategy, Rows: map[string]int64{},
+	}}
+	for _, n := range p.Nodes {
+		if n.Deleted {
+			w.report.Rows[n.Table.Name.String()] = 0
+		}
+	}
+	w.batcher = &batcher{run: r, plan: p, report: w.report, size: p.firstSize()}
+	return w
+}
+
+// firstSize is the size of the first batch, by what the planner knows of the
+// dependents of one root.
+func (p *Plan) firstSize() int {
+	limits := p.Policy.Limits
+	perRoot := 1.0
+	if p.Root.Table.EstimatedRows > 0 {
+		for _, n := range p.Nodes {
+			if n.Deleted && n != p.Root {
+				perRoot += max(n.Table.EstimatedRows, 0) / p.Root.Table.EstimatedRows
+			}
+		}
+	}
+	return max(1, min(limits.Rows, limits.TotalRows, int(float64(limits.TotalRows)/perRoot*0.8)))
+}
+
+func (w *work) ended() bool { return w.err != nil }
+
+func (w *work) fail(err error) {
+	if w.err == nil {
+		w.err = err
+	}
+}
+
+// open records the run in the ledger before anything is deleted.
+func (w *work) open(ctx context.Context) {
+	err := w.run.withServer(ctx, func() error {
+		return w.run.ledger.OpenRun(ctx, w.run.pool, w.run.id, w.plan.Policy.Name, w.run.opts.Trigger, w.run.base)
+	})
+	if err != nil {
+		w.fail(fmt.Errorf("opening the run in the ledger: %w", err))
+		return
+	}
+	w.opened = true
+}
+
+// countTenants looks at all tenants once: how many are held, forever and
+// skipped, and whether the list of them can be trusted at all.
+func (w *work) countTenants(ctx context.Context) {
+	t := w.plan.tenants
+	s := &statement{}
+	sc := w.batcher.scope()
+	sc.only = w.run.only()
+	s.add("SELECT count(*), count(DISTINCT key), count(*) FILTER (WHERE state = 'held'), count(*) FILTER (WHERE state = 'forever'), count(*) FILTER (WHERE state = 'skipped'), ",
+		"(SELECT array_agg(x) FROM (SELECT key::text || coalesce(' (' || retention || ')', ' (no retention)') AS x FROM ", t.write(s, sc), " s WHERE state = 'skipped' ORDER BY key LIMIT ", fmt.Sprint(namedTenants), ") x)",
+		" FROM ", t.write(s, sc), " s")
+	var all, distinct int64
+	c := &w.report.Tenants
+	err := w.run.withServer(ctx, func() error {
+		return w.run.read(ctx, 10*time.Minute, func(tx pgx.Tx) error {
+			return tx.QueryRow(ctx, s.String(), s.args...).Scan(&all, &distinct, &c.Held, &c.Forever, &c.Skipped, &w.skipped)
+		})
+	})
+	switch {
+	case err != nil:
+		w.fail(fmt.Errorf("reading tenants: %w", err))
+	case w.plan.noTenant:
+		if c.Skipped > 0 {
+			w.skipped = []string{"all rows (retention " + w.noTenantRetention() + ")"}
+		}
+	case all == 0:
+		w.fail(fmt.Errorf("%w: the list of tenants is empty; nothing is deleted on such word", ErrTenants))
+	case distinct != all:
+		w.fail(fmt.Errorf("%w: the list of tenants gives a key twice; which retention counts is unclear", ErrTenants))
+	}
+}
+
+func (w *work) noTenantRetention() string {
+	if len(w.plan.tenants.sources) == 0 {
+		return "missing"
+	}
+	return w.plan.tenants.sources[0].constant.String()
+}
+
+// only narrows to --tenant keys; nil: all.
+func (r *Run) only() []string { return r.opts.Tenants }
+
+func (w *work) startPass() {
+	w.pass = pass{}
+	if w.plan.Strategy == KeySweep {
+		w.walk = &sweep{work: w}
+	} else {
+		w.walk = &keyset{work: w}
+	}
+}
+
+// slice works on the policy for a moment; false: its pass is over.
+func (w *work) slice(ctx context.Context) bool {
+	more, err := w.walk.step(ctx)
+	if err != nil {
+		w.fail(err)
+		return false
+	}
+	return more
+}
+
+// delete hands candidates to the batcher, keeps the count, and gives up a
+// tenant whose rows cannot be deleted. An error is the database's.
+func (w *work) delete(ctx context.Context, t who, cands []candidate) (outcome, error) {
+	before := w.report.Roots
+	o, err := w.batcher.delete(ctx, t, cands)
+	w.run.roots += w.report.Roots - before
+	w.pass.kept += o.kept
+	w.pass.left += o.left
+	w.pass.busy = w.pass.busy || o.busy
+	if err == nil {
+		return o, nil
+	}
+	if kind := classify(err); kind == faultDatabase || ctx.Err() != nil {
+		return o, err
+	}
+	name := tenantName(t.Key)
+	w.failed[name] = plain(err)
+	w.report.Tenants.Failed = int64(len(w.failed))
+	w.run.log.Warn("tenant failed", "policy", w.plan.Policy.Name, "tenant", name, "error", plain(err))
+	return o, nil
+}
+
+func tenantName(key *string) string {
+	if key == nil {
+		return "null"
+	}
+	return *key
+}
+
+func (w *work) gaveUp(key *string) bool {
+	_, failed := w.failed[tenantName(key)]
+	return failed
+}
+
+// close settles how the policy ended and records it.
+func (w *work) close(ctx context.Context) {
+	rep := w.report
+	rep.Seconds = time.Since(w.started).Seconds()
+	rep.BatchSeconds = w.batcher.times.quantiles()
+	rep.KeptRows = w.pass.kept
+	// The end is recorded even when the run was interrupted.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+	defer cancel()
+	if !w.opened {
+		w.settle()
+		return
+	}
+	if w.err == nil {
+		w.measure(ctx)
+		done, err := w.run.ledger.DoneTenants(ctx, w.run.pool, w.run.id, rep.Name)
+		if err != nil {
+			w.run.log.Warn("cannot count tenants", "policy", rep.Name, "error", plain(err))
+		}
+		w.tally(done)
+	}
+	w.settle()
+	if len(w.skipped) > 0 {
+		w.run.log.Warn("tenants skipped: no usable retention", "policy", rep.Name, "count", rep.Tenants.Skipped, "tenants", strings.Join(w.skipped, ", "))
+	}
+	success := rep.Status == Complete && !w.run.opts.narrowed()
+	closing := func() error {
+		return w.run.ledger.CloseRun(ctx, w.run.pool, w.run.id, rep.Name, string(rep.Status), rep.Reason, rep.WALBytes, success)
+	}
+	if err := closing(); err != nil {
+		// Without this row the next run will record that the process ended.
+		w.run.log.Error("cannot record the end of the run", "policy", rep.Name, "error", plain(err))
+		rep.Status = Failed
+		rep.Reason = strings.TrimPrefix(rep.Reason+"; the end of the run could not be recorded: "+plain(err), "; ")
+	}
+	w.run.log.Info("policy done", "policy", rep.Name, "status", rep.Status, "reason", rep.Reason, "roots", rep.Roots, "rows", rep.RowsTotal,
+		"batches", rep.Batches, "duration", time.Since(w.started).Round(time.Millisecond))
+}
+
+func (w *work) tally(done int64) {
+	c := &w.report.Tenants
+	unfinished := c.Failed
+	if w.pass.left > 0 || w.run.stopReason() != "" {
+		unfinished = max(unfinished, w.unfinished())
+	}
+	c.Due = max(done, w.seen())
+	c.Done = max(c.Due-unfinished, 0)
+}
+
+// seen is how many tenants had something due when the run began.
+func (w *work) seen() int64 {
+	if k, ok := w.walk.(*keyset); ok {
+		return k.visited
+	}
+	return 0
+}
+
+// unfinished is how many tenants the last pass left with something due.
+func (w *work) unfinished() int64 {
+	switch x := w.walk.(type) {
+	case *keyset:
+		return x.unfinished()
+	case *sweep:
+		return int64(len(x.unfinished))
+	}
+	return 0
+}
+
+// settle derives status and reason.
+func (w *work) settle() {
+	rep := w.report
+	var reasons []string
+	if len(w.skipped) > 0 {
+		reasons = append(reasons, fmt.Sprintf("%d tenants skipped, without a usable retention: %s", max(rep.Tenants.Skipped, 1), strings.Join(w.skipped, ", ")))
+	}
+	if len(w.failed) > 0 {
+		var names []string
+		for name, why := range w.failed {
+			if len(names) < namedTenants {
+				names = append(names, name+": "+why)
+			}
+		}
+		reasons = append(reasons, fmt.Sprintf("%d tenants failed: %s", len(w.failed), strings.Join(names, "; ")))
+	}
+	stop := w.run.stopReason()
+	switch {
+	case stop != "":
+		if w.unfinishedWork() {
+			reasons = append(reasons, stop)
+		}
+	case w.pass.busy:
+		reasons = append(reasons, fmt.Sprintf("%d expired rows were locked by others", w.pass.left))
+	case w.pass.left > 0:
+		reasons = append(reasons, fmt.Sprintf("%d expired rows did not go: a trigger or a rule keeps them", w.pass.left))
+	}
+	rep.Reason = strings.Join(reasons, "; ")
+	switch {
+	case w.err != nil:
+		rep.Status = Failed
+		reasons = append([]string{plainChain(w.err)}, reasons...)
+		rep.Reason = strings.Join(reasons, "; ")
+	case len(reasons) > 0:
+		rep.Status = Incomplete
+	}
+}
+
+// plainChain is an error's text without row data.
+func plainChain(err error) string {
+	if errors.Is(err, ErrTenants) {
+		return err.Error()
+	}
+	text := err.Error()
+	if i := strings.Index(text, ": ERROR:"); i > 0 {
+		return text[:i] + ": " + plain(err)
+	}
+	return plain(err)
+}
+
+// unfinishedWork tells whether a run that was told to stop has left anything:
+// in doubt it has.
+func (w *work) unfinishedWork() bool {
+	if w.run.halt.Err() != nil {
+		return true
+	}
+	return w.report.BacklogRows == nil || *w.report.BacklogRows > 0
+}

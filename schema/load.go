@@ -1,0 +1,294 @@
+package schema
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Querier is the part of a pgx connection, pool or transaction that reading
+// needs.
+type Querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+const foreignKeysSQL = `
+SELECT c.oid, c.conname, c.conrelid, c.confrelid, cn.nspname, cc.relname, pn.nspname, pc.relname,
+       array(SELECT a.attname::text FROM unnest(c.conkey) WITH ORDINALITY k(n, o)
+               JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.n ORDER BY k.o),
+       array(SELECT a.attname::text FROM unnest(c.confkey) WITH ORDINALITY k(n, o)
+               JOIN pg_attribute a ON a.attrelid = c.confrelid AND a.attnum = k.n ORDER BY k.o),
+       c.confdeltype::text,
+       array(SELECT a.attname::text
+               FROM unnest(CASE WHEN jsonb_typeof(to_jsonb(c)->'confdelsetcols') = 'array'
+                                THEN array(SELECT jsonb_array_elements_text(to_jsonb(c)->'confdelsetcols')::int2) END) WITH ORDINALITY k(n, o)
+               JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.n ORDER BY k.o),
+       c.condeferrable, c.confmatchtype = 'f', c.convalidated,
+       coalesce((to_jsonb(c)->>'conenforced')::bool, true), c.conparentid
+  FROM pg_constraint c
+  JOIN pg_class cc ON cc.oid = c.conrelid JOIN pg_namespace cn ON cn.oid = cc.relnamespace
+  JOIN pg_class pc ON pc.oid = c.confrelid JOIN pg_namespace pn ON pn.oid = pc.relnamespace
+ WHERE c.contype = 'f'
+ ORDER BY cn.nspname, cc.relname, c.conname, c.oid`
+
+// Read reads all foreign keys and all inheritance of the database. Tables are
+// added by Load.
+func Read(ctx context.Context, q Querier) (*Graph, error) {
+	g := &Graph{Tables: map[uint32]*Table{}, children: map[uint32][]uint32{}, parents: map[uint32][]uint32{}}
+	rows, err := q.Query(ctx, foreignKeysSQL)
+	if err != nil {
+		return nil, fmt.Errorf("reading foreign keys: %w", err)
+	}
+	g.ForeignKeys, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (ForeignKey, error) {
+		var k ForeignKey
+		err := r.Scan(&k.OID, &k.Name, &k.Child, &k.Parent, &k.ChildName.Schema, &k.ChildName.Name,
+			&k.ParentName.Schema, &k.ParentName.Name, &k.ChildColumns, &k.ParentColumns, &k.OnDelete,
+			&k.SetColumns, &k.Deferrable, &k.MatchFull, &k.Validated, &k.Enforced, &k.derivedFrom)
+		return k, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading foreign keys: %w", err)
+	}
+	rows, err = q.Query(ctx, `SELECT inhrelid, inhparent FROM pg_inherits ORDER BY inhparent, inhseqno, inhrelid`)
+	if err != nil {
+		return nil, fmt.Errorf("reading inheritance: %w", err)
+	}
+	var child, parent uint32
+	if _, err := pgx.ForEachRow(rows, []any{&child, &parent}, func() error {
+		g.children[parent] = append(g.children[parent], child)
+		g.parents[child] = append(g.parents[child], parent)
+		return nil
+	}); err != nil {
+		return nil, fmt.Errorf("reading inheritance: %w", err)
+	}
+	return g, nil
+}
+
+const tablesSQL = `
+SELECT c.oid, n.nspname, c.relname, c.relkind::text, c.relispartition, f.rows, f.bytes,
+       row_security_active(c.oid),
+       has_table_privilege(c.oid, 'SELECT'), has_table_privilege(c.oid, 'DELETE'), has_any_column_privilege(c.oid, 'UPDATE'),
+       array(SELECT a.attname::text FROM pg_attribute a
+              WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND has_column_privilege(c.oid, a.attnum, 'UPDATE')),
+       has_schema_privilege(n.oid, 'USAGE'),
+       array(SELECT r.rulename::text FROM pg_rewrite r JOIN fam ON fam.root = c.oid AND fam.oid = r.ev_class
+              WHERE r.ev_type = '4' AND r.ev_enabled IN ('O', 'A') ORDER BY 1)
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  CROSS JOIN LATERAL (
+       SELECT CASE WHEN bool_and(m.reltuples < 0) THEN -1 ELSE sum(greatest(m.reltuples, 0)) END AS rows,
+              sum(pg_table_size(m.oid))::bigint AS bytes
+         FROM fam JOIN pg_class m ON m.oid = fam.oid
+        WHERE fam.root = c.oid AND m.relkind IN ('r', 'm', 'f', 'v') OR fam.root = c.oid AND fam.oid = c.oid) f
+ WHERE c.oid = ANY($1::oid[])`
+
+// family is every table asked for with all that inherits from it.
+const familySQL = `WITH RECURSIVE fam(root, oid) AS (
+  SELECT o, o FROM unnest($1::oid[]) o
+  UNION SELECT fam.root, i.inhrelid FROM fam JOIN pg_inherits i ON i.inhparent = fam.oid)`
+
+const columnsSQL = `
+WITH RECURSIVE base(col, oid, next, kind) AS (
+  SELECT t.oid, t.oid, t.typbasetype, t.typtype FROM pg_type t
+   WHERE t.oid IN (SELECT atttypid FROM pg_attribute WHERE attrelid = ANY($1::oid[]) AND attnum > 0 AND NOT attisdropped)
+  UNION ALL
+  SELECT b.col, t.oid, t.typbasetype, t.typtype FROM base b JOIN pg_type t ON b.kind = 'd' AND t.oid = b.next)
+SELECT a.attrelid, a.attname, format_type(b.oid, -1), t.typname, t.typcategory::text, a.attnotnull OR d.typnotnull,
+       a.attgenerated <> '', a.attlen = -1, a.atthasdef, a.attcollation
+  FROM pg_attribute a JOIN pg_type d ON d.oid = a.atttypid
+  JOIN base b ON b.col = a.atttypid AND b.kind <> 'd' JOIN pg_type t ON t.oid = b.oid
+ WHERE a.attrelid = ANY($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
+ ORDER BY a.attrelid, a.attnum`
+
+const indexesSQL = `
+SELECT i.indrelid, c.relname, am.amname, i.indisunique, i.indisprimary, i.indimmediate, i.indisvalid AND i.indisready,
+       coalesce(pg_get_expr(i.indpred, i.indrelid), ''),
+       array(SELECT coalesce(a.attname::text, '') FROM generate_series(0, i.indnkeyatts - 1) k
+               LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[k] AND i.indkey[k] > 0 ORDER BY k),
+       array(SELECT i.indoption[k]::int FROM generate_series(0, i.indnkeyatts - 1) k ORDER BY k),
+       array(SELECT i.indcollation[k] = coalesce(a.attcollation, 0) FROM generate_series(0, i.indnkeyatts - 1) k
+               LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[k] AND i.indkey[k] > 0 ORDER BY k),
+       array(SELECT o.opcdefault FROM generate_series(0, i.indnkeyatts - 1) k JOIN pg_opclass o ON o.oid = i.indclass[k] ORDER BY k)
+  FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am am ON am.oid = c.relam
+ WHERE i.indrelid = ANY($1::oid[]) AND i.indislive
+ ORDER BY i.indrelid, c.relname`
+
+// A trigger fires on DELETE when bit 8 of tgtype is set; bit 1 is FOR EACH ROW,
+// bit 2 BEFORE (pg_trigger.h).
+const triggersSQL = `
+SELECT fam.root, t.tgname, n.nspname, c.relname, t.tgtype & 2 <> 0, t.tgtype & 1 <> 0
+  FROM fam JOIN pg_trigger t ON t.tgrelid = fam.oid JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE NOT t.tgisinternal AND t.tgtype & 8 <> 0 AND t.tgenabled IN ('O', 'A') AND (fam.root = fam.oid OR t.tgparentid = 0)
+ ORDER BY fam.root, t.tgname, fam.oid`
+
+// Load adds the tables with these OIDs to the graph; those already there are
+// not read again.
+func (g *Graph) Load(ctx context.Context, q Querier, oids ...uint32) error {
+	var missing []uint32
+	for _, o := range oids {
+		if g.Tables[o] == nil {
+			missing = append(missing, o)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	for _, part := range []struct {
+		what string
+		read func(context.Context, Querier, []uint32) error
+	}{
+		{"tables", g.loadTables}, {"columns", g.loadColumns}, {"indexes", g.loadIndexes}, {"triggers", g.loadTriggers},
+	} {
+		if err := part.read(ctx, q, missing); err != nil {
+			return fmt.Errorf("reading %s: %w", part.what, err)
+		}
+	}
+	return nil
+}
+
+func (g *Graph) loadTables(ctx context.Context, q Querier, oids []uint32) error {
+	rows, err := q.Query(ctx, familySQL+tablesSQL, oids)
+	if err != nil {
+		return err
+	}
+	tables, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (*Table, error) {
+		t := &Table{}
+		err := r.Scan(&t.OID, &t.Name.Schema, &t.Name.Name, &t.Kind, &t.IsPartition, &t.EstimatedRows, &t.Bytes, &t.RowSecurity,
+			&t.CanSelect, &t.CanDelete, &t.CanUpdate, &t.UpdateColumns, &t.CanUseSchema, &t.Rules)
+		return t, err
+	})
+	for _, t := range tables {
+		t.Children, t.Parents = g.children[t.OID], g.parents[t.OID]
+		g.Tables[t.OID] = t
+	}
+	return err
+}
+
+func (g *Graph) loadColumns(ctx context.Context, q Querier, oids []uint32) error {
+	rows, err := q.Query(ctx, columnsSQL, oids)
+	if err != nil {
+		return err
+	}
+	var oid uint32
+	var c Column
+	_, err = pgx.ForEachRow(rows, []any{&oid, &c.Name, &c.Type, &c.TypeName, &c.Category, &c.NotNull, &c.Generated,
+		&c.Varlena, &c.HasDefault, &c.collation}, func() error {
+		g.Tables[oid].Columns = append(g.Tables[oid].Columns, c)
+		return nil
+	})
+	return err
+}
+
+func (g *Graph) loadIndexes(ctx context.Context, q Querier, oids []uint32) error {
+	rows, err := q.Query(ctx, indexesSQL, oids)
+	if err != nil {
+		return err
+	}
+	for rows.Next() {
+		var oid uint32
+		var i Index
+		var names []string
+		var options []int
+		var own, def []bool
+		if err := rows.Scan(&oid, &i.Name, &i.Method, &i.Unique, &i.Primary, &i.Immediate, &i.Valid, &i.Predicate,
+			&names, &options, &own, &def); err != nil {
+			return err
+		}
+		for k, n := range names {
+			i.Columns = append(i.Columns, IndexColumn{
+				Name: n, Desc: options[k]&1 != 0, NullsFirst: options[k]&2 != 0, OwnCollation: own[k], DefaultOrder: def[k],
+			})
+		}
+		g.Tables[oid].Indexes = append(g.Tables[oid].Indexes, i)
+	}
+	return rows.Err()
+}
+
+func (g *Graph) loadTriggers(ctx context.Context, q Querier, oids []uint32) error {
+	rows, err := q.Query(ctx, familySQL+triggersSQL, oids)
+	if err != nil {
+		return err
+	}
+	var root uint32
+	var t Trigger
+	_, err = pgx.ForEachRow(rows, []any{&root, &t.Name, &t.Table.Schema, &t.Table.Name, &t.Before, &t.Row}, func() error {
+		g.Tables[root].Triggers = append(g.Tables[root].Triggers, t)
+		return nil
+	})
+	return err
+}
+
+// Resolve finds the OID of a table by its exact name; without a schema the
+// search_path decides. 0: there is none.
+func Resolve(ctx context.Context, q Querier, schema, name string) (uint32, error) {
+	quoted := pgx.Identifier{name}.Sanitize()
+	if schema != "" {
+		quoted = pgx.Identifier{schema, name}.Sanitize()
+	}
+	var oid uint32
+	if err := q.QueryRow(ctx, `SELECT coalesce(to_regclass($1)::oid, 0)`, quoted).Scan(&oid); err != nil {
+		return 0, fmt.Errorf("looking up table %s: %w", quoted, err)
+	}
+	return oid, nil
+}
+
+// UserTables are all ordinary and partitioned tables outside the system
+// schemas, partitions left out.
+func UserTables(ctx context.Context, q Querier) ([]uint32, []Name, error) {
+	rows, err := q.Query(ctx, `
+SELECT c.oid, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
+   AND n.nspname NOT LIKE 'pg\_%' AND n.nspname <> 'information_schema'
+ ORDER BY n.nspname, c.relname`)
+	if err != nil {
+		return nil, nil, fmt.Errorf("listing tables: %w", err)
+	}
+	var oids []uint32
+	var names []Name
+	var oid uint32
+	var n Name
+	_, err = pgx.ForEachRow(rows, []any{&oid, &n.Schema, &n.Name}, func() error {
+		oids, names = append(oids, oid), append(names, n)
+		return nil
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("listing tables: %w", err)
+	}
+	return oids, names, nil
+}
+
+// Nearest is the candidate that is closest to a name that was not found, or ""
+// when none is close. Case and punctuation count least.
+func Nearest(name string, candidates []string) string {
+	best, bestDistance := "", len(name)/2+1
+	for _, c := range candidates {
+		if d := distance(fold(name), fold(c)); d < bestDistance {
+			best, bestDistance = c, d
+		}
+	}
+	return best
+}
+
+func fold(s string) string { return strings.ToLower(strings.ReplaceAll(s, "_", "")) }
+
+// distance is the Levenshtein distance of two strings.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost = 1 + min(diagonal, row[j], row[j+1])
+			}
+			diagonal, row[j+1] = row[j+1], cost
+		}
+	}
+	return row[len(b)]
+}

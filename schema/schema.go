@@ -1,0 +1,240 @@
+// Package schema reads tables, keys, references, indexes, triggers and
+// privileges from the PostgreSQL catalog into a graph.
+package schema
+
+import (
+	"slices"
+	"strings"
+)
+
+// Name is the exact name of a table.
+type Name struct{ Schema, Name string }
+
+// String is schema.name; a part that holds a dot or a double quote is quoted,
+// as in the policy file.
+func (n Name) String() string { return quotePart(n.Schema) + "." + quotePart(n.Name) }
+
+func quotePart(s string) string {
+	if strings.ContainsAny(s, `."`) {
+		return `"` + strings.ReplaceAll(s, `"`, `""`) + `"`
+	}
+	return s
+}
+
+// Kind is pg_class.relkind.
+type Kind string
+
+// The kinds that reaper tells apart; any other kind cannot be cleaned.
+const (
+	Ordinary    Kind = "r"
+	Partitioned Kind = "p"
+)
+
+// Table is one relation with everything a plan needs to know of it. The
+// privileges are those of the role that read the catalog.
+type Table struct {
+	OID  uint32
+	Name Name
+	Kind Kind
+
+	IsPartition bool
+	// Parents and Children are the direct ones in pg_inherits: partitions of a
+	// partitioned table, or plain inheritance.
+	Parents, Children []uint32
+
+	Columns  []Column
+	Indexes  []Index
+	Triggers []Trigger // user triggers that fire on DELETE, those of partitions too
+	Rules    []string  // names of rewrite rules on DELETE, those of partitions too
+
+	EstimatedRows float64 // pg_class.reltuples, partitions added up; -1 when never analyzed
+	Bytes         int64   // pg_table_size (TOAST included), partitions added up
+
+	RowSecurity bool // row_security_active for the current role
+	CanSelect   bool
+	CanDelete   bool
+	CanUpdate   bool // UPDATE on one column at least: what FOR UPDATE needs
+	// UpdateColumns are the columns that the role may UPDATE.
+	UpdateColumns []string
+	CanUseSchema  bool
+}
+
+// Column finds a column by its exact name.
+func (t *Table) Column(name string) (Column, bool) {
+	i := slices.IndexFunc(t.Columns, func(c Column) bool { return c.Name == name })
+	if i < 0 {
+		return Column{}, false
+	}
+	return t.Columns[i], true
+}
+
+// ColumnNames are the names of all columns, in table order.
+func (t *Table) ColumnNames() []string {
+	names := make([]string, len(t.Columns))
+	for i, c := range t.Columns {
+		names[i] = c.Name
+	}
+	return names
+}
+
+// Column is one column of a table.
+type Column struct {
+	Name string
+	// Type is how SQL casts to the column's base type (domains resolved, no
+	// length: a cast to varchar(3) would cut values).
+	Type       string
+	TypeName   string // pg_type.typname of the base type
+	Category   string // pg_type.typcategory of the base type
+	NotNull    bool
+	Generated  bool
+	Varlena    bool // may be TOASTed
+	HasDefault bool
+	collation  uint32
+}
+
+// Index is one index.
+type Index struct {
+	Name                              string
+	Method                            string // btree, hash, gin, …
+	Columns                           []IndexColumn
+	Unique, Primary, Immediate, Valid bool
+	Predicate                         string // of a partial index; empty: whole
+}
+
+// IndexColumn is one key column of an index.
+type IndexColumn struct {
+	Name       string // empty: an expression
+	Desc       bool
+	NullsFirst bool
+	// OwnCollation tells that the index sorts by the column's own collation
+	// (or the type has none): only then does it serve a keyset or a key.
+	OwnCollation bool
+	// DefaultOrder tells that the operator class is the type's default one.
+	DefaultOrder bool
+}
+
+// ColumnNames are the names of the key columns; an expression is "".
+func (i Index) ColumnNames() []string {
+	names := make([]string, len(i.Columns))
+	for k, c := range i.Columns {
+		names[k] = c.Name
+	}
+	return names
+}
+
+// Trigger is a user trigger that fires on DELETE.
+type Trigger struct {
+	Name   string
+	Table  Name
+	Before bool
+	Row    bool
+}
+
+// OnDelete is pg_constraint.confdeltype.
+type OnDelete string
+
+// The referential actions of ON DELETE.
+const (
+	NoAction   OnDelete = "a"
+	Restrict   OnDelete = "r"
+	Cascade    OnDelete = "c"
+	SetNull    OnDelete = "n"
+	SetDefault OnDelete = "d"
+)
+
+// String is the action as SQL writes it.
+func (o OnDelete) String() string {
+	switch o {
+	case NoAction:
+		return "NO ACTION"
+	case Restrict:
+		return "RESTRICT"
+	case Cascade:
+		return "CASCADE"
+	case SetNull:
+		return "SET NULL"
+	case SetDefault:
+		return "SET DEFAULT"
+	}
+	return string(o)
+}
+
+// ForeignKey is one foreign key: Child's columns reference Parent's.
+type ForeignKey struct {
+	OID           uint32
+	Name          string
+	Child, Parent uint32
+	ChildName     Name
+	ParentName    Name
+	ChildColumns  []string
+	ParentColumns []string
+	OnDelete      OnDelete
+	SetColumns    []string // PostgreSQL 15: ON DELETE SET NULL (columns)
+	Deferrable    bool
+	MatchFull     bool
+	Validated     bool
+	Enforced      bool
+	derivedFrom   uint32 // conparentid
+}
+
+// Graph is what was read of the catalog: all foreign keys and all inheritance,
+// and the tables that Load was asked for.
+type Graph struct {
+	Tables      map[uint32]*Table
+	ForeignKeys []ForeignKey
+	children    map[uint32][]uint32
+	parents     map[uint32][]uint32
+}
+
+// Family is a table's OID and those of everything that inherits from it, at
+// any depth.
+func (g *Graph) Family(oid uint32) []uint32 {
+	family := []uint32{oid}
+	for i := 0; i < len(family); i++ {
+		for _, c := range g.children[family[i]] {
+			if !slices.Contains(family, c) {
+				family = append(family, c)
+			}
+		}
+	}
+	return family
+}
+
+// References are the foreign keys whose rows are touched when rows of the
+// table go: those on the table, and those on a single one of its partitions.
+// The copies that PostgreSQL makes of one key for partitions are left out.
+func (g *Graph) References(oid uint32) []ForeignKey {
+	family := g.Family(oid)
+	var keys []ForeignKey
+	for _, k := range g.ForeignKeys {
+		if slices.Contains(family, k.Parent) && !g.copyWithin(k, family) {
+			keys = append(keys, k)
+		}
+	}
+	return keys
+}
+
+func (g *Graph) copyWithin(k ForeignKey, family []uint32) bool {
+	if k.derivedFrom == 0 {
+		return false
+	}
+	i := slices.IndexFunc(g.ForeignKeys, func(o ForeignKey) bool { return o.OID == k.derivedFrom })
+	return i >= 0 && slices.Contains(family, g.ForeignKeys[i].Parent)
+}
+
+// Outgoing are the foreign keys by which the table references others; the
+// copies for partitions are left out.
+func (g *Graph) Outgoing(oid uint32) []ForeignKey {
+	var keys []ForeignKey
+	for _, k := range g.ForeignKeys {
+		if k.Child != oid {
+			continue
+		}
+		if i := slices.IndexFunc(g.ForeignKeys, func(o ForeignKey) bool { return o.OID == k.derivedFrom }); i >= 0 &&
+			g.ForeignKeys[i].Child == oid {
+			continue // a copy that names one partition of the referenced table
+		}
+		keys = append(keys, k)
+	}
+	return keys
+}
