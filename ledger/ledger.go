@@ -5,6 +5,7 @@ package ledger
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -39,22 +40,20 @@ func (l *Ledger) Schema() string { return l.name }
 // OpenRun records that a policy's run has begun. base is the run's start by
 // the database's clock. Runs whose process has died are closed on the way.
 func (l *Ledger) OpenRun(ctx context.Context, db *pgxpool.Pool, runID, policy, trigger, base string) error {
-	return inTx(ctx, db, func(tx pgx.Tx) error {
-		if err := l.closeDead(ctx, tx, policy); err != nil {
-			return err
-		}
-		// A repeated call, after a lost answer, changes nothing.
-		_, err := tx.Exec(ctx, `INSERT INTO `+l.schema+`.run (run_id, policy, trigger, cutoff_base, lease_until)
-			VALUES ($1::uuid, $2, $3, $4::timestamptz, clock_timestamp() + $5::interval) ON CONFLICT DO NOTHING`,
-			runID, policy, trigger, base, lease.String())
+	if err := l.closeDead(ctx, db, policy); err != nil {
 		return err
-	})
+	}
+	// A repeated call, after a lost answer, changes nothing.
+	_, err := db.Exec(ctx, `INSERT INTO `+l.schema+`.run (run_id, policy, trigger, cutoff_base, lease_until)
+		VALUES ($1::uuid, $2, $3, $4::timestamptz, clock_timestamp() + $5::interval) ON CONFLICT DO NOTHING`,
+		runID, policy, trigger, base, lease.String())
+	return err
 }
 
 // closeDead closes runs of a policy whose lease has lapsed.
-func (l *Ledger) closeDead(ctx context.Context, tx pgx.Tx, policy string) error {
-	rows, err := tx.Query(ctx, `SELECT run_id::text FROM `+l.schema+`.run
-		WHERE policy = $1 AND status = 'running' AND lease_until < clock_timestamp() FOR UPDATE SKIP LOCKED`, policy)
+func (l *Ledger) closeDead(ctx context.Context, db *pgxpool.Pool, policy string) error {
+	rows, err := db.Query(ctx, `SELECT run_id::text FROM `+l.schema+`.run
+		WHERE policy = $1 AND status = 'running' AND lease_until < clock_timestamp()`, policy)
 	if err != nil {
 		return err
 	}
@@ -63,7 +62,10 @@ func (l *Ledger) closeDead(ctx context.Context, tx pgx.Tx, policy string) error 
 		return err
 	}
 	for _, id := range dead {
-		if err := l.end(ctx, tx, id, policy, "failed", "the process ended without closing the run", 0, false); err != nil {
+		err := inTx(ctx, db, func(tx pgx.Tx) error {
+			return l.end(ctx, tx, id, policy, "failed", "the process ended without closing the run", 0, false)
+		})
+		if err != nil {
 			return err
 		}
 	}
@@ -73,8 +75,16 @@ func (l *Ledger) closeDead(ctx context.Context, tx pgx.Tx, policy string) error 
 // RecordBatch writes what a batch deleted and emptied, by table, in the
 // batch's own transaction.
 func (l *Ledger) RecordBatch(ctx context.Context, tx pgx.Tx, runID, policy string, seq int64, tenant *string, rows, nullified map[string]int64) error {
-	_, err := tx.Exec(ctx, `INSERT INTO `+l.schema+`.batch (run_id, policy, seq, tenant, rows, nullified)
-		VALUES ($1::uuid, $2, $3::bigint, $4, $5::jsonb, $6::jsonb)`, runID, policy, seq, tenant, object(rows), object(nullified))
+	deleted, err := json.Marshal(rows)
+	if err != nil {
+		return err
+	}
+	emptied, err := json.Marshal(nullified)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `INSERT INTO `+l.schema+`.batch (run_id, policy, seq, tenant, rows, nullified)
+		VALUES ($1::uuid, $2, $3::bigint, $4, $5::jsonb, $6::jsonb)`, runID, policy, seq, tenant, string(deleted), string(emptied))
 	return err
 }
 
@@ -118,12 +128,17 @@ func (l *Ledger) CloseRun(ctx context.Context, db *pgxpool.Pool, runID, policy, 
 
 // end folds the batches of a run into sums and closes it.
 func (l *Ledger) end(ctx context.Context, tx pgx.Tx, runID, policy, status, reason string, walBytes int64, success bool) error {
-	tag, err := tx.Exec(ctx, `UPDATE `+l.schema+`.run r
+	var batches int64
+	err := tx.QueryRow(ctx, `UPDATE `+l.schema+`.run r
 		   SET status = $3, reason = $4, wal_bytes = $5::bigint, success = $6::bool, finished_at = clock_timestamp(), rows_total = v.rows_total, batches = v.batches
 		  FROM `+l.schema+`.runs v
-		 WHERE r.run_id = $1::uuid AND r.policy = $2 AND r.status = 'running' AND v.run_id = r.run_id AND v.policy = r.policy`,
-		runID, policy, status, reason, walBytes, success)
-	if err != nil || tag.RowsAffected() == 0 {
+		 WHERE r.run_id = $1::uuid AND r.policy = $2 AND r.status = 'running' AND v.run_id = r.run_id AND v.policy = r.policy
+		RETURNING r.batches`,
+		runID, policy, status, reason, walBytes, success).Scan(&batches)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil // closed before
+	}
+	if err != nil || batches == 0 {
 		return err
 	}
 	if _, err := tx.Exec(ctx, `INSERT INTO `+l.schema+`.deletion (run_id, policy, tenant, table_name, rows, rows_nullified)

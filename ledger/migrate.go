@@ -3,7 +3,6 @@ package ledger
 import (
 	"context"
 	"embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -177,15 +176,4 @@ func (l *Ledger) Grants(role string) []string {
 		"GRANT SELECT, INSERT, DELETE ON " + l.schema + ".batch TO " + r + ";",
 		"GRANT SELECT, INSERT ON " + l.schema + ".deletion TO " + r + ";",
 	}
-}
-
-func object(m map[string]int64) string {
-	if len(m) == 0 {
-		return "{}"
-	}
-	b, err := json.Marshal(m)
-	if err != nil {
-		return "{}" // a map of strings to numbers has no other text
-	}
-	return string(b)
 }

@@ -76,8 +76,11 @@ func Compile(ctx context.Context, conn *pgx.Conn, file *policy.File, server Serv
 	if err != nil {
 		return nil, err
 	}
+	oids, err := preload(ctx, conn, file, graph)
+	if err != nil {
+		return nil, err
+	}
 	var plans []*Plan
-	oids := map[[2]string]uint32{}
 	for i := range file.Policies {
 		p := &file.Policies[i]
 		if len(only) > 0 && !slices.Contains(only, p.Name) {
@@ -92,6 +95,43 @@ func Compile(ctx context.Context, conn *pgx.Conn, file *policy.File, server Serv
 	return plans, nil
 }
 
+// preload looks up all tables of the file at once, and loads them with all that
+// hangs below and above them: a few statements, however many tables there are.
+func preload(ctx context.Context, conn *pgx.Conn, file *policy.File, graph *schema.Graph) (map[[2]string]uint32, error) {
+	oids := map[[2]string]uint32{}
+	var names [][2]string
+	add := func(t policy.Table) {
+		if name := [2]string{t.Schema, t.Name}; t.IsSet() && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	if file.Tenants != nil {
+		add(file.Tenants.Table)
+	}
+	for _, p := range file.Policies {
+		add(p.Table)
+		for _, d := range p.Dependents {
+			add(d.Table)
+			add(d.Parent)
+		}
+		for _, s := range p.Tenant.Steps {
+			add(s.Table)
+		}
+	}
+	found, err := schema.Resolve(ctx, conn, names)
+	if err != nil {
+		return nil, err
+	}
+	var all []uint32
+	for i, name := range names {
+		oids[name] = found[i]
+		if found[i] != 0 {
+			all = append(all, graph.Related(found[i])...)
+		}
+	}
+	return oids, graph.Load(ctx, conn, all...)
+}
+
 func (c *compiler) compile() error {
 	for _, step := range []func() error{
 		c.root, c.ageColumn, c.rootKey, c.tenantsRelation, c.tenantPath, c.conditions, c.ageRange, c.dependents,
@@ -100,11 +140,11 @@ func (c *compiler) compile() error {
 			return err
 		}
 	}
+	c.plan.order()
 	c.guards()
 	if c.plan.HasErrors() {
 		return errStop
 	}
-	c.plan.order()
 	c.plan.modes.usual, c.plan.modes.full = newMode(c.plan, false), newMode(c.plan, true)
 	c.needCounts()
 	return c.strategy()
@@ -122,10 +162,7 @@ func (c *compiler) fail(pos policy.Pos, fix, format string, args ...any) {
 // find resolves a table of the file and loads it; errStop after recording that
 // there is none.
 func (c *compiler) find(t policy.Table) (*schema.Table, error) {
-	oid, err := c.resolve(t)
-	if err != nil {
-		return nil, err
-	}
+	oid := c.resolve(t)
 	if oid == 0 {
 		c.fail(t.Pos, c.suggestTable(t), "there is no table %s", t)
 		return nil, errStop
@@ -142,18 +179,8 @@ func (c *compiler) find(t policy.Table) (*schema.Table, error) {
 	return found, nil
 }
 
-// resolve looks up the OID of a table of the file, once.
-func (c *compiler) resolve(t policy.Table) (uint32, error) {
-	name := [2]string{t.Schema, t.Name}
-	if oid, ok := c.oids[name]; ok {
-		return oid, nil
-	}
-	oid, err := schema.Resolve(c.ctx, c.conn, t.Schema, t.Name)
-	if err == nil {
-		c.oids[name] = oid
-	}
-	return oid, err
-}
+// resolve gives the OID of a table of the file; 0: there is none.
+func (c *compiler) resolve(t policy.Table) uint32 { return c.oids[[2]string{t.Schema, t.Name}] }
 
 func (c *compiler) suggestTable(t policy.Table) string {
 	if c.all == nil {

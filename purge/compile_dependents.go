@@ -202,8 +202,7 @@ func (c *compiler) entryFor(parent *Node, k *schema.ForeignKey, entries []*entry
 
 // names tells whether a table of the file is the one with this OID.
 func (c *compiler) names(t policy.Table, oid uint32) bool {
-	found, err := c.resolve(t)
-	return err == nil && found == oid
+	return c.resolve(t) == oid
 }
 
 // viaNames tells whether via names the key's columns: all of them, or enough
@@ -281,11 +280,7 @@ func (c *compiler) addMatch(parent *Node, e *entry) error {
 		return nil
 	}
 	e.used = true
-	oid, err := c.resolve(d.Table)
-	if err != nil {
-		return err
-	}
-	child, err := c.node(oid)
+	child, err := c.node(c.resolve(d.Table))
 	if err != nil {
 		return err
 	}
@@ -481,8 +476,8 @@ func (c *compiler) deletedGuards(n *Node) {
 	if !t.CanDelete {
 		c.lacks(t, "DELETE")
 	}
-	if !t.CanUpdate && (n == p.Root || n.needsLock()) {
-		c.lacks(t, "UPDATE ("+ident(lockColumn(p, n))+")")
+	if !t.CanUpdate {
+		c.cannotLock(n)
 	}
 	for _, tr := range t.Triggers {
 		if tr.Before && tr.Row && !p.Policy.AllowTriggers {
@@ -507,6 +502,20 @@ func (c *compiler) deletedGuards(n *Node) {
 		}
 	}
 	c.otherTenants(n)
+}
+
+// cannotLock records that the rows of a table cannot be locked: an error where
+// every batch does it, a warning where only a root with very many dependents
+// needs it.
+func (c *compiler) cannotLock(n *Node) {
+	column := ident(lockColumn(c.plan, n))
+	switch {
+	case n == c.plan.Root || n.needsLock() || newMode(c.plan, false).collected[n]:
+		c.lacks(n.Table, "UPDATE ("+column+")")
+	case n.inner():
+		c.plan.problem(LevelWarning, fmt.Sprintf("role %s lacks UPDATE on a column of %s: a root with more dependents than a batch may hold cannot be drained", c.server.Role, n.Table.Name),
+			fmt.Sprintf("GRANT UPDATE (%s) ON %s TO %s", column, ident(n.Table.Name.Schema, n.Table.Name.Name), ident(c.server.Role)))
+	}
 }
 
 // needsLock tells whether rows of the table are locked before a keeping edge

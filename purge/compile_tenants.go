@@ -68,16 +68,18 @@ func (c *compiler) tenantsFrom(file *policy.Tenants) (relation string, own *sour
 	if err != nil {
 		return "", nil, err
 	}
-	t.unique = slices.ContainsFunc(table.Indexes, func(x schema.Index) bool {
-		return x.Unique && x.Valid && x.Immediate && x.Predicate == "" && len(x.Columns) == 1 &&
-			x.Columns[0].Name == t.key.Name && x.Columns[0].OwnCollation
-	})
 	if !table.CanSelect {
 		c.fail(file.Table.Pos, fmt.Sprintf("GRANT SELECT ON %s TO %s", ident(table.Name.Schema, table.Name.Name), ident(c.server.Role)),
 			"role %s may not read %s", c.server.Role, table.Name)
 		return "", nil, errStop
 	}
 	return fromWithHeirs(table), nil, nil
+}
+
+// uniqueOn tells whether an index keeps the values of one column apart.
+func uniqueOn(x schema.Index, column string) bool {
+	return x.Unique && x.Valid && x.Immediate && x.Predicate == "" && len(x.Columns) == 1 &&
+		x.Columns[0].Name == column && x.Columns[0].OwnCollation
 }
 
 // tenantsQuery describes the query form: key, retention [, hold] by position.
@@ -321,6 +323,10 @@ func (c *compiler) follow(table *schema.Table, s policy.Step) (hop, error) {
 		}
 		if _, err := c.column(to, s.ToColumn, s.Pos); err != nil {
 			return hop{}, err
+		}
+		if !slices.ContainsFunc(to.Indexes, func(x schema.Index) bool { return uniqueOn(x, s.ToColumn) }) {
+			c.fail(s.Pos, "lead to a column with a unique index over it alone", "%s.%s is not unique: a row could belong to several tenants", to.Name, s.ToColumn)
+			return hop{}, errStop
 		}
 		return hop{table: to, from: []string{s.Column}, to: []string{s.ToColumn}}, nil
 	}

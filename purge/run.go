@@ -125,12 +125,11 @@ func (r *Runner) Run(ctx context.Context, plans []*Plan, opts Options) (*Report,
 var errMaxDuration = errors.New("--max-duration is used up")
 
 func (r *Run) all(ctx context.Context, plans []*Plan) (*Report, error) {
-	r.started = time.Now()
+	r.started, r.alive = time.Now(), time.Now()
 	report := &Report{RunID: r.id, Status: Complete, Policies: []*PolicyReport{}}
 	err := r.withServer(ctx, func() error {
-		return r.read(ctx, time.Minute, func(tx pgx.Tx) error {
-			return tx.QueryRow(ctx, `SELECT now(), now()::text`).Scan(&report.StartedAt, &r.base)
-		})
+		return r.pool.QueryRow(ctx, `SELECT now(), to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') || '+00'`).
+			Scan(&report.StartedAt, &r.base)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reading the database's clock: %w", err)

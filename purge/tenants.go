@@ -31,7 +31,6 @@ type tenants struct {
 	query     string        // of the query form
 	columns   []string      // names of the query's columns
 	key       schema.Column // Name is empty for a policy without tenants
-	unique    bool          // a unique index vouches for the key
 	sources   []source
 	holds     []string
 	min       *policy.Duration

@@ -202,11 +202,7 @@ func (w *work) close(ctx context.Context) {
 	}
 	if w.err == nil {
 		w.measure(ctx)
-		done, err := w.run.ledger.DoneTenants(ctx, w.run.pool, w.run.id, rep.Name)
-		if err != nil {
-			w.run.log.Warn("cannot count tenants", "policy", rep.Name, "error", plain(err))
-		}
-		w.tally(done)
+		w.tally(ctx)
 	}
 	w.settle()
 	if len(w.skipped) > 0 {
@@ -226,8 +222,16 @@ func (w *work) close(ctx context.Context) {
 		"batches", rep.Batches, "duration", time.Since(w.started).Round(time.Millisecond))
 }
 
-func (w *work) tally(done int64) {
+// tally counts the tenants that were due and those that are done.
+func (w *work) tally(ctx context.Context) {
 	c := &w.report.Tenants
+	var done int64
+	if w.report.Batches > 0 {
+		var err error
+		if done, err = w.run.ledger.DoneTenants(ctx, w.run.pool, w.run.id, w.report.Name); err != nil {
+			w.run.log.Warn("cannot count tenants", "policy", w.report.Name, "error", plain(err))
+		}
+	}
 	unfinished := c.Failed
 	if w.pass.left > 0 || w.run.stopReason() != "" {
 		unfinished = max(unfinished, w.unfinished())

@@ -3,6 +3,7 @@ package schema
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -128,7 +129,7 @@ SELECT fam.root, t.tgname, n.nspname, c.relname, t.tgtype & 2 <> 0, t.tgtype & 1
 func (g *Graph) Load(ctx context.Context, q Querier, oids ...uint32) error {
 	var missing []uint32
 	for _, o := range oids {
-		if g.Tables[o] == nil {
+		if g.Tables[o] == nil && !slices.Contains(missing, o) {
 			missing = append(missing, o)
 		}
 	}
@@ -220,18 +221,22 @@ func (g *Graph) loadTriggers(ctx context.Context, q Querier, oids []uint32) erro
 	return err
 }
 
-// Resolve finds the OID of a table by its exact name; without a schema the
-// search_path decides. 0: there is none.
-func Resolve(ctx context.Context, q Querier, schema, name string) (uint32, error) {
-	quoted := pgx.Identifier{name}.Sanitize()
-	if schema != "" {
-		quoted = pgx.Identifier{schema, name}.Sanitize()
+// Resolve finds the OIDs of tables by their exact names, each a schema and a
+// name; without a schema the search_path decides. 0: there is none.
+func Resolve(ctx context.Context, q Querier, names [][2]string) ([]uint32, error) {
+	quoted := make([]string, len(names))
+	for i, n := range names {
+		quoted[i] = pgx.Identifier{n[1]}.Sanitize()
+		if n[0] != "" {
+			quoted[i] = pgx.Identifier(n[:]).Sanitize()
+		}
 	}
-	var oid uint32
-	if err := q.QueryRow(ctx, `SELECT coalesce(to_regclass($1)::oid, 0)`, quoted).Scan(&oid); err != nil {
-		return 0, fmt.Errorf("looking up table %s: %w", quoted, err)
+	var oids []uint32
+	err := q.QueryRow(ctx, `SELECT array(SELECT coalesce(to_regclass(n)::oid, 0) FROM unnest($1::text[]) WITH ORDINALITY x(n, i) ORDER BY i)`, quoted).Scan(&oids)
+	if err != nil {
+		return nil, fmt.Errorf("looking up tables: %w", err)
 	}
-	return oid, nil
+	return oids, nil
 }
 
 // UserTables are all ordinary and partitioned tables outside the system

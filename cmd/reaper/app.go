@@ -139,10 +139,12 @@ func (a *app) connect(ctx context.Context) (*pgxpool.Pool, error) {
 	if err != nil {
 		return nil, usage(fmt.Errorf("connecting: %w", err))
 	}
-	if err := pool.Ping(ctx); err != nil {
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
 		pool.Close()
 		return nil, usage(fmt.Errorf("the database does not answer: %w; check DATABASE_URL or the PG* variables", err))
 	}
+	conn.Release()
 	return pool, nil
 }
 
