@@ -103,11 +103,12 @@ func (l *Ledger) KeepAlive(ctx context.Context, db *pgxpool.Pool, runID string) 
 	return err
 }
 
-// DoneTenants counts the tenants of which a run deleted something.
-func (l *Ledger) DoneTenants(ctx context.Context, db *pgxpool.Pool, runID, policy string) (int64, error) {
+// DoneTenants counts the tenants of which a run deleted something, those named
+// left out; "null" stands for a policy without tenants.
+func (l *Ledger) DoneTenants(ctx context.Context, db *pgxpool.Pool, runID, policy string, except []string) (int64, error) {
 	var n int64
-	err := db.QueryRow(ctx, `SELECT count(*) FROM (SELECT DISTINCT tenant FROM `+l.schema+`.batch WHERE run_id = $1::uuid AND policy = $2) t`,
-		runID, policy).Scan(&n)
+	err := db.QueryRow(ctx, `SELECT count(*) FROM (SELECT DISTINCT tenant FROM `+l.schema+`.batch
+		WHERE run_id = $1::uuid AND policy = $2 AND coalesce(tenant, 'null') <> ALL ($3::text[])) t`, runID, policy, except).Scan(&n)
 	return n, err
 }
 

@@ -61,6 +61,7 @@ type way struct {
 // batcher carries out batches of one policy, one transaction each.
 type batcher struct {
 	run    *Run
+	work   *work
 	plan   *Plan
 	report *PolicyReport
 	seq    int64
@@ -69,6 +70,9 @@ type batcher struct {
 	// wary counts batches to come that count before they delete, after one that
 	// turned out too large.
 	wary int
+	// drainSize is how many rows the next batch of a drain may delete; 0: not
+	// drained yet.
+	drainSize int
 }
 
 func (b *batcher) scope() scope {
@@ -101,7 +105,7 @@ func (b *batcher) lockKey(tenant *string) int64 {
 // delete deletes candidates of one tenant with all that depends on them, in as
 // many transactions as it takes, and says what became of them. An error is
 // either the tenant's (faultTenant, faultRetry) or the database's.
-func (b *batcher) delete(ctx context.Context, t who, cands []candidate) (outcome, error) {
+func (b *batcher) delete(ctx context.Context, t *who, cands []candidate) (outcome, error) {
 	w := way{mode: b.plan.modes.usual}
 	if b.wary > 0 {
 		b.wary--
@@ -114,10 +118,13 @@ func (b *batcher) delete(ctx context.Context, t who, cands []candidate) (outcome
 // retries is how often one root alone is tried before it is left.
 const retries = 4
 
-func (b *batcher) attempt(ctx context.Context, t who, cands []candidate, w way) (outcome, error) {
+func (b *batcher) attempt(ctx context.Context, t *who, cands []candidate, w way) (outcome, error) {
 	for try := 0; ; try++ {
 		if b.run.stopping() {
 			return outcome{left: int64(len(cands))}, nil
+		}
+		if ok, err := b.work.refresh(ctx, t); err != nil || !ok {
+			return outcome{}, err
 		}
 		w.long = len(cands) == 1 && try > 0
 		o, err := b.transaction(ctx, t, cands, w)
@@ -173,7 +180,7 @@ func (b *batcher) attempt(ctx context.Context, t who, cands []candidate, w way) 
 	}
 }
 
-func (b *batcher) halves(ctx context.Context, t who, cands []candidate, w way) (outcome, error) {
+func (b *batcher) halves(ctx context.Context, t *who, cands []candidate, w way) (outcome, error) {
 	var total outcome
 	middle := len(cands) / 2
 	for _, half := range [][]candidate{cands[:middle], cands[middle:]} {
@@ -188,7 +195,7 @@ func (b *batcher) halves(ctx context.Context, t who, cands []candidate, w way) (
 
 // transaction runs one batch, waiting for the server where it went away. A
 // connection that is lost while committing is looked up in the ledger.
-func (b *batcher) transaction(ctx context.Context, t who, cands []candidate, w way) (outcome, error) {
+func (b *batcher) transaction(ctx context.Context, t *who, cands []candidate, w way) (outcome, error) {
 	return b.inTransaction(ctx, t, w, func(tx *batchTx) (outcome, error) { return b.body(ctx, tx, t, cands, w) })
 }
 
@@ -233,7 +240,7 @@ func (tx *batchTx) exec(ctx context.Context, s *statement) (int64, error) {
 
 // inTransaction is the frame of every batch: begin, advisory lock and settings
 // in one statement, the body, the ledger's row, commit.
-func (b *batcher) inTransaction(ctx context.Context, t who, w way, body func(*batchTx) (outcome, error)) (outcome, error) {
+func (b *batcher) inTransaction(ctx context.Context, t *who, w way, body func(*batchTx) (outcome, error)) (outcome, error) {
 	started := time.Now()
 	b.seq++
 	var o outcome
@@ -276,7 +283,7 @@ func (b *batcher) inTransaction(ctx context.Context, t who, w way, body func(*ba
 	return o, nil
 }
 
-func (b *batcher) begin(ctx context.Context, t who, w way) (*batchTx, error) {
+func (b *batcher) begin(ctx context.Context, t *who, w way) (*batchTx, error) {
 	raw, err := b.run.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
 	if err != nil {
 		return nil, fmt.Errorf("beginning batch: %w", err)
@@ -313,7 +320,7 @@ func (m *mode) counters() int { return 1 + len(m.counted) + len(m.countedUp) }
 
 // finish adds what ON DELETE did, refuses a batch over its limits, and writes
 // the ledger's row.
-func (b *batcher) finish(ctx context.Context, tx *batchTx, t who, w way) error {
+func (b *batcher) finish(ctx context.Context, tx *batchTx, t *who, w way) error {
 	s := &statement{}
 	s.add("SELECT ", strings.Join(counters(s, b.plan.leaves, w.mode), ", "))
 	after := make([]int64, w.mode.counters())
@@ -369,7 +376,7 @@ func (n *Node) meanBytes() float64 {
 // settled tells, after a connection was lost in COMMIT, whether the batch is
 // in the ledger. The tenant's lock is waited for first: the lost transaction
 // holds it until it has ended.
-func (b *batcher) settled(ctx context.Context, t who) (bool, error) {
+func (b *batcher) settled(ctx context.Context, t *who) (bool, error) {
 	tx, err := b.run.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
 	if err != nil {
 		return false, fmt.Errorf("resolving a lost commit: %w", err)
@@ -389,7 +396,7 @@ func (b *batcher) settled(ctx context.Context, t who) (bool, error) {
 }
 
 // account adds a committed batch to the report.
-func (b *batcher) account(t who, tx *batchTx, o *outcome, took time.Duration) {
+func (b *batcher) account(t *who, tx *batchTx, o *outcome, took time.Duration) {
 	var wal int64
 	if tx.total() > 0 {
 		b.report.Batches++
@@ -439,7 +446,7 @@ func (p *Plan) leaves(n *Node) []uint32 {
 }
 
 // body deletes candidates in an open transaction.
-func (b *batcher) body(ctx context.Context, tx *batchTx, t who, cands []candidate, w way) (outcome, error) {
+func (b *batcher) body(ctx context.Context, tx *batchTx, t *who, cands []candidate, w way) (outcome, error) {
 	keys := keysOf(cands, len(b.plan.key))
 	if !w.locked {
 		s := b.plan.deleteRootsSQL(b.scope(), t, keys)
@@ -462,7 +469,7 @@ func (b *batcher) body(ctx context.Context, tx *batchTx, t who, cands []candidat
 }
 
 // rest counts the candidates that are still expired, when not all went.
-func (b *batcher) rest(ctx context.Context, tx *batchTx, t who, keys values, o outcome) (outcome, error) {
+func (b *batcher) rest(ctx context.Context, tx *batchTx, t *who, keys values, o outcome) (outcome, error) {
 	if o.roots+o.kept >= int64(keys.len()) {
 		return o, nil
 	}
@@ -477,7 +484,7 @@ func (b *batcher) rest(ctx context.Context, tx *batchTx, t who, keys values, o o
 }
 
 // lockRoots locks the roots nobody else has, and gives them with their keys.
-func (b *batcher) lockRoots(ctx context.Context, tx *batchTx, t who, keys values) (*rowsOf, values, error) {
+func (b *batcher) lockRoots(ctx context.Context, tx *batchTx, t *who, keys values) (*rowsOf, values, error) {
 	rows, err := tx.query(ctx, b.plan.lockRootsSQL(b.scope(), t, keys))
 	if err != nil {
 		return nil, nil, fmt.Errorf("locking rows of %s: %w", b.plan.Root.Table.Name, err)
@@ -515,7 +522,7 @@ func scanInto(table, ctid *string, columns ...[]*string) []any {
 
 // deleteLocked deletes locked roots: those that nothing keeps, and, as long as
 // time allows, those that nothing keeps once the others are gone.
-func (b *batcher) deleteLocked(ctx context.Context, tx *batchTx, t who, roots *rowsOf, keys values, w way) (outcome, error) {
+func (b *batcher) deleteLocked(ctx context.Context, tx *batchTx, t *who, roots *rowsOf, keys values, w way) (outcome, error) {
 	var o outcome
 	started := time.Now()
 	protects := b.plan.keeps()
@@ -571,12 +578,7 @@ func (b *batcher) separate(ctx context.Context, tx *batchTx, roots *rowsOf, keys
 		if slices.Contains(ordinals, int64(i+1)) {
 			to, toKeys = kept, keptKeys
 		}
-		one := roots.slice(i, i+1)
-		refs := make([]*string, len(one.refs))
-		for k := range refs {
-			refs[k] = one.refs[k][0]
-		}
-		to.add(roots.tables[i], roots.ctids[i], refs)
+		to.take(roots, i)
 		for k := range keys {
 			toKeys[k] = append(toKeys[k], keys[k][i])
 		}
@@ -586,7 +588,7 @@ func (b *batcher) separate(ctx context.Context, tx *batchTx, roots *rowsOf, keys
 
 // deleteKnown empties references, and deletes roots and all that was collected
 // below them. Without keys there are no roots among the rows.
-func (b *batcher) deleteKnown(ctx context.Context, tx *batchTx, t who, m *mode, known map[*Node]*rowsOf, keys values) error {
+func (b *batcher) deleteKnown(ctx context.Context, tx *batchTx, t *who, m *mode, known map[*Node]*rowsOf, keys values) error {
 	for _, e := range m.clears {
 		if r := known[e.Parent]; r == nil || r.len() == 0 {
 			continue

@@ -91,44 +91,63 @@ func (b *batcher) readRows(ctx context.Context, tx *batchTx, s *statement, into 
 }
 
 // collectCycle collects the rows of tables that reference each other, or
-// themselves: read all, lock all, and read again until nothing has changed.
-// Once the rows are locked, no new row can come to reference them.
+// themselves.
 func (b *batcher) collectCycle(ctx context.Context, tx *batchTx, m *mode, group []*Node, known map[*Node]*rowsOf, limit int) error {
-	seeds := map[*Node]*rowsOf{}
-	for n, r := range known {
-		seeds[n] = r
+	read, err := b.lockClosure(ctx, tx, m, group, known, limit, false)
+	for _, n := range group {
+		known[n] = read[n]
 	}
+	return err
+}
+
+// lockClosure reads all rows of a cyclic component, locks them, and reads again
+// until nothing has changed. Once the rows are locked, no new row can come to
+// reference them, and none can leave. A reading that stops at the limit is
+// locked only if partly says so: else it is known to be too large.
+func (b *batcher) lockClosure(ctx context.Context, tx *batchTx, m *mode, group []*Node, seeds map[*Node]*rowsOf, limit int, partly bool) (map[*Node]*rowsOf, error) {
 	var locked map[*Node]*rowsOf
 	for range closureTries {
 		read, err := b.readClosure(ctx, tx, m, group, seeds, limit)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if sameRows(read, locked) {
-			for _, n := range group {
-				known[n] = read[n]
-			}
-			return nil
+		if sameRows(read, locked) || !partly && newRowsIn(read, seeds) >= limit {
+			return read, nil
 		}
 		for _, n := range group {
 			if read[n].len() == 0 {
 				continue
 			}
 			if err := b.lockRows(ctx, tx, read[n]); err != nil {
-				return err
+				return nil, err
 			}
 		}
 		locked = read
 	}
-	return errChanged
+	return nil, errChanged
 }
 
-// lockRows locks rows where they stand. Rows that moved meanwhile are missed
-// here, and found by the next reading.
+// newRowsIn is how many rows a closure holds besides its seeds.
+func newRowsIn(read, seeds map[*Node]*rowsOf) int {
+	n := 0
+	for node, r := range read {
+		n += r.len()
+		if s := seeds[node]; s != nil {
+			n -= s.len()
+		}
+	}
+	return n
+}
+
+// lockRows locks rows where they stand. One that has moved meanwhile is no
+// longer known to be what it was: the batch is redone.
 func (b *batcher) lockRows(ctx context.Context, tx *batchTx, r *rowsOf) error {
-	s := lockAtSQL(r)
-	if _, err := tx.exec(ctx, s); err != nil {
+	n, err := tx.exec(ctx, lockAtSQL(r))
+	if err != nil {
 		return fmt.Errorf("locking rows of %s: %w", r.node.Table.Name, err)
+	}
+	if n != int64(r.len()) {
+		return errChanged
 	}
 	return nil
 }
@@ -159,12 +178,7 @@ func (b *batcher) readClosure(ctx context.Context, tx *batchTx, m *mode, group [
 		if k := known[n]; k != nil { // seeds keep their places
 			limit += k.len()
 			for i := range k.len() {
-				one := k.slice(i, i+1)
-				refs := make([]*string, len(one.refs))
-				for j := range refs {
-					refs[j] = one.refs[j][0]
-				}
-				read[n].add(k.tables[i], k.ctids[i], refs)
+				read[n].take(k, i)
 			}
 		}
 	}

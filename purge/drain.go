@@ -5,18 +5,27 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // drain deletes one root with more dependents than a batch may hold, over
 // several batches from the leaves up. The root is locked and looked at again in
 // each: when it is no longer expired, or something keeps it, draining stops.
-func (b *batcher) drain(ctx context.Context, t who, root candidate) (outcome, error) {
+func (b *batcher) drain(ctx context.Context, t *who, root candidate) (outcome, error) {
 	var total outcome
 	w := way{mode: b.plan.modes.full, locked: true, long: true}
+	limit := b.plan.Policy.Limits
+	if b.drainSize == 0 {
+		b.drainSize = max(limit.TotalRows/4, 1)
+	}
 	for try := 0; ; {
+		started := time.Now()
 		if b.run.stopping() {
 			total.left = 1
 			return total, nil
+		}
+		if ok, err := b.work.refresh(ctx, t); err != nil || !ok {
+			return total, err
 		}
 		var more bool
 		o, err := b.inTransaction(ctx, t, w, func(tx *batchTx) (outcome, error) {
@@ -29,6 +38,9 @@ func (b *batcher) drain(ctx context.Context, t who, root candidate) (outcome, er
 		case err == nil:
 			try = 0
 			total.add(o)
+			// Towards the time aimed at: at most doubled, at most halved.
+			ratio := float64(limit.Time) / float64(time.Since(started)+1)
+			b.drainSize = max(1, min(int(float64(b.drainSize)*min(max(ratio, 0.5), 2)), limit.TotalRows), min(100, limit.TotalRows))
 			if !more {
 				return total, nil
 			}
@@ -49,7 +61,7 @@ func (b *batcher) drain(ctx context.Context, t who, root candidate) (outcome, er
 }
 
 // drainOnce is one batch of a drain; more tells that the root is still there.
-func (b *batcher) drainOnce(ctx context.Context, tx *batchTx, t who, c candidate, w way) (o outcome, more bool, err error) {
+func (b *batcher) drainOnce(ctx context.Context, tx *batchTx, t *who, c candidate, w way) (o outcome, more bool, err error) {
 	keys := keysOf([]candidate{c}, len(b.plan.key))
 	root, locked, err := b.lockRoots(ctx, tx, t, keys)
 	if err != nil {
@@ -71,7 +83,7 @@ func (b *batcher) drainOnce(ctx context.Context, tx *batchTx, t who, c candidate
 			return outcome{kept: 1}, false, nil
 		}
 	}
-	limit := b.plan.Policy.Limits.TotalRows
+	limit := b.drainSize
 	seeds := map[*Node]*rowsOf{b.plan.Root: root}
 	known, err := b.collect(ctx, tx, w.mode, seeds, limit)
 	if err == nil {
@@ -104,10 +116,10 @@ func (b *batcher) lockProtected(ctx context.Context, tx *batchTx, root *rowsOf) 
 type drainer struct {
 	b     *batcher
 	tx    *batchTx
-	who   who
+	who   *who
 	limit int
 	jumps int
-	last  int // rows of the last whole closure that was too large
+	last  int // rows of the last *whole closure that was too large
 }
 
 // maxJumps bounds the search for the end of a long chain.
@@ -190,7 +202,7 @@ func (d *drainer) cycle(ctx context.Context, n *Node, rows *rowsOf) (bool, error
 		}
 	}
 	reach := max(d.limit, 10_000)
-	read, err := d.b.readClosure(ctx, d.tx, m, group, map[*Node]*rowsOf{n: rows}, reach)
+	read, err := d.b.lockClosure(ctx, d.tx, m, group, map[*Node]*rowsOf{n: rows}, reach, true)
 	if err != nil {
 		return false, err
 	}
@@ -212,9 +224,6 @@ func (d *drainer) cycle(ctx context.Context, n *Node, rows *rowsOf) (bool, error
 	slices.Reverse(far.tables)
 	for _, r := range far.refs {
 		slices.Reverse(r)
-	}
-	if err := d.b.lockRows(ctx, d.tx, far.slice(0, min(far.len(), d.limit))); err != nil {
-		return false, err
 	}
 	if done, err := d.some(ctx, far); err != nil || done {
 		return done, err

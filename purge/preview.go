@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -413,26 +414,19 @@ func (l *looker) cycleCTE(s *statement, scc int, group []*Node) {
 	}
 }
 
-// estimates takes the planner's word: the rows of the search, and for each
-// dependent table its mean share of a root.
+// estimatedCutoffs is how many different cutoffs an estimate asks the planner
+// about, those of most tenants first.
+const estimatedCutoffs = 50
+
+// estimates takes the planner's word: the roots below each cutoff, in the share
+// of the tenants that have it, and for each dependent table its mean share of a
+// root.
 func (l *looker) estimates(ctx context.Context) error {
 	p := l.plan
-	s := &statement{}
-	s.add("EXPLAIN (FORMAT JSON) ", l.plan.expiredSQL(s, l.scope))
-	var raw []byte
-	if err := l.tx.QueryRow(ctx, s.String(), s.args...).Scan(&raw); err != nil {
-		return fmt.Errorf("estimating: %w", err)
-	}
-	var plans []struct {
-		Plan struct {
-			Rows float64 `json:"Plan Rows"`
-		} `json:"Plan"`
-	}
-	if err := json.Unmarshal(raw, &plans); err != nil {
-		return fmt.Errorf("estimating: %w", err)
-	}
-	if p.Strategy != KeySweep && len(plans) > 0 {
-		l.view.ExpiredRows = int64(plans[0].Plan.Rows)
+	if p.Strategy != KeySweep { // a sweep has counted the roots anyway
+		if err := l.estimateRoots(ctx); err != nil {
+			return fmt.Errorf("estimating: %w", err)
+		}
 	}
 	l.eachTable(func(t *TablePreview, e *Edge) {
 		n := l.view.ExpiredRows
@@ -441,6 +435,41 @@ func (l *looker) estimates(ctx context.Context) error {
 		}
 		t.ExpiredRows = &n
 	})
+	return nil
+}
+
+func (l *looker) estimateRoots(ctx context.Context) error {
+	p := l.plan
+	tenantsOf := map[string]int{}
+	for _, t := range l.view.Tenants {
+		if t.Cutoff != nil {
+			tenantsOf[t.Cutoff.UTC().Format(time.RFC3339Nano)]++
+		}
+	}
+	cutoffs := sorted(tenantsOf)
+	slices.SortStableFunc(cutoffs, func(x, y string) int { return tenantsOf[y] - tenantsOf[x] })
+	var rows float64
+	for _, cutoff := range cutoffs[:min(len(cutoffs), estimatedCutoffs)] {
+		s := &statement{}
+		a := col(p.Root.Table, p.age.column.Name)
+		s.add("EXPLAIN (FORMAT JSON) SELECT FROM ", from(p.Root.Table), " WHERE ", p.age.expired(a, s.cast(cutoff, "timestamptz")), parenthesized(p.Policy.Where.Value))
+		var raw []byte
+		if err := l.tx.QueryRow(ctx, s.String(), s.args...).Scan(&raw); err != nil {
+			return err
+		}
+		var plans []struct {
+			Plan struct {
+				Rows float64 `json:"Plan Rows"`
+			} `json:"Plan"`
+		}
+		if err := json.Unmarshal(raw, &plans); err != nil {
+			return err
+		}
+		if len(plans) > 0 {
+			rows += plans[0].Plan.Rows * float64(tenantsOf[cutoff]) / float64(len(l.view.Tenants))
+		}
+	}
+	l.view.ExpiredRows = int64(rows)
 	return nil
 }
 

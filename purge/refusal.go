@@ -16,7 +16,7 @@ func (p *Plan) SQL(opts Options) string {
 	key := "KEY"
 	one := []*string{&key}
 	sc := scope{base: "RUN START", olderThan: opts.OlderThan}
-	w := who{Cutoff: "CUTOFF"}
+	w := &who{Cutoff: "CUTOFF"}
 	if !p.noTenant {
 		w.Key = &key
 	}

@@ -25,8 +25,9 @@ type Ledger interface {
 	BatchCommitted(ctx context.Context, tx pgx.Tx, runID, policy string, seq int64) (bool, error)
 	// KeepAlive says that the run's process lives.
 	KeepAlive(ctx context.Context, db *pgxpool.Pool, runID string) error
-	// DoneTenants counts the tenants of which the run deleted something.
-	DoneTenants(ctx context.Context, db *pgxpool.Pool, runID, policy string) (int64, error)
+	// DoneTenants counts the tenants of which the run deleted something, those
+	// named left out; "null" stands for a policy without tenants.
+	DoneTenants(ctx context.Context, db *pgxpool.Pool, runID, policy string, except []string) (int64, error)
 	// CloseRun records how the policy's run ended, durably.
 	CloseRun(ctx context.Context, db *pgxpool.Pool, runID, policy, status, reason string, walBytes int64, success bool) error
 }

@@ -48,7 +48,7 @@ func (p *Plan) leadTypes() []string {
 // walkSQL reads up to limit rows of one group (rows that share the lead
 // columns) from a cursor on, below the cutoff: age, key…, whether the row is
 // expired and meant, and its size. byKey orders rows of one age by the key.
-func (p *Plan) walkSQL(w who, group []*string, at cursor, byKey bool, limit int) *statement {
+func (p *Plan) walkSQL(w *who, group []*string, at cursor, byKey bool, limit int) *statement {
 	s := &statement{}
 	t := p.Root.Table
 	a := col(t, p.age.column.Name)
@@ -139,7 +139,7 @@ func (p *Plan) dueSQL(sc scope, after *dueTenant, limit int) *statement {
 
 // groupsSQL gives a page of the groups of one tenant that have something due,
 // in the order of their columns.
-func (p *Plan) groupsSQL(w who, after []*string, limit int) *statement {
+func (p *Plan) groupsSQL(w *who, after []*string, limit int) *statement {
 	s := &statement{}
 	joins, _, key := p.pathJoin("")
 	first := p.hops[0]

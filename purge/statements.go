@@ -79,12 +79,13 @@ func parenthesized(condition string) string {
 type who struct {
 	Key    *string // as PostgreSQL prints it; nil: the policy has no tenant
 	Cutoff string  // timestamptz as text
+	readAt time.Time
 }
 
 // cut writes the CTE with the tenant's cutoff at the moment of the statement:
 // a hold or a longer retention set meanwhile counts, a shorter one does not. A
 // query of tenants cannot stand here: it was read a moment ago.
-func (p *Plan) cut(s *statement, sc scope, w who) {
+func (p *Plan) cut(s *statement, sc scope, w *who) {
 	s.add("reaper_cut AS MATERIALIZED (")
 	switch {
 	case p.noTenant:
@@ -158,7 +159,7 @@ func (p *Plan) keyed(s *statement, keys values) string {
 }
 
 // deleteRootsSQL deletes roots by key, with every condition repeated.
-func (p *Plan) deleteRootsSQL(sc scope, w who, keys values) *statement {
+func (p *Plan) deleteRootsSQL(sc scope, w *who, keys values) *statement {
 	s := &statement{}
 	s.add("WITH ")
 	p.cut(s, sc, w)
@@ -167,7 +168,7 @@ func (p *Plan) deleteRootsSQL(sc scope, w who, keys values) *statement {
 }
 
 // countRootsSQL counts the roots among keys that are still expired.
-func (p *Plan) countRootsSQL(sc scope, w who, keys values) *statement {
+func (p *Plan) countRootsSQL(sc scope, w *who, keys values) *statement {
 	s := &statement{}
 	s.add("WITH ")
 	p.cut(s, sc, w)
@@ -177,7 +178,7 @@ func (p *Plan) countRootsSQL(sc scope, w who, keys values) *statement {
 
 // lockRootsSQL locks those of the roots that are expired and that nobody else
 // has locked, and gives tableoid, ctid, key…, referenced columns….
-func (p *Plan) lockRootsSQL(sc scope, w who, keys values) *statement {
+func (p *Plan) lockRootsSQL(sc scope, w *who, keys values) *statement {
 	s := &statement{}
 	t := p.Root.Table
 	s.add("WITH ")
@@ -219,15 +220,20 @@ func (r *rowsOf) add(table, ctid string, refs []*string) bool {
 	return true
 }
 
-// row gives the i-th row as a set of its own.
+// take adds the i-th row of another set of the same node.
+func (r *rowsOf) take(from *rowsOf, i int) {
+	refs := make([]*string, len(from.refs))
+	for k := range refs {
+		refs[k] = from.refs[k][i]
+	}
+	r.add(from.tables[i], from.ctids[i], refs)
+}
+
+// slice gives some of the rows as a set of their own.
 func (r *rowsOf) slice(from, to int) *rowsOf {
 	part := newRows(r.node)
 	for i := from; i < to; i++ {
-		refs := make([]*string, len(r.refs))
-		for k := range refs {
-			refs[k] = r.refs[k][i]
-		}
-		part.add(r.tables[i], r.ctids[i], refs)
+		part.take(r, i)
 	}
 	return part
 }
@@ -445,7 +451,7 @@ func deleteBehindSQL(e *Edge, r *rowsOf, limit int) *statement {
 // the others. One statement: PostgreSQL checks foreign keys at its end, so that
 // neither order nor cycles matter. It gives one count per entry of targets.
 // The first rows known of the root are those of keys, in any order.
-func deleteSQL(p *Plan, m *mode, sc scope, w who, keys values, known map[*Node]*rowsOf) (s *statement, targets []*Node) {
+func deleteSQL(p *Plan, m *mode, sc scope, w *who, keys values, known map[*Node]*rowsOf) (s *statement, targets []*Node) {
 	s = &statement{}
 	s.add("WITH ")
 	if keys != nil {

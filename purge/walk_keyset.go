@@ -23,15 +23,13 @@ type keyset struct {
 	work    *work
 	started bool
 	queue   []*tenantWalk
-	last    *dueTenant // of the page at hand; nil: no further page
-	visited int64
-	open    int64 // tenants of which this pass left something
+	last    *dueTenant      // of the page at hand; nil: no further page
+	open    map[string]bool // tenants of which this pass left something
 }
 
 // tenantWalk is the place in one tenant's rows.
 type tenantWalk struct {
-	who     who
-	readAt  time.Time
+	who     *who
 	groups  [][]*string
 	after   []*string // last group of the page at hand
 	more    bool      // a further page of groups may follow
@@ -40,8 +38,6 @@ type tenantWalk struct {
 	started bool
 	left    int64
 }
-
-func (k *keyset) unfinished() int64 { return k.open + int64(len(k.queue)) }
 
 func (k *keyset) step(ctx context.Context) (bool, error) {
 	if len(k.queue) == 0 {
@@ -63,8 +59,8 @@ func (k *keyset) step(ctx context.Context) (bool, error) {
 	k.queue = k.queue[1:]
 	if more && !k.work.gaveUp(t.who.Key) {
 		k.queue = append(k.queue, t)
-	} else if t.left > 0 || k.work.gaveUp(t.who.Key) {
-		k.open++
+	} else if t.left > 0 {
+		k.open[tenantName(t.who.Key)] = true
 	}
 	return len(k.queue) > 0 || k.last != nil, nil
 }
@@ -102,12 +98,11 @@ func (k *keyset) page(ctx context.Context) error {
 	now := time.Now()
 	for _, d := range page {
 		if w.gaveUp(d.Key) {
-			k.open++
 			continue
 		}
-		k.queue = append(k.queue, &tenantWalk{who: d.who, readAt: now})
+		d.readAt = now
+		k.queue = append(k.queue, &tenantWalk{who: &d.who})
 	}
-	k.visited += int64(len(page))
 	if len(page) > 0 && !w.counted {
 		w.counted = true
 		w.run.observer.Due(w.plan.Policy.Name, w.countDue(ctx))
@@ -120,7 +115,7 @@ func (k *keyset) slice(ctx context.Context, t *tenantWalk) (bool, error) {
 	w := k.work
 	ends := time.Now().Add(sliceTime)
 	for !w.run.stopping() && ctx.Err() == nil && time.Now().Before(ends) {
-		if ok, err := w.refresh(ctx, t); err != nil || !ok {
+		if ok, err := w.refresh(ctx, t.who); err != nil || !ok {
 			return false, err
 		}
 		if len(t.groups) == 0 {
@@ -139,37 +134,6 @@ func (k *keyset) slice(ctx context.Context, t *tenantWalk) (bool, error) {
 			return false, nil
 		}
 	}
-	return true, nil
-}
-
-// refresh reads a tenant's hold and retention again: at the start of every
-// slice, and so at least every 5 s. A table of tenants is looked at by every
-// batch besides. false: nothing of the tenant may go any more.
-func (w *work) refresh(ctx context.Context, t *tenantWalk) (bool, error) {
-	if w.plan.noTenant || time.Since(t.readAt) < sliceTime {
-		return true, nil
-	}
-	sc := w.batcher.scope()
-	sc.only = []string{*t.who.Key}
-	s := &statement{}
-	s.add("SELECT count(*), min(least(cutoff, ", s.cast(t.who.Cutoff, "timestamptz"), "))::text FROM ", w.plan.tenants.write(s, sc), " s WHERE state = 'active'")
-	var n int
-	var cutoff *string
-	err := w.run.withServer(ctx, func() error {
-		return w.run.read(ctx, searchTimeout, func(tx pgx.Tx) error {
-			return tx.QueryRow(ctx, s.String(), s.args...).Scan(&n, &cutoff)
-		})
-	})
-	if err != nil {
-		return false, fmt.Errorf("reading tenants: %w", err)
-	}
-	if n > 1 {
-		return false, fmt.Errorf("%w: the list of tenants gives a key twice; which retention counts is unclear", ErrTenants)
-	}
-	if n == 0 {
-		return false, nil
-	}
-	t.who.Cutoff, t.readAt = *cutoff, time.Now()
 	return true, nil
 }
 

@@ -14,19 +14,16 @@ const sweepRows = 10_000
 
 // sweep walks the root's key from its start to its end, all tenants together.
 type sweep struct {
-	work       *work
-	after      []*string
-	started    bool
-	unfinished map[string]bool
+	work    *work
+	after   []*string
+	started bool
+	open    map[string]bool // tenants of which this pass left something
 }
 
 // step reads one stretch of the key and deletes what is expired in it, tenant
 // by tenant.
 func (s *sweep) step(ctx context.Context) (bool, error) {
 	w := s.work
-	if s.unfinished == nil {
-		s.unfinished = map[string]bool{}
-	}
 	found, end, read, err := s.read(ctx)
 	if err != nil {
 		return false, fmt.Errorf("looking for expired rows of %s: %w", w.plan.Root.Table.Name, err)
@@ -37,23 +34,23 @@ func (s *sweep) step(ctx context.Context) (bool, error) {
 		w.run.observer.Due(w.plan.Policy.Name, w.countDue(ctx))
 	}
 	for _, t := range found {
-		tw := &tenantWalk{who: t.who, readAt: readAt}
+		t.who.readAt = readAt
 		for len(t.cands) > 0 && !w.gaveUp(t.who.Key) {
 			if w.run.stopping() || ctx.Err() != nil {
 				return false, nil
 			}
-			if ok, err := w.refresh(ctx, tw); err != nil {
+			if ok, err := w.refresh(ctx, t.who); err != nil {
 				return false, err
 			} else if !ok {
 				break
 			}
 			n := fitting(t.cands, w.run.quota(w.batcher.size), w.plan.Policy.Limits.Bytes)
-			o, err := w.delete(ctx, tw.who, t.cands[:n])
+			o, err := w.delete(ctx, t.who, t.cands[:n])
 			if err != nil {
 				return false, err
 			}
 			if o.left > 0 {
-				s.unfinished[tenantName(t.who.Key)] = true
+				s.open[tenantName(t.who.Key)] = true
 			}
 			t.cands = t.cands[n:]
 			w.run.keepAlive(ctx)
@@ -77,7 +74,7 @@ func fitting(cands []candidate, size int, bytes int64) int {
 
 // tenantCandidates are the candidates of one tenant within a stretch.
 type tenantCandidates struct {
-	who   who
+	who   *who
 	cands []candidate
 }
 
@@ -113,7 +110,7 @@ func (s *sweep) read(ctx context.Context) (found []*tenantCandidates, end []*str
 				c.bytes = number
 				i := slices.IndexFunc(found, func(t *tenantCandidates) bool { return tenantName(t.who.Key) == tenantName(key) })
 				if i < 0 {
-					found = append(found, &tenantCandidates{who: who{Key: key, Cutoff: *cutoff}})
+					found = append(found, &tenantCandidates{who: &who{Key: key, Cutoff: *cutoff}})
 					i = len(found) - 1
 				}
 				found[i].cands = append(found[i].cands, c)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -54,7 +55,7 @@ func newWork(r *Run, p *Plan) *work {
 			w.report.Rows[n.Table.Name.String()] = 0
 		}
 	}
-	w.batcher = &batcher{run: r, plan: p, report: w.report, size: p.firstSize()}
+	w.batcher = &batcher{run: r, work: w, plan: p, report: w.report, size: p.firstSize()}
 	return w
 }
 
@@ -137,9 +138,9 @@ func (r *Run) only() []string { return r.opts.Tenants }
 func (w *work) startPass() {
 	w.pass = pass{}
 	if w.plan.Strategy == KeySweep {
-		w.walk = &sweep{work: w}
+		w.walk = &sweep{work: w, open: map[string]bool{}}
 	} else {
-		w.walk = &keyset{work: w}
+		w.walk = &keyset{work: w, open: map[string]bool{}}
 	}
 }
 
@@ -154,8 +155,8 @@ func (w *work) slice(ctx context.Context) bool {
 }
 
 // delete hands candidates to the batcher, keeps the count, and gives up a
-// tenant whose rows cannot be deleted. An error is the database's.
-func (w *work) delete(ctx context.Context, t who, cands []candidate) (outcome, error) {
+// tenant *whose rows cannot be deleted. An error is the database's.
+func (w *work) delete(ctx context.Context, t *who, cands []candidate) (outcome, error) {
 	before := w.report.Roots
 	o, err := w.batcher.delete(ctx, t, cands)
 	w.run.roots += w.report.Roots - before
@@ -185,6 +186,37 @@ func tenantName(key *string) string {
 func (w *work) gaveUp(key *string) bool {
 	_, failed := w.failed[tenantName(key)]
 	return failed
+}
+
+// refresh reads a tenant's hold and retention again: at the start of every
+// slice, and between the batches of a long one, so that a query of tenants is
+// never older than 5 s. false: nothing of the tenant may go any more.
+func (w *work) refresh(ctx context.Context, t *who) (bool, error) {
+	if w.plan.noTenant || time.Since(t.readAt) < sliceTime {
+		return true, nil
+	}
+	sc := w.batcher.scope()
+	sc.only = []string{*t.Key}
+	s := &statement{}
+	s.add("SELECT count(*), min(least(cutoff, ", s.cast(t.Cutoff, "timestamptz"), "))::text FROM ", w.plan.tenants.write(s, sc), " s WHERE state = 'active'")
+	var n int
+	var cutoff *string
+	err := w.run.withServer(ctx, func() error {
+		return w.run.read(ctx, searchTimeout, func(tx pgx.Tx) error {
+			return tx.QueryRow(ctx, s.String(), s.args...).Scan(&n, &cutoff)
+		})
+	})
+	if err != nil {
+		return false, fmt.Errorf("reading tenants: %w", err)
+	}
+	if n > 1 {
+		return false, fmt.Errorf("%w: the list of tenants gives a key twice; which retention counts is unclear", ErrTenants)
+	}
+	if n == 0 {
+		return false, nil
+	}
+	t.Cutoff, t.readAt = *cutoff, time.Now()
+	return true, nil
 }
 
 // close settles how the policy ended and records it.
@@ -224,39 +256,34 @@ func (w *work) close(ctx context.Context) {
 
 // tally counts the tenants that were due and those that are done.
 func (w *work) tally(ctx context.Context) {
+	unfinished := w.unfinished()
 	c := &w.report.Tenants
-	var done int64
 	if w.report.Batches > 0 {
 		var err error
-		if done, err = w.run.ledger.DoneTenants(ctx, w.run.pool, w.run.id, w.report.Name); err != nil {
+		if c.Done, err = w.run.ledger.DoneTenants(ctx, w.run.pool, w.run.id, w.report.Name, sorted(unfinished)); err != nil {
 			w.run.log.Warn("cannot count tenants", "policy", w.report.Name, "error", plain(err))
 		}
 	}
-	unfinished := c.Failed
-	if w.pass.left > 0 || w.run.stopReason() != "" {
-		unfinished = max(unfinished, w.unfinished())
-	}
-	c.Due = max(done, w.seen())
-	c.Done = max(c.Due-unfinished, 0)
+	c.Due = c.Done + int64(len(unfinished))
 }
 
-// seen is how many tenants had something due when the run began.
-func (w *work) seen() int64 {
-	if k, ok := w.walk.(*keyset); ok {
-		return k.visited
+// unfinished are the tenants that the last pass has left with something due, as
+// far as it came.
+func (w *work) unfinished() map[string]bool {
+	names := map[string]bool{}
+	for name := range w.failed {
+		names[name] = true
 	}
-	return 0
-}
-
-// unfinished is how many tenants the last pass left with something due.
-func (w *work) unfinished() int64 {
 	switch x := w.walk.(type) {
 	case *keyset:
-		return x.unfinished()
+		maps.Copy(names, x.open)
+		for _, t := range x.queue {
+			names[tenantName(t.who.Key)] = true
+		}
 	case *sweep:
-		return int64(len(x.unfinished))
+		maps.Copy(names, x.open)
 	}
-	return 0
+	return names
 }
 
 // settle derives status and reason.
