@@ -43,11 +43,13 @@ func (l *Ledger) OpenRun(ctx context.Context, db *pgxpool.Pool, runID, policy, t
 	if err := l.closeDead(ctx, db, policy); err != nil {
 		return err
 	}
-	// A repeated call, after a lost answer, changes nothing.
-	_, err := db.Exec(ctx, `INSERT INTO `+l.schema+`.run (run_id, policy, trigger, cutoff_base, lease_until)
-		VALUES ($1::uuid, $2, $3, $4::timestamptz, clock_timestamp() + $5::interval) ON CONFLICT DO NOTHING`,
-		runID, policy, trigger, base, lease.String())
-	return err
+	return inTx(ctx, db, func(tx pgx.Tx) error {
+		// A repeated call, after a lost answer, changes nothing.
+		_, err := tx.Exec(ctx, `INSERT INTO `+l.schema+`.run (run_id, policy, trigger, cutoff_base, lease_until)
+			VALUES ($1::uuid, $2, $3, $4::timestamptz, clock_timestamp() + $5::interval) ON CONFLICT DO NOTHING`,
+			runID, policy, trigger, base, lease.String())
+		return err
+	})
 }
 
 // closeDead closes runs of a policy whose lease has lapsed.
@@ -98,9 +100,11 @@ func (l *Ledger) BatchCommitted(ctx context.Context, tx pgx.Tx, runID, policy st
 
 // KeepAlive renews the lease of a run's open rows.
 func (l *Ledger) KeepAlive(ctx context.Context, db *pgxpool.Pool, runID string) error {
-	_, err := db.Exec(ctx, `UPDATE `+l.schema+`.run SET lease_until = clock_timestamp() + $2::interval WHERE run_id = $1::uuid AND status = 'running'`,
-		runID, lease.String())
-	return err
+	return inTx(ctx, db, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `UPDATE `+l.schema+`.run SET lease_until = clock_timestamp() + $2::interval WHERE run_id = $1::uuid AND status = 'running'`,
+			runID, lease.String())
+		return err
+	})
 }
 
 // DoneTenants counts the tenants of which a run deleted something, those named
@@ -115,16 +119,15 @@ func (l *Ledger) DoneTenants(ctx context.Context, db *pgxpool.Pool, runID, polic
 // CloseRun records how a policy's run ended: durably, whatever
 // synchronous_commit says, and only once.
 func (l *Ledger) CloseRun(ctx context.Context, db *pgxpool.Pool, runID, policy, status, reason string, walBytes int64, success bool) error {
-	err := inTx(ctx, db, func(tx pgx.Tx) error {
+	return inTx(ctx, db, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `SELECT set_config('synchronous_commit', 'on', true)`); err != nil {
 			return err
 		}
-		return l.end(ctx, tx, runID, policy, status, reason, walBytes, success)
+		if err := l.end(ctx, tx, runID, policy, status, reason, walBytes, success); err != nil {
+			return err
+		}
+		return l.forget(ctx, tx)
 	})
-	if err != nil || l.retention == 0 {
-		return err
-	}
-	return l.forget(ctx, db)
 }
 
 // end folds the batches of a run into sums and closes it.
@@ -153,8 +156,11 @@ func (l *Ledger) end(ctx context.Context, tx pgx.Tx, runID, policy, status, reas
 
 // forget deletes closed runs older than the ledger's own retention, a few at a
 // time; the last success of a policy stays.
-func (l *Ledger) forget(ctx context.Context, db *pgxpool.Pool) error {
-	_, err := db.Exec(ctx, `DELETE FROM `+l.schema+`.run WHERE (run_id, policy) IN (
+func (l *Ledger) forget(ctx context.Context, tx pgx.Tx) error {
+	if l.retention == 0 {
+		return nil
+	}
+	_, err := tx.Exec(ctx, `DELETE FROM `+l.schema+`.run WHERE (run_id, policy) IN (
 		SELECT r.run_id, r.policy FROM `+l.schema+`.run r
 		 WHERE r.status <> 'running' AND r.finished_at < clock_timestamp() - $1::interval
 		   AND (NOT r.success OR EXISTS (SELECT FROM `+l.schema+`.run n WHERE n.policy = r.policy AND n.success AND n.started_at > r.started_at))

@@ -115,14 +115,21 @@ func (b *batcher) delete(ctx context.Context, t *who, cands []candidate) (outcom
 	return b.attempt(ctx, t, cands, w)
 }
 
-// retries is how often one root alone is tried before it is left.
+// retries is how often one root alone is tried before its tenant fails.
 const retries = 4
+
+// passing tells that others are at the rows: they are left, soon, and come back
+// for in the next round.
+func passing(err error) bool {
+	return isCode(err, "55P03") || isCode(err, "40P01") || errors.Is(err, errChanged)
+}
 
 func (b *batcher) attempt(ctx context.Context, t *who, cands []candidate, w way) (outcome, error) {
 	for try := 0; ; try++ {
 		if b.run.stopping() {
 			return outcome{left: int64(len(cands))}, nil
 		}
+		b.run.keepAlive(ctx)
 		if ok, err := b.work.refresh(ctx, t); err != nil || !ok {
 			return outcome{}, err
 		}
@@ -170,10 +177,10 @@ func (b *batcher) attempt(ctx context.Context, t *who, cands []candidate, w way)
 		if kind == faultTenant {
 			return outcome{}, err
 		}
+		if try > 0 && passing(err) {
+			return outcome{left: 1, busy: true}, nil
+		}
 		if try >= retries {
-			if isCode(err, "55P03") || isCode(err, "40P01") || errors.Is(err, errChanged) {
-				return outcome{left: 1, busy: true}, nil
-			}
 			return outcome{}, err
 		}
 		b.run.sleep(ctx, b.run.backoff(try))
@@ -455,7 +462,11 @@ func (b *batcher) body(ctx context.Context, tx *batchTx, t *who, cands []candida
 			return outcome{}, fmt.Errorf("deleting from %s: %w", b.plan.Root.Table.Name, err)
 		}
 		tx.count(b.plan.Root, n)
-		return b.rest(ctx, tx, t, keys, outcome{roots: n})
+		o, err := b.rest(ctx, tx, t, keys, outcome{roots: n})
+		// This DELETE has waited for every lock: what stays was kept by a trigger
+		// or a rule, and will be again.
+		o.busy = false
+		return o, err
 	}
 	roots, lockedKeys, err := b.lockRoots(ctx, tx, t, keys)
 	if err != nil {

@@ -23,13 +23,14 @@ const MaxClockSkew = time.Hour
 func ReadServer(ctx context.Context, conn *pgx.Conn) (Server, error) {
 	var s Server
 	var track, role string
+	var now int64 // a number reads the same under every DateStyle
 	err := conn.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, current_user::text, pg_is_in_recovery(),
-		current_setting('track_counts'), current_setting('session_replication_role'), clock_timestamp()`).
-		Scan(&s.Version, &s.Role, &s.InRecovery, &track, &role, &s.Now)
+		current_setting('track_counts'), current_setting('session_replication_role'), (extract(epoch FROM clock_timestamp()) * 1000000)::bigint`).
+		Scan(&s.Version, &s.Role, &s.InRecovery, &track, &role, &now)
 	if err != nil {
 		return s, fmt.Errorf("reading the server's settings: %w", err)
 	}
-	s.TrackCounts, s.ReplicationRole = track == "on", role
+	s.TrackCounts, s.ReplicationRole, s.Now = track == "on", role, time.UnixMicro(now)
 	s.ClockSkew = time.Since(s.Now).Abs()
 	return s, nil
 }

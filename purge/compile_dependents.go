@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -116,6 +117,11 @@ func (c *compiler) addEdge(parent *Node, k *schema.ForeignKey, entries []*entry,
 		return err
 	}
 	e := &Edge{Parent: parent, Child: child, ParentColumns: k.ParentColumns, ChildColumns: k.ChildColumns, Key: k}
+	if k.Parent != parent.Table.OID {
+		for _, oid := range c.graph.Family(k.Parent) {
+			e.within = append(e.within, strconv.FormatUint(uint64(oid), 10))
+		}
+	}
 	decided := c.entryFor(parent, k, entries, siblings)
 	switch {
 	case decided != nil:

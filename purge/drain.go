@@ -14,9 +14,8 @@ import (
 func (b *batcher) drain(ctx context.Context, t *who, root candidate) (outcome, error) {
 	var total outcome
 	w := way{mode: b.plan.modes.full, locked: true, long: true}
-	limit := b.plan.Policy.Limits
 	if b.drainSize == 0 {
-		b.drainSize = max(limit.TotalRows/4, 1)
+		b.drainSize = b.plan.Policy.Limits.TotalRows
 	}
 	for try := 0; ; {
 		started := time.Now()
@@ -24,6 +23,7 @@ func (b *batcher) drain(ctx context.Context, t *who, root candidate) (outcome, e
 			total.left = 1
 			return total, nil
 		}
+		b.run.keepAlive(ctx)
 		if ok, err := b.work.refresh(ctx, t); err != nil || !ok {
 			return total, err
 		}
@@ -38,26 +38,36 @@ func (b *batcher) drain(ctx context.Context, t *who, root candidate) (outcome, e
 		case err == nil:
 			try = 0
 			total.add(o)
-			// Towards the time aimed at: at most doubled, at most halved.
-			ratio := float64(limit.Time) / float64(time.Since(started)+1)
-			b.drainSize = max(1, min(int(float64(b.drainSize)*min(max(ratio, 0.5), 2)), limit.TotalRows), min(100, limit.TotalRows))
+			b.adaptDrain(time.Since(started))
 			if !more {
 				return total, nil
 			}
 		case errors.Is(err, errBusy):
 			total.add(outcome{left: 1, busy: true})
 			return total, nil
+		case passing(err) && try > 0:
+			total.add(outcome{left: 1, busy: true})
+			return total, nil
 		case classify(err) == faultRetry && try < retries:
 			b.run.observer.Retry(b.plan.Policy.Name, reasonOf(err))
 			b.run.sleep(ctx, b.run.backoff(try))
 			try++
-		case isCode(err, "55P03") || isCode(err, "40P01"):
-			total.add(outcome{left: 1, busy: true})
-			return total, nil
 		default:
 			return total, err
 		}
 	}
+}
+
+// adaptDrain aims the next batch of a drain at the time wanted: at most
+// doubled, at most halved. The far end of a cycle of tables costs the same to
+// find however few rows are then deleted: there a smaller batch is no shorter.
+func (b *batcher) adaptDrain(took time.Duration) {
+	limits := b.plan.Policy.Limits
+	if slices.ContainsFunc(b.plan.modes.full.order, cyclic) {
+		return
+	}
+	ratio := min(max(float64(limits.Time)/float64(took+1), 0.5), 2)
+	b.drainSize = min(max(int(float64(b.drainSize)*ratio), 100), limits.TotalRows)
 }
 
 // drainOnce is one batch of a drain; more tells that the root is still there.
@@ -119,7 +129,7 @@ type drainer struct {
 	who   *who
 	limit int
 	jumps int
-	last  int // rows of the last *whole closure that was too large
+	last  int // rows of the last whole closure that was too large
 }
 
 // maxJumps bounds the search for the end of a long chain.

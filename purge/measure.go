@@ -86,7 +86,7 @@ func (w *work) backlog(ctx context.Context) (rows int64, lag float64, err error)
 	sc := w.batcher.scope()
 	sc.only = w.run.only()
 	s := w.plan.backlogSQL(sc, "")
-	err = w.run.read(ctx, countTimeout, func(tx pgx.Tx) error {
+	err = readOnly(ctx, w.run.pool, countTimeout, func(tx pgx.Tx) error {
 		return tx.QueryRow(ctx, s.String(), s.args...).Scan(&rows, &lag)
 	})
 	return rows, lag, err

@@ -81,6 +81,9 @@ type Edge struct {
 	Action                      EdgeAction
 	Index                       string   // the index that serves the child's columns; empty: none
 	SetColumns                  []string // columns that a clearing edge empties
+	// within are the tableoids of the rows that the key can reference, when it
+	// names a single partition of Parent; nil: all of them.
+	within []string
 }
 
 // Label names the edge for people: the constraint, or the declared match.

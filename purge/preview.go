@@ -226,10 +226,10 @@ func (l *looker) oddRows(ctx context.Context) error {
 		return fmt.Errorf("counting unowned rows: %w", err)
 	}
 	if *l.view.UnownedRows > 0 {
-		l.warn(fmt.Sprintf("%d rows of %s belong to no tenant and are never deleted", *l.view.UnownedRows, t.Name), "see whether their tenant is gone, or the path is the right one")
+		l.warn(fmt.Sprintf("%s of %s without a tenant, never deleted", many(*l.view.UnownedRows, "row", "rows"), t.Name), "see whether their tenant is gone, or the path is the right one")
 	}
 	if none > 0 {
-		l.warn(fmt.Sprintf("%d rows of %s have no age (NULL, infinity, or a number up to 0) and never expire", none, t.Name), "give them an age if they should go")
+		l.warn(fmt.Sprintf("%s of %s without an age (NULL, infinity, or a number up to 0), never expired", many(none, "row", "rows"), t.Name), "give them an age if they should go")
 	}
 	return nil
 }
@@ -442,7 +442,7 @@ func (l *looker) estimateRoots(ctx context.Context) error {
 	p := l.plan
 	tenantsOf := map[string]int{}
 	for _, t := range l.view.Tenants {
-		if t.Cutoff != nil {
+		if t.Cutoff != nil && t.State == "due" { // the others were found to have nothing
 			tenantsOf[t.Cutoff.UTC().Format(time.RFC3339Nano)]++
 		}
 	}

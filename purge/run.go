@@ -128,13 +128,15 @@ var errMaxDuration = errors.New("--max-duration is used up")
 func (r *Run) all(ctx context.Context, plans []*Plan) (*Report, error) {
 	r.started, r.alive = time.Now(), time.Now()
 	report := &Report{RunID: r.id, Status: Complete, Policies: []*PolicyReport{}}
+	var now int64 // a number reads the same under every DateStyle
 	err := r.withServer(ctx, func() error {
-		return r.pool.QueryRow(ctx, `SELECT now(), to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') || '+00'`).
-			Scan(&report.StartedAt, &r.base)
+		return r.pool.QueryRow(ctx, `SELECT (extract(epoch FROM now()) * 1000000)::bigint, to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') || '+00'`).
+			Scan(&now, &r.base)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reading the database's clock: %w", err)
 	}
+	report.StartedAt = time.UnixMicro(now)
 	var works []*work
 	for _, p := range plans {
 		w := newWork(r, p)
@@ -283,9 +285,20 @@ func (r *Run) quota(size int) int {
 	return int(min(int64(size), r.opts.MaxRows-r.roots))
 }
 
-// read runs fn in a short read-only transaction with the settings of a batch.
+// errHalted is a reading that was cut short because the run is to end.
+var errHalted = errors.New("the run is to end")
+
+// read runs fn in a short read-only transaction with the settings of a batch. A
+// run that is to end does not wait for it: errHalted.
 func (r *Run) read(ctx context.Context, timeout time.Duration, fn func(pgx.Tx) error) error {
-	return readOnly(ctx, r.pool, timeout, fn)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(r.halt, cancel)()
+	err := readOnly(ctx, r.pool, timeout, fn)
+	if err != nil && r.halt.Err() != nil {
+		return errHalted
+	}
+	return err
 }
 
 func readOnly(ctx context.Context, pool *pgxpool.Pool, timeout time.Duration, fn func(pgx.Tx) error) error {
@@ -317,9 +330,14 @@ func rollback(tx pgx.Tx) {
 	_ = tx.Rollback(ctx) //nolint:errcheck // nothing is lost with it
 }
 
+// haltPatience is how long a run that is to end still waits for the server, to
+// learn what became of its last batch and to record its end.
+const haltPatience = 5 * time.Second
+
 // withServer runs fn, and again when the server went away or is out of
 // resources, for as long as patience lasts.
 func (r *Run) withServer(ctx context.Context, fn func() error) error {
+	started := time.Now()
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval, wait.MaxInterval = 100*time.Millisecond, 5*time.Second
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
@@ -327,8 +345,9 @@ func (r *Run) withServer(ctx context.Context, fn func() error) error {
 		if err == nil {
 			return struct{}{}, nil
 		}
-		if errors.Is(err, errBusy) || errors.Is(err, errOverflow) || classify(err) != faultDatabase ||
-			isCode(err, "57014") || ctx.Err() != nil || r.halt.Err() != nil {
+		hopeless := errors.Is(err, errBusy) || errors.Is(err, errOverflow) || errors.Is(err, errHalted) ||
+			classify(err) != faultDatabase || ctx.Err() != nil
+		if hopeless || r.halt.Err() != nil && time.Since(started) > haltPatience {
 			return struct{}{}, backoff.Permanent(err)
 		}
 		r.observer.Retry("", reasonOf(err))

@@ -238,13 +238,15 @@ func (r *rowsOf) slice(from, to int) *rowsOf {
 	return part
 }
 
-// columns are the values of some of the referenced columns.
-func (r *rowsOf) columns(names []string) values {
-	v := make(values, len(names))
-	for i, n := range names {
-		v[i] = r.refs[slices.Index(r.node.refs, n)]
-		if v[i] == nil {
-			v[i] = []*string{}
+// referenced are the values by which an edge can reference the rows.
+func (r *rowsOf) referenced(e *Edge) values {
+	v := make(values, len(e.ParentColumns))
+	for i, n := range e.ParentColumns {
+		v[i] = []*string{}
+		for row, x := range r.refs[slices.Index(r.node.refs, n)] {
+			if e.within == nil || slices.Contains(e.within, r.tables[row]) {
+				v[i] = append(v[i], x)
+			}
 		}
 	}
 	return v
@@ -263,7 +265,7 @@ func (s *statement) at(t *schema.Table, r *rowsOf) string {
 // behind is the condition that a row of the edge's child references one of
 // these rows of its parent.
 func (s *statement) behind(e *Edge, r *rowsOf) string {
-	return s.matches(cols(e.Child.Table, e.ChildColumns), e.types(), r.columns(e.ParentColumns)) + parenthesized(e.Where)
+	return s.matches(cols(e.Child.Table, e.ChildColumns), e.types(), r.referenced(e)) + parenthesized(e.Where)
 }
 
 // lockBehindSQL locks and gives the rows of the edge's child that reference
@@ -351,15 +353,21 @@ func closureRow(p *Plan, n *Node) string {
 // row at hand.
 func closureStep(p *Plan, e *Edge, c string) string {
 	return "SELECT " + closureRow(p, e.Child) + " FROM " + from(e.Child.Table) +
-		fmt.Sprintf(" WHERE %s.node = %d AND ", c, slices.Index(p.Nodes, e.Parent)) + stepMatch(e, c) + parenthesized(e.Where)
+		fmt.Sprintf(" WHERE %s.node = %d AND ", c, slices.Index(p.Nodes, e.Parent)) + stepMatch(p, e, c) + parenthesized(e.Where)
 }
 
 // stepMatch compares the child's columns with the referenced columns of the
-// row at hand.
-func stepMatch(e *Edge, c string) string {
+// row at hand. CASE keeps the conversion away from rows of other nodes, whose
+// values may be of any type: the conditions of a join have no order.
+func stepMatch(p *Plan, e *Edge, c string) string {
 	types := e.types()
-	return and(len(e.ChildColumns), func(i int) string {
-		return fmt.Sprintf("%s = %s.refs[%d]::%s", col(e.Child.Table, e.ChildColumns[i]), c, slices.Index(e.Parent.refs, e.ParentColumns[i])+1, types[i])
+	within := ""
+	if e.within != nil {
+		within = fmt.Sprintf("%s.tab = ANY('{%s}') AND ", c, strings.Join(e.within, ","))
+	}
+	return within + and(len(e.ChildColumns), func(i int) string {
+		return fmt.Sprintf("%s = CASE WHEN %s.node = %d THEN %s.refs[%d] END::%s", col(e.Child.Table, e.ChildColumns[i]),
+			c, slices.Index(p.Nodes, e.Parent), c, slices.Index(e.Parent.refs, e.ParentColumns[i])+1, types[i])
 	})
 }
 
@@ -390,7 +398,7 @@ func (p *Plan) keeping(c string) (steps, tests []string) {
 			steps = append(steps, closureStep(p, e, c))
 		case e.Action == ByKeep:
 			tests = append(tests, fmt.Sprintf("%s.node = %d AND EXISTS (SELECT FROM %s WHERE %s%s)",
-				c, slices.Index(p.Nodes, e.Parent), from(e.Child.Table), stepMatch(e, c), parenthesized(e.Where)))
+				c, slices.Index(p.Nodes, e.Parent), from(e.Child.Table), stepMatch(p, e, c), parenthesized(e.Where)))
 		}
 	}
 	return steps, tests

@@ -231,7 +231,8 @@ func (k *keyset) search(ctx context.Context, tx pgx.Tx, t *tenantWalk, want int,
 	if p.Policy.Where.IsSet() || p.age.skewed() {
 		limit += readAhead
 	}
-	byKey := p.keyInIndex || t.strict
+	// Kept rows stay where they are: only the key leads past those of one age.
+	byKey := p.keyInIndex || t.strict || p.keeps()
 	s := p.walkSQL(t.who, t.groups[0], t.at, byKey, limit)
 	rows, err := tx.Query(ctx, s.String(), s.args...)
 	if err != nil {

@@ -112,6 +112,7 @@ func (w *work) countTenants(ctx context.Context) {
 		})
 	})
 	switch {
+	case errors.Is(err, errHalted):
 	case err != nil:
 		w.fail(fmt.Errorf("reading tenants: %w", err))
 	case w.plan.noTenant:
@@ -147,6 +148,9 @@ func (w *work) startPass() {
 // slice works on the policy for a moment; false: its pass is over.
 func (w *work) slice(ctx context.Context) bool {
 	more, err := w.walk.step(ctx)
+	if errors.Is(err, errHalted) {
+		return false
+	}
 	if err != nil {
 		w.fail(err)
 		return false
@@ -155,7 +159,7 @@ func (w *work) slice(ctx context.Context) bool {
 }
 
 // delete hands candidates to the batcher, keeps the count, and gives up a
-// tenant *whose rows cannot be deleted. An error is the database's.
+// tenant whose rows cannot be deleted. An error is the database's.
 func (w *work) delete(ctx context.Context, t *who, cands []candidate) (outcome, error) {
 	before := w.report.Roots
 	o, err := w.batcher.delete(ctx, t, cands)
@@ -244,7 +248,7 @@ func (w *work) close(ctx context.Context) {
 	closing := func() error {
 		return w.run.ledger.CloseRun(ctx, w.run.pool, w.run.id, rep.Name, string(rep.Status), rep.Reason, rep.WALBytes, success)
 	}
-	if err := closing(); err != nil {
+	if err := w.run.withServer(ctx, closing); err != nil {
 		// Without this row the next run will record that the process ended.
 		w.run.log.Error("cannot record the end of the run", "policy", rep.Name, "error", plain(err))
 		rep.Status = Failed
@@ -291,7 +295,7 @@ func (w *work) settle() {
 	rep := w.report
 	var reasons []string
 	if len(w.skipped) > 0 {
-		reasons = append(reasons, fmt.Sprintf("%d tenants skipped, without a usable retention: %s", max(rep.Tenants.Skipped, 1), strings.Join(w.skipped, ", ")))
+		reasons = append(reasons, fmt.Sprintf("%s skipped, without a usable retention: %s", many(max(rep.Tenants.Skipped, 1), "tenant", "tenants"), strings.Join(w.skipped, ", ")))
 	}
 	if len(w.failed) > 0 {
 		var names []string
@@ -300,7 +304,7 @@ func (w *work) settle() {
 				names = append(names, name+": "+why)
 			}
 		}
-		reasons = append(reasons, fmt.Sprintf("%d tenants failed: %s", len(w.failed), strings.Join(names, "; ")))
+		reasons = append(reasons, fmt.Sprintf("%s failed: %s", many(int64(len(w.failed)), "tenant", "tenants"), strings.Join(names, "; ")))
 	}
 	stop := w.run.stopReason()
 	switch {
@@ -309,9 +313,9 @@ func (w *work) settle() {
 			reasons = append(reasons, stop)
 		}
 	case w.pass.busy:
-		reasons = append(reasons, fmt.Sprintf("%d expired rows were locked by others", w.pass.left))
+		reasons = append(reasons, many(w.pass.left, "expired row was", "expired rows were")+" locked by others")
 	case w.pass.left > 0:
-		reasons = append(reasons, fmt.Sprintf("%d expired rows did not go: a trigger or a rule keeps them", w.pass.left))
+		reasons = append(reasons, many(w.pass.left, "expired row", "expired rows")+" did not go: kept by a trigger or a rule")
 	}
 	rep.Reason = strings.Join(reasons, "; ")
 	switch {
@@ -322,6 +326,14 @@ func (w *work) settle() {
 	case len(reasons) > 0:
 		rep.Status = Incomplete
 	}
+}
+
+// many is "1 tenant", "2 tenants".
+func many(n int64, one, more string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, more)
 }
 
 // plainChain is an error's text without row data.
