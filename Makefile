@@ -22,8 +22,8 @@ build: ## the program, as ./bin/reaper
 	$(GO) build -o bin/reaper ./cmd/reaper
 
 .PHONY: demo
-demo: postgres ## a throwaway PostgreSQL, a filled mail schema, a real purge
-	$(GO) run ./cmd/reaper demo
+demo: postgres build ## a throwaway PostgreSQL, a filled mail schema, a real purge (DEMO=--keep keeps it)
+	@./bin/reaper demo $(DEMO)
 
 .PHONY: postgres
 postgres: ## makes sure that PostgreSQL's binaries are on this machine

@@ -86,7 +86,7 @@ func (l *Ledger) RecordBatch(ctx context.Context, tx pgx.Tx, runID, policy strin
 		return err
 	}
 	_, err = tx.Exec(ctx, `INSERT INTO `+l.schema+`.batch (run_id, policy, seq, tenant, rows, nullified)
-		VALUES ($1::uuid, $2, $3::bigint, $4, $5::jsonb, $6::jsonb)`, runID, policy, seq, tenant, string(deleted), string(emptied))
+		VALUES ($1::uuid, $2, $3::bigint, $4, coalesce(nullif($5::jsonb, 'null'), '{}'), coalesce(nullif($6::jsonb, 'null'), '{}'))`, runID, policy, seq, tenant, string(deleted), string(emptied))
 	return err
 }
 

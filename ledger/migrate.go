@@ -125,9 +125,9 @@ func (e *PrivilegeError) Unwrap() error { return e.cause }
 
 func (l *Ledger) preamble() []string {
 	return []string{
-		`DO $$ BEGIN IF to_regnamespace(` + literal(l.schema) + `) IS NULL THEN CREATE SCHEMA ` + l.schema + `; END IF; END $$`,
-		`DO $$ BEGIN IF to_regclass(` + literal(l.schema+".schema_version") + `) IS NULL THEN CREATE TABLE ` + l.schema +
-			`.schema_version (version int PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now()); END IF; END $$`,
+		`DO ` + literal(`BEGIN IF to_regnamespace(`+literal(l.schema)+`) IS NULL THEN CREATE SCHEMA `+l.schema+`; END IF; END`),
+		`DO ` + literal(`BEGIN IF to_regclass(`+literal(l.schema+".schema_version")+`) IS NULL THEN CREATE TABLE `+l.schema+
+			`.schema_version (version int PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now()); END IF; END`),
 	}
 }
 

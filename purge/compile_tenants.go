@@ -216,7 +216,7 @@ func (c *compiler) canonical(overrides []policy.Override) ([]string, error) {
 	if len(overrides) == 0 {
 		return nil, nil
 	}
-	print := func(keys []string) (printed []string, err error) {
+	printAll := func(keys []string) (printed []string, err error) {
 		err = c.conn.QueryRow(c.ctx, "SELECT array(SELECT k::"+c.plan.tenants.key.Type+"::text FROM unnest($1::text[]) WITH ORDINALITY x(k, n) ORDER BY n)", keys).Scan(&printed)
 		return printed, err
 	}
@@ -224,13 +224,13 @@ func (c *compiler) canonical(overrides []policy.Override) ([]string, error) {
 	for i, o := range overrides {
 		keys[i] = o.Key.Value
 	}
-	printed, err := print(keys)
+	printed, err := printAll(keys)
 	var pg *pgconn.PgError
 	if err == nil || !errors.As(err, &pg) {
 		return printed, err
 	}
 	for _, o := range overrides {
-		if _, err := print([]string{o.Key.Value}); errors.As(err, &pg) {
+		if _, err := printAll([]string{o.Key.Value}); errors.As(err, &pg) {
 			c.fail(o.Key.Pos, "write the key as "+c.plan.tenants.key.Type, "override for tenant %s: %s", o.Key.Value, pg.Message)
 		} else if err != nil {
 			return nil, fmt.Errorf("checking overrides: %w", err)

@@ -141,13 +141,8 @@ func (d *drainer) below(ctx context.Context, n *Node, rows *rowsOf) (bool, error
 	m := d.b.plan.modes.full
 	for _, e := range n.Out {
 		if e.Action.clears() {
-			cleared, err := d.tx.exec(ctx, clearSQL(e, map[*Node]*rowsOf{n: rows}, d.limit))
-			if err != nil {
-				return false, fmt.Errorf("emptying %s of %s: %w", e.Label(), e.Child.Table.Name, err)
-			}
-			d.tx.countNullified(e.Child, cleared)
-			if cleared > 0 {
-				return true, nil
+			if done, err := d.clear(ctx, e, rows); err != nil || done {
+				return done, err
 			}
 		}
 	}
@@ -170,6 +165,22 @@ func (d *drainer) below(ctx context.Context, n *Node, rows *rowsOf) (bool, error
 		}
 	}
 	return false, nil
+}
+
+// clear empties some references. Where they come back, by a default that is
+// the very row that goes or by a trigger, there would be no end of it.
+func (d *drainer) clear(ctx context.Context, e *Edge, rows *rowsOf) (bool, error) {
+	s := clearSomeSQL(e, rows, d.limit)
+	var cleared, stay int64
+	err := d.tx.QueryRow(ctx, s.String(), s.args...).Scan(&cleared, &stay)
+	if err == nil && stay > 0 {
+		err = errStay
+	}
+	if err != nil {
+		return false, fmt.Errorf("emptying %s of %s: %w", e.Label(), e.Child.Table.Name, err)
+	}
+	d.tx.countNullified(e.Child, cleared)
+	return cleared > 0, nil
 }
 
 func (d *drainer) leaves(ctx context.Context, e *Edge, rows *rowsOf) (bool, error) {

@@ -16,6 +16,8 @@ var (
 	errBusy = errors.New("another worker has the tenant")
 	// errChanged: what was locked is no longer what it was; the batch is redone.
 	errChanged = errors.New("rows changed under the batch")
+	// errStay: rows go on referencing the row that goes.
+	errStay = errors.New("rows still reference the row that goes after their reference was emptied")
 )
 
 // fault is how an error of a batch is answered.
@@ -34,8 +36,11 @@ const (
 func classify(err error) fault {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) {
-		if errors.Is(err, errChanged) {
+		switch {
+		case errors.Is(err, errChanged):
 			return faultRetry
+		case errors.Is(err, errStay):
+			return faultTenant
 		}
 		return faultDatabase // the connection, or the pool
 	}

@@ -62,8 +62,10 @@ func (t TablePreview) Depth() int { return t.depth }
 // Look tells what a purge of a plan would do now. A plan with errors gives its
 // problems alone.
 func Look(ctx context.Context, pool *pgxpool.Pool, p *Plan, opts Options, estimate bool) (*Preview, error) {
-	v := &Preview{Name: p.Policy.Name, Table: p.Policy.Table.String(), Strategy: p.Strategy, Reason: p.Reason, Index: p.Index,
-		Tenants: []TenantPreview{}, Tables: []TablePreview{}, Estimated: estimate, Problems: append([]Problem{}, p.Problems...)}
+	v := &Preview{
+		Name: p.Policy.Name, Table: p.Policy.Table.String(), Strategy: p.Strategy, Reason: p.Reason, Index: p.Index,
+		Tenants: []TenantPreview{}, Tables: []TablePreview{}, Estimated: estimate, Problems: append([]Problem{}, p.Problems...),
+	}
 	if p.Root != nil {
 		v.Table = p.Root.Table.Name.String()
 	}
@@ -105,8 +107,10 @@ func (p *Plan) tree() []TablePreview {
 				continue
 			}
 			seen[e] = true
-			t := TablePreview{Table: e.Child.Table.Name.String(), Parent: n.Table.Name.String(), Constraint: e.Label(),
-				Columns: e.ChildColumns, Action: string(e.Action), Index: e.Index, depth: depth}
+			t := TablePreview{
+				Table: e.Child.Table.Name.String(), Parent: n.Table.Name.String(), Constraint: e.Label(),
+				Columns: e.ChildColumns, Action: string(e.Action), Index: e.Index, depth: depth,
+			}
 			if e.Key != nil {
 				t.OnDelete = e.Key.OnDelete.String()
 			}
@@ -320,7 +324,7 @@ func (l *looker) countSQL(s *statement) (nodes []*Node, others []*Edge) {
 						s.add(" OR ")
 					}
 					first = false
-					s.add("(", row(cols(n.Table, e.ChildColumns)), " IN (SELECT ", l.refsAs(e), fmt.Sprintf(" FROM reaper_n%d)", number(e.Parent)), parenthesized(e.Where), ")")
+					s.add("(", row(cols(n.Table, e.ChildColumns)), " IN (", l.referenced(e), ")", parenthesized(e.Where), ")")
 				}
 			}
 			s.add(")")
@@ -337,33 +341,35 @@ func (l *looker) countSQL(s *statement) (nodes []*Node, others []*Edge) {
 		if !e.Action.deletes() {
 			others = append(others, e)
 			selects = append(selects, "(SELECT count(*) FROM "+from(e.Child.Table)+" WHERE "+row(cols(e.Child.Table, e.ChildColumns))+
-				" IN (SELECT "+l.refsAs(e)+fmt.Sprintf(" FROM reaper_n%d)", number(e.Parent))+parenthesized(e.Where)+")")
+				" IN ("+l.referenced(e)+")"+parenthesized(e.Where)+")")
 		}
 	}
 	s.add("\nSELECT ", strings.Join(selects, ", "))
 	return nodes, others
 }
 
-// refList names a node's referenced columns r0, r1, ….
+// refList names a node's tableoid tab and its referenced columns r0, r1, ….
 func refList(n *Node) string {
-	if len(n.refs) == 0 {
-		return "1 AS one"
-	}
-	return list(len(n.refs), func(i int) string { return col(n.Table, n.refs[i]) + fmt.Sprintf(" AS r%d", i) })
+	return ident(n.Table.Name.Name) + ".tableoid::text AS tab" +
+		prefixed(len(n.refs), func(i int) string { return col(n.Table, n.refs[i]) + fmt.Sprintf(" AS r%d", i) })
 }
 
-// refsAs are the referenced columns of an edge among a node's r0, r1, …, as
-// the child's columns compare with them.
-func (l *looker) refsAs(e *Edge) string {
+// referenced selects the referenced columns of an edge among a node's r0, r1,
+// …, as the child's columns compare with them.
+func (l *looker) referenced(e *Edge) string {
 	types := e.types()
-	return list(len(e.ParentColumns), func(i int) string {
+	within := ""
+	if e.within != nil {
+		within = " WHERE tab = ANY('{" + strings.Join(e.within, ",") + "}')"
+	}
+	return "SELECT " + list(len(e.ParentColumns), func(i int) string {
 		r := fmt.Sprintf("r%d", indexOf(e.Parent.refs, e.ParentColumns[i]))
 		parent, _ := e.Parent.Table.Column(e.ParentColumns[i])
 		if parent.Type != types[i] {
 			r += "::text::" + types[i]
 		}
 		return r
-	})
+	}) + fmt.Sprintf(" FROM reaper_n%d", indexOf(l.plan.Nodes, e.Parent)) + within
 }
 
 // cycleCTE counts a cyclic component by recursion, and gives each node's rows
@@ -386,8 +392,8 @@ func (l *looker) cycleCTE(s *statement, scc int, group []*Node) {
 		for _, e := range n.In {
 			if e.Action.deletes() && !e.internal() {
 				union()
-				s.add("SELECT ", closureRow(p, n), " FROM ", from(n.Table), " WHERE ", row(cols(n.Table, e.ChildColumns)), " IN (SELECT ",
-					l.refsAs(e), fmt.Sprintf(" FROM reaper_n%d)", indexOf(p.Nodes, e.Parent)), parenthesized(e.Where))
+				s.add("SELECT ", closureRow(p, n), " FROM ", from(n.Table), " WHERE ", row(cols(n.Table, e.ChildColumns)), " IN (",
+					l.referenced(e), ")", parenthesized(e.Where))
 			}
 		}
 	}
@@ -403,13 +409,10 @@ func (l *looker) cycleCTE(s *statement, scc int, group []*Node) {
 	}
 	s.add(") x)")
 	for _, n := range group {
-		columns := "1 AS one"
-		if len(n.refs) > 0 {
-			columns = list(len(n.refs), func(i int) string {
-				k, _ := n.Table.Column(n.refs[i])
-				return fmt.Sprintf("refs[%d]::%s AS r%d", i+1, k.Type, i)
-			})
-		}
+		columns := "tab" + prefixed(len(n.refs), func(i int) string {
+			k, _ := n.Table.Column(n.refs[i])
+			return fmt.Sprintf("refs[%d]::%s AS r%d", i+1, k.Type, i)
+		})
 		s.add(fmt.Sprintf(",\nreaper_n%d AS (SELECT %s FROM reaper_c%d WHERE node = %d)", indexOf(p.Nodes, n), columns, scc, indexOf(p.Nodes, n)))
 	}
 }

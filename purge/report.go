@@ -141,11 +141,11 @@ type BatchEvent struct {
 // Observer watches a run; its methods are called from the run's goroutine and
 // must not block.
 type Observer interface {
-	// Due tells how many roots of a policy are due at the start; -1 when
+	// Due tells how many roots of the policy with this name are due at the start; -1 when
 	// counting took too long.
-	Due(policy string, roots int64)
+	Due(name string, roots int64)
 	Batch(BatchEvent)
-	Retry(policy, reason string)
+	Retry(name, reason string)
 }
 
 // Silent is the Observer that does nothing.

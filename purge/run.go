@@ -143,7 +143,7 @@ func (r *Run) all(ctx context.Context, plans []*Plan) (*Report, error) {
 		works = append(works, w)
 		report.Policies = append(report.Policies, w.report)
 	}
-	if err := r.checkTenants(ctx, works); err != nil {
+	if err := CheckTenants(ctx, r.pool, plans, r.opts.Tenants); err != nil {
 		return nil, err
 	}
 	for _, w := range works {
@@ -162,23 +162,23 @@ func (r *Run) all(ctx context.Context, plans []*Plan) (*Report, error) {
 	return report, nil
 }
 
-// checkTenants refuses --tenant keys that no selected policy knows, before the
-// first batch.
-func (r *Run) checkTenants(ctx context.Context, works []*work) error {
-	if len(r.opts.Tenants) == 0 {
+// CheckTenants refuses, by a *UsageError, keys of tenants that not every plan
+// knows. Plans must be free of errors.
+func CheckTenants(ctx context.Context, pool *pgxpool.Pool, plans []*Plan, tenants []string) error {
+	if len(tenants) == 0 {
 		return nil
 	}
-	for _, w := range works {
-		if w.plan.noTenant {
-			return &UsageError{fmt.Sprintf("policy %s has no tenants: --tenant cannot narrow it; select others with --policy", w.plan.Policy.Name)}
+	for _, p := range plans {
+		if p.noTenant {
+			return &UsageError{fmt.Sprintf("policy %s has no tenants: --tenant cannot narrow it; select others with --policy", p.Policy.Name)}
 		}
 		s := &statement{}
-		keys := s.cast(r.opts.Tenants, "text[]")
-		typ := w.plan.tenants.key.Type
+		keys := s.cast(tenants, "text[]")
+		typ := p.tenants.key.Type
 		s.add("SELECT array(SELECT k FROM unnest(", keys, ") k WHERE NOT EXISTS (SELECT FROM (",
-			w.plan.tenants.relation(nil), ") t WHERE t.key = k::", typ, "))")
+			p.tenants.relation(nil), ") t WHERE t.key = k::", typ, "))")
 		var unknown []string
-		err := r.read(ctx, time.Minute, func(tx pgx.Tx) error {
+		err := readOnly(ctx, pool, time.Minute, func(tx pgx.Tx) error {
 			return tx.QueryRow(ctx, s.String(), s.args...).Scan(&unknown)
 		})
 		if isCode(err, "22P02") || isCode(err, "22003") || isCode(err, "22007") {
@@ -188,7 +188,7 @@ func (r *Run) checkTenants(ctx context.Context, works []*work) error {
 			return fmt.Errorf("looking up --tenant: %w", err)
 		}
 		if len(unknown) > 0 {
-			return &UsageError{fmt.Sprintf("--tenant %s: policy %s knows no such tenant", strings.Join(unknown, ", "), w.plan.Policy.Name)}
+			return &UsageError{fmt.Sprintf("--tenant %s: policy %s knows no such tenant", strings.Join(unknown, ", "), p.Policy.Name)}
 		}
 	}
 	return nil
@@ -327,7 +327,7 @@ func (r *Run) rollback(tx pgx.Tx) { rollback(tx) }
 func rollback(tx pgx.Tx) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	_ = tx.Rollback(ctx) //nolint:errcheck // nothing is lost with it
+	_ = tx.Rollback(ctx)
 }
 
 // haltPatience is how long a run that is to end still waits for the server, to

@@ -119,6 +119,7 @@ type dueTenant struct {
 // and key of the last one of the page before.
 func (p *Plan) dueSQL(sc scope, after *dueTenant, limit int) *statement {
 	s := &statement{}
+	sc.whole = true
 	s.add("SELECT x.key::text, x.cutoff::text, x.lag::text, extract(epoch FROM x.lag)::float8 FROM (\n  SELECT reaper_s.key, reaper_s.cutoff, max(reaper_s.cutoff - ",
 		p.age.instant("reaper_x.at"), ") AS lag\n    FROM ", p.tenants.write(s, sc), " reaper_s")
 	lead := func(int) string { return "reaper_s.key" }

@@ -434,6 +434,15 @@ func clearSQL(e *Edge, known map[*Node]*rowsOf, limit int) *statement {
 	return s
 }
 
+// clearSomeSQL empties the reference of some rows behind an edge, and gives
+// their number, and the number of those that reference the same row still.
+func clearSomeSQL(e *Edge, r *rowsOf, limit int) *statement {
+	update := clearSQL(e, map[*Node]*rowsOf{e.Parent: r}, limit)
+	update.add("\nRETURNING (", update.behind(e, r), ") IS TRUE AS stays")
+	s := &statement{}
+	return s.add("WITH reaper_u AS (", renumber(s, update), ")\nSELECT count(*), count(*) FILTER (WHERE stays) FROM reaper_u")
+}
+
 // limited narrows a condition to some of the rows it holds for.
 func limited(t *schema.Table, condition string, limit int) string {
 	if limit == 0 {

@@ -92,6 +92,18 @@ type scope struct {
 	base      string   // the run's start by the database's clock, as text
 	only      []string // keys; nil: all
 	olderThan *policy.Duration
+	// whole: every tenant is asked for. Then each row's retention is worked out
+	// once, and not again wherever it is mentioned, which costs three times as
+	// much; but no condition from outside finds its way to an index.
+	whole bool
+}
+
+// fence keeps PostgreSQL from merging a subquery into the one around it.
+func (sc scope) fence() string {
+	if sc.whole {
+		return " OFFSET 0"
+	}
+	return ""
 }
 
 // write adds the relation (key, state, cutoff, retention, floored, raw) to a
@@ -140,7 +152,7 @@ func (t *tenants) write(s *statement, sc scope) string {
                   THEN CASE WHEN %[1]s - b.length >= '1900-01-01 00:00:00+00' AND %[1]s - b.length < %[1]s
                             THEN %[1]s - b.length END END AS own
         FROM (SELECT t.key, t.held, %[2]s AS length, %[3]s AS forever FROM (`, base, length, forever, narrowed, floors) +
-		t.relation(extra) + ") t" + join + ") b) c)"
+		t.relation(extra) + ") t" + join + sc.fence() + ") b" + sc.fence() + ") c)"
 }
 
 // precedence writes the retention of a tenant (an interval) and whether it is

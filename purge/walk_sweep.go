@@ -14,10 +14,10 @@ const sweepRows = 10_000
 
 // sweep walks the root's key from its start to its end, all tenants together.
 type sweep struct {
-	work    *work
-	after   []*string
-	started bool
-	open    map[string]bool // tenants of which this pass left something
+	work  *work
+	after []*string
+
+	open map[string]bool // tenants of which this pass left something
 }
 
 // step reads one stretch of the key and deletes what is expired in it, tenant

@@ -100,9 +100,9 @@ func (w *work) countTenants(ctx context.Context) {
 	t := w.plan.tenants
 	s := &statement{}
 	sc := w.batcher.scope()
-	sc.only = w.run.only()
+	sc.only, sc.whole = w.run.only(), true
 	s.add("SELECT count(*), count(DISTINCT key), count(*) FILTER (WHERE state = 'held'), count(*) FILTER (WHERE state = 'forever'), count(*) FILTER (WHERE state = 'skipped'), ",
-		"(SELECT array_agg(x) FROM (SELECT key::text || coalesce(' (' || retention || ')', ' (no retention)') AS x FROM ", t.write(s, sc), " s WHERE state = 'skipped' ORDER BY key LIMIT ", fmt.Sprint(namedTenants), ") x)",
+		"(SELECT array_agg(x) FROM (SELECT key::text || coalesce(' (' || CASE retention WHEN '00:00:00' THEN 'zero or absurd' ELSE retention END || ')', ' (no retention)') AS x FROM ", t.write(s, sc), " s WHERE state = 'skipped' ORDER BY key LIMIT ", fmt.Sprint(namedTenants), ") x)",
 		" FROM ", t.write(s, sc), " s")
 	var all, distinct int64
 	c := &w.report.Tenants

@@ -174,8 +174,10 @@ func (g *Graph) loadColumns(ctx context.Context, q Querier, oids []uint32) error
 	}
 	var oid uint32
 	var c Column
-	_, err = pgx.ForEachRow(rows, []any{&oid, &c.Name, &c.Type, &c.TypeName, &c.Category, &c.NotNull, &c.Generated,
-		&c.Varlena, &c.HasDefault, &c.collation}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{
+		&oid, &c.Name, &c.Type, &c.TypeName, &c.Category, &c.NotNull, &c.Generated,
+		&c.Varlena, &c.HasDefault, &c.collation,
+	}, func() error {
 		g.Tables[oid].Columns = append(g.Tables[oid].Columns, c)
 		return nil
 	})
@@ -222,17 +224,18 @@ func (g *Graph) loadTriggers(ctx context.Context, q Querier, oids []uint32) erro
 }
 
 // Resolve finds the OIDs of tables by their exact names, each a schema and a
-// name; without a schema the search_path decides. 0: there is none.
+// name; without a schema the search_path decides. 0: there is none. A schema
+// that the role may not use hides nothing here: what is missing can be said.
 func Resolve(ctx context.Context, q Querier, names [][2]string) ([]uint32, error) {
-	quoted := make([]string, len(names))
+	schemas, tables := make([]string, len(names)), make([]string, len(names))
 	for i, n := range names {
-		quoted[i] = pgx.Identifier{n[1]}.Sanitize()
-		if n[0] != "" {
-			quoted[i] = pgx.Identifier(n[:]).Sanitize()
-		}
+		schemas[i], tables[i] = n[0], n[1]
 	}
 	var oids []uint32
-	err := q.QueryRow(ctx, `SELECT array(SELECT coalesce(to_regclass(n)::oid, 0) FROM unnest($1::text[]) WITH ORDINALITY x(n, i) ORDER BY i)`, quoted).Scan(&oids)
+	err := q.QueryRow(ctx, `SELECT array(
+		SELECT coalesce(CASE WHEN s = '' THEN to_regclass(quote_ident(t))::oid
+		                ELSE (SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = s AND c.relname = t) END, 0)
+		  FROM unnest($1::text[], $2::text[]) WITH ORDINALITY x(s, t, i) ORDER BY i)`, schemas, tables).Scan(&oids)
 	if err != nil {
 		return nil, fmt.Errorf("looking up tables: %w", err)
 	}

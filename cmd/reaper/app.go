@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -44,26 +45,37 @@ type settings struct {
 // app is one call of the program.
 type app struct {
 	settings
-	stdin    *os.File
-	stdout   *os.File
-	stderr   io.Writer
-	stopping context.Context
-	log      *slog.Logger
+	stdin  io.Reader
+	stdout io.Writer
+	stderr io.Writer
+	// terminal: a person sits at stdin and can be asked.
+	terminal bool
+	// running outlives the first signal, which cancels a command's own context,
+	// so that a purge can end its batch; the second signal cancels it. A purge
+	// must not be given the command's.
+	running context.Context
+	// progressEvery is how often a purge says how far it is where there is no
+	// terminal; 0: 10 s.
+	progressEvery time.Duration
+	log           *slog.Logger
 }
 
 // command builds the tree of commands.
 func (a *app) command() (*cobra.Command, error) {
 	if err := env.Parse(&a.settings); err != nil {
-		return nil, fmt.Errorf("reading the environment: %w", err)
+		return nil, environmentError(err)
 	}
 	root := &cobra.Command{
 		Use:   "reaper",
 		Short: "Delete expired rows of a multi-tenant PostgreSQL, on time and gently",
-		Long: `reaper reads each organization's retention policy and deletes expired rows in
-small keyset batches, across all the tables that depend on them.
+		Long: `reaper reads from a policy file how long each tenant keeps its rows, and deletes
+the expired ones in small transactions, with all the rows that depend on them.
+
+A first time:  reaper init > reaper.yaml, then reaper check, reaper plan and
+reaper purge. To see it work without a database of yours: reaper demo.
 
 The database is DATABASE_URL (a URL or key=value), or libpq's PG* variables.
-Every flag is also an environment variable: --policy-file is REAPER_POLICY_FILE.
+Settings are environment variables, and flags of the same words win.
 
 Exit codes: 0 everything due was deleted · 1 failed · 2 usage, configuration or
 schema error, nothing was touched · 3 incomplete · 4 refused.`,
@@ -78,8 +90,32 @@ schema error, nothing was touched · 3 incomplete · 4 refused.`,
 	f.StringVar(&a.LogFormat, "log-format", a.LogFormat, "text or json (REAPER_LOG_FORMAT)")
 	f.StringVarP(&a.Output, "output", "o", a.Output, "text or json (REAPER_OUTPUT)")
 	root.AddCommand(a.initCommand(), a.checkCommand(), a.planCommand(), a.purgeCommand(), a.statusCommand(),
-		a.migrateCommand(), a.grantsCommand(), a.versionCommand())
+		a.migrateCommand(), a.grantsCommand(), a.demoCommand(), a.versionCommand())
 	return root, nil
+}
+
+// environmentError names the variables that cannot be read, and what to write.
+func environmentError(err error) error {
+	var all env.AggregateError
+	if !errors.As(err, &all) {
+		return fmt.Errorf("reading the environment: %w", err)
+	}
+	var texts []string
+	for _, one := range all.Errors {
+		var parse env.ParseError
+		if !errors.As(one, &parse) {
+			texts = append(texts, one.Error())
+			continue
+		}
+		name := parse.Name
+		if f, ok := reflect.TypeFor[settings]().FieldByName(parse.Name); ok {
+			name = f.Tag.Get("env")
+		}
+		texts = append(texts, name+": write "+map[string]string{
+			"bool": "true or false", "int64": "a whole number", "slog.Level": "debug, info, warn or error", "time.Duration": "a time, such as 30s",
+		}[parse.Type.String()])
+	}
+	return errors.New(strings.Join(texts, "; "))
 }
 
 // prepare checks the settings that every command shares.
@@ -126,26 +162,6 @@ func (a *app) readPolicy() (*policy.File, error) {
 		return nil, usage(err)
 	}
 	return f, nil
-}
-
-// connect opens the pool and proves that the database answers.
-func (a *app) connect(ctx context.Context) (*pgxpool.Pool, error) {
-	config, err := purge.Config(a.DatabaseURL)
-	if err != nil {
-		// pgx keeps the password out of this error.
-		return nil, usage(fmt.Errorf("DATABASE_URL: %w", err))
-	}
-	pool, err := pgxpool.NewWithConfig(ctx, config)
-	if err != nil {
-		return nil, usage(fmt.Errorf("connecting: %w", err))
-	}
-	conn, err := pool.Acquire(ctx)
-	if err != nil {
-		pool.Close()
-		return nil, usage(fmt.Errorf("the database does not answer: %w; check DATABASE_URL or the PG* variables", err))
-	}
-	conn.Release()
-	return pool, nil
 }
 
 func (a *app) ledger() (*ledger.Ledger, error) {
@@ -199,7 +215,7 @@ func (a *app) open(ctx context.Context) (*session, error) {
 			for _, p := range file.Policies {
 				names = append(names, p.Name)
 			}
-			return nil, usage(fmt.Errorf("--policy %s: the policy file has %s", name, strings.Join(names, ", ")))
+			return nil, usage(fmt.Errorf("--policy %s: no such policy; the policy file has %s", name, strings.Join(names, ", ")))
 		}
 	}
 	pool, err := a.connect(ctx)
@@ -225,6 +241,23 @@ func (s *session) read(ctx context.Context, conn *pgx.Conn, only []string) error
 	}
 	s.plans, err = purge.Compile(ctx, conn, s.file, s.server, only)
 	return err
+}
+
+// checkTenants refuses tenants that a policy does not know, where that can be
+// told.
+func (s *session) checkTenants(ctx context.Context, opts purge.Options) error {
+	if s.hasErrors() {
+		return nil
+	}
+	err := purge.CheckTenants(ctx, s.pool, s.plans, opts.Tenants)
+	var wrong *purge.UsageError
+	switch {
+	case errors.As(err, &wrong):
+		return usage(err)
+	case err != nil:
+		return failed(err)
+	}
+	return nil
 }
 
 func (a *app) selection(cmd *cobra.Command) {

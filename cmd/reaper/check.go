@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 
@@ -14,30 +15,9 @@ func (a *app) checkCommand() *cobra.Command {
 		Use: "check", Short: "Hold the policy file against the database, as the role that will run", Args: noArgs,
 		Long: `check looks, and touches nothing: syntax, tables, tenant paths, types, keys,
 privileges, row-level security, triggers, undecided edges, and the indexes that
-every edge and the search for expired rows need. Exit 2 when anything is wrong.`,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.open(cmd.Context())
-			if err != nil {
-				return a.checkFailed(err)
-			}
-			defer s.pool.Close()
-			problems := s.problems()
-			ok := !s.hasErrors()
-			if a.json() {
-				if err := a.printJSON(checkResult{OK: ok, Problems: emptyNotNull(problems)}); err != nil {
-					return failed(err)
-				}
-			} else {
-				printProblems(a.stdout, problems)
-				if ok {
-					a.printf("ok: %d policies can run as role %s\n", len(s.plans), s.server.Role)
-				}
-			}
-			if !ok {
-				return &exitError{code: exitUsage}
-			}
-			return nil
-		},
+every edge and the search for expired rows need. Exit 2 when anything is wrong;
+warnings alone are exit 0.`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.check(cmd.Context()) },
 	}
 	a.selection(cmd)
 	return cmd
@@ -46,6 +26,52 @@ every edge and the search for expired rows need. Exit 2 when anything is wrong.`
 type checkResult struct {
 	OK       bool            `json:"ok"`
 	Problems []purge.Problem `json:"problems"`
+}
+
+func (a *app) check(ctx context.Context) error {
+	s, err := a.open(ctx)
+	if err != nil {
+		return a.checkFailed(err)
+	}
+	defer s.pool.Close()
+	problems := s.problems()
+	ok := !s.hasErrors()
+	if a.json() {
+		if err := a.printJSON(checkResult{OK: ok, Problems: emptyNotNull(problems)}); err != nil {
+			return failed(err)
+		}
+	} else {
+		printProblems(a.stdout, problems)
+		a.printf("%s\n", verdict(s, problems))
+	}
+	if !ok {
+		return &exitError{code: exitUsage}
+	}
+	return nil
+}
+
+// verdict is the last line of a check.
+func verdict(s *session, problems []purge.Problem) string {
+	var wrong, doubtful int64
+	for _, p := range problems {
+		if p.Level == purge.LevelError {
+			wrong++
+		} else {
+			doubtful++
+		}
+	}
+	if wrong > 0 {
+		text := many(wrong, "error", "errors")
+		if doubtful > 0 {
+			text += " and " + many(doubtful, "warning", "warnings")
+		}
+		return text + ": until the errors are mended, nothing is deleted"
+	}
+	text := "ok"
+	if doubtful > 0 {
+		text += ", with " + many(doubtful, "warning", "warnings")
+	}
+	return fmt.Sprintf("%s: %s can run as role %s", text, many(int64(len(s.plans)), "policy", "policies"), s.server.Role)
 }
 
 // checkFailed tells, in JSON too, why nothing could be checked.
@@ -70,11 +96,11 @@ func printProblems(w io.Writer, problems []purge.Problem) {
 	for _, p := range problems {
 		where := ""
 		if p.Policy != "" {
-			where = " [" + p.Policy + "]"
+			where = " in policy " + p.Policy
 		}
 		fmt.Fprintf(w, "%s%s: %s\n", p.Level, where, p.Text)
 		if p.Fix != "" {
-			fmt.Fprintf(w, "    fix: %s\n", p.Fix)
+			fmt.Fprintf(w, "  fix: %s\n", p.Fix)
 		}
 	}
 }

@@ -26,7 +26,7 @@ NO ACTION and RESTRICT key as an entry to decide. It writes nothing:
 				return err
 			}
 			defer pool.Close()
-			text, err := starter(cmd.Context(), pool)
+			text, err := starter(cmd.Context(), pool, a.LedgerSchema)
 			if err != nil {
 				return failed(err)
 			}
@@ -42,8 +42,9 @@ NO ACTION and RESTRICT key as an entry to decide. It writes nothing:
 // starterRoots is how many root candidates are written out.
 const starterRoots = 5
 
-// starter writes a policy file for the database at hand.
-func starter(ctx context.Context, pool *pgxpool.Pool) (string, error) {
+// starter writes a policy file for the database at hand, leaving reaper's own
+// tables alone.
+func starter(ctx context.Context, pool *pgxpool.Pool, ledgerSchema string) (string, error) {
 	g, err := schema.Read(ctx, pool)
 	if err != nil {
 		return "", err
@@ -55,6 +56,7 @@ func starter(ctx context.Context, pool *pgxpool.Pool) (string, error) {
 	if err := g.Load(ctx, pool, oids...); err != nil {
 		return "", err
 	}
+	oids = slices.DeleteFunc(oids, func(oid uint32) bool { return g.Tables[oid].Name.Schema == ledgerSchema })
 	st := &starterFile{graph: g, oids: oids}
 	st.pickTenants()
 	st.write()
@@ -149,8 +151,13 @@ func (st *starterFile) write() {
 	}
 	roots := st.roots()
 	st.line("policies:")
+	names := map[string]int{}
 	for _, r := range roots {
-		st.policy(r)
+		name := policyName(r.table.Name)
+		if names[name]++; names[name] > 1 { // two schemas may have tables of one name
+			name = fmt.Sprintf("%s-%d", name, names[name])
+		}
+		st.policy(r, name)
 	}
 	if len(roots) == 0 {
 		st.line("  # No table with a key and an age column was found.")
@@ -237,7 +244,7 @@ func (st *starterFile) leads(oid uint32) bool {
 }
 
 func ageColumn(t *schema.Table) (schema.Column, bool) {
-	var any schema.Column
+	var first schema.Column
 	for _, c := range t.Columns {
 		if !slices.Contains([]string{"timestamptz", "timestamp", "date"}, c.TypeName) {
 			continue
@@ -245,11 +252,11 @@ func ageColumn(t *schema.Table) (schema.Column, bool) {
 		if slices.Contains(ageNames, strings.ToLower(strings.ReplaceAll(c.Name, "_", ""))) || slices.Contains(ageNames, strings.ToLower(c.Name)) {
 			return c, true
 		}
-		if any.Name == "" {
-			any = c
+		if first.Name == "" {
+			first = c
 		}
 	}
-	return any, any.Name != ""
+	return first, first.Name != ""
 }
 
 func columnLike(t *schema.Table, word string) string {
@@ -261,8 +268,8 @@ func columnLike(t *schema.Table, word string) string {
 	return ""
 }
 
-func (st *starterFile) policy(r rootCandidate) {
-	st.line("  - name: %s", policyName(r.table.Name))
+func (st *starterFile) policy(r rootCandidate, name string) {
+	st.line("  - name: %s", name)
 	st.line("    table: %-30s # about %.0f rows", yamlName(r.table.Name), max(r.table.EstimatedRows, 0))
 	st.line("    age: %s", yamlScalar(r.age.Name))
 	if st.tenants == nil {

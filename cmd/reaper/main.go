@@ -11,25 +11,29 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/reaperdb/reaper/policy"
 )
 
 // The exit codes of the contract that are not a purge's status.
 const (
-	exitOK      = 0
-	exitFailed  = 1
-	exitUsage   = 2
-	exitRefused = 4
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitInterrupted = 3
+	exitRefused     = 4
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
 // run is the whole program: it returns the exit code.
 func run(args []string, stdin *os.File, stdout *os.File, stderr io.Writer) int {
-	// The first signal ends a purge after the batch at hand, the second at once.
-	stopping, stop := context.WithCancel(context.Background())
-	defer stop()
+	// The first signal ends what only looks at once, and a purge after the batch
+	// at hand; the second ends the purge too.
 	ctx, kill := context.WithCancel(context.Background())
 	defer kill()
+	stopping, stop := context.WithCancel(ctx)
+	defer stop()
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	defer signal.Stop(signals)
@@ -44,27 +48,39 @@ func run(args []string, stdin *os.File, stdout *os.File, stderr io.Writer) int {
 		}
 	}()
 
-	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, stopping: stopping}
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, terminal: isTerminal(stdin), running: ctx}
+	return a.run(stopping, args)
+}
+
+// run carries out one command and gives the exit code.
+func (a *app) run(ctx context.Context, args []string) int {
 	root, err := a.command()
 	if err != nil {
-		fmt.Fprintln(stderr, "reaper:", err)
+		fmt.Fprintln(a.stderr, "reaper:", err)
 		return exitUsage
 	}
 	root.SetArgs(args)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
 	err = root.ExecuteContext(ctx)
 	var exit *exitError
+	var position *policy.Error
 	switch {
 	case err == nil:
 		return exitOK
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		fmt.Fprintln(a.stderr, "reaper: interrupted by a signal")
+		return exitInterrupted
+	case errors.As(err, &position): // FILE:LINE:COLUMN comes first, where editors look for it
+		fmt.Fprintln(a.stderr, err)
+		return exitUsage
 	case errors.As(err, &exit):
 		if exit.err != nil {
-			fmt.Fprintln(stderr, "reaper:", exit.err)
+			fmt.Fprintln(a.stderr, "reaper:", exit.err)
 		}
 		return exit.code
 	default: // cobra's own: an unknown command or flag
-		fmt.Fprintln(stderr, "reaper:", err)
+		fmt.Fprintln(a.stderr, "reaper:", err)
 		return exitUsage
 	}
 }

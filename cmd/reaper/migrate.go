@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -11,15 +13,18 @@ import (
 )
 
 func (a *app) migrateCommand() *cobra.Command {
-	var print bool
+	var printOnly bool
 	cmd := &cobra.Command{
 		Use: "migrate", Short: "Create or upgrade the ledger, reaper's own tables", Args: noArgs,
+		Long: `migrate makes the schema in which reaper keeps what each run deleted, or brings it
+up to this version. purge does so by itself where its role may; where it may not,
+give a DBA the output of reaper migrate --print.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			l, err := a.ledger()
 			if err != nil {
 				return err
 			}
-			if print {
+			if printOnly {
 				sql, err := l.Print()
 				if err != nil {
 					return failed(err)
@@ -47,7 +52,7 @@ func (a *app) migrateCommand() *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().BoolVar(&print, "print", false, "print the SQL for a DBA instead of running it")
+	cmd.Flags().BoolVar(&printOnly, "print", false, "print the SQL for a DBA instead of running it")
 	return cmd
 }
 
@@ -56,21 +61,24 @@ func (a *app) grantsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "grants --role ROLE", Short: "Print the least privileges that a role needs", Args: noArgs,
 		Long: `grants prints the GRANT statements for exactly what this policy file needs, and
-runs none of them. The ledger must be there: run reaper migrate first.`,
+runs none of them. Run it as the tables' owner, and reaper migrate before: they
+include those on the ledger.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if role == "" {
-				return usage(fmt.Errorf("grants needs --role: the role that will run purge"))
+				return usage(errors.New("grants needs --role: the role that will run purge"))
 			}
 			s, err := a.open(cmd.Context())
 			if err != nil {
 				return err
 			}
 			defer s.pool.Close()
-			for _, p := range s.plans {
-				if p.Root == nil {
-					printProblems(a.stderr, s.problems())
-					return usage(fmt.Errorf("policy %s cannot be planned: see reaper check", p.Policy.Name))
-				}
+			if len(s.plans) == 0 || slices.ContainsFunc(s.plans, func(p *purge.Plan) bool { return p.Root == nil }) {
+				printProblems(a.stderr, s.problems())
+				return usage(errors.New("what a role needs cannot be told before the errors above are mended"))
+			}
+			if s.hasErrors() {
+				printProblems(a.stderr, s.problems())
+				fmt.Fprintln(a.stderr, "reaper: the policy file cannot run as it is; what stands below may not be all that it will need")
 			}
 			l, err := a.ledger()
 			if err != nil {
@@ -110,9 +118,9 @@ func (a *app) versionCommand() *cobra.Command {
 			}
 			a.printf("reaper %s", version)
 			if revision != "" {
-				a.printf(" (%s)", revision)
+				a.printf(" %s", revision)
 			}
-			a.printf(" %s\n", runtime.Version())
+			a.printf(" (%s)\n", runtime.Version())
 			return nil
 		},
 	}

@@ -1,8 +1,8 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -41,6 +41,9 @@ func (a *app) plan(ctx context.Context, flags planFlags) error {
 		return err
 	}
 	defer s.pool.Close()
+	if err := s.checkTenants(ctx, opts); err != nil {
+		return err
+	}
 	views := []*purge.Preview{}
 	blocked := len(s.server.Problems()) > 0
 	for _, p := range s.plans {
@@ -61,6 +64,9 @@ func (a *app) plan(ctx context.Context, flags planFlags) error {
 	} else {
 		for i, v := range views {
 			a.printPreview(v)
+			if i < len(views)-1 && !flags.sql {
+				a.printf("\n")
+			}
 			if flags.sql && !s.plans[i].HasErrors() {
 				a.printf("\n%s\n", s.plans[i].SQL(opts))
 			}
@@ -72,16 +78,20 @@ func (a *app) plan(ctx context.Context, flags planFlags) error {
 	return nil
 }
 
-// shownTenants is how many due tenants a person is shown.
-const shownTenants = 20
+// shownTenants is how many tenants a person is shown: those that need a look
+// first, then those with the most to delete.
+const shownTenants = 10
 
 func (a *app) printPreview(v *purge.Preview) {
-	a.printf("policy %s: %s\n", v.Name, v.Table)
+	a.printf("policy %s, table %s\n", v.Name, v.Table)
 	problems := slices.Clone(v.Problems)
+	for i := range problems {
+		problems[i].Policy = "" // the line above says it
+	}
 	slices.SortStableFunc(problems, func(x, y purge.Problem) int { return strings.Compare(string(x.Level), string(y.Level)) })
 	printProblems(a.stdout, problems)
 	if v.Strategy != "" {
-		a.printf("strategy: %s (%s)\n", v.Strategy, v.Reason)
+		a.printf("search: %s (%s)\n", v.Strategy, v.Reason)
 	}
 	if len(v.Tables) > 0 {
 		a.printf("%s\n", tablesOf(v))
@@ -92,31 +102,36 @@ func (a *app) printPreview(v *purge.Preview) {
 }
 
 func tablesOf(v *purge.Preview) string {
-	t := table.NewWriter()
-	t.SetStyle(table.StyleLight)
-	t.AppendHeader(table.Row{"table", "by", "on delete", "action", "index", count(v, "expired rows")})
+	t := grid(5)
+	t.AppendHeader(table.Row{"table", "by", "action", "index", count(v, "rows")})
 	for _, x := range v.Tables {
-		name := x.Table
+		name, action := x.Table, "delete what is expired"
 		if x.Parent != "" {
 			name = strings.Repeat("  ", x.Depth()-1) + "└ " + name
+			action = what(x.Action) + " (" + cmp.Or(x.OnDelete, "match") + ")"
 		}
-		by := x.Constraint
-		if by != "" {
-			by += " (" + strings.Join(x.Columns, ", ") + ")"
-		} else {
-			by = "key (" + strings.Join(x.Columns, ", ") + ")"
-		}
-		rows := "?"
+		expired := "?"
 		if x.ExpiredRows != nil {
-			rows = humanize.Comma(*x.ExpiredRows)
+			expired = humanize.Comma(*x.ExpiredRows)
 		}
-		index := x.Index
-		if index == "" {
-			index = "none"
-		}
-		t.AppendRow(table.Row{name, by, x.OnDelete, x.Action, index, rows})
+		t.AppendRow(table.Row{name, strings.Join(x.Columns, ", "), action, cmp.Or(x.Index, "none"), expired})
 	}
 	return t.Render()
+}
+
+// what an action does to the rows behind an edge.
+func what(action string) string {
+	switch purge.EdgeAction(action) {
+	case purge.ByCascade, purge.ByDelete:
+		return "delete too"
+	case purge.ByNullify, purge.BySetNull:
+		return "set to NULL"
+	case purge.BySetDefault:
+		return "set to DEFAULT"
+	case purge.ByKeep:
+		return "keep"
+	}
+	return action
 }
 
 func count(v *purge.Preview, what string) string {
@@ -126,52 +141,76 @@ func count(v *purge.Preview, what string) string {
 	return what
 }
 
+// tenantStates in the order in which they are shown; clear ones are counted
+// only.
+var tenantStates = []string{"skipped", "due", "held", "forever", "clear"}
+
 func (a *app) printTenants(v *purge.Preview) {
-	states := map[string]int{}
-	t := table.NewWriter()
-	t.SetStyle(table.StyleLight)
-	t.AppendHeader(table.Row{"tenant", "retention", "cutoff", "state", "expired rows"})
-	shown := 0
+	states := map[string]int64{}
+	var interesting []purge.TenantPreview
 	for _, x := range v.Tenants {
 		states[x.State]++
-		if x.State == "clear" || shown == shownTenants {
-			continue
+		if x.State != "clear" {
+			interesting = append(interesting, x)
 		}
-		shown++
-		t.AppendRow(tenantRow(x))
 	}
-	if shown > 0 {
+	slices.SortStableFunc(interesting, func(x, y purge.TenantPreview) int {
+		return cmp.Or(cmp.Compare(slices.Index(tenantStates, x.State), slices.Index(tenantStates, y.State)), cmp.Compare(rows(y), rows(x)))
+	})
+	shown := interesting[:min(len(interesting), shownTenants)]
+	if len(shown) > 0 {
+		t := grid(5)
+		t.AppendHeader(table.Row{"tenant", "retention", "cutoff (UTC)", "state", "expired rows"})
+		for _, x := range shown {
+			t.AppendRow(tenantRow(x))
+		}
 		a.printf("%s\n", t.Render())
 	}
+	if hidden := len(interesting) - len(shown); hidden > 0 {
+		a.printf("  and %s: --output json lists all, --tenant shows one\n", many(int64(hidden), "more tenant", "more tenants"))
+	}
 	var parts []string
-	for _, s := range []string{"due", "clear", "held", "forever", "skipped"} {
+	for _, s := range tenantStates {
 		if states[s] > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", states[s], s))
+			parts = append(parts, humanize.Comma(states[s])+" "+s)
 		}
 	}
-	a.printf("tenants: %s; expired rows: %s", strings.Join(parts, ", "), humanize.Comma(v.ExpiredRows))
-	if v.UnownedRows != nil {
-		a.printf("; unowned rows: %s", humanize.Comma(*v.UnownedRows))
+	if len(v.Tenants) != 1 || v.Tenants[0].Key != nil {
+		a.printf("tenants: %s\n", strings.Join(parts, ", "))
+	}
+	a.printf("%s: %s", count(v, "expired rows"), humanize.Comma(v.ExpiredRows))
+	if v.UnownedRows != nil && *v.UnownedRows > 0 {
+		a.printf("; without a tenant, and never deleted: %s", humanize.Comma(*v.UnownedRows))
 	}
 	a.printf("\n")
 }
 
+func rows(t purge.TenantPreview) int64 {
+	if t.ExpiredRows == nil {
+		return 0
+	}
+	return *t.ExpiredRows
+}
+
 func tenantRow(x purge.TenantPreview) table.Row {
-	key, retention, cutoff, rows := "all rows", "none", "", "?"
+	key, retention, cutoff, expired := "all rows", "none", "", "?"
 	if x.Key != nil {
 		key = *x.Key
 	}
 	if x.Retention != nil {
 		retention = *x.Retention
 	}
+	if retention == "00:00:00" { // also what a number of days beyond all calendars becomes
+		retention = "zero or absurd"
+	}
 	if x.Floored {
 		retention += " (raised to min)"
 	}
 	if x.Cutoff != nil {
-		cutoff = x.Cutoff.UTC().Format(time.RFC3339)
+		cutoff = x.Cutoff.UTC().Format(time.DateTime)
 	}
 	if x.ExpiredRows != nil {
-		rows = humanize.Comma(*x.ExpiredRows)
+		expired = humanize.Comma(*x.ExpiredRows)
 	}
-	return table.Row{key, retention, cutoff, x.State, rows}
+	return table.Row{key, retention, cutoff, x.State, expired}
 }

@@ -1,14 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/jedib0t/go-pretty/v6/text"
 	"golang.org/x/term"
 
 	"github.com/reaperdb/reaper/purge"
@@ -21,6 +24,7 @@ func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys
 type progress struct {
 	w        io.Writer
 	terminal bool
+	width    func() int // of the terminal
 	every    time.Duration
 
 	mu       sync.Mutex
@@ -36,9 +40,16 @@ type policyProgress struct {
 }
 
 func (a *app) newProgress() *progress {
-	p := &progress{w: a.stderr, policies: map[string]*policyProgress{}, every: 10 * time.Second, shown: time.Now()}
-	if f, ok := a.stderr.(interface{ Fd() uintptr }); ok && isTerminalFd(f.Fd()) {
+	p := &progress{w: a.stderr, policies: map[string]*policyProgress{}, every: cmp.Or(a.progressEvery, 10*time.Second), shown: time.Now()}
+	if f, ok := a.stderr.(*os.File); ok && isTerminal(f) {
 		p.terminal, p.every = true, 100*time.Millisecond
+		p.width = func() int {
+			width, _, err := term.GetSize(int(f.Fd()))
+			if err != nil || width <= 0 {
+				return 80
+			}
+			return width
+		}
 	}
 	return p
 }
@@ -69,10 +80,11 @@ func (p *progress) Batch(e purge.BatchEvent) {
 		return
 	}
 	p.shown = time.Now()
-	line := x.line(e.Policy, e.Tenant) + ", WAL " + humanize.IBytes(uint64(max(p.wal, 0)))
+	line := x.line(e.Policy, e.Tenant) + ", " + bytesText(p.wal) + " WAL"
 	if p.terminal {
 		p.open = true
-		fmt.Fprint(p.w, "\r\033[K"+line)
+		// A line that wraps could not be written over.
+		fmt.Fprint(p.w, "\r\033[K"+text.Trim(line, p.width()-1))
 	} else {
 		fmt.Fprintln(p.w, line)
 	}
@@ -84,8 +96,8 @@ func (x *policyProgress) line(policy string, tenant *string) string {
 	if x.due >= 0 {
 		line += " of " + humanize.Comma(x.due)
 	}
-	line += " due rows"
-	if seconds > 0.5 {
+	line += " due"
+	if seconds > 0.5 && x.rows > 0 {
 		line += fmt.Sprintf(", %s rows/s", humanize.Comma(int64(float64(x.rows)/seconds)))
 		if x.due > x.roots && x.roots > 0 {
 			line += fmt.Sprintf(", %s left", time.Duration(float64(x.due-x.roots)/float64(x.roots)*seconds*float64(time.Second)).Round(time.Second))
@@ -109,5 +121,3 @@ func (p *progress) done() {
 		p.open = false
 	}
 }
-
-func isTerminalFd(fd uintptr) bool { return term.IsTerminal(int(fd)) }

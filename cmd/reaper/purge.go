@@ -27,7 +27,11 @@ hand (exit 3); a second one at once. Running it again goes on where it ended.`,
 			if dryRun {
 				return a.plan(cmd.Context(), planFlags{})
 			}
-			return a.purge(cmd.Context())
+			report, err := a.purge(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return a.report(report)
 		},
 	}
 	a.narrowing(cmd)
@@ -39,55 +43,63 @@ hand (exit 3); a second one at once. Running it again goes on where it ended.`,
 	return cmd
 }
 
-func (a *app) purge(ctx context.Context) error {
+// purge makes one run. ctx is for all that comes before it.
+func (a *app) purge(ctx context.Context) (*purge.Report, error) {
 	opts, err := a.options()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if !a.Yes && !isTerminal(a.stdin) {
-		return usage(errors.New("purge asks before it deletes, and there is no terminal: give --yes"))
+	if !a.Yes && !a.terminal {
+		return nil, usage(errors.New("purge asks before it deletes, and there is no terminal to ask on: give --yes"))
 	}
 	s, err := a.open(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer s.pool.Close()
+	return a.purgeAs(ctx, s, opts)
+}
+
+func (a *app) purgeAs(ctx context.Context, s *session, opts purge.Options) (*purge.Report, error) {
 	if s.hasErrors() {
 		printProblems(a.stderr, s.problems())
-		return usage(errors.New("nothing was touched: mend the errors above, see reaper check"))
+		return nil, usage(errors.New("nothing was touched: mend the errors above first"))
+	}
+	if err := s.checkTenants(ctx, opts); err != nil {
+		return nil, err
 	}
 	if s.server.ClockSkew > purge.MaxClockSkew {
-		return a.refuse(s, fmt.Sprintf("the clocks of the database (%s) and of this machine are %s apart: nothing was touched; set the wrong one right",
+		return nil, a.refuse(s, fmt.Sprintf("the clocks of the database (%s) and of this machine are %s apart: nothing was touched; set the wrong one right",
 			s.server.Now.UTC().Format(time.RFC3339), s.server.ClockSkew.Round(time.Minute)))
 	}
 	if !a.Yes {
 		yes, err := a.ask(ctx, s, opts)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if !yes {
-			return a.refuse(s, "answered no: nothing was touched")
+			return nil, a.refuse(s, "answered no: nothing was touched")
 		}
 	}
 	l, err := a.ledger()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if _, err := l.Migrate(ctx, s.pool); err != nil {
-		return usage(err)
+		return nil, usage(err)
 	}
 	progress := a.newProgress()
-	runner := purge.Runner{Pool: s.pool, Ledger: l, Observer: progress, Log: a.log, Stopping: a.stopping, Patience: a.Patience}
-	report, err := runner.Run(ctx, s.plans, opts)
+	runner := purge.Runner{Pool: s.pool, Ledger: l, Observer: progress, Log: a.log, Stopping: ctx, Patience: a.Patience}
+	report, err := runner.Run(a.running, s.plans, opts)
 	progress.done()
 	var wrong *purge.UsageError
 	if errors.As(err, &wrong) {
-		return usage(err)
+		return nil, usage(err)
 	}
 	if err != nil {
-		return failed(err)
+		return nil, failed(err)
 	}
-	return a.report(report)
+	return report, nil
 }
 
 // refuse ends a purge that needs a person's word first.
@@ -101,22 +113,71 @@ func (a *app) refuse(s *session, reason string) error {
 	return &exitError{code: exitRefused, err: errors.New("refused: " + reason)}
 }
 
-// ask shows what is due and waits for a yes.
+// ask shows what is due and waits for a yes, which it does not need where
+// nothing is due.
 func (a *app) ask(ctx context.Context, s *session, opts purge.Options) (bool, error) {
+	printProblems(a.stderr, s.problems())
+	fmt.Fprintln(a.stderr, "Counting what is due …")
+	var due int64
 	for _, p := range s.plans {
 		v, err := purge.Look(ctx, s.pool, p, opts, false)
 		if err != nil {
 			return false, failed(err)
 		}
-		fmt.Fprintf(a.stderr, "%s: %s rows of %s are due, and what depends on them\n", v.Name, humanize.Comma(v.ExpiredRows), v.Table)
+		due += v.ExpiredRows
+		fmt.Fprintf(a.stderr, "%s: %s\n", v.Name, dueText(v))
 	}
-	fmt.Fprint(a.stderr, "Delete them? [y/N] ")
-	line, err := bufio.NewReader(a.stdin).ReadString('\n')
-	if err != nil && line == "" {
-		return false, nil // end of input is no yes
+	if due == 0 {
+		return true, nil
+	}
+	fmt.Fprint(a.stderr, "Delete them for good? [y/N] ")
+	line, err := a.line(ctx)
+	if err != nil {
+		return false, err
 	}
 	answer := strings.ToLower(strings.TrimSpace(line))
 	return answer == "y" || answer == "yes", nil
+}
+
+// dueText counts the expired roots and what would go with them.
+func dueText(v *purge.Preview) string {
+	text := many(v.ExpiredRows, "expired row", "expired rows") + " of " + v.Table
+	var rows int64
+	tables := map[string]bool{}
+	for _, t := range v.Tables[1:] {
+		if deletes(t.Action) && t.ExpiredRows != nil && *t.ExpiredRows > 0 && !tables[t.Table] {
+			tables[t.Table] = true
+			rows += *t.ExpiredRows
+		}
+	}
+	if rows > 0 {
+		text += ", and " + many(rows, "row", "rows") + " of " + many(int64(len(tables)), "table", "tables") + " with them"
+	}
+	return text
+}
+
+func deletes(action string) bool {
+	return action == string(purge.ByDelete) || action == string(purge.ByCascade)
+}
+
+// line reads one line from the terminal, or ends with ctx; the end of input is
+// an empty line.
+func (a *app) line(ctx context.Context) (string, error) {
+	read := make(chan string, 1)
+	go func() {
+		line, err := bufio.NewReader(a.stdin).ReadString('\n')
+		if err != nil {
+			line = "" // half a word is no yes
+		}
+		read <- line
+	}()
+	select {
+	case line := <-read:
+		return line, nil
+	case <-ctx.Done():
+		fmt.Fprintln(a.stderr)
+		return "", ctx.Err()
+	}
 }
 
 // report prints how a run ended, and turns that into the exit code.
@@ -140,39 +201,66 @@ func (a *app) printReport(r *purge.Report) {
 		if p.Reason != "" {
 			a.printf(" (%s)", p.Reason)
 		}
-		a.printf("\n")
-		if p.RowsTotal+p.RowsNullified+p.KeptRows > 0 {
-			a.printf("%s", rowsTable(p))
+		if p.RowsTotal+p.RowsNullified+p.KeptRows == 0 {
+			if p.Status == purge.Complete {
+				a.printf(", nothing was due")
+			}
+			a.printf("\n")
+		} else {
+			a.printf("\n%s\n", rowsTable(p))
+			a.printf("  %s\n", strings.Join(paceText(p), ", "))
 		}
-		rate := ""
-		if p.Seconds > 0 && p.RowsTotal > 0 {
-			rate = fmt.Sprintf(", %s rows a second", humanize.Comma(int64(float64(p.RowsTotal)/p.Seconds)))
+		if text := tenantsText(p.Tenants); text != "" {
+			a.printf("  tenants: %s\n", text)
 		}
-		a.printf("  %s rows in %s batches (median %.0f ms, longest %.0f ms), %.1f s%s, %s of WAL\n",
-			humanize.Comma(p.RowsTotal), humanize.Comma(p.Batches), p.BatchSeconds.P50*1000, p.BatchSeconds.Max*1000, p.Seconds, rate, humanize.IBytes(uint64(max(p.WALBytes, 0))))
-		t := p.Tenants
-		a.printf("  tenants: %d due, %d done, %d held, %d forever, %d skipped, %d failed\n", t.Due, t.Done, t.Held, t.Forever, t.Skipped, t.Failed)
 		if p.BacklogRows != nil && *p.BacklogRows > 0 {
-			a.printf("  still due: %s rows, the oldest by %s\n", humanize.Comma(*p.BacklogRows), duration(*p.LagSeconds))
+			a.printf("  still due: %s, the oldest for %s\n", many(*p.BacklogRows, "row", "rows"), duration(*p.LagSeconds))
 		}
 	}
 	a.printf("run %s: %s\n", r.RunID, r.Status)
 }
 
+// paceText tells how long it took and what it cost.
+func paceText(p *purge.PolicyReport) []string {
+	parts := []string{fmt.Sprintf("%s in %.1f s", many(p.Batches, "batch", "batches"), p.Seconds)}
+	if r := rate(p.RowsTotal, p.Seconds); r != "" {
+		parts = append(parts, r)
+	}
+	if p.Batches > 1 {
+		parts = append(parts, fmt.Sprintf("a batch took %.0f ms (median), %.0f ms at most", p.BatchSeconds.P50*1000, p.BatchSeconds.Max*1000))
+	}
+	return append(parts, bytesText(p.WALBytes)+" of WAL")
+}
+
+func tenantsText(t purge.TenantCounts) string {
+	var parts []string
+	for _, c := range []struct {
+		n    int64
+		what string
+	}{{t.Due, "due"}, {t.Done, "done"}, {t.Held, "held"}, {t.Forever, "forever"}, {t.Skipped, "skipped"}, {t.Failed, "failed"}} {
+		if c.n > 0 {
+			parts = append(parts, humanize.Comma(c.n)+" "+c.what)
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
 func rowsTable(p *purge.PolicyReport) string {
-	t := table.NewWriter()
-	t.SetStyle(table.StyleLight)
-	t.AppendHeader(table.Row{"table", "deleted"})
+	t := grid(2)
+	t.AppendHeader(table.Row{"table", "rows deleted"})
 	for _, name := range sortedKeys(p.Rows) {
 		t.AppendRow(table.Row{name, humanize.Comma(p.Rows[name])})
+	}
+	if len(p.Rows) > 1 {
+		t.AppendFooter(table.Row{"all", humanize.Comma(p.RowsTotal)})
 	}
 	if p.RowsNullified > 0 {
 		t.AppendFooter(table.Row{"references emptied", humanize.Comma(p.RowsNullified)})
 	}
 	if p.KeptRows > 0 {
-		t.AppendFooter(table.Row{"roots kept", humanize.Comma(p.KeptRows)})
+		t.AppendFooter(table.Row{"expired, but kept", humanize.Comma(p.KeptRows)})
 	}
-	return t.Render() + "\n"
+	return t.Render()
 }
 
 // duration prints seconds for people.
@@ -181,8 +269,10 @@ func duration(seconds float64) string {
 	switch {
 	case d >= 48*time.Hour:
 		return fmt.Sprintf("%.1f days", d.Hours()/24)
+	case d >= time.Hour:
+		return fmt.Sprintf("%d h %d min", int(d.Hours()), int(d.Minutes())%60)
 	case d >= 2*time.Minute:
-		return d.Round(time.Minute).String()
+		return fmt.Sprintf("%d min", int(d.Minutes()))
 	}
-	return d.Round(time.Second).String()
+	return fmt.Sprintf("%.0f s", d.Seconds())
 }

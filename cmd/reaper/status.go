@@ -17,10 +17,15 @@ import (
 const statusTimeout = 10 * time.Second
 
 func (a *app) statusCommand() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use: "status", Short: "Show lag, backlog and the last runs", Args: noArgs,
+		Long: `status shows, per policy: its lag (for how long the oldest expired row has been
+due), its backlog (how many expired rows there are), and how the last run ended.
+It reads the database and the ledger, and touches nothing.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.status(cmd.Context()) },
 	}
+	a.selection(cmd)
+	return cmd
 }
 
 // statusView is `status -o json`. What is not known is null.
@@ -109,26 +114,25 @@ func statusOf(ctx context.Context, pool *pgxpool.Pool, l *ledger.Ledger, p *purg
 func (a *app) printStatus(v statusView, noLedger bool) {
 	size := "size unknown"
 	if v.Database.SizeBytes != nil {
-		size = humanize.IBytes(uint64(*v.Database.SizeBytes))
+		size = bytesText(*v.Database.SizeBytes)
 	}
 	a.printf("database %s, PostgreSQL %s, %s\n", v.Database.Name, v.Database.Version, size)
 	if noLedger {
-		a.printf("there is no ledger yet: the first purge (or reaper migrate) makes it\n")
+		a.printf("there is no ledger yet, or an older one: the next purge (or reaper migrate) makes it\n")
 	}
-	t := table.NewWriter()
-	t.SetStyle(table.StyleLight)
-	t.AppendHeader(table.Row{"policy", "lag", "backlog", "last run", "ended", "rows", "last success"})
+	t := grid(2, 3, 6)
+	t.AppendHeader(table.Row{"policy", "lag", "rows due", "last run (UTC)", "ended", "rows deleted", "last success (UTC)"})
 	for _, p := range v.Policies {
 		row := table.Row{p.Name, "?", "?", "never", "", "", "never"}
 		if p.LagSeconds != nil {
 			row[1], row[2] = duration(*p.LagSeconds), humanize.Comma(*p.BacklogRows)
 		}
 		if r := p.LastRun; r != nil {
-			row[3], row[5] = r.StartedAt.UTC().Format(time.RFC3339), humanize.Comma(r.RowsTotal)
+			row[3], row[5] = r.StartedAt.UTC().Format(time.DateTime), humanize.Comma(r.RowsTotal)
 			row[4] = r.Status
 		}
 		if p.LastSuccessAt != nil {
-			row[6] = p.LastSuccessAt.UTC().Format(time.RFC3339)
+			row[6] = p.LastSuccessAt.UTC().Format(time.DateTime)
 		}
 		t.AppendRow(row)
 	}

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// The JSON of the contract, written down a second time: not one key may be
+// missing, renamed or of another type. A key marked `added` came later.
+
+type contractPurge struct {
+	RunID      string                `json:"run_id"`
+	Status     string                `json:"status"`
+	StartedAt  time.Time             `json:"started_at"`
+	FinishedAt time.Time             `json:"finished_at"`
+	WALBytes   int64                 `json:"wal_bytes"`
+	Policies   []contractPolicyPurge `json:"policies"`
+}
+
+type contractPolicyPurge struct {
+	Name     string `json:"name"`
+	Status   string `json:"status"`
+	Reason   string `json:"reason"`
+	Strategy string `json:"strategy"`
+	Tenants  struct {
+		Due     int64 `json:"due"`
+		Done    int64 `json:"done"`
+		Held    int64 `json:"held"`
+		Forever int64 `json:"forever"`
+		Skipped int64 `json:"skipped"`
+		Failed  int64 `json:"failed"`
+	} `json:"tenants"`
+	Rows          map[string]int64 `json:"rows"`
+	RowsTotal     int64            `json:"rows_total"`
+	RowsNullified int64            `json:"rows_nullified"`
+	KeptRows      int64            `json:"kept_rows"`
+	Batches       int64            `json:"batches"`
+	BatchSeconds  struct {
+		P50 float64 `json:"p50"`
+		P99 float64 `json:"p99"`
+		Max float64 `json:"max"`
+	} `json:"batch_seconds"`
+	Seconds       float64  `json:"seconds"`
+	PausedSeconds float64  `json:"paused_seconds"`
+	LagSeconds    *float64 `json:"lag_seconds"`
+	BacklogRows   *int64   `json:"backlog_rows"`
+}
+
+type contractPlan struct {
+	Policies []struct {
+		Name     string `json:"name"`
+		Table    string `json:"table"`
+		Strategy string `json:"strategy"`
+		Tenants  []struct {
+			Key         *string    `json:"key"`
+			Retention   *string    `json:"retention"`
+			Cutoff      *time.Time `json:"cutoff"`
+			State       string     `json:"state"`
+			Floored     bool       `json:"floored"` // added
+			ExpiredRows *int64     `json:"expired_rows"`
+		} `json:"tenants"`
+		UnownedRows *int64 `json:"unowned_rows"`
+		Tables      []struct {
+			Table       string   `json:"table"`
+			Parent      string   `json:"parent"`
+			Constraint  string   `json:"constraint"`
+			Columns     []string `json:"columns"`
+			OnDelete    string   `json:"on_delete"`
+			Action      string   `json:"action"`
+			Index       string   `json:"index"`
+			ExpiredRows *int64   `json:"expired_rows"`
+		} `json:"tables"`
+		ExpiredRows int64             `json:"expired_rows"`
+		Problems    []contractProblem `json:"problems"`
+		Reason      string            `json:"reason"`    // added
+		Index       string            `json:"index"`     // added
+		Estimated   bool              `json:"estimated"` // added
+	} `json:"policies"`
+}
+
+type contractProblem struct {
+	Policy string `json:"policy"`
+	Level  string `json:"level"`
+	Text   string `json:"text"`
+	Fix    string `json:"fix"`
+}
+
+type contractCheck struct {
+	OK       bool              `json:"ok"`
+	Problems []contractProblem `json:"problems"`
+}
+
+type contractStatus struct {
+	Policies []struct {
+		Name          string          `json:"name"`
+		LagSeconds    *float64        `json:"lag_seconds"`
+		BacklogRows   *int64          `json:"backlog_rows"`
+		LastRun       *map[string]any `json:"last_run"`
+		LastSuccessAt *time.Time      `json:"last_success_at"`
+		NextRunAt     *time.Time      `json:"next_run_at"`
+		Paused        bool            `json:"paused"`
+		Problem       string          `json:"problem"` // added
+	} `json:"policies"`
+	Guards   []any          `json:"guards"`
+	Database map[string]any `json:"database"`
+}
+
+var shapes = map[string]func() any{
+	"purge":  func() any { return new(contractPurge) },
+	"plan":   func() any { return new(contractPlan) },
+	"check":  func() any { return new(contractCheck) },
+	"status": func() any { return new(contractStatus) },
+}
+
+// optional keys may be left out where they would be empty.
+var optional = []string{"policy", "problem"}
+
+func shape(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 || shapes[args[0]] == nil {
+		ts.Fatalf("usage: shape purge|plan|check|status")
+	}
+	typed := shapes[args[0]]()
+	document(ts, typed)
+	again, err := json.Marshal(typed)
+	ts.Check(err)
+	var want, got any
+	ts.Check(json.Unmarshal(again, &want))
+	document(ts, &got)
+	if missing := absent(want, got, ""); len(missing) > 0 {
+		ts.Fatalf("keys of the contract are missing: %s", strings.Join(missing, ", "))
+	}
+}
+
+// absent lists the keys of want that got does not have.
+func absent(want, got any, at string) (missing []string) {
+	switch w := want.(type) {
+	case map[string]any:
+		g, _ := got.(map[string]any)
+		for k, v := range w {
+			if x, ok := g[k]; ok {
+				missing = append(missing, absent(v, x, at+"."+k)...)
+			} else if !slices.Contains(optional, k) {
+				missing = append(missing, at+"."+k)
+			}
+		}
+	case []any:
+		g, _ := got.([]any)
+		for i := range w {
+			missing = append(missing, absent(w[i], g[i], fmt.Sprintf("%s[%d]", at, i))...)
+		}
+	}
+	return missing
+}

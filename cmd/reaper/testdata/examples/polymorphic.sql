@@ -1,0 +1,14 @@
+CREATE TABLE organizations (id bigint PRIMARY KEY);
+INSERT INTO organizations VALUES (1);
+CREATE TABLE messages (id bigint PRIMARY KEY, organization_id bigint REFERENCES organizations, created_at timestamptz);
+INSERT INTO messages VALUES (1, 1, '2001-01-01'), (2, 1, '2001-01-01');
+CREATE INDEX ON messages (organization_id, created_at, id);
+CREATE TABLE attachments (id bigint PRIMARY KEY, record_type text, record_id bigint);
+INSERT INTO attachments VALUES (1, 'Message', 1), (2, 'User', 1);
+CREATE INDEX ON attachments (record_id);
+CREATE TABLE attachment_previews (id bigint PRIMARY KEY, attachment_id bigint);
+INSERT INTO attachment_previews VALUES (1, 1), (2, 2);
+CREATE INDEX ON attachment_previews (attachment_id);
+CREATE TABLE tickets (id bigint PRIMARY KEY, subject_type text, subject_id bigint, closed_at timestamptz);
+INSERT INTO tickets VALUES (1, 'Message', 2, NULL);
+CREATE INDEX ON tickets (subject_id);

@@ -1,0 +1,15 @@
+CREATE TABLE plans (id bigint PRIMARY KEY, retention_days int);
+INSERT INTO plans VALUES (1, 90);
+CREATE TABLE workspaces (id bigint PRIMARY KEY, plan_id bigint REFERENCES plans);
+INSERT INTO workspaces VALUES (1, 1), (2, NULL);
+CREATE TABLE legal_holds (workspace_id bigint REFERENCES workspaces);
+INSERT INTO legal_holds VALUES (2);
+CREATE SCHEMA chat;
+CREATE TABLE chat."Channel" (id bigint PRIMARY KEY, "workspaceId" bigint);
+INSERT INTO chat."Channel" VALUES (1, 1), (2, 2);
+CREATE TABLE chat.messages (id bigint PRIMARY KEY, "channelId" bigint, sent_at timestamptz);
+INSERT INTO chat.messages VALUES (1, 1, '2001-01-01'), (2, 2, '2001-01-01');
+CREATE INDEX ON chat.messages ("channelId", sent_at, id);
+CREATE TABLE "TaskRun" (id bigint PRIMARY KEY, "workspaceId" bigint, "createdAt" timestamptz);
+INSERT INTO "TaskRun" VALUES (1, 1, '2001-01-01');
+CREATE INDEX ON "TaskRun" ("workspaceId", "createdAt", id);

@@ -1,0 +1,329 @@
+package ledger_test
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/reaperdb/reaper/internal/dbtest"
+	"github.com/reaperdb/reaper/ledger"
+)
+
+// book is a ledger in a database of its own.
+type book struct {
+	*ledger.Ledger
+	*dbtest.DB
+	t    *testing.T
+	pool *pgxpool.Pool
+}
+
+func open(t *testing.T, schema string, retention time.Duration) *book {
+	t.Helper()
+	db := dbtest.New(t)
+	b := &book{Ledger: ledger.New(schema, retention), DB: db, t: t, pool: db.Pool(t)}
+	if _, err := b.Migrate(t.Context(), b.pool); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func (b *book) do(err error) {
+	b.t.Helper()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *book) begin(policy string) string {
+	b.t.Helper()
+	id := uuid.NewString()
+	b.do(b.OpenRun(b.t.Context(), b.pool, id, policy, "manual", "2026-01-01 00:00:00+00"))
+	return id
+}
+
+func (b *book) batch(id, policy string, seq int64, tenant string, rows, nullified map[string]int64) {
+	b.t.Helper()
+	key := &tenant
+	if tenant == "" {
+		key = nil
+	}
+	b.do(pgx.BeginFunc(b.t.Context(), b.pool, func(tx pgx.Tx) error {
+		return b.RecordBatch(b.t.Context(), tx, id, policy, seq, key, rows, nullified)
+	}))
+}
+
+func (b *book) end(id, policy, status string, success bool) {
+	b.t.Helper()
+	b.do(b.CloseRun(b.t.Context(), b.pool, id, policy, status, "why", 99, success))
+}
+
+func (b *book) lines(want string, query string) {
+	b.t.Helper()
+	got := strings.Join(b.Texts(b.t, query), "\n")
+	if diff := cmp.Diff(strings.TrimSpace(want), got); diff != "" {
+		b.t.Errorf("%s (-want +got):\n%s", query, diff)
+	}
+}
+
+// The two views are a promise: these columns, in this order and of these types.
+func TestViewsAreAsPromised(t *testing.T) {
+	t.Parallel()
+	b := open(t, "reaper", 0)
+	b.lines(`
+deletions: run_id uuid, policy text, tenant text, table_name text, rows bigint, rows_nullified bigint
+runs: run_id uuid, policy text, trigger text, status text, reason text, started_at timestamp with time zone, finished_at timestamp with time zone, cutoff_base timestamp with time zone, rows_total bigint, batches bigint, wal_bytes bigint`,
+		`SELECT c.relname || ': ' || string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod), ', ' ORDER BY a.attnum)
+		   FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 WHERE c.relkind = 'v' AND c.relnamespace = 'reaper'::regnamespace GROUP BY c.relname ORDER BY 1`)
+}
+
+// Sums are the same while a run is open and once it is closed and folded.
+func TestRunsAndDeletions(t *testing.T) {
+	t.Parallel()
+	b := open(t, "reaper", 0)
+	id := b.begin("mails")
+	b.batch(id, "mails", 1, "1", map[string]int64{"public.mails": 10, "public.parts": 30}, nil)
+	b.batch(id, "mails", 2, "1", map[string]int64{"public.mails": 5}, map[string]int64{"public.parts": 2})
+	b.batch(id, "mails", 4, "", map[string]int64{`public."odd"`: 1}, map[string]int64{})
+	const deletions = `SELECT concat_ws(' ', coalesce(tenant, 'null'), table_name, rows, rows_nullified) FROM reaper.deletions ORDER BY tenant, table_name`
+	const sums = `
+1 public.mails 15 0
+1 public.parts 30 2
+null public."odd" 1 0`
+	const runs = `SELECT concat_ws(' ', policy, trigger, status, reason, finished_at IS NOT NULL, cutoff_base AT TIME ZONE 'UTC', rows_total, batches, wal_bytes) FROM reaper.runs ORDER BY started_at`
+	b.lines(sums, deletions)
+	b.lines(`mails manual running  f 2026-01-01 00:00:00 46 3 0`, runs)
+	b.end(id, "mails", "complete", true)
+	b.lines(sums, deletions)
+	b.lines(`mails manual complete why t 2026-01-01 00:00:00 46 3 99`, runs)
+	b.lines("0", `SELECT count(*)::text FROM reaper.batch`)
+	// What is closed stays closed.
+	b.end(id, "mails", "failed", false)
+	b.lines(`mails manual complete why t 2026-01-01 00:00:00 46 3 99`, runs)
+	b.lines(sums, deletions)
+	// A late batch of a run that was taken for dead is not lost.
+	b.batch(id, "mails", 5, "1", map[string]int64{"public.mails": 1}, nil)
+	b.lines(`mails manual complete why t 2026-01-01 00:00:00 47 4 99`, runs)
+	b.lines("16", `SELECT sum(rows)::text FROM reaper.deletions WHERE table_name = 'public.mails'`)
+}
+
+// A batch is settled by its own row alone.
+func TestBatchCommitted(t *testing.T) {
+	t.Parallel()
+	b := open(t, "reaper", 0)
+	id := b.begin("mails")
+	b.batch(id, "mails", 1, "1", map[string]int64{"t": 1}, nil)
+	for seq, want := range map[int64]bool{1: true, 2: false} {
+		b.do(pgx.BeginFunc(t.Context(), b.pool, func(tx pgx.Tx) error {
+			there, err := b.BatchCommitted(t.Context(), tx, id, "mails", seq)
+			if there != want {
+				t.Errorf("batch %d there %t, want %t", seq, there, want)
+			}
+			return err
+		}))
+	}
+	// Opening a run again, after a lost answer, changes nothing.
+	b.do(b.OpenRun(t.Context(), b.pool, id, "mails", "manual", "2026-01-01 00:00:00+00"))
+	b.lines("1", `SELECT count(*)::text FROM reaper.runs`)
+	n, err := b.DoneTenants(t.Context(), b.pool, id, "mails", []string{})
+	if err != nil || n != 1 {
+		t.Errorf("%d tenants done (%v), want 1", n, err)
+	}
+}
+
+// A run whose lease has lapsed is closed by the next one of its policy; one that
+// is kept alive, and those of other policies, are not.
+func TestDeadRunsAreClosed(t *testing.T) {
+	t.Parallel()
+	b := open(t, "reaper", 0)
+	dead, alive, other := b.begin("mails"), b.begin("mails"), b.begin("other")
+	b.batch(dead, "mails", 1, "1", map[string]int64{"t": 7}, nil)
+	b.Exec(t, `UPDATE reaper.run SET lease_until = now() - interval '1 second'`)
+	b.do(b.KeepAlive(t.Context(), b.pool, alive))
+	b.begin("mails")
+	status := func(id, want string) {
+		t.Helper()
+		b.lines(want, `SELECT trim(concat_ws(' ', status, rows_total, reason)) FROM reaper.runs WHERE run_id = '`+id+`'`)
+	}
+	status(dead, "failed 7 the process ended without closing the run")
+	status(alive, "running 0")
+	status(other, "running 0")
+}
+
+// Closing is synchronous whatever the role's default.
+func TestCloseRunIsDurable(t *testing.T) {
+	t.Parallel()
+	b := open(t, "reaper", 0)
+	b.Exec(t, `CREATE TABLE seen (setting text);
+		CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO seen VALUES (current_setting('synchronous_commit')); RETURN NEW; END $$;
+		CREATE TRIGGER look BEFORE UPDATE ON reaper.run FOR EACH ROW EXECUTE FUNCTION look();
+		ALTER DATABASE `+b.Name()+` SET synchronous_commit = off`)
+	b.pool = b.DB.Pool(t)
+	b.end(b.begin("mails"), "mails", "complete", true)
+	b.lines("on", `SELECT setting FROM seen`)
+}
+
+// The ledger forgets what is older than its retention, but the last success of
+// a policy; what still runs stays, and so does all of it with no retention.
+func TestRetention(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		retention time.Duration
+		left      string
+	}{
+		{24 * time.Hour, "new failed, new ok, old ok, other ok, running"},
+		{0, "new failed, new ok, old failed, old ok, older ok, other ok, running"},
+	} {
+		b := open(t, "reaper", c.retention)
+		for _, r := range []struct {
+			name, policy, status string
+			days                 int
+		}{
+			{"older ok", "mails", "complete", 9}, {"old failed", "mails", "failed", 8}, {"old ok", "mails", "complete", 7},
+			{"new failed", "mails", "failed", 0}, {"other ok", "other", "complete", 9}, {"running", "mails", "running", 9},
+		} {
+			id := b.begin(r.policy)
+			b.batch(id, r.policy, 1, "1", map[string]int64{"t": 1}, nil)
+			if r.status != "running" {
+				b.end(id, r.policy, r.status, r.status == "complete")
+			}
+			b.Exec(t, `UPDATE reaper.run SET trigger = $2, started_at = now() - make_interval(days => $3), finished_at = finished_at - make_interval(days => $3),
+				lease_until = now() + interval '1 hour' WHERE run_id = $1::text::uuid`, id, r.name, r.days)
+		}
+		// The newest success is not yet there: the old one is the last.
+		last := b.begin("mails")
+		b.Exec(t, `UPDATE reaper.run SET trigger = 'new ok' WHERE run_id = $1::text::uuid`, last)
+		b.end(last, "mails", "incomplete", false)
+		b.lines(c.left, `SELECT string_agg(trigger, ', ' ORDER BY trigger) FROM reaper.runs`)
+		b.lines("0", `SELECT count(*)::text FROM reaper.deletion d WHERE NOT EXISTS (SELECT FROM reaper.run r WHERE r.run_id = d.run_id)`)
+	}
+}
+
+// The newest run, and the end of the last success.
+func TestLast(t *testing.T) {
+	t.Parallel()
+	b := open(t, "reaper", 0)
+	if run, success, err := b.Last(t.Context(), b.pool, "mails"); run != nil || success != nil || err != nil {
+		t.Errorf("before any run: %v %v %v", run, success, err)
+	}
+	b.end(b.begin("mails"), "mails", "complete", true)
+	b.end(b.begin("mails"), "mails", "complete", false) // narrowed
+	b.end(b.begin("mails"), "mails", "failed", false)
+	run, success, err := b.Last(t.Context(), b.pool, "mails")
+	if err != nil || run == nil || run.Status != "failed" || run.FinishedAt == nil || success == nil || !success.Before(*run.FinishedAt) {
+		t.Errorf("%+v %v %v", run, success, err)
+	}
+}
+
+// Migrating again, and from many processes at once, makes one ledger.
+func TestMigrate(t *testing.T) {
+	t.Parallel()
+	for _, schema := range []string{"reaper", "Odd Schema", `say "hi"`, `it's.odd`, "$$", "{{schema}}"} {
+		t.Run(schema, func(t *testing.T) {
+			t.Parallel()
+			db := dbtest.New(t)
+			l := ledger.New(schema, time.Hour)
+			pool := db.Pool(t)
+			if needs, err := l.NeedsMigration(t.Context(), pool); !needs || err != nil {
+				t.Errorf("an empty database needs a migration: %t, %v", needs, err)
+			}
+			var mu sync.Mutex
+			var all []int
+			var processes sync.WaitGroup
+			for range 4 {
+				processes.Go(func() {
+					applied, err := l.Migrate(t.Context(), pool)
+					mu.Lock()
+					defer mu.Unlock()
+					all = append(all, applied...)
+					if err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			processes.Wait()
+			if again, err := l.Migrate(t.Context(), pool); len(again) != 0 || err != nil {
+				t.Errorf("again: %v, %v", again, err)
+			}
+			for i, v := range all {
+				if v != i+1 {
+					t.Errorf("applied %v, each version once", all)
+				}
+			}
+			if needs, err := l.NeedsMigration(t.Context(), pool); needs || err != nil {
+				t.Errorf("it still needs a migration: %t, %v", needs, err)
+			}
+			b := &book{Ledger: l, DB: db, t: t, pool: pool}
+			id := b.begin("mails")
+			b.batch(id, "mails", 1, "1", map[string]int64{"t": 1}, nil)
+			b.end(id, "mails", "complete", true)
+			if last, _, err := l.Last(t.Context(), pool, "mails"); err != nil || last.RowsTotal != 1 {
+				t.Errorf("%+v, %v", last, err)
+			}
+			db.Exec(t, `INSERT INTO `+pgx.Identifier{schema, "schema_version"}.Sanitize()+` VALUES (1000)`)
+			if _, err := l.NeedsMigration(t.Context(), pool); !errors.Is(err, ledger.ErrNewer) {
+				t.Errorf("a newer ledger: %v", err)
+			}
+			if _, err := l.Migrate(t.Context(), pool); !errors.Is(err, ledger.ErrNewer) {
+				t.Errorf("migrating a newer ledger: %v", err)
+			}
+		})
+	}
+}
+
+// What is printed for a DBA makes the same ledger.
+func TestPrint(t *testing.T) {
+	t.Parallel()
+	l := ledger.New(`Odd "one"`, 0)
+	sql, err := l.Print()
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := dbtest.New(t)
+	db.Exec(t, sql)
+	if needs, err := l.NeedsMigration(t.Context(), db.Pool(t)); needs || err != nil {
+		t.Errorf("after the printed SQL it needs a migration: %t, %v", needs, err)
+	}
+}
+
+// A role without the right to make the ledger is told whom to ask; with the
+// ledger's grants it can do all a run needs.
+func TestPrivileges(t *testing.T) {
+	t.Parallel()
+	db := dbtest.New(t)
+	role := db.Role(t, "r")
+	as := func(c *pgxpool.Config) { c.ConnConfig.User = role }
+	l := ledger.New("reaper", time.Second)
+	pool := db.Pool(t, as)
+	var privilege *ledger.PrivilegeError
+	if _, err := l.Migrate(t.Context(), pool); !errors.As(err, &privilege) || !strings.Contains(err.Error(), "reaper migrate --print") {
+		t.Errorf("migrating without privilege: %v", err)
+	}
+	if _, err := l.Migrate(t.Context(), db.Pool(t)); err != nil {
+		t.Fatal(err)
+	}
+	db.Exec(t, strings.Join(l.Grants(role), "\n"))
+	if applied, err := l.Migrate(t.Context(), pool); len(applied) != 0 || err != nil {
+		t.Errorf("migrating what is up to date: %v, %v", applied, err)
+	}
+	b := &book{Ledger: l, DB: db, t: t, pool: pool}
+	for range 3 {
+		id := b.begin("mails")
+		b.batch(id, "mails", 1, "1", map[string]int64{"t": 1}, map[string]int64{"u": 1})
+		b.do(b.KeepAlive(t.Context(), pool, id))
+		b.end(id, "mails", "complete", true)
+	}
+	id := b.begin("mails")
+	b.Exec(t, `UPDATE reaper.run SET lease_until = now() - interval '1 second' WHERE run_id = $1::text::uuid`, id)
+	b.begin("mails")
+	if _, _, err := l.Last(t.Context(), pool, "mails"); err != nil {
+		t.Error(err)
+	}
+	b.lines("failed", `SELECT status FROM reaper.runs WHERE run_id = '`+id+`'`)
+}
