@@ -1,0 +1,100 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+var (
+	//go:embed idle.yaml
+	idlePolicy []byte
+	//go:embed idle.sql
+	idleSQL string
+)
+
+// logPrefix puts the name of the application before each line of the server's
+// log.
+const logPrefix = "%a|"
+
+// Whatever the server was given to execute, BEGIN and COMMIT too, and whatever
+// it refused.
+var logged = regexp.MustCompile(`^reaper\|(?:LOG:  (?:statement|execute [^:]*)|ERROR): *(.*)`)
+
+// idle looks at what a purge costs when nothing is due: many tenants, each with
+// a few fresh rows.
+func idle(ctx context.Context, b *bench) error {
+	const part = "idle"
+	tenants := b.mails / 2
+	sql := strings.ReplaceAll(idleSQL, "{{n}}", strconv.Itoa(tenants))
+	if err := b.create(ctx, "idle", fmt.Sprintf("%d tenants", tenants), sql); err != nil {
+		return err
+	}
+	dsn := b.server.DSN("idle")
+	// The first run makes the ledger; every other finds it.
+	first, statements, err := b.logged(ctx, dsn)
+	if err != nil {
+		return err
+	}
+	b.tell(part, fmt.Sprintf("first run, which makes the ledger, %d tenants", tenants), fmt.Sprintf("%.2f s, %d statements", first.took.Seconds(), len(statements)))
+	_, statements, err = b.logged(ctx, dsn)
+	if err != nil {
+		return err
+	}
+	var took []float64
+	for range b.rounds {
+		c, err := b.purgeChild(ctx, dsn, idlePolicy)
+		if err != nil {
+			return err
+		}
+		took = append(took, c.took.Seconds())
+	}
+	b.judge(part, "time of the process", spread(took, "%.2f")+" s", "≤ 2 s", median(took) <= 2)
+	b.judge(part, "statements", strconv.Itoa(len(statements)), "≤ 30", len(statements) <= 30)
+	if len(statements) > 30 {
+		b.say("the statements of an idle purge, their first lines:\n%s", strings.Join(statements, "\n"))
+	}
+	return nil
+}
+
+// logged runs a purge with every statement logged by the server.
+func (b *bench) logged(ctx context.Context, dsn string) (c child, statements []string, err error) {
+	if err := execute(ctx, b.server.DSN("postgres"), `ALTER DATABASE idle SET log_statement = 'all'`); err != nil {
+		return c, nil, err
+	}
+	log, err := os.Open(b.server.LogFile())
+	if err != nil {
+		return c, nil, err
+	}
+	defer log.Close()
+	if _, err := log.Seek(0, io.SeekEnd); err != nil {
+		return c, nil, err
+	}
+	if c, err = b.purgeChild(ctx, dsn, idlePolicy); err != nil {
+		return c, nil, err
+	}
+	if c.rows > 0 {
+		return c, nil, errors.New("something was due, and deleted")
+	}
+	lines := bufio.NewScanner(log)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		line, last := lines.Text(), len(statements)-1
+		if m := logged.FindStringSubmatch(line); m != nil {
+			statements = append(statements, m[1])
+		} else if last >= 0 && statements[last] == "" {
+			statements[last] = strings.TrimSpace(line) // it began with a new line
+		}
+	}
+	if len(statements) == 0 {
+		return c, nil, errors.New("the server logged no statement of reaper")
+	}
+	return c, statements, errors.Join(lines.Err(), execute(ctx, b.server.DSN("postgres"), `ALTER DATABASE idle RESET log_statement`))
+}

@@ -1,0 +1,219 @@
+// Bench measures what docs/BENCHMARKS.md tells: reaper beside other ways to
+// delete, on throwaway servers of its own. Its last output is a Markdown table;
+// it ends with 1 when a target is missed or a part failed, and 2 on wrong flags.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/reaperdb/reaper/internal/pgtemp"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// part is one comparison; it adds its figures to the bench.
+type part struct {
+	name string
+	run  func(context.Context, *bench) error
+}
+
+// Memory is first: the peak that the kernel reports of a child is never below
+// that of the process that started it, and ours grows with the other parts.
+var parts = []part{{"memory", memory}, {"mail", mail}, {"idle", idle}, {"activerecord", activeRecord}}
+
+func names() []string {
+	var all []string
+	for _, p := range parts {
+		all = append(all, p.name)
+	}
+	return all
+}
+
+// bench is one call of the program.
+type bench struct {
+	mails      int // of the mail part; the others are sized by it
+	rounds     int
+	destroyAll bool
+	root       string // of the module, where the workload's SQL stands
+	binary     string // reaper, built
+	server     *pgtemp.Server
+	stderr     io.Writer
+	figures    []figure
+}
+
+// figure is a line of the table.
+type figure struct {
+	part, name, measured string
+	target               string // empty: only told
+	met                  bool
+}
+
+func (b *bench) tell(part, name, measured string) {
+	b.figures = append(b.figures, figure{part: part, name: name, measured: measured})
+}
+
+func (b *bench) judge(part, name, measured, target string, met bool) {
+	b.figures = append(b.figures, figure{part, name, measured, target, met})
+}
+
+// say prints how far it has come.
+func (b *bench) say(format string, args ...any) {
+	fmt.Fprintf(b.stderr, "bench: "+format+"\n", args...)
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	b := &bench{stderr: stderr}
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.IntVar(&b.mails, "n", 200_000, "mails of the mail part; memory takes a quarter and 2.5 times as many, activerecord a tenth, idle half as many tenants")
+	flags.IntVar(&b.rounds, "rounds", 3, "how often each side is timed, in turn; the medians count")
+	flags.BoolVar(&b.destroyAll, "destroy-all", false, "also time ActiveRecord's destroy_all without in_batches")
+	only := flags.String("only", "", "a comma-separated list of "+strings.Join(names(), ", ")+"; empty: all")
+	out := flags.String("out", "", "also write the table to this file")
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return 0
+	} else if err != nil {
+		return 2
+	}
+	chosen, err := choose(*only)
+	if err == nil && (b.mails < 1000 || b.rounds < 1 || flags.NArg() > 0) {
+		err = errors.New("-n is at least 1000, -rounds at least 1, and nothing else follows the flags")
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "bench:", err)
+		return 2
+	}
+	if err := b.all(ctx, chosen, stdout, *out); err != nil {
+		fmt.Fprintln(stderr, "bench:", err)
+		return 1
+	}
+	return 0
+}
+
+func choose(only string) ([]part, error) {
+	if only == "" {
+		return parts, nil
+	}
+	var chosen []part
+	for _, name := range strings.Split(only, ",") {
+		i := slices.Index(names(), strings.TrimSpace(name))
+		if i < 0 {
+			return nil, fmt.Errorf("-only %s: there are %s", name, strings.Join(names(), ", "))
+		}
+		chosen = append(chosen, parts[i])
+	}
+	return chosen, nil
+}
+
+// all runs the parts one after the other, each on a fresh server, and prints
+// what was measured also when some of them failed.
+func (b *bench) all(ctx context.Context, chosen []part, stdout io.Writer, out string) error {
+	facts := []string{fmt.Sprintf("%s, %d cores, %s/%s, %s%s", time.Now().Format(time.DateOnly), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), load())}
+	remove, err := b.build(ctx)
+	if err != nil {
+		return err
+	}
+	defer remove()
+	var failures []error
+	for _, p := range chosen {
+		if ctx.Err() != nil {
+			failures = append(failures, fmt.Errorf("%s: not run: %w", p.name, ctx.Err()))
+			continue
+		}
+		version, err := b.part(ctx, p)
+		if err != nil {
+			failures = append(failures, fmt.Errorf("%s: %w", p.name, err))
+		}
+		if version != "" && !slices.Contains(facts, version) {
+			facts = append(facts, version)
+		}
+	}
+	text := b.table(facts)
+	fmt.Fprint(stdout, text)
+	if out != "" {
+		if err := os.WriteFile(out, []byte(text), 0o644); err != nil {
+			failures = append(failures, fmt.Errorf("writing the table: %w", err))
+		}
+	}
+	for _, f := range b.figures {
+		if f.target != "" && !f.met {
+			failures = append(failures, fmt.Errorf("target missed: %s: %s is %s, wanted %s", f.part, f.name, f.measured, f.target))
+		}
+	}
+	return errors.Join(failures...)
+}
+
+// part starts a server for a part, and gives the server's version.
+func (b *bench) part(ctx context.Context, p part) (version string, err error) {
+	b.say("%s", p.name)
+	b.server, err = pgtemp.Start(ctx, pgtemp.Options{Settings: serverSettings})
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, b.server.Stop()) }()
+	if version, err = text(ctx, b.server.DSN("postgres"), `SELECT 'PostgreSQL ' || current_setting('server_version')`); err != nil {
+		return "", err
+	}
+	return version, p.run(ctx, b)
+}
+
+// build compiles reaper as a user would have it.
+func (b *bench) build(ctx context.Context) (remove func(), err error) {
+	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
+	if err != nil {
+		return nil, fmt.Errorf("finding the module's directory: %w; run it there: go run ./bench", err)
+	}
+	b.root = strings.TrimSpace(string(root))
+	dir, err := os.MkdirTemp("", "reaper-bench-")
+	if err != nil {
+		return nil, err
+	}
+	b.binary = filepath.Join(dir, "reaper")
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", b.binary, "./cmd/reaper")
+	cmd.Dir = b.root
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return nil, errors.Join(fmt.Errorf("building reaper: %w\n%s", err, output), os.RemoveAll(dir))
+	}
+	return func() { _ = os.RemoveAll(dir) }, nil
+}
+
+// load tells whether the machine was quiet, where the system says so.
+func load() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return ""
+	}
+	return ", load before " + strings.Fields(string(text))[0]
+}
+
+func (b *bench) table(facts []string) string {
+	var t strings.Builder
+	fmt.Fprintf(&t, "%s; medians of %d rounds.\n\n", strings.Join(facts, ", "), b.rounds)
+	t.WriteString("| part | figure | measured | target | met |\n| --- | --- | --- | --- | --- |\n")
+	for _, f := range b.figures {
+		met := ""
+		if f.target != "" {
+			met = map[bool]string{true: "yes", false: "**no**"}[f.met]
+		}
+		fmt.Fprintf(&t, "| %s | %s | %s | %s | %s |\n", f.part, f.name, f.measured, f.target, met)
+	}
+	return t.String()
+}
