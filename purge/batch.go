@@ -604,7 +604,7 @@ func (b *batcher) deleteKnown(ctx context.Context, tx *batchTx, t *who, m *mode,
 		if r := known[e.Parent]; r == nil || r.len() == 0 {
 			continue
 		}
-		n, err := tx.exec(ctx, clearSQL(e, known, 0))
+		n, err := tx.exec(ctx, clearSQL(e, m, known, 0))
 		if err != nil {
 			return fmt.Errorf("emptying %s of %s: %w", e.Label(), e.Child.Table.Name, err)
 		}

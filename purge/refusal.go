@@ -66,7 +66,7 @@ func (p *Plan) SQL(opts Options) string {
 		section("roots that something keeps", keptSQL(p, known[p.Root]))
 	}
 	for _, e := range m.clears {
-		section("empty references", clearSQL(e, known, 0))
+		section("empty references", clearSQL(e, m, known, 0))
 	}
 	s, _ := deleteSQL(p, m, sc, w, keys, known)
 	section("a batch", s)

@@ -412,9 +412,11 @@ func countBehindSQL(e *Edge, r *rowsOf, limit int) *statement {
 	return s
 }
 
-// clearSQL empties the reference of rows behind an edge; rows that go in the
-// same batch are left as they are. limit 0: all of them.
-func clearSQL(e *Edge, known map[*Node]*rowsOf, limit int) *statement {
+// clearSQL empties the reference of rows behind an edge; rows that reaper itself
+// deletes in the same batch are left as they are. Those that CASCADE deletes are
+// emptied too: it may come to them after the reference was checked. A nil mode is
+// that of a drain, which leaves nothing to CASCADE. limit 0: all of them.
+func clearSQL(e *Edge, m *mode, known map[*Node]*rowsOf, limit int) *statement {
 	s := &statement{}
 	t := e.Child.Table
 	value := "NULL"
@@ -427,7 +429,7 @@ func clearSQL(e *Edge, known map[*Node]*rowsOf, limit int) *statement {
 		condition += " AND (" + s.at(t, going) + ") IS NOT TRUE"
 	}
 	for _, in := range e.Child.In {
-		if r := known[in.Parent]; in.Action.deletes() && r != nil && r.len() > 0 && known[e.Child] == nil {
+		if r := known[in.Parent]; in.Action.deletes() && (m == nil || m.walks(in)) && r != nil && r.len() > 0 && known[e.Child] == nil {
 			condition += "\n   AND (" + s.behind(in, r) + ") IS NOT TRUE"
 		}
 	}
@@ -438,7 +440,7 @@ func clearSQL(e *Edge, known map[*Node]*rowsOf, limit int) *statement {
 // clearSomeSQL empties the reference of some rows behind an edge, and gives
 // their number, and the number of those that reference the same row still.
 func clearSomeSQL(e *Edge, r *rowsOf, limit int) *statement {
-	update := clearSQL(e, map[*Node]*rowsOf{e.Parent: r}, limit)
+	update := clearSQL(e, nil, map[*Node]*rowsOf{e.Parent: r}, limit)
 	update.add("\nRETURNING (", update.behind(e, r), ") IS TRUE AS stays")
 	s := &statement{}
 	return s.add("WITH reaper_u AS (", renumber(s, update), ")\nSELECT count(*), count(*) FILTER (WHERE stays) FROM reaper_u")

@@ -1,0 +1,359 @@
+package purge_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/reaperdb/reaper/internal/dbtest"
+	"github.com/reaperdb/reaper/internal/pgtemp"
+	"github.com/reaperdb/reaper/purge"
+)
+
+// manyMails adds mails to the shop: 3 tenants with 300 due ones each.
+const manyMails = `
+INSERT INTO orgs VALUES (3, 30, NULL);
+INSERT INTO projects VALUES (30, 3);
+INSERT INTO mails SELECT n, (n % 3 + 1) * 10, now() - interval '70 days', 'sent' FROM generate_series(101, 1000) n;
+INSERT INTO parts SELECT n * 10, n FROM generate_series(101, 1000) n;
+INSERT INTO clicks (part_id) SELECT n * 10 FROM generate_series(101, 1000) n;
+ANALYZE`
+
+// small gives a policy batches of 10 roots at most, so that there are many.
+func small(policy string) string {
+	return strings.Replace(policy, "age: at,", "age: at, limits: {rows: 10, total_rows: 60},", 1)
+}
+
+// allGone wants all that is due under manyMails to be gone, and the ledger to
+// have counted it exactly once.
+func (b *bed) allGone() {
+	b.t.Helper()
+	b.count(`SELECT count(*) FROM mails`, 5)
+	b.count(`SELECT count(*) FROM parts`, 15)
+	b.count(`SELECT count(*) FROM clicks`, 15)
+	b.ledgerIsTrue()
+}
+
+// A connection that an administrator ends, at any point, costs one batch at
+// most: the run goes on.
+func TestPromise4_ConnectionTerminated(t *testing.T) {
+	eachWay(t, func(t *testing.T, schema, policy string) {
+		b := prepare(t, schema, small(policy))
+		b.Exec(t, manyMails)
+		b.mark()
+		plans := b.plans()
+		ctx, stop := context.WithCancel(t.Context())
+		var killer sync.WaitGroup
+		killed := 0
+		killer.Go(func() {
+			for ctx.Err() == nil && killed < 12 {
+				killed += b.Int(t, `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'reaper' AND state <> 'idle'`)
+				time.Sleep(time.Duration(rand.IntN(100)) * time.Millisecond)
+			}
+		})
+		o := b.purgeWith(plans)
+		stop()
+		killer.Wait()
+		if killed == 0 {
+			t.Error("nothing was ever terminated")
+		}
+		o.is(purge.Complete)
+		b.allGone()
+		if total := b.Int(t, `SELECT sum(rows)::int FROM reaper.deletions`); o.one().RowsTotal != int64(total) {
+			t.Errorf("the report has %d rows, the ledger %d", o.one().RowsTotal, total)
+		}
+	})
+}
+
+// proxy stands between the purge and the server and cuts connections around
+// COMMIT.
+type proxy struct {
+	net.Listener
+	to      string // the server's socket
+	commits atomic.Int64
+	cut     func(n int64) when // of the n-th COMMIT, counted from 1
+}
+
+// when says what happens to a COMMIT.
+type when int
+
+const (
+	pass         when = iota
+	beforeCommit      // the server never sees it
+	afterCommit       // the server's answer never arrives
+	inCommit          // the connection is cut at once after it was sent
+)
+
+func startProxy(t *testing.T, dsn string, cut func(int64) when) (p *proxy, through string) {
+	t.Helper()
+	config, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p = &proxy{Listener: l, to: filepath.Join(config.Host, ".s.PGSQL."+strconv.Itoa(int(config.Port))), cut: cut}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() { p.serve(client) })
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		serving.Wait()
+	})
+	return p, "postgres://postgres@" + l.Addr().String() + "/" + config.Database + "?sslmode=disable"
+}
+
+// serve copies one connection, looking for COMMIT on its way to the server.
+func (p *proxy) serve(client net.Conn) {
+	defer client.Close()
+	server, err := net.Dial("unix", p.to) //nolint:noctx // it lasts as long as the connection it serves
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	var mute atomic.Bool
+	answered := make(chan struct{}, 1)
+	var back sync.WaitGroup
+	back.Go(func() {
+		defer client.Close()
+		buf := make([]byte, 64<<10)
+		for {
+			n, err := server.Read(buf)
+			if err != nil {
+				return
+			}
+			if mute.Load() {
+				select {
+				case answered <- struct{}{}:
+				default:
+				}
+				continue
+			}
+			if _, err := client.Write(buf[:n]); err != nil {
+				return
+			}
+		}
+	})
+	defer back.Wait()
+	defer server.Close()
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := client.Read(buf)
+		if err != nil {
+			return
+		}
+		what := pass
+		if bytes.Contains(buf[:n], []byte("commit\x00")) {
+			what = p.cut(p.commits.Add(1))
+		}
+		if what == beforeCommit {
+			return
+		}
+		mute.Store(what == afterCommit)
+		if _, err := io.Copy(server, bytes.NewReader(buf[:n])); err != nil {
+			return
+		}
+		if what == afterCommit {
+			<-answered
+			return
+		}
+		if what == inCommit {
+			return
+		}
+	}
+}
+
+// A connection lost in COMMIT, before the server has it or before its answer
+// is here: the ledger tells which, and nothing is counted twice or lost.
+func TestPromise4_ConnectionLostInCommit(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		what when
+	}{{"before", beforeCommit}, {"at once after", inCommit}, {"after, without an answer", afterCommit}} {
+		t.Run(c.name, func(t *testing.T) {
+			eachWay(t, func(t *testing.T, schema, policy string) {
+				b := prepare(t, schema, small(policy))
+				b.Exec(t, manyMails)
+				b.mark()
+				p, dsn := startProxy(t, b.DSN(), func(n int64) when {
+					if n%29 == 5 {
+						return c.what
+					}
+					return pass
+				})
+				b.connect(dsn)
+				o := b.purge().is(purge.Complete)
+				b.allGone()
+				if p.commits.Load() < 50 {
+					t.Errorf("only %d commits seen", p.commits.Load())
+				}
+				if got, want := o.one().RowsTotal, int64(915+945+945); got != want {
+					t.Errorf("the report has %d rows, want %d", got, want)
+				}
+			})
+		})
+	}
+}
+
+// The server crashes in the middle and comes back: the run goes on.
+func TestPromise4_ServerCrash(t *testing.T) {
+	t.Parallel()
+	server := dbtest.Server(t, pgtemp.Options{})
+	fill := func(sql string) {
+		pool := purgePool(t, server.DSN("postgres"))
+		defer pool.Close()
+		if _, err := pool.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fill(shop)
+	fill(ledgerSQL(t))
+	fill(manyMails)
+	count := func(sql string) (n int) {
+		pool := purgePool(t, server.DSN("postgres"))
+		defer pool.Close()
+		if err := pool.QueryRow(t.Context(), sql).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	rows := `SELECT (SELECT count(*) FROM mails) + (SELECT count(*) FROM parts) + (SELECT count(*) FROM clicks)`
+	before := count(rows)
+	b := &bed{t: t, policy: small(shopPolicy)}
+	b.connect(server.DSN("postgres"))
+	plans := b.plans()
+	crashes := make(chan struct{}, 3)
+	batches := 0
+	b.runner.Observer = watcher{batch: func(purge.BatchEvent) {
+		if batches++; batches%25 == 5 {
+			select {
+			case crashes <- struct{}{}:
+			default:
+			}
+		}
+	}}
+	var crasher sync.WaitGroup
+	crasher.Go(func() {
+		for range crashes {
+			if err := server.Kill(); err != nil {
+				t.Error(err)
+			}
+			if err := server.Restart(context.WithoutCancel(t.Context())); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	report, err := b.runner.Run(t.Context(), plans, b.opts)
+	close(crashes)
+	crasher.Wait()
+	if err != nil || report.Status != purge.Complete {
+		t.Fatalf("the run ended: %v, %+v", err, report)
+	}
+	gone := before - count(rows)
+	if ledger := count(`SELECT sum(rows)::int FROM reaper.deletions`); gone != 915+945+945 || ledger != gone {
+		t.Errorf("%d rows are gone, the ledger has %d, due were %d", gone, ledger, 915+945+945)
+	}
+}
+
+// A process killed at any point leaves a true ledger, and no lock; the next run
+// closes its run and finishes the work.
+func TestPromise4And7_ProcessKilled(t *testing.T) {
+	eachWay(t, func(t *testing.T, schema, policy string) {
+		policy = small(policy)
+		b := prepare(t, schema, policy)
+		b.Exec(t, manyMails)
+		b.mark()
+		for range 5 {
+			cmd := exec.CommandContext(t.Context(), os.Args[0])
+			cmd.Env = append(os.Environ(), childEnv+"="+b.DSN(), childEnv+"_POLICY="+policy)
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			died := make(chan error, 1)
+			go func() { died <- cmd.Wait() }()
+			target := b.Int(t, `SELECT count(*) FROM mails`) - 20 - rand.IntN(150)
+			for b.Int(t, `SELECT count(*) FROM mails`) > max(target, 5) && len(died) == 0 {
+				time.Sleep(time.Duration(rand.IntN(3)) * time.Millisecond)
+			}
+			_ = cmd.Process.Signal(syscall.SIGKILL)
+			<-died
+			// Its session ends when the server notices; what it committed last counts.
+			b.await(`SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'reaper')`)
+			b.ledgerIsTrue()
+		}
+		b.count(`SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'`, b.Int(t, `SELECT count(*) FROM pg_locks l WHERE locktype = 'advisory' AND database <> (SELECT oid FROM pg_database WHERE datname = current_database())`))
+		b.Exec(t, `UPDATE reaper.run SET lease_until = now() - interval '1 second'`)
+		b.purge().is(purge.Complete)
+		b.allGone()
+		b.count(`SELECT count(*) FROM reaper.runs WHERE status = 'running'`, 0)
+		if n := b.Int(t, `SELECT count(*) FROM reaper.runs WHERE status = 'failed' AND reason LIKE 'the process ended%' AND finished_at IS NOT NULL`); n == 0 {
+			t.Error("no run was closed as dead")
+		}
+		b.count(`SELECT count(*) FROM reaper.batch`, 0)
+	})
+}
+
+// A run that is still alive, however slow, is not closed by another one.
+func TestPromise4_LivingRunIsNotClosed(t *testing.T) {
+	t.Parallel()
+	b := prepare(t, shop, small(shopPolicy))
+	b.Exec(t, `INSERT INTO reaper.run (run_id, policy, trigger, cutoff_base, lease_until) VALUES
+		('00000000-0000-0000-0000-000000000001', 'mails', 'x', now(), now() + interval '1 second'),
+		('00000000-0000-0000-0000-000000000002', 'other', 'x', now(), now() - interval '1 hour')`)
+	b.purge().is(purge.Complete)
+	b.left(`SELECT status FROM reaper.runs WHERE trigger = 'x'`, "running", "running")
+}
+
+// 1000 runs that find nothing leave nothing behind but their own rows.
+func TestPromise9_ThousandRunsOfNothing(t *testing.T) {
+	t.Parallel()
+	b := prepare(t, shop, shopPolicy)
+	b.purge().complete()
+	b.connect(b.DSN(), func(c *pgxpool.Config) { c.MaxConns = 1 })
+	plans := b.plans()
+	memory := `SELECT sum(total_bytes)::bigint FROM pg_backend_memory_contexts`
+	var first, last int64
+	for n := range 1000 {
+		r, err := b.runner.Run(t.Context(), plans, b.opts)
+		if err != nil || r.Status != purge.Complete || r.Policies[0].RowsTotal != 0 || r.Policies[0].Batches != 0 {
+			t.Fatalf("run %d: %v, %+v", n, err, r)
+		}
+		if n == 10 {
+			_ = b.pool.QueryRow(t.Context(), memory).Scan(&first)
+		}
+	}
+	if err := b.pool.QueryRow(t.Context(), memory).Scan(&last); err != nil || last > first*3/2 {
+		t.Errorf("the session's memory went from %d to %d (%v)", first, last, err)
+	}
+	b.count(`SELECT count(*) FROM reaper.runs WHERE status = 'complete' AND rows_total = 0 AND batches = 0`, 1000)
+	b.count(`SELECT count(*) FROM reaper.batch`, 0)
+	b.count(`SELECT count(DISTINCT run_id) FROM reaper.deletion`, 1)
+	b.count(`SELECT count(*) FROM pg_locks WHERE pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'reaper')`, 0)
+	b.count(`SELECT count(*) FROM pg_class WHERE relpersistence = 't' AND relnamespace = pg_my_temp_schema()`, 0)
+}

@@ -1,0 +1,145 @@
+package purge
+
+import (
+	"context"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/reaperdb/reaper/internal/dbtest"
+	"github.com/reaperdb/reaper/policy"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// The whole SQL of representative plans, the statements of a drain included,
+// as the builder writes it.
+func TestGoldenSQL(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, schema, policy string }{
+		{"cascade", `
+			CREATE TABLE orgs (id int PRIMARY KEY, days int, held bool);
+			CREATE TABLE domains (id int PRIMARY KEY, org_id int REFERENCES orgs);
+			CREATE TABLE mails (id bigint PRIMARY KEY, domain_id int REFERENCES domains, at timestamptz, state text);
+			CREATE INDEX ON mails (domain_id, at, id);
+			CREATE TABLE parts (id bigint PRIMARY KEY, mail_id bigint REFERENCES mails ON DELETE CASCADE);
+			CREATE INDEX ON parts (mail_id)`, `
+version: 1
+tenants: {table: orgs, key: id, retention: days, hold: held, default: 30d, min: 1d, overrides: {"42": forever}}
+policies: [{name: mails, table: mails, age: at, tenant: [domain_id, org_id], where: state <> 'queued'}]`},
+		{"by_hand", `
+			CREATE SCHEMA "Da.ta";
+			CREATE TABLE "Da.ta"."Root" (a text COLLATE "C", b uuid, "At" bigint, org uuid, PRIMARY KEY (a, b));
+			CREATE TABLE "Da.ta"."Child" (id int PRIMARY KEY, ra text COLLATE "C", rb uuid, up int REFERENCES "Da.ta"."Child" ON DELETE CASCADE,
+				FOREIGN KEY (ra, rb) REFERENCES "Da.ta"."Root");
+			CREATE TABLE "Da.ta"."Kept" (child int REFERENCES "Da.ta"."Child");
+			CREATE TABLE "Da.ta"."Loose" (kind text, ref text, child int REFERENCES "Da.ta"."Child" ON DELETE SET NULL);
+			CREATE TABLE "Da.ta"."Orgs" (id uuid PRIMARY KEY)`, `
+version: 1
+tenants: {table: Da.ta.Orgs, key: id, default: 1y6mo}
+policies:
+  - name: root
+    table: '"Da.ta".Root'
+    age: {column: At, unit: ms}
+    tenant: org
+    dependents: [{table: '"Da.ta".Child', action: delete}, {table: '"Da.ta".Kept', action: keep}, {table: '"Da.ta".Loose', match: {ref: a}, where: kind = 'Root', action: nullify}]`},
+		{"query_of_tenants", `
+			CREATE TABLE orgs (id text PRIMARY KEY, days int);
+			CREATE TABLE logs (id bigint PRIMARY KEY, day date, org text) PARTITION BY HASH (id);
+			CREATE TABLE logs_0 PARTITION OF logs FOR VALUES WITH (MODULUS 1, REMAINDER 0);
+			CREATE TABLE lines (log bigint REFERENCES logs ON DELETE CASCADE)`, `
+version: 1
+tenants: {query: "SELECT id, days FROM orgs WHERE id <> ''", default: 30d}
+policies: [{name: logs, table: logs, age: {column: day, time_zone: Pacific/Kiritimati}, tenant: org}]`},
+		{"no_tenant", `
+			CREATE TABLE events (id int PRIMARY KEY, at timestamp);
+			CREATE INDEX ON events (at)`, `
+version: 1
+policies: [{name: events, table: events, age: {column: at, time_zone: Europe/Paris}, tenant: none, retention: 1mo}]`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			policyFile := strings.Replace(c.policy, "table: Da.ta.Orgs", `table: '"Da.ta".Orgs'`, 1)
+			p := planOf(t, c.schema, policyFile)
+			golden(t, c.name, p.SQL(Options{})+drainSQL(p))
+		})
+	}
+}
+
+func planOf(t *testing.T, schema, text string) *Plan {
+	t.Helper()
+	db := dbtest.New(t, schema)
+	file, err := policy.Parse("reaper.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := pgx.Connect(t.Context(), db.DSN())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(t.Context())) })
+	server, err := ReadServer(t.Context(), conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plans, err := Compile(t.Context(), conn, file, server, nil)
+	if err != nil || plans[0].HasErrors() {
+		t.Fatalf("%v %+v", err, plans[0].Problems)
+	}
+	return plans[0]
+}
+
+// drainSQL are the statements that a root larger than a batch needs besides.
+func drainSQL(p *Plan) string {
+	const key, limit = "KEY", 20000
+	var b strings.Builder
+	section := func(title string, s *statement) { b.WriteString("-- " + title + "\n" + s.String() + ";\n\n") }
+	one := func(n *Node) *rowsOf {
+		r := newRows(n)
+		refs := make([]*string, len(n.refs))
+		for i := range refs {
+			refs[i] = new(string)
+			*refs[i] = key
+		}
+		r.add("0", "(0,0)", refs)
+		return r
+	}
+	for _, e := range p.Edges {
+		switch {
+		case e.Action.clears():
+			section("drain: empty some references by "+e.Label(), clearSomeSQL(e, one(e.Parent), limit))
+		case e.internal():
+			section("drain: lock rows on a cycle by "+e.Label(), lockAtSQL(one(e.Child)))
+		case e.Action.deletes():
+			section("drain: count rows behind "+e.Label(), countBehindSQL(e, one(e.Parent), limit))
+			section("drain: delete some rows behind "+e.Label(), deleteBehindSQL(e, one(e.Parent), limit))
+		}
+	}
+	return b.String()
+}
+
+// golden compares a text with its file; -update writes it anew.
+func golden(t *testing.T, name, text string) {
+	t.Helper()
+	file := filepath.Join("testdata", name+".sql")
+	if *update {
+		if err := os.MkdirAll("testdata", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), text); diff != "" {
+		t.Errorf("%s (-want +got); with -update the file is written anew:\n%s", file, diff)
+	}
+}

@@ -1,0 +1,96 @@
+package purge_test
+
+import (
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/reaperdb/reaper/policy"
+	"github.com/reaperdb/reaper/purge"
+)
+
+// earlier lets something happen before the run that is checked: runs that are
+// narrowed, stopped early, or two at once. In the end the same rows must be
+// gone.
+func (x *trial) earlier(before map[*genTable][]*genRow) {
+	switch x.story = of(draw{x.t}, "earlier", "", "", "", "", "max rows", "tenants", "older than", "two at once"); x.story {
+	case "max rows":
+		bound := int64(draw{x.t}.upTo(1, 10, "max rows"))
+		if report := x.run(purge.Options{MaxRows: bound}); report.Policies[0].Roots > bound {
+			x.fail("%d roots went, and --max-rows was %d", report.Policies[0].Roots, bound)
+		}
+	case "tenants":
+		x.onlyTenants(before)
+	case "older than":
+		x.olderThan(before)
+	case "two at once":
+		x.twoAtOnce()
+	}
+}
+
+// onlyTenants purges some tenants.
+func (x *trial) onlyTenants(before map[*genTable][]*genRow) {
+	if x.c.tenants == nil {
+		return
+	}
+	var keys []string
+	for range (draw{x.t}).upTo(1, 3, "tenants") {
+		rows := before[x.c.tenants]
+		keys = append(keys, of(draw{x.t}, "tenant", rows...).values[x.c.tenants.key[0]])
+	}
+	report := x.run(purge.Options{Tenants: keys})
+	want := newOracle(x.c, cloned(before), report.StartedAt)
+	x.narrowed(want, func(r *genRow) bool { return slices.Contains(keys, r.owner) })
+}
+
+// olderThan purges what is older than the policy wants.
+func (x *trial) olderThan(before map[*genTable][]*genRow) {
+	length := of(draw{x.t}, "older than", "1y6mo", "30d", "1d", "1mo")
+	d, err := policy.ParseDuration(length)
+	if err != nil {
+		x.fail("%v", err)
+	}
+	report := x.run(purge.Options{OlderThan: &d})
+	want := newOracle(x.c, cloned(before), report.StartedAt)
+	cutoff := lengths[length].before(want.start)
+	x.narrowed(want, func(r *genRow) bool { return x.c.policy.older(r.values[x.c.policy.age], cutoff) })
+}
+
+// narrowed checks a run that was to take only some of the expired roots.
+func (x *trial) narrowed(want *oracle, reaches func(*genRow) bool) {
+	x.t.Helper()
+	want.purge(slices.DeleteFunc(want.expired, func(r *genRow) bool { return !reaches(r) }))
+	x.same("rows that a narrowed run leaves", want.left(), linesOf(x.dump()))
+}
+
+// twoAtOnce runs two purges side by side. Each may have to leave rows to the
+// other.
+func (x *trial) twoAtOnce() {
+	var wg sync.WaitGroup
+	reports, errs := make([]*purge.Report, 2), make([]error, 2)
+	for i, r := range []purge.Runner{{Pool: x.pool, Ledger: x.ledger}, {Pool: x.second, Ledger: x.ledger}} {
+		wg.Go(func() {
+			reports[i], errs[i] = r.Run(x.ctx, []*purge.Plan{x.plan}, purge.Options{Trigger: "test"})
+		})
+	}
+	wg.Wait()
+	for i, err := range errs {
+		if err != nil {
+			x.fail("running two at once: %v", err)
+		}
+		if reports[i].Status == purge.Failed || reports[i].Policies[0].Tenants.Failed > 0 {
+			x.fail("running two at once: %s", reports[i].Policies[0].Reason)
+		}
+	}
+	x.reports = append(x.reports, reports...)
+}
+
+func cloned(rows map[*genTable][]*genRow) map[*genTable][]*genRow {
+	clone := map[*genTable][]*genRow{}
+	for t, list := range rows {
+		for _, r := range list {
+			clone[t] = append(clone[t], &genRow{table: t, values: maps.Clone(r.values)})
+		}
+	}
+	return clone
+}

@@ -1,0 +1,80 @@
+package purge_test
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// keyKind is the type of a table's key.
+type keyKind string
+
+const (
+	intKey    keyKind = "int"
+	textKey   keyKind = "text"
+	uuidKey   keyKind = "uuid"
+	pairKey   keyKind = "pair" // (int, text)
+	enumKey   keyKind = `app."Mood"`
+	domainKey keyKind = `app."Name"`
+	timeKey   keyKind = "timestamptz"
+	dateKey   keyKind = "date"
+	bytesKey  keyKind = "bytea"
+	numberKey keyKind = "numeric"
+	floatKey  keyKind = "float8"
+	charKey   keyKind = "char(12)"
+)
+
+// keyKinds are the kinds of roots and dependents, the usual ones more often.
+var keyKinds = []keyKind{
+	intKey, textKey, uuidKey, pairKey, intKey, textKey, uuidKey, pairKey,
+	enumKey, domainKey, timeKey, dateKey, bytesKey, numberKey, floatKey, charKey,
+}
+
+// oddTexts are keys that go wrong where values become arrays and back.
+var oddTexts = []string{"", "NULL", `"`, `\`, "'", "{}", "{a,b}", "a b", "ä", ",", "$1::text", "1", "a", "A"}
+
+func oddText(i int) string {
+	if i < len(oddTexts) {
+		return oddTexts[i]
+	}
+	return fmt.Sprintf("%s %d", oddTexts[i%len(oddTexts)], i)
+}
+
+// types are the column types of a key.
+func (k keyKind) types() []string {
+	if k == pairKey {
+		return []string{"int", "text"}
+	}
+	return []string{string(k)}
+}
+
+// dated tells whether the key has more than one text.
+func (k keyKind) dated() bool { return k == timeKey || k == dateKey }
+
+// values are the key of the i-th row, as PostgreSQL prints it.
+func (k keyKind) values(i int) []string {
+	one := func(s string) []string { return []string{s} }
+	switch k {
+	case textKey, domainKey:
+		return one(oddText(i))
+	case charKey:
+		return one(strings.TrimRight(oddText(i), " ") + "x")
+	case enumKey:
+		return one("m" + oddText(i))
+	case uuidKey:
+		return one(fmt.Sprintf("%08x-0000-4000-8000-%012x", i*7919%1000, i))
+	case pairKey:
+		return []string{fmt.Sprint(i % 3), oddText(i)}
+	case timeKey:
+		return one(time.Date(2020, 2, 28, i, 0, 0, 0, time.UTC).Format("2006-01-02 15:04:05+00"))
+	case dateKey:
+		return one(time.Date(2020, 2, 28+i, 0, 0, 0, 0, time.UTC).Format("2006-01-02"))
+	case bytesKey:
+		return one(fmt.Sprintf(`\x00ff%02x`, i))
+	case numberKey:
+		return one(fmt.Sprintf("%d.50", i))
+	case floatKey:
+		return one(fmt.Sprint(float64(i) * 0.1))
+	}
+	return one(fmt.Sprint(i))
+}

@@ -1,0 +1,324 @@
+package purge_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/reaperdb/reaper/policy"
+)
+
+// genPolicy is the policy of a case. Durations are as the file writes them;
+// an empty one is left out.
+type genPolicy struct {
+	age       string // column
+	ageType   string
+	unit      string // of an integer age
+	zone      string
+	where     string
+	omitPath  bool
+	query     bool       // tenants come from a query
+	undecided string     // what decides edges without an entry
+	limits    [3]int     // rows, total_rows, bytes; 0: the default
+	tenants   genSetting // of the section tenants
+	own       genSetting // of the policy
+}
+
+// genSetting are the settings that stand under tenants and under a policy.
+type genSetting struct {
+	retention    string // a duration, or one of the columns days and Span
+	hold         string // one of the columns held and trial
+	def, min     string
+	overrideKeys []string
+	overrides    map[string]string
+}
+
+// wheres are the conditions that a policy may have, as SQL; meant knows them.
+var wheres = []string{"status <> 'queued'", "status = 'sent' OR flag", "flag", "NOT flag", "status IN ('sent', 'queued')"}
+
+// durations are what a retention may be; each is far from every other.
+var durations = []string{"10d", "30d", "1mo", "1y6mo", "36h", "2w1d"}
+
+func (m *schemaMaker) policy() {
+	p := &m.c.policy
+	m.ages(p)
+	if m.chance(50, "has a where") {
+		p.where = of(m.draw, "where", wheres...)
+	}
+	p.limits = [3]int{of(m.draw, "rows", 1000, 1, 2, 7), of(m.draw, "total rows", 0, 0, 5, 50, 1, 2), of(m.draw, "bytes", 0, 0, 0, 1000)}
+	if m.c.tenants == nil {
+		p.own.retention = of(m.draw, "retention", durations...)
+		if m.chance(20, "default instead") {
+			p.own.def, p.own.retention = p.own.retention, ""
+		}
+		return
+	}
+	p.query = m.chance(15, "tenants by query")
+	p.omitPath = !p.query && m.pathIsPlain() && m.chance(50, "omit the path")
+	m.setting(&p.tenants, p.query, true)
+	m.setting(&p.own, p.query, false)
+}
+
+func (m *schemaMaker) ages(p *genPolicy) {
+	p.ageType = of(m.draw, "age", "timestamptz", "timestamp", "date", "bigint", "int")
+	p.age = of(m.draw, "age column", "created_at", "Created At")
+	switch p.ageType {
+	case "bigint":
+		p.unit = of(m.draw, "unit", "s", "ms", "us")
+	case "int":
+		p.unit = "s"
+	case "timestamp", "date":
+		p.zone = of(m.draw, "zone", "", "Europe/Paris", "Pacific/Auckland")
+	}
+	m.c.root.add(genColumn{name: p.age, typ: p.ageType})
+}
+
+// pathIsPlain tells that foreign keys alone lead from the root to the tenants,
+// along one way.
+func (m *schemaMaker) pathIsPlain() bool {
+	for _, h := range m.c.path {
+		if !h.key {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(m.c.edges, func(e *genEdge) bool { return e.child == m.c.root || e.child.protected })
+}
+
+func (m *schemaMaker) setting(s *genSetting, query, shared bool) {
+	s.def = of(m.draw, "default", "", durations[1], durations[1], durations[1], durations[3], "forever")
+	if m.chance(25, "min") {
+		s.min = of(m.draw, "min", "1d", "20d")
+	}
+	switch {
+	case query && shared: // the query gives retention and hold
+	case shared:
+		s.retention = of(m.draw, "retention", "days", "Span", "", durations[2], "interval")
+	default:
+		s.retention = of(m.draw, "own retention", "", "", "", durations[0], "days", "Span")
+	}
+	if query && (s.retention == "days" || s.retention == "Span") {
+		s.retention = ""
+	}
+	if !query && m.chance(20, "hold") {
+		s.hold = of(m.draw, "hold column", "held", "trial")
+	}
+	s.overrides = map[string]string{}
+	for range m.upTo(0, 2, "overrides") {
+		key := m.c.tenants.kind.values(m.upTo(1, 6, "override"))[0]
+		if _, there := s.overrides[key]; !there {
+			s.overrideKeys = append(s.overrideKeys, key)
+			s.overrides[key] = of(m.draw, "override length", append([]string{"forever"}, durations...)...)
+		}
+	}
+}
+
+// decide settles what every reference means, from the root down, and how the
+// policy file says so.
+func (m *schemaMaker) decide() {
+	m.c.policy.undecided = of(m.draw, "undecided", "", "delete", "keep")
+	going := []*genTable{m.c.root}
+	for i := 0; i < len(going); i++ {
+		for _, e := range m.c.edges {
+			if e.parent != going[i] {
+				continue
+			}
+			m.decideEdge(e)
+			if e.action == goes && !slices.Contains(going, e.child) {
+				going = append(going, e.child)
+			}
+		}
+	}
+}
+
+func (m *schemaMaker) decideEdge(e *genEdge) {
+	type way struct {
+		action action
+		entry  string
+	}
+	var ways []way
+	switch e.onDelete {
+	case "CASCADE":
+		ways = []way{{goes, ""}, {goes, ""}, {goes, ""}, {goes, ""}, {keeps, "keep"}}
+	case "SET NULL", "SET DEFAULT":
+		ways = []way{{clears, ""}, {clears, ""}, {clears, ""}, {goes, "delete"}, {goes, "delete"}, {keeps, "keep"}}
+	default:
+		ways = []way{{goes, "delete"}, {goes, "delete"}, {goes, "delete"}, {clears, "nullify"}, {clears, "nullify"}, {keeps, "keep"}}
+		if e.onDelete != "" && m.c.policy.undecided != "" {
+			ways = append(ways, way{map[string]action{"delete": goes, "keep": keeps}[m.c.policy.undecided], ""})
+		}
+	}
+	ways = slices.DeleteFunc(ways, func(w way) bool {
+		return w.action == goes && e.child.protected || w.action == clears && !e.clearable()
+	})
+	if len(ways) == 0 {
+		ways = []way{{keeps, "keep"}}
+	}
+	w := of(m.draw, "action", ways...)
+	e.action = w.action
+	if w.entry != "" {
+		e.entry = m.entry(e, w.entry)
+	}
+	if e.action == clears {
+		e.cleared()
+	}
+}
+
+// clearable tells whether the reference can be emptied.
+func (e *genEdge) clearable() bool {
+	if e.child.key != nil && slices.Equal(e.columns, e.child.key) {
+		return false
+	}
+	switch {
+	case e.onDelete == "SET DEFAULT", e.setOnly != "":
+		return true
+	case e.onDelete == "SET NULL", e.full:
+		return !slices.ContainsFunc(e.columns, func(k string) bool { return e.child.column(k).notNull })
+	}
+	return slices.ContainsFunc(e.columns, func(k string) bool { return !e.child.column(k).notNull })
+}
+
+// cleared settles which columns are set, and to what.
+func (e *genEdge) cleared() {
+	for _, k := range e.columns {
+		column, to := e.child.column(k), "NULL"
+		if e.setOnly != "" && k != e.setOnly {
+			continue
+		}
+		if e.onDelete == "SET DEFAULT" && column.def != "" {
+			to = column.def
+		}
+		if to == "NULL" && column.notNull {
+			continue
+		}
+		e.sets, e.defaults = append(e.sets, k), append(e.defaults, to)
+	}
+}
+
+// entry writes the entry of the policy file that decides an edge.
+func (m *schemaMaker) entry(e *genEdge, what string) string {
+	parts := []string{"table: " + e.child.yaml()}
+	if e.parent != m.c.root && e.onDelete == "" || m.chance(30, "name the parent") {
+		parts = append(parts, "parent: "+e.parent.yaml())
+	}
+	if e.onDelete == "" {
+		var pairs []string
+		for i := range e.columns {
+			pairs = append(pairs, quoteYAML(policy.QuoteName(e.columns[i]))+": "+quoteYAML(policy.QuoteName(e.refs[i])))
+		}
+		parts = append(parts, "match: {"+strings.Join(pairs, ", ")+"}")
+		if e.where != "" {
+			parts = append(parts, "where: "+quoteYAML(e.where))
+		}
+	} else if m.chance(70, "via") || m.outgoing(e.child) > 1 {
+		via := make([]string, len(e.columns))
+		for i, k := range e.columns {
+			via[i] = quoteYAML(policy.QuoteName(k))
+		}
+		parts = append(parts, "via: ["+strings.Join(via, ", ")+"]")
+	}
+	return "{" + strings.Join(parts, ", ") + ", action: " + what + "}"
+}
+
+func (m *schemaMaker) outgoing(t *genTable) (n int) {
+	for _, e := range m.c.edges {
+		if e.child == t && e.onDelete != "" {
+			n++
+		}
+	}
+	return n
+}
+
+// yaml is the policy file.
+func (c *genCase) yaml() string {
+	var b strings.Builder
+	p := &c.policy
+	b.WriteString("version: 1\n")
+	if c.tenants != nil {
+		b.WriteString("tenants:\n")
+		if p.query {
+			fmt.Fprintf(&b, "  query: %s\n", quoteYAML(fmt.Sprintf("SELECT %s, days, held FROM %s", quoteColumns(c.tenants.key), c.tenants.sql())))
+		} else {
+			fmt.Fprintf(&b, "  table: %s\n  key: %s\n", c.tenants.yaml(), quoteYAML(policy.QuoteName(c.tenants.key[0])))
+		}
+		p.tenants.write(&b, "  ")
+	}
+	fmt.Fprintf(&b, "policies:\n  - name: case\n    table: %s\n    age: {column: %s", c.root.yaml(), quoteYAML(policy.QuoteName(p.age)))
+	if p.unit != "" {
+		b.WriteString(", unit: " + p.unit)
+	}
+	if p.zone != "" {
+		b.WriteString(", time_zone: " + p.zone)
+	}
+	b.WriteString("}\n")
+	c.writePath(&b)
+	if p.where != "" {
+		fmt.Fprintf(&b, "    where: %s\n", quoteYAML(p.where))
+	}
+	p.own.write(&b, "    ")
+	if p.undecided != "" {
+		fmt.Fprintf(&b, "    undecided: %s\n", p.undecided)
+	}
+	dependents := ""
+	for _, e := range c.edges {
+		if e.entry != "" {
+			dependents += "      - " + e.entry + "\n"
+		}
+	}
+	if dependents != "" {
+		b.WriteString("    dependents:\n" + dependents)
+	}
+	fmt.Fprintf(&b, "    limits: {rows: %d", p.limits[0])
+	if p.limits[1] > 0 {
+		fmt.Fprintf(&b, ", total_rows: %d", p.limits[1])
+	}
+	if p.limits[2] > 0 {
+		fmt.Fprintf(&b, ", bytes: %dB", p.limits[2])
+	}
+	b.WriteString("}\n")
+	return b.String()
+}
+
+func (c *genCase) writePath(b *strings.Builder) {
+	if c.tenants == nil {
+		b.WriteString("    tenant: none\n")
+		return
+	}
+	if c.policy.omitPath {
+		return
+	}
+	steps := make([]string, len(c.path))
+	for i, h := range c.path {
+		step := policy.QuoteName(h.from[0])
+		if i < len(c.path)-1 && !h.key {
+			t := h.table.name
+			step += " -> " + policy.QuoteName(t.Schema) + "." + policy.QuoteName(t.Name) + "." + policy.QuoteName(h.table.key[0])
+		}
+		steps[i] = quoteYAML(step)
+	}
+	fmt.Fprintf(b, "    tenant: [%s]\n", strings.Join(steps, ", "))
+}
+
+func (s *genSetting) write(b *strings.Builder, indent string) {
+	line := func(key, value string) {
+		if value != "" {
+			fmt.Fprintf(b, "%s%s: %s\n", indent, key, value)
+		}
+	}
+	switch s.retention {
+	case "Span":
+		line("retention", `'"Span"'`)
+	case "interval":
+		line("retention", "days * interval '1 day'")
+	default:
+		line("retention", s.retention)
+	}
+	line("hold", s.hold)
+	line("default", s.def)
+	line("min", s.min)
+	if len(s.overrideKeys) > 0 {
+		b.WriteString(indent + "overrides:\n")
+		for _, k := range s.overrideKeys {
+			fmt.Fprintf(b, "%s  %s: %s\n", indent, quoteYAML(k), s.overrides[k])
+		}
+	}
+}

@@ -1,0 +1,48 @@
+//go:build pgbouncer
+
+package purge_test
+
+import (
+	"sync"
+	"testing"
+
+	"github.com/reaperdb/reaper/internal/dbtest"
+	"github.com/reaperdb/reaper/purge"
+)
+
+// The whole of a purge through PgBouncer in transaction mode: settings and locks
+// live in transactions, and no statement is prepared.
+func TestPgBouncer_Purge(t *testing.T) {
+	eachWay(t, func(t *testing.T, schema, policy string) {
+		b := prepare(t, schema, small(policy))
+		b.Exec(t, manyMails)
+		b.mark()
+		through := dbtest.PgBouncer(t, b.DSN())
+		b.connect(through)
+		plans := b.plans()
+		other := *b
+		other.connect(through)
+		var second sync.WaitGroup
+		var o *outcome
+		second.Go(func() { o = other.purgeWith(plans) })
+		b.purgeWith(b.plans()).is(purge.Complete)
+		second.Wait()
+		o.is(purge.Complete)
+		b.allGone()
+		b.count(`SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`, 0)
+	})
+}
+
+// A drain keeps its place through the pooler too, and so does keep.
+func TestPgBouncer_DrainAndKeep(t *testing.T) {
+	t.Parallel()
+	b := prepare(t, roots+`INSERT INTO roots VALUES (1), (2);
+		CREATE TABLE parts (id int PRIMARY KEY, root int REFERENCES roots ON DELETE CASCADE);
+		CREATE TABLE k (root int PRIMARY KEY REFERENCES roots ON DELETE CASCADE); INSERT INTO k VALUES (2);
+		INSERT INTO parts SELECT n, 1 + n % 2 FROM generate_series(1, 2000) n; CREATE INDEX ON parts (root)`, tree("{table: k, action: keep}", "total_rows: 100"))
+	b.mark()
+	b.connect(dbtest.PgBouncer(t, b.DSN()))
+	b.purge().complete()
+	b.left(`SELECT id FROM roots`, "2")
+	b.count(`SELECT count(*) FROM parts`, 1000)
+}

@@ -1,0 +1,78 @@
+package purge_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/reaperdb/reaper/purge"
+)
+
+// Each test here is a bug that was found, the smallest case that showed it.
+
+const letters = `CREATE TABLE letters (id int PRIMARY KEY, at timestamptz);
+	INSERT INTO letters SELECT n, now() - interval '90 days' FROM generate_series(1, 4) n`
+
+const lettersPolicy = `
+policies:
+  - {name: letters, table: letters, age: at, tenant: none, retention: 30d}`
+
+// A role or a database may print dates in its own way.
+func TestDateStyleOfTheDatabase(t *testing.T) {
+	t.Parallel()
+	b := prepare(t, letters, lettersPolicy, func(c *pgxpool.Config) {
+		c.ConnConfig.RuntimeParams["datestyle"] = "German"
+		c.ConnConfig.RuntimeParams["timezone"] = "Pacific/Auckland"
+	})
+	run := b.purge().complete().rows(map[string]int64{"public.letters": 4})
+	if off := time.Since(run.StartedAt).Abs(); off > time.Hour {
+		t.Errorf("the run says that it began at %s, %s from now", run.StartedAt, off)
+	}
+}
+
+// A walk by age alone comes to the rows of one age a second time, in the order
+// of their keys, when some of them had to stay.
+func TestKeptRowsOfOneAgeAreCountedOnce(t *testing.T) {
+	t.Parallel()
+	b := prepare(t, letters+`; CREATE INDEX ON letters (at);
+		CREATE TABLE seals (letter int REFERENCES letters); INSERT INTO seals VALUES (2), (3)`, lettersPolicy[:len(lettersPolicy)-1]+`,
+     dependents: [{table: seals, action: keep}], limits: {rows: 2}}`)
+	run := b.purge().complete().rows(map[string]int64{"public.letters": 2})
+	if kept := run.one().KeptRows; kept != 2 {
+		t.Errorf("kept_rows is %d, want 2", kept)
+	}
+}
+
+// Rows of a cycle of tables are looked for by the values of whichever row is at
+// hand: a text key must not be read as the other table's number.
+func TestCycleOfKeysOfDifferentTypes(t *testing.T) {
+	t.Parallel()
+	b := prepare(t, `CREATE TABLE letters (id text PRIMARY KEY, at timestamptz, stamp int);
+		CREATE TABLE stamps (id int PRIMARY KEY, letter text REFERENCES letters ON DELETE CASCADE);
+		INSERT INTO letters SELECT 'letter ' || n, now() - interval '1 day' * n, n FROM generate_series(1, 2000) n;
+		INSERT INTO stamps SELECT n, 'letter ' || n FROM generate_series(1, 2000) n;
+		ALTER TABLE letters ADD FOREIGN KEY (stamp) REFERENCES stamps ON DELETE CASCADE;
+		CREATE INDEX ON letters (stamp); CREATE INDEX ON stamps (letter); ANALYZE letters, stamps`, lettersPolicy)
+	preview, err := purge.Look(t.Context(), b.pool, b.plans()[0], purge.Options{}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if preview.ExpiredRows != 1971 {
+		t.Errorf("%d rows are expired, want 1971", preview.ExpiredRows)
+	}
+	b.purge().complete().rows(map[string]int64{"public.letters": 1971, "public.stamps": 1971})
+}
+
+// A row whose reference is to be emptied, and that goes by CASCADE besides, is
+// emptied first: RESTRICT is checked before CASCADE comes to the row.
+func TestEmptiedRowThatGoesByCascadeBesides(t *testing.T) {
+	t.Parallel()
+	b := prepare(t, letters+`; CREATE TABLE pages (id int PRIMARY KEY, letter int REFERENCES letters ON DELETE CASCADE);
+		CREATE TABLE notes (page int REFERENCES pages);
+		CREATE TABLE stamps (id int PRIMARY KEY, letter int REFERENCES letters ON DELETE RESTRICT, page int REFERENCES pages ON DELETE CASCADE);
+		INSERT INTO pages VALUES (1, 1); INSERT INTO notes VALUES (1); INSERT INTO stamps VALUES (1, 1, 1), (2, 2, NULL)`, lettersPolicy[:len(lettersPolicy)-1]+`,
+     dependents: [{table: notes, action: delete}, {table: stamps, via: letter, action: nullify}]}`)
+	b.purge().complete().rows(map[string]int64{"public.letters": 4, "public.pages": 1, "public.notes": 1, "public.stamps": 1})
+	b.left(`SELECT id || ' ' || coalesce(letter, 0) FROM stamps`, "2 0")
+}

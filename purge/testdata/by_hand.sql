@@ -1,0 +1,112 @@
+-- the next rows along the key, and which of them are expired
+WITH reaper_w AS MATERIALIZED (
+  SELECT "Root"."a" AS k0, "Root"."b" AS k1, "Root"."org" AS l0, "Root"."At" AS age, ("Root"."At" > 0) IS TRUE AS meant, (24 + coalesce(pg_column_size("Root"."a"), 0) + 8 + 8 + 8)::bigint AS size
+    FROM ONLY "Da.ta"."Root"
+   ORDER BY "Root"."a", "Root"."b" LIMIT 10000)
+SELECT 0, w.size, reaper_s.key::text, reaper_s.cutoff::text, w.k0::text, w.k1::text
+  FROM reaper_w w JOIN (
+  SELECT c.key,
+         CASE WHEN c.held THEN 'held' WHEN c.forever THEN 'forever' WHEN c.own IS NULL THEN 'skipped' ELSE 'active' END AS state,
+         least(c.own) AS cutoff, c.length::text AS retention, coalesce(least(c.own) < c.own, false) AS floored
+    FROM (
+      SELECT b.key, b.held, b.length, b.forever,
+             CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'
+                   AND extract(year FROM b.length) BETWEEN -2000 AND 2000 AND extract(day FROM b.length) BETWEEN -800000 AND 800000
+                   AND extract(hour FROM b.length) BETWEEN -20000000 AND 20000000
+                  THEN CASE WHEN $1::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $1::timestamptz - b.length < $1::timestamptz
+                            THEN $1::timestamptz - b.length END END AS own
+        FROM (SELECT t.key, t.held, CASE WHEN true THEN interval '18 mons 0 days 00:00:00' END AS length, coalesce(CASE WHEN true THEN false END, false) AS forever FROM (SELECT "Orgs"."id" AS key, false AS held FROM "Da.ta"."Orgs" WHERE "Orgs"."id" IS NOT NULL) t) b) c) reaper_s ON reaper_s.key = w.l0
+ WHERE w.meant AND reaper_s.state = 'active' AND w.age > 0 AND w.age < ceil(extract(epoch FROM reaper_s.cutoff) * 1000)::bigint
+UNION ALL
+(SELECT 1, (SELECT count(*) FROM reaper_w), NULL, NULL, w.k0::text, w.k1::text FROM reaper_w w ORDER BY w.k0 DESC, w.k1 DESC LIMIT 1);
+
+-- lock the roots
+WITH reaper_cut AS MATERIALIZED (SELECT reaper_s.key, least(reaper_s.cutoff, $1::timestamptz) AS cutoff FROM (
+  SELECT c.key,
+         CASE WHEN c.held THEN 'held' WHEN c.forever THEN 'forever' WHEN c.own IS NULL THEN 'skipped' ELSE 'active' END AS state,
+         least(c.own) AS cutoff, c.length::text AS retention, coalesce(least(c.own) < c.own, false) AS floored
+    FROM (
+      SELECT b.key, b.held, b.length, b.forever,
+             CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'
+                   AND extract(year FROM b.length) BETWEEN -2000 AND 2000 AND extract(day FROM b.length) BETWEEN -800000 AND 800000
+                   AND extract(hour FROM b.length) BETWEEN -20000000 AND 20000000
+                  THEN CASE WHEN $2::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $2::timestamptz - b.length < $2::timestamptz
+                            THEN $2::timestamptz - b.length END END AS own
+        FROM (SELECT t.key, t.held, CASE WHEN true THEN interval '18 mons 0 days 00:00:00' END AS length, coalesce(CASE WHEN true THEN false END, false) AS forever FROM (SELECT "Orgs"."id" AS key, false AS held FROM "Da.ta"."Orgs" WHERE "Orgs"."id" IS NOT NULL AND "Orgs"."id" = ANY($3::uuid[])) t) b) c) reaper_s WHERE reaper_s.state = 'active')
+SELECT "Root".tableoid::text, "Root".ctid::text, "Root"."a"::text, "Root"."b"::text, "Root"."a"::text, "Root"."b"::text
+  FROM ONLY "Da.ta"."Root"
+ WHERE ("Root"."a", "Root"."b") IN (SELECT * FROM unnest($4::text[], $5::uuid[]))
+   AND EXISTS (SELECT FROM reaper_cut WHERE reaper_cut.key = "Root"."org" AND "Root"."At" > 0 AND "Root"."At" < ceil(extract(epoch FROM reaper_cut.cutoff) * 1000)::bigint)
+   FOR UPDATE OF "Root" SKIP LOCKED;
+
+-- the rows of tables that reference each other
+WITH RECURSIVE reaper_c(node, tab, tid, refs) AS (
+  (SELECT 1, x.tab, x.tid, ARRAY[x.r0] FROM unnest($1::text[], $2::text[], $3::text[]) x(tab, tid, r0)
+  UNION ALL SELECT 1, "Child".tableoid::text, "Child".ctid::text, ARRAY["Child"."id"::text]::text[] FROM ONLY "Da.ta"."Child" WHERE ("Child"."ra", "Child"."rb") IN (SELECT * FROM unnest($4::text[], $5::uuid[])))
+  UNION
+  SELECT x.* FROM reaper_c CROSS JOIN LATERAL (
+    SELECT 1, "Child".tableoid::text, "Child".ctid::text, ARRAY["Child"."id"::text]::text[] FROM ONLY "Da.ta"."Child" WHERE reaper_c.node = 1 AND "Child"."up" = CASE WHEN reaper_c.node = 1 THEN reaper_c.refs[1] END::integer) x)
+SELECT node, tab, tid, refs FROM reaper_c LIMIT 20000;
+
+-- roots that something keeps
+WITH RECURSIVE reaper_c(root, node, tab, tid, refs) AS (
+  SELECT x.n, 0, x.tab, x.tid, ARRAY[x.r0, x.r1]::text[] FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) WITH ORDINALITY x(tab, tid, r0, r1, n)
+  UNION
+  SELECT reaper_c.root, x.* FROM reaper_c CROSS JOIN LATERAL (
+    SELECT 1, "Child".tableoid::text, "Child".ctid::text, ARRAY["Child"."id"::text]::text[] FROM ONLY "Da.ta"."Child" WHERE reaper_c.node = 0 AND "Child"."ra" = CASE WHEN reaper_c.node = 0 THEN reaper_c.refs[1] END::text AND "Child"."rb" = CASE WHEN reaper_c.node = 0 THEN reaper_c.refs[2] END::uuid
+    UNION ALL SELECT 1, "Child".tableoid::text, "Child".ctid::text, ARRAY["Child"."id"::text]::text[] FROM ONLY "Da.ta"."Child" WHERE reaper_c.node = 1 AND "Child"."up" = CASE WHEN reaper_c.node = 1 THEN reaper_c.refs[1] END::integer) x)
+SELECT DISTINCT root FROM reaper_c
+ WHERE reaper_c.node = 1 AND EXISTS (SELECT FROM ONLY "Da.ta"."Kept" WHERE "Kept"."child" = CASE WHEN reaper_c.node = 1 THEN reaper_c.refs[1] END::integer);
+
+-- empty references
+UPDATE ONLY "Da.ta"."Loose" SET "ref" = NULL
+ WHERE "Loose"."ref" = ANY($1::text[]) AND (kind = 'Root'
+);
+
+-- a batch
+WITH reaper_cut AS MATERIALIZED (SELECT reaper_s.key, least(reaper_s.cutoff, $1::timestamptz) AS cutoff FROM (
+  SELECT c.key,
+         CASE WHEN c.held THEN 'held' WHEN c.forever THEN 'forever' WHEN c.own IS NULL THEN 'skipped' ELSE 'active' END AS state,
+         least(c.own) AS cutoff, c.length::text AS retention, coalesce(least(c.own) < c.own, false) AS floored
+    FROM (
+      SELECT b.key, b.held, b.length, b.forever,
+             CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'
+                   AND extract(year FROM b.length) BETWEEN -2000 AND 2000 AND extract(day FROM b.length) BETWEEN -800000 AND 800000
+                   AND extract(hour FROM b.length) BETWEEN -20000000 AND 20000000
+                  THEN CASE WHEN $2::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $2::timestamptz - b.length < $2::timestamptz
+                            THEN $2::timestamptz - b.length END END AS own
+        FROM (SELECT t.key, t.held, CASE WHEN true THEN interval '18 mons 0 days 00:00:00' END AS length, coalesce(CASE WHEN true THEN false END, false) AS forever FROM (SELECT "Orgs"."id" AS key, false AS held FROM "Da.ta"."Orgs" WHERE "Orgs"."id" IS NOT NULL AND "Orgs"."id" = ANY($3::uuid[])) t) b) c) reaper_s WHERE reaper_s.state = 'active'), reaper_d0 AS (DELETE FROM ONLY "Da.ta"."Root" WHERE ("Root"."a", "Root"."b") IN (SELECT * FROM unnest($4::text[], $5::uuid[])) AND EXISTS (SELECT FROM reaper_cut WHERE reaper_cut.key = "Root"."org" AND "Root"."At" > 0 AND "Root"."At" < ceil(extract(epoch FROM reaper_cut.cutoff) * 1000)::bigint) RETURNING 1),
+reaper_d1 AS (DELETE FROM ONLY "Da.ta"."Child" WHERE "Child".ctid = ANY($6::tid[]) RETURNING 1)
+SELECT (SELECT count(*) FROM reaper_d0), (SELECT count(*) FROM reaper_d1);
+
+-- drain: count rows behind Child_ra_rb_fkey
+SELECT count(*) FROM (SELECT FROM ONLY "Da.ta"."Child" WHERE ("Child"."ra", "Child"."rb") IN (SELECT * FROM unnest($1::text[], $2::uuid[])) LIMIT 20000) x;
+
+-- drain: delete some rows behind Child_ra_rb_fkey
+DELETE FROM ONLY "Da.ta"."Child"
+ WHERE "Child".ctid = ANY(ARRAY(SELECT "Child".ctid FROM ONLY "Da.ta"."Child" WHERE ("Child"."ra", "Child"."rb") IN (SELECT * FROM unnest($1::text[], $2::uuid[])) LIMIT 20000))
+   AND ("Child"."ra", "Child"."rb") IN (SELECT * FROM unnest($1::text[], $2::uuid[]));
+
+-- drain: empty some references by match
+WITH reaper_u AS (UPDATE ONLY "Da.ta"."Loose" SET "ref" = NULL
+ WHERE "Loose".ctid = ANY(ARRAY(SELECT "Loose".ctid FROM ONLY "Da.ta"."Loose" WHERE "Loose"."ref" = ANY($1::text[]) AND (kind = 'Root'
+) LIMIT 20000))
+   AND "Loose"."ref" = ANY($1::text[]) AND (kind = 'Root'
+)
+RETURNING ("Loose"."ref" = ANY($2::text[]) AND (kind = 'Root'
+)) IS TRUE AS stays)
+SELECT count(*), count(*) FILTER (WHERE stays) FROM reaper_u;
+
+-- drain: lock rows on a cycle by Child_up_fkey
+SELECT "Child".ctid::text
+  FROM ONLY "Da.ta"."Child"
+ WHERE "Child".ctid = ANY($1::tid[])
+   FOR UPDATE OF "Child";
+
+-- drain: empty some references by Loose_child_fkey
+WITH reaper_u AS (UPDATE ONLY "Da.ta"."Loose" SET "child" = NULL
+ WHERE "Loose".ctid = ANY(ARRAY(SELECT "Loose".ctid FROM ONLY "Da.ta"."Loose" WHERE "Loose"."child" = ANY($1::integer[]) LIMIT 20000))
+   AND "Loose"."child" = ANY($1::integer[])
+RETURNING ("Loose"."child" = ANY($2::integer[])) IS TRUE AS stays)
+SELECT count(*), count(*) FILTER (WHERE stays) FROM reaper_u;
+

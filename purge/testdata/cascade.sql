@@ -1,0 +1,59 @@
+-- tenants that have something due
+SELECT x.key::text, x.cutoff::text, x.lag::text, extract(epoch FROM x.lag)::float8 FROM (
+  SELECT reaper_s.key, reaper_s.cutoff, max(reaper_s.cutoff - reaper_x.at) AS lag
+    FROM (
+  SELECT c.key,
+         CASE WHEN c.held THEN 'held' WHEN c.forever THEN 'forever' WHEN c.own IS NULL THEN 'skipped' ELSE 'active' END AS state,
+         least(c.own, $1::timestamptz - interval '0 mons 1 days 00:00:00') AS cutoff, c.length::text AS retention, coalesce(least(c.own, $1::timestamptz - interval '0 mons 1 days 00:00:00') < c.own, false) AS floored
+    FROM (
+      SELECT b.key, b.held, b.length, b.forever,
+             CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'
+                   AND extract(year FROM b.length) BETWEEN -2000 AND 2000 AND extract(day FROM b.length) BETWEEN -800000 AND 800000
+                   AND extract(hour FROM b.length) BETWEEN -20000000 AND 20000000
+                  THEN CASE WHEN $1::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $1::timestamptz - b.length < $1::timestamptz
+                            THEN $1::timestamptz - b.length END END AS own
+        FROM (SELECT t.key, t.held, CASE WHEN o.key IS NOT NULL THEN o.length WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END WHEN true THEN interval '0 mons 30 days 00:00:00' END AS length, coalesce(CASE WHEN o.key IS NOT NULL THEN o.forever WHEN t.r0 IS NOT NULL THEN false WHEN true THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((held), false) AS held, (days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL) t LEFT JOIN unnest($2::integer[], $3::bool[], $4::interval[]) AS o(key, forever, length) ON o.key = t.key OFFSET 0) b OFFSET 0) c) reaper_s
+    JOIN "public"."domains" reaper_p1 ON reaper_p1."org_id" = reaper_s.key
+   CROSS JOIN LATERAL (SELECT "mails"."at" AS at FROM ONLY "public"."mails" WHERE "mails"."domain_id" = reaper_p1."id" AND "mails"."at" > '-infinity' AND "mails"."at" < reaper_s.cutoff AND (state <> 'queued'
+) ORDER BY "mails"."at" LIMIT 1) reaper_x
+   WHERE reaper_s.state = 'active'
+   GROUP BY reaper_s.key, reaper_s.cutoff) x
+ ORDER BY x.lag DESC, x.key
+ LIMIT 2000;
+
+-- the next expired rows of one group
+SELECT "mails"."at"::text, (true AND (state <> 'queued'
+)) IS TRUE, (24 + 8 + 8 + 8 + coalesce(pg_column_size("mails"."state"), 0))::bigint, "mails"."id"::text
+  FROM ONLY "public"."mails"
+ WHERE "mails"."domain_id" = $2::integer
+   AND "mails"."at" > '-infinity'
+   AND "mails"."at" < $1::timestamptz
+ ORDER BY "mails"."at", "mails"."id"
+ LIMIT 1000;
+
+-- a batch
+WITH reaper_cut AS MATERIALIZED (SELECT reaper_s.key, least(reaper_s.cutoff, $1::timestamptz) AS cutoff FROM (
+  SELECT c.key,
+         CASE WHEN c.held THEN 'held' WHEN c.forever THEN 'forever' WHEN c.own IS NULL THEN 'skipped' ELSE 'active' END AS state,
+         least(c.own, $2::timestamptz - interval '0 mons 1 days 00:00:00') AS cutoff, c.length::text AS retention, coalesce(least(c.own, $2::timestamptz - interval '0 mons 1 days 00:00:00') < c.own, false) AS floored
+    FROM (
+      SELECT b.key, b.held, b.length, b.forever,
+             CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'
+                   AND extract(year FROM b.length) BETWEEN -2000 AND 2000 AND extract(day FROM b.length) BETWEEN -800000 AND 800000
+                   AND extract(hour FROM b.length) BETWEEN -20000000 AND 20000000
+                  THEN CASE WHEN $2::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $2::timestamptz - b.length < $2::timestamptz
+                            THEN $2::timestamptz - b.length END END AS own
+        FROM (SELECT t.key, t.held, CASE WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END WHEN true THEN interval '0 mons 30 days 00:00:00' END AS length, coalesce(CASE WHEN t.r0 IS NOT NULL THEN false WHEN true THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((held), false) AS held, (days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL AND "orgs"."id" = ANY($3::integer[])) t) b) c) reaper_s WHERE reaper_s.state = 'active')
+DELETE FROM ONLY "public"."mails"
+ WHERE "mails"."id" = ANY($4::bigint[])
+   AND EXISTS (SELECT FROM "public"."domains" reaper_p1 JOIN reaper_cut ON reaper_cut.key = reaper_p1."org_id" WHERE reaper_p1."id" = "mails"."domain_id" AND "mails"."at" > '-infinity' AND "mails"."at" < reaper_cut.cutoff) AND (state <> 'queued'
+);
+
+-- drain: count rows behind parts_mail_id_fkey
+SELECT count(*) FROM (SELECT FROM ONLY "public"."parts" WHERE "parts"."mail_id" = ANY($1::bigint[]) LIMIT 20000) x;
+
+-- drain: delete some rows behind parts_mail_id_fkey
+DELETE FROM ONLY "public"."parts"
+ WHERE "parts".ctid = ANY(ARRAY(SELECT "parts".ctid FROM ONLY "public"."parts" WHERE "parts"."mail_id" = ANY($1::bigint[]) LIMIT 20000))
+   AND "parts"."mail_id" = ANY($1::bigint[]);
+

@@ -1,0 +1,35 @@
+-- tenants that have something due
+SELECT x.key::text, x.cutoff::text, x.lag::text, extract(epoch FROM x.lag)::float8 FROM (
+  SELECT reaper_s.key, reaper_s.cutoff, max(reaper_s.cutoff - (reaper_x.at AT TIME ZONE 'Europe/Paris')) AS lag
+    FROM (
+  SELECT c.key,
+         CASE WHEN c.held THEN 'held' WHEN c.forever THEN 'forever' WHEN c.own IS NULL THEN 'skipped' ELSE 'active' END AS state,
+         least(c.own) AS cutoff, c.length::text AS retention, coalesce(least(c.own) < c.own, false) AS floored
+    FROM (
+      SELECT b.key, b.held, b.length, b.forever,
+             CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'
+                   AND extract(year FROM b.length) BETWEEN -2000 AND 2000 AND extract(day FROM b.length) BETWEEN -800000 AND 800000
+                   AND extract(hour FROM b.length) BETWEEN -20000000 AND 20000000
+                  THEN CASE WHEN $1::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $1::timestamptz - b.length < $1::timestamptz
+                            THEN $1::timestamptz - b.length END END AS own
+        FROM (SELECT t.key, t.held, CASE WHEN true THEN interval '1 mons 0 days 00:00:00' END AS length, coalesce(CASE WHEN true THEN false END, false) AS forever FROM (SELECT NULL::text AS key, false AS held) t OFFSET 0) b OFFSET 0) c) reaper_s
+   CROSS JOIN LATERAL (SELECT "events"."at" AS at FROM ONLY "public"."events" WHERE "events"."at" > '-infinity' AND "events"."at" < ((reaper_s.cutoff AT TIME ZONE 'Europe/Paris') + interval '3 hours') AND CASE WHEN "events"."at" < '1800-01-01' THEN true WHEN "events"."at" < ((reaper_s.cutoff AT TIME ZONE 'Europe/Paris') + interval '3 hours') THEN ("events"."at" AT TIME ZONE 'Europe/Paris') < reaper_s.cutoff ELSE false END ORDER BY "events"."at" LIMIT 1) reaper_x
+   WHERE reaper_s.state = 'active'
+   GROUP BY reaper_s.key, reaper_s.cutoff) x
+ ORDER BY x.lag DESC, x.key
+ LIMIT 2000;
+
+-- the next expired rows of one group
+SELECT "events"."at"::text, (true AND CASE WHEN "events"."at" < '1800-01-01' THEN true WHEN "events"."at" < (($1::timestamptz AT TIME ZONE 'Europe/Paris') + interval '3 hours') THEN ("events"."at" AT TIME ZONE 'Europe/Paris') < $1::timestamptz ELSE false END) IS TRUE, (24 + 8 + 8)::bigint, "events"."id"::text
+  FROM ONLY "public"."events"
+ WHERE "events"."at" > '-infinity'
+   AND "events"."at" < (($1::timestamptz AT TIME ZONE 'Europe/Paris') + interval '3 hours')
+ ORDER BY "events"."at"
+ LIMIT 1000;
+
+-- a batch
+WITH reaper_cut AS MATERIALIZED (SELECT $1::timestamptz AS cutoff)
+DELETE FROM ONLY "public"."events"
+ WHERE "events"."id" = ANY($2::integer[])
+   AND EXISTS (SELECT FROM reaper_cut WHERE "events"."at" > '-infinity' AND "events"."at" < ((reaper_cut.cutoff AT TIME ZONE 'Europe/Paris') + interval '3 hours') AND CASE WHEN "events"."at" < '1800-01-01' THEN true WHEN "events"."at" < ((reaper_cut.cutoff AT TIME ZONE 'Europe/Paris') + interval '3 hours') THEN ("events"."at" AT TIME ZONE 'Europe/Paris') < reaper_cut.cutoff ELSE false END);
+

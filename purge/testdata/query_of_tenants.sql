@@ -1,0 +1,37 @@
+-- the next rows along the key, and which of them are expired
+WITH reaper_w AS MATERIALIZED (
+  SELECT "logs"."id" AS k0, "logs"."org" AS l0, "logs"."day" AS age, ("logs"."day" > '-infinity') IS TRUE AS meant, (24 + 8 + 8 + coalesce(pg_column_size("logs"."org"), 0))::bigint AS size
+    FROM "public"."logs"
+   ORDER BY "logs"."id" LIMIT 10000)
+SELECT 0, w.size, reaper_s.key::text, reaper_s.cutoff::text, w.k0::text
+  FROM reaper_w w JOIN (
+  SELECT c.key,
+         CASE WHEN c.held THEN 'held' WHEN c.forever THEN 'forever' WHEN c.own IS NULL THEN 'skipped' ELSE 'active' END AS state,
+         least(c.own) AS cutoff, c.length::text AS retention, coalesce(least(c.own) < c.own, false) AS floored
+    FROM (
+      SELECT b.key, b.held, b.length, b.forever,
+             CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'
+                   AND extract(year FROM b.length) BETWEEN -2000 AND 2000 AND extract(day FROM b.length) BETWEEN -800000 AND 800000
+                   AND extract(hour FROM b.length) BETWEEN -20000000 AND 20000000
+                  THEN CASE WHEN $1::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $1::timestamptz - b.length < $1::timestamptz
+                            THEN $1::timestamptz - b.length END END AS own
+        FROM (SELECT t.key, t.held, CASE WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END WHEN true THEN interval '0 mons 30 days 00:00:00' END AS length, coalesce(CASE WHEN t.r0 IS NOT NULL THEN false WHEN true THEN false END, false) AS forever FROM (SELECT "tenants"."id" AS key, false AS held, ("tenants"."days") AS r0 FROM (SELECT id, days FROM orgs WHERE id <> ''
+) AS tenants("id", "days") WHERE "tenants"."id" IS NOT NULL) t) b) c) reaper_s ON reaper_s.key = w.l0
+ WHERE w.meant AND reaper_s.state = 'active' AND w.age > '-infinity' AND w.age < (reaper_s.cutoff AT TIME ZONE 'Pacific/Kiritimati')::date
+UNION ALL
+(SELECT 1, (SELECT count(*) FROM reaper_w), NULL, NULL, w.k0::text FROM reaper_w w ORDER BY w.k0 DESC LIMIT 1);
+
+-- a batch
+WITH reaper_cut AS MATERIALIZED (SELECT $1::text AS key, $2::timestamptz AS cutoff)
+DELETE FROM "public"."logs"
+ WHERE "logs"."id" = ANY($3::bigint[])
+   AND EXISTS (SELECT FROM reaper_cut WHERE reaper_cut.key = "logs"."org" AND "logs"."day" > '-infinity' AND "logs"."day" < (reaper_cut.cutoff AT TIME ZONE 'Pacific/Kiritimati')::date);
+
+-- drain: count rows behind lines_log_fkey
+SELECT count(*) FROM (SELECT FROM ONLY "public"."lines" WHERE "lines"."log" = ANY($1::bigint[]) LIMIT 20000) x;
+
+-- drain: delete some rows behind lines_log_fkey
+DELETE FROM ONLY "public"."lines"
+ WHERE "lines".ctid = ANY(ARRAY(SELECT "lines".ctid FROM ONLY "public"."lines" WHERE "lines"."log" = ANY($1::bigint[]) LIMIT 20000))
+   AND "lines"."log" = ANY($1::bigint[]);
+
