@@ -83,6 +83,22 @@ func (b *bed) fresh(schema, policyFile string) {
 	b.policy = policyFile
 }
 
+// on is the bed made anew for a subtest, which must not run beside others of
+// the same database: making one takes longer than most tests of it.
+func (b *bed) on(t testing.TB, schema, policyFile string, change ...func(*pgxpool.Config)) *bed {
+	t.Helper()
+	sub := &bed{DB: b.DB, t: t}
+	sub.fresh(schema, policyFile)
+	sub.connect(sub.DSN(), change...)
+	return sub
+}
+
+// ground is a database for beds, one after the other.
+func ground(t testing.TB) *bed {
+	t.Helper()
+	return prepare(t, "SELECT 1", "")
+}
+
 // ledgerSQL creates the ledger, without a transaction of its own.
 func ledgerSQL(t testing.TB) string {
 	t.Helper()
@@ -229,7 +245,7 @@ func (b *bed) purgeWith(plans []*purge.Plan) *outcome {
 	if b.before == nil {
 		b.mark()
 	}
-	ctx, cancel := context.WithTimeout(b.t.Context(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(b.t.Context(), 5*time.Minute)
 	defer cancel()
 	r, err := b.runner.Run(ctx, plans, b.opts)
 	if err != nil {

@@ -191,14 +191,14 @@ func (p *proxy) serve(client net.Conn) {
 // A connection lost in COMMIT, before the server has it or before its answer
 // is here: the ledger tells which, and nothing is counted twice or lost.
 func TestPromise4_ConnectionLostInCommit(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		what when
-	}{{"before", beforeCommit}, {"at once after", inCommit}, {"after, without an answer", afterCommit}} {
-		t.Run(c.name, func(t *testing.T) {
-			eachWay(t, func(t *testing.T, schema, policy string) {
-				b := prepare(t, schema, small(policy))
-				b.Exec(t, manyMails)
+	eachWay(t, func(t *testing.T, schema, policy string) {
+		ground := ground(t)
+		for _, c := range []struct {
+			name string
+			what when
+		}{{"before", beforeCommit}, {"at once after", inCommit}, {"after, without an answer", afterCommit}} {
+			t.Run(c.name, func(t *testing.T) {
+				b := ground.on(t, schema+";"+manyMails, small(policy))
 				b.mark()
 				p, dsn := startProxy(t, b.DSN(), func(n int64) when {
 					if n%29 == 5 {
@@ -216,8 +216,8 @@ func TestPromise4_ConnectionLostInCommit(t *testing.T) {
 					t.Errorf("the report has %d rows, want %d", got, want)
 				}
 			})
-		})
-	}
+		}
+	})
 }
 
 // The server crashes in the middle and comes back: the run goes on.

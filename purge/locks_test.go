@@ -19,17 +19,18 @@ import (
 // Rows that another session has locked are skipped, and come back for: what is
 // freed in time goes in the same run.
 func TestPromise10_LockedRowsAreComeBackFor(t *testing.T) {
-	for _, lock := range []struct{ name, sql string }{
-		{"a root", `SELECT FROM mails WHERE id IN (3, 4) FOR UPDATE`},
-		{"a root, by an insert below it", `INSERT INTO parts VALUES (1, 3)`},
-		{"a dependent", `SELECT FROM parts WHERE mail_id = 3 FOR UPDATE`},
-		{"a dependent of a dependent", `SELECT FROM clicks c JOIN parts p ON p.id = part_id WHERE mail_id = 3 FOR UPDATE OF c`},
-		{"the tenant", `SELECT FROM orgs FOR UPDATE`},
-		{"the table", `LOCK mails IN SHARE MODE`},
-	} {
-		t.Run(lock.name, func(t *testing.T) {
-			eachWay(t, func(t *testing.T, schema, policy string) {
-				b := prepare(t, schema, policy)
+	eachWay(t, func(t *testing.T, schema, policy string) {
+		ground := ground(t)
+		for _, lock := range []struct{ name, sql string }{
+			{"a root", `SELECT FROM mails WHERE id IN (3, 4) FOR UPDATE`},
+			{"a root, by an insert below it", `INSERT INTO parts VALUES (1, 3)`},
+			{"a dependent", `SELECT FROM parts WHERE mail_id = 3 FOR UPDATE`},
+			{"a dependent of a dependent", `SELECT FROM clicks c JOIN parts p ON p.id = part_id WHERE mail_id = 3 FOR UPDATE OF c`},
+			{"the tenant", `SELECT FROM orgs FOR UPDATE`},
+			{"the table", `LOCK mails IN SHARE MODE`},
+		} {
+			t.Run(lock.name, func(t *testing.T) {
+				b := ground.on(t, schema, policy)
 				plans := b.plans()
 				s := b.session()
 				s.do(`BEGIN`)
@@ -44,7 +45,7 @@ func TestPromise10_LockedRowsAreComeBackFor(t *testing.T) {
 				}
 				// Freed once the rest has gone, or once the purge had to try again.
 				b.runner.Observer = watcher{
-					batch: func(e purge.BatchEvent) { free() },
+					batch: func(purge.BatchEvent) { free() },
 					retry: func(string) { time.AfterFunc(300*time.Millisecond, free) },
 				}
 				o := b.purgeWith(plans)
@@ -54,8 +55,8 @@ func TestPromise10_LockedRowsAreComeBackFor(t *testing.T) {
 				b.count(`SELECT count(*) FROM mails`, 5)
 				b.count(`SELECT count(*) FROM clicks`, 15)
 			})
-		})
-	}
+		}
+	})
 }
 
 // Rows locked throughout leave the run incomplete, and only they are left.
@@ -138,17 +139,15 @@ func TestPromise2_ForeignKeyViolationIsRetried(t *testing.T) {
 // settings: batches set their own.
 func TestPromise10_SettingsOfTheSessionDoNotMatter(t *testing.T) {
 	eachWay(t, func(t *testing.T, schema, policy string) {
-		b := prepare(t, "SELECT 1", "")
+		ground := ground(t)
 		for _, setting := range [][2]string{
 			{"default_transaction_isolation", "repeatable read"}, {"default_transaction_isolation", "serializable"}, {"default_transaction_read_only", "on"},
 			{"DateStyle", "German, DMY"}, {"IntervalStyle", "sql_standard"}, {"TimeZone", "Pacific/Kiritimati"}, {"extra_float_digits", "-3"}, {"bytea_output", "escape"},
 			{"standard_conforming_strings", "off"}, {"search_path", ""}, {"lock_timeout", "1ms"}, {"statement_timeout", "150ms"}, {"row_security", "on"},
 		} {
 			t.Run(strings.Join(setting[:], " "), func(t *testing.T) {
-				b := *b
-				b.t = t
-				b.fresh(schema, strings.ReplaceAll(strings.ReplaceAll(policy, "table: ", "table: public."), "age: at,", "age: at, limits: {rows: 4},"))
-				b.connect(b.DSN(), func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams[setting[0]] = setting[1] })
+				policy := strings.ReplaceAll(strings.ReplaceAll(policy, "table: ", "table: public."), "age: at,", "age: at, limits: {rows: 4},")
+				b := ground.on(t, schema, policy, func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams[setting[0]] = setting[1] })
 				b.purge().complete()
 				b.count(`SELECT count(*) FROM mails`, 5)
 			})

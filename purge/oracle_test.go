@@ -25,7 +25,7 @@ import (
 
 // oracleCases is how many cases a usual test run tries; REAPER_FUZZ_CASES
 // tries more.
-const oracleCases = 400
+const oracleCases = 300
 
 // TestOracle purges random databases under random policies, and compares every
 // row with what the contract says must be left. A case that fails is printed as

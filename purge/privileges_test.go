@@ -230,6 +230,8 @@ func readServer(t *testing.T, pool *pgxpool.Pool) (s purge.Server) {
 // An edge nobody decided, or decided wrongly, refuses the policy and names the
 // constraint; so does what would delete tenants.
 func TestPromise5_DecisionsThatAreRefused(t *testing.T) {
+	t.Parallel()
+	ground := ground(t)
 	for _, c := range []struct {
 		name, schema, policy string
 		words                []string
@@ -248,8 +250,7 @@ func TestPromise5_DecisionsThatAreRefused(t *testing.T) {
 		{"inheritance", shop + `; CREATE TABLE heir () INHERITS (mails)`, shopPolicy, []string{"inherit from public.mails"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			prepare(t, c.schema, c.policy).refuses(c.words...)
+			ground.on(t, c.schema, c.policy).refuses(c.words...)
 		})
 	}
 }

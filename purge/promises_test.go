@@ -78,36 +78,38 @@ func TestPurgeDeletesWhatIsDueAndNothingElse(t *testing.T) {
 
 // Between the search and the delete anything may change.
 func TestPromise1_ChangedBetweenSearchAndDelete(t *testing.T) {
-	for _, change := range []struct {
-		name, sql string
-		left      []string // of mails 1 to 10
-	}{
-		{"age moved", `UPDATE mails SET at = now() WHERE id IN (3, 4)`, []string{"3", "4"}},
-		{"age emptied", `ALTER TABLE mails ALTER at DROP NOT NULL; UPDATE mails SET at = NULL WHERE id = 3`, []string{"3"}},
-		{"where no longer true", `UPDATE mails SET state = 'queued' WHERE id = 5`, []string{"5"}},
-		{"where unknown", `UPDATE mails SET state = NULL WHERE id = 5`, []string{"5"}},
-		{"hold set", `UPDATE orgs SET held = true WHERE id = 1`, all10},
-		{"retention longer", `UPDATE orgs SET days = 50 WHERE id = 1`, all10},
-		{"retention broken", `UPDATE orgs SET days = 0 WHERE id = 1`, all10},
-		{"path moved to a longer retention", `UPDATE projects SET org_id = 2 WHERE id = 10`, all10},
-		{"root moved to a longer retention", `UPDATE mails SET project_id = 20 WHERE id = 7`, []string{"7"}},
-		{"key changed", `UPDATE mails SET id = 100 WHERE id = 7; UPDATE mails SET at = now() WHERE id = 100`, nil},
-	} {
-		t.Run(change.name, func(t *testing.T) {
-			eachWay(t, func(t *testing.T, schema, policy string) {
+	eachWay(t, func(t *testing.T, schema, policy string) {
+		ground := ground(t)
+		for _, change := range []struct {
+			name, sql string
+			left      []string // of mails 1 to 10
+		}{
+			{"age moved", `UPDATE mails SET at = now() WHERE id IN (3, 4)`, []string{"3", "4"}},
+			{"age emptied", `ALTER TABLE mails ALTER at DROP NOT NULL; UPDATE mails SET at = NULL WHERE id = 3`, []string{"3"}},
+			{"where no longer true", `UPDATE mails SET state = 'queued' WHERE id = 5`, []string{"5"}},
+			{"where unknown", `UPDATE mails SET state = NULL WHERE id = 5`, []string{"5"}},
+			{"hold set", `UPDATE orgs SET held = true WHERE id = 1`, all10},
+			{"retention longer", `UPDATE orgs SET days = 50 WHERE id = 1`, all10},
+			{"retention broken", `UPDATE orgs SET days = 0 WHERE id = 1`, all10},
+			{"path moved to a longer retention", `UPDATE projects SET org_id = 2 WHERE id = 10`, all10},
+			{"root moved to a longer retention", `UPDATE mails SET project_id = 20 WHERE id = 7`, []string{"7"}},
+			{"key changed", `UPDATE mails SET id = 100 WHERE id = 7; UPDATE mails SET at = now() WHERE id = 100`, nil},
+		} {
+			t.Run(change.name, func(t *testing.T) {
+				schema := schema
 				if change.name == "key changed" {
 					schema = strings.ReplaceAll(schema, "REFERENCES mails", "REFERENCES mails ON UPDATE CASCADE")
 				}
 				var b *bed
-				b = prepare(t, schema, withWhere(policy), before(atBatch, func() { b.Exec(t, change.sql) }))
+				b = ground.on(t, schema, withWhere(policy), before(atBatch, func() { b.Exec(t, change.sql) }))
 				b.opts.Tenants = []string{"1"}
 				b.purge().complete()
 				b.left(`SELECT id FROM mails WHERE id <= 10 ORDER BY id`, change.left...)
 				b.count(`SELECT count(*) FROM mails WHERE id > 10`, 10+b2i(change.name == "key changed"))
 				b.count(`SELECT count(*) FROM clicks`, 3*b.Int(t, `SELECT count(*) FROM mails`))
 			})
-		})
-	}
+		}
+	})
 }
 
 var all10 = []string{"1", "2", "3", "4", "5", "6", "7", "8", "9", "10"}
@@ -282,13 +284,13 @@ func TestPromise2_KeepingRowNotYetCommitted(t *testing.T) {
 	} {
 		t.Run(at.name, func(t *testing.T) {
 			t.Parallel()
+			ground := ground(t)
 			for _, moment := range []struct{ name, words string }{{"before the batch", atBatch}, {"before the lock", atLock}, {"before the delete", atDelete}} {
 				t.Run(moment.name, func(t *testing.T) {
-					t.Parallel()
 					policy := strings.Replace(shopPolicy, "age: at,", "age: at, dependents: ["+at.policy+"],", 1)
 					var b *bed
 					done := make(chan struct{})
-					b = prepare(t, shop, policy, before(moment.words, func() {
+					b = ground.on(t, shop, policy, before(moment.words, func() {
 						s := b.session()
 						s.do(`BEGIN; SET lock_timeout = '10s'`)
 						insert := func() {
@@ -374,7 +376,7 @@ func TestPromise3_NoTransactionOlderThanABatch(t *testing.T) {
 	if samples < 20 || o.one().Batches < 20 {
 		t.Errorf("%d samples of %d batches say little", samples, o.one().Batches)
 	}
-	if oldest > 2*time.Second {
+	if oldest > 5*time.Second {
 		t.Errorf("a transaction was %s old, with batches of 50 ms", oldest)
 	}
 	if idle > 0 {
@@ -384,6 +386,8 @@ func TestPromise3_NoTransactionOlderThanABatch(t *testing.T) {
 
 // The limits of a batch hold for rows over all tables, and for bytes.
 func TestPromise3_BatchesAreBounded(t *testing.T) {
+	t.Parallel()
+	ground := ground(t)
 	for _, limit := range []struct {
 		name, limits   string
 		roots, rows    int64
@@ -398,8 +402,7 @@ func TestPromise3_BatchesAreBounded(t *testing.T) {
 		{"bytes", "{bytes: 100KB}", 2, 14, shop + `; ALTER TABLE mails ALTER state SET STORAGE EXTERNAL; UPDATE mails SET state = repeat('x', 45000)`, shopPolicy},
 	} {
 		t.Run(limit.name, func(t *testing.T) {
-			t.Parallel()
-			b := prepare(t, limit.schema, strings.Replace(limit.policy, "age: at,", "age: at, limits: "+limit.limits+",", 1))
+			b := ground.on(t, limit.schema, strings.Replace(limit.policy, "age: at,", "age: at, limits: "+limit.limits+",", 1))
 			b.Exec(t, `VACUUM ANALYZE`)
 			b.runner.Observer = watcher{batch: func(e purge.BatchEvent) {
 				if e.Roots > limit.roots || e.Rows > limit.rows {

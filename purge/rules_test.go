@@ -28,7 +28,7 @@ const hundredDays = `INSERT INTO things (owner, at) SELECT id, now() - n * inter
 // value is skipped and named, and the others are done.
 func TestRule_WhichRetention(t *testing.T) {
 	t.Parallel()
-	b := prepare(t, owners, "")
+	ground := ground(t)
 	for _, c := range []struct {
 		name, owner, tenants, policy string
 		left                         int // of the 100 rows of tenant 1
@@ -66,11 +66,8 @@ func TestRule_WhichRetention(t *testing.T) {
 		{"zero seconds", `(1, NULL, '0')`, ", retention: span", "", 100, "1 ("},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b := *b
-			b.t = t
-			b.again()
-			b.policy = ownersPolicy(c.tenants, c.policy)
-			b.Exec(t, `DELETE FROM owners; DELETE FROM things; INSERT INTO owners VALUES (2, 50, '50 days'); INSERT INTO owners VALUES `+c.owner+`;`+hundredDays)
+			b := ground.on(t, owners, ownersPolicy(c.tenants, c.policy))
+			b.Exec(t, `INSERT INTO owners VALUES (2, 50, '50 days'); INSERT INTO owners VALUES `+c.owner+`;`+hundredDays)
 			o := b.purge()
 			if c.left == -1 {
 				c.left = b.Int(t, `SELECT count(*) FROM generate_series(0, 99) n WHERE now() - n * interval '1 day' - interval '1 hour' >= least(now() - interval '1 month', now() - interval '30 days')`)
@@ -87,6 +84,8 @@ func TestRule_WhichRetention(t *testing.T) {
 
 // A list of tenants that cannot be trusted deletes nothing.
 func TestPromise5_TenantsInDoubt(t *testing.T) {
+	t.Parallel()
+	ground := ground(t)
 	query := func(q string) string {
 		return "tenants: {query: \"" + q + "\", default: 30d}\npolicies: [{name: things, table: things, age: at, tenant: owner}]"
 	}
@@ -102,8 +101,7 @@ func TestPromise5_TenantsInDoubt(t *testing.T) {
 		{"a query that writes", `INSERT INTO owners VALUES (1, 30); CREATE FUNCTION sly() RETURNS int LANGUAGE sql AS 'DELETE FROM things; SELECT 1'`, query("SELECT sly(), 1"), "read-only"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			b := prepare(t, owners+`INSERT INTO things (owner, at) SELECT 1, now() - interval '1 year' FROM generate_series(1, 10);`+c.setup, c.policy)
+			b := ground.on(t, owners+`INSERT INTO things (owner, at) SELECT 1, now() - interval '1 year' FROM generate_series(1, 10);`+c.setup, c.policy)
 			b.purge().is(purge.Failed, c.reason)
 			b.count(`SELECT count(*) FROM things`, 10)
 			b.ledgerIsTrue()
@@ -146,6 +144,8 @@ func TestRule_UnownedRowsStay(t *testing.T) {
 // Which ages expire at a cutoff that is a known moment: the ages are written
 // around the cutoff of a retention of 30 days (or the run's start less it).
 func TestRule_Ages(t *testing.T) {
+	t.Parallel()
+	ground := ground(t)
 	const retention = 30 * 24 * time.Hour
 	for _, c := range []struct {
 		name, column, age string
@@ -164,8 +164,7 @@ func TestRule_Ages(t *testing.T) {
 		{"a domain over timestamptz", "moment", "at", `(1, cutoff - interval '1 day'), (2, cutoff + interval '1 day')`, []string{"1"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			b := prepare(t, `CREATE DOMAIN moment AS timestamptz; CREATE TABLE things (id int PRIMARY KEY, at `+c.column+`)`,
+			b := ground.on(t, `CREATE DOMAIN moment AS timestamptz; CREATE TABLE things (id int PRIMARY KEY, at `+c.column+`)`,
 				"policies: [{name: things, table: things, age: "+c.age+", tenant: none, retention: 30d}]")
 			for _, index := range []string{"(at, id)", "(at)", "(id, at)", "(at DESC, id DESC)"} {
 				b.again()
@@ -192,6 +191,8 @@ func ids(rows string) string {
 // Strictly older: an age at the cutoff itself stays, one microsecond before it
 // goes. The cutoff is made known by a retention that reaches back to a moment.
 func TestRule_StrictlyOlderThanTheCutoff(t *testing.T) {
+	t.Parallel()
+	ground := ground(t)
 	for _, c := range []struct{ column, age, before, at string }{
 		{"timestamptz", "at", "2020-05-05 05:05:04.999999+00", "2020-05-05 05:05:05+00"},
 		{"timestamp", "at", "2020-05-05 05:05:04.999999", "2020-05-05 05:05:05"},
@@ -202,8 +203,7 @@ func TestRule_StrictlyOlderThanTheCutoff(t *testing.T) {
 		{"int", "{column: at, unit: s}", "1588655104", "1588655105"},
 	} {
 		t.Run(c.column+c.age, func(t *testing.T) {
-			t.Parallel()
-			b := prepare(t, `CREATE TABLE owners (id int PRIMARY KEY);  INSERT INTO owners VALUES (1);
+			b := ground.on(t, `CREATE TABLE owners (id int PRIMARY KEY);  INSERT INTO owners VALUES (1);
 				CREATE TABLE things (id int PRIMARY KEY, owner int DEFAULT 1, at `+c.column+`)`,
 				`{version: 1, tenants: {table: owners, key: id, retention: "age_of(id)"}, policies: [{name: things, table: things, age: `+c.age+`, tenant: owner}]}`)
 			b.Exec(t, cutoffAt("2020-05-05 05:05:05+00"))
@@ -219,6 +219,8 @@ func TestRule_StrictlyOlderThanTheCutoff(t *testing.T) {
 // Around both changes of the clock a naive local time is read as PostgreSQL
 // reads it, and the order of local times does not hide rows.
 func TestRule_DaylightSaving(t *testing.T) {
+	t.Parallel()
+	ground := ground(t)
 	for _, c := range []struct {
 		name, cutoff string
 		gone         string // of rows every 15 minutes of local time
@@ -231,8 +233,7 @@ func TestRule_DaylightSaving(t *testing.T) {
 		{"autumn, second hour", "2024-10-27 01:20:00+00", "00:00 00:15 00:30 00:45 01:00 01:15 01:30 01:45 02:00 02:15"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			b := prepare(t, `CREATE TABLE owners (id int PRIMARY KEY);  INSERT INTO owners VALUES (1);
+			b := ground.on(t, `CREATE TABLE owners (id int PRIMARY KEY);  INSERT INTO owners VALUES (1);
 				CREATE TABLE things (id int PRIMARY KEY, owner int DEFAULT 1, at timestamp);`,
 				`{version: 1, tenants: {table: owners, key: id, retention: "age_of(id)"}, policies: [{name: things, table: things, age: {column: at, time_zone: Europe/Paris}, tenant: owner, limits: {rows: 3}}]}`)
 			b.Exec(t, cutoffAt(c.cutoff))
@@ -261,10 +262,11 @@ func cutoffAt(moment string) string {
 
 // An integer age in the wrong unit would expire everything, or nothing.
 func TestRule_WrongUnitIsRefused(t *testing.T) {
+	t.Parallel()
+	ground := ground(t)
 	for _, c := range []struct{ unit, value string }{{"s", "1700000000000"}, {"ms", "1700000000"}, {"us", "1700000000000"}, {"s", "600000000"}} {
 		t.Run(c.unit+c.value, func(t *testing.T) {
-			t.Parallel()
-			b := prepare(t, `CREATE TABLE things (id int PRIMARY KEY, at bigint); INSERT INTO things VALUES (1, 0), (2, -5), (3, NULL)`,
+			b := ground.on(t, `CREATE TABLE things (id int PRIMARY KEY, at bigint); INSERT INTO things VALUES (1, 0), (2, -5), (3, NULL)`,
 				"policies: [{name: things, table: things, age: {column: at, unit: "+c.unit+"}, tenant: none, retention: 30d}]")
 			b.Exec(t, `INSERT INTO things VALUES (4, `+c.value+`)`)
 			b.refuses("1990-2100", c.value)
@@ -310,6 +312,8 @@ func TestRule_MaxRows(t *testing.T) {
 
 // Keys of any type, and in any collation, order and find the same rows.
 func TestRule_Keys(t *testing.T) {
+	t.Parallel()
+	ground := ground(t)
 	for _, c := range []struct {
 		name, setup string
 		columns     string // of the key
@@ -340,7 +344,6 @@ func TestRule_Keys(t *testing.T) {
 		{"a column called like one of ours", "", `age int, tenant int, "key" int`, "n, n, n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
 			var names []string
 			for _, column := range strings.Split(c.columns, ", ") {
 				if name, _, ok := strings.Cut(column, " "); ok && !strings.HasSuffix(name, ")") {
@@ -348,7 +351,7 @@ func TestRule_Keys(t *testing.T) {
 				}
 			}
 			keys := strings.Join(names, ", ")
-			b := prepare(t, c.setup+`
+			b := ground.on(t, c.setup+`
 				CREATE TABLE owners (id int PRIMARY KEY); INSERT INTO owners VALUES (0), (1), (2);
 				CREATE TABLE things (`+c.columns+`, owner int, at timestamptz, n int, PRIMARY KEY (`+keys+`));
 				CREATE TABLE parts (`+c.columns+`, id serial PRIMARY KEY, FOREIGN KEY (`+keys+`) REFERENCES things);
@@ -369,6 +372,8 @@ func TestRule_Keys(t *testing.T) {
 
 // Tenants' keys of any type, and columns that hold them in another one.
 func TestRule_KeysOfTenants(t *testing.T) {
+	t.Parallel()
+	ground := ground(t)
 	for _, c := range []struct{ name, setup, key, column, values string }{
 		{"uuid", "", "uuid", "uuid", "md5(n::text)::uuid"},
 		{"text", "", "text", "text", "'{T,\"' || n"},
@@ -380,8 +385,7 @@ func TestRule_KeysOfTenants(t *testing.T) {
 		{"nondeterministic", `CREATE COLLATION lax (provider = icu, locale = 'und-u-ks-level2', deterministic = false);`, "text COLLATE lax", "text COLLATE lax", "chr((CASE WHEN turn THEN 64 ELSE 96 END) + n)"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			b := prepare(t, c.setup+`
+			b := ground.on(t, c.setup+`
 				CREATE TABLE owners (id `+c.key+` PRIMARY KEY, days int, n int);
 				INSERT INTO owners SELECT `+strings.ReplaceAll(c.values, "turn", "true")+`, n * 10, n FROM generate_series(1, 3) n;
 				CREATE TABLE things (id int PRIMARY KEY, owner `+c.column+`, at timestamptz, n int)`,
@@ -409,6 +413,8 @@ func TestRule_KeysOfTenants(t *testing.T) {
 // A unique key that can hold NULL, or be deferred, partial, or an expression,
 // tells no rows apart.
 func TestRule_NoKey(t *testing.T) {
+	t.Parallel()
+	ground := ground(t)
 	for _, index := range []string{
 		`CREATE UNIQUE INDEX ON things (k)`,
 		`CREATE UNIQUE INDEX ON things (id) WHERE k IS NULL`,
@@ -417,8 +423,7 @@ func TestRule_NoKey(t *testing.T) {
 		`CREATE INDEX ON things (id)`,
 	} {
 		t.Run(index, func(t *testing.T) {
-			t.Parallel()
-			b := prepare(t, `CREATE TABLE things (id int NOT NULL, k int, at timestamptz);`+index, "policies: [{name: things, table: things, age: at, tenant: none, retention: 30d}]")
+			b := ground.on(t, `CREATE TABLE things (id int NOT NULL, k int, at timestamptz);`+index, "policies: [{name: things, table: things, age: at, tenant: none, retention: 30d}]")
 			b.refuses("no key")
 			b.Exec(t, `CREATE UNIQUE INDEX ON things (id, at) INCLUDE (k); ALTER TABLE things ALTER at SET NOT NULL; INSERT INTO things VALUES (1, 1, '2020-01-01'), (2, 2, now()), (3, NULL, '2020-01-01')`)
 			b.purge().complete()

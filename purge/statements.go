@@ -359,7 +359,8 @@ func closureStep(p *Plan, e *Edge, c string) string {
 
 // stepMatch compares the child's columns with the referenced columns of the
 // row at hand. CASE keeps the conversion away from rows of other nodes, whose
-// values may be of any type: the conditions of a join have no order.
+// values may be of any type: partitions are chosen by it before the condition on
+// the node is looked at.
 func stepMatch(p *Plan, e *Edge, c string) string {
 	types := e.types()
 	within := ""
