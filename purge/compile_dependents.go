@@ -566,12 +566,27 @@ func (c *compiler) otherTenants(n *Node) {
 	}
 }
 
+// collations refuses a key over two collations of which one takes different
+// values for equal: PostgreSQL compares by the parent's, a search for children
+// by their own.
+func (c *compiler) collations(e *Edge) {
+	for i := range e.ChildColumns {
+		theirs, _ := e.Child.Table.Column(e.ChildColumns[i])
+		ours, _ := e.Parent.Table.Column(e.ParentColumns[i])
+		if theirs.Collation != ours.Collation && (theirs.LaxCollation || ours.LaxCollation) {
+			c.plan.problem(LevelError, fmt.Sprintf("%s compares %s.%s with %s.%s, which has another collation, and one of the two is not deterministic",
+				e.Label(), e.Child.Table.Name, theirs.Name, e.Parent.Table.Name, ours.Name), "give both columns the same collation")
+		}
+	}
+}
+
 func (c *compiler) edgeGuards(e *Edge) {
 	p := c.plan
 	if e.Action.deletes() && e.Child == p.Root {
 		p.problem(LevelWarning, fmt.Sprintf("%s leads back to the root table %s: rows that reference an expired root go too, whatever their own age", e.Label(), p.Root.Table.Name),
 			"make sure that is meant, or decide nullify or keep")
 	}
+	c.collations(e)
 	if e.Index != "" {
 		return
 	}

@@ -220,6 +220,33 @@ func TestPromise4_ConnectionLostInCommit(t *testing.T) {
 	})
 }
 
+// A signal that comes while a COMMIT is lost does not lose its rows from the
+// report.
+func TestPromise4_SignalWhileACommitIsLost(t *testing.T) {
+	t.Parallel()
+	b := prepare(t, shop+";"+manyMails, small(shopPolicy))
+	b.mark()
+	plans := b.plans()
+	stopping, stop := context.WithCancel(t.Context())
+	_, dsn := startProxy(t, b.DSN(), func(int64) when {
+		if b.Int(t, `SELECT count(*) FROM mails`) > 800 {
+			return pass
+		}
+		if stopping.Err() == nil {
+			stop()
+			return afterCommit
+		}
+		return pass
+	})
+	b.connect(dsn)
+	b.runner.Stopping = stopping
+	o := b.purgeWith(plans).is(purge.Incomplete, "interrupted")
+	b.ledgerIsTrue()
+	if total := b.Int(t, `SELECT sum(rows)::int FROM reaper.deletions`); o.one().RowsTotal != int64(total) {
+		t.Errorf("the report has %d rows, the ledger %d", o.one().RowsTotal, total)
+	}
+}
+
 // The server crashes in the middle and comes back: the run goes on.
 func TestPromise4_ServerCrash(t *testing.T) {
 	t.Parallel()

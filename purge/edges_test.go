@@ -328,6 +328,33 @@ func TestPromise2_DeleteIsTransitive(t *testing.T) {
 	}
 }
 
+// PostgreSQL compares a key by the collation of what is referenced. A search for
+// children by another one could miss some, or find too many: refused.
+func TestPromise5_KeysOfTwoCollations(t *testing.T) {
+	t.Parallel()
+	ground := ground(t)
+	if ground.Int(t, `SELECT current_setting('server_version_num')::int`) >= 180000 {
+		return // PostgreSQL itself refuses such a key
+	}
+	for _, c := range []struct {
+		parent, child string
+		refused       bool
+	}{{`lax`, `"C"`, true}, {`"C"`, `lax`, true}, {`lax`, `lax`, false}, {`"C"`, `"POSIX"`, false}} {
+		t.Run(c.parent+c.child, func(t *testing.T) {
+			b := ground.on(t, `CREATE COLLATION lax (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+				CREATE TABLE roots (id text COLLATE `+c.parent+` PRIMARY KEY, at timestamptz DEFAULT '2020-01-01');
+				CREATE TABLE child (id int PRIMARY KEY, root text COLLATE `+c.child+` REFERENCES roots ON DELETE CASCADE);
+				INSERT INTO roots VALUES ('a'), ('b'); INSERT INTO child VALUES (1, 'a')`, tree("{table: child, action: keep}"))
+			if c.refused {
+				b.refuses("child_root_fkey", "collation")
+				return
+			}
+			b.purge().complete()
+			b.left(`SELECT id::text COLLATE "C" FROM roots`, "a")
+		})
+	}
+}
+
 // A foreign key to one partition alone concerns that partition's rows alone.
 func TestPromise2_KeyToOnePartition(t *testing.T) {
 	t.Parallel()

@@ -97,7 +97,8 @@ WITH RECURSIVE base(col, oid, next, kind) AS (
   UNION ALL
   SELECT b.col, t.oid, t.typbasetype, t.typtype FROM base b JOIN pg_type t ON b.kind = 'd' AND t.oid = b.next)
 SELECT a.attrelid, a.attname, format_type(b.oid, -1), t.typname, t.typcategory::text, a.attnotnull OR d.typnotnull,
-       a.attgenerated <> '', a.attlen = -1, a.atthasdef, a.attcollation
+       a.attgenerated <> '', a.attlen = -1, a.atthasdef, a.attcollation,
+       EXISTS (SELECT FROM pg_collation k WHERE k.oid = a.attcollation AND NOT k.collisdeterministic)
   FROM pg_attribute a JOIN pg_type d ON d.oid = a.atttypid
   JOIN base b ON b.col = a.atttypid AND b.kind <> 'd' JOIN pg_type t ON t.oid = b.oid
  WHERE a.attrelid = ANY($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
@@ -176,7 +177,7 @@ func (g *Graph) loadColumns(ctx context.Context, q Querier, oids []uint32) error
 	var c Column
 	_, err = pgx.ForEachRow(rows, []any{
 		&oid, &c.Name, &c.Type, &c.TypeName, &c.Category, &c.NotNull, &c.Generated,
-		&c.Varlena, &c.HasDefault, &c.collation,
+		&c.Varlena, &c.HasDefault, &c.Collation, &c.LaxCollation,
 	}, func() error {
 		g.Tables[oid].Columns = append(g.Tables[oid].Columns, c)
 		return nil

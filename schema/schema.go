@@ -89,7 +89,10 @@ type Column struct {
 	Generated  bool
 	Varlena    bool // may be TOASTed
 	HasDefault bool
-	collation  uint32
+	Collation  uint32 // OID; 0: the type has none
+	// LaxCollation tells that the collation is not deterministic: values that
+	// differ may be equal.
+	LaxCollation bool
 }
 
 // Index is one index.
