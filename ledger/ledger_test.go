@@ -24,10 +24,10 @@ type book struct {
 	pool *pgxpool.Pool
 }
 
-func open(t *testing.T, schema string, retention time.Duration) *book {
+func open(t *testing.T, retention time.Duration) *book {
 	t.Helper()
 	db := dbtest.New(t)
-	b := &book{Ledger: ledger.New(schema, retention), DB: db, t: t, pool: db.Pool(t)}
+	b := &book{Ledger: ledger.New(ledger.DefaultSchema, retention), DB: db, t: t, pool: db.Pool(t)}
 	if _, err := b.Migrate(t.Context(), b.pool); err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func (b *book) lines(want string, query string) {
 // The two views are a promise: these columns, in this order and of these types.
 func TestViewsAreAsPromised(t *testing.T) {
 	t.Parallel()
-	b := open(t, "reaper", 0)
+	b := open(t, 0)
 	b.lines(`
 deletions: run_id uuid, policy text, tenant text, table_name text, rows bigint, rows_nullified bigint
 runs: run_id uuid, policy text, trigger text, status text, reason text, started_at timestamp with time zone, finished_at timestamp with time zone, cutoff_base timestamp with time zone, rows_total bigint, batches bigint, wal_bytes bigint`,
@@ -86,7 +86,7 @@ runs: run_id uuid, policy text, trigger text, status text, reason text, started_
 // Sums are the same while a run is open and once it is closed and folded.
 func TestRunsAndDeletions(t *testing.T) {
 	t.Parallel()
-	b := open(t, "reaper", 0)
+	b := open(t, 0)
 	id := b.begin("mails")
 	b.batch(id, "mails", 1, "1", map[string]int64{"public.mails": 10, "public.parts": 30}, nil)
 	b.batch(id, "mails", 2, "1", map[string]int64{"public.mails": 5}, map[string]int64{"public.parts": 2})
@@ -116,7 +116,7 @@ null public."odd" 1 0`
 // A batch is settled by its own row alone.
 func TestBatchCommitted(t *testing.T) {
 	t.Parallel()
-	b := open(t, "reaper", 0)
+	b := open(t, 0)
 	id := b.begin("mails")
 	b.batch(id, "mails", 1, "1", map[string]int64{"t": 1}, nil)
 	for seq, want := range map[int64]bool{1: true, 2: false} {
@@ -141,7 +141,7 @@ func TestBatchCommitted(t *testing.T) {
 // is kept alive, and those of other policies, are not.
 func TestDeadRunsAreClosed(t *testing.T) {
 	t.Parallel()
-	b := open(t, "reaper", 0)
+	b := open(t, 0)
 	dead, alive, other := b.begin("mails"), b.begin("mails"), b.begin("other")
 	b.batch(dead, "mails", 1, "1", map[string]int64{"t": 7}, nil)
 	b.Exec(t, `UPDATE reaper.run SET lease_until = now() - interval '1 second'`)
@@ -159,7 +159,7 @@ func TestDeadRunsAreClosed(t *testing.T) {
 // Closing is synchronous whatever the role's default.
 func TestCloseRunIsDurable(t *testing.T) {
 	t.Parallel()
-	b := open(t, "reaper", 0)
+	b := open(t, 0)
 	b.Exec(t, `CREATE TABLE seen (setting text);
 		CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO seen VALUES (current_setting('synchronous_commit')); RETURN NEW; END $$;
 		CREATE TRIGGER look BEFORE UPDATE ON reaper.run FOR EACH ROW EXECUTE FUNCTION look();
@@ -180,13 +180,17 @@ func TestRetention(t *testing.T) {
 		{24 * time.Hour, "new failed, new ok, old ok, other ok, running"},
 		{0, "new failed, new ok, old failed, old ok, older ok, other ok, running"},
 	} {
-		b := open(t, "reaper", c.retention)
+		b := open(t, c.retention)
 		for _, r := range []struct {
 			name, policy, status string
 			days                 int
 		}{
-			{"older ok", "mails", "complete", 9}, {"old failed", "mails", "failed", 8}, {"old ok", "mails", "complete", 7},
-			{"new failed", "mails", "failed", 0}, {"other ok", "other", "complete", 9}, {"running", "mails", "running", 9},
+			{"older ok", "mails", "complete", 9},
+			{"old failed", "mails", "failed", 8},
+			{"old ok", "mails", "complete", 7},
+			{"new failed", "mails", "failed", 0},
+			{"other ok", "other", "complete", 9},
+			{"running", "mails", "running", 9},
 		} {
 			id := b.begin(r.policy)
 			b.batch(id, r.policy, 1, "1", map[string]int64{"t": 1}, nil)
@@ -208,7 +212,7 @@ func TestRetention(t *testing.T) {
 // The newest run, and the end of the last success.
 func TestLast(t *testing.T) {
 	t.Parallel()
-	b := open(t, "reaper", 0)
+	b := open(t, 0)
 	if run, success, err := b.Last(t.Context(), b.pool, "mails"); run != nil || success != nil || err != nil {
 		t.Errorf("before any run: %v %v %v", run, success, err)
 	}

@@ -202,12 +202,6 @@ func (b *bed) refuses(words ...string) {
 	b.tells(purge.LevelError, words...)
 }
 
-// warns wants Compile to warn with these words.
-func (b *bed) warns(words ...string) {
-	b.t.Helper()
-	b.tells(purge.LevelWarning, words...)
-}
-
 func (b *bed) tells(level purge.Level, words ...string) {
 	b.t.Helper()
 	found := b.problems(level)

@@ -71,48 +71,80 @@ func TestPromise2And3_GiantRootIsDrained(t *testing.T) {
 		gone                     map[string]int64
 		nullified                int64
 	}{
-		{"leaf by cascade", `
+		{
+			"leaf by cascade", `
 			CREATE TABLE parts (id int PRIMARY KEY, root int REFERENCES roots ON DELETE CASCADE);
 			INSERT INTO parts SELECT n, 1 FROM generate_series(1, 300000) n; CREATE INDEX ON parts (root)`,
-			"", map[string]int64{"public.roots": 3, "public.parts": 300000}, 0},
-		{"leaf by hand", `
+			"",
+			map[string]int64{"public.roots": 3, "public.parts": 300000},
+			0,
+		},
+		{
+			"leaf by hand", `
 			CREATE TABLE parts (id int PRIMARY KEY, root int REFERENCES roots);
 			INSERT INTO parts SELECT n, 1 FROM generate_series(1, 100000) n; CREATE INDEX ON parts (root)`,
-			"", map[string]int64{"public.roots": 3, "public.parts": 100000}, 0},
-		{"two levels, many each", `
+			"",
+			map[string]int64{"public.roots": 3, "public.parts": 100000},
+			0,
+		},
+		{
+			"two levels, many each", `
 			CREATE TABLE parts (id int PRIMARY KEY, root int REFERENCES roots ON DELETE CASCADE);
 			CREATE TABLE clicks (id int PRIMARY KEY, part int REFERENCES parts ON DELETE CASCADE);
 			INSERT INTO parts SELECT n, 1 FROM generate_series(1, 30000) n; CREATE INDEX ON parts (root);
 			INSERT INTO clicks SELECT n, 1 + n % 30000 FROM generate_series(1, 45000) n; CREATE INDEX ON clicks (part)`,
-			"", map[string]int64{"public.roots": 3, "public.parts": 30000, "public.clicks": 45000}, 0},
-		{"two levels, all below one", `
+			"",
+			map[string]int64{"public.roots": 3, "public.parts": 30000, "public.clicks": 45000},
+			0,
+		},
+		{
+			"two levels, all below one", `
 			CREATE TABLE parts (id int PRIMARY KEY, root int REFERENCES roots);
 			CREATE TABLE clicks (id int PRIMARY KEY, part int REFERENCES parts);
 			INSERT INTO parts SELECT n, 1 FROM generate_series(1, 10) n; CREATE INDEX ON parts (root);
 			INSERT INTO clicks SELECT n, 5 FROM generate_series(1, 45000) n; CREATE INDEX ON clicks (part)`,
-			"", map[string]int64{"public.roots": 3, "public.parts": 10, "public.clicks": 45000}, 0},
-		{"emptied by the schema", `
+			"",
+			map[string]int64{"public.roots": 3, "public.parts": 10, "public.clicks": 45000},
+			0,
+		},
+		{
+			"emptied by the schema", `
 			CREATE TABLE parts (id int PRIMARY KEY, root int REFERENCES roots ON DELETE SET NULL);
 			INSERT INTO parts SELECT n, 1 FROM generate_series(1, 45000) n; CREATE INDEX ON parts (root)`,
-			"", map[string]int64{"public.roots": 3}, 45000},
-		{"emptied by decision", `
+			"",
+			map[string]int64{"public.roots": 3},
+			45000,
+		},
+		{
+			"emptied by decision", `
 			CREATE TABLE parts (id int PRIMARY KEY, root int REFERENCES roots);
 			INSERT INTO parts SELECT n, 1 FROM generate_series(1, 45000) n; CREATE INDEX ON parts (root)`,
-			"{table: parts, action: nullify}", map[string]int64{"public.roots": 3}, 45000},
-		{"partitioned dependents", `
+			"{table: parts, action: nullify}",
+			map[string]int64{"public.roots": 3},
+			45000,
+		},
+		{
+			"partitioned dependents", `
 			CREATE TABLE parts (id int, root int REFERENCES roots ON DELETE CASCADE, PRIMARY KEY (id)) PARTITION BY HASH (id);
 			CREATE TABLE parts_0 PARTITION OF parts FOR VALUES WITH (MODULUS 2, REMAINDER 0);
 			CREATE TABLE parts_1 PARTITION OF parts FOR VALUES WITH (MODULUS 2, REMAINDER 1);
 			INSERT INTO parts SELECT n, 1 FROM generate_series(1, 45000) n; CREATE INDEX ON parts (root)`,
-			"", map[string]int64{"public.roots": 3, "public.parts": 45000}, 0},
-		{"a diamond", `
+			"",
+			map[string]int64{"public.roots": 3, "public.parts": 45000},
+			0,
+		},
+		{
+			"a diamond", `
 			CREATE TABLE l (id int PRIMARY KEY, root int REFERENCES roots ON DELETE CASCADE);
 			CREATE TABLE r (id int PRIMARY KEY, root int REFERENCES roots);
 			CREATE TABLE bottom (id int PRIMARY KEY, l int REFERENCES l ON DELETE CASCADE, r int REFERENCES r);
 			INSERT INTO l SELECT n, 1 FROM generate_series(1, 100) n; CREATE INDEX ON l (root);
 			INSERT INTO r SELECT n, 1 FROM generate_series(1, 100) n; CREATE INDEX ON r (root);
 			INSERT INTO bottom SELECT n, 1 + n % 100, 1 + n / 2 % 100 FROM generate_series(1, 30000) n; CREATE INDEX ON bottom (l); CREATE INDEX ON bottom (r)`,
-			"", map[string]int64{"public.roots": 3, "public.l": 100, "public.r": 100, "public.bottom": 30000}, 0},
+			"",
+			map[string]int64{"public.roots": 3, "public.l": 100, "public.r": 100, "public.bottom": 30000},
+			0,
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -245,11 +277,15 @@ func TestPromise2_Keep(t *testing.T) {
 		{"of the root", `CREATE TABLE k (root int PRIMARY KEY REFERENCES roots); INSERT INTO k VALUES (2)`, "{table: k, action: keep}", []string{"2"}, 1},
 		{"under cascade", `CREATE TABLE k (root int PRIMARY KEY REFERENCES roots ON DELETE CASCADE); INSERT INTO k VALUES (2)`, "{table: k, action: keep}", []string{"2"}, 1},
 		{"under set null", `CREATE TABLE k (id int PRIMARY KEY, root int REFERENCES roots ON DELETE SET NULL); INSERT INTO k VALUES (1, 2)`, "{table: k, action: keep}", []string{"2"}, 1},
-		{"two levels down, siblings whole", `
+		{
+			"two levels down, siblings whole", `
 			CREATE TABLE a (id int PRIMARY KEY, root int REFERENCES roots ON DELETE CASCADE);
 			CREATE TABLE k (a int PRIMARY KEY REFERENCES a);
 			INSERT INTO a SELECT r * 10 + n, r FROM generate_series(1, 3) r, generate_series(1, 3) n; INSERT INTO k VALUES (22)`,
-			"{table: k, action: keep}", []string{"2"}, 1},
+			"{table: k, action: keep}",
+			[]string{"2"},
+			1,
+		},
 		{"by a match", `CREATE TABLE k (kind text, ref text); INSERT INTO k VALUES ('r', '2'), ('other', '1')`, "{table: k, match: {ref: id}, where: kind = 'r', action: keep}", []string{"2"}, 1},
 		{"a chain that frees itself", `ALTER TABLE roots ADD up int REFERENCES roots; UPDATE roots SET up = id - 1 WHERE id > 1`, "{table: roots, action: keep}", nil, 0},
 		{"a cycle stays", `ALTER TABLE roots ADD up int REFERENCES roots; UPDATE roots SET up = CASE id WHEN 1 THEN 2 WHEN 2 THEN 1 END`, "{table: roots, action: keep}", []string{"1", "2"}, 2},

@@ -141,9 +141,19 @@ func TestPromise10_SettingsOfTheSessionDoNotMatter(t *testing.T) {
 	eachWay(t, func(t *testing.T, schema, policy string) {
 		ground := ground(t)
 		for _, setting := range [][2]string{
-			{"default_transaction_isolation", "repeatable read"}, {"default_transaction_isolation", "serializable"}, {"default_transaction_read_only", "on"},
-			{"DateStyle", "German, DMY"}, {"IntervalStyle", "sql_standard"}, {"TimeZone", "Pacific/Kiritimati"}, {"extra_float_digits", "-3"}, {"bytea_output", "escape"},
-			{"standard_conforming_strings", "off"}, {"search_path", ""}, {"lock_timeout", "1ms"}, {"statement_timeout", "150ms"}, {"row_security", "on"},
+			{"default_transaction_isolation", "repeatable read"},
+			{"default_transaction_isolation", "serializable"},
+			{"default_transaction_read_only", "on"},
+			{"DateStyle", "German, DMY"},
+			{"IntervalStyle", "sql_standard"},
+			{"TimeZone", "Pacific/Kiritimati"},
+			{"extra_float_digits", "-3"},
+			{"bytea_output", "escape"},
+			{"standard_conforming_strings", "off"},
+			{"search_path", ""},
+			{"lock_timeout", "1ms"},
+			{"statement_timeout", "150ms"},
+			{"row_security", "on"},
 		} {
 			t.Run(strings.Join(setting[:], " "), func(t *testing.T) {
 				policy := strings.ReplaceAll(strings.ReplaceAll(policy, "table: ", "table: public."), "age: at,", "age: at, limits: {rows: 4},")

@@ -46,8 +46,6 @@ var noAction = strings.ReplaceAll(shop, "ON DELETE CASCADE", "")
 
 const noActionPolicy = shopPolicy + "\n    undecided: delete"
 
-const dueMails = "15"
-
 // ways are the two kinds of batches: one DELETE with all the rest left to
 // CASCADE, and rows locked and known before they go.
 var ways = []struct{ name, schema, policy string }{
@@ -230,8 +228,10 @@ func TestPromise2_ChildrenInsertedDuringThePurge(t *testing.T) {
 		ways[0], ways[1],
 		{"keep", shop, strings.Replace(shopPolicy, "age: at,", "age: at, dependents: [{table: parts, action: keep}],", 1)},
 		{"small", shop, strings.Replace(shopPolicy, "age: at,", "age: at, limits: {rows: 3, total_rows: 5},", 1)},
-		{"match", strings.ReplaceAll(shop, "REFERENCES parts ON DELETE CASCADE", ""),
-			strings.Replace(shopPolicy, "age: at,", "age: at, dependents: [{table: clicks, parent: parts, match: {part_id: id}, action: delete}],", 1)},
+		{
+			"match", strings.ReplaceAll(shop, "REFERENCES parts ON DELETE CASCADE", ""),
+			strings.Replace(shopPolicy, "age: at,", "age: at, dependents: [{table: clicks, parent: parts, match: {part_id: id}, action: delete}],", 1),
+		},
 	} {
 		t.Run(way.name, func(t *testing.T) {
 			t.Parallel()

@@ -18,8 +18,8 @@ CREATE TABLE things (id serial PRIMARY KEY, owner int, at timestamptz);
 CREATE INDEX ON things (owner, at, id);
 `
 
-func ownersPolicy(tenants, policy string) string {
-	return "tenants: {table: owners, key: id" + tenants + "}\npolicies: [{name: things, table: things, age: at, tenant: owner" + policy + "}]"
+func ownersPolicy(tenants, more string) string {
+	return "tenants: {table: owners, key: id" + tenants + "}\npolicies: [{name: things, table: things, age: at, tenant: owner" + more + "}]"
 }
 
 const hundredDays = `INSERT INTO things (owner, at) SELECT id, now() - n * interval '1 day' - interval '1 hour' FROM owners, generate_series(0, 99) n;`
