@@ -77,17 +77,26 @@ func (l *Ledger) closeDead(ctx context.Context, db *pgxpool.Pool, policy string)
 // RecordBatch writes what a batch deleted and emptied, by table, in the
 // batch's own transaction.
 func (l *Ledger) RecordBatch(ctx context.Context, tx pgx.Tx, runID, policy string, seq int64, tenant *string, rows, nullified map[string]int64) error {
-	deleted, err := json.Marshal(rows)
+	deleted, err := object(rows)
 	if err != nil {
 		return err
 	}
-	emptied, err := json.Marshal(nullified)
+	emptied, err := object(nullified)
 	if err != nil {
 		return err
 	}
 	_, err = tx.Exec(ctx, `INSERT INTO `+l.schema+`.batch (run_id, policy, seq, tenant, rows, nullified)
-		VALUES ($1::uuid, $2, $3::bigint, $4, coalesce(nullif($5::jsonb, 'null'), '{}'), coalesce(nullif($6::jsonb, 'null'), '{}'))`, runID, policy, seq, tenant, string(deleted), string(emptied))
+		VALUES ($1::uuid, $2, $3::bigint, $4, $5::jsonb, $6::jsonb)`, runID, policy, seq, tenant, deleted, emptied)
 	return err
+}
+
+// object is counts as a JSON object; no counts are an empty one, not null.
+func object(counts map[string]int64) (string, error) {
+	if counts == nil {
+		return "{}", nil
+	}
+	b, err := json.Marshal(counts)
+	return string(b), err
 }
 
 // BatchCommitted tells whether a batch's row is there.

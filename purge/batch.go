@@ -266,7 +266,7 @@ func (b *batcher) inTransaction(ctx context.Context, t *who, w way, body func(*b
 		if err != nil {
 			return err
 		}
-		defer b.run.rollback(tx)
+		defer rollback(tx)
 		if o, err = body(tx); err != nil {
 			return err
 		}
@@ -303,11 +303,11 @@ func (b *batcher) begin(ctx context.Context, t *who, w way) (*batchTx, error) {
 	var set int
 	tx.before = make([]int64, w.mode.counters())
 	if err := tx.QueryRow(ctx, s.String(), s.args...).Scan(append([]any{&got, &set}, pointers(tx.before)...)...); err != nil {
-		b.run.rollback(tx)
+		rollback(tx)
 		return nil, fmt.Errorf("locking tenant: %w", err)
 	}
 	if !got {
-		b.run.rollback(tx)
+		rollback(tx)
 		return nil, errBusy
 	}
 	return tx, nil
@@ -388,7 +388,7 @@ func (b *batcher) settled(ctx context.Context, t *who) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("resolving a lost commit: %w", err)
 	}
-	defer b.run.rollback(tx)
+	defer rollback(tx)
 	if _, err := tx.Exec(ctx, `SELECT set_config('statement_timeout', '10s', true)`); err != nil {
 		return false, fmt.Errorf("resolving a lost commit: %w", err)
 	}

@@ -261,22 +261,13 @@ func (l *looker) tables(ctx context.Context) error {
 		case e == nil:
 			n = l.view.ExpiredRows
 		case e.Action.deletes():
-			n = counts[indexOf(nodes, e.Child)]
+			n = counts[slices.Index(nodes, e.Child)]
 		default:
-			n = counts[len(nodes)+indexOf(edges, e)]
+			n = counts[len(nodes)+slices.Index(edges, e)]
 		}
 		t.ExpiredRows = &n
 	})
 	return nil
-}
-
-func indexOf[T comparable](list []T, x T) int {
-	for i := range list {
-		if list[i] == x {
-			return i
-		}
-	}
-	return -1
 }
 
 // eachTable visits the preview's tables with their edges.
@@ -298,7 +289,7 @@ func (l *looker) eachTable(visit func(*TablePreview, *Edge)) {
 // those behind every other edge.
 func (l *looker) countSQL(s *statement) (nodes []*Node, others []*Edge) {
 	p := l.plan
-	number := func(n *Node) int { return indexOf(p.Nodes, n) }
+	number := func(n *Node) int { return slices.Index(p.Nodes, n) }
 	s.add("WITH RECURSIVE reaper_r0 AS MATERIALIZED (", l.plan.expiredSQL(s, l.scope), ")")
 	groups := map[int][]*Node{}
 	for _, n := range p.Nodes {
@@ -363,13 +354,13 @@ func (l *looker) referenced(e *Edge) string {
 		within = " WHERE tab = ANY('{" + strings.Join(e.within, ",") + "}')"
 	}
 	return "SELECT " + list(len(e.ParentColumns), func(i int) string {
-		r := fmt.Sprintf("r%d", indexOf(e.Parent.refs, e.ParentColumns[i]))
+		r := fmt.Sprintf("r%d", slices.Index(e.Parent.refs, e.ParentColumns[i]))
 		parent, _ := e.Parent.Table.Column(e.ParentColumns[i])
 		if parent.Type != types[i] {
 			r += "::text::" + types[i]
 		}
 		return r
-	}) + fmt.Sprintf(" FROM reaper_n%d", indexOf(l.plan.Nodes, e.Parent)) + within
+	}) + fmt.Sprintf(" FROM reaper_n%d", slices.Index(l.plan.Nodes, e.Parent)) + within
 }
 
 // cycleCTE counts a cyclic component by recursion, and gives each node's rows
@@ -413,7 +404,7 @@ func (l *looker) cycleCTE(s *statement, scc int, group []*Node) {
 			k, _ := n.Table.Column(n.refs[i])
 			return fmt.Sprintf("refs[%d]::%s AS r%d", i+1, k.Type, i)
 		})
-		s.add(fmt.Sprintf(",\nreaper_n%d AS (SELECT %s FROM reaper_c%d WHERE node = %d)", indexOf(p.Nodes, n), columns, scc, indexOf(p.Nodes, n)))
+		s.add(fmt.Sprintf(",\nreaper_n%d AS (SELECT %s FROM reaper_c%d WHERE node = %d)", slices.Index(p.Nodes, n), columns, scc, slices.Index(p.Nodes, n)))
 	}
 }
 

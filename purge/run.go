@@ -319,8 +319,6 @@ func readOnly(ctx context.Context, pool *pgxpool.Pool, timeout time.Duration, fn
 	return tx.Commit(ctx)
 }
 
-func (r *Run) rollback(tx pgx.Tx) { rollback(tx) }
-
 // rollback ends a transaction that was not committed. Its own context: the one
 // at hand may be the reason for rolling back. A connection that is gone has
 // rolled back already.

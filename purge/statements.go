@@ -159,36 +159,33 @@ func (p *Plan) keyed(s *statement, keys values) string {
 	return s.matches(cols(p.Root.Table, columnNames(p.key)), types, keys)
 }
 
-// deleteRootsSQL deletes roots by key, with every condition repeated.
-func (p *Plan) deleteRootsSQL(sc scope, w *who, keys values) *statement {
+// rootsSQL begins a statement on roots by key, with every condition repeated;
+// verb is all that stands before the table's name.
+func (p *Plan) rootsSQL(sc scope, w *who, keys values, verb string) *statement {
 	s := &statement{}
 	s.add("WITH ")
 	p.cut(s, sc, w)
-	s.add("\nDELETE FROM ", from(p.Root.Table), "\n WHERE ", p.keyed(s, keys), "\n   AND ", p.conditions())
-	return s
+	return s.add("\n", verb, from(p.Root.Table), "\n WHERE ", p.keyed(s, keys), "\n   AND ", p.conditions())
+}
+
+// deleteRootsSQL deletes roots.
+func (p *Plan) deleteRootsSQL(sc scope, w *who, keys values) *statement {
+	return p.rootsSQL(sc, w, keys, "DELETE FROM ")
 }
 
 // countRootsSQL counts the roots among keys that are still expired.
 func (p *Plan) countRootsSQL(sc scope, w *who, keys values) *statement {
-	s := &statement{}
-	s.add("WITH ")
-	p.cut(s, sc, w)
-	s.add("\nSELECT count(*) FROM ", from(p.Root.Table), "\n WHERE ", p.keyed(s, keys), "\n   AND ", p.conditions())
-	return s
+	return p.rootsSQL(sc, w, keys, "SELECT count(*) FROM ")
 }
 
 // lockRootsSQL locks those of the roots that are expired and that nobody else
 // has locked, and gives tableoid, ctid, key…, referenced columns….
 func (p *Plan) lockRootsSQL(sc scope, w *who, keys values) *statement {
-	s := &statement{}
 	t := p.Root.Table
-	s.add("WITH ")
-	p.cut(s, sc, w)
-	columns := append(texts(cols(t, columnNames(p.key))), texts(cols(t, p.Root.refs))...)
-	s.add("\nSELECT ", ident(t.Name.Name), ".tableoid::text, ", ident(t.Name.Name), ".ctid::text, ", strings.Join(columns, ", "),
-		"\n  FROM ", from(t), "\n WHERE ", p.keyed(s, keys), "\n   AND ", p.conditions(),
-		"\n   FOR UPDATE OF ", ident(t.Name.Name), " SKIP LOCKED")
-	return s
+	name := ident(t.Name.Name)
+	columns := slices.Concat([]string{name + ".tableoid::text", name + ".ctid::text"}, texts(cols(t, columnNames(p.key))), texts(cols(t, p.Root.refs)))
+	return p.rootsSQL(sc, w, keys, "SELECT "+strings.Join(columns, ", ")+"\n  FROM ").
+		add("\n   FOR UPDATE OF ", name, " SKIP LOCKED")
 }
 
 // rowsOf are rows of one node: where they stand, and what others reference of

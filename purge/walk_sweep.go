@@ -53,7 +53,6 @@ func (s *sweep) step(ctx context.Context) (bool, error) {
 				s.open[tenantName(t.who.Key)] = true
 			}
 			t.cands = t.cands[n:]
-			w.run.keepAlive(ctx)
 		}
 	}
 	s.after = end
