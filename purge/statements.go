@@ -9,9 +9,9 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// This file is the one builder of generated SQL. Every alias and CTE begins
-// with reaper_, so that a user's SQL, which sees the columns of its own table
-// unqualified, can never meet one.
+// This file and closure.go build what a batch says to the database. Every alias
+// and CTE begins with reaper_, so that a user's SQL, which sees the columns of
+// its own table unqualified, can never meet one.
 
 // settings are made local to every transaction as its first statement. The
 // time zone and the styles make text of values exact and the same everywhere.
@@ -188,68 +188,6 @@ func (p *Plan) lockRootsSQL(sc scope, w *who, keys values) *statement {
 		add("\n   FOR UPDATE OF ", name, " SKIP LOCKED")
 }
 
-// rowsOf are rows of one node: where they stand, and what others reference of
-// them.
-type rowsOf struct {
-	node   *Node
-	tables []string // tableoid
-	ctids  []string
-	refs   values // by node.refs
-	seen   map[string]bool
-}
-
-func newRows(n *Node) *rowsOf {
-	return &rowsOf{node: n, refs: newValues(len(n.refs)), seen: map[string]bool{}}
-}
-
-func (r *rowsOf) len() int { return len(r.ctids) }
-
-// add adds a row once.
-func (r *rowsOf) add(table, ctid string, refs []*string) bool {
-	id := table + " " + ctid
-	if r.seen[id] {
-		return false
-	}
-	r.seen[id] = true
-	r.tables, r.ctids = append(r.tables, table), append(r.ctids, ctid)
-	for i := range r.refs {
-		r.refs[i] = append(r.refs[i], refs[i])
-	}
-	return true
-}
-
-// take adds the i-th row of another set of the same node.
-func (r *rowsOf) take(from *rowsOf, i int) {
-	refs := make([]*string, len(from.refs))
-	for k := range refs {
-		refs[k] = from.refs[k][i]
-	}
-	r.add(from.tables[i], from.ctids[i], refs)
-}
-
-// slice gives some of the rows as a set of their own.
-func (r *rowsOf) slice(from, to int) *rowsOf {
-	part := newRows(r.node)
-	for i := from; i < to; i++ {
-		part.take(r, i)
-	}
-	return part
-}
-
-// referenced are the values by which an edge can reference the rows.
-func (r *rowsOf) referenced(e *Edge) values {
-	v := make(values, len(e.ParentColumns))
-	for i, n := range e.ParentColumns {
-		v[i] = []*string{}
-		for row, x := range r.refs[slices.Index(r.node.refs, n)] {
-			if e.within == nil || slices.Contains(e.within, r.tables[row]) {
-				v[i] = append(v[i], x)
-			}
-		}
-	}
-	return v
-}
-
 // at is the condition that a row of a table stands at one of these places.
 func (s *statement) at(t *schema.Table, r *rowsOf) string {
 	c := ident(t.Name.Name) + ".ctid = ANY(" + s.cast(r.ctids, "tid[]") + ")"
@@ -283,124 +221,6 @@ func lockAtSQL(r *rowsOf) *statement {
 	t := r.node.Table
 	s.add("SELECT ", ident(t.Name.Name), ".ctid::text\n  FROM ", from(t), "\n WHERE ", s.at(t, r), "\n   FOR UPDATE OF ", ident(t.Name.Name))
 	return s
-}
-
-// closureSQL gives (node, tableoid, ctid, referenced columns as an array) of
-// all rows of a cyclic component that hang, at any depth, off the seeds within
-// it and off rows of the components before it.
-func closureSQL(p *Plan, m *mode, group []*Node, known map[*Node]*rowsOf, limit int) *statement {
-	s := &statement{}
-	s.add("WITH RECURSIVE reaper_c(node, tab, tid, refs) AS (\n  ")
-	first := true
-	union := func() {
-		if !first {
-			s.add("\n  UNION ALL ")
-		}
-		first = false
-	}
-	s.add("(")
-	for _, n := range group {
-		if r := known[n]; r != nil && r.len() > 0 {
-			union()
-			s.add(fmt.Sprintf("SELECT %d, x.tab, x.tid, ARRAY[%s] FROM unnest(%s, %s%s) x(tab, tid%s)", slices.Index(p.Nodes, n),
-				list(len(n.refs), func(i int) string { return fmt.Sprintf("x.r%d", i) }),
-				s.cast(r.tables, "text[]"), s.cast(r.ctids, "text[]"),
-				prefixed(len(n.refs), func(i int) string { return s.cast(r.refs[i], "text[]") }),
-				prefixed(len(n.refs), func(i int) string { return fmt.Sprintf("r%d", i) })))
-		}
-		for _, e := range n.In {
-			if r := known[e.Parent]; e.Action.deletes() && m.walks(e) && !e.internal() && r != nil && r.len() > 0 {
-				union()
-				s.add("SELECT ", closureRow(p, e.Child), " FROM ", from(e.Child.Table), " WHERE ", s.behind(e, r))
-			}
-		}
-	}
-	if first {
-		s.add("SELECT 0, NULL::text, NULL::text, NULL::text[] WHERE false")
-	}
-	s.add(")\n  UNION\n  SELECT x.* FROM reaper_c CROSS JOIN LATERAL (\n    ")
-	first = true
-	for _, n := range group {
-		for _, e := range n.Out {
-			if e.internal() {
-				union()
-				s.add(closureStep(p, e, "reaper_c"))
-			}
-		}
-	}
-	s.add(") x)\nSELECT node, tab, tid, refs FROM reaper_c", fmt.Sprintf(" LIMIT %d", limit))
-	return s
-}
-
-func prefixed(n int, item func(int) string) string {
-	var b strings.Builder
-	for i := range n {
-		b.WriteString(", " + item(i))
-	}
-	return b.String()
-}
-
-// closureRow is a row of a node as the closure keeps it.
-func closureRow(p *Plan, n *Node) string {
-	name := ident(n.Table.Name.Name)
-	return fmt.Sprintf("%d, %s.tableoid::text, %s.ctid::text, ARRAY[%s]::text[]", slices.Index(p.Nodes, n), name, name,
-		strings.Join(texts(cols(n.Table, n.refs)), ", "))
-}
-
-// closureStep is one edge of a recursion: the child's rows that reference the
-// row at hand.
-func closureStep(p *Plan, e *Edge, c string) string {
-	return "SELECT " + closureRow(p, e.Child) + " FROM " + from(e.Child.Table) +
-		fmt.Sprintf(" WHERE %s.node = %d AND ", c, slices.Index(p.Nodes, e.Parent)) + stepMatch(p, e, c) + parenthesized(e.Where)
-}
-
-// stepMatch compares the child's columns with the referenced columns of the
-// row at hand. CASE keeps the conversion away from rows of other nodes, whose
-// values may be of any type: partitions are chosen by it before the condition on
-// the node is looked at.
-func stepMatch(p *Plan, e *Edge, c string) string {
-	types := e.types()
-	within := ""
-	if e.within != nil {
-		within = fmt.Sprintf("%s.tab = ANY('{%s}') AND ", c, strings.Join(e.within, ","))
-	}
-	return within + and(len(e.ChildColumns), func(i int) string {
-		return fmt.Sprintf("%s = CASE WHEN %s.node = %d THEN %s.refs[%d] END::%s", col(e.Child.Table, e.ChildColumns[i]),
-			c, slices.Index(p.Nodes, e.Parent), c, slices.Index(e.Parent.refs, e.ParentColumns[i])+1, types[i])
-	})
-}
-
-// keptSQL gives the ordinals (from 1) of the roots that a keeping edge
-// protects, itself or through their dependents.
-func keptSQL(p *Plan, roots *rowsOf) *statement {
-	s := &statement{}
-	s.add("WITH RECURSIVE reaper_c(root, node, tab, tid, refs) AS (\n  ",
-		fmt.Sprintf("SELECT x.n, 0, x.tab, x.tid, ARRAY[%s]::text[] FROM unnest(%s, %s%s) WITH ORDINALITY x(tab, tid%s, n)",
-			list(len(p.Root.refs), func(i int) string { return fmt.Sprintf("x.r%d", i) }),
-			s.cast(roots.tables, "text[]"), s.cast(roots.ctids, "text[]"),
-			prefixed(len(p.Root.refs), func(i int) string { return s.cast(roots.refs[i], "text[]") }),
-			prefixed(len(p.Root.refs), func(i int) string { return fmt.Sprintf("r%d", i) })))
-	steps, tests := p.keeping("reaper_c")
-	if len(steps) > 0 {
-		s.add("\n  UNION\n  SELECT reaper_c.root, x.* FROM reaper_c CROSS JOIN LATERAL (\n    ", strings.Join(steps, "\n    UNION ALL "), ") x")
-	}
-	s.add(")\nSELECT DISTINCT root FROM reaper_c\n WHERE ", strings.Join(tests, "\n    OR "))
-	return s
-}
-
-// keeping are the steps of a recursion over dependents that a keeping edge could
-// protect, and the tests that tell whether one does.
-func (p *Plan) keeping(c string) (steps, tests []string) {
-	for _, e := range p.Edges {
-		switch {
-		case e.Action.deletes() && e.Child.needsLock():
-			steps = append(steps, closureStep(p, e, c))
-		case e.Action == ByKeep:
-			tests = append(tests, fmt.Sprintf("%s.node = %d AND EXISTS (SELECT FROM %s WHERE %s%s)",
-				c, slices.Index(p.Nodes, e.Parent), from(e.Child.Table), stepMatch(p, e, c), parenthesized(e.Where)))
-		}
-	}
-	return steps, tests
 }
 
 // countBehindSQL counts the rows behind an edge, up to a limit.

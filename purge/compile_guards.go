@@ -1,0 +1,246 @@
+package purge
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/reaperdb/reaper/schema"
+)
+
+// unindexedRows is the size of a table from which an edge into it must have an
+// index.
+const unindexedRows = 100_000
+
+// guards records what stands against deleting from the tables of the plan:
+// privileges, row-level security, triggers, missing indexes, tenants in danger.
+func (c *compiler) guards() {
+	p := c.plan
+	for _, n := range p.Nodes {
+		c.tableGuards(n)
+	}
+	for _, e := range p.Edges {
+		c.edgeGuards(e)
+	}
+	read := []*schema.Table{p.tenants.table}
+	for _, h := range p.hops {
+		read = append(read, h.table)
+	}
+	for _, t := range read {
+		if t == nil {
+			continue
+		}
+		if !t.CanSelect {
+			c.lacks(t, "SELECT")
+		}
+		c.rowSecurity(t)
+		for _, n := range p.Nodes {
+			if n.Table == t && n.Deleted && n != p.Root {
+				p.problem(LevelError, fmt.Sprintf("%s says who owns rows, and a deleting edge leads to it: %s", t.Name, edgesInto(n)),
+					"decide keep (or nullify) for that edge under dependents")
+			}
+		}
+	}
+	if !p.noTenant && p.tenants.table == p.Root.Table {
+		p.problem(LevelError, fmt.Sprintf("%s is the tenants' table and cannot be a policy's root", p.Root.Table.Name), "name another table")
+	}
+}
+
+func edgesInto(n *Node) string {
+	var labels []string
+	for _, e := range n.In {
+		if e.Action.deletes() {
+			labels = append(labels, e.Label())
+		}
+	}
+	return strings.Join(labels, ", ")
+}
+
+func (c *compiler) lacks(t *schema.Table, privilege string) {
+	c.plan.problem(LevelError, fmt.Sprintf("role %s lacks %s on %s", c.server.Role, privilege, t.Name),
+		fmt.Sprintf("GRANT %s ON %s TO %s", privilege, ident(t.Name.Schema, t.Name.Name), ident(c.server.Role)))
+}
+
+func (c *compiler) rowSecurity(t *schema.Table) {
+	if t.RowSecurity {
+		c.plan.problem(LevelError, fmt.Sprintf("row-level security hides rows of %s from role %s", t.Name, c.server.Role),
+			"ALTER ROLE "+ident(c.server.Role)+" BYPASSRLS, or run as the table's owner")
+	}
+}
+
+func (c *compiler) tableGuards(n *Node) {
+	p, t := c.plan, n.Table
+	if !t.CanUseSchema {
+		p.problem(LevelError, fmt.Sprintf("role %s may not use schema %s", c.server.Role, t.Name.Schema),
+			fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s", ident(t.Name.Schema), ident(c.server.Role)))
+	}
+	if !t.CanSelect {
+		c.lacks(t, "SELECT")
+	}
+	c.rowSecurity(t)
+	if n.Deleted {
+		c.deletedGuards(n)
+	}
+	for _, e := range n.In {
+		if !e.Action.clears() {
+			continue
+		}
+		for _, column := range e.SetColumns {
+			if !slices.Contains(t.UpdateColumns, column) {
+				c.lacks(t, "UPDATE ("+ident(column)+")")
+			}
+		}
+	}
+}
+
+func (c *compiler) deletedGuards(n *Node) {
+	p, t := c.plan, n.Table
+	if t.Kind != schema.Ordinary && t.Kind != schema.Partitioned {
+		p.problem(LevelError, fmt.Sprintf("%s is not an ordinary table", t.Name), "decide keep for it under dependents")
+	}
+	if t.Kind == schema.Ordinary && len(t.Children) > 0 && n != p.Root {
+		p.problem(LevelWarning, fmt.Sprintf("other tables inherit from %s: foreign keys do not see their rows, and neither does reaper", t.Name), "make it a partitioned table")
+	}
+	if !t.CanDelete {
+		c.lacks(t, "DELETE")
+	}
+	if !t.CanUpdate {
+		c.cannotLock(n)
+	}
+	for _, tr := range t.Triggers {
+		if tr.Before && tr.Row && !p.Policy.AllowTriggers {
+			p.problem(LevelError, fmt.Sprintf("trigger %s of %s runs BEFORE DELETE and could keep rows", tr.Name, tr.Table),
+				"see what it does; if it never returns NULL for rows that must go, write triggers: allow")
+		}
+	}
+	for _, r := range t.Rules {
+		if !p.Policy.AllowTriggers {
+			p.problem(LevelError, fmt.Sprintf("rule %s of %s rewrites DELETE and could keep rows", r, t.Name),
+				"see what it does; if rows still go, write triggers: allow")
+		}
+	}
+	if n == p.Root {
+		return
+	}
+	for i := range c.file.Policies {
+		other := &c.file.Policies[i]
+		if other != p.Policy && c.names(other.Table, t.OID) {
+			p.problem(LevelWarning, fmt.Sprintf("dependent %s is the root of policy %s: here its rows go with %s, whatever their own age", t.Name, other.Name, p.Root.Table.Name),
+				"make sure that is meant, or decide keep")
+		}
+	}
+	c.otherTenants(n)
+}
+
+// cannotLock records that the rows of a table cannot be locked: an error where
+// every batch does it, a warning where only a root with very many dependents
+// needs it.
+func (c *compiler) cannotLock(n *Node) {
+	column := ident(lockColumn(c.plan, n))
+	switch {
+	case n == c.plan.Root || n.needsLock() || newMode(c.plan, false).collected[n]:
+		c.lacks(n.Table, "UPDATE ("+column+")")
+	case n.inner():
+		c.plan.problem(LevelWarning, fmt.Sprintf("role %s lacks UPDATE on a column of %s: a root with more dependents than a batch may hold cannot be drained", c.server.Role, n.Table.Name),
+			fmt.Sprintf("GRANT UPDATE (%s) ON %s TO %s", column, ident(n.Table.Name.Schema, n.Table.Name.Name), ident(c.server.Role)))
+	}
+}
+
+// needsLock tells whether rows of the table are locked before a keeping edge
+// is looked at.
+func (n *Node) needsLock() bool {
+	seen := map[*Node]bool{}
+	var leads func(*Node) bool
+	leads = func(m *Node) bool {
+		if seen[m] {
+			return false
+		}
+		seen[m] = true
+		for _, e := range m.Out {
+			if e.Action == ByKeep || e.Action.deletes() && leads(e.Child) {
+				return true
+			}
+		}
+		return false
+	}
+	return leads(n)
+}
+
+// lockColumn is the column whose UPDATE privilege FOR UPDATE is granted by.
+func lockColumn(p *Plan, n *Node) string {
+	if n == p.Root && len(p.key) > 0 {
+		return p.key[0].Name
+	}
+	return n.Table.Columns[0].Name
+}
+
+// otherTenants warns when a dependent says by itself which tenant it belongs
+// to: a row of it may belong to another one than its root.
+func (c *compiler) otherTenants(n *Node) {
+	if c.tenant == nil {
+		return
+	}
+	for _, k := range c.graph.Outgoing(n.Table.OID) {
+		if k.Parent == c.tenant.OID {
+			c.plan.problem(LevelWarning, fmt.Sprintf("dependent %s references the tenants itself (%s): rows of another tenant than the root's would go too", n.Table.Name, k.Name),
+				"make sure that both always agree, or decide keep")
+		}
+	}
+}
+
+// collations refuses a key over two collations of which one takes different
+// values for equal: PostgreSQL compares by the parent's, a search for children
+// by their own.
+func (c *compiler) collations(e *Edge) {
+	for i := range e.ChildColumns {
+		theirs, _ := e.Child.Table.Column(e.ChildColumns[i])
+		ours, _ := e.Parent.Table.Column(e.ParentColumns[i])
+		if theirs.Collation != ours.Collation && (theirs.LaxCollation || ours.LaxCollation) {
+			c.plan.problem(LevelError, fmt.Sprintf("%s compares %s.%s with %s.%s, which has another collation, and one of the two is not deterministic",
+				e.Label(), e.Child.Table.Name, theirs.Name, e.Parent.Table.Name, ours.Name), "give both columns the same collation")
+		}
+	}
+}
+
+func (c *compiler) edgeGuards(e *Edge) {
+	p := c.plan
+	if e.Action.deletes() && e.Child == p.Root {
+		p.problem(LevelWarning, fmt.Sprintf("%s leads back to the root table %s: rows that reference an expired root go too, whatever their own age", e.Label(), p.Root.Table.Name),
+			"make sure that is meant, or decide nullify or keep")
+	}
+	c.collations(e)
+	if e.Index != "" {
+		return
+	}
+	big, err := c.bigger(e.Child.Table, unindexedRows)
+	if err != nil {
+		big = true // in doubt, act conservatively
+	}
+	level := LevelWarning
+	if big && !p.Policy.AllowUnindexed {
+		level = LevelError
+	}
+	t := e.Child.Table.Name
+	p.problem(level, fmt.Sprintf("no index serves %s (%s) of %s: every batch reads the whole table", e.Label(), strings.Join(e.ChildColumns, ", "), t),
+		fmt.Sprintf("CREATE INDEX CONCURRENTLY ON %s (%s)", ident(t.Schema, t.Name), list(len(e.ChildColumns), func(i int) string { return ident(e.ChildColumns[i]) })))
+}
+
+// bigger tells whether a table has more than n rows, reading at most n+1.
+func (c *compiler) bigger(t *schema.Table, n int) (bool, error) {
+	if t.EstimatedRows > float64(n) {
+		return true, nil
+	}
+	if !t.CanSelect {
+		return false, nil
+	}
+	var rows int
+	err := c.conn.QueryRow(c.ctx, fmt.Sprintf("SELECT count(*) FROM (SELECT FROM %s LIMIT %d) x", from(t), n+1)).Scan(&rows)
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return false, nil // said elsewhere: no privilege, row-level security
+	}
+	return rows > n, err
+}

@@ -1,0 +1,63 @@
+package purge
+
+// SQL is the statements of a batch, for people: with sample values bound.
+func (p *Plan) SQL(opts Options) string {
+	key := "KEY"
+	one := []*string{&key}
+	sc := scope{base: "RUN START", olderThan: opts.OlderThan}
+	w := &who{Cutoff: "CUTOFF"}
+	if !p.noTenant {
+		w.Key = &key
+	}
+	keys := newValues(len(p.key))
+	for i := range keys {
+		keys[i] = one
+	}
+	out := ""
+	section := func(title string, s *statement) { out += "-- " + title + "\n" + s.String() + ";\n\n" }
+	if p.Strategy == KeySweep {
+		section("the next rows along the key, and which of them are expired", p.sweepSQL(sc, nil, sweepRows))
+	} else {
+		section("tenants that have something due", p.dueSQL(sc, nil, tenantPage))
+		group := make([]*string, len(p.lead()))
+		for i := range group {
+			group[i] = &key
+		}
+		section("the next expired rows of one group", p.walkSQL(w, group, cursor{}, p.keyInIndex, p.Policy.Limits.Rows))
+	}
+	m := p.modes.usual
+	if m.simple() {
+		section("a batch", p.deleteRootsSQL(sc, w, keys))
+		return out
+	}
+	section("lock the roots", p.lockRootsSQL(sc, w, keys))
+	known := map[*Node]*rowsOf{}
+	for _, group := range m.order {
+		for _, n := range group {
+			known[n] = newRows(n)
+			refs := make([]*string, len(n.refs))
+			for i := range refs {
+				refs[i] = &key
+			}
+			known[n].add("0", "(0,0)", refs)
+		}
+		if cyclic(group) {
+			section("the rows of tables that reference each other", closureSQL(p, m, group, known, p.Policy.Limits.TotalRows))
+			continue
+		}
+		for _, e := range group[0].In {
+			if e.Action.deletes() && m.walks(e) {
+				section("lock the rows of "+e.Child.Table.Name.String(), lockBehindSQL(e, known[e.Parent], p.Policy.Limits.TotalRows))
+			}
+		}
+	}
+	if p.keeps() {
+		section("roots that something keeps", keptSQL(p, known[p.Root]))
+	}
+	for _, e := range m.clears {
+		section("empty references", clearSQL(e, m, known, 0))
+	}
+	s, _ := deleteSQL(p, m, sc, w, keys, known)
+	section("a batch", s)
+	return out
+}

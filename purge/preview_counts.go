@@ -1,0 +1,202 @@
+package purge
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/reaperdb/reaper/schema"
+)
+
+// countSQL counts in one statement the rows of every node that would go, and
+// those behind every other edge.
+func (l *looker) countSQL(s *statement) (nodes []*Node, others []*Edge) {
+	p := l.plan
+	number := func(n *Node) int { return slices.Index(p.Nodes, n) }
+	s.add("WITH RECURSIVE reaper_r0 AS MATERIALIZED (", l.plan.expiredSQL(s, l.scope), ")")
+	groups := map[int][]*Node{}
+	for _, n := range p.Nodes {
+		if n.Deleted {
+			groups[n.scc] = append(groups[n.scc], n)
+		}
+	}
+	for scc := range len(p.Nodes) {
+		group := groups[scc]
+		switch {
+		case len(group) == 0:
+		case cyclic(group):
+			l.cycleCTE(s, scc, group)
+		case group[0] == p.Root:
+			s.add(fmt.Sprintf(",\nreaper_n%d AS (SELECT * FROM reaper_r0)", number(p.Root)))
+		default:
+			n := group[0]
+			s.add(fmt.Sprintf(",\nreaper_n%d AS MATERIALIZED (SELECT %s FROM %s WHERE ", number(n), refList(n), from(n.Table)))
+			first := true
+			for _, e := range n.In {
+				if e.Action.deletes() {
+					if !first {
+						s.add(" OR ")
+					}
+					first = false
+					s.add("(", row(cols(n.Table, e.ChildColumns)), " IN (", l.referenced(e), ")", parenthesized(e.Where), ")")
+				}
+			}
+			s.add(")")
+		}
+	}
+	var selects []string
+	for _, n := range p.Nodes {
+		if n.Deleted {
+			nodes = append(nodes, n)
+			selects = append(selects, fmt.Sprintf("(SELECT count(*) FROM reaper_n%d)", number(n)))
+		}
+	}
+	for _, e := range p.Edges {
+		if !e.Action.deletes() {
+			others = append(others, e)
+			selects = append(selects, "(SELECT count(*) FROM "+from(e.Child.Table)+" WHERE "+row(cols(e.Child.Table, e.ChildColumns))+
+				" IN ("+l.referenced(e)+")"+parenthesized(e.Where)+")")
+		}
+	}
+	s.add("\nSELECT ", strings.Join(selects, ", "))
+	return nodes, others
+}
+
+// refList names a node's tableoid tab and its referenced columns r0, r1, ….
+func refList(n *Node) string {
+	return ident(n.Table.Name.Name) + ".tableoid::text AS tab" +
+		prefixed(len(n.refs), func(i int) string { return col(n.Table, n.refs[i]) + fmt.Sprintf(" AS r%d", i) })
+}
+
+// referenced selects the referenced columns of an edge among a node's r0, r1,
+// …, as the child's columns compare with them.
+func (l *looker) referenced(e *Edge) string {
+	types := e.types()
+	within := ""
+	if e.within != nil {
+		within = " WHERE tab = ANY('{" + strings.Join(e.within, ",") + "}')"
+	}
+	return "SELECT " + list(len(e.ParentColumns), func(i int) string {
+		r := fmt.Sprintf("r%d", slices.Index(e.Parent.refs, e.ParentColumns[i]))
+		parent, _ := e.Parent.Table.Column(e.ParentColumns[i])
+		if parent.Type != types[i] {
+			r += "::text::" + types[i]
+		}
+		return r
+	}) + fmt.Sprintf(" FROM reaper_n%d", slices.Index(l.plan.Nodes, e.Parent)) + within
+}
+
+// cycleCTE counts a cyclic component by recursion, and gives each node's rows
+// with typed columns again.
+func (l *looker) cycleCTE(s *statement, scc int, group []*Node) {
+	p := l.plan
+	s.add(fmt.Sprintf(",\nreaper_c%d(node, tab, tid, refs) AS (\n  (", scc))
+	first := true
+	union := func() {
+		if !first {
+			s.add("\n  UNION ALL ")
+		}
+		first = false
+	}
+	for _, n := range group {
+		if n == p.Root {
+			union()
+			s.add(fmt.Sprintf("SELECT 0, tab, tid, ARRAY[%s]::text[] FROM reaper_r0", list(len(n.refs), func(i int) string { return fmt.Sprintf("r%d::text", i) })))
+		}
+		for _, e := range n.In {
+			if e.Action.deletes() && !e.internal() {
+				union()
+				s.add("SELECT ", closureRow(p, n), " FROM ", from(n.Table), " WHERE ", row(cols(n.Table, e.ChildColumns)), " IN (",
+					l.referenced(e), ")", parenthesized(e.Where))
+			}
+		}
+	}
+	s.add(")\n  UNION\n  SELECT x.* FROM ", fmt.Sprintf("reaper_c%d", scc), " CROSS JOIN LATERAL (")
+	first = true
+	for _, n := range group {
+		for _, e := range n.Out {
+			if e.internal() {
+				union()
+				s.add(closureStep(p, e, fmt.Sprintf("reaper_c%d", scc)))
+			}
+		}
+	}
+	s.add(") x)")
+	for _, n := range group {
+		columns := "tab" + prefixed(len(n.refs), func(i int) string {
+			k, _ := n.Table.Column(n.refs[i])
+			return fmt.Sprintf("refs[%d]::%s AS r%d", i+1, k.Type, i)
+		})
+		s.add(fmt.Sprintf(",\nreaper_n%d AS (SELECT %s FROM reaper_c%d WHERE node = %d)", slices.Index(p.Nodes, n), columns, scc, slices.Index(p.Nodes, n)))
+	}
+}
+
+// estimatedCutoffs is how many different cutoffs an estimate asks the planner
+// about, those of most tenants first.
+const estimatedCutoffs = 50
+
+// estimates takes the planner's word: the roots below each cutoff, in the share
+// of the tenants that have it, and for each dependent table its mean share of a
+// root.
+func (l *looker) estimates(ctx context.Context) error {
+	p := l.plan
+	if p.Strategy != KeySweep { // a sweep has counted the roots anyway
+		if err := l.estimateRoots(ctx); err != nil {
+			return fmt.Errorf("estimating: %w", err)
+		}
+	}
+	l.eachTable(func(t *TablePreview, e *Edge) {
+		n := l.view.ExpiredRows
+		if e != nil {
+			n = share(e.Child.Table, p.Root.Table, n)
+		}
+		t.ExpiredRows = &n
+	})
+	return nil
+}
+
+func (l *looker) estimateRoots(ctx context.Context) error {
+	p := l.plan
+	tenantsOf := map[string]int{}
+	for _, t := range l.view.Tenants {
+		if t.Cutoff != nil && t.State == "due" { // the others were found to have nothing
+			tenantsOf[t.Cutoff.UTC().Format(time.RFC3339Nano)]++
+		}
+	}
+	cutoffs := sorted(tenantsOf)
+	slices.SortStableFunc(cutoffs, func(x, y string) int { return tenantsOf[y] - tenantsOf[x] })
+	var rows float64
+	for _, cutoff := range cutoffs[:min(len(cutoffs), estimatedCutoffs)] {
+		s := &statement{}
+		a := col(p.Root.Table, p.age.column.Name)
+		s.add("EXPLAIN (FORMAT JSON) SELECT FROM ", from(p.Root.Table), " WHERE ", p.age.expired(a, s.cast(cutoff, "timestamptz")), parenthesized(p.Policy.Where.Value))
+		var raw []byte
+		if err := l.tx.QueryRow(ctx, s.String(), s.args...).Scan(&raw); err != nil {
+			return err
+		}
+		var plans []struct {
+			Plan struct {
+				Rows float64 `json:"Plan Rows"`
+			} `json:"Plan"`
+		}
+		if err := json.Unmarshal(raw, &plans); err != nil {
+			return err
+		}
+		if len(plans) > 0 {
+			rows += plans[0].Plan.Rows * float64(tenantsOf[cutoff]) / float64(len(l.view.Tenants))
+		}
+	}
+	l.view.ExpiredRows = int64(rows)
+	return nil
+}
+
+// share is how many rows of a table hang off n roots on average.
+func share(t, root *schema.Table, n int64) int64 {
+	if t.EstimatedRows <= 0 || root.EstimatedRows <= 0 {
+		return 0
+	}
+	return int64(float64(n) * t.EstimatedRows / root.EstimatedRows)
+}
