@@ -74,6 +74,50 @@ func (l *Ledger) closeDead(ctx context.Context, db *pgxpool.Pool, policy string)
 	return nil
 }
 
+// Cutoffs is the quoted name of the table of cutoffs: run_id, policy, rank,
+// tenant, cutoff.
+func (l *Ledger) Cutoffs() string { return l.schema + ".cutoff" }
+
+// FixCutoffs keeps the cutoffs that count for a policy's run until it is
+// closed, in place of any kept before, and gives their number. The source gives
+// a tenant's key and a cutoff each, as text; they are ranked from 1 in its order.
+func (l *Ledger) FixCutoffs(ctx context.Context, db *pgxpool.Pool, runID, policy string, tenants pgx.CopyFromSource) (n int64, err error) {
+	err = inTx(ctx, db, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `SELECT set_config('statement_timeout', '10min', true), set_config('DateStyle', 'ISO, YMD', true)`); err != nil {
+			return err
+		}
+		if err := l.dropCutoffs(ctx, tx, runID, policy); err != nil {
+			return err
+		}
+		n, err = tx.CopyFrom(ctx, pgx.Identifier{l.name, "cutoff"}, []string{"run_id", "policy", "rank", "tenant", "cutoff"},
+			&ranked{CopyFromSource: tenants, runID: runID, policy: policy})
+		return err
+	})
+	return n, err
+}
+
+// ranked adds a run, a policy and a rank to tenants and their cutoffs.
+type ranked struct {
+	pgx.CopyFromSource
+	runID, policy string
+	rank          int64
+}
+
+// Values is pgx.CopyFromSource's.
+func (r *ranked) Values() ([]any, error) {
+	v, err := r.CopyFromSource.Values()
+	if err != nil {
+		return nil, err
+	}
+	r.rank++
+	return append([]any{r.runID, r.policy, r.rank}, v...), nil
+}
+
+func (l *Ledger) dropCutoffs(ctx context.Context, tx pgx.Tx, runID, policy string) error {
+	_, err := tx.Exec(ctx, `DELETE FROM `+l.Cutoffs()+` WHERE run_id = $1::uuid AND policy = $2`, runID, policy)
+	return err
+}
+
 // RecordBatch writes what a batch deleted and emptied, by table, in the
 // batch's own transaction.
 func (l *Ledger) RecordBatch(ctx context.Context, tx pgx.Tx, runID, policy string, seq int64, tenant *string, rows, nullified map[string]int64) error {
@@ -151,7 +195,10 @@ func (l *Ledger) end(ctx context.Context, tx pgx.Tx, runID, policy, status, reas
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil // closed before
 	}
-	if err != nil || batches == 0 {
+	if err != nil {
+		return err
+	}
+	if err := l.dropCutoffs(ctx, tx, runID, policy); err != nil || batches == 0 {
 		return err
 	}
 	if _, err := tx.Exec(ctx, `INSERT INTO `+l.schema+`.deletion (run_id, policy, tenant, table_name, rows, rows_nullified)

@@ -113,6 +113,30 @@ null public."odd" 1 0`
 	b.lines("16", `SELECT sum(rows)::text FROM reaper.deletions WHERE table_name = 'public.mails'`)
 }
 
+// The cutoffs of a run are kept until it is closed, in the order given; a
+// repeated call replaces them.
+func TestFixCutoffs(t *testing.T) {
+	t.Parallel()
+	b := open(t, 0)
+	id := b.begin("mails")
+	other := b.begin("mails")
+	for range 2 {
+		for _, run := range []string{id, other} {
+			n, err := b.FixCutoffs(t.Context(), b.pool, run, "mails", pgx.CopyFromRows([][]any{
+				{"b", "2026-01-01 00:00:00+00"}, {"a", "1970-01-01 00:00:00.000001+00"},
+			}))
+			if err != nil || n != 2 {
+				t.Errorf("%d cutoffs (%v), want 2", n, err)
+			}
+		}
+	}
+	cutoffs := `SELECT concat_ws(' ', rank, tenant, cutoff AT TIME ZONE 'UTC') FROM ` + b.Cutoffs() + ` WHERE run_id = '` + id + `' AND policy = 'mails' ORDER BY rank`
+	b.lines("1 b 2026-01-01 00:00:00\n2 a 1970-01-01 00:00:00.000001", cutoffs)
+	b.end(id, "mails", "complete", true)
+	b.lines("", cutoffs)
+	b.lines("2", `SELECT count(*)::text FROM `+b.Cutoffs())
+}
+
 // A batch is settled by its own row alone.
 func TestBatchCommitted(t *testing.T) {
 	t.Parallel()

@@ -6,10 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/reaperdb/reaper/schema"
 )
@@ -73,7 +70,7 @@ type batcher struct {
 }
 
 func (b *batcher) scope() scope {
-	return scope{base: b.run.base, olderThan: b.run.opts.OlderThan}
+	return scope{base: b.run.base, olderThan: b.run.opts.OlderThan, run: b.run.id, cutoffs: b.run.ledger.Cutoffs()}
 }
 
 // statementTimeout bounds a batch's statements: ten times the time aimed at,
@@ -148,6 +145,12 @@ func (b *batcher) attempt(ctx context.Context, t *who, cands []candidate, w way)
 				return b.halves(ctx, t, cands, w)
 			}
 			return b.drain(ctx, t, cands[0])
+		}
+		if errors.Is(err, errKept) {
+			if len(cands) > 1 {
+				return b.halves(ctx, t, cands, w)
+			}
+			return outcome{left: 1}, nil
 		}
 		kind := classify(err)
 		if kind == faultDatabase {
@@ -259,10 +262,9 @@ func (b *batcher) rest(ctx context.Context, tx *batchTx, t *who, keys values, o 
 	if o.roots+o.kept >= int64(keys.len()) {
 		return o, nil
 	}
-	s := b.plan.countRootsSQL(b.scope(), t, keys)
-	var still int64
-	if err := tx.QueryRow(ctx, s.String(), s.args...).Scan(&still); err != nil {
-		return o, fmt.Errorf("counting what is left: %w", err)
+	still, err := b.countRoots(ctx, tx, t, keys)
+	if err != nil {
+		return o, err
 	}
 	o.left = max(still-o.kept, 0)
 	o.busy = o.left > 0
@@ -306,70 +308,32 @@ func scanInto(table, ctid *string, columns ...[]*string) []any {
 	return into
 }
 
-// deleteLocked deletes locked roots: those that nothing keeps, and, as long as
-// time allows, those that nothing keeps once the others are gone.
-func (b *batcher) deleteLocked(ctx context.Context, tx *batchTx, t *who, roots *rowsOf, keys values, w way) (outcome, error) {
-	var o outcome
-	started := time.Now()
-	protects := b.plan.keeps()
-	for roots.len() > 0 {
-		known, err := b.collect(ctx, tx, w.mode, map[*Node]*rowsOf{b.plan.Root: roots}, b.plan.Policy.Limits.TotalRows)
+// deleteLocked deletes locked roots: those that nothing keeps.
+func (b *batcher) deleteLocked(ctx context.Context, tx *batchTx, t *who, roots *rowsOf, keys values, w way) (o outcome, err error) {
+	if roots.len() == 0 {
+		return o, nil
+	}
+	known, err := b.collect(ctx, tx, w.mode, map[*Node]*rowsOf{b.plan.Root: roots}, b.plan.Policy.Limits.TotalRows)
+	if err != nil {
+		return o, err
+	}
+	if b.plan.keeps() {
+		free, err := b.free(ctx, tx, known, roots.len())
 		if err != nil {
 			return o, err
 		}
-		free, freeKeys, kept, keptKeys := roots, keys, newRows(b.plan.Root), values(nil)
-		if protects {
-			if free, freeKeys, kept, keptKeys, err = b.separate(ctx, tx, roots, keys); err != nil {
-				return o, err
-			}
-			if free.len() == 0 {
-				o.kept = int64(kept.len())
+		if o.kept = int64(roots.len() - len(free)); o.kept > 0 {
+			if len(free) == 0 {
 				return o, nil
 			}
-			if kept.len() > 0 {
-				if known, err = b.collect(ctx, tx, w.mode, map[*Node]*rowsOf{b.plan.Root: free}, b.plan.Policy.Limits.TotalRows); err != nil {
-					return o, err
-				}
+			roots, keys = roots.some(free), keys.some(free)
+			if known, err = b.collect(ctx, tx, w.mode, map[*Node]*rowsOf{b.plan.Root: roots}, b.plan.Policy.Limits.TotalRows); err != nil {
+				return o, err
 			}
 		}
-		if err := b.deleteKnown(ctx, tx, t, w.mode, known, freeKeys); err != nil {
-			return o, err
-		}
-		o.roots += int64(free.len())
-		roots, keys = kept, keptKeys
-		if time.Since(started) > b.plan.Policy.Limits.Time {
-			break
-		}
 	}
-	o.kept = int64(roots.len())
-	return o, nil
-}
-
-// separate tells the roots that something keeps from those that are free. All
-// rows that a keeping edge could reference are locked by now, in an earlier
-// statement: what keeps them is visible, or cannot come any more.
-func (b *batcher) separate(ctx context.Context, tx *batchTx, roots *rowsOf, keys values) (free *rowsOf, freeKeys values, kept *rowsOf, keptKeys values, err error) {
-	rows, err := tx.query(ctx, keptSQL(b.plan, roots))
-	if err != nil {
-		return nil, nil, nil, nil, fmt.Errorf("looking for what is kept: %w", err)
-	}
-	ordinals, err := pgx.CollectRows(rows, pgx.RowTo[int64])
-	if err != nil {
-		return nil, nil, nil, nil, fmt.Errorf("looking for what is kept: %w", err)
-	}
-	free, kept = newRows(b.plan.Root), newRows(b.plan.Root)
-	freeKeys, keptKeys = newValues(len(keys)), newValues(len(keys))
-	for i := range roots.len() {
-		to, toKeys := free, freeKeys
-		if slices.Contains(ordinals, int64(i+1)) {
-			to, toKeys = kept, keptKeys
-		}
-		to.take(roots, i)
-		for k := range keys {
-			toKeys[k] = append(toKeys[k], keys[k][i])
-		}
-	}
-	return free, freeKeys, kept, keptKeys, nil
+	o.roots = int64(roots.len())
+	return o, b.deleteKnown(ctx, tx, t, w.mode, known, keys)
 }
 
 // deleteKnown empties references, and deletes roots and all that was collected
@@ -391,12 +355,33 @@ func (b *batcher) deleteKnown(ctx context.Context, tx *batchTx, t *who, m *mode,
 		return fmt.Errorf("deleting from %s and its dependents: %w", b.plan.Root.Table.Name, err)
 	}
 	if keys != nil && counts[0] != int64(keys.len()) {
-		// A hold, a retention or a path changed since the roots were locked, or a
-		// trigger keeps rows: then nothing below them may go either.
-		return errChanged
+		return b.stayed(ctx, tx, t, keys, int64(keys.len())-counts[0])
 	}
 	for i, n := range targets {
 		tx.count(n, counts[i])
 	}
 	return nil
+}
+
+// stayed tells why locked roots did not go: a hold, a retention or a path
+// changed since they were locked, or something keeps rows that are expired
+// still. Then nothing below them may go either.
+func (b *batcher) stayed(ctx context.Context, tx *batchTx, t *who, keys values, n int64) error {
+	still, err := b.countRoots(ctx, tx, t, keys)
+	if err == nil && still == n {
+		return errKept
+	}
+	if err != nil {
+		return err
+	}
+	return errChanged
+}
+
+// countRoots counts the roots among keys that are expired now.
+func (b *batcher) countRoots(ctx context.Context, tx *batchTx, t *who, keys values) (n int64, err error) {
+	s := b.plan.countRootsSQL(b.scope(), t, keys)
+	if err := tx.QueryRow(ctx, s.String(), s.args...).Scan(&n); err != nil {
+		return 0, fmt.Errorf("counting what is left: %w", err)
+	}
+	return n, nil
 }

@@ -336,8 +336,8 @@ func number(t testing.TB, text string) int {
 // Words by which a hook knows a statement of the engine.
 const (
 	atBatch  = "pg_try_advisory_xact_lock" // a batch's first statement: the search is done
-	atDelete = "DELETE FROM"
-	atLock   = "SKIP LOCKED" // locking the roots
+	atDelete = "DELETE FROM ONLY"          // not the ledger's
+	atLock   = "SKIP LOCKED"               // locking the roots
 	atRecord = ".batch (run_id"
 )
 

@@ -91,24 +91,6 @@ func stepMatch(p *Plan, e *Edge, c string) string {
 	})
 }
 
-// keptSQL gives the ordinals (from 1) of the roots that a keeping edge
-// protects, itself or through their dependents.
-func keptSQL(p *Plan, roots *rowsOf) *statement {
-	s := &statement{}
-	s.add("WITH RECURSIVE reaper_c(root, node, tab, tid, refs) AS (\n  ",
-		fmt.Sprintf("SELECT x.n, 0, x.tab, x.tid, ARRAY[%s]::text[] FROM unnest(%s, %s%s) WITH ORDINALITY x(tab, tid%s, n)",
-			list(len(p.Root.refs), func(i int) string { return fmt.Sprintf("x.r%d", i) }),
-			s.cast(roots.tables, "text[]"), s.cast(roots.ctids, "text[]"),
-			prefixed(len(p.Root.refs), func(i int) string { return s.cast(roots.refs[i], "text[]") }),
-			prefixed(len(p.Root.refs), func(i int) string { return fmt.Sprintf("r%d", i) })))
-	steps, tests := p.keeping("reaper_c")
-	if len(steps) > 0 {
-		s.add("\n  UNION\n  SELECT reaper_c.root, x.* FROM reaper_c CROSS JOIN LATERAL (\n    ", strings.Join(steps, "\n    UNION ALL "), ") x")
-	}
-	s.add(")\nSELECT DISTINCT root FROM reaper_c\n WHERE ", strings.Join(tests, "\n    OR "))
-	return s
-}
-
 // keeping are the steps of a recursion over dependents that a keeping edge could
 // protect, and the tests that tell whether one does.
 func (p *Plan) keeping(c string) (steps, tests []string) {

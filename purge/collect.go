@@ -160,8 +160,8 @@ func sameRows(a, b map[*Node]*rowsOf) bool {
 		if b[n] == nil || r.len() != b[n].len() {
 			return false
 		}
-		for id := range r.seen {
-			if !b[n].seen[id] {
+		for id := range r.at {
+			if _, there := b[n].at[id]; !there {
 				return false
 			}
 		}

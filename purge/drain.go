@@ -42,6 +42,9 @@ func (b *batcher) drain(ctx context.Context, t *who, root candidate) (outcome, e
 			if !more {
 				return total, nil
 			}
+		case errors.Is(err, errKept):
+			total.left = 1
+			return total, nil
 		case errors.Is(err, errBusy):
 			total.add(outcome{left: 1, busy: true})
 			return total, nil
@@ -82,14 +85,16 @@ func (b *batcher) drainOnce(ctx context.Context, tx *batchTx, t *who, c candidat
 		return o, false, err
 	}
 	if b.plan.keeps() {
-		if err := b.lockProtected(ctx, tx, root); err != nil {
-			return o, false, err
-		}
-		free, _, _, _, err := b.separate(ctx, tx, root, locked)
+		// All rows that a keeping edge could reference are locked first.
+		known, err := b.collect(ctx, tx, b.plan.modes.usual, map[*Node]*rowsOf{b.plan.Root: root}, 0)
 		if err != nil {
 			return o, false, err
 		}
-		if free.len() == 0 {
+		free, err := b.free(ctx, tx, known, 1)
+		if err != nil {
+			return o, false, err
+		}
+		if len(free) == 0 {
 			return outcome{kept: 1}, false, nil
 		}
 	}
@@ -113,12 +118,6 @@ func (b *batcher) drainOnce(ctx context.Context, tx *batchTx, t *who, c candidat
 		return o, false, err
 	}
 	return outcome{roots: 1}, false, b.deleteKnown(ctx, tx, t, w.mode, known, locked)
-}
-
-// lockProtected locks all rows that a keeping edge could reference.
-func (b *batcher) lockProtected(ctx context.Context, tx *batchTx, root *rowsOf) error {
-	_, err := b.collect(ctx, tx, b.plan.modes.usual, map[*Node]*rowsOf{b.plan.Root: root}, 0)
-	return err
 }
 
 // drainer finds some rows below a root, at most limit, below which nothing is

@@ -230,7 +230,7 @@ func TestPromise3_LongChains(t *testing.T) {
 		{"cascade 50000 deep", "ON DELETE CASCADE", "1", "", 50000, 60 * time.Second},
 		{"no action 20000 deep", "", "1", "", 20000, 40 * time.Second},
 		{"cascade 5000 deep, all due", "ON DELETE CASCADE", "all", "", 5000, 30 * time.Second},
-		{"keep 1000 deep, all due", "", "all", "{table: roots, action: keep}", 1000, 40 * time.Second},
+		{"keep 10000 deep, all due", "", "all", "{table: roots, action: keep}", 10000, 40 * time.Second},
 		{"nullify 3000 deep, all due", "", "all", "{table: roots, action: nullify}", 3000, 30 * time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {

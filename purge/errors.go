@@ -16,6 +16,9 @@ var (
 	errBusy = errors.New("another worker has the tenant")
 	// errChanged: what was locked is no longer what it was; the batch is redone.
 	errChanged = errors.New("rows changed under the batch")
+	// errKept: a trigger or a rule keeps some of the roots. Nothing of the batch
+	// was deleted.
+	errKept = errors.New("a trigger or a rule keeps some of the rows")
 	// errStay: rows go on referencing the row that goes.
 	errStay = errors.New("rows still reference the row that goes after their reference was emptied")
 )
@@ -39,7 +42,7 @@ func classify(err error) fault {
 		switch {
 		case errors.Is(err, errChanged):
 			return faultRetry
-		case errors.Is(err, errStay):
+		case errors.Is(err, errStay), errors.Is(err, errKept):
 			return faultTenant
 		}
 		return faultDatabase // the connection, or the pool

@@ -1,10 +1,11 @@
 package purge
 
 // SQL is the statements of a batch, for people: with sample values bound.
-func (p *Plan) SQL(opts Options) string {
+// cutoffs is the ledger's table of them, quoted.
+func (p *Plan) SQL(opts Options, cutoffs string) string {
 	key := "KEY"
 	one := []*string{&key}
-	sc := scope{base: "RUN START", olderThan: opts.OlderThan}
+	sc := scope{base: "RUN START", olderThan: opts.OlderThan, run: "RUN", cutoffs: cutoffs}
 	w := &who{Cutoff: "CUTOFF"}
 	if !p.noTenant {
 		w.Key = &key
@@ -18,7 +19,10 @@ func (p *Plan) SQL(opts Options) string {
 	if p.Strategy == KeySweep {
 		section("the next rows along the key, and which of them are expired", p.sweepSQL(sc, nil, sweepRows))
 	} else {
-		section("tenants that have something due", p.dueSQL(sc, nil, tenantPage))
+		section("tenants that have something due", p.dueSQL(sc))
+		if !p.noTenant {
+			section("those of them that still have, in the next pass", p.pageSQL(sc, 0, tenantPage))
+		}
 		group := make([]*string, len(p.lead()))
 		for i := range group {
 			group[i] = &key
@@ -52,7 +56,7 @@ func (p *Plan) SQL(opts Options) string {
 		}
 	}
 	if p.keeps() {
-		section("roots that something keeps", keptSQL(p, known[p.Root]))
+		section("who takes whom along, and who keeps whom", keepingSQL(p, known))
 	}
 	for _, e := range m.clears {
 		section("empty references", clearSQL(e, m, known, 0))

@@ -66,7 +66,7 @@ policies: [{name: events, table: events, age: {column: at, time_zone: Europe/Par
 			t.Parallel()
 			policyFile := strings.Replace(c.policy, "table: Da.ta.Orgs", `table: '"Da.ta".Orgs'`, 1)
 			p := planOf(t, c.schema, policyFile)
-			golden(t, c.name, p.SQL(Options{})+drainSQL(p))
+			golden(t, c.name, p.SQL(Options{}, `"reaper".cutoff`)+drainSQL(p))
 		})
 	}
 }

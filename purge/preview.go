@@ -141,8 +141,7 @@ func (l *looker) tenants(ctx context.Context) error {
 	}
 	s.add(due, ", d.n IS NOT NULL FROM ", p.tenants.write(s, l.scope), " s LEFT JOIN (")
 	if probing {
-		inner := p.dueSQL(l.scope, nil, 1<<30)
-		s.add("SELECT x.key, 1 AS n FROM (", renumber(s, inner), ") x(key, cutoff, lag, seconds)")
+		s.add("SELECT x.key, 1 AS n FROM (", renumber(s, p.dueSQL(l.scope)), ") x(key, cutoff)")
 	} else {
 		inner := p.backlogSQL(l.scope, "reaper_x.tenant::text, ")
 		s.add("SELECT x.key, x.n FROM (", renumber(s, inner), " GROUP BY reaper_x.tenant) x(key, n, lag)")

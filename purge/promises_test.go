@@ -123,6 +123,122 @@ func withWhere(policy string) string {
 	return strings.Replace(policy, "age: at,", `age: at, where: "state <> 'queued'",`, 1)
 }
 
+// What would let more go counts from the next run on: the cutoffs of a run are
+// settled at its start. The query form, a sweep and a path all obey.
+func TestPromise1_ShorterRetentionWaitsForTheNextRun(t *testing.T) {
+	t.Parallel()
+	const query = `
+tenants: {query: "SELECT id, days, held FROM orgs"}
+policies:
+  - {name: mails, table: mails, age: at, tenant: [project_id, org_id]}`
+	forms := append(slices.Clone(ways), []struct{ name, schema, policy string }{
+		{"query", shop, query},
+		{"sweep", strings.Replace(shop, "CREATE INDEX ON mails (project_id, at, id);", "", 1), shopPolicy},
+		{"sweep, query", strings.Replace(shop, "CREATE INDEX ON mails (project_id, at, id);", "", 1), query},
+	}...)
+	for _, form := range forms {
+		t.Run(form.name, func(t *testing.T) {
+			t.Parallel()
+			ground := ground(t)
+			for _, change := range []struct {
+				name, start, sql string
+				first, second    []string // of mails 11 to 20, after this run and the next one
+			}{
+				{"shorter", ``, `UPDATE orgs SET days = 1 WHERE id = 2`, young, nil},
+				{"shorter still than another change", ``, `UPDATE orgs SET days = 55 WHERE id = 2; UPDATE orgs SET days = 1 WHERE id = 2`, young, nil},
+				{"shorter of a tenant with nothing due", `UPDATE mails SET at = now() - interval '50 days' WHERE project_id = 20`,
+					`UPDATE orgs SET days = 1 WHERE id = 2`, old, nil},
+				{"hold lifted", `UPDATE orgs SET held = true WHERE id = 2`, `UPDATE orgs SET held = false WHERE id = 2`, old, young},
+				{"retention given", `UPDATE orgs SET days = NULL WHERE id = 2`, `UPDATE orgs SET days = 60 WHERE id = 2`, old, young},
+				{"a new tenant", `UPDATE projects SET org_id = 3 WHERE id = 20`, `INSERT INTO orgs VALUES (3, 60)`, old, young},
+			} {
+				t.Run(change.name, func(t *testing.T) {
+					var b *bed
+					b = ground.on(t, strings.Replace(form.schema, "org_id int NOT NULL REFERENCES orgs", "org_id int NOT NULL", 1), form.policy,
+						before(atBatch, func() { b.Exec(t, change.sql) }))
+					if change.start != "" {
+						b.Exec(t, change.start)
+					}
+					b.mark()
+					delete(b.before, "public.orgs") // the change may add one
+					first := b.purge()
+					b.left(`SELECT id FROM mails WHERE id > 10 ORDER BY id`, change.first...)
+					b.ledgerIsTrue()
+					if change.name != "retention given" {
+						first.complete()
+					}
+					b.purge().complete()
+					b.left(`SELECT id FROM mails ORDER BY id`, change.second...)
+					b.count(`SELECT count(*) FROM reaper.cutoff`, 0)
+				})
+			}
+		})
+	}
+}
+
+// Of the mails of organization 2: all of them, and the younger ones that are
+// not due under its 60 days.
+var (
+	old   = []string{"11", "12", "13", "14", "15", "16", "17", "18", "19", "20"}
+	young = []string{"16", "17", "18", "19", "20"}
+)
+
+// More due tenants than are held in memory are listed over a second connection.
+func TestPromise3_MoreDueTenantsThanAreHeld(t *testing.T) {
+	t.Parallel()
+	const tenants = 20_100
+	for conns, want := range map[int32]string{1: "allow two", 2: "--max-rows"} {
+		t.Run(want, func(t *testing.T) {
+			t.Parallel()
+			listed := 0
+			var b *bed
+			b = prepare(t, owners, ownersPolicy(", default: 30d", ""), func(c *pgxpool.Config) {
+				before(atBatch, func() { listed = b.Int(t, `SELECT count(*) FROM reaper.cutoff WHERE rank BETWEEN 1 AND 20100`) })(c)
+				c.MaxConns = conns
+			})
+			b.Exec(t, fmt.Sprintf(`INSERT INTO owners SELECT generate_series(1, %d);
+				INSERT INTO things (owner, at) SELECT id, now() - id * interval '1 s' - interval '40 days' FROM owners; ANALYZE`, tenants))
+			b.opts.MaxRows = 2
+			status := purge.Incomplete
+			if conns == 1 {
+				status = purge.Failed
+			}
+			o := b.purge().is(status, want)
+			if conns == 1 {
+				return
+			}
+			if listed != tenants {
+				t.Errorf("%d tenants listed, want %d", listed, tenants)
+			}
+			b.left(`SELECT max(id) FROM owners WHERE EXISTS (SELECT FROM things WHERE owner = owners.id)`, "20098") // the most overdue first
+			b.count(`SELECT count(*) FROM reaper.cutoff`, 0)
+			if o.one().RowsTotal != 2 {
+				t.Errorf("%d rows deleted, want 2", o.one().RowsTotal)
+			}
+		})
+	}
+}
+
+// A key that comes twice in the middle of a run leaves open which retention
+// counts: nothing more of that tenant goes.
+func TestPromise5_KeyTwiceInTheMiddle(t *testing.T) {
+	t.Parallel()
+	for _, second := range []string{"(2, 1, false)", "(2, 90, false)", "(2, 60, true)"} {
+		t.Run(second, func(t *testing.T) {
+			t.Parallel()
+			var b *bed
+			b = prepare(t, strings.NewReplacer("id int PRIMARY KEY, days", "id int, days", " REFERENCES orgs", "").Replace(shop), shopPolicy,
+				before(atBatch, func() { b.Exec(t, `INSERT INTO orgs VALUES `+second) }))
+			b.opts.Tenants = []string{"2"}
+			b.mark()
+			delete(b.before, "public.orgs")
+			b.purge().is(purge.Failed, "twice")
+			b.left(`SELECT id FROM mails WHERE id > 10 ORDER BY id`, old...)
+			b.ledgerIsTrue()
+		})
+	}
+}
+
 // In the way that locks first, a change between the lock and the delete counts
 // too: the batch is redone.
 func TestPromise1_HoldSetBetweenLockAndDelete(t *testing.T) {

@@ -8,23 +8,26 @@ type rowsOf struct {
 	node   *Node
 	tables []string // tableoid
 	ctids  []string
-	refs   values // by node.refs
-	seen   map[string]bool
+	refs   values        // by node.refs
+	at     map[rowID]int // the place of each row among them
 }
 
+// rowID tells a row of one node from all others: its tableoid and ctid.
+type rowID struct{ table, ctid string }
+
 func newRows(n *Node) *rowsOf {
-	return &rowsOf{node: n, refs: newValues(len(n.refs)), seen: map[string]bool{}}
+	return &rowsOf{node: n, refs: newValues(len(n.refs)), at: map[rowID]int{}}
 }
 
 func (r *rowsOf) len() int { return len(r.ctids) }
 
 // add adds a row once.
 func (r *rowsOf) add(table, ctid string, refs []*string) bool {
-	id := table + " " + ctid
-	if r.seen[id] {
+	id := rowID{table, ctid}
+	if _, there := r.at[id]; there {
 		return false
 	}
-	r.seen[id] = true
+	r.at[id] = len(r.ctids)
 	r.tables, r.ctids = append(r.tables, table), append(r.ctids, ctid)
 	for i := range r.refs {
 		r.refs[i] = append(r.refs[i], refs[i])
@@ -41,10 +44,19 @@ func (r *rowsOf) take(from *rowsOf, i int) {
 	r.add(from.tables[i], from.ctids[i], refs)
 }
 
-// slice gives some of the rows as a set of their own.
+// slice gives the rows from one on, up to another, as a set of their own.
 func (r *rowsOf) slice(from, to int) *rowsOf {
 	part := newRows(r.node)
 	for i := from; i < to; i++ {
+		part.take(r, i)
+	}
+	return part
+}
+
+// some gives the rows with these ordinals (from 0) as a set of their own.
+func (r *rowsOf) some(ordinals []int) *rowsOf {
+	part := newRows(r.node)
+	for _, i := range ordinals {
 		part.take(r, i)
 	}
 	return part

@@ -19,6 +19,13 @@ import (
 type Ledger interface {
 	// OpenRun records that a policy's run has begun.
 	OpenRun(ctx context.Context, db *pgxpool.Pool, runID, policy, trigger, base string) error
+	// FixCutoffs keeps the cutoffs that count for a policy's run, by tenant, in
+	// place of any kept before, and gives their number. Each is a tenant's key
+	// and a cutoff, as text.
+	FixCutoffs(ctx context.Context, db *pgxpool.Pool, runID, policy string, tenants pgx.CopyFromSource) (int64, error)
+	// Cutoffs is the quoted name of the table that they are in: run_id, policy,
+	// rank (their order, from 1), tenant, cutoff.
+	Cutoffs() string
 	// RecordBatch writes what a batch deleted, in the batch's own transaction.
 	RecordBatch(ctx context.Context, tx pgx.Tx, runID, policy string, seq int64, tenant *string, rows, nullified map[string]int64) error
 	// BatchCommitted tells whether that row is there.
@@ -150,7 +157,10 @@ func (r *Run) all(ctx context.Context, plans []*Plan) (*Report, error) {
 		if w.open(ctx); w.ended() {
 			continue
 		}
-		w.countTenants(ctx)
+		if w.countTenants(ctx); w.ended() {
+			continue
+		}
+		w.fixCutoffs(ctx)
 	}
 	r.rounds(ctx, works)
 	for _, w := range works {

@@ -107,35 +107,55 @@ func (p *Plan) probeSQL(cutoff string, lead func(int) string) string {
 	return b.String()
 }
 
-// dueTenant is a tenant that has something due.
-type dueTenant struct {
-	who
-	lag        string // interval
-	LagSeconds float64
-}
-
-// dueSQL gives a page of the tenants that have something due, the most overdue
-// first: key, cutoff, lag (an interval) and lag in seconds. after is the lag
-// and key of the last one of the page before.
-func (p *Plan) dueSQL(sc scope, after *dueTenant, limit int) *statement {
+// dueSQL gives the tenants that have something due, the most overdue first: key
+// and cutoff.
+func (p *Plan) dueSQL(sc scope) *statement {
 	s := &statement{}
 	sc.whole = true
-	s.add("SELECT x.key::text, x.cutoff::text, x.lag::text, extract(epoch FROM x.lag)::float8 FROM (\n  SELECT reaper_s.key, reaper_s.cutoff, max(reaper_s.cutoff - ",
+	s.add("SELECT x.key::text, x.cutoff::text FROM (\n  SELECT reaper_s.key, reaper_s.cutoff, max(reaper_s.cutoff - ",
 		p.age.instant("reaper_x.at"), ") AS lag\n    FROM ", p.tenants.write(s, sc), " reaper_s")
+	p.probes(s, "reaper_s.cutoff")
+	s.add("\n   WHERE reaper_s.state = 'active'\n   GROUP BY reaper_s.key, reaper_s.cutoff) x\n ORDER BY x.lag DESC, x.key")
+	return s
+}
+
+// activeSQL gives all tenants that have a cutoff: key and cutoff.
+func (p *Plan) activeSQL(sc scope) *statement {
+	s := &statement{}
+	sc.whole = true
+	return s.add("SELECT reaper_s.key::text, reaper_s.cutoff::text FROM ", p.tenants.write(s, sc), " reaper_s WHERE reaper_s.state = 'active'")
+}
+
+// pageSQL gives those of a page of a run's tenants that have something due
+// still, in their order: key and cutoff, which is the earlier one of now and of
+// the run's start. A page is the ranks above after, up to pageEnd.
+func (p *Plan) pageSQL(sc scope, after, pageEnd int64) *statement {
+	s := &statement{}
+	cutoff := "least(reaper_s.cutoff, reaper_f.cutoff)"
+	s.add("SELECT reaper_f.tenant, min(", cutoff, ")::text\n  FROM ", p.fixed(s, sc), " reaper_f JOIN ", p.tenants.write(s, sc),
+		" reaper_s ON reaper_s.key = reaper_f.tenant::", p.tenants.key.Type)
+	p.probes(s, cutoff)
+	s.add("\n WHERE reaper_f.rank > ", s.cast(after, "bigint"), " AND reaper_f.rank <= ", s.cast(pageEnd, "bigint"),
+		" AND reaper_s.state = 'active'\n GROUP BY reaper_f.rank, reaper_f.tenant\n ORDER BY reaper_f.rank")
+	return s
+}
+
+// fixed writes the tenants of a run with the cutoffs of its start.
+func (p *Plan) fixed(s *statement, sc scope) string {
+	return "(SELECT rank, tenant, cutoff FROM " + sc.cutoffs + " WHERE run_id = " + s.cast(sc.run, "uuid") +
+		" AND policy = " + s.cast(p.Policy.Name, "text") + ")"
+}
+
+// probes joins tenants (reaper_s) with the age of the oldest expired row of
+// each of their groups (reaper_x.at).
+func (p *Plan) probes(s *statement, cutoff string) {
 	lead := func(int) string { return "reaper_s.key" }
 	if len(p.hops) > 0 {
 		joins, _, key := p.pathJoin("")
 		s.add("\n    JOIN ", p.bracketed(joins), " ON ", key, " = reaper_s.key")
 		lead = func(i int) string { return "reaper_p1." + ident(p.hops[0].to[i]) }
 	}
-	s.add("\n   CROSS JOIN LATERAL (", p.probeSQL("reaper_s.cutoff", lead), ") reaper_x",
-		"\n   WHERE reaper_s.state = 'active'\n   GROUP BY reaper_s.key, reaper_s.cutoff) x")
-	if after != nil && after.Key != nil {
-		lag := s.cast(after.lag, "interval")
-		s.add("\n WHERE x.lag < ", lag, " OR x.lag = ", lag, " AND x.key > ", s.cast(*after.Key, p.tenants.key.Type))
-	}
-	s.add("\n ORDER BY x.lag DESC, x.key", fmt.Sprintf("\n LIMIT %d", limit))
-	return s
+	s.add("\n   CROSS JOIN LATERAL (", p.probeSQL(cutoff, lead), ") reaper_x")
 }
 
 // groupsSQL gives a page of the groups of one tenant that have something due,
@@ -166,8 +186,8 @@ func (p *Plan) groupsSQL(w *who, after []*string, limit int) *statement {
 }
 
 // sweepSQL reads the next limit rows along the key, all tenants together, and
-// gives those that are expired, each with its tenant and cutoff: kind 0, size,
-// tenant, cutoff, key…. The last row is kind 1: the number of rows read, and
+// gives those that are expired, each with its tenant and cutoff (the earlier one
+// of now and of the run's start): kind 0, size, tenant, cutoff, key…. The last row is kind 1: the number of rows read, and
 // the key where the reading ended.
 func (p *Plan) sweepSQL(sc scope, after []*string, limit int) *statement {
 	s := &statement{}
@@ -195,7 +215,11 @@ func (p *Plan) sweepSQL(sc scope, after []*string, limit int) *statement {
 	k := func(prefix string) string {
 		return list(n, func(i int) string { return fmt.Sprintf("%sk%d::text", prefix, i) })
 	}
-	s.add("\nSELECT 0, w.size, reaper_s.key::text, reaper_s.cutoff::text, ", k("w."), "\n  FROM reaper_w w")
+	cutoff := "reaper_s.cutoff"
+	if !p.noTenant {
+		cutoff = "least(reaper_s.cutoff, reaper_f.cutoff)"
+	}
+	s.add("\nSELECT 0, w.size, reaper_s.key::text, ", cutoff, "::text, ", k("w."), "\n  FROM reaper_w w")
 	relation := p.tenants.write(s, sc) + " reaper_s"
 	switch {
 	case p.noTenant:
@@ -208,7 +232,10 @@ func (p *Plan) sweepSQL(sc scope, after []*string, limit int) *statement {
 			return "reaper_p1." + ident(p.hops[0].to[i]) + fmt.Sprintf(" = w.l%d", i)
 		}), "\n  JOIN ", relation, " ON reaper_s.key = ", key)
 	}
-	s.add("\n WHERE w.meant AND reaper_s.state = 'active' AND ", p.age.expired("w.age", "reaper_s.cutoff"))
+	if !p.noTenant {
+		s.add("\n  JOIN ", p.fixed(s, sc), " reaper_f ON reaper_f.tenant = reaper_s.key::text")
+	}
+	s.add("\n WHERE w.meant AND reaper_s.state = 'active' AND ", p.age.expired("w.age", cutoff))
 	s.add("\nUNION ALL\n(SELECT 1, (SELECT count(*) FROM reaper_w), NULL, NULL, ", k("w."), " FROM reaper_w w ORDER BY ",
 		list(n, func(i int) string { return fmt.Sprintf("w.k%d DESC", i) }), " LIMIT 1)")
 	return s

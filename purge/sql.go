@@ -89,6 +89,17 @@ func (v values) len() int {
 	return len(v[0])
 }
 
+// some gives the tuples with these ordinals (from 0).
+func (v values) some(ordinals []int) values {
+	part := newValues(len(v))
+	for k := range v {
+		for _, i := range ordinals {
+			part[k] = append(part[k], v[k][i])
+		}
+	}
+	return part
+}
+
 // matches is the condition that columns (already qualified) are among a set of
 // tuples.
 func (s *statement) matches(columns []string, types []string, v values) string {

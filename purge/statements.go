@@ -85,7 +85,8 @@ type who struct {
 
 // cut writes the CTE with the tenant's cutoff at the moment of the statement:
 // a hold or a longer retention set meanwhile counts, a shorter one does not. A
-// query of tenants cannot stand here: it was read a moment ago.
+// key that by now comes twice has none. A query of tenants cannot stand here: it
+// was read a moment ago.
 func (p *Plan) cut(s *statement, sc scope, w *who) {
 	s.add("reaper_cut AS MATERIALIZED (")
 	switch {
@@ -95,8 +96,8 @@ func (p *Plan) cut(s *statement, sc scope, w *who) {
 		s.add("SELECT ", s.cast(*w.Key, p.tenants.key.Type), " AS key, ", s.cast(w.Cutoff, "timestamptz"), " AS cutoff")
 	default:
 		sc.only = []string{*w.Key}
-		s.add("SELECT reaper_s.key, least(reaper_s.cutoff, ", s.cast(w.Cutoff, "timestamptz"), ") AS cutoff FROM ",
-			p.tenants.write(s, sc), " reaper_s WHERE reaper_s.state = 'active'")
+		s.add("SELECT ", s.cast(*w.Key, p.tenants.key.Type), " AS key, least(min(reaper_s.cutoff), ", s.cast(w.Cutoff, "timestamptz"), ") AS cutoff FROM ",
+			p.tenants.write(s, sc), " reaper_s HAVING count(*) = 1 AND bool_and(reaper_s.state = 'active')")
 	}
 	s.add(")")
 }

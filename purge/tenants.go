@@ -92,6 +92,8 @@ type scope struct {
 	base      string   // the run's start by the database's clock, as text
 	only      []string // keys; nil: all
 	olderThan *policy.Duration
+	run       string // the run's id
+	cutoffs   string // the table with the cutoffs of its start, quoted
 	// whole: every tenant is asked for. Then each row's retention is worked out
 	// once, and not again wherever it is mentioned, which costs three times as
 	// much; but no condition from outside finds its way to an index.

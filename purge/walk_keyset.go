@@ -20,11 +20,10 @@ const (
 
 // keyset walks the due tenants, most overdue first, one slice each in turn.
 type keyset struct {
-	work    *work
-	started bool
-	queue   []*tenantWalk
-	last    *dueTenant      // of the page at hand; nil: no further page
-	open    map[string]bool // tenants of which this pass left something
+	work  *work
+	queue []*tenantWalk
+	after int64           // the rank where the page at hand ends
+	open  map[string]bool // tenants of which this pass left something
 }
 
 // tenantWalk is the place in one tenant's rows.
@@ -40,15 +39,12 @@ type tenantWalk struct {
 }
 
 func (k *keyset) step(ctx context.Context) (bool, error) {
-	if len(k.queue) == 0 {
-		if k.started && k.last == nil {
+	for len(k.queue) == 0 {
+		if k.after >= k.work.fixed || k.work.run.stopping() {
 			return false, nil
 		}
 		if err := k.page(ctx); err != nil {
 			return false, fmt.Errorf("looking for tenants with something due: %w", err)
-		}
-		if len(k.queue) == 0 {
-			return false, nil
 		}
 	}
 	t := k.queue[0]
@@ -62,26 +58,26 @@ func (k *keyset) step(ctx context.Context) (bool, error) {
 	} else if t.left > 0 {
 		k.open[tenantName(t.who.Key)] = true
 	}
-	return len(k.queue) > 0 || k.last != nil, nil
+	return len(k.queue) > 0 || k.after < k.work.fixed, nil
 }
 
+// page reads which of the run's next tenants have something due still.
 func (k *keyset) page(ctx context.Context) error {
 	w := k.work
-	sc := w.batcher.scope()
-	sc.only = w.run.only()
-	s := w.plan.dueSQL(sc, k.last, tenantPage)
-	var page []*dueTenant
+	var page []*tenantWalk
 	err := w.run.withServer(ctx, func() error {
 		page = nil
 		return w.run.read(ctx, dueTimeout, func(tx pgx.Tx) error {
+			s := w.dueSQL(k.after)
 			rows, err := tx.Query(ctx, s.String(), s.args...)
 			if err != nil {
 				return err
 			}
-			d := &dueTenant{}
-			_, err = pgx.ForEachRow(rows, []any{&d.Key, &d.Cutoff, &d.lag, &d.LagSeconds}, func() error {
-				found := *d
-				page = append(page, &found)
+			var x who
+			_, err = pgx.ForEachRow(rows, []any{&x.Key, &x.Cutoff}, func() error {
+				if !w.gaveUp(x.Key) {
+					page = append(page, &tenantWalk{who: &who{Key: x.Key, Cutoff: x.Cutoff, readAt: time.Now()}})
+				}
 				return nil
 			})
 			return err
@@ -90,19 +86,8 @@ func (k *keyset) page(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	k.started = true
-	k.last = nil
-	if len(page) == tenantPage && !w.plan.noTenant {
-		k.last = page[len(page)-1]
-	}
-	now := time.Now()
-	for _, d := range page {
-		if w.gaveUp(d.Key) {
-			continue
-		}
-		d.readAt = now
-		k.queue = append(k.queue, &tenantWalk{who: &d.who})
-	}
+	k.after += tenantPage
+	k.queue = page
 	if len(page) > 0 && !w.counted {
 		w.counted = true
 		w.run.observer.Due(w.plan.Policy.Name, w.countDue(ctx))

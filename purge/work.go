@@ -36,6 +36,7 @@ type work struct {
 	pass    pass
 	failed  map[string]string // tenants given up, and why; they are not visited again
 	skipped []string          // names of skipped tenants
+	fixed   int64             // tenants whose cutoffs were settled at the start
 	err     error             // ends the policy as failed
 	counted bool
 }
@@ -167,6 +168,11 @@ func (w *work) delete(ctx context.Context, t *who, cands []candidate) (outcome, 
 	w.pass.kept += o.kept
 	w.pass.left += o.left
 	w.pass.busy = w.pass.busy || o.busy
+	if err == nil && o.roots+o.kept+o.left < int64(len(cands)) && !w.plan.noTenant {
+		// Some are no longer expired. If that is because the tenant's key has come
+		// to be there twice, it must be said.
+		_, err = w.reread(ctx, t)
+	}
 	if err == nil {
 		return o, nil
 	}
@@ -199,15 +205,20 @@ func (w *work) refresh(ctx context.Context, t *who) (bool, error) {
 	if w.plan.noTenant || time.Since(t.readAt) < sliceTime {
 		return true, nil
 	}
+	return w.reread(ctx, t)
+}
+
+func (w *work) reread(ctx context.Context, t *who) (bool, error) {
 	sc := w.batcher.scope()
 	sc.only = []string{*t.Key}
 	s := &statement{}
-	s.add("SELECT count(*), min(least(cutoff, ", s.cast(t.Cutoff, "timestamptz"), "))::text FROM ", w.plan.tenants.write(s, sc), " s WHERE state = 'active'")
+	s.add("SELECT count(*), coalesce(bool_and(state = 'active'), false), min(least(cutoff, ", s.cast(t.Cutoff, "timestamptz"), "))::text FROM ", w.plan.tenants.write(s, sc), " s")
 	var n int
+	var active bool
 	var cutoff *string
 	err := w.run.withServer(ctx, func() error {
 		return w.run.read(ctx, searchTimeout, func(tx pgx.Tx) error {
-			return tx.QueryRow(ctx, s.String(), s.args...).Scan(&n, &cutoff)
+			return tx.QueryRow(ctx, s.String(), s.args...).Scan(&n, &active, &cutoff)
 		})
 	})
 	if err != nil {
@@ -216,7 +227,7 @@ func (w *work) refresh(ctx context.Context, t *who) (bool, error) {
 	if n > 1 {
 		return false, fmt.Errorf("%w: the list of tenants gives a key twice; which retention counts is unclear", ErrTenants)
 	}
-	if n == 0 {
+	if !active {
 		return false, nil
 	}
 	t.Cutoff, t.readAt = *cutoff, time.Now()

@@ -44,6 +44,10 @@ func (a *app) plan(ctx context.Context, flags planFlags) error {
 	if err := s.checkTenants(ctx, opts); err != nil {
 		return err
 	}
+	l, err := a.ledger()
+	if err != nil {
+		return err
+	}
 	views := []*purge.Preview{}
 	blocked := len(s.server.Problems()) > 0
 	for _, p := range s.plans {
@@ -68,7 +72,7 @@ func (a *app) plan(ctx context.Context, flags planFlags) error {
 				a.printf("\n")
 			}
 			if flags.sql && !s.plans[i].HasErrors() {
-				a.printf("\n%s\n", s.plans[i].SQL(opts))
+				a.printf("\n%s\n", s.plans[i].SQL(opts, l.Cutoffs()))
 			}
 		}
 	}

@@ -3,7 +3,7 @@ WITH reaper_w AS MATERIALIZED (
   SELECT "Root"."a" AS k0, "Root"."b" AS k1, "Root"."org" AS l0, "Root"."At" AS age, ("Root"."At" > 0) IS TRUE AS meant, (24 + coalesce(pg_column_size("Root"."a"), 0) + 8 + 8 + 8)::bigint AS size
     FROM ONLY "Da.ta"."Root"
    ORDER BY "Root"."a", "Root"."b" LIMIT 10000)
-SELECT 0, w.size, reaper_s.key::text, reaper_s.cutoff::text, w.k0::text, w.k1::text
+SELECT 0, w.size, reaper_s.key::text, least(reaper_s.cutoff, reaper_f.cutoff)::text, w.k0::text, w.k1::text
   FROM reaper_w w JOIN (
   SELECT c.key,
          CASE WHEN c.held THEN 'held' WHEN c.forever THEN 'forever' WHEN c.own IS NULL THEN 'skipped' ELSE 'active' END AS state,
@@ -16,12 +16,13 @@ SELECT 0, w.size, reaper_s.key::text, reaper_s.cutoff::text, w.k0::text, w.k1::t
                   THEN CASE WHEN $1::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $1::timestamptz - b.length < $1::timestamptz
                             THEN $1::timestamptz - b.length END END AS own
         FROM (SELECT t.key, t.held, CASE WHEN true THEN interval '18 mons 0 days 00:00:00' END AS length, coalesce(CASE WHEN true THEN false END, false) AS forever FROM (SELECT "Orgs"."id" AS key, false AS held FROM "Da.ta"."Orgs" WHERE "Orgs"."id" IS NOT NULL) t) b) c) reaper_s ON reaper_s.key = w.l0
- WHERE w.meant AND reaper_s.state = 'active' AND w.age > 0 AND w.age < ceil(extract(epoch FROM reaper_s.cutoff) * 1000)::bigint
+  JOIN (SELECT rank, tenant, cutoff FROM "reaper".cutoff WHERE run_id = $2::uuid AND policy = $3::text) reaper_f ON reaper_f.tenant = reaper_s.key::text
+ WHERE w.meant AND reaper_s.state = 'active' AND w.age > 0 AND w.age < ceil(extract(epoch FROM least(reaper_s.cutoff, reaper_f.cutoff)) * 1000)::bigint
 UNION ALL
 (SELECT 1, (SELECT count(*) FROM reaper_w), NULL, NULL, w.k0::text, w.k1::text FROM reaper_w w ORDER BY w.k0 DESC, w.k1 DESC LIMIT 1);
 
 -- lock the roots
-WITH reaper_cut AS MATERIALIZED (SELECT reaper_s.key, least(reaper_s.cutoff, $1::timestamptz) AS cutoff FROM (
+WITH reaper_cut AS MATERIALIZED (SELECT $1::uuid AS key, least(min(reaper_s.cutoff), $2::timestamptz) AS cutoff FROM (
   SELECT c.key,
          CASE WHEN c.held THEN 'held' WHEN c.forever THEN 'forever' WHEN c.own IS NULL THEN 'skipped' ELSE 'active' END AS state,
          least(c.own) AS cutoff, c.length::text AS retention, coalesce(least(c.own) < c.own, false) AS floored
@@ -30,12 +31,12 @@ WITH reaper_cut AS MATERIALIZED (SELECT reaper_s.key, least(reaper_s.cutoff, $1:
              CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'
                    AND extract(year FROM b.length) BETWEEN -2000 AND 2000 AND extract(day FROM b.length) BETWEEN -800000 AND 800000
                    AND extract(hour FROM b.length) BETWEEN -20000000 AND 20000000
-                  THEN CASE WHEN $2::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $2::timestamptz - b.length < $2::timestamptz
-                            THEN $2::timestamptz - b.length END END AS own
-        FROM (SELECT t.key, t.held, CASE WHEN true THEN interval '18 mons 0 days 00:00:00' END AS length, coalesce(CASE WHEN true THEN false END, false) AS forever FROM (SELECT "Orgs"."id" AS key, false AS held FROM "Da.ta"."Orgs" WHERE "Orgs"."id" IS NOT NULL AND "Orgs"."id" = ANY($3::uuid[])) t) b) c) reaper_s WHERE reaper_s.state = 'active')
+                  THEN CASE WHEN $3::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $3::timestamptz - b.length < $3::timestamptz
+                            THEN $3::timestamptz - b.length END END AS own
+        FROM (SELECT t.key, t.held, CASE WHEN true THEN interval '18 mons 0 days 00:00:00' END AS length, coalesce(CASE WHEN true THEN false END, false) AS forever FROM (SELECT "Orgs"."id" AS key, false AS held FROM "Da.ta"."Orgs" WHERE "Orgs"."id" IS NOT NULL AND "Orgs"."id" = ANY($4::uuid[])) t) b) c) reaper_s HAVING count(*) = 1 AND bool_and(reaper_s.state = 'active'))
 SELECT "Root".tableoid::text, "Root".ctid::text, "Root"."a"::text, "Root"."b"::text, "Root"."a"::text, "Root"."b"::text
   FROM ONLY "Da.ta"."Root"
- WHERE ("Root"."a", "Root"."b") IN (SELECT * FROM unnest($4::text[], $5::uuid[]))
+ WHERE ("Root"."a", "Root"."b") IN (SELECT * FROM unnest($5::text[], $6::uuid[]))
    AND EXISTS (SELECT FROM reaper_cut WHERE reaper_cut.key = "Root"."org" AND "Root"."At" > 0 AND "Root"."At" < ceil(extract(epoch FROM reaper_cut.cutoff) * 1000)::bigint)
    FOR UPDATE OF "Root" SKIP LOCKED;
 
@@ -48,15 +49,12 @@ WITH RECURSIVE reaper_c(node, tab, tid, refs) AS (
     SELECT 1, "Child".tableoid::text, "Child".ctid::text, ARRAY["Child"."id"::text]::text[] FROM ONLY "Da.ta"."Child" WHERE reaper_c.node = 1 AND "Child"."up" = CASE WHEN reaper_c.node = 1 THEN reaper_c.refs[1] END::integer) x)
 SELECT node, tab, tid, refs FROM reaper_c LIMIT 20000;
 
--- roots that something keeps
-WITH RECURSIVE reaper_c(root, node, tab, tid, refs) AS (
-  SELECT x.n, 0, x.tab, x.tid, ARRAY[x.r0, x.r1]::text[] FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) WITH ORDINALITY x(tab, tid, r0, r1, n)
-  UNION
-  SELECT reaper_c.root, x.* FROM reaper_c CROSS JOIN LATERAL (
-    SELECT 1, "Child".tableoid::text, "Child".ctid::text, ARRAY["Child"."id"::text]::text[] FROM ONLY "Da.ta"."Child" WHERE reaper_c.node = 0 AND "Child"."ra" = CASE WHEN reaper_c.node = 0 THEN reaper_c.refs[1] END::text AND "Child"."rb" = CASE WHEN reaper_c.node = 0 THEN reaper_c.refs[2] END::uuid
-    UNION ALL SELECT 1, "Child".tableoid::text, "Child".ctid::text, ARRAY["Child"."id"::text]::text[] FROM ONLY "Da.ta"."Child" WHERE reaper_c.node = 1 AND "Child"."up" = CASE WHEN reaper_c.node = 1 THEN reaper_c.refs[1] END::integer) x)
-SELECT DISTINCT root FROM reaper_c
- WHERE reaper_c.node = 1 AND EXISTS (SELECT FROM ONLY "Da.ta"."Kept" WHERE "Kept"."child" = CASE WHEN reaper_c.node = 1 THEN reaper_c.refs[1] END::integer);
+-- who takes whom along, and who keeps whom
+SELECT 0, reaper_x.n::int, reaper_c.tab, reaper_c.tid FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY reaper_x(tab, r0, r1, n) CROSS JOIN LATERAL (SELECT "Child".tableoid::text AS tab, "Child".ctid::text AS tid FROM ONLY "Da.ta"."Child" WHERE "Child"."ra" = reaper_x.r0::text AND "Child"."rb" = reaper_x.r1::uuid) reaper_c
+UNION ALL
+SELECT 2, reaper_x.n::int, reaper_c.tab, reaper_c.tid FROM unnest($4::text[], $5::text[]) WITH ORDINALITY reaper_x(tab, r0, n) CROSS JOIN LATERAL (SELECT "Child".tableoid::text AS tab, "Child".ctid::text AS tid FROM ONLY "Da.ta"."Child" WHERE "Child"."up" = reaper_x.r0::integer) reaper_c
+UNION ALL
+SELECT 3, reaper_x.n::int, reaper_c.tab, reaper_c.tid FROM unnest($6::text[], $7::text[]) WITH ORDINALITY reaper_x(tab, r0, n) CROSS JOIN LATERAL (SELECT NULL AS tab, NULL AS tid FROM ONLY "Da.ta"."Kept" WHERE "Kept"."child" = reaper_x.r0::integer LIMIT 1) reaper_c;
 
 -- empty references
 UPDATE ONLY "Da.ta"."Loose" SET "ref" = NULL
@@ -64,7 +62,7 @@ UPDATE ONLY "Da.ta"."Loose" SET "ref" = NULL
 );
 
 -- a batch
-WITH reaper_cut AS MATERIALIZED (SELECT reaper_s.key, least(reaper_s.cutoff, $1::timestamptz) AS cutoff FROM (
+WITH reaper_cut AS MATERIALIZED (SELECT $1::uuid AS key, least(min(reaper_s.cutoff), $2::timestamptz) AS cutoff FROM (
   SELECT c.key,
          CASE WHEN c.held THEN 'held' WHEN c.forever THEN 'forever' WHEN c.own IS NULL THEN 'skipped' ELSE 'active' END AS state,
          least(c.own) AS cutoff, c.length::text AS retention, coalesce(least(c.own) < c.own, false) AS floored
@@ -73,10 +71,10 @@ WITH reaper_cut AS MATERIALIZED (SELECT reaper_s.key, least(reaper_s.cutoff, $1:
              CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'
                    AND extract(year FROM b.length) BETWEEN -2000 AND 2000 AND extract(day FROM b.length) BETWEEN -800000 AND 800000
                    AND extract(hour FROM b.length) BETWEEN -20000000 AND 20000000
-                  THEN CASE WHEN $2::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $2::timestamptz - b.length < $2::timestamptz
-                            THEN $2::timestamptz - b.length END END AS own
-        FROM (SELECT t.key, t.held, CASE WHEN true THEN interval '18 mons 0 days 00:00:00' END AS length, coalesce(CASE WHEN true THEN false END, false) AS forever FROM (SELECT "Orgs"."id" AS key, false AS held FROM "Da.ta"."Orgs" WHERE "Orgs"."id" IS NOT NULL AND "Orgs"."id" = ANY($3::uuid[])) t) b) c) reaper_s WHERE reaper_s.state = 'active'), reaper_d0 AS (DELETE FROM ONLY "Da.ta"."Root" WHERE ("Root"."a", "Root"."b") IN (SELECT * FROM unnest($4::text[], $5::uuid[])) AND EXISTS (SELECT FROM reaper_cut WHERE reaper_cut.key = "Root"."org" AND "Root"."At" > 0 AND "Root"."At" < ceil(extract(epoch FROM reaper_cut.cutoff) * 1000)::bigint) RETURNING 1),
-reaper_d1 AS (DELETE FROM ONLY "Da.ta"."Child" WHERE "Child".ctid = ANY($6::tid[]) RETURNING 1)
+                  THEN CASE WHEN $3::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $3::timestamptz - b.length < $3::timestamptz
+                            THEN $3::timestamptz - b.length END END AS own
+        FROM (SELECT t.key, t.held, CASE WHEN true THEN interval '18 mons 0 days 00:00:00' END AS length, coalesce(CASE WHEN true THEN false END, false) AS forever FROM (SELECT "Orgs"."id" AS key, false AS held FROM "Da.ta"."Orgs" WHERE "Orgs"."id" IS NOT NULL AND "Orgs"."id" = ANY($4::uuid[])) t) b) c) reaper_s HAVING count(*) = 1 AND bool_and(reaper_s.state = 'active')), reaper_d0 AS (DELETE FROM ONLY "Da.ta"."Root" WHERE ("Root"."a", "Root"."b") IN (SELECT * FROM unnest($5::text[], $6::uuid[])) AND EXISTS (SELECT FROM reaper_cut WHERE reaper_cut.key = "Root"."org" AND "Root"."At" > 0 AND "Root"."At" < ceil(extract(epoch FROM reaper_cut.cutoff) * 1000)::bigint) RETURNING 1),
+reaper_d1 AS (DELETE FROM ONLY "Da.ta"."Child" WHERE "Child".ctid = ANY($7::tid[]) RETURNING 1)
 SELECT (SELECT count(*) FROM reaper_d0), (SELECT count(*) FROM reaper_d1);
 
 -- drain: count rows behind Child_ra_rb_fkey

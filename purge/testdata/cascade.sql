@@ -1,5 +1,5 @@
 -- tenants that have something due
-SELECT x.key::text, x.cutoff::text, x.lag::text, extract(epoch FROM x.lag)::float8 FROM (
+SELECT x.key::text, x.cutoff::text FROM (
   SELECT reaper_s.key, reaper_s.cutoff, max(reaper_s.cutoff - reaper_x.at) AS lag
     FROM (
   SELECT c.key,
@@ -18,8 +18,28 @@ SELECT x.key::text, x.cutoff::text, x.lag::text, extract(epoch FROM x.lag)::floa
 ) ORDER BY "mails"."at" LIMIT 1) reaper_x
    WHERE reaper_s.state = 'active'
    GROUP BY reaper_s.key, reaper_s.cutoff) x
- ORDER BY x.lag DESC, x.key
- LIMIT 2000;
+ ORDER BY x.lag DESC, x.key;
+
+-- those of them that still have, in the next pass
+SELECT reaper_f.tenant, min(least(reaper_s.cutoff, reaper_f.cutoff))::text
+  FROM (SELECT rank, tenant, cutoff FROM "reaper".cutoff WHERE run_id = $1::uuid AND policy = $2::text) reaper_f JOIN (
+  SELECT c.key,
+         CASE WHEN c.held THEN 'held' WHEN c.forever THEN 'forever' WHEN c.own IS NULL THEN 'skipped' ELSE 'active' END AS state,
+         least(c.own, $3::timestamptz - interval '0 mons 1 days 00:00:00') AS cutoff, c.length::text AS retention, coalesce(least(c.own, $3::timestamptz - interval '0 mons 1 days 00:00:00') < c.own, false) AS floored
+    FROM (
+      SELECT b.key, b.held, b.length, b.forever,
+             CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'
+                   AND extract(year FROM b.length) BETWEEN -2000 AND 2000 AND extract(day FROM b.length) BETWEEN -800000 AND 800000
+                   AND extract(hour FROM b.length) BETWEEN -20000000 AND 20000000
+                  THEN CASE WHEN $3::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $3::timestamptz - b.length < $3::timestamptz
+                            THEN $3::timestamptz - b.length END END AS own
+        FROM (SELECT t.key, t.held, CASE WHEN o.key IS NOT NULL THEN o.length WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END WHEN true THEN interval '0 mons 30 days 00:00:00' END AS length, coalesce(CASE WHEN o.key IS NOT NULL THEN o.forever WHEN t.r0 IS NOT NULL THEN false WHEN true THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((held), false) AS held, (days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL) t LEFT JOIN unnest($4::integer[], $5::bool[], $6::interval[]) AS o(key, forever, length) ON o.key = t.key) b) c) reaper_s ON reaper_s.key = reaper_f.tenant::integer
+    JOIN "public"."domains" reaper_p1 ON reaper_p1."org_id" = reaper_s.key
+   CROSS JOIN LATERAL (SELECT "mails"."at" AS at FROM ONLY "public"."mails" WHERE "mails"."domain_id" = reaper_p1."id" AND "mails"."at" > '-infinity' AND "mails"."at" < least(reaper_s.cutoff, reaper_f.cutoff) AND (state <> 'queued'
+) ORDER BY "mails"."at" LIMIT 1) reaper_x
+ WHERE reaper_f.rank > $7::bigint AND reaper_f.rank <= $8::bigint AND reaper_s.state = 'active'
+ GROUP BY reaper_f.rank, reaper_f.tenant
+ ORDER BY reaper_f.rank;
 
 -- the next expired rows of one group
 SELECT "mails"."at"::text, (true AND (state <> 'queued'
@@ -32,20 +52,20 @@ SELECT "mails"."at"::text, (true AND (state <> 'queued'
  LIMIT 1000;
 
 -- a batch
-WITH reaper_cut AS MATERIALIZED (SELECT reaper_s.key, least(reaper_s.cutoff, $1::timestamptz) AS cutoff FROM (
+WITH reaper_cut AS MATERIALIZED (SELECT $1::integer AS key, least(min(reaper_s.cutoff), $2::timestamptz) AS cutoff FROM (
   SELECT c.key,
          CASE WHEN c.held THEN 'held' WHEN c.forever THEN 'forever' WHEN c.own IS NULL THEN 'skipped' ELSE 'active' END AS state,
-         least(c.own, $2::timestamptz - interval '0 mons 1 days 00:00:00') AS cutoff, c.length::text AS retention, coalesce(least(c.own, $2::timestamptz - interval '0 mons 1 days 00:00:00') < c.own, false) AS floored
+         least(c.own, $3::timestamptz - interval '0 mons 1 days 00:00:00') AS cutoff, c.length::text AS retention, coalesce(least(c.own, $3::timestamptz - interval '0 mons 1 days 00:00:00') < c.own, false) AS floored
     FROM (
       SELECT b.key, b.held, b.length, b.forever,
              CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'
                    AND extract(year FROM b.length) BETWEEN -2000 AND 2000 AND extract(day FROM b.length) BETWEEN -800000 AND 800000
                    AND extract(hour FROM b.length) BETWEEN -20000000 AND 20000000
-                  THEN CASE WHEN $2::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $2::timestamptz - b.length < $2::timestamptz
-                            THEN $2::timestamptz - b.length END END AS own
-        FROM (SELECT t.key, t.held, CASE WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END WHEN true THEN interval '0 mons 30 days 00:00:00' END AS length, coalesce(CASE WHEN t.r0 IS NOT NULL THEN false WHEN true THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((held), false) AS held, (days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL AND "orgs"."id" = ANY($3::integer[])) t) b) c) reaper_s WHERE reaper_s.state = 'active')
+                  THEN CASE WHEN $3::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $3::timestamptz - b.length < $3::timestamptz
+                            THEN $3::timestamptz - b.length END END AS own
+        FROM (SELECT t.key, t.held, CASE WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END WHEN true THEN interval '0 mons 30 days 00:00:00' END AS length, coalesce(CASE WHEN t.r0 IS NOT NULL THEN false WHEN true THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((held), false) AS held, (days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL AND "orgs"."id" = ANY($4::integer[])) t) b) c) reaper_s HAVING count(*) = 1 AND bool_and(reaper_s.state = 'active'))
 DELETE FROM ONLY "public"."mails"
- WHERE "mails"."id" = ANY($4::bigint[])
+ WHERE "mails"."id" = ANY($5::bigint[])
    AND EXISTS (SELECT FROM "public"."domains" reaper_p1 JOIN reaper_cut ON reaper_cut.key = reaper_p1."org_id" WHERE reaper_p1."id" = "mails"."domain_id" AND "mails"."at" > '-infinity' AND "mails"."at" < reaper_cut.cutoff) AND (state <> 'queued'
 );
 

@@ -1,5 +1,5 @@
 -- tenants that have something due
-SELECT x.key::text, x.cutoff::text, x.lag::text, extract(epoch FROM x.lag)::float8 FROM (
+SELECT x.key::text, x.cutoff::text FROM (
   SELECT reaper_s.key, reaper_s.cutoff, max(reaper_s.cutoff - (reaper_x.at AT TIME ZONE 'Europe/Paris')) AS lag
     FROM (
   SELECT c.key,
@@ -16,8 +16,7 @@ SELECT x.key::text, x.cutoff::text, x.lag::text, extract(epoch FROM x.lag)::floa
    CROSS JOIN LATERAL (SELECT "events"."at" AS at FROM ONLY "public"."events" WHERE "events"."at" > '-infinity' AND "events"."at" < ((reaper_s.cutoff AT TIME ZONE 'Europe/Paris') + interval '3 hours') AND CASE WHEN "events"."at" < '1800-01-01' THEN true WHEN "events"."at" < ((reaper_s.cutoff AT TIME ZONE 'Europe/Paris') + interval '3 hours') THEN ("events"."at" AT TIME ZONE 'Europe/Paris') < reaper_s.cutoff ELSE false END ORDER BY "events"."at" LIMIT 1) reaper_x
    WHERE reaper_s.state = 'active'
    GROUP BY reaper_s.key, reaper_s.cutoff) x
- ORDER BY x.lag DESC, x.key
- LIMIT 2000;
+ ORDER BY x.lag DESC, x.key;
 
 -- the next expired rows of one group
 SELECT "events"."at"::text, (true AND CASE WHEN "events"."at" < '1800-01-01' THEN true WHEN "events"."at" < (($1::timestamptz AT TIME ZONE 'Europe/Paris') + interval '3 hours') THEN ("events"."at" AT TIME ZONE 'Europe/Paris') < $1::timestamptz ELSE false END) IS TRUE, (24 + 8 + 8)::bigint, "events"."id"::text

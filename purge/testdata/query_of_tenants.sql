@@ -3,7 +3,7 @@ WITH reaper_w AS MATERIALIZED (
   SELECT "logs"."id" AS k0, "logs"."org" AS l0, "logs"."day" AS age, ("logs"."day" > '-infinity') IS TRUE AS meant, (24 + 8 + 8 + coalesce(pg_column_size("logs"."org"), 0))::bigint AS size
     FROM "public"."logs"
    ORDER BY "logs"."id" LIMIT 10000)
-SELECT 0, w.size, reaper_s.key::text, reaper_s.cutoff::text, w.k0::text
+SELECT 0, w.size, reaper_s.key::text, least(reaper_s.cutoff, reaper_f.cutoff)::text, w.k0::text
   FROM reaper_w w JOIN (
   SELECT c.key,
          CASE WHEN c.held THEN 'held' WHEN c.forever THEN 'forever' WHEN c.own IS NULL THEN 'skipped' ELSE 'active' END AS state,
@@ -17,7 +17,8 @@ SELECT 0, w.size, reaper_s.key::text, reaper_s.cutoff::text, w.k0::text
                             THEN $1::timestamptz - b.length END END AS own
         FROM (SELECT t.key, t.held, CASE WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END WHEN true THEN interval '0 mons 30 days 00:00:00' END AS length, coalesce(CASE WHEN t.r0 IS NOT NULL THEN false WHEN true THEN false END, false) AS forever FROM (SELECT "tenants"."id" AS key, false AS held, ("tenants"."days") AS r0 FROM (SELECT id, days FROM orgs WHERE id <> ''
 ) AS tenants("id", "days") WHERE "tenants"."id" IS NOT NULL) t) b) c) reaper_s ON reaper_s.key = w.l0
- WHERE w.meant AND reaper_s.state = 'active' AND w.age > '-infinity' AND w.age < (reaper_s.cutoff AT TIME ZONE 'Pacific/Kiritimati')::date
+  JOIN (SELECT rank, tenant, cutoff FROM "reaper".cutoff WHERE run_id = $2::uuid AND policy = $3::text) reaper_f ON reaper_f.tenant = reaper_s.key::text
+ WHERE w.meant AND reaper_s.state = 'active' AND w.age > '-infinity' AND w.age < (least(reaper_s.cutoff, reaper_f.cutoff) AT TIME ZONE 'Pacific/Kiritimati')::date
 UNION ALL
 (SELECT 1, (SELECT count(*) FROM reaper_w), NULL, NULL, w.k0::text FROM reaper_w w ORDER BY w.k0 DESC LIMIT 1);
 

@@ -1,0 +1,124 @@
+package purge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// heldTenants is how many tenants are held in memory while their list is read.
+// A longer list is written over a second connection while it is being read.
+const heldTenants = 20_000
+
+// errOneConnection is a list that is too long for one connection.
+var errOneConnection = fmt.Errorf("more than %d tenants are due, and the pool has but one connection: allow two", heldTenants)
+
+// fixCutoffs settles, at the run's start, whose rows it is about and by which
+// cutoffs: those of the tenants that have something due, or, where a sweep finds
+// out only row by row, of all that have a cutoff. They are kept in the ledger,
+// since a list of tenants has no place in memory. A retention that becomes
+// shorter, or a hold that is lifted, counts from the next run on.
+func (w *work) fixCutoffs(ctx context.Context) {
+	if w.plan.noTenant {
+		w.fixed = 1 // the one retention is the file's
+		return
+	}
+	sc := w.batcher.scope()
+	sc.only = w.run.only()
+	s := w.plan.dueSQL(sc)
+	if w.plan.Strategy == KeySweep {
+		s = w.plan.activeSQL(sc)
+	}
+	err := w.run.withServer(ctx, func() error {
+		list := &tenantList{}
+		err := w.run.read(ctx, dueTimeout, func(tx pgx.Tx) error {
+			rows, err := tx.Query(ctx, s.String(), s.args...)
+			if err != nil {
+				return err
+			}
+			defer rows.Close()
+			list.rows = rows
+			if !list.hold() {
+				return rows.Err()
+			}
+			if w.run.pool.Config().MaxConns < 2 {
+				return errOneConnection
+			}
+			return w.keep(ctx, list)
+		})
+		if err != nil || list.open || len(list.held) == 0 {
+			return err
+		}
+		return w.keep(ctx, list)
+	})
+	if err != nil && !errors.Is(err, errHalted) {
+		w.fail(fmt.Errorf("settling the cutoffs of the run: %w", err))
+	}
+}
+
+// keep writes the list into the ledger.
+func (w *work) keep(ctx context.Context, list *tenantList) (err error) {
+	w.fixed, err = w.run.ledger.FixCutoffs(ctx, w.run.pool, w.run.id, w.plan.Policy.Name, list)
+	return err
+}
+
+// dueSQL gives the tenants of the page behind a rank that have something due:
+// key and cutoff.
+func (w *work) dueSQL(after int64) *statement {
+	if w.plan.noTenant {
+		return w.plan.dueSQL(w.batcher.scope())
+	}
+	return w.plan.pageSQL(w.batcher.scope(), after, after+tenantPage)
+}
+
+// tenantList is a list of tenants (key and cutoff) as pgx copies it: what is
+// held of it first, then what is still to be read.
+type tenantList struct {
+	rows pgx.Rows
+	open bool // there is more to be read
+	held [][]any
+	at   int // the next one of those held
+	next []any
+	err  error
+}
+
+// hold reads the first of the list; true: there is more.
+func (l *tenantList) hold() bool {
+	for len(l.held) < heldTenants {
+		if !l.read() {
+			return false
+		}
+		l.held = append(l.held, l.next)
+	}
+	l.open = true
+	return true
+}
+
+func (l *tenantList) read() bool {
+	if !l.rows.Next() {
+		l.err = l.rows.Err()
+		return false
+	}
+	var key, cutoff string
+	l.err = l.rows.Scan(&key, &cutoff)
+	l.next = []any{key, cutoff}
+	return l.err == nil
+}
+
+// Next is pgx.CopyFromSource's.
+func (l *tenantList) Next() bool {
+	if l.at < len(l.held) {
+		l.next = l.held[l.at]
+		l.at++
+		return true
+	}
+	return l.open && l.read()
+}
+
+// Values is pgx.CopyFromSource's.
+func (l *tenantList) Values() ([]any, error) { return l.next, nil }
+
+// Err is pgx.CopyFromSource's.
+func (l *tenantList) Err() error { return l.err }
