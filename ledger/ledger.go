@@ -118,9 +118,9 @@ func (l *Ledger) dropCutoffs(ctx context.Context, tx pgx.Tx, runID, policy strin
 	return err
 }
 
-// RecordBatch writes what a batch deleted and emptied, by table, in the
-// batch's own transaction.
-func (l *Ledger) RecordBatch(ctx context.Context, tx pgx.Tx, runID, policy string, seq int64, tenant *string, rows, nullified map[string]int64) error {
+// RecordBatch queues the row that says what a batch deleted and emptied, by
+// table, for the batch's own transaction.
+func (l *Ledger) RecordBatch(in *pgx.Batch, runID, policy string, seq int64, tenant *string, rows, nullified map[string]int64) error {
 	deleted, err := object(rows)
 	if err != nil {
 		return err
@@ -129,9 +129,9 @@ func (l *Ledger) RecordBatch(ctx context.Context, tx pgx.Tx, runID, policy strin
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec(ctx, `INSERT INTO `+l.schema+`.batch (run_id, policy, seq, tenant, rows, nullified)
+	in.Queue(`INSERT INTO `+l.schema+`.batch (run_id, policy, seq, tenant, rows, nullified)
 		VALUES ($1::uuid, $2, $3::bigint, $4, $5::jsonb, $6::jsonb)`, runID, policy, seq, tenant, deleted, emptied)
-	return err
+	return nil
 }
 
 // object is counts as a JSON object; no counts are an empty one, not null.

@@ -55,7 +55,11 @@ func (b *book) batch(id, policy string, seq int64, tenant string, rows, nullifie
 		key = nil
 	}
 	b.do(pgx.BeginFunc(b.t.Context(), b.pool, func(tx pgx.Tx) error {
-		return b.RecordBatch(b.t.Context(), tx, id, policy, seq, key, rows, nullified)
+		row := &pgx.Batch{}
+		if err := b.RecordBatch(row, id, policy, seq, key, rows, nullified); err != nil {
+			return err
+		}
+		return tx.SendBatch(b.t.Context(), row).Close()
 	}))
 }
 

@@ -2,7 +2,7 @@ package policy
 
 // file turns the document into a File, checking what stands between keys.
 func (d *document) file() (*File, error) {
-	f := &File{}
+	f := &File{Safety: Safety{Proven: d.Safety.ForeignKeyChecks == "proven", SynchronousCommit: d.Safety.SynchronousCommit == "on"}}
 	if d.Tenants != nil {
 		t, err := d.Tenants.tenants()
 		if err != nil {

@@ -10,6 +10,7 @@ import "github.com/invopop/jsonschema"
 type document struct {
 	Version  version         `yaml:"version" jsonschema:"required" jsonschema_description:"Version of this file's format: 1."`
 	Tenants  *tenantsSection `yaml:"tenants" jsonschema_description:"Who owns rows, and how long each keeps them. Needed unless every policy says tenant: none."`
+	Safety   safetySection   `yaml:"safety" jsonschema_description:"What is traded for speed, for all policies."`
 	Policies []policySection `yaml:"policies" jsonschema:"required,minItems=1" jsonschema_description:"What is deleted: one root table each."`
 }
 
@@ -64,11 +65,17 @@ type ageSection struct {
 	TimeZone nonEmpty `yaml:"time_zone" jsonschema_description:"For a timestamp or date column: the time zone it is written in, like Europe/Paris. Omitted: UTC."`
 }
 
+type safetySection struct {
+	ForeignKeyChecks  foreignKeyChecks `yaml:"foreign_key_checks" jsonschema:"default=ordinary" jsonschema_description:"proven skips the checks that are redundant while reaper holds its locks, where the plan allows it."`
+	SynchronousCommit onOff            `yaml:"synchronous_commit" jsonschema:"default=off" jsonschema_description:"on: each batch waits until its WAL is on disk. off: a crash of the server may undo the last batches, together with their ledger."`
+}
+
 type limitsSection struct {
 	Rows      count     `yaml:"rows" jsonschema:"default=1000" jsonschema_description:"Roots in a batch."`
 	TotalRows count     `yaml:"total_rows" jsonschema:"default=20000" jsonschema_description:"Rows in a batch, over all tables."`
 	Bytes     size      `yaml:"bytes" jsonschema:"default=64MB" jsonschema_description:"Bytes of rows in a batch."`
 	Time      batchTime `yaml:"time" jsonschema:"default=200ms" jsonschema_description:"Time that a batch aims at."`
+	Pace      pace      `yaml:"pace" jsonschema:"default=full" jsonschema_description:"The share of the time that a connection works: full, gentle, or a percentage."`
 }
 
 // The methods below add to the JSON Schema what stands between keys. The

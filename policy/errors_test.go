@@ -90,7 +90,9 @@ var mistakes = []mistake{
 	{file: inTenants("tabel: x"), at: "5:3", words: "did you mean table?", shape: true},
 	{file: inPolicy("dependents: [{tabel: x}]"), at: "9:17", words: "did you mean table?", shape: true},
 	{file: "version: 1\nguards: {}\n" + tail, at: "2:1", words: "does not know the section guards yet", shape: true},
-	{file: "version: 1\nsafety: {}\n" + tail, at: "2:1", words: "does not know the section safety yet", shape: true},
+	{file: "version: 1\nsafety: {checks: proven}\n" + tail, at: "2:10", words: "in safety|foreign_key_checks", shape: true},
+	{file: "version: 1\nsafety: {foreign_key_checks: none}\n" + tail, at: "2:30", words: "ordinary, proven", shape: true},
+	{file: "version: 1\nsafety: {synchronous_commit: false}\n" + tail, at: "2:30", words: "on, off", shape: true},
 	{file: "version: 1\narchive: {}\n" + tail, at: "2:1", words: "does not know the section archive yet", shape: true},
 	{file: inPolicy("where:"), at: "9:3", words: "where has no value|remove", shape: true},
 	{file: inPolicy("where: ~"), at: "9:3", words: "where has no value", shape: true},
@@ -237,6 +239,11 @@ var mistakes = []mistake{
 	{file: inPolicy("limits: {time: 200}"), at: "9:18", words: "200 has no unit|200ms", shape: true},
 	{file: inPolicy("limits: {time: 0ms}"), at: "9:18", words: "is nothing", shape: true},
 	{file: inPolicy("limits: {time: 1h}"), at: "9:18", words: "ms, s, m", shape: true},
+	{file: inPolicy("limits: {pace: 25}"), at: "9:18", words: "25 has no unit|25%", shape: true},
+	{file: inPolicy("limits: {pace: 0%}"), at: "9:18", words: "full, gentle|1%", shape: true},
+	{file: inPolicy("limits: {pace: 101%}"), at: "9:18", words: "full, gentle|100%", shape: true},
+	{file: inPolicy("limits: {pace: 2.5%}"), at: "9:18", words: "full, gentle", shape: true},
+	{file: inPolicy("limits: {pace: slow}"), at: "9:18", words: "full, gentle", shape: true},
 	{file: inPolicy("limits: {time: [1]}"), at: "9:18", words: "not a list", shape: true},
 
 	// The daemon's keys. A heartbeat is never shown.

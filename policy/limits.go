@@ -25,6 +25,9 @@ func (l limitsSection) limits() Limits {
 	if l.Time != 0 {
 		limits.Time = time.Duration(l.Time)
 	}
+	if l.Pace != 0 {
+		limits.Pace = float64(l.Pace)
+	}
 	return limits
 }
 
@@ -95,6 +98,36 @@ func parseBatchTime(s string) (time.Duration, error) {
 		}
 	}
 	return 0, fmt.Errorf("time %q: %s", s, remedy)
+}
+
+// pace is a share of time, above zero and up to one.
+type pace float64
+
+func (p *pace) decode(key string, n *node) error {
+	const want = "full, gentle, or a whole percentage from 1% to 100%, like 25%"
+	text, err := n.quantity(key, "25%")
+	if err != nil {
+		return err
+	}
+	switch text {
+	case "full":
+		*p = 1
+		return nil
+	case "gentle":
+		*p = Gentle
+		return nil
+	}
+	number, ok := strings.CutSuffix(text, "%")
+	v, err := strconv.Atoi(number)
+	if !ok || !isDigits(number) || err != nil || v < 1 || v > 100 {
+		return errorAt(n.pos, "%s is %q: write %s", key, text, want)
+	}
+	*p = pace(v) / 100
+	return nil
+}
+
+func (pace) schema() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "string", Pattern: "^(full|gentle|0*([1-9][0-9]?|100)%)$"}
 }
 
 // quantity is the text of a number with a unit; example is shown to who left

@@ -27,6 +27,19 @@ type File struct {
 	Name     string   // the path as the user gave it, for messages
 	Tenants  *Tenants // nil when no policy needs tenants
 	Policies []Policy // in the order of the file, names unique
+	Safety   Safety
+}
+
+// Safety is what is traded for speed, for all policies. The zero Safety is the
+// default.
+type Safety struct {
+	// Proven skips the foreign key checks that are redundant, where a plan allows
+	// it: foreign_key_checks: proven.
+	Proven bool
+	// SynchronousCommit waits for the WAL of every batch to be on disk. Without,
+	// a crash of the server may lose the last batches, together with their rows
+	// in the ledger: the next run redoes them.
+	SynchronousCommit bool
 }
 
 // Tenants says who owns rows: exactly one of Table and Query is set.
@@ -152,10 +165,15 @@ type Limits struct {
 	TotalRows int           // rows over all tables
 	Bytes     int64         // bytes of rows
 	Time      time.Duration // time aimed at
+	// Pace is the share of the time that a connection works: above 0, up to 1.
+	Pace float64
 }
 
+// Gentle is the pace of the same name.
+const Gentle = 0.3
+
 // DefaultLimits are the limits of a policy that names none.
-var DefaultLimits = Limits{Rows: 1000, TotalRows: 20000, Bytes: 64 << 20, Time: 200 * time.Millisecond}
+var DefaultLimits = Limits{Rows: 1000, TotalRows: 20000, Bytes: 64 << 20, Time: 200 * time.Millisecond, Pace: 1}
 
 // Policy is one root table, its age column, and how long each tenant keeps
 // its rows.

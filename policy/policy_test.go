@@ -22,6 +22,7 @@ tenants:
   default: 30d
   min: 1d
   overrides: {"42": forever, 7: 1y6mo}
+safety: {foreign_key_checks: proven, synchronous_commit: on}
 policies:
   - name: emails
     table: outgoing_emails
@@ -38,7 +39,7 @@ policies:
     max_lag: 12h
     triggers: allow
     unindexed: allow
-    limits: {rows: 10, total_rows: 200, bytes: 1MB, time: 1s}
+    limits: {rows: 10, total_rows: 200, bytes: 1MB, time: 1s, pace: 25%}
   - name: runs
     table: '"odd.schema".TaskRun'
     age: {column: at, time_zone: Europe/Paris}
@@ -72,6 +73,7 @@ policies:
 				},
 			},
 		},
+		Safety: policy.Safety{Proven: true, SynchronousCommit: true},
 		Policies: []policy.Policy{{
 			Name:      "emails",
 			Table:     policy.Table{Name: "outgoing_emails"},
@@ -92,7 +94,7 @@ policies:
 			MaxLag:         &policy.Duration{Micros: 12 * time.Hour.Microseconds(), Text: "12h"},
 			AllowTriggers:  true,
 			AllowUnindexed: true,
-			Limits:         policy.Limits{Rows: 10, TotalRows: 200, Bytes: 1 << 20, Time: time.Second},
+			Limits:         policy.Limits{Rows: 10, TotalRows: 200, Bytes: 1 << 20, Time: time.Second, Pace: 0.25},
 		}, {
 			Name:  "runs",
 			Table: policy.Table{Schema: "odd.schema", Name: "TaskRun"},
@@ -174,7 +176,7 @@ func TestParseForms(t *testing.T) {
 		"comments":         "# one\nversion: 1 # two\n\npolicies: # three\n- name: a\t# four\n  table: t\n  # five\n  age: at\n  tenant: none\n  retention: 1d\n# six\n",
 		"quoted names":     "version: 1\npolicies:\n- name: a\n  table: '\"t\"'\n  age: '\"at\"'\n  tenant: none\n  retention: 1d\n",
 		"unneeded tenants": "version: 1\ntenants: {table: o, key: id}\npolicies:\n- name: a\n  table: t\n  age: at\n  tenant: none\n  retention: 1d\n",
-		"spelled defaults": plain + "  undecided: error\n  triggers: error\n  unindexed: error\n  limits: {}\n  dependents: []\n  overrides: {}\n",
+		"spelled defaults": plain + "  undecided: error\n  triggers: error\n  unindexed: error\n  limits: {pace: full}\n  dependents: []\n  overrides: {}\n",
 	} {
 		got, err := policy.Parse("f", []byte(file))
 		if err != nil {

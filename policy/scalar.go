@@ -131,6 +131,22 @@ func (p *permission) decode(key string, n *node) error {
 
 func (permission) schema() *jsonschema.Schema { return choiceSchema("error", "allow") }
 
+type foreignKeyChecks string
+
+func (f *foreignKeyChecks) decode(key string, n *node) error {
+	return decodeChoice(key, n, (*string)(f), "ordinary", "proven")
+}
+
+func (foreignKeyChecks) schema() *jsonschema.Schema { return choiceSchema("ordinary", "proven") }
+
+type onOff string
+
+func (o *onOff) decode(key string, n *node) error {
+	return decodeChoice(key, n, (*string)(o), "on", "off")
+}
+
+func (onOff) schema() *jsonschema.Schema { return choiceSchema("on", "off") }
+
 func decodeChoice(key string, n *node, into *string, choices ...string) error {
 	s, err := n.textAs(key, "one of "+strings.Join(choices, ", "))
 	if err != nil {

@@ -8,6 +8,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/reaperdb/reaper/schema"
 )
 
@@ -48,19 +51,19 @@ func (o *outcome) add(x outcome) {
 type way struct {
 	mode   *mode
 	locked bool // lock the roots first, skipping locked ones
+	proven bool // skip the redundant foreign key checks
 	// long lets statements run for as long as a single root may need.
 	long bool
 }
 
-// batcher carries out batches of one policy, one transaction each.
+// batcher carries out batches of one policy, one transaction each, for one
+// worker.
 type batcher struct {
-	run    *Run
-	work   *work
-	plan   *Plan
-	report *PolicyReport
-	seq    int64
-	size   int // roots aimed at in the next batch
-	times  durations
+	run  *Run
+	work *work
+	plan *Plan
+	seq  int64 // of the batch at hand, in the ledger
+	size int   // roots aimed at in the next batch
 	// wary counts batches to come that count before they delete, after one that
 	// turned out too large.
 	wary int
@@ -69,14 +72,15 @@ type batcher struct {
 	drainSize int
 }
 
-func (b *batcher) scope() scope {
-	return scope{base: b.run.base, olderThan: b.run.opts.OlderThan, run: b.run.id, cutoffs: b.run.ledger.Cutoffs()}
-}
+func (b *batcher) scope() scope { return b.work.scope() }
 
 // statementTimeout bounds a batch's statements: ten times the time aimed at,
 // which a smaller batch will keep. A single root gets what it needs.
 func (b *batcher) statementTimeout(w way) time.Duration {
-	if w.long {
+	switch {
+	case w.proven:
+		return provenTime
+	case w.long:
 		return time.Minute
 	}
 	return max(10*b.plan.Policy.Limits.Time, 2*time.Second)
@@ -100,13 +104,19 @@ func (b *batcher) lockKey(tenant *string) int64 {
 // many transactions as it takes, and says what became of them. An error is
 // either the tenant's (faultTenant, faultRetry) or the database's.
 func (b *batcher) delete(ctx context.Context, t *who, cands []candidate) (outcome, error) {
-	w := way{mode: b.plan.modes.usual}
+	if b.plan.proven && !b.work.unproven.Load() {
+		return b.attempt(ctx, t, cands, way{mode: b.plan.modes.full, locked: true, proven: true})
+	}
+	return b.attempt(ctx, t, cands, b.ordinary())
+}
+
+// ordinary is the way that leaves the foreign key checks to PostgreSQL.
+func (b *batcher) ordinary() way {
 	if b.wary > 0 {
 		b.wary--
-		w = way{mode: b.plan.modes.full, locked: true}
+		return way{mode: b.plan.modes.full, locked: true}
 	}
-	w.locked = w.locked || !w.mode.simple()
-	return b.attempt(ctx, t, cands, w)
+	return way{mode: b.plan.modes.usual, locked: !b.plan.modes.usual.simple()}
 }
 
 // retries is how often one root alone is tried before its tenant fails.
@@ -117,6 +127,9 @@ const retries = 4
 func passing(err error) bool {
 	return isCode(err, "55P03") || isCode(err, "40P01") || errors.Is(err, errChanged)
 }
+
+// tooSlow tells that a batch did not end in its time.
+func tooSlow(err error) bool { return isCode(err, "57014") || errors.Is(err, errSlow) }
 
 func (b *batcher) attempt(ctx context.Context, t *who, cands []candidate, w way) (outcome, error) {
 	for try := 0; ; try++ {
@@ -135,8 +148,16 @@ func (b *batcher) attempt(ctx context.Context, t *who, cands []candidate, w way)
 		if errors.Is(err, errBusy) {
 			return outcome{left: int64(len(cands)), busy: true}, nil
 		}
+		if w.proven && (errors.Is(err, errUnproven) || len(cands) == 1 && tooSlow(err)) {
+			b.retried(err)
+			w = b.ordinary()
+			continue
+		}
 		if errors.Is(err, errOverflow) {
-			b.wary = 20
+			b.size = max(len(cands)/2, 1)
+			if !w.proven {
+				b.wary = 20
+			}
 			switch {
 			case !w.mode.full:
 				w = way{mode: b.plan.modes.full, locked: true}
@@ -156,7 +177,7 @@ func (b *batcher) attempt(ctx context.Context, t *who, cands []candidate, w way)
 		if kind == faultDatabase {
 			return outcome{}, err // transaction has waited for the server already
 		}
-		b.run.observer.Retry(b.plan.Policy.Name, reasonOf(err))
+		b.retried(err)
 		b.run.log.Debug("batch did not pass", "policy", b.plan.Policy.Name, "roots", len(cands), "error", plain(err))
 		if isCode(err, "55P03") && !w.locked {
 			w.locked = true
@@ -187,6 +208,11 @@ func (b *batcher) attempt(ctx context.Context, t *who, cands []candidate, w way)
 	}
 }
 
+// retried tells that a batch is tried again.
+func (b *batcher) retried(err error) {
+	b.run.tell(func(o Observer) { o.Retry(b.plan.Policy.Name, reasonOf(err)) })
+}
+
 func (b *batcher) halves(ctx context.Context, t *who, cands []candidate, w way) (outcome, error) {
 	var total outcome
 	middle := len(cands) / 2
@@ -206,10 +232,10 @@ func (b *batcher) transaction(ctx context.Context, t *who, cands []candidate, w 
 	return b.inTransaction(ctx, t, w, func(tx *batchTx) (outcome, error) { return b.body(ctx, tx, t, cands, w) })
 }
 
-// adapt aims the next batch at the time wanted: it grows by a fifth at most
-// and shrinks in proportion.
-func (b *batcher) adapt(roots int64, took time.Duration) {
-	limits := b.plan.Policy.Limits
+// adapt aims the next batch at the time wanted, and below the rows it may hold:
+// it grows by a fifth at most and shrinks in proportion.
+func (b *batcher) adapt(o outcome, took time.Duration) {
+	limits, roots := b.plan.Policy.Limits, o.roots
 	if roots == 0 {
 		return
 	}
@@ -219,7 +245,8 @@ func (b *batcher) adapt(roots int64, took time.Duration) {
 	case int(roots) >= b.size:
 		b.size = b.size + b.size/5 + 1
 	}
-	b.size = min(b.size, limits.Rows)
+	fit := int64(limits.TotalRows) * roots / max(o.rows, roots)
+	b.size = max(min(b.size, limits.Rows, int(fit-fit/10)), 1)
 }
 
 // leaves are the tables that hold a node's rows.
@@ -235,8 +262,14 @@ func (b *batcher) body(ctx context.Context, tx *batchTx, t *who, cands []candida
 	keys := keysOf(cands, len(b.plan.key))
 	if !w.locked {
 		s := b.plan.deleteRootsSQL(b.scope(), t, keys)
-		n, err := tx.exec(ctx, s)
-		if err != nil {
+		var n int64
+		batch := &pgx.Batch{}
+		batch.Queue(s.String(), s.args...).Exec(func(tag pgconn.CommandTag) error {
+			n = tag.RowsAffected()
+			return nil
+		})
+		b.queueCounters(batch, tx, w)
+		if err := send(ctx, tx.conn, batch); err != nil {
 			return outcome{}, fmt.Errorf("deleting from %s: %w", b.plan.Root.Table.Name, err)
 		}
 		tx.count(b.plan.Root, n)
@@ -313,7 +346,7 @@ func (b *batcher) deleteLocked(ctx context.Context, tx *batchTx, t *who, roots *
 	if roots.len() == 0 {
 		return o, nil
 	}
-	known, err := b.collect(ctx, tx, w.mode, map[*Node]*rowsOf{b.plan.Root: roots}, b.plan.Policy.Limits.TotalRows)
+	known, err := b.collectRoots(ctx, tx, roots, w)
 	if err != nil {
 		return o, err
 	}
@@ -327,13 +360,27 @@ func (b *batcher) deleteLocked(ctx context.Context, tx *batchTx, t *who, roots *
 				return o, nil
 			}
 			roots, keys = roots.some(free), keys.some(free)
-			if known, err = b.collect(ctx, tx, w.mode, map[*Node]*rowsOf{b.plan.Root: roots}, b.plan.Policy.Limits.TotalRows); err != nil {
+			if known, err = b.collectRoots(ctx, tx, roots, w); err != nil {
 				return o, err
 			}
 		}
 	}
 	o.roots = int64(roots.len())
+	if w.proven {
+		return o, b.deleteProven(ctx, tx, t, known, keys)
+	}
 	return o, b.deleteKnown(ctx, tx, t, w.mode, known, keys)
+}
+
+// collectRoots collects what goes with roots. The proven way finds out how much
+// that is by deleting it.
+func (b *batcher) collectRoots(ctx context.Context, tx *batchTx, roots *rowsOf, w way) (map[*Node]*rowsOf, error) {
+	limit := b.plan.Policy.Limits.TotalRows
+	known, err := b.collect(ctx, tx, w.mode, map[*Node]*rowsOf{b.plan.Root: roots}, limit)
+	if err != nil || w.proven {
+		return known, err
+	}
+	return known, b.weigh(ctx, tx, w.mode, known, limit)
 }
 
 // deleteKnown empties references, and deletes roots and all that was collected
@@ -351,7 +398,7 @@ func (b *batcher) deleteKnown(ctx context.Context, tx *batchTx, t *who, m *mode,
 	}
 	s, targets := deleteSQL(b.plan, m, b.scope(), t, keys, known)
 	counts := make([]int64, len(targets))
-	if err := tx.QueryRow(ctx, s.String(), s.args...).Scan(pointers(counts)...); err != nil {
+	if err := tx.row(ctx, s).Scan(pointers(counts)...); err != nil {
 		return fmt.Errorf("deleting from %s and its dependents: %w", b.plan.Root.Table.Name, err)
 	}
 	if keys != nil && counts[0] != int64(keys.len()) {
@@ -380,7 +427,7 @@ func (b *batcher) stayed(ctx context.Context, tx *batchTx, t *who, keys values, 
 // countRoots counts the roots among keys that are expired now.
 func (b *batcher) countRoots(ctx context.Context, tx *batchTx, t *who, keys values) (n int64, err error) {
 	s := b.plan.countRootsSQL(b.scope(), t, keys)
-	if err := tx.QueryRow(ctx, s.String(), s.args...).Scan(&n); err != nil {
+	if err := tx.row(ctx, s).Scan(&n); err != nil {
 		return 0, fmt.Errorf("counting what is left: %w", err)
 	}
 	return n, nil

@@ -349,11 +349,11 @@ type hook struct {
 	every bool
 }
 
-// TraceQueryStart is pgx's.
-func (h *hook) TraceQueryStart(ctx context.Context, _ *pgx.Conn, q pgx.TraceQueryStartData) context.Context {
+// before is told of every statement before it is sent.
+func (h *hook) before(sql string, _ []any) {
 	h.mu.Lock()
 	var call func()
-	if h.call != nil && strings.Contains(q.SQL, h.words) {
+	if h.call != nil && strings.Contains(sql, h.words) {
 		call = h.call
 		if !h.every {
 			h.call = nil
@@ -363,21 +363,49 @@ func (h *hook) TraceQueryStart(ctx context.Context, _ *pgx.Conn, q pgx.TraceQuer
 	if call != nil {
 		call()
 	}
-	return ctx
 }
 
 // TraceQueryEnd is pgx's.
 func (h *hook) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
+// argsHook is told of every statement with its values before it is sent, alone
+// or with others.
+type argsHook func(sql string, args []any)
+
+// TraceQueryStart is pgx's.
+func (h argsHook) TraceQueryStart(ctx context.Context, _ *pgx.Conn, q pgx.TraceQueryStartData) context.Context {
+	h(q.SQL, q.Args)
+	return ctx
+}
+
+// TraceQueryEnd is pgx's.
+func (argsHook) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+// TraceBatchStart is pgx's.
+func (h argsHook) TraceBatchStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceBatchStartData) context.Context {
+	for _, q := range data.Batch.QueuedQueries {
+		h(q.SQL, q.Arguments)
+	}
+	return ctx
+}
+
+// TraceBatchQuery is pgx's.
+func (argsHook) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) {}
+
+// TraceBatchEnd is pgx's.
+func (argsHook) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {}
+
 // before calls back once, just before the first statement with these words;
 // with nothing else between it and the search when words is atBatch.
 func before(words string, call func()) func(*pgxpool.Config) {
-	return func(c *pgxpool.Config) { c.ConnConfig.Tracer = &hook{words: words, call: call} }
+	return func(c *pgxpool.Config) { c.ConnConfig.Tracer = argsHook((&hook{words: words, call: call}).before) }
 }
 
 // beforeEvery calls back before every such statement.
 func beforeEvery(words string, call func()) func(*pgxpool.Config) {
-	return func(c *pgxpool.Config) { c.ConnConfig.Tracer = &hook{words: words, call: call, every: true} }
+	return func(c *pgxpool.Config) {
+		c.ConnConfig.Tracer = argsHook((&hook{words: words, call: call, every: true}).before)
+	}
 }
 
 // session is one connection of somebody else.

@@ -11,8 +11,8 @@ import (
 const closureTries = 5
 
 // collect locks and reads, parents first, the rows that go with the seeds in
-// this mode. In the full mode everything below is counted too; more rows or
-// bytes than the limits give errOverflow. limit 0: as many as there are.
+// this mode; more rows than the limit give errOverflow. limit 0: as many as there
+// are.
 func (b *batcher) collect(ctx context.Context, tx *batchTx, m *mode, seeds map[*Node]*rowsOf, limit int) (map[*Node]*rowsOf, error) {
 	known := map[*Node]*rowsOf{}
 	total := 0
@@ -44,10 +44,7 @@ func (b *batcher) collect(ctx context.Context, tx *batchTx, m *mode, seeds map[*
 			return nil, errOverflow
 		}
 	}
-	if !m.full || limit == 0 {
-		return known, nil
-	}
-	return known, b.weigh(ctx, tx, m, known, total, limit)
+	return known, nil
 }
 
 // remaining is how many rows are still worth reading: one more than fit.
@@ -202,9 +199,13 @@ func (b *batcher) readClosure(ctx context.Context, tx *batchTx, m *mode, group [
 	return read, nil
 }
 
-// weigh counts what hangs below collected rows and was not collected, and
-// refuses more than the limits allow.
-func (b *batcher) weigh(ctx context.Context, tx *batchTx, m *mode, known map[*Node]*rowsOf, total, limit int) error {
+// weigh counts, in the full mode, what hangs below collected rows and was not
+// collected, and refuses more rows or bytes than the limits allow.
+func (b *batcher) weigh(ctx context.Context, tx *batchTx, m *mode, known map[*Node]*rowsOf, limit int) error {
+	if !m.full {
+		return nil
+	}
+	total := collected(known)
 	var bytes float64
 	for n, r := range known {
 		if n != b.plan.Root {
@@ -218,7 +219,7 @@ func (b *batcher) weigh(ctx context.Context, tx *batchTx, m *mode, known map[*No
 		}
 		var n int
 		s := countBehindSQL(e, r, remaining(limit, total))
-		if err := tx.QueryRow(ctx, s.String(), s.args...).Scan(&n); err != nil {
+		if err := tx.row(ctx, s).Scan(&n); err != nil {
 			return fmt.Errorf("counting rows of %s: %w", e.Child.Table.Name, err)
 		}
 		total += n

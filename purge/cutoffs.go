@@ -25,11 +25,9 @@ func (w *work) fixCutoffs(ctx context.Context) {
 		w.fixed = 1 // the one retention is the file's
 		return
 	}
-	sc := w.batcher.scope()
-	sc.only = w.run.only()
-	s := w.plan.dueSQL(sc)
+	s := w.plan.dueSQL(w.scope())
 	if w.plan.Strategy == KeySweep {
-		s = w.plan.activeSQL(sc)
+		s = w.plan.activeSQL(w.scope())
 	}
 	err := w.run.withServer(ctx, func() error {
 		list := &tenantList{}
@@ -68,9 +66,11 @@ func (w *work) keep(ctx context.Context, list *tenantList) (err error) {
 // key and cutoff.
 func (w *work) dueSQL(after int64) *statement {
 	if w.plan.noTenant {
-		return w.plan.dueSQL(w.batcher.scope())
+		return w.plan.dueSQL(w.scope())
 	}
-	return w.plan.pageSQL(w.batcher.scope(), after, after+tenantPage)
+	sc := w.scope()
+	sc.only = nil // the list is of those already
+	return w.plan.pageSQL(sc, after, after+tenantPage)
 }
 
 // tenantList is a list of tenants (key and cutoff) as pgx copies it: what is

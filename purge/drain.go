@@ -52,7 +52,7 @@ func (b *batcher) drain(ctx context.Context, t *who, root candidate) (outcome, e
 			total.add(outcome{left: 1, busy: true})
 			return total, nil
 		case classify(err) == faultRetry && try < retries:
-			b.run.observer.Retry(b.plan.Policy.Name, reasonOf(err))
+			b.retried(err)
 			b.run.sleep(ctx, b.run.backoff(try))
 			try++
 		default:
@@ -101,6 +101,9 @@ func (b *batcher) drainOnce(ctx context.Context, tx *batchTx, t *who, c candidat
 	limit := b.drainSize
 	seeds := map[*Node]*rowsOf{b.plan.Root: root}
 	known, err := b.collect(ctx, tx, w.mode, seeds, limit)
+	if err == nil {
+		err = b.weigh(ctx, tx, w.mode, known, limit)
+	}
 	if err == nil {
 		return outcome{roots: 1}, false, b.deleteKnown(ctx, tx, t, w.mode, known, locked)
 	}
@@ -171,7 +174,7 @@ func (d *drainer) below(ctx context.Context, n *Node, rows *rowsOf) (bool, error
 func (d *drainer) clear(ctx context.Context, e *Edge, rows *rowsOf) (bool, error) {
 	s := clearSomeSQL(e, rows, d.limit)
 	var cleared, stay int64
-	err := d.tx.QueryRow(ctx, s.String(), s.args...).Scan(&cleared, &stay)
+	err := d.tx.row(ctx, s).Scan(&cleared, &stay)
 	if err == nil && stay > 0 {
 		err = errStay
 	}
@@ -265,6 +268,9 @@ func (d *drainer) some(ctx context.Context, rows *rowsOf) (bool, error) {
 	var best map[*Node]*rowsOf
 	for n := 1; ; n = min(n*4, rows.len()) {
 		known, err := d.b.collect(ctx, d.tx, m, map[*Node]*rowsOf{rows.node: rows.slice(0, n)}, d.limit)
+		if err == nil {
+			err = d.b.weigh(ctx, d.tx, m, known, d.limit)
+		}
 		if errors.Is(err, errOverflow) {
 			break
 		}

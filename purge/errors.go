@@ -40,7 +40,7 @@ func classify(err error) fault {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) {
 		switch {
-		case errors.Is(err, errChanged):
+		case errors.Is(err, errChanged), errors.Is(err, errUnproven), errors.Is(err, errSlow):
 			return faultRetry
 		case errors.Is(err, errStay), errors.Is(err, errKept):
 			return faultTenant
@@ -63,8 +63,13 @@ func classify(err error) fault {
 func reasonOf(err error) string {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) {
-		if errors.Is(err, errChanged) {
+		switch {
+		case errors.Is(err, errChanged):
 			return "changed"
+		case errors.Is(err, errUnproven):
+			return "unproven"
+		case errors.Is(err, errSlow):
+			return "slow"
 		}
 		return "connection"
 	}

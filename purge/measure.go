@@ -83,12 +83,8 @@ func (w *work) countDue(ctx context.Context) int64 {
 }
 
 func (w *work) backlog(ctx context.Context) (rows int64, lag float64, err error) {
-	sc := w.batcher.scope()
-	sc.only = w.run.only()
-	s := w.plan.backlogSQL(sc, "")
-	err = readOnly(ctx, w.run.pool, countTimeout, func(tx pgx.Tx) error {
-		return tx.QueryRow(ctx, s.String(), s.args...).Scan(&rows, &lag)
-	})
+	s := w.plan.backlogSQL(w.scope(), "")
+	err = readOne(ctx, w.run.pool, countTimeout, s, scanOne(&rows, &lag))
 	return rows, lag, err
 }
 

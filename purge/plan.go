@@ -120,7 +120,10 @@ type Plan struct {
 	last       schema.Column // the column that holds the tenant's key; unset: no tenant
 	noTenant   bool
 	tenants    *tenants
-	keyInIndex bool // the index of the keyset goes on with the key
+	safety     policy.Safety
+	proven     bool   // safety asks for it, and nothing stands against it
+	catalog    string // print of the catalog when that was found
+	keyInIndex bool   // the index of the keyset goes on with the key
 	modes      struct{ usual, full *mode }
 }
 

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -592,15 +591,6 @@ func TestPromise6_TenantLockedElsewhere(t *testing.T) {
 		b.count(`SELECT count(*) FROM mails`, 5)
 	})
 }
-
-type argsHook func(sql string, args []any)
-
-func (h argsHook) TraceQueryStart(ctx context.Context, _ *pgx.Conn, q pgx.TraceQueryStartData) context.Context {
-	h(q.SQL, q.Args)
-	return ctx
-}
-
-func (h argsHook) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
 // One row that cannot be deleted costs its tenant nothing but itself, and the
 // others nothing at all.

@@ -138,8 +138,8 @@ type BatchEvent struct {
 	WALBytes int64
 }
 
-// Observer watches a run; its methods are called from the run's goroutine and
-// must not block.
+// Observer watches a run; its methods are called one at a time, from any of the
+// run's goroutines, and must not block.
 type Observer interface {
 	// Due tells how many roots of the policy with this name are due at the start; -1 when
 	// counting took too long.

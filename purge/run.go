@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -26,8 +27,9 @@ type Ledger interface {
 	// Cutoffs is the quoted name of the table that they are in: run_id, policy,
 	// rank (their order, from 1), tenant, cutoff.
 	Cutoffs() string
-	// RecordBatch writes what a batch deleted, in the batch's own transaction.
-	RecordBatch(ctx context.Context, tx pgx.Tx, runID, policy string, seq int64, tenant *string, rows, nullified map[string]int64) error
+	// RecordBatch queues the row that says what a batch deleted, for the batch's
+	// own transaction.
+	RecordBatch(in *pgx.Batch, runID, policy string, seq int64, tenant *string, rows, nullified map[string]int64) error
 	// BatchCommitted tells whether that row is there.
 	BatchCommitted(ctx context.Context, tx pgx.Tx, runID, policy string, seq int64) (bool, error)
 	// KeepAlive says that the run's process lives.
@@ -39,9 +41,14 @@ type Ledger interface {
 	CloseRun(ctx context.Context, db *pgxpool.Pool, runID, policy, status, reason string, walBytes int64, success bool) error
 }
 
+// DefaultConnections is how many connections delete at a time unless a setting
+// says otherwise.
+const DefaultConnections = 2
+
 // Config makes a pool's configuration for a connection string: few connections,
 // and a protocol that needs no prepared statements, so that it works through
-// PgBouncer in transaction mode.
+// PgBouncer in transaction mode. The pool holds one connection more than delete:
+// for signs of life, and for what is read beside the batches.
 func Config(dsn string) (*pgxpool.Config, error) {
 	c, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
@@ -56,7 +63,7 @@ func Config(dsn string) (*pgxpool.Config, error) {
 	if c.ConnConfig.ConnectTimeout == 0 {
 		c.ConnConfig.ConnectTimeout = 10 * time.Second
 	}
-	c.MaxConns, c.MinConns = 2, 0
+	c.MaxConns, c.MinConns = DefaultConnections+1, 0
 	return c, nil
 }
 
@@ -71,6 +78,9 @@ type Runner struct {
 	Stopping context.Context
 	// Patience is how long a run waits for a server that went away; 0: 30 s.
 	Patience time.Duration
+	// Connections is how many batches may be under way at a time, each of another
+	// tenant; 0: one.
+	Connections int
 }
 
 // Run is one run over several policies.
@@ -85,9 +95,16 @@ type Run struct {
 	started  time.Time
 	patience time.Duration
 	halt     context.Context
-	deleted  int64 // rows deleted or emptied so far, to see whether a round did anything
-	roots    int64
-	alive    time.Time
+	workers  int
+	aside    sync.WaitGroup // what is done beside the rounds, on the pool's last connection
+
+	watching sync.Mutex // the observer is told one thing at a time
+	// mu guards what follows, and all that workers share of a policy's work.
+	mu      sync.Mutex
+	deleted int64 // rows deleted or emptied so far, to see whether a round did anything
+	roots   int64
+	wal     int64 // position in the WAL up to which it is counted
+	alive   time.Time
 }
 
 // ErrTenants is a table or query of tenants that cannot be trusted.
@@ -103,7 +120,10 @@ func (e *UsageError) Error() string { return e.msg }
 // errors. A *UsageError means that nothing was touched; other errors that stop
 // a policy stand in its report.
 func (r *Runner) Run(ctx context.Context, plans []*Plan, opts Options) (*Report, error) {
-	run := &Run{pool: r.Pool, ledger: r.Ledger, observer: r.Observer, log: r.Log, opts: opts, patience: r.Patience, halt: r.Stopping}
+	run := &Run{pool: r.Pool, ledger: r.Ledger, observer: r.Observer, log: r.Log, opts: opts, patience: r.Patience, halt: r.Stopping, workers: max(r.Connections, 1)}
+	if opts.MaxRows > 0 {
+		run.workers = 1 // only so is it a hard bound
+	}
 	if run.observer == nil {
 		run.observer = Silent{}
 	}
@@ -162,7 +182,10 @@ func (r *Run) all(ctx context.Context, plans []*Plan) (*Report, error) {
 		}
 		w.fixCutoffs(ctx)
 	}
-	r.rounds(ctx, works)
+	beside, stop := context.WithCancel(ctx)
+	r.rounds(beside, works)
+	stop()
+	r.aside.Wait()
 	for _, w := range works {
 		w.close(ctx)
 		report.WALBytes += w.report.WALBytes
@@ -241,29 +264,16 @@ func (r *Run) rounds(ctx context.Context, works []*work) {
 	}
 }
 
-// round gives every policy one slice after the other until each has ended its
-// pass, so that none has to wait for another's backlog.
-func (r *Run) round(ctx context.Context, open []*work) {
-	for len(open) > 0 {
-		var next []*work
-		for _, w := range open {
-			if r.stopping() || ctx.Err() != nil {
-				return
-			}
-			if w.slice(ctx) {
-				next = append(next, w)
-			}
-			r.keepAlive(ctx)
-		}
-		open = next
-	}
-}
-
 func (r *Run) keepAlive(ctx context.Context) {
-	if time.Since(r.alive) < 10*time.Second {
+	r.mu.Lock()
+	due := time.Since(r.alive) >= 10*time.Second
+	if due {
+		r.alive = time.Now()
+	}
+	r.mu.Unlock()
+	if !due {
 		return
 	}
-	r.alive = time.Now()
 	if err := r.ledger.KeepAlive(ctx, r.pool, r.id); err != nil {
 		r.log.Warn("cannot renew the run's lease", "error", plain(err))
 	}
@@ -271,7 +281,14 @@ func (r *Run) keepAlive(ctx context.Context) {
 
 // stopping tells whether the run ends after the batch at hand.
 func (r *Run) stopping() bool {
-	return r.halt.Err() != nil || r.opts.MaxRows > 0 && r.roots >= r.opts.MaxRows
+	return r.halt.Err() != nil || r.opts.MaxRows > 0 && r.left() <= 0
+}
+
+// left is how many roots may still go under --max-rows.
+func (r *Run) left() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.opts.MaxRows - r.roots
 }
 
 // stopReason says why.
@@ -281,7 +298,7 @@ func (r *Run) stopReason() string {
 		return errMaxDuration.Error()
 	case r.halt.Err() != nil:
 		return "interrupted by a signal"
-	case r.opts.MaxRows > 0 && r.roots >= r.opts.MaxRows:
+	case r.opts.MaxRows > 0 && r.left() <= 0:
 		return "--max-rows is used up"
 	}
 	return ""
@@ -292,7 +309,7 @@ func (r *Run) quota(size int) int {
 	if r.opts.MaxRows == 0 {
 		return size
 	}
-	return int(min(int64(size), r.opts.MaxRows-r.roots))
+	return int(min(int64(size), r.left()))
 }
 
 // errHalted is a reading that was cut short because the run is to end.
@@ -305,6 +322,18 @@ func (r *Run) read(ctx context.Context, timeout time.Duration, fn func(pgx.Tx) e
 	defer cancel()
 	defer context.AfterFunc(r.halt, cancel)()
 	err := readOnly(ctx, r.pool, timeout, fn)
+	if err != nil && r.halt.Err() != nil {
+		return errHalted
+	}
+	return err
+}
+
+// query runs one statement as read does.
+func (r *Run) query(ctx context.Context, timeout time.Duration, s *statement, scan func(pgx.Rows) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(r.halt, cancel)()
+	err := readOne(ctx, r.pool, timeout, s, scan)
 	if err != nil && r.halt.Err() != nil {
 		return errHalted
 	}
@@ -358,7 +387,7 @@ func (r *Run) withServer(ctx context.Context, fn func() error) error {
 		if hopeless || r.halt.Err() != nil && time.Since(started) > haltPatience {
 			return struct{}{}, backoff.Permanent(err)
 		}
-		r.observer.Retry("", reasonOf(err))
+		r.tell(func(o Observer) { o.Retry("", reasonOf(err)) })
 		r.log.Warn("the database did not answer; trying again", "error", plain(err))
 		return struct{}{}, err
 	}, backoff.WithBackOff(wait), backoff.WithMaxElapsedTime(r.patience))
@@ -367,6 +396,13 @@ func (r *Run) withServer(ctx context.Context, fn func() error) error {
 		return permanent.Unwrap()
 	}
 	return err
+}
+
+// tell tells the observer something.
+func (r *Run) tell(what func(Observer)) {
+	r.watching.Lock()
+	defer r.watching.Unlock()
+	what(r.observer)
 }
 
 // backoff is the pause before the next try, with jitter: 50 ms doubled, at

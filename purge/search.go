@@ -3,8 +3,6 @@ package purge
 import (
 	"fmt"
 	"strings"
-
-	"github.com/reaperdb/reaper/schema"
 )
 
 // cursor is a place in the order of a walk; the zero cursor is its start.
@@ -15,9 +13,19 @@ type cursor struct {
 	key []*string
 }
 
+// page is the size of a page of PostgreSQL, in bytes, as it is unless somebody
+// compiled it otherwise: no row takes more, but for what is TOASTed.
+const page = 8192
+
 // sizeOf is the number of bytes of a row of the root as it is stored, TOASTed
-// values included, without reading them.
-func sizeOf(t *schema.Table) string {
+// values included, without reading them. Where nothing is TOASTed, and not even
+// a batch of the largest rows could be too large, the rows are not looked at:
+// then the index alone may answer the search.
+func (p *Plan) sizeOf() string {
+	t := p.Root.Table
+	if limits := p.Policy.Limits; t.ToastBytes == 0 && int64(limits.Rows)*page <= limits.Bytes {
+		return fmt.Sprintf("%d::bigint", page)
+	}
 	var b strings.Builder
 	b.WriteString("24")
 	for _, c := range t.Columns {
@@ -71,7 +79,7 @@ func (p *Plan) walkSQL(w *who, group []*string, at cursor, byKey bool, limit int
 	if byKey {
 		order = append(order, rest...)
 	}
-	s.add("SELECT ", a, "::text, ", p.meantSQL(cutoff), ", ", sizeOf(t), ", ",
+	s.add("SELECT ", a, "::text, ", p.meantSQL(cutoff), ", ", p.sizeOf(), ", ",
 		strings.Join(texts(cols(t, columnNames(p.key))), ", "),
 		"\n  FROM ", from(t), "\n WHERE ", strings.Join(conditions, "\n   AND "),
 		"\n ORDER BY ", strings.Join(order, ", "), fmt.Sprintf("\n LIMIT %d", limit))
@@ -202,7 +210,7 @@ func (p *Plan) sweepSQL(sc scope, after []*string, limit int) *statement {
 	for i, c := range cols(t, p.lead()) {
 		s.add(c, fmt.Sprintf(" AS l%d, ", i))
 	}
-	s.add(a, " AS age, (", p.age.valid(a), parenthesized(p.Policy.Where.Value), ") IS TRUE AS meant, ", sizeOf(t), " AS size",
+	s.add(a, " AS age, (", p.age.valid(a), parenthesized(p.Policy.Where.Value), ") IS TRUE AS meant, ", p.sizeOf(), " AS size",
 		"\n    FROM ", from(t))
 	if after != nil {
 		tuple := make([]string, n)

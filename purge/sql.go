@@ -101,9 +101,13 @@ func (v values) some(ordinals []int) values {
 }
 
 // matches is the condition that columns (already qualified) are among a set of
-// tuples.
-func (s *statement) matches(columns []string, types []string, v values) string {
-	if len(columns) == 1 {
+// tuples. Where an index serves them, the planner is not shown the values: it
+// would weigh each of them, which takes longer than to find the rows.
+func (s *statement) matches(columns []string, types []string, v values, indexed bool) string {
+	switch {
+	case len(columns) == 1 && indexed:
+		return columns[0] + " = ANY(ARRAY(SELECT unnest(" + s.cast(v[0], types[0]+"[]") + ")))"
+	case len(columns) == 1:
 		return columns[0] + " = ANY(" + s.cast(v[0], types[0]+"[]") + ")"
 	}
 	return row(columns) + " IN (SELECT * FROM unnest(" +

@@ -28,6 +28,14 @@ func settings(s *statement, statementTimeout, lockTimeout time.Duration) string 
 		"set_config('lock_timeout', " + ms(lockTimeout) + ", true))"
 }
 
+// committing settles whether the commit of a batch waits for the disk.
+func committing(synchronous bool) string {
+	if synchronous {
+		return "set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), true)"
+	}
+	return "set_config('synchronous_commit', 'off', true)"
+}
+
 // comparedAs is the type by which values of a parent column are looked for in
 // a child column: the parent's among numbers, so that none overflows, else the
 // child's, so that its index serves.
@@ -95,7 +103,7 @@ func (p *Plan) cut(s *statement, sc scope, w *who) {
 	case !p.tenants.inline():
 		s.add("SELECT ", s.cast(*w.Key, p.tenants.key.Type), " AS key, ", s.cast(w.Cutoff, "timestamptz"), " AS cutoff")
 	default:
-		sc.only = []string{*w.Key}
+		sc.only, sc.whole = []string{*w.Key}, true
 		s.add("SELECT ", s.cast(*w.Key, p.tenants.key.Type), " AS key, least(min(reaper_s.cutoff), ", s.cast(w.Cutoff, "timestamptz"), ") AS cutoff FROM ",
 			p.tenants.write(s, sc), " reaper_s HAVING count(*) = 1 AND bool_and(reaper_s.state = 'active')")
 	}
@@ -157,7 +165,7 @@ func (p *Plan) keyed(s *statement, keys values) string {
 	for i, k := range p.key {
 		types[i] = k.Type
 	}
-	return s.matches(cols(p.Root.Table, columnNames(p.key)), types, keys)
+	return s.matches(cols(p.Root.Table, columnNames(p.key)), types, keys, true)
 }
 
 // rootsSQL begins a statement on roots by key, with every condition repeated;
@@ -202,7 +210,7 @@ func (s *statement) at(t *schema.Table, r *rowsOf) string {
 // behind is the condition that a row of the edge's child references one of
 // these rows of its parent.
 func (s *statement) behind(e *Edge, r *rowsOf) string {
-	return s.matches(cols(e.Child.Table, e.ChildColumns), e.types(), r.referenced(e)) + parenthesized(e.Where)
+	return s.matches(cols(e.Child.Table, e.ChildColumns), e.types(), r.referenced(e), e.Index != "") + parenthesized(e.Where)
 }
 
 // lockBehindSQL locks and gives the rows of the edge's child that reference

@@ -11,14 +11,6 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// batchTx is the transaction of one batch, and what it has counted.
-type batchTx struct {
-	pgx.Tx
-	rows, nullified map[string]int64
-	before          []int64 // counters at the start
-	wal             int64   // bytes written since
-}
-
 func (tx *batchTx) count(n *Node, rows int64) {
 	if rows > 0 {
 		tx.rows[n.Table.Name.String()] += rows
@@ -41,20 +33,11 @@ func (tx *batchTx) total() (rows int64) {
 	return rows
 }
 
-func (tx *batchTx) query(ctx context.Context, s *statement) (pgx.Rows, error) {
-	return tx.Query(ctx, s.String(), s.args...)
-}
-
-func (tx *batchTx) exec(ctx context.Context, s *statement) (int64, error) {
-	tag, err := tx.Exec(ctx, s.String(), s.args...)
-	return tag.RowsAffected(), err
-}
-
 // inTransaction is the frame of every batch: begin, advisory lock and settings
 // in one statement, the body, the ledger's row, commit.
 func (b *batcher) inTransaction(ctx context.Context, t *who, w way, body func(*batchTx) (outcome, error)) (outcome, error) {
 	started := time.Now()
-	b.seq++
+	b.seq = b.work.seq.Add(1)
 	var o outcome
 	var tx *batchTx
 	committing := false
@@ -71,22 +54,19 @@ func (b *batcher) inTransaction(ctx context.Context, t *who, w way, body func(*b
 		if err != nil {
 			return err
 		}
-		defer rollback(tx)
+		defer tx.close()
 		if o, err = body(tx); err != nil {
 			return err
 		}
-		if err := b.finish(ctx, tx, t, w); err != nil {
+		if err := b.weighed(ctx, tx, w); err != nil {
 			return err
 		}
 		committing = true
-		if err := tx.Commit(ctx); err != nil {
-			if classify(err) != faultDatabase {
-				committing = false // the server refused: nothing happened
-			}
-			return fmt.Errorf("committing batch: %w", err)
+		err = b.commit(ctx, tx, t)
+		if err == nil || classify(err) != faultDatabase {
+			committing = false // done, or the server refused and nothing happened
 		}
-		committing = false
-		return nil
+		return err
 	})
 	if err != nil {
 		return outcome{}, err
@@ -96,24 +76,40 @@ func (b *batcher) inTransaction(ctx context.Context, t *who, w way, body func(*b
 }
 
 func (b *batcher) begin(ctx context.Context, t *who, w way) (*batchTx, error) {
-	raw, err := b.run.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
+	conn, err := b.run.pool.Acquire(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("beginning batch: %w", err)
 	}
-	tx := &batchTx{Tx: raw, rows: map[string]int64{}, nullified: map[string]int64{}}
+	tx := &batchTx{conn: conn, began: time.Now(), rows: map[string]int64{}, nullified: map[string]int64{}}
 	s := &statement{}
 	s.add("SELECT pg_try_advisory_xact_lock(", s.cast(strconv.FormatInt(b.lockKey(t.Key), 10), "bigint"), "), ",
-		settings(s, b.statementTimeout(w), b.lockTimeout()), ", ", strings.Join(counters(s, b.plan.leaves, w.mode), ", "))
+		settings(s, b.statementTimeout(w), b.lockTimeout()), ", ", committing(b.plan.safety.SynchronousCommit), ", ", strings.Join(counters(s, b.plan.leaves, w.mode), ", "))
 	var got bool
 	var set int
+	var commit string
 	tx.before = make([]int64, w.mode.counters())
-	if err := tx.QueryRow(ctx, s.String(), s.args...).Scan(append([]any{&got, &set}, pointers(tx.before)...)...); err != nil {
-		rollback(tx)
-		return nil, fmt.Errorf("locking tenant: %w", err)
+	batch := &pgx.Batch{}
+	batch.Queue(beginWrite)
+	batch.Queue(s.String(), s.args...).Query(scanOne(append([]any{&got, &set, &commit}, pointers(tx.before)...)...))
+	catalog := b.plan.catalog
+	if w.proven {
+		b.queueProven(batch, &catalog)
 	}
-	if !got {
-		rollback(tx)
-		return nil, errBusy
+	err = send(ctx, conn, batch)
+	switch {
+	case err != nil:
+		err = fmt.Errorf("beginning batch: %w", err)
+	case !got:
+		err = errBusy
+	case catalog != b.plan.catalog:
+		if !b.work.unproven.Swap(true) {
+			b.run.log.Warn("the policy goes on the ordinary way: foreign keys, triggers, rules or partitions of its tables changed, or session_replication_role", "policy", b.plan.Policy.Name)
+		}
+		err = errUnproven
+	}
+	if err != nil {
+		tx.close()
+		return nil, err
 	}
 	return tx, nil
 }
@@ -130,26 +126,33 @@ func pointers(numbers []int64) []any {
 // first.
 func (m *mode) counters() int { return 1 + len(m.counted) + len(m.countedUp) }
 
-// finish adds what ON DELETE did, refuses a batch over its limits, and writes
-// the ledger's row.
-func (b *batcher) finish(ctx context.Context, tx *batchTx, t *who, w way) error {
+// queueCounters has the counters read behind other statements.
+func (b *batcher) queueCounters(batch *pgx.Batch, tx *batchTx, w way) {
 	s := &statement{}
 	s.add("SELECT ", strings.Join(counters(s, b.plan.leaves, w.mode), ", "))
-	after := make([]int64, w.mode.counters())
-	if err := tx.QueryRow(ctx, s.String(), s.args...).Scan(pointers(after)...); err != nil {
-		return fmt.Errorf("reading counters: %w", err)
+	tx.after = make([]int64, w.mode.counters())
+	batch.Queue(s.String(), s.args...).Query(scanOne(pointers(tx.after)...))
+}
+
+// weighed adds what ON DELETE did, and refuses a batch over its limits.
+func (b *batcher) weighed(ctx context.Context, tx *batchTx, w way) error {
+	if tx.after == nil {
+		batch := &pgx.Batch{}
+		b.queueCounters(batch, tx, w)
+		if err := send(ctx, tx.conn, batch); err != nil {
+			return fmt.Errorf("reading counters: %w", err)
+		}
 	}
+	tx.wal = [2]int64{tx.before[0], tx.after[0]}
 	// The counters also hold what an earlier transaction of the session did:
 	// only differences count.
-	for i := range after {
-		after[i] -= tx.before[i]
-	}
-	tx.wal = after[0]
 	for i, n := range w.mode.counted {
-		tx.rows[n.Table.Name.String()] = after[1+i] // what reaper deleted of it itself is part of it
+		at := 1 + i
+		tx.rows[n.Table.Name.String()] = tx.after[at] - tx.before[at] // what reaper deleted of it itself is part of it
 	}
 	for i, n := range w.mode.countedUp {
-		tx.nullified[n.Table.Name.String()] = after[1+len(w.mode.counted)+i]
+		at := 1 + len(w.mode.counted) + i
+		tx.nullified[n.Table.Name.String()] = tx.after[at] - tx.before[at]
 	}
 	maps.DeleteFunc(tx.rows, func(_ string, n int64) bool { return n == 0 })
 	maps.DeleteFunc(tx.nullified, func(_ string, n int64) bool { return n == 0 })
@@ -157,11 +160,20 @@ func (b *batcher) finish(ctx context.Context, tx *batchTx, t *who, w way) error 
 		tx.total() > 1 {
 		return errOverflow
 	}
-	if tx.total() == 0 {
-		return nil
+	return nil
+}
+
+// commit writes the ledger's row and commits.
+func (b *batcher) commit(ctx context.Context, tx *batchTx, t *who) error {
+	batch := &pgx.Batch{}
+	if tx.total() > 0 {
+		if err := b.run.ledger.RecordBatch(batch, b.run.id, b.plan.Policy.Name, b.seq, t.Key, tx.rows, tx.nullified); err != nil {
+			return fmt.Errorf("writing the ledger: %w", err)
+		}
 	}
-	if err := b.run.ledger.RecordBatch(ctx, tx.Tx, b.run.id, b.plan.Policy.Name, b.seq, t.Key, tx.rows, tx.nullified); err != nil {
-		return fmt.Errorf("writing the ledger: %w", err)
+	batch.Queue("COMMIT")
+	if err := send(ctx, tx.conn, batch); err != nil {
+		return fmt.Errorf("committing batch: %w", err)
 	}
 	return nil
 }
@@ -209,26 +221,41 @@ func (b *batcher) settled(ctx context.Context, t *who) (bool, error) {
 
 // account adds a committed batch to the report.
 func (b *batcher) account(t *who, tx *batchTx, o *outcome, took time.Duration) {
-	var wal int64
-	if tx.total() > 0 {
-		b.report.Batches++
-		b.times.add(took)
-		wal = tx.wal
-	}
-	for table, n := range tx.rows {
-		b.report.Rows[table] += n
-		b.report.RowsTotal += n
+	for _, n := range tx.rows {
 		o.rows += n
 	}
-	for _, n := range tx.nullified {
-		b.report.RowsNullified += n
-	}
-	b.report.Roots += o.roots
-	b.report.WALBytes += wal
-	b.run.deleted += o.rows + int64(len(tx.nullified))
-	b.adapt(o.roots, took)
+	b.adapt(*o, took)
+	wal := b.work.account(tx, o, took)
 	if tx.total() > 0 {
-		b.run.observer.Batch(BatchEvent{Policy: b.plan.Policy.Name, Tenant: t.Key, Roots: o.roots, Rows: o.rows, Duration: took, WALBytes: wal})
+		b.run.tell(func(w Observer) {
+			w.Batch(BatchEvent{Policy: b.plan.Policy.Name, Tenant: t.Key, Roots: o.roots, Rows: o.rows, Duration: took, WALBytes: wal})
+		})
 		b.run.log.Debug("batch", "policy", b.plan.Policy.Name, "roots", o.roots, "rows", o.rows, "duration", took.Round(time.Millisecond))
 	}
+}
+
+// account adds a batch to the policy's report, and gives the WAL that was
+// written while it ran, less what was counted for a batch beside it.
+func (w *work) account(tx *batchTx, o *outcome, took time.Duration) (wal int64) {
+	w.run.mu.Lock()
+	defer w.run.mu.Unlock()
+	rep := w.report
+	if tx.total() > 0 {
+		rep.Batches++
+		w.times.add(took)
+		wal = max(tx.wal[1]-max(tx.wal[0], w.run.wal), 0)
+		w.run.wal = max(w.run.wal, tx.wal[1])
+		rep.WALBytes += wal
+	}
+	for table, n := range tx.rows {
+		rep.Rows[table] += n
+	}
+	rep.RowsTotal += o.rows
+	for _, n := range tx.nullified {
+		rep.RowsNullified += n
+	}
+	rep.Roots += o.roots
+	w.run.roots += o.roots
+	w.run.deleted += o.rows + int64(len(tx.nullified))
+	return wal
 }

@@ -3,6 +3,7 @@ package purge
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -20,10 +21,11 @@ const (
 
 // keyset walks the due tenants, most overdue first, one slice each in turn.
 type keyset struct {
-	work  *work
-	queue []*tenantWalk
-	after int64           // the rank where the page at hand ends
-	open  map[string]bool // tenants of which this pass left something
+	work    *work
+	queue   []*tenantWalk
+	reading bool            // a page is being read
+	after   int64           // the rank where the page at hand ends
+	open    map[string]bool // tenants of which this pass left something
 }
 
 // tenantWalk is the place in one tenant's rows.
@@ -38,43 +40,61 @@ type tenantWalk struct {
 	left    int64
 }
 
-func (k *keyset) step(ctx context.Context) (bool, error) {
-	for len(k.queue) == 0 {
-		if k.after >= k.work.fixed || k.work.run.stopping() {
-			return false, nil
+func (k *keyset) next(worker int) *turn {
+	if len(k.queue) > 0 {
+		t := k.queue[0]
+		k.queue = k.queue[1:]
+		more := false
+		return &turn{
+			do: func(ctx context.Context) (err error) {
+				more, err = k.slice(ctx, k.work.batchers[worker], t)
+				return err
+			},
+			done: func() {
+				if more {
+					k.queue = append(k.queue, t)
+				} else if t.left > 0 {
+					k.open[tenantName(t.who.Key)] = true
+				}
+			},
 		}
-		if err := k.page(ctx); err != nil {
-			return false, fmt.Errorf("looking for tenants with something due: %w", err)
-		}
 	}
-	t := k.queue[0]
-	more, err := k.slice(ctx, t)
-	if err != nil {
-		return false, err
+	if k.reading || k.after >= k.work.fixed {
+		return nil
 	}
-	k.queue = k.queue[1:]
-	if more && !k.work.gaveUp(t.who.Key) {
-		k.queue = append(k.queue, t)
-	} else if t.left > 0 {
-		k.open[tenantName(t.who.Key)] = true
+	k.reading = true
+	var page []*tenantWalk
+	return &turn{
+		do: func(ctx context.Context) (err error) {
+			if page, err = k.page(ctx); err != nil {
+				return fmt.Errorf("looking for tenants with something due: %w", err)
+			}
+			return nil
+		},
+		done: func() {
+			k.reading = false
+			k.after += tenantPage
+			k.queue = append(k.queue, page...)
+		},
 	}
-	return len(k.queue) > 0 || k.after < k.work.fixed, nil
+}
+
+func (k *keyset) unfinished() map[string]bool {
+	names := maps.Clone(k.open)
+	for _, t := range k.queue {
+		names[tenantName(t.who.Key)] = true
+	}
+	return names
 }
 
 // page reads which of the run's next tenants have something due still.
-func (k *keyset) page(ctx context.Context) error {
+func (k *keyset) page(ctx context.Context) (page []*tenantWalk, err error) {
 	w := k.work
-	var page []*tenantWalk
-	err := w.run.withServer(ctx, func() error {
+	err = w.run.withServer(ctx, func() error {
 		page = nil
-		return w.run.read(ctx, dueTimeout, func(tx pgx.Tx) error {
-			s := w.dueSQL(k.after)
-			rows, err := tx.Query(ctx, s.String(), s.args...)
-			if err != nil {
-				return err
-			}
+		return w.run.query(ctx, dueTimeout, w.dueSQL(k.after), func(rows pgx.Rows) error {
 			var x who
-			_, err = pgx.ForEachRow(rows, []any{&x.Key, &x.Cutoff}, func() error {
+			_, err := pgx.ForEachRow(rows, []any{&x.Key, &x.Cutoff}, func() error {
 				if !w.gaveUp(x.Key) {
 					page = append(page, &tenantWalk{who: &who{Key: x.Key, Cutoff: x.Cutoff, readAt: time.Now()}})
 				}
@@ -83,20 +103,11 @@ func (k *keyset) page(ctx context.Context) error {
 			return err
 		})
 	})
-	if err != nil {
-		return err
-	}
-	k.after += tenantPage
-	k.queue = page
-	if len(page) > 0 && !w.counted {
-		w.counted = true
-		w.run.observer.Due(w.plan.Policy.Name, w.countDue(ctx))
-	}
-	return nil
+	return page, err
 }
 
 // slice works on one tenant for a moment; false: nothing more is found of it.
-func (k *keyset) slice(ctx context.Context, t *tenantWalk) (bool, error) {
+func (k *keyset) slice(ctx context.Context, b *batcher, t *tenantWalk) (bool, error) {
 	w := k.work
 	ends := time.Now().Add(sliceTime)
 	for !w.run.stopping() && ctx.Err() == nil && time.Now().Before(ends) {
@@ -112,7 +123,7 @@ func (k *keyset) slice(ctx context.Context, t *tenantWalk) (bool, error) {
 			}
 			continue
 		}
-		if err := k.batch(ctx, t); err != nil {
+		if err := k.batch(ctx, b, t); err != nil {
 			return false, err
 		}
 		if w.gaveUp(t.who.Key) {
@@ -139,17 +150,13 @@ func (k *keyset) groups(ctx context.Context, t *tenantWalk) error {
 	s := p.groupsSQL(t.who, t.after, groupPage)
 	return k.work.run.withServer(ctx, func() error {
 		t.groups = nil
-		return k.work.run.read(ctx, searchTimeout, func(tx pgx.Tx) error {
-			rows, err := tx.Query(ctx, s.String(), s.args...)
-			if err != nil {
-				return err
-			}
+		return k.work.run.query(ctx, searchTimeout, s, func(rows pgx.Rows) error {
 			group := make([]*string, len(p.hops[0].to))
 			into := make([]any, len(group))
 			for i := range group {
 				into[i] = &group[i]
 			}
-			_, err = pgx.ForEachRow(rows, into, func() error {
+			_, err := pgx.ForEachRow(rows, into, func() error {
 				t.groups = append(t.groups, append([]*string(nil), group...))
 				return nil
 			})
@@ -163,44 +170,31 @@ func (k *keyset) groups(ctx context.Context, t *tenantWalk) error {
 
 // batch gathers candidates from as many groups as fill a batch, deletes them,
 // and moves the cursor behind them.
-func (k *keyset) batch(ctx context.Context, t *tenantWalk) error {
+func (k *keyset) batch(ctx context.Context, b *batcher, t *tenantWalk) error {
 	w := k.work
-	want := w.run.quota(w.batcher.size)
+	want := w.run.quota(b.size)
 	var cands []candidate
-	var bytes int64
-	full := false
-	err := w.run.withServer(ctx, func() error {
-		return w.run.read(ctx, searchTimeout, func(tx pgx.Tx) error {
-			for len(t.groups) > 0 && !full {
-				found, ended, err := k.search(ctx, tx, t, want-len(cands), w.plan.Policy.Limits.Bytes-bytes)
-				if err != nil {
-					return err
-				}
-				for _, c := range found {
-					bytes += c.bytes
-				}
-				cands = append(cands, found...)
-				full = len(cands) >= want || bytes >= w.plan.Policy.Limits.Bytes
-				if !ended {
-					full = full || len(cands) > 0
-					if !full {
-						return nil // only rejected rows so far: go on in the next step
-					}
-					break
-				}
-				t.groups = t.groups[1:]
-				t.at, t.strict = cursor{}, false
-			}
-			return nil
-		})
-	})
-	if err != nil {
-		return fmt.Errorf("looking for expired rows of %s: %w", w.plan.Root.Table.Name, err)
+	room := w.plan.Policy.Limits.Bytes
+	for full := false; len(t.groups) > 0 && !full; {
+		found, ended, err := k.search(ctx, t, want-len(cands), room)
+		if err != nil {
+			return fmt.Errorf("looking for expired rows of %s: %w", w.plan.Root.Table.Name, err)
+		}
+		for _, c := range found {
+			room -= c.bytes
+		}
+		cands = append(cands, found...)
+		if !ended {
+			break // the batch is full, or only rejected rows so far: go on in the next step
+		}
+		t.groups = t.groups[1:]
+		t.at, t.strict = cursor{}, false
+		full = len(cands) >= want || room <= 0
 	}
 	if len(cands) == 0 {
 		return nil
 	}
-	o, err := w.delete(ctx, t.who, cands)
+	o, err := w.delete(ctx, b, t.who, cands)
 	t.left += o.left
 	if o.roots < int64(len(cands)) {
 		t.strict = true
@@ -210,7 +204,7 @@ func (k *keyset) batch(ctx context.Context, t *tenantWalk) error {
 
 // search reads candidates of the first group and moves the cursor; ended tells
 // that the group has no more.
-func (k *keyset) search(ctx context.Context, tx pgx.Tx, t *tenantWalk, want int, bytes int64) (cands []candidate, ended bool, err error) {
+func (k *keyset) search(ctx context.Context, t *tenantWalk, want int, room int64) (cands []candidate, ended bool, err error) {
 	p := k.work.plan
 	limit := want
 	if p.Policy.Where.IsSet() || p.age.skewed() {
@@ -219,51 +213,65 @@ func (k *keyset) search(ctx context.Context, tx pgx.Tx, t *tenantWalk, want int,
 	// Kept rows stay where they are: only the key leads past those of one age.
 	byKey := p.keyInIndex || t.strict || p.keeps()
 	s := p.walkSQL(t.who, t.groups[0], t.at, byKey, limit)
-	rows, err := tx.Query(ctx, s.String(), s.args...)
+	var found reading
+	err = k.work.run.withServer(ctx, func() error {
+		found = reading{want: want, room: room, columns: len(p.key)}
+		return k.work.run.query(ctx, searchTimeout, s, found.scan)
+	})
 	if err != nil {
 		return nil, false, err
 	}
-	defer rows.Close()
-	read := 0
-	var last string
-	var lastKey []*string
+	if !found.full && found.read < limit {
+		return found.cands, true, nil
+	}
+	if !byKey && len(found.cands) == 0 {
+		// A whole reading of rejected rows of one age or more: from here on the
+		// key must order them, or the next reading would find the same.
+		t.strict = true
+	}
+	t.move(found.last, p.rest(found.lastKey), byKey)
+	return found.cands, false, nil
+}
+
+// reading is what one search reads of a group.
+type reading struct {
+	want    int   // candidates
+	room    int64 // bytes of them; the first may be larger
+	columns int   // of the key
+
+	cands   []candidate
+	read    int // rows, candidates or not
+	full    bool
+	last    string // age and key of the last one
+	lastKey []*string
+}
+
+func (r *reading) scan(rows pgx.Rows) error {
 	for rows.Next() {
 		var meant bool
-		c := candidate{key: make([]*string, len(p.key))}
+		c := candidate{key: make([]*string, r.columns)}
 		var at string
 		into := []any{&at, &meant, &c.bytes}
 		for i := range c.key {
 			into = append(into, &c.key[i])
 		}
 		if err := rows.Scan(into...); err != nil {
-			return nil, false, err
+			return err
 		}
-		if len(cands) >= want || len(cands) > 0 && bytes < c.bytes {
+		if len(r.cands) >= r.want || len(r.cands) > 0 && r.room < c.bytes {
 			// The row stays for the next batch; all before it are done with.
+			r.full = true
 			rows.Close()
-			t.move(last, p.rest(lastKey), byKey)
-			return cands, false, rows.Err()
+			break
 		}
-		read++
-		last, lastKey = at, c.key
+		r.read++
+		r.last, r.lastKey = at, c.key
 		if meant {
-			bytes -= c.bytes
-			cands = append(cands, c)
+			r.room -= c.bytes
+			r.cands = append(r.cands, c)
 		}
 	}
-	if err := rows.Err(); err != nil {
-		return nil, false, err
-	}
-	if read < limit {
-		return cands, true, nil
-	}
-	if !byKey && len(cands) == 0 {
-		// A whole reading of rejected rows of one age or more: from here on the
-		// key must order them, or the next reading would find the same.
-		t.strict = true
-	}
-	t.move(last, p.rest(lastKey), byKey)
-	return cands, false, nil
+	return rows.Err()
 }
 
 // move sets the cursor behind a row; without the key in the order, rows of its

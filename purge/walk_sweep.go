@@ -3,6 +3,7 @@ package purge
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -14,49 +15,83 @@ const sweepRows = 10_000
 
 // sweep walks the root's key from its start to its end, all tenants together.
 type sweep struct {
-	work  *work
-	after []*string
-
-	open map[string]bool // tenants of which this pass left something
+	work    *work
+	after   []*string
+	ended   bool
+	reading bool // a stretch is being read
+	queue   []*tenantCandidates
+	busy    map[string]bool // tenants that are being worked on
+	open    map[string]bool // tenants of which this pass left something
 }
 
-// step reads one stretch of the key and deletes what is expired in it, tenant
-// by tenant.
-func (s *sweep) step(ctx context.Context) (bool, error) {
-	w := s.work
-	found, end, read, err := s.read(ctx)
-	if err != nil {
-		return false, fmt.Errorf("looking for expired rows of %s: %w", w.plan.Root.Table.Name, err)
-	}
-	readAt := time.Now()
-	if len(found) > 0 && !w.counted {
-		w.counted = true
-		w.run.observer.Due(w.plan.Policy.Name, w.countDue(ctx))
-	}
-	for _, t := range found {
-		t.who.readAt = readAt
-		for len(t.cands) > 0 && !w.gaveUp(t.who.Key) {
-			if w.run.stopping() || ctx.Err() != nil {
-				return false, nil
-			}
-			if ok, err := w.refresh(ctx, t.who); err != nil {
-				return false, err
-			} else if !ok {
-				break
-			}
-			n := fitting(t.cands, w.run.quota(w.batcher.size), w.plan.Policy.Limits.Bytes)
-			o, err := w.delete(ctx, t.who, t.cands[:n])
-			if err != nil {
-				return false, err
-			}
-			if o.left > 0 {
-				s.open[tenantName(t.who.Key)] = true
-			}
-			t.cands = t.cands[n:]
+func (s *sweep) next(worker int) *turn {
+	if i := slices.IndexFunc(s.queue, func(t *tenantCandidates) bool { return !s.busy[tenantName(t.who.Key)] }); i >= 0 {
+		t := s.queue[i]
+		s.queue = slices.Delete(s.queue, i, i+1)
+		name := tenantName(t.who.Key)
+		s.busy[name] = true
+		left := false
+		return &turn{
+			do: func(ctx context.Context) (err error) {
+				left, err = s.delete(ctx, s.work.batchers[worker], t)
+				return err
+			},
+			done: func() {
+				delete(s.busy, name)
+				if left {
+					s.open[name] = true
+				}
+			},
 		}
 	}
-	s.after = end
-	return read == sweepRows, nil
+	if s.reading || s.ended || len(s.queue) > 0 {
+		return nil
+	}
+	s.reading = true
+	var st stretch
+	return &turn{
+		do: func(ctx context.Context) (err error) {
+			if st, err = s.read(ctx); err != nil {
+				return fmt.Errorf("looking for expired rows of %s: %w", s.work.plan.Root.Table.Name, err)
+			}
+			return nil
+		},
+		done: func() {
+			s.reading = false
+			s.after, s.ended = st.end, st.read < sweepRows
+			s.queue = append(s.queue, st.found...)
+		},
+	}
+}
+
+func (s *sweep) unfinished() map[string]bool {
+	names := maps.Clone(s.open)
+	for _, t := range s.queue {
+		names[tenantName(t.who.Key)] = true
+	}
+	return names
+}
+
+// delete deletes the candidates of one tenant within a stretch; left tells that
+// some of them stay.
+func (s *sweep) delete(ctx context.Context, b *batcher, t *tenantCandidates) (left bool, err error) {
+	w := s.work
+	for len(t.cands) > 0 && !w.gaveUp(t.who.Key) {
+		if w.run.stopping() || ctx.Err() != nil {
+			return true, nil
+		}
+		if ok, err := w.refresh(ctx, t.who); err != nil || !ok {
+			return left, err
+		}
+		n := fitting(t.cands, w.run.quota(b.size), w.plan.Policy.Limits.Bytes)
+		o, err := w.delete(ctx, b, t.who, t.cands[:n])
+		if err != nil {
+			return left, err
+		}
+		left = left || o.left > 0
+		t.cands = t.cands[n:]
+	}
+	return left, nil
 }
 
 // fitting is how many candidates make a batch.
@@ -77,19 +112,20 @@ type tenantCandidates struct {
 	cands []candidate
 }
 
-func (s *sweep) read(ctx context.Context) (found []*tenantCandidates, end []*string, read int, err error) {
+// stretch is what one reading has found.
+type stretch struct {
+	found []*tenantCandidates
+	end   []*string // the key where it ended
+	read  int       // rows of the root gone over
+}
+
+func (s *sweep) read(ctx context.Context) (st stretch, err error) {
 	w := s.work
-	sc := w.batcher.scope()
-	sc.only = w.run.only()
-	stmt := w.plan.sweepSQL(sc, s.after, sweepRows)
+	stmt := w.plan.sweepSQL(w.scope(), s.after, sweepRows)
 	err = w.run.withServer(ctx, func() error {
-		found, end, read = nil, s.after, 0
-		return w.run.read(ctx, dueTimeout, func(tx pgx.Tx) error {
-			rows, err := tx.Query(ctx, stmt.String(), stmt.args...)
-			if err != nil {
-				return err
-			}
-			defer rows.Close()
+		st = stretch{end: s.after}
+		return w.run.query(ctx, dueTimeout, stmt, func(rows pgx.Rows) error {
+			byTenant := map[string]*tenantCandidates{}
 			for rows.Next() {
 				var kind int
 				var number int64
@@ -103,19 +139,20 @@ func (s *sweep) read(ctx context.Context) (found []*tenantCandidates, end []*str
 					return err
 				}
 				if kind == 1 {
-					read, end = int(number), c.key
+					st.read, st.end = int(number), c.key
 					continue
 				}
 				c.bytes = number
-				i := slices.IndexFunc(found, func(t *tenantCandidates) bool { return tenantName(t.who.Key) == tenantName(key) })
-				if i < 0 {
-					found = append(found, &tenantCandidates{who: &who{Key: key, Cutoff: *cutoff}})
-					i = len(found) - 1
+				t := byTenant[tenantName(key)]
+				if t == nil {
+					t = &tenantCandidates{who: &who{Key: key, Cutoff: *cutoff, readAt: time.Now()}}
+					byTenant[tenantName(key)] = t
+					st.found = append(st.found, t)
 				}
-				found[i].cands = append(found[i].cands, c)
+				t.cands = append(t.cands, c)
 			}
 			return rows.Err()
 		})
 	})
-	return found, end, read, err
+	return st, err
 }

@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"strings"
+	"sync/atomic"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // sliceTime is about how long one tenant is worked on before the next one's
@@ -26,25 +25,22 @@ type pass struct {
 
 // work is one policy of a run: its batches, its walk, its report.
 type work struct {
-	run     *Run
-	plan    *Plan
-	report  *PolicyReport
-	batcher *batcher
-	started time.Time
-	opened  bool
-	walk    walk
-	pass    pass
-	failed  map[string]string // tenants given up, and why; they are not visited again
-	skipped []string          // names of skipped tenants
-	fixed   int64             // tenants whose cutoffs were settled at the start
-	err     error             // ends the policy as failed
-	counted bool
-}
-
-// walk finds candidates; step works on a slice of them and tells whether the
-// pass goes on.
-type walk interface {
-	step(ctx context.Context) (more bool, err error)
+	run      *Run
+	plan     *Plan
+	report   *PolicyReport
+	batchers []*batcher // one a worker
+	seq      atomic.Int64
+	unproven atomic.Bool // the proven way was refused in the middle of the run
+	times    durations   // of batches
+	started  time.Time
+	opened   bool
+	walk     walk
+	pass     pass
+	failed   map[string]string // tenants given up, and why; they are not visited again
+	skipped  []string          // names of skipped tenants
+	fixed    int64             // tenants whose cutoffs were settled at the start
+	err      error             // ends the policy as failed
+	counted  bool
 }
 
 func newWork(r *Run, p *Plan) *work {
@@ -56,7 +52,9 @@ func newWork(r *Run, p *Plan) *work {
 			w.report.Rows[n.Table.Name.String()] = 0
 		}
 	}
-	w.batcher = &batcher{run: r, work: w, plan: p, report: w.report, size: p.firstSize()}
+	for range r.workers {
+		w.batchers = append(w.batchers, &batcher{run: r, work: w, plan: p, size: p.firstSize()})
+	}
 	return w
 }
 
@@ -100,17 +98,15 @@ func (w *work) open(ctx context.Context) {
 func (w *work) countTenants(ctx context.Context) {
 	t := w.plan.tenants
 	s := &statement{}
-	sc := w.batcher.scope()
-	sc.only, sc.whole = w.run.only(), true
+	sc := w.scope()
+	sc.whole = true
 	s.add("SELECT count(*), count(DISTINCT key), count(*) FILTER (WHERE state = 'held'), count(*) FILTER (WHERE state = 'forever'), count(*) FILTER (WHERE state = 'skipped'), ",
 		"(SELECT array_agg(x) FROM (SELECT key::text || coalesce(' (' || CASE retention WHEN '00:00:00' THEN 'zero or absurd' ELSE retention END || ')', ' (no retention)') AS x FROM ", t.write(s, sc), " s WHERE state = 'skipped' ORDER BY key LIMIT ", fmt.Sprint(namedTenants), ") x)",
 		" FROM ", t.write(s, sc), " s")
 	var all, distinct int64
 	c := &w.report.Tenants
 	err := w.run.withServer(ctx, func() error {
-		return w.run.read(ctx, 10*time.Minute, func(tx pgx.Tx) error {
-			return tx.QueryRow(ctx, s.String(), s.args...).Scan(&all, &distinct, &c.Held, &c.Forever, &c.Skipped, &w.skipped)
-		})
+		return w.run.query(ctx, 10*time.Minute, s, scanOne(&all, &distinct, &c.Held, &c.Forever, &c.Skipped, &w.skipped))
 	})
 	switch {
 	case errors.Is(err, errHalted):
@@ -134,40 +130,52 @@ func (w *work) noTenantRetention() string {
 	return w.plan.tenants.sources[0].constant.String()
 }
 
-// only narrows to --tenant keys; nil: all.
-func (r *Run) only() []string { return r.opts.Tenants }
+// scope is what the run reads of the tenants: all, or those of --tenant.
+func (w *work) scope() scope {
+	return scope{base: w.run.base, only: w.run.opts.Tenants, olderThan: w.run.opts.OlderThan, run: w.run.id, cutoffs: w.run.ledger.Cutoffs()}
+}
 
 func (w *work) startPass() {
 	w.pass = pass{}
 	if w.plan.Strategy == KeySweep {
-		w.walk = &sweep{work: w, open: map[string]bool{}}
+		w.walk = &sweep{work: w, open: map[string]bool{}, busy: map[string]bool{}}
 	} else {
 		w.walk = &keyset{work: w, open: map[string]bool{}}
 	}
 }
 
-// slice works on the policy for a moment; false: its pass is over.
-func (w *work) slice(ctx context.Context) bool {
-	more, err := w.walk.step(ctx)
-	if errors.Is(err, errHalted) {
-		return false
+// countAfter is how long a run has to last until what is due is counted: who
+// watches a shorter one learns nothing from it.
+const countAfter = 2 * time.Second
+
+// countOnce counts what was due at the start, once that is worth it.
+func (w *work) countOnce(ctx context.Context) {
+	w.run.mu.Lock()
+	now := !w.counted && time.Since(w.started) > countAfter
+	w.counted = w.counted || now
+	done := w.report.Roots
+	w.run.mu.Unlock()
+	if !now {
+		return
 	}
-	if err != nil {
-		w.fail(err)
-		return false
-	}
-	return more
+	w.run.aside.Go(func() {
+		due := w.countDue(ctx)
+		if due >= 0 {
+			due += done
+		}
+		w.run.tell(func(o Observer) { o.Due(w.plan.Policy.Name, due) })
+	})
 }
 
-// delete hands candidates to the batcher, keeps the count, and gives up a
-// tenant whose rows cannot be deleted. An error is the database's.
-func (w *work) delete(ctx context.Context, t *who, cands []candidate) (outcome, error) {
-	before := w.report.Roots
-	o, err := w.batcher.delete(ctx, t, cands)
-	w.run.roots += w.report.Roots - before
+// delete hands candidates to a batcher, keeps the count, and gives up a tenant
+// whose rows cannot be deleted. An error is the database's.
+func (w *work) delete(ctx context.Context, b *batcher, t *who, cands []candidate) (outcome, error) {
+	o, err := b.delete(ctx, t, cands)
+	w.run.mu.Lock()
 	w.pass.kept += o.kept
 	w.pass.left += o.left
 	w.pass.busy = w.pass.busy || o.busy
+	w.run.mu.Unlock()
 	if err == nil && o.roots+o.kept+o.left < int64(len(cands)) && !w.plan.noTenant {
 		// Some are no longer expired. If that is because the tenant's key has come
 		// to be there twice, it must be said.
@@ -180,8 +188,10 @@ func (w *work) delete(ctx context.Context, t *who, cands []candidate) (outcome, 
 		return o, err
 	}
 	name := tenantName(t.Key)
+	w.run.mu.Lock()
 	w.failed[name] = plain(err)
 	w.report.Tenants.Failed = int64(len(w.failed))
+	w.run.mu.Unlock()
 	w.run.log.Warn("tenant failed", "policy", w.plan.Policy.Name, "tenant", name, "error", plain(err))
 	return o, nil
 }
@@ -194,6 +204,8 @@ func tenantName(key *string) string {
 }
 
 func (w *work) gaveUp(key *string) bool {
+	w.run.mu.Lock()
+	defer w.run.mu.Unlock()
 	_, failed := w.failed[tenantName(key)]
 	return failed
 }
@@ -209,7 +221,7 @@ func (w *work) refresh(ctx context.Context, t *who) (bool, error) {
 }
 
 func (w *work) reread(ctx context.Context, t *who) (bool, error) {
-	sc := w.batcher.scope()
+	sc := w.scope()
 	sc.only = []string{*t.Key}
 	s := &statement{}
 	s.add("SELECT count(*), coalesce(bool_and(state = 'active'), false), min(least(cutoff, ", s.cast(t.Cutoff, "timestamptz"), "))::text FROM ", w.plan.tenants.write(s, sc), " s")
@@ -217,9 +229,7 @@ func (w *work) reread(ctx context.Context, t *who) (bool, error) {
 	var active bool
 	var cutoff *string
 	err := w.run.withServer(ctx, func() error {
-		return w.run.read(ctx, searchTimeout, func(tx pgx.Tx) error {
-			return tx.QueryRow(ctx, s.String(), s.args...).Scan(&n, &active, &cutoff)
-		})
+		return w.run.query(ctx, searchTimeout, s, scanOne(&n, &active, &cutoff))
 	})
 	if err != nil {
 		return false, fmt.Errorf("reading tenants: %w", err)
@@ -238,7 +248,7 @@ func (w *work) reread(ctx context.Context, t *who) (bool, error) {
 func (w *work) close(ctx context.Context) {
 	rep := w.report
 	rep.Seconds = time.Since(w.started).Seconds()
-	rep.BatchSeconds = w.batcher.times.quantiles()
+	rep.BatchSeconds = w.times.quantiles()
 	rep.KeptRows = w.pass.kept
 	// The end is recorded even when the run was interrupted.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
@@ -289,14 +299,8 @@ func (w *work) unfinished() map[string]bool {
 	for name := range w.failed {
 		names[name] = true
 	}
-	switch x := w.walk.(type) {
-	case *keyset:
-		maps.Copy(names, x.open)
-		for _, t := range x.queue {
-			names[tenantName(t.who.Key)] = true
-		}
-	case *sweep:
-		maps.Copy(names, x.open)
+	if w.walk != nil {
+		maps.Copy(names, w.walk.unfinished())
 	}
 	return names
 }

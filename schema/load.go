@@ -69,9 +69,10 @@ func Read(ctx context.Context, q Querier) (*Graph, error) {
 }
 
 const tablesSQL = `
-SELECT c.oid, n.nspname, c.relname, c.relkind::text, c.relispartition, f.rows, f.bytes,
+SELECT c.oid, n.nspname, c.relname, c.relkind::text, c.relispartition, f.rows, f.bytes, f.toast,
        row_security_active(c.oid),
        has_table_privilege(c.oid, 'SELECT'), has_table_privilege(c.oid, 'DELETE'), has_any_column_privilege(c.oid, 'UPDATE'),
+       has_table_privilege(c.oid, 'UPDATE, DELETE, TRUNCATE'),
        array(SELECT a.attname::text FROM pg_attribute a
               WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND has_column_privilege(c.oid, a.attnum, 'UPDATE')),
        has_schema_privilege(n.oid, 'USAGE'),
@@ -80,7 +81,8 @@ SELECT c.oid, n.nspname, c.relname, c.relkind::text, c.relispartition, f.rows, f
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   CROSS JOIN LATERAL (
        SELECT CASE WHEN bool_and(m.reltuples < 0) THEN -1 ELSE sum(greatest(m.reltuples, 0)) END AS rows,
-              sum(pg_table_size(m.oid))::bigint AS bytes
+              sum(pg_table_size(m.oid))::bigint AS bytes,
+              coalesce(sum(pg_relation_size(nullif(m.reltoastrelid, 0))), 0)::bigint AS toast
          FROM fam JOIN pg_class m ON m.oid = fam.oid
         WHERE fam.root = c.oid AND m.relkind IN ('r', 'm', 'f', 'v') OR fam.root = c.oid AND fam.oid = c.oid) f
  WHERE c.oid = ANY($1::oid[])`
@@ -157,8 +159,8 @@ func (g *Graph) loadTables(ctx context.Context, q Querier, oids []uint32) error 
 	}
 	tables, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (*Table, error) {
 		t := &Table{}
-		err := r.Scan(&t.OID, &t.Name.Schema, &t.Name.Name, &t.Kind, &t.IsPartition, &t.EstimatedRows, &t.Bytes, &t.RowSecurity,
-			&t.CanSelect, &t.CanDelete, &t.CanUpdate, &t.UpdateColumns, &t.CanUseSchema, &t.Rules)
+		err := r.Scan(&t.OID, &t.Name.Schema, &t.Name.Name, &t.Kind, &t.IsPartition, &t.EstimatedRows, &t.Bytes, &t.ToastBytes, &t.RowSecurity,
+			&t.CanSelect, &t.CanDelete, &t.CanUpdate, &t.CanLockRows, &t.UpdateColumns, &t.CanUseSchema, &t.Rules)
 		return t, err
 	})
 	for _, t := range tables {

@@ -49,11 +49,13 @@ type Table struct {
 
 	EstimatedRows float64 // pg_class.reltuples, partitions added up; -1 when never analyzed
 	Bytes         int64   // pg_table_size (TOAST included), partitions added up
+	ToastBytes    int64   // of that the TOAST tables' own
 
 	RowSecurity bool // row_security_active for the current role
 	CanSelect   bool
 	CanDelete   bool
 	CanUpdate   bool // UPDATE on one column at least: what FOR UPDATE needs
+	CanLockRows bool // what LOCK TABLE … IN ROW EXCLUSIVE MODE needs: UPDATE, DELETE or TRUNCATE on the table
 	// UpdateColumns are the columns that the role may UPDATE.
 	UpdateColumns []string
 	CanUseSchema  bool

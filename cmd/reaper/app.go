@@ -38,6 +38,7 @@ type settings struct {
 	OlderThan       string        `env:"REAPER_OLDER_THAN"`
 	MaxRows         int64         `env:"REAPER_MAX_ROWS"`
 	MaxDuration     string        `env:"REAPER_MAX_DURATION"`
+	Connections     int           `env:"REAPER_CONNECTIONS" envDefault:"2"`
 	Yes             bool          `env:"REAPER_YES"`
 	Patience        time.Duration `env:"REAPER_PATIENCE" envDefault:"30s"`
 }
@@ -112,7 +113,7 @@ func environmentError(err error) error {
 			name = f.Tag.Get("env")
 		}
 		texts = append(texts, name+": write "+map[string]string{
-			"bool": "true or false", "int64": "a whole number", "slog.Level": "debug, info, warn or error", "time.Duration": "a time, such as 30s",
+			"bool": "true or false", "int": "a whole number", "int64": "a whole number", "slog.Level": "debug, info, warn or error", "time.Duration": "a time, such as 30s",
 		}[parse.Type.String()])
 	}
 	return errors.New(strings.Join(texts, "; "))
@@ -272,6 +273,9 @@ func (a *app) narrowing(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&a.OlderThan, "older-than", a.OlderThan, "the earlier cutoff of this and the tenant's counts: 90d (REAPER_OLDER_THAN)")
 }
 
+// maxConnections is more than any server is the better for.
+const maxConnections = 64
+
 func (a *app) options() (purge.Options, error) {
 	o := purge.Options{Trigger: "manual", MaxRows: a.MaxRows}
 	if len(a.Tenants) > 0 {
@@ -289,6 +293,9 @@ func (a *app) options() (purge.Options, error) {
 	}
 	if a.MaxRows < 0 {
 		return o, usage(fmt.Errorf("--max-rows %d: write a positive number, or leave it out", a.MaxRows))
+	}
+	if a.Connections < 1 || a.Connections > maxConnections {
+		return o, usage(fmt.Errorf("--connections %d: write a number from 1 to %d", a.Connections, maxConnections))
 	}
 	if a.MaxDuration != "" {
 		d, err := policy.ParseDuration(a.MaxDuration)

@@ -25,6 +25,7 @@ func (a *app) connect(ctx context.Context) (*pgxpool.Pool, error) {
 	if err != nil {
 		return nil, usage(fmt.Errorf("%s: %s", source(a.DatabaseURL), unquoted(err)))
 	}
+	config.MaxConns = int32(max(a.Connections, 1)) + 1
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, usage(fmt.Errorf("connecting: %w", err))

@@ -288,6 +288,7 @@ func TestSignalAtQuestion(t *testing.T) {
 	stderr := &signalled{on: "[y/N] ", do: signal}
 	a := &app{stdin: answers, stdout: io.Discard, stderr: stderr, terminal: true, running: t.Context()}
 	a.DatabaseURL, a.PolicyFile, a.LedgerRetention = db.DSN(), filepath.Join(dir, "reaper.yaml"), "1d"
+	a.Connections = 1
 	if _, err := a.purge(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want it cancelled", err)
 	}

@@ -1,6 +1,6 @@
 -- the next rows along the key, and which of them are expired
 WITH reaper_w AS MATERIALIZED (
-  SELECT "Root"."a" AS k0, "Root"."b" AS k1, "Root"."org" AS l0, "Root"."At" AS age, ("Root"."At" > 0) IS TRUE AS meant, (24 + coalesce(pg_column_size("Root"."a"), 0) + 8 + 8 + 8)::bigint AS size
+  SELECT "Root"."a" AS k0, "Root"."b" AS k1, "Root"."org" AS l0, "Root"."At" AS age, ("Root"."At" > 0) IS TRUE AS meant, 8192::bigint AS size
     FROM ONLY "Da.ta"."Root"
    ORDER BY "Root"."a", "Root"."b" LIMIT 10000)
 SELECT 0, w.size, reaper_s.key::text, least(reaper_s.cutoff, reaper_f.cutoff)::text, w.k0::text, w.k1::text
@@ -33,7 +33,7 @@ WITH reaper_cut AS MATERIALIZED (SELECT $1::uuid AS key, least(min(reaper_s.cuto
                    AND extract(hour FROM b.length) BETWEEN -20000000 AND 20000000
                   THEN CASE WHEN $3::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $3::timestamptz - b.length < $3::timestamptz
                             THEN $3::timestamptz - b.length END END AS own
-        FROM (SELECT t.key, t.held, CASE WHEN true THEN interval '18 mons 0 days 00:00:00' END AS length, coalesce(CASE WHEN true THEN false END, false) AS forever FROM (SELECT "Orgs"."id" AS key, false AS held FROM "Da.ta"."Orgs" WHERE "Orgs"."id" IS NOT NULL AND "Orgs"."id" = ANY($4::uuid[])) t) b) c) reaper_s HAVING count(*) = 1 AND bool_and(reaper_s.state = 'active'))
+        FROM (SELECT t.key, t.held, CASE WHEN true THEN interval '18 mons 0 days 00:00:00' END AS length, coalesce(CASE WHEN true THEN false END, false) AS forever FROM (SELECT "Orgs"."id" AS key, false AS held FROM "Da.ta"."Orgs" WHERE "Orgs"."id" IS NOT NULL AND "Orgs"."id" = ANY($4::uuid[])) t OFFSET 0) b OFFSET 0) c) reaper_s HAVING count(*) = 1 AND bool_and(reaper_s.state = 'active'))
 SELECT "Root".tableoid::text, "Root".ctid::text, "Root"."a"::text, "Root"."b"::text, "Root"."a"::text, "Root"."b"::text
   FROM ONLY "Da.ta"."Root"
  WHERE ("Root"."a", "Root"."b") IN (SELECT * FROM unnest($5::text[], $6::uuid[]))
@@ -73,7 +73,7 @@ WITH reaper_cut AS MATERIALIZED (SELECT $1::uuid AS key, least(min(reaper_s.cuto
                    AND extract(hour FROM b.length) BETWEEN -20000000 AND 20000000
                   THEN CASE WHEN $3::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $3::timestamptz - b.length < $3::timestamptz
                             THEN $3::timestamptz - b.length END END AS own
-        FROM (SELECT t.key, t.held, CASE WHEN true THEN interval '18 mons 0 days 00:00:00' END AS length, coalesce(CASE WHEN true THEN false END, false) AS forever FROM (SELECT "Orgs"."id" AS key, false AS held FROM "Da.ta"."Orgs" WHERE "Orgs"."id" IS NOT NULL AND "Orgs"."id" = ANY($4::uuid[])) t) b) c) reaper_s HAVING count(*) = 1 AND bool_and(reaper_s.state = 'active')), reaper_d0 AS (DELETE FROM ONLY "Da.ta"."Root" WHERE ("Root"."a", "Root"."b") IN (SELECT * FROM unnest($5::text[], $6::uuid[])) AND EXISTS (SELECT FROM reaper_cut WHERE reaper_cut.key = "Root"."org" AND "Root"."At" > 0 AND "Root"."At" < ceil(extract(epoch FROM reaper_cut.cutoff) * 1000)::bigint) RETURNING 1),
+        FROM (SELECT t.key, t.held, CASE WHEN true THEN interval '18 mons 0 days 00:00:00' END AS length, coalesce(CASE WHEN true THEN false END, false) AS forever FROM (SELECT "Orgs"."id" AS key, false AS held FROM "Da.ta"."Orgs" WHERE "Orgs"."id" IS NOT NULL AND "Orgs"."id" = ANY($4::uuid[])) t OFFSET 0) b OFFSET 0) c) reaper_s HAVING count(*) = 1 AND bool_and(reaper_s.state = 'active')), reaper_d0 AS (DELETE FROM ONLY "Da.ta"."Root" WHERE ("Root"."a", "Root"."b") IN (SELECT * FROM unnest($5::text[], $6::uuid[])) AND EXISTS (SELECT FROM reaper_cut WHERE reaper_cut.key = "Root"."org" AND "Root"."At" > 0 AND "Root"."At" < ceil(extract(epoch FROM reaper_cut.cutoff) * 1000)::bigint) RETURNING 1),
 reaper_d1 AS (DELETE FROM ONLY "Da.ta"."Child" WHERE "Child".ctid = ANY($7::tid[]) RETURNING 1)
 SELECT (SELECT count(*) FROM reaper_d0), (SELECT count(*) FROM reaper_d1);
 

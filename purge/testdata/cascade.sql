@@ -43,7 +43,7 @@ SELECT reaper_f.tenant, min(least(reaper_s.cutoff, reaper_f.cutoff))::text
 
 -- the next expired rows of one group
 SELECT "mails"."at"::text, (true AND (state <> 'queued'
-)) IS TRUE, (24 + 8 + 8 + 8 + coalesce(pg_column_size("mails"."state"), 0))::bigint, "mails"."id"::text
+)) IS TRUE, 8192::bigint, "mails"."id"::text
   FROM ONLY "public"."mails"
  WHERE "mails"."domain_id" = $2::integer
    AND "mails"."at" > '-infinity'
@@ -63,17 +63,17 @@ WITH reaper_cut AS MATERIALIZED (SELECT $1::integer AS key, least(min(reaper_s.c
                    AND extract(hour FROM b.length) BETWEEN -20000000 AND 20000000
                   THEN CASE WHEN $3::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $3::timestamptz - b.length < $3::timestamptz
                             THEN $3::timestamptz - b.length END END AS own
-        FROM (SELECT t.key, t.held, CASE WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END WHEN true THEN interval '0 mons 30 days 00:00:00' END AS length, coalesce(CASE WHEN t.r0 IS NOT NULL THEN false WHEN true THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((held), false) AS held, (days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL AND "orgs"."id" = ANY($4::integer[])) t) b) c) reaper_s HAVING count(*) = 1 AND bool_and(reaper_s.state = 'active'))
+        FROM (SELECT t.key, t.held, CASE WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END WHEN true THEN interval '0 mons 30 days 00:00:00' END AS length, coalesce(CASE WHEN t.r0 IS NOT NULL THEN false WHEN true THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((held), false) AS held, (days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL AND "orgs"."id" = ANY($4::integer[])) t OFFSET 0) b OFFSET 0) c) reaper_s HAVING count(*) = 1 AND bool_and(reaper_s.state = 'active'))
 DELETE FROM ONLY "public"."mails"
- WHERE "mails"."id" = ANY($5::bigint[])
+ WHERE "mails"."id" = ANY(ARRAY(SELECT unnest($5::bigint[])))
    AND EXISTS (SELECT FROM "public"."domains" reaper_p1 JOIN reaper_cut ON reaper_cut.key = reaper_p1."org_id" WHERE reaper_p1."id" = "mails"."domain_id" AND "mails"."at" > '-infinity' AND "mails"."at" < reaper_cut.cutoff) AND (state <> 'queued'
 );
 
 -- drain: count rows behind parts_mail_id_fkey
-SELECT count(*) FROM (SELECT FROM ONLY "public"."parts" WHERE "parts"."mail_id" = ANY($1::bigint[]) LIMIT 20000) x;
+SELECT count(*) FROM (SELECT FROM ONLY "public"."parts" WHERE "parts"."mail_id" = ANY(ARRAY(SELECT unnest($1::bigint[]))) LIMIT 20000) x;
 
 -- drain: delete some rows behind parts_mail_id_fkey
 DELETE FROM ONLY "public"."parts"
- WHERE "parts".ctid = ANY(ARRAY(SELECT "parts".ctid FROM ONLY "public"."parts" WHERE "parts"."mail_id" = ANY($1::bigint[]) LIMIT 20000))
-   AND "parts"."mail_id" = ANY($1::bigint[]);
+ WHERE "parts".ctid = ANY(ARRAY(SELECT "parts".ctid FROM ONLY "public"."parts" WHERE "parts"."mail_id" = ANY(ARRAY(SELECT unnest($1::bigint[]))) LIMIT 20000))
+   AND "parts"."mail_id" = ANY(ARRAY(SELECT unnest($1::bigint[])));
 

@@ -19,7 +19,7 @@ SELECT x.key::text, x.cutoff::text FROM (
  ORDER BY x.lag DESC, x.key;
 
 -- the next expired rows of one group
-SELECT "events"."at"::text, (true AND CASE WHEN "events"."at" < '1800-01-01' THEN true WHEN "events"."at" < (($1::timestamptz AT TIME ZONE 'Europe/Paris') + interval '3 hours') THEN ("events"."at" AT TIME ZONE 'Europe/Paris') < $1::timestamptz ELSE false END) IS TRUE, (24 + 8 + 8)::bigint, "events"."id"::text
+SELECT "events"."at"::text, (true AND CASE WHEN "events"."at" < '1800-01-01' THEN true WHEN "events"."at" < (($1::timestamptz AT TIME ZONE 'Europe/Paris') + interval '3 hours') THEN ("events"."at" AT TIME ZONE 'Europe/Paris') < $1::timestamptz ELSE false END) IS TRUE, 8192::bigint, "events"."id"::text
   FROM ONLY "public"."events"
  WHERE "events"."at" > '-infinity'
    AND "events"."at" < (($1::timestamptz AT TIME ZONE 'Europe/Paris') + interval '3 hours')
@@ -29,6 +29,6 @@ SELECT "events"."at"::text, (true AND CASE WHEN "events"."at" < '1800-01-01' THE
 -- a batch
 WITH reaper_cut AS MATERIALIZED (SELECT $1::timestamptz AS cutoff)
 DELETE FROM ONLY "public"."events"
- WHERE "events"."id" = ANY($2::integer[])
+ WHERE "events"."id" = ANY(ARRAY(SELECT unnest($2::integer[])))
    AND EXISTS (SELECT FROM reaper_cut WHERE "events"."at" > '-infinity' AND "events"."at" < ((reaper_cut.cutoff AT TIME ZONE 'Europe/Paris') + interval '3 hours') AND CASE WHEN "events"."at" < '1800-01-01' THEN true WHEN "events"."at" < ((reaper_cut.cutoff AT TIME ZONE 'Europe/Paris') + interval '3 hours') THEN ("events"."at" AT TIME ZONE 'Europe/Paris') < reaper_cut.cutoff ELSE false END);
 

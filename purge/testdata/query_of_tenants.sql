@@ -1,6 +1,6 @@
 -- the next rows along the key, and which of them are expired
 WITH reaper_w AS MATERIALIZED (
-  SELECT "logs"."id" AS k0, "logs"."org" AS l0, "logs"."day" AS age, ("logs"."day" > '-infinity') IS TRUE AS meant, (24 + 8 + 8 + coalesce(pg_column_size("logs"."org"), 0))::bigint AS size
+  SELECT "logs"."id" AS k0, "logs"."org" AS l0, "logs"."day" AS age, ("logs"."day" > '-infinity') IS TRUE AS meant, 8192::bigint AS size
     FROM "public"."logs"
    ORDER BY "logs"."id" LIMIT 10000)
 SELECT 0, w.size, reaper_s.key::text, least(reaper_s.cutoff, reaper_f.cutoff)::text, w.k0::text
@@ -25,7 +25,7 @@ UNION ALL
 -- a batch
 WITH reaper_cut AS MATERIALIZED (SELECT $1::text AS key, $2::timestamptz AS cutoff)
 DELETE FROM "public"."logs"
- WHERE "logs"."id" = ANY($3::bigint[])
+ WHERE "logs"."id" = ANY(ARRAY(SELECT unnest($3::bigint[])))
    AND EXISTS (SELECT FROM reaper_cut WHERE reaper_cut.key = "logs"."org" AND "logs"."day" > '-infinity' AND "logs"."day" < (reaper_cut.cutoff AT TIME ZONE 'Pacific/Kiritimati')::date);
 
 -- drain: count rows behind lines_log_fkey

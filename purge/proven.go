@@ -1,0 +1,162 @@
+package purge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// The proven way deletes without the foreign key checks that are redundant while
+// reaper holds its locks. docs/PROVEN.md has the argument, and what each step is
+// for; no step here can be left out or moved.
+
+// provenTime bounds a batch of the proven way, well below PostgreSQL's default
+// deadlock_timeout of 1 s: writers that wait for the batch never have to look for
+// a deadlock.
+const provenTime = 700 * time.Millisecond
+
+var (
+	// errUnproven: the batch has to go the ordinary way.
+	errUnproven = errors.New("rows came to reference those that go")
+	// errSlow: the batch took so long that it is better tried smaller.
+	errSlow = errors.New("batch took too long")
+)
+
+// queueProven locks the tables of the plan, and then asks the catalog whether it
+// is still what the plan was made on.
+func (b *batcher) queueProven(batch *pgx.Batch, catalog *string) {
+	p := b.plan
+	batch.Queue("LOCK TABLE " + list(len(p.Nodes), func(i int) string { return from(p.Nodes[i].Table) }) + " IN ROW EXCLUSIVE MODE")
+	s := p.catalogSQL()
+	batch.Queue(s.String(), s.args...).Query(scanOne(catalog))
+}
+
+// deleteProven deletes locked roots, and all that was collected below them. The
+// leaves go first, and in the ordinary role; what is left references nothing that
+// stays, and is referenced by nothing.
+func (b *batcher) deleteProven(ctx context.Context, tx *batchTx, t *who, known map[*Node]*rowsOf, keys values) error {
+	if err := b.emptyProven(ctx, tx, known); err != nil {
+		return err
+	}
+	if tx.total()+int64(collected(known)) > int64(b.plan.Policy.Limits.TotalRows) {
+		return errOverflow
+	}
+	if time.Since(tx.began) > provenTime {
+		return errSlow
+	}
+	batch := &pgx.Batch{}
+	batch.Queue("SET LOCAL session_replication_role = replica")
+	var roots int64
+	for _, n := range slices.Backward(b.plan.Nodes) {
+		r := known[n]
+		if r == nil || r.len() == 0 {
+			continue
+		}
+		if n == b.plan.Root {
+			s := b.plan.deleteLockedRootsSQL(b.scope(), t, r.slice(0, keys.len()))
+			batch.Queue(s.String(), s.args...).Exec(func(tag pgconn.CommandTag) error {
+				roots = tag.RowsAffected()
+				tx.count(n, roots)
+				return nil
+			})
+			if r = r.slice(keys.len(), r.len()); r.len() == 0 {
+				continue
+			}
+		}
+		s := &statement{}
+		s.add("DELETE FROM ", from(n.Table), " WHERE ", s.at(n.Table, r))
+		batch.Queue(s.String(), s.args...).Exec(func(tag pgconn.CommandTag) error {
+			tx.count(n, tag.RowsAffected())
+			if tag.RowsAffected() != int64(r.len()) {
+				return errChanged
+			}
+			return nil
+		})
+	}
+	// Before COMMIT: deferred triggers run there, and must find the ordinary role.
+	batch.Queue("SET LOCAL session_replication_role = origin")
+	if err := send(ctx, tx.conn, batch); err != nil {
+		return fmt.Errorf("deleting from %s and its dependents: %w", b.plan.Root.Table.Name, err)
+	}
+	if roots != int64(keys.len()) {
+		return b.stayed(ctx, tx, t, keys, int64(keys.len())-roots)
+	}
+	return nil
+}
+
+func collected(known map[*Node]*rowsOf) (n int) {
+	for _, r := range known {
+		n += r.len()
+	}
+	return n
+}
+
+// emptyProven deletes the leaves and empties references, in the ordinary role,
+// and makes sure that nothing else references the rows that go.
+func (b *batcher) emptyProven(ctx context.Context, tx *batchTx, known map[*Node]*rowsOf) error {
+	m := b.plan.modes.full
+	batch := &pgx.Batch{}
+	counted := func(s *statement, count func(int64)) {
+		batch.Queue(s.String(), s.args...).Exec(func(tag pgconn.CommandTag) error {
+			count(tag.RowsAffected())
+			return nil
+		})
+	}
+	for _, e := range m.deletes {
+		if r := known[e.Parent]; r != nil && r.len() > 0 {
+			s := &statement{}
+			s.add("DELETE FROM ", from(e.Child.Table), " WHERE ", s.behind(e, r))
+			counted(s, func(n int64) { tx.count(e.Child, n) })
+		}
+	}
+	for _, e := range m.clears {
+		if r := known[e.Parent]; r != nil && r.len() > 0 {
+			counted(clearSQL(e, m, known, 0), func(n int64) { tx.countNullified(e.Child, n) })
+		}
+	}
+	batch.Queue("SET CONSTRAINTS ALL IMMEDIATE")
+	referenced := false
+	s := b.plan.referencedSQL(known)
+	batch.Queue(s.String(), s.args...).Query(scanOne(&referenced))
+	if err := send(ctx, tx.conn, batch); err != nil {
+		return fmt.Errorf("deleting the dependents of %s: %w", b.plan.Root.Table.Name, err)
+	}
+	if referenced {
+		return errUnproven
+	}
+	return nil
+}
+
+// referencedSQL tells whether any row references, by a foreign key, rows that go
+// and does not go itself.
+func (p *Plan) referencedSQL(known map[*Node]*rowsOf) *statement {
+	s := &statement{}
+	var tests []string
+	for _, e := range p.Edges {
+		r := known[e.Parent]
+		if e.Key == nil || r == nil || r.len() == 0 {
+			continue
+		}
+		test := "EXISTS (SELECT FROM " + from(e.Child.Table) + " WHERE " + s.behind(e, r)
+		if going := known[e.Child]; going != nil && going.len() > 0 {
+			test += " AND (" + s.at(e.Child.Table, going) + ") IS NOT TRUE"
+		}
+		tests = append(tests, test+")")
+	}
+	return s.add("SELECT ", strings.Join(append(tests, "false"), "\n    OR "))
+}
+
+// deleteLockedRootsSQL deletes roots where they stand, with every condition
+// repeated.
+func (p *Plan) deleteLockedRootsSQL(sc scope, w *who, roots *rowsOf) *statement {
+	s := &statement{}
+	s.add("WITH ")
+	p.cut(s, sc, w)
+	return s.add("\nDELETE FROM ", from(p.Root.Table), "\n WHERE ", s.at(p.Root.Table, roots), "\n   AND ", p.conditions())
+}

@@ -1,0 +1,204 @@
+package purge
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/reaperdb/reaper/schema"
+)
+
+// ForeignKeyChecks tells people whether the plan goes the proven way.
+func (p *Plan) ForeignKeyChecks() string {
+	if p.proven {
+		return "proven"
+	}
+	return "ordinary"
+}
+
+// provenWay settles whether a plan may go the proven way; what stands against it
+// is told, and the policy goes the ordinary way.
+func (c *compiler) provenWay() error {
+	p := c.plan
+	if !p.safety.Proven || len(p.Edges) == 0 {
+		return nil // without dependents there are no checks to skip
+	}
+	// The print comes first: what changes after it is noticed by every batch.
+	print := p.catalogSQL()
+	if err := c.conn.QueryRow(c.ctx, print.String(), print.args...).Scan(&p.catalog); err != nil {
+		return fmt.Errorf("asking the catalog about foreign_key_checks: %w", err)
+	}
+	s := p.refusalsSQL()
+	rows, err := c.conn.Query(c.ctx, s.String(), s.args...)
+	if err != nil {
+		return fmt.Errorf("asking the catalog about foreign_key_checks: %w", err)
+	}
+	reasons, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return fmt.Errorf("asking the catalog about foreign_key_checks: %w", err)
+	}
+	reasons = append(p.refusals(), reasons...)
+	role, err := c.replicaRole()
+	if err != nil {
+		return err
+	}
+	if role != "" {
+		reasons = append(reasons, role)
+	}
+	p.proven = len(reasons) == 0
+	for _, r := range reasons {
+		p.problem(LevelWarning, "foreign_key_checks: proven is not possible here: "+r, "the policy goes the ordinary way: mend this, or write foreign_key_checks: ordinary")
+	}
+	return nil
+}
+
+// refusals are those that the plan itself knows.
+func (p *Plan) refusals() (reasons []string) {
+	refuse := func(format string, args ...any) { reasons = append(reasons, fmt.Sprintf(format, args...)) }
+	components := map[int][]string{}
+	for _, n := range p.Nodes {
+		if n.Deleted {
+			components[n.scc] = append(components[n.scc], n.Table.Name.String())
+		} else if !n.Table.CanLockRows {
+			refuse("the role may not lock table %s in ROW EXCLUSIVE MODE, which takes UPDATE or DELETE on it", n.Table.Name)
+		}
+	}
+	for scc := range len(p.Nodes) {
+		if tables := components[scc]; len(tables) > 1 {
+			refuse("%s reference each other in a circle", strings.Join(tables, ", "))
+		}
+	}
+	for _, e := range p.Edges {
+		if e.within != nil {
+			refuse("%s of %s references a single partition of %s", e.Label(), e.Child.Table.Name, e.Parent.Table.Name)
+		}
+	}
+	return reasons
+}
+
+// replicaRole tells why the role may not set session_replication_role; "" when
+// it may.
+func (c *compiler) replicaRole() (string, error) {
+	tx, err := c.conn.Begin(c.ctx)
+	if err != nil {
+		return "", fmt.Errorf("trying session_replication_role: %w", err)
+	}
+	defer rollback(tx)
+	_, err = tx.Exec(c.ctx, "SET LOCAL session_replication_role = replica")
+	switch {
+	case isCode(err, "42501") && c.server.Version < 150000:
+		return "only a superuser may set session_replication_role before PostgreSQL 15", nil
+	case isCode(err, "42501"):
+		return "the role may not set session_replication_role: " + grantReplicaRole(ident(c.server.Role)), nil
+	case err != nil:
+		return "", fmt.Errorf("trying session_replication_role: %w", err)
+	}
+	return "", nil
+}
+
+func grantReplicaRole(role string) string {
+	return "GRANT SET ON PARAMETER session_replication_role TO " + role
+}
+
+// families are the tables of some nodes with all that inherits from them.
+func (p *Plan) families(which func(*Node) bool) []uint32 {
+	oids := []uint32{}
+	for _, n := range p.Nodes {
+		if which(n) {
+			oids = append(oids, p.graph.Family(n.Table.OID)...)
+		}
+	}
+	return oids
+}
+
+// catalogSQL gives a print of all that the catalog says of the tables of the plan
+// and that could stand against the proven way. Every foreign key that references
+// one of them shows by its trigger there. It is taken when the plan is made, and
+// in every batch once the tables are locked, since until then anything may change.
+func (p *Plan) catalogSQL() *statement {
+	s := &statement{}
+	all := s.cast(p.families(func(*Node) bool { return true }), "oid[]")
+	return s.add("SELECT md5(string_agg(x, ' ' ORDER BY x)) FROM (",
+		"SELECT concat_ws(',', 'trigger', tgrelid, oid, tgfoid, tgtype, tgenabled, tgconstraint) AS x FROM pg_trigger WHERE tgrelid = ANY(", all, ")",
+		"\nUNION ALL SELECT concat_ws(',', 'table', oid, relkind, relrowsecurity, relforcerowsecurity, relowner, relispartition, row_security_active(oid)) FROM pg_class WHERE oid = ANY(", all, ")",
+		"\nUNION ALL SELECT concat_ws(',', 'rule', oid, ev_class, ev_type, ev_enabled) FROM pg_rewrite WHERE ev_class = ANY(", all, ")",
+		"\nUNION ALL SELECT concat_ws(',', 'heir', inhrelid, inhparent) FROM pg_inherits WHERE inhparent = ANY(", all, ") OR inhrelid = ANY(", all, ")",
+		"\nUNION ALL SELECT concat_ws(',', 'subscription', srrelid, srsubid) FROM pg_subscription_rel WHERE srrelid = ANY(", all, ")",
+		"\nUNION ALL SELECT current_setting('session_replication_role')) c")
+}
+
+// refusalsSQL asks the catalog what stands against the proven way: one text a
+// row.
+func (p *Plan) refusalsSQL() *statement {
+	s := &statement{}
+	deleted := p.families(func(n *Node) bool { return n.Deleted })
+	all := p.families(func(*Node) bool { return true })
+	known := []uint32{}
+	for _, k := range p.graph.ForeignKeys {
+		if slices.Contains(deleted, k.Parent) {
+			known = append(known, k.OID)
+		}
+	}
+	return s.add(strings.NewReplacer(
+		"{deleted}", s.cast(deleted, "oid[]"), "{all}", s.cast(all, "oid[]"), "{known}", s.cast(known, "oid[]"),
+		"{kinds}", "'"+string(schema.Ordinary)+"', '"+string(schema.Partitioned)+"'",
+		"{ins}", strconv.Itoa(riCheckIns), "{upd}", strconv.Itoa(riCheckUpd), "{dels}", riDeletes,
+	).Replace(refusalsText))
+}
+
+// The OIDs of RI_FKey_check_ins, RI_FKey_check_upd and of the RI_FKey_*_del
+// functions (pg_proc.dat).
+const (
+	riCheckIns = 1644
+	riCheckUpd = 1645
+	riDeletes  = "1646, 1648, 1650, 1652, 1654"
+)
+
+const refusalsText = `
+WITH key AS MATERIALIZED (SELECT * FROM pg_constraint WHERE contype = 'f' AND confrelid = ANY({deleted}))
+SELECT format('foreign key %s of %s is not in the plan', k.conname, k.conrelid::regclass)
+  FROM key k WHERE k.oid <> ALL({known})
+UNION ALL
+SELECT format('foreign key %s of %s is NOT ENFORCED or over a PERIOD', k.conname, k.conrelid::regclass)
+  FROM key k WHERE to_jsonb(k)->>'conenforced' = 'false' OR to_jsonb(k)->>'conperiod' = 'true'
+UNION ALL
+SELECT format('foreign key %s of %s compares its columns in two ways', k.conname, k.conrelid::regclass)
+  FROM key k WHERE k.conpfeqop IS DISTINCT FROM k.conffeqop
+     OR EXISTS (SELECT FROM unnest(k.conkey, k.confkey) x(theirs, ours)
+                  JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = x.theirs
+                  JOIN pg_attribute b ON b.attrelid = k.confrelid AND b.attnum = x.ours
+                 WHERE a.atttypid <> b.atttypid
+                    OR a.attcollation <> b.attcollation
+                   AND EXISTS (SELECT FROM pg_collation c WHERE c.oid IN (a.attcollation, b.attcollation) AND NOT c.collisdeterministic))
+UNION ALL
+SELECT format('the checks of foreign key %s are disabled on %s', k.conname, k.conrelid::regclass)
+  FROM key k JOIN pg_class c ON c.oid = k.conrelid AND c.relkind = 'r'
+ WHERE NOT EXISTS (SELECT FROM pg_constraint up WHERE up.oid = k.conparentid AND up.conrelid = k.conrelid)
+   AND 2 <> (SELECT count(*) FROM pg_trigger t WHERE t.tgconstraint = k.oid AND t.tgrelid = k.conrelid AND t.tgfoid IN ({ins}, {upd}) AND t.tgenabled IN ('O', 'A'))
+UNION ALL
+SELECT format('the action of foreign key %s is disabled, or always on, on %s', k.conname, k.confrelid::regclass)
+  FROM key k JOIN pg_class c ON c.oid = k.confrelid AND c.relkind = 'r'
+ WHERE 1 <> (SELECT count(*) FROM pg_trigger t WHERE t.tgconstraint = k.oid AND t.tgrelid = k.confrelid AND t.tgfoid IN ({dels}) AND t.tgenabled = 'O')
+UNION ALL
+SELECT format('trigger %s of %s fires on DELETE', t.tgname, t.tgrelid::regclass)
+  FROM pg_trigger t WHERE t.tgrelid = ANY({deleted}) AND NOT t.tgisinternal AND t.tgtype & 8 <> 0 AND t.tgenabled <> 'D'
+UNION ALL
+SELECT format('rule %s of %s rewrites DELETE', r.rulename, r.ev_class::regclass)
+  FROM pg_rewrite r WHERE r.ev_class = ANY({deleted}) AND r.ev_type = '4' AND r.ev_enabled <> 'D'
+UNION ALL
+SELECT format('row-level security is active on %s', o::regclass) FROM unnest({all}) o WHERE row_security_active(o)
+UNION ALL
+SELECT format('%s inherits from %s', i.inhrelid::regclass, i.inhparent::regclass)
+  FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhparent AND c.relkind = 'r' WHERE i.inhparent = ANY({all}) OR i.inhrelid = ANY({all})
+UNION ALL
+SELECT format('%s is not an ordinary or a partitioned table', c.oid::regclass) FROM pg_class c WHERE c.oid = ANY({all}) AND c.relkind NOT IN ({kinds})
+UNION ALL
+SELECT format('%s is new to the plan', i.inhrelid::regclass) FROM pg_inherits i WHERE i.inhparent = ANY({all}) AND i.inhrelid <> ALL({all})
+UNION ALL
+SELECT format('a subscription writes %s', r.srrelid::regclass) FROM pg_subscription_rel r WHERE r.srrelid = ANY({all})
+UNION ALL
+SELECT 'session_replication_role is ' || current_setting('session_replication_role') WHERE current_setting('session_replication_role') <> 'origin'
+`
