@@ -25,8 +25,11 @@ func (l limitsSection) limits() Limits {
 	if l.Time != 0 {
 		limits.Time = time.Duration(l.Time)
 	}
-	if l.Pace != 0 {
-		limits.Pace = float64(l.Pace)
+	if l.Pace != "" {
+		limits.Pace = l.Pace.share()
+	}
+	if l.Pace == "gentle" && l.Time == 0 {
+		limits.Time = gentleTime
 	}
 	return limits
 }
@@ -100,30 +103,42 @@ func parseBatchTime(s string) (time.Duration, error) {
 	return 0, fmt.Errorf("time %q: %s", s, remedy)
 }
 
-// pace is a share of time, above zero and up to one.
-type pace float64
+// The pace gentle: a connection works a third of the time at most, and in batches
+// so short that who waits for one hardly notices.
+const (
+	gentleShare = 0.3
+	gentleTime  = 50 * time.Millisecond
+)
+
+// pace is a share of the time, as written.
+type pace string
 
 func (p *pace) decode(key string, n *node) error {
-	const want = "full, gentle, or a whole percentage from 1% to 100%, like 25%"
 	text, err := n.quantity(key, "25%")
 	if err != nil {
 		return err
 	}
-	switch text {
-	case "full":
-		*p = 1
-		return nil
-	case "gentle":
-		*p = Gentle
-		return nil
+	*p = pace(text)
+	if p.share() == 0 {
+		return errorAt(n.pos, "%s is %q: write full, gentle, or a whole percentage from 1%% to 100%%, like 25%%", key, text)
 	}
-	number, ok := strings.CutSuffix(text, "%")
-	v, err := strconv.Atoi(number)
-	if !ok || !isDigits(number) || err != nil || v < 1 || v > 100 {
-		return errorAt(n.pos, "%s is %q: write %s", key, text, want)
-	}
-	*p = pace(v) / 100
 	return nil
+}
+
+// share is above 0, up to 1; 0: no pace.
+func (p pace) share() float64 {
+	switch p {
+	case "full":
+		return 1
+	case "gentle":
+		return gentleShare
+	}
+	number, ok := strings.CutSuffix(string(p), "%")
+	v, err := strconv.Atoi(number)
+	if !ok || !isDigits(number) || err != nil || v > 100 {
+		return 0
+	}
+	return float64(v) / 100
 }
 
 func (pace) schema() *jsonschema.Schema {

@@ -169,9 +169,6 @@ type Limits struct {
 	Pace float64
 }
 
-// Gentle is the pace of the same name.
-const Gentle = 0.3
-
 // DefaultLimits are the limits of a policy that names none.
 var DefaultLimits = Limits{Rows: 1000, TotalRows: 20000, Bytes: 64 << 20, Time: 200 * time.Millisecond, Pace: 1}
 

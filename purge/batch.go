@@ -52,6 +52,9 @@ type way struct {
 	mode   *mode
 	locked bool // lock the roots first, skipping locked ones
 	proven bool // skip the redundant foreign key checks
+	// firm locks the dependents as well where a foreign key would tell, by an
+	// error, that something came to reference them: after it has.
+	firm bool
 	// long lets statements run for as long as a single root may need.
 	long bool
 }
@@ -183,6 +186,10 @@ func (b *batcher) attempt(ctx context.Context, t *who, cands []candidate, w way)
 			w.locked = true
 			continue
 		}
+		if isCode(err, "23503") && !w.firm {
+			w.firm = true
+			continue
+		}
 		if isCode(err, "57014") && !w.mode.full {
 			// Too slow as a whole: count before deleting, and drain what is large.
 			b.wary = 20
@@ -245,7 +252,7 @@ func (b *batcher) adapt(o outcome, took time.Duration) {
 	case int(roots) >= b.size:
 		b.size = b.size + b.size/5 + 1
 	}
-	fit := int64(limits.TotalRows) * roots / max(o.rows, roots)
+	fit := b.rows() * roots / max(o.rows, roots)
 	b.size = max(min(b.size, limits.Rows, int(fit-fit/10)), 1)
 }
 
@@ -273,7 +280,7 @@ func (b *batcher) body(ctx context.Context, tx *batchTx, t *who, cands []candida
 			return outcome{}, fmt.Errorf("deleting from %s: %w", b.plan.Root.Table.Name, err)
 		}
 		tx.count(b.plan.Root, n)
-		o, err := b.rest(ctx, tx, t, keys, outcome{roots: n})
+		o, err := b.stillDue(ctx, tx, t, keys, outcome{roots: n})
 		// This DELETE has waited for every lock: what stays was kept by a trigger
 		// or a rule, and will be again.
 		o.busy = false
@@ -287,11 +294,11 @@ func (b *batcher) body(ctx context.Context, tx *batchTx, t *who, cands []candida
 	if err != nil {
 		return outcome{}, err
 	}
-	return b.rest(ctx, tx, t, keys, o)
+	return b.stillDue(ctx, tx, t, keys, o)
 }
 
-// rest counts the candidates that are still expired, when not all went.
-func (b *batcher) rest(ctx context.Context, tx *batchTx, t *who, keys values, o outcome) (outcome, error) {
+// stillDue counts the candidates that are still expired, when not all went.
+func (b *batcher) stillDue(ctx context.Context, tx *batchTx, t *who, keys values, o outcome) (outcome, error) {
 	if o.roots+o.kept >= int64(keys.len()) {
 		return o, nil
 	}

@@ -62,8 +62,10 @@ func (b *batcher) collectBehind(ctx context.Context, tx *batchTx, m *mode, n *No
 		if !e.Action.deletes() || !m.walks(e) || r == nil || r.len() == 0 {
 			continue
 		}
-		if err := b.readRows(ctx, tx, lockBehindSQL(e, r, limit), known[n]); err != nil {
-			return fmt.Errorf("locking rows of %s: %w", n.Table.Name, err)
+		// What keeps a row is looked for later, and must not come any more then.
+		lock := tx.firm || n.needsLock()
+		if err := b.readRows(ctx, tx, readBehindSQL(e, r, limit, lock), known[n]); err != nil {
+			return fmt.Errorf("reading rows of %s: %w", n.Table.Name, err)
 		}
 	}
 	return nil

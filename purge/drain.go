@@ -13,7 +13,7 @@ import (
 // each: when it is no longer expired, or something keeps it, draining stops.
 func (b *batcher) drain(ctx context.Context, t *who, root candidate) (outcome, error) {
 	var total outcome
-	w := way{mode: b.plan.modes.full, locked: true, long: true}
+	w := way{mode: b.plan.modes.full, locked: true, long: true, firm: true}
 	if b.drainSize == 0 {
 		b.drainSize = b.plan.Policy.Limits.TotalRows
 	}
@@ -81,7 +81,7 @@ func (b *batcher) drainOnce(ctx context.Context, tx *batchTx, t *who, c candidat
 		return o, false, err
 	}
 	if root.len() == 0 {
-		o, err = b.rest(ctx, tx, t, keys, o)
+		o, err = b.stillDue(ctx, tx, t, keys, o)
 		return o, false, err
 	}
 	if b.plan.keeps() {
@@ -197,7 +197,7 @@ func (d *drainer) leaves(ctx context.Context, e *Edge, rows *rowsOf) (bool, erro
 // middle deletes some rows of a node with all that hangs off them.
 func (d *drainer) middle(ctx context.Context, e *Edge, rows *rowsOf) (bool, error) {
 	found := newRows(e.Child)
-	if err := d.b.readRows(ctx, d.tx, lockBehindSQL(e, rows, d.limit), found); err != nil {
+	if err := d.b.readRows(ctx, d.tx, readBehindSQL(e, rows, d.limit, true), found); err != nil {
 		return false, fmt.Errorf("locking rows of %s: %w", e.Child.Table.Name, err)
 	}
 	if found.len() == 0 {

@@ -51,7 +51,7 @@ func (p *Plan) SQL(opts Options, cutoffs string) string {
 		}
 		for _, e := range group[0].In {
 			if e.Action.deletes() && m.walks(e) {
-				section("lock the rows of "+e.Child.Table.Name.String(), lockBehindSQL(e, known[e.Parent], p.Policy.Limits.TotalRows))
+				section("the rows of "+e.Child.Table.Name.String(), readBehindSQL(e, known[e.Parent], p.Policy.Limits.TotalRows, e.Child.needsLock()))
 			}
 		}
 	}

@@ -11,17 +11,19 @@ import (
 // genPolicy is the policy of a case. Durations are as the file writes them;
 // an empty one is left out.
 type genPolicy struct {
-	age       string // column
-	ageType   string
-	unit      string // of an integer age
-	zone      string
-	where     string
-	omitPath  bool
-	query     bool       // tenants come from a query
-	undecided string     // what decides edges without an entry
-	limits    [3]int     // rows, total_rows, bytes; 0: the default
-	tenants   genSetting // of the section tenants
-	own       genSetting // of the policy
+	age         string // column
+	ageType     string
+	unit        string // of an integer age
+	zone        string
+	where       string
+	omitPath    bool
+	query       bool       // tenants come from a query
+	undecided   string     // what decides edges without an entry
+	limits      [3]int     // rows, total_rows, bytes; 0: the default
+	tenants     genSetting // of the section tenants
+	own         genSetting // of the policy
+	proven      bool       // foreign_key_checks
+	connections int
 }
 
 // genSetting are the settings that stand under tenants and under a policy.
@@ -46,6 +48,8 @@ func (m *schemaMaker) policy() {
 		p.where = of(m.draw, "where", wheres...)
 	}
 	p.limits = [3]int{of(m.draw, "rows", 1000, 1, 2, 7), of(m.draw, "total rows", 0, 0, 5, 50, 1, 2), of(m.draw, "bytes", 0, 0, 0, 1000)}
+	p.proven = m.chance(40, "proven")
+	p.connections = of(m.draw, "connections", 1, 3)
 	if m.c.tenants == nil {
 		p.own.retention = of(m.draw, "retention", durations...)
 		if m.chance(20, "default instead") {
@@ -233,6 +237,9 @@ func (c *genCase) yaml() string {
 	var b strings.Builder
 	p := &c.policy
 	b.WriteString("version: 1\n")
+	if p.proven {
+		b.WriteString("safety: {foreign_key_checks: proven}\n")
+	}
 	if c.tenants != nil {
 		b.WriteString("tenants:\n")
 		if p.query {

@@ -79,6 +79,7 @@ func newOracleWorld(t *testing.T) *oracleWorld {
 	maps.Copy(config.ConnConfig.RuntimeParams, map[string]string{
 		"timezone": "Pacific/Auckland", "datestyle": "German", "intervalstyle": "sql_standard", "default_transaction_isolation": "serializable",
 	})
+	config.MaxConns = 4
 	w.pool = db.Pool(t, func(c *pgxpool.Config) { *c = *config.Copy() })
 	w.second = db.Pool(t, func(c *pgxpool.Config) { *c = *config.Copy() })
 	w.own = db.Pool(t, func(c *pgxpool.Config) {
@@ -182,7 +183,7 @@ func (x *trial) compile() {
 }
 
 func (x *trial) run(opts purge.Options) *purge.Report {
-	r := purge.Runner{Pool: x.pool, Ledger: x.ledger}
+	r := purge.Runner{Pool: x.pool, Ledger: x.ledger, Connections: x.c.policy.connections}
 	opts.Trigger = "test"
 	report, err := r.Run(x.ctx, []*purge.Plan{x.plan}, opts)
 	if err != nil {

@@ -121,6 +121,7 @@ type Options struct {
 	OlderThan   *policy.Duration // the earlier cutoff of both counts
 	MaxRows     int64            // roots; 0: no bound
 	MaxDuration time.Duration    // 0: no bound
+	MaxRate     int64            // rows a second, over all tables and connections; 0: no bound
 }
 
 // narrowed tells that a run cannot count as a policy's success.

@@ -105,6 +105,7 @@ type Run struct {
 	roots   int64
 	wal     int64 // position in the WAL up to which it is counted
 	alive   time.Time
+	spent   time.Time // until when the rows deleted so far use up the rate
 }
 
 // ErrTenants is a table or query of tenants that cannot be trusted.

@@ -213,14 +213,17 @@ func (s *statement) behind(e *Edge, r *rowsOf) string {
 	return s.matches(cols(e.Child.Table, e.ChildColumns), e.types(), r.referenced(e), e.Index != "") + parenthesized(e.Where)
 }
 
-// lockBehindSQL locks and gives the rows of the edge's child that reference
-// rows of its parent.
-func lockBehindSQL(e *Edge, r *rowsOf, limit int) *statement {
+// readBehindSQL gives the rows of the edge's child that reference rows of its
+// parent, and locks them.
+func readBehindSQL(e *Edge, r *rowsOf, limit int, lock bool) *statement {
 	s := &statement{}
 	t := e.Child.Table
 	name := ident(t.Name.Name)
 	s.add("SELECT ", strings.Join(append([]string{name + ".tableoid::text", name + ".ctid::text"}, texts(cols(t, e.Child.refs))...), ", "),
-		"\n  FROM ", from(t), "\n WHERE ", s.behind(e, r), fmt.Sprintf("\n LIMIT %d", limit), "\n   FOR UPDATE OF ", name)
+		"\n  FROM ", from(t), "\n WHERE ", s.behind(e, r), fmt.Sprintf("\n LIMIT %d", limit))
+	if lock {
+		s.add("\n   FOR UPDATE OF ", name)
+	}
 	return s
 }
 

@@ -71,7 +71,9 @@ func (b *batcher) inTransaction(ctx context.Context, t *who, w way, body func(*b
 	if err != nil {
 		return outcome{}, err
 	}
-	b.account(t, tx, &o, time.Since(started))
+	took := time.Since(started)
+	b.account(t, tx, &o, took)
+	b.rest(ctx, tx.total(), took)
 	return o, nil
 }
 
@@ -80,7 +82,7 @@ func (b *batcher) begin(ctx context.Context, t *who, w way) (*batchTx, error) {
 	if err != nil {
 		return nil, fmt.Errorf("beginning batch: %w", err)
 	}
-	tx := &batchTx{conn: conn, began: time.Now(), rows: map[string]int64{}, nullified: map[string]int64{}}
+	tx := &batchTx{conn: conn, began: time.Now(), firm: w.firm || w.proven, rows: map[string]int64{}, nullified: map[string]int64{}}
 	s := &statement{}
 	s.add("SELECT pg_try_advisory_xact_lock(", s.cast(strconv.FormatInt(b.lockKey(t.Key), 10), "bigint"), "), ",
 		settings(s, b.statementTimeout(w), b.lockTimeout()), ", ", committing(b.plan.safety.SynchronousCommit), ", ", strings.Join(counters(s, b.plan.leaves, w.mode), ", "))

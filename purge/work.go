@@ -58,6 +58,10 @@ func newWork(r *Run, p *Plan) *work {
 	return w
 }
 
+// firstRoots is how many roots the first batch takes at most: nothing is known
+// yet of how long they take, and caches are cold. It grows from there.
+const firstRoots = 100
+
 // firstSize is the size of the first batch, by what the planner knows of the
 // dependents of one root.
 func (p *Plan) firstSize() int {
@@ -70,7 +74,7 @@ func (p *Plan) firstSize() int {
 			}
 		}
 	}
-	return max(1, min(limits.Rows, limits.TotalRows, int(float64(limits.TotalRows)/perRoot*0.8)))
+	return max(1, min(limits.Rows, limits.TotalRows, int(float64(limits.TotalRows)/perRoot*0.8), firstRoots))
 }
 
 func (w *work) ended() bool { return w.err != nil }

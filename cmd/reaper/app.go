@@ -38,6 +38,7 @@ type settings struct {
 	OlderThan       string        `env:"REAPER_OLDER_THAN"`
 	MaxRows         int64         `env:"REAPER_MAX_ROWS"`
 	MaxDuration     string        `env:"REAPER_MAX_DURATION"`
+	MaxRate         int64         `env:"REAPER_MAX_RATE"`
 	Connections     int           `env:"REAPER_CONNECTIONS" envDefault:"2"`
 	Yes             bool          `env:"REAPER_YES"`
 	Patience        time.Duration `env:"REAPER_PATIENCE" envDefault:"30s"`
@@ -294,6 +295,10 @@ func (a *app) options() (purge.Options, error) {
 	if a.MaxRows < 0 {
 		return o, usage(fmt.Errorf("--max-rows %d: write a positive number, or leave it out", a.MaxRows))
 	}
+	if a.MaxRate < 0 {
+		return o, usage(fmt.Errorf("--max-rate %d: write a positive number of rows a second, or leave it out", a.MaxRate))
+	}
+	o.MaxRate = a.MaxRate
 	if a.Connections < 1 || a.Connections > maxConnections {
 		return o, usage(fmt.Errorf("--connections %d: write a number from 1 to %d", a.Connections, maxConnections))
 	}

@@ -38,6 +38,7 @@ hand (exit 3); a second one at once. Running it again goes on where it ended.`,
 	f := cmd.Flags()
 	f.Int64Var(&a.MaxRows, "max-rows", a.MaxRows, "delete at most this many roots (REAPER_MAX_ROWS)")
 	f.StringVar(&a.MaxDuration, "max-duration", a.MaxDuration, "end after this time: 10m (REAPER_MAX_DURATION)")
+	f.Int64Var(&a.MaxRate, "max-rate", a.MaxRate, "delete at most this many rows a second, over all tables (REAPER_MAX_RATE)")
 	f.IntVar(&a.Connections, "connections", a.Connections, "how many connections delete at a time, each another tenant's rows; one more is used for the rest (REAPER_CONNECTIONS)")
 	f.BoolVar(&dryRun, "dry-run", false, "the same as plan: look, delete nothing")
 	f.BoolVar(&a.Yes, "yes", a.Yes, "delete without asking (REAPER_YES)")

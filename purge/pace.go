@@ -1,0 +1,40 @@
+package purge
+
+import (
+	"context"
+	"time"
+)
+
+// rest lets the database rest after a batch: for the share of the time that the
+// policy's pace leaves free, and until the run is within its rate of rows again.
+// No lock and no transaction lives meanwhile.
+func (b *batcher) rest(ctx context.Context, rows int64, took time.Duration) {
+	share := b.plan.Policy.Limits.Pace
+	pause := time.Duration(float64(took) * (1/share - 1))
+	b.run.sleep(ctx, max(pause, b.run.spend(rows)))
+}
+
+// spend takes rows from the run's rate, and gives how long to wait for that.
+func (r *Run) spend(rows int64) time.Duration {
+	if r.opts.MaxRate == 0 {
+		return 0
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	if r.spent.Before(now) {
+		r.spent = now
+	}
+	r.spent = r.spent.Add(time.Duration(float64(rows) / float64(r.opts.MaxRate) * float64(time.Second)))
+	return r.spent.Sub(now)
+}
+
+// rows is how many rows a batch may hold: those of the policy's limit, and no
+// more than the rate allows in a second.
+func (b *batcher) rows() int64 {
+	limit := int64(b.plan.Policy.Limits.TotalRows)
+	if rate := b.run.opts.MaxRate; rate > 0 {
+		return min(limit, rate)
+	}
+	return limit
+}
