@@ -131,6 +131,14 @@ func (p *permission) decode(key string, n *node) error {
 
 func (permission) schema() *jsonschema.Schema { return choiceSchema("error", "allow") }
 
+type vacuum string
+
+func (v *vacuum) decode(key string, n *node) error {
+	return decodeChoice(key, n, (*string)(v), "auto", "always", "never")
+}
+
+func (vacuum) schema() *jsonschema.Schema { return choiceSchema("auto", "always", "never") }
+
 func decodeChoice(key string, n *node, into *string, choices ...string) error {
 	s, err := n.textAs(key, "one of "+strings.Join(choices, ", "))
 	if err != nil {

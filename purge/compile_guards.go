@@ -25,6 +25,7 @@ func (c *compiler) guards() {
 	for _, e := range p.Edges {
 		c.edgeGuards(e)
 	}
+	c.mayVacuum()
 	read := []*schema.Table{p.tenants.table}
 	for _, h := range p.hops {
 		read = append(read, h.table)

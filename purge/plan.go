@@ -113,6 +113,7 @@ type Plan struct {
 	Problems []Problem
 
 	graph      *schema.Graph
+	server     Server
 	key        []schema.Column // the root's key
 	age        age
 	hops       []hop

@@ -1,6 +1,7 @@
 package purge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -71,6 +72,8 @@ type Runner struct {
 	Stopping context.Context
 	// Patience is how long a run waits for a server that went away; 0: 30 s.
 	Patience time.Duration
+	// VacuumTime bounds the vacuum of one table after a run; 0: 10 minutes.
+	VacuumTime time.Duration
 }
 
 // Run is one run over several policies.
@@ -88,6 +91,8 @@ type Run struct {
 	deleted  int64 // rows deleted or emptied so far, to see whether a round did anything
 	roots    int64
 	alive    time.Time
+	// vacuumTime bounds the vacuum of one table.
+	vacuumTime time.Duration
 }
 
 // ErrTenants is a table or query of tenants that cannot be trusted.
@@ -103,7 +108,7 @@ func (e *UsageError) Error() string { return e.msg }
 // errors. A *UsageError means that nothing was touched; other errors that stop
 // a policy stand in its report.
 func (r *Runner) Run(ctx context.Context, plans []*Plan, opts Options) (*Report, error) {
-	run := &Run{pool: r.Pool, ledger: r.Ledger, observer: r.Observer, log: r.Log, opts: opts, patience: r.Patience, halt: r.Stopping}
+	run := &Run{pool: r.Pool, ledger: r.Ledger, observer: r.Observer, log: r.Log, opts: opts, patience: r.Patience, halt: r.Stopping, vacuumTime: cmp.Or(r.VacuumTime, vacuumTime)}
 	if run.observer == nil {
 		run.observer = Silent{}
 	}
@@ -167,6 +172,7 @@ func (r *Run) all(ctx context.Context, plans []*Plan) (*Report, error) {
 		w.close(ctx)
 		report.WALBytes += w.report.WALBytes
 	}
+	r.vacuum(ctx, works)
 	report.Status = worst(report.Policies)
 	report.FinishedAt = report.StartedAt.Add(time.Since(r.started))
 	return report, nil

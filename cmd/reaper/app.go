@@ -40,6 +40,7 @@ type settings struct {
 	MaxDuration     string        `env:"REAPER_MAX_DURATION"`
 	Yes             bool          `env:"REAPER_YES"`
 	Patience        time.Duration `env:"REAPER_PATIENCE" envDefault:"30s"`
+	VacuumTime      time.Duration `env:"REAPER_VACUUM_TIME" envDefault:"10m"`
 }
 
 // app is one call of the program.
