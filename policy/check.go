@@ -1,5 +1,7 @@
 package policy
 
+import "cmp"
+
 // file turns the document into a File, checking what stands between keys.
 func (d *document) file() (*File, error) {
 	f := &File{Safety: Safety{Proven: d.Safety.ForeignKeyChecks == "proven", SynchronousCommit: d.Safety.SynchronousCommit == "on"}}
@@ -114,7 +116,7 @@ func (s *policySection) policy(t *Tenants) (Policy, error) {
 		Where: Text(s.Where), Settings: s.settings(),
 		Schedule: Text(s.Schedule), Heartbeat: Text(s.Heartbeat), MaxLag: s.MaxLag,
 		AllowTriggers: s.Triggers == "allow", AllowUnindexed: s.Unindexed == "allow",
-		Limits: s.Limits.limits(),
+		Vacuum: Vacuum(cmp.Or(s.Vacuum, "auto")), Limits: s.Limits.limits(),
 	}
 	if s.Undecided != "error" {
 		p.Undecided = Action(s.Undecided)

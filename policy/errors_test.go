@@ -225,6 +225,8 @@ var mistakes = []mistake{
 	{file: inPolicy("undecided: nullify"), at: "9:14", words: "error, delete, keep", shape: true},
 	{file: inPolicy("triggers: delete"), at: "9:13", words: "error, allow", shape: true},
 	{file: inPolicy("unindexed: true"), at: "9:14", words: "one of error, allow, not true or false", shape: true},
+	{file: inPolicy("vacuum: full"), at: "9:11", words: `"full"|auto, always, never`, shape: true},
+	{file: inPolicy("vacuum: false"), at: "9:11", words: "one of auto, always, never, not true or false", shape: true},
 
 	// Limits.
 	{file: inPolicy("limits: {rows: 0}"), at: "9:18", words: "from 1", shape: true},

@@ -172,6 +172,17 @@ type Limits struct {
 // DefaultLimits are the limits of a policy that names none.
 var DefaultLimits = Limits{Rows: 1000, TotalRows: 20000, Bytes: 64 << 20, Time: 200 * time.Millisecond, Pace: 1}
 
+// Vacuum says when dead rows are vacuumed at the end of a run.
+type Vacuum string
+
+// The choices of vacuum: after a run that deleted much of a table, unless
+// autovacuum has come; after every run that deleted from it; not at all.
+const (
+	VacuumAuto   Vacuum = "auto"
+	VacuumAlways Vacuum = "always"
+	VacuumNever  Vacuum = "never"
+)
+
 // Policy is one root table, its age column, and how long each tenant keeps
 // its rows.
 type Policy struct {
@@ -189,6 +200,7 @@ type Policy struct {
 	MaxLag         *Duration
 	AllowTriggers  bool // triggers: allow
 	AllowUnindexed bool // unindexed: allow
+	Vacuum         Vacuum
 	Limits         Limits
 }
 

@@ -39,6 +39,7 @@ policies:
     max_lag: 12h
     triggers: allow
     unindexed: allow
+    vacuum: never
     limits: {rows: 10, total_rows: 200, bytes: 1MB, time: 1s, pace: 25%}
   - name: runs
     table: '"odd.schema".TaskRun'
@@ -94,6 +95,7 @@ policies:
 			MaxLag:         &policy.Duration{Micros: 12 * time.Hour.Microseconds(), Text: "12h"},
 			AllowTriggers:  true,
 			AllowUnindexed: true,
+			Vacuum:         policy.VacuumNever,
 			Limits:         policy.Limits{Rows: 10, TotalRows: 200, Bytes: 1 << 20, Time: time.Second, Pace: 0.25},
 		}, {
 			Name:  "runs",
@@ -103,6 +105,7 @@ policies:
 				{Column: "runtimeId", Table: policy.Table{Name: "Run.time"}, ToColumn: "id"},
 			}},
 			Settings: policy.Settings{Retention: policy.Retention{Duration: days(90, "90d")}},
+			Vacuum:   policy.VacuumAuto,
 			Limits:   policy.DefaultLimits,
 		}, {
 			Name:     "visits",
@@ -110,6 +113,7 @@ policies:
 			Age:      policy.Age{Column: text("3"), Unit: policy.UnitMilliseconds},
 			Tenant:   policy.Path{None: true},
 			Settings: policy.Settings{Retention: policy.Retention{Duration: days(14, "2w")}},
+			Vacuum:   policy.VacuumAuto,
 			Limits:   policy.DefaultLimits,
 		}},
 	}
@@ -176,7 +180,7 @@ func TestParseForms(t *testing.T) {
 		"comments":         "# one\nversion: 1 # two\n\npolicies: # three\n- name: a\t# four\n  table: t\n  # five\n  age: at\n  tenant: none\n  retention: 1d\n# six\n",
 		"quoted names":     "version: 1\npolicies:\n- name: a\n  table: '\"t\"'\n  age: '\"at\"'\n  tenant: none\n  retention: 1d\n",
 		"unneeded tenants": "version: 1\ntenants: {table: o, key: id}\npolicies:\n- name: a\n  table: t\n  age: at\n  tenant: none\n  retention: 1d\n",
-		"spelled defaults": plain + "  undecided: error\n  triggers: error\n  unindexed: error\n  limits: {pace: full}\n  dependents: []\n  overrides: {}\n",
+		"spelled defaults": plain + "  undecided: error\n  triggers: error\n  unindexed: error\n  vacuum: auto\n  limits: {pace: full}\n  dependents: []\n  overrides: {}\n",
 	} {
 		got, err := policy.Parse("f", []byte(file))
 		if err != nil {

@@ -147,6 +147,14 @@ func (o *onOff) decode(key string, n *node) error {
 
 func (onOff) schema() *jsonschema.Schema { return choiceSchema("on", "off") }
 
+type vacuum string
+
+func (v *vacuum) decode(key string, n *node) error {
+	return decodeChoice(key, n, (*string)(v), "auto", "always", "never")
+}
+
+func (vacuum) schema() *jsonschema.Schema { return choiceSchema("auto", "always", "never") }
+
 func decodeChoice(key string, n *node, into *string, choices ...string) error {
 	s, err := n.textAs(key, "one of "+strings.Join(choices, ", "))
 	if err != nil {

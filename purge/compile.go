@@ -87,7 +87,7 @@ func Compile(ctx context.Context, conn *pgx.Conn, file *policy.File, server Serv
 		if len(only) > 0 && !slices.Contains(only, p.Name) {
 			continue
 		}
-		c := &compiler{ctx: ctx, conn: conn, file: file, graph: graph, oids: oids, server: server, plan: &Plan{Policy: p, graph: graph, safety: file.Safety}}
+		c := &compiler{ctx: ctx, conn: conn, file: file, graph: graph, oids: oids, server: server, plan: &Plan{Policy: p, graph: graph, safety: file.Safety, server: server}}
 		if err := c.compile(); err != nil && !errors.Is(err, errStop) {
 			return nil, fmt.Errorf("planning policy %s: %w", p.Name, err)
 		}

@@ -25,6 +25,7 @@ func (c *compiler) guards() {
 	for _, e := range p.Edges {
 		c.edgeGuards(e)
 	}
+	c.mayVacuum()
 	read := []*schema.Table{p.tenants.table}
 	for _, h := range p.hops {
 		read = append(read, h.table)
@@ -224,7 +225,11 @@ func (c *compiler) edgeGuards(e *Edge) {
 		level = LevelError
 	}
 	t := e.Child.Table.Name
-	p.problem(level, fmt.Sprintf("no index serves %s (%s) of %s: every batch reads the whole table", e.Label(), strings.Join(e.ChildColumns, ", "), t),
+	reader := "every batch"
+	if e.Key != nil {
+		reader = fmt.Sprintf("each deleted row of %s", e.Parent.Table.Name)
+	}
+	p.lacking(e, level, fmt.Sprintf("no index serves %s (%s) of %s: %s reads the whole table", e.Label(), strings.Join(e.ChildColumns, ", "), t, reader),
 		fmt.Sprintf("CREATE INDEX CONCURRENTLY ON %s (%s)", ident(t.Schema, t.Name), list(len(e.ChildColumns), func(i int) string { return ident(e.ChildColumns[i]) })))
 }
 

@@ -5,13 +5,14 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/reaperdb/reaper/policy"
 	"github.com/reaperdb/reaper/schema"
 )
 
 // Grants are the statements that give a role the least that these plans need
 // on the tables they touch.
 func Grants(plans []*Plan, role string) []string {
-	g := grants{role: ident(role), tables: map[string]map[string]bool{}, schemas: map[string]bool{}}
+	g := grants{role: ident(role), tables: map[string]map[string]bool{}, schemas: map[string]bool{}, vacuumed: map[string]schema.Kind{}}
 	for _, p := range plans {
 		g.plan(p)
 	}
@@ -23,6 +24,9 @@ type grants struct {
 	tables  map[string]map[string]bool // quoted name → privileges
 	schemas map[string]bool
 	bypass  []string // tables behind row-level security
+	// vacuumed are the tables that a run may vacuum, where there is a privilege
+	// for that.
+	vacuumed map[string]schema.Kind
 }
 
 func (g *grants) need(t *schema.Table, privileges ...string) {
@@ -50,6 +54,9 @@ func (g *grants) plan(p *Plan) {
 		g.need(n.Table, "SELECT")
 		if n.Deleted {
 			g.need(n.Table, "DELETE")
+			if p.server.hasMaintain() && p.Policy.Vacuum != policy.VacuumNever {
+				g.vacuumed[ident(n.Table.Name.Schema, n.Table.Name.Name)] = n.Table.Kind
+			}
 		}
 		// FOR UPDATE needs UPDATE on one column, whichever.
 		if n == p.Root || n.Deleted && (n.inner() || n.needsLock()) {
@@ -76,7 +83,7 @@ func (g *grants) statements() []string {
 		out = append(out, "-- row-level security hides rows of "+strings.Join(g.bypass, ", ")+":",
 			fmt.Sprintf("ALTER ROLE %s BYPASSRLS;", g.role))
 	}
-	return out
+	return append(out, g.maintain()...)
 }
 
 func sorted[V any](m map[string]V) []string {

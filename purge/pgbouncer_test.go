@@ -5,6 +5,7 @@ package purge_test
 import (
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/reaperdb/reaper/internal/dbtest"
 	"github.com/reaperdb/reaper/purge"
@@ -45,4 +46,27 @@ func TestPgBouncer_DrainAndKeep(t *testing.T) {
 	b.purge().complete()
 	b.left(`SELECT id FROM roots`, "2")
 	b.count(`SELECT count(*) FROM parts`, 1000)
+}
+
+// A vacuum runs through the pooler, and ends at the server when its time is used
+// up: nothing of the session tells the server how long.
+func TestPgBouncer_Vacuum(t *testing.T) {
+	t.Parallel()
+	b := prepare(t, piles, pilesPolicy)
+	b.connect(dbtest.PgBouncer(t, b.DSN()))
+	b.purge().complete().vacuumed("public.piles")
+
+	b.again()
+	b.Exec(t, `INSERT INTO piles SELECT n, now() - CASE WHEN n < 3000 THEN interval '40 days' ELSE interval '1 day' END FROM generate_series(2001, 20000) n;
+		ALTER DATABASE `+b.Name()+` SET vacuum_cost_delay = 100; ALTER DATABASE `+b.Name()+` SET vacuum_cost_limit = 1; ANALYZE`)
+	b.policy = pilesWith("always")
+	b.connect(dbtest.PgBouncer(t, b.DSN()))
+	b.runner.VacuumTime = 100 * time.Millisecond
+	log := b.logs()
+	b.purge().complete().vacuumed()
+	if !containsAll(log.String(), "vacuum ended early", "its time is used up") {
+		t.Errorf("the log does not say that its time was used up:\n%s", log)
+	}
+	b.pool.Close()
+	b.await(`SELECT NOT (` + vacuumRuns[len("SELECT "):] + `)`)
 }

@@ -37,6 +37,8 @@ type Problem struct {
 	Level  Level  `json:"level"`
 	Text   string `json:"text"`
 	Fix    string `json:"fix"`
+
+	lack *lack // nil: of another kind
 }
 
 // EdgeAction is what is decided for the rows behind one edge.
@@ -113,6 +115,7 @@ type Plan struct {
 	Problems []Problem
 
 	graph      *schema.Graph
+	server     Server
 	key        []schema.Column // the root's key
 	age        age
 	hops       []hop

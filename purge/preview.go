@@ -76,7 +76,7 @@ func Look(ctx context.Context, pool *pgxpool.Pool, p *Plan, opts Options, estima
 		if err := tx.QueryRow(ctx, `SELECT now()::text`).Scan(&l.scope.base); err != nil {
 			return err
 		}
-		for _, step := range []func(context.Context) error{l.tenants, l.oddRows, l.tables} {
+		for _, step := range []func(context.Context) error{l.tenants, l.oddRows, l.tables, l.hints} {
 			if err := step(ctx); err != nil {
 				return err
 			}
@@ -127,6 +127,7 @@ type looker struct {
 	view     *Preview
 	scope    scope
 	estimate bool
+	total    int64 // rows of the root, where they are counted
 }
 
 // tenants lists every tenant with its state, and counts its expired roots.
@@ -219,10 +220,10 @@ func (l *looker) oddRows(ctx context.Context) error {
 	if !p.age.integer() {
 		endless = " OR " + a + " = 'infinity'"
 	}
-	s.add("SELECT count(*) FILTER (WHERE ", unowned, "), count(*) FILTER (WHERE ", a, " IS NULL OR NOT ", p.age.valid(a), endless, ") FROM ", from(t))
+	s.add("SELECT count(*) FILTER (WHERE ", unowned, "), count(*) FILTER (WHERE ", a, " IS NULL OR NOT ", p.age.valid(a), endless, "), count(*) FROM ", from(t))
 	var none int64
 	l.view.UnownedRows = new(int64)
-	if err := l.tx.QueryRow(ctx, s.String(), s.args...).Scan(l.view.UnownedRows, &none); err != nil {
+	if err := l.tx.QueryRow(ctx, s.String(), s.args...).Scan(l.view.UnownedRows, &none, &l.total); err != nil {
 		return fmt.Errorf("counting unowned rows: %w", err)
 	}
 	if *l.view.UnownedRows > 0 {

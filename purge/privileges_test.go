@@ -95,6 +95,9 @@ func TestPromise5_EachMissingPrivilegeIsReported(t *testing.T) {
 	b.Exec(t, strings.Join(b.grantsFor(role), "\n"))
 	b.connect(b.As(role))
 	for _, grant := range grants {
+		if strings.HasPrefix(grant, "--") {
+			continue // not needed
+		}
 		words, rest, _ := strings.Cut(strings.TrimPrefix(strings.TrimSuffix(grant, ";"), "GRANT "), " ON ")
 		on, _, _ := strings.Cut(rest, " TO ")
 		for _, privilege := range splitPrivileges(words) {

@@ -1,6 +1,7 @@
 package purge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -81,22 +82,25 @@ type Runner struct {
 	// Connections is how many batches may be under way at a time, each of another
 	// tenant; 0: one.
 	Connections int
+	// VacuumTime bounds the vacuum of one table after a run; 0: 10 minutes.
+	VacuumTime time.Duration
 }
 
 // Run is one run over several policies.
 type Run struct {
-	pool     *pgxpool.Pool
-	ledger   Ledger
-	observer Observer
-	log      *slog.Logger
-	opts     Options
-	id       string
-	base     string // the run's start by the database's clock, as text
-	started  time.Time
-	patience time.Duration
-	halt     context.Context
-	workers  int
-	aside    sync.WaitGroup // what is done beside the rounds, on the pool's last connection
+	pool       *pgxpool.Pool
+	ledger     Ledger
+	observer   Observer
+	log        *slog.Logger
+	opts       Options
+	id         string
+	base       string // the run's start by the database's clock, as text
+	started    time.Time
+	patience   time.Duration
+	halt       context.Context
+	workers    int
+	vacuumTime time.Duration  // bounds the vacuum of one table
+	aside      sync.WaitGroup // what is done beside the rounds, on the pool's last connection
 
 	watching sync.Mutex // the observer is told one thing at a time
 	// mu guards what follows, and all that workers share of a policy's work.
@@ -121,7 +125,7 @@ func (e *UsageError) Error() string { return e.msg }
 // errors. A *UsageError means that nothing was touched; other errors that stop
 // a policy stand in its report.
 func (r *Runner) Run(ctx context.Context, plans []*Plan, opts Options) (*Report, error) {
-	run := &Run{pool: r.Pool, ledger: r.Ledger, observer: r.Observer, log: r.Log, opts: opts, patience: r.Patience, halt: r.Stopping, workers: max(r.Connections, 1)}
+	run := &Run{pool: r.Pool, ledger: r.Ledger, observer: r.Observer, log: r.Log, opts: opts, patience: r.Patience, halt: r.Stopping, workers: max(r.Connections, 1), vacuumTime: cmp.Or(r.VacuumTime, vacuumTime)}
 	if opts.MaxRows > 0 {
 		run.workers = 1 // only so is it a hard bound
 	}
@@ -191,6 +195,7 @@ func (r *Run) all(ctx context.Context, plans []*Plan) (*Report, error) {
 		w.close(ctx)
 		report.WALBytes += w.report.WALBytes
 	}
+	r.vacuum(ctx, works)
 	report.Status = worst(report.Policies)
 	report.FinishedAt = report.StartedAt.Add(time.Since(r.started))
 	return report, nil

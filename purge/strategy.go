@@ -32,7 +32,7 @@ func (c *compiler) strategy() error {
 	default:
 		columns := slices.Concat(lead, []string{p.age.column.Name}, p.orderKey())
 		p.Reason = fmt.Sprintf("no index starts with %s and the age: every row is read along the key", leadText(lead))
-		p.problem(LevelWarning, fmt.Sprintf("no index serves the search for expired rows of %s: %s", t.Name, p.Reason),
+		p.lacking(nil, LevelWarning, fmt.Sprintf("no index serves the search for expired rows of %s: %s", t.Name, p.Reason),
 			fmt.Sprintf("CREATE INDEX CONCURRENTLY ON %s (%s)", ident(t.Name.Schema, t.Name.Name), list(len(columns), func(i int) string { return ident(columns[i]) })))
 	}
 	p.Strategy = KeySweep

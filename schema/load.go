@@ -68,6 +68,13 @@ func Read(ctx context.Context, q Querier) (*Graph, error) {
 	return g, nil
 }
 
+// MayVacuum is an SQL condition: whether the current role may VACUUM the table
+// that is row m of pg_class. VACUUM itself passes over a table that it may not
+// touch, with no more than a notice. Only PostgreSQL 17 and later know MAINTAIN.
+const MayVacuum = `(pg_has_role(m.relowner, 'USAGE')
+       OR pg_has_role((SELECT d.datdba FROM pg_database d WHERE d.datname = current_database()), 'USAGE')
+       OR CASE WHEN current_setting('server_version_num')::int >= 170000 THEN has_table_privilege(m.oid, 'MAINTAIN') ELSE false END)`
+
 const tablesSQL = `
 SELECT c.oid, n.nspname, c.relname, c.relkind::text, c.relispartition, f.rows, f.bytes, f.toast,
        row_security_active(c.oid),
@@ -75,14 +82,15 @@ SELECT c.oid, n.nspname, c.relname, c.relkind::text, c.relispartition, f.rows, f
        has_table_privilege(c.oid, 'UPDATE, DELETE, TRUNCATE'),
        array(SELECT a.attname::text FROM pg_attribute a
               WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND has_column_privilege(c.oid, a.attnum, 'UPDATE')),
-       has_schema_privilege(n.oid, 'USAGE'),
+       has_schema_privilege(n.oid, 'USAGE'), f.vacuum,
        array(SELECT r.rulename::text FROM pg_rewrite r JOIN fam ON fam.root = c.oid AND fam.oid = r.ev_class
               WHERE r.ev_type = '4' AND r.ev_enabled IN ('O', 'A') ORDER BY 1)
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   CROSS JOIN LATERAL (
        SELECT CASE WHEN bool_and(m.reltuples < 0) THEN -1 ELSE sum(greatest(m.reltuples, 0)) END AS rows,
               sum(pg_table_size(m.oid))::bigint AS bytes,
-              coalesce(sum(pg_relation_size(nullif(m.reltoastrelid, 0))), 0)::bigint AS toast
+              coalesce(sum(pg_relation_size(nullif(m.reltoastrelid, 0))), 0)::bigint AS toast,
+              coalesce(bool_and(` + MayVacuum + `) FILTER (WHERE m.relkind = 'r'), true) AS vacuum
          FROM fam JOIN pg_class m ON m.oid = fam.oid
         WHERE fam.root = c.oid AND m.relkind IN ('r', 'm', 'f', 'v') OR fam.root = c.oid AND fam.oid = c.oid) f
  WHERE c.oid = ANY($1::oid[])`
@@ -160,7 +168,7 @@ func (g *Graph) loadTables(ctx context.Context, q Querier, oids []uint32) error 
 	tables, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (*Table, error) {
 		t := &Table{}
 		err := r.Scan(&t.OID, &t.Name.Schema, &t.Name.Name, &t.Kind, &t.IsPartition, &t.EstimatedRows, &t.Bytes, &t.ToastBytes, &t.RowSecurity,
-			&t.CanSelect, &t.CanDelete, &t.CanUpdate, &t.CanLockRows, &t.UpdateColumns, &t.CanUseSchema, &t.Rules)
+			&t.CanSelect, &t.CanDelete, &t.CanUpdate, &t.CanLockRows, &t.UpdateColumns, &t.CanUseSchema, &t.CanVacuum, &t.Rules)
 		return t, err
 	})
 	for _, t := range tables {

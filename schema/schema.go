@@ -59,6 +59,7 @@ type Table struct {
 	// UpdateColumns are the columns that the role may UPDATE.
 	UpdateColumns []string
 	CanUseSchema  bool
+	CanVacuum     bool // every partition too
 }
 
 // Column finds a column by its exact name.

@@ -42,6 +42,7 @@ type settings struct {
 	Connections     int           `env:"REAPER_CONNECTIONS" envDefault:"2"`
 	Yes             bool          `env:"REAPER_YES"`
 	Patience        time.Duration `env:"REAPER_PATIENCE" envDefault:"30s"`
+	VacuumTime      time.Duration `env:"REAPER_VACUUM_TIME" envDefault:"10m"`
 }
 
 // app is one call of the program.

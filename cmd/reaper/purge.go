@@ -91,7 +91,7 @@ func (a *app) purgeAs(ctx context.Context, s *session, opts purge.Options) (*pur
 		return nil, usage(err)
 	}
 	progress := a.newProgress()
-	runner := purge.Runner{Pool: s.pool, Ledger: l, Observer: progress, Log: a.log, Stopping: ctx, Patience: a.Patience, Connections: a.Connections}
+	runner := purge.Runner{Pool: s.pool, Ledger: l, Observer: progress, Log: a.log, Stopping: ctx, Patience: a.Patience, Connections: a.Connections, VacuumTime: a.VacuumTime}
 	report, err := runner.Run(a.running, s.plans, opts)
 	progress.done()
 	var wrong *purge.UsageError
@@ -214,6 +214,9 @@ func (a *app) printReport(r *purge.Report) {
 		}
 		if text := tenantsText(p.Tenants); text != "" {
 			a.printf("  tenants: %s\n", text)
+		}
+		if len(p.Vacuumed) > 0 {
+			a.printf("  vacuumed: %s\n", strings.Join(p.Vacuumed, ", "))
 		}
 		if p.BacklogRows != nil && *p.BacklogRows > 0 {
 			a.printf("  still due: %s, the oldest for %s\n", many(*p.BacklogRows, "row", "rows"), duration(*p.LagSeconds))

@@ -49,6 +49,7 @@ type contractPolicyPurge struct {
 	PausedSeconds float64  `json:"paused_seconds"`
 	LagSeconds    *float64 `json:"lag_seconds"`
 	BacklogRows   *int64   `json:"backlog_rows"`
+	Vacuumed      []string `json:"vacuumed"` // added
 }
 
 type contractPlan struct {

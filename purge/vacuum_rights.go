@@ -1,0 +1,59 @@
+package purge
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/reaperdb/reaper/policy"
+	"github.com/reaperdb/reaper/schema"
+)
+
+// hasMaintain tells whether the server knows the privilege MAINTAIN, with which
+// a role may vacuum a table that is not its own.
+func (s Server) hasMaintain() bool { return s.Version >= 170000 }
+
+// vacuumFix is the remedy where the role may not vacuum tables, named as SQL
+// names them.
+func (s Server) vacuumFix(tables string) string {
+	const fix = "run as their owner, or write vacuum: never and leave them to autovacuum"
+	if s.hasMaintain() {
+		return fmt.Sprintf("GRANT MAINTAIN ON %s TO %s (of a partitioned table on each partition), ", tables, ident(s.Role)) + fix
+	}
+	return fix
+}
+
+// mayVacuum warns where the file asks for a vacuum that the role cannot do. With
+// auto a run warns by itself, when there is something to vacuum.
+func (c *compiler) mayVacuum() {
+	p := c.plan
+	if p.Policy.Vacuum != policy.VacuumAlways {
+		return
+	}
+	var tables []string
+	for _, n := range p.Nodes {
+		if n.Deleted && !n.Table.CanVacuum {
+			tables = append(tables, ident(n.Table.Name.Schema, n.Table.Name.Name))
+		}
+	}
+	if len(tables) > 0 {
+		names := strings.Join(tables, ", ")
+		p.problem(LevelWarning, fmt.Sprintf("vacuum: always, and role %s may not vacuum %s", c.server.Role, names), c.server.vacuumFix(names))
+	}
+}
+
+// maintain are the privileges for vacuum, commented out: a run does without
+// them, and they allow more than it needs.
+func (g *grants) maintain() []string {
+	if len(g.vacuumed) == 0 {
+		return nil
+	}
+	out := []string{"-- with these it vacuums what it has deleted much of (vacuum in the policy file); without, that is left to autovacuum:"}
+	for _, t := range sorted(g.vacuumed) {
+		line := fmt.Sprintf("-- GRANT MAINTAIN ON %s TO %s;", t, g.role)
+		if g.vacuumed[t] == schema.Partitioned {
+			line += " and on each of its partitions"
+		}
+		out = append(out, line)
+	}
+	return out
+}
