@@ -151,9 +151,13 @@ func (l *Ledger) BatchCommitted(ctx context.Context, tx pgx.Tx, runID, policy st
 	return there, err
 }
 
-// KeepAlive renews the lease of a run's open rows.
+// KeepAlive renews the lease of a run's open rows. When it returns, all that was
+// committed before is on disk, whatever synchronous_commit says.
 func (l *Ledger) KeepAlive(ctx context.Context, db *pgxpool.Pool, runID string) error {
 	return inTx(ctx, db, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, synchronous); err != nil {
+			return err
+		}
 		_, err := tx.Exec(ctx, `UPDATE `+l.schema+`.run SET lease_until = clock_timestamp() + $2::interval WHERE run_id = $1::uuid AND status = 'running'`,
 			runID, lease.String())
 		return err
@@ -169,11 +173,36 @@ func (l *Ledger) DoneTenants(ctx context.Context, db *pgxpool.Pool, runID, polic
 	return n, err
 }
 
+// synchronous makes the commit of a transaction wait for the disk.
+const synchronous = `SELECT set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), true)`
+
+// Totals gives the rows deleted and emptied by a policy's run, by table, and its
+// batches.
+func (l *Ledger) Totals(ctx context.Context, db *pgxpool.Pool, runID, policy string) (rows map[string]int64, nullified, batches int64, err error) {
+	rows = map[string]int64{}
+	sums, err := db.Query(ctx, `SELECT table_name, sum(rows)::bigint, sum(rows_nullified)::bigint FROM `+l.schema+`.deletions
+		WHERE run_id = $1::uuid AND policy = $2 GROUP BY table_name`, runID, policy)
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	var table string
+	var n, emptied int64
+	if _, err := pgx.ForEachRow(sums, []any{&table, &n, &emptied}, func() error {
+		rows[table] = n
+		nullified += emptied
+		return nil
+	}); err != nil {
+		return nil, 0, 0, err
+	}
+	err = db.QueryRow(ctx, `SELECT batches FROM `+l.schema+`.runs WHERE run_id = $1::uuid AND policy = $2`, runID, policy).Scan(&batches)
+	return rows, nullified, batches, err
+}
+
 // CloseRun records how a policy's run ended: durably, whatever
 // synchronous_commit says, and only once.
 func (l *Ledger) CloseRun(ctx context.Context, db *pgxpool.Pool, runID, policy, status, reason string, walBytes int64, success bool) error {
 	return inTx(ctx, db, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `SELECT set_config('synchronous_commit', 'on', true)`); err != nil {
+		if _, err := tx.Exec(ctx, synchronous); err != nil {
 			return err
 		}
 		if err := l.end(ctx, tx, runID, policy, status, reason, walBytes, success); err != nil {

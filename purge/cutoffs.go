@@ -26,7 +26,7 @@ func (w *work) fixCutoffs(ctx context.Context) {
 		return
 	}
 	s := w.plan.dueSQL(w.scope())
-	if w.plan.Strategy == KeySweep {
+	if w.plan.sweeps() {
 		s = w.plan.activeSQL(w.scope())
 	}
 	err := w.run.withServer(ctx, func() error {
@@ -59,6 +59,7 @@ func (w *work) fixCutoffs(ctx context.Context) {
 // keep writes the list into the ledger.
 func (w *work) keep(ctx context.Context, list *tenantList) (err error) {
 	w.fixed, err = w.run.ledger.FixCutoffs(ctx, w.run.pool, w.run.id, w.plan.Policy.Name, list)
+	w.latest = list.latest
 	return err
 }
 
@@ -79,9 +80,11 @@ type tenantList struct {
 	rows pgx.Rows
 	open bool // there is more to be read
 	held [][]any
-	at   int // the next one of those held
-	next []any
-	err  error
+	// latest is the latest cutoff so far, as text: all are of one form and zone.
+	latest string
+	at     int // the next one of those held
+	next   []any
+	err    error
 }
 
 // hold reads the first of the list; true: there is more.
@@ -104,6 +107,7 @@ func (l *tenantList) read() bool {
 	var key, cutoff string
 	l.err = l.rows.Scan(&key, &cutoff)
 	l.next = []any{key, cutoff}
+	l.latest = max(l.latest, cutoff)
 	return l.err == nil
 }
 

@@ -16,8 +16,8 @@ func (p *Plan) SQL(opts Options, cutoffs string) string {
 	}
 	out := ""
 	section := func(title string, s *statement) { out += "-- " + title + "\n" + s.String() + ";\n\n" }
-	if p.Strategy == KeySweep {
-		section("the next rows along the key, and which of them are expired", p.sweepSQL(sc, nil, sweepRows))
+	if p.sweeps() {
+		section("the next rows of a "+p.Strategy+", and which of them are expired", p.sweepSQL(sc, nil, "LATEST CUTOFF", sweepRows))
 	} else {
 		section("tenants that have something due", p.dueSQL(sc))
 		if !p.noTenant {

@@ -27,6 +27,8 @@ type grants struct {
 	// vacuumed are the tables that a run may vacuum, where there is a privilege
 	// for that.
 	vacuumed map[string]schema.Kind
+	replica  bool // some policy goes the proven way
+	version  int  // of the server
 }
 
 func (g *grants) need(t *schema.Table, privileges ...string) {
@@ -50,6 +52,8 @@ func (g *grants) plan(p *Plan) {
 	for _, h := range p.hops {
 		g.need(h.table, "SELECT")
 	}
+	g.replica = g.replica || p.safety.Proven && len(p.Edges) > 0
+	g.version = p.server.Version
 	for _, n := range p.Nodes {
 		g.need(n.Table, "SELECT")
 		if n.Deleted {
@@ -82,6 +86,12 @@ func (g *grants) statements() []string {
 		slices.Sort(g.bypass)
 		out = append(out, "-- row-level security hides rows of "+strings.Join(g.bypass, ", ")+":",
 			fmt.Sprintf("ALTER ROLE %s BYPASSRLS;", g.role))
+	}
+	switch {
+	case g.replica && g.version < 150000:
+		out = append(out, "-- foreign_key_checks: proven takes a superuser before PostgreSQL 15; else the policies go the ordinary way")
+	case g.replica:
+		out = append(out, "-- for foreign_key_checks: proven, as a superuser:", grantReplicaRole(g.role)+";")
 	}
 	return append(out, g.maintain()...)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // lack is the index that a problem says is missing.
@@ -48,11 +49,31 @@ func (l *looker) hint(ctx context.Context, e *Edge) (string, error) {
 // searchHint is for a search that walks over rows of all tenants, expired or
 // not.
 func (l *looker) searchHint(ctx context.Context) (string, error) {
-	rows, err := l.rowsOf(ctx, l.plan.Root)
+	count := l.rowsOf
+	if l.plan.Strategy == AgeSweep && !l.estimate {
+		count = l.oldEnough
+	}
+	rows, err := count(ctx, l.plan.Root)
 	if err != nil || rows < 1 {
 		return "", err
 	}
 	return l.sweepHint(rows), nil
+}
+
+// oldEnough is how many roots lie below the latest cutoff of all tenants: those
+// that an age sweep reads.
+func (l *looker) oldEnough(ctx context.Context, root *Node) (rows int64, err error) {
+	var latest time.Time
+	for _, t := range l.view.Tenants {
+		if t.Cutoff != nil && t.Cutoff.After(latest) {
+			latest = *t.Cutoff
+		}
+	}
+	p, s := l.plan, &statement{}
+	a := col(root.Table, p.age.column.Name)
+	s.add("SELECT count(*) FROM ", from(root.Table), " WHERE ", p.age.valid(a), " AND ", a, " < ", p.age.bound(s.cast(latest, "timestamptz")))
+	err = l.tx.QueryRow(ctx, s.String(), s.args...).Scan(&rows)
+	return rows, err
 }
 
 // sweepHint compares a sweep, which reads so many rows in its first pass, with a

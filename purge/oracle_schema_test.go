@@ -340,7 +340,7 @@ func (m *schemaMaker) indexes() {
 	}
 	key := ", " + quoteColumns(m.c.root.key)
 	desc := strings.ReplaceAll(quoteColumns(slices.Concat([]string{m.c.policy.age}, m.c.root.key)), ",", " DESC,") + " DESC"
-	if index := of(m.draw, "search index", "", lead+age+key, lead+age, age, lead+desc, lead+age+" DESC", lead+age+key+" DESC"); index != "" {
+	if index := of(m.draw, "search index", "", lead+age+key, lead+age, age, age+key, lead+desc, lead+age+" DESC", lead+age+key+" DESC"); index != "" {
 		m.c.extra = append(m.c.extra, "CREATE INDEX ON "+m.c.root.sql()+" ("+index+")")
 	}
 }

@@ -18,6 +18,9 @@ const (
 	TenantKeyset = "tenant keyset"
 	// AgeKeyset walks an index on (age[, key]) of a table without tenants.
 	AgeKeyset = "age keyset"
+	// AgeSweep walks an index on (age[, key]), all tenants at once, from the oldest
+	// row to the latest cutoff, each row against its own tenant's.
+	AgeSweep = "age sweep"
 	// KeySweep walks the root's key, all tenants at once, bounded in rows read.
 	KeySweep = "key sweep"
 )
@@ -138,6 +141,9 @@ func (p *Plan) HasErrors() bool {
 func (p *Plan) problem(level Level, text, fix string) {
 	p.Problems = append(p.Problems, Problem{Policy: p.Policy.Name, Level: level, Text: text, Fix: fix})
 }
+
+// sweeps tells that a run walks over rows of all tenants together.
+func (p *Plan) sweeps() bool { return p.Strategy == KeySweep || p.Strategy == AgeSweep }
 
 // keeps tells whether any edge protects rows.
 func (p *Plan) keeps() bool {

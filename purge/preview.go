@@ -18,6 +18,7 @@ type Preview struct {
 	Strategy    string          `json:"strategy"`
 	Reason      string          `json:"reason"`
 	Index       string          `json:"index"`
+	ForeignKeys string          `json:"foreign_key_checks"` // ordinary, or proven
 	Tenants     []TenantPreview `json:"tenants"`
 	UnownedRows *int64          `json:"unowned_rows"` // null: estimated only
 	Tables      []TablePreview  `json:"tables"`
@@ -60,7 +61,7 @@ func (t TablePreview) Depth() int { return t.depth }
 // problems alone.
 func Look(ctx context.Context, pool *pgxpool.Pool, p *Plan, opts Options, estimate bool) (*Preview, error) {
 	v := &Preview{
-		Name: p.Policy.Name, Table: p.Policy.Table.String(), Strategy: p.Strategy, Reason: p.Reason, Index: p.Index,
+		Name: p.Policy.Name, Table: p.Policy.Table.String(), Strategy: p.Strategy, Reason: p.Reason, Index: p.Index, ForeignKeys: p.ForeignKeyChecks(),
 		Tenants: []TenantPreview{}, Tables: []TablePreview{}, Estimated: estimate, Problems: append([]Problem{}, p.Problems...),
 	}
 	if p.Root != nil {
@@ -135,7 +136,7 @@ func (l *looker) tenants(ctx context.Context) error {
 	p := l.plan
 	s := &statement{}
 	s.add("SELECT s.key::text, s.retention, s.cutoff, s.state, s.floored, ")
-	probing := l.estimate && p.Strategy != KeySweep
+	probing := l.estimate && !p.sweeps()
 	due := "d.n"
 	if probing {
 		due = "NULL::bigint"

@@ -143,7 +143,7 @@ const estimatedCutoffs = 50
 // root.
 func (l *looker) estimates(ctx context.Context) error {
 	p := l.plan
-	if p.Strategy != KeySweep { // a sweep has counted the roots anyway
+	if !p.sweeps() { // a sweep has counted the roots anyway
 		if err := l.estimateRoots(ctx); err != nil {
 			return fmt.Errorf("estimating: %w", err)
 		}

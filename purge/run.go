@@ -33,11 +33,15 @@ type Ledger interface {
 	RecordBatch(in *pgx.Batch, runID, policy string, seq int64, tenant *string, rows, nullified map[string]int64) error
 	// BatchCommitted tells whether that row is there.
 	BatchCommitted(ctx context.Context, tx pgx.Tx, runID, policy string, seq int64) (bool, error)
-	// KeepAlive says that the run's process lives.
+	// KeepAlive says that the run's process lives. When it returns, all that the
+	// run has committed is on disk.
 	KeepAlive(ctx context.Context, db *pgxpool.Pool, runID string) error
 	// DoneTenants counts the tenants of which the run deleted something, those
 	// named left out; "null" stands for a policy without tenants.
 	DoneTenants(ctx context.Context, db *pgxpool.Pool, runID, policy string, except []string) (int64, error)
+	// Totals gives the rows deleted and emptied by a policy's run, by table, and
+	// its batches.
+	Totals(ctx context.Context, db *pgxpool.Pool, runID, policy string) (rows map[string]int64, nullified, batches int64, err error)
 	// CloseRun records how the policy's run ended, durably.
 	CloseRun(ctx context.Context, db *pgxpool.Pool, runID, policy, status, reason string, walBytes int64, success bool) error
 }
@@ -110,6 +114,7 @@ type Run struct {
 	wal     int64 // position in the WAL up to which it is counted
 	alive   time.Time
 	spent   time.Time // until when the rows deleted so far use up the rate
+	losses  int       // how often the server went away
 }
 
 // ErrTenants is a table or query of tenants that cannot be trusted.
@@ -242,7 +247,7 @@ const idleRounds = 6
 // earlier one had to leave.
 func (r *Run) rounds(ctx context.Context, works []*work) {
 	for idle := 0; idle < idleRounds; {
-		before := r.deleted
+		before, losses := r.deleted, r.losses
 		var open []*work
 		for _, w := range works {
 			if !w.ended() {
@@ -256,6 +261,9 @@ func (r *Run) rounds(ctx context.Context, works []*work) {
 		}
 		if r.deleted > before {
 			idle = 0
+			continue
+		}
+		if r.lost(ctx, losses) {
 			continue
 		}
 		waiting := false
@@ -283,6 +291,21 @@ func (r *Run) keepAlive(ctx context.Context) {
 	if err := r.ledger.KeepAlive(ctx, r.pool, r.id); err != nil {
 		r.log.Warn("cannot renew the run's lease", "error", plain(err))
 	}
+}
+
+// lost tells whether batches may have been undone since there were so many
+// losses: without synchronous_commit a crash of the server takes the last ones
+// along, and a pass that came before it has found nothing in vain. What is
+// committed by the time of the answer is on disk.
+func (r *Run) lost(ctx context.Context, losses int) bool {
+	if r.deleted == 0 {
+		return false
+	}
+	err := r.withServer(ctx, func() error { return r.ledger.KeepAlive(ctx, r.pool, r.id) })
+	if err != nil {
+		r.log.Warn("cannot renew the run's lease", "error", plain(err))
+	}
+	return err == nil && r.losses > losses
 }
 
 // stopping tells whether the run ends after the batch at hand.
@@ -393,6 +416,9 @@ func (r *Run) withServer(ctx context.Context, fn func() error) error {
 		if hopeless || r.halt.Err() != nil && time.Since(started) > haltPatience {
 			return struct{}{}, backoff.Permanent(err)
 		}
+		r.mu.Lock()
+		r.losses++
+		r.mu.Unlock()
 		r.tell(func(o Observer) { o.Retry("", reasonOf(err)) })
 		r.log.Warn("the database did not answer; trying again", "error", plain(err))
 		return struct{}{}, err

@@ -193,18 +193,34 @@ func (p *Plan) groupsSQL(w *who, after []*string, limit int) *statement {
 	return s
 }
 
-// sweepSQL reads the next limit rows along the key, all tenants together, and
-// gives those that are expired, each with its tenant and cutoff (the earlier one
-// of now and of the run's start): kind 0, size, tenant, cutoff, key…. The last row is kind 1: the number of rows read, and
-// the key where the reading ended.
-func (p *Plan) sweepSQL(sc scope, after []*string, limit int) *statement {
+// sweepSQL reads the next limit rows along the key, or along the ages up to the
+// latest cutoff, all tenants together, and gives those that are expired, each with
+// its tenant and cutoff (the earlier one of now and of the run's start): kind 0,
+// size, tenant, cutoff, NULL, key…. The last row is kind 1: the number of rows
+// read, and the age and the key where the reading ended.
+func (p *Plan) sweepSQL(sc scope, after []*string, latest string, limit int) *statement {
 	s := &statement{}
 	t := p.Root.Table
 	a := col(t, p.age.column.Name)
-	keys := columnNames(p.key)
-	n := len(keys)
+	n := len(p.key)
+	order, types := cols(t, columnNames(p.key)), []string{}
+	for _, k := range p.key {
+		types = append(types, k.Type)
+	}
+	var conditions []string
+	if p.Strategy == AgeSweep {
+		order, types = append([]string{a}, order...), append([]string{p.age.column.Type}, types...)
+		conditions = append(conditions, p.age.valid(a), a+" < "+p.age.bound(s.cast(latest, "timestamptz")))
+	}
+	if after != nil {
+		tuple := make([]string, len(order))
+		for i := range tuple {
+			tuple[i] = s.cast(after[i], types[i])
+		}
+		conditions = append(conditions, row(order)+" > "+row(tuple))
+	}
 	s.add("WITH reaper_w AS MATERIALIZED (\n  SELECT ")
-	for i, k := range cols(t, keys) {
+	for i, k := range cols(t, columnNames(p.key)) {
 		s.add(k, fmt.Sprintf(" AS k%d, ", i))
 	}
 	for i, c := range cols(t, p.lead()) {
@@ -212,14 +228,10 @@ func (p *Plan) sweepSQL(sc scope, after []*string, limit int) *statement {
 	}
 	s.add(a, " AS age, (", p.age.valid(a), parenthesized(p.Policy.Where.Value), ") IS TRUE AS meant, ", p.sizeOf(), " AS size",
 		"\n    FROM ", from(t))
-	if after != nil {
-		tuple := make([]string, n)
-		for i := range tuple {
-			tuple[i] = s.cast(after[i], p.key[i].Type)
-		}
-		s.add("\n   WHERE ", row(cols(t, keys)), " > ", row(tuple))
+	if len(conditions) > 0 {
+		s.add("\n   WHERE ", strings.Join(conditions, "\n     AND "))
 	}
-	s.add("\n   ORDER BY ", strings.Join(cols(t, keys), ", "), fmt.Sprintf(" LIMIT %d)", limit))
+	s.add("\n   ORDER BY ", strings.Join(order, ", "), fmt.Sprintf(" LIMIT %d)", limit))
 	k := func(prefix string) string {
 		return list(n, func(i int) string { return fmt.Sprintf("%sk%d::text", prefix, i) })
 	}
@@ -227,7 +239,7 @@ func (p *Plan) sweepSQL(sc scope, after []*string, limit int) *statement {
 	if !p.noTenant {
 		cutoff = "least(reaper_s.cutoff, reaper_f.cutoff)"
 	}
-	s.add("\nSELECT 0, w.size, reaper_s.key::text, ", cutoff, "::text, ", k("w."), "\n  FROM reaper_w w")
+	s.add("\nSELECT 0, w.size, reaper_s.key::text, ", cutoff, "::text, NULL, ", k("w."), "\n  FROM reaper_w w")
 	relation := p.tenants.write(s, sc) + " reaper_s"
 	switch {
 	case p.noTenant:
@@ -244,7 +256,13 @@ func (p *Plan) sweepSQL(sc scope, after []*string, limit int) *statement {
 		s.add("\n  JOIN ", p.fixed(s, sc), " reaper_f ON reaper_f.tenant = reaper_s.key::text")
 	}
 	s.add("\n WHERE w.meant AND reaper_s.state = 'active' AND ", p.age.expired("w.age", cutoff))
-	s.add("\nUNION ALL\n(SELECT 1, (SELECT count(*) FROM reaper_w), NULL, NULL, ", k("w."), " FROM reaper_w w ORDER BY ",
-		list(n, func(i int) string { return fmt.Sprintf("w.k%d DESC", i) }), " LIMIT 1)")
-	return s
+	last := make([]string, 0, n+1)
+	if p.Strategy == AgeSweep {
+		last = append(last, "w.age DESC")
+	}
+	for i := range n {
+		last = append(last, fmt.Sprintf("w.k%d DESC", i))
+	}
+	return s.add("\nUNION ALL\n(SELECT 1, (SELECT count(*) FROM reaper_w), NULL, NULL, w.age::text, ", k("w."), " FROM reaper_w w ORDER BY ",
+		strings.Join(last, ", "), " LIMIT 1)")
 }

@@ -28,12 +28,15 @@ func settings(s *statement, statementTimeout, lockTimeout time.Duration) string 
 		"set_config('lock_timeout', " + ms(lockTimeout) + ", true))"
 }
 
-// committing settles whether the commit of a batch waits for the disk.
-func committing(synchronous bool) string {
+// writing settles whether the commit of a batch waits for the disk, and that rows
+// are fetched by their place or by an index: the planner's usual price for that is
+// one of cold disks, and makes it read whole tables for the few rows of a batch.
+func writing(synchronous bool) string {
+	commit := "'off'"
 	if synchronous {
-		return "set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), true)"
+		commit = "replace(current_setting('synchronous_commit'), 'off', 'on')"
 	}
-	return "set_config('synchronous_commit', 'off', true)"
+	return "num_nonnulls(set_config('synchronous_commit', " + commit + ", true), set_config('random_page_cost', '0.1', true))"
 }
 
 // comparedAs is the type by which values of a parent column are looked for in

@@ -28,12 +28,29 @@ func (c *compiler) strategy() error {
 		p.Reason = fmt.Sprintf("index %s leads from %s to the age", best, leadText(lead))
 		return nil
 	case best != "":
-		p.Reason = fmt.Sprintf("%s has about %.0f rows, few roots each: one sweep along the key reads less than a search for each", p.hops[0].table.Name, p.hops[0].table.EstimatedRows)
+		p.Reason = fmt.Sprintf("%s has about %.0f rows, few roots each: one sweep reads less than a search for each", p.hops[0].table.Name, p.hops[0].table.EstimatedRows)
+		c.sweep()
 	default:
+		c.sweep()
 		columns := slices.Concat(lead, []string{p.age.column.Name}, p.orderKey())
-		p.Reason = fmt.Sprintf("no index starts with %s and the age: every row is read along the key", leadText(lead))
+		p.Reason = fmt.Sprintf("no index starts with %s and the age: %s", leadText(lead), map[string]string{
+			AgeSweep: "every row that is old enough for some tenant is read along " + p.Index, KeySweep: "every row is read along the key",
+		}[p.Strategy])
 		p.lacking(nil, LevelWarning, fmt.Sprintf("no index serves the search for expired rows of %s: %s", t.Name, p.Reason),
 			fmt.Sprintf("CREATE INDEX CONCURRENTLY ON %s (%s)", ident(t.Name.Schema, t.Name.Name), list(len(columns), func(i int) string { return ident(columns[i]) })))
+	}
+	return nil
+}
+
+// sweep chooses along what to walk over the rows of all tenants: the age, where
+// an index begins with it, or else the key.
+func (c *compiler) sweep() {
+	p := c.plan
+	t := p.Root.Table
+	key := slices.DeleteFunc(columnNames(p.key), func(n string) bool { return n == p.age.column.Name })
+	if index, _ := bestIndex(t, nil, p.age.column.Name, key); index != "" && !p.noTenant {
+		p.Strategy, p.Index = AgeSweep, index
+		return
 	}
 	p.Strategy = KeySweep
 	for _, x := range t.Indexes {
@@ -41,7 +58,6 @@ func (c *compiler) strategy() error {
 			p.Index = x.Name
 		}
 	}
-	return nil
 }
 
 func leadText(lead []string) string {

@@ -13,7 +13,8 @@ import (
 // sweepRows is how many rows of the root one reading of a sweep goes over.
 const sweepRows = 10_000
 
-// sweep walks the root's key from its start to its end, all tenants together.
+// sweep walks the root's key, or its ages, from the start to the end, all tenants
+// together.
 type sweep struct {
 	work    *work
 	after   []*string
@@ -46,6 +47,9 @@ func (s *sweep) next(worker int) *turn {
 	}
 	if s.reading || s.ended || len(s.queue) > 0 {
 		return nil
+	}
+	if s.work.plan.Strategy == AgeSweep && s.work.latest == "" {
+		return nil // no tenant has a cutoff
 	}
 	s.reading = true
 	var st stretch
@@ -115,13 +119,13 @@ type tenantCandidates struct {
 // stretch is what one reading has found.
 type stretch struct {
 	found []*tenantCandidates
-	end   []*string // the key where it ended
+	end   []*string // the key where it ended; of an age sweep the age before it
 	read  int       // rows of the root gone over
 }
 
 func (s *sweep) read(ctx context.Context) (st stretch, err error) {
 	w := s.work
-	stmt := w.plan.sweepSQL(w.scope(), s.after, sweepRows)
+	stmt := w.plan.sweepSQL(w.scope(), s.after, w.latest, sweepRows)
 	err = w.run.withServer(ctx, func() error {
 		st = stretch{end: s.after}
 		return w.run.query(ctx, dueTimeout, stmt, func(rows pgx.Rows) error {
@@ -130,8 +134,9 @@ func (s *sweep) read(ctx context.Context) (st stretch, err error) {
 				var kind int
 				var number int64
 				var key, cutoff *string
+				var age *string
 				c := candidate{key: make([]*string, len(w.plan.key))}
-				into := []any{&kind, &number, &key, &cutoff}
+				into := []any{&kind, &number, &key, &cutoff, &age}
 				for i := range c.key {
 					into = append(into, &c.key[i])
 				}
@@ -140,6 +145,9 @@ func (s *sweep) read(ctx context.Context) (st stretch, err error) {
 				}
 				if kind == 1 {
 					st.read, st.end = int(number), c.key
+					if w.plan.Strategy == AgeSweep {
+						st.end = append([]*string{age}, c.key...)
+					}
 					continue
 				}
 				c.bytes = number

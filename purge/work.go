@@ -38,6 +38,7 @@ type work struct {
 	pass     pass
 	failed   map[string]string // tenants given up, and why; they are not visited again
 	skipped  []string          // names of skipped tenants
+	latest   string            // of those cutoffs, as text
 	fixed    int64             // tenants whose cutoffs were settled at the start
 	err      error             // ends the policy as failed
 	counted  bool
@@ -141,7 +142,7 @@ func (w *work) scope() scope {
 
 func (w *work) startPass() {
 	w.pass = pass{}
-	if w.plan.Strategy == KeySweep {
+	if w.plan.sweeps() {
 		w.walk = &sweep{work: w, open: map[string]bool{}, busy: map[string]bool{}}
 	} else {
 		w.walk = &keyset{work: w, open: map[string]bool{}}
@@ -261,6 +262,9 @@ func (w *work) close(ctx context.Context) {
 		w.settle()
 		return
 	}
+	if w.run.losses > 0 {
+		w.recount(ctx)
+	}
 	if w.err == nil {
 		w.measure(ctx)
 		w.tally(ctx)
@@ -281,6 +285,26 @@ func (w *work) close(ctx context.Context) {
 	}
 	w.run.log.Info("policy done", "policy", rep.Name, "status", rep.Status, "reason", rep.Reason, "roots", rep.Roots, "rows", rep.RowsTotal,
 		"batches", rep.Batches, "duration", time.Since(w.started).Round(time.Millisecond))
+}
+
+// recount takes the ledger's word for what was deleted: a crash of the server may
+// have undone batches whose commit was answered.
+func (w *work) recount(ctx context.Context) {
+	rep := w.report
+	var rows map[string]int64
+	err := w.run.withServer(ctx, func() (err error) {
+		rows, rep.RowsNullified, rep.Batches, err = w.run.ledger.Totals(ctx, w.run.pool, w.run.id, rep.Name)
+		return err
+	})
+	if err != nil {
+		w.run.log.Warn("cannot compare the report with the ledger", "policy", rep.Name, "error", plain(err))
+		return
+	}
+	rep.RowsTotal = 0
+	for table := range rep.Rows {
+		rep.Rows[table] = rows[table]
+		rep.RowsTotal += rows[table]
+	}
 }
 
 // tally counts the tenants that were due and those that are done.

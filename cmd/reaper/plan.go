@@ -96,6 +96,9 @@ func (a *app) printPreview(v *purge.Preview) {
 	printProblems(a.stdout, problems)
 	if v.Strategy != "" {
 		a.printf("search: %s (%s)\n", v.Strategy, v.Reason)
+		if v.ForeignKeys != "ordinary" {
+			a.printf("foreign key checks: %s\n", v.ForeignKeys)
+		}
 	}
 	if len(v.Tables) > 0 {
 		a.printf("%s\n", tablesOf(v))

@@ -78,9 +78,10 @@ type contractPlan struct {
 		} `json:"tables"`
 		ExpiredRows int64             `json:"expired_rows"`
 		Problems    []contractProblem `json:"problems"`
-		Reason      string            `json:"reason"`    // added
-		Index       string            `json:"index"`     // added
-		Estimated   bool              `json:"estimated"` // added
+		Reason      string            `json:"reason"`             // added
+		Index       string            `json:"index"`              // added
+		ForeignKeys string            `json:"foreign_key_checks"` // added
+		Estimated   bool              `json:"estimated"`          // added
 	} `json:"policies"`
 }
 

@@ -1,9 +1,9 @@
--- the next rows along the key, and which of them are expired
+-- the next rows of a key sweep, and which of them are expired
 WITH reaper_w AS MATERIALIZED (
   SELECT "Root"."a" AS k0, "Root"."b" AS k1, "Root"."org" AS l0, "Root"."At" AS age, ("Root"."At" > 0) IS TRUE AS meant, 8192::bigint AS size
     FROM ONLY "Da.ta"."Root"
    ORDER BY "Root"."a", "Root"."b" LIMIT 10000)
-SELECT 0, w.size, reaper_s.key::text, least(reaper_s.cutoff, reaper_f.cutoff)::text, w.k0::text, w.k1::text
+SELECT 0, w.size, reaper_s.key::text, least(reaper_s.cutoff, reaper_f.cutoff)::text, NULL, w.k0::text, w.k1::text
   FROM reaper_w w JOIN (
   SELECT c.key,
          CASE WHEN c.held THEN 'held' WHEN c.forever THEN 'forever' WHEN c.own IS NULL THEN 'skipped' ELSE 'active' END AS state,
@@ -19,7 +19,7 @@ SELECT 0, w.size, reaper_s.key::text, least(reaper_s.cutoff, reaper_f.cutoff)::t
   JOIN (SELECT rank, tenant, cutoff FROM "reaper".cutoff WHERE run_id = $2::uuid AND policy = $3::text) reaper_f ON reaper_f.tenant = reaper_s.key::text
  WHERE w.meant AND reaper_s.state = 'active' AND w.age > 0 AND w.age < ceil(extract(epoch FROM least(reaper_s.cutoff, reaper_f.cutoff)) * 1000)::bigint
 UNION ALL
-(SELECT 1, (SELECT count(*) FROM reaper_w), NULL, NULL, w.k0::text, w.k1::text FROM reaper_w w ORDER BY w.k0 DESC, w.k1 DESC LIMIT 1);
+(SELECT 1, (SELECT count(*) FROM reaper_w), NULL, NULL, w.age::text, w.k0::text, w.k1::text FROM reaper_w w ORDER BY w.k0 DESC, w.k1 DESC LIMIT 1);
 
 -- lock the roots
 WITH reaper_cut AS MATERIALIZED (SELECT $1::uuid AS key, least(min(reaper_s.cutoff), $2::timestamptz) AS cutoff FROM (

@@ -1,9 +1,9 @@
--- the next rows along the key, and which of them are expired
+-- the next rows of a key sweep, and which of them are expired
 WITH reaper_w AS MATERIALIZED (
   SELECT "logs"."id" AS k0, "logs"."org" AS l0, "logs"."day" AS age, ("logs"."day" > '-infinity') IS TRUE AS meant, 8192::bigint AS size
     FROM "public"."logs"
    ORDER BY "logs"."id" LIMIT 10000)
-SELECT 0, w.size, reaper_s.key::text, least(reaper_s.cutoff, reaper_f.cutoff)::text, w.k0::text
+SELECT 0, w.size, reaper_s.key::text, least(reaper_s.cutoff, reaper_f.cutoff)::text, NULL, w.k0::text
   FROM reaper_w w JOIN (
   SELECT c.key,
          CASE WHEN c.held THEN 'held' WHEN c.forever THEN 'forever' WHEN c.own IS NULL THEN 'skipped' ELSE 'active' END AS state,
@@ -20,7 +20,7 @@ SELECT 0, w.size, reaper_s.key::text, least(reaper_s.cutoff, reaper_f.cutoff)::t
   JOIN (SELECT rank, tenant, cutoff FROM "reaper".cutoff WHERE run_id = $2::uuid AND policy = $3::text) reaper_f ON reaper_f.tenant = reaper_s.key::text
  WHERE w.meant AND reaper_s.state = 'active' AND w.age > '-infinity' AND w.age < (least(reaper_s.cutoff, reaper_f.cutoff) AT TIME ZONE 'Pacific/Kiritimati')::date
 UNION ALL
-(SELECT 1, (SELECT count(*) FROM reaper_w), NULL, NULL, w.k0::text FROM reaper_w w ORDER BY w.k0 DESC LIMIT 1);
+(SELECT 1, (SELECT count(*) FROM reaper_w), NULL, NULL, w.age::text, w.k0::text FROM reaper_w w ORDER BY w.k0 DESC LIMIT 1);
 
 -- a batch
 WITH reaper_cut AS MATERIALIZED (SELECT $1::text AS key, $2::timestamptz AS cutoff)
