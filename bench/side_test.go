@@ -1,0 +1,34 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/reaperdb/reaper/policy"
+)
+
+// What a side adds stands in its place: below the policy, or beside policies.
+func TestSidePolicy(t *testing.T) {
+	t.Parallel()
+	for want, s := range map[string]side{
+		"":                          {template: cascading},
+		"    undecided: delete\n":   {template: noAction},
+		"    limits: {pace: 25%}\n": {template: cascading, pace: "25%"},
+		"    undecided: delete\nsafety: {foreign_key_checks: proven}\n": {template: noAction, proven: true},
+	} {
+		if got := strings.TrimPrefix(s.policy(), mailPolicy); got != want {
+			t.Errorf("%+v adds %q, want %q", s, got, want)
+		}
+	}
+}
+
+func TestPolicies(t *testing.T) {
+	t.Parallel()
+	for name, text := range map[string]string{
+		"cascade": usual.policy(), "no-action": side{template: noAction}.policy(), "events": eventsPolicy,
+	} {
+		if _, err := policy.Parse(name+".yaml", []byte(text)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
