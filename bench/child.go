@@ -52,7 +52,8 @@ func (b *bench) reaper(ctx context.Context, dsn, policyFile string, args ...stri
 	if err := os.WriteFile(file, []byte(policyFile), 0o600); err != nil {
 		return c, err
 	}
-	cmd := exec.CommandContext(ctx, b.binary, append(b.arguments(file), args...)...)
+	all := []string{"purge", "--yes", "-o", "json", "--policy-file", file, "--connections", strconv.Itoa(b.connections)}
+	cmd := exec.CommandContext(ctx, b.binary, append(all, args...)...)
 	cmd.Env = []string{"DATABASE_URL=" + dsn}
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -74,15 +75,6 @@ func (b *bench) reaper(ctx context.Context, dsn, policyFile string, args ...stri
 		return c, fmt.Errorf("reading reaper's report: %w", err)
 	}
 	return c, nil
-}
-
-// arguments of every purge.
-func (b *bench) arguments(policyFile string) []string {
-	args := []string{"purge", "--yes", "-o", "json", "--policy-file", policyFile}
-	if b.connections > 0 {
-		args = append(args, "--connections", strconv.Itoa(b.connections))
-	}
-	return args
 }
 
 func maxRSS(state *os.ProcessState) int64 {

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/reaperdb/reaper/purge"
 )
 
 // parse reads the flags; out is the file that also gets the table, or empty.
@@ -17,7 +19,7 @@ func (b *bench) parse(args []string, stderr io.Writer) (chosen []part, out strin
 	flags.SetOutput(stderr)
 	flags.IntVar(&b.mails, "n", 200_000, "mails of the mail part; the other parts are sized by it")
 	flags.IntVar(&b.rounds, "rounds", 3, "how often each side is timed, in turn; the medians count")
-	flags.IntVar(&b.connections, "connections", 2, "connections of reaper that delete; 0: its default")
+	flags.IntVar(&b.connections, "connections", purge.DefaultConnections, "connections of reaper that delete")
 	flags.IntVar(&b.tenants, "tenants", 0, "tenants of the part idle; 0: five for each mail of -n")
 	flags.IntVar(&b.factor, "factor", 10, "how many times -n the part scale takes beside -n")
 	flags.DurationVar(&b.window, "window", 15*time.Second, "how long a purge of the part pace may take; shorter ones are cut off")
@@ -46,8 +48,8 @@ func (b *bench) sane(words int) error {
 	if b.mails < 1000 || b.rounds < 1 || b.factor < 2 || words > 0 {
 		return errors.New("-n is at least 1000, -rounds at least 1, -factor at least 2, and nothing else follows the flags")
 	}
-	if b.connections < 0 || b.tenants < 0 || b.window < time.Second {
-		return errors.New("-connections and -tenants are not negative, and -window is at least 1s")
+	if b.connections < 1 || b.tenants < 0 || b.window < time.Second {
+		return errors.New("-connections is at least 1, -tenants not negative, and -window at least 1s")
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ func TestWrongFlags(t *testing.T) {
 		{"-n", "10"},
 		{"-rounds", "0"},
 		{"-factor", "1"},
-		{"-connections", "-1"},
+		{"-connections", "0"},
 		{"-window", "20ms"},
 		{"mail"},
 		{"-x"},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/reaperdb/reaper/ledger"
@@ -14,9 +15,9 @@ import (
 
 // purgeHere makes what `reaper purge` makes of a database, from the connection
 // on, in this process: so each batch can be seen.
-func purgeHere(ctx context.Context, dsn string, w *watch) (d did, err error) {
+func (b *bench) purgeHere(ctx context.Context, dsn string, w *watch) (d did, err error) {
 	started := time.Now()
-	report, err := purgeOnce(ctx, dsn, w)
+	report, err := b.purgeOnce(ctx, dsn, w)
 	d.took = time.Since(started)
 	if err != nil {
 		return d, err
@@ -28,21 +29,23 @@ func purgeHere(ctx context.Context, dsn string, w *watch) (d did, err error) {
 	return d, err
 }
 
-func purgeOnce(ctx context.Context, dsn string, w *watch) (*purge.Report, error) {
-	file, err := policy.Parse("mail.yaml", []byte(usual.policy()))
-	if err != nil {
-		return nil, err
-	}
+func (b *bench) purgeOnce(ctx context.Context, dsn string, w *watch) (*purge.Report, error) {
 	config, err := purge.Config(dsn)
 	if err != nil {
 		return nil, err
 	}
+	config.MaxConns = int32(b.connections) + 1
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, err
 	}
 	defer pool.Close()
-	plans, err := compile(ctx, pool, file)
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	plans, err := compile(ctx, conn.Conn(), usual)
+	conn.Release()
 	if err != nil {
 		return nil, err
 	}
@@ -50,19 +53,21 @@ func purgeOnce(ctx context.Context, dsn string, w *watch) (*purge.Report, error)
 	if _, err := l.Migrate(ctx, pool); err != nil {
 		return nil, err
 	}
-	runner := purge.Runner{Pool: pool, Ledger: l, Observer: w}
+	runner := purge.Runner{Pool: pool, Ledger: l, Observer: w, Connections: b.connections}
 	return runner.Run(ctx, plans, purge.Options{Trigger: "manual"})
 }
 
-func compile(ctx context.Context, pool *pgxpool.Pool, file *policy.File) (plans []*purge.Plan, err error) {
-	err = pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error {
-		server, err := purge.ReadServer(ctx, c.Conn())
-		if err != nil {
-			return err
-		}
-		plans, err = purge.Compile(ctx, c.Conn(), file, server, nil)
-		return err
-	})
+// compile makes the plans of a side, which must have no errors.
+func compile(ctx context.Context, conn *pgx.Conn, s side) ([]*purge.Plan, error) {
+	file, err := policy.Parse("mail.yaml", []byte(s.policy()))
+	if err != nil {
+		return nil, err
+	}
+	server, err := purge.ReadServer(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	plans, err := purge.Compile(ctx, conn, file, server, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -74,4 +79,24 @@ func compile(ctx context.Context, pool *pgxpool.Pool, file *policy.File) (plans 
 		}
 	}
 	return plans, nil
+}
+
+// takesItsWay refuses a side called proven whose plan falls back to the
+// ordinary way, so that no figure stands under a wrong name.
+func (b *bench) takesItsWay(ctx context.Context, s side) error {
+	if !s.proven {
+		return nil
+	}
+	return onDatabase(ctx, b.server.DSN(s.template), func(conn *pgx.Conn) error {
+		plans, err := compile(ctx, conn, s)
+		if err != nil {
+			return err
+		}
+		for _, p := range plans {
+			if checks := p.ForeignKeyChecks(); checks != "proven" {
+				return fmt.Errorf("%s: the plan's foreign key checks are %s", s.title(), checks)
+			}
+		}
+		return nil
+	})
 }

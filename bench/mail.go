@@ -38,6 +38,9 @@ func mail(ctx context.Context, b *bench) error {
 		ways = append(ways, p.way())
 	}
 	for _, s := range b.sides {
+		if err := b.takesItsWay(ctx, s); err != nil {
+			return err
+		}
 		ways = append(ways, b.way(s))
 	}
 	turns, err := b.inTurn(ctx, load, ways)

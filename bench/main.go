@@ -62,7 +62,7 @@ func names() []string {
 type bench struct {
 	mails       int // of the mail part; the others are sized by it
 	rounds      int
-	connections int // of every purge; 0: reaper's default
+	connections int // of every purge
 	sides       []side
 	tenants     int // of the idle part
 	factor      int // of the scale part

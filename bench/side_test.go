@@ -24,9 +24,11 @@ func TestSidePolicy(t *testing.T) {
 
 func TestPolicies(t *testing.T) {
 	t.Parallel()
-	for name, text := range map[string]string{
-		"cascade": usual.policy(), "no-action": side{template: noAction}.policy(), "events": eventsPolicy,
-	} {
+	files := map[string]string{"events": eventsPolicy, "gentle": side{template: noAction, pace: "gentle"}.policy()}
+	for _, s := range sides {
+		files[s.name] = s.policy()
+	}
+	for name, text := range files {
 		if _, err := policy.Parse(name+".yaml", []byte(text)); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}

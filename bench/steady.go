@@ -19,7 +19,7 @@ func steady(ctx context.Context, b *bench) error {
 	var batches, retries int
 	w := way{name: "reaper in this process", template: cascading, run: func(ctx context.Context, dsn string) (d did, err error) {
 		seen := &watch{}
-		if d, err = purgeHere(ctx, dsn, seen); err != nil {
+		if d, err = b.purgeHere(ctx, dsn, seen); err != nil {
 			return d, err
 		}
 		if batches = len(seen.batches); batches >= 20 {
