@@ -69,8 +69,8 @@ fuzz: postgres ## the parsers for FUZZ_TIME each (30s), the purge with FUZZ_CASE
 	REAPER_FUZZ_CASES=$(FUZZ_CASES) $(GO) test -count=1 -timeout 2h ./purge
 
 .PHONY: bench
-bench: postgres ## how fast it deletes, against other ways to delete
-	$(GO) run ./bench
+bench: postgres ## how fast it deletes, against other ways to delete (BENCH="-n 20000 -rounds 1")
+	$(GO) run ./bench $(BENCH)
 
 .PHONY: lint
 lint: ## the linters of .golangci.yml (the first time, this builds them)

@@ -4,99 +4,133 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 
-	"github.com/reaperdb/reaper/purge"
+	"github.com/reaperdb/reaper/policy"
 )
 
-// mail purges the mail workload with one connection, and with one big DELETE.
+// rival is a ratio of rows a second that a side is to reach.
+type rival struct {
+	side         string
+	peer         peer
+	least, aimAt float64
+}
+
+var rivals = []rival{
+	{"cascade", bigDelete, 1.15, 1.5},
+	{"cascade-proven", bigDelete, 1.6, 2},
+	{"no-action", leafFirst, 1.1, 1.5},
+	{"no-action-proven", leafFirst, 2.5, 3.5},
+}
+
+// mail deletes the mail workload in every way there is, in turn.
 func mail(ctx context.Context, b *bench) error {
-	const part = "mail"
-	if err := b.fill(ctx, "mail", b.mails); err != nil {
-		return err
-	}
-	before, err := contents(ctx, b.server.DSN("mail"))
+	load, err := b.fill(ctx, b.mails)
 	if err != nil {
 		return err
 	}
-	var mails, rows, plainMails, plainRows, ratios, rowRatios, middle, longest []float64
-	var batches, retries int
-	var deleted, roots int64
-	differs := ""
-	for round := range b.rounds {
-		dsn, err := b.fresh(ctx, "mail_reaper")
-		if err != nil {
-			return err
-		}
-		ours, w, base, err := purgeHere(ctx, dsn)
-		if err != nil {
-			return err
-		}
-		if dsn, err = b.fresh(ctx, "mail_plain"); err != nil {
-			return err
-		}
-		plain, err := plainDelete(ctx, dsn, base)
-		if err != nil {
-			return err
-		}
-		if d := difference(ours.after, plain.after); d != "" {
-			differs = d
-		}
-		deleted, roots = gone(before, ours.after), ours.mails
-		if ours.rows != deleted {
-			return fmt.Errorf("reaper reported %d rows and deleted %d", ours.rows, deleted)
-		}
-		mails, rows = append(mails, rate(ours.mails, ours.took)), append(rows, rate(deleted, ours.took))
-		plainMails = append(plainMails, rate(plain.mails, plain.took))
-		plainRows = append(plainRows, rate(gone(before, plain.after), plain.took))
-		batches, retries = len(w.batches), retries+w.retries
-		var times []float64
-		for _, e := range w.batches {
-			times = append(times, e.Duration.Seconds())
-		}
-		middle, longest = append(middle, median(times)), append(longest, slices.Max(times))
-		if batches >= 20 {
-			byTime, byRow := tenths(w.batches)
-			ratios, rowRatios = append(ratios, byTime), append(rowRatios, byRow)
-		}
-		b.say("round %d: reaper %s, DELETE %s", round+1, ours.took.Round(1e6), plain.took.Round(1e6))
-		if err := b.drop(ctx, "mail_reaper", "mail_plain"); err != nil {
-			return err
-		}
+	if err := b.fillNoAction(ctx); err != nil {
+		return err
 	}
-	size := fmt.Sprintf("n=%d", b.mails)
-	b.tell(part, "mails due, rows with them, "+size, fmt.Sprintf("%d, %d", roots, deleted))
-	same := "equal"
-	if differs != "" {
-		same = differs
+	var ways []way
+	for _, p := range peers {
+		ways = append(ways, p.way())
 	}
-	b.judge(part, "rows per table beside plain SQL", same, "equal", differs == "")
-	b.tell(part, "reaper, one connection", fmt.Sprintf("%s mails/s, %s rows/s", spread(mails, "%.0f"), spread(rows, "%.0f")))
-	b.tell(part, "one big DELETE", fmt.Sprintf("%s mails/s, %s rows/s", spread(plainMails, "%.0f"), spread(plainRows, "%.0f")))
-	b.tell(part, "batches of a round, retries of all rounds", fmt.Sprintf("%d, %d", batches, retries))
-	b.tell(part, "time of a batch, median and longest of a round", fmt.Sprintf("%.0f ms, %.0f ms", median(middle)*1000, slices.Max(longest)*1000))
-	const name = "time of a batch, last tenth to first tenth of the run"
-	if len(ratios) == 0 {
-		b.tell(part, name, fmt.Sprintf("too few batches (%d)", batches))
-		return nil
+	for _, s := range b.sides {
+		if err := b.takesItsWay(ctx, s); err != nil {
+			return err
+		}
+		ways = append(ways, b.way(s))
 	}
-	b.judge(part, name, spread(ratios, "%.2f"), "≤ 1.3", median(ratios) <= 1.3)
-	b.tell(part, "the same per row deleted", spread(rowRatios, "%.2f"))
+	turns, err := b.inTurn(ctx, load, ways)
+	if err != nil {
+		return err
+	}
+	m := &mailFigures{b: b, byPeer: map[string][]turn{}, bySide: turns[len(peers):]}
+	for i, p := range peers {
+		m.byPeer[p.name] = turns[i]
+	}
+	last := turns[0][b.rounds-1]
+	b.tell("mail", fmt.Sprintf("mails due, rows with them, n=%d", load.mails), fmt.Sprintf("%d, %d", last.mails, last.rows))
+	b.tell("mail", "rows of each table that stay, beside plain SQL", fmt.Sprintf("equal in all %d turns", len(ways)*b.rounds))
+	m.rates()
+	m.ratios()
+	m.times()
+	m.wal()
 	return nil
 }
 
-// tenths compares the last tenth of the batches with the first: the median of
-// their times, and of their times per row.
-func tenths(batches []purge.BatchEvent) (byTime, byRow float64) {
-	tenth := len(batches) / 10
-	medians := func(of []purge.BatchEvent) (time, row float64) {
-		var times, rows []float64
-		for _, e := range of {
-			times = append(times, e.Duration.Seconds())
-			rows = append(rows, e.Duration.Seconds()/float64(max(e.Rows, 1)))
-		}
-		return median(times), median(rows)
+// mailFigures are the turns of the part, by peer and, in the order of the
+// sides, by side.
+type mailFigures struct {
+	b      *bench
+	byPeer map[string][]turn
+	bySide [][]turn
+}
+
+func (m *mailFigures) rates() {
+	for _, p := range peers {
+		m.b.tell("mail", p.name, bothRates(m.byPeer[p.name]))
 	}
-	firstTime, firstRow := medians(batches[:tenth])
-	lastTime, lastRow := medians(batches[len(batches)-tenth:])
-	return lastTime / firstTime, lastRow / firstRow
+	for i, s := range m.b.sides {
+		own := each(m.bySide[i], func(t turn) float64 { return t.child.seconds().Seconds() / t.took.Seconds() * 100 })
+		m.b.tell("mail", s.title(), fmt.Sprintf("%s; the run alone is %.0f %% of the time", bothRates(m.bySide[i]), median(own)))
+	}
+}
+
+func bothRates(turns []turn) string {
+	return fmt.Sprintf("%s rows/s, %.0f mails/s", spread(each(turns, turn.rowRate), "%.0f"), median(each(turns, turn.mailRate)))
+}
+
+func (m *mailFigures) ratios() {
+	for i, s := range m.b.sides {
+		for _, p := range peers {
+			values := ratios(each(m.bySide[i], turn.rowRate), each(m.byPeer[p.name], turn.rowRate))
+			name, measured := fmt.Sprintf("%s to %s, rows/s", s.title(), p.name), spread(values, "%.2f")
+			k := slices.IndexFunc(rivals, func(r rival) bool { return r.side == s.name && r.peer == p })
+			if k < 0 {
+				m.b.tell("mail", name, measured)
+				continue
+			}
+			r := rivals[k]
+			m.b.judge("mail", name, measured, fmt.Sprintf("≥ %g (aim: %g)", r.least, r.aimAt), median(values) >= r.least)
+		}
+	}
+}
+
+// times are those of reaper's batches, each a transaction, by its own report.
+func (m *mailFigures) times() {
+	aim := policy.DefaultLimits.Time
+	var longest, p99 float64
+	var texts []string
+	for i, s := range m.b.sides {
+		most := slices.Max(each(m.bySide[i], func(t turn) float64 { return t.child.report.Policies[0].BatchSeconds.Max }))
+		high := median(each(m.bySide[i], func(t turn) float64 { return t.child.report.Policies[0].BatchSeconds.P99 }))
+		middle := median(each(m.bySide[i], func(t turn) float64 { return t.child.report.Policies[0].BatchSeconds.P50 }))
+		longest, p99 = max(longest, most), max(p99, high)
+		texts = append(texts, fmt.Sprintf("%s %.0f, %.0f, %.0f", s.name, middle*1000, high*1000, most*1000))
+	}
+	if len(texts) == 0 {
+		return
+	}
+	m.b.tell("mail", "ms of a batch: median, p99, longest of all rounds", strings.Join(texts, "; "))
+	m.within("longest batch of all sides", longest, aim, 2)
+	m.within("p99 of batches of the worst side", p99, aim, 1.25)
+}
+
+func (m *mailFigures) within(name string, seconds float64, aim time.Duration, factor float64) {
+	m.b.judge("mail", name, fmt.Sprintf("%.0f ms", seconds*1000), fmt.Sprintf("≤ %g × %d ms", factor, aim.Milliseconds()), seconds <= factor*aim.Seconds())
+}
+
+func (m *mailFigures) wal() {
+	plain := each(m.byPeer[bigDelete.name], turn.walPerRow)
+	m.b.tell("mail", "WAL bytes per row, "+bigDelete.name, spread(plain, "%.0f"))
+	m.b.tell("mail", "WAL bytes per row, "+leafFirst.name, spread(each(m.byPeer[leafFirst.name], turn.walPerRow), "%.0f"))
+	for i, s := range m.b.sides {
+		own := each(m.bySide[i], turn.walPerRow)
+		values := ratios(own, plain)
+		m.b.judge("mail", fmt.Sprintf("WAL bytes per row, %s, to %s", s.title(), bigDelete.name),
+			fmt.Sprintf("%s (%.0f bytes)", spread(values, "%.2f"), median(own)), "≤ 1.05", median(values) <= 1.05)
+	}
 }

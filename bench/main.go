@@ -31,13 +31,24 @@ func main() {
 
 // part is one comparison; it adds its figures to the bench.
 type part struct {
-	name string
-	run  func(context.Context, *bench) error
+	name  string
+	run   func(context.Context, *bench) error
+	asked bool // takes so long that it runs only when -only names it
 }
 
 // Memory is first: the peak that the kernel reports of a child is never below
 // that of the process that started it, and ours grows with the other parts.
-var parts = []part{{"memory", memory}, {"mail", mail}, {"idle", idle}, {"activerecord", activeRecord}}
+var parts = []part{
+	{name: "memory", run: memory},
+	{name: "mail", run: mail},
+	{name: "steady", run: steady},
+	{name: "sweeps", run: sweeps},
+	{name: "partition", run: partition},
+	{name: "idle", run: idle},
+	{name: "pace", run: pace},
+	{name: "activerecord", run: activeRecord},
+	{name: "scale", run: scale, asked: true},
+}
 
 func names() []string {
 	var all []string
@@ -49,29 +60,20 @@ func names() []string {
 
 // bench is one call of the program.
 type bench struct {
-	mails      int // of the mail part; the others are sized by it
-	rounds     int
-	destroyAll bool
-	root       string // of the module, where the workload's SQL stands
-	binary     string // reaper, built
-	server     *pgtemp.Server
-	stderr     io.Writer
-	figures    []figure
-}
+	mails       int // of the mail part; the others are sized by it
+	rounds      int
+	connections int // of every purge
+	sides       []side
+	tenants     int // of the idle part
+	factor      int // of the scale part
+	window      time.Duration
+	paces       []string
 
-// figure is a line of the table.
-type figure struct {
-	part, name, measured string
-	target               string // empty: only told
-	met                  bool
-}
-
-func (b *bench) tell(part, name, measured string) {
-	b.figures = append(b.figures, figure{part: part, name: name, measured: measured})
-}
-
-func (b *bench) judge(part, name, measured, target string, met bool) {
-	b.figures = append(b.figures, figure{part, name, measured, target, met})
+	root    string // of the module, where the workload's SQL stands
+	binary  string // reaper, built
+	server  *pgtemp.Server
+	stderr  io.Writer
+	figures []figure
 }
 
 // say prints how far it has come.
@@ -81,46 +83,19 @@ func (b *bench) say(format string, args ...any) {
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	b := &bench{stderr: stderr}
-	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.IntVar(&b.mails, "n", 200_000, "mails of the mail part; memory takes a quarter and 2.5 times as many, activerecord a tenth, idle half as many tenants")
-	flags.IntVar(&b.rounds, "rounds", 3, "how often each side is timed, in turn; the medians count")
-	flags.BoolVar(&b.destroyAll, "destroy-all", false, "also time ActiveRecord's destroy_all without in_batches")
-	only := flags.String("only", "", "a comma-separated list of "+strings.Join(names(), ", ")+"; empty: all")
-	out := flags.String("out", "", "also write the table to this file")
-	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+	chosen, out, err := b.parse(args, stderr)
+	if errors.Is(err, flag.ErrHelp) {
 		return 0
-	} else if err != nil {
-		return 2
-	}
-	chosen, err := choose(*only)
-	if err == nil && (b.mails < 1000 || b.rounds < 1 || flags.NArg() > 0) {
-		err = errors.New("-n is at least 1000, -rounds at least 1, and nothing else follows the flags")
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, "bench:", err)
 		return 2
 	}
-	if err := b.all(ctx, chosen, stdout, *out); err != nil {
+	if err := b.all(ctx, chosen, stdout, out); err != nil {
 		fmt.Fprintln(stderr, "bench:", err)
 		return 1
 	}
 	return 0
-}
-
-func choose(only string) ([]part, error) {
-	if only == "" {
-		return parts, nil
-	}
-	var chosen []part
-	for _, name := range strings.Split(only, ",") {
-		i := slices.Index(names(), strings.TrimSpace(name))
-		if i < 0 {
-			return nil, fmt.Errorf("-only %s: there are %s", name, strings.Join(names(), ", "))
-		}
-		chosen = append(chosen, parts[i])
-	}
-	return chosen, nil
 }
 
 // all runs the parts one after the other, each on a fresh server, and prints
@@ -153,12 +128,7 @@ func (b *bench) all(ctx context.Context, chosen []part, stdout io.Writer, out st
 			failures = append(failures, fmt.Errorf("writing the table: %w", err))
 		}
 	}
-	for _, f := range b.figures {
-		if f.target != "" && !f.met {
-			failures = append(failures, fmt.Errorf("target missed: %s: %s is %s, wanted %s", f.part, f.name, f.measured, f.target))
-		}
-	}
-	return errors.Join(failures...)
+	return errors.Join(append(failures, b.missed()...)...)
 }
 
 // part starts a server for a part, and gives the server's version.
@@ -202,18 +172,4 @@ func load() string {
 		return ""
 	}
 	return ", load before " + strings.Fields(string(text))[0]
-}
-
-func (b *bench) table(facts []string) string {
-	var t strings.Builder
-	fmt.Fprintf(&t, "%s; medians of %d rounds.\n\n", strings.Join(facts, ", "), b.rounds)
-	t.WriteString("| part | figure | measured | target | met |\n| --- | --- | --- | --- | --- |\n")
-	for _, f := range b.figures {
-		met := ""
-		if f.target != "" {
-			met = map[bool]string{true: "yes", false: "**no**"}[f.met]
-		}
-		fmt.Fprintf(&t, "| %s | %s | %s | %s | %s |\n", f.part, f.name, f.measured, f.target, met)
-	}
-	return t.String()
 }

@@ -9,30 +9,26 @@ import (
 // memory looks at the peak of a purge's memory beside two sizes of backlog.
 func memory(ctx context.Context, b *bench) error {
 	const part, mib = "memory", 1 << 20
-	var small, large float64
-	for i, mails := range []int{b.mails / 4, b.mails * 5 / 2} {
-		if err := b.fill(ctx, "memory", mails); err != nil {
-			return err
-		}
-		c, err := b.purgeChild(ctx, b.server.DSN("memory"), mailPolicy)
+	var peaks []float64
+	for _, mails := range []int{b.mails / 4, b.mails * 5 / 2} {
+		load, err := b.fill(ctx, mails)
 		if err != nil {
 			return err
 		}
-		if c.rows == 0 {
-			return fmt.Errorf("the purge of %d mails deleted nothing", mails)
+		t, err := b.turn(ctx, load, b.way(usual))
+		if err != nil {
+			return err
 		}
-		peak := float64(c.peak) / mib
+		peak := float64(t.child.peak) / mib
+		peaks = append(peaks, peak)
 		// The larger of both accounts is judged.
-		b.judge(part, fmt.Sprintf("peak of `reaper purge`, n=%d (%d rows deleted)", mails, c.rows),
-			fmt.Sprintf("%.1f MiB (Maxrss %.1f MiB)", peak, float64(c.maxRSS)/mib), "≤ 64 MiB", max(c.peak, c.maxRSS) <= 64*mib)
-		if small = large; i == 0 {
-			small = peak
-		}
-		large = peak
-		if err := b.drop(ctx, "memory"); err != nil {
+		b.judge(part, fmt.Sprintf("peak of `reaper purge`, n=%d (%d rows deleted)", mails, t.rows),
+			fmt.Sprintf("%.1f MiB (Maxrss %.1f MiB)", peak, float64(t.child.maxRSS)/mib), "≤ 64 MiB", max(t.child.peak, t.child.maxRSS) <= 64*mib)
+		if err := b.drop(ctx, cascading); err != nil {
 			return err
 		}
 	}
-	b.judge(part, "more memory for ten times the mails", fmt.Sprintf("%+.1f MiB", large-small), "within 8 MiB", math.Abs(large-small) <= 8)
+	more := peaks[1] - peaks[0]
+	b.judge(part, "more memory for ten times the mails", fmt.Sprintf("%+.1f MiB", more), "within 8 MiB", math.Abs(more) <= 8)
 	return nil
 }

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/reaperdb/reaper/purge"
+)
+
+// child is what a `reaper purge` of its own process did.
+type child struct {
+	took   time.Duration // from its start to its exit
+	peak   int64         // bytes of memory, by the process's own account where the system gives one
+	maxRSS int64         // bytes, as the system reports it afterwards
+	report purge.Report
+}
+
+// rows that it says it deleted, over all tables.
+func (c child) rows() (n int64) {
+	for _, p := range c.report.Policies {
+		n += p.RowsTotal
+	}
+	return n
+}
+
+// purgeChild runs the binary, as cron would, until nothing is due.
+func (b *bench) purgeChild(ctx context.Context, dsn, policyFile string) (child, error) {
+	c, err := b.reaper(ctx, dsn, policyFile)
+	if err == nil && c.report.Status != purge.Complete {
+		err = fmt.Errorf("the purge ended %s: %s", c.report.Status, c.report.Policies[0].Reason)
+	}
+	return c, err
+}
+
+// purgeFor runs it for a time at most, so that it may end incomplete.
+func (b *bench) purgeFor(ctx context.Context, dsn, policyFile string, atMost time.Duration) (child, error) {
+	return b.reaper(ctx, dsn, policyFile, "--max-duration", atMost.String())
+}
+
+func (b *bench) reaper(ctx context.Context, dsn, policyFile string, args ...string) (c child, err error) {
+	file := filepath.Join(filepath.Dir(b.binary), "policy.yaml")
+	if err := os.WriteFile(file, []byte(policyFile), 0o600); err != nil {
+		return c, err
+	}
+	all := []string{"purge", "--yes", "-o", "json", "--policy-file", file, "--connections", strconv.Itoa(b.connections)}
+	cmd := exec.CommandContext(ctx, b.binary, append(all, args...)...)
+	cmd.Env = []string{"DATABASE_URL=" + dsn}
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	started := time.Now()
+	if err := cmd.Start(); err != nil {
+		return c, err
+	}
+	watched := watchPeak(cmd.Process.Pid)
+	err = cmd.Wait()
+	c.took, c.peak, c.maxRSS = time.Since(started), watched(), maxRSS(cmd.ProcessState)
+	var exit *exec.ExitError
+	if err != nil && !(errors.As(err, &exit) && exit.ExitCode() == purge.Incomplete.ExitCode()) {
+		return c, fmt.Errorf("reaper purge: %w: %s", err, stderr.Bytes())
+	}
+	if c.peak == 0 {
+		c.peak = c.maxRSS
+	}
+	if err := json.Unmarshal(stdout.Bytes(), &c.report); err != nil {
+		return c, fmt.Errorf("reading reaper's report: %w", err)
+	}
+	return c, nil
+}
+
+func maxRSS(state *os.ProcessState) int64 {
+	usage, ok := state.SysUsage().(*syscall.Rusage)
+	if !ok {
+		return 0
+	}
+	if runtime.GOOS == "darwin" { // there it is bytes
+		return usage.Maxrss
+	}
+	return usage.Maxrss * 1024
+}

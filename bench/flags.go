@@ -1,0 +1,107 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/reaperdb/reaper/purge"
+)
+
+// parse reads the flags; out is the file that also gets the table, or empty.
+func (b *bench) parse(args []string, stderr io.Writer) (chosen []part, out string, err error) {
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.IntVar(&b.mails, "n", 200_000, "mails of the mail part; the other parts are sized by it")
+	flags.IntVar(&b.rounds, "rounds", 3, "how often each side is timed, in turn; the medians count")
+	flags.IntVar(&b.connections, "connections", purge.DefaultConnections, "connections of reaper that delete")
+	flags.IntVar(&b.tenants, "tenants", 0, "tenants of the part idle; 0: five for each mail of -n")
+	flags.IntVar(&b.factor, "factor", 10, "how many times -n the part scale takes beside -n")
+	flags.DurationVar(&b.window, "window", 15*time.Second, "how long a purge of the part pace may take; shorter ones are cut off")
+	paces := flags.String("paces", defaultPaces, "the paces of the part pace")
+	only := flags.String("only", "", "a comma-separated list of "+strings.Join(names(), ", ")+"; empty: all but scale")
+	ours := flags.String("sides", "", "reaper's sides of the part mail: a comma-separated list of "+strings.Join(sideNames(), ", ")+"; empty: all")
+	flags.StringVar(&out, "out", "", "also write the table to this file")
+	if err := flags.Parse(args); err != nil {
+		return nil, "", err
+	}
+	if err := b.sane(flags.NArg()); err != nil {
+		return nil, "", err
+	}
+	if b.paces, err = choosePaces(*paces); err != nil {
+		return nil, "", err
+	}
+	if b.sides, err = chooseSides(*ours); err != nil {
+		return nil, "", err
+	}
+	chosen, err = choose(*only)
+	return chosen, out, err
+}
+
+// sane refuses numbers that measure nothing, and words after the flags.
+func (b *bench) sane(words int) error {
+	if b.mails < 1000 || b.rounds < 1 || b.factor < 2 || words > 0 {
+		return errors.New("-n is at least 1000, -rounds at least 1, -factor at least 2, and nothing else follows the flags")
+	}
+	if b.connections < 1 || b.tenants < 0 || b.window < time.Second {
+		return errors.New("-connections is at least 1, -tenants not negative, and -window at least 1s")
+	}
+	return nil
+}
+
+// choose finds parts by their names; empty: all but those that take very long.
+func choose(only string) (chosen []part, err error) {
+	if only == "" {
+		return slices.DeleteFunc(slices.Clone(parts), func(p part) bool { return p.asked }), nil
+	}
+	for name := range strings.SplitSeq(only, ",") {
+		i := slices.Index(names(), strings.TrimSpace(name))
+		if i < 0 {
+			return nil, fmt.Errorf("-only %s: there are %s", name, strings.Join(names(), ", "))
+		}
+		chosen = append(chosen, parts[i])
+	}
+	return chosen, nil
+}
+
+// chooseSides finds reaper's sides by their names; empty: all.
+func chooseSides(only string) (chosen []side, err error) {
+	if only == "" {
+		return sides, nil
+	}
+	for name := range strings.SplitSeq(only, ",") {
+		i := slices.Index(sideNames(), strings.TrimSpace(name))
+		if i < 0 {
+			return nil, fmt.Errorf("-sides %s: there are %s", name, strings.Join(sideNames(), ", "))
+		}
+		chosen = append(chosen, sides[i])
+	}
+	return chosen, nil
+}
+
+func sideNames() []string {
+	var all []string
+	for _, s := range sides {
+		all = append(all, s.name)
+	}
+	return all
+}
+
+var paceWords = regexp.MustCompile(`^(full|gentle|[0-9]+%)$`)
+
+// choosePaces splits a list of paces. They end up in a policy file, so that
+// nothing but a pace may be among them.
+func choosePaces(list string) (paces []string, err error) {
+	for p := range strings.SplitSeq(list, ",") {
+		if p = strings.TrimSpace(p); !paceWords.MatchString(p) {
+			return nil, fmt.Errorf("-paces %s: write full, gentle or a percentage like 25%%", p)
+		}
+		paces = append(paces, p)
+	}
+	return paces, nil
+}

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"io"
+	"slices"
+	"testing"
+	"time"
+)
+
+func TestWrongFlags(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{
+		{"-only", "mali"},
+		{"-sides", "cascade,proven"},
+		{"-paces", "half"},
+		{"-paces", "25%}"},
+		{"-n", "10"},
+		{"-rounds", "0"},
+		{"-factor", "1"},
+		{"-connections", "0"},
+		{"-window", "20ms"},
+		{"mail"},
+		{"-x"},
+	} {
+		if code := run(t.Context(), args, io.Discard, io.Discard); code != 2 {
+			t.Errorf("bench %q ended with %d, want 2", args, code)
+		}
+	}
+}
+
+func TestFlags(t *testing.T) {
+	t.Parallel()
+	b := &bench{}
+	chosen, out, err := b.parse([]string{
+		"-only", "idle, scale", "-sides", "no-action", "-paces", "full, 5%", "-window", "3s", "-out", "x.md",
+	}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(chosen) != 2 || chosen[0].name != "idle" || chosen[1].name != "scale" || out != "x.md" {
+		t.Errorf("chose %v, and %q to write to", chosen, out)
+	}
+	if len(b.sides) != 1 || b.sides[0].name != "no-action" || !slices.Equal(b.paces, []string{"full", "5%"}) || b.window != 3*time.Second {
+		t.Errorf("sides %v, paces %v, window %s", b.sides, b.paces, b.window)
+	}
+}
+
+// What takes very long runs only when it is asked for.
+func TestAllParts(t *testing.T) {
+	t.Parallel()
+	chosen, err := choose("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(chosen) != len(parts)-1 || slices.ContainsFunc(chosen, func(p part) bool { return p.name == "scale" }) {
+		t.Errorf("without -only it chooses %v", chosen)
+	}
+}

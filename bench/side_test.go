@@ -1,0 +1,36 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/reaperdb/reaper/policy"
+)
+
+// What a side adds stands in its place: below the policy, or beside policies.
+func TestSidePolicy(t *testing.T) {
+	t.Parallel()
+	for want, s := range map[string]side{
+		"":                          {template: cascading},
+		"    undecided: delete\n":   {template: noAction},
+		"    limits: {pace: 25%}\n": {template: cascading, pace: "25%"},
+		"    undecided: delete\nsafety: {foreign_key_checks: proven}\n": {template: noAction, proven: true},
+	} {
+		if got := strings.TrimPrefix(s.policy(), mailPolicy); got != want {
+			t.Errorf("%+v adds %q, want %q", s, got, want)
+		}
+	}
+}
+
+func TestPolicies(t *testing.T) {
+	t.Parallel()
+	files := map[string]string{"events": eventsPolicy, "gentle": side{template: noAction, pace: "gentle"}.policy()}
+	for _, s := range sides {
+		files[s.name] = s.policy()
+	}
+	for name, text := range files {
+		if _, err := policy.Parse(name+".yaml", []byte(text)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/reaperdb/reaper/purge"
+)
+
+// steady looks whether batches become slower in the course of a purge, as they
+// do where each one reads the dead rows of those before it. Autovacuum is off.
+func steady(ctx context.Context, b *bench) error {
+	const part = "steady"
+	load, err := b.fill(ctx, b.mails)
+	if err != nil {
+		return err
+	}
+	var byTime, byRow []float64
+	var batches, retries int
+	w := way{name: "reaper in this process", template: cascading, run: func(ctx context.Context, dsn string) (d did, err error) {
+		seen := &watch{}
+		if d, err = b.purgeHere(ctx, dsn, seen); err != nil {
+			return d, err
+		}
+		if batches = len(seen.batches); batches >= 20 {
+			time, row := tenths(seen.batches)
+			byTime, byRow = append(byTime, time), append(byRow, row)
+		}
+		retries += seen.retries
+		return d, nil
+	}}
+	if _, err := b.inTurn(ctx, load, []way{w}); err != nil {
+		return err
+	}
+	b.tell(part, fmt.Sprintf("batches of a round, retries of all rounds, n=%d", load.mails), fmt.Sprintf("%d, %d", batches, retries))
+	if len(byTime) == 0 {
+		b.tell(part, "time of a batch, last tenth to first tenth of the run", fmt.Sprintf("too few batches (%d)", batches))
+		return nil
+	}
+	b.judge(part, "time of a batch, last tenth to first tenth of the run", spread(byTime, "%.2f"), "≤ 1.15", median(byTime) <= 1.15)
+	b.judge(part, "the same per row deleted", spread(byRow, "%.2f"), "≤ 1.15", median(byRow) <= 1.15)
+	return nil
+}
+
+// watch keeps what a run says of its batches. It is told one thing at a time,
+// whichever of the run's goroutines it comes from.
+type watch struct {
+	purge.Silent
+	batches []purge.BatchEvent
+	retries int
+}
+
+// Batch keeps a batch.
+func (w *watch) Batch(e purge.BatchEvent) { w.batches = append(w.batches, e) }
+
+// Retry counts.
+func (w *watch) Retry(string, string) { w.retries++ }
+
+// tenths compares the last tenth of the batches with the first: the median of
+// their times, and of their times per row.
+func tenths(batches []purge.BatchEvent) (byTime, byRow float64) {
+	tenth := len(batches) / 10
+	medians := func(of []purge.BatchEvent) (time, row float64) {
+		return median(each(of, func(e purge.BatchEvent) float64 { return e.Duration.Seconds() })),
+			median(each(of, func(e purge.BatchEvent) float64 { return e.Duration.Seconds() / float64(max(e.Rows, 1)) }))
+	}
+	firstTime, firstRow := medians(batches[:tenth])
+	lastTime, lastRow := medians(batches[len(batches)-tenth:])
+	return lastTime / firstTime, lastRow / firstRow
+}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// way is one way to delete the mails that are due.
+type way struct {
+	name     string
+	template string // the database that it gets a copy of
+	run      func(ctx context.Context, dsn string) (did, error)
+}
+
+// did is what a way says of itself.
+type did struct {
+	base  string // what retentions counted from
+	took  time.Duration
+	child child // of reaper's own sides
+}
+
+// turn is one way to delete, once.
+type turn struct {
+	did
+	mails, rows int64 // that are gone, by what the tables hold
+	wal         int64 // bytes
+}
+
+func (t turn) mailRate() float64  { return rate(t.mails, t.took) }
+func (t turn) rowRate() float64   { return rate(t.rows, t.took) }
+func (t turn) walPerRow() float64 { return float64(t.wal) / float64(t.rows) }
+
+// turn gives a way a fresh copy, and holds what stays against plain SQL.
+func (b *bench) turn(ctx context.Context, load workload, w way) (t turn, err error) {
+	const name = "turn"
+	dsn, err := b.fresh(ctx, name, w.template)
+	if err != nil {
+		return t, err
+	}
+	t.wal, err = written(ctx, b.server.DSN("postgres"), func() (err error) {
+		t.did, err = w.run(ctx, dsn)
+		return err
+	})
+	if err != nil {
+		return t, fmt.Errorf("%s: %w", w.name, err)
+	}
+	after, err := contents(ctx, dsn)
+	if err != nil {
+		return t, err
+	}
+	want, err := staying(ctx, b.server.DSN(cascading), t.base, load.mails)
+	if err != nil {
+		return t, err
+	}
+	if d := difference(want, after); d != "" {
+		return t, fmt.Errorf("%s: plain SQL would leave other rows: %s", w.name, d)
+	}
+	t.mails, t.rows = load.before["outgoing_emails"].rows-after["outgoing_emails"].rows, gone(load.before, after)
+	if t.rows == 0 {
+		return t, fmt.Errorf("%s: nothing was due", w.name)
+	}
+	b.say("%s: %d rows in %s", w.name, t.rows, t.took.Round(time.Millisecond))
+	return t, b.drop(ctx, name)
+}
+
+// inTurn lets the ways delete one after the other, as often as there are
+// rounds; each round begins with another of them.
+func (b *bench) inTurn(ctx context.Context, load workload, ways []way) (turns [][]turn, err error) {
+	turns = make([][]turn, len(ways))
+	for round := range b.rounds {
+		for i := range ways {
+			i = (i + round) % len(ways)
+			t, err := b.turn(ctx, load, ways[i])
+			if err != nil {
+				return nil, fmt.Errorf("round %d: %w", round+1, err)
+			}
+			turns[i] = append(turns[i], t)
+		}
+	}
+	return turns, nil
+}
