@@ -70,6 +70,8 @@ type batcher struct {
 	// wary counts batches to come that count before they delete, after one that
 	// turned out too large.
 	wary int
+	// slow tells that the last single root took longer than a batch may.
+	slow bool
 	// drainSize is how many rows the next batch of a drain may delete; 0: not
 	// drained yet.
 	drainSize int
@@ -77,8 +79,8 @@ type batcher struct {
 
 func (b *batcher) scope() scope { return b.work.scope() }
 
-// statementTimeout bounds a batch's statements: ten times the time aimed at,
-// which a smaller batch will keep. A single root gets what it needs.
+// statementTimeout bounds a batch's statements: twice the time aimed at, which a
+// smaller batch will keep. A single root gets what it needs.
 func (b *batcher) statementTimeout(w way) time.Duration {
 	switch {
 	case w.proven:
@@ -86,7 +88,7 @@ func (b *batcher) statementTimeout(w way) time.Duration {
 	case w.long:
 		return time.Minute
 	}
-	return max(10*b.plan.Policy.Limits.Time, 2*time.Second)
+	return max(2*b.plan.Policy.Limits.Time, 100*time.Millisecond)
 }
 
 func (b *batcher) lockTimeout() time.Duration {
@@ -143,7 +145,7 @@ func (b *batcher) attempt(ctx context.Context, t *who, cands []candidate, w way)
 		if ok, err := b.work.refresh(ctx, t); err != nil || !ok {
 			return outcome{}, err
 		}
-		w.long = len(cands) == 1 && try > 0
+		w.long = len(cands) == 1 && (try > 0 || b.slow)
 		o, err := b.transaction(ctx, t, cands, w)
 		if err == nil {
 			return o, nil
@@ -243,6 +245,7 @@ func (b *batcher) transaction(ctx context.Context, t *who, cands []candidate, w 
 // it grows by a fifth at most and shrinks in proportion.
 func (b *batcher) adapt(o outcome, took time.Duration) {
 	limits, roots := b.plan.Policy.Limits, o.roots
+	b.slow = roots == 1 && took > 2*limits.Time
 	if roots == 0 {
 		return
 	}
