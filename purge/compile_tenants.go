@@ -82,10 +82,11 @@ func uniqueOn(x schema.Index, column string) bool {
 		x.Columns[0].Name == column && x.Columns[0].OwnCollation
 }
 
-// tenantsQuery describes the query form: key, retention [, hold] by position.
+// tenantsQuery describes the query form, as a subselect, which it will be: key,
+// retention [, hold] by position.
 func (c *compiler) tenantsQuery(file *policy.Tenants) (relation string, own *source, err error) {
 	t := c.plan.tenants
-	fields, err := c.describe(file.Query.Value)
+	fields, err := c.describe("SELECT * FROM (" + file.Query.Value + "\n) AS tenants")
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
 		c.fail(file.Query.Pos, "correct the query", "tenants.query: %s", pg.Message)
