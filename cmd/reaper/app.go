@@ -36,7 +36,7 @@ type settings struct {
 	Policies        []string      `env:"REAPER_POLICY"`
 	Tenants         []string      `env:"REAPER_TENANT"`
 	OlderThan       string        `env:"REAPER_OLDER_THAN"`
-	MaxRows         int64         `env:"REAPER_MAX_ROWS"`
+	MaxRows         *int64        `env:"REAPER_MAX_ROWS"` // nil: no bound
 	MaxDuration     string        `env:"REAPER_MAX_DURATION"`
 	Connections     int           `env:"REAPER_CONNECTIONS" envDefault:"2"`
 	Yes             bool          `env:"REAPER_YES"`
@@ -92,6 +92,7 @@ schema error, nothing was touched · 3 incomplete · 4 refused.`,
 	f.StringVarP(&a.Output, "output", "o", a.Output, "text or json (REAPER_OUTPUT)")
 	root.AddCommand(a.initCommand(), a.checkCommand(), a.planCommand(), a.purgeCommand(), a.statusCommand(),
 		a.migrateCommand(), a.grantsCommand(), a.demoCommand(), a.versionCommand())
+	refuseEmpty(root)
 	return root, nil
 }
 
@@ -113,7 +114,7 @@ func environmentError(err error) error {
 			name = f.Tag.Get("env")
 		}
 		texts = append(texts, name+": write "+map[string]string{
-			"bool": "true or false", "int": "a whole number", "int64": "a whole number", "slog.Level": "debug, info, warn or error", "time.Duration": "a time, such as 30s",
+			"bool": "true or false", "int": "a whole number", "*int64": "a whole number", "slog.Level": "debug, info, warn or error", "time.Duration": "a time, such as 30s",
 		}[parse.Type.String()])
 	}
 	return errors.New(strings.Join(texts, "; "))
@@ -277,7 +278,7 @@ func (a *app) narrowing(cmd *cobra.Command) {
 const maxConnections = 64
 
 func (a *app) options() (purge.Options, error) {
-	o := purge.Options{Trigger: "manual", MaxRows: a.MaxRows}
+	o := purge.Options{Trigger: "manual"}
 	if len(a.Tenants) > 0 {
 		o.Tenants = a.Tenants
 	}
@@ -291,8 +292,11 @@ func (a *app) options() (purge.Options, error) {
 		}
 		o.OlderThan = &d
 	}
-	if a.MaxRows < 0 {
-		return o, usage(fmt.Errorf("--max-rows %d: write a positive number, or leave it out", a.MaxRows))
+	if a.MaxRows != nil {
+		if *a.MaxRows < 1 {
+			return o, usage(fmt.Errorf("--max-rows %d: write a positive number, or leave it out", *a.MaxRows))
+		}
+		o.MaxRows = *a.MaxRows
 	}
 	if a.Connections < 1 || a.Connections > maxConnections {
 		return o, usage(fmt.Errorf("--connections %d: write a number from 1 to %d", a.Connections, maxConnections))
