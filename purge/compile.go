@@ -307,8 +307,12 @@ func (c *compiler) rootKey() error {
 		}
 	}
 	if best == nil {
-		c.fail(c.plan.Policy.Table.Pos, "add a primary key, or a unique index over NOT NULL columns (not partial, not deferrable, no expressions)",
-			"%s has no key that tells its rows apart", t.Name)
+		why := ""
+		if column := arrayInKey(t); column != "" {
+			why = fmt.Sprintf(" and that can be looked up: column %s is an array", column)
+		}
+		c.fail(c.plan.Policy.Table.Pos, "add a primary key, or a unique index over NOT NULL columns (not partial, not deferrable, no expressions, no arrays)",
+			"%s has no key that tells its rows apart%s", t.Name, why)
 		return nil
 	}
 	for _, n := range best.ColumnNames() {
@@ -324,11 +328,23 @@ func usableKey(t *schema.Table, x *schema.Index) bool {
 	}
 	for _, ic := range x.Columns {
 		column, ok := t.Column(ic.Name)
-		if !ok || !column.NotNull || !ic.OwnCollation {
+		if !ok || !column.NotNull || !ic.OwnCollation || column.Array() {
 			return false
 		}
 	}
 	return true
+}
+
+// arrayInKey is a column that keeps a key from being used; "" when none does.
+func arrayInKey(t *schema.Table) string {
+	for _, x := range t.Indexes {
+		for _, name := range x.ColumnNames() {
+			if column, ok := t.Column(name); ok && column.Array() && x.Unique {
+				return name
+			}
+		}
+	}
+	return ""
 }
 
 // describe asks PostgreSQL for the columns of a statement, without running it.

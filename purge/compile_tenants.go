@@ -37,6 +37,10 @@ func (c *compiler) tenantsRelation() error {
 	if err != nil {
 		return err
 	}
+	if t.key.Array() {
+		c.fail(file.Pos, "let another column be the key", "the tenants' key %s is %s: an array is no key", t.key.Name, t.key.Type)
+		return errStop
+	}
 	if err := c.retentions(relation, own, shared); err != nil {
 		return err
 	}
@@ -283,6 +287,14 @@ func (c *compiler) tenantPath() error {
 // comparable checks that the path's end can be compared with the tenant's key.
 func (c *compiler) comparable() error {
 	p := c.plan
+	for _, h := range p.hops {
+		for _, n := range h.to {
+			if k, _ := h.table.Column(n); k.Array() {
+				c.fail(p.Policy.Tenant.Pos, "take another way, or write tenant: none", "the tenant path leads over %s.%s, which is %s: an array is no key", h.table.Name, n, k.Type)
+				return errStop
+			}
+		}
+	}
 	_, err := c.describe(fmt.Sprintf("SELECT NULL::%s = NULL::%s", p.last.Type, p.tenants.key.Type))
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {

@@ -47,3 +47,50 @@ func TestPromise5_QueryOfTenantsThatChangesData(t *testing.T) {
 	b.policy = strings.Replace(b.policy, "WITH x AS (DELETE FROM owners RETURNING id) SELECT id, 30", "WITH x AS (SELECT id FROM owners) SELECT id, 30", 1)
 	b.plans()
 }
+
+// Rows are looked for by lists of values, and a list of arrays is one array: such
+// keys and references passed the check, and the run failed.
+func TestPromise5_Arrays(t *testing.T) {
+	t.Parallel()
+	ground := ground(t)
+	const none = "policies: [{name: things, table: things, age: at, tenant: none, retention: 30d, undecided: delete%s}]"
+	for _, c := range []struct {
+		name, schema, policy string
+		refused              []string // empty: it is not
+	}{
+		{"root's key", `CREATE TABLE things (id int[] PRIMARY KEY, at timestamptz)`, fmt.Sprintf(none, ""), []string{"reaper.yaml:2:34: ", "no key that tells its rows apart", "column id is an array", "no arrays)"}},
+		{"a domain over arrays", `CREATE DOMAIN trail AS int[]; CREATE TABLE things (id trail PRIMARY KEY, at timestamptz)`, fmt.Sprintf(none, ""), []string{"column id is an array"}},
+		{"another key besides", `CREATE TABLE things (id int[] PRIMARY KEY, n int NOT NULL UNIQUE, at timestamptz)`, fmt.Sprintf(none, ""), nil},
+		{
+			"a reference", `CREATE TABLE things (n int PRIMARY KEY, id int[] UNIQUE, at timestamptz); CREATE TABLE parts (id int PRIMARY KEY, thing int[] REFERENCES things (id))`,
+			fmt.Sprintf(none, ""),
+			[]string{"parts_thing_fkey compares public.parts.thing with public.things.id", "another type"},
+		},
+		{
+			"a match", `CREATE TABLE things (n int PRIMARY KEY, id int[], at timestamptz); CREATE TABLE parts (id int PRIMARY KEY, thing int[])`,
+			fmt.Sprintf(none, ", dependents: [{table: parts, match: {thing: id}, action: delete}]"),
+			[]string{"match compares public.parts.thing", "match columns that are no arrays"},
+		},
+		{
+			"the tenants' key", `CREATE TABLE owners (id int[] PRIMARY KEY); CREATE TABLE things (id int PRIMARY KEY, owner int[], at timestamptz)`,
+			ownersPolicy(", default: 30d", ""),
+			[]string{"the tenants' key id is integer[]"},
+		},
+		{
+			"a step to the tenants", owners + `CREATE TABLE vias (id int[] PRIMARY KEY, owner int); ALTER TABLE things ADD via int[] REFERENCES vias`,
+			strings.Replace(ownersPolicy(", default: 30d", ""), "tenant: owner", "tenant: [via, owner]", 1),
+			[]string{"the tenant path leads over public.vias.id"},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := ground.on(t, c.schema, c.policy)
+			if c.refused == nil {
+				b.Exec(t, `INSERT INTO things VALUES ('{1}', 1, '2020-01-01'), ('{2}', 2, now())`)
+				b.purge().complete()
+				b.left(`SELECT n FROM things`, "2")
+				return
+			}
+			b.refuses(c.refused...)
+		})
+	}
+}
