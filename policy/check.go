@@ -80,6 +80,9 @@ func (s *Settings) check() error {
 	if s.Min != nil && s.Min.Forever {
 		return errorAt(s.Min.Pos, "min is forever: nothing would ever be deleted; write a duration, or remove the policy")
 	}
+	if err := notZero("retention", s.Retention.Duration); err != nil {
+		return err
+	}
 	if err := notZero("default", s.Default); err != nil {
 		return err
 	}
@@ -142,9 +145,6 @@ func (s *policySection) policy(t *Tenants) (Policy, error) {
 
 func (p *Policy) checkDurations() error {
 	if err := p.Settings.check(); err != nil {
-		return err
-	}
-	if err := notZero("retention", p.Retention.Duration); err != nil {
 		return err
 	}
 	if p.MaxLag != nil && (p.MaxLag.Forever || p.MaxLag.IsZero()) {

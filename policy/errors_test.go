@@ -144,6 +144,7 @@ var mistakes = []mistake{
 	{file: inPolicy("retention: 99999999999999999999d"), at: "9:14", words: "too large"},
 	{file: inPolicy("retention: 9999999999999999h"), at: "9:14", words: "longer than an interval"},
 	{file: inPolicy("retention: 0d"), at: "9:14", words: "retention is zero|forever"},
+	{file: inTenants("retention: 0d"), at: "5:14", words: "retention is zero|forever"},
 	{file: inPolicy("retention: true"), at: "9:14", words: "not true or false", shape: true},
 	{file: inPolicy("default: 30"), at: "9:12", words: "write 30d", shape: true},
 	{file: inPolicy("default: retention_days"), at: "9:12", words: "duration|90d", shape: true},

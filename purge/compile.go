@@ -307,8 +307,12 @@ func (c *compiler) rootKey() error {
 		}
 	}
 	if best == nil {
-		c.fail(c.plan.Policy.Table.Pos, "add a primary key, or a unique index over NOT NULL columns (not partial, not deferrable, no expressions)",
-			"%s has no key that tells its rows apart", t.Name)
+		why := ""
+		if column := arrayInKey(t); column != "" {
+			why = fmt.Sprintf(" and that can be looked up: column %s is an array", column)
+		}
+		c.fail(c.plan.Policy.Table.Pos, "add a primary key, or a unique index over NOT NULL columns (not partial, not deferrable, no expressions, no arrays)",
+			"%s has no key that tells its rows apart%s", t.Name, why)
 		return nil
 	}
 	for _, n := range best.ColumnNames() {
@@ -324,11 +328,23 @@ func usableKey(t *schema.Table, x *schema.Index) bool {
 	}
 	for _, ic := range x.Columns {
 		column, ok := t.Column(ic.Name)
-		if !ok || !column.NotNull || !ic.OwnCollation {
+		if !ok || !column.NotNull || !ic.OwnCollation || column.Array() {
 			return false
 		}
 	}
 	return true
+}
+
+// arrayInKey is a column that keeps a key from being used; "" when none does.
+func arrayInKey(t *schema.Table) string {
+	for _, x := range t.Indexes {
+		for _, name := range x.ColumnNames() {
+			if column, ok := t.Column(name); ok && column.Array() && x.Unique {
+				return name
+			}
+		}
+	}
+	return ""
 }
 
 // describe asks PostgreSQL for the columns of a statement, without running it.
@@ -341,22 +357,31 @@ func (c *compiler) describe(sql string) ([]pgconn.FieldDescription, error) {
 }
 
 // expression checks a user's SQL over one relation and gives the OID of its
-// type; 0 after recording a problem.
+// type; 0 after recording a problem. It is described as a condition besides:
+// there PostgreSQL itself refuses what is no matter of one row, aggregates, window
+// functions and sets, which a SELECT list would take.
 func (c *compiler) expression(what string, text policy.Text, relation string) (uint32, error) {
-	fields, err := c.describe("SELECT (" + text.Value + "\n) FROM " + relation)
+	sql := "(" + text.Value + "\n)"
+	fields, err := c.describe("SELECT " + sql + " FROM " + relation + " WHERE " + sql + " IS NULL")
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
-		fix := "it may use the columns of that table alone"
-		if pg.Hint != "" {
-			fix = pg.Hint
-		}
-		c.fail(text.Pos, fix, "%s: %s", what, pg.Message)
+		c.fail(text.Pos, expressionFix(pg), "%s: %s", what, pg.Message)
 		return 0, nil
 	}
 	if err != nil {
 		return 0, fmt.Errorf("checking %s: %w", what, err)
 	}
 	return fields[0].DataTypeOID, nil
+}
+
+func expressionFix(pg *pgconn.PgError) string {
+	switch {
+	case pg.Code == "42803", pg.Code == "42P20", strings.HasPrefix(pg.Message, "set-returning"):
+		return "write an expression over one row: no aggregate, no window function, no function that returns a set"
+	case pg.Hint != "":
+		return pg.Hint
+	}
+	return "it may use the columns of that table alone"
 }
 
 const boolOID = 16

@@ -206,6 +206,24 @@ func (c *compiler) collations(e *Edge) {
 	}
 }
 
+// arrays refuses a reference over arrays: references are looked for by lists of
+// values.
+func (c *compiler) arrays(e *Edge) {
+	for i := range e.ChildColumns {
+		theirs, _ := e.Child.Table.Column(e.ChildColumns[i])
+		ours, _ := e.Parent.Table.Column(e.ParentColumns[i])
+		if !theirs.Array() && !ours.Array() {
+			continue
+		}
+		fix := "reference a column of another type, or clean these tables without reaper"
+		if e.Key == nil {
+			fix = "match columns that are no arrays"
+		}
+		c.plan.problem(LevelError, fmt.Sprintf("%s compares %s.%s with %s.%s: references over arrays cannot be looked for",
+			e.Label(), e.Child.Table.Name, theirs.Name, e.Parent.Table.Name, ours.Name), fix)
+	}
+}
+
 func (c *compiler) edgeGuards(e *Edge) {
 	p := c.plan
 	if e.Action.deletes() && e.Child == p.Root {
@@ -213,6 +231,7 @@ func (c *compiler) edgeGuards(e *Edge) {
 			"make sure that is meant, or decide nullify or keep")
 	}
 	c.collations(e)
+	c.arrays(e)
 	if e.Index != "" {
 		return
 	}

@@ -37,6 +37,10 @@ func (c *compiler) tenantsRelation() error {
 	if err != nil {
 		return err
 	}
+	if t.key.Array() {
+		c.fail(file.Pos, "let another column be the key", "the tenants' key %s is %s: an array is no key", t.key.Name, t.key.Type)
+		return errStop
+	}
 	if err := c.retentions(relation, own, shared); err != nil {
 		return err
 	}
@@ -82,10 +86,11 @@ func uniqueOn(x schema.Index, column string) bool {
 		x.Columns[0].Name == column && x.Columns[0].OwnCollation
 }
 
-// tenantsQuery describes the query form: key, retention [, hold] by position.
+// tenantsQuery describes the query form, as a subselect, which it will be: key,
+// retention [, hold] by position.
 func (c *compiler) tenantsQuery(file *policy.Tenants) (relation string, own *source, err error) {
 	t := c.plan.tenants
-	fields, err := c.describe(file.Query.Value)
+	fields, err := c.describe("SELECT * FROM (" + file.Query.Value + "\n) AS tenants")
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
 		c.fail(file.Query.Pos, "correct the query", "tenants.query: %s", pg.Message)
@@ -282,6 +287,14 @@ func (c *compiler) tenantPath() error {
 // comparable checks that the path's end can be compared with the tenant's key.
 func (c *compiler) comparable() error {
 	p := c.plan
+	for _, h := range p.hops {
+		for _, n := range h.to {
+			if k, _ := h.table.Column(n); k.Array() {
+				c.fail(p.Policy.Tenant.Pos, "take another way, or write tenant: none", "the tenant path leads over %s.%s, which is %s: an array is no key", h.table.Name, n, k.Type)
+				return errStop
+			}
+		}
+	}
 	_, err := c.describe(fmt.Sprintf("SELECT NULL::%s = NULL::%s", p.last.Type, p.tenants.key.Type))
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {

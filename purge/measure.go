@@ -50,10 +50,11 @@ func (p *Plan) expiredSQL(s *statement, sc scope) string {
 		")\nSELECT * FROM reaper_e WHERE NOT EXISTS (SELECT FROM reaper_k WHERE reaper_k.rtab = reaper_e.tab AND reaper_k.rtid = reaper_e.tid)"
 }
 
-// backlogSQL counts expired roots, and finds the greatest lag in seconds.
+// backlogSQL counts expired roots, finds the greatest lag in seconds, and counts
+// the tenants that have any.
 func (p *Plan) backlogSQL(sc scope, by string) *statement {
 	s := &statement{}
-	s.add("SELECT ", by, "count(*), coalesce(extract(epoch FROM max(reaper_x.lag)), 0)::float8 FROM (", p.expiredSQL(s, sc), ") reaper_x")
+	s.add("SELECT ", by, "count(*), coalesce(extract(epoch FROM max(reaper_x.lag)), 0)::float8, count(DISTINCT reaper_x.tenant) FROM (", p.expiredSQL(s, sc), ") reaper_x")
 	return s
 }
 
@@ -75,17 +76,17 @@ func (p *Plan) ownedBy(s *statement, relation, prefix string) {
 
 // countDue counts the roots that are due; -1 when that takes too long.
 func (w *work) countDue(ctx context.Context) int64 {
-	rows, _, err := w.backlog(ctx)
+	rows, _, _, err := w.backlog(ctx)
 	if err != nil {
 		return -1
 	}
 	return rows
 }
 
-func (w *work) backlog(ctx context.Context) (rows int64, lag float64, err error) {
+func (w *work) backlog(ctx context.Context) (rows int64, lag float64, tenants int64, err error) {
 	s := w.plan.backlogSQL(w.scope(), "")
-	err = readOne(ctx, w.run.pool, countTimeout, s, scanOne(&rows, &lag))
-	return rows, lag, err
+	err = readOne(ctx, w.run.pool, countTimeout, s, scanOne(&rows, &lag, &tenants))
+	return rows, lag, tenants, err
 }
 
 // measure settles lag and backlog at the end of a run. After a pass from the
@@ -96,7 +97,7 @@ func (w *work) measure(ctx context.Context) {
 	var lag float64
 	if w.run.stopReason() != "" || w.pass.left > 0 || len(w.failed) > 0 {
 		var err error
-		if rows, lag, err = w.backlog(ctx); err != nil {
+		if rows, lag, w.behind, err = w.backlog(ctx); err != nil {
 			w.run.log.Info("backlog not measured", "policy", w.plan.Policy.Name, "error", plain(err))
 			return
 		}
@@ -113,7 +114,8 @@ func Backlog(ctx context.Context, pool *pgxpool.Pool, p *Plan, timeout time.Dura
 			return err
 		}
 		s := p.backlogSQL(scope{base: base}, "")
-		return tx.QueryRow(ctx, s.String(), s.args...).Scan(&rows, &lag)
+		var tenants int64
+		return tx.QueryRow(ctx, s.String(), s.args...).Scan(&rows, &lag, &tenants)
 	})
 	if err != nil {
 		return 0, 0, fmt.Errorf("measuring policy %s: %s", p.Policy.Name, plain(err))

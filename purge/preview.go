@@ -25,6 +25,9 @@ type Preview struct {
 	ExpiredRows int64           `json:"expired_rows"` // roots
 	Estimated   bool            `json:"estimated"`
 	Problems    []Problem       `json:"problems"`
+	// Fails tells that a purge would fail by a problem of the tenants' list, and
+	// delete nothing. Nothing is counted then.
+	Fails bool `json:"-"`
 }
 
 // TenantPreview is one tenant under a policy. Cutoff is null where there is
@@ -40,7 +43,7 @@ type TenantPreview struct {
 
 // TablePreview is one table of the plan and the edge that leads to it; the
 // root has no edge. ExpiredRows are rows that would go, or, for an edge that
-// empties or keeps, the rows behind it.
+// empties or keeps, the rows behind it that stay.
 type TablePreview struct {
 	Table       string   `json:"table"`
 	Parent      string   `json:"parent"`
@@ -57,8 +60,8 @@ type TablePreview struct {
 // Depth is how far the table hangs below the root.
 func (t TablePreview) Depth() int { return t.depth }
 
-// Look tells what a purge of a plan would do now. A plan with errors gives its
-// problems alone.
+// Look tells what a purge of a plan would do now. A plan with errors, or whose
+// tenants cannot be trusted, gives its problems alone.
 func Look(ctx context.Context, pool *pgxpool.Pool, p *Plan, opts Options, estimate bool) (*Preview, error) {
 	v := &Preview{
 		Name: p.Policy.Name, Table: p.Policy.Table.String(), Strategy: p.Strategy, Reason: p.Reason, Index: p.Index, ForeignKeys: p.ForeignKeyChecks(),
@@ -72,7 +75,15 @@ func Look(ctx context.Context, pool *pgxpool.Pool, p *Plan, opts Options, estima
 		return v, nil
 	}
 	l := &looker{plan: p, view: v, estimate: estimate, scope: scope{olderThan: opts.OlderThan, only: opts.Tenants}}
-	err := readOnly(ctx, pool, 0, func(tx pgx.Tx) error {
+	problem, err := p.listProblem(ctx, pool, l.scope)
+	if err != nil {
+		return nil, fmt.Errorf("looking at policy %s: reading tenants: %w", p.Policy.Name, err)
+	}
+	if problem != nil {
+		v.Fails, v.Problems = true, append(v.Problems, *problem)
+		return v, nil
+	}
+	err = readOnly(ctx, pool, 0, func(tx pgx.Tx) error {
 		l.tx = tx
 		if err := tx.QueryRow(ctx, `SELECT now()::text`).Scan(&l.scope.base); err != nil {
 			return err
@@ -146,7 +157,7 @@ func (l *looker) tenants(ctx context.Context) error {
 		s.add("SELECT x.key, 1 AS n FROM (", renumber(s, p.dueSQL(l.scope)), ") x(key, cutoff)")
 	} else {
 		inner := p.backlogSQL(l.scope, "reaper_x.tenant::text, ")
-		s.add("SELECT x.key, x.n FROM (", renumber(s, inner), " GROUP BY reaper_x.tenant) x(key, n, lag)")
+		s.add("SELECT x.key, x.n FROM (", renumber(s, inner), " GROUP BY reaper_x.tenant) x(key, n, lag, tenants)")
 	}
 	s.add(") d ON d.key IS NOT DISTINCT FROM s.key::text ORDER BY s.key")
 	rows, err := l.tx.Query(ctx, s.String(), s.args...)

@@ -639,3 +639,26 @@ func TestPromise8_CountsOfTenants(t *testing.T) {
 		})
 	}
 }
+
+// A run that is cut off says that nobody is done of whom something is left.
+func TestPromise8_CountsOfTenantsOfACutOffRun(t *testing.T) {
+	for _, indexed := range []bool{true, false} {
+		t.Run(fmt.Sprintf("index %t", indexed), func(t *testing.T) {
+			t.Parallel()
+			b := prepare(t, shop, shopPolicy)
+			if !indexed {
+				b.Exec(t, `DROP INDEX mails_project_id_at_id_idx`)
+			}
+			b.opts.MaxRows = 3
+			o := b.purge().is(purge.Incomplete, "--max-rows")
+			if got, want := o.one().Tenants, (purge.TenantCounts{Due: 2}); got != want {
+				t.Errorf("tenants %+v, want %+v", got, want)
+			}
+			b.opts.MaxRows = 12
+			o = b.purge().is(purge.Complete)
+			if got, want := o.one().Tenants, (purge.TenantCounts{Due: 2, Done: 2}); got != want {
+				t.Errorf("tenants %+v, want %+v", got, want)
+			}
+		})
+	}
+}

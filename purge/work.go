@@ -39,6 +39,7 @@ type work struct {
 	failed   map[string]string // tenants given up, and why; they are not visited again
 	skipped  []string          // names of skipped tenants
 	latest   string            // of those cutoffs, as text
+	behind   int64             // tenants with something due at the end
 	fixed    int64             // tenants whose cutoffs were settled at the start
 	err      error             // ends the policy as failed
 	counted  bool
@@ -111,7 +112,7 @@ func (w *work) countTenants(ctx context.Context) {
 	var all, distinct int64
 	c := &w.report.Tenants
 	err := w.run.withServer(ctx, func() error {
-		return w.run.query(ctx, 10*time.Minute, s, scanOne(&all, &distinct, &c.Held, &c.Forever, &c.Skipped, &w.skipped))
+		return w.run.query(ctx, listTimeout, s, scanOne(&all, &distinct, &c.Held, &c.Forever, &c.Skipped, &w.skipped))
 	})
 	switch {
 	case errors.Is(err, errHalted):
@@ -121,10 +122,10 @@ func (w *work) countTenants(ctx context.Context) {
 		if c.Skipped > 0 {
 			w.skipped = []string{"all rows (retention " + w.noTenantRetention() + ")"}
 		}
-	case all == 0:
-		w.fail(fmt.Errorf("%w: the list of tenants is empty; nothing is deleted on such word", ErrTenants))
-	case distinct != all:
-		w.fail(fmt.Errorf("%w: the list of tenants gives a key twice; which retention counts is unclear", ErrTenants))
+	default:
+		if err := w.plan.trust(all, distinct); err != nil {
+			w.fail(err)
+		}
 	}
 }
 
@@ -240,7 +241,7 @@ func (w *work) reread(ctx context.Context, t *who) (bool, error) {
 		return false, fmt.Errorf("reading tenants: %w", err)
 	}
 	if n > 1 {
-		return false, fmt.Errorf("%w: the list of tenants gives a key twice; which retention counts is unclear", ErrTenants)
+		return false, errKeyTwice
 	}
 	if !active {
 		return false, nil
@@ -317,7 +318,10 @@ func (w *work) tally(ctx context.Context) {
 			w.run.log.Warn("cannot count tenants", "policy", w.report.Name, "error", plain(err))
 		}
 	}
-	c.Due = c.Done + int64(len(unfinished))
+	c.Due = c.Done + max(int64(len(unfinished)), w.behind)
+	if w.run.stopReason() != "" && !w.plan.noTenant && !w.plan.sweeps() {
+		c.Due = max(c.Due, w.fixed) // who had something due at the start, visited or not
+	}
 }
 
 // unfinished are the tenants that the last pass has left with something due, as
@@ -327,9 +331,10 @@ func (w *work) unfinished() map[string]bool {
 	for name := range w.failed {
 		names[name] = true
 	}
-	if w.walk != nil {
-		maps.Copy(names, w.walk.unfinished())
+	if w.walk == nil || w.run.stopReason() != "" && w.report.BacklogRows != nil && *w.report.BacklogRows == 0 {
+		return names // cut off, but not before the end
 	}
+	maps.Copy(names, w.walk.unfinished())
 	return names
 }
 

@@ -98,6 +98,10 @@ type Column struct {
 	LaxCollation bool
 }
 
+// Array tells whether the column holds arrays. Lists of them cannot be bound:
+// PostgreSQL takes an array of arrays for one array.
+func (c Column) Array() bool { return c.Category == "A" }
+
 // Index is one index.
 type Index struct {
 	Name                              string

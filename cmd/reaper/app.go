@@ -36,7 +36,7 @@ type settings struct {
 	Policies        []string      `env:"REAPER_POLICY"`
 	Tenants         []string      `env:"REAPER_TENANT"`
 	OlderThan       string        `env:"REAPER_OLDER_THAN"`
-	MaxRows         int64         `env:"REAPER_MAX_ROWS"`
+	MaxRows         *int64        `env:"REAPER_MAX_ROWS"` // nil: no bound
 	MaxDuration     string        `env:"REAPER_MAX_DURATION"`
 	MaxRate         int64         `env:"REAPER_MAX_RATE"`
 	Connections     int           `env:"REAPER_CONNECTIONS" envDefault:"2"`
@@ -94,6 +94,7 @@ schema error, nothing was touched · 3 incomplete · 4 refused.`,
 	f.StringVarP(&a.Output, "output", "o", a.Output, "text or json (REAPER_OUTPUT)")
 	root.AddCommand(a.initCommand(), a.checkCommand(), a.planCommand(), a.purgeCommand(), a.statusCommand(),
 		a.migrateCommand(), a.grantsCommand(), a.demoCommand(), a.versionCommand())
+	refuseEmpty(root)
 	return root, nil
 }
 
@@ -115,7 +116,7 @@ func environmentError(err error) error {
 			name = f.Tag.Get("env")
 		}
 		texts = append(texts, name+": write "+map[string]string{
-			"bool": "true or false", "int": "a whole number", "int64": "a whole number", "slog.Level": "debug, info, warn or error", "time.Duration": "a time, such as 30s",
+			"bool": "true or false", "int": "a whole number", "*int64": "a whole number", "slog.Level": "debug, info, warn or error", "time.Duration": "a time, such as 30s",
 		}[parse.Type.String()])
 	}
 	return errors.New(strings.Join(texts, "; "))
@@ -279,7 +280,7 @@ func (a *app) narrowing(cmd *cobra.Command) {
 const maxConnections = 64
 
 func (a *app) options() (purge.Options, error) {
-	o := purge.Options{Trigger: "manual", MaxRows: a.MaxRows}
+	o := purge.Options{Trigger: "manual"}
 	if len(a.Tenants) > 0 {
 		o.Tenants = a.Tenants
 	}
@@ -293,8 +294,11 @@ func (a *app) options() (purge.Options, error) {
 		}
 		o.OlderThan = &d
 	}
-	if a.MaxRows < 0 {
-		return o, usage(fmt.Errorf("--max-rows %d: write a positive number, or leave it out", a.MaxRows))
+	if a.MaxRows != nil {
+		if *a.MaxRows < 1 {
+			return o, usage(fmt.Errorf("--max-rows %d: write a positive number, or leave it out", *a.MaxRows))
+		}
+		o.MaxRows = *a.MaxRows
 	}
 	if a.MaxRate < 0 {
 		return o, usage(fmt.Errorf("--max-rate %d: write a positive number of rows a second, or leave it out", a.MaxRate))

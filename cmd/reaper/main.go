@@ -56,33 +56,50 @@ func run(args []string, stdin *os.File, stdout *os.File, stderr io.Writer) int {
 func (a *app) run(ctx context.Context, args []string) int {
 	root, err := a.command()
 	if err != nil {
-		fmt.Fprintln(a.stderr, "reaper:", err)
-		return exitUsage
+		err = usage(err)
 	}
-	root.SetArgs(args)
-	root.SetOut(a.stdout)
-	root.SetErr(a.stderr)
-	err = root.ExecuteContext(ctx)
+	asked, answer := a.asksForJSON(args), &answer{Writer: a.stdout}
+	if asked {
+		a.stdout = answer
+	}
+	if err == nil {
+		root.SetArgs(args)
+		root.SetOut(a.stdout)
+		root.SetErr(a.stderr)
+		err = root.ExecuteContext(ctx)
+	}
+	if err == nil {
+		return exitOK
+	}
+	code, text, prefix := ending(ctx, err)
+	if text != "" {
+		fmt.Fprintln(a.stderr, prefix+text)
+	}
+	if asked && !answer.begun {
+		if err := a.printJSON(map[string]string{"error": text}); err != nil {
+			return exitFailed
+		}
+	}
+	return code
+}
+
+// ending is how a command that failed ends: its exit code, and what to say; ""
+// when all has been said already.
+func ending(ctx context.Context, err error) (code int, text, prefix string) {
+	prefix = "reaper: "
 	var exit *exitError
 	var position *policy.Error
 	switch {
-	case err == nil:
-		return exitOK
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
-		fmt.Fprintln(a.stderr, "reaper: interrupted by a signal")
-		return exitInterrupted
+		return exitInterrupted, "interrupted by a signal", prefix
 	case errors.As(err, &position): // FILE:LINE:COLUMN comes first, where editors look for it
-		fmt.Fprintln(a.stderr, err)
-		return exitUsage
+		return exitUsage, err.Error(), ""
+	case errors.As(err, &exit) && exit.err == nil:
+		return exit.code, "", prefix
 	case errors.As(err, &exit):
-		if exit.err != nil {
-			fmt.Fprintln(a.stderr, "reaper:", exit.err)
-		}
-		return exit.code
-	default: // cobra's own: an unknown command or flag
-		fmt.Fprintln(a.stderr, "reaper:", err)
-		return exitUsage
+		return exit.code, exit.err.Error(), prefix
 	}
+	return exitUsage, err.Error(), prefix // cobra's own: an unknown command or flag
 }
 
 // exitError is an end with a code of its own; err is nil when all has been

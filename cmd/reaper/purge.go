@@ -17,6 +17,7 @@ import (
 
 func (a *app) purgeCommand() *cobra.Command {
 	var dryRun bool
+	var maxRows int64
 	cmd := &cobra.Command{
 		Use: "purge", Short: "Delete what is due, now", Args: noArgs,
 		Long: `purge makes one run: it deletes the expired rows of every selected policy with
@@ -24,6 +25,9 @@ all that depends on them, in short transactions, and reports. It asks before it
 deletes; without a terminal it needs --yes. A signal ends it after the batch at
 hand (exit 3); a second one at once. Running it again goes on where it ended.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("max-rows") {
+				a.MaxRows = &maxRows
+			}
 			if dryRun {
 				return a.plan(cmd.Context(), planFlags{})
 			}
@@ -36,7 +40,7 @@ hand (exit 3); a second one at once. Running it again goes on where it ended.`,
 	}
 	a.narrowing(cmd)
 	f := cmd.Flags()
-	f.Int64Var(&a.MaxRows, "max-rows", a.MaxRows, "delete at most this many roots (REAPER_MAX_ROWS)")
+	f.Int64Var(&maxRows, "max-rows", 0, "delete at most this many roots (REAPER_MAX_ROWS)")
 	f.StringVar(&a.MaxDuration, "max-duration", a.MaxDuration, "end after this time: 10m (REAPER_MAX_DURATION)")
 	f.Int64Var(&a.MaxRate, "max-rate", a.MaxRate, "delete at most this many rows a second, over all tables (REAPER_MAX_RATE)")
 	f.IntVar(&a.Connections, "connections", a.Connections, "how many connections delete at a time, each another tenant's rows; one more is used for the rest (REAPER_CONNECTIONS)")
@@ -141,8 +145,12 @@ func (a *app) ask(ctx context.Context, s *session, opts purge.Options) (bool, er
 	return answer == "y" || answer == "yes", nil
 }
 
-// dueText counts the expired roots and what would go with them.
+// dueText counts the expired roots and what would go with them, or says why
+// nothing can.
 func dueText(v *purge.Preview) string {
+	if v.Fails {
+		return v.Problems[len(v.Problems)-1].Text
+	}
 	text := many(v.ExpiredRows, "expired row", "expired rows") + " of " + v.Table
 	var rows int64
 	tables := map[string]bool{}
