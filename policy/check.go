@@ -114,7 +114,8 @@ func (s *policySection) policy(t *Tenants) (Policy, error) {
 		Where: Text(s.Where), Settings: s.settings(),
 		Schedule: Text(s.Schedule), Heartbeat: Text(s.Heartbeat), MaxLag: s.MaxLag,
 		AllowTriggers: s.Triggers == "allow", AllowUnindexed: s.Unindexed == "allow",
-		Limits: s.Limits.limits(),
+		KeepPartitions: s.Partitions == "delete",
+		Limits:         s.Limits.limits(),
 	}
 	if s.Undecided != "error" {
 		p.Undecided = Action(s.Undecided)

@@ -174,6 +174,7 @@ type Policy struct {
 	MaxLag         *Duration
 	AllowTriggers  bool // triggers: allow
 	AllowUnindexed bool // unindexed: allow
+	KeepPartitions bool // partitions: delete: rows go, partitions stay
 	Limits         Limits
 }
 

@@ -38,6 +38,7 @@ policies:
     max_lag: 12h
     triggers: allow
     unindexed: allow
+    partitions: delete
     limits: {rows: 10, total_rows: 200, bytes: 1MB, time: 1s}
   - name: runs
     table: '"odd.schema".TaskRun'
@@ -92,6 +93,7 @@ policies:
 			MaxLag:         &policy.Duration{Micros: 12 * time.Hour.Microseconds(), Text: "12h"},
 			AllowTriggers:  true,
 			AllowUnindexed: true,
+			KeepPartitions: true,
 			Limits:         policy.Limits{Rows: 10, TotalRows: 200, Bytes: 1 << 20, Time: time.Second},
 		}, {
 			Name:  "runs",
@@ -174,7 +176,7 @@ func TestParseForms(t *testing.T) {
 		"comments":         "# one\nversion: 1 # two\n\npolicies: # three\n- name: a\t# four\n  table: t\n  # five\n  age: at\n  tenant: none\n  retention: 1d\n# six\n",
 		"quoted names":     "version: 1\npolicies:\n- name: a\n  table: '\"t\"'\n  age: '\"at\"'\n  tenant: none\n  retention: 1d\n",
 		"unneeded tenants": "version: 1\ntenants: {table: o, key: id}\npolicies:\n- name: a\n  table: t\n  age: at\n  tenant: none\n  retention: 1d\n",
-		"spelled defaults": plain + "  undecided: error\n  triggers: error\n  unindexed: error\n  limits: {}\n  dependents: []\n  overrides: {}\n",
+		"spelled defaults": plain + "  undecided: error\n  triggers: error\n  unindexed: error\n  partitions: drop\n  limits: {}\n  dependents: []\n  overrides: {}\n",
 	} {
 		got, err := policy.Parse("f", []byte(file))
 		if err != nil {

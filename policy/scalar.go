@@ -131,6 +131,14 @@ func (p *permission) decode(key string, n *node) error {
 
 func (permission) schema() *jsonschema.Schema { return choiceSchema("error", "allow") }
 
+type partitions string
+
+func (p *partitions) decode(key string, n *node) error {
+	return decodeChoice(key, n, (*string)(p), "drop", "delete")
+}
+
+func (partitions) schema() *jsonschema.Schema { return choiceSchema("drop", "delete") }
+
 func decodeChoice(key string, n *node, into *string, choices ...string) error {
 	s, err := n.textAs(key, "one of "+strings.Join(choices, ", "))
 	if err != nil {

@@ -148,7 +148,10 @@ func (c *compiler) compile() error {
 	}
 	c.plan.modes.usual, c.plan.modes.full = newMode(c.plan, false), newMode(c.plan, true)
 	c.needCounts()
-	return c.strategy()
+	if err := c.strategy(); err != nil {
+		return err
+	}
+	return c.partitions()
 }
 
 // fail records an error at a place of the file.

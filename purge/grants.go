@@ -22,7 +22,8 @@ type grants struct {
 	role    string
 	tables  map[string]map[string]bool // quoted name → privileges
 	schemas map[string]bool
-	bypass  []string // tables behind row-level security
+	bypass  []string    // tables behind row-level security
+	owned   [][2]string // partitioned tables and their owners
 }
 
 func (g *grants) need(t *schema.Table, privileges ...string) {
@@ -45,6 +46,9 @@ func (g *grants) plan(p *Plan) {
 	}
 	for _, h := range p.hops {
 		g.need(h.table, "SELECT")
+	}
+	if p.parts.ownership {
+		g.owned = append(g.owned, [2]string{ident(p.Root.Table.Name.Schema, p.Root.Table.Name.Name), ident(p.parts.owner)})
 	}
 	for _, n := range p.Nodes {
 		g.need(n.Table, "SELECT")
@@ -75,6 +79,10 @@ func (g *grants) statements() []string {
 		slices.Sort(g.bypass)
 		out = append(out, "-- row-level security hides rows of "+strings.Join(g.bypass, ", ")+":",
 			fmt.Sprintf("ALTER ROLE %s BYPASSRLS;", g.role))
+	}
+	for _, t := range g.owned {
+		// Not granted: whoever owns a table may do anything to it.
+		out = append(out, fmt.Sprintf("-- only to drop partitions of %s whole, and not to delete from it, %s would have to be a member of the owner %s", t[0], g.role, t[1]))
 	}
 	return out
 }

@@ -122,6 +122,7 @@ type Plan struct {
 	tenants    *tenants
 	keyInIndex bool // the index of the keyset goes on with the key
 	modes      struct{ usual, full *mode }
+	parts      partitioning
 }
 
 // HasErrors tells whether the plan may not run.

@@ -59,8 +59,9 @@ func (t TablePreview) Depth() int { return t.depth }
 // Look tells what a purge of a plan would do now. A plan with errors gives its
 // problems alone.
 func Look(ctx context.Context, pool *pgxpool.Pool, p *Plan, opts Options, estimate bool) (*Preview, error) {
+	strategy, reason := p.shown(opts)
 	v := &Preview{
-		Name: p.Policy.Name, Table: p.Policy.Table.String(), Strategy: p.Strategy, Reason: p.Reason, Index: p.Index,
+		Name: p.Policy.Name, Table: p.Policy.Table.String(), Strategy: strategy, Reason: reason, Index: p.Index,
 		Tenants: []TenantPreview{}, Tables: []TablePreview{}, Estimated: estimate, Problems: append([]Problem{}, p.Problems...),
 	}
 	if p.Root != nil {

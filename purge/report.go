@@ -49,8 +49,9 @@ type PolicyReport struct {
 	BatchSeconds  Quantiles        `json:"batch_seconds"`
 	Seconds       float64          `json:"seconds"`
 	PausedSeconds float64          `json:"paused_seconds"`
-	LagSeconds    *float64         `json:"lag_seconds"`  // null: not known
-	BacklogRows   *int64           `json:"backlog_rows"` // null: not known
+	Partitions    []string         `json:"partitions_dropped"` // their rows are among the others
+	LagSeconds    *float64         `json:"lag_seconds"`        // null: not known
+	BacklogRows   *int64           `json:"backlog_rows"`       // null: not known
 
 	Roots    int64 `json:"-"` // rows deleted as expired roots
 	WALBytes int64 `json:"-"`

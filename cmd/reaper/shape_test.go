@@ -49,6 +49,7 @@ type contractPolicyPurge struct {
 	PausedSeconds float64  `json:"paused_seconds"`
 	LagSeconds    *float64 `json:"lag_seconds"`
 	BacklogRows   *int64   `json:"backlog_rows"`
+	Partitions    []string `json:"partitions_dropped"` // added
 }
 
 type contractPlan struct {
