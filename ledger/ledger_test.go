@@ -352,6 +352,8 @@ func TestPrivileges(t *testing.T) {
 		b.end(id, "mails", "complete", true)
 	}
 	id := b.begin("mails")
+	b.detach(id, 1)
+	b.forget(1, true)
 	b.Exec(t, `UPDATE reaper.run SET lease_until = now() - interval '1 second' WHERE run_id = $1::text::uuid`, id)
 	b.begin("mails")
 	if _, _, err := l.Last(t.Context(), pool, "mails"); err != nil {

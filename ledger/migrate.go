@@ -173,7 +173,7 @@ func (l *Ledger) Grants(role string) []string {
 		"GRANT USAGE ON SCHEMA " + l.schema + " TO " + r + ";",
 		"GRANT SELECT ON " + l.schema + ".schema_version, " + l.schema + ".runs, " + l.schema + ".deletions TO " + r + ";",
 		"GRANT SELECT, INSERT, UPDATE, DELETE ON " + l.schema + ".run TO " + r + ";",
-		"GRANT SELECT, INSERT, DELETE ON " + l.schema + ".batch, " + l.schema + ".cutoff TO " + r + ";",
+		"GRANT SELECT, INSERT, DELETE ON " + l.schema + ".batch, " + l.schema + ".cutoff, " + l.schema + ".detach TO " + r + ";",
 		"GRANT SELECT, INSERT ON " + l.schema + ".deletion TO " + r + ";",
 	}
 }

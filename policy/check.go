@@ -119,7 +119,8 @@ func (s *policySection) policy(t *Tenants) (Policy, error) {
 		Where: Text(s.Where), Settings: s.settings(),
 		Schedule: Text(s.Schedule), Heartbeat: Text(s.Heartbeat), MaxLag: s.MaxLag,
 		AllowTriggers: s.Triggers == "allow", AllowUnindexed: s.Unindexed == "allow",
-		Vacuum: Vacuum(cmp.Or(s.Vacuum, "auto")), Limits: s.Limits.limits(),
+		KeepPartitions: s.Partitions == "delete",
+		Vacuum:         Vacuum(cmp.Or(s.Vacuum, "auto")), Limits: s.Limits.limits(),
 	}
 	if s.Undecided != "error" {
 		p.Undecided = Action(s.Undecided)

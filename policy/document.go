@@ -47,6 +47,7 @@ type policySection struct {
 	Triggers     permission       `yaml:"triggers" jsonschema:"default=error" jsonschema_description:"BEFORE DELETE row triggers and DELETE rules on a table of the plan: an error, or allowed."`
 	Unindexed    permission       `yaml:"unindexed" jsonschema:"default=error" jsonschema_description:"A foreign key into a table of over 100000 rows without an index behind it: an error, or allowed."`
 	Vacuum       vacuum           `yaml:"vacuum" jsonschema:"default=auto" jsonschema_description:"VACUUM at the end of a run, one table at a time. auto: where the run deleted more than a tenth of a table and autovacuum has not come. always: where it deleted anything. never: not at all."`
+	Partitions   partitions       `yaml:"partitions" jsonschema:"default=drop" jsonschema_description:"A range partition by the age whose rows are all expired: dropped as a whole where that is possible, or its rows deleted like all others."`
 	Limits       limitsSection    `yaml:"limits" jsonschema_description:"Bounds of one batch."`
 }
 

@@ -224,6 +224,7 @@ var mistakes = []mistake{
 	{file: inPolicy("dependents: [{table: x, action: keep, match: {a: b.c}}]"), at: "9:52", words: "holds a dot"},
 	{file: inPolicy("dependents: [{table: x, action: keep}, {table: x, action: delete}]"), at: "9:42", words: "dependent x|line 9"},
 	{file: inPolicy("undecided: nullify"), at: "9:14", words: "error, delete, keep", shape: true},
+	{file: inPolicy("partitions: keep"), at: "9:15", words: "drop, delete", shape: true},
 	{file: inPolicy("triggers: delete"), at: "9:13", words: "error, allow", shape: true},
 	{file: inPolicy("unindexed: true"), at: "9:14", words: "one of error, allow, not true or false", shape: true},
 	{file: inPolicy("vacuum: full"), at: "9:11", words: `"full"|auto, always, never`, shape: true},

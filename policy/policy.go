@@ -201,6 +201,7 @@ type Policy struct {
 	AllowTriggers  bool // triggers: allow
 	AllowUnindexed bool // unindexed: allow
 	Vacuum         Vacuum
+	KeepPartitions bool // partitions: delete: rows go, partitions stay
 	Limits         Limits
 }
 

@@ -39,6 +39,7 @@ policies:
     max_lag: 12h
     triggers: allow
     unindexed: allow
+    partitions: delete
     vacuum: never
     limits: {rows: 10, total_rows: 200, bytes: 1MB, time: 1s, pace: 25%}
   - name: runs
@@ -95,6 +96,7 @@ policies:
 			MaxLag:         &policy.Duration{Micros: 12 * time.Hour.Microseconds(), Text: "12h"},
 			AllowTriggers:  true,
 			AllowUnindexed: true,
+			KeepPartitions: true,
 			Vacuum:         policy.VacuumNever,
 			Limits:         policy.Limits{Rows: 10, TotalRows: 200, Bytes: 1 << 20, Time: time.Second, Pace: 0.25},
 		}, {
@@ -180,7 +182,7 @@ func TestParseForms(t *testing.T) {
 		"comments":         "# one\nversion: 1 # two\n\npolicies: # three\n- name: a\t# four\n  table: t\n  # five\n  age: at\n  tenant: none\n  retention: 1d\n# six\n",
 		"quoted names":     "version: 1\npolicies:\n- name: a\n  table: '\"t\"'\n  age: '\"at\"'\n  tenant: none\n  retention: 1d\n",
 		"unneeded tenants": "version: 1\ntenants: {table: o, key: id}\npolicies:\n- name: a\n  table: t\n  age: at\n  tenant: none\n  retention: 1d\n",
-		"spelled defaults": plain + "  undecided: error\n  triggers: error\n  unindexed: error\n  vacuum: auto\n  limits: {pace: full}\n  dependents: []\n  overrides: {}\n",
+		"spelled defaults": plain + "  undecided: error\n  triggers: error\n  unindexed: error\n  vacuum: auto\n  partitions: drop\n  limits: {pace: full}\n  dependents: []\n  overrides: {}\n",
 	} {
 		got, err := policy.Parse("f", []byte(file))
 		if err != nil {

@@ -155,6 +155,14 @@ func (v *vacuum) decode(key string, n *node) error {
 
 func (vacuum) schema() *jsonschema.Schema { return choiceSchema("auto", "always", "never") }
 
+type partitions string
+
+func (p *partitions) decode(key string, n *node) error {
+	return decodeChoice(key, n, (*string)(p), "drop", "delete")
+}
+
+func (partitions) schema() *jsonschema.Schema { return choiceSchema("drop", "delete") }
+
 func decodeChoice(key string, n *node, into *string, choices ...string) error {
 	s, err := n.textAs(key, "one of "+strings.Join(choices, ", "))
 	if err != nil {

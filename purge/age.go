@@ -61,6 +61,15 @@ func (a age) bound(cutoff string) string {
 	}
 }
 
+// surely is the value of the column's own type below which every row is expired,
+// for a cutoff given as SQL of type timestamptz: the bound, unless it is skewed.
+func (a age) surely(cutoff string) string {
+	if a.skewed() {
+		return fmt.Sprintf("((%s AT TIME ZONE %s) - interval '3 hours')", cutoff, quoteLiteral(a.zone))
+	}
+	return a.bound(cutoff)
+}
+
 // recheck is the exact condition that a skewed column needs besides its bound;
 // empty for the others. CASE keeps the conversion away from values that it
 // would refuse.

@@ -91,9 +91,8 @@ func (b *batcher) statementTimeout(w way) time.Duration {
 	return max(2*b.plan.Policy.Limits.Time, 100*time.Millisecond)
 }
 
-func (b *batcher) lockTimeout() time.Duration {
-	return min(b.plan.Policy.Limits.Time, 500*time.Millisecond)
-}
+// lockTimeout bounds a wait for a lock.
+func (p *Plan) lockTimeout() time.Duration { return min(p.Policy.Limits.Time, 500*time.Millisecond) }
 
 // lockKey is the advisory lock of one tenant of one policy.
 func (b *batcher) lockKey(tenant *string) int64 {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -478,6 +479,9 @@ func child(dsn string) int {
 	config, err := purge.Config(dsn)
 	if err != nil {
 		return 2
+	}
+	if n, err := strconv.Atoi(os.Getenv(childEnv + "_DIES")); err == nil {
+		config.ConnConfig.Tracer = diesAt(n)
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {

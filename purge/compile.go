@@ -151,7 +151,10 @@ func (c *compiler) compile() error {
 	if err := c.provenWay(); err != nil {
 		return err
 	}
-	return c.strategy()
+	if err := c.strategy(); err != nil {
+		return err
+	}
+	return c.partitions()
 }
 
 // fail records an error at a place of the file.

@@ -16,6 +16,9 @@ func (p *Plan) SQL(opts Options, cutoffs string) string {
 	}
 	out := ""
 	section := func(title string, s *statement) { out += "-- " + title + "\n" + s.String() + ";\n\n" }
+	if p.parts.droppable() && !opts.someRows() {
+		p.partitionStatements(sc, section)
+	}
 	if p.sweeps() {
 		section("the next rows of a "+p.Strategy+", and which of them are expired", p.sweepSQL(sc, nil, "LATEST CUTOFF", sweepRows))
 	} else {

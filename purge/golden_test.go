@@ -61,6 +61,21 @@ policies: [{name: logs, table: logs, age: {column: day, time_zone: Pacific/Kirit
 			CREATE INDEX ON events (at)`, `
 version: 1
 policies: [{name: events, table: events, age: {column: at, time_zone: Europe/Paris}, tenant: none, retention: 1mo}]`},
+		{"partitions", `
+			CREATE TABLE orgs (id uuid PRIMARY KEY, days int, held bool);
+			CREATE TABLE domains (id int PRIMARY KEY, org_id uuid REFERENCES orgs);
+			CREATE TABLE visits (id bigint, domain_id int REFERENCES domains, at timestamp, state text, PRIMARY KEY (at, id)) PARTITION BY RANGE (at);
+			CREATE TABLE visits_1 PARTITION OF visits FOR VALUES FROM (MINVALUE) TO ('2020-01-01');
+			CREATE TABLE visits_2 PARTITION OF visits FOR VALUES FROM ('2020-01-01') TO (MAXVALUE)`, `
+version: 1
+tenants: {table: orgs, key: id, retention: days, hold: held}
+policies: [{name: visits, table: visits, age: {column: at, time_zone: Europe/Paris}, tenant: [domain_id, org_id], where: state <> 'queued'}]`},
+		{"partitions_no_tenant", `
+			CREATE TABLE visits (id bigint, at int, PRIMARY KEY (at, id)) PARTITION BY RANGE (at);
+			CREATE TABLE visits_1 PARTITION OF visits FOR VALUES FROM (MINVALUE) TO (1500000000);
+			CREATE TABLE visits_2 PARTITION OF visits FOR VALUES FROM (1500000000) TO (MAXVALUE)`, `
+version: 1
+policies: [{name: visits, table: visits, age: {column: at, unit: s}, tenant: none, retention: 90d}]`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -27,8 +27,9 @@ type grants struct {
 	// vacuumed are the tables that a run may vacuum, where there is a privilege
 	// for that.
 	vacuumed map[string]schema.Kind
-	replica  bool // some policy goes the proven way
-	version  int  // of the server
+	replica  bool        // some policy goes the proven way
+	version  int         // of the server
+	owned    [][2]string // partitioned tables and their owners
 }
 
 func (g *grants) need(t *schema.Table, privileges ...string) {
@@ -54,6 +55,9 @@ func (g *grants) plan(p *Plan) {
 	}
 	g.replica = g.replica || p.safety.Proven && len(p.Edges) > 0
 	g.version = p.server.Version
+	if p.parts.ownership {
+		g.owned = append(g.owned, [2]string{ident(p.Root.Table.Name.Schema, p.Root.Table.Name.Name), ident(p.parts.owner)})
+	}
 	for _, n := range p.Nodes {
 		g.need(n.Table, "SELECT")
 		if n.Deleted {
@@ -86,6 +90,10 @@ func (g *grants) statements() []string {
 		slices.Sort(g.bypass)
 		out = append(out, "-- row-level security hides rows of "+strings.Join(g.bypass, ", ")+":",
 			fmt.Sprintf("ALTER ROLE %s BYPASSRLS;", g.role))
+	}
+	for _, t := range g.owned {
+		// Not granted: whoever owns a table may do anything to it.
+		out = append(out, fmt.Sprintf("-- only to drop partitions of %s whole, and not to delete from it, %s would have to be a member of the owner %s", t[0], g.role, t[1]))
 	}
 	switch {
 	case g.replica && g.version < 150000:

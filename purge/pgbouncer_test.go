@@ -34,6 +34,25 @@ func TestPgBouncer_Purge(t *testing.T) {
 	})
 }
 
+// A partition is dropped through the pooler, and one whose detach a reader holds
+// up is attached again: a cancel and two connections at once pass it too.
+func TestPgBouncer_PartitionDrop(t *testing.T) {
+	t.Parallel()
+	b := prepare(t, yard, yardPolicy)
+	through := dbtest.PgBouncer(t, b.DSN())
+	plans := b.plans()
+	reader := b.session()
+	b.connect(through, before("CONCURRENTLY", func() { reader.do(`BEGIN; SELECT count(*) FROM events`) }))
+	b.purgeWith(plans).is(purge.Incomplete, "partition public.p4 is detached").dropped()
+	reader.do(`COMMIT`)
+	b.connect(through)
+	b.purge().is(purge.Complete).dropped("public.p4")
+	b.again()
+	b.Exec(t, `INSERT INTO events SELECT n, 1, start(4) FROM generate_series(1000, 1010) n`)
+	b.purge().complete().dropped("public.p3")
+	b.count(`SELECT count(*) FROM events`, 50)
+}
+
 // A drain keeps its place through the pooler too, and so does keep.
 func TestPgBouncer_DrainAndKeep(t *testing.T) {
 	t.Parallel()

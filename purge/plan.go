@@ -131,6 +131,7 @@ type Plan struct {
 	catalog    string // print of the catalog when that was found
 	keyInIndex bool   // the index of the keyset goes on with the key
 	modes      struct{ usual, full *mode }
+	parts      partitioning
 }
 
 // HasErrors tells whether the plan may not run.

@@ -63,8 +63,9 @@ func (t TablePreview) Depth() int { return t.depth }
 // Look tells what a purge of a plan would do now. A plan with errors, or whose
 // tenants cannot be trusted, gives its problems alone.
 func Look(ctx context.Context, pool *pgxpool.Pool, p *Plan, opts Options, estimate bool) (*Preview, error) {
+	strategy, reason := p.shown(opts)
 	v := &Preview{
-		Name: p.Policy.Name, Table: p.Policy.Table.String(), Strategy: p.Strategy, Reason: p.Reason, Index: p.Index, ForeignKeys: p.ForeignKeyChecks(),
+		Name: p.Policy.Name, Table: p.Policy.Table.String(), Strategy: strategy, Reason: reason, Index: p.Index, ForeignKeys: p.ForeignKeyChecks(),
 		Tenants: []TenantPreview{}, Tables: []TablePreview{}, Estimated: estimate, Problems: append([]Problem{}, p.Problems...),
 	}
 	if p.Root != nil {

@@ -49,9 +49,10 @@ type PolicyReport struct {
 	BatchSeconds  Quantiles        `json:"batch_seconds"`
 	Seconds       float64          `json:"seconds"`
 	PausedSeconds float64          `json:"paused_seconds"`
-	LagSeconds    *float64         `json:"lag_seconds"`  // null: not known
-	BacklogRows   *int64           `json:"backlog_rows"` // null: not known
-	Vacuumed      []string         `json:"vacuumed"`     // tables, schema.table; of a partitioned one the partitions
+	Partitions    []string         `json:"partitions_dropped"` // their rows are among the others
+	LagSeconds    *float64         `json:"lag_seconds"`        // null: not known
+	BacklogRows   *int64           `json:"backlog_rows"`       // null: not known
+	Vacuumed      []string         `json:"vacuumed"`           // tables, schema.table; of a partitioned one the partitions
 
 	Roots    int64 `json:"-"` // rows deleted as expired roots
 	WALBytes int64 `json:"-"`

@@ -33,6 +33,17 @@ type Ledger interface {
 	RecordBatch(in *pgx.Batch, runID, policy string, seq int64, tenant *string, rows, nullified map[string]int64) error
 	// BatchCommitted tells whether that row is there.
 	BatchCommitted(ctx context.Context, tx pgx.Tx, runID, policy string, seq int64) (bool, error)
+	// NoteDetach records that a partition is going to be detached, and what it
+	// takes to attach it again.
+	NoteDetach(ctx context.Context, db *pgxpool.Pool, runID, policy string, parent, partition uint32, name, bound string, checks []string) error
+	// EachDetach gives every such note that was not taken back, of any policy.
+	EachDetach(ctx context.Context, db *pgxpool.Pool, each func(policy string, parent, partition uint32, name, bound string, checks []string)) error
+	// ForgetDetach takes a note back, and tells whether it was there.
+	ForgetDetach(ctx context.Context, tx pgx.Tx, partition uint32) (bool, error)
+	// RecordCounts writes what a query counts (tenant, rows) as batches of one
+	// table, one a tenant, and gives their number and the sum of their rows. used
+	// is how many the policy's run has recorded so before.
+	RecordCounts(ctx context.Context, tx pgx.Tx, runID, policy string, used int64, table, counts string, args []any) (batches, rows int64, err error)
 	// KeepAlive says that the run's process lives. When it returns, all that the
 	// run has committed is on disk.
 	KeepAlive(ctx context.Context, db *pgxpool.Pool, runID string) error
@@ -187,10 +198,12 @@ func (r *Run) all(ctx context.Context, plans []*Plan) (*Report, error) {
 		if w.open(ctx); w.ended() {
 			continue
 		}
+		w.recoverPartitions(ctx)
 		if w.countTenants(ctx); w.ended() {
 			continue
 		}
 		w.fixCutoffs(ctx)
+		w.dropPartitions(ctx)
 	}
 	beside, stop := context.WithCancel(ctx)
 	r.rounds(beside, works)

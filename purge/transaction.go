@@ -85,7 +85,7 @@ func (b *batcher) begin(ctx context.Context, t *who, w way) (*batchTx, error) {
 	tx := &batchTx{conn: conn, began: time.Now(), firm: w.firm || w.proven, rows: map[string]int64{}, nullified: map[string]int64{}}
 	s := &statement{}
 	s.add("SELECT pg_try_advisory_xact_lock(", s.cast(strconv.FormatInt(b.lockKey(t.Key), 10), "bigint"), "), ",
-		settings(s, b.statementTimeout(w), b.lockTimeout()), ", ", writing(b.plan.safety.SynchronousCommit), ", ", strings.Join(counters(s, b.plan.leaves, w.mode), ", "))
+		settings(s, b.statementTimeout(w), b.plan.lockTimeout()), ", ", writing(b.plan.safety.SynchronousCommit), ", ", strings.Join(counters(s, b.plan.leaves, w.mode), ", "))
 	var got bool
 	var set, write int
 	tx.before = make([]int64, w.mode.counters())

@@ -43,11 +43,13 @@ type work struct {
 	fixed    int64             // tenants whose cutoffs were settled at the start
 	err      error             // ends the policy as failed
 	counted  bool
+	parts    partitionsWork
 }
 
 func newWork(r *Run, p *Plan) *work {
+	strategy, _ := p.shown(r.opts)
 	w := &work{run: r, plan: p, failed: map[string]string{}, started: time.Now(), report: &PolicyReport{
-		Name: p.Policy.Name, Status: Complete, Strategy: p.Strategy, Rows: map[string]int64{},
+		Name: p.Policy.Name, Status: Complete, Strategy: strategy, Rows: map[string]int64{}, Partitions: []string{},
 	}}
 	for _, n := range p.Nodes {
 		if n.Deleted {
@@ -263,6 +265,7 @@ func (w *work) close(ctx context.Context) {
 		w.settle()
 		return
 	}
+	w.attachAtLast(ctx)
 	if w.run.losses > 0 {
 		w.recount(ctx)
 	}
@@ -354,6 +357,7 @@ func (w *work) settle() {
 		}
 		reasons = append(reasons, fmt.Sprintf("%s failed: %s", many(int64(len(w.failed)), "tenant", "tenants"), strings.Join(names, "; ")))
 	}
+	reasons = append(reasons, w.parts.reasons()...)
 	stop := w.run.stopReason()
 	switch {
 	case stop != "":

@@ -65,7 +65,10 @@ func (p *progress) policy(name string) *policyProgress {
 func (p *progress) Due(policy string, roots int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.policy(policy).due = roots
+	x := p.policy(policy)
+	if x.due = roots; roots >= 0 {
+		x.due += x.roots // those that went with whole partitions before it was counted
+	}
 }
 
 // Batch counts a batch and prints, if it is time.

@@ -219,6 +219,9 @@ func (a *app) printReport(r *purge.Report) {
 		} else {
 			a.printf("\n%s\n", rowsTable(p))
 			a.printf("  %s\n", strings.Join(paceText(p), ", "))
+			if text := partitionsText(p.Partitions); text != "" {
+				a.printf("  dropped whole: %s\n", text)
+			}
 		}
 		if text := tenantsText(p.Tenants); text != "" {
 			a.printf("  tenants: %s\n", text)
@@ -243,6 +246,17 @@ func paceText(p *purge.PolicyReport) []string {
 		parts = append(parts, fmt.Sprintf("a batch took %.0f ms (median), %.0f ms at most", p.BatchSeconds.P50*1000, p.BatchSeconds.Max*1000))
 	}
 	return append(parts, bytesText(p.WALBytes)+" of WAL")
+}
+
+// shownPartitions is how many dropped partitions a person is told by name.
+const shownPartitions = 5
+
+func partitionsText(names []string) string {
+	text := strings.Join(names[:min(len(names), shownPartitions)], ", ")
+	if more := len(names) - shownPartitions; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
 
 func tenantsText(t purge.TenantCounts) string {

@@ -49,7 +49,8 @@ type contractPolicyPurge struct {
 	PausedSeconds float64  `json:"paused_seconds"`
 	LagSeconds    *float64 `json:"lag_seconds"`
 	BacklogRows   *int64   `json:"backlog_rows"`
-	Vacuumed      []string `json:"vacuumed"` // added
+	Vacuumed      []string `json:"vacuumed"`           // added
+	Partitions    []string `json:"partitions_dropped"` // added
 }
 
 type contractPlan struct {

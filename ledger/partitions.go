@@ -1,0 +1,66 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// NoteDetach records, before it happens, that a partition is going to be
+// detached: all that it takes to attach it again. bound is FOR VALUES … as it
+// reads in UTC with ISO dates, checks are the names of its CHECK constraints.
+func (l *Ledger) NoteDetach(ctx context.Context, db *pgxpool.Pool, runID, policy string, parent, partition uint32, name, bound string, checks []string) error {
+	return inTx(ctx, db, func(tx pgx.Tx) error {
+		// A repeated call, after a lost answer, changes nothing. Whatever
+		// synchronous_commit says: a crash that loses this row loses the detach,
+		// which is written after it, as well.
+		_, err := tx.Exec(ctx, `INSERT INTO `+l.schema+`.detach (partition, parent, name, bound, checks, run_id, policy)
+			VALUES ($1::bigint::oid, $2::bigint::oid, $3, $4, $5::text[], $6::uuid, $7) ON CONFLICT DO NOTHING`,
+			int64(partition), int64(parent), name, bound, checks, runID, policy)
+		return err
+	})
+}
+
+// EachDetach gives every detach that was noted and neither carried through nor
+// undone, of whatever policy and run, the oldest first.
+func (l *Ledger) EachDetach(ctx context.Context, db *pgxpool.Pool, each func(policy string, parent, partition uint32, name, bound string, checks []string)) error {
+	rows, err := db.Query(ctx, `SELECT policy, parent, partition, name, bound, checks FROM `+l.schema+`.detach ORDER BY noted_at, partition`)
+	if err != nil {
+		return err
+	}
+	var policy, name, bound string
+	var parent, partition uint32
+	var checks []string
+	_, err = pgx.ForEachRow(rows, []any{&policy, &parent, &partition, &name, &bound, &checks}, func() error {
+		each(policy, parent, partition, name, bound, append([]string(nil), checks...))
+		return nil
+	})
+	return err
+}
+
+// ForgetDetach takes a note back in the transaction that settles the matter, and
+// tells whether it was there. It waits for any other transaction that is doing
+// the same.
+func (l *Ledger) ForgetDetach(ctx context.Context, tx pgx.Tx, partition uint32) (bool, error) {
+	tag, err := tx.Exec(ctx, `DELETE FROM `+l.schema+`.detach WHERE partition = $1::bigint::oid`, int64(partition))
+	return tag.RowsAffected() > 0, err
+}
+
+// RecordCounts writes what a query counts, which gives a tenant (as text, or
+// NULL) and its number of rows: one row a tenant, as so many batches of one
+// table. Their numbers count down from below zero, after those used already, so
+// that they never meet a batch's. It gives how many rows it wrote, and their sum.
+func (l *Ledger) RecordCounts(ctx context.Context, tx pgx.Tx, runID, policy string, used int64, table, counts string, args []any) (batches, rows int64, err error) {
+	n := len(args)
+	arg := func(i int) string { return fmt.Sprintf("$%d", n+i) }
+	sql := `WITH written AS (
+  INSERT INTO ` + l.schema + `.batch (run_id, policy, seq, tenant, rows, nullified)
+  SELECT ` + arg(1) + `::uuid, ` + arg(2) + `::text, -` + arg(3) + `::bigint - row_number() OVER (), c.tenant, jsonb_build_object(` + arg(4) + `::text, c.n), '{}'
+    FROM (` + counts + `) AS c(tenant, n)
+  RETURNING (SELECT value::bigint FROM jsonb_each_text(rows)) AS n)
+SELECT count(*), coalesce(sum(n), 0)::bigint FROM written`
+	err = tx.QueryRow(ctx, sql, append(args[:n:n], runID, policy, used, table)...).Scan(&batches, &rows)
+	return batches, rows, err
+}

@@ -1,0 +1,133 @@
+-- partitions whose range ends below the latest cutoff
+SELECT x.oid::bigint, x.nspname, x.relname, x.bound, x.upper::text, x.siblings,
+       array(SELECT k.conname::text FROM pg_constraint k WHERE k.conrelid = x.oid AND k.contype = 'c' ORDER BY 1),
+       CASE WHEN x.relkind <> 'r' OR x.relpersistence = 't' THEN 'it is no ordinary table'
+            WHEN NOT pg_has_role(x.relowner, 'USAGE') THEN 'this role does not own it'
+            WHEN x.pending THEN 'the detach of one was interrupted'
+            WHEN EXISTS (SELECT FROM pg_constraint k WHERE k.contype = 'f' AND k.confrelid IN (x.oid, $3::bigint::oid)) THEN 'a foreign key references it'
+            ELSE coalesce((SELECT min(pg_describe_object(d.classid, d.objid, d.objsubid)) FROM pg_depend d
+              WHERE d.deptype = 'n' AND (d.refclassid, d.refobjid) IN (
+                    SELECT 'pg_class'::regclass::oid, x.oid
+                    UNION ALL SELECT 'pg_type'::regclass, t.oid FROM pg_type t WHERE t.typrelid = x.oid OR t.typelem IN (SELECT r.oid FROM pg_type r WHERE r.typrelid = x.oid)
+                    UNION ALL SELECT 'pg_class'::regclass, o.objid FROM pg_depend o
+                               WHERE o.classid = 'pg_class'::regclass AND o.refclassid = 'pg_class'::regclass AND o.refobjid = x.oid AND o.deptype IN ('a', 'i'))
+                AND NOT EXISTS (SELECT FROM pg_depend o WHERE o.classid = d.classid AND o.objid = d.objid
+                                   AND o.refclassid = 'pg_class'::regclass AND o.refobjid = x.oid AND o.deptype IN ('a', 'i', 'P', 'S'))) || ' depends on it', '') END
+  FROM (SELECT c.oid, n.nspname::text, c.relname::text, c.relkind, c.relpersistence, c.relowner, pg_get_expr(c.relpartbound, c.oid) AS bound,
+               nullif(substring(pg_get_expr(c.relpartbound, c.oid) FROM ' TO \(''?([^'']+)''?\)$'), 'MAXVALUE')::timestamp without time zone AS upper,
+               count(*) OVER () AS siblings, bool_or(i.inhdetachpending) OVER () AS pending
+          FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE i.inhparent = $3::bigint::oid) x
+ WHERE x.upper <= (SELECT ((l.cutoff AT TIME ZONE 'Europe/Paris') - interval '3 hours') FROM (SELECT max(reaper_f.cutoff) AS cutoff FROM (SELECT rank, tenant, cutoff FROM "reaper".cutoff WHERE run_id = $1::uuid AND policy = $2::text) reaper_f) l) AND pg_relation_size(x.oid) > 0
+ ORDER BY x.upper;
+
+-- whether all rows of one are expired
+WITH reaper_c AS MATERIALIZED (SELECT x.key FROM (
+  SELECT reaper_s.key, min(least(reaper_s.cutoff, reaper_f.cutoff)) AS cutoff
+    FROM (SELECT rank, tenant, cutoff FROM "reaper".cutoff WHERE run_id = $2::uuid AND policy = $3::text) reaper_f JOIN (
+  SELECT c.key,
+         CASE WHEN c.held THEN 'held' WHEN c.forever THEN 'forever' WHEN c.own IS NULL THEN 'skipped' ELSE 'active' END AS state,
+         least(c.own) AS cutoff, c.length::text AS retention, coalesce(least(c.own) < c.own, false) AS floored
+    FROM (
+      SELECT b.key, b.held, b.length, b.forever,
+             CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'
+                   AND extract(year FROM b.length) BETWEEN -2000 AND 2000 AND extract(day FROM b.length) BETWEEN -800000 AND 800000
+                   AND extract(hour FROM b.length) BETWEEN -20000000 AND 20000000
+                  THEN CASE WHEN $4::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $4::timestamptz - b.length < $4::timestamptz
+                            THEN $4::timestamptz - b.length END END AS own
+        FROM (SELECT t.key, t.held, CASE WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END END AS length, coalesce(CASE WHEN t.r0 IS NOT NULL THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((held), false) AS held, (days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL) t OFFSET 0) b OFFSET 0) c) reaper_s ON reaper_f.tenant = reaper_s.key::text
+   GROUP BY reaper_s.key HAVING count(*) = 1 AND bool_and(reaper_s.state = 'active')) x
+ WHERE $1::timestamp without time zone <= ((x.cutoff AT TIME ZONE 'Europe/Paris') - interval '3 hours'))
+SELECT EXISTS (SELECT FROM ONLY "public"."PARTITION"),
+       NOT EXISTS (SELECT FROM (SELECT "visits"."domain_id" AS l0, ("visits"."at" > '-infinity' AND "visits"."at" < $1::timestamp without time zone AND (state <> 'queued'
+)) IS TRUE AS meant
+          FROM ONLY "public"."PARTITION" AS "visits") reaper_r
+         LEFT JOIN ("public"."domains" reaper_p1 JOIN reaper_c ON reaper_c.key = reaper_p1."org_id") ON reaper_p1."id" = reaper_r.l0
+        WHERE reaper_c.key IS NULL OR NOT reaper_r.meant);
+
+-- take it out
+ALTER TABLE "public"."visits" DETACH PARTITION "public"."PARTITION" CONCURRENTLY;
+
+-- then in one transaction: lock it
+LOCK TABLE ONLY "public"."PARTITION" IN ACCESS EXCLUSIVE MODE;
+
+-- count its rows by tenant, for the ledger, if all of them still are
+WITH reaper_c AS MATERIALIZED (SELECT x.key FROM (
+  SELECT reaper_s.key, min(least(reaper_s.cutoff, reaper_f.cutoff)) AS cutoff
+    FROM (SELECT rank, tenant, cutoff FROM "reaper".cutoff WHERE run_id = $2::uuid AND policy = $3::text) reaper_f JOIN (
+  SELECT c.key,
+         CASE WHEN c.held THEN 'held' WHEN c.forever THEN 'forever' WHEN c.own IS NULL THEN 'skipped' ELSE 'active' END AS state,
+         least(c.own) AS cutoff, c.length::text AS retention, coalesce(least(c.own) < c.own, false) AS floored
+    FROM (
+      SELECT b.key, b.held, b.length, b.forever,
+             CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'
+                   AND extract(year FROM b.length) BETWEEN -2000 AND 2000 AND extract(day FROM b.length) BETWEEN -800000 AND 800000
+                   AND extract(hour FROM b.length) BETWEEN -20000000 AND 20000000
+                  THEN CASE WHEN $4::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $4::timestamptz - b.length < $4::timestamptz
+                            THEN $4::timestamptz - b.length END END AS own
+        FROM (SELECT t.key, t.held, CASE WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END END AS length, coalesce(CASE WHEN t.r0 IS NOT NULL THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((held), false) AS held, (days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL) t OFFSET 0) b OFFSET 0) c) reaper_s ON reaper_f.tenant = reaper_s.key::text
+   GROUP BY reaper_s.key HAVING count(*) = 1 AND bool_and(reaper_s.state = 'active')) x
+ WHERE $1::timestamp without time zone <= ((x.cutoff AT TIME ZONE 'Europe/Paris') - interval '3 hours')),
+reaper_g AS MATERIALIZED (
+  SELECT reaper_r.l0, count(*) AS n, count(*) FILTER (WHERE reaper_r.meant) AS meant
+    FROM (SELECT "visits"."domain_id" AS l0, ("visits"."at" > '-infinity' AND "visits"."at" < $1::timestamp without time zone AND (state <> 'queued'
+)) IS TRUE AS meant
+          FROM ONLY "public"."PARTITION" AS "visits") reaper_r
+   GROUP BY reaper_r.l0),
+reaper_t AS MATERIALIZED (
+  SELECT reaper_s.key::text AS tenant, sum(reaper_g.n)::bigint AS n
+    FROM reaper_g
+  JOIN "public"."domains" reaper_p1 ON reaper_p1."id" = reaper_g.l0
+  JOIN reaper_c reaper_s ON reaper_s.key = reaper_p1."org_id"
+   GROUP BY reaper_s.key)
+SELECT tenant, n FROM reaper_t
+ WHERE n > 0 AND (SELECT sum(n) FROM reaper_t) = (SELECT sum(n) FROM reaper_g) AND (SELECT sum(meant) FROM reaper_g) = (SELECT sum(n) FROM reaper_g);
+
+-- and drop it
+DROP TABLE "public"."PARTITION";
+
+-- the next rows of a age sweep, and which of them are expired
+WITH reaper_w AS MATERIALIZED (
+  SELECT "visits"."at" AS k0, "visits"."id" AS k1, "visits"."domain_id" AS l0, "visits"."at" AS age, ("visits"."at" > '-infinity' AND (state <> 'queued'
+)) IS TRUE AS meant, 8192::bigint AS size
+    FROM "public"."visits"
+   WHERE "visits"."at" > '-infinity'
+     AND "visits"."at" < (($1::timestamptz AT TIME ZONE 'Europe/Paris') + interval '3 hours')
+   ORDER BY "visits"."at", "visits"."at", "visits"."id" LIMIT 10000)
+SELECT 0, w.size, reaper_s.key::text, least(reaper_s.cutoff, reaper_f.cutoff)::text, NULL, w.k0::text, w.k1::text
+  FROM reaper_w w JOIN "public"."domains" reaper_p1 ON reaper_p1."id" = w.l0
+  JOIN (
+  SELECT c.key,
+         CASE WHEN c.held THEN 'held' WHEN c.forever THEN 'forever' WHEN c.own IS NULL THEN 'skipped' ELSE 'active' END AS state,
+         least(c.own) AS cutoff, c.length::text AS retention, coalesce(least(c.own) < c.own, false) AS floored
+    FROM (
+      SELECT b.key, b.held, b.length, b.forever,
+             CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'
+                   AND extract(year FROM b.length) BETWEEN -2000 AND 2000 AND extract(day FROM b.length) BETWEEN -800000 AND 800000
+                   AND extract(hour FROM b.length) BETWEEN -20000000 AND 20000000
+                  THEN CASE WHEN $2::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $2::timestamptz - b.length < $2::timestamptz
+                            THEN $2::timestamptz - b.length END END AS own
+        FROM (SELECT t.key, t.held, CASE WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END END AS length, coalesce(CASE WHEN t.r0 IS NOT NULL THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((held), false) AS held, (days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL) t) b) c) reaper_s ON reaper_s.key = reaper_p1."org_id"
+  JOIN (SELECT rank, tenant, cutoff FROM "reaper".cutoff WHERE run_id = $3::uuid AND policy = $4::text) reaper_f ON reaper_f.tenant = reaper_s.key::text
+ WHERE w.meant AND reaper_s.state = 'active' AND w.age > '-infinity' AND w.age < ((least(reaper_s.cutoff, reaper_f.cutoff) AT TIME ZONE 'Europe/Paris') + interval '3 hours') AND CASE WHEN w.age < '1800-01-01' THEN true WHEN w.age < ((least(reaper_s.cutoff, reaper_f.cutoff) AT TIME ZONE 'Europe/Paris') + interval '3 hours') THEN (w.age AT TIME ZONE 'Europe/Paris') < least(reaper_s.cutoff, reaper_f.cutoff) ELSE false END
+UNION ALL
+(SELECT 1, (SELECT count(*) FROM reaper_w), NULL, NULL, w.age::text, w.k0::text, w.k1::text FROM reaper_w w ORDER BY w.age DESC, w.k0 DESC, w.k1 DESC LIMIT 1);
+
+-- a batch
+WITH reaper_cut AS MATERIALIZED (SELECT $1::uuid AS key, least(min(reaper_s.cutoff), $2::timestamptz) AS cutoff FROM (
+  SELECT c.key,
+         CASE WHEN c.held THEN 'held' WHEN c.forever THEN 'forever' WHEN c.own IS NULL THEN 'skipped' ELSE 'active' END AS state,
+         least(c.own) AS cutoff, c.length::text AS retention, coalesce(least(c.own) < c.own, false) AS floored
+    FROM (
+      SELECT b.key, b.held, b.length, b.forever,
+             CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'
+                   AND extract(year FROM b.length) BETWEEN -2000 AND 2000 AND extract(day FROM b.length) BETWEEN -800000 AND 800000
+                   AND extract(hour FROM b.length) BETWEEN -20000000 AND 20000000
+                  THEN CASE WHEN $3::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $3::timestamptz - b.length < $3::timestamptz
+                            THEN $3::timestamptz - b.length END END AS own
+        FROM (SELECT t.key, t.held, CASE WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END END AS length, coalesce(CASE WHEN t.r0 IS NOT NULL THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((held), false) AS held, (days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL AND "orgs"."id" = ANY($4::uuid[])) t OFFSET 0) b OFFSET 0) c) reaper_s HAVING count(*) = 1 AND bool_and(reaper_s.state = 'active'))
+DELETE FROM "public"."visits"
+ WHERE ("visits"."at", "visits"."id") IN (SELECT * FROM unnest($5::timestamp without time zone[], $6::bigint[]))
+   AND EXISTS (SELECT FROM "public"."domains" reaper_p1 JOIN reaper_cut ON reaper_cut.key = reaper_p1."org_id" WHERE reaper_p1."id" = "visits"."domain_id" AND "visits"."at" > '-infinity' AND "visits"."at" < ((reaper_cut.cutoff AT TIME ZONE 'Europe/Paris') + interval '3 hours') AND CASE WHEN "visits"."at" < '1800-01-01' THEN true WHEN "visits"."at" < ((reaper_cut.cutoff AT TIME ZONE 'Europe/Paris') + interval '3 hours') THEN ("visits"."at" AT TIME ZONE 'Europe/Paris') < reaper_cut.cutoff ELSE false END) AND (state <> 'queued'
+);
+
