@@ -221,9 +221,10 @@ func partitionsKey(table uint32) int64 {
 	return int64(binary.BigEndian.Uint64(sum[:8]))
 }
 
-// usersSQL are the transactions that hold a lock on a table.
+// usersSQL are the transactions, prepared ones among them, that hold a lock on a
+// table.
 const usersSQL = `SELECT array(SELECT DISTINCT l.virtualtransaction FROM pg_locks l JOIN pg_database d ON d.oid = l.database
-	WHERE d.datname = current_database() AND l.locktype = 'relation' AND l.relation = $1::bigint::oid AND l.granted AND l.pid <> pg_backend_pid() ORDER BY 1)`
+	WHERE d.datname = current_database() AND l.locktype = 'relation' AND l.relation = $1::bigint::oid AND l.granted AND l.pid IS DISTINCT FROM pg_backend_pid() ORDER BY 1)`
 
 // awaitUnused waits until those who are using the table now have left it. A
 // detach would wait for them with the rows already gone from sight; a reader who
