@@ -128,8 +128,8 @@ func startProxy(t *testing.T, dsn string, cut func(int64) when) (p *proxy, throu
 	return p, "postgres://postgres@" + l.Addr().String() + "/" + config.Database + "?sslmode=disable"
 }
 
-// serve copies one connection, looking for the COMMIT of a batch on its way to
-// the server.
+// serve copies one connection, looking for the COMMIT of what writes on its way
+// to the server.
 func (p *proxy) serve(client net.Conn) {
 	defer func() { _ = client.Close() }()
 	server, err := net.Dial("unix", p.to) //nolint:noctx // it lasts as long as the connection it serves
@@ -169,8 +169,9 @@ func (p *proxy) serve(client net.Conn) {
 			return
 		}
 		what := pass
-		// A batch's COMMIT is sent together with its row of the ledger.
-		if bytes.Contains(buf[:n], []byte("COMMIT\x00")) && bytes.Contains(buf[:n], []byte(atRecord)) {
+		// A batch's COMMIT is sent together with its row of the ledger, others alone.
+		batch := bytes.Contains(buf[:n], []byte("COMMIT\x00")) && bytes.Contains(buf[:n], []byte(atRecord))
+		if batch || bytes.Contains(buf[:n], []byte("commit\x00")) {
 			what = p.cut(p.commits.Add(1))
 		}
 		if what == beforeCommit {
