@@ -24,6 +24,9 @@ type Preview struct {
 	ExpiredRows int64           `json:"expired_rows"` // roots
 	Estimated   bool            `json:"estimated"`
 	Problems    []Problem       `json:"problems"`
+	// Fails tells that a purge would fail by a problem of the tenants' list, and
+	// delete nothing. Nothing is counted then.
+	Fails bool `json:"-"`
 }
 
 // TenantPreview is one tenant under a policy. Cutoff is null where there is
@@ -56,8 +59,8 @@ type TablePreview struct {
 // Depth is how far the table hangs below the root.
 func (t TablePreview) Depth() int { return t.depth }
 
-// Look tells what a purge of a plan would do now. A plan with errors gives its
-// problems alone.
+// Look tells what a purge of a plan would do now. A plan with errors, or whose
+// tenants cannot be trusted, gives its problems alone.
 func Look(ctx context.Context, pool *pgxpool.Pool, p *Plan, opts Options, estimate bool) (*Preview, error) {
 	v := &Preview{
 		Name: p.Policy.Name, Table: p.Policy.Table.String(), Strategy: p.Strategy, Reason: p.Reason, Index: p.Index,
@@ -71,7 +74,15 @@ func Look(ctx context.Context, pool *pgxpool.Pool, p *Plan, opts Options, estima
 		return v, nil
 	}
 	l := &looker{plan: p, view: v, estimate: estimate, scope: scope{olderThan: opts.OlderThan, only: opts.Tenants}}
-	err := readOnly(ctx, pool, 0, func(tx pgx.Tx) error {
+	problem, err := p.listProblem(ctx, pool, l.scope)
+	if err != nil {
+		return nil, fmt.Errorf("looking at policy %s: reading tenants: %w", p.Policy.Name, err)
+	}
+	if problem != nil {
+		v.Fails, v.Problems = true, append(v.Problems, *problem)
+		return v, nil
+	}
+	err = readOnly(ctx, pool, 0, func(tx pgx.Tx) error {
 		l.tx = tx
 		if err := tx.QueryRow(ctx, `SELECT now()::text`).Scan(&l.scope.base); err != nil {
 			return err

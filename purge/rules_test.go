@@ -102,10 +102,32 @@ func TestPromise5_TenantsInDoubt(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := ground.on(t, owners+`INSERT INTO things (owner, at) SELECT 1, now() - interval '1 year' FROM generate_series(1, 10);`+c.setup, c.policy)
+			b.distrusts(c.reason)
 			b.purge().is(purge.Failed, c.reason)
 			b.count(`SELECT count(*) FROM things`, 10)
 			b.ledgerIsTrue()
 		})
+	}
+}
+
+// distrusts wants a check and a look ahead to say the same of the tenants as a
+// purge, with nothing counted. They once saw nothing wrong there.
+func (b *bed) distrusts(reason string) {
+	b.t.Helper()
+	plans := b.plans()
+	v, err := purge.Look(b.t.Context(), b.pool, plans[0], purge.Options{}, false)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	last := v.Problems[len(v.Problems)-1]
+	if !v.Fails || last.Level != purge.LevelError || !strings.Contains(last.Text, reason) || last.Fix == "" || len(v.Tenants) > 0 || v.UnownedRows != nil || v.Tables[0].ExpiredRows != nil {
+		b.t.Errorf("the look ahead is %+v, want it to fail: %s", v, reason)
+	}
+	if err := purge.CheckTenantLists(b.t.Context(), b.pool, plans); err != nil {
+		b.t.Fatal(err)
+	}
+	if p := plans[0].Problems; !plans[0].HasErrors() || p[len(p)-1] != last {
+		b.t.Errorf("the check finds %+v, want %+v", p, last)
 	}
 }
 

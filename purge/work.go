@@ -106,7 +106,7 @@ func (w *work) countTenants(ctx context.Context) {
 	var all, distinct int64
 	c := &w.report.Tenants
 	err := w.run.withServer(ctx, func() error {
-		return w.run.query(ctx, 10*time.Minute, s, scanOne(&all, &distinct, &c.Held, &c.Forever, &c.Skipped, &w.skipped))
+		return w.run.query(ctx, listTimeout, s, scanOne(&all, &distinct, &c.Held, &c.Forever, &c.Skipped, &w.skipped))
 	})
 	switch {
 	case errors.Is(err, errHalted):
@@ -116,10 +116,10 @@ func (w *work) countTenants(ctx context.Context) {
 		if c.Skipped > 0 {
 			w.skipped = []string{"all rows (retention " + w.noTenantRetention() + ")"}
 		}
-	case all == 0:
-		w.fail(fmt.Errorf("%w: the list of tenants is empty; nothing is deleted on such word", ErrTenants))
-	case distinct != all:
-		w.fail(fmt.Errorf("%w: the list of tenants gives a key twice; which retention counts is unclear", ErrTenants))
+	default:
+		if err := w.plan.trust(all, distinct); err != nil {
+			w.fail(err)
+		}
 	}
 }
 
@@ -235,7 +235,7 @@ func (w *work) reread(ctx context.Context, t *who) (bool, error) {
 		return false, fmt.Errorf("reading tenants: %w", err)
 	}
 	if n > 1 {
-		return false, fmt.Errorf("%w: the list of tenants gives a key twice; which retention counts is unclear", ErrTenants)
+		return false, errKeyTwice
 	}
 	if !active {
 		return false, nil

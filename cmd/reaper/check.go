@@ -14,8 +14,8 @@ func (a *app) checkCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "check", Short: "Hold the policy file against the database, as the role that will run", Args: noArgs,
 		Long: `check looks, and touches nothing: syntax, tables, tenant paths, types, keys,
-privileges, row-level security, triggers, undecided edges, and the indexes that
-every edge and the search for expired rows need. Exit 2 when anything is wrong;
+privileges, row-level security, triggers, undecided edges, the list of tenants, and
+the indexes that every edge and the search for expired rows need. Exit 2 when anything is wrong;
 warnings alone are exit 0.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.check(cmd.Context()) },
 	}
@@ -34,6 +34,9 @@ func (a *app) check(ctx context.Context) error {
 		return a.checkFailed(err)
 	}
 	defer s.pool.Close()
+	if err := purge.CheckTenantLists(ctx, s.pool, s.plans); err != nil {
+		return a.checkFailed(usage(err))
+	}
 	problems := s.problems()
 	ok := !s.hasErrors()
 	if a.json() {

@@ -76,8 +76,11 @@ func (a *app) plan(ctx context.Context, flags planFlags) error {
 			}
 		}
 	}
-	if s.hasErrors() {
+	switch {
+	case s.hasErrors():
 		return &exitError{code: exitUsage}
+	case slices.ContainsFunc(views, func(v *purge.Preview) bool { return v.Fails }):
+		return &exitError{code: exitFailed} // as a purge would end
 	}
 	return nil
 }

@@ -144,8 +144,12 @@ func (a *app) ask(ctx context.Context, s *session, opts purge.Options) (bool, er
 	return answer == "y" || answer == "yes", nil
 }
 
-// dueText counts the expired roots and what would go with them.
+// dueText counts the expired roots and what would go with them, or says why
+// nothing can.
 func dueText(v *purge.Preview) string {
+	if v.Fails {
+		return v.Problems[len(v.Problems)-1].Text
+	}
 	text := many(v.ExpiredRows, "expired row", "expired rows") + " of " + v.Table
 	var rows int64
 	tables := map[string]bool{}

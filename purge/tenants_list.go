@@ -1,0 +1,91 @@
+package purge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+var (
+	errNoTenants = fmt.Errorf("%w: the list of tenants is empty; nothing is deleted on such word", ErrTenants)
+	errKeyTwice  = fmt.Errorf("%w: the list of tenants gives a key twice; which retention counts is unclear", ErrTenants)
+)
+
+// listTimeout bounds a reading of all tenants.
+const listTimeout = 10 * time.Minute
+
+// trust judges a list of tenants by the number of its rows and of their keys.
+func (p *Plan) trust(rows, keys int64) error {
+	switch {
+	case p.noTenant:
+		return nil
+	case rows == 0:
+		return errNoTenants
+	case keys != rows:
+		return errKeyTwice
+	}
+	return nil
+}
+
+// CheckTenantLists reads the tenants of each plan as a purge would, and adds a
+// problem where a purge would delete nothing for their sake. It is no matter of
+// Compile: what the list says now may be otherwise when a purge begins, which then
+// fails.
+func CheckTenantLists(ctx context.Context, pool *pgxpool.Pool, plans []*Plan) error {
+	for _, p := range plans {
+		if p.HasErrors() {
+			continue
+		}
+		problem, err := p.listProblem(ctx, pool, scope{})
+		if err != nil {
+			return fmt.Errorf("reading tenants of policy %s: %w", p.Policy.Name, err)
+		}
+		if problem != nil {
+			p.Problems = append(p.Problems, *problem)
+		}
+	}
+	return nil
+}
+
+// listProblem is why a purge of this scope would not trust the tenants; nil: it
+// would.
+func (p *Plan) listProblem(ctx context.Context, pool *pgxpool.Pool, sc scope) (*Problem, error) {
+	if p.noTenant {
+		return nil, nil
+	}
+	var rows, keys, states int64
+	err := readOnly(ctx, pool, listTimeout, func(tx pgx.Tx) error {
+		if err := tx.QueryRow(ctx, `SELECT now()::text`).Scan(&sc.base); err != nil {
+			return err
+		}
+		s := &statement{}
+		sc.whole = true
+		// The states are asked for so that every hold and retention is worked out.
+		s.add("SELECT count(*), count(DISTINCT key), count(state) FROM ", p.tenants.write(s, sc), " s")
+		return tx.QueryRow(ctx, s.String(), s.args...).Scan(&rows, &keys, &states)
+	})
+	problem := &Problem{Policy: p.Policy.Name, Level: LevelError}
+	var pg *pgconn.PgError
+	switch {
+	case errors.As(err, &pg) && classify(err) != faultDatabase:
+		problem.Text = "reading tenants: " + plain(err)
+		problem.Fix = "correct the query, retention or hold of the tenants: it has to work for each of them"
+		return problem, nil
+	case err != nil:
+		return nil, err
+	}
+	switch err := p.trust(rows, keys); {
+	case err == nil:
+		return nil, nil
+	case errors.Is(err, errKeyTwice):
+		problem.Text, problem.Fix = err.Error(), "let every key stand there once"
+	default:
+		problem.Text, problem.Fix = err.Error(), "see where the tenants are: the table or the query under tenants has to give every tenant there is"
+	}
+	return problem, nil
+}
