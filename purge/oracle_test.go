@@ -404,7 +404,9 @@ func (o *oracle) ahead() map[string]int64 {
 		found := map[*genRow]bool{}
 		for r := range going[e.parent] {
 			for _, x := range o.behind(e, r) {
-				found[x] = true
+				if !going[e.child][x] {
+					found[x] = true
+				}
 			}
 		}
 		if e.action == goes {

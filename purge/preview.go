@@ -42,7 +42,7 @@ type TenantPreview struct {
 
 // TablePreview is one table of the plan and the edge that leads to it; the
 // root has no edge. ExpiredRows are rows that would go, or, for an edge that
-// empties or keeps, the rows behind it.
+// empties or keeps, the rows behind it that stay.
 type TablePreview struct {
 	Table       string   `json:"table"`
 	Parent      string   `json:"parent"`

@@ -12,7 +12,7 @@ import (
 )
 
 // countSQL counts in one statement the rows of every node that would go, and
-// those behind every other edge.
+// those behind every other edge that stay.
 func (l *looker) countSQL(s *statement) (nodes []*Node, others []*Edge) {
 	p := l.plan
 	number := func(n *Node) int { return slices.Index(p.Nodes, n) }
@@ -58,16 +58,28 @@ func (l *looker) countSQL(s *statement) (nodes []*Node, others []*Edge) {
 		if !e.Action.deletes() {
 			others = append(others, e)
 			selects = append(selects, "(SELECT count(*) FROM "+from(e.Child.Table)+" WHERE "+row(cols(e.Child.Table, e.ChildColumns))+
-				" IN ("+l.referenced(e)+")"+parenthesized(e.Where)+")")
+				" IN ("+l.referenced(e)+")"+parenthesized(e.Where)+l.staying(e.Child)+")")
 		}
 	}
 	s.add("\nSELECT ", strings.Join(selects, ", "))
 	return nodes, others
 }
 
-// refList names a node's tableoid tab and its referenced columns r0, r1, ….
+// staying is the condition that a row of a node does not go itself.
+func (l *looker) staying(n *Node) string {
+	if !n.Deleted {
+		return ""
+	}
+	name := ident(n.Table.Name.Name)
+	return fmt.Sprintf(" AND NOT EXISTS (SELECT FROM reaper_n%d reaper_g WHERE reaper_g.tab = %s.tableoid::text AND reaper_g.tid = %s.ctid::text)",
+		slices.Index(l.plan.Nodes, n), name, name)
+}
+
+// refList names where a node's row stands, tab and tid, and its referenced
+// columns r0, r1, ….
 func refList(n *Node) string {
-	return ident(n.Table.Name.Name) + ".tableoid::text AS tab" +
+	name := ident(n.Table.Name.Name)
+	return name + ".tableoid::text AS tab, " + name + ".ctid::text AS tid" +
 		prefixed(len(n.refs), func(i int) string { return col(n.Table, n.refs[i]) + fmt.Sprintf(" AS r%d", i) })
 }
 
@@ -126,7 +138,7 @@ func (l *looker) cycleCTE(s *statement, scc int, group []*Node) {
 	}
 	s.add(") x)")
 	for _, n := range group {
-		columns := "tab" + prefixed(len(n.refs), func(i int) string {
+		columns := "tab, tid" + prefixed(len(n.refs), func(i int) string {
 			k, _ := n.Table.Column(n.refs[i])
 			return fmt.Sprintf("refs[%d]::%s AS r%d", i+1, k.Type, i)
 		})

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/reaperdb/reaper/purge"
@@ -80,4 +81,36 @@ func TestEmptiedRowThatGoesByCascadeBesides(t *testing.T) {
      dependents: [{table: notes, action: delete}, {table: stamps, via: letter, action: nullify}]}`)
 	b.purge().complete().rows(map[string]int64{"public.letters": 4, "public.pages": 1, "public.notes": 1, "public.stamps": 1})
 	b.left(`SELECT id || ' ' || coalesce(letter, 0) FROM stamps`, "2 0")
+}
+
+// A plan counts what it would empty, and not rows that go themselves: along a
+// chain of letters that all expire there is nothing to empty.
+func TestPlanCountsEmptiedRowsThatStay(t *testing.T) {
+	t.Parallel()
+	for name, pages := range map[string]string{
+		"tables in a line": `CREATE TABLE pages (id int PRIMARY KEY, letter int REFERENCES letters ON DELETE CASCADE, cover int REFERENCES letters ON DELETE SET NULL)`,
+		"tables in a ring": `CREATE TABLE pages (id int PRIMARY KEY, letter int REFERENCES letters ON DELETE CASCADE, cover int REFERENCES letters ON DELETE SET NULL,
+			next int REFERENCES pages ON DELETE CASCADE)`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := prepare(t, letters+`; ALTER TABLE letters ADD answers int REFERENCES letters ON DELETE SET NULL; UPDATE letters SET answers = id - 1 WHERE id > 1;
+				INSERT INTO letters VALUES (9, now(), 4);`+pages+`;
+				INSERT INTO pages (id, letter, cover) VALUES (1, 1, 2), (2, NULL, 2), (3, NULL, 9), (4, 9, 1)`, lettersPolicy)
+			v, err := purge.Look(t.Context(), b.pool, b.plans()[0], purge.Options{}, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := map[string]int64{}
+			for _, x := range v.Tables {
+				got[x.Constraint] = *x.ExpiredRows
+			}
+			delete(got, "pages_next_fkey")
+			want := map[string]int64{"": 4, "letters_answers_fkey": 1, "pages_letter_fkey": 1, "pages_cover_fkey": 2}
+			if d := cmp.Diff(want, got); d != "" {
+				t.Errorf("rows of the plan (-want +got):\n%s", d)
+			}
+			b.purge().complete().rows(map[string]int64{"public.letters": 4, "public.pages": 1})
+		})
+	}
 }
