@@ -65,7 +65,7 @@ func prefixed(n int, item func(int) string) string {
 func closureRow(p *Plan, n *Node) string {
 	name := ident(n.Table.Name.Name)
 	return fmt.Sprintf("%d, %s.tableoid::text, %s.ctid::text, ARRAY[%s]::text[]", slices.Index(p.Nodes, n), name, name,
-		strings.Join(texts(cols(n.Table, n.refs)), ", "))
+		list(len(n.refs), func(i int) string { return uncollated(n.Table, n.refs[i]) + "::text" }))
 }
 
 // closureStep is one edge of a recursion: the child's rows that reference the
@@ -89,19 +89,4 @@ func stepMatch(p *Plan, e *Edge, c string) string {
 		return fmt.Sprintf("%s = CASE WHEN %s.node = %d THEN %s.refs[%d] END::%s", col(e.Child.Table, e.ChildColumns[i]),
 			c, slices.Index(p.Nodes, e.Parent), c, slices.Index(e.Parent.refs, e.ParentColumns[i])+1, types[i])
 	})
-}
-
-// keeping are the steps of a recursion over dependents that a keeping edge could
-// protect, and the tests that tell whether one does.
-func (p *Plan) keeping(c string) (steps, tests []string) {
-	for _, e := range p.Edges {
-		switch {
-		case e.Action.deletes() && e.Child.needsLock():
-			steps = append(steps, closureStep(p, e, c))
-		case e.Action == ByKeep:
-			tests = append(tests, fmt.Sprintf("%s.node = %d AND EXISTS (SELECT FROM %s WHERE %s%s)",
-				c, slices.Index(p.Nodes, e.Parent), from(e.Child.Table), stepMatch(p, e, c), parenthesized(e.Where)))
-		}
-	}
-	return steps, tests
 }

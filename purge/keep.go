@@ -68,63 +68,28 @@ func (k *keeping) add(e *Edge, parent int, table, ctid *string) {
 			c = k.first[e.Child] + at
 		}
 	}
-	if e.Action == ByKeep || c == stranger {
-		k.keepers[p] = append(k.keepers[p], c)
-		return
-	}
-	k.parents[c] = append(k.parents[c], p)
-	k.taken[p] = append(k.taken[p], c)
+	k.link(e, p, c)
 }
 
-// free starts from nothing going, and adds of the first n rows, the roots, those
-// that nothing keeps which stays, until there are no more.
-func (k *keeping) free(n int) (free []int) {
-	going := make([]bool, len(k.keepers))
-	for more := true; more; {
-		more = false
-		kept := k.kept(going)
-		for r := range n {
-			if !kept[r] && !going[r] {
-				k.mark(r, going, k.taken)
-				more = true
-			}
-		}
+// link notes that one row is referenced by another.
+func (k *keeping) link(e *Edge, parent, child int) {
+	if e.Action == ByKeep || child == stranger {
+		k.keepers[parent] = append(k.keepers[parent], child)
+		return
 	}
+	k.parents[child] = append(k.parents[child], parent)
+	k.taken[parent] = append(k.taken[parent], child)
+}
+
+// free gives those of the first n rows, the roots, that may go.
+func (k *keeping) free(n int) (free []int) {
+	going := k.going(func(row int) bool { return row < n })
 	for r := range n {
 		if going[r] {
 			free = append(free, r)
 		}
 	}
 	return free
-}
-
-// kept are the rows that something which stays keeps, itself or through what
-// they would take along.
-func (k *keeping) kept(going []bool) []bool {
-	kept := make([]bool, len(going))
-	for row, keepers := range k.keepers {
-		if slices.ContainsFunc(keepers, func(c int) bool { return c == stranger || !going[c] }) {
-			k.mark(row, kept, k.parents)
-		}
-	}
-	return kept
-}
-
-// mark sets a row and all that it leads to.
-func (k *keeping) mark(row int, marks []bool, next [][]int) {
-	if marks[row] {
-		return
-	}
-	marks[row] = true
-	for open := []int{row}; len(open) > 0; {
-		row, open = open[len(open)-1], open[:len(open)-1]
-		for _, n := range next[row] {
-			if !marks[n] {
-				marks[n] = true
-				open = append(open, n)
-			}
-		}
-	}
 }
 
 // keepingSQL gives, for the edges along which something could be kept, who

@@ -3,7 +3,6 @@ package purge
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -14,9 +13,24 @@ import (
 const countTimeout = 5 * time.Second
 
 // expiredSQL gives the roots that a purge would take now, kept ones left out:
-// tenant (its key), lag (an interval), tab and tid (where the row stands), r0,
-// r1, … (its referenced columns).
+// those of the scope where it names them, else those that anything keeps which is
+// there.
 func (p *Plan) expiredSQL(s *statement, sc scope) string {
+	all := p.pastCutoffSQL(s, sc)
+	switch {
+	case !p.keeps():
+		return all
+	case sc.kept != nil:
+		return "SELECT reaper_e.* FROM (" + all + ") reaper_e WHERE NOT EXISTS (SELECT FROM unnest(" + s.cast(sc.kept.tables, "text[]") + ", " + s.cast(sc.kept.ctids, "text[]") +
+			") reaper_k(tab, tid) WHERE reaper_k.tab = reaper_e.tab AND reaper_k.tid = reaper_e.tid)"
+	}
+	return "WITH RECURSIVE reaper_e AS MATERIALIZED (" + all + ")" + p.keptSQL("reaper_e") +
+		"\nSELECT * FROM reaper_e WHERE NOT EXISTS (SELECT FROM reaper_k WHERE reaper_k.node = 0 AND reaper_k.tab = reaper_e.tab AND reaper_k.tid = reaper_e.tid)"
+}
+
+// pastCutoffSQL gives all expired roots: tenant (its key), lag (an interval), tab
+// and tid (where the row stands), r0, r1, … (its referenced columns).
+func (p *Plan) pastCutoffSQL(s *statement, sc scope) string {
 	inner := &statement{}
 	t := p.Root.Table
 	a := col(t, p.age.column.Name)
@@ -29,25 +43,13 @@ func (p *Plan) expiredSQL(s *statement, sc scope) string {
 	for i, c := range cols(t, p.lead()) {
 		inner.add(fmt.Sprintf(", %s AS l%d", c, i))
 	}
-	for i, c := range cols(t, p.Root.refs) {
-		inner.add(fmt.Sprintf(", %s AS r%d", c, i))
+	for i, c := range p.Root.refs {
+		inner.add(fmt.Sprintf(", %s AS r%d", uncollated(t, c), i))
 	}
 	inner.add(" FROM ", from(t), " WHERE ", p.age.valid(a), parenthesized(p.Policy.Where.Value), ") reaper_r")
 	p.ownedBy(inner, p.tenants.write(inner, sc)+" reaper_s", "reaper_r.l")
 	inner.add("\n WHERE reaper_s.state = 'active' AND ", p.age.expired("reaper_r.age", "reaper_s.cutoff"))
-	text := renumber(s, inner)
-	if !p.keeps() {
-		return text
-	}
-	steps, tests := p.keeping("reaper_c")
-	recursion := ""
-	if len(steps) > 0 {
-		recursion = "\n  UNION\n  SELECT reaper_c.rtab, reaper_c.rtid, x.* FROM reaper_c CROSS JOIN LATERAL (" + strings.Join(steps, "\n    UNION ALL ") + ") x"
-	}
-	return "WITH RECURSIVE reaper_e AS MATERIALIZED (" + text + "),\nreaper_c(rtab, rtid, node, tab, tid, refs) AS (\n  SELECT tab, tid, 0, tab, tid, ARRAY[" +
-		list(len(p.Root.refs), func(i int) string { return fmt.Sprintf("r%d::text", i) }) + "]::text[] FROM reaper_e" + recursion +
-		"),\nreaper_k AS (SELECT DISTINCT rtab, rtid FROM reaper_c WHERE " + strings.Join(tests, " OR ") +
-		")\nSELECT * FROM reaper_e WHERE NOT EXISTS (SELECT FROM reaper_k WHERE reaper_k.rtab = reaper_e.tab AND reaper_k.rtid = reaper_e.tid)"
+	return renumber(s, inner)
 }
 
 // backlogSQL counts expired roots, finds the greatest lag in seconds, and counts

@@ -21,6 +21,7 @@ type oracle struct {
 
 	tenants   map[string]*genTenant // by key; "" for tenant: none
 	expired   []*genRow
+	ahead     map[*genRow]bool // rows that a look ahead counts as going
 	unowned   int
 	nullified [2]int // rows emptied that stay; references emptied in all
 }
@@ -36,7 +37,7 @@ type genRow struct {
 type genTenant struct {
 	state   string // held, forever, skipped, active
 	cutoff  time.Time
-	expired int // roots that could go at the start
+	expired int // roots that a look ahead counts
 }
 
 func newOracle(c *genCase, rows map[*genTable][]*genRow, start time.Time) *oracle {
@@ -51,12 +52,33 @@ func newOracle(c *genCase, rows map[*genTable][]*genRow, start time.Time) *oracl
 	}
 	o.judgeTenants()
 	o.judgeRoots()
+	o.lookAhead()
 	for _, r := range o.expired {
-		if _, kept := o.closure(r); !kept {
+		if o.ahead[r] {
 			o.tenants[r.owner].expired++
 		}
 	}
 	return o
+}
+
+// lookAhead finds what goes when keepers that go keep nothing any more.
+func (o *oracle) lookAhead() {
+	o.ahead = map[*genRow]bool{}
+	for again := true; again; {
+		again = false
+		for _, root := range o.expired {
+			if o.ahead[root] {
+				continue
+			}
+			rows, kept := o.closure(root, o.ahead)
+			if !kept {
+				again = true
+				for _, r := range rows {
+					o.ahead[r] = true
+				}
+			}
+		}
+	}
 }
 
 // tuple is the row's value of some columns; false: one of them is NULL.
@@ -94,8 +116,8 @@ func (e *genEdge) means(r *genRow) bool {
 }
 
 // closure is everything that goes with a row; kept tells that something that
-// is there protects one of it.
-func (o *oracle) closure(root *genRow) (rows []*genRow, kept bool) {
+// is there, and not among what goes besides, protects one of it.
+func (o *oracle) closure(root *genRow, going map[*genRow]bool) (rows []*genRow, kept bool) {
 	rows = []*genRow{root}
 	seen := map[*genRow]bool{root: true}
 	for i := 0; i < len(rows); i++ {
@@ -104,7 +126,7 @@ func (o *oracle) closure(root *genRow) (rows []*genRow, kept bool) {
 				continue
 			}
 			for _, x := range o.behind(e, rows[i]) {
-				if e.action == keeps {
+				if e.action == keeps && !going[x] {
 					kept = true
 				}
 				if e.action == goes && !seen[x] {
@@ -126,7 +148,7 @@ func (o *oracle) purge(order []*genRow) {
 			if root.gone {
 				continue
 			}
-			rows, kept := o.closure(root)
+			rows, kept := o.closure(root, nil)
 			if kept {
 				continue
 			}

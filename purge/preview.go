@@ -89,7 +89,7 @@ func Look(ctx context.Context, pool *pgxpool.Pool, p *Plan, opts Options, estima
 		if err := tx.QueryRow(ctx, `SELECT now()::text`).Scan(&l.scope.base); err != nil {
 			return err
 		}
-		for _, step := range []func(context.Context) error{l.tenants, l.oddRows, l.tables, l.hints} {
+		for _, step := range []func(context.Context) error{l.keepers, l.tenants, l.oddRows, l.tables, l.hints} {
 			if err := step(ctx); err != nil {
 				return err
 			}

@@ -80,7 +80,7 @@ func (l *looker) staying(n *Node) string {
 func refList(n *Node) string {
 	name := ident(n.Table.Name.Name)
 	return name + ".tableoid::text AS tab, " + name + ".ctid::text AS tid" +
-		prefixed(len(n.refs), func(i int) string { return col(n.Table, n.refs[i]) + fmt.Sprintf(" AS r%d", i) })
+		prefixed(len(n.refs), func(i int) string { return uncollated(n.Table, n.refs[i]) + fmt.Sprintf(" AS r%d", i) })
 }
 
 // referenced selects the referenced columns of an edge among a node's r0, r1,

@@ -72,6 +72,20 @@ func cols(t *schema.Table, names []string) []string {
 	return qualified
 }
 
+// defaultCollation is the OID of pg_catalog."default".
+const defaultCollation = 100
+
+// uncollated is a column's value for others to be compared with, which is done
+// by their collation once the value has come out of its subselect: two columns
+// with a collation each cannot be compared at all.
+func uncollated(t *schema.Table, column string) string {
+	k, _ := t.Column(column)
+	if k.Collation == 0 || k.Collation == defaultCollation {
+		return col(t, column)
+	}
+	return "(" + col(t, column) + ` COLLATE "default")`
+}
+
 func texts(columns []string) []string {
 	out := make([]string, len(columns))
 	for i, c := range columns {

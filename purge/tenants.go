@@ -87,7 +87,7 @@ func (t *tenants) relation(extra func(key string) string) string {
 // fromWithHeirs reads a tenants' table as a plain SELECT would.
 func fromWithHeirs(t *schema.Table) string { return ident(t.Name.Schema, t.Name.Name) }
 
-// scope narrows a reading of the tenants.
+// scope narrows a reading of the tenants, or of their roots.
 type scope struct {
 	base      string   // the run's start by the database's clock, as text
 	only      []string // keys; nil: all
@@ -98,6 +98,8 @@ type scope struct {
 	// once, and not again wherever it is mentioned, which costs three times as
 	// much; but no condition from outside finds its way to an index.
 	whole bool
+	// kept are the expired roots that are known to stay; nil: not worked out.
+	kept *rowsOf
 }
 
 // fence keeps PostgreSQL from merging a subquery into the one around it.

@@ -79,10 +79,10 @@ func (p *Plan) listProblem(ctx context.Context, pool *pgxpool.Pool, sc scope) (*
 	case err != nil:
 		return nil, err
 	}
-	switch err := p.trust(rows, keys); err {
-	case nil:
+	switch err := p.trust(rows, keys); {
+	case err == nil:
 		return nil, nil
-	case errKeyTwice:
+	case errors.Is(err, errKeyTwice):
 		problem.Text, problem.Fix = err.Error(), "let every key stand there once"
 	default:
 		problem.Text, problem.Fix = err.Error(), "see where the tenants are: the table or the query under tenants has to give every tenant there is"
