@@ -24,7 +24,11 @@ func demoProgram(t *testing.T, args ...string) (cmd *exec.Cmd, dir string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	cmd = program(t, "", append([]string{"demo", "--postgres-bin=" + os.Getenv("REAPER_TEST_PG_BIN")}, args...)...)
+	bin, err := pgtemp.Find(os.Getenv("REAPER_TEST_PG_BIN"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd = program(t, "", append([]string{"demo", "--postgres-bin=" + bin}, args...)...)
 	cmd.Env = append(cmd.Env, "TMPDIR="+dir)
 	return cmd, dir
 }

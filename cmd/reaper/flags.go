@@ -12,7 +12,7 @@ import (
 // given", it would widen what was to be narrowed.
 func refuseEmpty(cmd *cobra.Command) {
 	wrap := func(f *pflag.Flag) {
-		if _, done := f.Value.(notEmpty); done || f.Name == "postgres-bin" { // which narrows nothing
+		if _, done := f.Value.(notEmpty); done {
 			return
 		}
 		f.Value = notEmpty{f.Value}

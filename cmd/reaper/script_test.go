@@ -18,6 +18,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/reaperdb/reaper/internal/dbtest"
+	"github.com/reaperdb/reaper/internal/pgtemp"
 )
 
 // The program as a person has it: each script in testdata/script runs with an
@@ -60,8 +61,9 @@ func TestScripts(t *testing.T) {
 					e.Setenv("DATABASE_URL", db.DSN())
 					// Where another user may go: the demo's server does not run as root.
 					e.Setenv("TMPDIR", os.TempDir())
-					e.Setenv("PGBIN", os.Getenv("REAPER_TEST_PG_BIN"))
-					return nil
+					bin, err := pgtemp.Find(os.Getenv("REAPER_TEST_PG_BIN"))
+					e.Setenv("PGBIN", bin)
+					return err
 				},
 			})
 		})
