@@ -77,7 +77,7 @@ func TestPartitionDrop_KilledBeforeEachStatement(t *testing.T) {
 		b.count(`SELECT count(*) FROM events`, 50)
 		b.count(`SELECT sum(rows)::int FROM reaper.deletions`, 100)
 		b.count(`SELECT count(*) FROM reaper.detach`, 0)
-		b.partitions("events", "p0", "p1", "p2")
+		b.partitions("p0", "p1", "p2")
 	}
 	// Nothing noted, noted and attached, noted and detached.
 	if !states["0 0"] || !states["0 1"] || !states["1 1"] {
@@ -139,7 +139,7 @@ func TestPartitionDrop_RecoversFromEveryState(t *testing.T) {
 			b := ground.on(t, yard, yardPolicy)
 			b.Exec(t, `DELETE FROM reaper.detach; UPDATE orgs SET held = true`)
 			shape := b.shape()
-			b.note("p4", "")
+			b.note()
 			c.do(b)
 			b.mark()
 			b.purge().is(purge.Complete).dropped()
@@ -151,7 +151,7 @@ func TestPartitionDrop_RecoversFromEveryState(t *testing.T) {
 				t.Errorf("%d rows are left of p4, want %d", left, c.kept)
 			}
 			if c.detachedP4 {
-				b.partitions("events", "p0", "p1", "p2", "p3")
+				b.partitions("p0", "p1", "p2", "p3")
 			} else {
 				b.count(`SELECT count(*) FROM events`, 150)
 			}
@@ -159,7 +159,7 @@ func TestPartitionDrop_RecoversFromEveryState(t *testing.T) {
 	}
 	t.Run("the table is gone", func(t *testing.T) {
 		b := ground.on(t, yard, yardPolicy)
-		b.note("p4", "")
+		b.note()
 		b.Exec(t, `ALTER TABLE events DETACH PARTITION p4; ALTER TABLE events RENAME TO old; CREATE TABLE events (LIKE old INCLUDING ALL); DROP TABLE old`)
 		b.purge().is(purge.Complete)
 		b.count(`SELECT count(*) FROM reaper.detach`, 0)
@@ -167,7 +167,7 @@ func TestPartitionDrop_RecoversFromEveryState(t *testing.T) {
 	})
 	t.Run("another policy's, which is not in the file any more", func(t *testing.T) {
 		b := ground.on(t, yard+"CREATE TABLE logs (id int PRIMARY KEY, at timestamptz)", "policies: [{name: logs, table: logs, age: at, tenant: none, retention: 1d}]")
-		b.note("p4", "")
+		b.note()
 		b.Exec(t, `ALTER TABLE events DETACH PARTITION p4`)
 		b.purge().is(purge.Complete)
 		b.count(`SELECT count(*) FROM events`, 150)
@@ -183,12 +183,11 @@ func TestPartitionDrop_RecoversFromEveryState(t *testing.T) {
 	})
 }
 
-// note writes a note as if a run were about to detach a partition of events;
-// another bound than its own makes attaching impossible.
-func (b *bed) note(partition, bound string) {
+// note writes a note as if a run were about to detach the partition p4 of events.
+func (b *bed) note() {
 	b.t.Helper()
 	b.Exec(b.t, `SET TIME ZONE 'UTC'; INSERT INTO reaper.detach (partition, parent, name, bound, checks, run_id, policy)
-		SELECT oid, 'events'::regclass, 'public.`+partition+`', coalesce(nullif('`+bound+`', ''), pg_get_expr(relpartbound, oid)), '{}', gen_random_uuid(), 'events' FROM pg_class WHERE oid = '`+partition+`'::regclass; RESET TIME ZONE`)
+		SELECT oid, 'events'::regclass, 'public.p4', pg_get_expr(relpartbound, oid), '{}', gen_random_uuid(), 'events' FROM pg_class WHERE oid = 'p4'::regclass; RESET TIME ZONE`)
 }
 
 // A reader who came before leaves everything to be deleted row by row; nothing is
@@ -203,7 +202,7 @@ func TestPartitionDrop_LongReaderBefore(t *testing.T) {
 	var detaches int
 	b.connect(b.DSN(), beforeEvery("CONCURRENTLY", func() { detaches++ }))
 	b.purgeWith(plans).complete().dropped()
-	b.partitions("events", "p0", "p1", "p2", "p3", "p4")
+	b.partitions("p0", "p1", "p2", "p3", "p4")
 	if detaches > 0 {
 		t.Error("it began to detach")
 	}
@@ -297,7 +296,7 @@ func TestPartitionDrop_KilledWhileTheDetachWaits(t *testing.T) {
 	shape := b.shape()
 	reader, dead := b.session(), b.session()
 	reader.do(`BEGIN; LOCK TABLE ONLY events IN ACCESS SHARE MODE`) // no snapshot, so that only the detach waits
-	b.note("p4", "")
+	b.note()
 	done := make(chan error, 1)
 	go func() {
 		_, err := dead.Exec(context.WithoutCancel(t.Context()), `ALTER TABLE events DETACH PARTITION p4 CONCURRENTLY`)
@@ -322,7 +321,7 @@ func TestPartitionDrop_KilledBeforeTheDetachBegan(t *testing.T) {
 	shape := b.shape()
 	blocker, dead := b.session(), b.session()
 	blocker.do(`BEGIN; LOCK TABLE ONLY events IN SHARE UPDATE EXCLUSIVE MODE`)
-	b.note("p4", "")
+	b.note()
 	done := make(chan error, 1)
 	go func() {
 		_, err := dead.Exec(context.WithoutCancel(t.Context()), `ALTER TABLE events DETACH PARTITION p4 CONCURRENTLY`)
@@ -333,7 +332,9 @@ func TestPartitionDrop_KilledBeforeTheDetachBegan(t *testing.T) {
 	b.connect(b.DSN(), beforeEvery("LOCK TABLE ONLY", func() { once.Do(func() { time.AfterFunc(50*time.Millisecond, func() { blocker.do(`COMMIT`) }) }) }))
 	b.mark()
 	b.purge().is(purge.Complete).dropped()
-	<-done
+	if err := <-done; err != nil {
+		t.Logf("the detach of the dead process: %v", err) // it came second, or first
+	}
 	b.sameShape(shape)
 	b.count(`SELECT count(*) FROM events`, 150)
 }

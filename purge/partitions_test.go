@@ -32,10 +32,10 @@ const yardPolicy = `
 tenants: {table: orgs, key: id, retention: days, hold: held}
 policies: [{name: events, table: events, age: at, tenant: org_id}]`
 
-// partitions wants the table to have these partitions.
-func (b *bed) partitions(table string, want ...string) {
+// partitions wants events to have these partitions.
+func (b *bed) partitions(want ...string) {
 	b.t.Helper()
-	b.left(`SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = '`+table+`'::regclass AND NOT i.inhdetachpending ORDER BY 1`, want...)
+	b.left(`SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'events'::regclass AND NOT i.inhdetachpending ORDER BY 1`, want...)
 }
 
 // shape is all that attaching and detaching could change about the tables.
@@ -74,7 +74,7 @@ func TestPartitionDrop_WholeAndByRow(t *testing.T) {
 	var told []purge.BatchEvent
 	b.runner.Observer = watcher{batch: func(e purge.BatchEvent) { told = append(told, e) }}
 	o := b.purge().complete().dropped("public.p4", "public.p3").rows(map[string]int64{"public.events": 100})
-	b.partitions("events", "p0", "p1", "p2")
+	b.partitions("p0", "p1", "p2")
 	b.left(`SELECT concat_ws(' ', org_id, count(*)) FROM events GROUP BY org_id ORDER BY 1`, "1 20", "2 30")
 	b.left(`SELECT concat_ws(' ', tenant, table_name, rows, rows_nullified) FROM reaper.deletions ORDER BY 1`, "1 public.events 80 0", "2 public.events 20 0")
 	r := o.one()
@@ -90,7 +90,7 @@ func TestPartitionDrop_WholeAndByRow(t *testing.T) {
 	}
 	b.count(`SELECT count(*) FROM reaper.detach`, 0)
 	b.purge().is(purge.Complete).dropped().rows(map[string]int64{})
-	b.partitions("events", "p0", "p1", "p2")
+	b.partitions("p0", "p1", "p2")
 }
 
 // The plan says that partitions go whole, or why not; then all that is due goes
@@ -178,7 +178,7 @@ func TestPartitionDrop_RefusedForOnePartition(t *testing.T) {
 			b := ground.on(t, yard, yardPolicy)
 			b.Exec(t, c.sql)
 			b.purge().complete().dropped("public.p3")
-			b.partitions("events", "p0", "p1", "p2", "p4")
+			b.partitions("p0", "p1", "p2", "p4")
 			b.count(`SELECT count(*) FROM events`, 50)
 		})
 	}
@@ -282,7 +282,7 @@ func TestPartitionDrop_RangeIsNotOver(t *testing.T) {
 	b.Exec(t, `DELETE FROM events WHERE org_id = 2; UPDATE orgs SET days = 100 WHERE id = 1; UPDATE events SET at = start(4) + interval '1 minute' WHERE id BETWEEN 301 AND 320`)
 	b.purge().complete().dropped("public.p4").rows(map[string]int64{"public.events": 40})
 	b.count(`SELECT count(*) FROM p3`, 0)
-	b.partitions("events", "p0", "p1", "p2", "p3")
+	b.partitions("p0", "p1", "p2", "p3")
 }
 
 // The last partition stays, whatever is in it; so does one without rows.
@@ -291,12 +291,12 @@ func TestPartitionDrop_LastAndEmptyPartition(t *testing.T) {
 	b := prepare(t, yard, yardPolicy)
 	b.Exec(t, `DROP TABLE p0, p1, p2`)
 	b.purge().complete().dropped("public.p4")
-	b.partitions("events", "p3")
+	b.partitions("p3")
 	b.Exec(t, `CREATE TABLE p9 PARTITION OF events FOR VALUES FROM ('2001-01-01') TO ('2002-01-01')`)
 	b.purge().is(purge.Complete).dropped()
 	b.Exec(t, `INSERT INTO p9 VALUES (1, 1, '2001-02-02'), (2, 1, '2001-02-02'); DELETE FROM p9 WHERE id = 1; DELETE FROM p9`)
 	b.purge().is(purge.Complete).dropped()
-	b.partitions("events", "p3", "p9")
+	b.partitions("p3", "p9")
 }
 
 // What changes between the look and the drop wins: the partition is attached as

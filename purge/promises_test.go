@@ -145,8 +145,10 @@ policies:
 			}{
 				{"shorter", ``, `UPDATE orgs SET days = 1 WHERE id = 2`, young, nil},
 				{"shorter still than another change", ``, `UPDATE orgs SET days = 55 WHERE id = 2; UPDATE orgs SET days = 1 WHERE id = 2`, young, nil},
-				{"shorter of a tenant with nothing due", `UPDATE mails SET at = now() - interval '50 days' WHERE project_id = 20`,
-					`UPDATE orgs SET days = 1 WHERE id = 2`, old, nil},
+				{
+					"shorter of a tenant with nothing due", `UPDATE mails SET at = now() - interval '50 days' WHERE project_id = 20`,
+					`UPDATE orgs SET days = 1 WHERE id = 2`, old, nil,
+				},
 				{"hold lifted", `UPDATE orgs SET held = true WHERE id = 2`, `UPDATE orgs SET held = false WHERE id = 2`, old, young},
 				{"retention given", `UPDATE orgs SET days = NULL WHERE id = 2`, `UPDATE orgs SET days = 60 WHERE id = 2`, old, young},
 				{"a new tenant", `UPDATE projects SET org_id = 3 WHERE id = 20`, `INSERT INTO orgs VALUES (3, 60)`, old, young},

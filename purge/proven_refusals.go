@@ -27,8 +27,8 @@ func (c *compiler) provenWay() error {
 		return nil // without dependents there are no checks to skip
 	}
 	// The print comes first: what changes after it is noticed by every batch.
-	print := p.catalogSQL()
-	if err := c.conn.QueryRow(c.ctx, print.String(), print.args...).Scan(&p.catalog); err != nil {
+	seen := p.catalogSQL()
+	if err := c.conn.QueryRow(c.ctx, seen.String(), seen.args...).Scan(&p.catalog); err != nil {
 		return fmt.Errorf("asking the catalog about foreign_key_checks: %w", err)
 	}
 	s := p.refusalsSQL()
