@@ -8,10 +8,10 @@ import (
 )
 
 // free gives the ordinals (from 0) of those of the first n roots among collected
-// rows that may go: those that nothing keeps, and those that are kept only by rows that go
-// with such roots. Cycles of keeping rows stay. All rows that a keeping edge
-// could reference are locked by now, in an earlier statement: what keeps them is
-// visible, or cannot come any more.
+// rows that may go: those that nothing keeps, and those that are kept only by
+// rows that go with such roots. Cycles of keeping rows stay. All rows that a
+// keeping edge could reference are locked by now, in an earlier statement: what
+// keeps them is visible, or cannot come any more.
 func (b *batcher) free(ctx context.Context, tx *batchTx, known map[*Node]*rowsOf, n int) ([]int, error) {
 	k := newKeeping(b.plan, known)
 	s := keepingSQL(b.plan, known)

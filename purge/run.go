@@ -360,22 +360,20 @@ var errHalted = errors.New("the run is to end")
 // read runs fn in a short read-only transaction with the settings of a batch. A
 // run that is to end does not wait for it: errHalted.
 func (r *Run) read(ctx context.Context, timeout time.Duration, fn func(pgx.Tx) error) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(r.halt, cancel)()
-	err := readOnly(ctx, r.pool, timeout, fn)
-	if err != nil && r.halt.Err() != nil {
-		return errHalted
-	}
-	return err
+	return r.unlessHalted(ctx, func(ctx context.Context) error { return readOnly(ctx, r.pool, timeout, fn) })
 }
 
 // query runs one statement as read does.
 func (r *Run) query(ctx context.Context, timeout time.Duration, s *statement, scan func(pgx.Rows) error) error {
+	return r.unlessHalted(ctx, func(ctx context.Context) error { return readOne(ctx, r.pool, timeout, s, scan) })
+}
+
+// unlessHalted cuts a reading short when the run is to end: errHalted.
+func (r *Run) unlessHalted(ctx context.Context, read func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(r.halt, cancel)()
-	err := readOne(ctx, r.pool, timeout, s, scan)
+	err := read(ctx)
 	if err != nil && r.halt.Err() != nil {
 		return errHalted
 	}
