@@ -45,6 +45,28 @@ func TestKeptRowsOfOneAgeAreCountedOnce(t *testing.T) {
 	}
 }
 
+// Roots of many tenants that depend on one another: one worker's locks are in
+// another's way, round after round, unless the last rounds are for one alone.
+func TestKeptRowsOfTenantsThatDependOnOneAnother(t *testing.T) {
+	t.Parallel()
+	b := prepare(t, `CREATE TABLE organizations (id int PRIMARY KEY); INSERT INTO organizations SELECT generate_series(1, 30);
+		CREATE TABLE letters (id int PRIMARY KEY, organization int, answers int REFERENCES letters ON DELETE CASCADE, at timestamptz);
+		INSERT INTO letters SELECT n, n, nullif(n - 1, 0), now() - interval '90 days' FROM generate_series(1, 30) n;
+		CREATE INDEX ON letters (organization, at); CREATE INDEX ON letters (answers);
+		CREATE TABLE seals (letter int REFERENCES letters); INSERT INTO seals VALUES (30)`, `
+tenants: {table: organizations, key: id, default: 30d}
+policies:
+  - name: letters
+    table: letters
+    age: at
+    tenant: organization
+    dependents: [{table: seals, action: keep}]`)
+	b.runner.Connections = 4
+	if kept := b.purge().complete().one().KeptRows; kept != 30 {
+		t.Errorf("kept_rows is %d, want 30", kept)
+	}
+}
+
 // The search for kept roots goes from row to row, by the values of whichever is
 // at hand. PostgreSQL chooses the partitions to read by such a value before it
 // looks whose it is: a text key must not be read as another table's number.

@@ -268,7 +268,11 @@ func (r *Run) rounds(ctx context.Context, works []*work) {
 				open = append(open, w)
 			}
 		}
-		r.round(ctx, open)
+		workers := r.workers
+		if idle > 0 {
+			workers = 1 // what was locked may have been so by another worker of ours
+		}
+		r.round(ctx, open, workers)
 		if r.stopping() || ctx.Err() != nil || len(open) == 0 {
 			return
 		}

@@ -33,12 +33,12 @@ type schedule struct {
 	changed *sync.Cond // a turn has ended
 }
 
-// round works on policies, with all workers, until each has ended its pass.
-func (r *Run) round(ctx context.Context, open []*work) {
+// round works on policies, with so many workers, until each has ended its pass.
+func (r *Run) round(ctx context.Context, open []*work, n int) {
 	s := &schedule{run: r, works: open, changed: sync.NewCond(&r.mu)}
 	var workers sync.WaitGroup
-	for n := range r.workers {
-		workers.Go(func() { s.work(ctx, n) })
+	for i := range n {
+		workers.Go(func() { s.work(ctx, i) })
 	}
 	workers.Wait()
 }
