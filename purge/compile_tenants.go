@@ -77,6 +77,8 @@ func (c *compiler) tenantsFrom(file *policy.Tenants) (relation string, own *sour
 			"role %s may not read %s", c.server.Role, table.Name)
 		return "", nil, errStop
 	}
+	t.distinct = (table.Kind == schema.Partitioned || len(table.Children) == 0) &&
+		slices.ContainsFunc(table.Indexes, func(x schema.Index) bool { return uniqueOn(x, t.key.Name) })
 	return fromWithHeirs(table), nil, nil
 }
 

@@ -35,6 +35,7 @@ type tenants struct {
 	holds     []string
 	min       *policy.Duration
 	overrides []override
+	distinct  bool // the table itself keeps keys apart
 }
 
 // override is one tenant's own retention; Key is as PostgreSQL prints it.
@@ -144,19 +145,46 @@ func (t *tenants) write(s *statement, sc scope) string {
 		}
 	}
 	length, forever := t.precedence(join != "")
+	sane := ""
+	if !t.sane() {
+		sane = `
+                   AND extract(year FROM b.length) BETWEEN -2000 AND 2000 AND extract(day FROM b.length) BETWEEN -800000 AND 800000
+                   AND extract(hour FROM b.length) BETWEEN -20000000 AND 20000000`
+	}
 	return fmt.Sprintf(`(
   SELECT c.key,
          CASE WHEN c.held THEN 'held' WHEN c.forever THEN 'forever' WHEN c.own IS NULL THEN 'skipped' ELSE 'active' END AS state,
          least(c.own%[4]s) AS cutoff, c.length::text AS retention, coalesce(least(c.own%[5]s) < c.own, false) AS floored
     FROM (
       SELECT b.key, b.held, b.length, b.forever,
-             CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'
-                   AND extract(year FROM b.length) BETWEEN -2000 AND 2000 AND extract(day FROM b.length) BETWEEN -800000 AND 800000
-                   AND extract(hour FROM b.length) BETWEEN -20000000 AND 20000000
+             CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'%[6]s
                   THEN CASE WHEN %[1]s - b.length >= '1900-01-01 00:00:00+00' AND %[1]s - b.length < %[1]s
                             THEN %[1]s - b.length END END AS own
-        FROM (SELECT t.key, t.held, %[2]s AS length, %[3]s AS forever FROM (`, base, length, forever, narrowed, floors) +
+        FROM (SELECT t.key, t.held, %[2]s AS length, %[3]s AS forever FROM (`, base, length, forever, narrowed, floors, sane) +
 		t.relation(extra) + ") t" + join + sc.fence() + ") b" + sc.fence() + ") c)"
+}
+
+// sane tells that no length of time can be one that no calendar holds, which
+// PostgreSQL would answer with an error for all tenants. To ask each length
+// costs more than all else that is worked out of it.
+func (t *tenants) sane() bool {
+	known := func(d policy.Duration) bool {
+		return d.Forever || d.Months <= 2000*12 && d.Days <= 800_000 && d.Micros <= 20_000_000*3_600_000_000
+	}
+	for _, s := range t.sources {
+		if s.constant == nil && !s.integer || s.constant != nil && !known(*s.constant) {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(t.overrides, func(o override) bool { return !known(o.Duration) })
+}
+
+// countKeys counts the distinct keys among its rows.
+func (t *tenants) countKeys() string {
+	if t.distinct {
+		return "count(*)"
+	}
+	return "count(DISTINCT key)"
 }
 
 // precedence writes the retention of a tenant (an interval) and whether it is

@@ -66,7 +66,7 @@ func (p *Plan) listProblem(ctx context.Context, pool *pgxpool.Pool, sc scope) (*
 		s := &statement{}
 		sc.whole = true
 		// The states are asked for so that every hold and retention is worked out.
-		s.add("SELECT count(*), count(DISTINCT key), count(state) FROM ", p.tenants.write(s, sc), " s")
+		s.add("SELECT count(*), ", p.tenants.countKeys(), ", count(state) FROM ", p.tenants.write(s, sc), " s")
 		return tx.QueryRow(ctx, s.String(), s.args...).Scan(&rows, &keys, &states)
 	})
 	problem := &Problem{Policy: p.Policy.Name, Level: LevelError}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -108,13 +109,14 @@ func (w *work) countTenants(ctx context.Context) {
 	s := &statement{}
 	sc := w.scope()
 	sc.whole = true
-	s.add("SELECT count(*), count(DISTINCT key), count(*) FILTER (WHERE state = 'held'), count(*) FILTER (WHERE state = 'forever'), count(*) FILTER (WHERE state = 'skipped'), ",
-		"(SELECT array_agg(x) FROM (SELECT key::text || coalesce(' (' || CASE retention WHEN '00:00:00' THEN 'zero or absurd' ELSE retention END || ')', ' (no retention)') AS x FROM ", t.write(s, sc), " s WHERE state = 'skipped' ORDER BY key LIMIT ", fmt.Sprint(namedTenants), ") x)",
-		" FROM ", t.write(s, sc), " s")
+	s.add("SELECT count(*), ", t.countKeys(), ", count(*) FILTER (WHERE state = 'held'), count(*) FILTER (WHERE state = 'forever'), count(*) FILTER (WHERE state = 'skipped') FROM ", t.write(s, sc), " s")
 	var all, distinct int64
 	c := &w.report.Tenants
 	err := w.run.withServer(ctx, func() error {
-		return w.run.query(ctx, listTimeout, s, scanOne(&all, &distinct, &c.Held, &c.Forever, &c.Skipped, &w.skipped))
+		if err := w.run.query(ctx, listTimeout, s, scanOne(&all, &distinct, &c.Held, &c.Forever, &c.Skipped)); err != nil || c.Skipped == 0 || w.plan.noTenant {
+			return err
+		}
+		return w.nameSkipped(ctx, sc)
 	})
 	switch {
 	case errors.Is(err, errHalted):
@@ -129,6 +131,14 @@ func (w *work) countTenants(ctx context.Context) {
 			w.fail(err)
 		}
 	}
+}
+
+// nameSkipped reads some of the tenants that are skipped, and what makes them so.
+func (w *work) nameSkipped(ctx context.Context, sc scope) error {
+	s := &statement{}
+	s.add("SELECT array_agg(x) FROM (SELECT key::text || coalesce(' (' || CASE retention WHEN '00:00:00' THEN 'zero or absurd' ELSE retention END || ')', ' (no retention)') AS x FROM ",
+		w.plan.tenants.write(s, sc), " s WHERE state = 'skipped' ORDER BY key LIMIT ", strconv.Itoa(namedTenants), ") x")
+	return w.run.query(ctx, listTimeout, s, scanOne(&w.skipped))
 }
 
 func (w *work) noTenantRetention() string {

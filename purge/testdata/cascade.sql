@@ -8,8 +8,6 @@ SELECT x.key::text, x.cutoff::text FROM (
     FROM (
       SELECT b.key, b.held, b.length, b.forever,
              CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'
-                   AND extract(year FROM b.length) BETWEEN -2000 AND 2000 AND extract(day FROM b.length) BETWEEN -800000 AND 800000
-                   AND extract(hour FROM b.length) BETWEEN -20000000 AND 20000000
                   THEN CASE WHEN $1::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $1::timestamptz - b.length < $1::timestamptz
                             THEN $1::timestamptz - b.length END END AS own
         FROM (SELECT t.key, t.held, CASE WHEN o.key IS NOT NULL THEN o.length WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END WHEN true THEN interval '0 mons 30 days 00:00:00' END AS length, coalesce(CASE WHEN o.key IS NOT NULL THEN o.forever WHEN t.r0 IS NOT NULL THEN false WHEN true THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((held), false) AS held, (days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL) t LEFT JOIN unnest($2::integer[], $3::bool[], $4::interval[]) AS o(key, forever, length) ON o.key = t.key OFFSET 0) b OFFSET 0) c) reaper_s
@@ -29,8 +27,6 @@ SELECT reaper_f.tenant, min(least(reaper_s.cutoff, reaper_f.cutoff))::text
     FROM (
       SELECT b.key, b.held, b.length, b.forever,
              CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'
-                   AND extract(year FROM b.length) BETWEEN -2000 AND 2000 AND extract(day FROM b.length) BETWEEN -800000 AND 800000
-                   AND extract(hour FROM b.length) BETWEEN -20000000 AND 20000000
                   THEN CASE WHEN $3::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $3::timestamptz - b.length < $3::timestamptz
                             THEN $3::timestamptz - b.length END END AS own
         FROM (SELECT t.key, t.held, CASE WHEN o.key IS NOT NULL THEN o.length WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END WHEN true THEN interval '0 mons 30 days 00:00:00' END AS length, coalesce(CASE WHEN o.key IS NOT NULL THEN o.forever WHEN t.r0 IS NOT NULL THEN false WHEN true THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((held), false) AS held, (days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL) t LEFT JOIN unnest($4::integer[], $5::bool[], $6::interval[]) AS o(key, forever, length) ON o.key = t.key) b) c) reaper_s ON reaper_s.key = reaper_f.tenant::integer
@@ -59,8 +55,6 @@ WITH reaper_cut AS MATERIALIZED (SELECT $1::integer AS key, least(min(reaper_s.c
     FROM (
       SELECT b.key, b.held, b.length, b.forever,
              CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'
-                   AND extract(year FROM b.length) BETWEEN -2000 AND 2000 AND extract(day FROM b.length) BETWEEN -800000 AND 800000
-                   AND extract(hour FROM b.length) BETWEEN -20000000 AND 20000000
                   THEN CASE WHEN $3::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $3::timestamptz - b.length < $3::timestamptz
                             THEN $3::timestamptz - b.length END END AS own
         FROM (SELECT t.key, t.held, CASE WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END WHEN true THEN interval '0 mons 30 days 00:00:00' END AS length, coalesce(CASE WHEN t.r0 IS NOT NULL THEN false WHEN true THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((held), false) AS held, (days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL AND "orgs"."id" = ANY($4::integer[])) t OFFSET 0) b OFFSET 0) c) reaper_s HAVING count(*) = 1 AND bool_and(reaper_s.state = 'active'))

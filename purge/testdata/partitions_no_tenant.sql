@@ -25,8 +25,6 @@ SELECT x.oid::bigint, x.nspname, x.relname, x.bound, x.upper::text, x.siblings,
     FROM (
       SELECT b.key, b.held, b.length, b.forever,
              CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'
-                   AND extract(year FROM b.length) BETWEEN -2000 AND 2000 AND extract(day FROM b.length) BETWEEN -800000 AND 800000
-                   AND extract(hour FROM b.length) BETWEEN -20000000 AND 20000000
                   THEN CASE WHEN $1::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $1::timestamptz - b.length < $1::timestamptz
                             THEN $1::timestamptz - b.length END END AS own
         FROM (SELECT t.key, t.held, CASE WHEN true THEN interval '0 mons 90 days 00:00:00' END AS length, coalesce(CASE WHEN true THEN false END, false) AS forever FROM (SELECT NULL::text AS key, false AS held) t) b) c) reaper_f WHERE reaper_f.state = 'active') l) AND pg_relation_size(x.oid) > 0
@@ -40,8 +38,6 @@ WITH reaper_c AS MATERIALIZED (SELECT true AS key FROM (
     FROM (
       SELECT b.key, b.held, b.length, b.forever,
              CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'
-                   AND extract(year FROM b.length) BETWEEN -2000 AND 2000 AND extract(day FROM b.length) BETWEEN -800000 AND 800000
-                   AND extract(hour FROM b.length) BETWEEN -20000000 AND 20000000
                   THEN CASE WHEN $2::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $2::timestamptz - b.length < $2::timestamptz
                             THEN $2::timestamptz - b.length END END AS own
         FROM (SELECT t.key, t.held, CASE WHEN true THEN interval '0 mons 90 days 00:00:00' END AS length, coalesce(CASE WHEN true THEN false END, false) AS forever FROM (SELECT NULL::text AS key, false AS held) t OFFSET 0) b OFFSET 0) c) reaper_s WHERE reaper_s.state = 'active' AND $1::integer <= ceil(extract(epoch FROM reaper_s.cutoff) * 1)::bigint)
@@ -65,8 +61,6 @@ WITH reaper_c AS MATERIALIZED (SELECT true AS key FROM (
     FROM (
       SELECT b.key, b.held, b.length, b.forever,
              CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'
-                   AND extract(year FROM b.length) BETWEEN -2000 AND 2000 AND extract(day FROM b.length) BETWEEN -800000 AND 800000
-                   AND extract(hour FROM b.length) BETWEEN -20000000 AND 20000000
                   THEN CASE WHEN $2::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $2::timestamptz - b.length < $2::timestamptz
                             THEN $2::timestamptz - b.length END END AS own
         FROM (SELECT t.key, t.held, CASE WHEN true THEN interval '0 mons 90 days 00:00:00' END AS length, coalesce(CASE WHEN true THEN false END, false) AS forever FROM (SELECT NULL::text AS key, false AS held) t OFFSET 0) b OFFSET 0) c) reaper_s WHERE reaper_s.state = 'active' AND $1::integer <= ceil(extract(epoch FROM reaper_s.cutoff) * 1)::bigint),
@@ -95,8 +89,6 @@ SELECT x.key::text, x.cutoff::text FROM (
     FROM (
       SELECT b.key, b.held, b.length, b.forever,
              CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'
-                   AND extract(year FROM b.length) BETWEEN -2000 AND 2000 AND extract(day FROM b.length) BETWEEN -800000 AND 800000
-                   AND extract(hour FROM b.length) BETWEEN -20000000 AND 20000000
                   THEN CASE WHEN $1::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $1::timestamptz - b.length < $1::timestamptz
                             THEN $1::timestamptz - b.length END END AS own
         FROM (SELECT t.key, t.held, CASE WHEN true THEN interval '0 mons 90 days 00:00:00' END AS length, coalesce(CASE WHEN true THEN false END, false) AS forever FROM (SELECT NULL::text AS key, false AS held) t OFFSET 0) b OFFSET 0) c) reaper_s
