@@ -2,6 +2,7 @@ package purge
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/reaperdb/reaper/schema"
@@ -92,13 +93,40 @@ func (p *Plan) rowsIn(x partition, upper string) string {
 	return b.String()
 }
 
+// begins tells that the range has a beginning: -infinity, which never expires, is
+// not in it.
+func (x partition) begins() bool {
+	return !strings.Contains(x.bound, "FROM (MINVALUE)") && !strings.Contains(x.bound, "FROM ('-infinity')")
+}
+
+// owned tells that each row of the root belongs, by a foreign key, to one of the
+// tenants, and that all are meant.
+func (p *Plan) owned() bool {
+	t := p.tenants
+	if t.table == nil || len(p.hops) > 0 || p.Policy.Where.IsSet() {
+		return false
+	}
+	lead, _ := p.Root.Table.Column(p.lead()[0])
+	return lead.NotNull && slices.ContainsFunc(p.graph.Outgoing(p.Root.Table.OID), func(k schema.ForeignKey) bool {
+		return k.Parent == t.table.OID && k.Validated && k.Enforced &&
+			slices.Equal(k.ChildColumns, []string{lead.Name}) && slices.Equal(k.ParentColumns, []string{t.key.Name})
+	})
+}
+
 // allExpiredSQL tells whether a partition has rows, and whether all of them are
-// expired. It reads no further than the first that is not.
+// expired. It reads no further than the first that is not; and no row at all where
+// everything of every tenant is. What it says is looked at again before the drop.
 func (p *Plan) allExpiredSQL(sc scope, x partition) *statement {
 	s := &statement{}
 	upper := s.cast(x.upper, p.age.column.Type)
 	p.closed(s, sc, upper)
-	s.add("\nSELECT EXISTS (SELECT FROM ONLY ", x.ident(), "),\n       NOT EXISTS (SELECT FROM ", p.rowsIn(x, upper), " reaper_r\n         LEFT JOIN ")
+	s.add("\nSELECT EXISTS (SELECT FROM ONLY ", x.ident(), "),\n       CASE WHEN ")
+	if x.begins() && p.owned() {
+		s.add("NOT EXISTS (SELECT FROM (", p.tenants.relation(nil), ") reaper_s LEFT JOIN reaper_c ON reaper_c.key = reaper_s.key WHERE reaper_c.key IS NULL)")
+	} else {
+		s.add("false")
+	}
+	s.add(" THEN true\n            ELSE NOT EXISTS (SELECT FROM ", p.rowsIn(x, upper), " reaper_r\n         LEFT JOIN ")
 	switch {
 	case p.noTenant:
 		s.add("reaper_c ON true")
@@ -110,7 +138,7 @@ func (p *Plan) allExpiredSQL(sc scope, x partition) *statement {
 			return "reaper_p1." + ident(p.hops[0].to[i]) + fmt.Sprintf(" = reaper_r.l%d", i)
 		}))
 	}
-	return s.add("\n        WHERE reaper_c.key IS NULL OR NOT reaper_r.meant)")
+	return s.add("\n        WHERE reaper_c.key IS NULL OR NOT reaper_r.meant) END")
 }
 
 // expiredCountsSQL counts the rows of a partition by tenant (text, or NULL),

@@ -274,6 +274,25 @@ func TestPartitionDrop_OneRowKeepsThePartition(t *testing.T) {
 	}
 }
 
+// Where everything of every tenant is expired the rows are not looked at before
+// the detach. One that belongs to nobody, in spite of a foreign key, is found after
+// it, and the partition attached again.
+func TestPartitionDrop_RowBehindTheForeignKey(t *testing.T) {
+	t.Parallel()
+	b := prepare(t, yard+`DELETE FROM orgs WHERE id = 3; ALTER TABLE events ALTER org_id SET NOT NULL;
+		SET session_replication_role = replica; UPDATE events SET org_id = 77 WHERE id = 401; RESET session_replication_role`, yardPolicy)
+	shape := b.shape()
+	detached := false
+	b.connect(b.DSN(), before("DETACH PARTITION", func() { detached = true }))
+	b.purge().is(purge.Complete).dropped()
+	if !detached {
+		t.Error("the rows were looked at before the detach")
+	}
+	b.sameShape(shape)
+	b.left(`SELECT id FROM p4`, "401")
+	b.ledgerIsTrue()
+}
+
 // The range counts, and not the rows alone: rows may come that are not expired
 // yet, and would find no partition.
 func TestPartitionDrop_RangeIsNotOver(t *testing.T) {
