@@ -28,8 +28,11 @@ func (l limitsSection) limits() Limits {
 	if l.Pace != "" {
 		limits.Pace = l.Pace.share()
 	}
-	if l.Pace == "gentle" && l.Time == 0 {
-		limits.Time = gentleTime
+	if l.Pace == "gentle" {
+		limits.Alone = true
+		if l.Time == 0 {
+			limits.Time = gentleTime
+		}
 	}
 	return limits
 }
@@ -103,10 +106,11 @@ func parseBatchTime(s string) (time.Duration, error) {
 	return 0, fmt.Errorf("time %q: %s", s, remedy)
 }
 
-// The pace gentle: a connection works a third of the time at most, and in batches
-// so short that who waits for one hardly notices.
+// The pace gentle: one connection at a time, which leaves the other cores alone,
+// works half of the time, and in batches so short that who waits for one hardly
+// notices.
 const (
-	gentleShare = 0.3
+	gentleShare = 0.5
 	gentleTime  = 50 * time.Millisecond
 )
 

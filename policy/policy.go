@@ -167,6 +167,9 @@ type Limits struct {
 	Time      time.Duration // time aimed at
 	// Pace is the share of the time that a connection works: above 0, up to 1.
 	Pace float64
+	// Alone tells that the policy has one connection at a time, however many there
+	// are.
+	Alone bool
 }
 
 // DefaultLimits are the limits of a policy that names none.

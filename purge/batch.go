@@ -24,7 +24,7 @@ func keysOf(cands []candidate, columns int) values {
 	v := newValues(columns)
 	for _, c := range cands {
 		for i := range v {
-			v[i] = append(v[i], c.key[i])
+			v[i].add(c.key[i])
 		}
 	}
 	return v
@@ -315,39 +315,11 @@ func (b *batcher) stillDue(ctx context.Context, tx *batchTx, t *who, keys values
 
 // lockRoots locks the roots nobody else has, and gives them with their keys.
 func (b *batcher) lockRoots(ctx context.Context, tx *batchTx, t *who, keys values) (*rowsOf, values, error) {
-	rows, err := tx.query(ctx, b.plan.lockRootsSQL(b.scope(), t, keys))
-	if err != nil {
-		return nil, nil, fmt.Errorf("locking rows of %s: %w", b.plan.Root.Table.Name, err)
-	}
-	defer rows.Close()
-	found := newRows(b.plan.Root)
-	locked := newValues(len(b.plan.key))
-	for rows.Next() {
-		var table, ctid string
-		key, refs := make([]*string, len(b.plan.key)), make([]*string, len(b.plan.Root.refs))
-		if err := rows.Scan(scanInto(&table, &ctid, key, refs)...); err != nil {
-			return nil, nil, fmt.Errorf("locking rows of %s: %w", b.plan.Root.Table.Name, err)
-		}
-		if found.add(table, ctid, refs) {
-			for i := range key {
-				locked[i] = append(locked[i], key[i])
-			}
-		}
-	}
-	if err := rows.Err(); err != nil {
+	found, locked := newRows(b.plan.Root), newValues(len(b.plan.key))
+	if err := tx.read(ctx, b.plan.lockRootsSQL(b.scope(), t, keys), found.scan(locked...)); err != nil {
 		return nil, nil, fmt.Errorf("locking rows of %s: %w", b.plan.Root.Table.Name, err)
 	}
 	return found, locked, nil
-}
-
-func scanInto(table, ctid *string, columns ...[]*string) []any {
-	into := []any{table, ctid}
-	for _, c := range columns {
-		for i := range c {
-			into = append(into, &c[i])
-		}
-	}
-	return into
 }
 
 // deleteLocked deletes locked roots: those that nothing keeps.

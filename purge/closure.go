@@ -25,8 +25,8 @@ func closureSQL(p *Plan, m *mode, group []*Node, known map[*Node]*rowsOf, limit 
 			union()
 			s.add(fmt.Sprintf("SELECT %d, x.tab, x.tid, ARRAY[%s] FROM unnest(%s, %s%s) x(tab, tid%s)", slices.Index(p.Nodes, n),
 				list(len(n.refs), func(i int) string { return fmt.Sprintf("x.r%d", i) }),
-				s.cast(r.tables, "text[]"), s.cast(r.ctids, "text[]"),
-				prefixed(len(n.refs), func(i int) string { return s.cast(r.refs[i], "text[]") }),
+				s.list(r.tables, "text"), s.list(r.ctids, "text"),
+				prefixed(len(n.refs), func(i int) string { return s.list(r.refs[i], "text") }),
 				prefixed(len(n.refs), func(i int) string { return fmt.Sprintf("r%d", i) })))
 		}
 		for _, e := range n.In {

@@ -71,22 +71,14 @@ func (b *batcher) collectBehind(ctx context.Context, tx *batchTx, m *mode, n *No
 	return nil
 }
 
-// readRows adds the rows of a statement: tableoid, ctid, referenced columns….
+// readRows adds the rows that a statement gathers.
 func (b *batcher) readRows(ctx context.Context, tx *batchTx, s *statement, into *rowsOf) error {
-	rows, err := tx.query(ctx, s)
-	if err != nil {
+	found := newRows(into.node)
+	if err := tx.read(ctx, s, found.scan()); err != nil {
 		return err
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var table, ctid string
-		refs := make([]*string, len(into.node.refs))
-		if err := rows.Scan(scanInto(&table, &ctid, refs)...); err != nil {
-			return err
-		}
-		into.add(table, ctid, refs)
-	}
-	return rows.Err()
+	into.addAll(found)
+	return nil
 }
 
 // collectCycle collects the rows of tables that reference each other, or
@@ -159,8 +151,8 @@ func sameRows(a, b map[*Node]*rowsOf) bool {
 		if b[n] == nil || r.len() != b[n].len() {
 			return false
 		}
-		for id := range r.at {
-			if _, there := b[n].at[id]; !there {
+		for id := range r.places() {
+			if _, there := b[n].places()[id]; !there {
 				return false
 			}
 		}

@@ -243,11 +243,7 @@ func (d *drainer) cycle(ctx context.Context, n *Node, rows *rowsOf) (bool, error
 	if far.len() == 0 {
 		return false, nil
 	}
-	slices.Reverse(far.ctids)
-	slices.Reverse(far.tables)
-	for _, r := range far.refs {
-		slices.Reverse(r)
-	}
+	far = far.reversed()
 	if done, err := d.some(ctx, far); err != nil || done {
 		return done, err
 	}

@@ -4,7 +4,7 @@ package purge
 // cutoffs is the ledger's table of them, quoted.
 func (p *Plan) SQL(opts Options, cutoffs string) string {
 	key := "KEY"
-	one := []*string{&key}
+	one := &column{items: []*string{&key}}
 	sc := scope{base: "RUN START", olderThan: opts.OlderThan, run: "RUN", cutoffs: cutoffs}
 	w := &who{Cutoff: "CUTOFF"}
 	if !p.noTenant {

@@ -64,7 +64,7 @@ func newKeeping(p *Plan, known map[*Node]*rowsOf) *keeping {
 func (k *keeping) add(e *Edge, parent int, table, ctid *string) {
 	p, c := k.first[e.Parent]+parent-1, stranger
 	if r := k.known[e.Child]; r != nil && ctid != nil {
-		if at, there := r.at[rowID{*table, *ctid}]; there {
+		if at, there := r.places()[rowID{*table, *ctid}]; there {
 			c = k.first[e.Child] + at
 		}
 	}
@@ -116,8 +116,8 @@ func keepingSQL(p *Plan, known map[*Node]*rowsOf) *statement {
 		}
 		columns := e.ParentColumns
 		parts = append(parts, fmt.Sprintf("SELECT %d, reaper_x.n::int, reaper_c.tab, reaper_c.tid FROM unnest(%s) WITH ORDINALITY reaper_x(tab%s, n) CROSS JOIN LATERAL (SELECT %s FROM %s WHERE %s%s%s) reaper_c",
-			i, s.cast(r.tables, "text[]")+prefixed(len(columns), func(i int) string {
-				return s.cast(r.refs[slices.Index(r.node.refs, columns[i])], "text[]")
+			i, s.list(r.tables, "text")+prefixed(len(columns), func(i int) string {
+				return s.list(r.refs[slices.Index(r.node.refs, columns[i])], "text")
 			}), prefixed(len(columns), func(i int) string { return fmt.Sprintf("r%d", i) }),
 			row, from(e.Child.Table), e.references("reaper_x"), parenthesized(e.Where), limit))
 	}

@@ -21,7 +21,7 @@ func (p *Plan) expiredSQL(s *statement, sc scope) string {
 	case !p.keeps():
 		return all
 	case sc.kept != nil:
-		return "SELECT reaper_e.* FROM (" + all + ") reaper_e WHERE NOT EXISTS (SELECT FROM unnest(" + s.cast(sc.kept.tables, "text[]") + ", " + s.cast(sc.kept.ctids, "text[]") +
+		return "SELECT reaper_e.* FROM (" + all + ") reaper_e WHERE NOT EXISTS (SELECT FROM unnest(" + s.list(sc.kept.tables, "text") + ", " + s.list(sc.kept.ctids, "text") +
 			") reaper_k(tab, tid) WHERE reaper_k.tab = reaper_e.tab AND reaper_k.tid = reaper_e.tid)"
 	}
 	return "WITH RECURSIVE reaper_e AS MATERIALIZED (" + all + ")" + p.keptSQL("reaper_e") +

@@ -86,6 +86,15 @@ func (tx *batchTx) query(ctx context.Context, s *statement) (pgx.Rows, error) {
 	return tx.conn.Query(ctx, s.String(), s.args...)
 }
 
+// read runs one statement and reads its answer.
+func (tx *batchTx) read(ctx context.Context, s *statement, scan func(pgx.Rows) error) error {
+	rows, err := tx.query(ctx, s)
+	if err != nil {
+		return err
+	}
+	return scan(rows)
+}
+
 func (tx *batchTx) exec(ctx context.Context, s *statement) (int64, error) {
 	tag, err := tx.conn.Exec(ctx, s.String(), s.args...)
 	return tag.RowsAffected(), err

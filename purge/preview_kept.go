@@ -139,7 +139,7 @@ func (n *numbering) staying(root *Node, roots *rowsOf) *rowsOf {
 	numbers := make([]int, roots.len()) // of each root; -1: nothing references it
 	for i := range numbers {
 		numbers[i] = -1
-		if at, met := n.at[placeOfRow{root, rowID{roots.tables[i], roots.ctids[i]}}]; met {
+		if at, met := n.at[placeOfRow{root, roots.id(i)}]; met {
 			numbers[i], expired[at] = at, true
 		}
 	}

@@ -56,6 +56,7 @@ func (s *schedule) work(ctx context.Context, worker int) {
 			w.fail(err)
 		}
 		t.done()
+		w.flying--
 		s.flying--
 		s.changed.Broadcast()
 		s.run.mu.Unlock()
@@ -72,11 +73,12 @@ func (s *schedule) pick(worker int) (*work, *turn) {
 		for i := range s.works {
 			n := (s.first + i) % len(s.works)
 			w := s.works[n]
-			if w.ended() {
+			if w.ended() || w.flying > 0 && w.plan.Policy.Limits.Alone {
 				continue
 			}
 			if t := w.walk.next(worker); t != nil {
 				s.first = n + 1
+				w.flying++
 				s.flying++
 				return w, t
 			}

@@ -205,21 +205,36 @@ func (p *Plan) countRootsSQL(sc scope, w *who, keys values) *statement {
 }
 
 // lockRootsSQL locks those of the roots that are expired and that nobody else
-// has locked, and gives tableoid, ctid, key…, referenced columns….
+// has locked, and gathers tableoid, ctid, referenced columns…, key….
 func (p *Plan) lockRootsSQL(sc scope, w *who, keys values) *statement {
 	t := p.Root.Table
 	name := ident(t.Name.Name)
-	columns := slices.Concat([]string{name + ".tableoid::text", name + ".ctid::text"}, texts(cols(t, columnNames(p.key))), texts(cols(t, p.Root.refs)))
-	return p.rootsSQL(sc, w, keys, "SELECT "+strings.Join(columns, ", ")+"\n  FROM ").
+	selected, names := standing(t, p.Root.refs, columnNames(p.key))
+	inner := p.rootsSQL(sc, w, keys, "SELECT "+selected+"\n  FROM ").
 		add("\n   FOR UPDATE OF ", name, " SKIP LOCKED")
+	s := &statement{}
+	return s.add(gathered(renumber(s, inner), names))
+}
+
+// standing selects where rows of a table stand and what they hold in columns, the
+// referenced ones first, and gives the names of what is selected. All of it is text.
+func standing(t *schema.Table, refs, more []string) (selected string, names []string) {
+	name := ident(t.Name.Name)
+	parts := []string{name + ".tableoid::text AS tab", name + ".ctid::text AS tid"}
+	names = []string{"tab", "tid"}
+	for i, c := range cols(t, slices.Concat(refs, more)) {
+		names = append(names, fmt.Sprintf("c%d", i))
+		parts = append(parts, c+"::text AS "+names[i+2])
+	}
+	return strings.Join(parts, ", "), names
 }
 
 // at is the condition that a row of a table stands at one of these places.
 func (s *statement) at(t *schema.Table, r *rowsOf) string {
-	c := ident(t.Name.Name) + ".ctid = ANY(" + s.cast(r.ctids, "tid[]") + ")"
+	c := ident(t.Name.Name) + ".ctid = ANY(" + s.list(r.ctids, "tid") + ")"
 	if t.Kind == schema.Partitioned {
 		c += " AND (" + ident(t.Name.Name) + ".tableoid, " + ident(t.Name.Name) + ".ctid) IN (SELECT * FROM unnest(" +
-			s.cast(r.tables, "oid[]") + ", " + s.cast(r.ctids, "tid[]") + "))"
+			s.list(r.tables, "oid") + ", " + s.list(r.ctids, "tid") + "))"
 	}
 	return c
 }
@@ -230,18 +245,17 @@ func (s *statement) behind(e *Edge, r *rowsOf) string {
 	return s.matches(cols(e.Child.Table, e.ChildColumns), e.types(), r.referenced(e), e.Index != "") + parenthesized(e.Where)
 }
 
-// readBehindSQL gives the rows of the edge's child that reference rows of its
-// parent, and locks them.
+// readBehindSQL gathers the rows of the edge's child that reference rows of its
+// parent (tableoid, ctid, referenced columns…), and locks them.
 func readBehindSQL(e *Edge, r *rowsOf, limit int, lock bool) *statement {
 	s := &statement{}
 	t := e.Child.Table
-	name := ident(t.Name.Name)
-	s.add("SELECT ", strings.Join(append([]string{name + ".tableoid::text", name + ".ctid::text"}, texts(cols(t, e.Child.refs))...), ", "),
-		"\n  FROM ", from(t), "\n WHERE ", s.behind(e, r), fmt.Sprintf("\n LIMIT %d", limit))
+	selected, names := standing(t, e.Child.refs, nil)
+	inner := "SELECT " + selected + "\n  FROM " + from(t) + "\n WHERE " + s.behind(e, r) + fmt.Sprintf("\n LIMIT %d", limit)
 	if lock {
-		s.add("\n   FOR UPDATE OF ", name)
+		inner += "\n   FOR UPDATE OF " + ident(t.Name.Name)
 	}
-	return s
+	return s.add(gathered(inner, names))
 }
 
 // lockAtSQL locks rows where they were seen; a row that moved is not given.

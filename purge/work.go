@@ -45,6 +45,7 @@ type work struct {
 	err      error             // ends the policy as failed
 	counted  bool
 	parts    partitionsWork
+	flying   int // its turns under way
 }
 
 func newWork(r *Run, p *Plan) *work {

@@ -20,7 +20,8 @@ UNION ALL
 (SELECT 1, (SELECT count(*) FROM reaper_w), NULL, NULL, w.age::text, w.k0::text, w.k1::text FROM reaper_w w ORDER BY w.k0 DESC, w.k1 DESC LIMIT 1);
 
 -- lock the roots
-WITH reaper_cut AS MATERIALIZED (SELECT $1::uuid AS key, least(min(reaper_s.cutoff), $2::timestamptz) AS cutoff FROM (
+SELECT count(*), coalesce(array_agg(reaper_x.tab), '{}')::text, coalesce(array_agg(reaper_x.tid), '{}')::text, coalesce(array_agg(reaper_x.c0), '{}')::text, coalesce(array_agg(reaper_x.c1), '{}')::text, coalesce(array_agg(reaper_x.c2), '{}')::text, coalesce(array_agg(reaper_x.c3), '{}')::text
+  FROM (WITH reaper_cut AS MATERIALIZED (SELECT $1::uuid AS key, least(min(reaper_s.cutoff), $2::timestamptz) AS cutoff FROM (
   SELECT c.key,
          CASE WHEN c.held THEN 'held' WHEN c.forever THEN 'forever' WHEN c.own IS NULL THEN 'skipped' ELSE 'active' END AS state,
          least(c.own) AS cutoff, c.length::text AS retention, coalesce(least(c.own) < c.own, false) AS floored
@@ -30,11 +31,11 @@ WITH reaper_cut AS MATERIALIZED (SELECT $1::uuid AS key, least(min(reaper_s.cuto
                   THEN CASE WHEN $3::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $3::timestamptz - b.length < $3::timestamptz
                             THEN $3::timestamptz - b.length END END AS own
         FROM (SELECT t.key, t.held, CASE WHEN true THEN interval '18 mons 0 days 00:00:00' END AS length, coalesce(CASE WHEN true THEN false END, false) AS forever FROM (SELECT "Orgs"."id" AS key, false AS held FROM "Da.ta"."Orgs" WHERE "Orgs"."id" IS NOT NULL AND "Orgs"."id" = ANY($4::uuid[])) t OFFSET 0) b OFFSET 0) c) reaper_s HAVING count(*) = 1 AND bool_and(reaper_s.state = 'active'))
-SELECT "Root".tableoid::text, "Root".ctid::text, "Root"."a"::text, "Root"."b"::text, "Root"."a"::text, "Root"."b"::text
+SELECT "Root".tableoid::text AS tab, "Root".ctid::text AS tid, "Root"."a"::text AS c0, "Root"."b"::text AS c1, "Root"."a"::text AS c2, "Root"."b"::text AS c3
   FROM ONLY "Da.ta"."Root"
  WHERE ("Root"."a", "Root"."b") IN (SELECT * FROM unnest($5::text[], $6::uuid[]))
    AND EXISTS (SELECT FROM reaper_cut WHERE reaper_cut.key = "Root"."org" AND "Root"."At" > 0 AND "Root"."At" < ceil(extract(epoch FROM reaper_cut.cutoff) * 1000)::bigint)
-   FOR UPDATE OF "Root" SKIP LOCKED;
+   FOR UPDATE OF "Root" SKIP LOCKED) reaper_x;
 
 -- the rows of tables that reference each other
 WITH RECURSIVE reaper_c(node, tab, tid, refs) AS (
