@@ -1,0 +1,139 @@
+// Package metrics provides reaper's Prometheus metrics. Its methods mirror
+// what happens and take plain values; a scrape reads what they left, and asks
+// nobody anything.
+//
+// A series that counts exists from the start, at zero, so that a rate is right
+// from the first event on and an alert on "none" can fire. A value that is not
+// known – the lag before it was measured, the last success before there was
+// one – has no series, rather than the value 0: 0 would be an answer.
+package metrics
+
+import (
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+// Metrics are the metrics of one process. The methods may be called from any
+// goroutine.
+type Metrics struct {
+	mu       sync.Mutex
+	policies map[string]bool // those that have series
+	leads    bool
+
+	leader          prometheus.Gauge
+	databaseUp      prometheus.Gauge
+	configOK        prometheus.Gauge
+	configSuccess   *prometheus.GaugeVec
+	databaseSize    *prometheus.GaugeVec
+	tables          *tables
+	heartbeats      *prometheus.CounterVec
+	heartbeatBeat   *prometheus.GaugeVec
+	retries         *prometheus.CounterVec
+	runDuration     prometheus.Histogram
+	oldest          *prometheus.GaugeVec
+	lag             *prometheus.GaugeVec
+	backlog         *prometheus.GaugeVec
+	overdue         *prometheus.GaugeVec
+	scanned         *prometheus.GaugeVec
+	runs            *prometheus.CounterVec
+	lastRun         *prometheus.GaugeVec
+	lastSuccess     *prometheus.GaugeVec
+	nextRun         *prometheus.GaugeVec
+	inProgress      *prometheus.GaugeVec
+	rows            *prometheus.CounterVec
+	batches         *prometheus.CounterVec
+	batchDuration   *prometheus.HistogramVec
+	perPolicy       []series // every metric above that has the label policy
+	untilRemeasured []series // those of them that only the leader may show
+}
+
+// series is what the metrics of any kind have in common: series that can go.
+type series interface {
+	DeletePartialMatch(prometheus.Labels) int
+	Reset()
+}
+
+// Build says which program it is. Empty fields are shown empty.
+type Build struct{ Version, Revision, GoVersion string }
+
+// New registers reaper's metrics; like promauto it panics where one of them is
+// registered already. The process starts as no leader, with a database that
+// nobody has reached, and with no policies: see SetPolicies.
+func New(reg prometheus.Registerer, b Build) *Metrics {
+	m := &Metrics{policies: map[string]bool{}, tables: &tables{}}
+	f := promauto.With(reg)
+	m.process(f, b)
+	m.work(f)
+	m.measured(f)
+	reg.MustRegister(m.tables)
+	m.perPolicy = []series{
+		m.oldest, m.lag, m.backlog, m.overdue, m.scanned, m.runs, m.lastRun, m.lastSuccess,
+		m.nextRun, m.inProgress, m.rows, m.batches, m.batchDuration,
+	}
+	m.untilRemeasured = []series{m.oldest, m.lag, m.backlog, m.overdue, m.scanned}
+	m.zero()
+	return m
+}
+
+// process registers what belongs to the process and to no policy.
+func (m *Metrics) process(f promauto.Factory, b Build) {
+	f.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "reaper_build_info", Help: "Always 1; the labels say which program this is.",
+	}, []string{"version", "revision", "goversion"}).WithLabelValues(b.Version, b.Revision, b.GoVersion).Set(1)
+	m.leader = gauge(f, "reaper_leader", "1 while this process holds the lease of the one that measures the lag, else 0.")
+	m.databaseUp = gauge(f, "reaper_database_up", "1 while the database answers; 0 when it does not, or was never reached.")
+	m.configOK = gauge(f, "reaper_config_last_reload_successful", "1 when the policy file was valid at the last look; at 0 the one before is in force.")
+	m.configSuccess = gauges(f, "reaper_config_last_reload_success_timestamp_seconds", "When the policy file in force was loaded.")
+	m.heartbeats = counters(f, "reaper_heartbeats_total", "Pings to cron monitors, by event and by what became of them.", "event", "outcome")
+	m.heartbeatBeat = gauges(f, "reaper_heartbeat_last_success_timestamp_seconds", "When a cron monitor last took a ping.")
+}
+
+// work registers what runs and batches count.
+func (m *Metrics) work(f promauto.Factory) {
+	m.runs = counters(f, "reaper_runs_total", "Runs that ended, by what started them and how they ended.", "policy", "trigger", "status")
+	m.runDuration = f.NewHistogram(prometheus.HistogramOpts{
+		Name: "reaper_run_duration_seconds", Help: "How long the runs of a policy took.",
+		Buckets: []float64{.1, .5, 1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800, 86400},
+	})
+	m.lastRun = gauges(f, "reaper_last_run_timestamp_seconds", "When the last run of the policy ended, however it ended.", "policy")
+	m.lastSuccess = gauges(f, "reaper_last_success_timestamp_seconds", "When the policy's last success ended: a whole run that found nothing more.", "policy")
+	m.nextRun = gauges(f, "reaper_next_run_timestamp_seconds", "When the policy is to run next.", "policy")
+	m.inProgress = gauges(f, "reaper_run_in_progress", "1 while a run of the policy is under way in this process, else 0.", "policy")
+	m.rows = counters(f, "reaper_rows_deleted_total", "Rows deleted, dependents and dropped partitions included.", "policy", "table")
+	m.batches = counters(f, "reaper_batches_total", "Batches: committed, overrun (rolled back as larger than the limits), retried.", "policy", "outcome")
+	m.batchDuration = f.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "reaper_batch_duration_seconds", Help: "How long the committed batches took, BEGIN to COMMIT.",
+		// Dense around 200 ms, the time that batches are aimed at.
+		Buckets: []float64{.01, .025, .05, .1, .15, .2, .25, .3, .4, .6, 1, 2.5, 5, 10, 30},
+	}, []string{"policy"})
+	m.retries = counters(f, "reaper_batch_retries_total", "Batches tried again, by the reason.", "reason")
+}
+
+// measured registers what is measured now and then.
+func (m *Metrics) measured(f promauto.Factory) {
+	m.oldest = gauges(f, "reaper_oldest_expired_row_timestamp_seconds", "Age column of the oldest expired row; absent while nothing is due.", "policy")
+	m.lag = gauges(f, "reaper_retention_lag_seconds", "For how long the row that is most overdue has been due; 0 while nothing is.", "policy")
+	m.backlog = gauges(f, "reaper_expired_rows", "Rows of the policy's table that are due; absent when counting took too long.", "policy")
+	m.overdue = gauges(f, "reaper_overdue_tenants", "Tenants that have something due.", "policy")
+	m.scanned = gauges(f, "reaper_lag_scan_timestamp_seconds", "When lag and backlog of the policy were last measured.", "policy")
+	m.databaseSize = gauges(f, "reaper_database_size_bytes", "Size of the database on disk, without WAL.")
+}
+
+func gauge(f promauto.Factory, name, help string) prometheus.Gauge {
+	return f.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
+}
+
+// gauges makes a gauge that has no series before it is set, also without labels.
+func gauges(f promauto.Factory, name, help string, labels ...string) *prometheus.GaugeVec {
+	return f.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
+}
+
+func counters(f promauto.Factory, name, help string, labels ...string) *prometheus.CounterVec {
+	return f.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+}
+
+// seconds is a time as Prometheus wants it.
+func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }

@@ -1,0 +1,75 @@
+package metrics
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Policy names a policy, and the tables that it deletes from, as schema.table.
+type Policy struct {
+	Name   string
+	Tables []string
+}
+
+// SetPolicies says which policies there are, after every load of the policy
+// file. Those that are new get their series, with counts at zero; those that are
+// gone lose them. What is told of a policy that is not among them is not counted.
+func (m *Metrics) SetPolicies(policies ...Policy) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := map[string]bool{}
+	for _, p := range policies {
+		now[p.Name] = true
+		m.begin(p)
+	}
+	for name := range m.policies {
+		if now[name] {
+			continue
+		}
+		for _, s := range m.perPolicy {
+			s.DeletePartialMatch(prometheus.Labels{"policy": name})
+		}
+	}
+	m.policies = now
+}
+
+// begin makes the series of a policy; those that are there keep their values.
+func (m *Metrics) begin(p Policy) {
+	m.inProgress.WithLabelValues(p.Name)
+	m.batchDuration.WithLabelValues(p.Name)
+	for _, o := range outcomes {
+		m.batches.WithLabelValues(p.Name, o)
+	}
+	for _, t := range triggers {
+		for _, s := range statuses {
+			m.runs.WithLabelValues(p.Name, t, s)
+		}
+	}
+	for _, t := range p.Tables {
+		m.rows.WithLabelValues(p.Name, t)
+	}
+}
+
+// known does something with a policy's series, if the policy is there: a run
+// that ends after a reload must not bring back those of a policy that is gone.
+func (m *Metrics) known(policy string, do func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.policies[policy] {
+		do()
+	}
+}
+
+// put sets a policy's value, or takes its series away where it is not known.
+func put(g *prometheus.GaugeVec, policy string, value float64, isKnown bool) {
+	if !isKnown {
+		g.DeleteLabelValues(policy)
+		return
+	}
+	g.WithLabelValues(policy).Set(value)
+}
+
+func (m *Metrics) setTime(g *prometheus.GaugeVec, policy string, at time.Time) {
+	m.known(policy, func() { put(g, policy, seconds(at), !at.IsZero()) })
+}

@@ -1,0 +1,117 @@
+package web_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/reaperdb/reaper/web"
+)
+
+func TestHealth(t *testing.T) {
+	t.Parallel()
+	const ok, no = http.StatusOK, http.StatusServiceUnavailable
+	for name, c := range map[string]struct {
+		change        func(*web.Status)
+		ready, health int
+		reasons       []string
+	}{
+		"all is well": {func(*web.Status) {}, ok, ok, nil},
+		"the database is gone": {
+			func(s *web.Status) { s.Database = down().Database }, no, no,
+			[]string{"the database does not answer, since 2026-03-02T03:18:30Z: connecting to the database: dial tcp 10.0.0.7:5432: connect: connection refused"},
+		},
+		"the loop hangs": {
+			func(s *web.Status) { s.At = now.Add(-web.DefaultMaxAge - time.Second) }, no, no,
+			[]string{"reaper is stuck; what it knows is 11 s old, since 2026-03-02T04:12:19Z"},
+		},
+		"just in time": {func(s *web.Status) { s.At = now.Add(-web.DefaultMaxAge) }, ok, ok, nil},
+		"nothing yet":  {func(s *web.Status) { *s = web.Status{} }, no, no, []string{"reaper has just started and knows nothing yet"}},
+		"no policy":    {func(s *web.Status) { s.Policies = nil }, no, no, []string{"there is no policy"}},
+		"a broken file": {
+			func(s *web.Status) { s.Config.Error = "reaper.yaml:1:1: no" }, no, no,
+			[]string{"the policy file is not valid; the one loaded at 27 Feb 04:12 UTC stays in force: reaper.yaml:1:1: no"},
+		},
+		"never a good file": {
+			func(s *web.Status) { s.Config = web.Config{Error: "no"}; s.Policies = nil }, no, no, []string{"the policy file is not valid: no"},
+		},
+		"late": {
+			func(s *web.Status) { s.Policies[0].Late, s.Policies[0].LagSeconds = true, new(13*3600.0) }, ok, no,
+			[]string{"policy emails is late by 1 h (lag 13 h, allowed 12 h)"},
+		},
+		"late, who knows how much": {
+			func(s *web.Status) { s.Policies[1].Late, s.Policies[1].LagSeconds = true, nil }, ok, no, []string{"policy audit-log is late"},
+		},
+		"failing": {
+			func(s *web.Status) {
+				s.Policies[1].Failing, s.Policies[1].FailingSince, s.Policies[1].Reason = true, ago(day), "no privilege"
+			}, ok, no,
+			[]string{"policy audit-log is failing, since 2026-03-01T04:12:30Z: no privilege"},
+		},
+		"all of it": {
+			func(s *web.Status) {
+				s.Database.Up, s.Config.Error = false, "no"
+				s.Policies[0].Late, s.Policies[1].Failing = true, true
+			}, no, no,
+			[]string{
+				"the database does not answer", "the policy file is not valid; the one loaded at 27 Feb 04:12 UTC stays in force: no",
+				"policy emails is late with a lag of 3 h", "policy audit-log is failing",
+			},
+		},
+		"paused, stale, and no pings": {
+			func(s *web.Status) {
+				s.Policies[0].Paused, s.Policies[0].ScanStale, s.Heartbeats[0].LastError = true, true, "500"
+			}, ok, ok, nil,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := fine()
+			c.change(&s)
+			answers(t, s, "/healthz", ok, nil)
+			answers(t, s, "/health", c.health, c.reasons)
+			reasons := c.reasons
+			if c.ready == ok {
+				reasons = nil
+			} else if n := len(reasons); n == 4 {
+				reasons = reasons[:2] // policies are no matter of readiness
+			}
+			answers(t, s, "/readyz", c.ready, reasons)
+		})
+	}
+}
+
+func answers(t *testing.T, s web.Status, path string, code int, reasons []string) {
+	t.Helper()
+	w := ask(t, http.MethodGet, path, s)
+	var body struct {
+		OK      bool
+		Reasons []string
+		At      *time.Time
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil {
+		t.Fatal(err)
+	}
+	if w.Code != code || body.OK != (code == http.StatusOK) || !slices.Equal(body.Reasons, reasons) || body.Reasons == nil {
+		t.Errorf("%s: %d %s\nwant %d %q", path, w.Code, w.Body, code, reasons)
+	}
+}
+
+// The clock of the machine may jump; the age of a picture does not.
+func TestAgeByTheProcessClock(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := fine()
+		s.At = time.Now()
+		if v := s.Judge(time.Now(), time.Minute); !v.Healthy() || !v.Ready() {
+			t.Errorf("at once: %v", v.Problems())
+		}
+		time.Sleep(time.Minute + time.Second)
+		if v := s.Judge(time.Now(), time.Minute); v.Healthy() || v.Ready() || !v.Stale {
+			t.Error("a minute and a second later it still counts")
+		}
+	})
+}

@@ -1,0 +1,226 @@
+package web
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"slices"
+	"time"
+)
+
+var (
+	//go:embed page.html
+	pageHTML string
+	//go:embed page.css
+	pageCSS string
+	//go:embed page.js
+	pageJS string
+)
+
+// How much of a list the page shows; /api/status has all of it.
+const (
+	mostRuns    = 15
+	mostTenants = 10
+	mostTables  = 20
+)
+
+// document makes the page: one file, so that it works behind any path and is
+// whole when it is saved.
+type document struct {
+	template *template.Template
+	policy   string // Content-Security-Policy: nothing but this style and this script
+}
+
+func newDocument() document {
+	return document{
+		template: template.Must(template.New("page").Funcs(template.FuncMap{
+			"bytes": size, "count": count, "plural": plural, "seconds": spanOf, "sentence": sentence, "span": span, "visible": visible, "brief": brief, "breakable": breakable,
+			"list": func(items ...any) []any { return items },
+			"css":  func() template.CSS { return template.CSS(pageCSS) },
+			"js":   func() template.JS { return template.JS(pageJS) },
+		}).Parse(pageHTML)),
+		policy: fmt.Sprintf("default-src 'none'; style-src %s; script-src %s; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+			hash(pageCSS), hash(pageJS)),
+	}
+}
+
+func hash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+}
+
+func (d document) render(s Status, v Verdict, now time.Time) ([]byte, error) {
+	var b bytes.Buffer
+	err := d.template.Execute(&b, &view{Status: s, Verdict: v, now: now, blind: v.Stale || !s.Database.Up})
+	return b.Bytes(), err
+}
+
+// view is what the template sees.
+type view struct {
+	Status
+	Verdict
+	now   time.Time
+	blind bool // what it says is not of now
+}
+
+// Tone is the state of the whole: bad, watch or good.
+func (v *view) Tone() string {
+	switch {
+	case !v.Healthy():
+		return "bad"
+	case len(v.Warnings) > 0:
+		return "watch"
+	}
+	return "good"
+}
+
+// Headline is the one line that somebody may read who reads one line.
+func (v *view) Headline() string {
+	policies := ""
+	switch n := len(v.Unhealthy); {
+	case n == 1:
+		policies = v.Unhealthy[0].Policy + " " + v.Unhealthy[0].What
+	case n > 1:
+		policies = fmt.Sprintf("%d of %s are not well", n, plural(int64(len(v.Policies)), "policy", "policies"))
+	}
+	switch {
+	case len(v.NotReady) > 0 && policies != "":
+		return sentence(v.NotReady[0].What) + ", and " + policies
+	case len(v.NotReady) > 0:
+		return sentence(v.NotReady[0].What)
+	case policies != "":
+		return policies
+	case len(v.Warnings) > 0:
+		return "Nothing is late, but look at this"
+	}
+	return "All is well"
+}
+
+// Text is the finding as the page says it, without the policy's name.
+func (f Finding) Text() string {
+	if f.Policy != "" {
+		return f.text()
+	}
+	return sentence(f.text())
+}
+
+// Rest is what the headline has not said of it.
+func (f Finding) Rest() string { return sentence(f.More) }
+
+// Moment is a time as the page shows it.
+type Moment struct {
+	At     time.Time
+	Clock  string
+	Since  string
+	Future bool
+}
+
+// When makes a Moment of a time or a pointer to one; nil of an unknown one.
+func (v *view) When(t any) *Moment {
+	var at time.Time
+	switch t := t.(type) {
+	case time.Time:
+		at = t
+	case *time.Time:
+		if t == nil {
+			return nil
+		}
+		at = *t
+	}
+	if at.IsZero() {
+		return nil
+	}
+	return &Moment{At: at.UTC(), Clock: clock(at, v.now), Since: since(at, v.now), Future: at.After(v.now)}
+}
+
+// Running are the policies that have a run under way.
+func (v *view) Running() []running {
+	var list []running
+	for _, p := range v.Policies {
+		if p.Running != nil {
+			list = append(list, running{Progress: *p.Running, Policy: p.Name, took: max(v.now.Sub(p.Running.StartedAt), 0)})
+		}
+	}
+	return list
+}
+
+// Next is the policy that runs next; nil: none is to. What is paused waits.
+func (v *view) Next() *Policy {
+	var next *Policy
+	for i, p := range v.Policies {
+		if p.NextRunAt != nil && !p.Paused && (next == nil || p.NextRunAt.Before(*next.NextRunAt)) {
+			next = &v.Policies[i]
+		}
+	}
+	return next
+}
+
+// policyRun is a run with the name of its policy.
+type policyRun struct {
+	Policy string
+	Run
+}
+
+// LastRuns are the last runs of all policies, newest first.
+func (v *view) LastRuns() []policyRun {
+	var list []policyRun
+	for _, p := range v.Policies {
+		for _, r := range p.ended() {
+			list = append(list, policyRun{p.Name, r})
+		}
+	}
+	slices.SortStableFunc(list, func(a, b policyRun) int { return b.StartedAt.Compare(a.StartedAt) })
+	return list[:min(len(list), mostRuns)]
+}
+
+// ended are the policy's runs; where only the last one is known, that.
+func (p Policy) ended() []Run {
+	if len(p.Runs) == 0 && p.LastRun != nil && p.LastRun.FinishedAt != nil {
+		return []Run{*p.LastRun}
+	}
+	return p.Runs
+}
+
+// policyTenant is a tenant with the name of the policy that it is overdue in.
+type policyTenant struct {
+	Policy string
+	Tenant
+}
+
+// Worst are the most overdue tenants of all policies. A policy without tenants
+// has none.
+func (v *view) Worst() []policyTenant {
+	var list []policyTenant
+	for _, p := range v.Policies {
+		for _, t := range p.WorstTenants {
+			if t.Key != nil {
+				list = append(list, policyTenant{p.Name, t})
+			}
+		}
+	}
+	slices.SortStableFunc(list, func(a, b policyTenant) int { return cmp.Compare(b.LagSeconds, a.LagSeconds) })
+	return list[:min(len(list), mostTenants)]
+}
+
+// Largest are the largest tables.
+func (v *view) Largest() []Table {
+	list := slices.SortedStableFunc(slices.Values(v.Database.Tables), func(a, b Table) int { return cmp.Compare(b.bytes(), a.bytes()) })
+	return list[:min(len(list), mostTables)]
+}
+
+func (t Table) bytes() int64 {
+	if t.SizeBytes == nil {
+		return -1
+	}
+	return *t.SizeBytes
+}
+
+// Plot draws the database.
+func (d Database) Plot() *plot { return plotted(d.Sizes) }
+
+// Plot draws the table.
+func (t Table) Plot() *plot { return plotted(t.Sizes) }

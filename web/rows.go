@@ -1,0 +1,152 @@
+package web
+
+import (
+	"cmp"
+	"html/template"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// running is a run under way, with the name of its policy.
+type running struct {
+	Progress
+	Policy string
+	took   time.Duration
+}
+
+// Took is for how long it has been running.
+func (r running) Took() string { return span(r.took.Truncate(time.Second)) }
+
+// Goal is how many roots it has to do; 0: not known. More may become free
+// than were due at the start.
+func (r running) Goal() int64 {
+	if r.Due == nil {
+		return 0
+	}
+	return max(*r.Due, r.Roots)
+}
+
+// Percent is how far it is, and never 100 while it runs.
+func (r running) Percent() int64 {
+	if r.Goal() == 0 {
+		return 0
+	}
+	return min(int64(100*float64(r.Roots)/float64(r.Goal())), 99)
+}
+
+// Rate is rows a second, over all tables.
+func (r running) Rate() int64 {
+	if r.took < time.Second {
+		return 0
+	}
+	return int64(float64(r.Rows) / r.took.Seconds())
+}
+
+// Left is how long it takes at this rate; empty: not known.
+func (r running) Left() string {
+	left := r.Goal() - r.Roots
+	if r.Roots <= 0 || left <= 0 || r.took < time.Second {
+		return ""
+	}
+	return spanOf(float64(left) / float64(r.Roots) * r.took.Seconds())
+}
+
+// tableRows is a number of rows of a table.
+type tableRows struct {
+	Table string
+	Rows  int64
+}
+
+// ByTable are a run's rows, most first.
+func (r Run) ByTable() []tableRows {
+	var list []tableRows
+	for table, rows := range r.Rows {
+		list = append(list, tableRows{table, rows})
+	}
+	slices.SortFunc(list, func(a, b tableRows) int {
+		return cmp.Or(cmp.Compare(b.Rows, a.Rows), strings.Compare(a.Table, b.Table))
+	})
+	return list
+}
+
+// Took is how long a run took; empty: it has not ended.
+func (r Run) Took() string {
+	if r.FinishedAt == nil {
+		return ""
+	}
+	d := r.FinishedAt.Sub(r.StartedAt)
+	if d >= 10*time.Second {
+		d = d.Truncate(time.Second)
+	}
+	return span(d)
+}
+
+// Tone is how a run's end is to be taken.
+func (r Run) Tone() string {
+	switch r.Status {
+	case "complete":
+		return "good"
+	case "incomplete":
+		return "watch"
+	}
+	return "bad"
+}
+
+// state is a word for how a policy is, and its tone.
+type state struct{ Tone, Word string }
+
+// State is the first of what is to be known of a policy. That it is on time is
+// only said on evidence of now.
+func (v *view) State(p Policy) state {
+	switch {
+	case p.Failing && p.Late:
+		return state{"bad", "failing, late"}
+	case p.Failing:
+		return state{"bad", "failing"}
+	case p.Late:
+		return state{"bad", "late"}
+	case p.Paused:
+		return state{"watch", "paused"}
+	case p.LagSeconds == nil:
+		return state{"unknown", "not measured"}
+	case p.ScanStale:
+		return state{"watch", "measured long ago"}
+	case v.blind:
+		return state{"unknown", "was on time"}
+	}
+	return state{"good", "on time"}
+}
+
+// Overdue is how many tenants have something due; 0: none, or not known.
+func (p Policy) Overdue() int64 {
+	if p.OverdueTenants == nil {
+		return 0
+	}
+	return *p.OverdueTenants
+}
+
+// sentence begins with a capital letter.
+func sentence(text string) string {
+	if text == "" {
+		return ""
+	}
+	r, n := utf8.DecodeRuneInString(text)
+	return string(unicode.ToUpper(r)) + text[n:]
+}
+
+// Icon is the tab's icon: its shape says as much as its colour.
+func (v *view) Icon() template.URL {
+	colour, path := map[string]string{"good": "1b7a43", "watch": "b07a00", "bad": "c0271d"}[v.Tone()], "M4 8.5l3 3 5-6"
+	switch v.Tone() {
+	case "bad":
+		path = "M5 5l6 6M11 5l-6 6"
+	case "watch":
+		path = "M8 4v5M8 11.4v.4"
+	}
+	return template.URL("data:image/svg+xml," +
+		"%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Crect width='16' height='16' rx='4' fill='%23" + colour +
+		"'/%3E%3Cpath d='" + path + "' fill='none' stroke='white' stroke-width='2' stroke-linecap='round' stroke-linejoin='round'/%3E%3C/svg%3E")
+}

@@ -1,0 +1,132 @@
+package web
+
+import (
+	"fmt"
+	"html/template"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/dustin/go-humanize"
+)
+
+const (
+	longest     = 500 // characters of a foreign text that are shown
+	longestName = 80  // and of a name
+	mostMarks   = 3   // combining marks on one character; more would cover other lines
+)
+
+// span is a length of time in at most two units, as people say it.
+func span(d time.Duration) string {
+	d = d.Abs()
+	two := func(n, m int64, big, small string) string {
+		if m == 0 {
+			return fmt.Sprintf("%d %s", n, big)
+		}
+		return fmt.Sprintf("%d %s %d %s", n, big, m, small)
+	}
+	s, minutes, hours := int64(d/time.Second), int64(d/time.Minute), int64(d/time.Hour)
+	switch {
+	case hours >= 100*24:
+		return fmt.Sprintf("%d d", hours/24)
+	case hours >= 48:
+		return two(hours/24, hours%24, "d", "h")
+	case hours >= 1:
+		return two(hours, minutes%60, "h", "min")
+	case minutes >= 10:
+		return fmt.Sprintf("%d min", minutes)
+	case minutes >= 1:
+		return two(minutes, s%60, "min", "s")
+	case d >= 10*time.Second || d%time.Second == 0:
+		return fmt.Sprintf("%d s", s)
+	}
+	return fmt.Sprintf("%.1f s", d.Seconds())
+}
+
+// spanOf is a length of time given in seconds, whatever they are.
+func spanOf(seconds float64) string {
+	const most = 1e9 // 31 years; beyond that a Duration would overflow soon
+	switch {
+	case seconds >= most:
+		return "over 30 years"
+	case seconds >= 0:
+		return span(time.Duration(seconds * float64(time.Second)))
+	}
+	return "0 s"
+}
+
+// since is a moment as seen from another one.
+func since(at, now time.Time) string {
+	switch d := now.Sub(at).Truncate(time.Second); {
+	case d >= time.Second:
+		return span(d) + " ago"
+	case d <= -time.Second:
+		return "in " + span(d)
+	}
+	return "now"
+}
+
+// clock is a moment in UTC, with no more of a date than it takes.
+func clock(at, now time.Time) string {
+	at, now = at.UTC(), now.UTC()
+	switch {
+	case at.Format(time.DateOnly) == now.Format(time.DateOnly):
+		return at.Format("15:04 UTC")
+	case at.Year() == now.Year():
+		return at.Format("2 Jan 15:04 UTC")
+	}
+	return at.Format("2 Jan 2006 15:04 UTC")
+}
+
+func count(n int64) string { return humanize.Comma(n) }
+
+func size(n int64) string { return humanize.IBytes(uint64(max(n, 0))) }
+
+// plural is "1 policy", "2 policies".
+func plural(n int64, one, more string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return count(n) + " " + more
+}
+
+// visible is a text of foreign hands as it may stand on the page: of bounded
+// length, and what is not seen, or turns the text around it, as an escape.
+func visible(text string) string { return escaped(text, longest) }
+
+// brief is visible, for names.
+func brief(name string) string { return escaped(name, longestName) }
+
+// breakable is brief for a table's name, which may go on in a new line after a
+// dot or an underscore.
+func breakable(name string) template.HTML {
+	return template.HTML(strings.NewReplacer(".", ".<wbr>", "_", "_<wbr>").Replace(template.HTMLEscapeString(brief(name))))
+}
+
+func escaped(text string, room int) string {
+	if text == "" {
+		return `""`
+	}
+	var b strings.Builder
+	marks := 0
+	for i, r := range text {
+		if marks++; !unicode.Is(unicode.M, r) {
+			marks = 0
+		}
+		shown := string(r)
+		switch {
+		case r == utf8.RuneError && !strings.HasPrefix(text[i:], "\uFFFD"):
+			shown = fmt.Sprintf(`\x%02x`, text[i])
+		case !unicode.IsPrint(r), marks > mostMarks:
+			shown = strings.Trim(strconv.QuoteRuneToASCII(r), "'")
+		}
+		if room -= utf8.RuneCountInString(shown); room < 0 {
+			fmt.Fprintf(&b, "… (%s)", plural(int64(len(text)), "byte", "bytes"))
+			break
+		}
+		b.WriteString(shown)
+	}
+	return b.String()
+}

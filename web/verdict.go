@@ -1,0 +1,153 @@
+package web
+
+import (
+	"strings"
+	"time"
+)
+
+// Verdict is what a Status comes to. An empty list says that there is nothing.
+type Verdict struct {
+	NotReady  []Finding // /readyz: the database, the configuration, and the picture itself
+	Unhealthy []Finding // /health, besides: policies that are failing or late
+	Warnings  []Finding // what should be looked at, and makes nothing unhealthy
+	Stale     bool      // the picture is too old, or there is none
+}
+
+// Ready tells that the database answers and the configuration is valid.
+func (v Verdict) Ready() bool { return len(v.NotReady) == 0 }
+
+// Healthy tells that, besides, no policy is failing or late.
+func (v Verdict) Healthy() bool { return len(v.Problems()) == 0 }
+
+// Problems are all findings that make it unhealthy, the worst first.
+func (v Verdict) Problems() []Finding {
+	return append(v.NotReady[:len(v.NotReady):len(v.NotReady)], v.Unhealthy...)
+}
+
+// Finding is one thing that a person should know.
+type Finding struct {
+	Policy string     // empty: it is of no single policy
+	What   string     // "is failing"; without a policy a whole sentence
+	More   string     // how much, or what that means; may be empty, and goes on where What ends
+	Since  *time.Time // nil: not known
+	Why    string     // empty: not known
+}
+
+func (f Finding) String() string {
+	var b strings.Builder
+	if f.Policy != "" {
+		b.WriteString("policy " + f.Policy + " ")
+	}
+	b.WriteString(f.text())
+	if f.Since != nil {
+		b.WriteString(", since " + f.Since.UTC().Format(time.RFC3339))
+	}
+	if f.Why != "" {
+		b.WriteString(": " + f.Why)
+	}
+	return b.String()
+}
+
+// text is What and More: a phrase about a policy goes on, a sentence begins anew.
+func (f Finding) text() string {
+	switch {
+	case f.More == "":
+		return f.What
+	case f.Policy != "":
+		return f.What + " " + f.More
+	}
+	return f.What + "; " + f.More
+}
+
+// Judge says whether all is well. A picture that is older than maxAge is no
+// evidence of anything: the loop that makes it hangs, and maybe on the database.
+func (s Status) Judge(now time.Time, maxAge time.Duration) Verdict {
+	var v Verdict
+	v.Stale = now.Sub(s.At) > maxAge
+	if s.At.IsZero() {
+		v.NotReady = append(v.NotReady, Finding{What: "reaper has just started and knows nothing yet"})
+		return v
+	}
+	if v.Stale {
+		old := span(now.Sub(s.At).Truncate(time.Second))
+		v.NotReady = append(v.NotReady, Finding{What: "reaper is stuck", More: "what it knows is " + old + " old", Since: &s.At})
+	}
+	v.NotReady = append(v.NotReady, s.foundations(now)...)
+	for _, p := range s.Policies {
+		if f, ok := p.trouble(); ok {
+			v.Unhealthy = append(v.Unhealthy, f)
+		}
+		v.Warnings = append(v.Warnings, p.warnings(now)...)
+	}
+	for _, h := range s.Heartbeats {
+		if h.LastError != "" {
+			v.Warnings = append(v.Warnings, Finding{What: "the monitor " + h.Name + " does not take pings", Since: h.LastErrorAt, Why: h.LastError})
+		}
+	}
+	return v
+}
+
+// foundations finds what is wrong with the database and the policy file.
+func (s Status) foundations(now time.Time) []Finding {
+	var found []Finding
+	if !s.Database.Up {
+		found = append(found, Finding{What: "the database does not answer", Since: s.Database.DownSince, Why: s.Database.Error})
+	}
+	switch c := s.Config; {
+	case c.Error != "":
+		f := Finding{What: "the policy file is not valid", Since: c.FailedAt, Why: c.Error}
+		if !c.LoadedAt.IsZero() {
+			f.More = "the one loaded at " + clock(c.LoadedAt, now) + " stays in force"
+		}
+		found = append(found, f)
+	case len(s.Policies) == 0:
+		found = append(found, Finding{What: "there is no policy"})
+	}
+	return found
+}
+
+// trouble tells how a policy is failing or late, if it is.
+func (p Policy) trouble() (Finding, bool) {
+	f := Finding{Policy: p.Name, Why: p.Reason}
+	switch {
+	case p.Failing && p.Late:
+		f.What, f.Since = "is failing and late", p.FailingSince
+	case p.Failing:
+		f.What, f.Since = "is failing", p.FailingSince
+	case p.Late:
+		f.What, f.Since = "is late", p.LateSince
+	default:
+		return f, false
+	}
+	if p.Late {
+		f.More = p.lateness()
+	}
+	return f, true
+}
+
+// lateness is by how much a policy is late, as far as that is known.
+func (p Policy) lateness() string {
+	switch lag, most := p.LagSeconds, p.MaxLagSeconds; {
+	case lag != nil && most != nil && *lag > *most:
+		return "by " + spanOf(*lag-*most) + " (lag " + spanOf(*lag) + ", allowed " + spanOf(*most) + ")"
+	case lag != nil:
+		return "with a lag of " + spanOf(*lag)
+	}
+	return ""
+}
+
+func (p Policy) warnings(now time.Time) []Finding {
+	var found []Finding
+	switch {
+	case p.ScanStale && p.ScannedAt != nil:
+		found = append(found, Finding{Policy: p.Name, What: "was last measured", More: since(*p.ScannedAt, now), Why: p.Problem})
+	case p.ScanStale:
+		found = append(found, Finding{Policy: p.Name, What: "was never measured", Why: p.Problem})
+	case p.Problem != "":
+		found = append(found, Finding{Policy: p.Name, What: "is not known in full", Why: p.Problem})
+	}
+	if p.Paused {
+		found = append(found, Finding{Policy: p.Name, What: "is paused"})
+	}
+	return found
+}

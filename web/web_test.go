@@ -1,0 +1,206 @@
+package web_test
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/reaperdb/reaper/web"
+)
+
+type statusFunc = func() web.Status
+
+// still is a picture that does not change.
+func still(s web.Status) statusFunc { return func() web.Status { return s } }
+
+func handler(status statusFunc) http.Handler {
+	return web.New(web.Options{
+		Status: status, Now: func() time.Time { return now },
+		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "up 1\n") }),
+	})
+}
+
+func ask(t *testing.T, method, path string, s web.Status) *httptest.ResponseRecorder {
+	t.Helper()
+	w := httptest.NewRecorder()
+	handler(still(s)).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), method, path, http.NoBody))
+	return w
+}
+
+var paths = []string{"/", "/healthz", "/readyz", "/health", "/api/status", "/metrics"}
+
+func TestReadOnly(t *testing.T) {
+	t.Parallel()
+	for _, path := range paths {
+		for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodPatch, http.MethodOptions} {
+			if w := ask(t, method, path, fine()); w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != "GET, HEAD" {
+				t.Errorf("%s %s: %d, Allow: %s", method, path, w.Code, w.Header().Get("Allow"))
+			}
+		}
+		for _, method := range []string{http.MethodGet, http.MethodHead} {
+			if w := ask(t, method, path, fine()); w.Code != http.StatusOK {
+				t.Errorf("%s %s: %d", method, path, w.Code)
+			}
+		}
+	}
+	if w := ask(t, http.MethodGet, "/index.html", fine()); w.Code != http.StatusNotFound {
+		t.Errorf("/index.html: %d", w.Code)
+	}
+}
+
+func TestHeaders(t *testing.T) {
+	t.Parallel()
+	for _, path := range append(paths, "/nothing") {
+		h := ask(t, http.MethodGet, path, fine()).Header()
+		for name, want := range map[string]string{
+			"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store",
+		} {
+			if got := h.Get(name); got != want {
+				t.Errorf("%s: %s is %q, want %q", path, name, got, want)
+			}
+		}
+		policy := h.Get("Content-Security-Policy")
+		for _, want := range []string{"default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'none'"} {
+			if !strings.Contains(policy, want) || strings.Contains(policy, "unsafe") {
+				t.Errorf("%s: the policy %q has no %s, or something unsafe", path, policy, want)
+			}
+		}
+	}
+}
+
+var (
+	tag    = regexp.MustCompile(`(?s)<(style|script)>.*?</(style|script)>|<[^>]*>`)
+	spaces = regexp.MustCompile(`\s+`)
+)
+
+// read is the text of the page, as somebody would read it.
+func read(t *testing.T, s web.Status) (text, source string) {
+	t.Helper()
+	w := ask(t, http.MethodGet, "/", s)
+	if w.Code != http.StatusOK || w.Header().Get("Content-Type") != "text/html; charset=utf-8" {
+		t.Fatalf("%d, %s: %s", w.Code, w.Header().Get("Content-Type"), w.Body)
+	}
+	source = w.Body.String()
+	return spaces.ReplaceAllString(tag.ReplaceAllString(strings.ReplaceAll(source, "<wbr>", ""), " "), " "), source
+}
+
+func says(t *testing.T, text string, want ...string) {
+	t.Helper()
+	for _, w := range want {
+		if !strings.Contains(text, w) {
+			t.Errorf("the page does not say %q:\n%s", w, text)
+		}
+	}
+}
+
+func TestPageFine(t *testing.T) {
+	t.Parallel()
+	text, source := read(t, fine())
+	says(
+		t, text, "All is well", "Next run: emails in 2 h 2 min, at 06:14 UTC", "emails public.outgoing_emails on time 3 h of 12 h allowed 18,204 41 tenants",
+		"1,312,754 public.outgoing_emails 1,204,331 public.attachments 88,310 public.replies 20,113", "412 GiB in the database, which grew by 37 GiB in 29 d 18 h",
+		"reaper-0 (this one)", "healthchecks (hc-ping.com/…3f2a): last taken 4 h ago 00:12 UTC",
+	)
+	for _, word := range []string{"Running now", "Most overdue", "not known", "http://", "https://"} {
+		if strings.Contains(text, word) {
+			t.Errorf("the page says %q", word)
+		}
+	}
+	if !strings.Contains(source, `<noscript><meta http-equiv="refresh"`) {
+		t.Error("without a script nothing refreshes the page")
+	}
+	if n := strings.Count(source, "<th"); n != strings.Count(source, "<thead")+strings.Count(source, "scope=") {
+		t.Error("a heading of a table has no scope")
+	}
+	if strings.Contains(source, "style=") || strings.Contains(source, "onload=") {
+		t.Error("the page's own policy forbids what it has inline")
+	}
+}
+
+func TestPageBad(t *testing.T) {
+	t.Parallel()
+	text, _ := read(t, bad())
+	says(
+		t, text, "The policy file is not valid, and emails is failing and late",
+		"Since 03:37 UTC (35 min ago) . The one loaded at 27 Feb 04:12 UTC stays in force.", "unknown key max_lags",
+		"is failing and late by 18 h 30 min (lag 30 h 30 min, allowed 12 h), since 1 Mar 06:12 UTC (22 h ago)", "3 runs in a row ended incomplete",
+		"sessions was never measured", "canceling statement", "sessions is paused", "does not take pings",
+		"emails 602,118 of 2,904,331 due", "20 %, about 26 min left · 911,402 rows over all tables, 2,170/s · 611 batches · 214 of 1,207 tenants", "on reaper-2",
+		"failed connecting to the database: connection refused", "incomplete 1 of 1,207 tenants failed",
+	)
+}
+
+// That a policy is on time is not said of a time that nobody has looked at.
+func TestPageBlind(t *testing.T) {
+	t.Parallel()
+	text, _ := read(t, down())
+	says(t, text, "The database does not answer", "Since 03:18 UTC (54 min ago)", "connection refused", "emails public.outgoing_emails was on time")
+	stuck := fine()
+	stuck.At = now.Add(-4 * time.Minute)
+	text, _ = read(t, stuck)
+	says(t, text, "Reaper is stuck", "What it knows is 4 min old", "was on time", "As of 04:08:30 UTC, 4 min ago")
+	text, _ = read(t, web.Status{})
+	says(t, text, "Reaper has just started and knows nothing yet")
+}
+
+func TestHostileNames(t *testing.T) {
+	t.Parallel()
+	text, source := read(t, bad())
+	says(t, text, `acme\u202egnp.exe\u2066`, `caf\xe9 \xff\xfe`, `line\nbreak\x00nul\ttab`, "(10,240 bytes)", "株式会社サンプル", `&lt;script&gt;document`)
+	for _, bad := range []string{"<script>document", "<img", "\u202e", "\u2066", "\x00", strings.Repeat("long", 30), strings.Repeat("\u0301", 4)} {
+		if strings.Contains(source, bad) {
+			t.Errorf("the page has %.40q", bad)
+		}
+	}
+	if len(source) > 100_000 {
+		t.Errorf("the page has %d bytes", len(source))
+	}
+}
+
+// A style or a script that is not the one of the policy would not be applied.
+func TestPolicyNamesWhatIsThere(t *testing.T) {
+	t.Parallel()
+	w := ask(t, http.MethodGet, "/", bad())
+	for _, kind := range []string{"style", "script"} {
+		m := regexp.MustCompile(`(?s)<` + kind + `>(.*?)</` + kind + `>`).FindStringSubmatch(w.Body.String())
+		if m == nil {
+			t.Fatalf("no %s", kind)
+		}
+		sum := sha256.Sum256([]byte(m[1]))
+		if want := kind + "-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "';"; !strings.Contains(w.Header().Get("Content-Security-Policy"), want) {
+			t.Errorf("the policy has no %s", want)
+		}
+	}
+}
+
+func TestStatusJSON(t *testing.T) {
+	t.Parallel()
+	for name, s := range map[string]web.Status{"fine": fine(), "bad": bad(), "empty": {}} {
+		w := ask(t, http.MethodGet, "/api/status", s)
+		var got struct {
+			Policies []map[string]any
+			Guards   []any
+			Database map[string]any
+		}
+		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
+			t.Fatal(err)
+		}
+		if got.Policies == nil || got.Guards == nil || got.Database == nil || len(got.Policies) != len(s.Policies) || w.Header().Get("Content-Type") != "application/json" {
+			t.Errorf("%s: %s", name, w.Body)
+		}
+		for _, p := range got.Policies {
+			for _, key := range []string{"name", "lag_seconds", "backlog_rows", "last_run", "last_success_at", "next_run_at", "paused"} {
+				if _, ok := p[key]; !ok {
+					t.Errorf("%s: a policy has no %s", name, key)
+				}
+			}
+		}
+	}
+}
