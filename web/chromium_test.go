@@ -1,3 +1,5 @@
+//go:build chromium
+
 package web_test
 
 import (
@@ -29,9 +31,6 @@ const contrasts = `(() => {
 })()`
 
 func TestInChromium(t *testing.T) {
-	if testing.Short() {
-		t.Skip("-short")
-	}
 	t.Parallel()
 	b := newBrowser(t)
 	for name, picture := range map[string]web.Status{"fine": fine(), "bad": bad(), "down": down(), "starting": {}} {
@@ -71,10 +70,7 @@ func (b *browser) holds(t *testing.T, what string) {
 }
 
 // The page reads itself again, and says so when nobody answers any more.
-func TestRefresh(t *testing.T) {
-	if testing.Short() {
-		t.Skip("-short")
-	}
+func TestRefreshInChromium(t *testing.T) {
 	t.Parallel()
 	b := newBrowser(t)
 	var picture atomic.Pointer[web.Status]
