@@ -21,6 +21,9 @@ const DefaultSchema = "reaper"
 // lease is how long a run counts as alive without a sign of life.
 const lease = 2 * time.Minute
 
+// diedReason is that of a run that was closed for its dead process.
+const diedReason = "the process ended without closing the run"
+
 // Ledger is the ledger in one schema.
 type Ledger struct {
 	schema    string // quoted
@@ -65,7 +68,7 @@ func (l *Ledger) closeDead(ctx context.Context, db *pgxpool.Pool, policy string)
 	}
 	for _, id := range dead {
 		err := inTx(ctx, db, func(tx pgx.Tx) error {
-			return l.end(ctx, tx, id, policy, "failed", "the process ended without closing the run", 0, false)
+			return l.end(ctx, tx, id, policy, "failed", diedReason, 0, false)
 		})
 		if err != nil {
 			return err

@@ -41,7 +41,7 @@ type policySection struct {
 	settingsKeys `yaml:",inline"`
 	Undecided    undecided        `yaml:"undecided" jsonschema:"default=error" jsonschema_description:"What happens along NO ACTION and RESTRICT foreign keys without an entry in dependents."`
 	Dependents   []dependentEntry `yaml:"dependents" jsonschema_description:"What happens to the rows of other tables that reference a row that goes."`
-	Schedule     nonEmpty         `yaml:"schedule" jsonschema_description:"Cron expression of the daemon's runs. Omitted: the daemon's own schedule."`
+	Schedule     schedule         `yaml:"schedule" jsonschema_description:"Cron expression of the daemon's runs, in the daemon's time zone unless it begins with CRON_TZ=Zone. Omitted: the daemon's own schedule."`
 	Heartbeat    secretURL        `yaml:"heartbeat" jsonschema_description:"http or https URL that is pinged after each run. A secret: it is never printed. Omitted: the daemon's own."`
 	MaxLag       *Duration        `yaml:"max_lag" jsonschema_description:"The lag above which the policy counts as late."`
 	Triggers     permission       `yaml:"triggers" jsonschema:"default=error" jsonschema_description:"BEFORE DELETE row triggers and DELETE rules on a table of the plan: an error, or allowed."`

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/invopop/jsonschema"
 )
@@ -86,6 +87,23 @@ func (nonEmpty) schema() *jsonschema.Schema { return nonBlank() }
 func nonBlank() *jsonschema.Schema {
 	return &jsonschema.Schema{Type: "string", Pattern: `\S`}
 }
+
+// schedule is a cron expression.
+type schedule Text
+
+func (t *schedule) decode(key string, n *node) error {
+	s, err := n.textAs(key, "a cron expression")
+	if err != nil {
+		return err
+	}
+	if _, err := ParseSchedule(s, time.UTC); err != nil {
+		return errorAt(n.pos, "%s %q: %v", key, s, err)
+	}
+	*t = schedule{s, n.pos}
+	return nil
+}
+
+func (schedule) schema() *jsonschema.Schema { return nonBlank() }
 
 // secretURL is an http or https URL that no message may show.
 type secretURL Text

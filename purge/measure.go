@@ -29,7 +29,7 @@ func (p *Plan) expiredSQL(s *statement, sc scope) string {
 }
 
 // pastCutoffSQL gives all expired roots: tenant (its key), lag (an interval), tab
-// and tid (where the row stands), r0, r1, … (its referenced columns).
+// and tid (where the row stands), r0, r1, … (its referenced columns), at (its age).
 func (p *Plan) pastCutoffSQL(s *statement, sc scope) string {
 	inner := &statement{}
 	t := p.Root.Table
@@ -38,7 +38,7 @@ func (p *Plan) pastCutoffSQL(s *statement, sc scope) string {
 	refs := func(prefix string) string {
 		return prefixed(len(p.Root.refs), func(i int) string { return fmt.Sprintf("%sr%d", prefix, i) })
 	}
-	inner.add("SELECT reaper_s.key AS tenant, reaper_s.cutoff - ", p.age.instant("reaper_r.age"), " AS lag, reaper_r.tab, reaper_r.tid", refs("reaper_r."),
+	inner.add("SELECT reaper_s.key AS tenant, reaper_s.cutoff - ", p.age.instant("reaper_r.age"), " AS lag, reaper_r.tab, reaper_r.tid", refs("reaper_r."), ", ", p.age.instant("reaper_r.age"), " AS at",
 		"\n  FROM (SELECT ", a, " AS age, ", name, ".tableoid::text AS tab, ", name, ".ctid::text AS tid")
 	for i, c := range cols(t, p.lead()) {
 		inner.add(fmt.Sprintf(", %s AS l%d", c, i))

@@ -118,6 +118,7 @@ func worst(policies []*PolicyReport) Status {
 
 // Options narrow and bound a run.
 type Options struct {
+	RunID       string           // a UUID that the run is to have; empty: one of its own
 	Trigger     string           // manual, or what else started the run; for the ledger
 	Tenants     []string         // only these; nil: all
 	OlderThan   *policy.Duration // the earlier cutoff of both counts
@@ -139,6 +140,7 @@ type BatchEvent struct {
 	Rows     int64 // over all tables
 	Duration time.Duration
 	WALBytes int64
+	Deleted  map[string]int64 // rows by table, schema.table
 }
 
 // Observer watches a run; its methods are called one at a time, from any of the

@@ -99,10 +99,38 @@ type Runner struct {
 	Connections int
 	// VacuumTime bounds the vacuum of one table after a run; 0: 10 minutes.
 	VacuumTime time.Duration
+	// Shared is what runs share that are under way at once on one pool; nil: there
+	// is no other.
+	Shared *Shared
+}
+
+// Shared keeps runs that are under way at once within the connections that they
+// have together.
+type Shared struct {
+	turns chan struct{} // as many as batches may be under way
+	// What holds one connection while it waits for another is done by one run at a
+	// time: two of them could wait for each other for ever.
+	beginning, vacuuming sync.Mutex
+}
+
+// NewShared makes what runs share that may have so many batches under way.
+func NewShared(connections int) *Shared {
+	return &Shared{turns: make(chan struct{}, max(connections, 1))}
+}
+
+// turn waits for a turn of one worker, and gives what ends it; nil: ctx ended.
+func (s *Shared) turn(ctx context.Context) func() {
+	select {
+	case s.turns <- struct{}{}:
+		return func() { <-s.turns }
+	case <-ctx.Done():
+		return nil
+	}
 }
 
 // Run is one run over several policies.
 type Run struct {
+	shared     *Shared
 	pool       *pgxpool.Pool
 	ledger     Ledger
 	observer   Observer
@@ -141,7 +169,7 @@ func (e *UsageError) Error() string { return e.msg }
 // errors. A *UsageError means that nothing was touched; other errors that stop
 // a policy stand in its report.
 func (r *Runner) Run(ctx context.Context, plans []*Plan, opts Options) (*Report, error) {
-	run := &Run{pool: r.Pool, ledger: r.Ledger, observer: r.Observer, log: r.Log, opts: opts, patience: r.Patience, halt: r.Stopping, workers: max(r.Connections, 1), vacuumTime: cmp.Or(r.VacuumTime, vacuumTime)}
+	run := &Run{shared: cmp.Or(r.Shared, NewShared(r.Connections)), pool: r.Pool, ledger: r.Ledger, observer: r.Observer, log: r.Log, opts: opts, patience: r.Patience, halt: r.Stopping, workers: max(r.Connections, 1), vacuumTime: cmp.Or(r.VacuumTime, vacuumTime)}
 	if opts.MaxRows > 0 {
 		run.workers = 1 // only so is it a hard bound
 	}
@@ -162,11 +190,14 @@ func (r *Runner) Run(ctx context.Context, plans []*Plan, opts Options) (*Report,
 		run.halt, cancel = context.WithTimeoutCause(run.halt, opts.MaxDuration, errMaxDuration)
 		defer cancel()
 	}
-	id, err := uuid.NewV7()
-	if err != nil {
-		return nil, fmt.Errorf("making a run id: %w", err)
+	run.id = opts.RunID
+	if run.id == "" {
+		id, err := uuid.NewV7()
+		if err != nil {
+			return nil, fmt.Errorf("making a run id: %w", err)
+		}
+		run.id = id.String()
 	}
-	run.id = id.String()
 	run.log = run.log.With("run_id", run.id)
 	return run.all(ctx, plans)
 }
@@ -195,15 +226,7 @@ func (r *Run) all(ctx context.Context, plans []*Plan) (*Report, error) {
 		return nil, err
 	}
 	for _, w := range works {
-		if w.open(ctx); w.ended() {
-			continue
-		}
-		w.recoverPartitions(ctx)
-		if w.countTenants(ctx); w.ended() {
-			continue
-		}
-		w.fixCutoffs(ctx)
-		w.dropPartitions(ctx)
+		w.begin(ctx)
 	}
 	beside, stop := context.WithCancel(ctx)
 	r.rounds(beside, works)
@@ -217,6 +240,21 @@ func (r *Run) all(ctx context.Context, plans []*Plan) (*Report, error) {
 	report.Status = worst(report.Policies)
 	report.FinishedAt = report.StartedAt.Add(time.Since(r.started))
 	return report, nil
+}
+
+// begin is what comes before the rounds.
+func (w *work) begin(ctx context.Context) {
+	w.run.shared.beginning.Lock()
+	defer w.run.shared.beginning.Unlock()
+	if w.open(ctx); w.ended() {
+		return
+	}
+	w.recoverPartitions(ctx)
+	if w.countTenants(ctx); w.ended() {
+		return
+	}
+	w.fixCutoffs(ctx)
+	w.dropPartitions(ctx)
 }
 
 // CheckTenants refuses, by a *UsageError, keys of tenants that not every plan

@@ -50,7 +50,11 @@ func (s *schedule) work(ctx context.Context, worker int) {
 		if t == nil {
 			return
 		}
-		err := t.do(ctx)
+		err := context.Cause(ctx)
+		if end := s.run.shared.turn(ctx); end != nil {
+			err = t.do(ctx)
+			end()
+		}
 		s.run.mu.Lock()
 		if err != nil && !errors.Is(err, errHalted) {
 			w.fail(err)

@@ -229,7 +229,7 @@ func (b *batcher) account(t *who, tx *batchTx, o *outcome, took time.Duration) {
 	wal := b.work.account(tx, o, took)
 	if tx.total() > 0 {
 		b.run.tell(func(w Observer) {
-			w.Batch(BatchEvent{Policy: b.plan.Policy.Name, Tenant: t.Key, Roots: o.roots, Rows: o.rows, Duration: took, WALBytes: wal})
+			w.Batch(BatchEvent{Policy: b.plan.Policy.Name, Tenant: t.Key, Roots: o.roots, Rows: o.rows, Duration: took, WALBytes: wal, Deleted: tx.rows})
 		})
 		b.run.log.Debug("batch", "policy", b.plan.Policy.Name, "roots", o.roots, "rows", o.rows, "duration", took.Round(time.Millisecond))
 	}

@@ -1,0 +1,86 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/robfig/cron/v3"
+)
+
+// Schedule says when something is due. The zero Schedule is never due.
+type Schedule struct {
+	text string
+	spec cron.Schedule
+}
+
+// ParseSchedule reads a cron expression: five fields (minute, hour, day of the
+// month, month, day of the week), a word like @daily, or @every with a length of
+// time from one second on. Times are those of the zone, unless the expression
+// begins with CRON_TZ=Zone. What would never be due is an error.
+func ParseSchedule(text string, zone *time.Location) (s Schedule, err error) {
+	// The library answers some mistakes with a panic.
+	defer func() {
+		if recover() != nil {
+			s, err = Schedule{}, errors.New("the time zone cannot be read: write CRON_TZ=Europe/Paris before the five fields")
+		}
+	}()
+	full := strings.TrimSpace(text)
+	if !strings.HasPrefix(full, "CRON_TZ=") && !strings.HasPrefix(full, "TZ=") && !strings.HasPrefix(full, "@every") {
+		full = "CRON_TZ=" + zone.String() + " " + full
+	}
+	spec, err := cron.ParseStandard(full)
+	if err != nil {
+		return Schedule{}, fmt.Errorf("write five fields, like 15 */6 * * *: %w", err)
+	}
+	if every, ok := spec.(cron.ConstantDelaySchedule); ok {
+		written, err := time.ParseDuration(strings.TrimSpace(strings.TrimPrefix(full, "@every")))
+		if err != nil || written != every.Delay {
+			return Schedule{}, errors.New("write whole seconds after @every, one at least")
+		}
+	}
+	s = Schedule{text: strings.TrimSpace(text), spec: spec}
+	if s.Next(time.Now()).IsZero() {
+		return Schedule{}, errors.New("it would never be due: there is no such day")
+	}
+	return s, nil
+}
+
+// String is the schedule as it is written.
+func (s Schedule) String() string { return s.text }
+
+// Next is the first time after another at which something is due; the zero time:
+// none. It is the same in every process: what is due every so often is so by the
+// clock, and not from the start of a process on.
+func (s Schedule) Next(after time.Time) time.Time {
+	switch spec := s.spec.(type) {
+	case nil:
+		return time.Time{}
+	case cron.ConstantDelaySchedule:
+		return after.UTC().Truncate(spec.Delay).Add(spec.Delay)
+	default:
+		return spec.Next(after).UTC()
+	}
+}
+
+// Last is the latest time up to now, and after another, at which something was
+// due; the zero time: none.
+func (s Schedule) Last(after, now time.Time) time.Time {
+	// From near to far, so that a schedule of every minute is not gone through
+	// from years ago.
+	for _, span := range []time.Duration{time.Hour, 24 * time.Hour, 32 * 24 * time.Hour, 367 * 24 * time.Hour} {
+		from := now.Add(-span)
+		if from.Before(after) {
+			from = after
+		}
+		var last time.Time
+		for t := s.Next(from); !t.IsZero() && !t.After(now); t = s.Next(t) {
+			last = t
+		}
+		if !last.IsZero() || from.Equal(after) {
+			return last
+		}
+	}
+	return time.Time{}
+}

@@ -1,0 +1,94 @@
+package purge
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// worstTenants is how many of the most overdue tenants are named.
+const worstTenants = 5
+
+// Overdue is what is due of a policy now. Held, skipped and kept rows, and those
+// kept forever, are not.
+type Overdue struct {
+	At      time.Time  // when it was measured, by the database's clock
+	Lag     float64    // seconds for which the row that is most overdue has been due; 0: nothing is due
+	Oldest  *time.Time // age of the oldest expired row; nil: nothing is due
+	Tenants int64      // that have something due
+	Rows    *int64     // expired roots; nil: counting took too long
+	Worst   []OverdueTenant
+}
+
+// OverdueTenant is one of the most overdue tenants. A nil Key: the policy has no
+// tenants.
+type OverdueTenant struct {
+	Key *string `json:"key"`
+	Lag float64 `json:"lag_seconds"`
+}
+
+// Measure measures what is due. Where an index leads to the oldest row of each
+// tenant that is all that is read, and counting the rows has a time limit of its
+// own; else all of them are read. An error also tells that it took longer than
+// the timeout.
+func Measure(ctx context.Context, pool *pgxpool.Pool, p *Plan, timeout, counting time.Duration) (o Overdue, err error) {
+	sc := scope{}
+	var now int64
+	err = readOne(ctx, pool, timeout, (&statement{}).add(`SELECT (extract(epoch FROM now()) * 1000000)::bigint, to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') || '+00'`),
+		scanOne(&now, &sc.base))
+	if err != nil {
+		return o, fmt.Errorf("measuring policy %s: %s", p.Policy.Name, plain(err))
+	}
+	o.At = time.UnixMicro(now)
+	var oldest *int64
+	var worst string
+	quick := !p.sweeps() && !p.keeps()
+	if err := readOne(ctx, pool, timeout, p.measureSQL(sc, quick), scanOne(&o.Tenants, &o.Rows, &o.Lag, &oldest, &worst)); err != nil {
+		return o, fmt.Errorf("measuring policy %s: %s", p.Policy.Name, plain(err))
+	}
+	if err := json.Unmarshal([]byte(worst), &o.Worst); err != nil {
+		return o, fmt.Errorf("measuring policy %s: %w", p.Policy.Name, err)
+	}
+	if oldest != nil {
+		t := time.UnixMicro(*oldest)
+		o.Oldest = &t
+	}
+	if quick {
+		o.Rows = nil
+		var rows, tenants int64
+		var lag float64
+		if o.Tenants == 0 {
+			o.Rows = &rows
+		} else if err := readOne(ctx, pool, counting, p.backlogSQL(sc, ""), scanOne(&rows, &lag, &tenants)); err == nil {
+			o.Rows = &rows
+		} else if !isCode(err, "57014") {
+			return o, fmt.Errorf("counting what is due under policy %s: %s", p.Policy.Name, plain(err))
+		}
+	}
+	return o, nil
+}
+
+// measureSQL gives tenants with something due, rows that are, the greatest lag in
+// seconds, the age of the oldest row in microseconds, and the most overdue tenants as
+// JSON. quick: only the oldest row of each group of a tenant is read, and rows
+// says nothing.
+func (p *Plan) measureSQL(sc scope, quick bool) *statement {
+	s := &statement{}
+	s.add("WITH reaper_o AS MATERIALIZED (\n  ")
+	if quick {
+		sc.whole = true
+		s.add("SELECT reaper_s.key::text AS tenant, 1 AS n, max(reaper_s.cutoff - ", p.age.instant("reaper_x.at"), ") AS lag, min(", p.age.instant("reaper_x.at"),
+			") AS at\n    FROM ", p.tenants.write(s, sc), " reaper_s")
+		p.probes(s, "reaper_s.cutoff")
+		s.add("\n   WHERE reaper_s.state = 'active'\n   GROUP BY reaper_s.key")
+	} else {
+		s.add("SELECT reaper_x.tenant::text, count(*) AS n, max(reaper_x.lag) AS lag, min(reaper_x.at) AS at FROM (", p.expiredSQL(s, sc), ") reaper_x GROUP BY reaper_x.tenant")
+	}
+	return s.add(")\nSELECT count(*), coalesce(sum(n), 0)::bigint, coalesce(extract(epoch FROM max(lag)), 0)::float8, (extract(epoch FROM min(at)) * 1000000)::bigint,",
+		"\n       coalesce((SELECT json_agg(json_build_object('key', w.tenant, 'lag_seconds', extract(epoch FROM w.lag)::float8) ORDER BY w.lag DESC, w.tenant)",
+		" FROM (SELECT tenant, lag FROM reaper_o ORDER BY lag DESC, tenant LIMIT ", strconv.Itoa(worstTenants), ") w), '[]')::text\n  FROM reaper_o")
+}
