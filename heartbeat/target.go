@@ -1,6 +1,7 @@
 package heartbeat
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
 	"log/slog"
@@ -64,7 +65,7 @@ func (t Target) Monitor() (Monitor, error) {
 		m.url = u
 	}
 	if m.kind == "" {
-		m.kind = kindOf(m.url)
+		m.kind = cmp.Or(kindOf(m.url), Generic)
 	}
 	s, err := newService(m.kind, t, m.url)
 	if err != nil {
@@ -81,6 +82,9 @@ func (t Target) Monitor() (Monitor, error) {
 
 // IsZero tells a Monitor that nobody has made; a ping to it is dropped in silence.
 func (m Monitor) IsZero() bool { return m.service == nil }
+
+// Same tells whether two monitors are written alike, and so share one line.
+func (m Monitor) Same(o Monitor) bool { return m.key == o.key }
 
 // Kind is the service's.
 func (m Monitor) Kind() Kind { return m.kind }

@@ -18,15 +18,17 @@ const claimGrace = 30 * time.Second
 const keptTicks = 7 * 24 * time.Hour
 
 // Claim claims a policy's tick for a run that is to be opened at once; false:
-// another has it. A claim whose run has died, or was never opened, is taken over.
+// another has it. A claim is taken over when its run has died, was ended by a
+// signal, or was never opened.
 func (l *Ledger) Claim(ctx context.Context, db *pgxpool.Pool, policy string, at time.Time, runID, instance string) (won bool, err error) {
 	err = inTx(ctx, db, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, `INSERT INTO `+l.schema+`.tick AS t (policy, at, run_id, instance) VALUES ($1, $2::timestamptz, $3::uuid, $4)
 			ON CONFLICT (policy, at) DO UPDATE SET run_id = excluded.run_id, instance = excluded.instance, claimed_at = clock_timestamp()
-			 WHERE t.claimed_at < clock_timestamp() - $5::interval
-			   AND NOT EXISTS (SELECT FROM `+l.schema+`.run r WHERE r.run_id = t.run_id AND r.policy = t.policy
-			       AND r.reason <> $6 AND (r.status <> 'running' OR r.lease_until > clock_timestamp()))`,
-			policy, at, runID, instance, claimGrace.String(), diedReason)
+			 WHERE coalesce(
+			   (SELECT CASE r.status WHEN 'running' THEN r.lease_until < clock_timestamp() ELSE r.reason LIKE ANY ($6::text[]) END
+			      FROM `+l.schema+`.run r WHERE r.run_id = t.run_id AND r.policy = t.policy),
+			   t.claimed_at < clock_timestamp() - $5::interval)`,
+			policy, at, runID, instance, claimGrace.String(), []string{"%" + diedReason, "%" + stoppedReason})
 		if err != nil || tag.RowsAffected() == 0 {
 			return err
 		}
@@ -79,6 +81,16 @@ func (l *Ledger) Lease(ctx context.Context, db *pgxpool.Pool, name, instance str
 	})
 	if err != nil {
 		return "", fmt.Errorf("renewing the lease %s: %w", name, err)
+	}
+	return holder, nil
+}
+
+// Holder is the instance that has a lease now; empty: none.
+func (l *Ledger) Holder(ctx context.Context, db *pgxpool.Pool, name string) (string, error) {
+	var holder string
+	err := db.QueryRow(ctx, `SELECT coalesce((SELECT instance FROM `+l.schema+`.lease WHERE name = $1 AND lease_until > clock_timestamp()), '')`, name).Scan(&holder)
+	if err != nil {
+		return "", fmt.Errorf("reading the lease %s: %w", name, err)
 	}
 	return holder, nil
 }

@@ -8,7 +8,7 @@ const other = "other"
 
 // The words of the labels that are not names of the policy file.
 var (
-	triggers   = []string{"schedule", "catch_up", "once", "manual"}
+	triggers   = []string{"schedule", "catch_up", "assist", "once", "manual"}
 	statuses   = []string{"complete", "incomplete", "refused", "failed"}
 	outcomes   = []string{committed, overrun, retried}
 	reasons    = []string{"lock_timeout", "deadlock", "serialization_failure", "statement_timeout", "foreign_key_violation", "changed", "unproven", "slow", "connection", other}

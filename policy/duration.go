@@ -126,6 +126,12 @@ func isDigits(s string) bool {
 	return s != "" && strings.Trim(s, "0123456789") == ""
 }
 
+// Approximately is the duration on the clock, a month taken as 31 days; 0 for
+// forever.
+func (d Duration) Approximately() time.Duration {
+	return time.Duration(d.Months)*31*24*time.Hour + time.Duration(d.Days)*24*time.Hour + time.Duration(d.Micros)*time.Microsecond
+}
+
 // IsZero reports whether d is no time at all.
 func (d Duration) IsZero() bool {
 	return !d.Forever && d.Months == 0 && d.Days == 0 && d.Micros == 0

@@ -26,10 +26,10 @@ func TestBacklogOfALongChain(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, chained(20_000)+`INSERT INTO seals VALUES (10000)`, lettersPolicy[:len(lettersPolicy)-1]+`, dependents: [{table: seals, action: keep}]}`)
 	began := time.Now()
-	rows, _, err := purge.Backlog(t.Context(), b.pool, b.plans()[0], time.Minute)
+	due, err := purge.Measure(t.Context(), b.pool, b.plans()[0], time.Minute, time.Minute)
 	t.Log(time.Since(began))
-	if err != nil || rows != 10_000 {
-		t.Errorf("%d rows are due (%v), want the 10000 behind the one that is kept", rows, err)
+	if err != nil || *due.Rows != 10_000 {
+		t.Errorf("%+v is due (%v), want the 10000 behind the one that is kept", due, err)
 	}
 }
 
@@ -59,9 +59,9 @@ func TestBacklogOfKeptRowsByReferencesOfAllTypes(t *testing.T) {
 				INSERT INTO pages SELECT row_number() OVER (ORDER BY id), id FROM letters; INSERT INTO pages VALUES (51, `+c.garbage+`);
 				CREATE TABLE seals (page int REFERENCES pages); INSERT INTO seals VALUES (2), (51)`,
 				lettersPolicy[:len(lettersPolicy)-1]+`, dependents: [{table: pages, match: {letter: id}, where: id > 0, action: delete}, {table: seals, action: keep}]}`)
-			rows, _, err := purge.Backlog(t.Context(), b.pool, b.plans()[0], time.Minute)
-			if err != nil || rows != 3 {
-				t.Errorf("%d rows are due (%v), want all but one", rows, err)
+			due, err := purge.Measure(t.Context(), b.pool, b.plans()[0], time.Minute, time.Minute)
+			if err != nil || *due.Rows != 3 {
+				t.Errorf("%+v is due (%v), want all but one", due, err)
 			}
 			if v, err := purge.Look(t.Context(), b.pool, b.plans()[0], purge.Options{}, false); err != nil || v.ExpiredRows != 3 || *v.Tables[1].ExpiredRows != 3 {
 				t.Errorf("the plan is %+v (%v), want three letters and their pages", v, err)

@@ -4,9 +4,6 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // countTimeout bounds a count that is only told, never acted on.
@@ -105,22 +102,4 @@ func (w *work) measure(ctx context.Context) {
 		}
 	}
 	w.report.BacklogRows, w.report.LagSeconds = &rows, &lag
-}
-
-// Backlog measures a policy now: the number of expired roots, and the lag in
-// seconds. An error also tells that it took more than the timeout.
-func Backlog(ctx context.Context, pool *pgxpool.Pool, p *Plan, timeout time.Duration) (rows int64, lag float64, err error) {
-	err = readOnly(ctx, pool, timeout, func(tx pgx.Tx) error {
-		var base string
-		if err := tx.QueryRow(ctx, `SELECT now()::text`).Scan(&base); err != nil {
-			return err
-		}
-		s := p.backlogSQL(scope{base: base}, "")
-		var tenants int64
-		return tx.QueryRow(ctx, s.String(), s.args...).Scan(&rows, &lag, &tenants)
-	})
-	if err != nil {
-		return 0, 0, fmt.Errorf("measuring policy %s: %s", p.Policy.Name, plain(err))
-	}
-	return rows, lag, nil
 }

@@ -43,6 +43,15 @@ type settings struct {
 	Yes             bool          `env:"REAPER_YES"`
 	Patience        time.Duration `env:"REAPER_PATIENCE" envDefault:"30s"`
 	VacuumTime      time.Duration `env:"REAPER_VACUUM_TIME" envDefault:"10m"`
+	ListenAddr      string        `env:"REAPER_LISTEN_ADDR" envDefault:":8080"`
+	Schedule        string        `env:"REAPER_SCHEDULE" envDefault:"0 */6 * * *"`
+	TimeZone        string        `env:"REAPER_TIME_ZONE" envDefault:"UTC"`
+	Jitter          time.Duration `env:"REAPER_JITTER" envDefault:"1m"`
+	Heartbeat       string        `env:"REAPER_HEARTBEAT"`
+	HeartbeatKind   string        `env:"REAPER_HEARTBEAT_KIND"`
+	Instance        string        `env:"REAPER_INSTANCE"`
+	ScanInterval    time.Duration `env:"REAPER_SCAN_INTERVAL" envDefault:"1m"`
+	Grace           time.Duration `env:"REAPER_GRACE" envDefault:"10s"`
 }
 
 // app is one call of the program.
@@ -92,7 +101,7 @@ schema error, nothing was touched · 3 incomplete · 4 refused.`,
 	f.TextVar(&a.LogLevel, "log-level", a.LogLevel, "debug, info, warn or error, to stderr (REAPER_LOG_LEVEL)")
 	f.StringVar(&a.LogFormat, "log-format", a.LogFormat, "text or json (REAPER_LOG_FORMAT)")
 	f.StringVarP(&a.Output, "output", "o", a.Output, "text or json (REAPER_OUTPUT)")
-	root.AddCommand(a.initCommand(), a.checkCommand(), a.planCommand(), a.purgeCommand(), a.statusCommand(),
+	root.AddCommand(a.initCommand(), a.checkCommand(), a.planCommand(), a.purgeCommand(), a.runCommand(), a.statusCommand(),
 		a.migrateCommand(), a.grantsCommand(), a.demoCommand(), a.versionCommand())
 	refuseEmpty(root)
 	return root, nil
@@ -173,16 +182,7 @@ func (a *app) ledger() (*ledger.Ledger, error) {
 	if err != nil {
 		return nil, usage(fmt.Errorf("--ledger-retention: %w", err))
 	}
-	return ledger.New(a.LedgerSchema, approximately(d)), nil
-}
-
-// approximately is a duration on the clock, a month taken as 31 days; 0 for
-// ever.
-func approximately(d policy.Duration) time.Duration {
-	if d.Forever {
-		return 0
-	}
-	return time.Duration(d.Months)*31*24*time.Hour + time.Duration(d.Days)*24*time.Hour + time.Duration(d.Micros)*time.Microsecond
+	return ledger.New(a.LedgerSchema, d.Approximately()), nil
 }
 
 // session is what the commands that look at a database share.
@@ -312,7 +312,7 @@ func (a *app) options() (purge.Options, error) {
 		if err != nil || d.Forever || d.IsZero() {
 			return o, usage(fmt.Errorf("--max-duration %s: write a length of time, such as 10m", a.MaxDuration))
 		}
-		o.MaxDuration = approximately(d)
+		o.MaxDuration = d.Approximately()
 	}
 	return o, nil
 }

@@ -18,6 +18,22 @@ import (
 
 // connect opens the pool and proves that the database answers.
 func (a *app) connect(ctx context.Context) (*pgxpool.Pool, error) {
+	pool, err := a.pool(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := pool.Ping(ctx); err != nil {
+		pool.Close()
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, usage(fmt.Errorf("the database cannot be reached: %s; check %s", oneLine(err), source(a.DatabaseURL)))
+	}
+	return pool, nil
+}
+
+// pool makes the pool, and connects to nothing yet.
+func (a *app) pool(ctx context.Context) (*pgxpool.Pool, error) {
 	if err := unescaped(a.DatabaseURL); err != nil {
 		return nil, usage(fmt.Errorf("DATABASE_URL: %w", err))
 	}
@@ -29,13 +45,6 @@ func (a *app) connect(ctx context.Context) (*pgxpool.Pool, error) {
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, usage(fmt.Errorf("connecting: %w", err))
-	}
-	if err := pool.Ping(ctx); err != nil {
-		pool.Close()
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		return nil, usage(fmt.Errorf("the database cannot be reached: %s; check %s", oneLine(err), source(a.DatabaseURL)))
 	}
 	return pool, nil
 }

@@ -101,18 +101,23 @@ include those on the ledger.`,
 // version is set by the linker at a release.
 var version = "dev"
 
+// revision is the commit that the program was built from; empty: not known.
+func revision() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				return s.Value
+			}
+		}
+	}
+	return ""
+}
+
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print the version", Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
-			revision := ""
-			if info, ok := debug.ReadBuildInfo(); ok {
-				for _, s := range info.Settings {
-					if s.Key == "vcs.revision" {
-						revision = s.Value
-					}
-				}
-			}
+			revision := revision()
 			if a.json() {
 				return a.printJSON(map[string]string{"version": version, "revision": revision, "go": runtime.Version()})
 			}

@@ -107,10 +107,36 @@ type contractStatus struct {
 		LastSuccessAt *time.Time      `json:"last_success_at"`
 		NextRunAt     *time.Time      `json:"next_run_at"`
 		Paused        bool            `json:"paused"`
-		Problem       string          `json:"problem"` // added
+
+		// All of these were added.
+		Table           string           `json:"table"`
+		Schedule        string           `json:"schedule"`
+		OldestExpiredAt *time.Time       `json:"oldest_expired_at"`
+		OverdueTenants  *int64           `json:"overdue_tenants"`
+		WorstTenants    []map[string]any `json:"worst_tenants"`
+		ScannedAt       *time.Time       `json:"scanned_at"`
+		ScanStale       bool             `json:"scan_stale"`
+		MaxLagSeconds   *float64         `json:"max_lag_seconds"`
+		Late            bool             `json:"late"`
+		LateSince       *time.Time       `json:"late_since"`
+		Failing         bool             `json:"failing"`
+		FailingSince    *time.Time       `json:"failing_since"`
+		Reason          string           `json:"reason"`
+		Problem         string           `json:"problem"`
+		Running         *map[string]any  `json:"running"`
+		Runs            []map[string]any `json:"runs"`
 	} `json:"policies"`
 	Guards   []any          `json:"guards"`
 	Database map[string]any `json:"database"`
+
+	// And these.
+	At         time.Time        `json:"at"`
+	Instance   string           `json:"instance"`
+	Version    string           `json:"version"`
+	StartedAt  time.Time        `json:"started_at"`
+	Leader     string           `json:"leader"`
+	Config     map[string]any   `json:"config"`
+	Heartbeats []map[string]any `json:"heartbeats"`
 }
 
 var shapes = map[string]func() any{
@@ -121,7 +147,7 @@ var shapes = map[string]func() any{
 }
 
 // optional keys may be left out where they would be empty.
-var optional = []string{"policy", "problem"}
+var optional = []string{"policy", "problem", "error", "reason"}
 
 func shape(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 || shapes[args[0]] == nil {

@@ -1,0 +1,185 @@
+// Package daemon keeps every policy on time: it runs them by their schedules,
+// shares the work with the other processes on the database, pings the monitors,
+// and keeps the picture that metrics and the status page show.
+package daemon
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/reaperdb/reaper/heartbeat"
+	"github.com/reaperdb/reaper/ledger"
+	"github.com/reaperdb/reaper/metrics"
+	"github.com/reaperdb/reaper/policy"
+	"github.com/reaperdb/reaper/purge"
+	"github.com/reaperdb/reaper/web"
+)
+
+// Config is what a daemon needs.
+type Config struct {
+	Pool    *pgxpool.Pool // as many connections as delete, and one more
+	Ledger  *ledger.Ledger
+	Metrics *metrics.Metrics
+	Pings   *heartbeat.Client
+	Log     *slog.Logger
+	Version string
+	// Instance names this process among those on the database; no two may have
+	// the same.
+	Instance string
+
+	// FileName names the policy file, and Read reads it as it is now.
+	FileName string
+	Read     func() ([]byte, error)
+
+	// Schedule is that of policies without one of their own; its time zone is
+	// theirs too.
+	Schedule string
+	Zone     *time.Location
+	// Jitter bounds by how much a policy's runs begin later than its schedule says,
+	// the same each time; a tenth of the time between two at most. 0: not at all.
+	Jitter time.Duration
+	// Monitor is pinged for policies without a heartbeat of their own; the zero
+	// Monitor: nobody is.
+	Monitor heartbeat.Monitor
+
+	Connections int           // that delete at a time
+	Deadline    time.Duration // of a run; 0: none
+	MaxRate     int64         // rows a second of each run; 0: no limit
+	Patience    time.Duration // how long a run waits for a server that went away
+	VacuumTime  time.Duration // bounds the vacuum of one table; 0: as purge has it
+	ScanEvery   time.Duration // how often the lag is measured
+	Grace       time.Duration // how long the end of the process may take
+}
+
+// How often the daemon looks at what.
+const (
+	tickEvery    = 500 * time.Millisecond // clock, and what it shows
+	pingEvery    = 2 * time.Second        // the database
+	controlEvery = 5 * time.Second        // the ledger, its lease, and the policy file
+	sizeEvery    = time.Minute            // the sizes of tables
+	leaseLength  = 20 * time.Second
+	// askTimeout bounds everything that is read for the picture.
+	askTimeout = 4 * time.Second
+)
+
+// leaseName is that of the one process that measures.
+const leaseName = "scan"
+
+// Daemon is one process.
+type Daemon struct {
+	Config
+	started time.Time
+	shared  *purge.Shared
+	picture atomic.Pointer[web.Status]
+	runs    sync.WaitGroup
+	// stopping ends runs after the batch at hand, alive at once.
+	stopping, alive context.Context
+
+	// mu guards what follows.
+	mu       sync.Mutex
+	config   web.Config
+	content  string // of the policy file, as last seen
+	file     *policy.File
+	policies []*state
+	database web.Database
+	seen     time.Time // when the database last answered
+	ready    bool      // the ledger is there
+	leader   string
+	// rescan asks for a scan now: a run has ended, and what was measured is old.
+	rescan chan struct{}
+}
+
+// New makes a daemon, which must be given a valid policy file: its error is the
+// file's.
+func New(c Config) (*Daemon, error) {
+	d := &Daemon{Config: c, started: time.Now(), shared: purge.NewShared(c.Connections), rescan: make(chan struct{}, 1)}
+	d.config.File = c.FileName
+	d.database = web.Database{Error: "the database was not reached yet"}
+	if err := d.load(); err != nil {
+		return nil, err
+	}
+	d.paint()
+	return d, nil
+}
+
+// Status is the latest picture. It is answered from memory.
+func (d *Daemon) Status() web.Status { return *d.picture.Load() }
+
+// Run works until ctx is done, and then ends within the grace time: no run begins
+// any more, those under way end after their batch, the last pings are sent.
+func (d *Daemon) Run(ctx context.Context) {
+	alive, kill := context.WithCancel(context.WithoutCancel(ctx))
+	defer kill()
+	stopping, stop := context.WithCancel(alive)
+	defer stop()
+	loops, end := context.WithCancel(alive)
+	defer end()
+	d.alive, d.stopping = alive, stopping
+
+	var all sync.WaitGroup
+	all.Go(func() { every(loops, pingEvery, d.ping) })
+	all.Go(func() { every(loops, controlEvery, d.control) })
+	all.Go(func() { every(loops, controlEvery, func(context.Context) { d.reload() }) })
+	all.Go(func() { d.scans(loops) })
+	all.Go(func() { every(loops, sizeEvery, d.sizes) })
+	all.Go(func() { every(loops, tickEvery, func(context.Context) { d.paint() }) })
+	every(ctx, tickEvery, d.due)
+
+	began := time.Now()
+	d.Log.Info("ending: runs end after the batch at hand", "grace", d.Grace)
+	stop()
+	d.awaitRuns(kill)
+	end()
+	all.Wait()
+	d.farewell(time.Until(began.Add(d.Grace)))
+}
+
+// awaitRuns waits until all runs have ended; those that take too long are killed,
+// which rolls their batches back.
+func (d *Daemon) awaitRuns(kill func()) {
+	done := make(chan struct{})
+	go func() {
+		d.runs.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(d.Grace * 6 / 10):
+		d.Log.Warn("a batch takes too long for the grace time, and is rolled back")
+		kill()
+		<-done
+	}
+}
+
+// farewell gives the lease back and sends the last pings.
+func (d *Daemon) farewell(left time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), max(left*8/10, time.Second))
+	defer cancel()
+	if d.leads() {
+		if err := d.Ledger.Release(ctx, d.Pool, leaseName, d.Instance); err != nil {
+			d.Log.Warn("the lease is left to lapse", "error", err)
+		}
+		d.Metrics.SetLeader(false)
+	}
+	if err := d.Pings.Close(ctx); err != nil {
+		d.Log.Warn("not every ping was sent", "error", err)
+	}
+}
+
+// every does something at once, and again after each pause, until ctx is done.
+func every(ctx context.Context, pause time.Duration, do func(context.Context)) {
+	t := time.NewTicker(pause)
+	defer t.Stop()
+	for ctx.Err() == nil {
+		do(ctx)
+		select {
+		case <-ctx.Done():
+		case <-t.C:
+		}
+	}
+}

@@ -1,0 +1,78 @@
+package daemon
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/reaperdb/reaper/ledger"
+	"github.com/reaperdb/reaper/purge"
+	"github.com/reaperdb/reaper/web"
+)
+
+// Look makes the picture once, for somebody who asks without a daemon: it measures
+// what is due and reads the ledger, and writes nothing. policies names those that
+// are looked at; nil: all.
+func Look(ctx context.Context, c Config, policies []string) (web.Status, error) {
+	d, err := New(c)
+	if err != nil {
+		return web.Status{}, err
+	}
+	d.ping(ctx)
+	missing, err := c.Ledger.NeedsMigration(ctx, c.Pool)
+	if err != nil {
+		return web.Status{}, err
+	}
+	d.ready = !missing
+	if policies != nil {
+		d.policies = slices.DeleteFunc(d.policies, func(s *state) bool { return !slices.Contains(policies, s.name()) })
+	}
+	if d.ready {
+		if d.leader, err = c.Ledger.Holder(ctx, c.Pool, leaseName); err != nil {
+			return web.Status{}, err
+		}
+	}
+	for _, s := range d.policies {
+		d.lookAt(ctx, s)
+	}
+	d.sizes(ctx)
+	d.paint()
+	st := d.Status()
+	st.Instance, st.StartedAt, st.Heartbeats = "", time.Time{}, nil // those of a daemon
+	if st.Leader == "" {                                            // nobody is there to run anything
+		for i := range st.Policies {
+			st.Policies[i].NextRunAt = nil
+		}
+	}
+	return st, nil
+}
+
+func (d *Daemon) lookAt(ctx context.Context, s *state) {
+	if d.ready {
+		if err := d.read(ctx, s); err != nil {
+			s.problem = safe(err)
+		}
+	}
+	s.scan = nil // what a daemon measured is older
+	plans, err := d.compile(ctx, d.file, s.name())
+	if err != nil {
+		s.problem = err.Error()
+		return
+	}
+	s.tables = tablesOf(plans)
+	o, err := purge.Measure(ctx, d.Pool, plans[0], countTimeout, countTimeout)
+	if err != nil {
+		s.problem = err.Error()
+		return
+	}
+	s.see(scanned(o))
+}
+
+// scanned is what was measured, as the ledger keeps it.
+func scanned(o purge.Overdue) *ledger.Scan {
+	scan := &ledger.Scan{At: o.At, Lag: o.Lag, Oldest: o.Oldest, Tenants: o.Tenants, Rows: o.Rows}
+	for _, w := range o.Worst {
+		scan.Worst = append(scan.Worst, ledger.Overdue{Key: w.Key, Lag: w.Lag})
+	}
+	return scan
+}

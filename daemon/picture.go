@@ -1,0 +1,74 @@
+package daemon
+
+import (
+	"time"
+
+	"github.com/reaperdb/reaper/web"
+)
+
+// staleScans is how many scans may be missed until what was measured counts as old.
+const staleScans = 3
+
+// paint makes the picture of this moment, from memory alone.
+func (d *Daemon) paint() {
+	now := time.Now()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := web.Status{
+		At: now, Instance: d.Instance, Version: d.Version, StartedAt: d.started, Leader: d.leader,
+		Database: d.database, Config: d.config,
+	}
+	for _, p := range d.policies {
+		s.Policies = append(s.Policies, d.policyAt(p, now))
+		s.Heartbeats = d.heartbeats(s.Heartbeats, p)
+	}
+	d.picture.Store(&s)
+}
+
+func (d *Daemon) policyAt(s *state, now time.Time) web.Policy {
+	p := web.Policy{
+		Name: s.name(), Table: s.policy.Table.String(), Schedule: s.schedule.String(), Late: s.late(), LateSince: s.lateSince,
+		Running: s.running, LastSuccessAt: s.success, NextRunAt: s.next(now), Runs: s.runs, Problem: s.problem,
+	}
+	if limit := maxLag(s.policy).Seconds(); limit > 0 {
+		p.MaxLagSeconds = &limit
+	}
+	p.LastRun = s.last
+	if r := s.last; p.Running == nil && r != nil && r.FinishedAt == nil { // in another process
+		p.Running = &web.Progress{RunID: r.RunID, Trigger: r.Trigger, StartedAt: r.StartedAt, Rows: r.RowsTotal, Batches: r.Batches}
+	}
+	p.FailingSince, p.Reason = s.failing()
+	p.Failing = p.Reason != ""
+	if scan := s.scan; scan != nil {
+		p.LagSeconds, p.BacklogRows, p.OldestExpiredAt, p.OverdueTenants, p.ScannedAt = &scan.Lag, scan.Rows, scan.Oldest, &scan.Tenants, &scan.At
+		p.ScanStale = now.Sub(scan.At) > staleScans*d.ScanEvery+scanTimeout
+		for _, w := range scan.Worst {
+			p.WorstTenants = append(p.WorstTenants, web.Tenant{Key: w.Key, LagSeconds: w.Lag})
+		}
+	}
+	return p
+}
+
+// heartbeats adds the policy's monitor, once for all policies that share it.
+func (d *Daemon) heartbeats(list []web.Heartbeat, p *state) []web.Heartbeat {
+	if p.monitor.IsZero() {
+		return list
+	}
+	for _, o := range d.policies {
+		if o == p {
+			break
+		}
+		if o.monitor.Same(p.monitor) {
+			return list
+		}
+	}
+	st := d.Pings.Status(p.monitor)
+	h := web.Heartbeat{Name: string(st.Kind) + " " + st.Monitor}
+	if !st.LastSuccess.IsZero() {
+		h.LastSuccessAt = &st.LastSuccess
+	}
+	if st.LastErrorAt.After(st.LastSent) {
+		h.LastError, h.LastErrorAt = st.LastError, &st.LastErrorAt
+	}
+	return append(list, h)
+}
