@@ -76,13 +76,13 @@ func (d *Daemon) control(ctx context.Context) {
 	ask, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	if err := d.prepare(ask); err != nil {
-		d.trouble("the ledger is not there", err)
+		d.trouble("the ledger", err)
 		return
 	}
 	holder, err := d.Ledger.Lease(ask, d.Pool, leaseName, d.Instance, leaseLength)
 	if err != nil {
 		holder = "" // whoever has it, this process does not know
-		d.trouble("lease", err)
+		d.trouble("the lease", err)
 	}
 	d.mu.Lock()
 	changed := holder != d.leader
@@ -96,7 +96,7 @@ func (d *Daemon) control(ctx context.Context) {
 	}
 	for _, s := range states {
 		if err := d.read(ask, s); err != nil {
-			d.trouble("reading the ledger", err)
+			d.trouble("what the ledger has", err)
 			return
 		}
 	}
@@ -108,7 +108,7 @@ func (d *Daemon) trouble(what string, err error) {
 	up := d.database.Up
 	d.mu.Unlock()
 	if up {
-		d.Log.Warn(what, "error", safe(err))
+		d.Log.Warn("the database was asked in vain", "for", what, "error", safe(err))
 	}
 }
 
@@ -240,7 +240,7 @@ func (d *Daemon) scan(ctx context.Context) {
 			d.mu.Lock()
 			d.state(s.name()).problem = "not measured: " + safe(err)
 			d.mu.Unlock()
-			d.trouble("measuring "+s.name(), err)
+			d.trouble("what is due of "+s.name(), err)
 		}
 	}
 }
@@ -296,12 +296,12 @@ func (d *Daemon) sizes(ctx context.Context) {
 	err := d.Pool.QueryRow(ask, `SELECT current_database()::text, current_setting('server_version'),
 		CASE WHEN has_database_privilege(current_database(), 'CONNECT') THEN pg_database_size(current_database()) END`).Scan(&name, &version, &size)
 	if err != nil {
-		d.trouble("reading the size of the database", err)
+		d.trouble("its size", err)
 		return
 	}
 	tables, err := tableSizes(ask, d.Pool, names)
 	if err != nil {
-		d.trouble("reading the sizes of tables", err)
+		d.trouble("the sizes of tables", err)
 		return
 	}
 	now := time.Now()

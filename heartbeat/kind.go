@@ -43,7 +43,8 @@ type call struct {
 	refusal func(body string) string
 }
 
-// kindOf tells the service by the form of its URLs; empty: none that is known.
+// kindOf tells the service by the form of its URLs; one that is like none of them
+// is generic.
 func kindOf(u *url.URL) Kind {
 	switch {
 	case isHealthchecks(u):
@@ -59,7 +60,7 @@ func kindOf(u *url.URL) Kind {
 	case isKuma(u):
 		return UptimeKuma
 	}
-	return ""
+	return Generic
 }
 
 func newService(kind Kind, t Target, u *url.URL) (service, error) {
@@ -85,8 +86,6 @@ func newService(kind Kind, t Target, u *url.URL) (service, error) {
 		return kuma{u}, nil
 	case Generic:
 		return newGeneric(t, u)
-	case "":
-		return nil, fmt.Errorf("the heartbeat's URL is of no service that is known: name its kind, one of %s", kindsNamed)
 	}
 	// The kind is not repeated: it may be the URL, written in the wrong place.
 	return nil, fmt.Errorf("the heartbeat's kind is not known: write one of %s", kindsNamed)

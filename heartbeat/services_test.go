@@ -81,6 +81,7 @@ func TestServices(t *testing.T) {
 			"GET http://kuma.lan:3001/api/push/" + token + "?msg=" + failURL + "&status=down\n",
 			"",
 		}},
+		{"https://example.com/" + token, heartbeat.Generic, [4]string{"", "GET https://example.com/" + token + "\n", "", ""}},
 	} {
 		t.Run(c.url, func(t *testing.T) {
 			t.Parallel()

@@ -1,7 +1,6 @@
 package heartbeat
 
 import (
-	"cmp"
 	"fmt"
 	"iter"
 	"log/slog"
@@ -14,7 +13,8 @@ import (
 // Target is a monitor as somebody wrote it down. It is all secret: it prints,
 // logs and marshals as its redacted form.
 type Target struct {
-	// Kind names the service. Empty: the URL tells.
+	// Kind names the service. Empty: the URL tells; one that is like no known
+	// service's is generic.
 	Kind Kind
 	// URL is the one that the service shows. Of a generic monitor it is what its
 	// requests have in place of their own; empty: they all have their own.
@@ -65,7 +65,7 @@ func (t Target) Monitor() (Monitor, error) {
 		m.url = u
 	}
 	if m.kind == "" {
-		m.kind = cmp.Or(kindOf(m.url), Generic)
+		m.kind = kindOf(m.url)
 	}
 	s, err := newService(m.kind, t, m.url)
 	if err != nil {

@@ -25,7 +25,6 @@ func TestRefusals(t *testing.T) {
 		"a port and no host":   {heartbeat.Target{URL: "https://:80/" + token}, "no host"},
 		"opaque":               {heartbeat.Target{URL: "https:" + token}, "no host"},
 		"a fragment":           {heartbeat.Target{URL: hcURL + "#x"}, "holds a #"},
-		"unknown service":      {heartbeat.Target{URL: "https://example.com/" + token}, "name its kind, one of healthchecks,"},
 		"unknown kind":         {heartbeat.Target{URL: hcURL, Kind: token}, "kind is not known: write one of"},
 		"an event below it":    {heartbeat.Target{URL: hcURL + "/start"}, "leave that part out"},
 		"an exit below it":     {heartbeat.Target{URL: hcURL + "/0/"}, "leave that part out"},

@@ -97,7 +97,7 @@ func (s *service) get(path string) (code int, body string) {
 	if err != nil {
 		return 0, err.Error()
 	}
-	defer answer.Body.Close()
+	defer func() { _ = answer.Body.Close() }()
 	text, err := io.ReadAll(answer.Body)
 	if err != nil {
 		return 0, err.Error()
@@ -133,9 +133,10 @@ func (s *service) status() (st web.Status) {
 	return st
 }
 
-// ends sends SIGTERM and wants a clean end within the time.
-func (s *service) ends(within time.Duration) {
+// ends sends SIGTERM and wants a clean end within the grace time.
+func (s *service) ends() {
 	s.t.Helper()
+	const within = 10 * time.Second
 	began := time.Now()
 	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		s.t.Fatal(err)
@@ -224,7 +225,7 @@ func TestRun(t *testing.T) {
 	}
 	db.Exec(t, `CALL post(500)`)
 	s.await("what came later is gone too", 20*time.Second, func() bool { return db.Int(t, `SELECT count(*) FROM letters`) == 0 })
-	s.ends(10 * time.Second)
+	s.ends()
 	pings := m.got()
 	if len(pings) < 4 || len(pings)%2 != 0 {
 		t.Fatalf("pings: %q", pings)
@@ -265,7 +266,7 @@ func TestRun_PolicyFileChanges(t *testing.T) {
 	// Without a signal: it looks by itself.
 	s.await("it runs by the new schedule", 20*time.Second, func() bool { return db.Int(t, `SELECT count(*) FROM letters`) == 0 })
 	s.await("ready", 5*time.Second, s.answers("/readyz", 200))
-	s.ends(10 * time.Second)
+	s.ends()
 }
 
 // A run that fails is told to the monitor as such, and makes the process unhealthy,
@@ -286,7 +287,7 @@ func TestRun_Failing(t *testing.T) {
 	if n := db.Int(t, `SELECT count(*) FROM letters`); n != 2000 {
 		t.Errorf("%d letters are left of 2000", n)
 	}
-	s.ends(10 * time.Second)
+	s.ends()
 }
 
 // What was due while no process was there is caught up with once.
@@ -296,18 +297,18 @@ func TestRun_CatchesUp(t *testing.T) {
 	daily := lettersPolicy("0 3 * * *", "")
 	s := serve(t, db.DSN(), daily)
 	s.await("ready", 20*time.Second, s.answers("/readyz", 200))
-	s.ends(10 * time.Second)
+	s.ends()
 	if n := db.Int(t, `SELECT count(*) FROM reaper.runs`); n != 0 {
 		t.Fatalf("%d runs before anything was due", n)
 	}
 	db.Exec(t, `INSERT INTO reaper.tick (policy, at, run_id, instance, claimed_at) SELECT 'letters', now() - interval '3 days', gen_random_uuid(), 'before', now() - interval '3 days'`)
 	s = serve(t, db.DSN(), daily)
 	s.await("it has caught up", 20*time.Second, func() bool { return db.Int(t, `SELECT count(*) FROM letters`) == 0 })
-	s.ends(10 * time.Second)
+	s.ends()
 	s = serve(t, db.DSN(), daily)
 	s.await("ready", 20*time.Second, s.answers("/readyz", 200))
 	time.Sleep(2 * time.Second) // nothing may happen
-	s.ends(10 * time.Second)
+	s.ends()
 	if got := db.Texts(t, `SELECT trigger || ' ' || status FROM reaper.runs`); !slices.Equal(got, []string{"catch_up complete"}) {
 		t.Errorf("runs: %q", got)
 	}
@@ -322,13 +323,13 @@ func TestRun_EndsInTheMiddle(t *testing.T) {
 	s := serve(t, db.DSN(), policy)
 	s.await("ready", 20*time.Second, s.answers("/readyz", 200))
 	db.Exec(t, `INSERT INTO reaper.tick (policy, at, run_id, instance, claimed_at) SELECT 'p', now() - interval '1 day', gen_random_uuid(), 'before', now() - interval '1 day'`)
-	s.ends(10 * time.Second)
+	s.ends()
 	for range 2 {
 		before := db.Int(t, `SELECT count(*) FROM event`)
 		s = serve(t, db.DSN(), policy)
 		s.await("it deletes", 20*time.Second, func() bool { return db.Int(t, `SELECT count(*) FROM event`) < before })
 		s.await("its progress is shown", 5*time.Second, func() bool { p := s.status().Policies[0].Running; return p != nil && p.Rows > 0 })
-		s.ends(10 * time.Second)
+		s.ends()
 	}
 	if got := db.Texts(t, `SELECT status || ' ' || reason FROM reaper.runs`); len(got) != 2 || got[0] != "incomplete interrupted by a signal" || got[1] != got[0] {
 		t.Errorf("runs: %q", got)
@@ -374,7 +375,7 @@ func TestRun_DatabaseAway(t *testing.T) {
 		p := s.status().Policies[0].Running
 		return p != nil && rows != nil && p.Rows > rows.Rows
 	})
-	s.ends(10 * time.Second)
+	s.ends()
 	if got := m.got(); len(got) < 2 || got[0] != "/start" {
 		t.Errorf("pings: %q", got)
 	}

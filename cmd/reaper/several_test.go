@@ -39,7 +39,7 @@ func several(t *testing.T, db *dbtest.DB, dsn string, during time.Duration) {
 	}
 	daemons[0].await("everything due is gone", 30*time.Second, func() bool { return db.Int(t, `SELECT count(*) FROM letters`) == 0 })
 	for _, d := range daemons {
-		d.ends(10 * time.Second)
+		d.ends()
 	}
 	if n := db.Int(t, `SELECT count(*) FROM pages`); n != 0 {
 		t.Errorf("%d pages are left", n)
