@@ -99,9 +99,20 @@ func MonitorOf(p policy.Policy, file string, global heartbeat.Monitor) (heartbea
 	if !p.Heartbeat.IsSet() {
 		return global, nil
 	}
-	m, err := heartbeat.Parse(p.Heartbeat.Value, "")
+	h := p.Heartbeat
+	m, err := heartbeat.Target{
+		Kind: heartbeat.Kind(h.Kind), URL: h.URL,
+		Start: request(h.Start), Success: request(h.Success), Fail: request(h.Fail), Log: request(h.Log),
+	}.Monitor()
 	if err != nil {
 		return m, &policy.Error{File: file, Pos: p.Heartbeat.Pos, Msg: err.Error()}
 	}
 	return m, nil
+}
+
+func request(r *policy.HeartbeatRequest) *heartbeat.Request {
+	if r == nil {
+		return nil
+	}
+	return &heartbeat.Request{URL: r.URL, Method: r.Method, Headers: r.Headers, Body: r.Body}
 }

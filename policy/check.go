@@ -117,7 +117,7 @@ func (s *policySection) policy(t *Tenants) (Policy, error) {
 	p := Policy{
 		Pos: s.Pos, Name: s.Name.Value, Table: s.Table, Age: s.Age, Tenant: s.Tenant,
 		Where: Text(s.Where), Settings: s.settings(),
-		Schedule: Text(s.Schedule), Heartbeat: Text(s.Heartbeat), MaxLag: s.MaxLag,
+		Schedule: Text(s.Schedule), Heartbeat: s.Heartbeat, MaxLag: s.MaxLag,
 		AllowTriggers: s.Triggers == "allow", AllowUnindexed: s.Unindexed == "allow",
 		KeepPartitions: s.Partitions == "delete",
 		Vacuum:         Vacuum(cmp.Or(s.Vacuum, "auto")), Limits: s.Limits.limits(),

@@ -42,7 +42,7 @@ type policySection struct {
 	Undecided    undecided        `yaml:"undecided" jsonschema:"default=error" jsonschema_description:"What happens along NO ACTION and RESTRICT foreign keys without an entry in dependents."`
 	Dependents   []dependentEntry `yaml:"dependents" jsonschema_description:"What happens to the rows of other tables that reference a row that goes."`
 	Schedule     schedule         `yaml:"schedule" jsonschema_description:"Cron expression of the daemon's runs, in the daemon's time zone unless it begins with CRON_TZ=Zone. Omitted: the daemon's own schedule."`
-	Heartbeat    secretURL        `yaml:"heartbeat" jsonschema_description:"http or https URL that is pinged after each run. A secret: it is never printed. Omitted: the daemon's own."`
+	Heartbeat    Heartbeat        `yaml:"heartbeat" jsonschema_description:"The cron monitor that hears of each run: its http or https URL, or a mapping. A secret: it is never printed. Omitted: the daemon's own."`
 	MaxLag       *Duration        `yaml:"max_lag" jsonschema_description:"The lag above which the policy counts as late."`
 	Triggers     permission       `yaml:"triggers" jsonschema:"default=error" jsonschema_description:"BEFORE DELETE row triggers and DELETE rules on a table of the plan: an error, or allowed."`
 	Unindexed    permission       `yaml:"unindexed" jsonschema:"default=error" jsonschema_description:"A foreign key into a table of over 100000 rows without an index behind it: an error, or allowed."`

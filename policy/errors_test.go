@@ -258,6 +258,10 @@ var mistakes = []mistake{
 	{file: inPolicy("heartbeat: 'https://'"), at: "9:14", words: "https://", shape: true},
 	{file: inPolicy("heartbeat: 'https://x/%zz" + secret + "'"), at: "9:14", words: "https://"},
 	{file: inPolicy("heartbeat: [https://" + secret + "]"), at: "9:14", words: "not a list", shape: true},
+	{file: inPolicy("heartbeat: {kind: " + secret + ", url: https://x/}"), at: "9:21", words: "healthchecks|generic", shape: true},
+	{file: inPolicy("heartbeat: {kind: generic, success: {method: " + secret + "}}"), at: "9:48", words: "POST", shape: true},
+	{file: inPolicy("heartbeat: {url: " + secret + "}"), at: "9:20", words: "https://", shape: true},
+	{file: inPolicy("heartbeat: {kind: generic, success: {headers: [" + secret + "]}}"), at: "9:49", words: "mapping", shape: true},
 	{file: inPolicy("heartbeat: https://x/\t" + secret), at: "9:14", words: "tab"},
 	{file: inPolicy("heartbeat: https://x/: " + secret), at: "9:14", words: "not valid YAML"},
 

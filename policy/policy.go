@@ -199,7 +199,7 @@ type Policy struct {
 	Undecided      Action // Delete or Keep; empty: an undecided edge is an error
 	Dependents     []Dependent
 	Schedule       Text
-	Heartbeat      Text // a secret
+	Heartbeat      Heartbeat
 	MaxLag         *Duration
 	AllowTriggers  bool // triggers: allow
 	AllowUnindexed bool // unindexed: allow

@@ -92,7 +92,7 @@ policies:
 				},
 			},
 			Schedule:       text("15 */6 * * *"),
-			Heartbeat:      text("https://hc.example/ping"),
+			Heartbeat:      policy.Heartbeat{URL: "https://hc.example/ping"},
 			MaxLag:         &policy.Duration{Micros: 12 * time.Hour.Microseconds(), Text: "12h"},
 			AllowTriggers:  true,
 			AllowUnindexed: true,

@@ -121,7 +121,9 @@ func (t *secretURL) decode(key string, n *node) error {
 	return nil
 }
 
-func (secretURL) schema() *jsonschema.Schema {
+func (secretURL) schema() *jsonschema.Schema { return urlSchema() }
+
+func urlSchema() *jsonschema.Schema {
 	return &jsonschema.Schema{Type: "string", Pattern: "^[hH][tT][tT][pP][sS]?://."}
 }
 
