@@ -22,12 +22,14 @@ import (
 
 // Config is what a daemon needs.
 type Config struct {
-	Pool    *pgxpool.Pool // as many connections as delete, and one more
-	Ledger  *ledger.Ledger
-	Metrics *metrics.Metrics
-	Pings   *heartbeat.Client
-	Log     *slog.Logger
-	Version string
+	// Pool has the connections that delete, as many as Connections says. Control
+	// has one, for questions that must be answered at once.
+	Pool, Control *pgxpool.Pool
+	Ledger        *ledger.Ledger
+	Metrics       *metrics.Metrics
+	Pings         *heartbeat.Client
+	Log           *slog.Logger
+	Version       string
 	// Instance names this process among those on the database; no two may have
 	// the same.
 	Instance string
@@ -61,7 +63,7 @@ const (
 	tickEvery    = 500 * time.Millisecond // clock, and what it shows
 	pingEvery    = 2 * time.Second        // the database
 	controlEvery = 5 * time.Second        // the ledger, its lease, and the policy file
-	sizeEvery    = time.Minute            // the sizes of tables
+	sizeEvery    = 5 * time.Minute        // the sizes of tables
 	leaseLength  = 20 * time.Second
 	// askTimeout bounds everything that is read for the picture.
 	askTimeout = 4 * time.Second
@@ -82,25 +84,27 @@ type Daemon struct {
 
 	// mu guards what follows.
 	mu       sync.Mutex
+	loading  sync.Mutex // one reading of the policy file at a time
 	config   web.Config
-	content  string // of the policy file, as last seen
+	content  string // of the policy file in force
 	file     *policy.File
 	policies []*state
 	database web.Database
-	seen     time.Time // when the database last answered
-	ready    bool      // the ledger is there
+	ready    bool   // the ledger is there
+	ledger   string // why the ledger cannot be used; empty: it can
 	leader   string
-	// rescan asks for a scan now: a run has ended, and what was measured is old.
-	rescan chan struct{}
+	leased   time.Time // when the lease was last asked for and told
+	// What was measured or read is old: a run has ended.
+	rescan, reread chan struct{}
 }
 
 // New makes a daemon, which must be given a valid policy file: its error is the
 // file's.
 func New(c Config) (*Daemon, error) {
-	d := &Daemon{Config: c, started: time.Now(), shared: purge.NewShared(c.Connections), rescan: make(chan struct{}, 1)}
+	d := &Daemon{Config: c, started: time.Now(), shared: purge.NewShared(c.Connections), rescan: make(chan struct{}, 1), reread: make(chan struct{}, 1)}
 	d.config.File = c.FileName
 	d.database = web.Database{Error: "the database was not reached yet"}
-	if err := d.load(); err != nil {
+	if err := d.load(nil); err != nil {
 		return nil, err
 	}
 	d.paint()
@@ -122,13 +126,13 @@ func (d *Daemon) Run(ctx context.Context) {
 	d.alive, d.stopping = alive, stopping
 
 	var all sync.WaitGroup
-	all.Go(func() { every(loops, pingEvery, d.ping) })
-	all.Go(func() { every(loops, controlEvery, d.control) })
-	all.Go(func() { every(loops, controlEvery, func(context.Context) { d.reload() }) })
-	all.Go(func() { d.scans(loops) })
-	all.Go(func() { every(loops, sizeEvery, d.sizes) })
-	all.Go(func() { every(loops, tickEvery, func(context.Context) { d.paint() }) })
-	every(ctx, tickEvery, d.due)
+	all.Go(func() { every(loops, pingEvery, nil, d.ping) })
+	all.Go(func() { every(loops, controlEvery, d.reread, d.control) })
+	all.Go(func() { every(loops, controlEvery, nil, d.reload) })
+	all.Go(func() { every(loops, d.ScanEvery, d.rescan, d.scan) })
+	all.Go(func() { every(loops, sizeEvery, nil, d.sizes) })
+	all.Go(func() { every(loops, tickEvery, nil, func(context.Context) { d.paint() }) })
+	every(ctx, tickEvery, nil, d.due)
 
 	began := time.Now()
 	d.Log.Info("ending: runs end after the batch at hand", "grace", d.Grace)
@@ -152,7 +156,11 @@ func (d *Daemon) awaitRuns(kill func()) {
 	case <-time.After(d.Grace * 6 / 10):
 		d.Log.Warn("a batch takes too long for the grace time, and is rolled back")
 		kill()
-		<-done
+		select {
+		case <-done:
+		case <-time.After(d.Grace / 10):
+			d.Log.Warn("a run does not end: its connections are cut") // the server rolls back
+		}
 	}
 }
 
@@ -160,19 +168,26 @@ func (d *Daemon) awaitRuns(kill func()) {
 func (d *Daemon) farewell(left time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), max(left*8/10, time.Second))
 	defer cancel()
+	var both sync.WaitGroup
 	if d.leads() {
-		if err := d.Ledger.Release(ctx, d.Pool, leaseName, d.Instance); err != nil {
-			d.Log.Warn("the lease is left to lapse", "error", err)
-		}
+		both.Go(func() {
+			once, cancel := context.WithTimeout(ctx, time.Second)
+			defer cancel()
+			if err := d.Ledger.Release(once, d.Control, leaseName, d.Instance); err != nil {
+				d.Log.Warn("the lease is left to lapse", "error", safe(err))
+			}
+		})
 		d.Metrics.SetLeader(false)
 	}
 	if err := d.Pings.Close(ctx); err != nil {
 		d.Log.Warn("not every ping was sent", "error", err)
 	}
+	both.Wait()
 }
 
-// every does something at once, and again after each pause, until ctx is done.
-func every(ctx context.Context, pause time.Duration, do func(context.Context)) {
+// every does something at once, and again after each pause or when it is asked to,
+// until ctx is done.
+func every(ctx context.Context, pause time.Duration, asked chan struct{}, do func(context.Context)) {
 	t := time.NewTicker(pause)
 	defer t.Stop()
 	for ctx.Err() == nil {
@@ -180,6 +195,15 @@ func every(ctx context.Context, pause time.Duration, do func(context.Context)) {
 		select {
 		case <-ctx.Done():
 		case <-t.C:
+		case <-asked:
 		}
+	}
+}
+
+// ask asks for something to be done as soon as may be.
+func ask(what chan struct{}) {
+	select {
+	case what <- struct{}{}:
+	default: // it is asked for already
 	}
 }

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -10,59 +11,106 @@ import (
 	"github.com/reaperdb/reaper/policy"
 )
 
+// settleTime is how long a changed policy file must stay as it is to be taken: it
+// may be half written.
+const settleTime = 300 * time.Millisecond
+
 // reload takes over the policy file if it has changed. A broken one changes
 // nothing, and is told everywhere until it is mended.
-func (d *Daemon) reload() {
-	if err := d.load(); err != nil {
-		d.mu.Lock()
-		known := d.config.Error == err.Error()
-		d.config.Error = err.Error()
-		if d.config.FailedAt == nil {
-			now := time.Now()
-			d.config.FailedAt = &now
+func (d *Daemon) reload(ctx context.Context) {
+	err := d.load(func() bool {
+		select {
+		case <-time.After(settleTime):
+			return true
+		case <-ctx.Done():
+			return false
 		}
-		d.mu.Unlock()
-		d.Metrics.ConfigFailed()
-		if !known {
-			d.Log.Error("the policy file is not taken: the one before stays in force", "error", err)
-		}
+	})
+	if err == nil {
+		return
+	}
+	d.mu.Lock()
+	known := d.config.Error == err.Error()
+	d.config.Error = err.Error()
+	if d.config.FailedAt == nil {
+		now := time.Now()
+		d.config.FailedAt = &now
+	}
+	d.mu.Unlock()
+	d.Metrics.ConfigFailed()
+	if !known {
+		d.Log.Error("the policy file is not taken: the one before stays in force", "error", err)
 	}
 }
 
 // Reload looks at the policy file now.
-func (d *Daemon) Reload() { d.reload() }
+func (d *Daemon) Reload(ctx context.Context) { d.reload(ctx) }
 
-func (d *Daemon) load() error {
+// load reads the policy file, and takes it over if it is another one and, after
+// settle (nil: at once), still the same.
+func (d *Daemon) load(settle func() bool) error {
+	d.loading.Lock()
+	defer d.loading.Unlock()
 	data, err := d.Read()
 	if err != nil {
 		return fmt.Errorf("reading the policy file: %w", err)
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	if d.file != nil && d.content == string(data) {
-		if d.config.Error != "" { // it is again what is in force
-			d.config.Error, d.config.FailedAt = "", nil
-			d.Metrics.ConfigLoaded(d.config.LoadedAt)
-		}
+		d.unchanged()
 		return nil
+	}
+	if settle != nil {
+		if !settle() {
+			return nil
+		}
+		again, err := d.Read()
+		if err != nil {
+			return fmt.Errorf("reading the policy file: %w", err)
+		}
+		if string(again) != string(data) {
+			return nil // it is being written: the next look
+		}
 	}
 	file, err := policy.Parse(d.FileName, data)
 	if err != nil {
 		return err
 	}
 	states := make([]*state, len(file.Policies))
-	for i, p := range file.Policies {
-		if states[i], err = d.newState(p); err != nil {
+	for i := range file.Policies {
+		if states[i], err = d.newState(file, file.Policies[i]); err != nil {
 			return err
 		}
 	}
-	for _, s := range states {
-		if i := slices.IndexFunc(d.policies, func(o *state) bool { return o.name() == s.name() }); i >= 0 {
-			s.carryOver(d.policies[i])
+	d.adopt(file, string(data), states)
+	return nil
+}
+
+// unchanged tells that the file is what is in force.
+func (d *Daemon) unchanged() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.config.Error != "" {
+		d.config.Error, d.config.FailedAt = "", nil
+		d.Metrics.ConfigLoaded(d.config.LoadedAt)
+	}
+}
+
+// adopt puts a file in force. Runs of policies that it changes end after their
+// batch, and begin anew.
+func (d *Daemon) adopt(file *policy.File, content string, states []*state) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	reloaded := d.file != nil
+	for _, o := range d.policies {
+		i := slices.IndexFunc(states, func(s *state) bool { return s.name() == o.name() })
+		if i >= 0 {
+			states[i].carryOver(o)
+		}
+		if o.stop != nil && (i < 0 || states[i].differs(o)) {
+			o.stop()
 		}
 	}
-	reloaded := d.file != nil
-	d.content, d.file, d.policies = string(data), file, states
+	d.content, d.file, d.policies = content, file, states
 	d.config.LoadedAt, d.config.Error, d.config.FailedAt = time.Now(), "", nil
 	d.Metrics.ConfigLoaded(d.config.LoadedAt)
 	var names []metrics.Policy
@@ -73,11 +121,10 @@ func (d *Daemon) load() error {
 	if reloaded {
 		d.Log.Info("the policy file has changed, and is in force", "policies", len(states))
 	}
-	return nil
 }
 
 // newState is what is known of a policy before anything is.
-func (d *Daemon) newState(p policy.Policy) (*state, error) {
+func (d *Daemon) newState(file *policy.File, p policy.Policy) (*state, error) {
 	text := p.Schedule.Value
 	if text == "" {
 		text = d.Schedule
@@ -90,7 +137,7 @@ func (d *Daemon) newState(p policy.Policy) (*state, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &state{policy: p, schedule: schedule, monitor: monitor, loaded: time.Now(), later: offset(p.Name, schedule, d.Jitter)}, nil
+	return &state{file: file, policy: p, schedule: schedule, monitor: monitor, loaded: time.Now(), later: offset(p.Name, schedule, d.Jitter)}, nil
 }
 
 // MonitorOf is the monitor that a policy's runs are told to: its own, or the one

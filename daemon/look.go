@@ -18,6 +18,7 @@ func Look(ctx context.Context, c Config, policies []string) (web.Status, error) 
 	if err != nil {
 		return web.Status{}, err
 	}
+	d.Control = c.Pool
 	d.ping(ctx)
 	missing, err := c.Ledger.NeedsMigration(ctx, c.Pool)
 	if err != nil {
@@ -28,6 +29,9 @@ func Look(ctx context.Context, c Config, policies []string) (web.Status, error) 
 		d.policies = slices.DeleteFunc(d.policies, func(s *state) bool { return !slices.Contains(policies, s.name()) })
 	}
 	if d.ready {
+		if err := d.readAll(ctx); err != nil {
+			return web.Status{}, err
+		}
 		if d.leader, err = c.Ledger.Holder(ctx, c.Pool, leaseName); err != nil {
 			return web.Status{}, err
 		}
@@ -48,18 +52,13 @@ func Look(ctx context.Context, c Config, policies []string) (web.Status, error) 
 }
 
 func (d *Daemon) lookAt(ctx context.Context, s *state) {
-	if d.ready {
-		if err := d.read(ctx, s); err != nil {
-			s.problem = safe(err)
-		}
-	}
 	s.scan = nil // what a daemon measured is older
 	plans, err := d.compile(ctx, d.file, s.name())
 	if err != nil {
 		s.problem = err.Error()
 		return
 	}
-	s.tables = tablesOf(plans)
+	s.planned(plans)
 	o, err := purge.Measure(ctx, d.Pool, plans[0], countTimeout, countTimeout)
 	if err != nil {
 		s.problem = err.Error()

@@ -16,7 +16,7 @@ func (d *Daemon) paint() {
 	defer d.mu.Unlock()
 	s := web.Status{
 		At: now, Instance: d.Instance, Version: d.Version, StartedAt: d.started, Leader: d.leader,
-		Database: d.database, Config: d.config,
+		Database: d.database, LedgerError: d.ledger, Config: d.config,
 	}
 	for _, p := range d.policies {
 		s.Policies = append(s.Policies, d.policyAt(p, now))
@@ -37,11 +37,11 @@ func (d *Daemon) policyAt(s *state, now time.Time) web.Policy {
 	if r := s.last; p.Running == nil && r != nil && r.FinishedAt == nil { // in another process
 		p.Running = &web.Progress{RunID: r.RunID, Trigger: r.Trigger, StartedAt: r.StartedAt, Rows: r.RowsTotal, Batches: r.Batches}
 	}
-	p.FailingSince, p.Reason = s.failing()
+	p.FailingSince, p.Reason = s.failing(now)
 	p.Failing = p.Reason != ""
 	if scan := s.scan; scan != nil {
 		p.LagSeconds, p.BacklogRows, p.OldestExpiredAt, p.OverdueTenants, p.ScannedAt = &scan.Lag, scan.Rows, scan.Oldest, &scan.Tenants, &scan.At
-		p.ScanStale = now.Sub(scan.At) > staleScans*d.ScanEvery+scanTimeout
+		p.ScanStale = now.Sub(scan.At) > staleScans*d.ScanEvery+10*time.Minute // a slow one comes less often
 		for _, w := range scan.Worst {
 			p.WorstTenants = append(p.WorstTenants, web.Tenant{Key: w.Key, LagSeconds: w.Lag})
 		}

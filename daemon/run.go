@@ -2,10 +2,13 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/reaperdb/reaper/heartbeat"
@@ -17,47 +20,121 @@ import (
 
 // begin begins a run of one policy.
 func (d *Daemon) begin(s *state, runID, trigger string) {
+	stopping, stop := context.WithCancel(d.stopping)
+	r := &run{d: d, s: s, id: runID, trigger: trigger, started: time.Now(), stopping: stopping, stop: stop}
 	d.mu.Lock()
-	file := d.file
-	d.state(s.name()).running = &web.Progress{RunID: runID, Trigger: trigger, Instance: d.Instance, StartedAt: time.Now()}
+	now := d.state(s.name())
+	now.running = &web.Progress{RunID: runID, Trigger: trigger, Instance: d.Instance, StartedAt: r.started}
+	now.stop = stop
 	d.mu.Unlock()
 	d.Metrics.RunStarted(s.name())
-	d.runs.Go(func() {
-		r := &run{d: d, s: s, id: runID, trigger: trigger, started: time.Now()}
-		r.do(file)
-	})
+	d.Log.Info("run begins", "run_id", runID, "policy", s.name(), "trigger", trigger)
+	if r.pinged() {
+		d.Pings.Send(s.monitor, heartbeat.Ping{Event: heartbeat.Start, RunID: runID, Policy: s.name()})
+	}
+	d.runs.Go(r.do)
 }
 
 // run is one run of one policy in this process.
 type run struct {
 	d           *Daemon
-	s           *state
+	s           *state // as it was when the run began: a reload replaces it
 	id, trigger string
 	started     time.Time
+	stopping    context.Context
+	stop        context.CancelFunc
+	ended       sync.Once
 }
 
 // pinged tells whether a monitor hears of the run: of those of several processes
 // on one occasion, only the one that has claimed it.
 func (r *run) pinged() bool { return r.trigger != byAssist }
 
-func (r *run) do(file *policy.File) {
-	d, name := r.d, r.s.name()
-	d.Log.Info("run begins", "run_id", r.id, "policy", name, "trigger", r.trigger)
-	if r.pinged() {
-		d.Pings.Send(r.s.monitor, heartbeat.Ping{Event: heartbeat.Start, RunID: r.id, Policy: name})
+func (r *run) do() {
+	defer r.stop()
+	// One policy must not take the others along.
+	defer func() {
+		if p := recover(); p != nil {
+			r.end(r.failed(fmt.Sprintf("a fault of reaper itself: %v", p)))
+		}
+	}()
+	d := r.d
+	plans, err := d.compile(d.alive, r.s.file, r.s.name())
+	for began := time.Now(); passing(err) && time.Since(began) < d.Patience && r.stopping.Err() == nil; {
+		select {
+		case <-time.After(controlEvery):
+		case <-r.stopping.Done():
+		}
+		plans, err = d.compile(d.alive, r.s.file, r.s.name())
 	}
-	report := r.purge(file)
-	ended := time.Now()
-	d.Metrics.RunEnded(metrics.Run{
-		Policy: name, Trigger: r.trigger, Status: string(report.Status), EndedAt: ended, Took: ended.Sub(r.started), Success: report.Status == purge.Complete,
-	})
-	if r.pinged() {
-		d.Pings.Send(r.s.monitor, Verdict(r.s.policy, r.id, report))
+	if err != nil {
+		r.end(r.failed(err.Error()))
+		return
 	}
 	d.mu.Lock()
-	d.state(name).running = nil
+	d.state(r.s.name()).planned(plans)
 	d.mu.Unlock()
-	d.askScan()
+	runner := purge.Runner{
+		Pool: d.Pool, Control: d.Control, Ledger: d.Ledger, Observer: &observer{d: d, policy: r.s.name()}, Log: d.Log, Stopping: r.stopping,
+		Patience: d.Patience, Connections: d.Connections, VacuumTime: d.VacuumTime, Shared: d.shared,
+		// A run has ended when it is recorded: what is vacuumed after it may take long.
+		Closed: func(report *purge.Report) { r.end(report.Policies[0]) },
+	}
+	if _, err := runner.Run(d.alive, plans, purge.Options{RunID: r.id, Trigger: r.trigger, MaxDuration: d.Deadline, MaxRate: d.MaxRate}); err != nil {
+		r.end(r.failed(err.Error()))
+	}
+}
+
+// passing tells that the database was not reached, or had no connection left.
+func passing(err error) bool {
+	var pg *pgconn.PgError
+	var connect *pgconn.ConnectError
+	switch {
+	case err == nil:
+		return false
+	case errors.As(err, &pg):
+		return strings.HasPrefix(pg.Code, "53") || strings.HasPrefix(pg.Code, "57P") || strings.HasPrefix(pg.Code, "08")
+	}
+	return errors.As(err, &connect) || pgconn.SafeToRetry(err) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// end tells everybody how the run ended.
+func (r *run) end(report *purge.PolicyReport) {
+	r.ended.Do(func() {
+		d, name := r.d, r.s.name()
+		at := time.Now()
+		d.Metrics.RunEnded(metrics.Run{
+			Policy: name, Trigger: r.trigger, Status: string(report.Status), EndedAt: at, Took: at.Sub(r.started), Success: report.Status == purge.Complete,
+		})
+		ping := Verdict(r.s.policy, r.id, report)
+		d.mu.Lock()
+		s := d.state(name)
+		s.running, s.stop, s.scanAfter = nil, nil, time.Time{}
+		if r.pinged() {
+			s.failed = ping.Event == heartbeat.Fail
+			ping = d.together(s, ping)
+		}
+		d.mu.Unlock()
+		if r.pinged() {
+			d.Pings.Send(r.s.monitor, ping)
+		}
+		ask(d.rescan)
+		ask(d.reread)
+	})
+}
+
+// together is what a monitor is told that several policies share: no success while
+// another of them fails, which it would hide.
+func (d *Daemon) together(s *state, ping heartbeat.Ping) heartbeat.Ping {
+	if ping.Event != heartbeat.Success {
+		return ping
+	}
+	for _, o := range d.policies {
+		if o.failed && o.name() != s.name() && o.monitor.Same(s.monitor) {
+			ping.Event, ping.Reason = heartbeat.Log, "no success is told while the policy "+o.name()+" fails, which has the same monitor"
+		}
+	}
+	return ping
 }
 
 // state is what is known of a policy now: a reload replaces it. One that is gone
@@ -96,31 +173,11 @@ func maxLag(p policy.Policy) time.Duration {
 	return p.MaxLag.Approximately()
 }
 
-// purge plans the policy anew, for the schema may have changed, and runs it.
-func (r *run) purge(file *policy.File) *purge.PolicyReport {
-	d, name := r.d, r.s.name()
-	ctx := d.alive
-	plans, err := d.compile(ctx, file, name)
-	if err != nil {
-		return r.failed(ctx, err.Error())
-	}
-	d.mu.Lock()
-	s := d.state(name)
-	s.tables, s.problem = tablesOf(plans), ""
-	d.mu.Unlock()
-	runner := purge.Runner{
-		Pool: d.Pool, Ledger: d.Ledger, Observer: &observer{d: d, policy: name}, Log: d.Log, Stopping: d.stopping,
-		Patience: d.Patience, Connections: d.Connections, VacuumTime: d.VacuumTime, Shared: d.shared,
-	}
-	report, err := runner.Run(ctx, plans, purge.Options{RunID: r.id, Trigger: r.trigger, MaxDuration: d.Deadline, MaxRate: d.MaxRate})
-	if err != nil {
-		return r.failed(ctx, err.Error())
-	}
-	return report.Policies[0]
-}
-
-// compile plans one policy; an error says everything that stands against it.
+// compile plans one policy anew, for the schema may have changed; an error says
+// everything that stands against it.
 func (d *Daemon) compile(ctx context.Context, file *policy.File, name string) (plans []*purge.Plan, err error) {
+	ctx, cancel := context.WithTimeout(ctx, compileTimeout)
+	defer cancel()
 	var server purge.Server
 	err = d.Pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error {
 		if server, err = purge.ReadServer(ctx, c.Conn()); err != nil {
@@ -132,45 +189,55 @@ func (d *Daemon) compile(ctx context.Context, file *policy.File, name string) (p
 	if err != nil {
 		return nil, fmt.Errorf("looking at the database: %w", err)
 	}
-	var problems []string
-	for _, p := range append(server.Problems(), plans[0].Problems...) {
+	problems := server.Problems()
+	if len(plans) > 0 {
+		problems = append(problems, plans[0].Problems...)
+	}
+	var errs []string
+	for _, p := range problems {
 		if p.Level == purge.LevelError {
-			problems = append(problems, p.Text)
+			errs = append(errs, p.Text)
 		}
 	}
-	if server.ClockSkew > purge.MaxClockSkew {
-		problems = append(problems, fmt.Sprintf("the clocks of the database and of this machine are %s apart", server.ClockSkew.Round(time.Minute)))
+	switch {
+	case server.ClockSkew > purge.MaxClockSkew:
+		errs = append(errs, fmt.Sprintf("the clocks of the database and of this machine are %s apart", server.ClockSkew.Round(time.Minute)))
+	case len(plans) != 1:
+		errs = append(errs, "the policy is not in the policy file")
 	}
-	if len(problems) > 0 {
-		return nil, fmt.Errorf("nothing was touched: %s (reaper check tells more)", strings.Join(problems, "; "))
+	if len(errs) > 0 {
+		return nil, fmt.Errorf("nothing was touched: %s (reaper check tells more)", strings.Join(errs, "; "))
 	}
 	return plans, nil
 }
 
-func tablesOf(plans []*purge.Plan) (names []string) {
+// compileTimeout bounds the planning of one policy.
+const compileTimeout = 2 * time.Minute
+
+// planned notes the tables that the policy's runs delete from.
+func (s *state) planned(plans []*purge.Plan) {
+	s.tables, s.oids = nil, nil
 	for _, n := range plans[0].Nodes {
 		if n.Deleted {
-			names = append(names, n.Table.Name.String())
+			s.tables, s.oids = append(s.tables, n.Table.Name.String()), append(s.oids, n.Table.OID)
 		}
 	}
-	return names
 }
 
-// failed records a run that could not begin, for silence is never success.
-func (r *run) failed(ctx context.Context, reason string) *purge.PolicyReport {
+// failed records a run that could not begin, for silence is never success. If even
+// that cannot be done, the occasion is not seen to.
+func (r *run) failed(reason string) *purge.PolicyReport {
 	d, name := r.d, r.s.name()
-	d.mu.Lock()
-	d.state(name).problem = reason
-	d.mu.Unlock()
 	d.Log.Error("run failed before it began", "run_id", r.id, "policy", name, "reason", reason)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.alive), askTimeout)
 	defer cancel()
-	err := d.Ledger.OpenRun(ctx, d.Pool, r.id, name, r.trigger, r.started.UTC().Format(time.RFC3339Nano))
+	err := d.Ledger.OpenRun(ctx, d.Control, r.id, name, r.trigger, r.started.UTC().Format(time.RFC3339Nano))
 	if err == nil {
-		err = d.Ledger.CloseRun(ctx, d.Pool, r.id, name, string(purge.Failed), reason, 0, false)
+		err = d.Ledger.CloseRun(ctx, d.Control, r.id, name, string(purge.Failed), reason, 0, false)
 	}
 	if err != nil {
-		d.Log.Error("cannot record a run that failed", "run_id", r.id, "policy", name, "error", err)
+		d.Log.Error("cannot record a run that failed", "run_id", r.id, "policy", name, "error", safe(err))
+		d.handle(r.s, time.Time{})
 	}
 	return &purge.PolicyReport{Name: name, Status: purge.Failed, Reason: reason, Rows: map[string]int64{}}
 }
@@ -184,12 +251,13 @@ type observer struct {
 func (o *observer) progress(change func(*web.Progress)) {
 	o.d.mu.Lock()
 	defer o.d.mu.Unlock()
-	if p := o.d.state(o.policy).running; p != nil {
-		next := *p // those that are in a picture do not change any more
-		change(&next)
-		o.d.state(o.policy).running = &next
+	s := o.d.state(o.policy)
+	if s.running == nil {
+		return
 	}
-	o.d.seen = time.Now()
+	next := *s.running // the one before is in a picture, and does not change any more
+	change(&next)
+	s.running = &next
 }
 
 // Due is purge.Observer's.
@@ -214,4 +282,10 @@ func (o *observer) Batch(e purge.BatchEvent) {
 }
 
 // Retry is purge.Observer's.
-func (o *observer) Retry(_, reason string) { o.d.Metrics.BatchRetried(o.policy, reason) }
+func (o *observer) Retry(_, reason string) {
+	if reason == purge.Overrun {
+		o.d.Metrics.BatchOverrun(o.policy)
+		return
+	}
+	o.d.Metrics.BatchRetried(o.policy, reason)
+}

@@ -1,7 +1,9 @@
 package daemon
 
 import (
+	"context"
 	"hash/fnv"
+	"reflect"
 	"time"
 
 	"github.com/reaperdb/reaper/heartbeat"
@@ -12,34 +14,104 @@ import (
 
 // state is what a process knows of one policy. The daemon's lock guards it.
 type state struct {
+	file     *policy.File // that the policy stands in
 	policy   policy.Policy
 	schedule policy.Schedule
 	monitor  heartbeat.Monitor
 	later    time.Duration // by how much its runs begin later than the schedule says
 	loaded   time.Time
-	tables   []string // that its runs delete from, as far as is known
 
 	handled  time.Time // the last time of the schedule that is seen to; zero: the ledger was not asked yet
-	asked    time.Time // when the ledger was last asked about the next one
+	asked    time.Time // when the ledger was last asked about askedFor
+	askedFor time.Time
 	assisted time.Time // the last one whose run, in another process, was helped along
+	trouble  string    // why the last one could not be begun; empty: it could
 
-	running   *web.Progress // in this process
-	problem   string        // why it cannot run, or be measured
-	scan      *ledger.Scan
-	last      *web.Run  // the newest, under way or not
-	runs      []web.Run // that have ended, newest first
+	running *web.Progress      // in this process
+	stop    context.CancelFunc // ends that run after the batch at hand; nil: there is none
+	failed  bool               // the last verdict of this process was a failure
+	problem string             // why it could not be measured
+
+	tables []string // that its runs delete from, as far as is known
+	oids   []uint32 // of these
+	last   *web.Run // the newest run, under way or not
+	runs   []web.Run
+	ended  []ledger.Ended // the same, newest first
+	read   time.Time      // when the ledger last told these; zero: never
+
 	success   *time.Time
+	scan      *ledger.Scan
+	scanAfter time.Time // measured again not before
 	lateSince *time.Time
 }
 
 func (s *state) name() string { return s.policy.Name }
 
-// carryOver keeps, after a reload, what was known of the policy before.
+// carryOver keeps, after a reload, what was known of the policy before. A schedule
+// that is another one counts from now on: what it would have been due before says
+// nothing.
 func (s *state) carryOver(o *state) {
-	s.running, s.problem, s.scan, s.last, s.runs, s.success, s.lateSince, s.tables = o.running, o.problem, o.scan, o.last, o.runs, o.success, o.lateSince, o.tables
+	s.running, s.stop, s.failed, s.problem = o.running, o.stop, o.failed, o.problem
+	s.tables, s.oids, s.last, s.runs, s.ended, s.read = o.tables, o.oids, o.last, o.runs, o.ended, o.read
+	s.success, s.scan, s.lateSince = o.success, o.scan, o.lateSince
+	s.handled = s.loaded
 	if s.schedule.String() == o.schedule.String() {
-		s.handled, s.asked, s.assisted, s.loaded = o.handled, o.asked, o.assisted, o.loaded
+		s.handled, s.asked, s.askedFor, s.assisted, s.trouble, s.loaded = o.handled, o.asked, o.askedFor, o.assisted, o.trouble, o.loaded
 	}
+	if s.running != nil && s.differs(o) && !s.handled.IsZero() {
+		// The run that is ended for it begins anew: its claim is free then.
+		s.handled = s.handled.Add(-time.Microsecond)
+	}
+}
+
+// differs tells that the other file means something else for the policy's rows.
+func (s *state) differs(o *state) bool {
+	return !reflect.DeepEqual(unplaced(s), unplaced(o))
+}
+
+// unplaced is what a policy says, wherever it stands in its file.
+func unplaced(s *state) [3]any {
+	p := s.policy
+	p.Schedule, p.Heartbeat, p.MaxLag = policy.Text{}, policy.Heartbeat{}, nil
+	plain := func(v any) any {
+		c := reflect.New(reflect.TypeOf(v)).Elem()
+		c.Set(reflect.ValueOf(v))
+		return withoutPlaces(c).Interface()
+	}
+	var tenants policy.Tenants
+	if s.file.Tenants != nil {
+		tenants = *s.file.Tenants
+	}
+	return [3]any{plain(p), plain(tenants), s.file.Safety}
+}
+
+// withoutPlaces copies a value and leaves out every place in a file.
+func withoutPlaces(v reflect.Value) reflect.Value {
+	out := reflect.New(v.Type()).Elem()
+	switch v.Kind() {
+	case reflect.Struct:
+		if v.Type() == reflect.TypeFor[policy.Pos]() {
+			return out
+		}
+		for i := range v.NumField() {
+			out.Field(i).Set(withoutPlaces(v.Field(i)))
+		}
+	case reflect.Slice:
+		if !v.IsNil() {
+			out.Set(reflect.MakeSlice(v.Type(), v.Len(), v.Len()))
+		}
+		for i := range v.Len() {
+			out.Index(i).Set(withoutPlaces(v.Index(i)))
+		}
+	case reflect.Pointer:
+		if !v.IsNil() {
+			out.Set(reflect.New(v.Type().Elem()))
+			out.Elem().Set(withoutPlaces(v.Elem()))
+		}
+	default:
+		out.Set(v)
+	}
+	return out
 }
 
 // offset is by how much a policy's runs begin later: the same in every process,
@@ -67,23 +139,47 @@ func (s *state) next(now time.Time) *time.Time {
 	return &t
 }
 
-// failing tells since when, and why, the runs of the policy do not end as
-// successes.
-func (s *state) failing() (since *time.Time, reason string) {
-	for _, r := range s.runs { // newest first
-		if r.Status == "complete" {
+// overdue is how long a time of the schedule may wait for its run.
+const overdue = 5 * time.Minute
+
+// failing tells since when, and why, the policy does not do what it should: its
+// last runs were no successes, or none begins.
+func (s *state) failing(now time.Time) (since *time.Time, reason string) {
+	from := s.handled
+	if from.IsZero() {
+		from = s.loaded
+	}
+	if due := s.schedule.Last(from, now.Add(-s.later)); !due.IsZero() && s.running == nil && !s.underWay() && now.Sub(due.Add(s.later)) > overdue {
+		due = due.Add(s.later)
+		reason = "it was due and has not begun"
+		if s.trouble != "" {
+			reason += ": " + s.trouble
+		}
+		return &due, reason
+	}
+	for _, e := range s.ended { // newest first
+		if !telling(e) {
+			continue
+		}
+		if e.Success {
 			break
 		}
 		if reason == "" {
-			reason = "the last run ended " + r.Status
-			if r.Reason != "" {
-				reason += ": " + r.Reason
+			reason = "the last run ended " + e.Status
+			if e.Reason != "" {
+				reason += ": " + e.Reason
 			}
 		}
-		since = r.FinishedAt
-	}
-	if s.problem != "" && since == nil {
-		reason = s.problem
+		since = e.FinishedAt
 	}
 	return since, reason
+}
+
+// underWay tells that the newest run, in whichever process, has not ended.
+func (s *state) underWay() bool { return s.last != nil && s.last.FinishedAt == nil }
+
+// telling tells whether the end of a run says something of the policy: one beside
+// another's, or one that a person has narrowed or bounded, says nothing.
+func telling(e ledger.Ended) bool {
+	return e.Success || e.Trigger != byAssist && e.Trigger != "manual"
 }

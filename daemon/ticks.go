@@ -32,22 +32,36 @@ func (d *Daemon) due(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if err := d.dueOf(ctx, s); err != nil && ctx.Err() == nil {
-			d.Log.Warn("schedule", "policy", s.name(), "error", err)
+		err := d.dueOf(ctx, s)
+		if ctx.Err() != nil {
+			return
+		}
+		d.mu.Lock()
+		if d.state(s.name()).trouble = ""; err != nil {
+			d.state(s.name()).trouble = safe(err)
+		}
+		d.mu.Unlock()
+		if err != nil {
+			d.trouble("what is due of "+s.name(), err)
 		}
 	}
 }
 
 func (d *Daemon) dueOf(ctx context.Context, s *state) error {
 	now := time.Now()
-	ask, cancel := context.WithTimeout(ctx, askTimeout)
+	once, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	if handled, err := d.firstTick(ask, s); err != nil || handled.IsZero() {
+	if handled, err := d.firstTick(once, s); err != nil || handled.IsZero() {
 		return err
 	}
 	d.mu.Lock()
+	if s.handled.After(now.Add(time.Hour)) {
+		s.handled = time.Time{} // the clock was ahead, and is right again
+		d.mu.Unlock()
+		return nil
+	}
 	tick := s.schedule.Last(s.handled, now.Add(-s.later))
-	busy, wait, assisted := s.running != nil, now.Sub(s.asked) < controlEvery, s.assisted.Equal(tick)
+	busy, wait, assisted := s.running != nil, s.askedFor.Equal(tick) && now.Sub(s.asked) < controlEvery, s.assisted.Equal(tick)
 	if tick.IsZero() || busy || wait {
 		if !tick.IsZero() && busy && !assisted && s.running.StartedAt.Before(tick) {
 			d.Log.Warn("a run is due while the one before is under way: it is left out", "policy", s.name(), "due", tick)
@@ -56,36 +70,32 @@ func (d *Daemon) dueOf(ctx context.Context, s *state) error {
 		d.mu.Unlock()
 		return nil
 	}
-	s.asked = now
+	s.asked, s.askedFor = now, tick
 	d.mu.Unlock()
 
 	id, err := uuid.NewV7()
 	if err != nil {
 		return err
 	}
-	won, err := d.Ledger.Claim(ask, d.Pool, s.name(), tick, id.String(), d.Instance)
+	trigger := bySchedule
+	if now.Sub(tick.Add(s.later)) > catchUpAfter {
+		trigger = byCatchUp
+	}
+	won, err := d.Ledger.Claim(once, d.Control, s.name(), tick, id.String(), trigger, d.Instance)
 	if err != nil {
 		return err
 	}
 	if won {
-		trigger := bySchedule
-		if now.Sub(tick.Add(s.later)) > catchUpAfter {
-			trigger = byCatchUp
-		}
 		d.handle(s, tick)
 		d.begin(s, id.String(), trigger)
 		return nil
 	}
-	running, err := d.Ledger.Running(ask, d.Pool, s.name(), tick)
+	running, err := d.Ledger.Running(once, d.Control, s.name(), tick)
 	switch {
 	case err != nil:
 		return err
-	case !running:
-		// It has ended; or it is claimed and about to begin, and then is found
-		// running in a moment.
-		if now.Sub(tick.Add(s.later)) > catchUpAfter {
-			d.handle(s, tick)
-		}
+	case !running: // it has ended
+		d.handle(s, tick)
 	case !assisted:
 		d.mu.Lock()
 		s.assisted = tick
@@ -107,7 +117,7 @@ func (d *Daemon) firstTick(ctx context.Context, s *state) (time.Time, error) {
 	if !handled.IsZero() {
 		return handled, nil
 	}
-	last, err := d.Ledger.LastTick(ctx, d.Pool, s.name())
+	last, err := d.Ledger.LastTick(ctx, d.Control, s.name())
 	if err != nil {
 		return time.Time{}, err
 	}

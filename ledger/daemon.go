@@ -11,25 +11,38 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// claimGrace is how long a claimed tick waits for its run to be opened.
-const claimGrace = 30 * time.Second
-
 // keptTicks is for how long before the newest one ticks are kept.
 const keptTicks = 7 * 24 * time.Hour
 
-// Claim claims a policy's tick for a run that is to be opened at once; false:
-// another has it. A claim is taken over when its run has died, was ended by a
-// signal, or was never opened.
-func (l *Ledger) Claim(ctx context.Context, db *pgxpool.Pool, policy string, at time.Time, runID, instance string) (won bool, err error) {
+// ErrFuture is a tick that has not come yet, by the database's clock.
+var ErrFuture = errors.New("by the database's clock that is still to come: set the clock of this machine right")
+
+// Claim claims a policy's tick, and opens the run that it is for; false: another
+// has it. A claim is taken over when its run has died, or was ended by a signal.
+// ErrFuture: it is more than an hour ahead.
+func (l *Ledger) Claim(ctx context.Context, db *pgxpool.Pool, policy string, at time.Time, runID, trigger, instance string) (won bool, err error) {
 	err = inTx(ctx, db, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, synchronous); err != nil {
+			return err
+		}
+		var now string
+		var future bool
+		if err := tx.QueryRow(ctx, `SELECT clock_timestamp()::text, $1::timestamptz > clock_timestamp() + interval '1 hour'`, at).Scan(&now, &future); err != nil {
+			return err
+		}
+		if future {
+			return ErrFuture
+		}
 		tag, err := tx.Exec(ctx, `INSERT INTO `+l.schema+`.tick AS t (policy, at, run_id, instance) VALUES ($1, $2::timestamptz, $3::uuid, $4)
 			ON CONFLICT (policy, at) DO UPDATE SET run_id = excluded.run_id, instance = excluded.instance, claimed_at = clock_timestamp()
 			 WHERE coalesce(
-			   (SELECT CASE r.status WHEN 'running' THEN r.lease_until < clock_timestamp() ELSE r.reason LIKE ANY ($6::text[]) END
-			      FROM `+l.schema+`.run r WHERE r.run_id = t.run_id AND r.policy = t.policy),
-			   t.claimed_at < clock_timestamp() - $5::interval)`,
-			policy, at, runID, instance, claimGrace.String(), []string{"%" + diedReason, "%" + stoppedReason})
+			   (SELECT CASE r.status WHEN 'running' THEN r.lease_until < clock_timestamp() ELSE r.reason LIKE ANY ($5::text[]) END
+			      FROM `+l.schema+`.run r WHERE r.run_id = t.run_id AND r.policy = t.policy), true)`,
+			policy, at, runID, instance, []string{"%" + diedReason, "%" + stoppedReason})
 		if err != nil || tag.RowsAffected() == 0 {
+			return err
+		}
+		if err := l.insertRun(ctx, tx, runID, policy, trigger, now); err != nil {
 			return err
 		}
 		won = true
@@ -43,10 +56,10 @@ func (l *Ledger) Claim(ctx context.Context, db *pgxpool.Pool, policy string, at 
 }
 
 // LastTick is the newest tick of a policy that was ever claimed; the zero time:
-// none was.
+// none was. Those that a wrong clock has claimed ahead do not count.
 func (l *Ledger) LastTick(ctx context.Context, db *pgxpool.Pool, policy string) (time.Time, error) {
 	var at *time.Time
-	err := db.QueryRow(ctx, `SELECT max(at) FROM `+l.schema+`.tick WHERE policy = $1`, policy).Scan(&at)
+	err := db.QueryRow(ctx, `SELECT max(at) FROM `+l.schema+`.tick WHERE policy = $1 AND at <= clock_timestamp() + interval '1 hour'`, policy).Scan(&at)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("reading the last tick: %w", err)
 	}
@@ -139,52 +152,85 @@ func (l *Ledger) SaveScan(ctx context.Context, db *pgxpool.Pool, policy string, 
 	return nil
 }
 
-// LastScan is what the last look at a policy's table found; nil: there was none.
-func (l *Ledger) LastScan(ctx context.Context, db *pgxpool.Pool, policy string) (*Scan, error) {
-	var s Scan
-	var worst string
-	err := db.QueryRow(ctx, `SELECT scanned_at, lag_seconds, oldest, tenants, rows, worst::text FROM `+l.schema+`.scan WHERE policy = $1`, policy).
-		Scan(&s.At, &s.Lag, &s.Oldest, &s.Tenants, &s.Rows, &worst)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, nil
-	}
-	if err == nil {
-		err = json.Unmarshal([]byte(worst), &s.Worst)
-	}
+// Scans are what the last looks at policies' tables found, by policy.
+func (l *Ledger) Scans(ctx context.Context, db *pgxpool.Pool, policies []string) (map[string]*Scan, error) {
+	rows, err := db.Query(ctx, `SELECT policy, scanned_at, lag_seconds, oldest, tenants, rows, worst::text FROM `+l.schema+`.scan WHERE policy = ANY($1::text[])`, policies)
 	if err != nil {
-		return nil, fmt.Errorf("reading the last scan: %w", err)
+		return nil, fmt.Errorf("reading the last scans: %w", err)
 	}
-	return &s, nil
+	scans := map[string]*Scan{}
+	var policy, worst string
+	var s Scan
+	_, err = pgx.ForEachRow(rows, []any{&policy, &s.At, &s.Lag, &s.Oldest, &s.Tenants, &s.Rows, &worst}, func() error {
+		found := s
+		scans[policy] = &found
+		return json.Unmarshal([]byte(worst), &found.Worst)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading the last scans: %w", err)
+	}
+	return scans, nil
 }
 
-// Ended is a run that has ended, with what it deleted by table.
+// History is what the ledger has of a policy's runs.
+type History struct {
+	Last    *LastRun // the newest, under way or not; nil: there is none
+	Runs    []Ended  // the last few that have ended, newest end first
+	Success *time.Time
+}
+
+// Ended is a run that has ended. Success: it counts as the policy's, as one that
+// was narrowed does not.
 type Ended struct {
 	LastRun
-	Nullified int64
-	Rows      map[string]int64
+	Success bool
 }
 
-// Runs gives the newest ended runs of a policy, newest first.
-func (l *Ledger) Runs(ctx context.Context, db *pgxpool.Pool, policy string, limit int) ([]Ended, error) {
-	rows, err := db.Query(ctx, `SELECT r.run_id::text, r.trigger, r.status, r.reason, r.started_at, r.finished_at, r.rows_total, r.batches, r.wal_bytes,
-		coalesce(d.nullified, 0)::bigint, coalesce(d.rows, '{}')::text
-		FROM (SELECT * FROM `+l.schema+`.run WHERE policy = $1 AND status <> 'running' ORDER BY started_at DESC LIMIT $2::int) r
-		LEFT JOIN LATERAL (SELECT sum(x.nullified) AS nullified, jsonb_object_agg(x.table_name, x.rows) AS rows
-			FROM (SELECT table_name, sum(rows) AS rows, sum(rows_nullified) AS nullified FROM `+l.schema+`.deletion d
-				WHERE d.run_id = r.run_id AND d.policy = r.policy GROUP BY table_name) x) d ON true
-		ORDER BY r.started_at DESC`, policy, limit)
+// Histories are what the ledger has of the runs of these policies.
+func (l *Ledger) Histories(ctx context.Context, db *pgxpool.Pool, policies []string, limit int) (map[string]*History, error) {
+	const columns = `r.policy, r.run_id::text, r.trigger, r.status, r.reason, r.started_at, r.finished_at, r.rows_total, r.batches, r.wal_bytes`
+	rows, err := db.Query(ctx, `SELECT 0, r.success, `+columns+` FROM unnest($1::text[]) p(policy) CROSS JOIN LATERAL (
+			SELECT * FROM `+l.schema+`.run WHERE policy = p.policy AND status <> 'running' ORDER BY started_at DESC LIMIT $2::int) r
+		UNION ALL SELECT 1, false, `+columns+` FROM unnest($1::text[]) p(policy) CROSS JOIN LATERAL (
+			SELECT * FROM `+l.schema+`.runs WHERE policy = p.policy ORDER BY started_at DESC LIMIT 1) r
+		UNION ALL SELECT 2, true, `+columns+` FROM unnest($1::text[]) p(policy) CROSS JOIN LATERAL (
+			SELECT * FROM `+l.schema+`.run WHERE policy = p.policy AND success ORDER BY started_at DESC LIMIT 1) r
+		ORDER BY 1, 9 DESC`, policies, limit)
 	if err != nil {
 		return nil, fmt.Errorf("reading the last runs: %w", err)
 	}
-	ended, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (e Ended, err error) {
-		var counts string
-		if err := row.Scan(&e.RunID, &e.Trigger, &e.Status, &e.Reason, &e.StartedAt, &e.FinishedAt, &e.RowsTotal, &e.Batches, &e.WALBytes, &e.Nullified, &counts); err != nil {
-			return e, err
+	all := map[string]*History{}
+	for _, p := range policies {
+		all[p] = &History{}
+	}
+	var kind int
+	var policy string
+	var e Ended
+	r := &e.LastRun
+	_, err = pgx.ForEachRow(rows, []any{&kind, &e.Success, &policy, &r.RunID, &r.Trigger, &r.Status, &r.Reason, &r.StartedAt, &r.FinishedAt, &r.RowsTotal, &r.Batches, &r.WALBytes}, func() error {
+		h, run := all[policy], e.LastRun
+		switch kind {
+		case 0:
+			h.Runs = append(h.Runs, e)
+		case 1:
+			h.Last = &run
+		case 2:
+			h.Success = run.FinishedAt
 		}
-		return e, json.Unmarshal([]byte(counts), &e.Rows)
+		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reading the last runs: %w", err)
 	}
-	return ended, nil
+	return all, nil
+}
+
+// Counts gives what a policy's run has deleted, by table, and how many rows it
+// emptied a reference of.
+func (l *Ledger) Counts(ctx context.Context, db *pgxpool.Pool, runID, policy string) (rows map[string]int64, nullified int64, err error) {
+	rows, nullified, _, err = l.Totals(ctx, db, runID, policy)
+	if err != nil {
+		return nil, 0, fmt.Errorf("reading what a run has deleted: %w", err)
+	}
+	return rows, nullified, nil
 }

@@ -51,11 +51,30 @@ func (l *Ledger) OpenRun(ctx context.Context, db *pgxpool.Pool, runID, policy, t
 	}
 	return inTx(ctx, db, func(tx pgx.Tx) error {
 		// A repeated call, after a lost answer, changes nothing.
-		_, err := tx.Exec(ctx, `INSERT INTO `+l.schema+`.run (run_id, policy, trigger, cutoff_base, lease_until)
-			VALUES ($1::uuid, $2, $3, $4::timestamptz, clock_timestamp() + $5::interval) ON CONFLICT DO NOTHING`,
-			runID, policy, trigger, base, lease.String())
-		return err
+		if _, err := tx.Exec(ctx, synchronous); err != nil {
+			return err
+		}
+		return l.insertRun(ctx, tx, runID, policy, trigger, base)
 	})
+}
+
+// insertRun opens a run, or says of one that a claim has opened when it began.
+func (l *Ledger) insertRun(ctx context.Context, tx pgx.Tx, runID, policy, trigger, base string) error {
+	_, err := tx.Exec(ctx, `INSERT INTO `+l.schema+`.run AS r (run_id, policy, trigger, cutoff_base, lease_until)
+		VALUES ($1::uuid, $2, $3, $4::timestamptz, clock_timestamp() + $5::interval)
+		ON CONFLICT (run_id, policy) DO UPDATE SET cutoff_base = excluded.cutoff_base, lease_until = excluded.lease_until WHERE r.status = 'running'`,
+		runID, policy, trigger, base, lease.String())
+	return err
+}
+
+// CloseDead closes the runs of these policies whose processes have died.
+func (l *Ledger) CloseDead(ctx context.Context, db *pgxpool.Pool, policies []string) error {
+	for _, p := range policies {
+		if err := l.closeDead(ctx, db, p); err != nil {
+			return fmt.Errorf("closing runs whose processes have died: %w", err)
+		}
+	}
+	return nil
 }
 
 // closeDead closes runs of a policy whose lease has lapsed.
@@ -204,8 +223,11 @@ func (l *Ledger) Totals(ctx context.Context, db *pgxpool.Pool, runID, policy str
 	return rows, nullified, batches, err
 }
 
+// ErrClosed is a run that somebody else has closed, who took its process for dead.
+var ErrClosed = errors.New("the run was closed by another process, which took this one for dead")
+
 // CloseRun records how a policy's run ended: durably, whatever
-// synchronous_commit says, and only once.
+// synchronous_commit says, and only once. ErrClosed: it had ended otherwise.
 func (l *Ledger) CloseRun(ctx context.Context, db *pgxpool.Pool, runID, policy, status, reason string, walBytes int64, success bool) error {
 	return inTx(ctx, db, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, synchronous); err != nil {
@@ -213,6 +235,15 @@ func (l *Ledger) CloseRun(ctx context.Context, db *pgxpool.Pool, runID, policy, 
 		}
 		if err := l.end(ctx, tx, runID, policy, status, reason, walBytes, success); err != nil {
 			return err
+		}
+		var ours bool // which it is too when a call is repeated after a lost answer
+		err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM `+l.schema+`.run WHERE run_id = $1::uuid AND policy = $2 AND status = $3 AND reason = $4)`,
+			runID, policy, status, reason).Scan(&ours)
+		if err != nil {
+			return err
+		}
+		if !ours {
+			return ErrClosed
 		}
 		return l.forget(ctx, tx)
 	})
@@ -270,26 +301,6 @@ type LastRun struct {
 	RowsTotal  int64      `json:"rows_total"`
 	Batches    int64      `json:"batches"`
 	WALBytes   int64      `json:"wal_bytes"`
-}
-
-// Last gives the newest run of a policy (nil: none) and the end of its last
-// success.
-func (l *Ledger) Last(ctx context.Context, db *pgxpool.Pool, policy string) (*LastRun, *time.Time, error) {
-	var r LastRun
-	err := db.QueryRow(ctx, `SELECT run_id::text, trigger, status, reason, started_at, finished_at, rows_total, batches, wal_bytes
-		FROM `+l.schema+`.runs WHERE policy = $1 ORDER BY started_at DESC LIMIT 1`, policy).
-		Scan(&r.RunID, &r.Trigger, &r.Status, &r.Reason, &r.StartedAt, &r.FinishedAt, &r.RowsTotal, &r.Batches, &r.WALBytes)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, nil, nil
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("reading the ledger: %w", err)
-	}
-	var success *time.Time
-	if err := db.QueryRow(ctx, `SELECT max(finished_at) FROM `+l.schema+`.run WHERE policy = $1 AND success`, policy).Scan(&success); err != nil {
-		return nil, nil, fmt.Errorf("reading the ledger: %w", err)
-	}
-	return &r, success, nil
 }
 
 func inTx(ctx context.Context, db *pgxpool.Pool, fn func(pgx.Tx) error) error {

@@ -107,8 +107,12 @@ null public."odd" 1 0`
 	b.lines(sums, deletions)
 	b.lines(`mails manual complete why t 2026-01-01 00:00:00 46 3 99`, runs)
 	b.lines("0", `SELECT count(*)::text FROM reaper.batch`)
-	// What is closed stays closed.
-	b.end(id, "mails", "failed", false)
+	// What is closed stays closed: a call that is repeated changes nothing, and
+	// whoever would have it end otherwise is told.
+	b.end(id, "mails", "complete", true)
+	if err := b.CloseRun(t.Context(), b.pool, id, "mails", "failed", "why", 99, false); !errors.Is(err, ledger.ErrClosed) {
+		t.Errorf("closing it once more, as failed: %v", err)
+	}
 	b.lines(`mails manual complete why t 2026-01-01 00:00:00 46 3 99`, runs)
 	b.lines(sums, deletions)
 	// A late batch of a run that was taken for dead is not lost.
@@ -241,16 +245,32 @@ func TestRetention(t *testing.T) {
 func TestLast(t *testing.T) {
 	t.Parallel()
 	b := open(t, 0)
-	if run, success, err := b.Last(t.Context(), b.pool, "mails"); run != nil || success != nil || err != nil {
-		t.Errorf("before any run: %v %v %v", run, success, err)
+	if h := b.history(); h.Last != nil || h.Success != nil || len(h.Runs) > 0 {
+		t.Errorf("before any run: %+v", h)
 	}
 	b.end(b.begin("mails"), "mails", "complete", true)
 	b.end(b.begin("mails"), "mails", "complete", false) // narrowed
 	b.end(b.begin("mails"), "mails", "failed", false)
-	run, success, err := b.Last(t.Context(), b.pool, "mails")
-	if err != nil || run == nil || run.Status != "failed" || run.FinishedAt == nil || success == nil || !success.Before(*run.FinishedAt) {
-		t.Errorf("%+v %v %v", run, success, err)
+	h := b.history()
+	if h.Last == nil || h.Last.Status != "failed" || h.Last.FinishedAt == nil || h.Success == nil || !h.Success.Before(*h.Last.FinishedAt) {
+		t.Errorf("%+v", h)
 	}
+	if len(h.Runs) != 3 || h.Runs[0].Status != "failed" || h.Runs[1].Success || !h.Runs[2].Success {
+		t.Errorf("%+v", h.Runs)
+	}
+	b.begin("mails")
+	if h := b.history(); h.Last.Status != "running" || len(h.Runs) != 3 {
+		t.Errorf("with a run under way: %+v", h)
+	}
+}
+
+func (b *book) history() *ledger.History {
+	b.t.Helper()
+	all, err := b.Histories(b.t.Context(), b.pool, []string{"mails"}, 10)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return all["mails"]
 }
 
 // Migrating again, and from many processes at once, makes one ledger.
@@ -295,8 +315,8 @@ func TestMigrate(t *testing.T) {
 			id := b.begin("mails")
 			b.batch(id, "mails", 1, "1", map[string]int64{"t": 1}, nil)
 			b.end(id, "mails", "complete", true)
-			if last, _, err := l.Last(t.Context(), pool, "mails"); err != nil || last.RowsTotal != 1 {
-				t.Errorf("%+v, %v", last, err)
+			if h := b.history(); h.Last.RowsTotal != 1 {
+				t.Errorf("%+v", h.Last)
 			}
 			db.Exec(t, `INSERT INTO `+pgx.Identifier{schema, "schema_version"}.Sanitize()+` VALUES (1000)`)
 			if _, err := l.NeedsMigration(t.Context(), pool); !errors.Is(err, ledger.ErrNewer) {
@@ -356,8 +376,6 @@ func TestPrivileges(t *testing.T) {
 	b.forget(1, true)
 	b.Exec(t, `UPDATE reaper.run SET lease_until = now() - interval '1 second' WHERE run_id = $1::text::uuid`, id)
 	b.begin("mails")
-	if _, _, err := l.Last(t.Context(), pool, "mails"); err != nil {
-		t.Error(err)
-	}
+	b.history()
 	b.lines("failed", `SELECT status FROM reaper.runs WHERE run_id = '`+id+`'`)
 }

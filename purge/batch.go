@@ -140,7 +140,6 @@ func (b *batcher) attempt(ctx context.Context, t *who, cands []candidate, w way)
 		if b.run.stopping() {
 			return outcome{left: int64(len(cands))}, nil
 		}
-		b.run.keepAlive(ctx)
 		if ok, err := b.work.refresh(ctx, t); err != nil || !ok {
 			return outcome{}, err
 		}
@@ -158,6 +157,7 @@ func (b *batcher) attempt(ctx context.Context, t *who, cands []candidate, w way)
 			continue
 		}
 		if errors.Is(err, errOverflow) {
+			b.retried(err)
 			b.size = max(len(cands)/2, 1)
 			if !w.proven {
 				b.wary = 20

@@ -23,7 +23,6 @@ func (b *batcher) drain(ctx context.Context, t *who, root candidate) (outcome, e
 			total.left = 1
 			return total, nil
 		}
-		b.run.keepAlive(ctx)
 		if ok, err := b.work.refresh(ctx, t); err != nil || !ok {
 			return total, err
 		}

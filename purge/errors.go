@@ -70,6 +70,8 @@ func reasonOf(err error) string {
 			return "unproven"
 		case errors.Is(err, errSlow):
 			return "slow"
+		case errors.Is(err, errOverflow):
+			return Overrun
 		}
 		return "connection"
 	}

@@ -11,7 +11,9 @@ import (
 func (b *batcher) rest(ctx context.Context, rows int64, took time.Duration) {
 	share := b.plan.Policy.Limits.Pace
 	pause := time.Duration(float64(took) * (1/share - 1))
-	b.run.sleep(ctx, max(pause, b.run.spend(rows)))
+	if pause = max(pause, b.run.spend(rows)); pause > 0 {
+		b.run.shared.rest(func() { b.run.sleep(ctx, pause) })
+	}
 }
 
 // spend takes rows from the run's rate, and gives how long to wait for that.

@@ -85,7 +85,6 @@ func (w *work) dropPartitions(ctx context.Context) {
 		if siblings < 2 || w.run.stopping() || ctx.Err() != nil {
 			return
 		}
-		w.run.keepAlive(ctx)
 		dropped, err := w.dropPartition(ctx, x)
 		if err != nil {
 			w.notDropped(x.name, err)
@@ -416,7 +415,7 @@ func (w *work) accountDrop(x partition, t *dropTx) {
 	w.run.deleted += t.rows
 	w.run.roots += t.rows
 	w.run.tell(func(o Observer) {
-		o.Batch(BatchEvent{Policy: rep.Name, Roots: t.rows, Rows: t.rows, Duration: took, WALBytes: t.wal})
+		o.Batch(BatchEvent{Policy: rep.Name, Roots: t.rows, Rows: t.rows, Duration: took, WALBytes: t.wal, Deleted: map[string]int64{w.plan.Root.Table.Name.String(): t.rows}})
 	})
 	w.run.log.Info("partition dropped", "policy", rep.Name, "partition", x.name.String(), "rows", t.rows, "duration", took.Round(time.Millisecond))
 }

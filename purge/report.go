@@ -150,8 +150,14 @@ type Observer interface {
 	// counting took too long.
 	Due(name string, roots int64)
 	Batch(BatchEvent)
+	// Retry tells of a batch that is tried again, by a word for the reason, or
+	// Overrun.
 	Retry(name, reason string)
 }
+
+// Overrun is the reason of a batch that is tried again, or otherwise, since it was
+// larger than its limits.
+const Overrun = "overrun"
 
 // Silent is the Observer that does nothing.
 type Silent struct{}

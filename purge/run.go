@@ -71,6 +71,7 @@ func Config(dsn string) (*pgxpool.Config, error) {
 		return nil, err
 	}
 	c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
+	c.ConnConfig.DialFunc = dialer().DialContext
 	c.ConnConfig.StatementCacheCapacity = 0
 	c.ConnConfig.DescriptionCacheCapacity = 0
 	if c.ConnConfig.RuntimeParams["application_name"] == "" {
@@ -99,6 +100,11 @@ type Runner struct {
 	Connections int
 	// VacuumTime bounds the vacuum of one table after a run; 0: 10 minutes.
 	VacuumTime time.Duration
+	// Control serves signs of life; nil: Pool does.
+	Control *pgxpool.Pool
+	// Closed is told the report when the run is recorded, and before anything is
+	// vacuumed; nil: nobody is.
+	Closed func(*Report)
 	// Shared is what runs share that are under way at once on one pool; nil: there
 	// is no other.
 	Shared *Shared
@@ -107,15 +113,20 @@ type Runner struct {
 // Shared keeps runs that are under way at once within the connections that they
 // have together.
 type Shared struct {
-	turns chan struct{} // as many as batches may be under way
-	// What holds one connection while it waits for another is done by one run at a
-	// time: two of them could wait for each other for ever.
-	beginning, vacuuming sync.Mutex
+	turns            chan struct{} // as many as batches may be under way
+	alone, vacuuming chan struct{} // of one run
 }
 
 // NewShared makes what runs share that may have so many batches under way.
 func NewShared(connections int) *Shared {
-	return &Shared{turns: make(chan struct{}, max(connections, 1))}
+	return &Shared{turns: make(chan struct{}, max(connections, 1)), alone: make(chan struct{}, 1), vacuuming: make(chan struct{}, 1)}
+}
+
+// rest lets others have the turn while its holder does nothing.
+func (s *Shared) rest(pause func()) {
+	<-s.turns
+	pause()
+	s.turns <- struct{}{}
 }
 
 // turn waits for a turn of one worker, and gives what ends it; nil: ctx ended.
@@ -131,6 +142,8 @@ func (s *Shared) turn(ctx context.Context) func() {
 // Run is one run over several policies.
 type Run struct {
 	shared     *Shared
+	control    *pgxpool.Pool
+	closed     func(*Report)
 	pool       *pgxpool.Pool
 	ledger     Ledger
 	observer   Observer
@@ -150,8 +163,7 @@ type Run struct {
 	mu      sync.Mutex
 	deleted int64 // rows deleted or emptied so far, to see whether a round did anything
 	roots   int64
-	wal     int64 // position in the WAL up to which it is counted
-	alive   time.Time
+	wal     int64     // position in the WAL up to which it is counted
 	spent   time.Time // until when the rows deleted so far use up the rate
 	losses  int       // how often the server went away
 }
@@ -169,7 +181,7 @@ func (e *UsageError) Error() string { return e.msg }
 // errors. A *UsageError means that nothing was touched; other errors that stop
 // a policy stand in its report.
 func (r *Runner) Run(ctx context.Context, plans []*Plan, opts Options) (*Report, error) {
-	run := &Run{shared: cmp.Or(r.Shared, NewShared(r.Connections)), pool: r.Pool, ledger: r.Ledger, observer: r.Observer, log: r.Log, opts: opts, patience: r.Patience, halt: r.Stopping, workers: max(r.Connections, 1), vacuumTime: cmp.Or(r.VacuumTime, vacuumTime)}
+	run := &Run{control: cmp.Or(r.Control, r.Pool), closed: r.Closed, shared: cmp.Or(r.Shared, NewShared(r.Connections)), pool: r.Pool, ledger: r.Ledger, observer: r.Observer, log: r.Log, opts: opts, patience: r.Patience, halt: r.Stopping, workers: max(r.Connections, 1), vacuumTime: cmp.Or(r.VacuumTime, vacuumTime)}
 	if opts.MaxRows > 0 {
 		run.workers = 1 // only so is it a hard bound
 	}
@@ -205,7 +217,7 @@ func (r *Runner) Run(ctx context.Context, plans []*Plan, opts Options) (*Report,
 var errMaxDuration = errors.New("--max-duration is used up")
 
 func (r *Run) all(ctx context.Context, plans []*Plan) (*Report, error) {
-	r.started, r.alive = time.Now(), time.Now()
+	r.started = time.Now()
 	report := &Report{RunID: r.id, Status: Complete, Policies: []*PolicyReport{}}
 	var now int64 // a number reads the same under every DateStyle
 	err := r.withServer(ctx, func() error {
@@ -226,6 +238,12 @@ func (r *Run) all(ctx context.Context, plans []*Plan) (*Report, error) {
 		return nil, err
 	}
 	for _, w := range works {
+		w.open(ctx)
+	}
+	alive, died := context.WithCancel(ctx)
+	var living sync.WaitGroup
+	living.Go(func() { r.keepAlive(alive) })
+	for _, w := range works {
 		w.begin(ctx)
 	}
 	beside, stop := context.WithCancel(ctx)
@@ -236,25 +254,42 @@ func (r *Run) all(ctx context.Context, plans []*Plan) (*Report, error) {
 		w.close(ctx)
 		report.WALBytes += w.report.WALBytes
 	}
-	r.vacuum(ctx, works)
+	died()
+	living.Wait()
 	report.Status = worst(report.Policies)
+	report.FinishedAt = report.StartedAt.Add(time.Since(r.started))
+	if r.closed != nil {
+		r.closed(report)
+	}
+	r.vacuum(ctx, works)
 	report.FinishedAt = report.StartedAt.Add(time.Since(r.started))
 	return report, nil
 }
 
 // begin is what comes before the rounds.
 func (w *work) begin(ctx context.Context) {
-	w.run.shared.beginning.Lock()
-	defer w.run.shared.beginning.Unlock()
-	if w.open(ctx); w.ended() {
+	if w.ended() {
 		return
 	}
-	w.recoverPartitions(ctx)
+	w.alone(ctx, w.recoverPartitions)
 	if w.countTenants(ctx); w.ended() {
 		return
 	}
-	w.fixCutoffs(ctx)
-	w.dropPartitions(ctx)
+	w.alone(ctx, w.fixCutoffs)
+	w.alone(ctx, w.dropPartitions)
+}
+
+// alone does what holds one connection while it waits for another, which one run
+// at a time may: two could wait for each other for ever.
+func (w *work) alone(ctx context.Context, do func(context.Context)) {
+	select {
+	case w.run.shared.alone <- struct{}{}:
+		defer func() { <-w.run.shared.alone }()
+		do(ctx)
+	case <-ctx.Done():
+		w.fail(ctx.Err())
+	case <-w.run.halt.Done():
+	}
 }
 
 // CheckTenants refuses, by a *UsageError, keys of tenants that not every plan
@@ -333,18 +368,27 @@ func (r *Run) rounds(ctx context.Context, works []*work) {
 	}
 }
 
+// aliveEvery is how often a run says that it is alive.
+const aliveEvery = 10 * time.Second
+
+// keepAlive renews the lease of a run, whatever its workers wait for, until ctx is
+// done.
 func (r *Run) keepAlive(ctx context.Context) {
-	r.mu.Lock()
-	due := time.Since(r.alive) >= 10*time.Second
-	if due {
-		r.alive = time.Now()
-	}
-	r.mu.Unlock()
-	if !due {
-		return
-	}
-	if err := r.ledger.KeepAlive(ctx, r.pool, r.id); err != nil {
-		r.log.Warn("cannot renew the run's lease", "error", plain(err))
+	t := time.NewTicker(aliveEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		// One that does not come back at once is no sign of life any more.
+		once, cancel := context.WithTimeout(ctx, aliveEvery)
+		err := r.ledger.KeepAlive(once, r.control, r.id)
+		cancel()
+		if err != nil && ctx.Err() == nil {
+			r.log.Warn("cannot renew the run's lease", "error", plain(err))
+		}
 	}
 }
 

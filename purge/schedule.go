@@ -64,7 +64,6 @@ func (s *schedule) work(ctx context.Context, worker int) {
 		s.flying--
 		s.changed.Broadcast()
 		s.run.mu.Unlock()
-		s.run.keepAlive(ctx)
 		w.countOnce(ctx)
 	}
 }

@@ -42,8 +42,12 @@ func (r *Run) vacuum(ctx context.Context, works []*work) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(r.halt, func() { cancel(errHalted) })()
-	r.shared.vacuuming.Lock()
-	defer r.shared.vacuuming.Unlock()
+	select {
+	case r.shared.vacuuming <- struct{}{}:
+		defer func() { <-r.shared.vacuuming }()
+	case <-ctx.Done():
+		return
+	}
 	r.flushStatistics(ctx, works[0].plan)
 	due, err := r.due(ctx, litters)
 	if errors.Is(err, errHalted) {

@@ -15,11 +15,14 @@ type Status struct {
 	StartedAt time.Time `json:"started_at"` // of this process; zero: not a daemon
 	Leader    string    `json:"leader"`     // the instance that measures the lag; empty: none, or not known
 
-	Policies   []Policy    `json:"policies"` // in the order of the policy file
-	Guards     []struct{}  `json:"guards"`   // none yet
-	Database   Database    `json:"database"`
-	Config     Config      `json:"config"`
-	Heartbeats []Heartbeat `json:"heartbeats"`
+	Policies []Policy   `json:"policies"` // in the order of the policy file
+	Guards   []struct{} `json:"guards"`   // none yet
+	Database Database   `json:"database"`
+	// LedgerError is why reaper's own tables cannot be used, and so nothing runs;
+	// empty: they can.
+	LedgerError string      `json:"ledger_error,omitempty"`
+	Config      Config      `json:"config"`
+	Heartbeats  []Heartbeat `json:"heartbeats"`
 }
 
 // MarshalJSON writes lists that nobody set as empty ones.

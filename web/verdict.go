@@ -93,6 +93,9 @@ func (s Status) foundations(now time.Time) []Finding {
 	if !s.Database.Up {
 		found = append(found, Finding{What: "the database does not answer", Since: s.Database.DownSince, Why: s.Database.Error})
 	}
+	if s.LedgerError != "" {
+		found = append(found, Finding{What: "reaper's ledger cannot be used, and nothing runs", Why: s.LedgerError})
+	}
 	switch c := s.Config; {
 	case c.Error != "":
 		f := Finding{What: "the policy file is not valid", Since: c.FailedAt, Why: c.Error}

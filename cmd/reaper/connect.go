@@ -18,7 +18,7 @@ import (
 
 // connect opens the pool and proves that the database answers.
 func (a *app) connect(ctx context.Context) (*pgxpool.Pool, error) {
-	pool, err := a.pool(ctx)
+	pool, err := a.pool(ctx, max(a.Connections, 1)+1)
 	if err != nil {
 		return nil, err
 	}
@@ -32,8 +32,8 @@ func (a *app) connect(ctx context.Context) (*pgxpool.Pool, error) {
 	return pool, nil
 }
 
-// pool makes the pool, and connects to nothing yet.
-func (a *app) pool(ctx context.Context) (*pgxpool.Pool, error) {
+// pool makes a pool of so many connections at most, and connects to nothing yet.
+func (a *app) pool(ctx context.Context, size int) (*pgxpool.Pool, error) {
 	if err := unescaped(a.DatabaseURL); err != nil {
 		return nil, usage(fmt.Errorf("DATABASE_URL: %w", err))
 	}
@@ -41,7 +41,7 @@ func (a *app) pool(ctx context.Context) (*pgxpool.Pool, error) {
 	if err != nil {
 		return nil, usage(fmt.Errorf("%s: %s", source(a.DatabaseURL), unquoted(err)))
 	}
-	config.MaxConns = int32(max(a.Connections, 1)) + 1
+	config.MaxConns = int32(size)
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, usage(fmt.Errorf("connecting: %w", err))

@@ -124,17 +124,34 @@ func (a *app) daemon(ctx context.Context) error {
 	if _, err := a.readPolicy(); err != nil {
 		return err
 	}
-	if c.Pool, err = a.pool(ctx); err != nil {
+	if c.Pool, err = a.pool(ctx, a.Connections); err != nil {
 		return err
 	}
-	defer c.Pool.Close()
+	defer closeSoon(c.Pool)
+	if c.Control, err = a.pool(ctx, 1); err != nil {
+		return err
+	}
+	defer closeSoon(c.Control)
 	return a.serve(ctx, c)
+}
+
+// closeSoon closes a pool, and waits no longer for a server that does not answer.
+func closeSoon(pool *pgxpool.Pool) {
+	done := make(chan struct{})
+	go func() {
+		pool.Close()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(500 * time.Millisecond):
+	}
 }
 
 // serve listens, runs the daemon until ctx is done, and ends both.
 func (a *app) serve(ctx context.Context, c daemon.Config) error {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), metrics.Pool(poolStats(c.Pool)))
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), metrics.Pool(poolStats(c.Pool, c.Control)))
 	c.Metrics = metrics.New(registry, metrics.Build{Version: version, Revision: revision(), GoVersion: runtime.Version()})
 	c.Pings = heartbeat.New(heartbeat.Config{Version: version, Logger: a.log, Observe: func(r heartbeat.Result) {
 		if r.Outcome == heartbeat.Sent {
@@ -173,7 +190,7 @@ func (a *app) serve(ctx context.Context, c daemon.Config) error {
 		for {
 			select {
 			case <-hangups:
-				d.Reload()
+				d.Reload(ctx)
 			case err := <-served: // before it was asked to end
 				cancel(fmt.Errorf("serving on %s: %w", a.ListenAddr, err))
 				return
@@ -204,72 +221,120 @@ func instanceName() string {
 	return fmt.Sprintf("%s-%s", host, uuid.NewString()[:8])
 }
 
-func poolStats(pool *pgxpool.Pool) func() metrics.PoolStats {
-	return func() metrics.PoolStats {
-		s := pool.Stat()
-		return metrics.PoolStats{
-			Acquired: int64(s.AcquiredConns()), Idle: int64(s.IdleConns()), Total: int64(s.TotalConns()), Max: int64(s.MaxConns()),
-			Acquires: s.AcquireCount(), AcquireWait: s.AcquireDuration(), Canceled: s.CanceledAcquireCount(),
+func poolStats(pools ...*pgxpool.Pool) func() metrics.PoolStats {
+	return func() (all metrics.PoolStats) {
+		for _, pool := range pools {
+			s := pool.Stat()
+			all.Acquired += int64(s.AcquiredConns())
+			all.Idle += int64(s.IdleConns())
+			all.Total += int64(s.TotalConns())
+			all.Max += int64(s.MaxConns())
+			all.Acquires += s.AcquireCount()
+			all.AcquireWait += s.AcquireDuration()
+			all.Canceled += s.CanceledAcquireCount()
 		}
+		return all
 	}
 }
 
-// runOnce makes one run of every policy, and tells the monitors.
+// runOnce makes one run of every policy, and tells the monitors, also of one that
+// could not begin.
 func (a *app) runOnce(ctx context.Context) error {
-	a.Yes, a.Policies = true, nil
+	// All of every policy: what narrows or bounds a purge has no say here.
+	a.Yes, a.Policies, a.Tenants, a.OlderThan, a.MaxRows = true, nil, nil, "", nil
 	opts, err := a.options()
 	if err != nil {
 		return err
 	}
 	opts.Trigger, opts.RunID = "once", uuid.NewString()
-	global, err := a.monitor()
-	if err != nil {
+	o := &once{app: a, runID: opts.RunID, pings: heartbeat.New(heartbeat.Config{Version: version, Logger: a.log})}
+	defer o.flush(ctx)
+	if err := o.read(); err != nil {
 		return err
 	}
-	s, err := a.open(ctx)
-	if err != nil {
-		return err
+	for _, p := range o.policies {
+		o.pings.Send(o.monitors[p.Name], heartbeat.Ping{Event: heartbeat.Start, RunID: o.runID, Policy: p.Name})
 	}
-	defer s.pool.Close()
-	pings := heartbeat.New(heartbeat.Config{Version: version, Logger: a.log})
-	defer func() {
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.Grace)
-		defer cancel()
-		if err := pings.Close(end); err != nil {
-			a.log.Warn("not every ping was sent", "error", err)
-		}
-	}()
-	report, err := a.purgePinged(ctx, s, opts, global, pings)
+	report, err := o.purge(ctx, opts)
+	o.tell(report, err)
 	if err != nil {
 		return err
 	}
 	return a.report(report)
 }
 
-func (a *app) purgePinged(ctx context.Context, s *session, opts purge.Options, global heartbeat.Monitor, pings *heartbeat.Client) (*purge.Report, error) {
-	monitors := map[string]heartbeat.Monitor{}
-	for _, p := range s.file.Policies {
-		m, err := daemon.MonitorOf(p, a.PolicyFile, global)
-		if err != nil {
-			return nil, usage(err)
-		}
-		monitors[p.Name] = m
-		pings.Send(m, heartbeat.Ping{Event: heartbeat.Start, RunID: opts.RunID, Policy: p.Name})
+// once is a run of every policy, and who hears of it.
+type once struct {
+	app      *app
+	runID    string
+	policies []policy.Policy
+	monitors map[string]heartbeat.Monitor
+	pings    *heartbeat.Client
+}
+
+func (o *once) read() error {
+	global, err := o.app.monitor()
+	if err != nil {
+		return err
 	}
-	report, err := a.purgeAs(ctx, s, opts)
-	for _, p := range s.file.Policies {
-		ping := heartbeat.Ping{Event: heartbeat.Fail, RunID: opts.RunID, Policy: p.Name, Status: string(purge.Failed)}
-		switch {
-		case err != nil:
-			ping.Reason = err.Error()
-		default:
-			for _, r := range report.Policies {
-				if r.Name == p.Name {
-					ping = daemon.Verdict(p, report.RunID, r)
+	file, err := o.app.readPolicy()
+	if err != nil {
+		return err
+	}
+	o.policies, o.monitors = file.Policies, map[string]heartbeat.Monitor{}
+	for _, p := range file.Policies {
+		if o.monitors[p.Name], err = daemon.MonitorOf(p, o.app.PolicyFile, global); err != nil {
+			return usage(err)
+		}
+	}
+	return nil
+}
+
+func (o *once) purge(ctx context.Context, opts purge.Options) (*purge.Report, error) {
+	s, err := o.app.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer s.pool.Close()
+	return o.app.purgeAs(ctx, s, opts)
+}
+
+// tell sends the verdicts.
+func (o *once) tell(report *purge.Report, failure error) {
+	verdicts := map[string]heartbeat.Ping{}
+	for _, p := range o.policies {
+		verdicts[p.Name] = heartbeat.Ping{Event: heartbeat.Fail, RunID: o.runID, Policy: p.Name, Status: string(purge.Failed)}
+	}
+	if failure != nil {
+		for name, v := range verdicts {
+			v.Reason = failure.Error()
+			verdicts[name] = v
+		}
+	} else {
+		for _, r := range report.Policies {
+			for _, p := range o.policies {
+				if p.Name == r.Name {
+					verdicts[p.Name] = daemon.Verdict(p, o.runID, r)
 				}
 			}
 		}
-		pings.Send(monitors[p.Name], ping)
 	}
-	return report, err
+	// A monitor that several share hears no success beside a failure.
+	for _, p := range o.policies {
+		v := verdicts[p.Name]
+		for _, q := range o.policies {
+			if v.Event == heartbeat.Success && verdicts[q.Name].Event == heartbeat.Fail && o.monitors[p.Name].Same(o.monitors[q.Name]) {
+				v.Event, v.Reason = heartbeat.Log, "no success is told beside the failure of the policy "+q.Name+", which has the same monitor"
+			}
+		}
+		o.pings.Send(o.monitors[p.Name], v)
+	}
+}
+
+func (o *once) flush(ctx context.Context) {
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.app.Grace)
+	defer cancel()
+	if err := o.pings.Close(end); err != nil {
+		o.app.log.Warn("not every ping was sent", "error", err)
+	}
 }

@@ -225,6 +225,10 @@ func TestRun(t *testing.T) {
 	}
 	db.Exec(t, `CALL post(500)`)
 	s.await("what came later is gone too", 20*time.Second, func() bool { return db.Int(t, `SELECT count(*) FROM letters`) == 0 })
+	s.await("a run has just ended, and none is under way", 20*time.Second, func() bool {
+		p := s.status().Policies[0]
+		return p.Running == nil && p.LastRun != nil && p.LastRun.FinishedAt != nil && time.Since(*p.LastRun.FinishedAt) < time.Second
+	})
 	s.ends()
 	pings := m.got()
 	if len(pings) < 4 || len(pings)%2 != 0 {

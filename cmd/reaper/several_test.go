@@ -7,14 +7,13 @@ import (
 	"github.com/reaperdb/reaper/internal/dbtest"
 )
 
-// witness notes who deletes letters of whom, and when: a transaction of one
-// backend works on a tenant from its start to the last note.
+// witness notes who deletes letters of whom, and when: from the start of a
+// statement, which has the tenant's lock by then, to its end.
 const witness = letters + `
 	CREATE TABLE witness (org int, pid int, began timestamptz, at timestamptz);
 	CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS
-		$$ BEGIN INSERT INTO public.witness SELECT DISTINCT org, pg_backend_pid(), now(), clock_timestamp() FROM gone; RETURN NULL; END $$;
-	CREATE TRIGGER note AFTER DELETE ON letters REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION note();
-	CREATE TABLE posted (n bigint)`
+		$$ BEGIN INSERT INTO public.witness SELECT DISTINCT org, pg_backend_pid(), statement_timestamp(), clock_timestamp() FROM gone; RETURN NULL; END $$;
+	CREATE TRIGGER note AFTER DELETE ON letters REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION note()`
 
 // several runs three daemons on one database for a while, with a writer, and
 // kills one of them now and then. dsn is where they connect to.

@@ -1,0 +1,174 @@
+package daemon
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/reaperdb/reaper/heartbeat"
+	"github.com/reaperdb/reaper/ledger"
+	"github.com/reaperdb/reaper/policy"
+	"github.com/reaperdb/reaper/web"
+)
+
+const text = `version: 1
+tenants: {table: orgs, key: id, retention: days, overrides: {"42": forever}}
+policies:
+  - {name: a, table: letters, age: at, tenant: org, schedule: "0 * * * *"}
+`
+
+func states(t *testing.T, text string) []*state {
+	t.Helper()
+	file, err := policy.Parse("reaper.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &Daemon{Config: Config{FileName: "reaper.yaml", Schedule: "@daily", Zone: time.UTC}}
+	var all []*state
+	for _, p := range file.Policies {
+		s, err := d.newState(file, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+// A run is ended for a change of what it deletes, and for no other.
+func TestDiffers(t *testing.T) {
+	t.Parallel()
+	before := states(t, text)[0]
+	for _, c := range []struct {
+		name, old, new string
+		want           bool
+	}{
+		{"nothing", "", "", false},
+		{"a comment, and so all places", "version: 1", "# a comment\nversion: 1", false},
+		{"its schedule", "0 * * * *", "5 * * * *", false},
+		{"its max_lag", "tenant: org,", "tenant: org, max_lag: 1h,", false},
+		{"another policy", "  - {name: a", "  - {name: b, table: other, age: at, tenant: org}\n  - {name: a", false},
+		{"a hold of all tenants", "retention: days,", "retention: days, hold: held,", true},
+		{"an override", `"42"`, `"43"`, true},
+		{"its own retention", "tenant: org,", "tenant: org, retention: 400d,", true},
+		{"its dependents", "tenant: org,", "tenant: org, dependents: [{table: seals, action: keep}],", true},
+		{"safety", "policies:", "safety: {synchronous_commit: on}\npolicies:", true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			for _, s := range states(t, strings.Replace(text, c.old, c.new, 1)) {
+				if s.name() == "a" && s.differs(before) != c.want {
+					t.Errorf("differs: %t", !c.want)
+				}
+			}
+		})
+	}
+}
+
+// A new schedule counts from now on; the same one goes on where it was.
+func TestCarryOver(t *testing.T) {
+	t.Parallel()
+	before := states(t, text)[0]
+	before.handled = time.Now().Add(-24 * time.Hour)
+	same, other := states(t, text)[0], states(t, strings.Replace(text, "0 * * * *", "5 * * * *", 1))[0]
+	if same.carryOver(before); !same.handled.Equal(before.handled) {
+		t.Errorf("the same schedule counts from %s", same.handled)
+	}
+	if other.carryOver(before); time.Since(other.handled) > time.Minute {
+		t.Errorf("another schedule counts from %s", other.handled)
+	}
+	before.running = &web.Progress{}
+	changed := states(t, strings.Replace(text, `"42"`, `"43"`, 1))[0]
+	if changed.carryOver(before); !changed.handled.Before(before.handled) {
+		t.Error("the run that ends for the change is not begun anew")
+	}
+}
+
+func TestFailing(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 24, 12, 30, 0, 0, time.UTC)
+	ended := func(trigger, status string, success bool) ledger.Ended {
+		at := now.Add(-time.Hour)
+		return ledger.Ended{LastRun: ledger.LastRun{Trigger: trigger, Status: status, FinishedAt: &at}, Success: success}
+	}
+	for _, c := range []struct {
+		name string
+		set  func(*state)
+		says string
+	}{
+		{"nothing yet", func(*state) {}, ""},
+		{"a success", func(s *state) {
+			s.ended = []ledger.Ended{ended("schedule", "complete", true), ended("schedule", "failed", false)}
+		}, ""},
+		{"a failure", func(s *state) {
+			s.ended = []ledger.Ended{ended("schedule", "failed", false), ended("schedule", "complete", true)}
+		}, "ended failed"},
+		{"a helper was ended", func(s *state) {
+			s.ended = []ledger.Ended{ended("assist", "incomplete", false), ended("schedule", "complete", true)}
+		}, ""},
+		{"a narrowed purge does not mend it", func(s *state) {
+			s.ended = []ledger.Ended{ended("manual", "complete", false), ended("schedule", "failed", false)}
+		}, "ended failed"},
+		{"a whole purge does", func(s *state) {
+			s.ended = []ledger.Ended{ended("manual", "complete", true), ended("schedule", "failed", false)}
+		}, ""},
+		{"a bounded purge is no failure", func(s *state) {
+			s.ended = []ledger.Ended{ended("manual", "incomplete", false), ended("schedule", "complete", true)}
+		}, ""},
+		{"due and not begun", func(s *state) { s.handled = now.Add(-2 * time.Hour); s.trouble = "no privilege" }, "has not begun: no privilege"},
+		{"due, and running elsewhere", func(s *state) { s.handled = now.Add(-2 * time.Hour); s.last = &web.Run{Status: "running"} }, ""},
+		{"due a moment ago", func(s *state) { s.handled = now.Add(-31 * time.Minute); s.later = 27 * time.Minute }, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := states(t, text)[0]
+			s.loaded = now
+			c.set(s)
+			if _, reason := s.failing(now); c.says == "" && reason != "" || !strings.Contains(reason, c.says) {
+				t.Errorf("%q, want %q", reason, c.says)
+			}
+		})
+	}
+}
+
+// A monitor that policies share hears of no success while one of them fails.
+func TestTogether(t *testing.T) {
+	t.Parallel()
+	all := states(t, text+`  - {name: b, table: other, age: at, tenant: org, heartbeat: "https://example.com/b"}
+  - {name: c, table: third, age: at, tenant: org, heartbeat: "https://example.com/b"}
+`)
+	d := &Daemon{policies: all}
+	success := heartbeat.Ping{Event: heartbeat.Success}
+	if got := d.together(all[1], success); got.Event != heartbeat.Success {
+		t.Errorf("%+v", got)
+	}
+	all[2].failed = true
+	if got := d.together(all[1], success); got.Event != heartbeat.Log || !strings.Contains(got.Reason, "policy c") {
+		t.Errorf("%+v", got)
+	}
+	if got := d.together(all[0], success); got.Event != heartbeat.Success {
+		t.Errorf("another monitor: %+v", got)
+	}
+}
+
+func TestOffset(t *testing.T) {
+	t.Parallel()
+	s, err := policy.ParseSchedule("@every 100s", time.UTC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[time.Duration]bool{}
+	for _, name := range []string{"a", "b", "c", "d", "e"} {
+		o := offset(name, s, time.Minute)
+		if o < 0 || o >= 10*time.Second || o != offset(name, s, time.Minute) {
+			t.Errorf("%s: %s", name, o)
+		}
+		seen[o] = true
+	}
+	if len(seen) < 4 {
+		t.Errorf("not spread: %v", seen)
+	}
+	if o := offset("a", s, 0); o != 0 {
+		t.Errorf("%s without jitter", o)
+	}
+}
