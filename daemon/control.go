@@ -33,19 +33,20 @@ func (d *Daemon) control(ctx context.Context) {
 		return
 	}
 	d.mu.Lock()
-	up := d.database.Up
+	before := d.ledger
 	switch {
 	case err == nil:
 		d.ledger = ""
-	case up: // else ping says it
+	case d.database.Up: // else ping says it
 		d.ledger = safe(err)
 		var pg *pgconn.PgError
 		if errors.As(err, &pg) && (pg.Code == "42P01" || pg.Code == "3F000") {
 			d.ready = false // it was dropped
 		}
 	}
+	known := d.ledger == before
 	d.mu.Unlock()
-	if err != nil {
+	if err != nil && !known {
 		d.trouble("the ledger", err)
 	}
 }
@@ -86,6 +87,7 @@ func (d *Daemon) prepare(ctx context.Context) error {
 	d.mu.Lock()
 	d.ready = true
 	d.mu.Unlock()
+	ask(d.resize)
 	return nil
 }
 

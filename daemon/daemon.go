@@ -61,7 +61,8 @@ type Config struct {
 // How often the daemon looks at what.
 const (
 	tickEvery    = 500 * time.Millisecond // clock, and what it shows
-	pingEvery    = 2 * time.Second        // the database
+	pingEvery    = time.Second            // the database, which has pingTimeout to answer
+	pingTimeout  = 2 * time.Second
 	controlEvery = 5 * time.Second        // the ledger, its lease, and the policy file
 	sizeEvery    = 5 * time.Minute        // the sizes of tables
 	leaseLength  = 20 * time.Second
@@ -94,14 +95,15 @@ type Daemon struct {
 	ledger   string // why the ledger cannot be used; empty: it can
 	leader   string
 	leased   time.Time // when the lease was last asked for and told
-	// What was measured or read is old: a run has ended.
-	rescan, reread chan struct{}
+	// What was measured or read is old: a run has ended, or more is known of what
+	// there is to measure.
+	rescan, reread, resize chan struct{}
 }
 
 // New makes a daemon, which must be given a valid policy file: its error is the
 // file's.
 func New(c Config) (*Daemon, error) {
-	d := &Daemon{Config: c, started: time.Now(), shared: purge.NewShared(c.Connections), rescan: make(chan struct{}, 1), reread: make(chan struct{}, 1)}
+	d := &Daemon{Config: c, started: time.Now(), shared: purge.NewShared(c.Connections), rescan: make(chan struct{}, 1), reread: make(chan struct{}, 1), resize: make(chan struct{}, 1)}
 	d.config.File = c.FileName
 	d.database = web.Database{Error: "the database was not reached yet"}
 	if err := d.load(nil); err != nil {
@@ -130,7 +132,7 @@ func (d *Daemon) Run(ctx context.Context) {
 	all.Go(func() { every(loops, controlEvery, d.reread, d.control) })
 	all.Go(func() { every(loops, controlEvery, nil, d.reload) })
 	all.Go(func() { every(loops, d.ScanEvery, d.rescan, d.scan) })
-	all.Go(func() { every(loops, sizeEvery, nil, d.sizes) })
+	all.Go(func() { every(loops, sizeEvery, d.resize, d.sizes) })
 	all.Go(func() { every(loops, tickEvery, nil, func(context.Context) { d.paint() }) })
 	every(ctx, tickEvery, nil, d.due)
 

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/reaperdb/reaper/ledger"
 )
 
 // errReadOnly is a server that takes no writes: a standby, or one that was told so.
@@ -14,7 +16,7 @@ var errReadOnly = errors.New("the database is read-only: a standby, or default_t
 // ping asks whether the database answers, on a connection that nothing else can
 // keep busy for long.
 func (d *Daemon) ping(ctx context.Context) {
-	once, cancel := context.WithTimeout(ctx, pingEvery)
+	once, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
 	var readOnly bool
 	err := d.Control.QueryRow(once, `SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'`).Scan(&readOnly)
@@ -45,6 +47,10 @@ func (d *Daemon) ping(ctx context.Context) {
 // safe is an error's text without what is secret: pgx names hosts and users, but
 // no password; a PostgreSQL error may quote rows in its detail, which is left out.
 func safe(err error) string {
+	var privilege *ledger.PrivilegeError
+	if errors.As(err, &privilege) {
+		return privilege.Error()
+	}
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
 		return pg.Message + " (" + pg.Code + ")"

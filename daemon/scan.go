@@ -55,11 +55,14 @@ func (d *Daemon) scan(ctx context.Context) {
 		d.mu.Lock()
 		now := d.state(s.name())
 		now.scanAfter = time.Now().Add(20 * time.Since(began))
-		if now.problem = ""; err != nil {
-			now.problem = "not measured: " + safe(err)
+		problem := ""
+		if err != nil {
+			problem = "not measured: " + safe(err)
 		}
+		known := now.problem == problem
+		now.problem = problem
 		d.mu.Unlock()
-		if err != nil && ctx.Err() == nil {
+		if err != nil && ctx.Err() == nil && !known {
 			d.trouble("what is due of "+s.name(), err)
 		}
 	}
@@ -90,6 +93,9 @@ func (d *Daemon) scanOf(ctx context.Context, s *state) error {
 	defer d.mu.Unlock()
 	now := d.state(s.name())
 	now.see(scan)
+	if now.oids == nil {
+		ask(d.resize)
+	}
 	now.planned(plans)
 	return nil
 }

@@ -32,33 +32,39 @@ func (d *Daemon) due(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		err := d.dueOf(ctx, s)
-		if ctx.Err() != nil {
-			return
+		asked, err := d.dueOf(ctx, s)
+		if ctx.Err() != nil || !asked {
+			continue
 		}
 		d.mu.Lock()
-		if d.state(s.name()).trouble = ""; err != nil {
-			d.state(s.name()).trouble = safe(err)
-		}
-		d.mu.Unlock()
+		trouble := ""
 		if err != nil {
+			trouble = safe(err)
+		}
+		now := d.state(s.name())
+		known := now.trouble == trouble
+		now.trouble = trouble
+		d.mu.Unlock()
+		if err != nil && !known {
 			d.trouble("what is due of "+s.name(), err)
 		}
 	}
 }
 
-func (d *Daemon) dueOf(ctx context.Context, s *state) error {
+// dueOf begins a policy's run, if it is due; asked tells whether the ledger was
+// asked about it.
+func (d *Daemon) dueOf(ctx context.Context, s *state) (asked bool, err error) {
 	now := time.Now()
 	once, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	if handled, err := d.firstTick(once, s); err != nil || handled.IsZero() {
-		return err
+		return true, err
 	}
 	d.mu.Lock()
 	if s.handled.After(now.Add(time.Hour)) {
 		s.handled = time.Time{} // the clock was ahead, and is right again
 		d.mu.Unlock()
-		return nil
+		return false, nil
 	}
 	tick := s.schedule.Last(s.handled, now.Add(-s.later))
 	busy, wait, assisted := s.running != nil, s.askedFor.Equal(tick) && now.Sub(s.asked) < controlEvery, s.assisted.Equal(tick)
@@ -68,14 +74,14 @@ func (d *Daemon) dueOf(ctx context.Context, s *state) error {
 			s.handled = tick
 		}
 		d.mu.Unlock()
-		return nil
+		return false, nil
 	}
 	s.asked, s.askedFor = now, tick
 	d.mu.Unlock()
 
 	id, err := uuid.NewV7()
 	if err != nil {
-		return err
+		return true, err
 	}
 	trigger := bySchedule
 	if now.Sub(tick.Add(s.later)) > catchUpAfter {
@@ -83,17 +89,17 @@ func (d *Daemon) dueOf(ctx context.Context, s *state) error {
 	}
 	won, err := d.Ledger.Claim(once, d.Control, s.name(), tick, id.String(), trigger, d.Instance)
 	if err != nil {
-		return err
+		return true, err
 	}
 	if won {
 		d.handle(s, tick)
 		d.begin(s, id.String(), trigger)
-		return nil
+		return true, nil
 	}
 	running, err := d.Ledger.Running(once, d.Control, s.name(), tick)
 	switch {
 	case err != nil:
-		return err
+		return true, err
 	case !running: // it has ended
 		d.handle(s, tick)
 	case !assisted:
@@ -104,7 +110,7 @@ func (d *Daemon) dueOf(ctx context.Context, s *state) error {
 	}
 	// Else the run of the other process is waited for: if it dies, its claim is
 	// free again.
-	return nil
+	return true, nil
 }
 
 // firstTick settles from when on the schedule counts: from the last tick that was

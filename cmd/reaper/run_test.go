@@ -294,6 +294,20 @@ func TestRun_Failing(t *testing.T) {
 	s.ends()
 }
 
+// A process that may not make its ledger can run nothing, and must not look well.
+func TestRun_NoLedger(t *testing.T) {
+	t.Parallel()
+	db := dbtest.New(t, letters)
+	role := db.Role(t, "worker")
+	db.Exec(t, `GRANT SELECT, DELETE, UPDATE ON ALL TABLES IN SCHEMA public TO `+pgx.Identifier{role}.Sanitize())
+	s := serve(t, db.As(role), lettersPolicy("@every 1h", ""))
+	s.await("not ready, and it says why", 10*time.Second, func() bool {
+		code, body := s.get("/readyz")
+		return code == 503 && strings.Contains(body, "may not create the ledger")
+	})
+	s.ends()
+}
+
 // What was due while no process was there is caught up with once.
 func TestRun_CatchesUp(t *testing.T) {
 	t.Parallel()
