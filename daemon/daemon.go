@@ -63,8 +63,8 @@ const (
 	tickEvery    = 500 * time.Millisecond // clock, and what it shows
 	pingEvery    = time.Second            // the database, which has pingTimeout to answer
 	pingTimeout  = 2 * time.Second
-	controlEvery = 5 * time.Second        // the ledger, its lease, and the policy file
-	sizeEvery    = 5 * time.Minute        // the sizes of tables
+	controlEvery = 5 * time.Second // the ledger, its lease, and the policy file
+	sizeEvery    = 5 * time.Minute // the sizes of tables
 	leaseLength  = 20 * time.Second
 	// askTimeout bounds everything that is read for the picture.
 	askTimeout = 4 * time.Second

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/url"
@@ -76,7 +77,7 @@ func (w *wire) carry(to, from net.Conn) {
 		}
 		if err != nil {
 			_ = to.Close()
-			if err != io.EOF {
+			if !errors.Is(err, io.EOF) {
 				_ = from.Close()
 			}
 			return
