@@ -233,7 +233,7 @@ func (r *run) failed(reason string) *purge.PolicyReport {
 	defer cancel()
 	err := d.Ledger.OpenRun(ctx, d.Control, r.id, name, r.trigger, r.started.UTC().Format(time.RFC3339Nano))
 	if err == nil {
-		err = d.Ledger.CloseRun(ctx, d.Control, r.id, name, string(purge.Failed), reason, 0, false)
+		_, err = d.Ledger.CloseRun(ctx, d.Control, r.id, name, string(purge.Failed), reason, 0, false)
 	}
 	if err != nil {
 		d.Log.Error("cannot record a run that failed", "run_id", r.id, "policy", name, "error", safe(err))

@@ -223,30 +223,26 @@ func (l *Ledger) Totals(ctx context.Context, db *pgxpool.Pool, runID, policy str
 	return rows, nullified, batches, err
 }
 
-// ErrClosed is a run that somebody else has closed, who took its process for dead.
-var ErrClosed = errors.New("the run was closed by another process, which took this one for dead")
-
 // CloseRun records how a policy's run ended: durably, whatever
-// synchronous_commit says, and only once. ErrClosed: it had ended otherwise.
-func (l *Ledger) CloseRun(ctx context.Context, db *pgxpool.Pool, runID, policy, status, reason string, walBytes int64, success bool) error {
-	return inTx(ctx, db, func(tx pgx.Tx) error {
+// synchronous_commit says, and only once. ours is false when another process has
+// closed it, which took this one for dead.
+func (l *Ledger) CloseRun(ctx context.Context, db *pgxpool.Pool, runID, policy, status, reason string, walBytes int64, success bool) (ours bool, err error) {
+	err = inTx(ctx, db, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, synchronous); err != nil {
 			return err
 		}
 		if err := l.end(ctx, tx, runID, policy, status, reason, walBytes, success); err != nil {
 			return err
 		}
-		var ours bool // which it is too when a call is repeated after a lost answer
+		// A call that is repeated after a lost answer finds its own end.
 		err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM `+l.schema+`.run WHERE run_id = $1::uuid AND policy = $2 AND status = $3 AND reason = $4)`,
 			runID, policy, status, reason).Scan(&ours)
 		if err != nil {
 			return err
 		}
-		if !ours {
-			return ErrClosed
-		}
 		return l.forget(ctx, tx)
 	})
+	return ours, err
 }
 
 // end folds the batches of a run into sums and closes it.

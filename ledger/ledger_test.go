@@ -65,7 +65,9 @@ func (b *book) batch(id, policy string, seq int64, tenant string, rows, nullifie
 
 func (b *book) end(id, policy, status string, success bool) {
 	b.t.Helper()
-	b.do(b.CloseRun(b.t.Context(), b.pool, id, policy, status, "why", 99, success))
+	if ours, err := b.CloseRun(b.t.Context(), b.pool, id, policy, status, "why", 99, success); !ours || err != nil {
+		b.t.Fatalf("closing run %s: %t, %v", id, ours, err)
+	}
 }
 
 func (b *book) lines(want string, query string) {
@@ -110,8 +112,8 @@ null public."odd" 1 0`
 	// What is closed stays closed: a call that is repeated changes nothing, and
 	// whoever would have it end otherwise is told.
 	b.end(id, "mails", "complete", true)
-	if err := b.CloseRun(t.Context(), b.pool, id, "mails", "failed", "why", 99, false); !errors.Is(err, ledger.ErrClosed) {
-		t.Errorf("closing it once more, as failed: %v", err)
+	if ours, err := b.CloseRun(t.Context(), b.pool, id, "mails", "failed", "why", 99, false); ours || err != nil {
+		t.Errorf("closing it once more, as failed: %t, %v", ours, err)
 	}
 	b.lines(`mails manual complete why t 2026-01-01 00:00:00 46 3 99`, runs)
 	b.lines(sums, deletions)

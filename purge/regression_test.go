@@ -1,6 +1,7 @@
 package purge_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -135,4 +136,22 @@ func TestPlanCountsEmptiedRowsThatStay(t *testing.T) {
 			b.purge().complete().rows(map[string]int64{"public.letters": 4, "public.pages": 1})
 		})
 	}
+}
+
+// A run that another process took for dead, and closed, is no success: its cutoffs
+// went with it, and so it finds nothing any more.
+func TestClosedByAnotherProcess(t *testing.T) {
+	t.Parallel()
+	b := prepare(t, letters+`; CREATE INDEX ON letters (at)`, lettersPolicy[:len(lettersPolicy)-1]+`, limits: {rows: 1}}`)
+	b.connect(b.DSN(), before(atDelete, func() {
+		b.session().do(`UPDATE reaper.run SET status = 'failed', reason = 'dead', finished_at = now()`)
+	}))
+	report, err := b.runner.Run(t.Context(), b.plans(), purge.Options{Trigger: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := report.Policies[0]; p.Status != purge.Failed || !strings.Contains(p.Reason, "another process has closed the run") {
+		t.Errorf("%s: %s", p.Status, p.Reason)
+	}
+	b.left(`SELECT DISTINCT status FROM reaper.runs`, "failed")
 }

@@ -53,8 +53,9 @@ type Ledger interface {
 	// Totals gives the rows deleted and emptied by a policy's run, by table, and
 	// its batches.
 	Totals(ctx context.Context, db *pgxpool.Pool, runID, policy string) (rows map[string]int64, nullified, batches int64, err error)
-	// CloseRun records how the policy's run ended, durably.
-	CloseRun(ctx context.Context, db *pgxpool.Pool, runID, policy, status, reason string, walBytes int64, success bool) error
+	// CloseRun records how the policy's run ended, durably. ours is false when
+	// another process has closed it, which took this one for dead.
+	CloseRun(ctx context.Context, db *pgxpool.Pool, runID, policy, status, reason string, walBytes int64, success bool) (ours bool, err error)
 }
 
 // DefaultConnections is how many connections delete at a time unless a setting

@@ -289,10 +289,18 @@ func (w *work) close(ctx context.Context) {
 		w.run.log.Warn("tenants skipped: no usable retention", "policy", rep.Name, "count", rep.Tenants.Skipped, "tenants", strings.Join(w.skipped, ", "))
 	}
 	success := rep.Status == Complete && !w.run.opts.narrowed()
-	closing := func() error {
-		return w.run.ledger.CloseRun(ctx, w.run.pool, w.run.id, rep.Name, string(rep.Status), rep.Reason, rep.WALBytes, success)
+	var ours bool
+	closing := func() (err error) {
+		ours, err = w.run.ledger.CloseRun(ctx, w.run.pool, w.run.id, rep.Name, string(rep.Status), rep.Reason, rep.WALBytes, success)
+		return err
 	}
-	if err := w.run.withServer(ctx, closing); err != nil {
+	err := w.run.withServer(ctx, closing)
+	if err == nil && !ours {
+		// What that process took down with it, the cutoffs among it, this run may have
+		// missed: its own end says nothing.
+		err = errors.New("another process has closed the run, which took this one for dead")
+	}
+	if err != nil {
 		// Without this row the next run will record that the process ended.
 		w.run.log.Error("cannot record the end of the run", "policy", rep.Name, "error", plain(err))
 		rep.Status = Failed
