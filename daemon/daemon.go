@@ -106,6 +106,7 @@ func New(c Config) (*Daemon, error) {
 	d := &Daemon{Config: c, started: time.Now(), shared: purge.NewShared(c.Connections), rescan: make(chan struct{}, 1), reread: make(chan struct{}, 1), resize: make(chan struct{}, 1)}
 	d.config.File = c.FileName
 	d.database = web.Database{Error: "the database was not reached yet"}
+	d.ledger = "it was not looked at yet"
 	if err := d.load(nil); err != nil {
 		return nil, err
 	}

@@ -24,7 +24,7 @@ func Look(ctx context.Context, c Config, policies []string) (web.Status, error) 
 	if err != nil {
 		return web.Status{}, err
 	}
-	d.ready = !missing
+	d.ready, d.ledger = !missing, ""
 	if policies != nil {
 		d.policies = slices.DeleteFunc(d.policies, func(s *state) bool { return !slices.Contains(policies, s.name()) })
 	}
