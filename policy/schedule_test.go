@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -72,6 +73,34 @@ func TestSchedule_Last(t *testing.T) {
 		last := s.Last(at(t, c.after), at(t, c.now))
 		if c.last == "" && !last.IsZero() || c.last != "" && !last.Equal(at(t, c.last)) {
 			t.Errorf("%s up to %s: %s, want %s", c.text, c.now, last, c.last)
+		}
+	}
+}
+
+// When clocks change, a time that does not exist is left out, and one that comes
+// twice is due twice; docs/POLICY.md says so.
+func TestSchedule_ClockChange(t *testing.T) {
+	paris, err := time.LoadLocation("Europe/Paris")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := policy.ParseSchedule("30 2 * * *", paris)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, from, to string
+		want           []string
+	}{
+		{"spring", "2026-03-28T00:00:00Z", "2026-03-31T00:00:00Z", []string{"2026-03-28T01:30:00Z", "2026-03-30T00:30:00Z"}},
+		{"autumn", "2026-10-24T00:00:00Z", "2026-10-26T12:00:00Z", []string{"2026-10-24T00:30:00Z", "2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z", "2026-10-26T01:30:00Z"}},
+	} {
+		var got []string
+		for next := s.Next(at(t, c.from)); next.Before(at(t, c.to)); next = s.Next(next) {
+			got = append(got, next.Format(time.RFC3339))
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
 	}
 }
