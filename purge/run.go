@@ -111,35 +111,6 @@ type Runner struct {
 	Shared *Shared
 }
 
-// Shared keeps runs that are under way at once within the connections that they
-// have together.
-type Shared struct {
-	turns            chan struct{} // as many as batches may be under way
-	alone, vacuuming chan struct{} // of one run
-}
-
-// NewShared makes what runs share that may have so many batches under way.
-func NewShared(connections int) *Shared {
-	return &Shared{turns: make(chan struct{}, max(connections, 1)), alone: make(chan struct{}, 1), vacuuming: make(chan struct{}, 1)}
-}
-
-// rest lets others have the turn while its holder does nothing.
-func (s *Shared) rest(pause func()) {
-	<-s.turns
-	pause()
-	s.turns <- struct{}{}
-}
-
-// turn waits for a turn of one worker, and gives what ends it; nil: ctx ended.
-func (s *Shared) turn(ctx context.Context) func() {
-	select {
-	case s.turns <- struct{}{}:
-		return func() { <-s.turns }
-	case <-ctx.Done():
-		return nil
-	}
-}
-
 // Run is one run over several policies.
 type Run struct {
 	shared     *Shared
@@ -280,19 +251,6 @@ func (w *work) begin(ctx context.Context) {
 	w.alone(ctx, w.dropPartitions)
 }
 
-// alone does what holds one connection while it waits for another, which one run
-// at a time may: two could wait for each other for ever.
-func (w *work) alone(ctx context.Context, do func(context.Context)) {
-	select {
-	case w.run.shared.alone <- struct{}{}:
-		defer func() { <-w.run.shared.alone }()
-		do(ctx)
-	case <-ctx.Done():
-		w.fail(ctx.Err())
-	case <-w.run.halt.Done():
-	}
-}
-
 // CheckTenants refuses, by a *UsageError, keys of tenants that not every plan
 // knows. Plans must be free of errors.
 func CheckTenants(ctx context.Context, pool *pgxpool.Pool, plans []*Plan, tenants []string) error {
@@ -367,45 +325,6 @@ func (r *Run) rounds(ctx context.Context, works []*work) {
 		r.sleep(ctx, r.backoff(idle))
 		idle++
 	}
-}
-
-// aliveEvery is how often a run says that it is alive.
-const aliveEvery = 10 * time.Second
-
-// keepAlive renews the lease of a run, whatever its workers wait for, until ctx is
-// done.
-func (r *Run) keepAlive(ctx context.Context) {
-	t := time.NewTicker(aliveEvery)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-		}
-		// One that does not come back at once is no sign of life any more.
-		once, cancel := context.WithTimeout(ctx, aliveEvery)
-		err := r.ledger.KeepAlive(once, r.control, r.id)
-		cancel()
-		if err != nil && ctx.Err() == nil {
-			r.log.Warn("cannot renew the run's lease", "error", plain(err))
-		}
-	}
-}
-
-// lost tells whether batches may have been undone since there were so many
-// losses: without synchronous_commit a crash of the server takes the last ones
-// along, and a pass that came before it has found nothing in vain. What is
-// committed by the time of the answer is on disk.
-func (r *Run) lost(ctx context.Context, losses int) bool {
-	if r.deleted == 0 {
-		return false
-	}
-	err := r.withServer(ctx, func() error { return r.ledger.KeepAlive(ctx, r.pool, r.id) })
-	if err != nil {
-		r.log.Warn("cannot renew the run's lease", "error", plain(err))
-	}
-	return err == nil && r.losses > losses
 }
 
 // stopping tells whether the run ends after the batch at hand.

@@ -1,0 +1,45 @@
+package purge
+
+import (
+	"context"
+	"time"
+)
+
+// aliveEvery is how often a run says that it is alive.
+const aliveEvery = 10 * time.Second
+
+// keepAlive renews the lease of a run, whatever its workers wait for, until ctx is
+// done.
+func (r *Run) keepAlive(ctx context.Context) {
+	t := time.NewTicker(aliveEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		// One that does not come back at once is no sign of life any more.
+		once, cancel := context.WithTimeout(ctx, aliveEvery)
+		err := r.ledger.KeepAlive(once, r.control, r.id)
+		cancel()
+		if err != nil && ctx.Err() == nil {
+			r.log.Warn("cannot renew the run's lease", "error", plain(err))
+		}
+	}
+}
+
+// lost tells whether batches may have been undone since there were so many
+// losses: without synchronous_commit a crash of the server takes the last ones
+// along, and a pass that came before it has found nothing in vain. What is
+// committed by the time of the answer is on disk.
+func (r *Run) lost(ctx context.Context, losses int) bool {
+	if r.deleted == 0 {
+		return false
+	}
+	err := r.withServer(ctx, func() error { return r.ledger.KeepAlive(ctx, r.pool, r.id) })
+	if err != nil {
+		r.log.Warn("cannot renew the run's lease", "error", plain(err))
+	}
+	return err == nil && r.losses > losses
+}
