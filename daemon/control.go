@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -87,7 +88,6 @@ func (d *Daemon) prepare(ctx context.Context) error {
 	d.mu.Lock()
 	d.ready = true
 	d.mu.Unlock()
-	ask(d.resize)
 	return nil
 }
 
@@ -105,8 +105,8 @@ func (d *Daemon) readAll(ctx context.Context) error {
 	leads := d.leader == d.Instance
 	d.mu.Unlock()
 	if leads {
-		if err := d.Ledger.CloseDead(ctx, d.Control, names); err != nil {
-			return err
+		if err := d.Ledger.CloseDead(ctx, d.Control, names...); err != nil {
+			return fmt.Errorf("closing runs whose processes have died: %w", err)
 		}
 	}
 	histories, err := d.Ledger.Histories(ctx, d.Control, names, keptRuns)
@@ -123,8 +123,8 @@ func (d *Daemon) readAll(ctx context.Context) error {
 			if runs[i].Rows != nil {
 				continue
 			}
-			if runs[i].Rows, runs[i].RowsNullified, err = d.Ledger.Counts(ctx, d.Control, runs[i].RunID, name); err != nil {
-				return err
+			if runs[i].Rows, runs[i].RowsNullified, _, err = d.Ledger.Totals(ctx, d.Control, runs[i].RunID, name); err != nil {
+				return fmt.Errorf("reading what a run has deleted: %w", err)
 			}
 		}
 		d.remember(name, histories[name], runs, scans[name])
@@ -156,7 +156,7 @@ func (d *Daemon) remember(name string, h *ledger.History, runs []web.Run, scan *
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := d.state(name)
-	s.ended, s.runs, s.success, s.last, s.read = h.Runs, runs, h.Success, nil, time.Now()
+	s.ended, s.runs, s.success, s.last = h.Runs, runs, h.Success, nil
 	if h.Last != nil {
 		last := runOf(*h.Last)
 		s.last = &last

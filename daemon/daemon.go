@@ -82,10 +82,13 @@ type Daemon struct {
 	runs    sync.WaitGroup
 	// stopping ends runs after the batch at hand, alive at once.
 	stopping, alive context.Context
+	loading         sync.Mutex // one reading of the policy file at a time
+	// What was measured or read is old: a run has ended, or more is known of what
+	// there is to measure.
+	rescan, reread, resize chan struct{}
 
 	// mu guards what follows.
 	mu       sync.Mutex
-	loading  sync.Mutex // one reading of the policy file at a time
 	config   web.Config
 	content  string // of the policy file in force
 	file     *policy.File
@@ -95,9 +98,6 @@ type Daemon struct {
 	ledger   string // why the ledger cannot be used; empty: it can
 	leader   string
 	leased   time.Time // when the lease was last asked for and told
-	// What was measured or read is old: a run has ended, or more is known of what
-	// there is to measure.
-	rescan, reread, resize chan struct{}
 }
 
 // New makes a daemon, which must be given a valid policy file: its error is the

@@ -58,7 +58,7 @@ func (d *Daemon) lookAt(ctx context.Context, s *state) {
 		s.problem = err.Error()
 		return
 	}
-	s.planned(plans)
+	d.planned(s, plans)
 	o, err := purge.Measure(ctx, d.Pool, plans[0], countTimeout, countTimeout)
 	if err != nil {
 		s.problem = err.Error()
@@ -71,7 +71,7 @@ func (d *Daemon) lookAt(ctx context.Context, s *state) {
 func scanned(o purge.Overdue) *ledger.Scan {
 	scan := &ledger.Scan{At: o.At, Lag: o.Lag, Oldest: o.Oldest, Tenants: o.Tenants, Rows: o.Rows}
 	for _, w := range o.Worst {
-		scan.Worst = append(scan.Worst, ledger.Overdue{Key: w.Key, Lag: w.Lag})
+		scan.Worst = append(scan.Worst, ledger.Overdue(w))
 	}
 	return scan
 }

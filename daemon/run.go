@@ -72,7 +72,7 @@ func (r *run) do() {
 		return
 	}
 	d.mu.Lock()
-	d.state(r.s.name()).planned(plans)
+	d.planned(d.state(r.s.name()), plans)
 	d.mu.Unlock()
 	runner := purge.Runner{
 		Pool: d.Pool, Control: d.Control, Ledger: d.Ledger, Observer: &observer{d: d, policy: r.s.name()}, Log: d.Log, Stopping: r.stopping,
@@ -131,10 +131,17 @@ func (d *Daemon) together(s *state, ping heartbeat.Ping) heartbeat.Ping {
 	}
 	for _, o := range d.policies {
 		if o.failed && o.name() != s.name() && o.monitor.Same(s.monitor) {
-			ping.Event, ping.Reason = heartbeat.Log, "no success is told while the policy "+o.name()+" fails, which has the same monitor"
+			ping = BesideFailure(ping, o.name())
 		}
 	}
 	return ping
+}
+
+// BesideFailure is what a success becomes while another policy fails that has the
+// same monitor.
+func BesideFailure(success heartbeat.Ping, other string) heartbeat.Ping {
+	success.Event, success.Reason = heartbeat.Log, "no success is told while the policy "+other+" fails, which has the same monitor"
+	return success
 }
 
 // state is what is known of a policy now: a reload replaces it. One that is gone
@@ -215,7 +222,10 @@ func (d *Daemon) compile(ctx context.Context, file *policy.File, name string) (p
 const compileTimeout = 2 * time.Minute
 
 // planned notes the tables that the policy's runs delete from.
-func (s *state) planned(plans []*purge.Plan) {
+func (d *Daemon) planned(s *state, plans []*purge.Plan) {
+	if s.oids == nil {
+		ask(d.resize)
+	}
 	s.tables, s.oids = nil, nil
 	for _, n := range plans[0].Nodes {
 		if n.Deleted {

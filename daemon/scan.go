@@ -93,9 +93,6 @@ func (d *Daemon) scanOf(ctx context.Context, s *state) error {
 	defer d.mu.Unlock()
 	now := d.state(s.name())
 	now.see(scan)
-	if now.oids == nil {
-		ask(d.resize)
-	}
-	now.planned(plans)
+	d.planned(now, plans)
 	return nil
 }

@@ -20,15 +20,11 @@ func (d *Daemon) sizes(ctx context.Context) {
 	once, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	d.mu.Lock()
-	ready := d.ready
 	var oids []uint32
 	for _, s := range d.policies {
 		oids = append(oids, s.oids...)
 	}
 	d.mu.Unlock()
-	if !ready {
-		return
-	}
 	var name, version string
 	var size *int64
 	err := d.Control.QueryRow(once, `SELECT current_database()::text, current_setting('server_version'),
@@ -80,7 +76,7 @@ func grown(list []web.Size, at time.Time, bytes *int64) []web.Size {
 }
 
 func tableSizes(ctx context.Context, pool *pgxpool.Pool, oids []uint32) ([]web.Table, error) {
-	rows, err := pool.Query(ctx, tableSizesSQL, signed(oids))
+	rows, err := pool.Query(ctx, tableSizesSQL, oids)
 	if err != nil {
 		return nil, err
 	}
@@ -98,19 +94,10 @@ func tableSizes(ctx context.Context, pool *pgxpool.Pool, oids []uint32) ([]web.T
 	return tables, rows.Err()
 }
 
-// signed are OIDs as numbers that need no type of their own in a statement.
-func signed(oids []uint32) []int64 {
-	out := make([]int64, len(oids))
-	for i, o := range oids {
-		out[i] = int64(o)
-	}
-	return out
-}
-
 // tableSizesSQL gives schema, name, bytes with indexes and TOAST, and dead rows of
 // tables; of partitioned ones all partitions together.
 const tableSizesSQL = `SELECT n.nspname::text, c.relname::text, s.bytes, s.dead
-  FROM (SELECT DISTINCT o::oid AS oid FROM unnest($1::bigint[]) o) x
+  FROM (SELECT DISTINCT o AS oid FROM unnest($1::oid[]) o) x
   JOIN pg_class c ON c.oid = x.oid JOIN pg_namespace n ON n.oid = c.relnamespace
  CROSS JOIN LATERAL (SELECT sum(pg_total_relation_size(t.relid))::bigint AS bytes, coalesce(sum(pg_stat_get_dead_tuples(t.relid)), 0)::bigint AS dead
                        FROM (SELECT relid FROM pg_partition_tree(c.oid) UNION SELECT c.oid) t) s

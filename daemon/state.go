@@ -37,7 +37,6 @@ type state struct {
 	last   *web.Run // the newest run, under way or not
 	runs   []web.Run
 	ended  []ledger.Ended // the same, newest first
-	read   time.Time      // when the ledger last told these; zero: never
 
 	success   *time.Time
 	scan      *ledger.Scan
@@ -52,7 +51,7 @@ func (s *state) name() string { return s.policy.Name }
 // nothing.
 func (s *state) carryOver(o *state) {
 	s.running, s.stop, s.failed, s.problem = o.running, o.stop, o.failed, o.problem
-	s.tables, s.oids, s.last, s.runs, s.ended, s.read = o.tables, o.oids, o.last, o.runs, o.ended, o.read
+	s.tables, s.oids, s.last, s.runs, s.ended = o.tables, o.oids, o.last, o.runs, o.ended
 	s.success, s.scan, s.lateSince = o.success, o.scan, o.lateSince
 	s.handled = s.loaded
 	if s.schedule.String() == o.schedule.String() {

@@ -224,13 +224,3 @@ func (l *Ledger) Histories(ctx context.Context, db *pgxpool.Pool, policies []str
 	}
 	return all, nil
 }
-
-// Counts gives what a policy's run has deleted, by table, and how many rows it
-// emptied a reference of.
-func (l *Ledger) Counts(ctx context.Context, db *pgxpool.Pool, runID, policy string) (rows map[string]int64, nullified int64, err error) {
-	rows, nullified, _, err = l.Totals(ctx, db, runID, policy)
-	if err != nil {
-		return nil, 0, fmt.Errorf("reading what a run has deleted: %w", err)
-	}
-	return rows, nullified, nil
-}

@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -46,7 +45,7 @@ func (l *Ledger) Schema() string { return l.name }
 // OpenRun records that a policy's run has begun. base is the run's start by
 // the database's clock. Runs whose process has died are closed on the way.
 func (l *Ledger) OpenRun(ctx context.Context, db *pgxpool.Pool, runID, policy, trigger, base string) error {
-	if err := l.closeDead(ctx, db, policy); err != nil {
+	if err := l.CloseDead(ctx, db, policy); err != nil {
 		return err
 	}
 	return inTx(ctx, db, func(tx pgx.Tx) error {
@@ -67,30 +66,20 @@ func (l *Ledger) insertRun(ctx context.Context, tx pgx.Tx, runID, policy, trigge
 	return err
 }
 
-// CloseDead closes the runs of these policies whose processes have died.
-func (l *Ledger) CloseDead(ctx context.Context, db *pgxpool.Pool, policies []string) error {
-	for _, p := range policies {
-		if err := l.closeDead(ctx, db, p); err != nil {
-			return fmt.Errorf("closing runs whose processes have died: %w", err)
-		}
-	}
-	return nil
-}
-
-// closeDead closes runs of a policy whose lease has lapsed.
-func (l *Ledger) closeDead(ctx context.Context, db *pgxpool.Pool, policy string) error {
-	rows, err := db.Query(ctx, `SELECT run_id::text FROM `+l.schema+`.run
-		WHERE policy = $1 AND status = 'running' AND lease_until < clock_timestamp()`, policy)
+// CloseDead closes the runs of these policies whose lease has lapsed.
+func (l *Ledger) CloseDead(ctx context.Context, db *pgxpool.Pool, policies ...string) error {
+	rows, err := db.Query(ctx, `SELECT run_id::text, policy FROM `+l.schema+`.run
+		WHERE policy = ANY ($1::text[]) AND status = 'running' AND lease_until < clock_timestamp()`, policies)
 	if err != nil {
 		return err
 	}
-	dead, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	dead, err := pgx.CollectRows(rows, pgx.RowToStructByPos[struct{ RunID, Policy string }])
 	if err != nil {
 		return err
 	}
-	for _, id := range dead {
+	for _, r := range dead {
 		err := inTx(ctx, db, func(tx pgx.Tx) error {
-			return l.end(ctx, tx, id, policy, "failed", diedReason, 0, false)
+			return l.end(ctx, tx, r.RunID, r.Policy, "failed", diedReason, 0, false)
 		})
 		if err != nil {
 			return err

@@ -38,8 +38,7 @@ type OverdueTenant struct {
 func Measure(ctx context.Context, pool *pgxpool.Pool, p *Plan, timeout, counting time.Duration) (o Overdue, err error) {
 	sc := scope{}
 	var now int64
-	err = readOne(ctx, pool, timeout, (&statement{}).add(`SELECT (extract(epoch FROM now()) * 1000000)::bigint, to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') || '+00'`),
-		scanOne(&now, &sc.base))
+	err = readOne(ctx, pool, timeout, (&statement{}).add(clockSQL), scanOne(&now, &sc.base))
 	if err != nil {
 		return o, fmt.Errorf("measuring policy %s: %s", p.Policy.Name, plain(err))
 	}

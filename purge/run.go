@@ -188,12 +188,16 @@ func (r *Runner) Run(ctx context.Context, plans []*Plan, opts Options) (*Report,
 
 var errMaxDuration = errors.New("--max-duration is used up")
 
+// clockSQL gives the database's time: microseconds since 1970, and text of one form
+// under every setting.
+const clockSQL = `SELECT (extract(epoch FROM now()) * 1000000)::bigint, to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') || '+00'`
+
 func (r *Run) all(ctx context.Context, plans []*Plan) (*Report, error) {
 	r.started = time.Now()
 	report := &Report{RunID: r.id, Status: Complete, Policies: []*PolicyReport{}}
 	var now int64 // a number reads the same under every DateStyle
 	err := r.withServer(ctx, func() error {
-		return r.pool.QueryRow(ctx, `SELECT (extract(epoch FROM now()) * 1000000)::bigint, to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') || '+00'`).
+		return r.pool.QueryRow(ctx, clockSQL).
 			Scan(&now, &r.base)
 	})
 	if err != nil {

@@ -324,7 +324,7 @@ func (o *once) tell(report *purge.Report, failure error) {
 		v := verdicts[p.Name]
 		for _, q := range o.policies {
 			if v.Event == heartbeat.Success && verdicts[q.Name].Event == heartbeat.Fail && o.monitors[p.Name].Same(o.monitors[q.Name]) {
-				v.Event, v.Reason = heartbeat.Log, "no success is told beside the failure of the policy "+q.Name+", which has the same monitor"
+				v = daemon.BesideFailure(v, q.Name)
 			}
 		}
 		o.pings.Send(o.monitors[p.Name], v)

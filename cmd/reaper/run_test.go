@@ -223,6 +223,7 @@ func TestRun(t *testing.T) {
 	} {
 		s.await(metric, 5*time.Second, s.shows(metric))
 	}
+	s.await("the sizes of both tables", 10*time.Second, func() bool { return len(s.status().Database.Tables) == 2 })
 	db.Exec(t, `CALL post(500)`)
 	s.await("what came later is gone too", 20*time.Second, func() bool { return db.Int(t, `SELECT count(*) FROM letters`) == 0 })
 	s.await("a run has just ended, and none is under way", 20*time.Second, func() bool {
