@@ -56,6 +56,8 @@ func (w *watch) Batch(e purge.BatchEvent) { w.batches = append(w.batches, e) }
 // Retry counts.
 func (w *watch) Retry(string, string) { w.retries++ }
 
+func (w *watch) Advised(string, purge.Advice) {}
+
 // tenths compares the last tenth of the batches with the first: the median of
 // their times, and of their times per row.
 func tenths(batches []purge.BatchEvent) (byTime, byRow float64) {

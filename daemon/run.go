@@ -299,3 +299,6 @@ func (o *observer) Retry(_, reason string) {
 	}
 	o.d.Metrics.BatchRetried(o.policy, reason)
 }
+
+// Advised is purge.Observer's.
+func (o *observer) Advised(string, purge.Advice) {}

@@ -249,6 +249,9 @@ func (l *Ledger) end(ctx context.Context, tx pgx.Tx, runID, policy, status, reas
 	if err != nil {
 		return err
 	}
+	if _, err := tx.Exec(ctx, l.endAdvice(), runID, policy); err != nil {
+		return err
+	}
 	if err := l.dropCutoffs(ctx, tx, runID, policy); err != nil || batches == 0 {
 		return err
 	}

@@ -175,7 +175,7 @@ func (l *Ledger) Grants(role string) []string {
 		"GRANT SELECT, INSERT, UPDATE, DELETE ON " + l.schema + ".run TO " + r + ";",
 		"GRANT SELECT, INSERT, DELETE ON " + l.schema + ".batch, " + l.schema + ".cutoff, " + l.schema + ".detach TO " + r + ";",
 		"GRANT SELECT, INSERT ON " + l.schema + ".deletion TO " + r + ";",
-		"GRANT SELECT, INSERT, UPDATE, DELETE ON " + l.schema + ".tick, " + l.schema + ".lease, " + l.schema + ".scan, " + l.schema + ".pause TO " + r + ";",
+		"GRANT SELECT, INSERT, UPDATE, DELETE ON " + l.schema + ".tick, " + l.schema + ".lease, " + l.schema + ".scan, " + l.schema + ".pause, " + l.schema + ".throttle TO " + r + ";",
 		"GRANT SELECT, INSERT, DELETE ON " + l.schema + ".size TO " + r + ";",
 	}
 }

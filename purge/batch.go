@@ -137,7 +137,7 @@ func tooSlow(err error) bool { return isCode(err, "57014") || errors.Is(err, err
 
 func (b *batcher) attempt(ctx context.Context, t *who, cands []candidate, w way) (outcome, error) {
 	for try := 0; ; try++ {
-		if b.run.stopping() {
+		if !b.work.heed(ctx) {
 			return outcome{left: int64(len(cands))}, nil
 		}
 		if ok, err := b.work.refresh(ctx, t); err != nil || !ok {
@@ -150,6 +150,11 @@ func (b *batcher) attempt(ctx context.Context, t *who, cands []candidate, w way)
 		}
 		if errors.Is(err, errBusy) {
 			return outcome{left: int64(len(cands)), busy: true}, nil
+		}
+		if errors.Is(err, errHandPaused) {
+			b.work.waitByHand(ctx)
+			try--
+			continue
 		}
 		if w.proven && (errors.Is(err, errUnproven) || len(cands) == 1 && tooSlow(err)) {
 			b.retried(err)

@@ -19,7 +19,7 @@ func (b *batcher) drain(ctx context.Context, t *who, root candidate) (outcome, e
 	}
 	for try := 0; ; {
 		started := time.Now()
-		if b.run.stopping() {
+		if !b.work.heed(ctx) {
 			total.left = 1
 			return total, nil
 		}
@@ -41,6 +41,8 @@ func (b *batcher) drain(ctx context.Context, t *who, root candidate) (outcome, e
 			if !more {
 				return total, nil
 			}
+		case errors.Is(err, errHandPaused):
+			b.work.waitByHand(ctx)
 		case errors.Is(err, errKept):
 			total.left = 1
 			return total, nil

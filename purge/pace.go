@@ -5,11 +5,17 @@ import (
 	"time"
 )
 
+// want is how many roots the next batch aims at: fewer while a guard slows the
+// policy down.
+func (b *batcher) want() int {
+	return b.run.quota(max(int(float64(b.size)*b.work.share()), 1))
+}
+
 // rest lets the database rest after a batch: for the share of the time that the
-// policy's pace leaves free, and until the run is within its rate of rows again.
+// policy's pace and the guards leave free, and until the run is within its rate of rows again.
 // No lock and no transaction lives meanwhile.
 func (b *batcher) rest(ctx context.Context, rows int64, took time.Duration) {
-	share := b.plan.Policy.Limits.Pace
+	share := b.plan.Policy.Limits.Pace * b.work.share()
 	pause := time.Duration(float64(took) * (1/share - 1))
 	if pause = max(pause, b.run.spend(rows)); pause > 0 {
 		b.run.shared.rest(func() { b.run.sleep(ctx, pause) })

@@ -69,7 +69,7 @@ func (x *partitionsWork) reasons() []string {
 // dropPartitions drops the partitions whose rows are all expired. Whatever stands
 // against one leaves its rows to be found and deleted like all others.
 func (w *work) dropPartitions(ctx context.Context) {
-	if w.ended() || w.fixed == 0 || len(w.parts.left) > 0 || !w.plan.parts.droppable() || w.run.opts.someRows() || w.run.stopping() {
+	if w.ended() || w.fixed == 0 || len(w.parts.left) > 0 || !w.plan.parts.droppable() || w.run.opts.someRows() || w.stopping() {
 		return
 	}
 	if w.run.pool.Config().MaxConns < 2 {
@@ -82,10 +82,11 @@ func (w *work) dropPartitions(ctx context.Context) {
 		return
 	}
 	for _, x := range found {
-		if siblings < 2 || w.run.stopping() || ctx.Err() != nil {
+		if siblings < 2 || !w.heedAlone(ctx) || ctx.Err() != nil {
 			return
 		}
-		dropped, err := w.dropPartition(ctx, x)
+		var dropped bool
+		w.alone(ctx, func(ctx context.Context) { dropped, err = w.dropPartition(ctx, x) })
 		if err != nil {
 			w.notDropped(x.name, err)
 			return // what stands against this one may stand against all

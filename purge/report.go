@@ -153,6 +153,9 @@ type Observer interface {
 	// Retry tells of a batch that is tried again, by a word for the reason, or
 	// Overrun.
 	Retry(name, reason string)
+	// Advised tells what the guards say of a policy's run, each time that it is
+	// something else.
+	Advised(name string, a Advice)
 }
 
 // Overrun is the reason of a batch that is tried again, or otherwise, since it was
@@ -170,3 +173,6 @@ func (Silent) Batch(BatchEvent) {}
 
 // Retry does nothing.
 func (Silent) Retry(string, string) {}
+
+// Advised does nothing.
+func (Silent) Advised(string, Advice) {}

@@ -44,6 +44,12 @@ type Ledger interface {
 	// table, one a tenant, and gives their number and the sum of their rows. used
 	// is how many the policy's run has recorded so before.
 	RecordCounts(ctx context.Context, tx pgx.Tx, runID, policy string, used int64, table, counts string, args []any) (batches, rows int64, err error)
+	// PausedSQL is a condition in SQL: whether a person has paused a policy. policy
+	// is an expression of type text.
+	PausedSQL(policy string) string
+	// RecordAdvice writes what the guards make of a policy's run from now on; an empty
+	// state: nothing any more.
+	RecordAdvice(ctx context.Context, db *pgxpool.Pool, runID, policy, state, guard, reason string) error
 	// KeepAlive says that the run's process lives. When it returns, all that the
 	// run has committed is on disk.
 	KeepAlive(ctx context.Context, db *pgxpool.Pool, runID string) error
@@ -106,6 +112,11 @@ type Runner struct {
 	// Closed is told the report when the run is recorded, and before anything is
 	// vacuumed; nil: nobody is.
 	Closed func(*Report)
+	// Guard says whether rows may be deleted now; nil: they always may.
+	Guard Guard
+	// MaxPause is for how long it may pause a policy at a time, before the run ends
+	// incomplete; 0: DefaultMaxPause.
+	MaxPause time.Duration
 	// Shared is what runs share that are under way at once on one pool; nil: there
 	// is no other.
 	Shared *Shared
@@ -114,6 +125,8 @@ type Runner struct {
 // Run is one run over several policies.
 type Run struct {
 	shared     *Shared
+	guard      Guard // nil: nothing stands against it
+	maxPause   time.Duration
 	control    *pgxpool.Pool
 	closed     func(*Report)
 	pool       *pgxpool.Pool
@@ -153,7 +166,7 @@ func (e *UsageError) Error() string { return e.msg }
 // errors. A *UsageError means that nothing was touched; other errors that stop
 // a policy stand in its report.
 func (r *Runner) Run(ctx context.Context, plans []*Plan, opts Options) (*Report, error) {
-	run := &Run{control: cmp.Or(r.Control, r.Pool), closed: r.Closed, shared: cmp.Or(r.Shared, NewShared(r.Connections)), pool: r.Pool, ledger: r.Ledger, observer: r.Observer, log: r.Log, opts: opts, patience: r.Patience, halt: r.Stopping, workers: max(r.Connections, 1), vacuumTime: cmp.Or(r.VacuumTime, vacuumTime)}
+	run := &Run{guard: r.Guard, maxPause: cmp.Or(r.MaxPause, DefaultMaxPause), control: cmp.Or(r.Control, r.Pool), closed: r.Closed, shared: cmp.Or(r.Shared, NewShared(r.Connections)), pool: r.Pool, ledger: r.Ledger, observer: r.Observer, log: r.Log, opts: opts, patience: r.Patience, halt: r.Stopping, workers: max(r.Connections, 1), vacuumTime: cmp.Or(r.VacuumTime, vacuumTime)}
 	if opts.MaxRows > 0 {
 		run.workers = 1 // only so is it a hard bound
 	}
@@ -252,7 +265,7 @@ func (w *work) begin(ctx context.Context) {
 		return
 	}
 	w.alone(ctx, w.fixCutoffs)
-	w.alone(ctx, w.dropPartitions)
+	w.dropPartitions(ctx)
 }
 
 // CheckTenants refuses, by a *UsageError, keys of tenants that not every plan
@@ -299,7 +312,7 @@ func (r *Run) rounds(ctx context.Context, works []*work) {
 		before, losses := r.deleted, r.losses
 		var open []*work
 		for _, w := range works {
-			if !w.ended() {
+			if !w.ended() && !w.stopping() {
 				w.startPass()
 				open = append(open, w)
 			}
@@ -432,7 +445,7 @@ func (r *Run) withServer(ctx context.Context, fn func() error) error {
 		if err == nil {
 			return struct{}{}, nil
 		}
-		hopeless := errors.Is(err, errBusy) || errors.Is(err, errOverflow) || errors.Is(err, errHalted) ||
+		hopeless := errors.Is(err, errBusy) || errors.Is(err, errHandPaused) || errors.Is(err, errOverflow) || errors.Is(err, errHalted) ||
 			classify(err) != faultDatabase || ctx.Err() != nil
 		if hopeless || r.halt.Err() != nil && time.Since(started) > haltPatience {
 			return struct{}{}, backoff.Permanent(err)

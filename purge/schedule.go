@@ -76,7 +76,7 @@ func (s *schedule) pick(worker int) (*work, *turn) {
 		for i := range s.works {
 			n := (s.first + i) % len(s.works)
 			w := s.works[n]
-			if w.ended() || w.flying > 0 && w.plan.Policy.Limits.Alone {
+			if w.ended() || w.guarded.stopped != "" || w.flying > 0 && w.plan.Policy.Limits.Alone {
 				continue
 			}
 			if t := w.walk.next(worker); t != nil {

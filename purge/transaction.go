@@ -33,8 +33,8 @@ func (tx *batchTx) total() (rows int64) {
 	return rows
 }
 
-// inTransaction is the frame of every batch: begin, advisory lock and settings
-// in one statement, the body, the ledger's row, commit.
+// inTransaction is the frame of every batch: begin, advisory lock, settings and a
+// look for a person's pause in one statement, the body, the ledger's row, commit.
 func (b *batcher) inTransaction(ctx context.Context, t *who, w way, body func(*batchTx) (outcome, error)) (outcome, error) {
 	started := time.Now()
 	b.seq = b.work.seq.Add(1)
@@ -85,13 +85,14 @@ func (b *batcher) begin(ctx context.Context, t *who, w way) (*batchTx, error) {
 	tx := &batchTx{conn: conn, began: time.Now(), firm: w.firm || w.proven, rows: map[string]int64{}, nullified: map[string]int64{}}
 	s := &statement{}
 	s.add("SELECT pg_try_advisory_xact_lock(", s.cast(strconv.FormatInt(b.lockKey(t.Key), 10), "bigint"), "), ",
-		settings(s, b.statementTimeout(w), b.plan.lockTimeout()), ", ", writing(b.plan.safety.SynchronousCommit), ", ", strings.Join(counters(s, b.plan.leaves, w.mode), ", "))
-	var got bool
+		settings(s, b.statementTimeout(w), b.plan.lockTimeout()), ", ", writing(b.plan.safety.SynchronousCommit), ", ",
+		b.run.ledger.PausedSQL(s.cast(b.plan.Policy.Name, "text")), ", ", strings.Join(counters(s, b.plan.leaves, w.mode), ", "))
+	var got, paused bool
 	var set, write int
 	tx.before = make([]int64, w.mode.counters())
 	batch := &pgx.Batch{}
 	batch.Queue(beginWrite)
-	batch.Queue(s.String(), s.args...).Query(scanOne(append([]any{&got, &set, &write}, pointers(tx.before)...)...))
+	batch.Queue(s.String(), s.args...).Query(scanOne(append([]any{&got, &set, &write, &paused}, pointers(tx.before)...)...))
 	catalog := b.plan.catalog
 	if w.proven {
 		b.queueProven(batch, &catalog)
@@ -102,6 +103,8 @@ func (b *batcher) begin(ctx context.Context, t *who, w way) (*batchTx, error) {
 		err = fmt.Errorf("beginning batch: %w", err)
 	case !got:
 		err = errBusy
+	case paused:
+		err = errHandPaused
 	case catalog != b.plan.catalog:
 		if !b.work.unproven.Swap(true) {
 			b.run.log.Warn("the policy goes on the ordinary way: foreign keys, triggers, rules or partitions of its tables changed, or session_replication_role", "policy", b.plan.Policy.Name)
@@ -227,6 +230,9 @@ func (b *batcher) account(t *who, tx *batchTx, o *outcome, took time.Duration) {
 	}
 	b.adapt(*o, took)
 	wal := b.work.account(tx, o, took)
+	if b.run.guard != nil {
+		b.run.guard.Wrote(wal)
+	}
 	if tx.total() > 0 {
 		b.run.tell(func(w Observer) {
 			w.Batch(BatchEvent{Policy: b.plan.Policy.Name, Tenant: t.Key, Roots: o.roots, Rows: o.rows, Duration: took, WALBytes: wal, Deleted: tx.rows})

@@ -110,7 +110,7 @@ func (k *keyset) page(ctx context.Context) (page []*tenantWalk, err error) {
 func (k *keyset) slice(ctx context.Context, b *batcher, t *tenantWalk) (bool, error) {
 	w := k.work
 	ends := time.Now().Add(sliceTime)
-	for !w.run.stopping() && ctx.Err() == nil && time.Now().Before(ends) {
+	for !w.stopping() && ctx.Err() == nil && time.Now().Before(ends) {
 		if ok, err := w.refresh(ctx, t.who); err != nil || !ok {
 			return false, err
 		}
@@ -172,7 +172,7 @@ func (k *keyset) groups(ctx context.Context, t *tenantWalk) error {
 // and moves the cursor behind them.
 func (k *keyset) batch(ctx context.Context, b *batcher, t *tenantWalk) error {
 	w := k.work
-	want := w.run.quota(b.size)
+	want := b.want()
 	var cands []candidate
 	room := w.plan.Policy.Limits.Bytes
 	for full := false; len(t.groups) > 0 && !full; {

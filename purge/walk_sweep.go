@@ -81,13 +81,13 @@ func (s *sweep) unfinished() map[string]bool {
 func (s *sweep) delete(ctx context.Context, b *batcher, t *tenantCandidates) (left bool, err error) {
 	w := s.work
 	for len(t.cands) > 0 && !w.gaveUp(t.who.Key) {
-		if w.run.stopping() || ctx.Err() != nil {
+		if w.stopping() || ctx.Err() != nil {
 			return true, nil
 		}
 		if ok, err := w.refresh(ctx, t.who); err != nil || !ok {
 			return left, err
 		}
-		n := fitting(t.cands, w.run.quota(b.size), w.plan.Policy.Limits.Bytes)
+		n := fitting(t.cands, b.want(), w.plan.Policy.Limits.Bytes)
 		o, err := w.delete(ctx, b, t.who, t.cands[:n])
 		if err != nil {
 			return left, err

@@ -46,6 +46,7 @@ type work struct {
 	counted  bool
 	parts    partitionsWork
 	flying   int // its turns under way
+	guarded  guarded
 }
 
 func newWork(r *Run, p *Plan) *work {
@@ -167,7 +168,8 @@ func (w *work) startPass() {
 // watches a shorter one learns nothing from it.
 const countAfter = 2 * time.Second
 
-// countOnce counts what was due at the start, once that is worth it.
+// countOnce counts what was due at the start, once that is worth it. The worker
+// does it between two turns: the connection beside the batches is for the guards.
 func (w *work) countOnce(ctx context.Context) {
 	w.run.mu.Lock()
 	now := !w.counted && time.Since(w.started) > countAfter
@@ -177,13 +179,11 @@ func (w *work) countOnce(ctx context.Context) {
 	if !now {
 		return
 	}
-	w.run.aside.Go(func() {
-		due := w.countDue(ctx)
-		if due >= 0 {
-			due += done
-		}
-		w.run.tell(func(o Observer) { o.Due(w.plan.Policy.Name, due) })
-	})
+	due := w.countDue(ctx)
+	if due >= 0 {
+		due += done
+	}
+	w.run.tell(func(o Observer) { o.Due(w.plan.Policy.Name, due) })
 }
 
 // delete hands candidates to a batcher, keeps the count, and gives up a tenant
@@ -267,6 +267,7 @@ func (w *work) reread(ctx context.Context, t *who) (bool, error) {
 func (w *work) close(ctx context.Context) {
 	rep := w.report
 	rep.Seconds = time.Since(w.started).Seconds()
+	rep.PausedSeconds = w.pausedFor().Seconds()
 	rep.BatchSeconds = w.times.quantiles()
 	rep.KeptRows = w.pass.kept
 	// The end is recorded even when the run was interrupted.
@@ -341,7 +342,7 @@ func (w *work) tally(ctx context.Context) {
 		}
 	}
 	c.Due = c.Done + max(int64(len(unfinished)), w.behind)
-	if w.run.stopReason() != "" && !w.plan.noTenant && !w.plan.sweeps() {
+	if w.stopReason() != "" && !w.plan.noTenant && !w.plan.sweeps() {
 		c.Due = max(c.Due, w.fixed) // who had something due at the start, visited or not
 	}
 }
@@ -353,7 +354,7 @@ func (w *work) unfinished() map[string]bool {
 	for name := range w.failed {
 		names[name] = true
 	}
-	if w.walk == nil || w.run.stopReason() != "" && w.report.BacklogRows != nil && *w.report.BacklogRows == 0 {
+	if w.walk == nil || w.stopReason() != "" && w.report.BacklogRows != nil && *w.report.BacklogRows == 0 {
 		return names // cut off, but not before the end
 	}
 	maps.Copy(names, w.walk.unfinished())
@@ -377,7 +378,7 @@ func (w *work) settle() {
 		reasons = append(reasons, fmt.Sprintf("%s failed: %s", many(int64(len(w.failed)), "tenant", "tenants"), strings.Join(names, "; ")))
 	}
 	reasons = append(reasons, w.parts.reasons()...)
-	stop := w.run.stopReason()
+	stop := w.stopReason()
 	switch {
 	case stop != "":
 		if w.unfinishedWork() {

@@ -115,12 +115,32 @@ func (x *policyProgress) line(policy string, tenant *string) string {
 // Retry does nothing: retries are logged.
 func (p *progress) Retry(string, string) {}
 
-// done ends the line on a terminal.
-func (p *progress) done() {
+// Advised says why a run is held up, and when it goes on: at once, for the figures
+// may be minutes away.
+func (p *progress) Advised(policy string, a purge.Advice) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	line := policy + ": " + map[purge.GuardState]string{
+		purge.GuardGo: "goes on", purge.GuardSlow: "slowed down", purge.GuardPause: "paused", purge.GuardStop: "stopped",
+	}[a.State]
+	if a.Guard != "" {
+		line += " by the guard " + a.Guard + ": " + a.Reason
+	}
+	p.clear()
+	fmt.Fprintln(p.w, line)
+}
+
+// clear takes the line on a terminal away.
+func (p *progress) clear() {
 	if p.open {
 		fmt.Fprint(p.w, "\r\033[K")
 		p.open = false
 	}
+}
+
+// done ends the line on a terminal.
+func (p *progress) done() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.clear()
 }

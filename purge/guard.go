@@ -1,0 +1,260 @@
+package purge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// Guard says whether a policy's rows may be deleted now. Advice and Changed
+// answer at once, from memory; nil: nothing ever stands against it.
+type Guard interface {
+	Advice(policy string) Advice
+	// Changed is closed when there may be another advice than before the call.
+	Changed() <-chan struct{}
+	// Wrote is told how many bytes of WAL a batch has written.
+	Wrote(bytes int64)
+}
+
+// GuardState is what a guard makes of a run.
+type GuardState string
+
+// The states of a guard. Slow: batches are smaller, with longer pauses between
+// them. Pause: there are none, until that changes. Stop: the run ends.
+const (
+	GuardGo    GuardState = "go"
+	GuardSlow  GuardState = "slow"
+	GuardPause GuardState = "pause"
+	GuardStop  GuardState = "stop"
+)
+
+// Advice is what a guard says of this moment.
+type Advice struct {
+	State GuardState
+	// Share is the share of the time that batches may take, of what the pace leaves
+	// them: above 0, up to 1. It counts in GuardSlow.
+	Share float64
+	Guard string // which one
+	// Reason says why, with the figures; empty in GuardGo.
+	Reason string
+	Since  time.Time
+	// Checkpoint tells that a checkpoint would give back what is missing.
+	Checkpoint bool
+}
+
+// because is the advice as a reason for not going on.
+func (a Advice) because() string { return a.Guard + ": " + a.Reason }
+
+// DefaultMaxPause is for how long a run is paused unless the policy file says
+// otherwise.
+const DefaultMaxPause = 30 * time.Minute
+
+// byHand names the guard that a person's pause is.
+const byHand = "by_hand"
+
+// handRecheck is how long a worker waits that has found its policy paused by hand
+// before it looks again.
+const handRecheck = time.Second
+
+// errHandPaused is a batch that has found its policy paused by hand.
+var errHandPaused = errors.New("paused by hand")
+
+// guarded is what the guards make of one policy's run. Run.mu guards it.
+type guarded struct {
+	now     Advice
+	since   time.Time // when the pause under way began; zero: there is none
+	paused  time.Duration
+	stopped string // why the guards have ended the run; empty: they have not
+	asked   bool   // for a checkpoint, in this pause
+}
+
+// heed waits while a guard pauses the policy, with no lock and no transaction, and
+// with the worker's turn given back; false: the run ends.
+func (w *work) heed(ctx context.Context) bool { return w.awaitGuards(ctx, w.run.shared.rest) }
+
+// heedAlone is heed for what is done in no turn.
+func (w *work) heedAlone(ctx context.Context) bool {
+	return w.awaitGuards(ctx, func(wait func()) { wait() })
+}
+
+func (w *work) awaitGuards(ctx context.Context, rest func(func())) bool {
+	for w.run.guard != nil {
+		changed := w.run.guard.Changed()
+		a := w.run.guard.Advice(w.plan.Policy.Name)
+		w.advised(a)
+		if w.stopping() || ctx.Err() != nil {
+			return false
+		}
+		if a.State == GuardStop {
+			w.stopFor("stopped by the guard " + a.because())
+			return false
+		}
+		if a.State != GuardPause {
+			break
+		}
+		rest(func() { w.wait(ctx, a, changed) })
+	}
+	return !w.stopping()
+}
+
+// wait waits for another advice, at most until the longest pause is over, which
+// ends the run.
+func (w *work) wait(ctx context.Context, a Advice, changed <-chan struct{}) {
+	if a.Checkpoint {
+		w.askCheckpoint(ctx)
+	}
+	w.run.mu.Lock()
+	over := time.NewTimer(time.Until(w.guarded.since.Add(w.run.maxPause)))
+	w.run.mu.Unlock()
+	defer over.Stop()
+	select {
+	case <-changed:
+	case <-over.C:
+		w.stopFor(fmt.Sprintf("paused for %s, the longest that max_pause allows, by the guard %s", w.run.maxPause, a.because()))
+	case <-ctx.Done():
+	case <-w.run.halt.Done():
+	}
+}
+
+// waitByHand waits after a batch has found its policy paused by hand, which the
+// guards may learn a moment later.
+func (w *work) waitByHand(ctx context.Context) {
+	a := Advice{State: GuardPause, Guard: byHand, Reason: "the policy is paused by hand (reaper resume ends it)", Since: time.Now()}
+	changed := make(chan struct{})
+	later := time.AfterFunc(handRecheck, func() { close(changed) })
+	defer later.Stop()
+	w.advised(a)
+	w.run.shared.rest(func() { w.wait(ctx, a, changed) })
+}
+
+// advised notes what the guards say, and tells it when it is something else than
+// before.
+func (w *work) advised(a Advice) {
+	w.run.mu.Lock()
+	g := &w.guarded
+	before := g.now
+	g.now = a
+	now := time.Now()
+	switch {
+	case a.State == GuardPause && g.since.IsZero():
+		g.since, g.asked = now, false
+	case a.State != GuardPause && !g.since.IsZero():
+		g.paused += now.Sub(g.since)
+		g.since = time.Time{}
+	}
+	w.run.mu.Unlock()
+	if before.State == a.State && before.Guard == a.Guard || before.State == "" && a.State == GuardGo {
+		return
+	}
+	level := slog.LevelWarn
+	if a.State == GuardGo {
+		level = slog.LevelInfo
+	}
+	w.run.log.Log(context.Background(), level, "guards", "policy", w.plan.Policy.Name, "state", a.State, "guard", a.Guard, "reason", a.Reason)
+	w.run.tell(func(o Observer) { o.Advised(w.plan.Policy.Name, a) })
+	w.recordAdvice(a)
+}
+
+// recordTimeout bounds the writing of what guards say: a database that does not
+// answer may be the reason for it.
+const recordTimeout = 2 * time.Second
+
+// recordAdvice writes into the ledger what the guards say from now on.
+func (w *work) recordAdvice(a Advice) {
+	ctx, cancel := context.WithTimeout(context.Background(), recordTimeout)
+	defer cancel()
+	state := ""
+	if a.State != GuardGo {
+		state = string(a.State)
+	}
+	if err := w.run.ledger.RecordAdvice(ctx, w.run.control, w.run.id, w.plan.Policy.Name, state, a.Guard, a.Reason); err != nil {
+		w.run.log.Warn("cannot record what the guards say", "policy", w.plan.Policy.Name, "error", plain(err))
+	}
+}
+
+// stopFor ends the policy's part of the run after the batches at hand.
+func (w *work) stopFor(reason string) {
+	w.run.mu.Lock()
+	defer w.run.mu.Unlock()
+	if w.guarded.stopped == "" {
+		w.guarded.stopped = reason
+	}
+}
+
+// stopping tells whether the policy's part of the run ends after the batch at
+// hand.
+func (w *work) stopping() bool {
+	if w.run.stopping() {
+		return true
+	}
+	w.run.mu.Lock()
+	defer w.run.mu.Unlock()
+	return w.guarded.stopped != ""
+}
+
+// stopReason says why; empty: nothing has ended it.
+func (w *work) stopReason() string {
+	if reason := w.run.stopReason(); reason != "" {
+		return reason
+	}
+	w.run.mu.Lock()
+	defer w.run.mu.Unlock()
+	return w.guarded.stopped
+}
+
+// share is the share of the time that batches may take now.
+func (w *work) share() float64 {
+	w.run.mu.Lock()
+	defer w.run.mu.Unlock()
+	if w.guarded.now.State != GuardSlow {
+		return 1
+	}
+	return w.guarded.now.Share
+}
+
+// pausedFor is for how long the guards have paused the policy so far.
+func (w *work) pausedFor() time.Duration {
+	w.run.mu.Lock()
+	defer w.run.mu.Unlock()
+	if w.guarded.since.IsZero() {
+		return w.guarded.paused
+	}
+	return w.guarded.paused + time.Since(w.guarded.since)
+}
+
+// checkpointTimeout bounds a checkpoint that was asked for.
+const checkpointTimeout = 5 * time.Minute
+
+// askCheckpoint asks for a checkpoint, once in a pause: only then does the server
+// give WAL back. A role that may not ask waits for the server's own.
+func (w *work) askCheckpoint(ctx context.Context) {
+	w.run.mu.Lock()
+	asked := w.guarded.asked
+	w.guarded.asked = true
+	w.run.mu.Unlock()
+	if asked {
+		return
+	}
+	w.run.aside.Go(func() {
+		once, cancel := context.WithTimeout(ctx, checkpointTimeout)
+		defer cancel()
+		switch _, err := w.run.pool.Exec(once, "CHECKPOINT"); {
+		case err == nil:
+			w.run.log.Info("asked for a checkpoint, so that WAL is given back", "policy", w.plan.Policy.Name)
+		case isCode(err, "42501"):
+			w.run.log.Warn("this role may not ask for a checkpoint: waiting for the server's own", "policy", w.plan.Policy.Name, "fix", w.plan.server.checkpointFix())
+		case ctx.Err() == nil:
+			w.run.log.Warn("asking for a checkpoint", "policy", w.plan.Policy.Name, "error", plain(err))
+		}
+	})
+}
+
+// checkpointFix is what lets the role ask for a checkpoint.
+func (s Server) checkpointFix() string {
+	if s.Version < 150000 {
+		return "on PostgreSQL 14 only a superuser may"
+	}
+	return "GRANT pg_checkpoint TO " + ident(s.Role)
+}

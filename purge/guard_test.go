@@ -1,0 +1,232 @@
+package purge_test
+
+import (
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/reaperdb/reaper/ledger"
+	"github.com/reaperdb/reaper/purge"
+)
+
+// hand is a guard that a test sets.
+type hand struct {
+	mu      sync.Mutex
+	advice  map[string]purge.Advice // by policy; "": of all others
+	changed chan struct{}
+	wrote   int64
+}
+
+func newHand() *hand {
+	return &hand{advice: map[string]purge.Advice{}, changed: make(chan struct{})}
+}
+
+func (h *hand) set(policy string, a purge.Advice) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.advice[policy] = a
+	close(h.changed)
+	h.changed = make(chan struct{})
+}
+
+func (h *hand) Advice(policy string) purge.Advice {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, name := range []string{policy, ""} {
+		if a, ok := h.advice[name]; ok {
+			return a
+		}
+	}
+	return purge.Advice{State: purge.GuardGo, Share: 1}
+}
+
+func (h *hand) Changed() <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.changed
+}
+
+func (h *hand) Wrote(bytes int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.wrote += bytes
+}
+
+// advised hears what a run makes of its guards.
+type advised struct {
+	watcher
+	told func(policy string, a purge.Advice)
+}
+
+func (o advised) Advised(policy string, a purge.Advice) { o.told(policy, a) }
+
+var (
+	goOn   = purge.Advice{State: purge.GuardGo, Share: 1}
+	pause  = purge.Advice{State: purge.GuardPause, Share: 0.1, Guard: "wal_backlog", Reason: "the replication slot reports keeps 2 GB"}
+	stop   = purge.Advice{State: purge.GuardStop, Share: 0.1, Guard: "storage", Reason: "97 % of the limit are used"}
+	slower = purge.Advice{State: purge.GuardSlow, Share: 0.1, Guard: "latency", Reason: "a probe took 0.6 s"}
+)
+
+// guarded is a bed whose run asks a guard, in batches of one root.
+func guarded(t *testing.T, schema, policy string) (*bed, *hand) {
+	b := prepare(t, schema, strings.Replace(policy, "tenant: [project_id, org_id]", "tenant: [project_id, org_id], limits: {rows: 1}", 1))
+	h := newHand()
+	b.runner.Guard = h
+	return b, h
+}
+
+// A pause lets the batch at hand end, holds nothing, and ends by itself.
+func TestGuardPausesAndGoesOn(t *testing.T) {
+	eachWay(t, func(t *testing.T, schema, policy string) {
+		b, h := guarded(t, schema, policy)
+		var states []purge.GuardState
+		paused := make(chan struct{})
+		b.runner.Observer = advised{
+			watcher: watcher{batch: func(e purge.BatchEvent) {
+				select {
+				case <-paused:
+				default:
+					h.set("", pause)
+				}
+			}},
+			told: func(_ string, a purge.Advice) {
+				if states = append(states, a.State); a.State == purge.GuardPause {
+					close(paused)
+				}
+			},
+		}
+		done := make(chan *outcome)
+		go func() { done <- b.purge() }()
+		<-paused
+		b.await(`SELECT EXISTS (SELECT FROM reaper.runs WHERE status = 'running' AND reason LIKE 'pause by the guard wal_backlog: %')`)
+		b.count(`SELECT count(*) FROM mails`, 19)
+		b.count(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'reaper' AND state <> 'idle'`, 0)
+		b.count(`SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`, 0)
+		h.set("", goOn)
+		o := (<-done).complete()
+		if len(states) != 2 || states[1] != purge.GuardGo {
+			t.Errorf("told of %v, want pause and go", states)
+		}
+		if o.one().PausedSeconds <= 0 {
+			t.Errorf("paused_seconds is %v", o.one().PausedSeconds)
+		}
+		b.left(`SELECT state || ' ' || guard || ' ' || (ended_at IS NOT NULL) FROM reaper.throttle`, "pause wal_backlog true")
+		if h.wrote <= 0 {
+			t.Error("the guard was not told of WAL")
+		}
+	})
+}
+
+func TestGuardPauseHasALongestLength(t *testing.T) {
+	eachWay(t, func(t *testing.T, schema, policy string) {
+		b, h := guarded(t, schema, policy)
+		h.set("", pause)
+		b.runner.MaxPause = 50 * time.Millisecond
+		o := b.purge().is(purge.Incomplete, "paused for 50ms, the longest that max_pause allows", "wal_backlog", "reports keeps 2 GB")
+		b.count(`SELECT count(*) FROM mails`, 20)
+		if o.one().PausedSeconds < 0.05 || *o.one().BacklogRows != 15 {
+			t.Errorf("paused for %v s, backlog %v", o.one().PausedSeconds, *o.one().BacklogRows)
+		}
+		h.set("", goOn)
+		b.purge().complete()
+	})
+}
+
+func TestGuardStops(t *testing.T) {
+	eachWay(t, func(t *testing.T, schema, policy string) {
+		b, h := guarded(t, schema, policy)
+		b.runner.Observer = watcher{batch: func(purge.BatchEvent) { h.set("", stop) }}
+		b.purge().is(purge.Incomplete, "stopped by the guard storage: 97 %")
+		b.count(`SELECT count(*) FROM mails`, 19)
+		b.ledgerIsTrue()
+	})
+}
+
+// Where nothing is due, nothing is held up.
+func TestGuardThatStopsNothing(t *testing.T) {
+	t.Parallel()
+	b, h := guarded(t, shop, shopPolicy)
+	b.Exec(t, `DELETE FROM mails WHERE id <= 15`)
+	for _, a := range []purge.Advice{pause, stop} {
+		h.set("", a)
+		if o := b.purge().is(purge.Complete); o.one().PausedSeconds > 0 {
+			t.Errorf("%s: paused for %v s with nothing due", a.State, o.one().PausedSeconds)
+		}
+	}
+}
+
+// What counts for one policy leaves the others alone.
+func TestGuardOfOnePolicy(t *testing.T) {
+	t.Parallel()
+	b, h := guarded(t, shop+`;
+CREATE TABLE logs (id int PRIMARY KEY, at timestamptz NOT NULL);
+INSERT INTO logs SELECT n, now() - interval '40 days' FROM generate_series(1, 10) n`, shopPolicy+`
+  - {name: logs, table: logs, age: at, tenant: none, retention: 30d}`)
+	h.set("mails", pause)
+	b.runner.MaxPause = 50 * time.Millisecond
+	o := b.purge().is(purge.Incomplete, "max_pause")
+	if o.Policies[1].Status != purge.Complete {
+		t.Errorf("the other policy is %s (%s)", o.Policies[1].Status, o.Policies[1].Reason)
+	}
+	b.count(`SELECT count(*) FROM logs`, 0)
+	b.count(`SELECT count(*) FROM mails`, 20)
+}
+
+func TestGuardSlowsDown(t *testing.T) {
+	t.Parallel()
+	b, h := guarded(t, shop, shopPolicy)
+	b.policy = strings.Replace(b.policy, "rows: 1}", "rows: 20}", 1)
+	h.set("", slower)
+	var began, worked time.Duration
+	start := time.Now()
+	b.runner.Observer = watcher{batch: func(e purge.BatchEvent) {
+		worked += e.Duration
+		began = time.Since(start)
+	}}
+	o := b.purge().complete()
+	if o.one().Batches < 4 {
+		t.Errorf("%d batches of the whole size", o.one().Batches)
+	}
+	// The rest after each but the last took nine times as long as the batch.
+	if began < 3*worked {
+		t.Errorf("%v of %v were spent in batches", worked, began)
+	}
+}
+
+// A person's pause is found by the batch itself, and needs no guard.
+func TestPausedByHand(t *testing.T) {
+	eachWay(t, func(t *testing.T, schema, policy string) {
+		for _, policies := range [][]string{nil, {"mails"}} {
+			b := prepare(t, schema, policy)
+			l := ledger.New(ledger.DefaultSchema, 0)
+			if err := l.Pause(t.Context(), b.pool, policies, time.Hour, "migration", "somebody"); err != nil {
+				t.Fatal(err)
+			}
+			told := make(chan purge.Advice, 10)
+			b.runner.Observer = advised{told: func(_ string, a purge.Advice) { told <- a }}
+			done := make(chan *outcome)
+			go func() { done <- b.purge() }()
+			if a := <-told; a.State != purge.GuardPause || a.Guard != "by_hand" {
+				t.Errorf("told of %+v", a)
+			}
+			b.count(`SELECT count(*) FROM mails`, 20)
+			if _, err := l.Resume(t.Context(), b.pool, policies); err != nil {
+				t.Fatal(err)
+			}
+			if o := (<-done).complete(); o.one().PausedSeconds <= 0 {
+				t.Errorf("paused_seconds is %v", o.one().PausedSeconds)
+			}
+		}
+	})
+}
+
+// Another policy's pause is nothing to this one.
+func TestPausedByHandIsAnother(t *testing.T) {
+	t.Parallel()
+	b := prepare(t, shop, shopPolicy)
+	if err := ledger.New(ledger.DefaultSchema, 0).Pause(t.Context(), b.pool, []string{"logs"}, time.Hour, "migration", ""); err != nil {
+		t.Fatal(err)
+	}
+	b.purge().complete()
+}
