@@ -25,14 +25,15 @@ type deadRows struct {
 }
 
 // Of partitioned tables the partitions count. A table of few rows is soon full of
-// dead ones, and soon vacuumed. Whose vacuum it is, only some roles may see.
+// dead ones, and soon vacuumed. After a crash the counts begin at zero, and only
+// reltuples knows how many rows there were. What is vacuumed, only some roles may see.
 const deadRowsSQL = `WITH touched AS (
 	SELECT coalesce(p.relid, o.oid) AS relid
 	FROM unnest($1::text::oid[]) o(oid) LEFT JOIN LATERAL pg_partition_tree(o.oid) p ON true
 ), rows AS (
-	SELECT s.relid::regclass::text AS name, n_dead_tup::float8 / nullif(n_live_tup + n_dead_tup, 0) AS share
-	FROM pg_stat_all_tables s JOIN touched USING (relid) WHERE n_live_tup + n_dead_tup > 10000
-	ORDER BY share DESC LIMIT 1
+	SELECT relid::regclass::text AS name, n_dead_tup / greatest(n_live_tup + n_dead_tup, reltuples)::float8 AS share
+	FROM pg_stat_all_tables JOIN touched USING (relid) JOIN pg_class ON pg_class.oid = relid
+	WHERE greatest(n_live_tup + n_dead_tup, reltuples) > 10000 ORDER BY share DESC LIMIT 1
 )
 SELECT coalesce((SELECT name FROM rows), ''), coalesce((SELECT share FROM rows), 0),
 	coalesce((SELECT min(relid::regclass::text) FROM pg_stat_progress_vacuum JOIN touched USING (relid)), ''),
