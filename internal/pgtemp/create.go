@@ -21,6 +21,22 @@ const maxSocketDir = 80
 
 // create makes the directory and the cluster in it.
 func (s *Server) create(ctx context.Context) (err error) {
+	if err := s.createDir(); err != nil {
+		return err
+	}
+	if s.port < 0 {
+		if s.port, err = freePort(ctx); err != nil {
+			return err
+		}
+	}
+	if err := s.initdb(ctx); err != nil {
+		return err
+	}
+	return s.configure()
+}
+
+// createDir makes the directory, and one for the socket where the path is long.
+func (s *Server) createDir() (err error) {
 	if s.dir, err = TempDir(s.o.Dir); err != nil {
 		return err
 	}
@@ -35,15 +51,7 @@ func (s *Server) create(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if s.port < 0 {
-		if s.port, err = freePort(ctx); err != nil {
-			return err
-		}
-	}
-	if err := s.initdb(ctx); err != nil {
-		return err
-	}
-	return s.configure()
+	return nil
 }
 
 func (s *Server) initdb(ctx context.Context) error {

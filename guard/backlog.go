@@ -1,0 +1,157 @@
+package guard
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// walBacklog is the WAL that the server has to keep: the largest of what a slot
+// holds back, what waits for the archiver, and what pg_wal has beyond
+// max_wal_size.
+type walBacklog struct {
+	levels Levels
+	wal    *walDirectory
+}
+
+// holder is something that WAL is kept for, with its bytes.
+type holder struct {
+	Kind  string // slot, lost, archiver, directory
+	Name  string // of a slot; the segment that was archived last
+	Bytes int64
+	// Note is a slot's state, or the segment that cannot be archived.
+	Note string
+	// Segment is the size of a segment of WAL.
+	Segment int64
+	Current int64 // the server's position, in bytes
+}
+
+// The holders. What is archived is told by the name of a segment, which archived
+// makes bytes of.
+const (
+	holdersSQL = `WITH at AS (SELECT pg_current_wal_insert_lsn() AS lsn, pg_size_bytes(current_setting('wal_segment_size')) AS segment)
+SELECT CASE WHEN wal_status = 'lost' THEN 'lost' ELSE 'slot' END, slot_name::text, coalesce(lsn - restart_lsn, 0)::bigint,
+	CASE WHEN active THEN 'active' ELSE 'inactive' END, segment, (lsn - '0/0')::bigint
+FROM at, pg_replication_slots WHERE restart_lsn IS NOT NULL OR wal_status = 'lost'
+UNION ALL
+SELECT 'archiver', coalesce(last_archived_wal, ''), 0,
+	CASE WHEN last_failed_time > coalesce(last_archived_time, '-infinity') THEN last_failed_wal ELSE '' END, segment, (lsn - '0/0')::bigint
+FROM at, pg_stat_archiver WHERE current_setting('archive_mode') <> 'off'`
+	directorySQL = `
+UNION ALL
+SELECT 'directory', '', greatest((` + walSize + `) - pg_size_bytes(current_setting('max_wal_size')), 0), '', segment, (lsn - '0/0')::bigint FROM at`
+)
+
+func (b *walBacklog) read(ctx context.Context, db *pgxpool.Pool) ([]measure, error) {
+	may, err := b.wal.listed(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	all, err := holders(ctx, db, may)
+	if err != nil {
+		return nil, b.wal.refused(err)
+	}
+	worst, lost := measure{before: "the server keeps ", after: " of WAL"}, ""
+	var most int64
+	for _, h := range all {
+		if h.Kind == "lost" {
+			lost += "; the replication slot " + h.Name + " is lost, and keeps nothing"
+		}
+		if h.Bytes > most {
+			most = h.Bytes
+			worst.before, worst.after = h.words()
+		}
+	}
+	worst.value, worst.unit, worst.levels = float64(most), Bytes, b.levels
+	worst.after += lost
+	return []measure{worst}, nil
+}
+
+// holders reads what keeps WAL; directory adds what is beyond max_wal_size.
+func holders(ctx context.Context, db *pgxpool.Pool, directory bool) ([]holder, error) {
+	sql := holdersSQL
+	if directory {
+		sql += directorySQL
+	}
+	all, err := many[holder](ctx, db, sql)
+	for i := range all {
+		if all[i].Kind == "archiver" {
+			all[i].Bytes = all[i].queued()
+		}
+	}
+	return all, err
+}
+
+// queued is how many bytes of whole segments wait for the archiver. Where it has
+// archived nothing yet, they are counted from the one that fails.
+func (h holder) queued() int64 {
+	next, ok := segmentStart(h.Name, h.Segment)
+	next += h.Segment
+	if !ok {
+		if next, ok = segmentStart(h.Note, h.Segment); !ok {
+			return 0
+		}
+	}
+	return max(h.Current/h.Segment*h.Segment-next, 0)
+}
+
+// segmentStart is the position at which a segment begins, from its file's name:
+// timeline, high and low part in hexadecimal. A backup's history file is called
+// after its segment; other files of the archive tell nothing.
+func segmentStart(name string, segment int64) (int64, bool) {
+	if len(name) < 24 || segment <= 0 {
+		return 0, false
+	}
+	high, err := strconv.ParseInt(name[8:16], 16, 64)
+	low, err2 := strconv.ParseInt(name[16:24], 16, 64)
+	if err != nil || err2 != nil {
+		return 0, false
+	}
+	return high<<32 + low*segment, true
+}
+
+// words are what stands before and after the bytes.
+func (h holder) words() (before, after string) {
+	switch h.Kind {
+	case "slot":
+		if h.Note == "inactive" {
+			return "the replication slot " + h.Name + ", which nobody reads, keeps ", " of WAL"
+		}
+		return "the replication slot " + h.Name + " keeps ", " of WAL"
+	case "archiver":
+		if h.Note != "" {
+			return "the archiver, which fails at " + brief(h.Note) + ", is behind by ", " of WAL"
+		}
+		return "the archiver is behind by ", " of WAL"
+	}
+	return "pg_wal is ", " larger than max_wal_size"
+}
+
+// Holder is something that keeps WAL from being removed.
+type Holder struct {
+	// Name says what it is, fit to follow "kept by".
+	Name  string
+	Bytes int64 // that it keeps
+}
+
+// public is a holder for Room, or nothing where it keeps none.
+func (h holder) public() (Holder, bool) {
+	name := ""
+	switch {
+	case h.Kind == "slot" && h.Bytes > 0:
+		name = fmt.Sprintf("the replication slot %s (%s)", h.Name, h.Note)
+	case h.Kind == "archiver" && h.Note != "":
+		name = "the archiver, which fails at " + brief(h.Note)
+	case h.Kind == "archiver" && h.Bytes > 0:
+		name = "the archiver"
+	}
+	return Holder{Name: name, Bytes: h.Bytes}, name != ""
+}
+
+func largestFirst(all []Holder) {
+	slices.SortStableFunc(all, func(a, b Holder) int { return cmp.Compare(b.Bytes, a.Bytes) })
+}

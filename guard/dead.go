@@ -1,0 +1,70 @@
+package guard
+
+import (
+	"context"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// effective has the guard on for its second question alone, too.
+func (d DeadRows) effective() Signal {
+	s := d.Signal
+	if s.Off == "" && s.none() && d.Vacuuming == Go {
+		s.Off = unwatched
+	}
+	return s
+}
+
+// deadRows is the greatest share of dead rows among the tables that are deleted
+// from, and whether one of them is vacuumed.
+type deadRows struct {
+	DeadRows
+	touching func() []uint32
+}
+
+// Of partitioned tables the partitions count. A table of few rows is soon full of
+// dead ones, and soon vacuumed. After a crash the counts begin at zero, and only
+// reltuples knows how many rows there were. What is vacuumed, only some roles may see.
+const deadRowsSQL = `WITH touched AS (
+	SELECT coalesce(p.relid, o.oid) AS relid
+	FROM unnest($1::text::oid[]) o(oid) LEFT JOIN LATERAL pg_partition_tree(o.oid) p ON true
+), rows AS (
+	SELECT relid::regclass::text AS name, n_dead_tup / greatest(n_live_tup + n_dead_tup, reltuples)::float8 AS share
+	FROM pg_stat_all_tables JOIN touched USING (relid) JOIN pg_class ON pg_class.oid = relid
+	WHERE greatest(n_live_tup + n_dead_tup, reltuples) > 10000 ORDER BY share DESC LIMIT 1
+)
+SELECT coalesce((SELECT name FROM rows), ''), coalesce((SELECT share FROM rows), 0),
+	coalesce((SELECT min(relid::regclass::text) FROM pg_stat_progress_vacuum JOIN touched USING (relid)), ''),
+	pg_has_role('pg_read_all_stats', 'USAGE')`
+
+func (d deadRows) read(ctx context.Context, db *pgxpool.Pool) ([]measure, error) {
+	oids := d.touching()
+	if len(oids) == 0 {
+		return nil, nil
+	}
+	var table, vacuumed string
+	var share float64
+	var sees bool
+	if err := one(ctx, db, deadRowsSQL, []any{oidArray(oids)}, &table, &share, &vacuumed, &sees); err != nil {
+		return nil, err
+	}
+	if d.Vacuuming != Go && !sees {
+		return nil, hidden("what is vacuumed")
+	}
+	all := []measure{{key: "share", value: share, unit: Ratio, levels: d.Levels, after: " of the rows of " + table + " are dead"}}
+	if d.Vacuuming != Go && vacuumed != "" {
+		all = append(all, measure{key: "vacuum", state: d.Vacuuming, reason: vacuumed + " is being vacuumed"})
+	}
+	return all, nil
+}
+
+// oidArray writes oids as PostgreSQL reads an array.
+func oidArray(oids []uint32) string {
+	texts := make([]string, len(oids))
+	for i, oid := range oids {
+		texts[i] = strconv.FormatUint(uint64(oid), 10)
+	}
+	return "{" + strings.Join(texts, ",") + "}"
+}

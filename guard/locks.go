@@ -1,0 +1,35 @@
+package guard
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// lockWaits is how many sessions wait for a lock that one of reaper's batches has.
+type lockWaits struct {
+	levels      Levels
+	application string
+}
+
+// Batches are the sessions of this role and application. They may wait for each
+// other: that hurts nobody else. More waiting sessions than a hundred are not
+// looked at, since each costs the lock manager something.
+const lockWaitsSQL = `WITH batch AS (
+	SELECT pid FROM pg_stat_activity WHERE usename = session_user AND application_name = $1 AND pid <> pg_backend_pid()
+), waiting AS (
+	SELECT DISTINCT pid FROM pg_locks WHERE NOT granted AND pid NOT IN (SELECT pid FROM batch) LIMIT 100
+)
+SELECT count(*)::int FROM waiting WHERE EXISTS (SELECT FROM batch WHERE batch.pid = ANY (pg_blocking_pids(waiting.pid)))`
+
+func (s lockWaits) read(ctx context.Context, db *pgxpool.Pool) ([]measure, error) {
+	var waiting int
+	if err := one(ctx, db, lockWaitsSQL, []any{s.application}, &waiting); err != nil {
+		return nil, err
+	}
+	m := measure{value: float64(waiting), unit: Sessions, levels: s.levels, after: " sessions wait for a lock of reaper's"}
+	if waiting == 1 {
+		m.after = " session waits for a lock of reaper's"
+	}
+	return []measure{m}, nil
+}

@@ -1,0 +1,53 @@
+package guard
+
+import (
+	"context"
+	"time"
+)
+
+// more reads what is made elsewhere.
+type more struct {
+	sources []Source
+	since   map[[2]string]Reading // the last reading of a guard for a policy
+}
+
+// read asks every source. What fails is unknown, and the others count.
+func (m *more) read(ctx context.Context, w *Watch) []Reading {
+	var all []Reading
+	for _, source := range m.sources {
+		once, cancel := context.WithTimeout(ctx, w.c.Timeout)
+		readings, err := source(once)
+		cancel()
+		if err != nil {
+			readings = []Reading{(&watched{name: "other"}).unknown(why(err), time.Now())}
+		}
+		all = append(all, readings...)
+	}
+	known := map[[2]string]Reading{}
+	for i := range all {
+		r := &all[i]
+		key := [2]string{r.Guard, r.Policy}
+		m.complete(r, key)
+		known[key] = *r
+	}
+	m.since = known
+	return all
+}
+
+// complete fills in what a source left out.
+func (m *more) complete(r *Reading, key [2]string) {
+	now := time.Now()
+	if r.Share <= 0 || r.Share > 1 {
+		r.Share = shareOf(r.State)
+	}
+	if r.At.IsZero() {
+		r.At = now
+	}
+	if !r.Since.IsZero() {
+		return
+	}
+	r.Since = now
+	if last, ok := m.since[key]; ok && last.State == r.State {
+		r.Since = last.Since
+	}
+}

@@ -1,0 +1,63 @@
+package guard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/api"
+	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
+	"github.com/prometheus/common/model"
+)
+
+// prometheus asks servers by PromQL. Their URLs are secrets, and net/http quotes
+// them: no error of it gets any further.
+type prometheus struct{ client *http.Client }
+
+func newPrometheus() *prometheus {
+	return &prometheus{client: &http.Client{
+		Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 1, IdleConnTimeout: time.Minute},
+		// A password in the URL must not follow to another server.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+func (p *prometheus) close() { p.client.CloseIdleConnections() }
+
+// number is the one value that a query gives now.
+func (p *prometheus) number(ctx context.Context, q Query) (float64, error) {
+	client, err := api.NewClient(api.Config{Address: q.Prometheus, Client: p.client})
+	if err != nil {
+		return 0, ownError("Prometheus has a URL that cannot be read")
+	}
+	value, _, _, err := v1.NewAPI(client).Query(ctx, q.SQL, time.Now())
+	if err != nil {
+		return 0, prometheusError(ctx, err)
+	}
+	switch value := value.(type) {
+	case *model.Scalar:
+		return float64(value.Value), nil
+	case model.Vector:
+		if len(value) == 1 {
+			return float64(value[0].Value), nil
+		}
+		return 0, ownError(fmt.Sprintf("the query gives %d series: it must give one number", len(value)))
+	}
+	return 0, ownError("the query gives " + value.Type().String() + ": it must give one number")
+}
+
+// prometheusError puts an error in words of this package.
+func prometheusError(ctx context.Context, err error) error {
+	var answer *v1.Error
+	switch {
+	case ctx.Err() != nil:
+		return ownError("Prometheus has not answered in time")
+	case errors.As(err, &answer) && answer.Type == v1.ErrBadData:
+		return ownError("Prometheus refuses the query: " + brief(answer.Msg))
+	case errors.As(err, &answer):
+		return ownError("Prometheus answers with an error (" + brief(string(answer.Type)) + ")")
+	}
+	return ownError("Prometheus cannot be reached")
+}

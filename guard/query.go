@@ -1,0 +1,102 @@
+package guard
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// custom is a number that the policy file asks for.
+type custom struct {
+	Custom
+	web *prometheus
+}
+
+func (s custom) read(ctx context.Context, db *pgxpool.Pool) ([]measure, error) {
+	v, err := s.Query.ask(ctx, db, s.web)
+	if err != nil {
+		return nil, err
+	}
+	return []measure{{value: v, unit: Plain, levels: s.Levels, below: s.Below, before: s.Name + " is "}}, nil
+}
+
+// ask asks for the one number.
+func (q Query) ask(ctx context.Context, db *pgxpool.Pool, web *prometheus) (float64, error) {
+	v, err := 0.0, error(nil)
+	if q.Prometheus != "" {
+		v, err = web.number(ctx, q)
+	} else {
+		v, err = askSQL(ctx, db, q.SQL)
+	}
+	if err == nil && (math.IsNaN(v) || math.IsInf(v, 0)) {
+		return 0, ownError("the query gives no number, but NaN or infinity")
+	}
+	return v, err
+}
+
+// askSQL runs a query in a transaction that cannot write. The server is told the
+// time too: through a pooler, a client that gives up may leave a statement behind.
+func askSQL(ctx context.Context, db *pgxpool.Pool, sql string) (v float64, err error) {
+	tx, err := db.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly})
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // nothing was written
+	if _, err := tx.Exec(ctx, statementTimeout(ctx)); err != nil {
+		return 0, err
+	}
+	rows, err := tx.Query(ctx, sql)
+	if err != nil {
+		return 0, err
+	}
+	values, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) ([]any, error) { return row.Values() })
+	switch {
+	case err != nil:
+		return 0, err
+	case len(values) == 0:
+		return 0, ownError("the query gives no row")
+	case len(values) > 1:
+		return 0, ownError("the query gives several rows: it must give one number")
+	case len(values[0]) != 1:
+		return 0, ownError(fmt.Sprintf("the query gives %d columns: it must give one number", len(values[0])))
+	}
+	return toNumber(values[0][0])
+}
+
+// toNumber is a value of the database as a number.
+func toNumber(v any) (float64, error) {
+	switch v := v.(type) {
+	case nil:
+		return 0, ownError("the query gives NULL")
+	case int16:
+		return float64(v), nil
+	case int32:
+		return float64(v), nil
+	case int64:
+		return float64(v), nil
+	case float32:
+		return float64(v), nil
+	case float64:
+		return v, nil
+	case pgtype.Numeric:
+		f, err := v.Float64Value()
+		if err == nil && f.Valid {
+			return f.Float64, nil
+		}
+	}
+	return 0, ownError("the query gives no number: cast its column to float8")
+}
+
+// left is the time until a context ends; an hour where it never does.
+func left(ctx context.Context) time.Duration {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return time.Hour
+	}
+	return time.Until(deadline)
+}

@@ -1,0 +1,65 @@
+package guard
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// walRate is how fast WAL is written, over the last few readings.
+type walRate struct {
+	levels Levels
+	what   string
+	// position is how many bytes there were so far.
+	position func(ctx context.Context, db *pgxpool.Pool) (int64, error)
+	points   []point
+}
+
+type point struct {
+	at    time.Time
+	bytes int64
+}
+
+// remembered is over how many readings the rate goes: the last one counts in full,
+// and one that was high does not for long.
+const remembered = 4
+
+func (w *Watch) walRate() *walRate {
+	r := &walRate{levels: w.c.WALRate.Levels, what: "the server writes "}
+	r.position = func(ctx context.Context, db *pgxpool.Pool) (at int64, err error) {
+		err = one(ctx, db, `SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint`, nil, &at)
+		return at, err
+	}
+	if w.c.WALRate.Own {
+		r.what = "reaper writes "
+		r.position = func(context.Context, *pgxpool.Pool) (int64, error) { return w.wrote.Load(), nil }
+	}
+	return r
+}
+
+func (r *walRate) read(ctx context.Context, db *pgxpool.Pool) ([]measure, error) {
+	bytes, err := r.position(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	return r.add(point{time.Now(), bytes}), nil
+}
+
+// add takes a reading in. The first has no rate, nor has one that is behind the
+// last: that is another server.
+func (r *walRate) add(p point) []measure {
+	if n := len(r.points); n > 0 && p.bytes < r.points[n-1].bytes {
+		r.points = nil
+	}
+	r.points = append(r.points, p)
+	if n := len(r.points); n > remembered {
+		r.points = r.points[n-remembered:]
+	}
+	first := r.points[0]
+	passed := p.at.Sub(first.at).Seconds()
+	if passed <= 0 {
+		return nil
+	}
+	return []measure{{value: float64(p.bytes-first.bytes) / passed, unit: BytesPerSecond, levels: r.levels, before: r.what, after: " of WAL"}}
+}

@@ -1,0 +1,158 @@
+package guard
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// effective has the guard on for its bytes, or the number of replicas, alone.
+func (r ReplicaLag) effective() Signal {
+	s := r.Signal
+	if s.Off == "" && s.none() && r.Bytes.none() && r.Replicas == 0 {
+		s.Off = unwatched
+	}
+	return s
+}
+
+// forgetAfter is for how long a replica that is gone is waited for, at least.
+const forgetAfter = time.Hour
+
+// replicas is how far the furthest replica is behind, in time and in bytes.
+type replicas struct {
+	ReplicaLag
+	forget time.Duration
+	log    *slog.Logger
+	known  map[string]*replica
+	now    func() time.Time
+}
+
+// replica is what is remembered of one.
+type replica struct {
+	seen time.Time // last
+	at   int64     // what it has replayed, as a position in bytes
+	// stuck is since when it is known to be behind and to have replayed nothing; zero:
+	// it moves, or has caught up.
+	stuck time.Time
+}
+
+func newReplicas(c Config, log *slog.Logger) *replicas {
+	return &replicas{ReplicaLag: c.ReplicaLag, forget: max(c.MaxPause, forgetAfter), log: log, known: map[string]*replica{}, now: time.Now}
+}
+
+// sender is a row of pg_stat_replication.
+type sender struct {
+	Name   string
+	Hidden bool     // its columns are not shown to this role
+	Lag    *float64 // seconds, as the replica said last
+	Behind *int64   // bytes from what the server has flushed to what is replayed
+	At     *int64   // what is replayed
+}
+
+// Whoever replays nothing is no replica: a base backup, a receiver of the archive.
+// Subscriptions have helpers that come and go while a table is copied.
+const sendersSQL = `SELECT coalesce(application_name, ''), state IS NULL, extract(epoch FROM replay_lag)::float8,
+	greatest(pg_current_wal_flush_lsn() - replay_lsn, 0)::bigint, (replay_lsn - '0/0')::bigint
+FROM pg_stat_replication
+WHERE state IS NULL OR replay_lsn IS NOT NULL AND application_name !~ '^pg_[0-9]+_sync_'
+ORDER BY application_name, backend_start, pid`
+
+func (r *replicas) read(ctx context.Context, db *pgxpool.Pool) ([]measure, error) {
+	rows, err := many[sender](ctx, db, sendersSQL)
+	if err != nil {
+		return nil, err
+	}
+	if slices.ContainsFunc(rows, func(s sender) bool { return s.Hidden }) {
+		return nil, hidden("how far replicas are behind")
+	}
+	return r.take(rows)
+}
+
+// take takes the rows in. Of several replicas of one name, the second is known as
+// name#2: so one that comes back from another address is the same.
+func (r *replicas) take(rows []sender) ([]measure, error) {
+	now := r.now()
+	latest := measure{key: "time", unit: Seconds, levels: r.Levels, before: "replicas are behind by "}
+	most := measure{key: "bytes", unit: Bytes, levels: r.Bytes, before: "replicas are behind by "}
+	count := map[string]int{}
+	for _, s := range rows {
+		count[s.Name]++
+		name := brief(s.Name)
+		if n := count[s.Name]; n > 1 {
+			name = fmt.Sprintf("%s#%d", name, n)
+		}
+		lag, stuck := r.of(name, s, now)
+		if lag > latest.value {
+			latest.value, latest.before = lag, "the replica "+name+" is behind by "
+			if stuck {
+				latest.before, latest.after = "the replica "+name+" is behind and has replayed nothing for ", ""
+			}
+		}
+		if behind := float64(*s.Behind); behind > most.value {
+			most.value, most.before, most.after = behind, "the replica "+name+" is behind by ", " of WAL"
+		}
+	}
+	if gone := r.gone(now); gone != "" {
+		return nil, ownError(gone)
+	}
+	if len(rows) < r.Replicas {
+		return nil, ownError(fmt.Sprintf("of %d replicas there are %d", r.Replicas, len(rows)))
+	}
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	return []measure{latest, most}, nil
+}
+
+// of is how long a replica is behind: by what it says itself, which stands still
+// when its replay is paused, or by how long it has replayed nothing.
+func (r *replicas) of(name string, s sender, now time.Time) (lag float64, stuck bool) {
+	k := r.known[name]
+	if k == nil {
+		k = &replica{at: math.MinInt64}
+		r.known[name] = k
+	}
+	k.seen = now
+	switch {
+	case *s.Behind == 0:
+		k.stuck = time.Time{}
+	case *s.At != k.at || k.stuck.IsZero():
+		k.stuck = now
+	}
+	k.at = *s.At
+	if *s.Behind == 0 {
+		return 0, false
+	}
+	if s.Lag != nil {
+		lag = *s.Lag
+	}
+	if still := now.Sub(k.stuck).Seconds(); still > lag {
+		return still, true
+	}
+	return lag, false
+}
+
+// gone names a replica that was there and is not; empty: all are there. One that
+// stays away is forgotten in the end.
+func (r *replicas) gone(now time.Time) string {
+	first := ""
+	for name, k := range r.known {
+		away := now.Sub(k.seen)
+		switch {
+		case away > r.forget:
+			r.log.Warn("a replica is gone for so long that it is not waited for any more", "replica", name, "seen", k.seen)
+			delete(r.known, name)
+		case away > 0 && (first == "" || name < first):
+			first = name
+		}
+	}
+	if first == "" {
+		return ""
+	}
+	return fmt.Sprintf("the replica %s is gone, which was last seen %s", first, r.known[first].seen.UTC().Format("15:04:05 UTC"))
+}

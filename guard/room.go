@@ -1,0 +1,94 @@
+package guard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+)
+
+// Room is what there is before a purge begins.
+type Room struct {
+	// Free is how many bytes more may be stored until the storage guard pauses; at
+	// least 0. Nil: there is no such guard, or it cannot be read.
+	Free *int64
+	// WAL is the size of pg_wal in bytes; nil: the role may not see it.
+	WAL *int64
+	// MaxWAL is max_wal_size in bytes.
+	MaxWAL int64
+	// Holders are what keeps WAL from being removed now, the largest first.
+	Holders []Holder
+}
+
+// Room reads what there is, in a few statements of Config.Timeout each. What one
+// of them cannot read is nil; the error is of those that every role may read.
+func (w *Watch) Room(ctx context.Context) (Room, error) {
+	var room Room
+	ctx, cancel := context.WithTimeout(ctx, 3*w.c.Timeout)
+	defer cancel()
+	if err := one(ctx, w.pool, `SELECT pg_size_bytes(current_setting('max_wal_size'))`, nil, &room.MaxWAL); err != nil {
+		return Room{}, fmt.Errorf("reading max_wal_size: %s", why(err))
+	}
+	all, err := holders(ctx, w.pool, false)
+	if err != nil {
+		return Room{}, fmt.Errorf("reading what keeps WAL: %s", why(err))
+	}
+	for _, h := range all {
+		if public, ok := h.public(); ok {
+			room.Holders = append(room.Holders, public)
+		}
+	}
+	largestFirst(room.Holders)
+	var size int64
+	if err := one(ctx, w.pool, walSize, nil, &size); err == nil {
+		room.WAL = &size
+	}
+	room.Free = w.free(ctx)
+	return room, nil
+}
+
+// free is how far the storage is from its pause; nil: unknown, or there is none.
+func (w *Watch) free(ctx context.Context) *int64 {
+	s := w.c.Storage
+	if s.effective().Off != "" || s.Pause == nil {
+		return nil
+	}
+	// A signal of its own: the watch's belongs to its goroutine.
+	own := &Watch{c: w.c, web: w.web, wal: &walDirectory{}}
+	measures, err := own.storage().read(ctx, w.pool)
+	if err != nil || len(measures) == 0 {
+		return nil
+	}
+	m := measures[0]
+	left := *s.Pause - m.value
+	if m.below {
+		left = -left
+	}
+	bytes := int64(math.Max(left, 0))
+	return &bytes
+}
+
+// Checkpoint asks the server for a checkpoint, after which it may remove WAL. It
+// does not wait for one that takes longer than Config.Timeout: that goes on by
+// itself. The error says that this role may not ask, or that the server cannot be
+// asked.
+func (w *Watch) Checkpoint(ctx context.Context) error {
+	once, cancel := context.WithTimeout(ctx, w.c.Timeout)
+	defer cancel()
+	_, err := w.pool.Exec(once, "CHECKPOINT")
+	switch {
+	case err == nil:
+		return nil
+	case denies(err):
+		return errors.New("asking for a checkpoint: this role may not; from PostgreSQL 15 on it needs " + checkpoint + ", before 15 only a superuser may")
+	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
+		return nil
+	}
+	return fmt.Errorf("asking for a checkpoint: %s", why(err))
+}
+
+// statementTimeout is the statement that has the server give up when ctx does.
+func statementTimeout(ctx context.Context) string {
+	return "SET LOCAL statement_timeout = " + strconv.FormatInt(max(left(ctx).Milliseconds(), 1), 10)
+}

@@ -1,0 +1,51 @@
+package guard
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// signals are the guards of a configuration, in the order of Readings.
+func (w *Watch) signals() []*watched {
+	c := w.c
+	all := []*watched{
+		{name: "storage", Signal: c.Storage.effective(), signal: w.storage()},
+		{name: "wal_backlog", Signal: c.WALBacklog, signal: &walBacklog{c.WALBacklog.Levels, w.wal}},
+		{name: "wal_rate", Signal: c.WALRate.Signal, signal: w.walRate()},
+		{name: "replica_lag", Signal: c.ReplicaLag.effective(), signal: newReplicas(c, w.log)},
+		{name: "connections", Signal: c.Connections, signal: connections{c.Connections.Levels}},
+		{name: "lock_waits", Signal: c.LockWaits, signal: lockWaits{c.LockWaits.Levels, c.Application}},
+		{name: "oldest_transaction", Signal: c.OldestTransaction, signal: newHorizon(c)},
+		{name: "dead_rows", Signal: c.DeadRows.effective(), signal: deadRows{c.DeadRows, w.touching}},
+		{name: "latency", Signal: c.Latency, signal: latency{c.Latency.Levels, c.Timeout}, timeout: probeTime(c)},
+		{name: "checkpoint", Signal: c.Checkpoint, signal: checkpoints{c.Checkpoint.Levels}},
+	}
+	for _, x := range c.Custom {
+		all = append(all, &watched{name: x.Name, Signal: x.Signal, signal: custom{x, w.web}})
+	}
+	if len(c.Allow) > 0 {
+		all = append(all, &watched{name: "allow", signal: &windows{all: c.Allow}})
+	}
+	for _, g := range all {
+		if g.Off == "" && g.none() && g.name != "allow" {
+			g.Off = unwatched
+		}
+	}
+	return all
+}
+
+// one reads the one row of a statement.
+func one(ctx context.Context, db *pgxpool.Pool, sql string, args []any, into ...any) error {
+	return db.QueryRow(ctx, sql, args...).Scan(into...)
+}
+
+// many reads the rows of a statement, each into a T by position.
+func many[T any](ctx context.Context, db *pgxpool.Pool, sql string, args ...any) ([]T, error) {
+	rows, err := db.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[T])
+}

@@ -1,0 +1,71 @@
+package guard
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// effective switches the guard off where there is nothing to hold against.
+func (s Storage) effective() Signal {
+	if s.Off == "" && s.Limit == 0 && s.Free == (Query{}) {
+		s.Off = "no limit is given"
+	}
+	return s.Signal
+}
+
+// storage is the signal that the configuration asks for.
+func (w *Watch) storage() signal {
+	s := w.c.Storage
+	if s.Free != (Query{}) {
+		return freeSpace{s, w.web}
+	}
+	return &usedSpace{s, w.wal}
+}
+
+// usedSpace is the size of the database and of its WAL.
+type usedSpace struct {
+	Storage
+	wal *walDirectory
+}
+
+func (s *usedSpace) read(ctx context.Context, db *pgxpool.Pool) ([]measure, error) {
+	used, exact, err := s.used(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	m := measure{value: float64(used), unit: Bytes, levels: s.Levels, before: "database and WAL take "}
+	m.after = " of " + size(float64(s.Limit))
+	if !exact {
+		m.after += ", the WAL by what the server may keep of it"
+	}
+	return []measure{m}, nil
+}
+
+// used is what is taken, and whether the WAL was looked at.
+func (s *usedSpace) used(ctx context.Context, db *pgxpool.Pool) (bytes int64, exact bool, err error) {
+	exact, err = s.wal.listed(ctx, db)
+	if err != nil {
+		return 0, false, err
+	}
+	sql := "SELECT pg_database_size(current_database()) + (" + walBound + ")"
+	if exact {
+		sql = "SELECT pg_database_size(current_database()) + (" + walSize + ")"
+	}
+	err = s.wal.refused(one(ctx, db, sql, nil, &bytes))
+	return bytes, exact, err
+}
+
+// freeSpace is what a query says is free.
+type freeSpace struct {
+	Storage
+	web *prometheus
+}
+
+func (s freeSpace) read(ctx context.Context, db *pgxpool.Pool) ([]measure, error) {
+	free, err := s.Free.ask(ctx, db, s.web)
+	if err != nil {
+		return nil, err
+	}
+	return []measure{{value: free, unit: Bytes, levels: s.Levels, below: true, after: " are free"}}, nil
+}

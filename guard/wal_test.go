@@ -1,0 +1,192 @@
+package guard_test
+
+import (
+	"testing"
+
+	"github.com/reaperdb/reaper/guard"
+)
+
+const megabyte = 1 << 20
+
+// tight keeps the WAL small, so that little has to be written to fill it.
+func tight(more ...string) map[string]string {
+	settings := map[string]string{"max_wal_size": "32MB", "min_wal_size": "32MB", "wal_keep_size": "0", "autovacuum": "off"}
+	for i := 0; i < len(more); i += 2 {
+		settings[more[i]] = more[i+1]
+	}
+	return settings
+}
+
+// The database grows over the threshold, and shrinks again. A role that may not
+// look at the WAL is told its bound.
+func TestStorage(t *testing.T) {
+	t.Parallel()
+	s := server(t, tight())
+	x := connect(t, s.DSN("postgres"), "")
+	var start float64
+	if err := x.QueryRow(t.Context(), "SELECT pg_database_size(current_database()) + (SELECT sum(size) FROM pg_ls_waldir())").Scan(&start); err != nil {
+		t.Fatal(err)
+	}
+	var c guard.Config
+	c.Storage.Signal = levels(none, start+90*megabyte, none)
+	c.Storage.Limit = int64(start) + 200*megabyte
+	w := watchAt(t, s, c)
+	await(t, w, guard.Go)
+	room, err := w.Room(t.Context())
+	if err != nil || room.Free == nil || *room.Free < 80*megabyte || *room.Free > 90*megabyte || room.WAL == nil || room.MaxWAL != 32*megabyte {
+		t.Errorf("room %+v (%v), want 90 MB free, the size of the WAL, and max_wal_size", room, err)
+	}
+	x.exec(fill("big", 100))
+	says(t, await(t, w, guard.Pause), "storage", "database and WAL take|MB of|pause at")
+	room, err = w.Room(t.Context())
+	if err != nil || room.Free == nil || *room.Free != 0 {
+		t.Errorf("room %+v (%v), want nothing free", room, err)
+	}
+	x.exec("DROP TABLE big", "CHECKPOINT")
+	await(t, w, guard.Go)
+
+	x.exec("CREATE ROLE nobody LOGIN")
+	c.Storage.Signal = levels(none, 1, none)
+	poor := run(t, guard.New(quick(c), as(t, dsnOf(s, "nobody")), nil))
+	says(t, await(t, poor, guard.Pause), "storage", "the WAL by what the server may keep of it")
+	room, err = poor.Room(t.Context())
+	if err != nil || room.WAL != nil || room.MaxWAL != 32*megabyte {
+		t.Errorf("room %+v (%v), want no size of the WAL", room, err)
+	}
+	if err := poor.Checkpoint(t.Context()); err == nil {
+		t.Error("a role without privileges asked for a checkpoint")
+	}
+}
+
+// A slot that nobody reads holds WAL back until it is dropped.
+func TestSlot(t *testing.T) {
+	t.Parallel()
+	s := server(t, tight())
+	x := connect(t, s.DSN("postgres"), "")
+	w := watchAt(t, s, guard.Config{WALBacklog: levels(40*megabyte, 70*megabyte, none)})
+	await(t, w, guard.Go)
+	x.exec("SELECT pg_create_physical_replication_slot('reports', true)", fill("a", 50))
+	says(t, await(t, w, guard.Slow), "wal_backlog", "the replication slot reports, which nobody reads, keeps|MB of WAL (slow at 40 MB)")
+	if r := reading(t, w, "wal_backlog"); r.Share >= 0.5 || r.Share < 0.1 {
+		t.Errorf("share %v between slow and pause, want it between 0.1 and 0.5", r.Share)
+	}
+	x.exec(fill("a", 30))
+	says(t, await(t, w, guard.Pause), "wal_backlog", "reports|pause at 70 MB")
+	room, err := w.Room(t.Context())
+	if err != nil || len(room.Holders) == 0 || room.Holders[0].Name != "the replication slot reports (inactive)" || room.Holders[0].Bytes < 70*megabyte {
+		t.Errorf("room %+v (%v), want the slot as a holder", room, err)
+	}
+	x.exec("SELECT pg_drop_replication_slot('reports')")
+	if err := w.Checkpoint(t.Context()); err != nil {
+		t.Error(err)
+	}
+	await(t, w, guard.Go)
+}
+
+// A slot that the server has given up keeps nothing, which is said.
+func TestLostSlot(t *testing.T) {
+	t.Parallel()
+	s := server(t, tight("max_slot_wal_keep_size", "20MB"))
+	x := connect(t, s.DSN("postgres"), "")
+	x.exec("SELECT pg_create_physical_replication_slot('left', true)", fill("a", 80), "CHECKPOINT")
+	w := watchAt(t, s, guard.Config{WALBacklog: levels(none, 200*megabyte, none)})
+	await(t, w, guard.Go)
+	var state string
+	if err := x.QueryRow(t.Context(), "SELECT wal_status FROM pg_replication_slots").Scan(&state); err != nil || state != "lost" {
+		t.Fatalf("the slot is %s (%v), want it lost", state, err)
+	}
+	strict := watchAt(t, s, guard.Config{WALBacklog: levels(none, 0, none)})
+	says(t, await(t, strict, guard.Pause), "wal_backlog", "the replication slot left is lost, and keeps nothing")
+}
+
+// An archiver that fails holds WAL back until it can archive.
+func TestArchiver(t *testing.T) {
+	t.Parallel()
+	s := server(t, tight("archive_mode", "on", "archive_command", "/bin/true"))
+	x := connect(t, s.DSN("postgres"), "")
+	w := watchAt(t, s, guard.Config{WALBacklog: levels(none, 60*megabyte, none)})
+	x.exec("CREATE TABLE t(id int)", "INSERT INTO t VALUES (1)", "SELECT pg_switch_wal()")
+	until(t, w, "first segment in the archive", func() bool {
+		var n int
+		err := x.QueryRow(t.Context(), "SELECT archived_count FROM pg_stat_archiver").Scan(&n)
+		return err == nil && n > 0
+	})
+	await(t, w, guard.Go)
+	x.exec("ALTER SYSTEM SET archive_command = '/bin/false'", "SELECT pg_reload_conf()", fill("a", 100))
+	says(t, await(t, w, guard.Pause), "wal_backlog", "the archiver")
+	until(t, w, "name of the segment that fails", func() bool {
+		room, err := w.Room(t.Context())
+		return err == nil && len(room.Holders) > 0 && room.Holders[0].Bytes >= 60*megabyte &&
+			len(room.Holders[0].Name) > len("the archiver, which fails at 0000")
+	})
+	until(t, w, "reason with it", func() bool { return contains(w.Advice("").Reason, "the archiver, which fails at 0000000") })
+	x.exec("ALTER SYSTEM SET archive_command = '/bin/true'", "SELECT pg_reload_conf()")
+	until(t, w, "archiver that has caught up", func() bool { return !contains(w.Advice("").Reason, "archiver") })
+	x.exec("CHECKPOINT") // pg_wal is not smaller before
+	await(t, w, guard.Go)
+}
+
+// What is beyond max_wal_size counts, whatever keeps it.
+func TestDirectory(t *testing.T) {
+	t.Parallel()
+	s := server(t, tight("wal_keep_size", "160MB"))
+	x := connect(t, s.DSN("postgres"), "")
+	w := watchAt(t, s, guard.Config{WALBacklog: levels(none, 60*megabyte, none)})
+	await(t, w, guard.Go)
+	x.exec(fill("a", 120), "CHECKPOINT")
+	says(t, await(t, w, guard.Pause), "wal_backlog", "pg_wal is|larger than max_wal_size")
+	x.exec("ALTER SYSTEM SET wal_keep_size = 0", "SELECT pg_reload_conf()", fill("a", 1), "CHECKPOINT", fill("a", 20), "CHECKPOINT")
+	await(t, w, guard.Go)
+}
+
+// A burst of WAL counts while it lasts; reaper's own is told by itself.
+func TestWALRate(t *testing.T) {
+	t.Parallel()
+	s := server(t, tight())
+	x := connect(t, s.DSN("postgres"), "")
+	fast := guard.WALRate{Signal: levels(none, 20*megabyte, none)}
+	w := watchAt(t, s, guard.Config{WALRate: fast})
+	fast.Own = true
+	own := watchAt(t, s, guard.Config{WALRate: fast})
+	await(t, w, guard.Go)
+	await(t, own, guard.Go)
+	end, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-end:
+				return
+			default:
+				x.exec("SELECT pg_logical_emit_message(true, 'x', repeat('x', 10000000))")
+			}
+		}
+	}()
+	a := await(t, w, guard.Pause)
+	close(end)
+	<-ended
+	says(t, a, "wal_rate", "the server writes|/s of WAL (pause at 20 MB/s)")
+	await(t, w, guard.Go)
+	if a := own.Advice(""); a.State != guard.Go {
+		t.Errorf("while others write: %+v, want go of reaper's own rate", a)
+	}
+	own.Wrote(400 * megabyte)
+	says(t, await(t, own, guard.Pause), "wal_rate", "reaper writes|/s of WAL (pause at 20 MB/s)")
+	await(t, own, guard.Go)
+}
+
+// WAL since the last checkpoint, until there is one.
+func TestCheckpoint(t *testing.T) {
+	t.Parallel()
+	s := server(t, map[string]string{"max_wal_size": "100MB", "autovacuum": "off"})
+	x := connect(t, s.DSN("postgres"), "")
+	w := watchAt(t, s, guard.Config{Checkpoint: levels(0.2, 0.3, none)})
+	x.exec("CHECKPOINT")
+	await(t, w, guard.Go)
+	x.exec(fill("a", 40))
+	says(t, await(t, w, guard.Pause), "checkpoint", "the WAL since the last checkpoint is|% of max_wal_size (pause at 30%)")
+	if err := w.Checkpoint(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	await(t, w, guard.Go)
+}

@@ -1,0 +1,170 @@
+package guard
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Watch reads the signals and remembers what they say. Its methods may be called
+// from anywhere at any time.
+type Watch struct {
+	c    Config
+	pool *pgxpool.Pool
+	log  *slog.Logger
+	all  []*watched
+	more *more
+	wal  *walDirectory
+	web  *prometheus
+
+	wrote atomic.Int64 // bytes of WAL that reaper has written
+
+	// mu guards what follows.
+	mu       sync.Mutex
+	touched  map[uint32]bool
+	readings []Reading // one for each of all, in its order
+	others   []Reading
+	finished time.Time // the last round; zero: none yet
+	changed  chan struct{}
+}
+
+// New makes a Watch that reads over connections of pool, one at a time. The pool
+// must not be that of the batches: what holds them up would hold up the guards.
+func New(c Config, pool *pgxpool.Pool, log *slog.Logger) *Watch {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	w := &Watch{
+		c: c.complete(), pool: pool, log: log, touched: map[uint32]bool{}, changed: make(chan struct{}),
+		wal: &walDirectory{}, web: newPrometheus(),
+	}
+	w.all = w.signals()
+	w.more = &more{sources: c.More}
+	now := time.Now()
+	for _, g := range w.all {
+		w.readings = append(w.readings, g.first(now))
+	}
+	return w
+}
+
+// Run reads all signals at once, and again every Config.Every, until ctx is done.
+// It is to be called once.
+func (w *Watch) Run(ctx context.Context) {
+	defer w.web.close()
+	t := time.NewTicker(w.c.Every)
+	defer t.Stop()
+	for ctx.Err() == nil {
+		w.round(ctx)
+		select {
+		case <-ctx.Done():
+		case <-t.C:
+		}
+	}
+}
+
+// round reads every signal once, one after the other: each has its own time, and
+// what one says counts from the moment it has said it.
+func (w *Watch) round(ctx context.Context) {
+	for i, g := range w.all {
+		if g.Off != "" {
+			continue
+		}
+		r := g.read(ctx, w)
+		if ctx.Err() != nil {
+			return
+		}
+		w.mu.Lock()
+		w.readings[i] = r
+		w.mu.Unlock()
+	}
+	others := w.more.read(ctx, w)
+	if ctx.Err() != nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.others = others
+	w.finished = time.Now()
+	close(w.changed)
+	w.changed = make(chan struct{})
+}
+
+// Advice is the worst of the readings that count for a policy, from memory. Before
+// the first round, and when no round was finished for three intervals and the time
+// of a statement, it says pause: guards that hang are unknown.
+func (w *Watch) Advice(policy string) Advice {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	worst := Advice{Share: 1}
+	if why := w.stale(); why != "" {
+		worst = Advice{State: Pause, Guard: "guards", Reason: why, Since: w.finished, Share: slowest}
+	}
+	for _, readings := range [][]Reading{w.readings, w.others} {
+		for _, r := range readings {
+			if r.Policy != "" && r.Policy != policy || r.Off != "" {
+				continue
+			}
+			if r.State > worst.State || r.State == worst.State && r.Share < worst.Share {
+				worst = Advice{State: r.State, Guard: r.Guard, Reason: r.Reason, Since: r.Since, Share: r.Share}
+			}
+		}
+	}
+	return worst
+}
+
+// stale says why what is remembered does not count; empty: it does.
+func (w *Watch) stale() string {
+	if w.finished.IsZero() {
+		return "the guards were not read yet"
+	}
+	if age := time.Since(w.finished); age > 3*w.c.Every+w.c.Timeout {
+		return fmt.Sprintf("the guards were last read %s ago, and are to be read every %s", length(age.Seconds()), length(w.c.Every.Seconds()))
+	}
+	return ""
+}
+
+// Readings are all of them, in the order of the policy file's reference, custom
+// ones, windows and those made elsewhere last.
+func (w *Watch) Readings() []Reading {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append(slices.Clone(w.readings), w.others...)
+}
+
+// Changed is closed when the round that is under way, or the next, is finished.
+// Take it before asking for advice.
+func (w *Watch) Changed() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.changed
+}
+
+// Touch adds tables, by oid, that purges delete from.
+func (w *Watch) Touch(tables []uint32) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, oid := range tables {
+		w.touched[oid] = true
+	}
+}
+
+// touching are the tables of Touch, in order.
+func (w *Watch) touching() []uint32 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	oids := make([]uint32, 0, len(w.touched))
+	for oid := range w.touched {
+		oids = append(oids, oid)
+	}
+	slices.Sort(oids)
+	return oids
+}
+
+// Wrote adds to the bytes of WAL that reaper's own batches have written.
+func (w *Watch) Wrote(walBytes int64) { w.wrote.Add(walBytes) }

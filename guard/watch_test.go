@@ -1,0 +1,225 @@
+package guard_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/reaperdb/reaper/guard"
+	"github.com/reaperdb/reaper/internal/dbtest"
+)
+
+// quick has the guards read so often that a test need not wait.
+func quick(c guard.Config) guard.Config {
+	c.Every = 20 * time.Millisecond
+	if c.Timeout == 0 {
+		c.Timeout = 5 * time.Second // tests share their processors
+	}
+	return c
+}
+
+// control configures a pool as the program's is: one connection, and a protocol
+// that needs nothing of the session.
+func control(c *pgxpool.Config) {
+	c.MaxConns = 1
+	c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
+	c.ConnConfig.RuntimeParams["application_name"] = "reaper"
+}
+
+// watch runs a Watch until the test ends.
+func watch(t *testing.T, db *dbtest.DB, c guard.Config) *guard.Watch {
+	t.Helper()
+	return run(t, guard.New(quick(c), db.Pool(t, control), nil))
+}
+
+// as is a pool of another role.
+func as(t *testing.T, dsn string) *pgxpool.Pool {
+	t.Helper()
+	config, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	control(config)
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	return pool
+}
+
+func run(t *testing.T, w *guard.Watch) *guard.Watch {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		w.Run(ctx)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+	return w
+}
+
+// patience bounds the wait for what a guard is to say.
+const patience = 30 * time.Second
+
+// await waits until the advice is a state, and gives it.
+func await(t *testing.T, w *guard.Watch, want guard.State) guard.Advice {
+	t.Helper()
+	return until(t, w, "advice "+want.String(), func() bool {
+		a := w.Advice("")
+		return a.State == want && a.Guard != "guards"
+	})
+}
+
+func until(t *testing.T, w *guard.Watch, what string, ok func() bool) guard.Advice {
+	t.Helper()
+	deadline := time.After(patience)
+	for {
+		changed := w.Changed()
+		if ok() {
+			return w.Advice("")
+		}
+		select {
+		case <-changed:
+		case <-deadline:
+			t.Fatalf("no %s within %v: %+v", what, patience, w.Advice(""))
+		}
+	}
+}
+
+// rounds waits for so many rounds.
+func rounds(t *testing.T, w *guard.Watch, n int) {
+	t.Helper()
+	for range n {
+		select {
+		case <-w.Changed():
+		case <-time.After(patience):
+			t.Fatal("the guards hang")
+		}
+	}
+}
+
+// says compares an advice's guard, and the parts of its reason, parted by |.
+func says(t *testing.T, a guard.Advice, name, words string) {
+	t.Helper()
+	if a.Guard != name {
+		t.Errorf("guard %q speaks, want %q: %s", a.Guard, name, a.Reason)
+	}
+	for word := range strings.SplitSeq(words, "|") {
+		if !strings.Contains(a.Reason, word) {
+			t.Errorf("reason %q, want it to hold %q", a.Reason, word)
+		}
+	}
+}
+
+// reading is the one of a guard.
+func reading(t *testing.T, w *guard.Watch, name string) guard.Reading {
+	t.Helper()
+	for _, r := range w.Readings() {
+		if r.Guard == name {
+			return r
+		}
+	}
+	t.Fatalf("no reading of %s", name)
+	return guard.Reading{}
+}
+
+// levels makes thresholds; a negative one is none.
+func levels(slow, pause, stop float64) guard.Signal {
+	var l guard.Levels
+	for _, x := range []struct {
+		at    **float64
+		value float64
+	}{{&l.Slow, slow}, {&l.Pause, pause}, {&l.Stop, stop}} {
+		if x.value >= 0 {
+			*x.at = guard.At(x.value)
+		}
+	}
+	return guard.Signal{Levels: l}
+}
+
+const none = -1
+
+// Nothing read yet is no go.
+func TestNothingReadYet(t *testing.T) {
+	t.Parallel()
+	db := dbtest.New(t)
+	w := guard.New(quick(guard.Config{}), db.Pool(t, control), nil)
+	a := w.Advice("")
+	if a.State != guard.Pause || a.Share <= 0 {
+		t.Errorf("before the first reading: %+v, want a pause", a)
+	}
+	says(t, a, "guards", "not read yet")
+	run(t, w)
+	if a := await(t, w, guard.Go); a.Reason != "" || a.Share != 1 {
+		t.Errorf("with nothing to watch: %+v, want go and no reason", a)
+	}
+	for _, r := range w.Readings() {
+		if r.Off == "" {
+			t.Errorf("%s is watched, without a threshold", r.Guard)
+		}
+	}
+}
+
+// Guards that hang are unknown.
+func TestStale(t *testing.T) {
+	t.Parallel()
+	db := dbtest.New(t)
+	block := make(chan struct{})
+	defer close(block)
+	hangs := make(chan struct{}, 1)
+	c := guard.Config{Timeout: 50 * time.Millisecond, More: []guard.Source{func(context.Context) ([]guard.Reading, error) {
+		select {
+		case hangs <- struct{}{}: // the first round
+			return nil, nil
+		default:
+			<-block // heeds no context, as a bug would not
+			return nil, nil
+		}
+	}}}
+	w := watch(t, db, c)
+	for deadline := time.Now().Add(patience); !strings.Contains(w.Advice("").Reason, "last read"); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("guards that hang do not pause")
+		}
+	}
+	says(t, w.Advice(""), "guards", "last read|are to be read every 20 ms")
+}
+
+// What is made elsewhere counts, for one policy or for all; what fails is unknown.
+func TestMore(t *testing.T) {
+	t.Parallel()
+	db := dbtest.New(t)
+	given := make(chan []guard.Reading, 1)
+	given <- []guard.Reading{{Guard: "by_hand", Policy: "mails", State: guard.Pause, Reason: "paused by Ada"}}
+	fail := make(chan error, 1)
+	fail <- nil
+	w := watch(t, db, guard.Config{More: []guard.Source{func(context.Context) ([]guard.Reading, error) {
+		readings, err := <-given, <-fail
+		given <- readings
+		fail <- err
+		return readings, err
+	}}})
+	until(t, w, "pause of mails", func() bool { return w.Advice("mails").Guard == "by_hand" })
+	says(t, w.Advice("mails"), "by_hand", "paused by Ada")
+	if a := w.Advice("events"); a.State != guard.Go {
+		t.Errorf("another policy: %+v, want go", a)
+	}
+	since := w.Advice("mails").Since
+	rounds(t, w, 2)
+	if again := w.Advice("mails").Since; since.IsZero() || !again.Equal(since) {
+		t.Errorf("since %v, and a round later since %v: want it to stay", since, again)
+	}
+	<-fail
+	fail <- errors.New("the ledger is gone")
+	says(t, await(t, w, guard.Pause), "other", "unknown")
+}

@@ -1,0 +1,125 @@
+package guard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// signal reads one signal: by one statement at most, within the time of ctx. No
+// measure at all is go. What it cannot read is an error, which begins with no
+// capital and names the grant where that is missing.
+type signal interface {
+	read(ctx context.Context, db *pgxpool.Pool) ([]measure, error)
+}
+
+// watched is a guard with its signal and the state that it is in. It belongs to
+// the one goroutine that reads.
+type watched struct {
+	Signal
+	name    string
+	signal  signal
+	timeout time.Duration // 0: that of all
+
+	gauges map[string]*gauge
+	seen   bool // it was read once
+	// known counts the readings since it was unknown, up to two.
+	known int
+	last  Reading
+}
+
+// first is the reading before the first.
+func (g *watched) first(now time.Time) Reading {
+	g.gauges = map[string]*gauge{}
+	g.known = 2
+	g.last = off(g.name, g.Off, now)
+	return g.last
+}
+
+// read reads the signal and takes it in.
+func (g *watched) read(ctx context.Context, w *Watch) Reading {
+	timeout := g.timeout
+	if timeout == 0 {
+		timeout = w.c.Timeout
+	}
+	once, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	measures, err := g.signal.read(once, w.pool)
+	now := time.Now()
+	if ctx.Err() != nil {
+		return g.last
+	}
+	r := g.judge(measures, err, w.c, now)
+	r.Since = g.last.Since
+	if r.State != g.last.State || g.last.At.IsZero() {
+		r.Since = now
+	}
+	if r.State != g.last.State || (r.Unknown == "") != (g.last.Unknown == "") || r.Off != g.last.Off {
+		tell(ctx, w.log, r)
+	}
+	g.last = r
+	return r
+}
+
+// judge makes a reading of what was read.
+func (g *watched) judge(measures []measure, err error, c Config, now time.Time) Reading {
+	var denied *deniedError
+	switch {
+	case c.Implicit && !g.seen && errors.As(err, &denied):
+		return off(g.name, denied.Error(), now)
+	case err != nil:
+		g.known = 0
+		return g.unknown(why(err), now)
+	}
+	g.seen = true
+	g.known = min(g.known+1, 2)
+	worst := Reading{Guard: g.name, At: now, Share: 1}
+	for i, m := range measures {
+		if g.gauges[m.key] == nil {
+			g.gauges[m.key] = &gauge{}
+		}
+		r := m.reading(g.name, g.gauges[m.key].next(m, c.Hysteresis), c.Hysteresis, now)
+		if i == 0 || r.State > worst.State || r.State == worst.State && r.Share < worst.Share {
+			worst = r
+		}
+	}
+	if state := g.ifUnknown(); g.known < 2 && state > worst.State {
+		worst.State, worst.Share = state, shareOf(state)
+		worst.Reason = g.name + " could not be read a moment ago; a second reading is waited for"
+	}
+	return worst
+}
+
+// unknown is the reading of a signal that cannot be read.
+func (g *watched) unknown(why string, now time.Time) Reading {
+	state := g.ifUnknown()
+	r := Reading{Guard: g.name, State: state, Unknown: why, At: now, Share: shareOf(state)}
+	if state != Go {
+		r.Reason = fmt.Sprintf("%s is unknown: %s", g.name, why)
+	}
+	return r
+}
+
+// shareOf is the share of the time in a state that no number stands behind.
+func shareOf(s State) float64 {
+	return measure{reason: "none"}.share(s)
+}
+
+// tell logs that a guard's state has changed.
+func tell(ctx context.Context, log *slog.Logger, r Reading) {
+	level := slog.LevelInfo
+	if r.State >= Pause || r.Unknown != "" {
+		level = slog.LevelWarn
+	}
+	attrs := []slog.Attr{slog.String("guard", r.Guard), slog.String("state", r.State.String())}
+	for _, text := range []struct{ key, value string }{{"reason", r.Reason}, {"unknown", r.Unknown}, {"off", r.Off}} {
+		if text.value != "" && (text.key != "unknown" || r.Reason == "") {
+			attrs = append(attrs, slog.String(text.key, text.value))
+		}
+	}
+	log.LogAttrs(ctx, level, "a guard has changed its state", attrs...)
+}

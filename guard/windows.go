@@ -1,0 +1,76 @@
+package guard
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// windows are the times at which batches may run.
+type windows struct {
+	all []Window
+	now func() time.Time // nil: time.Now
+}
+
+// read asks nobody.
+func (w *windows) read(context.Context, *pgxpool.Pool) ([]measure, error) {
+	now := time.Now()
+	if w.now != nil {
+		now = w.now()
+	}
+	if w.open(now) {
+		return nil, nil
+	}
+	reason := "outside the times that allow names"
+	if next := w.next(now); !next.IsZero() {
+		reason += ": the next begins " + next.Format("Mon 2 Jan 15:04 MST")
+	}
+	return []measure{{state: Pause, reason: reason}}, nil
+}
+
+func (w *windows) open(t time.Time) bool { return w.zoneOpen(t) != nil }
+
+// zoneOpen is the zone of a window that is open; nil: none is.
+func (w *windows) zoneOpen(t time.Time) *time.Location {
+	for _, window := range w.all {
+		if window.open(t) {
+			return window.zone()
+		}
+	}
+	return nil
+}
+
+// next is the first minute at which a window is open, in its zone; zero: there is
+// none within eight days. The minutes are gone through one by one, since a clock
+// that is changed may leave some out, or have them twice.
+func (w *windows) next(after time.Time) time.Time {
+	t := after.Truncate(time.Minute)
+	for range 8 * 24 * 60 {
+		t = t.Add(time.Minute)
+		if zone := w.zoneOpen(t); zone != nil {
+			return t.In(zone)
+		}
+	}
+	return time.Time{}
+}
+
+// open goes by the clock on the wall.
+func (w Window) open(t time.Time) bool {
+	local := t.In(w.zone())
+	minute := local.Hour()*60 + local.Minute()
+	today, yesterday := w.on(local.Weekday()), w.on((local.Weekday()+6)%7)
+	if w.From < w.To {
+		return today && w.From <= minute && minute < w.To
+	}
+	return today && minute >= w.From || yesterday && minute < w.To
+}
+
+func (w Window) on(day time.Weekday) bool { return w.Days == [7]bool{} || w.Days[day] }
+
+func (w Window) zone() *time.Location {
+	if w.Zone == nil {
+		return time.UTC
+	}
+	return w.Zone
+}
