@@ -19,13 +19,16 @@ func (d *Daemon) leads() bool {
 }
 
 // control makes the ledger where it is missing, renews the lease of the one that
-// measures, and reads what all processes have done.
+// measures, and reads what is paused and what all processes have done.
 func (d *Daemon) control(ctx context.Context) {
 	once, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	err := d.prepare(once)
 	if err == nil {
 		err = d.lease(once)
+	}
+	if err == nil {
+		err = d.readPauses(once)
 	}
 	if err == nil {
 		err = d.readAll(once)

@@ -63,8 +63,8 @@ const (
 	tickEvery    = 500 * time.Millisecond // clock, and what it shows
 	pingEvery    = time.Second            // the database, which has pingTimeout to answer
 	pingTimeout  = 2 * time.Second
-	controlEvery = 5 * time.Second // the ledger, its lease, and the policy file
-	sizeEvery    = 5 * time.Minute // the sizes of tables
+	controlEvery = 5 * time.Second  // the ledger, its lease, and the policy file
+	sizeEvery    = ledger.SizeEvery // the sizes of tables
 	leaseLength  = 20 * time.Second
 	// askTimeout bounds everything that is read for the picture.
 	askTimeout = 4 * time.Second
@@ -87,6 +87,12 @@ type Daemon struct {
 	// there is to measure.
 	rescan, reread, resize chan struct{}
 
+	// guards are the readings of the guards, and limit is the room that there is for
+	// the database and its WAL, in bytes, which may be nil: it is not limited. Both
+	// answer from memory; nil: nobody knows.
+	guards func() []web.Guard
+	limit  func() *int64
+
 	// mu guards what follows.
 	mu       sync.Mutex
 	config   web.Config
@@ -94,6 +100,7 @@ type Daemon struct {
 	file     *policy.File
 	policies []*state
 	database web.Database
+	pauses   []ledger.Pause
 	ready    bool   // the ledger is there
 	ledger   string // why the ledger cannot be used; empty: it can
 	leader   string

@@ -119,6 +119,7 @@ func (d *Daemon) adopt(file *policy.File, content string, states []*state) {
 	}
 	d.Metrics.SetPolicies(names...)
 	if reloaded {
+		ask(d.resize) // the limit may be another one
 		d.Log.Info("the policy file has changed, and is in force", "policies", len(states))
 	}
 }

@@ -29,6 +29,9 @@ func Look(ctx context.Context, c Config, policies []string) (web.Status, error) 
 		d.policies = slices.DeleteFunc(d.policies, func(s *state) bool { return !slices.Contains(policies, s.name()) })
 	}
 	if d.ready {
+		if err := d.readPauses(ctx); err != nil {
+			return web.Status{}, err
+		}
 		if err := d.readAll(ctx); err != nil {
 			return web.Status{}, err
 		}

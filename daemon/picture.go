@@ -3,6 +3,8 @@ package daemon
 import (
 	"time"
 
+	"github.com/reaperdb/reaper/ledger"
+	"github.com/reaperdb/reaper/metrics"
 	"github.com/reaperdb/reaper/web"
 )
 
@@ -12,11 +14,15 @@ const staleScans = 3
 // paint makes the picture of this moment, from memory alone.
 func (d *Daemon) paint() {
 	now := time.Now()
+	guards := d.readings()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := web.Status{
 		At: now, Instance: d.Instance, Version: d.Version, StartedAt: d.started, Leader: d.leader,
-		Database: d.database, LedgerError: d.ledger, Config: d.config,
+		Database: d.database, LedgerError: d.ledger, Config: d.config, Guards: guards,
+	}
+	for _, p := range d.pauses {
+		s.Pauses = append(s.Pauses, web.Pause(p))
 	}
 	for _, p := range d.policies {
 		s.Policies = append(s.Policies, d.policyAt(p, now))
@@ -28,7 +34,10 @@ func (d *Daemon) paint() {
 func (d *Daemon) policyAt(s *state, now time.Time) web.Policy {
 	p := web.Policy{
 		Name: s.name(), Table: s.policy.Table.String(), Schedule: s.schedule.String(), Late: s.late(), LateSince: s.lateSince,
-		Running: s.running, LastSuccessAt: s.success, NextRunAt: s.next(now), Runs: s.runs, Problem: s.problem,
+		Running: s.running, LastSuccessAt: s.success, NextRunAt: s.next(now), Runs: s.runs, Problem: s.problem, Balance: s.balance,
+	}
+	if s.pause != nil {
+		p.Paused, p.PausedUntil, p.PausedReason = true, &s.pause.Until, s.pause.Reason
 	}
 	if limit := maxLag(s.policy).Seconds(); limit > 0 {
 		p.MaxLagSeconds = &limit
@@ -41,12 +50,38 @@ func (d *Daemon) policyAt(s *state, now time.Time) web.Policy {
 	p.Failing = p.Reason != ""
 	if scan := s.scan; scan != nil {
 		p.LagSeconds, p.BacklogRows, p.OldestExpiredAt, p.OverdueTenants, p.ScannedAt = &scan.Lag, scan.Rows, scan.Oldest, &scan.Tenants, &scan.At
-		p.ScanStale = now.Sub(scan.At) > staleScans*d.ScanEvery+10*time.Minute // a slow one comes less often
+		p.ScanStale = d.stale(scan, now)
 		for _, w := range scan.Worst {
 			p.WorstTenants = append(p.WorstTenants, web.Tenant{Key: w.Key, LagSeconds: w.Lag})
 		}
 	}
 	return p
+}
+
+// stale tells that what was measured is old. A slow scan comes less often.
+func (d *Daemon) stale(scan *ledger.Scan, now time.Time) bool {
+	return now.Sub(scan.At) > staleScans*d.ScanEvery+10*time.Minute
+}
+
+// readings are what the guards say, which is told to the metrics as well.
+func (d *Daemon) readings() []web.Guard {
+	if d.guards == nil {
+		return nil
+	}
+	all := d.guards()
+	var told []metrics.Guard
+	for _, g := range all {
+		if g.Off {
+			continue
+		}
+		m := metrics.Guard{Name: g.Name, State: g.State, Value: g.Value}
+		if g.State != "go" && g.Since != nil {
+			m.Since = *g.Since
+		}
+		told = append(told, m)
+	}
+	d.Metrics.SetGuards(told)
+	return all
 }
 
 // heartbeats adds the policy's monitor, once for all policies that share it.

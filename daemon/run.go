@@ -226,12 +226,8 @@ func (d *Daemon) planned(s *state, plans []*purge.Plan) {
 	if s.oids == nil {
 		ask(d.resize)
 	}
-	s.tables, s.oids = nil, nil
-	for _, n := range plans[0].Nodes {
-		if n.Deleted {
-			s.tables, s.oids = append(s.tables, n.Table.Name.String()), append(s.oids, n.Table.OID)
-		}
-	}
+	s.tables, s.oids = tablesOf(plans[0])
+	s.root = plans[0].Root.Table.OID
 }
 
 // failed records a run that could not begin, for silence is never success. If even

@@ -34,6 +34,7 @@ type state struct {
 
 	tables []string // that its runs delete from, as far as is known
 	oids   []uint32 // of these
+	root   uint32   // the OID of the policy's own
 	last   *web.Run // the newest run, under way or not
 	runs   []web.Run
 	ended  []ledger.Ended // the same, newest first
@@ -42,6 +43,9 @@ type state struct {
 	scan      *ledger.Scan
 	scanAfter time.Time // measured again not before
 	lateSince *time.Time
+
+	pause   *ledger.Pause // by hand, in force, that ends last; nil: none
+	balance *web.Balance  // nil: nobody has looked yet
 }
 
 func (s *state) name() string { return s.policy.Name }
@@ -51,8 +55,8 @@ func (s *state) name() string { return s.policy.Name }
 // nothing.
 func (s *state) carryOver(o *state) {
 	s.running, s.stop, s.failed, s.problem = o.running, o.stop, o.failed, o.problem
-	s.tables, s.oids, s.last, s.runs, s.ended = o.tables, o.oids, o.last, o.runs, o.ended
-	s.success, s.scan, s.lateSince = o.success, o.scan, o.lateSince
+	s.tables, s.oids, s.root, s.last, s.runs, s.ended = o.tables, o.oids, o.root, o.last, o.runs, o.ended
+	s.success, s.scan, s.lateSince, s.pause, s.balance = o.success, o.scan, o.lateSince, o.pause, o.balance
 	s.handled = s.loaded
 	if s.schedule.String() == o.schedule.String() {
 		s.handled, s.asked, s.askedFor, s.assisted, s.trouble, s.loaded = o.handled, o.asked, o.askedFor, o.assisted, o.trouble, o.loaded
@@ -116,9 +120,8 @@ func withoutPlaces(v reflect.Value) reflect.Value {
 // offset is by how much a policy's runs begin later: the same in every process,
 // and spread over the policies.
 func offset(name string, s policy.Schedule, bound time.Duration) time.Duration {
-	first := s.Next(time.Now())
-	if second := s.Next(first); !second.IsZero() {
-		bound = min(bound, second.Sub(first)/10)
+	if c := cycle(s, time.Now()); c > 0 {
+		bound = min(bound, c/10)
 	}
 	if bound <= 0 {
 		return 0
@@ -126,6 +129,16 @@ func offset(name string, s policy.Schedule, bound time.Duration) time.Duration {
 	h := fnv.New64a()
 	h.Write([]byte(name))
 	return time.Duration(h.Sum64() % uint64(bound)).Truncate(time.Millisecond)
+}
+
+// cycle is the time from the next time of a schedule to the one after it; 0: there
+// are no two.
+func cycle(s policy.Schedule, now time.Time) time.Duration {
+	first := s.Next(now)
+	if second := s.Next(first); !second.IsZero() {
+		return second.Sub(first)
+	}
+	return 0
 }
 
 // next is when the policy runs next.
@@ -142,13 +155,14 @@ func (s *state) next(now time.Time) *time.Time {
 const overdue = 5 * time.Minute
 
 // failing tells since when, and why, the policy does not do what it should: its
-// last runs were no successes, or none begins.
+// last runs were no successes, or none begins. While it is paused by hand, what the
+// pause has kept from beginning or from its end does not count.
 func (s *state) failing(now time.Time) (since *time.Time, reason string) {
 	from := s.handled
 	if from.IsZero() {
 		from = s.loaded
 	}
-	if due := s.schedule.Last(from, now.Add(-s.later)); !due.IsZero() && s.running == nil && !s.underWay() && now.Sub(due.Add(s.later)) > overdue {
+	if due := s.schedule.Last(from, now.Add(-s.later)); !due.IsZero() && s.pause == nil && s.running == nil && !s.underWay() && now.Sub(due.Add(s.later)) > overdue {
 		due = due.Add(s.later)
 		reason = "it was due and has not begun"
 		if s.trouble != "" {
@@ -157,7 +171,7 @@ func (s *state) failing(now time.Time) (since *time.Time, reason string) {
 		return &due, reason
 	}
 	for _, e := range s.ended { // newest first
-		if !telling(e) {
+		if !telling(e) || s.pause != nil && e.Status == "incomplete" && e.FinishedAt.After(s.pause.Since) {
 			continue
 		}
 		if e.Success {

@@ -171,4 +171,3 @@ func TestPausesAndSizesPrivileges(t *testing.T) {
 	}
 	b.do(b.SaveSize(t.Context(), pool, ledger.Size{}))
 }
-

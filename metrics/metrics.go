@@ -29,6 +29,17 @@ type Metrics struct {
 	configSuccess   *prometheus.GaugeVec
 	databaseSize    *prometheus.GaugeVec
 	tables          *tables
+	guards          *guards
+	paused          prometheus.Gauge
+	policyPaused    *prometheus.GaugeVec
+	pauseEnd        *prometheus.GaugeVec
+	storageLimit    *prometheus.GaugeVec
+	storageUsed     *prometheus.GaugeVec
+	storageGrowth   *prometheus.GaugeVec
+	storageFull     *prometheus.GaugeVec
+	arrival         *prometheus.GaugeVec
+	deletion        *prometheus.GaugeVec
+	clear           *prometheus.GaugeVec
 	heartbeats      *prometheus.CounterVec
 	heartbeatBeat   *prometheus.GaugeVec
 	retries         *prometheus.CounterVec
@@ -63,15 +74,18 @@ type Build struct{ Version, Revision, GoVersion string }
 // registered already. The process starts as no leader, with a database that
 // nobody has reached, and with no policies: see SetPolicies.
 func New(reg prometheus.Registerer, b Build) *Metrics {
-	m := &Metrics{policies: map[string]bool{}, tables: &tables{}}
+	m := &Metrics{policies: map[string]bool{}, tables: &tables{}, guards: &guards{}}
 	f := promauto.With(reg)
 	m.process(f, b)
 	m.work(f)
 	m.measured(f)
-	reg.MustRegister(m.tables)
+	m.held(f)
+	m.growth(f)
+	reg.MustRegister(m.tables, m.guards)
 	m.perPolicy = []series{
 		m.oldest, m.lag, m.backlog, m.overdue, m.scanned, m.runs, m.lastRun, m.lastSuccess,
 		m.nextRun, m.inProgress, m.rows, m.batches, m.batchDuration,
+		m.policyPaused, m.pauseEnd, m.arrival, m.deletion, m.clear,
 	}
 	m.untilRemeasured = []series{m.oldest, m.lag, m.backlog, m.overdue, m.scanned}
 	m.zero()
@@ -120,6 +134,24 @@ func (m *Metrics) measured(f promauto.Factory) {
 	m.overdue = gauges(f, "reaper_overdue_tenants", "Tenants that have something due.", "policy")
 	m.scanned = gauges(f, "reaper_lag_scan_timestamp_seconds", "When lag and backlog of the policy were last measured.", "policy")
 	m.databaseSize = gauges(f, "reaper_database_size_bytes", "Size of the database on disk, without WAL.")
+}
+
+// held registers what holds deleting back, besides the guards.
+func (m *Metrics) held(f promauto.Factory) {
+	m.paused = gauge(f, "reaper_paused", "1 while anything is paused by hand, else 0.")
+	m.policyPaused = gauges(f, "reaper_policy_paused", "1 while the policy is paused by hand, alone or with all others, else 0.", "policy")
+	m.pauseEnd = gauges(f, "reaper_pause_end_timestamp_seconds", "When the policy goes on by itself; absent while it is not paused by hand.", "policy")
+}
+
+// growth registers where sizes lead.
+func (m *Metrics) growth(f promauto.Factory) {
+	m.storageLimit = gauges(f, "reaper_storage_limit_bytes", "The room that the policy file gives the database and its WAL.")
+	m.storageUsed = gauges(f, "reaper_storage_used_bytes", "Size of the database on disk, with its WAL where that may be read.")
+	m.storageGrowth = gauges(f, "reaper_storage_growth_bytes_per_second", "How fast that grew in the last week; below 0 it shrank.")
+	m.storageFull = gauges(f, "reaper_storage_full_timestamp_seconds", "When the limit is reached at this rate; absent: not at this rate.")
+	m.arrival = gauges(f, "reaper_arrival_rows_per_second", "Rows that came into the policy's table, over the last week.", "policy")
+	m.deletion = gauges(f, "reaper_deletion_rows_per_second", "Rows that went from the policy's table, whoever deleted them, over the last week.", "policy")
+	m.clear = gauges(f, "reaper_backlog_clear_seconds", "How long it takes at these rates until nothing is due; absent: it never is.", "policy")
 }
 
 func gauge(f promauto.Factory, name, help string) prometheus.Gauge {

@@ -76,6 +76,11 @@ func (b bed) everything() {
 	b.RowsDeleted("emails", "public.emails", 1000)
 	b.RunEnded(metrics.Run{Policy: "emails", Trigger: "schedule", Status: "complete", EndedAt: at, Took: time.Minute, Success: true})
 	b.SetNextRun("emails", at.Add(time.Hour))
+	b.SetGuards([]metrics.Guard{{Name: "wal_rate", State: "pause", Value: new(42.0), Since: at}})
+	b.SetPaused(true)
+	b.SetPolicyPaused("emails", at.Add(time.Hour))
+	b.SetStorage(metrics.Storage{Limit: new(int64(1 << 41)), Used: new(int64(1 << 40)), Growth: new(1024.0), FullAt: new(at.Add(48 * time.Hour))})
+	b.SetBalance("emails", metrics.Balance{Arrival: new(12.0), Deletion: new(10.0), Clear: new(3600.0)})
 	b.reg.MustRegister(metrics.Pool(func() metrics.PoolStats {
 		return metrics.PoolStats{Acquired: 1, Idle: 2, Total: 3, Max: 4, Acquires: 5, AcquireWait: 6 * time.Second, Canceled: 7}
 	}))
@@ -94,6 +99,8 @@ func TestCountsStartAtZero(t *testing.T) {
 		"reaper_batch_retries_total":    10,
 		"reaper_heartbeats_total":       16,
 		"reaper_leader":                 1,
+		"reaper_paused":                 1,
+		"reaper_policy_paused":          1,
 		"reaper_database_up":            1,
 		"reaper_batch_duration_seconds": 1,
 		"reaper_run_duration_seconds":   1,
@@ -118,6 +125,9 @@ func TestWhatIsNotKnownIsAbsent(t *testing.T) {
 		"reaper_lag_scan_timestamp_seconds", "reaper_last_run_timestamp_seconds", "reaper_last_success_timestamp_seconds",
 		"reaper_next_run_timestamp_seconds", "reaper_database_size_bytes", "reaper_table_size_bytes", "reaper_table_dead_rows",
 		"reaper_heartbeat_last_success_timestamp_seconds", "reaper_config_last_reload_success_timestamp_seconds",
+		"reaper_guard_state", "reaper_guard_value", "reaper_guard_active_since_timestamp_seconds", "reaper_pause_end_timestamp_seconds",
+		"reaper_storage_limit_bytes", "reaper_storage_used_bytes", "reaper_storage_growth_bytes_per_second", "reaper_storage_full_timestamp_seconds",
+		"reaper_arrival_rows_per_second", "reaper_deletion_rows_per_second", "reaper_backlog_clear_seconds",
 	} {
 		b.is(t, name)
 	}
@@ -153,6 +163,16 @@ func TestEvents(t *testing.T) {
 	b.is(t, "reaper_next_run_timestamp_seconds", `{policy="emails"} 1.7724276e+09`)
 	b.is(t, "reaper_rows_deleted_total", `{policy="emails",table="public.emails"} 1000`, `{policy="emails",table="public.replies"} 0`)
 	b.is(t, "reaper_batches_total", `{outcome="committed",policy="emails"} 1`, `{outcome="overrun",policy="emails"} 1`, `{outcome="retried",policy="emails"} 1`)
+	b.is(t, "reaper_paused", "1")
+	b.is(t, "reaper_policy_paused", `{policy="emails"} 1`)
+	b.is(t, "reaper_pause_end_timestamp_seconds", `{policy="emails"} 1.7724276e+09`)
+	b.is(t, "reaper_storage_limit_bytes", "2.199023255552e+12")
+	b.is(t, "reaper_storage_used_bytes", "1.099511627776e+12")
+	b.is(t, "reaper_storage_growth_bytes_per_second", "1024")
+	b.is(t, "reaper_storage_full_timestamp_seconds", "1.7725968e+09")
+	b.is(t, "reaper_arrival_rows_per_second", `{policy="emails"} 12`)
+	b.is(t, "reaper_deletion_rows_per_second", `{policy="emails"} 10`)
+	b.is(t, "reaper_backlog_clear_seconds", `{policy="emails"} 3600`)
 	b.is(t, "reaper_pool_acquire_wait_seconds_total", "6")
 	b.is(t, "reaper_pool_max_connections", "4")
 
@@ -237,4 +257,45 @@ func TestTables(t *testing.T) {
 	b.is(t, "reaper_table_dead_rows", `{table="public.a"} 1`)
 	b.SetTables([]metrics.Table{{Name: "public.b", Bytes: 5}})
 	b.is(t, "reaper_table_size_bytes", `{table="public.b"} 5`)
+}
+
+// What was told of a guard is gone with it, and what is not known is not told.
+func TestGuards(t *testing.T) {
+	t.Parallel()
+	b := newBed(emails)
+	b.SetGuards([]metrics.Guard{
+		{Name: "storage", State: "go", Value: new(7.5)}, {Name: "wal_rate", State: "slow", Since: at}, {Name: "latency", State: "pause", Value: new(0.0), Since: at},
+		{Name: "window", State: "stop"}, {Name: "odd", State: "maybe", Value: new(1.0)}, {Name: "storage", State: "stop"},
+	})
+	b.is(t, "reaper_guard_state", `{guard="latency"} 2`, `{guard="storage"} 0`, `{guard="wal_rate"} 1`, `{guard="window"} 3`)
+	b.is(t, "reaper_guard_value", `{guard="latency"} 0`, `{guard="storage"} 7.5`)
+	b.is(t, "reaper_guard_active_since_timestamp_seconds", `{guard="latency"} 1.772424e+09`, `{guard="wal_rate"} 1.772424e+09`)
+	b.SetGuards([]metrics.Guard{{Name: "wal_rate", State: "go"}})
+	b.is(t, "reaper_guard_state", `{guard="wal_rate"} 0`)
+	b.is(t, "reaper_guard_value")
+	b.is(t, "reaper_guard_active_since_timestamp_seconds")
+}
+
+// A pause that is over, a limit that is gone, and a backlog that never clears have no
+// series.
+func TestPausesAndGrowthEnd(t *testing.T) {
+	t.Parallel()
+	b := newBed(emails)
+	b.everything()
+	b.SetPaused(false)
+	b.SetPolicyPaused("emails", time.Time{})
+	b.SetPolicyPaused("gone", at)
+	b.SetStorage(metrics.Storage{Used: new(int64(5)), Growth: new(-2.0)})
+	b.SetBalance("emails", metrics.Balance{Arrival: new(3.0), Deletion: new(0.0)})
+	b.SetBalance("gone", metrics.Balance{Arrival: new(3.0)})
+	b.is(t, "reaper_paused", "0")
+	b.is(t, "reaper_policy_paused", `{policy="emails"} 0`)
+	b.is(t, "reaper_pause_end_timestamp_seconds")
+	b.is(t, "reaper_storage_limit_bytes")
+	b.is(t, "reaper_storage_used_bytes", "5")
+	b.is(t, "reaper_storage_growth_bytes_per_second", "-2")
+	b.is(t, "reaper_storage_full_timestamp_seconds")
+	b.is(t, "reaper_arrival_rows_per_second", `{policy="emails"} 3`)
+	b.is(t, "reaper_deletion_rows_per_second", `{policy="emails"} 0`)
+	b.is(t, "reaper_backlog_clear_seconds")
 }

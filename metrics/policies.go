@@ -37,6 +37,7 @@ func (m *Metrics) SetPolicies(policies ...Policy) {
 // begin makes the series of a policy; those that are there keep their values.
 func (m *Metrics) begin(p Policy) {
 	m.inProgress.WithLabelValues(p.Name)
+	m.policyPaused.WithLabelValues(p.Name)
 	m.batchDuration.WithLabelValues(p.Name)
 	for _, o := range outcomes {
 		m.batches.WithLabelValues(p.Name, o)

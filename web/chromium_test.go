@@ -33,7 +33,7 @@ const contrasts = `(() => {
 func TestInChromium(t *testing.T) {
 	t.Parallel()
 	b := newBrowser(t)
-	for name, picture := range map[string]web.Status{"fine": fine(), "bad": bad(), "down": down(), "starting": {}} {
+	for name, picture := range map[string]web.Status{"fine": fine(), "bad": bad(), "paused": paused(), "down": down(), "starting": {}} {
 		server := httptest.NewServer(handler(still(picture)))
 		t.Cleanup(server.Close)
 		for _, width := range []int{1200, 390} {

@@ -100,6 +100,27 @@ func answers(t *testing.T, s web.Status, path string, code int, reasons []string
 	}
 }
 
+// What a person has paused, or a guard, is said by /health, and is no alarm.
+func TestHealthNotes(t *testing.T) {
+	t.Parallel()
+	s := paused()
+	s.Policies[0].Running = &web.Progress{Held: &web.Held{Guard: "storage", State: "pause", Reason: "full", Since: *ago(time.Minute)}}
+	s.Database.Forecast.FullAt = ago(-27 * day)
+	var body struct {
+		OK    bool
+		Notes []string
+	}
+	want := []string{
+		"every policy is paused by hand until 06:00 UTC (in 1 h 48 min), since 2026-03-02T04:00:30Z: moving the archive table, see OPS-1234 (ann@laptop)",
+		"policy emails is held back by the guard storage, since 2026-03-02T04:11:30Z: full",
+		"the limit of 500 GiB is reached in 27 d: it grows by 1.0 GiB a day, over 7 days, one jump left out",
+	}
+	w := ask(t, http.MethodGet, "/health", s)
+	if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil || w.Code != http.StatusOK || !body.OK || !slices.Equal(body.Notes, want) {
+		t.Errorf("%v, %d %s\nwant %q", err, w.Code, w.Body, want)
+	}
+}
+
 // The clock of the machine may jump; the age of a picture does not.
 func TestAgeByTheProcessClock(t *testing.T) {
 	t.Parallel()

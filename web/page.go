@@ -38,7 +38,7 @@ type document struct {
 func newDocument() document {
 	return document{
 		template: template.Must(template.New("page").Funcs(template.FuncMap{
-			"bytes": size, "count": count, "plural": plural, "seconds": spanOf, "sentence": sentence, "span": span, "visible": visible, "brief": brief, "breakable": breakable,
+			"bytes": size, "count": count, "measure": measure, "rate": rate, "plural": plural, "seconds": spanOf, "sentence": sentence, "span": span, "visible": visible, "brief": brief, "breakable": breakable,
 			"list": func(items ...any) []any { return items },
 			"css":  func() template.CSS { return template.CSS(pageCSS) },
 			"js":   func() template.JS { return template.JS(pageJS) },
@@ -72,7 +72,7 @@ func (v *view) Tone() string {
 	switch {
 	case !v.Healthy():
 		return "bad"
-	case len(v.Warnings) > 0:
+	case len(v.Held)+len(v.Warnings) > 0:
 		return "watch"
 	}
 	return "good"
@@ -94,10 +94,28 @@ func (v *view) Headline() string {
 		return sentence(v.NotReady[0].What)
 	case policies != "":
 		return policies
+	case len(v.Held) > 0:
+		return v.heldLine()
 	case len(v.Warnings) > 0:
 		return "Nothing is late, but look at this"
 	}
 	return "All is well"
+}
+
+// heldLine is the headline while nothing is worse than that something is held back.
+func (v *view) heldLine() string {
+	for _, p := range v.Pauses {
+		if p.Policy == nil {
+			return "Every policy is paused by hand"
+		}
+	}
+	switch {
+	case len(v.Held) > 1:
+		return "Nothing is late, but some of it is held back"
+	case len(v.Pauses) == 1:
+		return *v.Pauses[0].Policy + " is paused by hand"
+	}
+	return v.Held[0].Policy + " " + v.Held[0].What
 }
 
 // Text is the finding as the page says it, without the policy's name.
@@ -185,6 +203,11 @@ func (p Policy) ended() []Run {
 	return p.Runs
 }
 
+// Balances are the policies of which it is known how their rows come and go.
+func (v *view) Balances() []Policy {
+	return slices.DeleteFunc(slices.Clone(v.Policies), func(p Policy) bool { return p.Balance == nil })
+}
+
 // policyTenant is a tenant with the name of the policy that it is overdue in.
 type policyTenant struct {
 	Policy string
@@ -218,6 +241,23 @@ func (t Table) bytes() int64 {
 	}
 	return *t.SizeBytes
 }
+
+// Limits are those of a guard, from the mildest on.
+func (g Guard) Limits() []guardLimit {
+	var list []guardLimit
+	for _, l := range []struct {
+		state string
+		at    *float64
+	}{{"slow", g.Slow}, {"pause", g.Pause}, {"stop", g.Stop}} {
+		if l.at != nil {
+			list = append(list, guardLimit{l.state, measure(*l.at, g.Unit)})
+		}
+	}
+	return list
+}
+
+// guardLimit is from which value on a guard is in a state.
+type guardLimit struct{ State, At string }
 
 // Plot draws the database.
 func (d Database) Plot() *plot { return plotted(d.Sizes) }

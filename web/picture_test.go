@@ -33,6 +33,7 @@ func fine() web.Status {
 	return web.Status{
 		At: now.Add(-time.Second), Instance: "reaper-0", Version: "1.2.3", StartedAt: now.Add(-9 * day), Leader: "reaper-0",
 		Policies:   []web.Policy{emails(), audit()},
+		Guards:     guards(),
 		Database:   database(),
 		Config:     web.Config{File: "/etc/reaper/reaper.yaml", LoadedAt: now.Add(-3 * day)},
 		Heartbeats: []web.Heartbeat{{Name: "healthchecks (hc-ping.com/…3f2a)", LastSuccessAt: ago(4 * time.Hour)}},
@@ -45,6 +46,7 @@ func emails() web.Policy {
 		LagSeconds: new(3 * 3600.0), BacklogRows: new(int64(18204)), OldestExpiredAt: ago(33 * day), OverdueTenants: new(int64(41)),
 		MaxLagSeconds: new(12 * 3600.0), ScannedAt: ago(40 * time.Second),
 		LastSuccessAt: ago(4 * time.Hour), NextRunAt: ago(-(2*time.Hour + 2*time.Minute)),
+		Balance: &web.Balance{Arrival: new(61.2), Due: new(55.0), Deletion: new(55.01), ClearSeconds: new(331.0), Reason: "deleting keeps up: what is due goes with the next run"},
 		Runs: []web.Run{
 			run("complete", "", 4*time.Hour, 11*time.Minute, map[string]int64{"public.outgoing_emails": 1204331, "public.attachments": 88310, "public.replies": 20113}),
 			run("complete", "", 10*time.Hour, 9*time.Minute, map[string]int64{"public.outgoing_emails": 998214, "public.attachments": 71002}),
@@ -57,7 +59,8 @@ func audit() web.Policy {
 		Name: "audit-log", Table: "public.audit_log", Schedule: "@daily",
 		LagSeconds: new(0.0), BacklogRows: new(int64(0)), OverdueTenants: new(int64(0)), ScannedAt: ago(41 * time.Second),
 		LastSuccessAt: ago(time.Hour + 4*time.Minute), NextRunAt: ago(-20 * time.Hour),
-		Runs: []web.Run{run("complete", "", time.Hour+5*time.Minute, 30*time.Second, map[string]int64{"public.audit_log": 50123})},
+		Balance: &web.Balance{Arrival: new(0.5), Due: new(0.0), Deletion: new(0.25), ClearSeconds: new(0.0), Reason: "nothing is due"},
+		Runs:    []web.Run{run("complete", "", time.Hour+5*time.Minute, 30*time.Second, map[string]int64{"public.audit_log": 50123})},
 	}
 }
 
@@ -80,7 +83,41 @@ func database() web.Database {
 			{Name: "public.attachments", SizeBytes: new(int64(61 << 30)), DeadRows: new(int64(88310)), Sizes: sizes(61<<30, 1<<26)},
 			{Name: "public.audit_log", SizeBytes: new(int64(7 << 30)), DeadRows: nil},
 		},
+		Forecast: &web.Forecast{
+			LimitBytes: new(int64(500 << 30)), UsedBytes: 415 << 30, BytesPerSecond: new(float64(1<<30) / day.Seconds()), FullAt: ago(-85 * day),
+			Reason: "it grows by 1.0 GiB a day, over 7 days, one jump left out",
+		},
 	}
+}
+
+// guards are some that let pass, and one that the policy file has switched off.
+func guards() []web.Guard {
+	return []web.Guard{
+		{Name: "storage", State: "go", Value: new(float64(415 << 30)), Unit: "bytes", Slow: new(float64(450 << 30)), Stop: new(float64(490 << 30)), At: ago(2 * time.Second)},
+		{Name: "wal_rate", State: "go", Value: new(float64(12 << 20)), Unit: "bytes_per_second", Slow: new(float64(50 << 20)), Pause: new(float64(100 << 20)), At: ago(2 * time.Second)},
+		{Name: "connections", State: "go", Value: new(0.425), Unit: "ratio", Pause: new(0.9), At: ago(2 * time.Second)},
+		{Name: "latency", State: "go", Off: true, Unit: "seconds"},
+	}
+}
+
+// heldBack are guards that do not let pass.
+func heldBack() []web.Guard {
+	return []web.Guard{
+		{Name: "replica_lag", State: "pause", Value: new(412.0), Unit: "seconds", Slow: new(5.0), Pause: new(60.0), Since: ago(3 * time.Minute), At: ago(time.Second), Reason: "the replica <b>standby-2</b> is 6 min 52 s behind"},
+		{Name: "wal_backlog", State: "pause", Unit: "bytes", Pause: new(float64(10 << 30)), Unknown: true, Since: ago(time.Minute), At: ago(time.Second), Reason: "unknown: permission denied for function pg_ls_waldir"},
+		{Name: "lock_waits", State: "slow", Value: new(2.0), Unit: "sessions", Slow: new(1.0), Since: ago(time.Second), At: ago(time.Second), Reason: "2 sessions wait for reaper"},
+		{Name: "queue " + strings.Repeat("long", 40), State: "stop", Value: new(1234567.891), Stop: new(1e6), Since: ago(time.Hour), At: ago(time.Second), Reason: hostile[0]},
+	}
+}
+
+// paused is a picture of a morning on which somebody has paused everything.
+func paused() web.Status {
+	s := fine()
+	s.Pauses = []web.Pause{{Until: now.Add(108 * time.Minute), Reason: "moving the archive table, see OPS-1234", By: "ann@laptop", Since: now.Add(-12 * time.Minute)}}
+	for i := range s.Policies {
+		s.Policies[i].Paused, s.Policies[i].PausedUntil, s.Policies[i].PausedReason = true, &s.Pauses[0].Until, s.Pauses[0].Reason
+	}
+	return s
 }
 
 // sizes are thirty days that end at a size: growth, with a purge now and then.
@@ -107,13 +144,18 @@ func bad() web.Status {
 	p.Running = &web.Progress{
 		RunID: "0196", Trigger: "schedule", Instance: "reaper-2", StartedAt: *ago(7 * time.Minute), Roots: 602118, Due: new(int64(2904331)), Rows: 911402,
 		Batches: 611, TenantsDone: 214, TenantsDue: new(int64(1207)), Tenant: &hostile[2],
+		Held: &web.Held{Guard: "replica_lag", State: "pause", Reason: "the replica standby-2 is 6 min 52 s behind", Since: *ago(3 * time.Minute)},
 	}
+	p.Balance = &web.Balance{Arrival: new(61.2), Due: new(55.0), Deletion: new(0.004), Reason: "never at this rate: more becomes due than is deleted"}
+	s.Guards = append(s.Guards, heldBack()...)
+	s.Pauses = []web.Pause{{Policy: new("sessions"), Until: now.Add(30 * time.Hour), Reason: hostile[1], By: hostile[2], Since: now.Add(-18 * time.Hour)}}
+	s.Database.Forecast.LimitBytes, s.Database.Forecast.FullAt = new(int64(420<<30)), ago(-5*day)
 	for i := range hostile {
 		p.WorstTenants = append(p.WorstTenants, web.Tenant{Key: &hostile[i], LagSeconds: float64(30-i) * 3600, Rows: new(int64(40000 / (i + 1)))})
 	}
 	s.Policies = append(s.Policies, web.Policy{
 		Name: "sessions", Table: `public."userSessions"`, Schedule: "@hourly", ScanStale: true, Problem: "measuring the lag: canceling statement due to statement timeout (SQLSTATE 57014)",
-		Paused: true, LastSuccessAt: nil, NextRunAt: ago(2 * time.Minute),
+		Paused: true, PausedUntil: &s.Pauses[0].Until, PausedReason: s.Pauses[0].Reason, LastSuccessAt: nil, NextRunAt: ago(2 * time.Minute),
 	})
 	s.Leader = "reaper-1"
 	s.Config.Error, s.Config.FailedAt = "reaper.yaml:12:5: unknown key max_lags: write max_lag, or remove it", ago(35*time.Minute)

@@ -120,6 +120,38 @@ func (v *view) State(p Policy) state {
 	return state{"good", "on time"}
 }
 
+// Look is a guard's state as a tone and a word.
+func (g Guard) Look() state {
+	switch {
+	case g.Off:
+		return state{"unknown", "off"}
+	case g.State == "go":
+		return state{"good", "go"}
+	case g.State == "stop":
+		return state{"bad", "stop"}
+	}
+	return state{"watch", g.State}
+}
+
+// Clear is when nothing is due any more; empty: never, or not known.
+func (b *Balance) Clear() string {
+	switch {
+	case b.ClearSeconds == nil:
+		return ""
+	case *b.ClearSeconds == 0:
+		return "now"
+	}
+	return "in " + spanOf(*b.ClearSeconds)
+}
+
+// Percent is how much of the limit is used, at most 100; 0: there is no limit.
+func (f *Forecast) Percent() int64 {
+	if f.LimitBytes == nil || *f.LimitBytes <= 0 {
+		return 0
+	}
+	return min(int64(100*float64(f.UsedBytes)/float64(*f.LimitBytes)), 100)
+}
+
 // Overdue is how many tenants have something due; 0: none, or not known.
 func (p Policy) Overdue() int64 {
 	if p.OverdueTenants == nil {

@@ -15,9 +15,10 @@ type Status struct {
 	StartedAt time.Time `json:"started_at"` // of this process; zero: not a daemon
 	Leader    string    `json:"leader"`     // the instance that measures the lag; empty: none, or not known
 
-	Policies []Policy   `json:"policies"` // in the order of the policy file
-	Guards   []struct{} `json:"guards"`   // none yet
-	Database Database   `json:"database"`
+	Policies []Policy `json:"policies"` // in the order of the policy file
+	Pauses   []Pause  `json:"pauses"`   // by hand, and in force
+	Guards   []Guard  `json:"guards"`   // none: nobody reads them here
+	Database Database `json:"database"`
 	// LedgerError is why reaper's own tables cannot be used, and so nothing runs;
 	// empty: they can.
 	LedgerError string      `json:"ledger_error,omitempty"`
@@ -29,6 +30,7 @@ type Status struct {
 func (s Status) MarshalJSON() ([]byte, error) {
 	type plain Status
 	s.Policies = listed(s.Policies)
+	s.Pauses = listed(s.Pauses)
 	s.Guards = listed(s.Guards)
 	s.Heartbeats = listed(s.Heartbeats)
 	return json.Marshal(plain(s))
@@ -68,7 +70,13 @@ type Policy struct {
 	Reason       string     `json:"reason,omitempty"`
 	Problem      string     `json:"problem,omitempty"` // why something is null
 
-	Paused        bool       `json:"paused"`
+	// Paused: by hand, and until when at least; the pause that ends last says why.
+	Paused       bool       `json:"paused"`
+	PausedUntil  *time.Time `json:"paused_until"`
+	PausedReason string     `json:"paused_reason,omitempty"`
+	// Balance is whether deleting keeps up; null: not known.
+	Balance *Balance `json:"balance"`
+
 	Running       *Progress  `json:"running"` // null: no run is under way
 	LastRun       *Run       `json:"last_run"`
 	LastSuccessAt *time.Time `json:"last_success_at"`
@@ -96,6 +104,15 @@ type Progress struct {
 	TenantsDone int64     `json:"tenants_done"`
 	TenantsDue  *int64    `json:"tenants_due"` // null: not known
 	Tenant      *string   `json:"tenant"`      // of the batch before; null: none
+	Held        *Held     `json:"held"`        // null: nothing holds it back
+}
+
+// Held is a run that a guard slows or pauses now.
+type Held struct {
+	Guard  string    `json:"guard"`
+	State  string    `json:"state"` // slow or pause
+	Reason string    `json:"reason"`
+	Since  time.Time `json:"since"`
 }
 
 // Run is one run of a policy, as the ledger has it.
@@ -121,8 +138,9 @@ type Database struct {
 	Name      string     `json:"name"`
 	Version   string     `json:"version"`
 	SizeBytes *int64     `json:"size_bytes"` // null: no privilege
-	Sizes     []Size     `json:"sizes"`      // over time, oldest first
+	Sizes     []Size     `json:"sizes"`      // over time, oldest first: thinned
 	Tables    []Table    `json:"tables"`     // that policies touch
+	Forecast  *Forecast  `json:"forecast"`   // null: no sizes were kept
 }
 
 // Table is the size of one table.

@@ -84,6 +84,41 @@ func count(n int64) string { return humanize.Comma(n) }
 
 func size(n int64) string { return humanize.IBytes(uint64(max(n, 0))) }
 
+// measure is a guard's value in its unit.
+func measure(value float64, unit string) string {
+	switch unit {
+	case "bytes":
+		return signed(value)
+	case "bytes_per_second":
+		return signed(value) + "/s"
+	case "seconds":
+		return spanOf(value)
+	case "ratio":
+		return humanize.FtoaWithDigits(100*value, 1) + " %"
+	}
+	return humanize.CommafWithDigits(value, 2)
+}
+
+// signed is a number of bytes that may be below zero.
+func signed(bytes float64) string {
+	const most = 1 << 62 // beyond that it would not fit
+	if bytes < 0 {
+		return "-" + size(int64(min(-bytes, most)))
+	}
+	return size(int64(min(bytes, most)))
+}
+
+// rate is rows a second, with no more digits than tell something.
+func rate(n float64) string {
+	switch {
+	case n >= 10:
+		return humanize.Comma(int64(n+0.5)) + "/s"
+	case n > 0 && n < 0.01:
+		return "below 0.01/s"
+	}
+	return humanize.FtoaWithDigits(n, 2) + "/s"
+}
+
 // plural is "1 policy", "2 policies".
 func plural(n int64, one, more string) string {
 	if n == 1 {

@@ -9,6 +9,7 @@ import (
 type Verdict struct {
 	NotReady  []Finding // /readyz: the database, the configuration, and the picture itself
 	Unhealthy []Finding // /health, besides: policies that are failing or late
+	Held      []Finding // what holds deleting back: a person, or a guard; that makes nothing unhealthy
 	Warnings  []Finding // what should be looked at, and makes nothing unhealthy
 	Stale     bool      // the picture is too old, or there is none
 }
@@ -73,12 +74,14 @@ func (s Status) Judge(now time.Time, maxAge time.Duration) Verdict {
 		v.NotReady = append(v.NotReady, Finding{What: "reaper is stuck", More: "what it knows is " + old + " old", Since: &s.At})
 	}
 	v.NotReady = append(v.NotReady, s.foundations(now)...)
+	v.Held = s.held(now)
 	for _, p := range s.Policies {
 		if f, ok := p.trouble(); ok {
 			v.Unhealthy = append(v.Unhealthy, f)
 		}
 		v.Warnings = append(v.Warnings, p.warnings(now)...)
 	}
+	v.Warnings = append(v.Warnings, s.Database.warnings(now)...)
 	for _, h := range s.Heartbeats {
 		if h.LastError != "" {
 			v.Warnings = append(v.Warnings, Finding{What: "the monitor " + h.Name + " does not take pings", Since: h.LastErrorAt, Why: h.LastError})
@@ -149,8 +152,49 @@ func (p Policy) warnings(now time.Time) []Finding {
 	case p.Problem != "":
 		found = append(found, Finding{Policy: p.Name, What: "is not known in full", Why: p.Problem})
 	}
-	if p.Paused {
-		found = append(found, Finding{Policy: p.Name, What: "is paused"})
+	return found
+}
+
+// held finds what is paused by hand, and the runs that a guard has paused. One that
+// it only slows is on its way.
+func (s Status) held(now time.Time) []Finding {
+	var found []Finding
+	for _, p := range s.Pauses {
+		f := Finding{What: "is paused by hand " + p.end(now), Since: &p.Since, Why: p.Reason + " (" + p.By + ")"}
+		if p.Policy != nil {
+			f.Policy = *p.Policy
+		} else {
+			f.What = "every policy " + f.What
+		}
+		found = append(found, f)
+	}
+	for _, p := range s.Policies {
+		if r := p.Running; r != nil && r.Held.stops() {
+			found = append(found, Finding{Policy: p.Name, What: "is held back by the guard " + r.Held.Guard, Since: &r.Held.Since, Why: r.Held.Reason})
+		}
 	}
 	return found
+}
+
+// stops tells that the run does not go on for now.
+func (h *Held) stops() bool { return h != nil && h.State != "slow" }
+
+// end is when a pause ends.
+func (p Pause) end(now time.Time) string {
+	return "until " + clock(p.Until, now) + " (" + since(p.Until, now) + ")"
+}
+
+// soon is how far ahead a full disk is a warning.
+const soon = 28 * 24 * time.Hour
+
+func (d Database) warnings(now time.Time) []Finding {
+	f := d.Forecast
+	if f == nil || f.FullAt == nil || f.LimitBytes == nil || f.FullAt.Sub(now) > soon {
+		return nil
+	}
+	found := Finding{What: "the limit of " + size(*f.LimitBytes) + " is reached " + since(*f.FullAt, now), Why: f.Reason}
+	if f.UsedBytes >= *f.LimitBytes {
+		found.What = "the limit of " + size(*f.LimitBytes) + " is reached"
+	}
+	return []Finding{found}
 }

@@ -81,9 +81,12 @@ func (s *server) api(w http.ResponseWriter, _ *http.Request) { s.json(w, http.St
 
 // health is the JSON body of the three health endpoints.
 type health struct {
-	OK      bool       `json:"ok"`
-	Reasons []string   `json:"reasons"` // why not
-	At      *time.Time `json:"at"`      // when that was true; null: not known
+	OK      bool     `json:"ok"`
+	Reasons []string `json:"reasons"` // why not
+	// Notes are what holds deleting back, and what else should be looked at; of
+	// /health alone.
+	Notes []string   `json:"notes,omitempty"`
+	At    *time.Time `json:"at"` // when that was true; null: not known
 }
 
 // alive says that the process serves, and nothing more.
@@ -93,21 +96,28 @@ func (s *server) alive(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (s *server) ready(w http.ResponseWriter, _ *http.Request) {
-	s.judged(w, func(v Verdict) []Finding { return v.NotReady })
+	s.judged(w, func(v Verdict) (problems, notes []Finding) { return v.NotReady, nil })
 }
 
-func (s *server) health(w http.ResponseWriter, _ *http.Request) { s.judged(w, Verdict.Problems) }
+func (s *server) health(w http.ResponseWriter, _ *http.Request) {
+	s.judged(w, func(v Verdict) (problems, notes []Finding) {
+		return v.Problems(), append(v.Held[:len(v.Held):len(v.Held)], v.Warnings...)
+	})
+}
 
-// judged answers 200 where nothing is found, else 503.
-func (s *server) judged(w http.ResponseWriter, problems func(Verdict) []Finding) {
+// judged answers 200 where there is no problem, else 503.
+func (s *server) judged(w http.ResponseWriter, findings func(Verdict) (problems, notes []Finding)) {
 	status := s.Status()
-	found := problems(status.Judge(s.Now(), s.MaxAge))
-	body := health{OK: len(found) == 0, Reasons: []string{}}
+	problems, notes := findings(status.Judge(s.Now(), s.MaxAge))
+	body := health{OK: len(problems) == 0, Reasons: []string{}}
 	if !status.At.IsZero() {
 		body.At = &status.At
 	}
-	for _, f := range found {
+	for _, f := range problems {
 		body.Reasons = append(body.Reasons, f.String())
+	}
+	for _, f := range notes {
+		body.Notes = append(body.Notes, f.String())
 	}
 	code := http.StatusOK
 	if !body.OK {

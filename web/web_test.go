@@ -106,9 +106,11 @@ func TestPageFine(t *testing.T) {
 	says(
 		t, text, "All is well", "Next run: emails in 2 h 2 min, at 06:14 UTC", "emails public.outgoing_emails on time 3 h of 12 h allowed 18,204 41 tenants",
 		"1,312,754 public.outgoing_emails 1,204,331 public.attachments 88,310 public.replies 20,113", "412 GiB in the database, which grew by 37 GiB in 29 d 18 h",
+		"415 GiB of the limit of 500 GiB are used", "It is reached in 85 d , at 26 May 04:12 UTC", "It grows by 1.0 GiB a day, over 7 days, one jump left out.", "audit-log 0.5/s 0/s 0.25/s now nothing is due",
+		"emails 61/s 55/s 55/s in 5 min 31 s deleting keeps up", "wal_rate go 12 MiB/s 2 s ago slow 50 MiB/s pause 100 MiB/s", "connections go 42.5 %", "latency off not read none",
 		"reaper-0 (this one)", "healthchecks (hc-ping.com/…3f2a): last taken 4 h ago 00:12 UTC",
 	)
-	for _, word := range []string{"Running now", "Most overdue", "not known", "http://", "https://"} {
+	for _, word := range []string{"Running now", "Held back", "Most overdue", "not known", "http://", "https://"} {
 		if strings.Contains(text, word) {
 			t.Errorf("the page says %q", word)
 		}
@@ -131,10 +133,40 @@ func TestPageBad(t *testing.T) {
 		t, text, "The policy file is not valid, and emails is failing and late",
 		"Since 03:37 UTC (35 min ago) . The one loaded at 27 Feb 04:12 UTC stays in force.", "unknown key max_lags",
 		"is failing and late by 18 h 30 min (lag 30 h 30 min, allowed 12 h), since 1 Mar 06:12 UTC (22 h ago)", "3 runs in a row ended incomplete",
-		"sessions was never measured", "canceling statement", "sessions is paused", "does not take pings",
+		"sessions was never measured", "canceling statement", "The limit of 420 GiB is reached in 5 d", "does not take pings",
+		"Held back sessions is paused by hand until 3 Mar 10:12 UTC (in 30 h), since 1 Mar 10:12 UTC (18 h ago)", "emails is held back by the guard replica_lag, since 04:09 UTC (3 min ago)",
+		"reaper resume", "paused by the guard replica_lag , since 04:09 UTC (3 min ago)", "paused until 3 Mar 10:12 UTC",
+		"emails 61/s 55/s below 0.01/s never at this rate: more becomes due than is deleted",
+		"replica_lag pause since 04:09 UTC the replica &lt;b&gt;standby-2&lt;/b&gt; is 6 min 52 s behind 6 min 52 s 1 s ago slow 5 s pause 1 min",
+		"wal_backlog pause since 04:11 UTC unknown: permission denied for function pg_ls_waldir unknown 1 s ago pause 10 GiB", "lock_waits slow", "1,234,567.89",
 		"emails 602,118 of 2,904,331 due", "20 %, about 26 min left · 911,402 rows over all tables, 2,170/s · 611 batches · 214 of 1,207 tenants", "on reaper-2",
 		"failed connecting to the database: connection refused", "incomplete 1 of 1,207 tenants failed",
 	)
+}
+
+// A pause by hand is said on top, with its end and its reason, and is no alarm.
+func TestPagePaused(t *testing.T) {
+	t.Parallel()
+	text, _ := read(t, paused())
+	says(
+		t, text, "Every policy is paused by hand As of", "Held back Every policy is paused by hand until 06:00 UTC (in 1 h 48 min), since 04:00 UTC (12 min ago) . moving the archive table, see OPS-1234 (ann@laptop)",
+		"public.outgoing_emails paused paused until 06:00 UTC",
+	)
+	if strings.Contains(text, "Next run:") {
+		t.Error("a paused policy is said to run next")
+	}
+	one := paused()
+	one.Pauses[0].Policy = new("emails")
+	one.Policies[1].Paused = false
+	text, _ = read(t, one)
+	says(t, text, "emails is paused by hand Next run: audit-log")
+	slowed := fine()
+	slowed.Policies[0].Running = &web.Progress{StartedAt: *ago(time.Minute), Held: &web.Held{Guard: "wal_rate", State: "slow", Reason: "60 MiB/s", Since: *ago(time.Second)}}
+	text, _ = read(t, slowed)
+	says(t, text, "All is well", "slowed by the guard wal_rate , since 04:12 UTC (1 s ago) 60 MiB/s")
+	slowed.Policies[0].Running.Held.State = "pause"
+	text, _ = read(t, slowed)
+	says(t, text, "emails is held back by the guard wal_rate Next run")
 }
 
 // That a policy is on time is not said of a time that nobody has looked at.
@@ -187,16 +219,17 @@ func TestStatusJSON(t *testing.T) {
 		var got struct {
 			Policies []map[string]any
 			Guards   []any
+			Pauses   []any
 			Database map[string]any
 		}
 		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
 			t.Fatal(err)
 		}
-		if got.Policies == nil || got.Guards == nil || got.Database == nil || len(got.Policies) != len(s.Policies) || w.Header().Get("Content-Type") != "application/json" {
+		if got.Policies == nil || got.Guards == nil || got.Pauses == nil || got.Database == nil || len(got.Policies) != len(s.Policies) || w.Header().Get("Content-Type") != "application/json" {
 			t.Errorf("%s: %s", name, w.Body)
 		}
 		for _, p := range got.Policies {
-			for _, key := range []string{"name", "lag_seconds", "backlog_rows", "last_run", "last_success_at", "next_run_at", "paused"} {
+			for _, key := range []string{"name", "lag_seconds", "backlog_rows", "last_run", "last_success_at", "next_run_at", "paused", "paused_until", "balance"} {
 				if _, ok := p[key]; !ok {
 					t.Errorf("%s: a policy has no %s", name, key)
 				}

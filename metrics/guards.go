@@ -1,0 +1,69 @@
+package metrics
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Guard is what a guard says.
+type Guard struct {
+	Name  string
+	State string    // go, slow, pause or stop
+	Value *float64  // nil: not known
+	Since time.Time // of a state that is not go; zero: it is, or nobody knows since when
+}
+
+// SetGuards gives what the guards say, all of them: guards that are not among them
+// lose their series. A name counts once.
+func (m *Metrics) SetGuards(list []Guard) {
+	m.guards.mu.Lock()
+	defer m.guards.mu.Unlock()
+	m.guards.list = slices.Clone(list)
+}
+
+// guards is a collector, so that a scrape sees one reading of all guards.
+type guards struct {
+	mu   sync.Mutex
+	list []Guard
+}
+
+var (
+	guardState = prometheus.NewDesc("reaper_guard_state", "What the guard says: 0 go, 1 slow, 2 pause, 3 stop.", []string{"guard"}, nil)
+	guardValue = prometheus.NewDesc("reaper_guard_value", "What the guard has read, in its unit; absent while it is not known.", []string{"guard"}, nil)
+	guardSince = prometheus.NewDesc("reaper_guard_active_since_timestamp_seconds", "Since when the guard slows, pauses or stops; absent while it says go.", []string{"guard"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (*guards) Describe(ch chan<- *prometheus.Desc) {
+	ch <- guardState
+	ch <- guardValue
+	ch <- guardSince
+}
+
+// Collect implements prometheus.Collector.
+func (g *guards) Collect(ch chan<- prometheus.Metric) {
+	g.mu.Lock()
+	list := g.list
+	g.mu.Unlock()
+	once := map[string]bool{}
+	for _, x := range list {
+		state := slices.Index(guardStates, x.State)
+		if once[x.Name] || state < 0 {
+			continue
+		}
+		once[x.Name] = true
+		tell := func(desc *prometheus.Desc, value float64) {
+			ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, x.Name)
+		}
+		tell(guardState, float64(state))
+		if x.Value != nil {
+			tell(guardValue, *x.Value)
+		}
+		if !x.Since.IsZero() {
+			tell(guardSince, seconds(x.Since))
+		}
+	}
+}
