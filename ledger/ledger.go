@@ -212,6 +212,18 @@ func (l *Ledger) Totals(ctx context.Context, db *pgxpool.Pool, runID, policy str
 	return rows, nullified, batches, err
 }
 
+// Written sums what the policy's latest runs have deleted and written: rows over
+// all tables, and bytes of WAL. Without a ledger there were none.
+func (l *Ledger) Written(ctx context.Context, db *pgxpool.Pool, policy string) (rows, wal int64, err error) {
+	err = db.QueryRow(ctx, `SELECT coalesce(sum(rows_total), 0)::bigint, coalesce(sum(wal_bytes), 0)::bigint FROM (
+		SELECT rows_total, wal_bytes FROM `+l.schema+`.run
+		 WHERE policy = $1 AND status <> 'running' AND rows_total > 0 AND wal_bytes > 0 ORDER BY started_at DESC LIMIT 5) r`, policy).Scan(&rows, &wal)
+	if missing(err) {
+		return 0, 0, nil
+	}
+	return rows, wal, err
+}
+
 // CloseRun records how a policy's run ended: durably, whatever
 // synchronous_commit says, and only once. ours is false when another process has
 // closed it, which took this one for dead.

@@ -9,13 +9,17 @@ import (
 )
 
 // Guard says whether a policy's rows may be deleted now. Advice and Changed
-// answer at once, from memory; nil: nothing ever stands against it.
+// answer at once, from memory.
 type Guard interface {
 	Advice(policy string) Advice
 	// Changed is closed when there may be another advice than before the call.
 	Changed() <-chan struct{}
 	// Wrote is told how many bytes of WAL a batch has written.
 	Wrote(bytes int64)
+	// Room reads what there is for a run to write.
+	Room(ctx context.Context) (Room, error)
+	// Checkpoint asks the server for a checkpoint; an error says that it may not.
+	Checkpoint(ctx context.Context) error
 }
 
 // GuardState is what a guard makes of a run.
@@ -92,6 +96,9 @@ func (w *work) awaitGuards(ctx context.Context, rest func(func())) bool {
 			return false
 		}
 		if a.State != GuardPause {
+			if !w.fits(ctx) {
+				return false
+			}
 			break
 		}
 		rest(func() { w.wait(ctx, a, changed) })
@@ -224,9 +231,6 @@ func (w *work) pausedFor() time.Duration {
 	return w.guarded.paused + time.Since(w.guarded.since)
 }
 
-// checkpointTimeout bounds a checkpoint that was asked for.
-const checkpointTimeout = 5 * time.Minute
-
 // askCheckpoint asks for a checkpoint, once in a pause: only then does the server
 // give WAL back. A role that may not ask waits for the server's own.
 func (w *work) askCheckpoint(ctx context.Context) {
@@ -237,24 +241,9 @@ func (w *work) askCheckpoint(ctx context.Context) {
 	if asked {
 		return
 	}
-	w.run.aside.Go(func() {
-		once, cancel := context.WithTimeout(ctx, checkpointTimeout)
-		defer cancel()
-		switch _, err := w.run.pool.Exec(once, "CHECKPOINT"); {
-		case err == nil:
-			w.run.log.Info("asked for a checkpoint, so that WAL is given back", "policy", w.plan.Policy.Name)
-		case isCode(err, "42501"):
-			w.run.log.Warn("this role may not ask for a checkpoint: waiting for the server's own", "policy", w.plan.Policy.Name, "fix", w.plan.server.checkpointFix())
-		case ctx.Err() == nil:
-			w.run.log.Warn("asking for a checkpoint", "policy", w.plan.Policy.Name, "error", plain(err))
-		}
-	})
-}
-
-// checkpointFix is what lets the role ask for a checkpoint.
-func (s Server) checkpointFix() string {
-	if s.Version < 150000 {
-		return "on PostgreSQL 14 only a superuser may"
+	if err := w.run.guard.Checkpoint(ctx); err != nil {
+		w.run.log.Warn("no checkpoint was asked for: waiting for the server's own", "policy", w.plan.Policy.Name, "error", err)
+		return
 	}
-	return "GRANT pg_checkpoint TO " + ident(s.Role)
+	w.run.log.Info("asked for a checkpoint, so that WAL is given back", "policy", w.plan.Policy.Name)
 }

@@ -1,6 +1,7 @@
 package purge_test
 
 import (
+	"context"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +17,9 @@ type hand struct {
 	advice  map[string]purge.Advice // by policy; "": of all others
 	changed chan struct{}
 	wrote   int64
+	room    purge.Room
+
+	checkpoints int
 }
 
 func newHand() *hand {
@@ -60,6 +64,25 @@ type advised struct {
 }
 
 func (o advised) Advised(policy string, a purge.Advice) { o.told(policy, a) }
+
+// Room is what the test has set, less what was written since and is kept.
+func (h *hand) Room(context.Context) (purge.Room, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	room := h.room
+	if room.Free != nil && len(room.Holders) > 0 {
+		left := max(*room.Free-h.wrote, 0)
+		room.Free = &left
+	}
+	return room, nil
+}
+
+func (h *hand) Checkpoint(context.Context) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.checkpoints++
+	return nil
+}
 
 var (
 	goOn   = purge.Advice{State: purge.GuardGo, Share: 1}

@@ -8,7 +8,13 @@ import (
 // want is how many roots the next batch aims at: fewer while a guard slows the
 // policy down.
 func (b *batcher) want() int {
-	return b.run.quota(max(int(float64(b.size)*b.work.share()), 1))
+	size := max(int(float64(b.size)*b.work.share()), 1)
+	b.run.mu.Lock()
+	if left := b.work.sized - b.work.report.Roots; b.work.sized > 0 {
+		size = max(min(size, int(left)), 1)
+	}
+	b.run.mu.Unlock()
+	return b.run.quota(size)
 }
 
 // rest lets the database rest after a batch: for the share of the time that the

@@ -25,6 +25,8 @@ type Preview struct {
 	ExpiredRows int64           `json:"expired_rows"` // roots
 	Estimated   bool            `json:"estimated"`
 	Problems    []Problem       `json:"problems"`
+	// Storage is what it takes; null: it was not estimated.
+	Storage *Storage `json:"storage"`
 	// Fails tells that a purge would fail by a problem of the tenants' list, and
 	// delete nothing. Nothing is counted then.
 	Fails bool `json:"-"`

@@ -50,6 +50,9 @@ type Ledger interface {
 	// RecordAdvice writes what the guards make of a policy's run from now on; an empty
 	// state: nothing any more.
 	RecordAdvice(ctx context.Context, db *pgxpool.Pool, runID, policy, state, guard, reason string) error
+	// Written sums what the policy's latest runs have deleted and written: rows over
+	// all tables, and bytes of WAL.
+	Written(ctx context.Context, db *pgxpool.Pool, policy string) (rows, wal int64, err error)
 	// KeepAlive says that the run's process lives. When it returns, all that the
 	// run has committed is on disk.
 	KeepAlive(ctx context.Context, db *pgxpool.Pool, runID string) error
@@ -140,8 +143,7 @@ type Run struct {
 	patience   time.Duration
 	halt       context.Context
 	workers    int
-	vacuumTime time.Duration  // bounds the vacuum of one table
-	aside      sync.WaitGroup // what is done beside the rounds, on the pool's last connection
+	vacuumTime time.Duration // bounds the vacuum of one table
 
 	watching sync.Mutex // the observer is told one thing at a time
 	// mu guards what follows, and all that workers share of a policy's work.
@@ -235,10 +237,7 @@ func (r *Run) all(ctx context.Context, plans []*Plan) (*Report, error) {
 	for _, w := range works {
 		w.begin(ctx)
 	}
-	beside, stop := context.WithCancel(ctx)
-	r.rounds(beside, works)
-	stop()
-	r.aside.Wait()
+	r.rounds(ctx, works)
 	for _, w := range works {
 		w.close(ctx)
 		report.WALBytes += w.report.WALBytes
@@ -262,6 +261,9 @@ func (w *work) begin(ctx context.Context) {
 	}
 	w.alone(ctx, w.recoverPartitions)
 	if w.countTenants(ctx); w.ended() {
+		return
+	}
+	if w.leap(ctx); w.refused {
 		return
 	}
 	w.alone(ctx, w.fixCutoffs)

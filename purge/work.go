@@ -47,6 +47,9 @@ type work struct {
 	parts    partitionsWork
 	flying   int // its turns under way
 	guarded  guarded
+	sized    int64 // how many roots fit on the disk with their WAL; 0: all
+	resized  bool  // by the run's own WAL
+	refused  bool  // not even the least fits
 }
 
 func newWork(r *Run, p *Plan) *work {
@@ -73,12 +76,10 @@ const firstRoots = 100
 // dependents of one root.
 func (p *Plan) firstSize() int {
 	limits := p.Policy.Limits
-	perRoot := 1.0
-	if p.Root.Table.EstimatedRows > 0 {
-		for _, n := range p.Nodes {
-			if n.Deleted && n != p.Root {
-				perRoot += max(n.Table.EstimatedRows, 0) / p.Root.Table.EstimatedRows
-			}
+	perRoot := 0.0
+	for _, n := range p.Nodes {
+		if n.Deleted {
+			perRoot += p.perRoot(n)
 		}
 	}
 	return max(1, min(limits.Rows, limits.TotalRows, int(float64(limits.TotalRows)/perRoot*0.8), firstRoots))
@@ -395,6 +396,8 @@ func (w *work) settle() {
 		rep.Status = Failed
 		reasons = append([]string{plainChain(w.err)}, reasons...)
 		rep.Reason = strings.Join(reasons, "; ")
+	case w.refused:
+		rep.Status = Refused
 	case len(reasons) > 0:
 		rep.Status = Incomplete
 	}

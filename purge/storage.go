@@ -1,0 +1,255 @@
+package purge
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/dustin/go-humanize"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Room is what there is for a run to write, in bytes.
+type Room struct {
+	Free    *int64   // until a guard of the storage pauses; nil: no guard knows
+	WAL     *int64   // in pg_wal now; nil: the role may not see it
+	MaxWAL  int64    // max_wal_size
+	Holders []string // what keeps WAL on the disk now, whatever is checkpointed
+}
+
+// Storage is what a purge will need of it, as `plan -o json` prints it. Deleting
+// needs room for WAL alone: dead rows stay where they were until a vacuum, and
+// their room is then the table's to fill again.
+type Storage struct {
+	WALBytes int64 `json:"wal_bytes"` // written over all
+	// PeakBytes is how much of it lies on the disk at a time: all of it, where
+	// something keeps it there.
+	PeakBytes   int64   `json:"peak_bytes"`
+	DeadBytes   int64   `json:"dead_bytes"`
+	BytesPerRow float64 `json:"wal_bytes_per_row"`
+	Measured    bool    `json:"measured"` // in earlier runs; else estimated from the planner's numbers
+	// FreeBytes is until a guard of the storage pauses; null: no guard knows.
+	FreeBytes *int64   `json:"free_bytes"`
+	Holders   []string `json:"wal_held_by"`
+	// Runs is in how many runs the backlog fits; 0: a purge would be refused. Null:
+	// not known.
+	Runs *int64 `json:"runs"`
+}
+
+const (
+	// deleteRecord is about how many bytes of WAL the deletion of a row is, without
+	// page images: the heap's record with its headers.
+	deleteRecord = 64
+	// leastShare is the share of a backlog that has to fit for a run to begin.
+	leastShare = 0.01
+	// enoughRows is how many rows earlier runs must have deleted for their WAL to
+	// tell that of the next.
+	enoughRows = 1000
+)
+
+// storageOf estimates what it takes to delete rows, by table name. perRow is the
+// WAL a row of earlier runs, 0: not known.
+func (p *Plan) storageOf(rows map[string]int64, perRow float64, room Room) Storage {
+	s := Storage{Measured: perRow > 0, FreeBytes: room.Free, Holders: append([]string{}, room.Holders...)}
+	var total int64
+	seen := map[*Node]bool{}
+	for _, n := range p.Nodes {
+		k := rows[n.Table.Name.String()]
+		if k == 0 || seen[n] {
+			continue
+		}
+		seen[n] = true
+		total += k
+		s.DeadBytes += int64(float64(k) * n.meanBytes())
+		// Each page is written whole at its first change after a checkpoint.
+		s.WALBytes += k*deleteRecord + min(k*page, n.Table.Bytes)
+	}
+	if total == 0 {
+		return s
+	}
+	if s.Measured {
+		s.WALBytes = int64(perRow * float64(total))
+	}
+	s.BytesPerRow = float64(s.WALBytes) / float64(total)
+	s.PeakBytes = s.WALBytes
+	if len(room.Holders) == 0 {
+		// What a checkpoint no longer needs is used again, or removed.
+		most := room.MaxWAL + room.MaxWAL/10
+		if room.WAL != nil {
+			most = max(most-*room.WAL, 0)
+		}
+		s.PeakBytes = min(s.WALBytes, most)
+	}
+	s.Runs = s.runs()
+	return s
+}
+
+// runs is in how many runs it fits. Where a checkpoint gives WAL back, one run does
+// it with a pause for each.
+func (s Storage) runs() *int64 {
+	n := int64(1)
+	switch {
+	case s.FreeBytes == nil:
+		return nil
+	case s.PeakBytes <= *s.FreeBytes || len(s.Holders) == 0 && *s.FreeBytes > 0:
+	case float64(*s.FreeBytes) < leastShare*float64(s.WALBytes):
+		n = 0
+	default:
+		n = (s.WALBytes + *s.FreeBytes - 1) / *s.FreeBytes
+	}
+	return &n
+}
+
+// String says it to people.
+func (s Storage) String() string {
+	bytes := func(n int64) string { return humanize.IBytes(uint64(max(n, 0))) }
+	how := "estimated"
+	if s.Measured {
+		how = "by earlier runs"
+	}
+	text := fmt.Sprintf("%s of WAL (%s, %.0f bytes a row)", bytes(s.WALBytes), how, s.BytesPerRow)
+	if s.PeakBytes < s.WALBytes {
+		text += fmt.Sprintf(", at most %s of it at a time", bytes(s.PeakBytes))
+	}
+	if s.DeadBytes > 0 {
+		text += fmt.Sprintf("; %s of rows become free in the tables", bytes(s.DeadBytes))
+	}
+	if len(s.Holders) > 0 {
+		text += "; WAL is kept by " + strings.Join(s.Holders, ", ")
+	}
+	if s.FreeBytes == nil {
+		return text
+	}
+	text += fmt.Sprintf("; %s are free until the guard storage pauses", bytes(*s.FreeBytes))
+	switch {
+	case *s.Runs == 0:
+		text += ": that is too little to begin"
+	case *s.Runs > 1:
+		text += fmt.Sprintf(": %d runs, each as large as fits", *s.Runs)
+	}
+	return text
+}
+
+// Storage estimates what a purge of what was previewed needs.
+func (p *Plan) Storage(ctx context.Context, pool *pgxpool.Pool, l Ledger, v *Preview, room Room) (Storage, error) {
+	perRow, err := walPerRow(ctx, pool, l, p.Policy.Name)
+	if err != nil {
+		return Storage{}, err
+	}
+	rows := map[string]int64{}
+	for i, t := range v.Tables {
+		switch {
+		case i == 0:
+			rows[t.Table] += v.ExpiredRows
+		case t.ExpiredRows != nil && (t.Action == string(ByCascade) || t.Action == string(ByDelete)):
+			rows[t.Table] = max(rows[t.Table], *t.ExpiredRows)
+		}
+	}
+	return p.storageOf(rows, perRow, room), nil
+}
+
+// leap looks, before the first batch, whether what is due fits on the disk with the
+// WAL that its deletion writes: the run is made as large as fits, or refused.
+func (w *work) leap(ctx context.Context) {
+	if w.run.guard == nil || w.ended() || w.stopping() {
+		return
+	}
+	room, err := w.run.guard.Room(ctx)
+	if err != nil {
+		w.run.log.Warn("the run is not sized: the guards tell how it goes", "policy", w.plan.Policy.Name, "error", plain(err))
+		return
+	}
+	if room.Free == nil || *room.Free == 0 { // no guard knows, or it pauses already
+		return
+	}
+	roots, s, err := w.need(ctx, room)
+	if err != nil {
+		w.run.log.Warn("the run is not sized: what is due could not be counted in time", "policy", w.plan.Policy.Name, "error", plain(err))
+		return
+	}
+	switch {
+	case roots == 0:
+	case *s.Runs == 0:
+		w.refused = true
+		w.stopFor(fmt.Sprintf("%s due need %s", many(roots, "row", "rows"), s))
+	case *s.Runs > 1:
+		w.sized = max(roots*(*room.Free)/s.WALBytes, 1)
+		w.run.log.Warn("the run is as large as fits", "policy", w.plan.Policy.Name, "roots", w.sized, "due", roots, "needs", s.String())
+	}
+}
+
+// need estimates what the policy's run needs, and how many roots it deletes.
+func (w *work) need(ctx context.Context, room Room) (roots int64, s Storage, err error) {
+	if roots, _, _, err = w.backlog(ctx); err != nil {
+		return 0, s, err
+	}
+	if most := w.run.opts.MaxRows; most > 0 {
+		roots = min(roots, most)
+	}
+	perRow, err := walPerRow(ctx, w.run.pool, w.run.ledger, w.plan.Policy.Name)
+	if err != nil {
+		return 0, s, err
+	}
+	rows := map[string]int64{}
+	for _, n := range w.plan.Nodes {
+		if n.Deleted {
+			rows[n.Table.Name.String()] = int64(float64(roots) * w.plan.perRoot(n))
+		}
+	}
+	return roots, w.plan.storageOf(rows, perRow, room), nil
+}
+
+// perRoot is how many rows of a node go with a root, by the planner's numbers.
+func (p *Plan) perRoot(n *Node) float64 {
+	if n == p.Root {
+		return 1
+	}
+	if p.Root.Table.EstimatedRows <= 0 {
+		return 0
+	}
+	return max(n.Table.EstimatedRows, 0) / p.Root.Table.EstimatedRows
+}
+
+// fits tells whether a sized run may go on. Once it has deleted enough for its own
+// WAL to tell, and again when it has come to its end, it is sized anew by what it
+// has written and what is free now.
+func (w *work) fits(ctx context.Context) bool {
+	w.run.mu.Lock()
+	rep, sized := w.report, w.sized
+	roots, wal := rep.Roots, rep.WALBytes
+	again := sized > 0 && (roots >= sized || !w.resized && rep.RowsTotal >= enoughRows)
+	w.resized = w.resized || again
+	w.run.mu.Unlock()
+	if !again {
+		return true
+	}
+	room, err := w.run.guard.Room(ctx)
+	if err == nil && room.Free != nil && wal > 0 && roots > 0 {
+		sized = roots + int64(float64(*room.Free)/(float64(wal)/float64(roots)))
+	}
+	w.run.mu.Lock()
+	w.sized = sized
+	w.run.mu.Unlock()
+	if sized > roots {
+		return true
+	}
+	reason := fmt.Sprintf("the run was as large as fits: %s went", many(roots, "row", "rows"))
+	if len(room.Holders) > 0 {
+		reason += "; WAL is kept by " + strings.Join(room.Holders, ", ")
+	}
+	w.stopFor(reason)
+	return false
+}
+
+// walPerRow is what a row of the policy's earlier runs has cost; 0: too little is
+// known.
+func walPerRow(ctx context.Context, pool *pgxpool.Pool, l Ledger, policy string) (float64, error) {
+	rows, wal, err := l.Written(ctx, pool, policy)
+	if err != nil {
+		return 0, fmt.Errorf("reading what earlier runs have written: %w", err)
+	}
+	if rows < enoughRows {
+		return 0, nil
+	}
+	return float64(wal) / float64(rows), nil
+}

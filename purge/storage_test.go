@@ -1,0 +1,85 @@
+package purge_test
+
+import (
+	"testing"
+
+	"github.com/reaperdb/reaper/purge"
+)
+
+func free(n int64) *int64 { return &n }
+
+// crowd is the shop with many mails of organization 1, all of them due, and
+// planner's numbers.
+const crowd = shop + `;
+INSERT INTO mails SELECT n, 10, now() - interval '40 days', 'sent' FROM generate_series(1001, 5000) n;
+INSERT INTO parts SELECT n, n FROM generate_series(1001, 5000) n;
+ANALYZE`
+
+// Nothing fits that is worth it: nothing is touched.
+func TestStorageRefuses(t *testing.T) {
+	t.Parallel()
+	b, h := guarded(t, crowd, shopPolicy)
+	h.room = purge.Room{Free: free(100), MaxWAL: 1 << 30, Holders: []string{"slot reports"}}
+	b.purge().is(purge.Refused, "4015 rows due need", "of WAL (estimated", "kept by slot reports", "100 B are free", "too little to begin")
+	b.count(`SELECT count(*) FROM mails`, 4020)
+}
+
+// As much goes as fits, and the next run goes on.
+func TestStorageSizesTheRun(t *testing.T) {
+	t.Parallel()
+	b, h := guarded(t, crowd, shopPolicy)
+	b.policy = shopPolicy
+	h.room = purge.Room{Free: free(200_000), MaxWAL: 1 << 30, Holders: []string{"slot reports"}}
+	o := b.purge().is(purge.Incomplete, "as large as fits", "WAL is kept by slot reports")
+	b.ledgerIsTrue()
+	if left := b.Int(t, `SELECT count(*) FROM mails`); left == 4020 || left < 100 {
+		t.Errorf("%d mails left", left)
+	}
+	if o.one().BacklogRows == nil || *o.one().BacklogRows == 0 {
+		t.Error("the report knows of no backlog")
+	}
+	h.room = purge.Room{Free: free(1 << 30), MaxWAL: 1 << 30}
+	b.purge().complete()
+	b.count(`SELECT count(*) FROM mails`, 5)
+}
+
+// WAL that a checkpoint gives back needs no more room than max_wal_size, and no
+// run is made smaller for it.
+func TestStorageThatComesBack(t *testing.T) {
+	t.Parallel()
+	b, h := guarded(t, crowd, shopPolicy)
+	b.policy = shopPolicy
+	h.room = purge.Room{Free: free(1000), MaxWAL: 1 << 30}
+	b.purge().complete()
+}
+
+func TestStorageOfAPlan(t *testing.T) {
+	t.Parallel()
+	b := prepare(t, crowd, shopPolicy)
+	look := func(room purge.Room) purge.Storage {
+		plan := b.plans()[0]
+		v, err := purge.Look(t.Context(), b.pool, plan, b.opts, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := plan.Storage(t.Context(), b.pool, b.runner.Ledger, v, room)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	held := purge.Room{Free: free(300_000), MaxWAL: 100_000, Holders: []string{"slot reports"}}
+	s := look(held)
+	if s.Measured || s.WALBytes < 8000*64 || s.PeakBytes != s.WALBytes || s.Runs == nil || *s.Runs < 2 {
+		t.Errorf("with a slot: %+v", s)
+	}
+	if s = look(purge.Room{MaxWAL: 100_000}); s.PeakBytes != 110_000 || s.Runs != nil {
+		t.Errorf("without a guard: %+v", s)
+	}
+	o := b.purge().complete()
+	b.Exec(t, crowd[len(shop)+1:])
+	s = look(held)
+	if want := float64(o.WALBytes) / float64(o.one().RowsTotal); !s.Measured || s.BytesPerRow < 0.9*want || s.BytesPerRow > 1.1*want {
+		t.Errorf("after a run with %v bytes a row: %+v", want, s)
+	}
+}
