@@ -46,8 +46,16 @@ func TestMeasure(t *testing.T) {
 		value      float64
 		unit, want string
 	}{
-		{3 << 30, "bytes", "3.0 GiB"}, {-3 << 30, "bytes", "-3.0 GiB"}, {math.Inf(1), "bytes", "4.0 EiB"}, {1 << 20, "bytes_per_second", "1.0 MiB/s"},
-		{90, "seconds", "1 min 30 s"}, {0.4251, "ratio", "42.5 %"}, {1, "ratio", "100 %"}, {2, "sessions", "2"}, {1234.567, "", "1,234.57"}, {0, "", "0"},
+		{3 << 30, "bytes", "3.0 GiB"},
+		{-3 << 30, "bytes", "-3.0 GiB"},
+		{math.Inf(1), "bytes", "4.0 EiB"},
+		{1 << 20, "bytes_per_second", "1.0 MiB/s"},
+		{90, "seconds", "1 min 30 s"},
+		{0.4251, "ratio", "42.5 %"},
+		{1, "ratio", "100 %"},
+		{2, "sessions", "2"},
+		{1234.567, "", "1,234.57"},
+		{0, "", "0"},
 	} {
 		if got := measure(c.value, c.unit); got != c.want {
 			t.Errorf("%g %s: %q, want %q", c.value, c.unit, got, c.want)
