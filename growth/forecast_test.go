@@ -14,7 +14,7 @@ import (
 // in between.
 func TestPredict(t *testing.T) {
 	t.Parallel()
-	grows := line(100, 1)
+	grows := line(1)
 	random := dice()
 	for _, c := range []struct {
 		name    string
@@ -70,8 +70,8 @@ func TestPredict(t *testing.T) {
 			return grows(t)
 		}), 1, 0.001, "2 jumps left out"},
 		{"a load every night is growth", series(7*day, func(t time.Duration) float64 { return gb * (100 + 5*math.Floor(t.Hours()/24)) }), 5, 0.7, "GiB a day, over 7 days; "},
-		{"it shrinks", series(7*day, line(100, -2)), -2, 0.001, "it shrinks by 2.0 GiB a day"},
-		{"nothing changes", series(7*day, line(100, 0)), 0, 0, "it stays the same"},
+		{"it shrinks", series(7*day, line(-2)), -2, 0.001, "it shrinks by 2.0 GiB a day"},
+		{"nothing changes", series(7*day, line(0)), 0, 0, "it stays the same"},
 		{"the week before does not count", series(14*day, func(t time.Duration) float64 {
 			if t < 7*day {
 				return gb * (100 + 10*t.Hours()/24)
@@ -99,7 +99,7 @@ func TestPredict(t *testing.T) {
 
 func TestPredictLimit(t *testing.T) {
 	t.Parallel()
-	week := series(7*day, line(100, 1))
+	week := series(7*day, line(1))
 	const never = -1
 	for _, c := range []struct {
 		name    string
@@ -113,8 +113,8 @@ func TestPredictLimit(t *testing.T) {
 		{"passed", week, 50, 0, "the limit is reached"},
 		{"passed, and nobody knows the rate", week[:3], 50, 0, "not known yet: it takes 6 hours of samples; the limit is reached"},
 		{"not for ten years", week, 5000, never, "not reached within ten years at this rate"},
-		{"it shrinks", series(7*day, line(100, -1)), 200, never, "the limit is not reached at this rate"},
-		{"it stays", series(7*day, line(100, 0)), 200, never, "the limit is not reached at this rate"},
+		{"it shrinks", series(7*day, line(-1)), 200, never, "the limit is not reached at this rate"},
+		{"it stays", series(7*day, line(0)), 200, never, "the limit is not reached at this rate"},
 		{"too few", week[:60], 200, never, "not known yet"},
 		{"one", week[:1], 200, never, "not known yet"},
 		{"none", nil, 200, never, "not known yet: there are no samples"},

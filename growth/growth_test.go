@@ -36,7 +36,7 @@ func every(step, length time.Duration, bytes func(t time.Duration) float64) []gr
 	return list
 }
 
-// line grows by so many GiB a day.
-func line(first, daily float64) func(time.Duration) float64 {
-	return func(t time.Duration) float64 { return gb * (first + daily*t.Hours()/24) }
+// line begins at 100 GiB and grows by so many a day.
+func line(daily float64) func(time.Duration) float64 {
+	return func(t time.Duration) float64 { return gb * (100 + daily*t.Hours()/24) }
 }

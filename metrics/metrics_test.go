@@ -264,8 +264,12 @@ func TestGuards(t *testing.T) {
 	t.Parallel()
 	b := newBed(emails)
 	b.SetGuards([]metrics.Guard{
-		{Name: "storage", State: "go", Value: new(7.5)}, {Name: "wal_rate", State: "slow", Since: at}, {Name: "latency", State: "pause", Value: new(0.0), Since: at},
-		{Name: "window", State: "stop"}, {Name: "odd", State: "maybe", Value: new(1.0)}, {Name: "storage", State: "stop"},
+		{Name: "storage", State: "go", Value: new(7.5)},
+		{Name: "wal_rate", State: "slow", Since: at},
+		{Name: "latency", State: "pause", Value: new(0.0), Since: at},
+		{Name: "window", State: "stop"},
+		{Name: "odd", State: "maybe", Value: new(1.0)},
+		{Name: "storage", State: "stop"},
 	})
 	b.is(t, "reaper_guard_state", `{guard="latency"} 2`, `{guard="storage"} 0`, `{guard="wal_rate"} 1`, `{guard="window"} 3`)
 	b.is(t, "reaper_guard_value", `{guard="latency"} 0`, `{guard="storage"} 7.5`)

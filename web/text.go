@@ -3,6 +3,7 @@ package web
 import (
 	"fmt"
 	"html/template"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -94,9 +95,9 @@ func measure(value float64, unit string) string {
 	case "seconds":
 		return spanOf(value)
 	case "ratio":
-		return humanize.FtoaWithDigits(100*value, 1) + " %"
+		return humanize.Ftoa(math.Round(1000*value)/10) + " %"
 	}
-	return humanize.CommafWithDigits(value, 2)
+	return humanize.Commaf(math.Round(100*value) / 100)
 }
 
 // signed is a number of bytes that may be below zero.
@@ -112,11 +113,11 @@ func signed(bytes float64) string {
 func rate(n float64) string {
 	switch {
 	case n >= 10:
-		return humanize.Comma(int64(n+0.5)) + "/s"
+		return humanize.Commaf(math.Round(n)) + "/s"
 	case n > 0 && n < 0.01:
 		return "below 0.01/s"
 	}
-	return humanize.FtoaWithDigits(n, 2) + "/s"
+	return humanize.Ftoa(math.Round(100*n)/100) + "/s"
 }
 
 // plural is "1 policy", "2 policies".

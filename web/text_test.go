@@ -40,6 +40,34 @@ func TestClock(t *testing.T) {
 	}
 }
 
+func TestMeasure(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		value      float64
+		unit, want string
+	}{
+		{3 << 30, "bytes", "3.0 GiB"},
+		{-3 << 30, "bytes", "-3.0 GiB"},
+		{math.Inf(1), "bytes", "4.0 EiB"},
+		{1 << 20, "bytes_per_second", "1.0 MiB/s"},
+		{90, "seconds", "1 min 30 s"},
+		{0.4251, "ratio", "42.5 %"},
+		{1, "ratio", "100 %"},
+		{2, "sessions", "2"},
+		{1234.567, "", "1,234.57"},
+		{0, "", "0"},
+	} {
+		if got := measure(c.value, c.unit); got != c.want {
+			t.Errorf("%g %s: %q, want %q", c.value, c.unit, got, c.want)
+		}
+	}
+	for n, want := range map[float64]string{0: "0/s", 0.001: "below 0.01/s", 0.25: "0.25/s", 9.5: "9.5/s", 1234.5: "1,235/s"} {
+		if got := rate(n); got != want {
+			t.Errorf("%g rows a second: %q, want %q", n, got, want)
+		}
+	}
+}
+
 // FuzzVisible: whatever a text is, what is shown of it is bounded, valid, and
 // has nothing that is not seen.
 func FuzzVisible(f *testing.F) {

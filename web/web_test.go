@@ -135,7 +135,7 @@ func TestPageBad(t *testing.T) {
 		"is failing and late by 18 h 30 min (lag 30 h 30 min, allowed 12 h), since 1 Mar 06:12 UTC (22 h ago)", "3 runs in a row ended incomplete",
 		"sessions was never measured", "canceling statement", "The limit of 420 GiB is reached in 5 d", "does not take pings",
 		"Held back sessions is paused by hand until 3 Mar 10:12 UTC (in 30 h), since 1 Mar 10:12 UTC (18 h ago)", "emails is held back by the guard replica_lag, since 04:09 UTC (3 min ago)",
-		"reaper resume", "paused by the guard replica_lag , since 04:09 UTC (3 min ago)", "paused until 3 Mar 10:12 UTC",
+		"reaper resume", "paused by the guard replica_lag , since 04:09 UTC (3 min ago)", "paused by hand, until 3 Mar 10:12 UTC",
 		"emails 61/s 55/s below 0.01/s never at this rate: more becomes due than is deleted",
 		"replica_lag pause since 04:09 UTC the replica &lt;b&gt;standby-2&lt;/b&gt; is 6 min 52 s behind 6 min 52 s 1 s ago slow 5 s pause 1 min",
 		"wal_backlog pause since 04:11 UTC unknown: permission denied for function pg_ls_waldir unknown 1 s ago pause 10 GiB", "lock_waits slow", "1,234,567.89",
@@ -150,7 +150,7 @@ func TestPagePaused(t *testing.T) {
 	text, _ := read(t, paused())
 	says(
 		t, text, "Every policy is paused by hand As of", "Held back Every policy is paused by hand until 06:00 UTC (in 1 h 48 min), since 04:00 UTC (12 min ago) . moving the archive table, see OPS-1234 (ann@laptop)",
-		"public.outgoing_emails paused paused until 06:00 UTC",
+		"public.outgoing_emails paused by hand, until 06:00 UTC",
 	)
 	if strings.Contains(text, "Next run:") {
 		t.Error("a paused policy is said to run next")

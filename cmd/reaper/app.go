@@ -101,7 +101,7 @@ schema error, nothing was touched · 3 incomplete · 4 refused.`,
 	f.TextVar(&a.LogLevel, "log-level", a.LogLevel, "debug, info, warn or error, to stderr (REAPER_LOG_LEVEL)")
 	f.StringVar(&a.LogFormat, "log-format", a.LogFormat, "text or json (REAPER_LOG_FORMAT)")
 	f.StringVarP(&a.Output, "output", "o", a.Output, "text or json (REAPER_OUTPUT)")
-	root.AddCommand(a.initCommand(), a.checkCommand(), a.planCommand(), a.purgeCommand(), a.runCommand(), a.statusCommand(),
+	root.AddCommand(a.initCommand(), a.checkCommand(), a.planCommand(), a.purgeCommand(), a.runCommand(), a.statusCommand(), a.pauseCommand(), a.resumeCommand(),
 		a.migrateCommand(), a.grantsCommand(), a.demoCommand(), a.versionCommand())
 	refuseEmpty(root)
 	return root, nil
@@ -207,20 +207,28 @@ func (s *session) hasErrors() bool {
 	return slices.ContainsFunc(s.problems(), func(p purge.Problem) bool { return p.Level == purge.LevelError })
 }
 
-// open reads the file, connects, and plans the selected policies.
-func (a *app) open(ctx context.Context) (*session, error) {
-	file, err := a.readPolicy()
-	if err != nil {
-		return nil, err
-	}
+// checkPolicies refuses names of policies that are not in the file.
+func (a *app) checkPolicies(file *policy.File) error {
 	for _, name := range a.Policies {
 		if !slices.ContainsFunc(file.Policies, func(p policy.Policy) bool { return p.Name == name }) {
 			var names []string
 			for _, p := range file.Policies {
 				names = append(names, p.Name)
 			}
-			return nil, usage(fmt.Errorf("--policy %s: no such policy; the policy file has %s", name, strings.Join(names, ", ")))
+			return usage(fmt.Errorf("--policy %s: no such policy; the policy file has %s", name, strings.Join(names, ", ")))
 		}
+	}
+	return nil
+}
+
+// open reads the file, connects, and plans the selected policies.
+func (a *app) open(ctx context.Context) (*session, error) {
+	file, err := a.readPolicy()
+	if err != nil {
+		return nil, err
+	}
+	if err := a.checkPolicies(file); err != nil {
+		return nil, err
 	}
 	pool, err := a.connect(ctx)
 	if err != nil {

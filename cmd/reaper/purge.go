@@ -12,6 +12,8 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 
+	"github.com/reaperdb/reaper/daemon"
+	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/purge"
 )
 
@@ -105,7 +107,24 @@ func (a *app) purgeAs(ctx context.Context, s *session, opts purge.Options) (*pur
 	if err != nil {
 		return nil, failed(err)
 	}
+	a.keepSize(s, l, opts, report)
 	return report, nil
+}
+
+// keepSize keeps how large the database is now, for those who will ask how it grows.
+// That it cannot is no matter of the run's.
+func (a *app) keepSize(s *session, l *ledger.Ledger, opts purge.Options, report *purge.Report) {
+	ctx, cancel := context.WithTimeout(a.running, 10*time.Second)
+	defer cancel()
+	backlogs := map[string]*int64{}
+	if len(opts.Tenants) == 0 && opts.OlderThan == nil { // else it is that of a part
+		for _, p := range report.Policies {
+			backlogs[p.Name] = p.BacklogRows
+		}
+	}
+	if err := daemon.KeepSize(ctx, s.pool, l, s.plans, backlogs); err != nil {
+		a.log.Warn("the size of the database is not kept", "error", err)
+	}
 }
 
 // refuse ends a purge that needs a person's word first.

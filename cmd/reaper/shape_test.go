@@ -125,6 +125,9 @@ type contractStatus struct {
 		Problem         string           `json:"problem"`
 		Running         *map[string]any  `json:"running"`
 		Runs            []map[string]any `json:"runs"`
+		PausedUntil     *time.Time       `json:"paused_until"`
+		PausedReason    string           `json:"paused_reason"`
+		Balance         *map[string]any  `json:"balance"`
 	} `json:"policies"`
 	Guards   []any          `json:"guards"`
 	Database map[string]any `json:"database"`
@@ -137,6 +140,25 @@ type contractStatus struct {
 	Leader     string           `json:"leader"`
 	Config     map[string]any   `json:"config"`
 	Heartbeats []map[string]any `json:"heartbeats"`
+	Pauses     []contractPause  `json:"pauses"`
+}
+
+// contractPause came later, as pause and resume did.
+type contractPause struct {
+	Policy *string   `json:"policy"`
+	Until  time.Time `json:"until"`
+	Reason string    `json:"reason"`
+	By     string    `json:"by"`
+	Since  time.Time `json:"since"`
+}
+
+type contractPaused struct {
+	Pauses []contractPause `json:"pauses"`
+}
+
+type contractResumed struct {
+	Resumed int64           `json:"resumed"`
+	Pauses  []contractPause `json:"pauses"`
 }
 
 var shapes = map[string]func() any{
@@ -144,14 +166,16 @@ var shapes = map[string]func() any{
 	"plan":   func() any { return new(contractPlan) },
 	"check":  func() any { return new(contractCheck) },
 	"status": func() any { return new(contractStatus) },
+	"pause":  func() any { return new(contractPaused) },
+	"resume": func() any { return new(contractResumed) },
 }
 
 // optional keys may be left out where they would be empty.
-var optional = []string{"policy", "problem", "error", "reason"}
+var optional = []string{"policy", "problem", "error", "reason", "paused_reason"}
 
 func shape(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 || shapes[args[0]] == nil {
-		ts.Fatalf("usage: shape purge|plan|check|status")
+		ts.Fatalf("usage: shape purge|plan|check|status|pause|resume")
 	}
 	typed := shapes[args[0]]()
 	document(ts, typed)

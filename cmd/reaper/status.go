@@ -21,8 +21,9 @@ func (a *app) statusCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "status", Short: "Show lag, backlog and the last runs", Args: noArgs,
 		Long: `status shows, per policy: its lag (for how long the oldest expired row has been
-due), its backlog (how many expired rows there are), and how the last run ended.
-It reads the database and the ledger, and touches nothing.`,
+due), its backlog (how many expired rows there are), how the last run ended, and
+whether deleting keeps up; besides, what is paused by hand, and how the database
+grows. It reads the database and the ledger, and touches nothing.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.status(cmd.Context()) },
 	}
 	a.selection(cmd)
@@ -70,12 +71,19 @@ func (a *app) printStatus(v web.Status, noLedger bool) {
 	case v.Leader == "":
 		a.printf("no daemon is running on this database\n")
 	}
+	if f := v.Database.Forecast; f != nil {
+		a.printf("storage: %s\n", forecastText(f))
+	}
+	a.printf("%s", pausesText(v.Pauses))
 	t := grid(2, 3, 6)
 	t.AppendHeader(table.Row{"policy", "lag", "rows due", "last run (UTC)", "ended", "rows deleted", "last success (UTC)", "next run (UTC)"})
 	for _, p := range v.Policies {
 		t.AppendRow(statusRow(p))
 	}
 	a.printf("%s\n", t.Render())
+	if len(v.Guards) > 0 {
+		a.printf("%s\n", guardsTable(v.Guards))
+	}
 	for _, p := range v.Policies {
 		for _, line := range statusLines(p) {
 			a.printf("%s: %s\n", p.Name, line)
@@ -110,6 +118,13 @@ func statusLines(p web.Policy) (lines []string) {
 	}
 	if p.Problem != "" {
 		lines = append(lines, p.Problem)
+	}
+	if p.Running != nil && p.Running.Held != nil {
+		h := p.Running.Held
+		lines = append(lines, fmt.Sprintf("the run is held back by the guard %s (%s): %s", h.Guard, h.State, h.Reason))
+	}
+	if b := p.Balance; b != nil && b.Arrival != nil {
+		lines = append(lines, balanceText(b))
 	}
 	if r := p.LastRun; r != nil && r.Reason != "" && r.Reason != p.Problem {
 		lines = append(lines, "last run "+r.Status+": "+r.Reason)

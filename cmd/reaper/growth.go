@@ -1,0 +1,87 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/jedib0t/go-pretty/v6/table"
+
+	"github.com/reaperdb/reaper/web"
+)
+
+// forecastText is where the database leads.
+func forecastText(f *web.Forecast) string {
+	text := bytesText(f.UsedBytes) + " used"
+	if f.LimitBytes != nil {
+		text = bytesText(f.UsedBytes) + " of " + bytesText(*f.LimitBytes) + " used"
+	}
+	text += "; " + f.Reason
+	if f.FullAt != nil {
+		text += "; full at " + f.FullAt.UTC().Format(time.DateTime) + " UTC"
+	}
+	return text
+}
+
+// balanceText is whether deleting keeps up.
+func balanceText(b *web.Balance) string {
+	parts := []string{perSecond(b.Arrival) + " rows a second arrive"}
+	if b.Due != nil {
+		parts = append(parts, perSecond(b.Due)+" become due")
+	}
+	parts = append(parts, perSecond(b.Deletion)+" are deleted")
+	text := strings.Join(parts, ", ") + "; " + b.Reason
+	if b.ClearSeconds != nil && *b.ClearSeconds > 0 {
+		text += " (nothing is due in " + duration(*b.ClearSeconds) + ")"
+	}
+	return text
+}
+
+// perSecond is a rate with no more digits than tell something.
+func perSecond(rate *float64) string {
+	if *rate >= 10 {
+		return humanize.Commaf(math.Round(*rate))
+	}
+	return humanize.Commaf(math.Round(*rate*100) / 100)
+}
+
+// guardsTable is what the guards say.
+func guardsTable(guards []web.Guard) string {
+	t := grid(3)
+	t.AppendHeader(table.Row{"guard", "says", "reads", "why"})
+	for _, g := range guards {
+		t.AppendRow(table.Row{g.Name, guardWord(g), guardValue(g), g.Reason})
+	}
+	return t.Render()
+}
+
+func guardWord(g web.Guard) string {
+	if g.Off {
+		return "off"
+	}
+	return g.State
+}
+
+// guardValue is what a guard has read, in its unit.
+func guardValue(g web.Guard) string {
+	switch {
+	case g.Off:
+		return ""
+	case g.Value == nil:
+		return "unknown"
+	}
+	switch v := *g.Value; g.Unit {
+	case "bytes":
+		return bytesText(int64(v))
+	case "bytes_per_second":
+		return bytesText(int64(v)) + "/s"
+	case "seconds":
+		return fmt.Sprintf("%.3g s", v)
+	case "ratio":
+		return fmt.Sprintf("%.1f %%", 100*v)
+	default:
+		return humanize.Commaf(math.Round(v*100) / 100)
+	}
+}

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/spf13/cobra"
+
+	"github.com/reaperdb/reaper/ledger"
+	"github.com/reaperdb/reaper/policy"
+	"github.com/reaperdb/reaper/purge"
+	"github.com/reaperdb/reaper/web"
+)
+
+// longestReason bounds what is shown everywhere for as long as a pause lasts.
+const longestReason = 500
+
+func (a *app) pauseCommand() *cobra.Command {
+	var length, reason string
+	cmd := &cobra.Command{
+		Use: "pause", Short: "Pause deleting for a while, in every process", Args: noArgs,
+		Long: `pause has every process on this database delete nothing for a while: nothing at
+all, or nothing of the policies that are named. What runs ends its batch first. A
+pause always has an end, so that what is off for today comes back by itself;
+reaper resume ends it before its time. status, the page and the metrics show it.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			d, err := pauseLength(length)
+			if err != nil {
+				return err
+			}
+			if reason, err = pauseReason(reason); err != nil {
+				return err
+			}
+			return a.pause(cmd.Context(), d, reason)
+		},
+	}
+	a.selection(cmd)
+	cmd.Flags().StringVar(&length, "for", "1h", "for how long: 2h; at most 7d")
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for those who will wonder")
+	return cmd
+}
+
+func pauseLength(text string) (time.Duration, error) {
+	d, err := policy.ParseDuration(text)
+	if err != nil {
+		return 0, usage(fmt.Errorf("--for: %w", err))
+	}
+	length := d.Approximately()
+	if d.Forever || length <= 0 || length > ledger.LongestPause {
+		return 0, usage(fmt.Errorf("--for %s: write a length of time of at most 7d, such as 2h: a pause ends by itself", text))
+	}
+	return length, nil
+}
+
+func pauseReason(text string) (string, error) {
+	text = strings.TrimSpace(text)
+	switch {
+	case text == "":
+		return "", usage(errors.New("pause needs --reason: why, for those who will wonder"))
+	case !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) || utf8.RuneCountInString(text) > longestReason:
+		return "", usage(fmt.Errorf("--reason: write one line of at most %d characters", longestReason))
+	}
+	return text, nil
+}
+
+func (a *app) pause(ctx context.Context, length time.Duration, reason string) error {
+	l, pool, err := a.pausable(ctx)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	if err := l.Pause(ctx, pool, a.paused(), length, reason, person()); err != nil {
+		return failed(err)
+	}
+	pauses, err := l.Pauses(ctx, pool)
+	if err != nil {
+		return failed(err)
+	}
+	if a.json() {
+		return a.printPauses(map[string]any{"pauses": emptyNotNull(pauses)})
+	}
+	a.printf("%s", pausesText(pauses))
+	a.printf("it ends by itself, or before its time with: reaper resume%s\n", flagsOf(a.paused()))
+	return nil
+}
+
+func (a *app) resumeCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "resume", Short: "End a pause before its time", Args: noArgs,
+		Long: `resume ends pauses that reaper pause has begun: all of them, or those of the
+policies that are named. A pause of every policy ends as a whole, by resume without
+--policy; while it lasts, a policy that is named stays paused (exit 3).`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.resume(cmd.Context()) },
+	}
+	a.selection(cmd)
+	return cmd
+}
+
+func (a *app) resume(ctx context.Context) error {
+	l, pool, err := a.pausable(ctx)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	ended, err := l.Resume(ctx, pool, a.paused())
+	if err != nil {
+		return failed(err)
+	}
+	pauses, err := l.Pauses(ctx, pool)
+	if err != nil {
+		return failed(err)
+	}
+	if a.json() {
+		err = a.printPauses(map[string]any{"resumed": ended, "pauses": emptyNotNull(pauses)})
+	} else {
+		a.printResumed(ended, pauses)
+	}
+	if err == nil && len(a.Policies) > 0 && slices.ContainsFunc(pauses, func(p ledger.Pause) bool { return p.Policy == nil }) {
+		return &exitError{code: purge.Incomplete.ExitCode(), err: errors.New("every policy is still paused: `reaper resume` without --policy ends that pause")}
+	}
+	return err
+}
+
+func (a *app) printResumed(ended int64, pauses []ledger.Pause) {
+	if ended == 0 {
+		a.printf("nothing to end\n")
+	} else {
+		a.printf("%s ended\n", many(ended, "pause", "pauses"))
+	}
+	a.printf("%s", pausesText(pauses))
+}
+
+func (a *app) printPauses(v any) error {
+	if err := a.printJSON(v); err != nil {
+		return failed(err)
+	}
+	return nil
+}
+
+// pausable connects to a database that has a ledger. The policy file is read only to
+// check the names.
+func (a *app) pausable(ctx context.Context) (*ledger.Ledger, *pgxpool.Pool, error) {
+	if len(a.Policies) > 0 {
+		file, err := a.readPolicy()
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := a.checkPolicies(file); err != nil {
+			return nil, nil, err
+		}
+	}
+	l, err := a.ledger()
+	if err != nil {
+		return nil, nil, err
+	}
+	pool, err := a.connect(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if _, err := l.Migrate(ctx, pool); err != nil {
+		pool.Close()
+		return nil, nil, usage(err)
+	}
+	return l, pool, nil
+}
+
+// paused are the policies that are named, each once; nil: all.
+func (a *app) paused() []string {
+	if len(a.Policies) == 0 {
+		return nil
+	}
+	return slices.Compact(slices.Sorted(slices.Values(a.Policies)))
+}
+
+func flagsOf(policies []string) string {
+	var text strings.Builder
+	for _, p := range policies {
+		text.WriteString(" --policy " + p)
+	}
+	return text.String()
+}
+
+// person is who sits here; empty: the system does not say.
+func person() string {
+	u, err := user.Current()
+	if err != nil {
+		return ""
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return u.Username
+	}
+	return u.Username + "@" + host
+}
+
+// pausesText has a line for each pause.
+func pausesText[P ledger.Pause | web.Pause](pauses []P) string {
+	var text strings.Builder
+	for _, x := range pauses {
+		p, what := web.Pause(x), "every policy"
+		if p.Policy != nil {
+			what = *p.Policy
+		}
+		fmt.Fprintf(&text, "paused by hand: %s, until %s UTC: %s (%s)\n", what, p.Until.UTC().Format(time.DateTime), p.Reason, p.By)
+	}
+	return text.String()
+}
