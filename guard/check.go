@@ -47,8 +47,8 @@ func Check(ctx context.Context, pool *pgxpool.Pool, c Config) []Problem {
 	}
 	if len(left) > 0 {
 		problems = append(problems, Problem{
-			Text: "not watched, since this role may not read it: " + strings.Join(left, ", "),
-			Fix:  grant(monitor, role) + ", or write a section guards that switches them off",
+			Text: "not watched, since this role may not read " + it(left) + ": " + strings.Join(left, ", "),
+			Fix:  grant(monitor, role) + ", or write a section guards that switches " + it(left) + " off",
 		})
 	}
 	return append(problems, w.unlisted(ctx, role)...)
@@ -108,3 +108,11 @@ func (w *Watch) sizesWAL() bool {
 }
 
 func grant(of, role string) string { return "GRANT " + of + " TO " + role }
+
+// it is the pronoun for so many guards.
+func it(guards []string) string {
+	if len(guards) == 1 {
+		return "it"
+	}
+	return "them"
+}

@@ -61,6 +61,14 @@ type Signal struct {
 	Ignore bool
 }
 
+// effective switches off what would never speak.
+func (s Signal) effective() Signal {
+	if s.Off == "" && s.none() {
+		s.Off = unwatched
+	}
+	return s
+}
+
 func (s Signal) ifUnknown() State {
 	switch {
 	case s.Ignore:

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -48,29 +47,30 @@ func newReplicas(c Config, log *slog.Logger) *replicas {
 // sender is a row of pg_stat_replication.
 type sender struct {
 	Name   string
-	Hidden bool     // its columns are not shown to this role
-	Lag    *float64 // seconds, as the replica said last
-	Behind *int64   // bytes from what the server has flushed to what is replayed
-	At     *int64   // what is replayed
+	Lag    *float64 // seconds, as the replica said last; nil: it has not, or not lately
+	Behind int64    // bytes from what the server has flushed to what is replayed
+	At     int64    // what is replayed
 }
 
 // Whoever replays nothing is no replica: a base backup, a receiver of the archive.
-// Subscriptions have helpers that come and go while a table is copied.
-const sendersSQL = `SELECT coalesce(application_name, ''), state IS NULL, extract(epoch FROM replay_lag)::float8,
+// Subscriptions have helpers that come and go while a table is copied. The first
+// row tells whether all columns can be seen.
+const sendersSQL = `SELECT '', CASE WHEN pg_has_role('pg_read_all_stats', 'USAGE') THEN 1 END::float8, 0::bigint, 0::bigint
+UNION ALL
+(SELECT application_name, extract(epoch FROM replay_lag)::float8,
 	greatest(pg_current_wal_flush_lsn() - replay_lsn, 0)::bigint, (replay_lsn - '0/0')::bigint
-FROM pg_stat_replication
-WHERE state IS NULL OR replay_lsn IS NOT NULL AND application_name !~ '^pg_[0-9]+_sync_'
-ORDER BY application_name, backend_start, pid`
+FROM pg_stat_replication WHERE replay_lsn IS NOT NULL AND application_name !~ '^pg_[0-9]+_sync_'
+ORDER BY application_name, backend_start, pid)`
 
 func (r *replicas) read(ctx context.Context, db *pgxpool.Pool) ([]measure, error) {
 	rows, err := many[sender](ctx, db, sendersSQL)
 	if err != nil {
 		return nil, err
 	}
-	if slices.ContainsFunc(rows, func(s sender) bool { return s.Hidden }) {
+	if len(rows) == 0 || rows[0].Lag == nil {
 		return nil, hidden("how far replicas are behind")
 	}
-	return r.take(rows)
+	return r.take(rows[1:])
 }
 
 // take takes the rows in. Of several replicas of one name, the second is known as
@@ -93,7 +93,7 @@ func (r *replicas) take(rows []sender) ([]measure, error) {
 				latest.before, latest.after = "the replica "+name+" is behind and has replayed nothing for ", ""
 			}
 		}
-		if behind := float64(*s.Behind); behind > most.value {
+		if behind := float64(s.Behind); behind > most.value {
 			most.value, most.before, most.after = behind, "the replica "+name+" is behind by ", " of WAL"
 		}
 	}
@@ -119,13 +119,13 @@ func (r *replicas) of(name string, s sender, now time.Time) (lag float64, stuck 
 	}
 	k.seen = now
 	switch {
-	case *s.Behind == 0:
+	case s.Behind == 0:
 		k.stuck = time.Time{}
-	case *s.At != k.at || k.stuck.IsZero():
+	case s.At != k.at || k.stuck.IsZero():
 		k.stuck = now
 	}
-	k.at = *s.At
-	if *s.Behind == 0 {
+	k.at = s.At
+	if s.Behind == 0 {
 		return 0, false
 	}
 	if s.Lag != nil {

@@ -12,26 +12,21 @@ func (w *Watch) signals() []*watched {
 	c := w.c
 	all := []*watched{
 		{name: "storage", Signal: c.Storage.effective(), signal: w.storage()},
-		{name: "wal_backlog", Signal: c.WALBacklog, signal: &walBacklog{c.WALBacklog.Levels, w.wal}},
-		{name: "wal_rate", Signal: c.WALRate.Signal, signal: w.walRate()},
+		{name: "wal_backlog", Signal: c.WALBacklog.effective(), signal: &walBacklog{c.WALBacklog.Levels, w.wal}},
+		{name: "wal_rate", Signal: c.WALRate.effective(), signal: w.walRate()},
 		{name: "replica_lag", Signal: c.ReplicaLag.effective(), signal: newReplicas(c, w.log)},
-		{name: "connections", Signal: c.Connections, signal: connections{c.Connections.Levels}},
-		{name: "lock_waits", Signal: c.LockWaits, signal: lockWaits{c.LockWaits.Levels, c.Application}},
-		{name: "oldest_transaction", Signal: c.OldestTransaction, signal: newHorizon(c)},
+		{name: "connections", Signal: c.Connections.effective(), signal: connections{c.Connections.Levels}},
+		{name: "lock_waits", Signal: c.LockWaits.effective(), signal: lockWaits{c.LockWaits.Levels, c.Application}},
+		{name: "oldest_transaction", Signal: c.OldestTransaction.effective(), signal: newHorizon(c)},
 		{name: "dead_rows", Signal: c.DeadRows.effective(), signal: deadRows{c.DeadRows, w.touching}},
-		{name: "latency", Signal: c.Latency, signal: latency{c.Latency.Levels, c.Timeout}, timeout: probeTime(c)},
-		{name: "checkpoint", Signal: c.Checkpoint, signal: checkpoints{c.Checkpoint.Levels}},
+		{name: "latency", Signal: c.Latency.effective(), signal: latency{c.Latency.Levels, c.Timeout}, timeout: probeTime(c)},
+		{name: "checkpoint", Signal: c.Checkpoint.effective(), signal: checkpoints{c.Checkpoint.Levels}},
 	}
 	for _, x := range c.Custom {
-		all = append(all, &watched{name: x.Name, Signal: x.Signal, signal: custom{x, w.web}})
+		all = append(all, &watched{name: x.Name, Signal: x.effective(), signal: custom{x, w.web}})
 	}
 	if len(c.Allow) > 0 {
 		all = append(all, &watched{name: "allow", signal: &windows{all: c.Allow}})
-	}
-	for _, g := range all {
-		if g.Off == "" && g.none() && g.name != "allow" {
-			g.Off = unwatched
-		}
 	}
 	return all
 }

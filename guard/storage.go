@@ -11,7 +11,7 @@ func (s Storage) effective() Signal {
 	if s.Off == "" && s.Limit == 0 && s.Free == (Query{}) {
 		s.Off = "no limit is given"
 	}
-	return s.Signal
+	return s.Signal.effective()
 }
 
 // storage is the signal that the configuration asks for.

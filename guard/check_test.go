@@ -1,0 +1,130 @@
+package guard_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/reaperdb/reaper/guard"
+	"github.com/reaperdb/reaper/internal/dbtest"
+)
+
+// sessions are the guards that look at what other roles do.
+func sessions() guard.Config {
+	return guard.Config{
+		ReplicaLag:        guard.ReplicaLag{Signal: levels(none, 60, none)},
+		OldestTransaction: levels(none, 7200, none),
+		Connections:       levels(none, 0.99, none),
+	}
+}
+
+// A privilege that is revoked makes unknown what could be read before; it counts
+// again when it is granted again.
+func TestPrivilegeRevoked(t *testing.T) {
+	t.Parallel()
+	db := dbtest.New(t)
+	role := db.Role(t, "reader")
+	db.Exec(t, "GRANT pg_read_all_stats TO "+role)
+	c := sessions()
+	c.Implicit = true
+	w := run(t, guard.New(quick(c), as(t, db.As(role)), nil))
+	await(t, w, guard.Go)
+	db.Exec(t, "REVOKE pg_read_all_stats FROM "+role)
+	says(t, await(t, w, guard.Pause), "replica_lag", "unknown|this role may not see how far replicas are behind; it needs pg_read_all_stats")
+	if r := reading(t, w, "connections"); r.State != guard.Go {
+		t.Errorf("connections: %+v, want go", r)
+	}
+	db.Exec(t, "GRANT pg_read_all_stats TO "+role)
+	await(t, w, guard.Go)
+}
+
+// What a role may not read from the start is unknown where guards were asked for,
+// and else off, with the reason.
+func TestPrivilegeMissing(t *testing.T) {
+	t.Parallel()
+	db := dbtest.New(t)
+	role := db.Role(t, "reader")
+	c := sessions()
+	asked := run(t, guard.New(quick(c), as(t, db.As(role)), nil))
+	says(t, await(t, asked, guard.Pause), "replica_lag", "it needs pg_read_all_stats")
+	c.Implicit = true
+	unasked := run(t, guard.New(quick(c), as(t, db.As(role)), nil))
+	await(t, unasked, guard.Go)
+	if r := reading(t, unasked, "oldest_transaction"); !strings.Contains(r.Off, "it needs pg_read_all_stats") || r.Unknown != "" {
+		t.Errorf("nobody asked: %+v, want it off with the reason", r)
+	}
+	db.Exec(t, "GRANT pg_read_all_stats TO "+role)
+	until(t, unasked, "reading of what may be read now", func() bool {
+		return reading(t, unasked, "oldest_transaction").Value != nil
+	})
+}
+
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	db := dbtest.New(t, queueTable)
+	role := db.Role(t, "reader")
+	c := sessions()
+	c.WALBacklog = levels(none, 1<<40, none)
+	c.DeadRows.Vacuuming = guard.Slow
+	c.Custom = queue(guard.Signal{Levels: levels(none, 1, none).Levels, Ignore: true}, false).Custom
+	describe := func(c guard.Config) []string {
+		var lines []string
+		for _, p := range guard.Check(t.Context(), as(t, db.As(role)), quick(c)) {
+			lines = append(lines, p.Guard+": "+p.Text+" | "+p.Fix)
+			if stops := p.Guard == "oldest_transaction" || p.Guard == "replica_lag"; p.Stops != stops {
+				t.Errorf("%s: stops is %v", p.Guard, p.Stops)
+			}
+		}
+		return lines
+	}
+	want := []string{
+		"replica_lag: the guard replica_lag cannot be read: this role may not see how far replicas are behind; it needs pg_read_all_stats; purges would pause" +
+			" | GRANT pg_read_all_stats TO " + role + ", or write replica_lag: off",
+		"oldest_transaction: the guard oldest_transaction cannot be read: this role may not see the transactions of other roles; it needs pg_read_all_stats; purges would pause" +
+			" | GRANT pg_read_all_stats TO " + role + ", or write oldest_transaction: off",
+		"queue_depth: the guard queue_depth cannot be read: permission denied for table queue (42501); it counts for nothing, as unknown: ignore says | ",
+		": this role may not list pg_wal: its size is taken for what the server may keep of it, and what is beyond max_wal_size for want of other reasons is not seen" +
+			" | GRANT pg_monitor TO " + role,
+	}
+	if got := describe(c); !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	c.Implicit, c.Custom = true, nil
+	want = []string{": not watched, since this role may not read them: replica_lag, oldest_transaction | GRANT pg_monitor TO " + role + ", or write a section guards that switches them off"}
+	if got := describe(c); !slices.Equal(got, want) {
+		t.Errorf("nobody asked:\ngot\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	for _, name := range guard.Grants(c, db.Int(t, "SELECT current_setting('server_version_num')::int")) {
+		db.Exec(t, "GRANT "+name+" TO "+role)
+	}
+	db.Exec(t, "GRANT SELECT ON queue TO "+role)
+	c = sessions()
+	c.WALBacklog = levels(none, 1<<40, none)
+	c.Custom = queue(levels(none, 1, none), false).Custom
+	if got := describe(c); len(got) > 0 {
+		t.Errorf("with the grants: %q, want nothing", got)
+	}
+}
+
+func TestGrants(t *testing.T) {
+	t.Parallel()
+	wal := guard.Config{WALBacklog: levels(none, 1, none)}
+	for _, c := range []struct {
+		name    string
+		config  guard.Config
+		version int
+		want    []string
+	}{
+		{"nothing is watched", guard.Config{}, 170000, nil},
+		{"what anybody may read", guard.Config{Connections: levels(none, 1, none), LockWaits: levels(none, 1, none)}, 170000, nil},
+		{"sessions", sessions(), 170000, []string{"pg_read_all_stats"}},
+		{"vacuum", guard.Config{DeadRows: guard.DeadRows{Vacuuming: guard.Slow}}, 170000, []string{"pg_read_all_stats"}},
+		{"the WAL's size", wal, 170000, []string{"pg_monitor", "pg_checkpoint"}},
+		{"before there was a role for checkpoints", wal, 140000, []string{"pg_monitor"}},
+		{"checkpoints", guard.Config{Checkpoint: levels(none, 1, none)}, 150000, []string{"pg_checkpoint"}},
+	} {
+		if got := guard.Grants(c.config, c.version); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
