@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/reaperdb/reaper/guard"
 	"github.com/reaperdb/reaper/heartbeat"
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/metrics"
@@ -87,18 +88,14 @@ type Daemon struct {
 	// there is to measure.
 	rescan, reread, resize chan struct{}
 
-	// guards are the readings of the guards, and limit is the room that there is for
-	// the database and its WAL, in bytes, which may be nil: it is not limited. Both
-	// answer from memory; nil: nobody knows.
-	guards func() []web.Guard
-	limit  func() *int64
-
 	// mu guards what follows.
 	mu       sync.Mutex
 	config   web.Config
 	content  string // of the policy file in force
 	file     *policy.File
 	policies []*state
+	watch    *guard.Watch  // by the policy file in force
+	rewatch  chan struct{} // closed when watch is another one
 	database web.Database
 	pauses   []ledger.Pause
 	ready    bool   // the ledger is there
@@ -136,6 +133,7 @@ func (d *Daemon) Run(ctx context.Context) {
 	d.alive, d.stopping = alive, stopping
 
 	var all sync.WaitGroup
+	all.Go(func() { d.watchGuards(loops) })
 	all.Go(func() { every(loops, pingEvery, nil, d.ping) })
 	all.Go(func() { every(loops, controlEvery, d.reread, d.control) })
 	all.Go(func() { every(loops, controlEvery, nil, d.reload) })

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 	"time"
 
@@ -110,7 +111,11 @@ func (d *Daemon) adopt(file *policy.File, content string, states []*state) {
 			o.stop()
 		}
 	}
+	rewatch := !reloaded || !reflect.DeepEqual(unplacedValue(d.file.Guards), unplacedValue(file.Guards))
 	d.content, d.file, d.policies = content, file, states
+	if rewatch {
+		d.newWatch()
+	}
 	d.config.LoadedAt, d.config.Error, d.config.FailedAt = time.Now(), "", nil
 	d.Metrics.ConfigLoaded(d.config.LoadedAt)
 	var names []metrics.Policy

@@ -19,6 +19,7 @@ func Look(ctx context.Context, c Config, policies []string) (web.Status, error) 
 		return web.Status{}, err
 	}
 	d.Control = c.Pool
+	d.newWatch() // with that connection
 	d.ping(ctx)
 	missing, err := c.Ledger.NeedsMigration(ctx, c.Pool)
 	if err != nil {
@@ -43,6 +44,7 @@ func Look(ctx context.Context, c Config, policies []string) (web.Status, error) 
 		d.lookAt(ctx, s)
 	}
 	d.sizes(ctx)
+	d.readGuards(ctx)
 	d.paint()
 	st := d.Status()
 	st.Instance, st.StartedAt, st.Heartbeats = "", time.Time{}, nil // those of a daemon

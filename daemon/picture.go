@@ -65,10 +65,7 @@ func (d *Daemon) stale(scan *ledger.Scan, now time.Time) bool {
 
 // readings are what the guards say, which is told to the metrics as well.
 func (d *Daemon) readings() []web.Guard {
-	if d.guards == nil {
-		return nil
-	}
-	all := d.guards()
+	all := shown(d.heed().watch().Readings())
 	var told []metrics.Guard
 	for _, g := range all {
 		if g.Off {

@@ -75,8 +75,8 @@ func (r *run) do() {
 	d.planned(d.state(r.s.name()), plans)
 	d.mu.Unlock()
 	runner := purge.Runner{
-		Pool: d.Pool, Control: d.Control, Ledger: d.Ledger, Observer: &observer{d: d, policy: r.s.name()}, Log: d.Log, Stopping: r.stopping,
-		Patience: d.Patience, Connections: d.Connections, VacuumTime: d.VacuumTime, Shared: d.shared,
+		Pool: d.Pool, Control: d.Control, Ledger: d.Ledger, Observer: &observer{run: r, d: d, policy: r.s.name()}, Log: d.Log, Stopping: r.stopping,
+		Patience: d.Patience, Connections: d.Connections, VacuumTime: d.VacuumTime, Shared: d.shared, Guard: d.heed(), MaxPause: r.s.file.Guards.MaxPause,
 		// A run has ended when it is recorded: what is vacuumed after it may take long.
 		Closed: func(report *purge.Report) { r.end(report.Policies[0]) },
 	}
@@ -228,6 +228,7 @@ func (d *Daemon) planned(s *state, plans []*purge.Plan) {
 	}
 	s.tables, s.oids = tablesOf(plans[0])
 	s.root = plans[0].Root.Table.OID
+	d.watch.Touch(s.oids)
 }
 
 // failed records a run that could not begin, for silence is never success. If even
@@ -250,6 +251,7 @@ func (r *run) failed(reason string) *purge.PolicyReport {
 
 // observer tells metrics and page how far a run is.
 type observer struct {
+	run    *run
 	d      *Daemon
 	policy string
 }
@@ -296,5 +298,16 @@ func (o *observer) Retry(_, reason string) {
 	o.d.Metrics.BatchRetried(o.policy, reason)
 }
 
-// Advised is purge.Observer's.
-func (o *observer) Advised(string, purge.Advice) {}
+// Advised is purge.Observer's. A pause is told to the monitor too, which may wonder
+// why the run takes so long.
+func (o *observer) Advised(_ string, a purge.Advice) {
+	o.progress(func(p *web.Progress) {
+		p.Held = nil
+		if a.State != purge.GuardGo {
+			p.Held = &web.Held{Guard: a.Guard, State: string(a.State), Reason: a.Reason, Since: a.Since}
+		}
+	})
+	if a.State == purge.GuardPause && o.run.pinged() {
+		o.d.Pings.Send(o.run.s.monitor, heartbeat.Ping{Event: heartbeat.Log, RunID: o.run.id, Policy: o.policy, Reason: "paused by the guard " + a.Guard + ": " + a.Reason})
+	}
+}

@@ -120,8 +120,7 @@ func KeepSize(ctx context.Context, db *pgxpool.Pool, l *ledger.Ledger, plans []*
 	var oids []uint32
 	var roots []root
 	for _, p := range plans {
-		_, deleted := tablesOf(p)
-		oids = append(oids, deleted...)
+		oids = append(oids, p.Tables()...)
 		roots = append(roots, root{p.Policy.Name, p.Root.Table.OID, backlogs[p.Policy.Name]})
 	}
 	s, err := takeSample(ctx, db, oids)

@@ -86,13 +86,20 @@ func (d *Daemon) history(ctx context.Context) ([]ledger.Size, error) {
 	return d.Ledger.Sizes(ctx, d.Control, shownSizes)
 }
 
+// limit is the room that there is for the database and its WAL, in bytes; nil: the
+// policy file gives none.
+func (d *Daemon) limit() *int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if limit := d.file.Guards.Storage.Limit; limit > 0 {
+		return &limit
+	}
+	return nil
+}
+
 // grow shows a sample, and where the sizes up to it lead.
 func (d *Daemon) grow(now sample, sizes []ledger.Size) {
-	var limit *int64
-	if d.limit != nil {
-		limit = d.limit()
-	}
-	forecast := predict(sizes, limit)
+	forecast := predict(sizes, d.limit())
 	d.tellSizes(now, forecast)
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -76,17 +76,15 @@ func (s *state) differs(o *state) bool {
 func unplaced(s *state) [3]any {
 	p := s.policy
 	p.Schedule, p.Heartbeat, p.MaxLag = policy.Text{}, policy.Heartbeat{}, nil
-	plain := func(v any) any {
-		c := reflect.New(reflect.TypeOf(v)).Elem()
-		c.Set(reflect.ValueOf(v))
-		return withoutPlaces(c).Interface()
-	}
 	var tenants policy.Tenants
 	if s.file.Tenants != nil {
 		tenants = *s.file.Tenants
 	}
-	return [3]any{plain(p), plain(tenants), s.file.Safety}
+	return [3]any{unplacedValue(p), unplacedValue(tenants), s.file.Safety}
 }
+
+// unplacedValue is a value of the file, wherever it stands.
+func unplacedValue(v any) any { return withoutPlaces(reflect.ValueOf(v)).Interface() }
 
 // withoutPlaces copies a value and leaves out every place in a file.
 func withoutPlaces(v reflect.Value) reflect.Value {

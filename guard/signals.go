@@ -11,7 +11,7 @@ import (
 func (w *Watch) signals() []*watched {
 	c := w.c
 	all := []*watched{
-		{name: "storage", Signal: c.Storage.effective(), signal: w.storage()},
+		{name: storageGuard, Signal: c.Storage.effective(), signal: w.storage()},
 		{name: "wal_backlog", Signal: c.WALBacklog.effective(), signal: &walBacklog{c.WALBacklog.Levels, w.wal}},
 		{name: "wal_rate", Signal: c.WALRate.effective(), signal: w.walRate()},
 		{name: "replica_lag", Signal: c.ReplicaLag.effective(), signal: newReplicas(c, w.log)},

@@ -69,3 +69,25 @@ func (s freeSpace) read(ctx context.Context, db *pgxpool.Pool) ([]measure, error
 	}
 	return []measure{{value: free, unit: Bytes, levels: s.Levels, below: true, after: " are free"}}, nil
 }
+
+// storageGuard is the name of the guard of the storage.
+const storageGuard = "storage"
+
+// ahead is the reading of the storage as the next one would be, by what batches
+// have written since: within an interval they may write more than is free.
+func (w *Watch) ahead(r Reading) Reading {
+	if r.Value == nil {
+		return r
+	}
+	wrote := float64(w.wrote.Load() - w.stored)
+	m := measure{value: *r.Value + wrote, unit: r.Unit, levels: Levels{Slow: r.Slow, Pause: r.Pause, Stop: r.Stop}, before: "database and WAL take "}
+	if m.below = w.c.Storage.Free != (Query{}); m.below {
+		m.value, m.before, m.after = *r.Value-wrote, "", " are free"
+	}
+	if s := m.reached(0); s > r.State {
+		r.State, r.Share = s, m.share(s)
+		r.Reason = m.words(s, 0) + ", with the WAL of batches since the last reading"
+		r.Since = r.At
+	}
+	return r
+}

@@ -2,8 +2,10 @@ package guard_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/reaperdb/reaper/guard"
+	"github.com/reaperdb/reaper/internal/dbtest"
 )
 
 const megabyte = 1 << 20
@@ -55,6 +57,31 @@ func TestStorage(t *testing.T) {
 	}
 	if err := poor.Checkpoint(t.Context()); err == nil {
 		t.Error("a role without privileges asked for a checkpoint")
+	}
+}
+
+// Between two readings batches may write more than is free: what they have written
+// counts at once.
+func TestStorageAhead(t *testing.T) {
+	t.Parallel()
+	db := dbtest.New(t, "SELECT 1")
+	for _, c := range []struct {
+		name    string
+		storage guard.Storage
+		want    string
+	}{
+		{"limit", guard.Storage{Signal: levels(none, 1<<40, none), Limit: 1 << 41}, "database and WAL take"},
+		{"free", guard.Storage{Signal: levels(none, 1<<30, none), Free: guard.Query{SQL: "SELECT 1::bigint << 41"}}, "are free"},
+	} {
+		w := guard.New(guard.Config{Every: time.Hour, Storage: c.storage}, db.Pool(t, control), nil)
+		first := w.Changed()
+		run(t, w)
+		<-first
+		if a := w.Advice(""); a.State != guard.Go {
+			t.Fatalf("%s: %+v, want go", c.name, a)
+		}
+		w.Wrote(1 << 41)
+		says(t, w.Advice(""), "storage", c.want+"|with the WAL of batches since the last reading")
 	}
 }
 

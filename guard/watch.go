@@ -29,6 +29,7 @@ type Watch struct {
 	mu       sync.Mutex
 	touched  map[uint32]bool
 	readings []Reading // one for each of all, in its order
+	stored   int64     // what was written when the storage was last read
 	others   []Reading
 	finished time.Time // the last round; zero: none yet
 	changed  chan struct{}
@@ -75,12 +76,16 @@ func (w *Watch) round(ctx context.Context) {
 		if g.Off != "" {
 			continue
 		}
+		wrote := w.wrote.Load()
 		r := g.read(ctx, w)
 		if ctx.Err() != nil {
 			return
 		}
 		w.mu.Lock()
 		w.readings[i] = r
+		if r.Guard == storageGuard {
+			w.stored = wrote
+		}
 		w.mu.Unlock()
 	}
 	others := w.more.read(ctx, w)
@@ -109,6 +114,9 @@ func (w *Watch) Advice(policy string) Advice {
 		for _, r := range readings {
 			if r.Policy != "" && r.Policy != policy || r.Off != "" {
 				continue
+			}
+			if r.Guard == storageGuard {
+				r = w.ahead(r)
 			}
 			if r.State > worst.State || r.State == worst.State && r.Share < worst.Share {
 				worst = Advice{State: r.State, Guard: r.Guard, Reason: r.Reason, Since: r.Since, Share: r.Share}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 )
 
@@ -155,11 +154,8 @@ func (w *work) advised(a Advice) {
 	if before.State == a.State && before.Guard == a.Guard || before.State == "" && a.State == GuardGo {
 		return
 	}
-	level := slog.LevelWarn
-	if a.State == GuardGo {
-		level = slog.LevelInfo
-	}
-	w.run.log.Log(context.Background(), level, "guards", "policy", w.plan.Policy.Name, "state", a.State, "guard", a.Guard, "reason", a.Reason)
+	// The guards have said it to the log themselves.
+	w.run.log.Debug("guards", "policy", w.plan.Policy.Name, "state", a.State, "guard", a.Guard, "reason", a.Reason)
 	w.run.tell(func(o Observer) { o.Advised(w.plan.Policy.Name, a) })
 	w.recordAdvice(a)
 }

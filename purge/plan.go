@@ -25,6 +25,17 @@ const (
 	KeySweep = "key sweep"
 )
 
+// Tables are the OIDs of the tables that rows are deleted from; the root's is among
+// them. A plan with errors may have none.
+func (p *Plan) Tables() (oids []uint32) {
+	for _, n := range p.Nodes {
+		if n.Deleted {
+			oids = append(oids, n.Table.OID)
+		}
+	}
+	return oids
+}
+
 // Level tells whether a problem stops a policy.
 type Level string
 

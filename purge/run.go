@@ -263,10 +263,10 @@ func (w *work) begin(ctx context.Context) {
 	if w.countTenants(ctx); w.ended() {
 		return
 	}
+	w.alone(ctx, w.fixCutoffs)
 	if w.leap(ctx); w.refused {
 		return
 	}
-	w.alone(ctx, w.fixCutoffs)
 	w.dropPartitions(ctx)
 }
 

@@ -151,7 +151,7 @@ func (p *Plan) Storage(ctx context.Context, pool *pgxpool.Pool, l Ledger, v *Pre
 // leap looks, before the first batch, whether what is due fits on the disk with the
 // WAL that its deletion writes: the run is made as large as fits, or refused.
 func (w *work) leap(ctx context.Context) {
-	if w.run.guard == nil || w.ended() || w.stopping() {
+	if w.run.guard == nil || w.ended() || w.fixed == 0 || w.stopping() {
 		return
 	}
 	room, err := w.run.guard.Room(ctx)

@@ -11,6 +11,8 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 
+	"github.com/reaperdb/reaper/daemon"
+	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/purge"
 )
 
@@ -56,6 +58,9 @@ func (a *app) plan(ctx context.Context, flags planFlags) error {
 		if err != nil {
 			return failed(err)
 		}
+		if err := a.needs(ctx, s, l, p, v); err != nil {
+			return failed(err)
+		}
 		views = append(views, v)
 	}
 	if blocked && len(s.plans) == 0 {
@@ -85,6 +90,23 @@ func (a *app) plan(ctx context.Context, flags planFlags) error {
 	return nil
 }
 
+// needs estimates what the purge of a plan takes of the storage.
+func (a *app) needs(ctx context.Context, s *session, l *ledger.Ledger, p *purge.Plan, v *purge.Preview) error {
+	if p.HasErrors() || v.Fails {
+		return nil
+	}
+	room, err := daemon.RoomOf(ctx, a.watch(s, l))
+	if err != nil {
+		return err
+	}
+	need, err := p.Storage(ctx, s.pool, l, v, room)
+	if err != nil {
+		return err
+	}
+	v.Storage = &need
+	return nil
+}
+
 // shownTenants is how many tenants a person is shown: those that need a look
 // first, then those with the most to delete.
 const shownTenants = 10
@@ -108,6 +130,9 @@ func (a *app) printPreview(v *purge.Preview) {
 	}
 	if len(v.Tenants) > 0 {
 		a.printTenants(v)
+	}
+	if v.Storage != nil && v.Storage.WALBytes > 0 {
+		a.printf("storage: a purge writes %s\n", v.Storage)
 	}
 }
 

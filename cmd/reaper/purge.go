@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/reaperdb/reaper/daemon"
+	"github.com/reaperdb/reaper/guard"
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/purge"
 )
@@ -96,8 +97,12 @@ func (a *app) purgeAs(ctx context.Context, s *session, opts purge.Options) (*pur
 	if _, err := l.Migrate(ctx, s.pool); err != nil {
 		return nil, usage(err)
 	}
+	watching, stop := context.WithCancel(a.running)
+	guards, unwatched := daemon.HeedOnce(watching, a.watch(s, l))
+	defer unwatched()
+	defer stop()
 	progress := a.newProgress()
-	runner := purge.Runner{Pool: s.pool, Ledger: l, Observer: progress, Log: a.log, Stopping: ctx, Patience: a.Patience, Connections: a.Connections, VacuumTime: a.VacuumTime}
+	runner := purge.Runner{Guard: guards, MaxPause: s.file.Guards.MaxPause, Pool: s.pool, Ledger: l, Observer: progress, Log: a.log, Stopping: ctx, Patience: a.Patience, Connections: a.Connections, VacuumTime: a.VacuumTime}
 	report, err := runner.Run(a.running, s.plans, opts)
 	progress.done()
 	var wrong *purge.UsageError
@@ -125,6 +130,15 @@ func (a *app) keepSize(s *session, l *ledger.Ledger, opts purge.Options, report 
 	if err := daemon.KeepSize(ctx, s.pool, l, s.plans, backlogs); err != nil {
 		a.log.Warn("the size of the database is not kept", "error", err)
 	}
+}
+
+// watch is what reads the guards of a session's policies.
+func (a *app) watch(s *session, l *ledger.Ledger) *guard.Watch {
+	w := daemon.NewWatch(daemon.GuardConfig(s.file, s.pool.Config().ConnConfig.RuntimeParams["application_name"]), s.pool, l, a.log)
+	for _, p := range s.plans {
+		w.Touch(p.Tables())
+	}
+	return w
 }
 
 // refuse ends a purge that needs a person's word first.

@@ -1,0 +1,209 @@
+package daemon
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/reaperdb/reaper/guard"
+	"github.com/reaperdb/reaper/ledger"
+	"github.com/reaperdb/reaper/purge"
+	"github.com/reaperdb/reaper/web"
+)
+
+// NewWatch makes what reads the guards, pauses by hand among them, over one
+// connection of a pool.
+func NewWatch(c guard.Config, pool *pgxpool.Pool, l *ledger.Ledger, log *slog.Logger) *guard.Watch {
+	c.More = append(c.More, func(ctx context.Context) ([]guard.Reading, error) {
+		pauses, err := l.Pauses(ctx, pool)
+		if err != nil {
+			return nil, err
+		}
+		return byHand(pauses), nil
+	})
+	return guard.New(c, pool, log)
+}
+
+// byHand are pauses by hand as readings: one for each policy, and one for all.
+func byHand(pauses []ledger.Pause) []guard.Reading {
+	var readings []guard.Reading
+	for _, p := range pauses {
+		r := guard.Reading{
+			Guard: "by_hand", State: guard.Pause, Since: p.Since,
+			Reason: "until " + p.Until.UTC().Format(time.DateTime) + " UTC, by " + p.By + ": " + p.Reason,
+		}
+		if p.Policy != nil {
+			r.Policy = *p.Policy
+		}
+		readings = append(readings, r)
+	}
+	return readings
+}
+
+// Guards have runs obey a Watch.
+type Guards struct {
+	watch func() *guard.Watch
+}
+
+// Heed has a run obey a Watch that somebody else runs.
+func Heed(w *guard.Watch) Guards { return Guards{func() *guard.Watch { return w }} }
+
+// HeedOnce has a run obey a Watch that is first read when something is about to be
+// deleted: where nothing is due, the guards cost nothing. It is read until ctx is
+// done; wait waits for its end.
+func HeedOnce(ctx context.Context, w *guard.Watch) (g Guards, wait func()) {
+	var running sync.WaitGroup
+	begin := sync.OnceFunc(func() {
+		first := w.Changed()
+		running.Go(func() { w.Run(ctx) })
+		select {
+		case <-first:
+		case <-ctx.Done():
+		case <-time.After(firstReading): // it says so itself
+		}
+	})
+	return Guards{func() *guard.Watch {
+		begin()
+		return w
+	}}, running.Wait
+}
+
+// firstReading is how long a run waits for the guards before it asks them.
+const firstReading = 5 * time.Second
+
+// Advice is purge.Guard's.
+func (g Guards) Advice(policy string) purge.Advice {
+	a := g.watch().Advice(policy)
+	return purge.Advice{
+		State: purge.GuardState(a.State.String()), Share: a.Share, Guard: a.Guard, Reason: a.Reason, Since: a.Since,
+		// WAL counts as storage until the server removes it.
+		Checkpoint: a.Guard == "storage",
+	}
+}
+
+// Changed is purge.Guard's.
+func (g Guards) Changed() <-chan struct{} { return g.watch().Changed() }
+
+// Wrote is purge.Guard's.
+func (g Guards) Wrote(bytes int64) { g.watch().Wrote(bytes) }
+
+// Checkpoint is purge.Guard's.
+func (g Guards) Checkpoint(ctx context.Context) error { return g.watch().Checkpoint(ctx) }
+
+// Room is purge.Guard's. Nothing is asked where no guard of the storage is.
+func (g Guards) Room(ctx context.Context) (purge.Room, error) {
+	w := g.watch()
+	for _, r := range w.Readings() {
+		if r.Guard == "storage" && r.Off != "" {
+			return purge.Room{}, nil
+		}
+	}
+	return RoomOf(ctx, w)
+}
+
+// RoomOf reads what there is for a run to write.
+func RoomOf(ctx context.Context, w *guard.Watch) (purge.Room, error) {
+	r, err := w.Room(ctx)
+	if err != nil {
+		return purge.Room{}, err
+	}
+	room := purge.Room{Free: r.Free, WAL: r.WAL, MaxWAL: r.MaxWAL}
+	for _, h := range r.Holders {
+		room.Holders = append(room.Holders, h.Name)
+	}
+	return room, nil
+}
+
+// shown are readings as the page has them.
+func shown(readings []guard.Reading) []web.Guard {
+	all := make([]web.Guard, 0, len(readings))
+	for _, r := range readings {
+		if r.Guard == "by_hand" {
+			continue // told as what it is, a pause
+		}
+		g := web.Guard{
+			Name: r.Guard, State: r.State.String(), Value: r.Value, Unit: r.Unit, Slow: r.Slow, Pause: r.Pause, Stop: r.Stop,
+			Reason: r.Reason, Unknown: r.Unknown != "", Off: r.Off != "",
+		}
+		if g.Off {
+			g.Reason = r.Off
+		}
+		if !r.Since.IsZero() {
+			g.Since = &r.Since
+		}
+		if !r.At.IsZero() {
+			g.At = &r.At
+		}
+		all = append(all, g)
+	}
+	return all
+}
+
+// newWatch takes the guards of a policy file into use. The daemon's lock is held.
+func (d *Daemon) newWatch() {
+	d.watch = NewWatch(GuardConfig(d.file, d.Config.application()), d.Control, d.Ledger, d.Log)
+	if d.rewatch != nil {
+		close(d.rewatch)
+	}
+	d.rewatch = make(chan struct{})
+	for _, s := range d.policies {
+		d.watch.Touch(s.oids)
+	}
+}
+
+// application is the application_name of the batches' connections.
+func (c Config) application() string {
+	if c.Pool == nil {
+		return ""
+	}
+	return c.Pool.Config().ConnConfig.RuntimeParams["application_name"]
+}
+
+// watchGuards reads the guards, those of another policy file from when it is in
+// force.
+func (d *Daemon) watchGuards(ctx context.Context) {
+	for ctx.Err() == nil {
+		d.mu.Lock()
+		w, changed := d.watch, d.rewatch
+		d.mu.Unlock()
+		once, cancel := context.WithCancel(ctx)
+		stop := make(chan struct{})
+		go func() {
+			select {
+			case <-changed:
+				cancel()
+			case <-stop:
+			}
+		}()
+		w.Run(once)
+		close(stop)
+		cancel()
+	}
+}
+
+// readGuards reads the guards once.
+func (d *Daemon) readGuards(ctx context.Context) {
+	once, cancel := context.WithTimeout(ctx, 2*firstReading)
+	defer cancel()
+	first := d.watch.Changed()
+	var reading sync.WaitGroup
+	reading.Go(func() { d.watch.Run(once) })
+	select {
+	case <-first:
+	case <-once.Done():
+	}
+	cancel()
+	reading.Wait()
+}
+
+// heed has the daemon's runs obey the guards of the file in force.
+func (d *Daemon) heed() Guards {
+	return Guards{func() *guard.Watch {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return d.watch
+	}}
+}
