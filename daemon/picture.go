@@ -66,6 +66,11 @@ func (d *Daemon) stale(scan *ledger.Scan, now time.Time) bool {
 // readings are what the guards say, which is told to the metrics as well.
 func (d *Daemon) readings() []web.Guard {
 	all := shown(d.heed().watch().Readings())
+	d.tellGuards(all)
+	return all
+}
+
+func (d *Daemon) tellGuards(all []web.Guard) {
 	var told []metrics.Guard
 	for _, g := range all {
 		if g.Off {
@@ -78,7 +83,6 @@ func (d *Daemon) readings() []web.Guard {
 		told = append(told, m)
 	}
 	d.Metrics.SetGuards(told)
-	return all
 }
 
 // heartbeats adds the policy's monitor, once for all policies that share it.

@@ -76,8 +76,14 @@ func (g *watched) problem(err error, role string) Problem {
 		p.Text += "; purges would " + state.String()
 	}
 	var denied *deniedError
-	if errors.As(err, &denied) {
+	_, own := g.signal.(custom)
+	switch {
+	case errors.As(err, &denied):
 		p.Fix = grant(denied.need, role) + ", or write " + g.name + ": off"
+	case own:
+		p.Fix = "mend its query, or write unknown: ignore beside it"
+	default:
+		p.Fix = "mend it, or write unknown: ignore in " + g.name
 	}
 	return p
 }
@@ -92,7 +98,7 @@ func (w *Watch) unlisted(ctx context.Context, role string) []Problem {
 		return nil
 	}
 	return []Problem{{
-		Text: "this role may not list pg_wal: its size is taken for what the server may keep of it, and what is beyond max_wal_size for want of other reasons is not seen",
+		Text: "this role may not list pg_wal: its size is taken for what the server may keep of it, and what it has beyond max_wal_size is not seen",
 		Fix:  grant(monitor, role),
 	}}
 }

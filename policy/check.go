@@ -5,6 +5,11 @@ import "cmp"
 // file turns the document into a File, checking what stands between keys.
 func (d *document) file() (*File, error) {
 	f := &File{Safety: Safety{Proven: d.Safety.ForeignKeyChecks == "proven", SynchronousCommit: d.Safety.SynchronousCommit == "on"}}
+	guards, err := d.Guards.guards()
+	if err != nil {
+		return nil, err
+	}
+	f.Guards = guards
 	if d.Tenants != nil {
 		t, err := d.Tenants.tenants()
 		if err != nil {

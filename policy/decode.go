@@ -110,7 +110,7 @@ func sectionFields(v reflect.Value) []field {
 // laterSection reports whether version 1 of the file knows the section, but
 // this version of the program does not yet.
 func laterSection(name string) bool {
-	return name == "guards" || name == "archive"
+	return name == "archive"
 }
 
 func unknownKey(section string, key *node, fields []field) error {

@@ -10,6 +10,7 @@ import "github.com/invopop/jsonschema"
 type document struct {
 	Version  version         `yaml:"version" jsonschema:"required" jsonschema_description:"Version of this file's format: 1."`
 	Tenants  *tenantsSection `yaml:"tenants" jsonschema_description:"Who owns rows, and how long each keeps them. Needed unless every policy says tenant: none."`
+	Guards   guardsSection   `yaml:"guards" jsonschema_description:"The signals that say whether batches may run. Omitted or empty: the defaults."`
 	Safety   safetySection   `yaml:"safety" jsonschema_description:"What is traded for speed, for all policies."`
 	Policies []policySection `yaml:"policies" jsonschema:"required,minItems=1" jsonschema_description:"What is deleted: one root table each."`
 }

@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -39,7 +40,7 @@ func byQuery(line string) string {
 // secret stands where a message must not repeat it.
 const secret = "hunter2"
 
-var mistakes = []mistake{
+var mistakes = slices.Concat(guardMistakes, []mistake{
 	// The file as a whole.
 	{file: "", at: "1:1", words: "empty|version: 1"},
 	{file: "\n# nothing\n", at: "1:1", words: "empty"},
@@ -89,7 +90,7 @@ var mistakes = []mistake{
 	{file: inPolicy("42: x"), at: "9:3", words: `unknown key "42"`, shape: true},
 	{file: inTenants("tabel: x"), at: "5:3", words: "did you mean table?", shape: true},
 	{file: inPolicy("dependents: [{tabel: x}]"), at: "9:17", words: "did you mean table?", shape: true},
-	{file: "version: 1\nguards: {}\n" + tail, at: "2:1", words: "does not know the section guards yet", shape: true},
+	{file: "version: 1\narchive: {}\n" + tail, at: "2:1", words: "does not know the section archive yet", shape: true},
 	{file: "version: 1\nsafety: {checks: proven}\n" + tail, at: "2:10", words: "in safety|foreign_key_checks", shape: true},
 	{file: "version: 1\nsafety: {foreign_key_checks: none}\n" + tail, at: "2:30", words: "ordinary, proven", shape: true},
 	{file: "version: 1\nsafety: {synchronous_commit: false}\n" + tail, at: "2:30", words: "on, off", shape: true},
@@ -274,7 +275,7 @@ var mistakes = []mistake{
 	{file: inPolicy("hold: a = $1"), at: "9:9", words: "parameter ($1)"},
 	{file: inPolicy("retention: a, b"), at: "9:14", words: "comma"},
 	{file: inPolicy("dependents: [{table: x, match: {a: b}, where: \"a = 'b\", action: keep}]"), at: "9:49", words: "quote (')"},
-}
+})
 
 func TestMistakes(t *testing.T) {
 	for _, m := range mistakes {

@@ -31,8 +31,8 @@ func checkFragment(s string) error {
 }
 
 // checkQuery refuses text that cannot be one reading statement, and returns
-// it without a semicolon at its end.
-func checkQuery(s string) (string, error) {
+// it without a semicolon at its end. Messages say what it is to give.
+func checkQuery(s, gives string) (string, error) {
 	words, err := lexSQL(s)
 	if err != nil {
 		return "", err
@@ -43,10 +43,10 @@ func checkQuery(s string) (string, error) {
 		s = strings.TrimSpace(strings.TrimSuffix(s, ";"))
 	}
 	if len(words) == 0 {
-		return "", errors.New("the query is empty: write SELECT key, retention FROM …")
+		return "", errors.New("the query is empty: write one that gives " + gives)
 	}
 	if w := words[0]; !w.is("SELECT") && !w.is("WITH") && !w.is("VALUES") && !w.is("TABLE") {
-		return "", errors.New("the query must begin with SELECT, WITH, VALUES or TABLE: it gives key, retention and, if wanted, hold")
+		return "", errors.New("the query must begin with SELECT, WITH, VALUES or TABLE: it gives " + gives)
 	}
 	for _, w := range words {
 		if w.text == ";" {

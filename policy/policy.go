@@ -28,6 +28,7 @@ type File struct {
 	Tenants  *Tenants // nil when no policy needs tenants
 	Policies []Policy // in the order of the file, names unique
 	Safety   Safety
+	Guards   Guards
 }
 
 // Safety is what is traded for speed, for all policies. The zero Safety is the

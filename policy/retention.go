@@ -130,7 +130,7 @@ func (q *tenantQuery) decode(key string, n *node) error {
 	if err != nil {
 		return err
 	}
-	if s, err = checkQuery(s); err != nil {
+	if s, err = checkQuery(s, "key, retention and, if wanted, hold"); err != nil {
 		return n.in(key, err)
 	}
 	*q = tenantQuery{s, n.pos}

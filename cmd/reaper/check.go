@@ -14,8 +14,9 @@ func (a *app) checkCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "check", Short: "Hold the policy file against the database, as the role that will run", Args: noArgs,
 		Long: `check looks, and touches nothing: syntax, tables, tenant paths, types, keys,
-privileges, row-level security, triggers, undecided edges, the list of tenants, and
-the indexes that every edge and the search for expired rows need. Exit 2 when anything is wrong;
+privileges, row-level security, triggers, undecided edges, the list of tenants,
+the indexes that every edge and the search for expired rows need, and whether the
+guards can be read. Exit 2 when anything is wrong;
 warnings alone are exit 0.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.check(cmd.Context()) },
 	}
@@ -37,7 +38,7 @@ func (a *app) check(ctx context.Context) error {
 	if err := purge.CheckTenantLists(ctx, s.pool, s.plans); err != nil {
 		return a.checkFailed(usage(err))
 	}
-	problems := s.problems()
+	problems := append(s.problems(), s.guardProblems(ctx)...)
 	ok := !s.hasErrors()
 	if a.json() {
 		if err := a.printJSON(checkResult{OK: ok, Problems: emptyNotNull(problems)}); err != nil {

@@ -84,7 +84,7 @@ include those on the ledger.`,
 			if err != nil {
 				return err
 			}
-			lines := append(purge.Grants(s.plans, role), l.Grants(role)...)
+			lines := slices.Concat(purge.Grants(s.plans, role), l.Grants(role), s.guardGrants(role))
 			if a.json() {
 				return a.printJSON(map[string]any{"role": role, "statements": lines})
 			}

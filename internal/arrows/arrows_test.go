@@ -32,7 +32,7 @@ var rooms = map[string][]string{
 	"ledger":          {},
 	"purge":           {"policy", "schema"},
 	"web":             {"policy", "purge"},
-	"daemon":          {"growth", "heartbeat", "ledger", "metrics", "policy", "purge", "schema", "web"},
+	"daemon":          {"growth", "guard", "heartbeat", "ledger", "metrics", "policy", "purge", "schema", "web"},
 	"demo":            {"internal/pgtemp", "policy", "purge", "schema"},
 	"internal/pgtemp": {},
 	"internal/dbtest": {"internal/pgtemp"},
