@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -34,6 +35,23 @@ func (s *service) paused(policies ...bool) func() bool {
 			}
 		}
 		return true
+	}
+}
+
+// A reason is one line, for it is shown in many places.
+func TestPauseReason(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		" an audit ": "an audit", "déjà vu": "déjà vu", strings.Repeat("é", longestReason): strings.Repeat("é", longestReason),
+		"": "", "\t": "", "two\nlines": "", "a\x00b": "", "\x1b[31mred": "", "\xff": "", strings.Repeat("x", longestReason+1): "",
+	} {
+		got, err := pauseReason(text)
+		if got != want || (err == nil) != (want != "") {
+			t.Errorf("%.20q: %.20q, %v", text, got, err)
+		}
+		if exit, ok := errors.AsType[*exitError](err); err != nil && (!ok || exit.code != exitUsage) {
+			t.Errorf("%.20q: %v is no exit code 2", text, err)
+		}
 	}
 }
 

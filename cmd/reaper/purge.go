@@ -119,7 +119,7 @@ func (a *app) purgeAs(ctx context.Context, s *session, opts purge.Options) (*pur
 // keepSize keeps how large the database is now, for those who will ask how it grows.
 // That it cannot is no matter of the run's.
 func (a *app) keepSize(s *session, l *ledger.Ledger, opts purge.Options, report *purge.Report) {
-	ctx, cancel := context.WithTimeout(a.running, 10*time.Second)
+	ctx, cancel := context.WithTimeout(a.running, 5*time.Second)
 	defer cancel()
 	backlogs := map[string]*int64{}
 	if len(opts.Tenants) == 0 && opts.OlderThan == nil { // else it is that of a part
@@ -127,7 +127,7 @@ func (a *app) keepSize(s *session, l *ledger.Ledger, opts purge.Options, report 
 			backlogs[p.Name] = p.BacklogRows
 		}
 	}
-	if err := daemon.KeepSize(ctx, s.pool, l, s.plans, backlogs); err != nil {
+	if err := daemon.KeepSize(ctx, s.pool, l, s.plans, backlogs); err != nil && a.running.Err() == nil {
 		a.log.Warn("the size of the database is not kept", "error", err)
 	}
 }
