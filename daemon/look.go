@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 // what is due and reads the ledger, and writes nothing. policies names those that
 // are looked at; nil: all.
 func Look(ctx context.Context, c Config, policies []string) (web.Status, error) {
+	c.Log = slog.New(slog.DiscardHandler) // the picture says it
 	d, err := New(c)
 	if err != nil {
 		return web.Status{}, err

@@ -152,7 +152,7 @@ func (b *batcher) attempt(ctx context.Context, t *who, cands []candidate, w way)
 			return outcome{left: int64(len(cands)), busy: true}, nil
 		}
 		if errors.Is(err, errHandPaused) {
-			b.work.waitByHand(ctx)
+			b.work.findByHand()
 			try--
 			continue
 		}

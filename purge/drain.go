@@ -42,7 +42,7 @@ func (b *batcher) drain(ctx context.Context, t *who, root candidate) (outcome, e
 				return total, nil
 			}
 		case errors.Is(err, errHandPaused):
-			b.work.waitByHand(ctx)
+			b.work.findByHand()
 		case errors.Is(err, errKept):
 			total.left = 1
 			return total, nil

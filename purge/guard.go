@@ -57,8 +57,8 @@ const DefaultMaxPause = 30 * time.Minute
 // byHand names the guard that a person's pause is.
 const byHand = "by_hand"
 
-// handRecheck is how long a worker waits that has found its policy paused by hand
-// before it looks again.
+// handRecheck is how long a policy that was found paused by hand waits before it
+// looks again, where no guard tells when to.
 const handRecheck = time.Second
 
 // errHandPaused is a batch that has found its policy paused by hand.
@@ -71,6 +71,9 @@ type guarded struct {
 	paused  time.Duration
 	stopped string // why the guards have ended the run; empty: they have not
 	asked   bool   // for a checkpoint, in this pause
+	// byHand is closed when the guards have been read again since a batch has found
+	// the policy paused by hand; nil: none has.
+	byHand <-chan struct{}
 }
 
 // heed waits while a guard pauses the policy, with no lock and no transaction, and
@@ -83,9 +86,8 @@ func (w *work) heedAlone(ctx context.Context) bool {
 }
 
 func (w *work) awaitGuards(ctx context.Context, rest func(func())) bool {
-	for w.run.guard != nil {
-		changed := w.run.guard.Changed()
-		a := w.run.guard.Advice(w.plan.Policy.Name)
+	for {
+		a, changed := w.advice()
 		w.advised(a)
 		if w.stopping() || ctx.Err() != nil {
 			return false
@@ -124,15 +126,44 @@ func (w *work) wait(ctx context.Context, a Advice, changed <-chan struct{}) {
 	}
 }
 
-// waitByHand waits after a batch has found its policy paused by hand, which the
-// guards may learn a moment later.
-func (w *work) waitByHand(ctx context.Context) {
-	a := Advice{State: GuardPause, Guard: byHand, Reason: "the policy is paused by hand (reaper resume ends it)", Since: time.Now()}
-	changed := make(chan struct{})
-	later := time.AfterFunc(handRecheck, func() { close(changed) })
-	defer later.Stop()
-	w.advised(a)
-	w.run.shared.rest(func() { w.wait(ctx, a, changed) })
+// advice is what the guards say, and what is closed when they may say something
+// else. A pause by hand that a batch has found counts before they know of it.
+func (w *work) advice() (a Advice, changed <-chan struct{}) {
+	if changed = w.foundByHand(); changed != nil {
+		return Advice{State: GuardPause, Guard: byHand, Reason: "the policy is paused by hand (reaper resume ends it)", Since: time.Now()}, changed
+	}
+	if w.run.guard == nil {
+		return Advice{State: GuardGo, Share: 1}, nil
+	}
+	changed = w.run.guard.Changed() // before the advice
+	return w.run.guard.Advice(w.plan.Policy.Name), changed
+}
+
+// foundByHand is guarded.byHand, nil when it is closed.
+func (w *work) foundByHand() <-chan struct{} {
+	w.run.mu.Lock()
+	defer w.run.mu.Unlock()
+	select {
+	case <-w.guarded.byHand:
+		w.guarded.byHand = nil
+	default:
+	}
+	return w.guarded.byHand
+}
+
+// findByHand notes that a batch has found its policy paused by hand.
+func (w *work) findByHand() {
+	var changed <-chan struct{}
+	if w.run.guard != nil {
+		changed = w.run.guard.Changed()
+	} else {
+		later := make(chan struct{})
+		time.AfterFunc(handRecheck, func() { close(later) })
+		changed = later
+	}
+	w.run.mu.Lock()
+	defer w.run.mu.Unlock()
+	w.guarded.byHand = changed
 }
 
 // advised notes what the guards say, and tells it when it is something else than

@@ -89,7 +89,7 @@ func (p *Plan) storageOf(rows map[string]int64, perRow float64, room Room) Stora
 func (s Storage) runs() *int64 {
 	n := int64(1)
 	switch {
-	case s.FreeBytes == nil:
+	case s.FreeBytes == nil || *s.FreeBytes == 0: // then there is none before it is free
 		return nil
 	case s.PeakBytes <= *s.FreeBytes || len(s.Holders) == 0 && *s.FreeBytes > 0:
 	case float64(*s.FreeBytes) < leastShare*float64(s.WALBytes):
@@ -119,6 +119,9 @@ func (s Storage) String() string {
 	}
 	if s.FreeBytes == nil {
 		return text
+	}
+	if *s.FreeBytes == 0 {
+		return text + "; nothing is free: the guard storage pauses it"
 	}
 	text += fmt.Sprintf("; %s are free until the guard storage pauses", bytes(*s.FreeBytes))
 	switch {

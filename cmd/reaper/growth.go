@@ -67,10 +67,10 @@ func guardWord(g web.Guard) string {
 // guardValue is what a guard has read, in its unit.
 func guardValue(g web.Guard) string {
 	switch {
-	case g.Off:
-		return ""
-	case g.Value == nil:
+	case g.Unknown:
 		return "unknown"
+	case g.Off || g.Value == nil:
+		return ""
 	}
 	switch v := *g.Value; g.Unit {
 	case "bytes":
@@ -78,6 +78,9 @@ func guardValue(g web.Guard) string {
 	case "bytes_per_second":
 		return bytesText(int64(v)) + "/s"
 	case "seconds":
+		if v < 1 {
+			return fmt.Sprintf("%.3g ms", 1000*v)
+		}
 		return fmt.Sprintf("%.3g s", v)
 	case "ratio":
 		return fmt.Sprintf("%.1f %%", 100*v)

@@ -65,10 +65,7 @@ func (p *progress) policy(name string) *policyProgress {
 func (p *progress) Due(policy string, roots int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	x := p.policy(policy)
-	if x.due = roots; roots >= 0 {
-		x.due += x.roots // those that went with whole partitions before it was counted
-	}
+	p.policy(policy).due = roots
 }
 
 // Batch counts a batch and prints, if it is time.
