@@ -73,6 +73,6 @@ func TestStatements(t *testing.T) {
 		}
 	}
 	if signals := 11; often != signals {
-		t.Errorf("%d statements in a round, want one for each of %d signals: %q", often, signals, s.sent)
+		t.Errorf("%d statements in a round, want one for each of %d signals: %v", often, signals, s.sent)
 	}
 }
