@@ -66,7 +66,7 @@ type Reading struct {
 	// Since is when State was entered.
 	Since time.Time `json:"since"`
 	// At is when the signal was last read; zero: it was not, or is not to be.
-	At time.Time `json:"at"`
+	At time.Time `json:"at,omitzero"`
 	// Share is the share of the time that batches may take: above 0, and 1 when
 	// State is Go.
 	Share float64 `json:"share"`

@@ -41,7 +41,7 @@ type keeper struct {
 // tells whether all sessions can be seen.
 const keepersSQL = `SELECT '', CASE WHEN pg_has_role('pg_read_all_stats', 'USAGE') THEN 1 END::float8, ''
 UNION ALL
-SELECT CASE WHEN backend_type = 'walsender' THEN 'the replica ' || application_name
+SELECT CASE WHEN backend_type = 'walsender' THEN 'the replica ' || application_name || ' (pid ' || pid || ')'
 	ELSE 'the transaction of role ' || coalesce(usename, '?') || ' (' || concat_ws(', ', nullif(application_name, ''), 'pid ' || pid, state) || ')' END,
 	extract(epoch FROM clock_timestamp() - xact_start)::float8, coalesce(backend_xmin, backend_xid)::text
 FROM pg_stat_activity

@@ -12,11 +12,12 @@ type lockWaits struct {
 	application string
 }
 
-// Batches are the sessions of this role and application. They may wait for each
+// Batches are the sessions of this database, role and application. They may wait for each
 // other: that hurts nobody else. More waiting sessions than a hundred are not
 // looked at, since each costs the lock manager something.
 const lockWaitsSQL = `WITH batch AS (
-	SELECT pid FROM pg_stat_activity WHERE usename = session_user AND application_name = $1 AND pid <> pg_backend_pid()
+	SELECT pid FROM pg_stat_activity
+	WHERE datname = current_database() AND usename = session_user AND application_name = $1 AND pid <> pg_backend_pid()
 ), waiting AS (
 	SELECT DISTINCT pid FROM pg_locks WHERE NOT granted AND pid NOT IN (SELECT pid FROM batch) LIMIT 100
 )

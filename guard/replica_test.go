@@ -75,7 +75,7 @@ func TestHorizonOfReplica(t *testing.T) {
 	second := connect(t, r.DSN("postgres"), "")
 	second.exec("BEGIN ISOLATION LEVEL REPEATABLE READ", "SELECT 1")
 	primary.exec("INSERT INTO t VALUES (1)")
-	says(t, await(t, w, guard.Pause), "oldest_transaction", "the replica second holds back vacuum for")
+	says(t, await(t, w, guard.Pause), "oldest_transaction", "the replica second (pid|holds back vacuum for")
 	second.exec("COMMIT")
 	until(t, w, "go", func() bool {
 		primary.exec("INSERT INTO t VALUES (1)") // others move on

@@ -10,8 +10,9 @@ import (
 
 // Room is what there is before a purge begins.
 type Room struct {
-	// Free is how many bytes more may be stored until the storage guard pauses; at
-	// least 0. Nil: there is no such guard, or it cannot be read.
+	// Free is how many bytes more may be stored until the storage guard pauses, or
+	// stops where it has no threshold to pause at; at least 0. Nil: there is no such
+	// guard, or it cannot be read.
 	Free *int64
 	// WAL is the size of pg_wal in bytes; nil: the role may not see it.
 	WAL *int64
@@ -51,7 +52,11 @@ func (w *Watch) Room(ctx context.Context) (Room, error) {
 // free is how far the storage is from its pause; nil: unknown, or there is none.
 func (w *Watch) free(ctx context.Context) *int64 {
 	s := w.c.Storage
-	if s.effective().Off != "" || s.Pause == nil {
+	bound := s.Pause
+	if bound == nil {
+		bound = s.Stop
+	}
+	if s.effective().Off != "" || bound == nil {
 		return nil
 	}
 	// A signal of its own: the watch's belongs to its goroutine.
@@ -61,7 +66,7 @@ func (w *Watch) free(ctx context.Context) *int64 {
 		return nil
 	}
 	m := measures[0]
-	left := *s.Pause - m.value
+	left := *bound - m.value
 	if m.below {
 		left = -left
 	}

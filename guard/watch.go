@@ -15,13 +15,14 @@ import (
 // Watch reads the signals and remembers what they say. Its methods may be called
 // from anywhere at any time.
 type Watch struct {
-	c    Config
-	pool *pgxpool.Pool
-	log  *slog.Logger
-	all  []*watched
-	more *more
-	wal  *walDirectory
-	web  *prometheus
+	c     Config
+	pool  *pgxpool.Pool
+	log   *slog.Logger
+	since time.Time // when it was made
+	all   []*watched
+	more  *more
+	wal   *walDirectory
+	web   *prometheus
 
 	wrote atomic.Int64 // bytes of WAL that reaper has written
 
@@ -42,14 +43,13 @@ func New(c Config, pool *pgxpool.Pool, log *slog.Logger) *Watch {
 		log = slog.New(slog.DiscardHandler)
 	}
 	w := &Watch{
-		c: c.complete(), pool: pool, log: log, touched: map[uint32]bool{}, changed: make(chan struct{}),
+		c: c.complete(), pool: pool, log: log, since: time.Now(), touched: map[uint32]bool{}, changed: make(chan struct{}),
 		wal: &walDirectory{}, web: newPrometheus(),
 	}
 	w.all = w.signals()
 	w.more = &more{sources: c.More}
-	now := time.Now()
 	for _, g := range w.all {
-		w.readings = append(w.readings, g.first(now))
+		w.readings = append(w.readings, g.first(w.since))
 	}
 	return w
 }
@@ -108,7 +108,7 @@ func (w *Watch) Advice(policy string) Advice {
 	defer w.mu.Unlock()
 	worst := Advice{Share: 1}
 	if why := w.stale(); why != "" {
-		worst = Advice{State: Pause, Guard: "guards", Reason: why, Since: w.finished, Share: slowest}
+		worst = Advice{State: Pause, Guard: "guards", Reason: why, Since: w.lastRound(), Share: slowest}
 	}
 	for _, readings := range [][]Reading{w.readings, w.others} {
 		for _, r := range readings {
@@ -124,6 +124,14 @@ func (w *Watch) Advice(policy string) Advice {
 		}
 	}
 	return worst
+}
+
+// lastRound is when the last round was finished, or when the watch was made.
+func (w *Watch) lastRound() time.Time {
+	if w.finished.IsZero() {
+		return w.since
+	}
+	return w.finished
 }
 
 // stale says why what is remembered does not count; empty: it does.

@@ -219,7 +219,9 @@ func TestMore(t *testing.T) {
 	if again := w.Advice("mails").Since; since.IsZero() || !again.Equal(since) {
 		t.Errorf("since %v, and a round later since %v: want it to stay", since, again)
 	}
-	<-fail
+	if err := <-fail; err != nil {
+		t.Fatal(err)
+	}
 	fail <- errors.New("the ledger is gone")
 	says(t, await(t, w, guard.Pause), "other", "unknown")
 }

@@ -1,0 +1,78 @@
+package guard_test
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/reaperdb/reaper/guard"
+	"github.com/reaperdb/reaper/internal/dbtest"
+)
+
+// statements counts what is sent, without what a transaction is made of.
+type statements struct {
+	mu   sync.Mutex
+	sent map[string]int
+}
+
+func (s *statements) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch word, _, _ := strings.Cut(data.SQL, " "); strings.ToUpper(word) {
+	case "BEGIN", "SET", "ROLLBACK":
+	default:
+		s.sent[data.SQL]++
+	}
+	return ctx
+}
+
+func (*statements) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+// A round costs one statement a signal, and once in a while one more.
+func TestStatements(t *testing.T) {
+	t.Parallel()
+	db := dbtest.New(t, queueTable+"; CREATE TABLE t(id int)")
+	c := queue(levels(none, 100, none), false)
+	c.Storage = guard.Storage{Signal: levels(none, 1<<50, none), Limit: 1 << 50}
+	c.WALBacklog, c.WALRate.Signal = levels(none, 1<<50, none), levels(none, 1<<50, none)
+	c.ReplicaLag.Signal, c.Connections, c.LockWaits = levels(none, 60, none), levels(none, 1, none), levels(none, 3, none)
+	c.OldestTransaction, c.DeadRows.Signal, c.Latency = levels(none, 7200, none), levels(none, 0.5, none), levels(none, 5, none)
+	c.Checkpoint = levels(none, 1000, none)
+	s := &statements{sent: map[string]int{}}
+	w := guard.New(quick(c), db.Pool(t, control, func(c *pgxpool.Config) { c.ConnConfig.Tracer = s }), nil)
+	w.Touch([]uint32{uint32(db.Int(t, "SELECT 't'::regclass::oid::int"))})
+	finished := 0
+	changed := w.Changed()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		w.Run(ctx)
+	}()
+	for finished < 5 {
+		<-changed
+		changed = w.Changed()
+		finished++
+	}
+	cancel()
+	<-done
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	often := 0
+	for sql, n := range s.sent {
+		if n == 1 && strings.Contains(sql, "has_function_privilege") {
+			continue
+		}
+		often++
+		if n < finished {
+			t.Errorf("sent %d times in %d rounds or more: %s", n, finished, sql)
+		}
+	}
+	if signals := 11; often != signals {
+		t.Errorf("%d statements in a round, want one for each of %d signals: %v", often, signals, s.sent)
+	}
+}

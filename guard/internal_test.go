@@ -1,0 +1,165 @@
+package guard
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A replica that is gone is waited for, and forgotten in the end, which is logged;
+// of two of one name, one that goes is missed.
+func TestReplicaForgotten(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	now := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+	r := newReplicas(Config{MaxPause: 90 * time.Minute}, slog.New(slog.NewTextHandler(&log, nil)))
+	r.now = func() time.Time { return now }
+	two := []sender{{Name: "walreceiver"}, {Name: "walreceiver"}}
+	for _, step := range []struct {
+		later   time.Duration
+		rows    []sender
+		unknown string
+	}{
+		{0, two, ""},
+		{time.Second, two[:1], "the replica walreceiver#2 is gone, which was last seen 12:00:00 UTC"},
+		{89 * time.Minute, two[:1], "the replica walreceiver#2 is gone"},
+		{time.Minute, two[:1], ""}, // it was gone for longer than the longest pause
+		{time.Minute, two, ""},     // and is back
+		{61 * time.Minute, nil, "the replica walreceiver is gone"},
+	} {
+		now = now.Add(step.later)
+		_, err := r.take(step.rows)
+		got := ""
+		if err != nil {
+			got = err.Error()
+		}
+		if (got == "") != (step.unknown == "") || !strings.Contains(got, step.unknown) {
+			t.Errorf("at %v with %d replicas: %q, want %q", now, len(step.rows), got, step.unknown)
+		}
+	}
+	if text := log.String(); strings.Count(text, "level=WARN") != 1 || !strings.Contains(text, "replica=walreceiver#2") {
+		t.Errorf("log %q, want one warning of the one that was forgotten", text)
+	}
+}
+
+// What a replica says of its lag stands still while its replay is paused: then it
+// is as late as it has been behind without replaying.
+func TestReplicaStuck(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+	r := newReplicas(Config{}, slog.New(slog.DiscardHandler))
+	r.now = func() time.Time { return now }
+	lag := 2.0
+	for _, step := range []struct {
+		later      time.Duration
+		lag        *float64
+		behind, at int64
+		want       float64
+	}{
+		{0, nil, 0, 100, 0},
+		{time.Hour, nil, 0, 100, 0},           // nothing to replay
+		{time.Second, nil, 50, 100, 0},        // as of now
+		{10 * time.Second, nil, 80, 100, 10},  // nothing since
+		{10 * time.Second, &lag, 90, 100, 20}, // and what it said is old
+		{10 * time.Second, &lag, 60, 160, 2},  // it moves, and says how late
+		{10 * time.Second, &lag, 60, 200, 2},  // and moves
+		{30 * time.Second, &lag, 60, 200, 30}, // no more
+		{time.Second, &lag, 0, 260, 0},        // caught up: what it said is old again
+		{time.Minute, &lag, 10, 260, 2},       // late as of now
+	} {
+		now = now.Add(step.later)
+		measures, err := r.take([]sender{{Name: "second", Lag: step.lag, Behind: step.behind, At: step.at}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := measures[0].value; got != step.want {
+			t.Errorf("at %v: %v s late, want %v", now, got, step.want)
+		}
+	}
+}
+
+// A slot's xmin is as old as it has been the same.
+func TestHorizonWithoutTime(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+	h := newHorizon(Config{})
+	h.now = func() time.Time { return now }
+	for _, step := range []struct {
+		later time.Duration
+		rows  []keeper
+		want  float64
+	}{
+		{0, []keeper{{Name: "a", Xmin: "7"}}, 0},
+		{time.Minute, []keeper{{Name: "a", Xmin: "7"}, {Name: "b", Xmin: "8"}}, 60},
+		{time.Minute, []keeper{{Name: "a", Xmin: "9"}, {Name: "b", Xmin: "8"}}, 60},
+		{time.Minute, nil, 0},
+		{time.Minute, []keeper{{Name: "b", Xmin: "8"}}, 0}, // it was away meanwhile
+	} {
+		now = now.Add(step.later)
+		if got := h.take(step.rows)[0].value; got != step.want {
+			t.Errorf("at %v: %v s, want %v", now, got, step.want)
+		}
+	}
+}
+
+func TestAmounts(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		value float64
+		unit  string
+		want  string
+	}{
+		{0, Bytes, "0 B"},
+		{999, Bytes, "999 B"},
+		{1 << 30, Bytes, "1 GB"},
+		{1.25 * (1 << 30), Bytes, "1.2 GB"},
+		{500 << 40, Bytes, "500 TB"},
+		{5 << 50, Bytes, "5120 TB"},
+		{20 << 20, BytesPerSecond, "20 MB/s"},
+		{0.0123, Seconds, "12.3 ms"},
+		{0.5, Seconds, "500 ms"},
+		{119, Seconds, "119 s"},
+		{120, Seconds, "2m"},
+		{150, Seconds, "2m30s"},
+		{3600, Seconds, "1h"},
+		{4200, Seconds, "1h10m"},
+		{90000, Seconds, "25h"},
+		{0.875, Ratio, "87.5%"},
+		{1.5, Ratio, "150%"},
+		{3, Sessions, "3"},
+		{0.25, Plain, "0.25"},
+		{-7, Plain, "-7"},
+		{123456, Plain, "123456"},
+	} {
+		if got := amount(c.value, c.unit); got != c.want {
+			t.Errorf("%v %s is %q, want %q", c.value, c.unit, got, c.want)
+		}
+	}
+	if got := brief("two\nlines\x1b[31m " + strings.Repeat("é", 300)); strings.ContainsAny(got, "\n\x1b") || len([]rune(got)) != longest+1 {
+		t.Errorf("brief: %q", got)
+	}
+}
+
+func TestSegments(t *testing.T) {
+	t.Parallel()
+	const segment = 16 << 20
+	for _, c := range []struct {
+		archived, fails string
+		current, want   int64
+	}{
+		{"000000010000000000000003", "", 4*segment + 100, 0},
+		{"000000010000000000000003", "000000010000000000000004", 6 * segment, 2 * segment},
+		{"0000000200000001000000FF", "", 0x200000000 + segment, segment},
+		{"000000010000000000000003.00000028.backup", "", 5 * segment, segment},
+		{"", "000000010000000000000002", 5 * segment, 3 * segment},
+		{"00000002.history", "", 5 * segment, 0},
+		{"", "", 5 * segment, 0},
+	} {
+		h := holder{Name: c.archived, Note: c.fails, Segment: segment, Current: c.current}
+		if got := h.queued(); got != c.want {
+			t.Errorf("archived %q, fails at %q: %d bytes queued, want %d", c.archived, c.fails, got, c.want)
+		}
+	}
+}
