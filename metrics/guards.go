@@ -17,12 +17,32 @@ type Guard struct {
 }
 
 // SetGuards gives what the guards say, all of them: guards that are not among them
-// lose their series. A name counts once.
+// lose their series. Of several with one name, such as one of each policy, the
+// worst counts.
 func (m *Metrics) SetGuards(list []Guard) {
 	m.guards.mu.Lock()
 	defer m.guards.mu.Unlock()
-	m.guards.list = slices.Clone(list)
+	m.guards.list = worst(list)
 }
+
+// worst is one guard of each name. A state that is none of the words is left out.
+func worst(list []Guard) []Guard {
+	var kept []Guard
+	for _, g := range list {
+		i := slices.IndexFunc(kept, func(k Guard) bool { return k.Name == g.Name })
+		switch {
+		case g.number() < 0:
+		case i < 0:
+			kept = append(kept, g)
+		case g.number() > kept[i].number():
+			kept[i] = g
+		}
+	}
+	return kept
+}
+
+// number is the state's; below zero: there is no such state.
+func (g Guard) number() int { return slices.Index(guardStates, g.State) }
 
 // guards is a collector, so that a scrape sees one reading of all guards.
 type guards struct {
@@ -48,17 +68,11 @@ func (g *guards) Collect(ch chan<- prometheus.Metric) {
 	g.mu.Lock()
 	list := g.list
 	g.mu.Unlock()
-	once := map[string]bool{}
 	for _, x := range list {
-		state := slices.Index(guardStates, x.State)
-		if once[x.Name] || state < 0 {
-			continue
-		}
-		once[x.Name] = true
 		tell := func(desc *prometheus.Desc, value float64) {
 			ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, x.Name)
 		}
-		tell(guardState, float64(state))
+		tell(guardState, float64(x.number()))
 		if x.Value != nil {
 			tell(guardValue, *x.Value)
 		}

@@ -5,10 +5,11 @@ import "time"
 // Guard is one signal that says whether deleting may go on.
 type Guard struct {
 	Name    string     `json:"name"`
-	State   string     `json:"state"` // go, slow, pause or stop
-	Value   *float64   `json:"value"` // null: unknown
-	Unit    string     `json:"unit"`  // bytes, bytes_per_second, seconds, sessions, ratio; empty: a plain number
-	Slow    *float64   `json:"slow"`  // from where on; null: it never slows
+	Policy  string     `json:"policy,omitempty"` // the only one that it holds back; empty: it holds back all
+	State   string     `json:"state"`            // go, slow, pause or stop
+	Value   *float64   `json:"value"`            // null: unknown
+	Unit    string     `json:"unit"`             // bytes, bytes_per_second, seconds, sessions, ratio; empty: a plain number
+	Slow    *float64   `json:"slow"`             // from where on; null: it never slows
 	Pause   *float64   `json:"pause"`
 	Stop    *float64   `json:"stop"`
 	Reason  string     `json:"reason,omitempty"`

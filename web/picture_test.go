@@ -96,6 +96,7 @@ func guards() []web.Guard {
 		{Name: "storage", State: "go", Value: new(float64(415 << 30)), Unit: "bytes", Slow: new(float64(450 << 30)), Stop: new(float64(490 << 30)), At: ago(2 * time.Second)},
 		{Name: "wal_rate", State: "go", Value: new(float64(12 << 20)), Unit: "bytes_per_second", Slow: new(float64(50 << 20)), Pause: new(float64(100 << 20)), At: ago(2 * time.Second)},
 		{Name: "connections", State: "go", Value: new(0.425), Unit: "ratio", Pause: new(0.9), At: ago(2 * time.Second)},
+		{Name: "dead_rows", Policy: "emails", State: "go", Value: new(0.1), Unit: "ratio", Slow: new(0.2), At: ago(2 * time.Second)},
 		{Name: "latency", State: "go", Off: true, Unit: "seconds"},
 	}
 }

@@ -45,10 +45,11 @@ func (r running) Rate() int64 {
 	return int64(float64(r.Rows) / r.took.Seconds())
 }
 
-// Left is how long it takes at this rate; empty: not known.
+// Left is how long it takes at this rate; empty: not known, or it does not go on for
+// now.
 func (r running) Left() string {
 	left := r.Goal() - r.Roots
-	if r.Roots <= 0 || left <= 0 || r.took < time.Second {
+	if r.Held.stops() || r.Roots <= 0 || left <= 0 || r.took < time.Second {
 		return ""
 	}
 	return spanOf(float64(left) / float64(r.Roots) * r.took.Seconds())

@@ -107,7 +107,7 @@ func TestPageFine(t *testing.T) {
 		t, text, "All is well", "Next run: emails in 2 h 2 min, at 06:14 UTC", "emails public.outgoing_emails on time 3 h of 12 h allowed 18,204 41 tenants",
 		"1,312,754 public.outgoing_emails 1,204,331 public.attachments 88,310 public.replies 20,113", "412 GiB in the database, which grew by 37 GiB in 29 d 18 h",
 		"415 GiB of the limit of 500 GiB are used", "It is reached in 85 d , at 26 May 04:12 UTC", "It grows by 1.0 GiB a day, over 7 days, one jump left out.", "audit-log 0.5/s 0/s 0.25/s now nothing is due",
-		"emails 61/s 55/s 55/s in 5 min 31 s deleting keeps up", "wal_rate go 12 MiB/s 2 s ago slow 50 MiB/s pause 100 MiB/s", "connections go 42.5 %", "latency off not read none",
+		"emails 61/s 55/s 55/s in 5 min 31 s deleting keeps up", "wal_rate go 12 MiB/s 2 s ago slow 50 MiB/s pause 100 MiB/s", "dead_rows emails go 10 %", "connections go 42.5 %", "latency off not read none",
 		"reaper-0 (this one)", "healthchecks (hc-ping.com/…3f2a): last taken 4 h ago 00:12 UTC",
 	)
 	for _, word := range []string{"Running now", "Held back", "Most overdue", "not known", "http://", "https://"} {
@@ -139,7 +139,7 @@ func TestPageBad(t *testing.T) {
 		"emails 61/s 55/s below 0.01/s never at this rate: more becomes due than is deleted",
 		"replica_lag pause since 04:09 UTC the replica &lt;b&gt;standby-2&lt;/b&gt; is 6 min 52 s behind 6 min 52 s 1 s ago slow 5 s pause 1 min",
 		"wal_backlog pause since 04:11 UTC unknown: permission denied for function pg_ls_waldir unknown 1 s ago pause 10 GiB", "lock_waits slow", "1,234,567.89",
-		"emails 602,118 of 2,904,331 due", "20 %, about 26 min left · 911,402 rows over all tables, 2,170/s · 611 batches · 214 of 1,207 tenants", "on reaper-2",
+		"emails 602,118 of 2,904,331 due", "20 % · 911,402 rows over all tables, 2,170/s · 611 batches · 214 of 1,207 tenants", "on reaper-2",
 		"failed connecting to the database: connection refused", "incomplete 1 of 1,207 tenants failed",
 	)
 }
@@ -161,9 +161,9 @@ func TestPagePaused(t *testing.T) {
 	text, _ = read(t, one)
 	says(t, text, "emails is paused by hand Next run: audit-log")
 	slowed := fine()
-	slowed.Policies[0].Running = &web.Progress{StartedAt: *ago(time.Minute), Held: &web.Held{Guard: "wal_rate", State: "slow", Reason: "60 MiB/s", Since: *ago(time.Second)}}
+	slowed.Policies[0].Running = &web.Progress{StartedAt: *ago(time.Minute), Roots: 10, Due: new(int64(40)), Held: &web.Held{Guard: "wal_rate", State: "slow", Reason: "60 MiB/s", Since: *ago(time.Second)}}
 	text, _ = read(t, slowed)
-	says(t, text, "All is well", "slowed by the guard wal_rate , since 04:12 UTC (1 s ago) 60 MiB/s")
+	says(t, text, "All is well", "25 %, about 3 min left", "slowed by the guard wal_rate , since 04:12 UTC (1 s ago) 60 MiB/s")
 	slowed.Policies[0].Running.Held.State = "pause"
 	text, _ = read(t, slowed)
 	says(t, text, "emails is held back by the guard wal_rate Next run")

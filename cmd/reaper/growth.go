@@ -52,7 +52,7 @@ func guardsTable(guards []web.Guard) string {
 	t := grid(3)
 	t.AppendHeader(table.Row{"guard", "says", "reads", "why"})
 	for _, g := range guards {
-		t.AppendRow(table.Row{g.Name, guardWord(g), guardValue(g), g.Reason})
+		t.AppendRow(table.Row{strings.TrimSpace(g.Name + " " + g.Policy), guardWord(g), guardValue(g), g.Reason})
 	}
 	return t.Render()
 }
