@@ -41,6 +41,7 @@ type part struct {
 var parts = []part{
 	{name: "memory", run: memory},
 	{name: "mail", run: mail},
+	{name: "guards", run: guards},
 	{name: "steady", run: steady},
 	{name: "sweeps", run: sweeps},
 	{name: "partition", run: partition},

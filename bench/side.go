@@ -16,6 +16,7 @@ type side struct {
 	template string
 	proven   bool   // foreign_key_checks: proven
 	pace     string // empty: the default, full
+	guards   string // the section of the policy file; empty: there is none
 }
 
 // usual is the side that most parts take: default settings, CASCADE keys.
@@ -53,7 +54,7 @@ func (s side) policy() string {
 	if s.proven {
 		text += "safety: {foreign_key_checks: proven}\n"
 	}
-	return text
+	return text + s.guards
 }
 
 // way runs the side as a program of its own. Its time is that of the whole

@@ -42,7 +42,7 @@ func TestGuardsTable(t *testing.T) {
 	})
 	for _, want := range []string{
 		"guard says reads why", "storage go 3.0 GiB", "wal_rate slow 60 MiB/s 60 MiB/s of WAL", "replica_lag pause unknown no replica is there",
-		"latency go 0.00123 s", "dead_rows emails stop 42.5 %", "queue go 1,234", "windows off",
+		"latency go 1.23 ms", "dead_rows emails stop 42.5 %", "queue go 1,234", "windows off",
 	} {
 		if text := strings.Join(strings.FieldsFunc(got, func(r rune) bool { return strings.ContainsRune(" │\n─┌┬┐├┼┤└┴┘", r) }), " "); !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, got)

@@ -7,7 +7,10 @@ import (
 	"strings"
 	"time"
 
+
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/reaperdb/reaper/purge"
 )
 
 // The JSON of the contract, written down a second time: not one key may be
@@ -83,6 +86,7 @@ type contractPlan struct {
 		Index       string            `json:"index"`              // added
 		ForeignKeys string            `json:"foreign_key_checks"` // added
 		Estimated   bool              `json:"estimated"`          // added
+		Storage     *purge.Storage    `json:"storage"`            // added
 	} `json:"policies"`
 }
 

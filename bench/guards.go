@@ -1,0 +1,39 @@
+package main
+
+import "context"
+
+// guardRounds is how often each side of the part guards is timed at least: what
+// guards cost is less than what two rounds differ by.
+const guardRounds = 7
+
+// unguarded is the section that switches every guard off that has a default.
+const unguarded = "guards: {wal_backlog: off, replica_lag: off, connections: off, lock_waits: off, oldest_transaction: off, latency: off, checkpoint: off}\n"
+
+// guards times a purge with the guards that a file has by default, with the same
+// read five times as often, and with none.
+func guards(ctx context.Context, b *bench) error {
+	const part = "guards"
+	load, err := b.fill(ctx, b.mails)
+	if err != nil {
+		return err
+	}
+	defer func(rounds int) { b.rounds = rounds }(b.rounds)
+	b.rounds = max(b.rounds, guardRounds)
+	off, on, often := usual, usual, usual
+	off.guards, often.guards = unguarded, "guards: {every: 1s}\n"
+	ways := []way{b.way(off), b.way(on), b.way(often)}
+	ways[0].name, ways[1].name, ways[2].name = "reaper, no guards", "reaper, the default guards", "reaper, guards every second"
+	turns, err := b.inTurn(ctx, load, ways)
+	if err != nil {
+		return err
+	}
+	for i, w := range ways {
+		b.tell(part, w.name, bothRates(turns[i]))
+	}
+	plain := each(turns[0], turn.rowRate)
+	values := ratios(each(turns[1], turn.rowRate), plain)
+	b.judge(part, "default guards to none, rows/s", spread(values, "%.2f"), "≥ 0.95", median(values) >= 0.95)
+	values = ratios(each(turns[2], turn.rowRate), plain)
+	b.judge(part, "guards every second to none, rows/s", spread(values, "%.2f"), "≥ 0.95", median(values) >= 0.95)
+	return nil
+}
