@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/reaperdb/reaper/purge"
