@@ -30,6 +30,7 @@ func TestPrivilegeRevoked(t *testing.T) {
 	w := run(t, guard.New(quick(c), as(t, db.As(role)), nil))
 	await(t, w, guard.Go)
 	db.Exec(t, "REVOKE pg_read_all_stats FROM "+role)
+	until(t, w, "pause of the replicas' guard", func() bool { return w.Advice("").Guard == "replica_lag" })
 	says(t, await(t, w, guard.Pause), "replica_lag", "unknown|this role may not see how far replicas are behind; it needs pg_read_all_stats")
 	if r := reading(t, w, "connections"); r.State != guard.Go {
 		t.Errorf("connections: %+v, want go", r)

@@ -11,8 +11,9 @@ import (
 )
 
 // signal reads one signal: by one statement at most, within the time of ctx. No
-// measure at all is go. What it cannot read is an error, which begins with no
-// capital and names the grant where that is missing.
+// measure at all is go. What it cannot read is an error: a deniedError where the
+// role lacks a privilege, an ownError in words that may be shown, any other as it
+// comes from pgx.
 type signal interface {
 	read(ctx context.Context, db *pgxpool.Pool) ([]measure, error)
 }
@@ -55,7 +56,7 @@ func (g *watched) read(ctx context.Context, w *Watch) Reading {
 	}
 	r := g.judge(measures, err, w.c, now)
 	r.Since = g.last.Since
-	if r.State != g.last.State || g.last.At.IsZero() {
+	if r.State != g.last.State || g.last.At.IsZero() && r.Off == "" {
 		r.Since = now
 	}
 	if r.State != g.last.State || (r.Unknown == "") != (g.last.Unknown == "") || r.Off != g.last.Off {
