@@ -2,6 +2,7 @@ package guard
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -29,7 +30,8 @@ func newHorizon(c Config) *horizon {
 
 // keeper is something that holds the horizon.
 type keeper struct {
-	Name    string
+	Sees    bool     // the role is shown the sessions of others
+	Name    *string  // nil: there is none, and this row tells only what the role sees
 	Seconds *float64 // nil: it has no time of its own
 	Xmin    string
 }
@@ -37,33 +39,34 @@ type keeper struct {
 // What holds the horizon of this database's tables: sessions of it, and those of no
 // database, which speak for a replica; prepared transactions; slots. The catalogs'
 // own horizon of a logical slot holds no rows of tables. A plain VACUUM holds
-// nothing, nor does a transaction after which there was none yet. The first row
-// tells whether all sessions can be seen.
-const keepersSQL = `SELECT '', CASE WHEN pg_has_role('pg_read_all_stats', 'USAGE') THEN 1 END::float8, ''
-UNION ALL
+// nothing, nor does a transaction after which there was none yet. There is a row
+// without any of them too.
+const keepersSQL = `SELECT sees, name, seconds::float8, coalesce(xmin, '')
+FROM (SELECT pg_has_role('pg_read_all_stats', 'USAGE') AS sees) role LEFT JOIN (
 SELECT CASE WHEN backend_type = 'walsender' THEN 'the replica ' || application_name || ' (pid ' || pid || ')'
-	ELSE 'the transaction of role ' || coalesce(usename, '?') || ' (' || concat_ws(', ', nullif(application_name, ''), 'pid ' || pid, state) || ')' END,
-	extract(epoch FROM clock_timestamp() - xact_start)::float8, coalesce(backend_xmin, backend_xid)::text
+	ELSE 'the transaction of role ' || coalesce(usename, '?') || ' (' || concat_ws(', ', nullif(application_name, ''), 'pid ' || pid, state) || ')' END AS name,
+	extract(epoch FROM clock_timestamp() - xact_start) AS seconds, coalesce(backend_xmin, backend_xid)::text AS xmin
 FROM pg_stat_activity
 WHERE (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL) AND age(coalesce(backend_xmin, backend_xid)) > 0
 	AND (datname = current_database() OR datname IS NULL) AND pid <> pg_backend_pid()
 	AND NOT (usename = session_user AND application_name = $1)
 	AND pid NOT IN (SELECT pid FROM pg_stat_progress_vacuum)
 UNION ALL
-SELECT 'the prepared transaction ' || gid, extract(epoch FROM clock_timestamp() - prepared)::float8, transaction::text
+SELECT 'the prepared transaction ' || gid, extract(epoch FROM clock_timestamp() - prepared), transaction::text
 FROM pg_prepared_xacts WHERE database = current_database()
 UNION ALL
-SELECT 'the replication slot ' || slot_name, NULL, xmin::text FROM pg_replication_slots WHERE age(xmin) > 0`
+SELECT 'the replication slot ' || slot_name, NULL, xmin::text FROM pg_replication_slots WHERE age(xmin) > 0
+) keeper ON true`
 
 func (h *horizon) read(ctx context.Context, db *pgxpool.Pool) ([]measure, error) {
 	rows, err := many[keeper](ctx, db, keepersSQL, h.application)
 	if err != nil {
 		return nil, err
 	}
-	if len(rows) == 0 || rows[0].Seconds == nil {
+	if !rows[0].Sees {
 		return nil, hidden("the transactions of other roles")
 	}
-	return h.take(rows[1:]), nil
+	return h.take(slices.DeleteFunc(rows, func(k keeper) bool { return k.Name == nil })), nil
 }
 
 // take takes the rows in, and gives the oldest.
@@ -72,7 +75,7 @@ func (h *horizon) take(rows []keeper) []measure {
 	oldest := measure{unit: Seconds, levels: h.levels, before: "the oldest transaction holds back vacuum for "}
 	known := map[string]held{}
 	for _, k := range rows {
-		name := brief(k.Name)
+		name := brief(*k.Name)
 		var seconds float64
 		if k.Seconds != nil {
 			seconds = *k.Seconds

@@ -8,6 +8,8 @@ import (
 	"time"
 )
 
+func name(s string) *string { return &s }
+
 // A replica that is gone is waited for, and forgotten in the end, which is logged;
 // of two of one name, one that goes is missed.
 func TestReplicaForgotten(t *testing.T) {
@@ -16,7 +18,7 @@ func TestReplicaForgotten(t *testing.T) {
 	now := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 	r := newReplicas(Config{MaxPause: 90 * time.Minute}, slog.New(slog.NewTextHandler(&log, nil)))
 	r.now = func() time.Time { return now }
-	two := []sender{{Name: "walreceiver"}, {Name: "walreceiver"}}
+	two := []sender{{Name: name("walreceiver")}, {Name: name("walreceiver")}}
 	for _, step := range []struct {
 		later   time.Duration
 		rows    []sender
@@ -70,7 +72,7 @@ func TestReplicaStuck(t *testing.T) {
 		{time.Minute, &lag, 10, 260, 2},       // late as of now
 	} {
 		now = now.Add(step.later)
-		measures, err := r.take([]sender{{Name: "second", Lag: step.lag, Behind: step.behind, At: step.at}})
+		measures, err := r.take([]sender{{Name: name("second"), Lag: step.lag, Behind: step.behind, At: step.at}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -91,11 +93,11 @@ func TestHorizonWithoutTime(t *testing.T) {
 		rows  []keeper
 		want  float64
 	}{
-		{0, []keeper{{Name: "a", Xmin: "7"}}, 0},
-		{time.Minute, []keeper{{Name: "a", Xmin: "7"}, {Name: "b", Xmin: "8"}}, 60},
-		{time.Minute, []keeper{{Name: "a", Xmin: "9"}, {Name: "b", Xmin: "8"}}, 60},
+		{0, []keeper{{Name: name("a"), Xmin: "7"}}, 0},
+		{time.Minute, []keeper{{Name: name("a"), Xmin: "7"}, {Name: name("b"), Xmin: "8"}}, 60},
+		{time.Minute, []keeper{{Name: name("a"), Xmin: "9"}, {Name: name("b"), Xmin: "8"}}, 60},
 		{time.Minute, nil, 0},
-		{time.Minute, []keeper{{Name: "b", Xmin: "8"}}, 0}, // it was away meanwhile
+		{time.Minute, []keeper{{Name: name("b"), Xmin: "8"}}, 0}, // it was away meanwhile
 	} {
 		now = now.Add(step.later)
 		if got := h.take(step.rows)[0].value; got != step.want {

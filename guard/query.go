@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -90,6 +91,11 @@ func toNumber(v any) (float64, error) {
 		}
 	}
 	return 0, ownError("the query gives no number: cast its column to float8")
+}
+
+// statementTimeout is the statement that has the server give up when ctx does.
+func statementTimeout(ctx context.Context) string {
+	return "SET LOCAL statement_timeout = " + strconv.FormatInt(max(left(ctx).Milliseconds(), 1), 10)
 }
 
 // left is the time until a context ends; an hour where it never does.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -46,31 +47,31 @@ func newReplicas(c Config, log *slog.Logger) *replicas {
 
 // sender is a row of pg_stat_replication.
 type sender struct {
-	Name   string
+	Sees   bool     // the role is shown all columns
+	Name   *string  // nil: there is none, and this row tells only what the role sees
 	Lag    *float64 // seconds, as the replica said last; nil: it has not, or not lately
 	Behind int64    // bytes from what the server has flushed to what is replayed
 	At     int64    // what is replayed
 }
 
 // Whoever replays nothing is no replica: a base backup, a receiver of the archive.
-// Subscriptions have helpers that come and go while a table is copied. The first
-// row tells whether all columns can be seen.
-const sendersSQL = `SELECT '', CASE WHEN pg_has_role('pg_read_all_stats', 'USAGE') THEN 1 END::float8, 0::bigint, 0::bigint
-UNION ALL
-(SELECT application_name, extract(epoch FROM replay_lag)::float8,
-	greatest(pg_current_wal_flush_lsn() - replay_lsn, 0)::bigint, (replay_lsn - '0/0')::bigint
-FROM pg_stat_replication WHERE replay_lsn IS NOT NULL AND application_name !~ '^pg_[0-9]+_sync_'
-ORDER BY application_name, backend_start, pid)`
+// Subscriptions have helpers that come and go while a table is copied. There is a
+// row without replicas too.
+const sendersSQL = `SELECT sees, application_name, extract(epoch FROM replay_lag)::float8,
+	greatest(pg_current_wal_flush_lsn() - replay_lsn, 0)::bigint, coalesce(replay_lsn - '0/0', 0)::bigint
+FROM (SELECT pg_has_role('pg_read_all_stats', 'USAGE') AS sees) role
+LEFT JOIN pg_stat_replication ON replay_lsn IS NOT NULL AND application_name !~ '^pg_[0-9]+_sync_'
+ORDER BY application_name, backend_start, pid`
 
 func (r *replicas) read(ctx context.Context, db *pgxpool.Pool) ([]measure, error) {
 	rows, err := many[sender](ctx, db, sendersSQL)
 	if err != nil {
 		return nil, err
 	}
-	if len(rows) == 0 || rows[0].Lag == nil {
+	if !rows[0].Sees {
 		return nil, hidden("how far replicas are behind")
 	}
-	return r.take(rows[1:])
+	return r.take(slices.DeleteFunc(rows, func(s sender) bool { return s.Name == nil }))
 }
 
 // take takes the rows in. Of several replicas of one name, the second is known as
@@ -81,9 +82,9 @@ func (r *replicas) take(rows []sender) ([]measure, error) {
 	most := measure{key: "bytes", unit: Bytes, levels: r.Bytes, before: "replicas are behind by "}
 	count := map[string]int{}
 	for _, s := range rows {
-		count[s.Name]++
-		name := brief(s.Name)
-		if n := count[s.Name]; n > 1 {
+		count[*s.Name]++
+		name := brief(*s.Name)
+		if n := count[*s.Name]; n > 1 {
 			name = fmt.Sprintf("%s#%d", name, n)
 		}
 		lag, stuck := r.of(name, s, now)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strconv"
 )
 
 // Room is what there is before a purge begins.
@@ -91,9 +90,4 @@ func (w *Watch) Checkpoint(ctx context.Context) error {
 		return nil
 	}
 	return fmt.Errorf("asking for a checkpoint: %s", why(err))
-}
-
-// statementTimeout is the statement that has the server give up when ctx does.
-func statementTimeout(ctx context.Context) string {
-	return "SET LOCAL statement_timeout = " + strconv.FormatInt(max(left(ctx).Milliseconds(), 1), 10)
 }

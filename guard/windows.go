@@ -22,9 +22,9 @@ func (w *windows) read(context.Context, *pgxpool.Pool) ([]measure, error) {
 	if w.open(now) {
 		return nil, nil
 	}
-	reason := "outside the times that allow names"
+	reason := "outside the windows of allow"
 	if next := w.next(now); !next.IsZero() {
-		reason += ": the next begins " + next.Format("Mon 2 Jan 15:04 MST")
+		reason += ": the next opens " + next.Format("Mon 2 Jan 15:04 MST")
 	}
 	return []measure{{state: Pause, reason: reason}}, nil
 }

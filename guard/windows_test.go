@@ -64,7 +64,7 @@ func TestWindows(t *testing.T) {
 			}
 			want := ""
 			if c.next != "" {
-				want = "outside the times that allow names: the next begins " + c.next
+				want = "outside the windows of allow: the next opens " + c.next
 			}
 			if got != want {
 				t.Errorf("%q, want %q", got, want)

@@ -1,0 +1,141 @@
+package policy
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/invopop/jsonschema"
+)
+
+// span is a length of time on the clock, above zero.
+type span time.Duration
+
+func (s *span) decode(key string, n *node) error {
+	text, err := n.quantity(key, "5s")
+	if err != nil {
+		return err
+	}
+	d, err := parseSpan(text)
+	if err != nil {
+		return n.in(key, err)
+	}
+	*s = span(d)
+	return nil
+}
+
+func (span) schema() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "string", Pattern: "^0*[1-9][0-9]*(ms|s|m|h|d)$"}
+}
+
+// or is the length, or another where the file has none.
+func (s span) or(otherwise time.Duration) time.Duration {
+	if s == 0 {
+		return otherwise
+	}
+	return time.Duration(s)
+}
+
+func parseSpan(s string) (time.Duration, error) {
+	const remedy = "write a whole number above zero with a unit of ms, s, m, h, d, like 10s"
+	for _, u := range []struct {
+		name string
+		unit time.Duration
+	}{{"ms", time.Millisecond}, {"s", time.Second}, {"m", time.Minute}, {"h", time.Hour}, {"d", 24 * time.Hour}} {
+		if number, ok := strings.CutSuffix(s, u.name); ok && isDigits(number) {
+			v, err := multiply(s, number, int64(u.unit), remedy)
+			return time.Duration(v), err
+		}
+	}
+	return 0, errors.New("time " + strconv.Quote(s) + ": " + remedy)
+}
+
+// hysteresis is a share of a threshold, at most a half.
+type hysteresis float64
+
+func (h *hysteresis) decode(key string, n *node) error {
+	text, err := n.quantity(key, "10%")
+	if err != nil {
+		return err
+	}
+	v, err := parsePercent(text)
+	if err != nil {
+		return n.in(key, err)
+	}
+	if v > 0.5 {
+		return errorAt(n.pos, "%s is %s: write a percentage from 1%% to 50%%", key, text)
+	}
+	*h = hysteresis(v)
+	return nil
+}
+
+func (hysteresis) schema() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "string", Pattern: "^0*([1-9]|[1-4][0-9]|50)%$"}
+}
+
+// or is the share, or another where the file has none.
+func (h hysteresis) or(otherwise float64) float64 {
+	if h == 0 {
+		return otherwise
+	}
+	return float64(h)
+}
+
+type unknownWord string
+
+func (u *unknownWord) decode(key string, n *node) error {
+	return decodeChoice(key, n, (*string)(u), "pause", "stop", "slow", "ignore")
+}
+
+func (unknownWord) schema() *jsonschema.Schema {
+	return choiceSchema("pause", "stop", "slow", "ignore")
+}
+
+type walOf string
+
+func (o *walOf) decode(key string, n *node) error {
+	return decodeChoice(key, n, (*string)(o), "server", "reaper")
+}
+
+func (walOf) schema() *jsonschema.Schema { return choiceSchema("server", "reaper") }
+
+type vacuumingWord string
+
+func (v *vacuumingWord) decode(key string, n *node) error {
+	return decodeChoice(key, n, (*string)(v), "go", "slow", "pause")
+}
+
+func (vacuumingWord) schema() *jsonschema.Schema { return choiceSchema("go", "slow", "pause") }
+
+type guardName Text
+
+func (g *guardName) decode(key string, n *node) error {
+	const want = "a name of a-z, 0-9, - and _"
+	s, err := n.nameAs(key, want)
+	if err != nil {
+		return err
+	}
+	if strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
+		return errorAt(n.pos, "%s %q must be %s alone: it becomes a label", key, s, want)
+	}
+	*g = guardName{s, n.pos}
+	return nil
+}
+
+func (guardName) schema() *jsonschema.Schema {
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "string", Pattern: "^[a-z0-9_-]+$"}, {Type: "integer"}}}
+}
+
+// truth is true or false.
+type truth bool
+
+func (t *truth) decode(key string, n *node) error {
+	if n.kind != kindBool {
+		return errorAt(n.pos, "%s must be true or false, not %s", key, n.kind.describe())
+	}
+	*t = truth(strings.EqualFold(n.text, "true"))
+	return nil
+}
+
+func (truth) schema() *jsonschema.Schema { return &jsonschema.Schema{Type: "boolean"} }
