@@ -17,6 +17,8 @@ type Problem struct {
 	Fix   string // the remedy; empty: none is known
 	// Stops tells that nothing is deleted while it is so.
 	Stops bool
+	// Note tells that nobody has asked for what is missing.
+	Note bool
 }
 
 // Check reads every guard once over a connection of pool, as the role that runs,
@@ -47,6 +49,7 @@ func Check(ctx context.Context, pool *pgxpool.Pool, c Config) []Problem {
 	}
 	if len(left) > 0 {
 		problems = append(problems, Problem{
+			Note: true,
 			Text: "not watched, since this role may not read " + it(left) + ": " + strings.Join(left, ", "),
 			Fix:  grant(monitor, role) + ", or write a section guards that switches " + it(left) + " off",
 		})

@@ -27,6 +27,7 @@ warnings alone are exit 0.`,
 type checkResult struct {
 	OK       bool            `json:"ok"`
 	Problems []purge.Problem `json:"problems"`
+	Notes    []note          `json:"notes"`
 }
 
 func (a *app) check(ctx context.Context) error {
@@ -38,14 +39,18 @@ func (a *app) check(ctx context.Context) error {
 	if err := purge.CheckTenantLists(ctx, s.pool, s.plans); err != nil {
 		return a.checkFailed(usage(err))
 	}
-	problems := append(s.problems(), s.guardProblems(ctx)...)
+	unread, notes := s.guardProblems(ctx)
+	problems := append(s.problems(), unread...)
 	ok := !s.hasErrors()
 	if a.json() {
-		if err := a.printJSON(checkResult{OK: ok, Problems: emptyNotNull(problems)}); err != nil {
+		if err := a.printJSON(checkResult{OK: ok, Problems: emptyNotNull(problems), Notes: emptyNotNull(notes)}); err != nil {
 			return failed(err)
 		}
 	} else {
 		printProblems(a.stdout, problems)
+		for _, n := range notes {
+			a.printf("note: %s\n  fix: %s\n", n.Text, n.Fix)
+		}
 		a.printf("%s\n", verdict(s, problems))
 	}
 	if !ok {
@@ -81,7 +86,7 @@ func verdict(s *session, problems []purge.Problem) string {
 // checkFailed tells, in JSON too, why nothing could be checked.
 func (a *app) checkFailed(err error) error {
 	if a.json() {
-		if err := a.printJSON(checkResult{Problems: []purge.Problem{{Level: purge.LevelError, Text: err.Error()}}}); err != nil {
+		if err := a.printJSON(checkResult{Problems: []purge.Problem{{Level: purge.LevelError, Text: err.Error()}}, Notes: []note{}}); err != nil {
 			return failed(err)
 		}
 	}

@@ -16,25 +16,41 @@ func (s *session) guards() guard.Config {
 	return daemon.GuardConfig(s.file, s.pool.Config().ConnConfig.RuntimeParams["application_name"])
 }
 
-// guardProblems are guards that cannot be read. They are warnings: a signal may be
-// there again when a purge begins, which says itself what holds it up.
-func (s *session) guardProblems(ctx context.Context) []purge.Problem {
-	var problems []purge.Problem
+// note is something that a person may want to know, and nothing is wrong.
+type note struct {
+	Text string `json:"text"`
+	Fix  string `json:"fix"`
+}
+
+// guardProblems are guards that cannot be read, and notes of those that nobody has
+// asked for. They are warnings: a signal may be there again when a purge begins,
+// which says itself what holds it up.
+func (s *session) guardProblems(ctx context.Context) (problems []purge.Problem, notes []note) {
 	for _, p := range guard.Check(ctx, s.pool, s.guards()) {
+		if p.Note {
+			notes = append(notes, note{Text: p.Text, Fix: p.Fix})
+			continue
+		}
 		problems = append(problems, purge.Problem{Level: purge.LevelWarning, Text: p.Text, Fix: p.Fix})
 	}
-	return problems
+	return problems, notes
 }
 
 // guardGrants are the statements that let a role read the guards' signals. Only
-// some may run them: not the owner of a table.
+// some may run them: not the owner of a table. Where the policy file does not speak
+// of guards, they are nothing that the role needs, and stand in a comment.
 func (s *session) guardGrants(role string) []string {
+	c := s.guards()
+	title, before := "-- for the guards, as a superuser:", ""
+	if c.Implicit {
+		title, before = "-- not needed, but with it all guards can be read; as a superuser:", "-- "
+	}
 	var lines []string
-	for _, name := range guard.Grants(s.guards(), s.server.Version) {
-		lines = append(lines, "GRANT "+name+" TO "+pgx.Identifier{role}.Sanitize()+";")
+	for _, name := range guard.Grants(c, s.server.Version) {
+		lines = append(lines, before+"GRANT "+name+" TO "+pgx.Identifier{role}.Sanitize()+";")
 	}
 	if len(lines) > 0 {
-		lines = append([]string{"-- for the guards, as a superuser:"}, lines...)
+		lines = append([]string{title}, lines...)
 	}
 	return lines
 }

@@ -99,6 +99,7 @@ type contractProblem struct {
 type contractCheck struct {
 	OK       bool              `json:"ok"`
 	Problems []contractProblem `json:"problems"`
+	Notes    []note            `json:"notes"` // added
 }
 
 type contractStatus struct {
