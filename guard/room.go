@@ -13,7 +13,8 @@ type Room struct {
 	// stops where it has no threshold to pause at; at least 0. Nil: there is no such
 	// guard, or it cannot be read.
 	Free *int64
-	// WAL is the size of pg_wal in bytes; nil: the role may not see it.
+	// WAL is the size of pg_wal in bytes, without what is there to be written again;
+	// nil: the role may not see it.
 	WAL *int64
 	// MaxWAL is max_wal_size in bytes.
 	MaxWAL int64
@@ -41,7 +42,7 @@ func (w *Watch) Room(ctx context.Context) (Room, error) {
 	}
 	largestFirst(room.Holders)
 	var size int64
-	if err := one(ctx, w.pool, walSize, nil, &size); err == nil {
+	if err := one(ctx, w.pool, walInUse, nil, &size); err == nil {
 		room.WAL = &size
 	}
 	room.Free = w.free(ctx)

@@ -23,7 +23,8 @@ func (w *Watch) storage() signal {
 	return &usedSpace{s, w.wal}
 }
 
-// usedSpace is the size of the database and of its WAL.
+// usedSpace is the size of the database and of its WAL, without what of the WAL is
+// there to be written again.
 type usedSpace struct {
 	Storage
 	wal *walDirectory
@@ -50,7 +51,7 @@ func (s *usedSpace) used(ctx context.Context, db *pgxpool.Pool) (bytes int64, ex
 	}
 	sql := "SELECT pg_database_size(current_database()) + (" + walBound + ")"
 	if exact {
-		sql = "SELECT pg_database_size(current_database()) + (" + walSize + ")"
+		sql = "SELECT pg_database_size(current_database()) + (" + walInUse + ")"
 	}
 	err = s.wal.refused(one(ctx, db, sql, nil, &bytes))
 	return bytes, exact, err

@@ -10,8 +10,15 @@ import (
 // The bytes of WAL there are. Only some roles may list its directory. Others are
 // told what it may hold at most: what the server keeps before it recycles, or what
 // somebody still needs, whichever is more.
+//
+// walInUse leaves out the segments that are to be written next: after a checkpoint
+// the server renames what it no longer needs, up to max_wal_size, and does not
+// remove it. pg_wal stays as large as it was; but what is written from then on goes
+// there, and takes no more of the disk. Timelines do not matter, other files count.
 const (
 	walSize  = `SELECT coalesce(sum(size), 0)::bigint FROM pg_ls_waldir()`
+	walInUse = walSize + ` WHERE NOT (name ~ '^[0-9A-F]{24}$'
+	AND substr(name, 9) COLLATE "C" > substr(pg_walfile_name(pg_current_wal_insert_lsn()), 9) COLLATE "C")`
 	walBound = `SELECT greatest(pg_size_bytes(current_setting('max_wal_size')),
 	(pg_current_wal_insert_lsn() - least(
 		(SELECT redo_lsn FROM pg_control_checkpoint()),

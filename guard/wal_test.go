@@ -60,6 +60,42 @@ func TestStorage(t *testing.T) {
 	}
 }
 
+// What a checkpoint leaves of the WAL the server writes again, and does not remove:
+// pg_wal stays as large, and a pause for its size would never end.
+func TestStorageWithoutUsedUpWAL(t *testing.T) {
+	t.Parallel()
+	s := server(t, tight("max_wal_size", "1GB"))
+	x := connect(t, s.DSN("postgres"), "")
+	const stored = "SELECT (pg_database_size(current_database()) + (SELECT sum(size) FROM pg_ls_waldir()))::float8"
+	ask := func() (bytes float64) {
+		if err := x.QueryRow(t.Context(), stored).Scan(&bytes); err != nil {
+			t.Fatal(err)
+		}
+		return bytes
+	}
+	var c guard.Config
+	pause := ask() + 60*megabyte
+	c.Storage.Signal = levels(none, pause, none)
+	c.Storage.Limit = int64(pause) + 100*megabyte
+	w := watchAt(t, s, c)
+	await(t, w, guard.Go)
+	for range 10 {
+		x.exec("SELECT pg_logical_emit_message(true, 'x', repeat('x', 10000000))")
+	}
+	says(t, await(t, w, guard.Pause), "storage", "database and WAL take")
+	if err := w.Checkpoint(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	await(t, w, guard.Go)
+	if bytes := ask(); bytes < pause {
+		t.Errorf("%.0f bytes are stored, below the %.0f of the pause: the server has removed WAL, and this shows nothing", bytes, pause)
+	}
+	room, err := w.Room(t.Context())
+	if err != nil || room.Free == nil || *room.Free < 30*megabyte || room.WAL == nil || *room.WAL > 60*megabyte {
+		t.Errorf("room %+v (%v), want it without the WAL that is to be written again", room, err)
+	}
+}
+
 // Between two readings batches may write more than is free: what they have written
 // counts at once.
 func TestStorageAhead(t *testing.T) {

@@ -114,8 +114,12 @@ func (w *work) wait(ctx context.Context, a Advice, changed <-chan struct{}) {
 		w.askCheckpoint(ctx)
 	}
 	w.run.mu.Lock()
-	over := time.NewTimer(time.Until(w.guarded.since.Add(w.run.maxPause)))
+	since := w.guarded.since
 	w.run.mu.Unlock()
+	if since.IsZero() { // another worker has seen the pause end
+		return
+	}
+	over := time.NewTimer(time.Until(since.Add(w.run.maxPause)))
 	defer over.Stop()
 	select {
 	case <-changed:

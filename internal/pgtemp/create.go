@@ -51,13 +51,22 @@ func (s *Server) createDir() (err error) {
 			return err
 		}
 	}
+	if s.o.Data == "" {
+		return nil
+	}
+	if err := give(s.o.Data); err != nil {
+		return fmt.Errorf("giving the data directory to the server's user: %w", err)
+	}
 	return nil
 }
 
 func (s *Server) initdb(ctx context.Context) error {
 	// --no-sync: a cluster half made when the machine crashes is not missed.
-	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "initdb"), "--pgdata="+s.data(), "--username=postgres",
-		"--encoding=UTF8", "--no-locale", "--auth=trust", "--no-sync")
+	args := []string{"--pgdata=" + s.data(), "--username=postgres", "--encoding=UTF8", "--no-locale", "--auth=trust", "--no-sync"}
+	if s.o.WALSegment != 0 {
+		args = append(args, fmt.Sprintf("--wal-segsize=%d", s.o.WALSegment))
+	}
+	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "initdb"), args...)
 	cmd.Dir, cmd.Env = s.dir, environment()
 	if err := unprivileged(cmd); err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 
 // Replica makes a hot standby of s, which streams from it under the name as its
 // application_name, and has the same settings but for the port: unix socket only.
+// Its data is in its own directory, wherever that of s is.
 // It is copied while s is shut down, since pg_basebackup is not everywhere: whoever
 // is connected to s is cut off. Stop it before s.
 func (s *Server) Replica(ctx context.Context, name string) (*Server, error) {
@@ -26,7 +27,7 @@ func (s *Server) Replica(ctx context.Context, name string) (*Server, error) {
 	}
 	s.process = nil
 	r := &Server{o: s.o, bin: s.bin, version: s.version}
-	r.o.Port = 0
+	r.o.Port, r.o.Data = 0, ""
 	err := r.copyOf(s, name)
 	if err := errors.Join(err, s.start(ctx)); err != nil {
 		return nil, errors.Join(fmt.Errorf("making a replica: %w", err), r.Stop())

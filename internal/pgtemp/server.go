@@ -41,6 +41,12 @@ type Options struct {
 	// Dir is where the server's directory is made; empty is os.TempDir. When
 	// we are root, other users must be able to enter it.
 	Dir string
+	// Data is an empty directory that becomes the data directory, as the mount
+	// point of a volume of its own would; we give it to the server's user, and Stop
+	// leaves it to its maker. Empty: one in the server's own directory.
+	Data string
+	// WALSegment is the size of a segment of WAL in MB, a power of 2; 0: 16.
+	WALSegment int
 	// Log gets what the server prints, besides the file LogFile; nil is
 	// nobody. A detached server writes to the file only.
 	Log io.Writer
@@ -181,7 +187,12 @@ func (s *Server) Stop() error {
 	return err
 }
 
-func (s *Server) data() string { return filepath.Join(s.dir, "data") }
+func (s *Server) data() string {
+	if s.o.Data != "" {
+		return s.o.Data
+	}
+	return filepath.Join(s.dir, "data")
+}
 
 func (s *Server) socketPort() int {
 	if s.port == 0 {

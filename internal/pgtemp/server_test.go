@@ -228,3 +228,32 @@ func getsid(pid int) (int, error) {
 	}
 	return int(sid), nil
 }
+
+// The data may be on a volume of its own: there it is, and stays when the server's
+// own directory goes.
+func TestDataElsewhere(t *testing.T) {
+	t.Parallel()
+	data, err := os.MkdirTemp("", "pgtemp-data-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(data); err != nil {
+			t.Error(err)
+		}
+	})
+	s := start(t, pgtemp.Options{FsyncOff: true, Data: data, WALSegment: 1})
+	if got := ask(t, s.DSN("postgres"), "SELECT setting::int FROM pg_settings WHERE name = 'wal_segment_size'"); got != 1<<20 {
+		t.Errorf("a segment of WAL has %d bytes, want the megabyte that WALSegment asked for", got)
+	}
+	if strings.HasPrefix(s.LogFile(), data) {
+		t.Errorf("the log %s is among the data: where that is full, nothing could be logged", s.LogFile())
+	}
+	dir := s.Dir()
+	if err := s.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if !gone(dir) || gone(filepath.Join(data, "PG_VERSION")) {
+		t.Errorf("after Stop the server's directory is gone: %t, its data: %t; want true, false", gone(dir), gone(filepath.Join(data, "PG_VERSION")))
+	}
+}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/reaperdb/reaper/internal/pgtemp"
+)
+
+// unreadSlot is a replication slot that somebody has made and nobody reads.
+func unreadSlot(ctx context.Context, r *replay) error {
+	return r.held(ctx, cause{
+		script: script{name: "slot that nobody reads"},
+		names:  "replication slot abandoned",
+		arise: func(ctx context.Context, s *stage) error {
+			return execute(ctx, s.dsn(), `SELECT pg_create_physical_replication_slot('abandoned', true)`)
+		},
+		remove: func(ctx context.Context, s *stage) error {
+			return execute(ctx, s.dsn(), `SELECT pg_drop_replication_slot('abandoned')`)
+		},
+		gone: "the slot is dropped",
+	})
+}
+
+// failingArchiver is an archive that takes nothing any more.
+func failingArchiver(ctx context.Context, r *replay) error {
+	const working = "true"
+	command := func(command string) func(context.Context, *stage) error {
+		return func(ctx context.Context, s *stage) error {
+			return execute(ctx, s.dsn(), `ALTER SYSTEM SET archive_command = '`+command+`'`, `SELECT pg_reload_conf()`)
+		}
+	}
+	return r.held(ctx, cause{
+		script: script{name: "archive_command fails", settings: map[string]string{"archive_mode": "on", "archive_command": working}},
+		names:  "archiver",
+		arise:  command("false"),
+		remove: command(working),
+		gone:   "archive_command succeeds",
+	})
+}
+
+// pausedReplica is a standby on which somebody has paused the replay. It has a slot,
+// so that the primary removes nothing that it has not got.
+func pausedReplica(ctx context.Context, r *replay) error {
+	var standby *pgtemp.Server
+	replay := func(sql string) func(context.Context, *stage) error {
+		return func(ctx context.Context, _ *stage) error { return execute(ctx, standby.DSN("postgres"), sql) }
+	}
+	return r.held(ctx, cause{
+		script: script{
+			name: "replay of a replica paused",
+			before: func(ctx context.Context, s *stage) (undo func() error, err error) {
+				standby, err = follower(ctx, s)
+				if err != nil {
+					return nil, fmt.Errorf("making a replica: %w", err)
+				}
+				return standby.Stop, nil
+			},
+		},
+		names:  "replica standby",
+		arise:  replay(`SELECT pg_wal_replay_pause()`),
+		remove: replay(`SELECT pg_wal_replay_resume()`),
+		gone:   "its replay is resumed",
+	})
+}
+
+// follower makes a replica of the stage's server, with a slot there. Its own data
+// is not on the volume.
+func follower(ctx context.Context, s *stage) (*pgtemp.Server, error) {
+	if err := execute(ctx, s.dsn(), `SELECT pg_create_physical_replication_slot('standby', true)`); err != nil {
+		return nil, err
+	}
+	standby, err := s.server.Replica(ctx, "standby")
+	if err != nil {
+		return nil, err
+	}
+	err = execute(ctx, standby.DSN("postgres"), `ALTER SYSTEM SET primary_slot_name = 'standby'`, `SELECT pg_reload_conf()`)
+	if err != nil {
+		return nil, errors.Join(err, standby.Stop())
+	}
+	return standby, nil
+}

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/reaperdb/reaper/purge"
+)
+
+// deleteSQL is the outage's: everything that is due in one statement, whose
+// dependents ON DELETE CASCADE takes along.
+const deleteSQL = `DELETE FROM outgoing_emails e USING domains d, organizations o
+ WHERE d.id = e.domain_id AND o.id = d.organization_id
+   AND e.created_at < now() - make_interval(days => o.retention_days)`
+
+// bigDelete is the outage itself.
+func bigDelete(ctx context.Context, r *replay) error {
+	return r.play(ctx, script{name: "one big DELETE", act: func(ctx context.Context, p *play) error {
+		wrong := execute(ctx, p.dsn(), deleteSQL)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		up := answers(ctx, p.dsn())
+		if err := p.curtain(); err != nil {
+			return err
+		}
+		crash, err := p.crash()
+		if err != nil {
+			return err
+		}
+		p.judge(p.name, "the statement", fmt.Sprint(wrong), "fails", wrong != nil)
+		p.judge(p.name, "the server's log", crash, "PANIC, no space left", crash != "")
+		p.judge(p.name, "a new connection then", map[bool]string{true: "answered", false: "not answered"}[up], "not answered", !up)
+		p.tell(p.name, "free space of the volume", mib(p.watch.least)+" at the least")
+		p.tell(p.name, "writes", fmt.Sprintf("%d acknowledged, %d refused", len(p.writer.acked), p.writer.failed))
+		return nil
+	}})
+}
+
+// mostRuns is how often an incomplete purge is run again.
+const mostRuns = 10
+
+// guardedPurge is reaper on an identical volume.
+func guardedPurge(ctx context.Context, r *replay) error {
+	return r.play(ctx, script{name: "reaper purge", act: func(ctx context.Context, p *play) error {
+		runs := 0
+		for {
+			runs++
+			did, err := p.purge(ctx, p.stage, nil)
+			if err != nil {
+				return err
+			}
+			p.tell(p.name, fmt.Sprintf("run %d", runs), did.String())
+			if did.exit != purge.Incomplete.ExitCode() || runs == mostRuns || ctx.Err() != nil {
+				p.judge(p.name, "the last run", fmt.Sprintf("number %d, exit %d", runs, did.exit), "exit 0", did.exit == 0)
+				break
+			}
+		}
+		return p.judgeEnd(ctx)
+	}})
+}
+
+// String tells it in one line.
+func (p purged) String() string {
+	text := fmt.Sprintf("exit %d, %d rows in %.1f s, of these paused for %.1f s", p.exit, p.rows(), p.took.Seconds(), p.paused().Seconds())
+	if reason := p.reason(); reason != "" {
+		text += ": " + reason
+	}
+	return text
+}

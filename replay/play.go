@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// script is how a scenario goes.
+type script struct {
+	name     string
+	settings map[string]string // of the server
+	// before is done to the stage while nobody is connected, and gives what undoes it;
+	// nil: nothing.
+	before func(context.Context, *stage) (undo func() error, err error)
+	act    func(context.Context, *play) error
+}
+
+// play is a scenario that goes on: a stage, its writer, and who watches both.
+type play struct {
+	*replay
+	*stage
+	name   string
+	writer *writer
+	watch  *watch
+}
+
+// play sets a stage, acts on it while the writer writes and the watch watches, and
+// takes all down again.
+func (r *replay) play(ctx context.Context, script script) (err error) {
+	s, err := r.set(ctx, script.settings)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.strike()) }()
+	if script.before != nil {
+		undo, err := script.before(ctx, s)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, undo()) }()
+	}
+	p := &play{replay: r, stage: s, name: script.name}
+	if p.writer, err = write(ctx, s.dsn(), r.rate); err != nil {
+		return err
+	}
+	defer p.writer.end()
+	p.watch = s.observe(ctx)
+	defer p.watch.end()
+	return script.act(ctx, p)
+}
+
+// curtain ends the writing and the watching.
+func (p *play) curtain() error {
+	p.writer.end()
+	p.watch.end()
+	if p.watch.lookError != nil {
+		return p.watch.lookError
+	}
+	if p.watch.looks == 0 || p.watch.pings == 0 || len(p.writer.acked) == 0 {
+		return fmt.Errorf("nothing was seen: %d looks at the volume, %d pings, %d writes", p.watch.looks, p.watch.pings, len(p.writer.acked))
+	}
+	return nil
+}
+
+// judgeEnd adds the lines on what must hold in every scenario with reaper: the
+// server was up, the volume had room, no write was lost, and what plain SQL would
+// leave is there, no more and no less.
+func (p *play) judgeEnd(ctx context.Context) error {
+	if err := p.curtain(); err != nil {
+		return err
+	}
+	crash, err := p.crash()
+	if err != nil {
+		return err
+	}
+	up := fmt.Sprintf("%d of %d pings answered", p.watch.pings-p.watch.silent, p.watch.pings)
+	if crash != "" {
+		up += "; " + crash
+	}
+	p.judge(p.name, "the server", up, "up all the time", p.watch.silent == 0 && crash == "")
+	p.judge(p.name, "free space of the volume", fmt.Sprintf("%s at the least, of %d looks", mib(p.watch.least), p.watch.looks),
+		"never under "+mib(p.room.keep), p.watch.least >= p.room.keep)
+	lost, err := p.writer.lost(ctx, p.dsn())
+	if err != nil {
+		return err
+	}
+	p.judge(p.name, "writes", p.writes(lost), "none lost, none refused", lost == 0 && p.writer.failed == 0)
+	left, err := remaining(ctx, p.dsn(), p.staying)
+	if err != nil {
+		return err
+	}
+	d := difference(p.staying, left)
+	seen := d
+	if d == "" {
+		seen = fmt.Sprintf("equal in %d tables; %d mails were due", len(left), p.dueMails)
+	}
+	p.judge(p.name, "rows that stay, beside plain SQL", seen, "equal", d == "")
+	return nil
+}
+
+// writes says what became of the writer's mails.
+func (p *play) writes(lost int64) string {
+	text := fmt.Sprintf("%d acknowledged, %d lost, %d refused, the slowest %d ms", len(p.writer.acked), lost, p.writer.failed, p.writer.worst.Milliseconds())
+	if p.writer.first != nil {
+		text += fmt.Sprintf(" (%v)", p.writer.first)
+	}
+	return text
+}

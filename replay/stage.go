@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"strings"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/reaperdb/reaper/internal/pgtemp"
+)
+
+// stage is a server whose data is on a volume of its own, with the workload in it
+// and little room left.
+type stage struct {
+	*volume
+	server   *pgtemp.Server
+	room     room
+	dueMails int64
+	staying  map[string]content // of the fill's rows, once what is due is gone
+}
+
+// database is where the workload is.
+const database = "mail"
+
+// serverSettings are PostgreSQL's own, but for these. What counts on a volume of a
+// hundred megabytes is the same as on one of a terabyte, scaled: WAL is not given
+// back by itself in time, since max_wal_size is more than there is room for and
+// the next checkpoint far.
+var serverSettings = map[string]string{
+	"min_wal_size":       "2MB",
+	"max_wal_size":       "8MB", // while it is filled
+	"checkpoint_timeout": "1h",
+	"shared_buffers":     "64MB",
+	"log_checkpoints":    "off",
+}
+
+// largeVolume is enough for any fill; the volume becomes small afterwards.
+const largeVolume = 4 << 30
+
+// set sets the stage; settings are more of the server's.
+func (r *replay) set(ctx context.Context, settings map[string]string) (s *stage, err error) {
+	s = &stage{}
+	if s.volume, err = mount(largeVolume); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.strike())
+		}
+	}()
+	all := maps.Clone(serverSettings)
+	maps.Copy(all, settings)
+	if s.server, err = pgtemp.Start(ctx, pgtemp.Options{Data: s.dir, Settings: all, WALSegment: 1}); err != nil {
+		return nil, err
+	}
+	r.say("filling %d mails", r.mails)
+	if err := r.fill(ctx, s); err != nil {
+		return nil, fmt.Errorf("filling the workload: %w", err)
+	}
+	if err := r.shrink(ctx, s); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// strike takes everything down again.
+func (s *stage) strike() error {
+	var err error
+	if s.server != nil {
+		err = s.server.Stop()
+	}
+	return errors.Join(err, s.unmount())
+}
+
+func (s *stage) dsn() string { return s.server.DSN(database) }
+
+// shrink leaves the volume as much room as the outage's had.
+func (r *replay) shrink(ctx context.Context, s *stage) error {
+	version, err := ask[string](ctx, s.dsn(), `SELECT 'PostgreSQL ' || current_setting('server_version')`)
+	if err != nil {
+		return err
+	}
+	r.fact(version)
+	bytes, err := ask[int64](ctx, s.dsn(), `SELECT pg_database_size(current_database())`)
+	if err != nil {
+		return err
+	}
+	wal, err := ask[int64](ctx, s.dsn(), `SELECT sum(size)::bigint FROM pg_ls_waldir()`)
+	if err != nil {
+		return err
+	}
+	size, free, err := s.space()
+	if err != nil {
+		return err
+	}
+	s.room = roomFor(bytes, wal, size-free)
+	if err := s.resize(s.room.volume); err != nil {
+		return err
+	}
+	r.say("the database has %s, the volume %s", mib(bytes), mib(s.room.volume))
+	return execute(ctx, s.dsn(), fmt.Sprintf("ALTER SYSTEM SET max_wal_size = '%dMB'", s.room.maxWAL>>20), `SELECT pg_reload_conf()`)
+}
+
+// log is what the server has logged; the file is not on the volume.
+func (s *stage) log() (string, error) {
+	text, err := os.ReadFile(s.server.LogFile())
+	if err != nil {
+		return "", fmt.Errorf("reading the server's log: %w", err)
+	}
+	return string(text), nil
+}
+
+// crash is the line of the log that tells that the server crashed; empty: none
+// does.
+func (s *stage) crash() (string, error) {
+	text, err := s.log()
+	if err != nil {
+		return "", err
+	}
+	return panicIn(text), nil
+}
+
+// panicIn finds the first PANIC in a log.
+func panicIn(log string) string {
+	for l := range strings.Lines(log) {
+		if i := strings.Index(l, "PANIC: "); i >= 0 {
+			return strings.Join(strings.Fields(l[i:]), " ")
+		}
+	}
+	return ""
+}
+
+func mib(bytes int64) string { return humanize.IBytes(uint64(max(bytes, 0))) }
