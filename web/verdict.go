@@ -169,7 +169,8 @@ func (s Status) held(now time.Time) []Finding {
 		found = append(found, f)
 	}
 	for _, p := range s.Policies {
-		if r := p.Running; r != nil && r.Held.stops() {
+		// A pause by hand was told above.
+		if r := p.Running; r != nil && r.Held.stops() && !p.Paused {
 			found = append(found, Finding{Policy: p.Name, What: "is held back by the guard " + r.Held.Guard, Since: &r.Held.Since, Why: r.Held.Reason})
 		}
 	}
