@@ -170,7 +170,7 @@ func (s Status) held(now time.Time) []Finding {
 	}
 	for _, p := range s.Policies {
 		// A pause by hand was told above.
-		if r := p.Running; r != nil && r.Held.stops() && !p.Paused {
+		if r := p.Running; r != nil && r.Held.stops() && r.Held.Guard != "by_hand" {
 			found = append(found, Finding{Policy: p.Name, What: "is held back by the guard " + r.Held.Guard, Since: &r.Held.Since, Why: r.Held.Reason})
 		}
 	}
