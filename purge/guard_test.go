@@ -57,6 +57,12 @@ func (h *hand) Wrote(bytes int64) {
 	h.wrote += bytes
 }
 
+func (h *hand) give(room purge.Room) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.room = room
+}
+
 // advised hears what a run makes of its guards.
 type advised struct {
 	watcher
