@@ -106,8 +106,8 @@ func TestStorageAhead(t *testing.T) {
 		storage guard.Storage
 		want    string
 	}{
-		{"limit", guard.Storage{Signal: levels(none, 1<<40, none), Limit: 1 << 41}, "database and WAL take"},
-		{"free", guard.Storage{Signal: levels(none, 1<<30, none), Free: guard.Query{SQL: "SELECT 1::bigint << 41"}}, "are free"},
+		{"limit", guard.Storage{Signal: levels(none, 1<<40, 1<<40+1<<39), Limit: 1 << 41}, "database and WAL take"},
+		{"free", guard.Storage{Signal: levels(none, 1<<30, 1<<29), Free: guard.Query{SQL: "SELECT 1::bigint << 41"}}, "are free"},
 	} {
 		w := guard.New(guard.Config{Every: time.Hour, Storage: c.storage}, db.Pool(t, control), nil)
 		first := w.Changed()
@@ -117,7 +117,11 @@ func TestStorageAhead(t *testing.T) {
 			t.Fatalf("%s: %+v, want go", c.name, a)
 		}
 		w.Wrote(1 << 41)
-		says(t, w.Advice(""), "storage", c.want+"|with the WAL of batches since the last reading")
+		a := w.Advice("")
+		says(t, a, "storage", c.want+"|with the WAL of batches since the last reading")
+		if a.State != guard.Pause {
+			t.Errorf("%s: %s by an estimate, want pause: batches that overlap count each other's WAL, and the next reading tells", c.name, a.State)
+		}
 	}
 }
 
