@@ -28,22 +28,26 @@ type holder struct {
 	// Segment is the size of a segment of WAL.
 	Segment int64
 	Current int64 // the server's position, in bytes
+	// Redo is the position from which a recovery would begin: the WAL from there on is
+	// kept whatever anybody holds.
+	Redo int64
 }
 
 // The holders. What is archived is told by the name of a segment, which archived
 // makes bytes of.
 const (
-	holdersSQL = `WITH at AS (SELECT pg_current_wal_insert_lsn() AS lsn, pg_size_bytes(current_setting('wal_segment_size')) AS segment)
+	holdersSQL = `WITH at AS (SELECT pg_current_wal_insert_lsn() AS lsn, pg_size_bytes(current_setting('wal_segment_size')) AS segment,
+	(SELECT (redo_lsn - '0/0')::bigint FROM pg_control_checkpoint()) AS redo)
 SELECT CASE WHEN wal_status = 'lost' THEN 'lost' ELSE 'slot' END, slot_name::text, coalesce(lsn - restart_lsn, 0)::bigint,
-	CASE WHEN active THEN 'active' ELSE 'inactive' END, segment, (lsn - '0/0')::bigint
+	CASE WHEN active THEN 'active' ELSE 'inactive' END, segment, (lsn - '0/0')::bigint, redo
 FROM at, pg_replication_slots WHERE restart_lsn IS NOT NULL OR wal_status = 'lost'
 UNION ALL
 SELECT 'archiver', coalesce(last_archived_wal, ''), 0,
-	CASE WHEN last_failed_time > coalesce(last_archived_time, '-infinity') THEN last_failed_wal ELSE '' END, segment, (lsn - '0/0')::bigint
+	CASE WHEN last_failed_time > coalesce(last_archived_time, '-infinity') THEN last_failed_wal ELSE '' END, segment, (lsn - '0/0')::bigint, redo
 FROM at, pg_stat_archiver WHERE current_setting('archive_mode') <> 'off'`
 	directorySQL = `
 UNION ALL
-SELECT 'directory', '', greatest((` + walSize + `) - pg_size_bytes(current_setting('max_wal_size')), 0), '', segment, (lsn - '0/0')::bigint FROM at`
+SELECT 'directory', '', greatest((` + walSize + `) - pg_size_bytes(current_setting('max_wal_size')), 0), '', segment, (lsn - '0/0')::bigint, redo FROM at`
 )
 
 func (b *walBacklog) read(ctx context.Context, db *pgxpool.Pool) ([]measure, error) {
@@ -138,10 +142,19 @@ type Holder struct {
 	Bytes int64 // that it keeps
 }
 
-// public is a holder for Room, or nothing where it keeps none.
+// keepsUp tells that somebody reads, or archives, and is not behind the last
+// checkpoint: WAL is removed by whole segments.
+func (h holder) keepsUp() bool {
+	working := h.Kind == "slot" && h.Note == "active" || h.Kind == "archiver" && h.Note == ""
+	return working && h.Current-h.Bytes+h.Segment >= h.Redo
+}
+
+// public is a holder for Room, or nothing where it keeps none that a checkpoint
+// would not.
 func (h holder) public() (Holder, bool) {
 	name := ""
 	switch {
+	case h.keepsUp():
 	case h.Kind == "slot" && h.Bytes > 0:
 		name = fmt.Sprintf("the replication slot %s (%s)", h.Name, h.Note)
 	case h.Kind == "archiver" && h.Note != "":

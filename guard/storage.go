@@ -85,7 +85,7 @@ func (w *Watch) ahead(r Reading) Reading {
 	if m.below = w.c.Storage.Free != (Query{}); m.below {
 		m.value, m.before, m.after = *r.Value-wrote, "", " are free"
 	}
-	if s := m.reached(0); s > r.State {
+	if s := min(m.reached(0), Pause); s > r.State {
 		r.State, r.Share = s, m.share(s)
 		r.Reason = m.words(s, 0) + ", with the WAL of batches since the last reading"
 		r.Since = r.At

@@ -106,8 +106,8 @@ func TestStorageAhead(t *testing.T) {
 		storage guard.Storage
 		want    string
 	}{
-		{"limit", guard.Storage{Signal: levels(none, 1<<40, none), Limit: 1 << 41}, "database and WAL take"},
-		{"free", guard.Storage{Signal: levels(none, 1<<30, none), Free: guard.Query{SQL: "SELECT 1::bigint << 41"}}, "are free"},
+		{"limit", guard.Storage{Signal: levels(none, 1<<40, 1<<40+1<<39), Limit: 1 << 41}, "database and WAL take"},
+		{"free", guard.Storage{Signal: levels(none, 1<<30, 1<<29), Free: guard.Query{SQL: "SELECT 1::bigint << 41"}}, "are free"},
 	} {
 		w := guard.New(guard.Config{Every: time.Hour, Storage: c.storage}, db.Pool(t, control), nil)
 		first := w.Changed()
@@ -117,7 +117,11 @@ func TestStorageAhead(t *testing.T) {
 			t.Fatalf("%s: %+v, want go", c.name, a)
 		}
 		w.Wrote(1 << 41)
-		says(t, w.Advice(""), "storage", c.want+"|with the WAL of batches since the last reading")
+		a := w.Advice("")
+		says(t, a, "storage", c.want+"|with the WAL of batches since the last reading")
+		if a.State != guard.Pause {
+			t.Errorf("%s: %s by an estimate, want pause: batches that overlap count each other's WAL, and the next reading tells", c.name, a.State)
+		}
 	}
 }
 
@@ -144,6 +148,55 @@ func TestSlot(t *testing.T) {
 		t.Error(err)
 	}
 	await(t, w, guard.Go)
+}
+
+// A reader that keeps up keeps no WAL that a checkpoint would not: it is no reason to
+// make a run smaller. One that falls behind the last checkpoint is.
+func TestSlotThatIsRead(t *testing.T) {
+	t.Parallel()
+	s := server(t, tight("max_wal_size", "1GB"))
+	x := connect(t, s.DSN("postgres"), "")
+	x.exec("SELECT pg_create_physical_replication_slot('reader', true)")
+	replica, err := s.Replica(t.Context(), "reader")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := replica.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	connect(t, replica.DSN("postgres"), "").exec("ALTER SYSTEM SET primary_slot_name = 'reader'", "SELECT pg_reload_conf()")
+	x = connect(t, s.DSN("postgres"), "")
+	w := watchAt(t, s, guard.Config{WALBacklog: levels(none, 1<<40, none)})
+	holders := func() []guard.Holder {
+		room, err := w.Room(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return room.Holders
+	}
+	sent := func() (ok bool) {
+		err := x.QueryRow(t.Context(), "SELECT active AND restart_lsn >= pg_current_wal_flush_lsn() FROM pg_replication_slots").Scan(&ok)
+		return err == nil && ok
+	}
+	until(t, w, "reader that has all WAL", sent)
+	x.exec("CHECKPOINT", fill("a", 5))
+	if all := holders(); len(all) != 0 {
+		t.Errorf("%+v, want that a reader that keeps up holds nothing", all)
+	}
+	if err := replica.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, w, "slot without a reader", func() bool {
+		var idle bool
+		err := x.QueryRow(t.Context(), "SELECT NOT active FROM pg_replication_slots").Scan(&idle)
+		return err == nil && idle
+	})
+	x.exec(fill("b", 1))
+	if all := holders(); len(all) != 1 || all[0].Name != "the replication slot reader (inactive)" {
+		t.Errorf("%+v, want the slot whose reader is gone", all)
+	}
 }
 
 // A slot that the server has given up keeps nothing, which is said.

@@ -272,9 +272,14 @@ func (w *work) askCheckpoint(ctx context.Context) {
 	if asked {
 		return
 	}
-	if err := w.run.guard.Checkpoint(ctx); err != nil {
-		w.run.log.Warn("no checkpoint was asked for: waiting for the server's own", "policy", w.plan.Policy.Name, "error", err)
+	w.run.checkpoint(ctx, w.plan.Policy.Name)
+}
+
+// checkpoint asks for one, and says so.
+func (r *Run) checkpoint(ctx context.Context, policy string) {
+	if err := r.guard.Checkpoint(ctx); err != nil {
+		r.log.Warn("no checkpoint was asked for: waiting for the server's own", "policy", policy, "error", err)
 		return
 	}
-	w.run.log.Info("asked for a checkpoint, so that WAL is given back", "policy", w.plan.Policy.Name)
+	r.log.Info("asked for a checkpoint, so that WAL is given back", "policy", policy)
 }

@@ -20,6 +20,7 @@ type hand struct {
 	room    purge.Room
 
 	checkpoints int
+	asked       func() // for a checkpoint; nil: nothing happens
 }
 
 func newHand() *hand {
@@ -57,6 +58,12 @@ func (h *hand) Wrote(bytes int64) {
 	h.wrote += bytes
 }
 
+func (h *hand) give(room purge.Room) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.room = room
+}
+
 // advised hears what a run makes of its guards.
 type advised struct {
 	watcher
@@ -79,8 +86,11 @@ func (h *hand) Room(context.Context) (purge.Room, error) {
 
 func (h *hand) Checkpoint(context.Context) error {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.checkpoints++
+	h.mu.Unlock()
+	if h.asked != nil {
+		h.asked()
+	}
 	return nil
 }
 

@@ -264,7 +264,10 @@ func (w *work) begin(ctx context.Context) {
 		return
 	}
 	w.alone(ctx, w.fixCutoffs)
-	if w.leap(ctx); w.refused {
+	if !w.ended() {
+		w.leap(ctx)
+	}
+	if w.refused {
 		return
 	}
 	w.dropPartitions(ctx)

@@ -152,11 +152,18 @@ func (p *Plan) Storage(ctx context.Context, pool *pgxpool.Pool, l Ledger, v *Pre
 }
 
 // leap looks, before the first batch, whether what is due fits on the disk with the
-// WAL that its deletion writes: the run is made as large as fits, or refused.
+// WAL that its deletion writes: the run is made as large as fits, or refused. While
+// a guard pauses the policy it does not look yet, for what keeps WAL now may be gone
+// when that ends.
 func (w *work) leap(ctx context.Context) {
-	if w.run.guard == nil || w.ended() || w.fixed == 0 || w.stopping() {
+	if w.run.guard == nil || w.fixed == 0 || w.stopping() || w.run.guard.Advice(w.plan.Policy.Name).State == GuardPause {
 		return
 	}
+	w.leapt.Do(func() { w.size(ctx) })
+}
+
+// size is leap's look.
+func (w *work) size(ctx context.Context) {
 	room, err := w.run.guard.Room(ctx)
 	if err != nil {
 		w.run.log.Warn("the run is not sized: the guards tell how it goes", "policy", w.plan.Policy.Name, "error", plain(err))
@@ -215,8 +222,12 @@ func (p *Plan) perRoot(n *Node) float64 {
 
 // fits tells whether a sized run may go on. Once it has deleted enough for its own
 // WAL to tell, and again when it has come to its end, it is sized anew by what it
-// has written and what is free now.
+// has written and what is free now; or not at all any more, when nothing keeps WAL:
+// then a checkpoint gives it back, and the guards pause for that.
 func (w *work) fits(ctx context.Context) bool {
+	if w.leap(ctx); w.stopping() {
+		return false
+	}
 	w.run.mu.Lock()
 	rep, sized := w.report, w.sized
 	roots, wal := rep.Roots, rep.WALBytes
@@ -227,13 +238,16 @@ func (w *work) fits(ctx context.Context) bool {
 		return true
 	}
 	room, err := w.run.guard.Room(ctx)
-	if err == nil && room.Free != nil && wal > 0 && roots > 0 {
+	switch {
+	case err == nil && len(room.Holders) == 0:
+		sized = 0
+	case err == nil && room.Free != nil && wal > 0 && roots > 0:
 		sized = roots + int64(float64(*room.Free)/(float64(wal)/float64(roots)))
 	}
 	w.run.mu.Lock()
 	w.sized = sized
 	w.run.mu.Unlock()
-	if sized > roots {
+	if sized == 0 || sized > roots {
 		return true
 	}
 	reason := fmt.Sprintf("the run was as large as fits: %s went", many(roots, "row", "rows"))

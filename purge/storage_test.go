@@ -53,6 +53,34 @@ func TestStorageThatComesBack(t *testing.T) {
 	b.purge().complete()
 }
 
+// What keeps WAL may be gone when a pause ends: the run is sized then. It was
+// refused for want of room before it had waited.
+func TestStorageAfterAPause(t *testing.T) {
+	t.Parallel()
+	b, h := guarded(t, crowd, shopPolicy)
+	b.policy = shopPolicy
+	h.set("", pause)
+	h.give(purge.Room{Free: free(100), MaxWAL: 1 << 30, Holders: []string{"slot reports"}})
+	b.runner.Observer = advised{told: func(_ string, a purge.Advice) {
+		if a.State == purge.GuardPause {
+			h.give(purge.Room{Free: free(1 << 30), MaxWAL: 1 << 30})
+			h.set("", goOn)
+		}
+	}}
+	b.purge().complete()
+}
+
+// Where WAL comes back, in the middle of a run that was made smaller since something
+// kept it, the guards pause for it. The run ended, as large as fits.
+func TestStorageThatComesBackMeanwhile(t *testing.T) {
+	t.Parallel()
+	b, h := guarded(t, crowd, shopPolicy)
+	b.policy = shopPolicy
+	h.give(purge.Room{Free: free(200_000), MaxWAL: 1 << 30, Holders: []string{"slot reports"}})
+	b.runner.Observer = watcher{batch: func(purge.BatchEvent) { h.give(purge.Room{Free: free(0), MaxWAL: 1 << 30}) }}
+	b.purge().complete()
+}
+
 func TestStorageOfAPlan(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, crowd, shopPolicy)

@@ -134,11 +134,15 @@ func (r *Run) due(ctx context.Context, litters map[uint32]*litter) (due []*litte
 }
 
 // vacuumTable vacuums one table, and tells whether that was done. It ends early
-// when its time is used up, when the run is to end, or when somebody waits for
-// the table.
+// when its time is used up, when the run is to end, when somebody waits for the
+// table, or when a guard says so.
 func (r *Run) vacuumTable(ctx context.Context, l *litter) bool {
 	if ctx.Err() != nil {
 		r.log.Info("not vacuumed", "table", l.name.String(), "error", plain(context.Cause(ctx)))
+		return false
+	}
+	if err := r.clear(ctx, l); err != nil {
+		r.log.Warn("not vacuumed", "table", l.name.String(), "error", plain(err))
 		return false
 	}
 	started := time.Now()
@@ -179,27 +183,36 @@ func (r *Run) bounded(ctx context.Context, l *litter, vacuum func(context.Contex
 }
 
 // wayEvery is how often a vacuum looks whether it is in somebody's way.
-const wayEvery = 500 * time.Millisecond
+const wayEvery = 100 * time.Millisecond
 
-const waitedForSQL = `SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND locktype = 'relation' AND relation = $1::oid
-   AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))`
+// waySQL tells whether somebody waits for a table, and how much WAL there was so far.
+const waySQL = `SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND locktype = 'relation' AND relation = $1::oid
+   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())), (pg_current_wal_insert_lsn() - '0/0')::bigint`
 
-// giveWay cancels a vacuum when somebody waits for a lock on its table, as
-// autovacuum does: an ALTER TABLE that waits for a vacuum has every query on the
-// table wait behind it.
+// giveWay cancels a vacuum when a guard says pause, or when somebody waits for a lock
+// on its table, as autovacuum does: an ALTER TABLE that waits for a vacuum has every
+// query on the table wait behind it.
 func (r *Run) giveWay(ctx context.Context, l *litter, cancel context.CancelCauseFunc) {
 	tick := time.NewTicker(wayEvery)
 	defer tick.Stop()
-	for {
+	for written := int64(0); ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
 		var waiting bool
+		var at int64
 		// Without an answer the time limit still holds.
-		if err := r.pool.QueryRow(ctx, waitedForSQL, l.oid).Scan(&waiting); err == nil && waiting {
+		if err := r.pool.QueryRow(ctx, waySQL, l.oid).Scan(&waiting, &at); err == nil {
+			written = r.wrote(written, at)
+		}
+		if waiting {
 			cancel(errGaveWay)
+			return
+		}
+		if wrong := r.against(l); wrong != nil {
+			cancel(wrong)
 			return
 		}
 	}

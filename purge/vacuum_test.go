@@ -243,6 +243,7 @@ func TestVacuum_EndsEarly(t *testing.T) {
 		{"its time is used up", "level=WARN", func(b *bed, _ func()) { b.runner.VacuumTime = 100 * time.Millisecond }, nil},
 		{"the run is to end", "level=INFO", nil, func(_ *bed, stop func()) { stop() }},
 		{"somebody else waits for the table", "level=WARN", nil, func(b *bed, _ func()) { b.session().do(`ALTER TABLE piles ADD more int`) }},
+		{"the guard wal_backlog: the replication slot reports", "level=WARN", func(b *bed, _ func()) { b.runner.Guard = newHand() }, func(b *bed, _ func()) { b.runner.Guard.(*hand).set("", pause) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -274,6 +275,40 @@ func TestVacuum_EndsEarly(t *testing.T) {
 			}
 			b.pool.Close() // as the program does before it exits
 			b.await(`SELECT NOT (` + strings.TrimPrefix(vacuumRuns, "SELECT ") + `)`)
+		})
+	}
+}
+
+// No vacuum begins while a guard pauses, and one that a checkpoint lets go on waits
+// for that: what a vacuum writes fills the disk as a batch's WAL does.
+func TestVacuum_Guarded(t *testing.T) {
+	full := purge.Advice{State: purge.GuardPause, Share: 0.1, Guard: "storage", Reason: "9 GB are free", Checkpoint: true}
+	for _, c := range []struct {
+		name   string
+		advice purge.Advice
+		freed  bool // by a checkpoint
+		want   []string
+	}{
+		{"pause", pause, false, nil},
+		{"stop", stop, false, nil},
+		{"storage", full, true, []string{"public.piles", "public.parts"}},
+		{"storage that does not come back", full, false, nil},
+		{"dead rows", purge.Advice{State: purge.GuardPause, Guard: "dead_rows", Reason: "40 % are dead"}, false, []string{"public.piles", "public.parts"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			b := prepare(t, piles, pilesWith("always"))
+			h := newHand()
+			if c.freed {
+				h.asked = func() { h.set("", goOn) }
+			}
+			b.runner.Guard, b.runner.MaxPause = h, 50*time.Millisecond
+			b.runner.Closed = func(*purge.Report) { h.set("", c.advice) }
+			log := b.logs()
+			b.purge().complete().vacuumed(c.want...)
+			if c.want == nil && !containsAll(log.String(), "not vacuumed", c.advice.Guard+": "+c.advice.Reason) {
+				t.Errorf("the log does not name the guard:\n%s", log)
+			}
 		})
 	}
 }

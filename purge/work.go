@@ -7,6 +7,7 @@ import (
 	"maps"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -47,6 +48,7 @@ type work struct {
 	parts    partitionsWork
 	flying   int // its turns under way
 	guarded  guarded
+	leapt    sync.Once
 	sized    int64 // how many roots fit on the disk with their WAL; 0: all
 	resized  bool  // by the run's own WAL
 	refused  bool  // not even the least fits

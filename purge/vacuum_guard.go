@@ -1,0 +1,66 @@
+package purge
+
+import (
+	"context"
+	"time"
+)
+
+// guardedError is a vacuum that a guard stands against.
+type guardedError struct{ advice Advice }
+
+func (e *guardedError) Error() string { return "the guard " + e.advice.because() }
+
+// against is what stands against a vacuum, which writes WAL as batches do, and more;
+// nil: nothing does. Dead rows do not: it is the remedy for them.
+func (r *Run) against(l *litter) *guardedError {
+	if r.guard == nil {
+		return nil
+	}
+	a := r.guard.Advice(l.works[0].plan.Policy.Name)
+	if a.Guard == deadRows || a.State != GuardPause && a.State != GuardStop {
+		return nil
+	}
+	return &guardedError{a}
+}
+
+// deadRows names the guard of dead rows.
+const deadRows = "dead_rows"
+
+// clear tells whether a table may be vacuumed now. Where a checkpoint gives back what
+// is missing, one is asked for and waited for; whatever else a guard pauses for is
+// autovacuum's to wait for. The error names the guard.
+func (r *Run) clear(ctx context.Context, l *litter) error {
+	over := time.NewTimer(min(r.maxPause, r.vacuumTime))
+	defer over.Stop()
+	for asked := false; r.guard != nil; asked = true {
+		changed := r.guard.Changed()
+		wrong := r.against(l)
+		if wrong == nil {
+			break
+		}
+		if wrong.advice.State == GuardStop || !wrong.advice.Checkpoint {
+			return wrong
+		}
+		if !asked {
+			r.checkpoint(ctx, l.works[0].plan.Policy.Name)
+		}
+		select {
+		case <-changed:
+		case <-over.C:
+			return wrong
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// wrote tells the guards what the server has written since a position in the WAL,
+// and gives the new one: within an interval of theirs a vacuum may write more than
+// is free. Position 0: none yet.
+func (r *Run) wrote(from, to int64) int64 {
+	if r.guard != nil && from > 0 && to > from {
+		r.guard.Wrote(to - from)
+	}
+	return to
+}
