@@ -56,11 +56,11 @@ func decode(t testing.TB, v values, text string) []object {
 		if head.Kind == "" { // comments alone
 			continue
 		}
-		make, ok := kinds[head.APIVersion+" "+head.Kind]
+		empty, ok := kinds[head.APIVersion+" "+head.Kind]
 		if !ok {
 			t.Fatalf("%s: an unexpected %s %s", v, head.APIVersion, head.Kind)
 		}
-		o := make()
+		o := empty()
 		if err := yaml.UnmarshalStrict([]byte(document), o.it); err != nil {
 			t.Fatalf("%s: %s: %v\n%s", v, head.Kind, err, document)
 		}
