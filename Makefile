@@ -6,6 +6,9 @@ SHELL := bash
 # Read by scripts and docs alike; .golangci.yml is written for it.
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
+# Releases are made with it; see .goreleaser.yaml.
+GORELEASER := github.com/goreleaser/goreleaser/v2@v2.16.0
+
 # The versions of PostgreSQL that reaper works with.
 VERSIONS := 14 15 16 17 18
 
@@ -58,6 +61,29 @@ test-prometheus: postgres ## a real Prometheus scrapes the daemon (needs prometh
 	$(GO) vet -tags prometheus ./cmd/reaper
 	$(GO) test -tags prometheus -run TestPrometheus ./cmd/reaper
 
+.PHONY: chart-tools
+chart-tools: ## makes sure that helm, helm-unittest, helm-docs and promtool are there
+	@bash scripts/chart-tools.sh
+
+.PHONY: chart
+chart: chart-tools ## what the Helm chart has of other files: alerts, dashboard, README
+	cp deploy/alerts/reaper.yaml deploy/helm/reaper/files/alerts.yaml
+	cp deploy/dashboards/reaper.json deploy/helm/reaper/files/dashboard.json
+	.cache/bin/helm-docs --chart-search-root deploy/helm/reaper --sort-values-order file --log-level warning
+
+.PHONY: chart-test
+chart-test: postgres chart-tools ## the Helm chart, its containers run for real, alerts and dashboard
+	cd deploy/charttest && $(GO) vet ./... && $(GO) test ./...
+	$(GO) test -run TestDeploy ./metrics
+
+.PHONY: release-check
+release-check: ## the configuration of releases (builds goreleaser; make snapshot makes one)
+	$(GO) run $(GORELEASER) check
+
+.PHONY: snapshot
+snapshot: ## archives and checksums of this state in dist/, without image and SBOM
+	$(GO) run $(GORELEASER) release --snapshot --clean --skip=docker,sbom,publish
+
 .PHONY: soak
 soak: postgres ## writers and daemons for ten minutes (SOAK=1h): memory, goroutines, backlog, invariants
 	$(GO) test -tags soak -run TestSoak -timeout 0 -v ./cmd/reaper -soak $(SOAK)
@@ -95,7 +121,9 @@ bench: postgres ## how fast it deletes, against other ways to delete (BENCH="-n 
 .PHONY: lint
 lint: ## the linters of .golangci.yml (the first time, this builds them)
 	$(GO) run $(GOLANGCI_LINT) run ./...
+	cd deploy/charttest && $(GO) run $(GOLANGCI_LINT) run ./...
 
 .PHONY: format
 format: ## formats the code as `make lint` wants it
 	$(GO) run $(GOLANGCI_LINT) fmt ./...
+	cd deploy/charttest && $(GO) run $(GOLANGCI_LINT) fmt ./...

@@ -159,6 +159,10 @@ func (d *Daemon) remember(name string, h *ledger.History, runs []web.Run, scan *
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := d.state(name)
+	if s.observed && newest(h.Runs) != newest(s.ended) { // as after a run of its own
+		s.scanAfter = time.Time{}
+		ask(d.rescan)
+	}
 	s.ended, s.runs, s.success, s.last = h.Runs, runs, h.Success, nil
 	if h.Last != nil {
 		last := runOf(*h.Last)
@@ -176,6 +180,14 @@ func (d *Daemon) remember(name string, h *ledger.History, runs []web.Run, scan *
 	if next := s.next(time.Now()); next != nil {
 		d.Metrics.SetNextRun(name, *next)
 	}
+}
+
+// newest is the id of the first of these runs; empty: there is none.
+func newest(runs []ledger.Ended) string {
+	if len(runs) == 0 {
+		return ""
+	}
+	return runs[0].RunID
 }
 
 func runOf(r ledger.LastRun) web.Run {

@@ -35,6 +35,11 @@ type Config struct {
 	// the same.
 	Instance string
 
+	// Observe: this process measures, reads the ledger and shows it all, and never
+	// runs anything or pings anybody. Other processes run every policy by Schedule
+	// (a CronJob does), so the policies' own schedules mean nothing here.
+	Observe bool
+
 	// FileName names the policy file, and Read reads it as it is now.
 	FileName string
 	Read     func() ([]byte, error)
@@ -140,7 +145,11 @@ func (d *Daemon) Run(ctx context.Context) {
 	all.Go(func() { every(loops, d.ScanEvery, d.rescan, d.scan) })
 	all.Go(func() { every(loops, sizeEvery, d.resize, d.sizes) })
 	all.Go(func() { every(loops, tickEvery, nil, func(context.Context) { d.paint() }) })
-	every(ctx, tickEvery, nil, d.due)
+	if d.Observe {
+		<-ctx.Done()
+	} else {
+		every(ctx, tickEvery, nil, d.due)
+	}
 
 	began := time.Now()
 	d.Log.Info("ending: runs end after the batch at hand", "grace", d.Grace)

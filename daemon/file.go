@@ -120,7 +120,7 @@ func (d *Daemon) adopt(file *policy.File, content string, states []*state) {
 	d.Metrics.ConfigLoaded(d.config.LoadedAt)
 	var names []metrics.Policy
 	for _, s := range states {
-		names = append(names, metrics.Policy{Name: s.name(), Tables: s.tables})
+		names = append(names, metrics.Policy{Name: s.name(), Tables: s.tables, MaxLag: maxLag(s.policy)})
 	}
 	d.Metrics.SetPolicies(names...)
 	if reloaded {
@@ -132,7 +132,7 @@ func (d *Daemon) adopt(file *policy.File, content string, states []*state) {
 // newState is what is known of a policy before anything is.
 func (d *Daemon) newState(file *policy.File, p policy.Policy) (*state, error) {
 	text := p.Schedule.Value
-	if text == "" {
+	if text == "" || d.Observe {
 		text = d.Schedule
 	}
 	schedule, err := policy.ParseSchedule(text, d.Zone)
@@ -143,7 +143,11 @@ func (d *Daemon) newState(file *policy.File, p policy.Policy) (*state, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &state{file: file, policy: p, schedule: schedule, monitor: monitor, loaded: time.Now(), later: offset(p.Name, schedule, d.Jitter)}, nil
+	s := &state{file: file, policy: p, schedule: schedule, monitor: monitor, loaded: time.Now(), later: offset(p.Name, schedule, d.Jitter)}
+	if d.Observe { // whoever runs the policy begins on time, and tells the monitor
+		s.observed, s.monitor, s.later = true, heartbeat.Monitor{}, 0
+	}
+	return s, nil
 }
 
 // MonitorOf is the monitor that a policy's runs are told to: its own, or the one

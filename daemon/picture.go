@@ -25,7 +25,9 @@ func (d *Daemon) paint() {
 		s.Pauses = append(s.Pauses, web.Pause(p))
 	}
 	for _, p := range d.policies {
-		s.Policies = append(s.Policies, d.policyAt(p, now))
+		at := d.policyAt(p, now)
+		d.Metrics.SetFailing(at.Name, at.Failing)
+		s.Policies = append(s.Policies, at)
 		s.Heartbeats = d.heartbeats(s.Heartbeats, p)
 	}
 	d.picture.Store(&s)

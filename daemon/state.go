@@ -20,6 +20,7 @@ type state struct {
 	monitor  heartbeat.Monitor
 	later    time.Duration // by how much its runs begin later than the schedule says
 	loaded   time.Time
+	observed bool // other processes run it, and only the ledger tells when
 
 	handled  time.Time // the last time of the schedule that is seen to; zero: the ledger was not asked yet
 	asked    time.Time // when the ledger was last asked about askedFor
@@ -156,11 +157,7 @@ const overdue = 5 * time.Minute
 // last runs were no successes, or none begins. While it is paused by hand, what the
 // pause has kept from beginning or from its end does not count.
 func (s *state) failing(now time.Time) (since *time.Time, reason string) {
-	from := s.handled
-	if from.IsZero() {
-		from = s.loaded
-	}
-	if due := s.schedule.Last(from, now.Add(-s.later)); !due.IsZero() && s.pause == nil && s.running == nil && !s.underWay() && now.Sub(due.Add(s.later)) > overdue {
+	if due := s.schedule.Last(s.seenTo(), now.Add(-s.later)); !due.IsZero() && s.pause == nil && s.running == nil && !s.underWay() && now.Sub(due.Add(s.later)) > overdue {
 		due = due.Add(s.later)
 		reason = "it was due and has not begun"
 		if s.trouble != "" {
@@ -186,11 +183,39 @@ func (s *state) failing(now time.Time) (since *time.Time, reason string) {
 	return since, reason
 }
 
+// early is by how much before it is due a run may have begun, by the database's
+// clock, and still be the one that was due.
+const early = time.Minute
+
+// seenTo is until when the schedule is known to be obeyed. An observer takes it
+// from the runs in the ledger: those that a person began are not the schedule's.
+func (s *state) seenTo() time.Time {
+	if !s.observed {
+		if s.handled.IsZero() {
+			return s.loaded
+		}
+		return s.handled
+	}
+	var begun time.Time
+	if s.last != nil && s.last.Trigger != byHand {
+		begun = s.last.StartedAt
+	}
+	for _, e := range s.ended {
+		if e.Trigger != byHand && e.StartedAt.After(begun) {
+			begun = e.StartedAt
+		}
+	}
+	if begun.IsZero() {
+		return s.loaded
+	}
+	return begun.Add(early)
+}
+
 // underWay tells that the newest run, in whichever process, has not ended.
 func (s *state) underWay() bool { return s.last != nil && s.last.FinishedAt == nil }
 
 // telling tells whether the end of a run says something of the policy: one beside
 // another's, or one that a person has narrowed or bounded, says nothing.
 func telling(e ledger.Ended) bool {
-	return e.Success || e.Trigger != byAssist && e.Trigger != "manual"
+	return e.Success || e.Trigger != byAssist && e.Trigger != byHand
 }

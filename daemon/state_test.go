@@ -131,6 +131,45 @@ func TestFailing(t *testing.T) {
 	}
 }
 
+// An observer knows only from the ledger whether what was due has begun; what a
+// person ran is not what was due.
+func TestFailing_Observed(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 24, 12, 30, 0, 0, time.UTC) // due at 12:00
+	begun := func(trigger string, ago time.Duration) ledger.Ended {
+		at := now.Add(time.Second - ago)
+		return ledger.Ended{LastRun: ledger.LastRun{Trigger: trigger, Status: "complete", StartedAt: now.Add(-ago), FinishedAt: &at}, Success: true}
+	}
+	for _, c := range []struct {
+		name string
+		set  func(*state)
+		says string
+	}{
+		{"no run yet, and nothing was due", func(s *state) { s.loaded = now.Add(-29 * time.Minute) }, ""},
+		{"no run yet, and one was due", func(s *state) { s.loaded = now.Add(-time.Hour) }, "has not begun"},
+		{"it ran", func(s *state) { s.ended = []ledger.Ended{begun("once", 29*time.Minute)} }, ""},
+		{"it ran, and the database's clock is slow", func(s *state) { s.ended = []ledger.Ended{begun("once", 30*time.Minute+20*time.Second)} }, ""},
+		{"the newest run began since", func(s *state) {
+			s.last = &web.Run{Trigger: "once", StartedAt: now.Add(-29 * time.Minute), FinishedAt: &now}
+			s.ended = []ledger.Ended{begun("once", 89*time.Minute)}
+		}, ""},
+		{"the last one was an hour before", func(s *state) { s.ended = []ledger.Ended{begun("once", 89*time.Minute)} }, "has not begun"},
+		{"a person's purge is no run of the schedule", func(s *state) {
+			s.ended = []ledger.Ended{begun("manual", 20*time.Minute), begun("once", 89*time.Minute)}
+		}, "has not begun"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := states(t, text)[0]
+			s.observed, s.loaded = true, now
+			c.set(s)
+			if _, reason := s.failing(now); c.says == "" && reason != "" || !strings.Contains(reason, c.says) {
+				t.Errorf("%q, want %q", reason, c.says)
+			}
+		})
+	}
+}
+
 // A monitor that policies share hears of no success while one of them fails.
 func TestTogether(t *testing.T) {
 	t.Parallel()

@@ -12,6 +12,7 @@ const (
 	bySchedule = "schedule"
 	byCatchUp  = "catch_up" // what was due while no process was there
 	byAssist   = "assist"   // beside the run of another process
+	byHand     = "manual"   // a person's purge
 )
 
 // catchUpAfter is by how much later than the schedule says a run is called one

@@ -22,13 +22,13 @@ func NewWatch(c guard.Config, pool *pgxpool.Pool, l *ledger.Ledger, log *slog.Lo
 		if err != nil {
 			return nil, err
 		}
-		return byHand(pauses), nil
+		return pauseReadings(pauses), nil
 	})
 	return guard.New(c, pool, log)
 }
 
-// byHand are pauses by hand as readings: one for each policy, and one for all.
-func byHand(pauses []ledger.Pause) []guard.Reading {
+// pauseReadings are pauses by hand as readings: one for each policy, and one for all.
+func pauseReadings(pauses []ledger.Pause) []guard.Reading {
 	var readings []guard.Reading
 	for _, p := range pauses {
 		r := guard.Reading{

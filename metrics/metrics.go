@@ -53,6 +53,8 @@ type Metrics struct {
 	lastRun         *prometheus.GaugeVec
 	lastSuccess     *prometheus.GaugeVec
 	nextRun         *prometheus.GaugeVec
+	failing         *prometheus.GaugeVec
+	maxLag          *prometheus.GaugeVec
 	inProgress      *prometheus.GaugeVec
 	rows            *prometheus.CounterVec
 	batches         *prometheus.CounterVec
@@ -84,7 +86,7 @@ func New(reg prometheus.Registerer, b Build) *Metrics {
 	reg.MustRegister(m.tables, m.guards)
 	m.perPolicy = []series{
 		m.oldest, m.lag, m.backlog, m.overdue, m.scanned, m.runs, m.lastRun, m.lastSuccess,
-		m.nextRun, m.inProgress, m.rows, m.batches, m.batchDuration,
+		m.nextRun, m.failing, m.maxLag, m.inProgress, m.rows, m.batches, m.batchDuration,
 		m.policyPaused, m.pauseEnd, m.arrival, m.deletion, m.clear,
 	}
 	m.untilRemeasured = []series{m.oldest, m.lag, m.backlog, m.overdue, m.scanned}
@@ -115,6 +117,7 @@ func (m *Metrics) work(f promauto.Factory) {
 	m.lastRun = gauges(f, "reaper_last_run_timestamp_seconds", "When the last run of the policy ended, however it ended.", "policy")
 	m.lastSuccess = gauges(f, "reaper_last_success_timestamp_seconds", "When the policy's last success ended: a whole run that found nothing more.", "policy")
 	m.nextRun = gauges(f, "reaper_next_run_timestamp_seconds", "When the policy is to run next.", "policy")
+	m.failing = gauges(f, "reaper_policy_failing", "1 while the policy is failing, as /health has it: its newest run was no success, or none began when it was due; else 0.", "policy")
 	m.inProgress = gauges(f, "reaper_run_in_progress", "1 while a run of the policy is under way in this process, else 0.", "policy")
 	m.rows = counters(f, "reaper_rows_deleted_total", "Rows deleted, dependents and dropped partitions included.", "policy", "table")
 	m.batches = counters(f, "reaper_batches_total", "Batches: committed, overrun (rolled back as larger than the limits), retried.", "policy", "outcome")
@@ -132,6 +135,7 @@ func (m *Metrics) measured(f promauto.Factory) {
 	m.lag = gauges(f, "reaper_retention_lag_seconds", "For how long the row that is most overdue has been due; 0 while nothing is.", "policy")
 	m.backlog = gauges(f, "reaper_expired_rows", "Rows of the policy's table that are due; absent when counting took too long.", "policy")
 	m.overdue = gauges(f, "reaper_overdue_tenants", "Tenants that have something due.", "policy")
+	m.maxLag = gauges(f, "reaper_max_lag_seconds", "The lag above which the policy is late: its max_lag; absent where it has none.", "policy")
 	m.scanned = gauges(f, "reaper_lag_scan_timestamp_seconds", "When lag and backlog of the policy were last measured.", "policy")
 	m.databaseSize = gauges(f, "reaper_database_size_bytes", "Size of the database on disk, without WAL.")
 }

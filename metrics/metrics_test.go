@@ -30,7 +30,7 @@ func newBed(policies ...metrics.Policy) bed {
 	return bed{m, reg}
 }
 
-var emails = metrics.Policy{Name: "emails", Tables: []string{"public.emails", "public.replies"}}
+var emails = metrics.Policy{Name: "emails", Tables: []string{"public.emails", "public.replies"}, MaxLag: 12 * time.Hour}
 
 // is compares all series of one metric, sorted.
 func (b bed) is(t *testing.T, name string, want ...string) {
@@ -96,6 +96,7 @@ func TestCountsStartAtZero(t *testing.T) {
 		"reaper_batches_total":          3,
 		"reaper_rows_deleted_total":     2,
 		"reaper_run_in_progress":        1,
+		"reaper_policy_failing":         1,
 		"reaper_batch_retries_total":    10,
 		"reaper_heartbeats_total":       16,
 		"reaper_leader":                 1,
@@ -181,6 +182,12 @@ func TestEvents(t *testing.T) {
 	b.RunEnded(metrics.Run{Policy: "emails", Trigger: "schedule", Status: "failed", EndedAt: at.Add(time.Minute)})
 	b.is(t, "reaper_last_run_timestamp_seconds", `{policy="emails"} 1.77242406e+09`)
 	b.is(t, "reaper_last_success_timestamp_seconds", `{policy="emails"} 1.772424e+09`)
+	b.SetFailing("emails", true)
+	b.is(t, "reaper_policy_failing", `{policy="emails"} 1`)
+	b.is(t, "reaper_max_lag_seconds", `{policy="emails"} 43200`)
+	b.SetPolicies(metrics.Policy{Name: "emails"})
+	b.is(t, "reaper_policy_failing", `{policy="emails"} 1`)
+	b.is(t, "reaper_max_lag_seconds")
 	b.ConfigFailed()
 	b.is(t, "reaper_config_last_reload_successful", "0")
 	b.is(t, "reaper_config_last_reload_success_timestamp_seconds", "1.772424e+09")

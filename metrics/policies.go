@@ -6,10 +6,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Policy names a policy, and the tables that it deletes from, as schema.table.
+// Policy names a policy, the tables that it deletes from, as schema.table, and the
+// lag above which it is late; 0: none is too much.
 type Policy struct {
 	Name   string
 	Tables []string
+	MaxLag time.Duration
 }
 
 // SetPolicies says which policies there are, after every load of the policy
@@ -38,6 +40,8 @@ func (m *Metrics) SetPolicies(policies ...Policy) {
 func (m *Metrics) begin(p Policy) {
 	m.inProgress.WithLabelValues(p.Name)
 	m.policyPaused.WithLabelValues(p.Name)
+	m.failing.WithLabelValues(p.Name)
+	put(m.maxLag, p.Name, p.MaxLag.Seconds(), p.MaxLag > 0)
 	m.batchDuration.WithLabelValues(p.Name)
 	for _, o := range outcomes {
 		m.batches.WithLabelValues(p.Name, o)

@@ -39,6 +39,11 @@ func (m *Metrics) SetLastSuccess(policy string, at time.Time) { m.setTime(m.last
 // SetNextRun says when the policy runs next. The zero time: not known.
 func (m *Metrics) SetNextRun(policy string, at time.Time) { m.setTime(m.nextRun, policy, at) }
 
+// SetFailing says whether the policy is failing, as /health judges it.
+func (m *Metrics) SetFailing(policy string, failing bool) {
+	m.known(policy, func() { m.failing.WithLabelValues(policy).Set(number(failing)) })
+}
+
 // BatchDone tells of a batch that is committed.
 func (m *Metrics) BatchDone(policy string, took time.Duration) {
 	m.known(policy, func() {

@@ -50,6 +50,7 @@ type settings struct {
 	Heartbeat       string        `env:"REAPER_HEARTBEAT"`
 	HeartbeatKind   string        `env:"REAPER_HEARTBEAT_KIND"`
 	Instance        string        `env:"REAPER_INSTANCE"`
+	Observe         bool          `env:"REAPER_OBSERVE"`
 	ScanInterval    time.Duration `env:"REAPER_SCAN_INTERVAL" envDefault:"1m"`
 	Grace           time.Duration `env:"REAPER_GRACE" envDefault:"10s"`
 }

@@ -40,10 +40,15 @@ all share the work. A changed policy file is taken over by itself, or at once by
 SIGHUP; a broken one changes nothing. SIGTERM ends it after the batch at hand.
 
 With --once it makes one run of every policy now, asks nothing, and ends with the
-exit codes of purge: for a CronJob.`,
+exit codes of purge: for a CronJob. With --observe it serves the same page, health
+and metrics beside such a CronJob, whose schedule is then --schedule: it measures
+and reads the ledger, runs nothing, and pings nobody.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := a.talkative(cmd); err != nil {
 				return err
+			}
+			if once && a.Observe {
+				return usage(errors.New("--once and --observe (REAPER_OBSERVE): choose one; the one runs every policy, the other none"))
 			}
 			if once {
 				return a.runOnce(cmd.Context())
@@ -53,6 +58,7 @@ exit codes of purge: for a CronJob.`,
 	}
 	f := cmd.Flags()
 	f.BoolVar(&once, "once", false, "one run of every policy now, then end")
+	f.BoolVar(&a.Observe, "observe", a.Observe, "run nothing: measure, and show what other processes do (REAPER_OBSERVE)")
 	f.StringVar(&a.ListenAddr, "listen-addr", a.ListenAddr, "where page, health and metrics are served (REAPER_LISTEN_ADDR)")
 	f.StringVar(&a.Schedule, "schedule", a.Schedule, "cron expression for policies without a schedule (REAPER_SCHEDULE)")
 	f.StringVar(&a.TimeZone, "time-zone", a.TimeZone, "of the schedules (REAPER_TIME_ZONE)")
@@ -95,7 +101,7 @@ func (a *app) daemonConfig() (c daemon.Config, err error) {
 	}
 	c = daemon.Config{
 		Log: a.log, Version: version, Instance: cmp.Or(a.Instance, instanceName()), FileName: a.PolicyFile,
-		Read: func() ([]byte, error) { return os.ReadFile(a.PolicyFile) }, Schedule: a.Schedule, Jitter: a.Jitter,
+		Read: func() ([]byte, error) { return os.ReadFile(a.PolicyFile) }, Schedule: a.Schedule, Jitter: a.Jitter, Observe: a.Observe,
 		Connections: a.Connections, Deadline: o.MaxDuration, MaxRate: o.MaxRate,
 		// A run waits for a database that is away rather than fail.
 		Patience: max(a.Patience, 5*time.Minute), VacuumTime: a.VacuumTime, ScanEvery: a.ScanInterval, Grace: a.Grace,
@@ -179,7 +185,7 @@ func (a *app) serve(ctx context.Context, c daemon.Config) error {
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
-	a.log.Info("serving", "addr", listener.Addr().String(), "instance", c.Instance)
+	a.log.Info("serving", "addr", listener.Addr().String(), "instance", c.Instance, "observe", c.Observe)
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

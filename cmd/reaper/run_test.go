@@ -403,6 +403,49 @@ func TestRun_DatabaseAway(t *testing.T) {
 	}
 }
 
+// An observer shows what is due and what others did. It runs nothing, claims
+// nothing, and tells no monitor.
+func TestRun_Observe(t *testing.T) {
+	t.Parallel()
+	db, m := dbtest.New(t, letters), newMonitor(t)
+	// By the policy's own schedule, which nobody obeys here, it would be late at once.
+	policy := lettersPolicy("@every 1s", ", heartbeat: "+m.URL+monitorPath)
+	s := serve(t, db.DSN(), policy, "REAPER_OBSERVE=true", "REAPER_SCHEDULE=0 0 1 1 *")
+	s.await("what is due is measured", 20*time.Second, s.shows(`reaper_expired_rows{policy="letters"} 2000`))
+	db.Exec(t, `INSERT INTO reaper.tick (policy, at, run_id, instance, claimed_at) SELECT 'letters', now() - interval '400 days', gen_random_uuid(), 'before', now() - interval '400 days'`)
+	asked := s.status().At
+	s.await("three turns of the clock", 10*time.Second, func() bool { return s.status().At.Sub(asked) > 3*time.Second })
+	if n := db.Int(t, `SELECT count(*) FROM reaper.runs`); n != 0 {
+		t.Errorf("an observer has begun %d runs", n)
+	}
+	if n := db.Int(t, `SELECT count(*) FROM reaper.tick`); n != 1 {
+		t.Errorf("an observer has claimed %d ticks", n-1)
+	}
+	if p := s.status().Policies[0]; p.Schedule != "0 0 1 1 *" || p.NextRunAt == nil || p.Failing {
+		t.Errorf("the policy is shown as %+v", p)
+	}
+
+	once := program(t, db.DSN(), "run", "--once")
+	write(t, once.Dir, lettersPolicy("@daily", ""))
+	if out, err := once.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	s.await("it shows the run of the other process", 20*time.Second, func() bool {
+		p := s.status().Policies[0]
+		return p.LastSuccessAt != nil && p.LastRun.Trigger == "once" && p.LastRun.RowsTotal == 6000 && p.BacklogRows != nil && *p.BacklogRows == 0
+	})
+	s.await("healthy", 5*time.Second, s.answers("/health", 200))
+	s.await("the metric", 5*time.Second, s.shows(`reaper_policy_failing{policy="letters"} 0`))
+	both := program(t, db.DSN(), "run", "--once", "--observe")
+	if out, err := both.CombinedOutput(); exitCode(t, err) != 2 || !strings.Contains(string(out), "choose one") {
+		t.Errorf("--once and --observe: %v\n%s", err, out)
+	}
+	s.ends()
+	if pings := m.got(); len(pings) != 0 {
+		t.Errorf("pings: %q", pings)
+	}
+}
+
 func TestRun_Once(t *testing.T) {
 	t.Parallel()
 	db, m := dbtest.New(t, letters), newMonitor(t)

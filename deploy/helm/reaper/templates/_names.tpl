@@ -1,0 +1,64 @@
+{{/* The name that the others begin with. A CronJob's may have 52 letters at most, and "-observer" is appended to it. */}}
+{{- define "reaper.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 43 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 43 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 43 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "reaper.selectorLabels" -}}
+app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "reaper.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{ include "reaper.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Values.image.tag | default .Chart.AppVersion | trunc 63 | trimSuffix "-" | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "reaper.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "reaper.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "reaper.image" -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The component that serves page and metrics, "" where there is none. */}}
+{{- define "reaper.serving" -}}
+{{- if eq .Values.mode "deployment" -}}
+daemon
+{{- else if (.Values.cronjob.observer | default dict).enabled -}}
+observer
+{{- end -}}
+{{- end -}}
+
+{{/* What Prometheus calls the job, by the way it scrapes. */}}
+{{- define "reaper.selector" -}}
+{{- if .Values.prometheusRule.selector -}}
+{{- .Values.prometheusRule.selector -}}
+{{- else if .Values.podMonitor.enabled -}}
+{{- printf `job="%s/%s",namespace="%s"` .Release.Namespace (include "reaper.fullname" .) .Release.Namespace -}}
+{{- else -}}
+{{- printf `job="%s",namespace="%s"` (include "reaper.fullname" .) .Release.Namespace -}}
+{{- end -}}
+{{- end -}}
