@@ -26,7 +26,6 @@ func TestDeploy(t *testing.T) {
 	t.Parallel()
 	labels := exported(t)
 	everyLabel := slices.Concat(append(slices.Collect(maps.Values(labels)), target)...)
-	used := map[string]bool{}
 	for _, expression := range expressions(t) {
 		for _, m := range selector.FindAllStringSubmatch(expression, -1) {
 			own, ok := labels[m[1]]
@@ -34,7 +33,6 @@ func TestDeploy(t *testing.T) {
 				t.Errorf("%s is not exported: %s", m[1], expression)
 				continue
 			}
-			used[m[1]] = true
 			for _, l := range matcher.FindAllStringSubmatch(m[2], -1) {
 				if !slices.Contains(own, l[1]) && !slices.Contains(target, l[1]) {
 					t.Errorf("%s has no label %s: %s", m[1], l[1], expression)
@@ -53,11 +51,6 @@ func TestDeploy(t *testing.T) {
 					t.Errorf("no metric has the label %s: %s", label, expression)
 				}
 			}
-		}
-	}
-	for name := range notYet {
-		if !used[name] {
-			t.Errorf("%s is used nowhere: take it out of notYet", name)
 		}
 	}
 }
