@@ -16,10 +16,16 @@ func (l *Ledger) endAdvice() string {
 // pause or stop, by which guard, and why; an empty state: nothing any more.
 func (l *Ledger) RecordAdvice(ctx context.Context, db *pgxpool.Pool, runID, policy, state, guard, reason string) error {
 	return inTx(ctx, db, func(tx pgx.Tx) error {
+		// What lasts has newer figures.
+		tag, err := tx.Exec(ctx, `UPDATE `+l.schema+`.throttle SET reason = $5 WHERE run_id = $1::uuid AND policy = $2 AND ended_at IS NULL AND state = $3 AND guard = $4`,
+			runID, policy, state, guard, reason)
+		if err != nil || tag.RowsAffected() > 0 {
+			return err
+		}
 		if _, err := tx.Exec(ctx, l.endAdvice(), runID, policy); err != nil || state == "" {
 			return err
 		}
-		_, err := tx.Exec(ctx, `INSERT INTO `+l.schema+`.throttle (run_id, policy, state, guard, reason) VALUES ($1::uuid, $2, $3, $4, $5)`,
+		_, err = tx.Exec(ctx, `INSERT INTO `+l.schema+`.throttle (run_id, policy, state, guard, reason) VALUES ($1::uuid, $2, $3, $4, $5)`,
 			runID, policy, state, guard, reason)
 		return err
 	})

@@ -62,11 +62,12 @@ type way struct {
 // batcher carries out batches of one policy, one transaction each, for one
 // worker.
 type batcher struct {
-	run  *Run
-	work *work
-	plan *Plan
-	seq  int64 // of the batch at hand, in the ledger
-	size int   // roots aimed at in the next batch
+	worker int // its number
+	run    *Run
+	work   *work
+	plan   *Plan
+	seq    int64 // of the batch at hand, in the ledger
+	size   int   // roots aimed at in the next batch
 	// wary counts batches to come that count before they delete, after one that
 	// turned out too large.
 	wary int
@@ -137,7 +138,7 @@ func tooSlow(err error) bool { return isCode(err, "57014") || errors.Is(err, err
 
 func (b *batcher) attempt(ctx context.Context, t *who, cands []candidate, w way) (outcome, error) {
 	for try := 0; ; try++ {
-		if !b.work.heed(ctx) {
+		if !b.work.heed(ctx, b.worker) {
 			return outcome{left: int64(len(cands))}, nil
 		}
 		if ok, err := b.work.refresh(ctx, t); err != nil || !ok {
@@ -151,8 +152,8 @@ func (b *batcher) attempt(ctx context.Context, t *who, cands []candidate, w way)
 		if errors.Is(err, errBusy) {
 			return outcome{left: int64(len(cands)), busy: true}, nil
 		}
-		if errors.Is(err, errHandPaused) {
-			b.work.findByHand()
+		if errors.Is(err, errHandPaused) || errors.Is(err, errGuarded) {
+			b.found(err)
 			try--
 			continue
 		}
@@ -218,6 +219,13 @@ func (b *batcher) attempt(ctx context.Context, t *who, cands []candidate, w way)
 			return outcome{}, err
 		}
 		b.run.sleep(ctx, b.run.backoff(try))
+	}
+}
+
+// found notes what a batch has found to stand against it, before it is tried again.
+func (b *batcher) found(err error) {
+	if errors.Is(err, errHandPaused) {
+		b.work.findByHand()
 	}
 }
 

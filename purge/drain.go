@@ -19,7 +19,7 @@ func (b *batcher) drain(ctx context.Context, t *who, root candidate) (outcome, e
 	}
 	for try := 0; ; {
 		started := time.Now()
-		if !b.work.heed(ctx) {
+		if !b.work.heed(ctx, b.worker) {
 			total.left = 1
 			return total, nil
 		}
@@ -41,8 +41,8 @@ func (b *batcher) drain(ctx context.Context, t *who, root candidate) (outcome, e
 			if !more {
 				return total, nil
 			}
-		case errors.Is(err, errHandPaused):
-			b.work.findByHand()
+		case errors.Is(err, errHandPaused), errors.Is(err, errGuarded):
+			b.found(err)
 		case errors.Is(err, errKept):
 			total.left = 1
 			return total, nil

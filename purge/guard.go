@@ -71,21 +71,28 @@ type guarded struct {
 	paused  time.Duration
 	stopped string // why the guards have ended the run; empty: they have not
 	asked   bool   // for a checkpoint, in this pause
+	told    time.Time
 	// byHand is closed when the guards have been read again since a batch has found
 	// the policy paused by hand; nil: none has.
 	byHand <-chan struct{}
 }
 
-// heed waits while a guard pauses the policy, with no lock and no transaction, and
-// with the worker's turn given back; false: the run ends.
-func (w *work) heed(ctx context.Context) bool { return w.awaitGuards(ctx, w.run.shared.rest) }
+// errGuarded is a batch that a guard stands against, found before it is tried again.
+var errGuarded = errors.New("a guard stands against it")
 
-// heedAlone is heed for what is done in no turn.
-func (w *work) heedAlone(ctx context.Context) bool {
-	return w.awaitGuards(ctx, func(wait func()) { wait() })
+// heldUp tells that the guards let no batch begin now.
+func (r *Run) heldUp(policy string) bool {
+	if r.guard == nil {
+		return false
+	}
+	a := r.guard.Advice(policy)
+	return a.State == GuardPause || a.State == GuardStop
 }
 
-func (w *work) awaitGuards(ctx context.Context, rest func(func())) bool {
+// heed waits while a guard pauses the policy, with no lock and no transaction, and
+// with the worker's turn given back: it takes those of other policies meanwhile.
+// false: the policy's run ends.
+func (w *work) heed(ctx context.Context, worker int) bool {
 	for {
 		a, changed := w.advice()
 		w.advised(a)
@@ -97,19 +104,15 @@ func (w *work) awaitGuards(ctx context.Context, rest func(func())) bool {
 			return false
 		}
 		if a.State != GuardPause {
-			if !w.fits(ctx) {
-				return false
-			}
-			break
+			return w.dropping() || w.fits(ctx)
 		}
-		rest(func() { w.wait(ctx, a, changed) })
+		w.run.shared.rest(func() { w.wait(ctx, worker, a, changed) })
 	}
-	return !w.stopping()
 }
 
 // wait waits for another advice, at most until the longest pause is over, which
-// ends the run.
-func (w *work) wait(ctx context.Context, a Advice, changed <-chan struct{}) {
+// ends the policy's run.
+func (w *work) wait(ctx context.Context, worker int, a Advice, changed <-chan struct{}) {
 	if a.Checkpoint {
 		w.askCheckpoint(ctx)
 	}
@@ -121,13 +124,34 @@ func (w *work) wait(ctx context.Context, a Advice, changed <-chan struct{}) {
 	}
 	over := time.NewTimer(time.Until(since.Add(w.run.maxPause)))
 	defer over.Stop()
-	select {
-	case <-changed:
-	case <-over.C:
-		w.stopFor(fmt.Sprintf("paused for %s, the longest that max_pause allows, by the guard %s", w.run.maxPause, a.because()))
-	case <-ctx.Done():
-	case <-w.run.halt.Done():
+	for lent := true; ; {
+		if lent = lent && w.run.lend(ctx, worker); lent {
+			select {
+			case <-changed:
+				return
+			case <-over.C:
+				w.tooLong(a)
+				return
+			default:
+				continue
+			}
+		}
+		select {
+		case <-changed:
+		case <-over.C:
+			w.tooLong(a)
+		case <-ctx.Done():
+		case <-w.run.halt.Done():
+		}
+		return
 	}
+}
+
+// tooLong ends the policy's run after the longest pause.
+func (w *work) tooLong(a Advice) {
+	why := fmt.Sprintf("paused for %s, the longest that max_pause allows, by the guard %s", w.run.maxPause, a.because())
+	w.stopFor(why)
+	w.advised(Advice{State: GuardStop, Guard: a.Guard, Reason: why, Since: time.Now()})
 }
 
 // advice is what the guards say, and what is closed when they may say something
@@ -170,23 +194,41 @@ func (w *work) findByHand() {
 	w.guarded.byHand = changed
 }
 
+// retellAfter is how often the reason of what lasts is told anew: figures change.
+const retellAfter = 10 * time.Second
+
 // advised notes what the guards say, and tells it when it is something else than
-// before.
+// before: one worker after the other, so that the newest is told last.
 func (w *work) advised(a Advice) {
+	w.telling.Lock()
+	defer w.telling.Unlock()
 	w.run.mu.Lock()
 	g := &w.guarded
 	before := g.now
-	g.now = a
 	now := time.Now()
+	if g.stopped != "" && a.State != GuardStop {
+		w.run.mu.Unlock()
+		return // it has ended, whatever they say now
+	}
+	g.now = a
 	switch {
 	case a.State == GuardPause && g.since.IsZero():
 		g.since, g.asked = now, false
 	case a.State != GuardPause && !g.since.IsZero():
 		g.paused += now.Sub(g.since)
 		g.since = time.Time{}
+		if w.run.rounding != nil {
+			w.run.rounding.changed.Broadcast() // its turns may be taken again
+		}
+	}
+	same := before.State == a.State && before.Guard == a.Guard
+	news := !same && !(before.State == "" && a.State == GuardGo) ||
+		same && before.Reason != a.Reason && a.State != GuardGo && now.Sub(g.told) > retellAfter
+	if news {
+		g.told = now
 	}
 	w.run.mu.Unlock()
-	if before.State == a.State && before.Guard == a.Guard || before.State == "" && a.State == GuardGo {
+	if !news {
 		return
 	}
 	// The guards have said it to the log themselves.

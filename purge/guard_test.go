@@ -189,6 +189,33 @@ func TestGuardThatStopsNothing(t *testing.T) {
 	}
 }
 
+// A policy that is paused does not keep a worker from the others, not even the only
+// one.
+func TestGuardLendsTheWorker(t *testing.T) {
+	t.Parallel()
+	b, h := guarded(t, shop+`;
+CREATE TABLE logs (id int PRIMARY KEY, at timestamptz NOT NULL);
+INSERT INTO logs SELECT n, now() - interval '40 days' FROM generate_series(1, 10) n`, shopPolicy+`
+  - {name: logs, table: logs, age: at, tenant: none, retention: 30d, limits: {rows: 1}}`)
+	h.set("mails", pause)
+	for _, connections := range []int{1, 2} {
+		b.runner.Connections = connections
+		b.Exec(t, `INSERT INTO logs SELECT n, now() - interval '40 days' FROM generate_series(1, 10) n ON CONFLICT DO NOTHING`)
+		done := make(chan *outcome)
+		ctx, cancel := context.WithCancel(t.Context())
+		b.runner.Stopping = ctx
+		go func() { done <- b.purge() }()
+		b.await(`SELECT NOT EXISTS (SELECT FROM logs)`)
+		b.count(`SELECT count(*) FROM mails`, 20)
+		cancel()
+		<-done
+	}
+	h.set("mails", goOn)
+	b.runner.Stopping = nil
+	b.purge().is(purge.Complete)
+	b.count(`SELECT count(*) FROM mails`, 5)
+}
+
 // What counts for one policy leaves the others alone.
 func TestGuardOfOnePolicy(t *testing.T) {
 	t.Parallel()
@@ -262,4 +289,25 @@ func TestPausedByHandIsAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.purge().complete()
+}
+
+// A pause by hand keeps partitions too, whatever the guards still say.
+func TestPausedByHandKeepsPartitions(t *testing.T) {
+	t.Parallel()
+	for _, guard := range []purge.Guard{nil, newHand()} {
+		b := prepare(t, yard, yardPolicy)
+		b.runner.Guard = guard
+		l := ledger.New(ledger.DefaultSchema, 0)
+		if err := l.Pause(t.Context(), b.pool, nil, time.Hour, "migration", ""); err != nil {
+			t.Fatal(err)
+		}
+		b.runner.MaxPause = 100 * time.Millisecond
+		b.purge().is(purge.Incomplete, "by_hand").dropped()
+		b.partitions("p0", "p1", "p2", "p3", "p4")
+		b.count(`SELECT count(*) FROM events`, 150)
+		if _, err := l.Resume(t.Context(), b.pool, nil); err != nil {
+			t.Fatal(err)
+		}
+		b.purge().complete().dropped("public.p4", "public.p3")
+	}
 }

@@ -11,8 +11,24 @@ import (
 func TestPauseThatAnotherWorkerSawEnd(t *testing.T) {
 	t.Parallel()
 	w := &work{run: &Run{maxPause: time.Minute, halt: t.Context()}}
-	w.wait(t.Context(), Advice{State: GuardPause, Guard: "storage"}, nil)
+	w.wait(t.Context(), 0, Advice{State: GuardPause, Guard: "storage"}, nil)
 	if reason := w.stopReason(); reason != "" {
 		t.Errorf("the run ends: %s", reason)
+	}
+}
+
+// What one policy of a run was sized for is not free for the next.
+func TestUnreserved(t *testing.T) {
+	t.Parallel()
+	r := &Run{}
+	for _, reserved := range []int64{0, 500, 200} {
+		r.works = append(r.works, &work{run: r, reserved: reserved, report: &PolicyReport{}})
+	}
+	r.works[1].report.WALBytes = 100
+	r.works[2].report.WALBytes = 300 // more than it was sized for
+	for i, want := range []int64{600, 1000, 600} {
+		if got := r.works[i].unreserved(1000); got != want {
+			t.Errorf("policy %d: %d bytes free, want %d", i, got, want)
+		}
 	}
 }

@@ -68,7 +68,7 @@ func (x *partitionsWork) reasons() []string {
 
 // dropPartitions drops the partitions whose rows are all expired. Whatever stands
 // against one leaves its rows to be found and deleted like all others.
-func (w *work) dropPartitions(ctx context.Context) {
+func (w *work) dropPartitions(ctx context.Context, worker int) {
 	if w.ended() || w.fixed == 0 || len(w.parts.left) > 0 || !w.plan.parts.droppable() || w.run.opts.someRows() || w.stopping() {
 		return
 	}
@@ -81,12 +81,18 @@ func (w *work) dropPartitions(ctx context.Context) {
 		w.notDropped(w.plan.Root.Table.Name, err)
 		return
 	}
-	for _, x := range found {
-		if siblings < 2 || !w.heedAlone(ctx) || ctx.Err() != nil {
+	for len(found) > 0 {
+		x := found[0]
+		if siblings < 2 || !w.heed(ctx, worker) || ctx.Err() != nil {
 			return
 		}
 		var dropped bool
 		w.alone(ctx, func(ctx context.Context) { dropped, err = w.dropPartition(ctx, x) })
+		if errors.Is(err, errHandPaused) {
+			w.findByHand()
+			continue
+		}
+		found = found[1:]
 		if err != nil {
 			w.notDropped(x.name, err)
 			return // what stands against this one may stand against all
@@ -193,10 +199,15 @@ func (w *work) guardTable(ctx context.Context) (tx pgx.Tx, err error) {
 		if err != nil {
 			return err
 		}
-		var got bool
-		err = tx.QueryRow(ctx, `SELECT pg_try_advisory_xact_lock($1::bigint)`, partitionsKey(w.plan.Root.Table.OID)).Scan(&got)
-		if err == nil && !got {
+		var got, paused bool
+		err = tx.QueryRow(ctx, `SELECT pg_try_advisory_xact_lock($1::bigint), `+w.run.ledger.PausedSQL("$2::text"),
+			partitionsKey(w.plan.Root.Table.OID), w.plan.Policy.Name).Scan(&got, &paused)
+		switch {
+		case err != nil:
+		case !got:
 			err = errBusy
+		case paused:
+			err = errHandPaused
 		}
 		if err == nil {
 			// A statement without a snapshot and without values to bind: until the next
@@ -351,11 +362,15 @@ func (w *work) dropOnce(ctx context.Context, x partition, t *dropTx) error {
 	}
 	defer rollback(tx)
 	s := &statement{}
-	s.add("SELECT ", settings(s, verifyTimeout, w.plan.lockTimeout()), ", ", walSQL)
+	s.add("SELECT ", settings(s, verifyTimeout, w.plan.lockTimeout()), ", ", walSQL, ", ", w.run.ledger.PausedSQL(s.cast(w.plan.Policy.Name, "text")))
 	var set int
+	var paused bool
 	var before, after int64
-	if err := tx.QueryRow(ctx, s.String(), s.args...).Scan(&set, &before); err != nil {
+	if err := tx.QueryRow(ctx, s.String(), s.args...).Scan(&set, &before, &paused); err != nil {
 		return fmt.Errorf("beginning the drop: %w", err)
+	}
+	if paused {
+		return errHandPaused
 	}
 	if noted, err := w.run.ledger.ForgetDetach(ctx, tx, x.oid); err != nil || !noted {
 		return cmpError(err, errSettled, "taking the note back")

@@ -144,15 +144,18 @@ type Run struct {
 	halt       context.Context
 	workers    int
 	vacuumTime time.Duration // bounds the vacuum of one table
+	vacuumsBy  time.Time     // until when vacuums wait for the guards; zero: none has waited
 
 	watching sync.Mutex // the observer is told one thing at a time
 	// mu guards what follows, and all that workers share of a policy's work.
-	mu      sync.Mutex
-	deleted int64 // rows deleted or emptied so far, to see whether a round did anything
-	roots   int64
-	wal     int64     // position in the WAL up to which it is counted
-	spent   time.Time // until when the rows deleted so far use up the rate
-	losses  int       // how often the server went away
+	mu       sync.Mutex
+	works    []*work
+	rounding *schedule // the round under way; nil: none is
+	deleted  int64     // rows deleted or emptied so far, to see whether a round did anything
+	roots    int64
+	wal      int64     // position in the WAL up to which it is counted
+	spent    time.Time // until when the rows deleted so far use up the rate
+	losses   int       // how often the server went away
 }
 
 // ErrTenants is a table or query of tenants that cannot be trusted.
@@ -228,6 +231,7 @@ func (r *Run) all(ctx context.Context, plans []*Plan) (*Report, error) {
 	if err := CheckTenants(ctx, r.pool, plans, r.opts.Tenants); err != nil {
 		return nil, err
 	}
+	r.works = works
 	for _, w := range works {
 		w.open(ctx)
 	}
@@ -264,13 +268,6 @@ func (w *work) begin(ctx context.Context) {
 		return
 	}
 	w.alone(ctx, w.fixCutoffs)
-	if !w.ended() {
-		w.leap(ctx)
-	}
-	if w.refused {
-		return
-	}
-	w.dropPartitions(ctx)
 }
 
 // CheckTenants refuses, by a *UsageError, keys of tenants that not every plan
@@ -450,7 +447,7 @@ func (r *Run) withServer(ctx context.Context, fn func() error) error {
 		if err == nil {
 			return struct{}{}, nil
 		}
-		hopeless := errors.Is(err, errBusy) || errors.Is(err, errHandPaused) || errors.Is(err, errOverflow) || errors.Is(err, errHalted) ||
+		hopeless := errors.Is(err, errBusy) || errors.Is(err, errHandPaused) || errors.Is(err, errGuarded) || errors.Is(err, errOverflow) || errors.Is(err, errHalted) ||
 			classify(err) != faultDatabase || ctx.Err() != nil
 		if hopeless || r.halt.Err() != nil && time.Since(started) > haltPatience {
 			return struct{}{}, backoff.Permanent(err)

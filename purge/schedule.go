@@ -36,6 +36,9 @@ type schedule struct {
 // round works on policies, with so many workers, until each has ended its pass.
 func (r *Run) round(ctx context.Context, open []*work, n int) {
 	s := &schedule{run: r, works: open, changed: sync.NewCond(&r.mu)}
+	r.mu.Lock()
+	r.rounding = s
+	r.mu.Unlock()
 	var workers sync.WaitGroup
 	for i := range n {
 		workers.Go(func() { s.work(ctx, i) })
@@ -46,49 +49,107 @@ func (r *Run) round(ctx context.Context, open []*work, n int) {
 // work is one worker.
 func (s *schedule) work(ctx context.Context, worker int) {
 	for !s.run.stopping() && ctx.Err() == nil {
-		w, t := s.pick(worker)
+		w, t := s.pick(worker, true)
 		if t == nil {
 			return
 		}
-		err := context.Cause(ctx)
-		if end := s.run.shared.turn(ctx); end != nil {
-			err = t.do(ctx)
-			end()
-		}
-		s.run.mu.Lock()
-		if err != nil && !errors.Is(err, errHalted) {
-			w.fail(err)
-		}
-		t.done()
-		w.flying--
-		s.flying--
-		s.changed.Broadcast()
-		s.run.mu.Unlock()
-		w.countOnce(ctx)
+		s.take(ctx, w, t)
 	}
 }
 
-// pick waits for a turn; nil: the round is over.
-func (s *schedule) pick(worker int) (*work, *turn) {
+// take carries out a turn.
+func (s *schedule) take(ctx context.Context, w *work, t *turn) {
+	err := context.Cause(ctx)
+	if end := s.run.shared.turn(ctx); end != nil {
+		err = t.do(ctx)
+		end()
+	}
+	s.run.mu.Lock()
+	if err != nil && !errors.Is(err, errHalted) {
+		w.fail(err)
+	}
+	t.done()
+	w.flying--
+	s.flying--
+	s.changed.Broadcast()
+	s.run.mu.Unlock()
+	w.countOnce(ctx)
+}
+
+// lend has a worker whose policy is paused take a turn of another policy meanwhile;
+// false: there is none for it now.
+func (r *Run) lend(ctx context.Context, worker int) bool {
+	r.mu.Lock()
+	s := r.rounding
+	r.mu.Unlock()
+	if s == nil || r.stopping() || ctx.Err() != nil {
+		return false
+	}
+	w, t := s.pick(worker, false)
+	if t == nil {
+		return false
+	}
+	s.take(ctx, w, t)
+	return true
+}
+
+// pick waits for a turn of a policy that is not paused; nil: the round is over, or,
+// without wait, there is none now.
+func (s *schedule) pick(worker int, wait bool) (*work, *turn) {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
 	for {
 		for i := range s.works {
 			n := (s.first + i) % len(s.works)
 			w := s.works[n]
-			if w.ended() || w.guarded.stopped != "" || w.flying > 0 && w.plan.Policy.Limits.Alone {
+			if w.ended() || w.guarded.stopped != "" || !w.guarded.since.IsZero() || w.flying > 0 && w.plan.Policy.Limits.Alone {
 				continue
 			}
-			if t := w.walk.next(worker); t != nil {
+			if t := w.next(worker); t != nil {
 				s.first = n + 1
 				w.flying++
 				s.flying++
 				return w, t
 			}
 		}
-		if s.flying == 0 {
+		if s.flying == 0 || !wait {
 			return nil, nil
 		}
 		s.changed.Wait()
 	}
 }
+
+// next gives what is to be done next of a policy: first of all, its partitions.
+func (w *work) next(worker int) *turn {
+	switch w.drops {
+	case dropsDone:
+		return w.walk.next(worker)
+	case dropsDue:
+		w.drops = dropsUnderWay
+		return &turn{
+			do: func(ctx context.Context) error {
+				w.dropPartitions(ctx, worker)
+				return nil
+			},
+			done: func() { w.drops = dropsDone },
+		}
+	}
+	return nil
+}
+
+// dropping tells that the policy's partitions are not done with: before, nothing is
+// known of the rows that are left for batches.
+func (w *work) dropping() bool {
+	w.run.mu.Lock()
+	defer w.run.mu.Unlock()
+	return w.drops != dropsDone
+}
+
+// drops is how far a policy is with its partitions.
+type drops int
+
+const (
+	dropsDue drops = iota
+	dropsUnderWay
+	dropsDone
+)

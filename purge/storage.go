@@ -156,49 +156,61 @@ func (p *Plan) Storage(ctx context.Context, pool *pgxpool.Pool, l Ledger, v *Pre
 // a guard pauses the policy it does not look yet, for what keeps WAL now may be gone
 // when that ends.
 func (w *work) leap(ctx context.Context) {
-	if w.run.guard == nil || w.fixed == 0 || w.stopping() || w.run.guard.Advice(w.plan.Policy.Name).State == GuardPause {
-		return
+	if w.run.guard != nil {
+		w.leapt.Do(func() { w.size(ctx) })
 	}
-	w.leapt.Do(func() { w.size(ctx) })
 }
 
-// size is leap's look.
+// size is leap's look. Where nothing keeps WAL there is nothing to size: a checkpoint
+// gives it back, and the guards pause for that.
 func (w *work) size(ctx context.Context) {
 	room, err := w.run.guard.Room(ctx)
 	if err != nil {
 		w.run.log.Warn("the run is not sized: the guards tell how it goes", "policy", w.plan.Policy.Name, "error", plain(err))
 		return
 	}
-	if room.Free == nil || *room.Free == 0 { // no guard knows, or it pauses already
+	if len(room.Holders) == 0 || room.Free == nil || *room.Free == 0 { // or no guard knows, or it pauses already
 		return
-	}
-	roots, s, err := w.need(ctx, room)
-	if err != nil {
-		w.run.log.Warn("the run is not sized: what is due could not be counted in time", "policy", w.plan.Policy.Name, "error", plain(err))
-		return
-	}
-	switch {
-	case roots == 0:
-	case *s.Runs == 0:
-		w.refused = true
-		w.stopFor(fmt.Sprintf("%s due need %s", many(roots, "row", "rows"), s))
-	case *s.Runs > 1:
-		w.sized = max(roots*(*room.Free)/s.WALBytes, 1)
-		w.run.log.Warn("the run is as large as fits", "policy", w.plan.Policy.Name, "roots", w.sized, "due", roots, "needs", s.String())
-	}
-}
-
-// need estimates what the policy's run needs, and how many roots it deletes.
-func (w *work) need(ctx context.Context, room Room) (roots int64, s Storage, err error) {
-	if roots, _, _, err = w.backlog(ctx); err != nil {
-		return 0, s, err
-	}
-	if most := w.run.opts.MaxRows; most > 0 {
-		roots = min(roots, most)
 	}
 	perRow, err := walPerRow(ctx, w.run.pool, w.run.ledger, w.plan.Policy.Name)
 	if err != nil {
-		return 0, s, err
+		w.run.log.Warn("the run is sized by the planner's numbers alone", "policy", w.plan.Policy.Name, "error", plain(err))
+	}
+	roots := w.countDue(ctx)
+	if most := w.run.opts.MaxRows; most > 0 && roots > most {
+		roots = most
+	}
+	if roots == 0 {
+		return
+	}
+	free := w.unreserved(*room.Free)
+	room.Free = &free
+	s := w.need(roots, perRow, room)
+	w.run.mu.Lock()
+	defer w.run.mu.Unlock()
+	w.reserved = min(s.WALBytes, free)
+	switch {
+	case roots < 0:
+		// Too many to be counted in time: as many as fit.
+		w.sized = max(int64(float64(free)/s.BytesPerRow/w.plan.rowsPerRoot()), 1)
+		w.reserved = free
+	case free == 0 || s.Runs != nil && *s.Runs == 0:
+		why := fmt.Sprintf("%s due need %s", many(roots, "row", "rows"), s)
+		w.guarded.stopped, w.refused = why, w.report.RowsTotal == 0
+		return
+	case *s.Runs > 1:
+		w.sized = max(int64(float64(roots)*float64(free)/float64(s.WALBytes)), 1)
+	default:
+		return
+	}
+	w.run.log.Warn("the run is as large as fits", "policy", w.plan.Policy.Name, "roots", w.sized, "due", roots, "needs", s.String())
+}
+
+// need estimates what it takes to delete so many roots; below 0: a number that is
+// not known, of which some are taken for an example.
+func (w *work) need(roots int64, perRow float64, room Room) Storage {
+	if roots < 0 {
+		roots = 10_000
 	}
 	rows := map[string]int64{}
 	for _, n := range w.plan.Nodes {
@@ -206,7 +218,30 @@ func (w *work) need(ctx context.Context, room Room) (roots int64, s Storage, err
 			rows[n.Table.Name.String()] = int64(float64(roots) * w.plan.perRoot(n))
 		}
 	}
-	return roots, w.plan.storageOf(rows, perRow, room), nil
+	return w.plan.storageOf(rows, perRow, room)
+}
+
+// unreserved is what of the free bytes the other policies of the run have left.
+func (w *work) unreserved(free int64) int64 {
+	w.run.mu.Lock()
+	defer w.run.mu.Unlock()
+	for _, o := range w.run.works {
+		if o != w && !o.ended() {
+			free -= max(o.reserved-o.report.WALBytes, 0)
+		}
+	}
+	return max(free, 0)
+}
+
+// rowsPerRoot is how many rows over all tables go with a root, itself among them, by
+// the planner's numbers.
+func (p *Plan) rowsPerRoot() (rows float64) {
+	for _, n := range p.Nodes {
+		if n.Deleted {
+			rows += p.perRoot(n)
+		}
+	}
+	return rows
 }
 
 // perRoot is how many rows of a node go with a root, by the planner's numbers.
@@ -242,10 +277,13 @@ func (w *work) fits(ctx context.Context) bool {
 	case err == nil && len(room.Holders) == 0:
 		sized = 0
 	case err == nil && room.Free != nil && wal > 0 && roots > 0:
-		sized = roots + int64(float64(*room.Free)/(float64(wal)/float64(roots)))
+		sized = roots + int64(float64(w.unreserved(*room.Free))/(float64(wal)/float64(roots)))
 	}
 	w.run.mu.Lock()
 	w.sized = sized
+	if sized == 0 {
+		w.reserved = 0
+	}
 	w.run.mu.Unlock()
 	if sized == 0 || sized > roots {
 		return true

@@ -111,3 +111,14 @@ func TestStorageOfAPlan(t *testing.T) {
 		t.Errorf("after a run with %v bytes a row: %+v", want, s)
 	}
 }
+
+// Whole partitions go before the run is held against the storage: that takes next to
+// no WAL, and gives room.
+func TestStorageAfterPartitions(t *testing.T) {
+	t.Parallel()
+	b := prepare(t, yard, yardPolicy)
+	h := newHand()
+	b.runner.Guard = h
+	h.room = purge.Room{Free: free(10), MaxWAL: 1 << 30, Holders: []string{"slot reports"}}
+	b.purge().is(purge.Incomplete, "due need", "10 B are free", "too little to begin").dropped("public.p4", "public.p3")
+}

@@ -41,6 +41,7 @@ func (b *batcher) inTransaction(ctx context.Context, t *who, w way, body func(*b
 	var o outcome
 	var tx *batchTx
 	committing := false
+	tries := 0
 	err := b.run.withServer(ctx, func() error {
 		if committing {
 			done, err := b.settled(ctx, t)
@@ -48,6 +49,10 @@ func (b *batcher) inTransaction(ctx context.Context, t *who, w way, body func(*b
 				return err
 			}
 			committing = false
+		}
+		// The server was away, or had no room: the guards are asked anew.
+		if tries++; tries > 1 && b.run.heldUp(b.plan.Policy.Name) {
+			return errGuarded
 		}
 		var err error
 		tx, err = b.begin(ctx, t, w)

@@ -27,10 +27,14 @@ func (r *Run) against(l *litter) *guardedError {
 const deadRows = "dead_rows"
 
 // clear tells whether a table may be vacuumed now. Where a checkpoint gives back what
-// is missing, one is asked for and waited for; whatever else a guard pauses for is
-// autovacuum's to wait for. The error names the guard.
+// is missing, one is asked for and waited for, for all tables together no longer than
+// one may take, and not at all after a run that the guards have ended; whatever else a
+// guard pauses for is autovacuum's to wait for. The error names the guard.
 func (r *Run) clear(ctx context.Context, l *litter) error {
-	over := time.NewTimer(min(r.maxPause, r.vacuumTime))
+	if r.vacuumsBy.IsZero() {
+		r.vacuumsBy = time.Now().Add(min(r.maxPause, r.vacuumTime))
+	}
+	over := time.NewTimer(time.Until(r.vacuumsBy))
 	defer over.Stop()
 	for asked := false; r.guard != nil; asked = true {
 		changed := r.guard.Changed()
@@ -38,7 +42,7 @@ func (r *Run) clear(ctx context.Context, l *litter) error {
 		if wrong == nil {
 			break
 		}
-		if wrong.advice.State == GuardStop || !wrong.advice.Checkpoint {
+		if wrong.advice.State == GuardStop || !wrong.advice.Checkpoint || l.works[0].guarded.stopped != "" {
 			return wrong
 		}
 		if !asked {

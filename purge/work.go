@@ -47,10 +47,13 @@ type work struct {
 	counted  bool
 	parts    partitionsWork
 	flying   int // its turns under way
+	drops    drops
+	telling  sync.Mutex // of what the guards say
 	guarded  guarded
 	leapt    sync.Once
 	sized    int64 // how many roots fit on the disk with their WAL; 0: all
 	resized  bool  // by the run's own WAL
+	reserved int64 // bytes of WAL that it was sized for
 	refused  bool  // not even the least fits
 }
 
@@ -64,8 +67,8 @@ func newWork(r *Run, p *Plan) *work {
 			w.report.Rows[n.Table.Name.String()] = 0
 		}
 	}
-	for range r.workers {
-		w.batchers = append(w.batchers, &batcher{run: r, work: w, plan: p, size: p.firstSize()})
+	for i := range r.workers {
+		w.batchers = append(w.batchers, &batcher{worker: i, run: r, work: w, plan: p, size: p.firstSize()})
 	}
 	return w
 }
@@ -78,12 +81,7 @@ const firstRoots = 100
 // dependents of one root.
 func (p *Plan) firstSize() int {
 	limits := p.Policy.Limits
-	perRoot := 0.0
-	for _, n := range p.Nodes {
-		if n.Deleted {
-			perRoot += p.perRoot(n)
-		}
-	}
+	perRoot := p.rowsPerRoot()
 	return max(1, min(limits.Rows, limits.TotalRows, int(float64(limits.TotalRows)/perRoot*0.8), firstRoots))
 }
 
@@ -175,7 +173,7 @@ const countAfter = 2 * time.Second
 // does it between two turns: the connection beside the batches is for the guards.
 func (w *work) countOnce(ctx context.Context) {
 	w.run.mu.Lock()
-	now := !w.counted && time.Since(w.started) > countAfter
+	now := !w.counted && time.Since(w.started) > countAfter && w.guarded.since.IsZero()
 	w.counted = w.counted || now
 	done := w.report.Roots
 	w.run.mu.Unlock()
