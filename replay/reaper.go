@@ -97,7 +97,6 @@ func follow(logs io.Reader, onPause func(guard, reason string)) string {
 	lines := bufio.NewScanner(logs)
 	for lines.Scan() {
 		text.WriteString(lines.Text() + "\n")
-		println("DEBUG", lines.Text())
 		var e event
 		if json.Unmarshal(lines.Bytes(), &e) == nil && e.pauses() && onPause != nil {
 			onPause(e.Guard, e.Reason)

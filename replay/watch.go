@@ -57,9 +57,6 @@ func (w *watch) look(v *volume) {
 		return
 	}
 	w.looks++
-	if free < w.least {
-		println("DEBUG", time.Now().Format("05.000"), free>>20)
-	}
 	w.least = min(w.least, free)
 }
 
