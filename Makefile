@@ -118,6 +118,10 @@ fuzz: postgres ## the parsers for FUZZ_TIME each (30s), the purge with FUZZ_CASE
 bench: postgres ## how fast it deletes, against other ways to delete (BENCH="-n 20000 -rounds 1")
 	$(GO) run ./bench $(BENCH)
 
+.PHONY: replay
+replay: postgres ## the outage on small volumes, with and without reaper (root on Linux; REPLAY="-only slot")
+	$(GO) run ./replay $(REPLAY)
+
 .PHONY: lint
 lint: ## the linters of .golangci.yml (the first time, this builds them)
 	$(GO) run $(GOLANGCI_LINT) run ./...

@@ -116,7 +116,7 @@ func TestGuardPausesAndGoesOn(t *testing.T) {
 		var states []purge.GuardState
 		paused := make(chan struct{})
 		b.runner.Observer = advised{
-			watcher: watcher{batch: func(e purge.BatchEvent) {
+			watcher: watcher{batch: func(purge.BatchEvent) {
 				select {
 				case <-paused:
 				default:

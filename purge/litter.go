@@ -23,6 +23,8 @@ type litter struct {
 	visited    bool    // a vacuum has ended since the run began
 	estimate   float64 // pg_class.reltuples; -1: never analyzed
 	allowed    bool    // this role may vacuum it
+
+	position int64 // in the WAL, when its vacuum was last looked at; 0: not yet
 }
 
 // littered are the tables that the policies deleted from, by OID: of a

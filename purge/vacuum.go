@@ -145,12 +145,14 @@ func (r *Run) vacuumTable(ctx context.Context, l *litter) bool {
 		r.log.Warn("not vacuumed", "table", l.name.String(), "error", plain(err))
 		return false
 	}
+	r.weigh(ctx, l)
 	started := time.Now()
 	err := r.bounded(ctx, l, func(ctx context.Context) error {
 		_, err := r.pool.Exec(ctx, vacuumSQL+ident(l.name.Schema, l.name.Name))
 		return err
 	})
 	took := time.Since(started).Round(time.Millisecond)
+	r.weigh(ctx, l)
 	switch {
 	case errors.Is(err, errHalted):
 		r.log.Info("vacuum ended early", "table", l.name.String(), "duration", took, "error", err)
@@ -185,9 +187,8 @@ func (r *Run) bounded(ctx context.Context, l *litter, vacuum func(context.Contex
 // wayEvery is how often a vacuum looks whether it is in somebody's way.
 const wayEvery = 100 * time.Millisecond
 
-// waySQL tells whether somebody waits for a table, and how much WAL there was so far.
-const waySQL = `SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND locktype = 'relation' AND relation = $1::oid
-   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())), (pg_current_wal_insert_lsn() - '0/0')::bigint`
+const waitedForSQL = `SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND locktype = 'relation' AND relation = $1::oid
+   AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))`
 
 // giveWay cancels a vacuum when a guard says pause, or when somebody waits for a lock
 // on its table, as autovacuum does: an ALTER TABLE that waits for a vacuum has every
@@ -195,22 +196,19 @@ const waySQL = `SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND lockty
 func (r *Run) giveWay(ctx context.Context, l *litter, cancel context.CancelCauseFunc) {
 	tick := time.NewTicker(wayEvery)
 	defer tick.Stop()
-	for written := int64(0); ; {
+	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
 		var waiting bool
-		var at int64
 		// Without an answer the time limit still holds.
-		if err := r.pool.QueryRow(ctx, waySQL, l.oid).Scan(&waiting, &at); err == nil {
-			written = r.wrote(written, at)
-		}
-		if waiting {
+		if err := r.pool.QueryRow(ctx, waitedForSQL, l.oid).Scan(&waiting); err == nil && waiting {
 			cancel(errGaveWay)
 			return
 		}
+		r.weigh(ctx, l)
 		if wrong := r.against(l); wrong != nil {
 			cancel(wrong)
 			return

@@ -303,9 +303,13 @@ func TestVacuum_Guarded(t *testing.T) {
 				h.asked = func() { h.set("", goOn) }
 			}
 			b.runner.Guard, b.runner.MaxPause = h, 50*time.Millisecond
-			b.runner.Closed = func(*purge.Report) { h.set("", c.advice) }
 			log := b.logs()
+			var batches int64
+			b.runner.Closed = func(*purge.Report) { batches = h.wrote; h.set("", c.advice) }
 			b.purge().complete().vacuumed(c.want...)
+			if c.want != nil && h.wrote <= batches {
+				t.Error("the guard was not told of the WAL of vacuums")
+			}
 			if c.want == nil && !containsAll(log.String(), "not vacuumed", c.advice.Guard+": "+c.advice.Reason) {
 				t.Errorf("the log does not name the guard:\n%s", log)
 			}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/reaperdb/reaper/purge"
 )
@@ -31,10 +32,31 @@ func bigDelete(ctx context.Context, r *replay) error {
 		p.judge(p.name, "the statement", fmt.Sprint(wrong), "fails", wrong != nil)
 		p.judge(p.name, "the server's log", crash, "PANIC, no space left", crash != "")
 		p.judge(p.name, "a new connection then", map[bool]string{true: "answered", false: "not answered"}[up], "not answered", !up)
+		p.tell(p.name, "afterwards", comesBack(ctx, p.dsn()))
 		p.tell(p.name, "free space of the volume", mib(p.watch.least)+" at the least")
 		p.tell(p.name, "writes", fmt.Sprintf("%d acknowledged, %d refused", len(p.writer.acked), p.writer.failed))
 		return nil
 	}})
+}
+
+// recovery is how long a crashed server is waited for.
+const recovery = 15 * time.Second
+
+// comesBack says whether a crashed server answers again, and after how long.
+func comesBack(ctx context.Context, dsn string) string {
+	ctx, cancel := context.WithTimeout(ctx, recovery)
+	defer cancel()
+	started := time.Now()
+	back := false
+	every(ctx, pingEvery, func() {
+		if back = answers(ctx, dsn); back {
+			cancel()
+		}
+	})
+	if !back {
+		return fmt.Sprintf("not back within %s", recovery)
+	}
+	return fmt.Sprintf("back after %.1f s, without what was deleted", time.Since(started).Seconds())
 }
 
 // mostRuns is how often an incomplete purge is run again.

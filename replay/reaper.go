@@ -74,6 +74,9 @@ func (r *replay) purge(ctx context.Context, s *stage, onPause func(guard, reason
 	text := follow(logs, onPause)
 	err = cmd.Wait()
 	p.took = time.Since(started)
+	if ctx.Err() != nil {
+		return p, ctx.Err()
+	}
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		return p, fmt.Errorf("reaper purge: %w", err)

@@ -38,7 +38,7 @@ var rooms = map[string][]string{
 	"internal/dbtest": {"internal/pgtemp"},
 	"cmd/reaper":      {anything},
 	"bench":           {anything},
-	"replay":          {anything},
+	"replay":          {"internal/pgtemp", "purge"},
 }
 
 // testOnly packages have no place in a program.

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/reaperdb/reaper/policy"
+)
+
+func TestWrongFlags(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"-only", "slots"}, {"-n", "100"}, {"-rate", "0"}, {"slot"}, {"-x"}} {
+		if code := run(t.Context(), args, io.Discard, io.Discard); code != 2 {
+			t.Errorf("replay %q ended with %d, want 2", args, code)
+		}
+	}
+}
+
+func TestFlags(t *testing.T) {
+	t.Parallel()
+	r := &replay{}
+	chosen, out, err := r.parse([]string{"-only", "slot, delete", "-n", "50000", "-rate", "10", "-out", "x.md"}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(chosen) != 2 || chosen[0].name != "slot" || chosen[1].name != "delete" || r.mails != 50_000 || r.rate != 10 || out != "x.md" {
+		t.Errorf("chose %v with %+v, and %q to write to", chosen, r, out)
+	}
+	if all, err := choose(""); err != nil || len(all) != len(scenarios) {
+		t.Errorf("without -only it chooses %v (%v), want all", all, err)
+	}
+}
+
+// The volume has 40 % of the database left, and what the guard keeps free is within
+// that.
+func TestRoomFor(t *testing.T) {
+	t.Parallel()
+	const mb = 1 << 20
+	got := roomFor(100*mb, 8*mb, 150*mb)
+	want := room{database: 100 * mb, volume: 190 * mb, left: 40 * mb, keep: 5 * mb, limit: 143 * mb, maxWAL: 1000 * mb}
+	if got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if full := got.volume - 150*mb + 108*mb; got.limit > full-got.keep {
+		t.Errorf("with the limit of %d reached, less than %d are free", got.limit, got.keep)
+	}
+}
+
+// reaper reads the file as it is meant.
+func TestPolicyFile(t *testing.T) {
+	t.Parallel()
+	text := roomFor(100<<20, 8<<20, 150<<20).policyFile()
+	file, err := policy.Parse("reaper.yaml", []byte(text))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	g := file.Guards
+	if g.MaxPause != maxPause || g.Storage.Limit != 143<<20 || *g.WALBacklog.Pause != 16<<20 || *g.WALBacklog.Slow != 8<<20 ||
+		*g.ReplicaLag.Bytes.Pause != 16<<20 || g.Every != 200*time.Millisecond {
+		t.Errorf("guards %+v", g)
+	}
+}
+
+func TestPanicIn(t *testing.T) {
+	t.Parallel()
+	log := "LOG:  all well\n2026 [7] PANIC:  could not write to file: No space left on device\n2026 [8] PANIC:  again\n"
+	if got, want := panicIn(log), "PANIC: could not write to file: No space left on device"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := panicIn("ERROR:  PANIC is a word\n"); got != "" {
+		t.Errorf("found %q in a log without one", got)
+	}
+}
+
+func TestDifference(t *testing.T) {
+	t.Parallel()
+	fill := map[string]content{"a": {3, "6", 3}, "b": {1, "1", 1}}
+	if d := difference(fill, map[string]content{"a": {3, "6", 3}, "b": {1, "1", 1}}); d != "" {
+		t.Errorf("equal contents differ: %s", d)
+	}
+	// As many rows, but others.
+	if d, want := difference(fill, map[string]content{"a": {3, "7", 3}, "b": {1, "1", 1}}), "a has 3 rows of the fill, plain SQL would leave 3"; d != want {
+		t.Errorf("got %q, want %q", d, want)
+	}
+}
+
+// Of a log the first pause is told, and no other state.
+func TestFollow(t *testing.T) {
+	t.Parallel()
+	log := `{"msg":"a guard has changed its state","guard":"latency","state":"slow","reason":"it took 0.6 s"}
+emails: no JSON
+{"msg":"a guard has changed its state","guard":"wal_backlog","state":"pause","reason":"the slot x"}
+{"msg":"a guard has changed its state","guard":"storage","state":"pause","reason":"full"}
+`
+	var told []string
+	text := follow(strings.NewReader(log), func(guard, reason string) { told = append(told, guard+": "+reason) })
+	if diff := cmp.Diff([]string{"wal_backlog: the slot x"}, told); diff != "" {
+		t.Errorf("told (-want +got):\n%s", diff)
+	}
+	if text != log {
+		t.Errorf("the text is %q", text)
+	}
+}
+
+func TestTable(t *testing.T) {
+	t.Parallel()
+	r := &replay{stderr: io.Discard, facts: []string{"a day", "a server"}, policy: "version: 1\n"}
+	r.tell("slot", "run 1", "two\nlines | a bar")
+	r.judge("slot", "the server", "up", "up", true)
+	r.judge("slot", "writes", "1 lost", "none", false)
+	want := `a day, a server.
+
+| scenario | what | seen | expected | as expected |
+| --- | --- | --- | --- | --- |
+| slot | run 1 | two lines \| a bar |  |  |
+| slot | the server | up | up | yes |
+| slot | writes | 1 lost | none | **no** |
+
+The policy file:
+
+` + "```yaml\nversion: 1\n```\n"
+	if diff := cmp.Diff(want, r.table()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if failures := r.unexpected(); len(failures) != 1 || !strings.Contains(failures[0].Error(), "writes is 1 lost") {
+		t.Errorf("unexpected: %v", failures)
+	}
+}
