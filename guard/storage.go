@@ -75,7 +75,9 @@ func (s freeSpace) read(ctx context.Context, db *pgxpool.Pool) ([]measure, error
 const storageGuard = "storage"
 
 // ahead is the reading of the storage as the next one would be, by what batches
-// have written since: within an interval they may write more than is free.
+// have written since: within an interval they may write more than is free. The next
+// reading takes the state in: it is left like any other, after two readings, and not
+// at the first that finds the WAL gone. w.mu is held.
 func (w *Watch) ahead(r Reading) Reading {
 	if r.Value == nil {
 		return r
@@ -85,10 +87,20 @@ func (w *Watch) ahead(r Reading) Reading {
 	if m.below = w.c.Storage.Free != (Query{}); m.below {
 		m.value, m.before, m.after = *r.Value-wrote, "", " are free"
 	}
-	if s := min(m.reached(0), Pause); s > r.State {
+	w.raised = max(w.raised, min(m.reached(0), Pause))
+	if s := w.raised; s > r.State {
 		r.State, r.Share = s, m.share(s)
 		r.Reason = m.words(s, 0) + ", with the WAL of batches since the last reading"
 		r.Since = r.At
 	}
 	return r
+}
+
+// takeRaised is the state that ahead has said since the last reading.
+func (w *Watch) takeRaised() State {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.raised
+	w.raised = Go
+	return s
 }

@@ -31,6 +31,8 @@ type Watch struct {
 	touched  map[uint32]bool
 	readings []Reading // one for each of all, in its order
 	stored   int64     // what was written when the storage was last read
+	raised   State     // of the storage, by ahead, that no reading has taken in yet
+	asked    time.Time // when a checkpoint was last asked for; zero: never
 	others   []Reading
 	finished time.Time // the last round; zero: none yet
 	changed  chan struct{}
