@@ -77,13 +77,19 @@ func (d *Daemon) lease(ctx context.Context) error {
 	return err
 }
 
-// prepare makes or upgrades the ledger, where this role may.
+// prepare makes or upgrades the ledger, where this role may, and sees that it may
+// write there all that a run does: nothing runs before.
 func (d *Daemon) prepare(ctx context.Context) error {
 	d.mu.Lock()
 	ready := d.ready
 	d.mu.Unlock()
 	if ready {
 		return nil
+	}
+	if !d.Observe {
+		if err := d.Ledger.Usable(ctx, d.Control); err != nil {
+			return err
+		}
 	}
 	if _, err := d.Ledger.Migrate(ctx, d.Control); err != nil {
 		return err

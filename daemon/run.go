@@ -254,7 +254,12 @@ type observer struct {
 	run    *run
 	d      *Daemon
 	policy string
+	told   time.Time // when the monitor last heard of a pause; zero: it has not
 }
+
+// pauseAgain is how long after one pause a monitor hears of no other of the run: a
+// guard may pause a run every few seconds.
+const pauseAgain = 10 * time.Minute
 
 func (o *observer) progress(change func(*web.Progress)) {
 	o.d.mu.Lock()
@@ -299,7 +304,7 @@ func (o *observer) Retry(_, reason string) {
 }
 
 // Advised is purge.Observer's. A pause is told to the monitor too, which may wonder
-// why the run takes so long.
+// why the run takes so long; not each, where one follows the other.
 func (o *observer) Advised(_ string, a purge.Advice) {
 	o.progress(func(p *web.Progress) {
 		p.Held = nil
@@ -307,7 +312,8 @@ func (o *observer) Advised(_ string, a purge.Advice) {
 			p.Held = &web.Held{Guard: a.Guard, State: string(a.State), Reason: a.Reason, Since: a.Since}
 		}
 	})
-	if a.State == purge.GuardPause && o.run.pinged() {
+	if a.State == purge.GuardPause && o.run.pinged() && time.Since(o.told) >= pauseAgain {
+		o.told = time.Now()
 		o.d.Pings.Send(o.run.s.monitor, heartbeat.Ping{Event: heartbeat.Log, RunID: o.run.id, Policy: o.policy, Reason: "paused by the guard " + a.Guard + ": " + a.Reason})
 	}
 }

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -80,7 +81,7 @@ func (g Guards) Advice(policy string) purge.Advice {
 	return purge.Advice{
 		State: purge.GuardState(a.State.String()), Share: a.Share, Guard: a.Guard, Reason: a.Reason, Since: a.Since,
 		// WAL counts as storage until the server removes it.
-		Checkpoint: a.Guard == "storage",
+		Checkpoint: a.Guard == "storage" && !a.Ahead,
 	}
 }
 
@@ -91,7 +92,13 @@ func (g Guards) Changed() <-chan struct{} { return g.watch().Changed() }
 func (g Guards) Wrote(bytes int64) { g.watch().Wrote(bytes) }
 
 // Checkpoint is purge.Guard's.
-func (g Guards) Checkpoint(ctx context.Context) error { return g.watch().Checkpoint(ctx) }
+func (g Guards) Checkpoint(ctx context.Context) (asked bool, err error) {
+	err = g.watch().Checkpoint(ctx)
+	if errors.Is(err, guard.ErrCheckpointAsked) {
+		return false, nil
+	}
+	return err == nil, err
+}
 
 // Room is purge.Guard's. Nothing is asked where no guard of the storage is.
 func (g Guards) Room(ctx context.Context) (purge.Room, error) {
@@ -144,7 +151,11 @@ func shown(readings []guard.Reading) []web.Guard {
 
 // newWatch takes the guards of a policy file into use. The daemon's lock is held.
 func (d *Daemon) newWatch() {
+	before := d.watch
 	d.watch = NewWatch(GuardConfig(d.file, d.Config.application()), d.Control, d.Ledger, d.Log)
+	if before != nil {
+		d.watch.Succeed(before)
+	}
 	if d.rewatch != nil {
 		close(d.rewatch)
 	}

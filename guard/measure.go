@@ -97,6 +97,13 @@ func (g *gauge) next(m measure, hysteresis float64) State {
 	return g.state
 }
 
+// raise enters a worse state without a reading.
+func (g *gauge) raise(s State) {
+	if s > g.state {
+		*g = gauge{state: s, read: true}
+	}
+}
+
 // The share of the time that batches take while a guard says slow: from the first
 // at the threshold of slow down to the last at that of pause; without one, the
 // third.

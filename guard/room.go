@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"time"
 )
 
 // Room is what there is before a purge begins.
@@ -74,11 +75,51 @@ func (w *Watch) free(ctx context.Context) *int64 {
 	return &bytes
 }
 
-// Checkpoint asks the server for a checkpoint, after which it may remove WAL. It
-// does not wait for one that takes longer than Config.Timeout: that goes on by
-// itself. The error says that this role may not ask, or that the server cannot be
-// asked.
+// checkpointAgain is how many intervals after one checkpoint no other is asked for:
+// each makes the server write every page whole once more.
+const checkpointAgain = 10
+
+// ErrCheckpointAsked is a checkpoint that was not asked for, since one was a moment
+// ago.
+var ErrCheckpointAsked = errors.New("one was asked for a moment ago")
+
+// Checkpoint asks the server for a checkpoint, after which it may remove WAL; once
+// in ten intervals, else it gives ErrCheckpointAsked. It does not wait for one that
+// takes longer than Config.Timeout: that goes on by itself. Any other error says
+// that this role may not ask, or that the server cannot be asked.
 func (w *Watch) Checkpoint(ctx context.Context) error {
+	now := time.Now()
+	w.mu.Lock()
+	before := w.asked
+	recently := !before.IsZero() && now.Sub(before) < checkpointAgain*w.c.Every
+	if !recently {
+		w.asked = now
+	}
+	w.mu.Unlock()
+	if recently {
+		return ErrCheckpointAsked
+	}
+	err := w.checkpoint(ctx)
+	if err != nil { // none was
+		w.mu.Lock()
+		w.asked = before
+		w.mu.Unlock()
+	}
+	return err
+}
+
+// Succeed makes the Watch take the place of another, which the same runs have
+// obeyed: that one's last checkpoint counts as its own.
+func (w *Watch) Succeed(other *Watch) {
+	other.mu.Lock()
+	asked := other.asked
+	other.mu.Unlock()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.asked = asked
+}
+
+func (w *Watch) checkpoint(ctx context.Context) error {
 	once, cancel := context.WithTimeout(ctx, w.c.Timeout)
 	defer cancel()
 	_, err := w.pool.Exec(once, "CHECKPOINT")

@@ -75,20 +75,43 @@ func (s freeSpace) read(ctx context.Context, db *pgxpool.Pool) ([]measure, error
 const storageGuard = "storage"
 
 // ahead is the reading of the storage as the next one would be, by what batches
-// have written since: within an interval they may write more than is free.
+// have written since: within an interval they may write more than is free. The next
+// reading takes the state in: it is left like any other, after two readings, and not
+// at the first that finds the WAL gone. w.mu is held.
 func (w *Watch) ahead(r Reading) Reading {
 	if r.Value == nil {
 		return r
 	}
-	wrote := float64(w.wrote.Load() - w.stored)
-	m := measure{value: *r.Value + wrote, unit: r.Unit, levels: Levels{Slow: r.Slow, Pause: r.Pause, Stop: r.Stop}, before: "database and WAL take "}
-	if m.below = w.c.Storage.Free != (Query{}); m.below {
-		m.value, m.before, m.after = *r.Value-wrote, "", " are free"
-	}
-	if s := min(m.reached(0), Pause); s > r.State {
+	m := w.stands(r, float64(w.wrote.Load()-w.stored))
+	w.raised = max(w.raised, min(m.reached(0), Pause))
+	if s := w.raised; s > r.State {
 		r.State, r.Share = s, m.share(s)
 		r.Reason = m.words(s, 0) + ", with the WAL of batches since the last reading"
 		r.Since = r.At
 	}
 	return r
+}
+
+// stands is the measure of a reading of the storage after so much more was written.
+func (w *Watch) stands(r Reading, wrote float64) measure {
+	m := measure{value: *r.Value + wrote, unit: r.Unit, levels: Levels{Slow: r.Slow, Pause: r.Pause, Stop: r.Stop}, before: "database and WAL take "}
+	if m.below = w.c.Storage.Free != (Query{}); m.below {
+		m.value, m.before, m.after = *r.Value-wrote, "", " are free"
+	}
+	return m
+}
+
+// shown tells that the storage itself, as it was read, is not well yet. Where it is,
+// there is no WAL to be given back.
+func (w *Watch) shown(r Reading) bool {
+	return r.Value == nil || w.stands(r, 0).reached(w.c.Hysteresis) >= Pause
+}
+
+// takeRaised is the state that ahead has said since the last reading.
+func (w *Watch) takeRaised() State {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.raised
+	w.raised = Go
+	return s
 }

@@ -1,6 +1,9 @@
 package guard_test
 
 import (
+	"context"
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -121,6 +124,76 @@ func TestStorageAhead(t *testing.T) {
 		says(t, a, "storage", c.want+"|with the WAL of batches since the last reading")
 		if a.State != guard.Pause {
 			t.Errorf("%s: %s by an estimate, want pause: batches that overlap count each other's WAL, and the next reading tells", c.name, a.State)
+		}
+	}
+}
+
+// A pause for what batches have written is left like any other: two readings have to
+// find enough room. The next alone would end it, and the next batch begin it anew.
+func TestStorageAheadIsHeld(t *testing.T) {
+	t.Parallel()
+	db := dbtest.New(t)
+	// Each round has read the storage when it enters, and ends when it may leave.
+	enter, leave := make(chan struct{}), make(chan struct{})
+	c := guard.Config{Storage: guard.Storage{Signal: levels(none, 1<<40, none), Limit: 1 << 41}}
+	c.More = []guard.Source{func(context.Context) ([]guard.Reading, error) {
+		select {
+		case enter <- struct{}{}:
+			<-leave
+		case <-t.Context().Done():
+		}
+		return nil, nil
+	}}
+	w := watch(t, db, c)
+	round := func() {
+		t.Helper()
+		changed := w.Changed()
+		leave <- struct{}{}
+		<-changed
+		<-enter
+	}
+	<-enter
+	round()
+	w.Wrote(1 << 41) // after the second round's reading
+	for _, want := range []struct {
+		readings int
+		state    guard.State
+	}{{0, guard.Pause}, {1, guard.Pause}, {2, guard.Go}} {
+		if want.readings > 0 {
+			round()
+		}
+		if a := w.Advice(""); a.State != want.state || a.State == guard.Pause && a.Guard != "storage" {
+			t.Errorf("after %d readings with room: %+v, want %s", want.readings, a, want.state)
+		}
+		if r := reading(t, w, "storage"); want.readings > 0 && r.State != want.state {
+			t.Errorf("after %d readings with room it is shown as %+v, want %s", want.readings, r, want.state)
+		}
+	}
+	close(leave)
+}
+
+// Checkpoints cost: none is asked for soon after another, not by a Watch in the
+// place of another either. One that was refused was none.
+func TestCheckpointOnceInAWhile(t *testing.T) {
+	t.Parallel()
+	db := dbtest.New(t)
+	pool := db.Pool(t, control)
+	w := guard.New(guard.Config{Every: time.Hour, Timeout: time.Minute}, pool, nil)
+	if err := w.Checkpoint(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Checkpoint(t.Context()); !errors.Is(err, guard.ErrCheckpointAsked) {
+		t.Errorf("a second one: %v", err)
+	}
+	next := guard.New(guard.Config{Every: time.Hour, Timeout: time.Minute}, pool, nil)
+	next.Succeed(w)
+	if err := next.Checkpoint(t.Context()); !errors.Is(err, guard.ErrCheckpointAsked) {
+		t.Errorf("by the Watch after it: %v", err)
+	}
+	poor := guard.New(guard.Config{Every: time.Hour, Timeout: time.Minute}, as(t, db.As(db.Role(t, "reader"))), nil)
+	for range 2 {
+		if err := poor.Checkpoint(t.Context()); err == nil || !strings.Contains(err.Error(), "this role may not") {
+			t.Errorf("by a role that may not: %v", err)
 		}
 	}
 }

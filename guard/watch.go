@@ -31,9 +31,12 @@ type Watch struct {
 	touched  map[uint32]bool
 	readings []Reading // one for each of all, in its order
 	stored   int64     // what was written when the storage was last read
+	raised   State     // of the storage, by ahead, that no reading has taken in yet
+	asked    time.Time // when a checkpoint was last asked for; zero: never
 	others   []Reading
 	finished time.Time // the last round; zero: none yet
 	changed  chan struct{}
+	ended    bool // changed is closed for good
 }
 
 // New makes a Watch that reads over connections of pool, one at a time. The pool
@@ -57,6 +60,7 @@ func New(c Config, pool *pgxpool.Pool, log *slog.Logger) *Watch {
 // Run reads all signals at once, and again every Config.Every, until ctx is done.
 // It is to be called once.
 func (w *Watch) Run(ctx context.Context) {
+	defer w.end()
 	defer w.web.close()
 	t := time.NewTicker(w.c.Every)
 	defer t.Stop()
@@ -67,6 +71,15 @@ func (w *Watch) Run(ctx context.Context) {
 		case <-t.C:
 		}
 	}
+}
+
+// end wakes whoever waits for another round: there is none, and another Watch may
+// have taken the place of this one.
+func (w *Watch) end() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ended = true
+	close(w.changed)
 }
 
 // round reads every signal once, one after the other: each has its own time, and
@@ -115,11 +128,13 @@ func (w *Watch) Advice(policy string) Advice {
 			if r.Policy != "" && r.Policy != policy || r.Off != "" {
 				continue
 			}
+			shown := true
 			if r.Guard == storageGuard {
+				shown = w.shown(r)
 				r = w.ahead(r)
 			}
 			if r.State > worst.State || r.State == worst.State && r.Share < worst.Share {
-				worst = Advice{State: r.State, Guard: r.Guard, Reason: r.Reason, Since: r.Since, Share: r.Share}
+				worst = Advice{State: r.State, Guard: r.Guard, Reason: r.Reason, Since: r.Since, Share: r.Share, Ahead: !shown}
 			}
 		}
 	}
@@ -153,8 +168,9 @@ func (w *Watch) Readings() []Reading {
 	return append(slices.Clone(w.readings), w.others...)
 }
 
-// Changed is closed when the round that is under way, or the next, is finished.
-// Take it before asking for advice.
+// Changed is closed when the round that is under way, or the next, is finished, and
+// when Run ends; from then on it gives a channel that is closed. Take it before
+// asking for advice.
 func (w *Watch) Changed() <-chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -195,6 +195,37 @@ func TestStale(t *testing.T) {
 	says(t, w.Advice(""), "guards", "last read|are to be read every 20 ms")
 }
 
+// Whoever waits for a round that will never be is woken when the readings end, and
+// so is whoever comes too late.
+func TestChangedAtTheEnd(t *testing.T) {
+	t.Parallel()
+	db := dbtest.New(t)
+	w := guard.New(guard.Config{Every: time.Hour}, db.Pool(t, control), nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	first := w.Changed()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		w.Run(ctx)
+	}()
+	<-first
+	next := w.Changed()
+	select {
+	case <-next:
+		t.Error("there was no second round yet")
+	default:
+	}
+	cancel()
+	<-ended
+	for who, changed := range map[string]<-chan struct{}{"who waited": next, "who comes later": w.Changed()} {
+		select {
+		case <-changed:
+		default:
+			t.Errorf("%s is not woken", who)
+		}
+	}
+}
+
 // What is made elsewhere counts, for one policy or for all; what fails is unknown.
 func TestMore(t *testing.T) {
 	t.Parallel()

@@ -54,6 +54,12 @@ func (g *watched) read(ctx context.Context, w *Watch) Reading {
 	if ctx.Err() != nil {
 		return g.last
 	}
+	if g.name == storageGuard {
+		raised := w.takeRaised()
+		for _, gauge := range g.gauges {
+			gauge.raise(raised)
+		}
+	}
 	r := g.judge(measures, err, w.c, now)
 	r.Since = g.last.Since
 	if r.State != g.last.State || g.last.At.IsZero() && r.Off == "" {

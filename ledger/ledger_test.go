@@ -2,6 +2,7 @@ package ledger_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -380,4 +381,41 @@ func TestPrivileges(t *testing.T) {
 	b.begin("mails")
 	b.history()
 	b.lines("failed", `SELECT status FROM reaper.runs WHERE run_id = '`+id+`'`)
+}
+
+// A role is told what it lacks on a ledger that somebody else has upgraded: exactly
+// the grants that are missing.
+func TestLacks(t *testing.T) {
+	t.Parallel()
+	db := dbtest.New(t)
+	name := db.Role(t, "r")
+	role := pgx.Identifier{name}.Sanitize()
+	l := ledger.New(`Odd "one"`, 0)
+	pool := db.Pool(t, func(c *pgxpool.Config) { c.ConnConfig.User = name })
+	lacks := func(when string, want ...string) {
+		t.Helper()
+		got, err := l.Lacks(t.Context(), pool)
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: it lacks %q, %v; want %q", when, got, err, want)
+		}
+		var missing *ledger.GrantsError
+		if err := l.Usable(t.Context(), pool); errors.As(err, &missing) != (len(want) > 0) || len(want) > 0 && !strings.HasSuffix(err.Error(), strings.Join(want, " ")) {
+			t.Errorf("%s: usable: %v", when, err)
+		}
+	}
+	lacks("no ledger")
+	if _, err := l.Migrate(t.Context(), db.Pool(t)); err != nil {
+		t.Fatal(err)
+	}
+	lacks("no grant", l.Grants(name)...)
+	db.Exec(t, strings.Join(l.Grants(name), "\n"))
+	lacks("all grants")
+	const schema = `"Odd ""one"""`
+	db.Exec(t, `REVOKE ALL ON `+schema+`.throttle, `+schema+`.size FROM `+role+`; REVOKE INSERT ON `+schema+`.cutoff FROM `+role)
+	lacks("an upgrade",
+		`GRANT SELECT, INSERT, DELETE ON `+schema+`.cutoff TO `+role+`;`,
+		`GRANT SELECT, INSERT, UPDATE, DELETE ON `+schema+`.throttle TO `+role+`;`,
+		`GRANT SELECT, INSERT, DELETE ON `+schema+`.size TO `+role+`;`)
+	db.Exec(t, strings.Join(l.Grants(name), "\n")+`REVOKE USAGE ON SCHEMA `+schema+` FROM `+role)
+	lacks("the schema", `GRANT USAGE ON SCHEMA `+schema+` TO `+role+`;`)
 }

@@ -165,17 +165,3 @@ func (l *Ledger) migrations() ([]string, error) {
 	}
 	return all, nil
 }
-
-// Grants are the privileges that a role needs on the ledger.
-func (l *Ledger) Grants(role string) []string {
-	r := pgx.Identifier{role}.Sanitize()
-	return []string{
-		"GRANT USAGE ON SCHEMA " + l.schema + " TO " + r + ";",
-		"GRANT SELECT ON " + l.schema + ".schema_version, " + l.schema + ".runs, " + l.schema + ".deletions TO " + r + ";",
-		"GRANT SELECT, INSERT, UPDATE, DELETE ON " + l.schema + ".run TO " + r + ";",
-		"GRANT SELECT, INSERT, DELETE ON " + l.schema + ".batch, " + l.schema + ".cutoff, " + l.schema + ".detach TO " + r + ";",
-		"GRANT SELECT, INSERT ON " + l.schema + ".deletion TO " + r + ";",
-		"GRANT SELECT, INSERT, UPDATE, DELETE ON " + l.schema + ".tick, " + l.schema + ".lease, " + l.schema + ".scan, " + l.schema + ".pause, " + l.schema + ".throttle TO " + r + ";",
-		"GRANT SELECT, INSERT, DELETE ON " + l.schema + ".size TO " + r + ";",
-	}
-}

@@ -17,8 +17,9 @@ type Guard interface {
 	Wrote(bytes int64)
 	// Room reads what there is for a run to write.
 	Room(ctx context.Context) (Room, error)
-	// Checkpoint asks the server for a checkpoint; an error says that it may not.
-	Checkpoint(ctx context.Context) error
+	// Checkpoint asks the server for a checkpoint, unless one was asked for a moment
+	// ago; an error says that it may not be asked.
+	Checkpoint(ctx context.Context) (asked bool, err error)
 }
 
 // GuardState is what a guard makes of a run.
@@ -314,14 +315,24 @@ func (w *work) askCheckpoint(ctx context.Context) {
 	if asked {
 		return
 	}
-	w.run.checkpoint(ctx, w.plan.Policy.Name)
-}
-
-// checkpoint asks for one, and says so.
-func (r *Run) checkpoint(ctx context.Context, policy string) {
-	if err := r.guard.Checkpoint(ctx); err != nil {
-		r.log.Warn("no checkpoint was asked for: waiting for the server's own", "policy", policy, "error", err)
+	if w.run.checkpoint(ctx, w.plan.Policy.Name) {
 		return
 	}
-	r.log.Info("asked for a checkpoint, so that WAL is given back", "policy", policy)
+	w.run.mu.Lock()
+	defer w.run.mu.Unlock()
+	w.guarded.asked = false // again after the next reading
+}
+
+// checkpoint asks for one, and says so; false: it is too soon after another.
+func (r *Run) checkpoint(ctx context.Context, policy string) bool {
+	asked, err := r.guard.Checkpoint(ctx)
+	switch {
+	case err != nil:
+		r.log.Warn("no checkpoint was asked for: waiting for the server's own", "policy", policy, "error", err)
+	case asked:
+		r.log.Info("asked for a checkpoint, so that WAL is given back", "policy", policy)
+	default:
+		return false
+	}
+	return true
 }

@@ -84,14 +84,14 @@ func (h *hand) Room(context.Context) (purge.Room, error) {
 	return room, nil
 }
 
-func (h *hand) Checkpoint(context.Context) error {
+func (h *hand) Checkpoint(context.Context) (bool, error) {
 	h.mu.Lock()
 	h.checkpoints++
 	h.mu.Unlock()
 	if h.asked != nil {
 		h.asked()
 	}
-	return nil
+	return true, nil
 }
 
 var (

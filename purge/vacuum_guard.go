@@ -36,7 +36,7 @@ func (r *Run) clear(ctx context.Context, l *litter) error {
 	}
 	over := time.NewTimer(time.Until(r.vacuumsBy))
 	defer over.Stop()
-	for asked := false; r.guard != nil; asked = true {
+	for asked := false; r.guard != nil; {
 		changed := r.guard.Changed()
 		wrong := r.against(l)
 		if wrong == nil {
@@ -46,7 +46,7 @@ func (r *Run) clear(ctx context.Context, l *litter) error {
 			return wrong
 		}
 		if !asked {
-			r.checkpoint(ctx, l.works[0].plan.Policy.Name)
+			asked = r.checkpoint(ctx, l.works[0].plan.Policy.Name)
 		}
 		select {
 		case <-changed:

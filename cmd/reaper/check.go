@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
+	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/purge"
 )
 
@@ -14,9 +17,9 @@ func (a *app) checkCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "check", Short: "Hold the policy file against the database, as the role that will run", Args: noArgs,
 		Long: `check looks, and touches nothing: syntax, tables, tenant paths, types, keys,
-privileges, row-level security, triggers, undecided edges, the list of tenants,
-the indexes that every edge and the search for expired rows need, and whether the
-guards can be read. Exit 2 when anything is wrong;
+privileges, also on the ledger, row-level security, triggers, undecided edges, the
+list of tenants, the indexes that every edge and the search for expired rows need,
+and whether the guards can be read. Exit 2 when anything is wrong;
 warnings alone are exit 0.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.check(cmd.Context()) },
 	}
@@ -39,9 +42,13 @@ func (a *app) check(ctx context.Context) error {
 	if err := purge.CheckTenantLists(ctx, s.pool, s.plans); err != nil {
 		return a.checkFailed(usage(err))
 	}
+	missing, err := a.ledgerProblems(ctx, s)
+	if err != nil {
+		return a.checkFailed(err)
+	}
 	unread, notes := s.guardProblems(ctx)
-	problems := append(s.problems(), unread...)
-	ok := !s.hasErrors()
+	problems := slices.Concat(missing, s.problems(), unread)
+	ok := len(missing) == 0 && !s.hasErrors()
 	if a.json() {
 		if err := a.printJSON(checkResult{OK: ok, Problems: emptyNotNull(problems), Notes: emptyNotNull(notes)}); err != nil {
 			return failed(err)
@@ -57,6 +64,23 @@ func (a *app) check(ctx context.Context) error {
 		return &exitError{code: exitUsage}
 	}
 	return nil
+}
+
+// ledgerProblems are privileges that the role lacks on the ledger: a purge would
+// delete nothing. That there is no ledger yet is no problem.
+func (a *app) ledgerProblems(ctx context.Context, s *session) ([]purge.Problem, error) {
+	l, err := a.ledger()
+	if err != nil {
+		return nil, err
+	}
+	err = l.Usable(ctx, s.pool)
+	if missing, ok := errors.AsType[*ledger.GrantsError](err); ok {
+		return []purge.Problem{{Level: purge.LevelError, Text: missing.Text(), Fix: missing.Fix()}}, nil
+	}
+	if err != nil {
+		return nil, failed(err)
+	}
+	return nil, nil
 }
 
 // verdict is the last line of a check.

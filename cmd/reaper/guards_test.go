@@ -166,12 +166,14 @@ func TestGuards_MaxPause(t *testing.T) {
 }
 
 // The daemon shows why a run is held back, in the picture and in the metrics, and
-// takes the guards of a changed file over.
+// takes the guards of a changed file over: a run that they pause no more goes on at
+// once, however long max_pause is.
 func TestRun_Guards(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, few)
 	db.Exec(t, `UPDATE knob SET v = 2`)
-	s := serve(t, db.DSN(), strings.Replace(guardedPolicy, "limits:", `schedule: "@every 1s", limits:`, 1))
+	policy := strings.NewReplacer("limits:", `schedule: "@every 1s", limits:`, "max_pause: 20s", "max_pause: 1h").Replace(guardedPolicy)
+	s := serve(t, db.DSN(), policy)
 	s.await("the run is held back", 30*time.Second, func() bool {
 		p := s.status().Policies[0]
 		return p.Running != nil && p.Running.Held != nil && p.Running.Held.Guard == "turned" && p.Running.Held.State == "pause"
@@ -181,7 +183,7 @@ func TestRun_Guards(t *testing.T) {
 	if h := s.left(db); h != 200 {
 		t.Errorf("%d of 200 rows are left", h)
 	}
-	write(t, s.cmd.Dir, strings.NewReplacer("limits:", `schedule: "@every 1s", limits:`, ", pause: 2,", ", pause: 2.5,").Replace(guardedPolicy))
+	write(t, s.cmd.Dir, strings.Replace(policy, ", pause: 2,", ", pause: 2.5,", 1))
 	s.await("the other guard lets it go on, slowly", 30*time.Second, func() bool { return s.left(db) < 200 })
 	db.Exec(t, `UPDATE knob SET v = 0`)
 	s.await("all is done", 60*time.Second, func() bool { return s.left(db) == 0 })

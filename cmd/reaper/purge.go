@@ -74,6 +74,13 @@ func (a *app) purgeAs(ctx context.Context, s *session, opts purge.Options) (*pur
 		printProblems(a.stderr, s.problems())
 		return nil, usage(errors.New("nothing was touched: mend the errors above first"))
 	}
+	l, err := a.ledger()
+	if err != nil {
+		return nil, err
+	}
+	if err := l.Usable(ctx, s.pool); err != nil {
+		return nil, usage(err)
+	}
 	if err := s.checkTenants(ctx, opts); err != nil {
 		return nil, err
 	}
@@ -89,10 +96,6 @@ func (a *app) purgeAs(ctx context.Context, s *session, opts purge.Options) (*pur
 		if !yes {
 			return nil, a.refuse(s, "answered no: nothing was touched")
 		}
-	}
-	l, err := a.ledger()
-	if err != nil {
-		return nil, err
 	}
 	if _, err := l.Migrate(ctx, s.pool); err != nil {
 		return nil, usage(err)

@@ -22,6 +22,7 @@ import (
 
 	"github.com/reaperdb/reaper/internal/dbtest"
 	"github.com/reaperdb/reaper/internal/pgtemp"
+	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/web"
 )
 
@@ -306,6 +307,31 @@ func TestRun_NoLedger(t *testing.T) {
 		code, body := s.get("/readyz")
 		return code == 503 && strings.Contains(body, "may not create the ledger")
 	})
+	s.ends()
+}
+
+// A role that lacks a privilege on an upgraded ledger runs nothing, says which, and
+// goes on once it has it.
+func TestRun_LedgerWithoutGrants(t *testing.T) {
+	t.Parallel()
+	db := dbtest.New(t, letters)
+	name := db.Role(t, "worker")
+	role := pgx.Identifier{name}.Sanitize()
+	l := ledger.New(ledger.DefaultSchema, 0)
+	if _, err := l.Migrate(t.Context(), db.Pool(t)); err != nil {
+		t.Fatal(err)
+	}
+	db.Exec(t, `GRANT SELECT, DELETE, UPDATE ON ALL TABLES IN SCHEMA public TO `+role+`; `+strings.Join(l.Grants(name), " ")+`REVOKE ALL ON reaper.throttle FROM `+role)
+	s := serve(t, db.As(name), lettersPolicy("@every 1s", ""))
+	s.await("not ready, and it says why", 10*time.Second, func() bool {
+		code, body := s.get("/readyz")
+		return code == 503 && strings.Contains(body, "lacks privileges on the ledger") && strings.Contains(body, "throttle")
+	})
+	if n := db.Int(t, `SELECT count(*) FROM reaper.tick`); n != 0 {
+		t.Errorf("%d runs were claimed", n)
+	}
+	db.Exec(t, strings.Join(l.Grants(name), " "))
+	s.await("it runs", 20*time.Second, func() bool { return db.Int(t, `SELECT count(*) FROM reaper.runs WHERE status = 'complete'`) > 0 })
 	s.ends()
 }
 
