@@ -50,9 +50,6 @@ func (l *Ledger) OpenRun(ctx context.Context, db *pgxpool.Pool, runID, policy, t
 	}
 	return inTx(ctx, db, func(tx pgx.Tx) error {
 		// A repeated call, after a lost answer, changes nothing.
-		if _, err := tx.Exec(ctx, synchronous); err != nil {
-			return err
-		}
 		return l.insertRun(ctx, tx, runID, policy, trigger, base)
 	})
 }
@@ -61,7 +58,8 @@ func (l *Ledger) OpenRun(ctx context.Context, db *pgxpool.Pool, runID, policy, t
 func (l *Ledger) insertRun(ctx context.Context, tx pgx.Tx, runID, policy, trigger, base string) error {
 	_, err := tx.Exec(ctx, `INSERT INTO `+l.schema+`.run AS r (run_id, policy, trigger, cutoff_base, lease_until)
 		VALUES ($1::uuid, $2, $3, $4::timestamptz, clock_timestamp() + $5::interval)
-		ON CONFLICT (run_id, policy) DO UPDATE SET cutoff_base = excluded.cutoff_base, lease_until = excluded.lease_until WHERE r.status = 'running'`,
+		ON CONFLICT (run_id, policy) DO UPDATE SET cutoff_base = excluded.cutoff_base, lease_until = excluded.lease_until WHERE r.status = 'running'
+		RETURNING `+waits,
 		runID, policy, trigger, base, lease.String())
 	return err
 }
@@ -100,7 +98,7 @@ func (l *Ledger) FixCutoffs(ctx context.Context, db *pgxpool.Pool, runID, policy
 		if _, err := tx.Exec(ctx, `SELECT set_config('statement_timeout', '10min', true), set_config('DateStyle', 'ISO, YMD', true)`); err != nil {
 			return err
 		}
-		if err := l.dropCutoffs(ctx, tx, runID, policy); err != nil {
+		if _, err := tx.Exec(ctx, l.dropCutoffs(), runID, policy); err != nil {
 			return err
 		}
 		n, err = tx.CopyFrom(ctx, pgx.Identifier{l.name, "cutoff"}, []string{"run_id", "policy", "rank", "tenant", "cutoff"},
@@ -127,9 +125,9 @@ func (r *ranked) Values() ([]any, error) {
 	return append([]any{r.runID, r.policy, r.rank}, v...), nil
 }
 
-func (l *Ledger) dropCutoffs(ctx context.Context, tx pgx.Tx, runID, policy string) error {
-	_, err := tx.Exec(ctx, `DELETE FROM `+l.Cutoffs()+` WHERE run_id = $1::uuid AND policy = $2`, runID, policy)
-	return err
+// dropCutoffs deletes the cutoffs of a policy's run.
+func (l *Ledger) dropCutoffs() string {
+	return `DELETE FROM ` + l.Cutoffs() + ` WHERE run_id = $1::uuid AND policy = $2`
 }
 
 // RecordBatch queues the row that says what a batch deleted and emptied, by
@@ -187,8 +185,10 @@ func (l *Ledger) DoneTenants(ctx context.Context, db *pgxpool.Pool, runID, polic
 	return n, err
 }
 
-// synchronous makes the commit of a transaction wait for the disk.
-const synchronous = `SELECT set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), true)`
+// synchronous makes the commit of a transaction wait for the disk; waits is the
+// expression in it, for a statement that does something besides.
+const synchronous = `SELECT ` + waits
+const waits = `set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), true)`
 
 // Totals gives the rows deleted and emptied by a policy's run, by table, and its
 // batches.
@@ -229,19 +229,12 @@ func (l *Ledger) Written(ctx context.Context, db *pgxpool.Pool, policy string) (
 // closed it, which took this one for dead.
 func (l *Ledger) CloseRun(ctx context.Context, db *pgxpool.Pool, runID, policy, status, reason string, walBytes int64, success bool) (ours bool, err error) {
 	err = inTx(ctx, db, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, synchronous); err != nil {
-			return err
-		}
 		if err := l.end(ctx, tx, runID, policy, status, reason, walBytes, success); err != nil {
 			return err
 		}
 		// A call that is repeated after a lost answer finds its own end.
-		err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM `+l.schema+`.run WHERE run_id = $1::uuid AND policy = $2 AND status = $3 AND reason = $4)`,
-			runID, policy, status, reason).Scan(&ours)
-		if err != nil {
-			return err
-		}
-		return l.forget(ctx, tx)
+		return tx.QueryRow(ctx, l.forget()+`SELECT EXISTS (SELECT FROM `+l.schema+`.run WHERE run_id = $1::uuid AND policy = $2 AND status = $3 AND reason = $4)
+			OR $5::interval IS NULL`, runID, policy, status, reason, l.retention.String()).Scan(&ours)
 	})
 	return ours, err
 }
@@ -249,22 +242,20 @@ func (l *Ledger) CloseRun(ctx context.Context, db *pgxpool.Pool, runID, policy, 
 // end folds the batches of a run into sums and closes it.
 func (l *Ledger) end(ctx context.Context, tx pgx.Tx, runID, policy, status, reason string, walBytes int64, success bool) error {
 	var batches int64
-	err := tx.QueryRow(ctx, `UPDATE `+l.schema+`.run r
+	var waiting string
+	err := tx.QueryRow(ctx, `WITH closed AS (UPDATE `+l.schema+`.run r
 		   SET status = $3, reason = $4, wal_bytes = $5::bigint, success = $6::bool, finished_at = clock_timestamp(), rows_total = v.rows_total, batches = v.batches
 		  FROM `+l.schema+`.runs v
 		 WHERE r.run_id = $1::uuid AND r.policy = $2 AND r.status = 'running' AND v.run_id = r.run_id AND v.policy = r.policy
-		RETURNING r.batches`,
-		runID, policy, status, reason, walBytes, success).Scan(&batches)
+		RETURNING r.batches),
+		throttled AS (`+l.endAdvice()+`),
+		settled AS (`+l.dropCutoffs()+` AND EXISTS (SELECT FROM closed))
+		SELECT batches, `+waits+` FROM closed`,
+		runID, policy, status, reason, walBytes, success).Scan(&batches, &waiting)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil // closed before
 	}
-	if err != nil {
-		return err
-	}
-	if _, err := tx.Exec(ctx, l.endAdvice(), runID, policy); err != nil {
-		return err
-	}
-	if err := l.dropCutoffs(ctx, tx, runID, policy); err != nil || batches == 0 {
+	if err != nil || batches == 0 {
 		return err
 	}
 	if _, err := tx.Exec(ctx, `INSERT INTO `+l.schema+`.deletion (run_id, policy, tenant, table_name, rows, rows_nullified)
@@ -276,18 +267,19 @@ func (l *Ledger) end(ctx context.Context, tx pgx.Tx, runID, policy, status, reas
 	return err
 }
 
-// forget deletes closed runs older than the ledger's own retention, a few at a
-// time; the last success of a policy stays.
-func (l *Ledger) forget(ctx context.Context, tx pgx.Tx) error {
+// forget begins a statement with the deletion of closed runs that are older than the
+// ledger's own retention, a few at a time; the last success of a policy stays. $5 is
+// the retention.
+func (l *Ledger) forget() string {
 	if l.retention == 0 {
-		return nil
+		return ""
 	}
-	_, err := tx.Exec(ctx, `DELETE FROM `+l.schema+`.run WHERE (run_id, policy) IN (
-		SELECT r.run_id, r.policy FROM `+l.schema+`.run r
-		 WHERE r.status <> 'running' AND r.finished_at < clock_timestamp() - $1::interval
-		   AND (NOT r.success OR EXISTS (SELECT FROM `+l.schema+`.run n WHERE n.policy = r.policy AND n.success AND n.started_at > r.started_at))
-		 LIMIT 200)`, l.retention.String())
-	return err
+	return `WITH forgotten AS (DELETE FROM ` + l.schema + `.run WHERE (run_id, policy) IN (
+		SELECT r.run_id, r.policy FROM ` + l.schema + `.run r
+		 WHERE r.status <> 'running' AND r.finished_at < clock_timestamp() - $5::interval
+		   AND (NOT r.success OR EXISTS (SELECT FROM ` + l.schema + `.run n WHERE n.policy = r.policy AND n.success AND n.started_at > r.started_at))
+		 LIMIT 200))
+		`
 }
 
 // LastRun is the newest run of a policy.

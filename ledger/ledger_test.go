@@ -191,13 +191,13 @@ func TestDeadRunsAreClosed(t *testing.T) {
 	status(other, "running 0")
 }
 
-// Closing is synchronous whatever the role's default.
+// Closing is synchronous whatever the role's default: so it is when the commit begins.
 func TestCloseRunIsDurable(t *testing.T) {
 	t.Parallel()
 	b := open(t, 0)
 	b.Exec(t, `CREATE TABLE seen (setting text);
 		CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO seen VALUES (current_setting('synchronous_commit')); RETURN NEW; END $$;
-		CREATE TRIGGER look BEFORE UPDATE ON reaper.run FOR EACH ROW EXECUTE FUNCTION look();
+		CREATE CONSTRAINT TRIGGER look AFTER UPDATE ON reaper.run DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION look();
 		ALTER DATABASE `+b.Name()+` SET synchronous_commit = off`)
 	b.pool = b.DB.Pool(t)
 	b.end(b.begin("mails"), "mails", "complete", true)
