@@ -145,7 +145,7 @@ func shown(readings []guard.Reading) []web.Guard {
 // newWatch takes the guards of a policy file into use. The daemon's lock is held.
 func (d *Daemon) newWatch() {
 	before := d.watch
-	d.watch = NewWatch(GuardConfig(d.file, d.Config.application()), d.Control, d.Ledger, d.Log)
+	d.watch = NewWatch(GuardConfig(d.file, d.Config.application()), d.Guards, d.Ledger, d.Log)
 	if before != nil {
 		d.watch.Succeed(before)
 	}
