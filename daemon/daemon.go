@@ -24,13 +24,15 @@ import (
 // Config is what a daemon needs.
 type Config struct {
 	// Pool has the connections that delete, as many as Connections says. Control
-	// has one, for questions that must be answered at once.
-	Pool, Control *pgxpool.Pool
-	Ledger        *ledger.Ledger
-	Metrics       *metrics.Metrics
-	Pings         *heartbeat.Client
-	Log           *slog.Logger
-	Version       string
+	// has one, for questions that must be answered at once, and Guards one for the
+	// guards, whose statements may take as long as the policy file lets them.
+	Pool, Control, Guards *pgxpool.Pool
+
+	Ledger  *ledger.Ledger
+	Metrics *metrics.Metrics
+	Pings   *heartbeat.Client
+	Log     *slog.Logger
+	Version string
 	// Instance names this process among those on the database; no two may have
 	// the same.
 	Instance string

@@ -20,8 +20,8 @@ func Look(ctx context.Context, c Config, policies []string) (web.Status, error) 
 	if err != nil {
 		return web.Status{}, err
 	}
-	d.Control = c.Pool
-	d.newWatch() // with that connection
+	d.Control, d.Guards = c.Pool, c.Pool
+	d.newWatch() // with that pool
 	d.ping(ctx)
 	missing, err := c.Ledger.NeedsMigration(ctx, c.Pool)
 	if err != nil {

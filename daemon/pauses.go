@@ -2,9 +2,11 @@ package daemon
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/reaperdb/reaper/ledger"
+	"github.com/reaperdb/reaper/purge"
 )
 
 // readPauses reads what is paused by hand, by whichever process.
@@ -27,12 +29,39 @@ func (d *Daemon) readPauses(ctx context.Context) error {
 				d.Log.Warn("paused by hand", "policy", s.name(), "until", until, "reason", s.pause.Reason, "by", s.pause.By)
 			}
 		case before != nil:
+			s.resumed = time.Now()
 			d.Log.Info("no longer paused by hand", "policy", s.name())
 		}
 		d.Metrics.SetPolicyPaused(s.name(), until)
 	}
 	d.Metrics.SetPaused(len(pauses) > 0)
 	return nil
+}
+
+// leaves tells whether a policy's run that is due is not begun since the policy is
+// paused by hand: it would only wait. It is due still when the pause ends.
+func (d *Daemon) leaves(ctx context.Context, s *state) (bool, error) {
+	pauses, err := d.Ledger.Pauses(ctx, d.Control)
+	if err != nil {
+		return false, err
+	}
+	p := pauseOf(pauses, s.name())
+	if p == nil {
+		return false, nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if now := d.state(s.name()); !now.leftFor.Equal(p.Since) {
+		now.leftFor = p.Since
+		d.Log.Info("a run is due, and begins when the pause by hand ends", "policy", s.name(), "until", p.Until)
+	}
+	return true, nil
+}
+
+// pausedByHand tells whether a run has ended because a pause by hand outlasted it:
+// that is what a person wanted, and no failure.
+func pausedByHand(status, reason string) bool {
+	return status == string(purge.Incomplete) && strings.HasPrefix(reason, "paused for ") && strings.Contains(reason, " by the guard "+byHandGuard+": ")
 }
 
 // pauseOf is the pause that keeps a policy paused for longest; nil: none does.

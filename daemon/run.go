@@ -156,7 +156,7 @@ func (d *Daemon) state(name string) *state {
 }
 
 // Verdict is the last ping of a run of a policy: a success only if all of it is
-// known to be well.
+// known to be well; neither that nor a failure where a pause by hand has ended it.
 func Verdict(p policy.Policy, runID string, report *purge.PolicyReport) heartbeat.Ping {
 	facts := heartbeat.Facts{
 		Status: string(report.Status), Reason: report.Reason, Readable: report.Status != purge.Failed,
@@ -166,6 +166,9 @@ func Verdict(p policy.Policy, runID string, report *purge.PolicyReport) heartbea
 		facts.LagKnown, facts.Lag = true, time.Duration(*report.LagSeconds*float64(time.Second))
 	}
 	event, reason := heartbeat.Decide(facts)
+	if facts.Skipped == 0 && pausedByHand(facts.Status, facts.Reason) {
+		event = heartbeat.Log
+	}
 	return heartbeat.Ping{
 		Event: event, RunID: runID, Policy: report.Name, Status: string(report.Status), Reason: reason, ExitStatus: report.Status.ExitCode(),
 		Rows: report.RowsTotal, Tables: report.Rows, Batches: report.Batches, Duration: time.Duration(report.Seconds * float64(time.Second)),

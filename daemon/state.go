@@ -46,6 +46,8 @@ type state struct {
 	lateSince *time.Time
 
 	pause   *ledger.Pause // by hand, in force, that ends last; nil: none
+	resumed time.Time     // when the last pause was seen to have ended; zero: there was none
+	leftFor time.Time     // since when the last pause is for which no run was begun
 	balance *web.Balance  // nil: nobody has looked yet
 }
 
@@ -58,6 +60,7 @@ func (s *state) carryOver(o *state) {
 	s.running, s.stop, s.failed, s.problem = o.running, o.stop, o.failed, o.problem
 	s.tables, s.oids, s.root, s.last, s.runs, s.ended = o.tables, o.oids, o.root, o.last, o.runs, o.ended
 	s.success, s.scan, s.lateSince, s.pause, s.balance = o.success, o.scan, o.lateSince, o.pause, o.balance
+	s.resumed, s.leftFor = o.resumed, o.leftFor
 	s.handled = s.loaded
 	if s.schedule.String() == o.schedule.String() {
 		s.handled, s.asked, s.askedFor, s.assisted, s.trouble, s.loaded = o.handled, o.asked, o.askedFor, o.assisted, o.trouble, o.loaded
@@ -154,11 +157,11 @@ func (s *state) next(now time.Time) *time.Time {
 const overdue = 5 * time.Minute
 
 // failing tells since when, and why, the policy does not do what it should: its
-// last runs were no successes, or none begins. While it is paused by hand, what the
-// pause has kept from beginning or from its end does not count.
+// last runs were no successes, or none begins. What a pause by hand has kept from
+// beginning or from its end does not count.
 func (s *state) failing(now time.Time) (since *time.Time, reason string) {
-	if due := s.schedule.Last(s.seenTo(), now.Add(-s.later)); !due.IsZero() && s.pause == nil && s.running == nil && !s.underWay() && now.Sub(due.Add(s.later)) > overdue {
-		due = due.Add(s.later)
+	if due := s.schedule.Last(s.seenTo(), now.Add(-s.later)); !due.IsZero() && s.pause == nil && s.running == nil && !s.underWay() && now.Sub(latest(due.Add(s.later), s.resumed)) > overdue {
+		due = latest(due.Add(s.later), s.resumed)
 		reason = "it was due and has not begun"
 		if s.trouble != "" {
 			reason += ": " + s.trouble
@@ -166,7 +169,7 @@ func (s *state) failing(now time.Time) (since *time.Time, reason string) {
 		return &due, reason
 	}
 	for _, e := range s.ended { // newest first
-		if !telling(e) || s.pause != nil && e.Status == "incomplete" && e.FinishedAt.After(s.pause.Since) {
+		if !telling(e) || pausedByHand(e.Status, e.Reason) || s.pause != nil && e.Status == "incomplete" && e.FinishedAt.After(s.pause.Since) {
 			continue
 		}
 		if e.Success {
@@ -181,6 +184,13 @@ func (s *state) failing(now time.Time) (since *time.Time, reason string) {
 		since = e.FinishedAt
 	}
 	return since, reason
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // early is by how much before it is due a run may have begun, by the database's

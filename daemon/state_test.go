@@ -8,6 +8,7 @@ import (
 	"github.com/reaperdb/reaper/heartbeat"
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/policy"
+	"github.com/reaperdb/reaper/purge"
 	"github.com/reaperdb/reaper/web"
 )
 
@@ -84,6 +85,29 @@ func TestCarryOver(t *testing.T) {
 	}
 }
 
+// byHandReason is that of a run which a pause by hand has outlasted.
+const byHandReason = "paused for 30m0s, the longest that max_pause allows, by the guard by_hand: until 2026-11-24 18:00:00 UTC, by ada: an audit"
+
+// A pause by hand is no failure to the monitor; what went wrong besides is.
+func TestVerdictOfAPause(t *testing.T) {
+	t.Parallel()
+	p := states(t, text)[0].policy
+	for _, c := range []struct {
+		name   string
+		report purge.PolicyReport
+		want   heartbeat.Event
+	}{
+		{"by hand", purge.PolicyReport{Status: purge.Incomplete, Reason: byHandReason}, heartbeat.Log},
+		{"by hand, and a tenant failed", purge.PolicyReport{Status: purge.Incomplete, Reason: byHandReason, Tenants: purge.TenantCounts{Failed: 1}}, heartbeat.Fail},
+		{"by a guard", purge.PolicyReport{Status: purge.Incomplete, Reason: strings.Replace(byHandReason, "by_hand", "latency", 1)}, heartbeat.Fail},
+		{"a failure", purge.PolicyReport{Status: purge.Failed, Reason: byHandReason}, heartbeat.Fail},
+	} {
+		if got := Verdict(p, "", &c.report); got.Event != c.want || got.Reason == "" {
+			t.Errorf("%s: %+v, want %s", c.name, got, c.want)
+		}
+	}
+}
+
 func TestFailing(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 24, 12, 30, 0, 0, time.UTC)
@@ -115,6 +139,23 @@ func TestFailing(t *testing.T) {
 		{"a bounded purge is no failure", func(s *state) {
 			s.ended = []ledger.Ended{ended("manual", "incomplete", false), ended("schedule", "complete", true)}
 		}, ""},
+		{"a pause by hand outlasted it", func(s *state) {
+			e := ended("schedule", "incomplete", false)
+			e.Reason = byHandReason
+			s.ended = []ledger.Ended{e, ended("schedule", "complete", true)}
+		}, ""},
+		{"a pause by hand does not mend what failed before", func(s *state) {
+			e := ended("schedule", "incomplete", false)
+			e.Reason = byHandReason
+			s.ended = []ledger.Ended{e, ended("schedule", "failed", false)}
+		}, "ended failed"},
+		{"another guard's pause outlasted it", func(s *state) {
+			e := ended("schedule", "incomplete", false)
+			e.Reason = strings.Replace(byHandReason, "by_hand", "latency", 1)
+			s.ended = []ledger.Ended{e}
+		}, "by the guard latency"},
+		{"left for a pause that has just ended", func(s *state) { s.handled = now.Add(-2 * time.Hour); s.resumed = now.Add(-time.Minute) }, ""},
+		{"left for a pause that ended long ago", func(s *state) { s.handled = now.Add(-2 * time.Hour); s.resumed = now.Add(-10 * time.Minute) }, "has not begun"},
 		{"due and not begun", func(s *state) { s.handled = now.Add(-2 * time.Hour); s.trouble = "no privilege" }, "has not begun: no privilege"},
 		{"due, and running elsewhere", func(s *state) { s.handled = now.Add(-2 * time.Hour); s.last = &web.Run{Status: "running"} }, ""},
 		{"due a moment ago", func(s *state) { s.handled = now.Add(-31 * time.Minute); s.later = 27 * time.Minute }, ""},

@@ -80,6 +80,9 @@ func (d *Daemon) dueOf(ctx context.Context, s *state) (asked bool, err error) {
 	s.asked, s.askedFor = now, tick
 	d.mu.Unlock()
 
+	if left, err := d.leaves(once, s); err != nil || left {
+		return true, err
+	}
 	id, err := uuid.NewV7()
 	if err != nil {
 		return true, err

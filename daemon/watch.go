@@ -28,12 +28,15 @@ func NewWatch(c guard.Config, pool *pgxpool.Pool, l *ledger.Ledger, log *slog.Lo
 	return guard.New(c, pool, log)
 }
 
+// byHandGuard names the guard that a pause by hand is.
+const byHandGuard = "by_hand"
+
 // pauseReadings are pauses by hand as readings: one for each policy, and one for all.
 func pauseReadings(pauses []ledger.Pause) []guard.Reading {
 	var readings []guard.Reading
 	for _, p := range pauses {
 		r := guard.Reading{
-			Guard: "by_hand", State: guard.Pause, Since: p.Since,
+			Guard: byHandGuard, State: guard.Pause, Since: p.Since,
 			Reason: "until " + p.Until.UTC().Format(time.DateTime) + " UTC, by " + p.By + ": " + p.Reason,
 		}
 		if p.Policy != nil {
@@ -128,7 +131,7 @@ func RoomOf(ctx context.Context, w *guard.Watch) (purge.Room, error) {
 func shown(readings []guard.Reading) []web.Guard {
 	all := make([]web.Guard, 0, len(readings))
 	for _, r := range readings {
-		if r.Guard == "by_hand" {
+		if r.Guard == byHandGuard {
 			continue // told as what it is, a pause
 		}
 		g := web.Guard{
@@ -152,7 +155,7 @@ func shown(readings []guard.Reading) []web.Guard {
 // newWatch takes the guards of a policy file into use. The daemon's lock is held.
 func (d *Daemon) newWatch() {
 	before := d.watch
-	d.watch = NewWatch(GuardConfig(d.file, d.Config.application()), d.Control, d.Ledger, d.Log)
+	d.watch = NewWatch(GuardConfig(d.file, d.Config.application()), d.Guards, d.Ledger, d.Log)
 	if before != nil {
 		d.watch.Succeed(before)
 	}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/reaperdb/reaper/internal/dbtest"
 )
 
 func name(s string) *string { return &s }
@@ -102,6 +104,27 @@ func TestHorizonWithoutTime(t *testing.T) {
 		now = now.Add(step.later)
 		if got := h.take(step.rows)[0].value; got != step.want {
 			t.Errorf("at %v: %v s, want %v", now, got, step.want)
+		}
+	}
+}
+
+// The time of a reading begins when the connection is free: what else the Watch does
+// with it makes nothing unknown.
+func TestTurn(t *testing.T) {
+	t.Parallel()
+	db := dbtest.New(t)
+	c := Config{Timeout: time.Second, Every: time.Hour, Connections: Signal{Levels: Levels{Pause: At(2)}}}
+	w := New(c, db.Pool(t), nil)
+	w.turn <- struct{}{}
+	read := make(chan Reading)
+	go func() { read <- w.all[4].read(t.Context(), w) }()
+	select {
+	case r := <-read:
+		t.Errorf("read out of turn: %+v", r)
+	case <-time.After(2 * c.Timeout): // longer than a reading may take
+		<-w.turn
+		if r := <-read; r.Guard != "connections" || r.Unknown != "" || r.Value == nil {
+			t.Errorf("%+v, want it known", r)
 		}
 	}
 }

@@ -15,9 +15,13 @@ type more struct {
 func (m *more) read(ctx context.Context, w *Watch) []Reading {
 	var all []Reading
 	for _, source := range m.sources {
-		once, cancel := context.WithTimeout(ctx, w.c.Timeout)
-		readings, err := source(once)
-		cancel()
+		var readings []Reading
+		var err error
+		w.inTurn(ctx, func() {
+			once, cancel := context.WithTimeout(ctx, w.c.Timeout)
+			defer cancel()
+			readings, err = source(once)
+		})
 		if err != nil {
 			readings = []Reading{(&watched{name: "other"}).unknown(why(err), time.Now())}
 		}

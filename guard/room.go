@@ -25,7 +25,14 @@ type Room struct {
 
 // Room reads what there is, in a few statements of Config.Timeout each. What one
 // of them cannot read is nil; the error is of those that every role may read.
-func (w *Watch) Room(ctx context.Context) (Room, error) {
+func (w *Watch) Room(ctx context.Context) (room Room, err error) {
+	if !w.inTurn(ctx, func() { room, err = w.room(ctx) }) {
+		return Room{}, fmt.Errorf("reading what there is room for: %w", ctx.Err())
+	}
+	return room, err
+}
+
+func (w *Watch) room(ctx context.Context) (Room, error) {
 	var room Room
 	ctx, cancel := context.WithTimeout(ctx, 3*w.c.Timeout)
 	defer cancel()
@@ -99,7 +106,10 @@ func (w *Watch) Checkpoint(ctx context.Context) error {
 	if recently {
 		return ErrCheckpointAsked
 	}
-	err := w.checkpoint(ctx)
+	var err error
+	if !w.inTurn(ctx, func() { err = w.checkpoint(ctx) }) {
+		err = fmt.Errorf("asking for a checkpoint: %w", ctx.Err())
+	}
 	if err != nil { // none was
 		w.mu.Lock()
 		w.asked = before

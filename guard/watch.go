@@ -24,7 +24,8 @@ type Watch struct {
 	wal   *walDirectory
 	web   *prometheus
 
-	wrote atomic.Int64 // bytes of WAL that reaper has written
+	turn  chan struct{} // of whoever uses the pool's connection
+	wrote atomic.Int64  // bytes of WAL that reaper has written
 
 	// mu guards what follows.
 	mu       sync.Mutex
@@ -47,7 +48,7 @@ func New(c Config, pool *pgxpool.Pool, log *slog.Logger) *Watch {
 	}
 	w := &Watch{
 		c: c.complete(), pool: pool, log: log, since: time.Now(), touched: map[uint32]bool{}, changed: make(chan struct{}),
-		wal: &walDirectory{}, web: newPrometheus(),
+		turn: make(chan struct{}, 1), wal: &walDirectory{}, web: newPrometheus(),
 	}
 	w.all = w.signals()
 	w.more = &more{sources: c.More}
@@ -111,6 +112,20 @@ func (w *Watch) round(ctx context.Context) {
 	w.finished = time.Now()
 	close(w.changed)
 	w.changed = make(chan struct{})
+}
+
+// inTurn does something with the connection once nobody else of the Watch uses it:
+// the time that it may take begins then, and a reading is not late for what a
+// checkpoint takes. False: ctx was done before.
+func (w *Watch) inTurn(ctx context.Context, do func()) bool {
+	select {
+	case w.turn <- struct{}{}:
+	case <-ctx.Done():
+		return false
+	}
+	defer func() { <-w.turn }()
+	do()
+	return true
 }
 
 // Advice is the worst of the readings that count for a policy, from memory. Before

@@ -47,9 +47,13 @@ func (g *watched) read(ctx context.Context, w *Watch) Reading {
 	if timeout == 0 {
 		timeout = w.c.Timeout
 	}
-	once, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	measures, err := g.signal.read(once, w.pool)
+	var measures []measure
+	var err error
+	w.inTurn(ctx, func() {
+		once, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		measures, err = g.signal.read(once, w.pool)
+	})
 	now := time.Now()
 	if ctx.Err() != nil {
 		return g.last

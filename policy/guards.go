@@ -99,7 +99,7 @@ type CustomGuard struct {
 // guardNames are those that a custom guard may not have.
 var guardNames = []string{
 	"storage", "wal_backlog", "wal_rate", "replica_lag", "connections", "lock_waits", "oldest_transaction",
-	"dead_rows", "latency", "checkpoint", "custom", "allow", "guards", "other", "paused",
+	"dead_rows", "latency", "checkpoint", "custom", "allow", "guards", "other", "by_hand",
 }
 
 // guards checks the section; the zero section gives the defaults.

@@ -37,6 +37,7 @@ var guardMistakes = []mistake{
 	{file: inGuards("wal_rate: {of: me, pause: 1MB}"), at: "9:18", words: "one of server, reaper", shape: true},
 	{file: inGuards("dead_rows: {vacuuming: stop}"), at: "9:26", words: "one of go, slow, pause", shape: true},
 	{file: inGuards("dead_rows: {slow: 0%}"), at: "9:21", words: "whole percentage above zero", shape: true},
+	{file: inGuards("custom: [{name: by_hand, query: SELECT 1, slow: 1}]"), at: "9:19", words: "by_hand is a guard of reaper's own"},
 	{file: inGuards("lock_waits: {slow: 1.5}"), at: "9:22", words: "whole number from 1", shape: true},
 	{file: inGuards("lock_waits: {slow: '1'}"), at: "9:22", words: "without quotes", shape: true},
 	{file: inGuards("replica_lag: {replicas: 0}"), at: "9:27", words: "replicas", shape: true},

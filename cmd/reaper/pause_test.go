@@ -3,11 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/reaperdb/reaper/internal/dbtest"
+	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/web"
 )
 
@@ -107,6 +109,47 @@ func TestRun_PausedByHand(t *testing.T) {
 	s.await("both are paused", heard, s.paused(true, true))
 	s.reaper("resume")
 	s.await("both go on", heard, s.paused(false, false))
+	s.ends()
+}
+
+// A run that is due while its policy is paused by hand is left, and made once when
+// the pause ends: none waits, and the monitor hears of no failure.
+func TestRun_LeftForAPause(t *testing.T) {
+	t.Parallel()
+	db := dbtest.New(t, letters)
+	m := newMonitor(t)
+	l := ledger.New(ledger.DefaultSchema, 0)
+	if _, err := l.Migrate(t.Context(), db.Pool(t)); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Pause(t.Context(), db.Pool(t), nil, time.Hour, "an audit", "ada"); err != nil {
+		t.Fatal(err)
+	}
+	policy := strings.Replace(lettersPolicy("@every 1s", ""), "max_lag: 1h, ", "", 1) // what is overdue is overdue after a pause too
+	s := serve(t, db.DSN(), "guards: {max_pause: 1s}\n"+policy, "REAPER_HEARTBEAT="+m.URL+monitorPath)
+	s.await("it is paused, and that is no alarm", 20*time.Second, func() bool { return s.paused(true)() && s.answers("/health", 200)() })
+	s.await("what is due is left", 10*time.Second, func() bool { return strings.Contains(s.text(), "begins when the pause by hand ends") })
+	time.Sleep(2 * time.Second) // several are due, and nothing may happen
+	if n := db.Int(t, `SELECT (SELECT count(*) FROM reaper.tick) + (SELECT count(*) FROM reaper.runs)`); n != 0 {
+		t.Errorf("%d runs were begun, or claimed", n)
+	}
+	s.reaper("resume")
+	alarm := ""
+	s.await("it runs", 20*time.Second, func() bool {
+		if code, body := s.get("/health"); code != 200 {
+			alarm = body
+		}
+		return db.Int(t, `SELECT count(*) FROM reaper.runs WHERE status = 'complete'`) > 0
+	})
+	if alarm != "" {
+		t.Errorf("the end of the pause was an alarm:\n%s", alarm)
+	}
+	if pings := m.got(); slices.Contains(pings, "/fail") {
+		t.Errorf("pings: %q", pings)
+	}
+	if n := strings.Count(s.text(), "begins when the pause by hand ends"); n != 1 {
+		t.Errorf("it was said %d times that a run is left", n)
+	}
 	s.ends()
 }
 

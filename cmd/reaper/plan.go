@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -58,9 +59,7 @@ func (a *app) plan(ctx context.Context, flags planFlags) error {
 		if err != nil {
 			return failed(err)
 		}
-		if err := a.needs(ctx, s, l, p, v); err != nil {
-			return failed(err)
-		}
+		a.needs(ctx, s, l, p, v)
 		views = append(views, v)
 	}
 	if blocked && len(s.plans) == 0 {
@@ -90,21 +89,24 @@ func (a *app) plan(ctx context.Context, flags planFlags) error {
 	return nil
 }
 
-// needs estimates what the purge of a plan takes of the storage.
-func (a *app) needs(ctx context.Context, s *session, l *ledger.Ledger, p *purge.Plan, v *purge.Preview) error {
+// needs estimates what the purge of a plan takes of the storage. Whoever plans may be
+// another role than the one that purges, without rights on the ledger: what cannot be
+// read is left out, with a word about it, and the plan stands.
+func (a *app) needs(ctx context.Context, s *session, l *ledger.Ledger, p *purge.Plan, v *purge.Preview) {
 	if p.HasErrors() || v.Fails {
-		return nil
+		return
 	}
 	room, err := daemon.RoomOf(ctx, a.watch(s, l))
-	if err != nil {
-		return err
+	if err == nil {
+		var need purge.Storage
+		if need, err = p.Storage(ctx, s.pool, l, v, room); err == nil {
+			v.Storage = &need
+			return
+		}
 	}
-	need, err := p.Storage(ctx, s.pool, l, v, room)
-	if err != nil {
-		return err
+	if ctx.Err() == nil {
+		fmt.Fprintf(a.stderr, "warning in policy %s: what the purge takes of the storage is not known: %s\n", v.Name, oneLine(err))
 	}
-	v.Storage = &need
-	return nil
 }
 
 // shownTenants is how many tenants a person is shown: those that need a look

@@ -68,7 +68,7 @@ and reads the ledger, runs nothing, and pings nobody.`,
 	f.DurationVar(&a.Grace, "grace", a.Grace, "how long the end may take after SIGTERM (REAPER_GRACE)")
 	f.StringVar(&a.MaxDuration, "max-duration", a.MaxDuration, "end each run after this time: 10m (REAPER_MAX_DURATION)")
 	f.Int64Var(&a.MaxRate, "max-rate", a.MaxRate, "delete at most this many rows a second in each run (REAPER_MAX_RATE)")
-	f.IntVar(&a.Connections, "connections", a.Connections, "how many connections delete at a time; one more is used for the rest (REAPER_CONNECTIONS)")
+	f.IntVar(&a.Connections, "connections", a.Connections, "how many connections delete at a time; one more is used for the guards, and one for the rest (REAPER_CONNECTIONS)")
 	return cmd
 }
 
@@ -138,6 +138,10 @@ func (a *app) daemon(ctx context.Context) error {
 		return err
 	}
 	defer closeSoon(c.Control)
+	if c.Guards, err = a.pool(ctx, 1); err != nil {
+		return err
+	}
+	defer closeSoon(c.Guards)
 	return a.serve(ctx, c)
 }
 
@@ -157,7 +161,7 @@ func closeSoon(pool *pgxpool.Pool) {
 // serve listens, runs the daemon until ctx is done, and ends both.
 func (a *app) serve(ctx context.Context, c daemon.Config) error {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), metrics.Pool(poolStats(c.Pool, c.Control)))
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), metrics.Pool(poolStats(c.Pool, c.Control, c.Guards)))
 	c.Metrics = metrics.New(registry, metrics.Build{Version: version, Revision: revision(), GoVersion: runtime.Version()})
 	c.Pings = heartbeat.New(heartbeat.Config{Version: version, Logger: a.log, Observe: func(r heartbeat.Result) {
 		if r.Outcome == heartbeat.Sent {
