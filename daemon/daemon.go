@@ -24,8 +24,8 @@ import (
 // Config is what a daemon needs.
 type Config struct {
 	// Pool has the connections that delete, as many as Connections says. Control
-	// has one, for questions that must be answered at once, and Guards one for the
-	// guards, whose statements may take as long as the policy file lets them.
+	// has one, for questions that must be answered at once, the guards' among them, and
+	// Guards one for guards that may take longer by the policy file: else it is unused.
 	Pool, Control, Guards *pgxpool.Pool
 
 	Ledger  *ledger.Ledger
@@ -68,11 +68,11 @@ type Config struct {
 
 // How often the daemon looks at what.
 const (
-	tickEvery    = 500 * time.Millisecond // clock, and what it shows
-	pingEvery    = time.Second            // the database, which has pingTimeout to answer
-	pingTimeout  = 2 * time.Second
-	controlEvery = 5 * time.Second  // the ledger, its lease, and the policy file
-	sizeEvery    = ledger.SizeEvery // the sizes of tables
+	tickEvery    = 500 * time.Millisecond              // clock, and what it shows
+	pingEvery    = time.Second                         // the database, which has pingTimeout to answer
+	pingTimeout  = quickGuards + 1500*time.Millisecond // a guard may be at it
+	controlEvery = 5 * time.Second                     // the ledger, its lease, and the policy file
+	sizeEvery    = ledger.SizeEvery                    // the sizes of tables
 	leaseLength  = 20 * time.Second
 	// askTimeout bounds everything that is read for the picture.
 	askTimeout = 4 * time.Second

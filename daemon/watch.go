@@ -155,7 +155,11 @@ func shown(readings []guard.Reading) []web.Guard {
 // newWatch takes the guards of a policy file into use. The daemon's lock is held.
 func (d *Daemon) newWatch() {
 	before := d.watch
-	d.watch = NewWatch(GuardConfig(d.file, d.Config.application()), d.Guards, d.Ledger, d.Log)
+	c, pool := GuardConfig(d.file, d.Config.application()), d.Guards
+	if c.Timeout <= quickGuards {
+		c.Shared, pool = true, d.Control
+	}
+	d.watch = NewWatch(c, pool, d.Ledger, d.Log)
 	if before != nil {
 		d.watch.Succeed(before)
 	}
@@ -167,6 +171,10 @@ func (d *Daemon) newWatch() {
 		d.watch.Touch(s.oids)
 	}
 }
+
+// quickGuards is how long a reading of the guards may take that has the daemon's one
+// connection for questions: longer ones have a connection of their own.
+const quickGuards = 2 * time.Second
 
 // application is the application_name of the batches' connections.
 func (c Config) application() string {

@@ -12,6 +12,9 @@ type Config struct {
 	// MaxPause is the longest pause of a run; 0: 30 m. The run obeys it; here it
 	// only bounds how long a replica that is gone is waited for.
 	MaxPause time.Duration
+	// Shared tells that others wait for the connection, too: no statement takes longer
+	// than Timeout, not even the probe of the latency.
+	Shared bool
 	// Application is the application_name of reaper's batches; empty: reaper.
 	Application string
 	// Hysteresis is by which share of a threshold a value has to be on its good

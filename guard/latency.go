@@ -17,6 +17,9 @@ type latency struct {
 // probeTime is how long the probe may take: as long as its highest threshold, so
 // that this can be reached.
 func probeTime(c Config) time.Duration {
+	if c.Shared {
+		return c.Timeout
+	}
 	longest := c.Timeout
 	for _, at := range []*float64{c.Latency.Slow, c.Latency.Pause, c.Latency.Stop} {
 		if at != nil {

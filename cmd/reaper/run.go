@@ -68,7 +68,7 @@ and reads the ledger, runs nothing, and pings nobody.`,
 	f.DurationVar(&a.Grace, "grace", a.Grace, "how long the end may take after SIGTERM (REAPER_GRACE)")
 	f.StringVar(&a.MaxDuration, "max-duration", a.MaxDuration, "end each run after this time: 10m (REAPER_MAX_DURATION)")
 	f.Int64Var(&a.MaxRate, "max-rate", a.MaxRate, "delete at most this many rows a second in each run (REAPER_MAX_RATE)")
-	f.IntVar(&a.Connections, "connections", a.Connections, "how many connections delete at a time; one more is used for the guards, and one for the rest (REAPER_CONNECTIONS)")
+	f.IntVar(&a.Connections, "connections", a.Connections, "how many connections delete at a time; one more is used for the rest (REAPER_CONNECTIONS)")
 	return cmd
 }
 
