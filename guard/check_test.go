@@ -110,6 +110,8 @@ func TestCheck(t *testing.T) {
 func TestGrants(t *testing.T) {
 	t.Parallel()
 	wal := guard.Config{WALBacklog: levels(none, 1, none)}
+	stored := guard.Config{Storage: guard.Storage{Signal: levels(none, 1, none), Limit: 2}}
+	free := guard.Config{Storage: guard.Storage{Signal: levels(none, 1, none), Free: guard.Query{SQL: "SELECT 2"}}}
 	for _, c := range []struct {
 		name    string
 		config  guard.Config
@@ -120,9 +122,11 @@ func TestGrants(t *testing.T) {
 		{"what anybody may read", guard.Config{Connections: levels(none, 1, none), LockWaits: levels(none, 1, none)}, 170000, nil},
 		{"sessions", sessions(), 170000, []string{"pg_read_all_stats"}},
 		{"vacuum", guard.Config{DeadRows: guard.DeadRows{Vacuuming: guard.Slow}}, 170000, []string{"pg_read_all_stats"}},
-		{"the WAL's size", wal, 170000, []string{"pg_monitor", "pg_checkpoint"}},
-		{"before there was a role for checkpoints", wal, 140000, []string{"pg_monitor"}},
-		{"checkpoints", guard.Config{Checkpoint: levels(none, 1, none)}, 150000, []string{"pg_checkpoint"}},
+		{"the WAL's size", wal, 170000, []string{"pg_monitor"}},
+		{"the storage", stored, 150000, []string{"pg_monitor", "pg_checkpoint"}},
+		{"what is free", free, 150000, []string{"pg_checkpoint"}},
+		{"before there was a role for checkpoints", stored, 140000, []string{"pg_monitor"}},
+		{"checkpoints, which are read and not asked for", guard.Config{Checkpoint: levels(none, 1, none)}, 150000, nil},
 	} {
 		if got := guard.Grants(c.config, c.version); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)

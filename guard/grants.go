@@ -4,8 +4,8 @@ import "slices"
 
 // Grants are the roles of PostgreSQL's own that a role has to be granted for these
 // guards, on a server of a version like 150004: pg_monitor, or where the WAL's
-// size does not matter pg_read_all_stats; and pg_checkpoint, to ask for a
-// checkpoint where WAL counts, which there is from 15 on.
+// size does not matter pg_read_all_stats; and pg_checkpoint, which there is from 15
+// on, where the storage is watched: only a pause of that guard asks for a checkpoint.
 func Grants(c Config, version int) []string {
 	w := New(c, nil, nil)
 	var roles []string
@@ -15,7 +15,7 @@ func Grants(c Config, version int) []string {
 	case slices.ContainsFunc(w.all, (*watched).looksAtSessions):
 		roles = append(roles, statistics)
 	}
-	if version >= 150000 && (w.sizesWAL() || w.watches("checkpoint")) {
+	if version >= 150000 && w.watches(storageGuard) {
 		roles = append(roles, checkpoint)
 	}
 	return roles

@@ -2,12 +2,15 @@ package guard
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
@@ -33,11 +36,29 @@ func (q Query) ask(ctx context.Context, db *pgxpool.Pool, web *prometheus) (floa
 		v, err = web.number(ctx, q)
 	} else {
 		v, err = askSQL(ctx, db, q.SQL)
+		err = withoutData(err)
 	}
 	if err == nil && (math.IsNaN(v) || math.IsInf(v, 0)) {
 		return 0, ownError("the query gives no number, but NaN or infinity")
 	}
 	return v, err
+}
+
+// withoutData takes the message from errors of a query that may quote a row: of a
+// value that does not fit, and those that a function raises. The code is enough to
+// find out more by running the query.
+func withoutData(err error) error {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		return err
+	}
+	switch {
+	case strings.HasPrefix(pg.Code, "22"):
+		return ownError("the query fails on a value that it meets (" + pg.Code + ")")
+	case strings.HasPrefix(pg.Code, "P0"):
+		return ownError("a function of the query raises an error (" + pg.Code + ")")
+	}
+	return err
 }
 
 // askSQL runs a query in a transaction that cannot write. The server is told the

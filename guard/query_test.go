@@ -87,6 +87,8 @@ func TestUnknownQuery(t *testing.T) {
 		"no row":          {"SELECT 1 WHERE false", "gives no row"},
 		"several rows":    {"SELECT generate_series(1, 2)", "gives several rows"},
 		"several columns": {"SELECT 1, 2", "gives 2 columns"},
+		"quotes a row":    {"SELECT x::int FROM (VALUES ('secret')) v(x)", "fails on a value that it meets (22P02)"},
+		"raises a row":    {"SELECT raises()", "a function of the query raises an error (P0001)"},
 		"text":            {"SELECT 'x'", "gives no number"},
 		"infinite":        {"SELECT 'infinity'::float8", "NaN or infinity"},
 		"numeric NaN":     {"SELECT 'NaN'::numeric", "NaN or infinity"},
@@ -95,13 +97,16 @@ func TestUnknownQuery(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			db := dbtest.New(t, queueTable)
+			db := dbtest.New(t, queueTable, `CREATE FUNCTION raises() RETURNS int LANGUAGE plpgsql AS $$ BEGIN RAISE 'secret'; END $$`)
 			config := queue(levels(none, 100, none), false)
 			config.Timeout = time.Second
 			config.Custom[0].Query.SQL = c.sql
 			config.Connections = levels(none, 0.99, none) // another signal is none the worse
 			w := watch(t, db, config)
 			says(t, await(t, w, guard.Pause), "queue_depth", "queue_depth is unknown|"+c.words)
+			if r := reading(t, w, "queue_depth"); strings.Contains(r.Reason+r.Unknown, "secret") {
+				t.Errorf("a row is shown: %+v", r)
+			}
 			if r := reading(t, w, "connections"); r.Unknown != "" || r.State != guard.Go {
 				t.Errorf("the guard beside it: %+v, want go", r)
 			}

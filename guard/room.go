@@ -23,6 +23,9 @@ type Room struct {
 	Holders []Holder
 }
 
+// roomTimeouts is how many times Config.Timeout Room may take.
+const roomTimeouts = 3
+
 // Room reads what there is, in a few statements of Config.Timeout each. What one
 // of them cannot read is nil; the error is of those that every role may read.
 func (w *Watch) Room(ctx context.Context) (room Room, err error) {
@@ -34,7 +37,7 @@ func (w *Watch) Room(ctx context.Context) (room Room, err error) {
 
 func (w *Watch) room(ctx context.Context) (Room, error) {
 	var room Room
-	ctx, cancel := context.WithTimeout(ctx, 3*w.c.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, roomTimeouts*w.c.Timeout)
 	defer cancel()
 	if err := one(ctx, w.pool, `SELECT pg_size_bytes(current_setting('max_wal_size'))`, nil, &room.MaxWAL); err != nil {
 		return Room{}, fmt.Errorf("reading max_wal_size: %s", why(err))

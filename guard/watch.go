@@ -36,6 +36,7 @@ type Watch struct {
 	asked    time.Time // when a checkpoint was last asked for; zero: never
 	others   []Reading
 	finished time.Time // the last round; zero: none yet
+	last     time.Time // when a signal was last read, or a round finished
 	changed  chan struct{}
 	ended    bool // changed is closed for good
 }
@@ -97,6 +98,7 @@ func (w *Watch) round(ctx context.Context) {
 		}
 		w.mu.Lock()
 		w.readings[i] = r
+		w.last = time.Now()
 		if r.Guard == storageGuard {
 			w.stored = wrote
 		}
@@ -110,6 +112,7 @@ func (w *Watch) round(ctx context.Context) {
 	defer w.mu.Unlock()
 	w.others = others
 	w.finished = time.Now()
+	w.last = w.finished
 	close(w.changed)
 	w.changed = make(chan struct{})
 }
@@ -129,14 +132,14 @@ func (w *Watch) inTurn(ctx context.Context, do func()) bool {
 }
 
 // Advice is the worst of the readings that count for a policy, from memory. Before
-// the first round, and when no round was finished for three intervals and the time
-// of a statement, it says pause: guards that hang are unknown.
+// the first round, and when no signal was read for three intervals and the time that
+// one may take, it says pause: guards that hang are unknown.
 func (w *Watch) Advice(policy string) Advice {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	worst := Advice{Share: 1}
 	if why := w.stale(); why != "" {
-		worst = Advice{State: Pause, Guard: "guards", Reason: why, Since: w.lastRound(), Share: slowest}
+		worst = Advice{State: Pause, Guard: "guards", Reason: why, Since: w.lastRead(), Share: slowest}
 	}
 	for _, readings := range [][]Reading{w.readings, w.others} {
 		for _, r := range readings {
@@ -156,12 +159,23 @@ func (w *Watch) Advice(policy string) Advice {
 	return worst
 }
 
-// lastRound is when the last round was finished, or when the watch was made.
-func (w *Watch) lastRound() time.Time {
-	if w.finished.IsZero() {
+// lastRead is when a signal was last read, or when the watch was made.
+func (w *Watch) lastRead() time.Time {
+	if w.last.IsZero() {
 		return w.since
 	}
-	return w.finished
+	return w.last
+}
+
+// silence is the longest time between two signals' readings of a Watch that is well:
+// the pause between two rounds, with room to spare, the time of the slowest signal,
+// and of a look at what there is for a run. A round of many slow signals takes longer.
+func (w *Watch) silence() time.Duration {
+	slowest := w.c.Timeout
+	for _, g := range w.all {
+		slowest = max(slowest, g.timeout)
+	}
+	return 3*w.c.Every + slowest + roomTimeouts*w.c.Timeout
 }
 
 // stale says why what is remembered does not count; empty: it does.
@@ -169,7 +183,7 @@ func (w *Watch) stale() string {
 	if w.finished.IsZero() {
 		return "the guards were not read yet"
 	}
-	if age := time.Since(w.finished); age > 3*w.c.Every+w.c.Timeout {
+	if age := time.Since(w.last); age > w.silence() {
 		return fmt.Sprintf("the guards were last read %s ago, and are to be read every %s", length(age.Seconds()), length(w.c.Every.Seconds()))
 	}
 	return ""

@@ -195,6 +195,31 @@ func TestStale(t *testing.T) {
 	says(t, w.Advice(""), "guards", "last read|are to be read every 20 ms")
 }
 
+// A round of signals that are slow, but well, may take longer than any of them: what
+// was read counts meanwhile.
+func TestLongRound(t *testing.T) {
+	t.Parallel()
+	db := dbtest.New(t)
+	c := guard.Config{Every: 100 * time.Millisecond, Timeout: time.Second}
+	for _, name := range []string{"a", "b", "c", "d", "e", "f"} {
+		c.Custom = append(c.Custom, guard.Custom{Name: name, Query: guard.Query{SQL: "SELECT 1 FROM pg_sleep(0.4)"}, Signal: levels(none, 2, none)})
+	}
+	w := guard.New(c, db.Pool(t, control), nil)
+	first := w.Changed()
+	run(t, w)
+	<-first
+	for second := w.Changed(); ; time.Sleep(10 * time.Millisecond) {
+		if a := w.Advice(""); a.Guard == "guards" {
+			t.Fatalf("in the middle of a round: %+v", a)
+		}
+		select {
+		case <-second:
+			return
+		default:
+		}
+	}
+}
+
 // Whoever waits for a round that will never be is woken when the readings end, and
 // so is whoever comes too late.
 func TestChangedAtTheEnd(t *testing.T) {
