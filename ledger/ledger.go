@@ -187,8 +187,10 @@ func (l *Ledger) DoneTenants(ctx context.Context, db *pgxpool.Pool, runID, polic
 
 // synchronous makes the commit of a transaction wait for the disk; waits is the
 // expression in it, for a statement that does something besides.
-const synchronous = `SELECT ` + waits
-const waits = `set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), true)`
+const (
+	synchronous = `SELECT ` + waits
+	waits       = `set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), true)`
+)
 
 // Totals gives the rows deleted and emptied by a policy's run, by table, and its
 // batches.
