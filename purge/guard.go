@@ -72,6 +72,7 @@ type guarded struct {
 	paused  time.Duration
 	stopped string // why the guards have ended the run; empty: they have not
 	asked   bool   // for a checkpoint, in this pause
+	before  int64  // how many rows the run had deleted then
 	told    time.Time
 	// byHand is closed when the guards have been read again since a batch has found
 	// the policy paused by hand; nil: none has.
@@ -306,11 +307,14 @@ func (w *work) pausedFor() time.Duration {
 }
 
 // askCheckpoint asks for a checkpoint, once in a pause: only then does the server
-// give WAL back. A role that may not ask waits for the server's own.
+// give WAL back. It asks again when a batch has ended since, which was under way:
+// the first gave nothing back of that one's. A role that may not ask waits for the
+// server's own.
 func (w *work) askCheckpoint(ctx context.Context) {
 	w.run.mu.Lock()
-	asked := w.guarded.asked
-	w.guarded.asked = true
+	g := &w.guarded
+	asked := g.asked && g.before == w.run.deleted
+	g.asked, g.before = true, w.run.deleted
 	w.run.mu.Unlock()
 	if asked {
 		return

@@ -1,8 +1,12 @@
 package purge
 
 import (
+	"context"
+	"log/slog"
 	"testing"
 	"time"
+
+	"github.com/reaperdb/reaper/policy"
 )
 
 // While one worker asks for a checkpoint another may see the pause end: the first
@@ -30,5 +34,37 @@ func TestUnreserved(t *testing.T) {
 		if got := r.works[i].unreserved(1000); got != want {
 			t.Errorf("policy %d: %d bytes free, want %d", i, got, want)
 		}
+	}
+}
+
+// counted is a guard that counts how often it is asked for a checkpoint.
+type counted struct {
+	Guard
+	checkpoints int
+}
+
+func (c *counted) Checkpoint(context.Context) (bool, error) {
+	c.checkpoints++
+	return true, nil
+}
+
+// A checkpoint gives no WAL back of a batch that was still under way when it was
+// asked for, and the pause did not end.
+func TestCheckpointAfterTheLastBatch(t *testing.T) {
+	t.Parallel()
+	g := &counted{}
+	w := &work{run: &Run{guard: g, log: slog.New(slog.DiscardHandler)}, plan: &Plan{Policy: &policy.Policy{}}}
+	for range 3 {
+		w.askCheckpoint(t.Context())
+	}
+	if g.checkpoints != 1 {
+		t.Errorf("asked for %d checkpoints in a pause without batches, want 1", g.checkpoints)
+	}
+	w.run.deleted += 100 // by a batch that ends
+	for range 3 {
+		w.askCheckpoint(t.Context())
+	}
+	if g.checkpoints != 2 {
+		t.Errorf("asked for %d checkpoints after a batch in the pause, want one more", g.checkpoints)
 	}
 }

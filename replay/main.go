@@ -95,7 +95,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 func (r *replay) parse(args []string, stderr io.Writer) (chosen []scenario, out string, err error) {
 	flags := flag.NewFlagSet("replay", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.IntVar(&r.mails, "n", 40_000, "mails of the workload, about twelve rows each; the volume is sized by them")
+	flags.IntVar(&r.mails, "n", 30_000, "mails of the workload, about twelve rows each; the volume is sized by them")
 	flags.IntVar(&r.rate, "rate", 50, "mails a second that are written meanwhile")
 	only := flags.String("only", "", "a comma-separated list of "+strings.Join(names(), ", ")+"; empty: all")
 	flags.StringVar(&out, "out", "", "also write the table to this file")
