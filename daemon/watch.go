@@ -84,7 +84,7 @@ func (g Guards) Advice(policy string) purge.Advice {
 	return purge.Advice{
 		State: purge.GuardState(a.State.String()), Share: a.Share, Guard: a.Guard, Reason: a.Reason, Since: a.Since,
 		// WAL counts as storage until the server removes it.
-		Checkpoint: a.Guard == "storage" && !a.Ahead,
+		Checkpoint: a.Guard == "storage",
 	}
 }
 

@@ -80,9 +80,6 @@ type Advice struct {
 	Since         time.Time // when the guard's state was entered
 	// Share is the share of the time that batches may take: above 0, at most 1.
 	Share float64
-	// Ahead tells that no reading has shown it yet: what batches have written since
-	// the last one makes it so.
-	Ahead bool
 }
 
 // unwatched says why a guard is off that has no threshold.

@@ -87,14 +87,14 @@ func (w *Watch) free(ctx context.Context) *int64 {
 
 // checkpointAgain is how many intervals after one checkpoint no other is asked for:
 // each makes the server write every page whole once more.
-const checkpointAgain = 10
+const checkpointAgain = 2
 
 // ErrCheckpointAsked is a checkpoint that was not asked for, since one was a moment
 // ago.
 var ErrCheckpointAsked = errors.New("one was asked for a moment ago")
 
 // Checkpoint asks the server for a checkpoint, after which it may remove WAL; once
-// in ten intervals, else it gives ErrCheckpointAsked. It does not wait for one that
+// in two intervals, else it gives ErrCheckpointAsked. It does not wait for one that
 // takes longer than Config.Timeout: that goes on by itself. Any other error says
 // that this role may not ask, or that the server cannot be asked.
 func (w *Watch) Checkpoint(ctx context.Context) error {

@@ -101,12 +101,6 @@ func (w *Watch) stands(r Reading, wrote float64) measure {
 	return m
 }
 
-// shown tells that the storage itself, as it was read, is not well yet. Where it is,
-// there is no WAL to be given back.
-func (w *Watch) shown(r Reading) bool {
-	return r.Value == nil || w.stands(r, 0).reached(w.c.Hysteresis) >= Pause
-}
-
 // takeRaised is the state that ahead has said since the last reading.
 func (w *Watch) takeRaised() State {
 	w.mu.Lock()

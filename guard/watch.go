@@ -146,13 +146,11 @@ func (w *Watch) Advice(policy string) Advice {
 			if r.Policy != "" && r.Policy != policy || r.Off != "" {
 				continue
 			}
-			shown := true
 			if r.Guard == storageGuard {
-				shown = w.shown(r)
 				r = w.ahead(r)
 			}
 			if r.State > worst.State || r.State == worst.State && r.Share < worst.Share {
-				worst = Advice{State: r.State, Guard: r.Guard, Reason: r.Reason, Since: r.Since, Share: r.Share, Ahead: !shown}
+				worst = Advice{State: r.State, Guard: r.Guard, Reason: r.Reason, Since: r.Since, Share: r.Share}
 			}
 		}
 	}
