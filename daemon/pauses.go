@@ -61,7 +61,7 @@ func (d *Daemon) leaves(ctx context.Context, s *state) (bool, error) {
 // pausedByHand tells whether a run has ended because a pause by hand outlasted it:
 // that is what a person wanted, and no failure.
 func pausedByHand(status, reason string) bool {
-	return status == string(purge.Incomplete) && strings.HasPrefix(reason, "paused for ") && strings.Contains(reason, " by the guard "+byHandGuard+": ")
+	return status == string(purge.Incomplete) && strings.HasPrefix(reason, "paused for ") && strings.Contains(reason, " by the guard "+purge.GuardByHand+": ")
 }
 
 // pauseOf is the pause that keeps a policy paused for longest; nil: none does.

@@ -28,15 +28,12 @@ func NewWatch(c guard.Config, pool *pgxpool.Pool, l *ledger.Ledger, log *slog.Lo
 	return guard.New(c, pool, log)
 }
 
-// byHandGuard names the guard that a pause by hand is.
-const byHandGuard = "by_hand"
-
 // pauseReadings are pauses by hand as readings: one for each policy, and one for all.
 func pauseReadings(pauses []ledger.Pause) []guard.Reading {
 	var readings []guard.Reading
 	for _, p := range pauses {
 		r := guard.Reading{
-			Guard: byHandGuard, State: guard.Pause, Since: p.Since,
+			Guard: purge.GuardByHand, State: guard.Pause, Since: p.Since,
 			Reason: "until " + p.Until.UTC().Format(time.DateTime) + " UTC, by " + p.By + ": " + p.Reason,
 		}
 		if p.Policy != nil {
@@ -52,23 +49,12 @@ type Guards struct {
 	watch func() *guard.Watch
 }
 
-// Heed has a run obey a Watch that somebody else runs.
-func Heed(w *guard.Watch) Guards { return Guards{func() *guard.Watch { return w }} }
-
 // HeedOnce has a run obey a Watch that is first read when something is about to be
 // deleted: where nothing is due, the guards cost nothing. It is read until ctx is
 // done; wait waits for its end.
 func HeedOnce(ctx context.Context, w *guard.Watch) (g Guards, wait func()) {
 	var running sync.WaitGroup
-	begin := sync.OnceFunc(func() {
-		first := w.Changed()
-		running.Go(func() { w.Run(ctx) })
-		select {
-		case <-first:
-		case <-ctx.Done():
-		case <-time.After(firstReading): // it says so itself
-		}
-	})
+	begin := sync.OnceFunc(func() { start(ctx, w, &running, firstReading) })
 	return Guards{func() *guard.Watch {
 		begin()
 		return w
@@ -77,6 +63,18 @@ func HeedOnce(ctx context.Context, w *guard.Watch) (g Guards, wait func()) {
 
 // firstReading is how long a run waits for the guards before it asks them.
 const firstReading = 5 * time.Second
+
+// start reads a Watch until ctx is done, and waits for its first round, within some
+// time: one that was not read says so itself.
+func start(ctx context.Context, w *guard.Watch, running *sync.WaitGroup, within time.Duration) {
+	first := w.Changed()
+	running.Go(func() { w.Run(ctx) })
+	select {
+	case <-first:
+	case <-ctx.Done():
+	case <-time.After(within):
+	}
+}
 
 // Advice is purge.Guard's.
 func (g Guards) Advice(policy string) purge.Advice {
@@ -131,7 +129,7 @@ func RoomOf(ctx context.Context, w *guard.Watch) (purge.Room, error) {
 func shown(readings []guard.Reading) []web.Guard {
 	all := make([]web.Guard, 0, len(readings))
 	for _, r := range readings {
-		if r.Guard == byHandGuard {
+		if r.Guard == purge.GuardByHand {
 			continue // told as what it is, a pause
 		}
 		g := web.Guard{
@@ -208,15 +206,10 @@ func (d *Daemon) watchGuards(ctx context.Context) {
 
 // readGuards reads the guards once.
 func (d *Daemon) readGuards(ctx context.Context) {
-	once, cancel := context.WithTimeout(ctx, 2*firstReading)
+	once, cancel := context.WithCancel(ctx)
 	defer cancel()
-	first := d.watch.Changed()
 	var reading sync.WaitGroup
-	reading.Go(func() { d.watch.Run(once) })
-	select {
-	case <-first:
-	case <-once.Done():
-	}
+	start(once, d.watch, &reading, 2*firstReading)
 	cancel()
 	reading.Wait()
 }

@@ -51,12 +51,15 @@ type Advice struct {
 // because is the advice as a reason for not going on.
 func (a Advice) because() string { return a.Guard + ": " + a.Reason }
 
+// forbids tells that nothing may begin now.
+func (a Advice) forbids() bool { return a.State == GuardPause || a.State == GuardStop }
+
 // DefaultMaxPause is for how long a run is paused unless the policy file says
 // otherwise.
 const DefaultMaxPause = 30 * time.Minute
 
-// byHand names the guard that a person's pause is.
-const byHand = "by_hand"
+// GuardByHand names the guard that a person's pause is.
+const GuardByHand = "by_hand"
 
 // handRecheck is how long a policy that was found paused by hand waits before it
 // looks again, where no guard tells when to.
@@ -84,11 +87,7 @@ var errGuarded = errors.New("a guard stands against it")
 
 // heldUp tells that the guards let no batch begin now.
 func (r *Run) heldUp(policy string) bool {
-	if r.guard == nil {
-		return false
-	}
-	a := r.guard.Advice(policy)
-	return a.State == GuardPause || a.State == GuardStop
+	return r.guard != nil && r.guard.Advice(policy).forbids()
 }
 
 // heed waits while a guard pauses the policy, with no lock and no transaction, and
@@ -160,7 +159,7 @@ func (w *work) tooLong(a Advice) {
 // else. A pause by hand that a batch has found counts before they know of it.
 func (w *work) advice() (a Advice, changed <-chan struct{}) {
 	if changed = w.foundByHand(); changed != nil {
-		return Advice{State: GuardPause, Guard: byHand, Reason: "the policy is paused by hand (reaper resume ends it)", Since: time.Now()}, changed
+		return Advice{State: GuardPause, Guard: GuardByHand, Reason: "the policy is paused by hand (reaper resume ends it)", Since: time.Now()}, changed
 	}
 	if w.run.guard == nil {
 		return Advice{State: GuardGo, Share: 1}, nil

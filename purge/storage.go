@@ -52,13 +52,11 @@ const (
 func (p *Plan) storageOf(rows map[string]int64, perRow float64, room Room) Storage {
 	s := Storage{Measured: perRow > 0, FreeBytes: room.Free, Holders: append([]string{}, room.Holders...)}
 	var total int64
-	seen := map[*Node]bool{}
 	for _, n := range p.Nodes {
 		k := rows[n.Table.Name.String()]
-		if k == 0 || seen[n] {
+		if k == 0 {
 			continue
 		}
-		seen[n] = true
 		total += k
 		s.DeadBytes += int64(float64(k) * n.meanBytes())
 		// Each page is written whole at its first change after a checkpoint.
@@ -91,7 +89,7 @@ func (s Storage) runs() *int64 {
 	switch {
 	case s.FreeBytes == nil || *s.FreeBytes == 0: // then there is none before it is free
 		return nil
-	case s.PeakBytes <= *s.FreeBytes || len(s.Holders) == 0 && *s.FreeBytes > 0:
+	case s.PeakBytes <= *s.FreeBytes || len(s.Holders) == 0:
 	case float64(*s.FreeBytes) < leastShare*float64(s.WALBytes):
 		n = 0
 	default:
@@ -194,7 +192,7 @@ func (w *work) size(ctx context.Context) {
 		// Too many to be counted in time: as many as fit.
 		w.sized = max(int64(float64(free)/s.BytesPerRow/w.plan.rowsPerRoot()), 1)
 		w.reserved = free
-	case free == 0 || s.Runs != nil && *s.Runs == 0:
+	case free == 0 || *s.Runs == 0:
 		why := fmt.Sprintf("%s due need %s", many(roots, "row", "rows"), s)
 		w.guarded.stopped, w.refused = why, w.report.RowsTotal == 0
 		return

@@ -17,7 +17,7 @@ func (r *Run) against(l *litter) *guardedError {
 		return nil
 	}
 	a := r.guard.Advice(l.works[0].plan.Policy.Name)
-	if a.Guard == deadRows || a.State != GuardPause && a.State != GuardStop {
+	if a.Guard == deadRows || !a.forbids() {
 		return nil
 	}
 	return &guardedError{a}
@@ -59,8 +59,6 @@ func (r *Run) clear(ctx context.Context, l *litter) error {
 	return nil
 }
 
-const positionSQL = `SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint`
-
 // weigh tells the guards what the server has written since the last look at a table's
 // vacuum: within an interval of theirs vacuums may write more than is free, the more
 // so as most are short.
@@ -70,7 +68,7 @@ func (r *Run) weigh(ctx context.Context, l *litter) {
 	}
 	var at int64
 	// Without an answer the guards' own readings still count.
-	if err := r.pool.QueryRow(ctx, positionSQL).Scan(&at); err != nil {
+	if err := r.pool.QueryRow(ctx, "SELECT "+walSQL).Scan(&at); err != nil {
 		return
 	}
 	if l.position > 0 && at > l.position {

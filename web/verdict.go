@@ -3,6 +3,8 @@ package web
 import (
 	"strings"
 	"time"
+
+	"github.com/reaperdb/reaper/purge"
 )
 
 // Verdict is what a Status comes to. An empty list says that there is nothing.
@@ -170,7 +172,7 @@ func (s Status) held(now time.Time) []Finding {
 	}
 	for _, p := range s.Policies {
 		// A pause by hand was told above.
-		if r := p.Running; r != nil && r.Held.stops() && r.Held.Guard != "by_hand" {
+		if r := p.Running; r != nil && r.Held.stops() && r.Held.Guard != purge.GuardByHand {
 			found = append(found, Finding{Policy: p.Name, What: "is held back by the guard " + r.Held.Guard, Since: &r.Held.Since, Why: r.Held.Reason})
 		}
 	}

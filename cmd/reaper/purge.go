@@ -137,7 +137,7 @@ func (a *app) keepSize(s *session, l *ledger.Ledger, opts purge.Options, report 
 
 // watch is what reads the guards of a session's policies.
 func (a *app) watch(s *session, l *ledger.Ledger) *guard.Watch {
-	w := daemon.NewWatch(daemon.GuardConfig(s.file, s.pool.Config().ConnConfig.RuntimeParams["application_name"]), s.pool, l, a.log)
+	w := daemon.NewWatch(s.guards(), s.pool, l, a.log)
 	for _, p := range s.plans {
 		w.Touch(p.Tables())
 	}
