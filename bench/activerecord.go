@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/reaperdb/reaper/internal/lab"
 )
 
 //go:embed activerecord/purge.rb
@@ -76,7 +78,7 @@ func (b *bench) refilled(ctx context.Context) ([]turn, error) {
 // nor the connection counts.
 func rails(how string) way {
 	return way{name: "ActiveRecord " + how, template: cascading, run: func(ctx context.Context, dsn string) (d did, err error) {
-		err = onDatabase(ctx, dsn, func(conn *pgx.Conn) error {
+		err = lab.OnDatabase(ctx, dsn, func(conn *pgx.Conn) error {
 			d.base, err = now(ctx, conn)
 			return err
 		})

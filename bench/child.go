@@ -48,12 +48,12 @@ func (b *bench) purgeFor(ctx context.Context, dsn, policyFile string, atMost tim
 }
 
 func (b *bench) reaper(ctx context.Context, dsn, policyFile string, args ...string) (c child, err error) {
-	file := filepath.Join(filepath.Dir(b.binary), "policy.yaml")
+	file := filepath.Join(filepath.Dir(b.Binary), "policy.yaml")
 	if err := os.WriteFile(file, []byte(policyFile), 0o600); err != nil {
 		return c, err
 	}
 	all := []string{"purge", "--yes", "-o", "json", "--policy-file", file, "--connections", strconv.Itoa(b.connections)}
-	cmd := exec.CommandContext(ctx, b.binary, append(all, args...)...)
+	cmd := exec.CommandContext(ctx, b.Binary, append(all, args...)...)
 	cmd.Env = []string{"DATABASE_URL=" + dsn}
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

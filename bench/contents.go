@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/reaperdb/reaper/internal/lab"
 )
 
 // content is what a table holds: the number of its rows, and the sum of their
@@ -19,7 +21,7 @@ type content struct {
 // contents reads all tables of the schema public.
 func contents(ctx context.Context, dsn string) (map[string]content, error) {
 	all := map[string]content{}
-	err := onDatabase(ctx, dsn, func(conn *pgx.Conn) error {
+	err := lab.OnDatabase(ctx, dsn, func(conn *pgx.Conn) error {
 		rows, err := conn.Query(ctx, `SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'`)
 		if err != nil {
 			return err

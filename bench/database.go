@@ -3,9 +3,10 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/reaperdb/reaper/internal/lab"
 )
 
 // serverSettings hold for all sides. No autovacuum, so that dead rows stay and
@@ -19,39 +20,13 @@ var serverSettings = map[string]string{
 	"log_line_prefix":    logPrefix,
 }
 
-// onDatabase runs fn on a connection of its own.
-func onDatabase(ctx context.Context, dsn string, fn func(*pgx.Conn) error) error {
-	conn, err := pgx.Connect(ctx, dsn)
-	if err != nil {
-		return err
-	}
-	return errors.Join(fn(conn), conn.Close(context.WithoutCancel(ctx)))
-}
-
-// execute runs SQL, each a statement or more of its own.
-func execute(ctx context.Context, dsn string, statements ...string) error {
-	return onDatabase(ctx, dsn, func(conn *pgx.Conn) error {
-		for _, s := range statements {
-			if _, err := conn.Exec(ctx, s); err != nil {
-				return fmt.Errorf("%.60s…: %w", s, err)
-			}
-		}
-		return nil
-	})
-}
-
-func text(ctx context.Context, dsn, sql string, args ...any) (value string, err error) {
-	err = onDatabase(ctx, dsn, func(conn *pgx.Conn) error { return conn.QueryRow(ctx, sql, args...).Scan(&value) })
-	return value, err
-}
-
 // create makes a database that has been filled and vacuumed.
 func (b *bench) create(ctx context.Context, name, what string, scripts ...string) error {
 	b.say("filling %s", what)
-	if err := execute(ctx, b.server.DSN("postgres"), "CREATE DATABASE "+name); err != nil {
+	if err := lab.Execute(ctx, b.server.DSN("postgres"), "CREATE DATABASE "+name); err != nil {
 		return err
 	}
-	return execute(ctx, b.server.DSN(name), append(scripts, "VACUUM ANALYZE")...)
+	return lab.Execute(ctx, b.server.DSN(name), append(scripts, "VACUUM ANALYZE")...)
 }
 
 // variant makes a database with the mail workload, and changes its schema.
@@ -60,18 +35,18 @@ func (b *bench) variant(ctx context.Context, name string, changes ...string) err
 	if err != nil {
 		return err
 	}
-	return execute(ctx, dsn, append(changes, "VACUUM ANALYZE")...)
+	return lab.Execute(ctx, dsn, append(changes, "VACUUM ANALYZE")...)
 }
 
 // fresh makes a copy of a database and flushes it to disk, so that each side
 // starts from the same.
 func (b *bench) fresh(ctx context.Context, name, template string) (dsn string, err error) {
-	return b.server.DSN(name), execute(ctx, b.server.DSN("postgres"), "CREATE DATABASE "+name+" TEMPLATE "+template, "CHECKPOINT")
+	return b.server.DSN(name), lab.Execute(ctx, b.server.DSN("postgres"), "CREATE DATABASE "+name+" TEMPLATE "+template, "CHECKPOINT")
 }
 
 func (b *bench) drop(ctx context.Context, names ...string) error {
 	for _, n := range names {
-		if err := execute(ctx, b.server.DSN("postgres"), "DROP DATABASE IF EXISTS "+n+" WITH (FORCE)"); err != nil {
+		if err := lab.Execute(ctx, b.server.DSN("postgres"), "DROP DATABASE IF EXISTS "+n+" WITH (FORCE)"); err != nil {
 			return err
 		}
 	}
@@ -85,7 +60,7 @@ func written(ctx context.Context, dsn string, fn func() error) (bytes int64, err
 	const sql = `SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint, redo_lsn::text FROM pg_control_checkpoint()`
 	var before, after int64
 	var redo, redoAfter string
-	err = onDatabase(ctx, dsn, func(conn *pgx.Conn) error {
+	err = lab.OnDatabase(ctx, dsn, func(conn *pgx.Conn) error {
 		if err := conn.QueryRow(ctx, sql).Scan(&before, &redo); err != nil {
 			return err
 		}

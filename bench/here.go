@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/reaperdb/reaper/internal/lab"
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/policy"
 	"github.com/reaperdb/reaper/purge"
@@ -87,7 +88,7 @@ func (b *bench) takesItsWay(ctx context.Context, s side) error {
 	if !s.proven {
 		return nil
 	}
-	return onDatabase(ctx, b.server.DSN(s.template), func(conn *pgx.Conn) error {
+	return lab.OnDatabase(ctx, b.server.DSN(s.template), func(conn *pgx.Conn) error {
 		plans, err := compile(ctx, conn, s)
 		if err != nil {
 			return err

@@ -11,6 +11,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/reaperdb/reaper/internal/lab"
 )
 
 var (
@@ -74,7 +76,7 @@ func idle(ctx context.Context, b *bench) error {
 
 // logged runs a purge with every statement logged by the server.
 func (b *bench) logged(ctx context.Context, dsn string) (c child, statements []string, err error) {
-	if err := execute(ctx, b.server.DSN("postgres"), `ALTER DATABASE idle SET log_statement = 'all'`); err != nil {
+	if err := lab.Execute(ctx, b.server.DSN("postgres"), `ALTER DATABASE idle SET log_statement = 'all'`); err != nil {
 		return c, nil, err
 	}
 	log, err := os.Open(b.server.LogFile())
@@ -104,5 +106,5 @@ func (b *bench) logged(ctx context.Context, dsn string) (c child, statements []s
 	if len(statements) == 0 {
 		return c, nil, errors.New("the server logged no statement of reaper")
 	}
-	return c, statements, errors.Join(lines.Err(), execute(ctx, b.server.DSN("postgres"), `ALTER DATABASE idle RESET log_statement`))
+	return c, statements, errors.Join(lines.Err(), lab.Execute(ctx, b.server.DSN("postgres"), `ALTER DATABASE idle RESET log_statement`))
 }

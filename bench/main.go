@@ -10,15 +10,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
-	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/reaperdb/reaper/internal/lab"
 	"github.com/reaperdb/reaper/internal/pgtemp"
 )
 
@@ -70,8 +68,7 @@ type bench struct {
 	window      time.Duration
 	paces       []string
 
-	root    string // of the module, where the workload's SQL stands
-	binary  string // reaper, built
+	lab.Reaper
 	server  *pgtemp.Server
 	stderr  io.Writer
 	figures []figure
@@ -102,12 +99,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 // all runs the parts one after the other, each on a fresh server, and prints
 // what was measured also when some of them failed.
 func (b *bench) all(ctx context.Context, chosen []part, stdout io.Writer, out string) error {
-	facts := []string{fmt.Sprintf("%s, %d cores, %s/%s, %s%s", time.Now().Format(time.DateOnly), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), load())}
-	remove, err := b.build(ctx)
-	if err != nil {
+	facts := []string{lab.Machine(time.Now()) + load()}
+	var err error
+	if b.Reaper, err = lab.Build(ctx, "bench"); err != nil {
 		return err
 	}
-	defer remove()
+	defer b.Remove()
 	var failures []error
 	for _, p := range chosen {
 		if ctx.Err() != nil {
@@ -140,30 +137,10 @@ func (b *bench) part(ctx context.Context, p part) (version string, err error) {
 		return "", err
 	}
 	defer func() { err = errors.Join(err, b.server.Stop()) }()
-	if version, err = text(ctx, b.server.DSN("postgres"), `SELECT 'PostgreSQL ' || current_setting('server_version')`); err != nil {
+	if version, err = lab.Version(ctx, b.server.DSN("postgres")); err != nil {
 		return "", err
 	}
 	return version, p.run(ctx, b)
-}
-
-// build compiles reaper as a user would have it.
-func (b *bench) build(ctx context.Context) (remove func(), err error) {
-	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
-	if err != nil {
-		return nil, fmt.Errorf("finding the module's directory: %w; run it there: go run ./bench", err)
-	}
-	b.root = strings.TrimSpace(string(root))
-	dir, err := os.MkdirTemp("", "reaper-bench-")
-	if err != nil {
-		return nil, err
-	}
-	b.binary = filepath.Join(dir, "reaper")
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", b.binary, "./cmd/reaper")
-	cmd.Dir = b.root
-	if output, err := cmd.CombinedOutput(); err != nil {
-		return nil, errors.Join(fmt.Errorf("building reaper: %w\n%s", err, output), os.RemoveAll(dir))
-	}
-	return func() { _ = os.RemoveAll(dir) }, nil
 }
 
 // load tells whether the machine was quiet, where the system says so.

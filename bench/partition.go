@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/reaperdb/reaper/internal/lab"
 )
 
 //go:embed partition.sql
@@ -44,7 +46,7 @@ func partition(ctx context.Context, b *bench) error {
 		if c.rows() != int64(rows) {
 			return fmt.Errorf("reaper reports %d rows deleted, and it was %d", c.rows(), rows)
 		}
-		if left, err = text(ctx, dsn, partitions); err != nil {
+		if left, err = lab.Ask[string](ctx, dsn, partitions); err != nil {
 			return err
 		}
 		took, strategy = append(took, c.took.Seconds()), c.report.Policies[0].Strategy
@@ -63,11 +65,11 @@ func (b *bench) checkPartition(ctx context.Context, dsn, template string) error 
 	if err != nil {
 		return err
 	}
-	want, err := text(ctx, b.server.DSN(template), partitionStays, base)
+	want, err := lab.Ask[string](ctx, b.server.DSN(template), partitionStays, base)
 	if err != nil {
 		return err
 	}
-	has, err := text(ctx, dsn, partitionHas)
+	has, err := lab.Ask[string](ctx, dsn, partitionHas)
 	if err == nil && has != want {
 		err = fmt.Errorf("plain SQL would leave other rows: %s, and not %s", want, has)
 	}

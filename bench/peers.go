@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/reaperdb/reaper/internal/lab"
 )
 
 //go:embed peers/*.sql
@@ -35,7 +37,7 @@ func (p peer) way() way {
 		if err != nil {
 			return d, err
 		}
-		err = onDatabase(ctx, dsn, func(conn *pgx.Conn) error {
+		err = lab.OnDatabase(ctx, dsn, func(conn *pgx.Conn) error {
 			if d.base, err = now(ctx, conn); err != nil {
 				return err
 			}

@@ -39,7 +39,7 @@ func (b *bench) foreground(mails int) (*foreground, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir := filepath.Dir(b.binary)
+	dir := filepath.Dir(b.Binary)
 	script := filepath.Join(dir, "foreground.sql")
 	if err := os.WriteFile(script, []byte(foregroundSQL), 0o600); err != nil {
 		return nil, err

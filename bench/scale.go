@@ -9,6 +9,8 @@ import (
 
 	"github.com/dustin/go-humanize"
 	"github.com/jackc/pgx/v5"
+
+	"github.com/reaperdb/reaper/internal/lab"
 )
 
 // scale looks whether rows a second hold when there are many times the mails.
@@ -43,7 +45,7 @@ func scale(ctx context.Context, b *bench) error {
 // room tells how large the workload is beside what could hold it in memory.
 func (b *bench) room(ctx context.Context) (told string, err error) {
 	var size, buffers int64
-	err = onDatabase(ctx, b.server.DSN(cascading), func(conn *pgx.Conn) error {
+	err = lab.OnDatabase(ctx, b.server.DSN(cascading), func(conn *pgx.Conn) error {
 		return conn.QueryRow(ctx, `SELECT pg_database_size(current_database()), pg_size_bytes(current_setting('shared_buffers'))`).Scan(&size, &buffers)
 	})
 	return fits(size, buffers, memoryTotal()), err

@@ -5,6 +5,8 @@ import (
 	_ "embed"
 	"fmt"
 	"time"
+
+	"github.com/reaperdb/reaper/internal/lab"
 )
 
 //go:embed mail.yaml
@@ -73,7 +75,7 @@ func (b *bench) way(s side) way {
 // baseOf is what retentions counted from, by the ledger of the one run there
 // was.
 func baseOf(ctx context.Context, dsn string) (string, error) {
-	return text(ctx, dsn, `SELECT to_char(cutoff_base AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') FROM reaper.runs`)
+	return lab.Ask[string](ctx, dsn, `SELECT to_char(cutoff_base AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') FROM reaper.runs`)
 }
 
 // seconds that the run took by its own account, without connecting and

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/reaperdb/reaper/internal/lab"
 )
 
 // sweeps deletes the mail workload without the index that serves it.
@@ -67,7 +69,7 @@ func readPerRow(ctx context.Context, dsn string, deleted int64) (perRow float64,
 	const sql = `SELECT seq_tup_read + coalesce(idx_tup_fetch, 0), n_tup_del FROM pg_stat_user_tables WHERE relname = 'outgoing_emails'`
 	var read, counted int64
 	for range 100 {
-		err := onDatabase(ctx, dsn, func(conn *pgx.Conn) error { return conn.QueryRow(ctx, sql).Scan(&read, &counted) })
+		err := lab.OnDatabase(ctx, dsn, func(conn *pgx.Conn) error { return conn.QueryRow(ctx, sql).Scan(&read, &counted) })
 		if err != nil {
 			return 0, err
 		}

@@ -3,12 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/reaperdb/reaper/internal/lab"
 )
 
 // The databases that copies are made of: the mail workload as demo/mail has
@@ -24,24 +23,11 @@ type workload struct {
 	before map[string]content
 }
 
-// script reads a file of the demo's workload.
-func (b *bench) script(name string) (string, error) {
-	sql, err := os.ReadFile(filepath.Join(b.root, "demo", "mail", name))
-	if err != nil {
-		return "", fmt.Errorf("reading the workload: %w", err)
-	}
-	return string(sql), nil
-}
-
 // fill makes the database with the mail workload of the demo.
 func (b *bench) fill(ctx context.Context, mails int) (load workload, err error) {
-	var scripts []string
-	for _, file := range []string{"schema.sql", "fill.sql"} {
-		sql, err := b.script(file)
-		if err != nil {
-			return load, err
-		}
-		scripts = append(scripts, strings.ReplaceAll(sql, "{{n}}", strconv.Itoa(mails)))
+	scripts, err := b.Mail(mails)
+	if err != nil {
+		return load, err
 	}
 	if err := b.create(ctx, cascading, fmt.Sprintf("%d mails", mails), scripts...); err != nil {
 		return load, err
@@ -52,7 +38,7 @@ func (b *bench) fill(ctx context.Context, mails int) (load workload, err error) 
 
 // fillNoAction makes its twin, whose keys let nothing go by itself.
 func (b *bench) fillNoAction(ctx context.Context) error {
-	sql, err := b.script("no-action.sql")
+	sql, err := b.Script("no-action.sql")
 	if err != nil {
 		return err
 	}
@@ -84,7 +70,7 @@ func staying(ctx context.Context, dsn, base string, mails int) (map[string]conte
 		selects = append(selects, fmt.Sprintf("SELECT '%s', count(*), coalesce(sum(x.id), 0)::text FROM %s", t, f))
 	}
 	all := map[string]content{}
-	err := onDatabase(ctx, dsn, func(conn *pgx.Conn) error {
+	err := lab.OnDatabase(ctx, dsn, func(conn *pgx.Conn) error {
 		rows, err := conn.Query(ctx, stayingSQL+strings.Join(selects, " UNION ALL "), base, mails)
 		if err != nil {
 			return err

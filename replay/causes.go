@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/reaperdb/reaper/internal/lab"
 	"github.com/reaperdb/reaper/internal/pgtemp"
 )
 
@@ -14,10 +15,10 @@ func unreadSlot(ctx context.Context, r *replay) error {
 		script: script{name: "slot that nobody reads"},
 		names:  "replication slot abandoned",
 		arise: func(ctx context.Context, s *stage) error {
-			return execute(ctx, s.dsn(), `SELECT pg_create_physical_replication_slot('abandoned', true)`)
+			return lab.Execute(ctx, s.dsn(), `SELECT pg_create_physical_replication_slot('abandoned', true)`)
 		},
 		remove: func(ctx context.Context, s *stage) error {
-			return execute(ctx, s.dsn(), `SELECT pg_drop_replication_slot('abandoned')`)
+			return lab.Execute(ctx, s.dsn(), `SELECT pg_drop_replication_slot('abandoned')`)
 		},
 		gone: "the slot is dropped",
 	})
@@ -28,7 +29,7 @@ func failingArchiver(ctx context.Context, r *replay) error {
 	const working = "true"
 	command := func(command string) func(context.Context, *stage) error {
 		return func(ctx context.Context, s *stage) error {
-			return execute(ctx, s.dsn(), `ALTER SYSTEM SET archive_command = '`+command+`'`, `SELECT pg_reload_conf()`)
+			return lab.Execute(ctx, s.dsn(), `ALTER SYSTEM SET archive_command = '`+command+`'`, `SELECT pg_reload_conf()`)
 		}
 	}
 	return r.held(ctx, cause{
@@ -45,7 +46,7 @@ func failingArchiver(ctx context.Context, r *replay) error {
 func pausedReplica(ctx context.Context, r *replay) error {
 	var standby *pgtemp.Server
 	replay := func(sql string) func(context.Context, *stage) error {
-		return func(ctx context.Context, _ *stage) error { return execute(ctx, standby.DSN("postgres"), sql) }
+		return func(ctx context.Context, _ *stage) error { return lab.Execute(ctx, standby.DSN("postgres"), sql) }
 	}
 	return r.held(ctx, cause{
 		script: script{
@@ -68,14 +69,14 @@ func pausedReplica(ctx context.Context, r *replay) error {
 // follower makes a replica of the stage's server, with a slot there. Its own data
 // is not on the volume.
 func follower(ctx context.Context, s *stage) (*pgtemp.Server, error) {
-	if err := execute(ctx, s.dsn(), `SELECT pg_create_physical_replication_slot('standby', true)`); err != nil {
+	if err := lab.Execute(ctx, s.dsn(), `SELECT pg_create_physical_replication_slot('standby', true)`); err != nil {
 		return nil, err
 	}
 	standby, err := s.server.Replica(ctx, "standby")
 	if err != nil {
 		return nil, err
 	}
-	err = execute(ctx, standby.DSN("postgres"), `ALTER SYSTEM SET primary_slot_name = 'standby'`, `SELECT pg_reload_conf()`)
+	err = lab.Execute(ctx, standby.DSN("postgres"), `ALTER SYSTEM SET primary_slot_name = 'standby'`, `SELECT pg_reload_conf()`)
 	if err != nil {
 		return nil, errors.Join(err, standby.Stop())
 	}

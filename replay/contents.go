@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/reaperdb/reaper/internal/lab"
 )
 
 // content is what a table holds of the rows that the fill made.
@@ -54,7 +56,7 @@ func remaining(ctx context.Context, dsn string, fill map[string]content) (map[st
 
 func contents(ctx context.Context, dsn, sql string) (map[string]content, error) {
 	all := map[string]content{}
-	err := onDatabase(ctx, dsn, func(conn *pgx.Conn) error {
+	err := lab.OnDatabase(ctx, dsn, func(conn *pgx.Conn) error {
 		rows, err := conn.Query(ctx, sql)
 		if err != nil {
 			return err

@@ -13,14 +13,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
-	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/reaperdb/reaper/internal/lab"
 )
 
 func main() {
@@ -57,8 +56,7 @@ type replay struct {
 	mails int // of the workload; about twelve rows each
 	rate  int // mails a second that the writer inserts
 
-	root   string // of the module, where the workload's SQL stands
-	binary string // reaper, built
+	lab.Reaper
 	stderr io.Writer
 	facts  []string // that the table is headed by
 	policy string   // the file of the scenario that ran last, for all have the same
@@ -132,12 +130,12 @@ func choose(only string) (chosen []scenario, err error) {
 // some of them failed.
 func (r *replay) all(ctx context.Context, chosen []scenario, stdout io.Writer, out string) error {
 	started := time.Now()
-	r.facts = []string{fmt.Sprintf("%s, %d cores, %s/%s, %s", started.Format(time.DateOnly), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version())}
-	remove, err := r.build(ctx)
-	if err != nil {
+	r.facts = []string{lab.Machine(started)}
+	var err error
+	if r.Reaper, err = lab.Build(ctx, "replay"); err != nil {
 		return err
 	}
-	defer remove()
+	defer r.Remove()
 	var failures []error
 	for _, s := range chosen {
 		if ctx.Err() != nil {
@@ -166,24 +164,4 @@ func (r *replay) fact(text string) {
 	if !slices.Contains(r.facts, text) {
 		r.facts = append(r.facts, text)
 	}
-}
-
-// build compiles reaper as a user would have it.
-func (r *replay) build(ctx context.Context) (remove func(), err error) {
-	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
-	if err != nil {
-		return nil, fmt.Errorf("finding the module's directory: %w; run it there: go run ./replay", err)
-	}
-	r.root = strings.TrimSpace(string(root))
-	dir, err := os.MkdirTemp("", "reaper-replay-")
-	if err != nil {
-		return nil, err
-	}
-	r.binary = filepath.Join(dir, "reaper")
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", r.binary, "./cmd/reaper")
-	cmd.Dir = r.root
-	if output, err := cmd.CombinedOutput(); err != nil {
-		return nil, errors.Join(fmt.Errorf("building reaper: %w\n%s", err, output), os.RemoveAll(dir))
-	}
-	return func() { _ = os.RemoveAll(dir) }, nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/reaperdb/reaper/internal/lab"
 	"github.com/reaperdb/reaper/purge"
 )
 
@@ -17,7 +18,7 @@ const deleteSQL = `DELETE FROM outgoing_emails e USING domains d, organizations 
 // bigDelete is the outage itself.
 func bigDelete(ctx context.Context, r *replay) error {
 	return r.play(ctx, script{name: "one big DELETE", act: func(ctx context.Context, p *play) error {
-		wrong := execute(ctx, p.dsn(), deleteSQL)
+		wrong := lab.Execute(ctx, p.dsn(), deleteSQL)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

@@ -52,12 +52,12 @@ func (p purged) rows() (n int64) {
 // purge runs the binary once, as cron would. onPause, if there is one, is told the
 // first guard that pauses it, while it runs.
 func (r *replay) purge(ctx context.Context, s *stage, onPause func(guard, reason string)) (p purged, err error) {
-	file := filepath.Join(filepath.Dir(r.binary), "reaper.yaml")
+	file := filepath.Join(filepath.Dir(r.Binary), "reaper.yaml")
 	r.policy = s.room.policyFile()
 	if err := os.WriteFile(file, []byte(r.policy), 0o600); err != nil {
 		return p, err
 	}
-	cmd := exec.CommandContext(ctx, r.binary, "purge", "--yes", "-o", "json", "--policy-file", file)
+	cmd := exec.CommandContext(ctx, r.Binary, "purge", "--yes", "-o", "json", "--policy-file", file)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
 	cmd.Env = []string{"DATABASE_URL=" + s.dsn(), "REAPER_LOG_LEVEL=info", "REAPER_LOG_FORMAT=json"}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"github.com/reaperdb/reaper/internal/lab"
 	"github.com/reaperdb/reaper/internal/pgtemp"
 )
 
@@ -80,16 +81,16 @@ func (s *stage) dsn() string { return s.server.DSN(database) }
 
 // shrink leaves the volume as much room as the outage's had.
 func (r *replay) shrink(ctx context.Context, s *stage) error {
-	version, err := ask[string](ctx, s.dsn(), `SELECT 'PostgreSQL ' || current_setting('server_version')`)
+	version, err := lab.Version(ctx, s.dsn())
 	if err != nil {
 		return err
 	}
 	r.fact(version)
-	bytes, err := ask[int64](ctx, s.dsn(), `SELECT pg_database_size(current_database())`)
+	bytes, err := lab.Ask[int64](ctx, s.dsn(), `SELECT pg_database_size(current_database())`)
 	if err != nil {
 		return err
 	}
-	wal, err := ask[int64](ctx, s.dsn(), `SELECT sum(size)::bigint FROM pg_ls_waldir()`)
+	wal, err := lab.Ask[int64](ctx, s.dsn(), `SELECT sum(size)::bigint FROM pg_ls_waldir()`)
 	if err != nil {
 		return err
 	}
@@ -102,7 +103,7 @@ func (r *replay) shrink(ctx context.Context, s *stage) error {
 		return err
 	}
 	r.say("the database has %s, the volume %s", mib(bytes), mib(s.room.volume))
-	return execute(ctx, s.dsn(), fmt.Sprintf("ALTER SYSTEM SET max_wal_size = '%dMB'", s.room.maxWAL>>20), `SELECT pg_reload_conf()`)
+	return lab.Execute(ctx, s.dsn(), fmt.Sprintf("ALTER SYSTEM SET max_wal_size = '%dMB'", s.room.maxWAL>>20), `SELECT pg_reload_conf()`)
 }
 
 // log is what the server has logged; the file is not on the volume.

@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
+
+	"github.com/reaperdb/reaper/internal/lab"
 )
 
 // settleSQL makes older by two hours what would become due within the next: so
@@ -23,22 +20,17 @@ const dueSQL = `SELECT count(*)
 
 // fill makes the mail workload of the demo, and notes what of it is to stay.
 func (r *replay) fill(ctx context.Context, s *stage) error {
-	if err := execute(ctx, s.server.DSN("postgres"), "CREATE DATABASE "+database); err != nil {
+	if err := lab.Execute(ctx, s.server.DSN("postgres"), "CREATE DATABASE "+database); err != nil {
 		return err
 	}
-	var scripts []string
-	for _, file := range []string{"schema.sql", "fill.sql"} {
-		sql, err := os.ReadFile(filepath.Join(r.root, "demo", "mail", file))
-		if err != nil {
-			return fmt.Errorf("reading the workload: %w", err)
-		}
-		scripts = append(scripts, strings.ReplaceAll(string(sql), "{{n}}", strconv.Itoa(r.mails)))
-	}
-	if err := execute(ctx, s.dsn(), append(scripts, settleSQL, "VACUUM ANALYZE", "CHECKPOINT")...); err != nil {
+	scripts, err := r.Mail(r.mails)
+	if err != nil {
 		return err
 	}
-	var err error
-	if s.dueMails, err = ask[int64](ctx, s.dsn(), dueSQL); err != nil {
+	if err := lab.Execute(ctx, s.dsn(), append(scripts, settleSQL, "VACUUM ANALYZE", "CHECKPOINT")...); err != nil {
+		return err
+	}
+	if s.dueMails, err = lab.Ask[int64](ctx, s.dsn(), dueSQL); err != nil {
 		return err
 	}
 	s.staying, err = staying(ctx, s.dsn())

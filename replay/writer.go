@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/reaperdb/reaper/internal/lab"
 )
 
 // writer writes mails with dependents at a fixed rate, whether those before are
@@ -116,7 +118,7 @@ func (w *writer) end() {
 
 // lost counts the acknowledged mails that are not there any more.
 func (w *writer) lost(ctx context.Context, dsn string) (int64, error) {
-	n, err := ask[int64](ctx, dsn, lostSQL, w.acked)
+	n, err := lab.Ask[int64](ctx, dsn, lostSQL, w.acked)
 	if err != nil {
 		return 0, fmt.Errorf("looking for the acknowledged writes: %w", err)
 	}

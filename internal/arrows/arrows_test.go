@@ -36,9 +36,10 @@ var rooms = map[string][]string{
 	"demo":            {"internal/pgtemp", "policy", "purge", "schema"},
 	"internal/pgtemp": {},
 	"internal/dbtest": {"internal/pgtemp"},
+	"internal/lab":    {},
 	"cmd/reaper":      {anything},
 	"bench":           {anything},
-	"replay":          {"internal/pgtemp", "purge"},
+	"replay":          {"internal/lab", "internal/pgtemp", "purge"},
 }
 
 // testOnly packages have no place in a program.
