@@ -109,7 +109,7 @@ func (w *Watch) unlisted(ctx context.Context, role string) []Problem {
 // sizesWAL tells whether a guard wants to know the size of pg_wal.
 func (w *Watch) sizesWAL() bool {
 	for _, g := range w.all {
-		if g.Off == "" && (g.name == "wal_backlog" || g.name == storageGuard && w.c.Storage.Free == (Query{})) {
+		if g.Off == "" && (g.name == backlogGuard || g.name == storageGuard && w.c.Storage.Free == (Query{})) {
 			return true
 		}
 	}

@@ -27,7 +27,7 @@ func (g *watched) looksAtSessions() bool {
 		return false
 	}
 	d, ok := g.signal.(deadRows)
-	return g.name == "replica_lag" || g.name == "oldest_transaction" || ok && d.Vacuuming != Go
+	return g.name == replicaGuard || g.name == "oldest_transaction" || ok && d.Vacuuming != Go
 }
 
 func (w *Watch) watches(guard string) bool {

@@ -7,14 +7,21 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
+// The names of guards that are told apart from the others.
+const (
+	storageGuard = "storage"
+	backlogGuard = "wal_backlog"
+	replicaGuard = "replica_lag"
+)
+
 // signals are the guards of a configuration, in the order of Readings.
 func (w *Watch) signals() []*watched {
 	c := w.c
 	all := []*watched{
 		{name: storageGuard, Signal: c.Storage.effective(), signal: w.storage()},
-		{name: "wal_backlog", Signal: c.WALBacklog.effective(), signal: &walBacklog{c.WALBacklog.Levels, w.wal}},
+		{name: backlogGuard, Signal: c.WALBacklog.effective(), signal: &walBacklog{c.WALBacklog.Levels, w.wal}},
 		{name: "wal_rate", Signal: c.WALRate.effective(), signal: w.walRate()},
-		{name: "replica_lag", Signal: c.ReplicaLag.effective(), signal: newReplicas(c, w.log)},
+		{name: replicaGuard, Signal: c.ReplicaLag.effective(), signal: newReplicas(c, w.log)},
 		{name: "connections", Signal: c.Connections.effective(), signal: connections{c.Connections.Levels}},
 		{name: "lock_waits", Signal: c.LockWaits.effective(), signal: lockWaits{c.LockWaits.Levels, c.Application}},
 		{name: "oldest_transaction", Signal: c.OldestTransaction.effective(), signal: newHorizon(c)},

@@ -71,9 +71,6 @@ func (s freeSpace) read(ctx context.Context, db *pgxpool.Pool) ([]measure, error
 	return []measure{{value: free, unit: Bytes, levels: s.Levels, below: true, after: " are free"}}, nil
 }
 
-// storageGuard is the name of the guard of the storage.
-const storageGuard = "storage"
-
 // ahead is the reading of the storage as the next one would be, by what batches
 // have written since: within an interval they may write more than is free. The next
 // reading takes the state in: it is left like any other, after two readings, and not

@@ -223,6 +223,29 @@ func TestSlot(t *testing.T) {
 	await(t, w, guard.Go)
 }
 
+// Where the storage is full of what a slot keeps, the slot is told: a checkpoint gives
+// none of it back. Once it is gone, the storage that is left speaks for itself.
+func TestSlotThatFillsTheStorage(t *testing.T) {
+	t.Parallel()
+	s := server(t, tight("max_wal_size", "1GB"))
+	x := connect(t, s.DSN("postgres"), "")
+	c := guard.Config{WALBacklog: levels(none, 40*megabyte, none)}
+	c.Storage.Signal = levels(none, 1, none)
+	c.Storage.Limit = 1 << 40
+	w := watchAt(t, s, c)
+	says(t, await(t, w, guard.Pause), "storage", "database and WAL take")
+	x.exec("SELECT pg_create_physical_replication_slot('reports', true)", fill("a", 50))
+	backlog := func(want guard.State) {
+		t.Helper()
+		until(t, w, "wal_backlog that says "+want.String(), func() bool { return reading(t, w, "wal_backlog").State == want })
+	}
+	backlog(guard.Pause)
+	says(t, w.Advice(""), "wal_backlog", "the replication slot reports, which nobody reads, keeps")
+	x.exec("SELECT pg_drop_replication_slot('reports')")
+	backlog(guard.Go)
+	says(t, w.Advice(""), "storage", "database and WAL take")
+}
+
 // A reader that keeps up keeps no WAL that a checkpoint would not: it is no reason to
 // make a run smaller. One that falls behind the last checkpoint is.
 func TestSlotThatIsRead(t *testing.T) {

@@ -131,8 +131,9 @@ func (w *Watch) inTurn(ctx context.Context, do func()) bool {
 	return true
 }
 
-// Advice is the worst of the readings that count for a policy, from memory. Before
-// the first round, and when no signal was read for three intervals and the time that
+// Advice is the worst of the readings that count for a policy, from memory; of equals
+// the first, but that the storage gives way to what names why WAL is kept. Before the
+// first round, and when no signal was read for three intervals and the time that
 // one may take, it says pause: guards that hang are unknown.
 func (w *Watch) Advice(policy string) Advice {
 	w.mu.Lock()
@@ -149,12 +150,22 @@ func (w *Watch) Advice(policy string) Advice {
 			if r.Guard == storageGuard {
 				r = w.ahead(r)
 			}
-			if r.State > worst.State || r.State == worst.State && r.Share < worst.Share {
+			if r.speaksBefore(worst) {
 				worst = Advice{State: r.State, Guard: r.Guard, Reason: r.Reason, Since: r.Since, Share: r.Share}
 			}
 		}
 	}
 	return worst
+}
+
+// speaksBefore tells that a reading is what a policy hears, and not the advice of the
+// readings before it. A storage that is full of WAL which is kept for somebody is told
+// by who that is: no checkpoint gives it back, and he is to be seen to.
+func (r Reading) speaksBefore(a Advice) bool {
+	if r.State != a.State || r.Share != a.Share {
+		return r.State > a.State || r.State == a.State && r.Share < a.Share
+	}
+	return a.Guard == storageGuard && (r.Guard == backlogGuard || r.Guard == replicaGuard) && r.Unknown == ""
 }
 
 // lastRead is when a signal was last read, or when the watch was made.

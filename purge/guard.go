@@ -215,6 +215,8 @@ func (w *work) advised(a Advice) {
 	switch {
 	case a.State == GuardPause && g.since.IsZero():
 		g.since, g.asked = now, false
+	case a.State == GuardPause && a.Guard != before.Guard:
+		g.asked = false // what kept WAL from being given back may be gone
 	case a.State != GuardPause && !g.since.IsZero():
 		g.paused += now.Sub(g.since)
 		g.since = time.Time{}
@@ -306,8 +308,9 @@ func (w *work) pausedFor() time.Duration {
 }
 
 // askCheckpoint asks for a checkpoint, once in a pause: only then does the server
-// give WAL back. It asks again when a batch has ended since, which was under way:
-// the first gave nothing back of that one's. A role that may not ask waits for the
+// give WAL back. It asks again when a batch has ended since, which was under way, for
+// the first gave nothing back of that one's, and when another guard has paused the run
+// meanwhile, which may have kept the WAL. A role that may not ask waits for the
 // server's own.
 func (w *work) askCheckpoint(ctx context.Context) {
 	w.run.mu.Lock()

@@ -166,6 +166,33 @@ func TestGuardPauseHasALongestLength(t *testing.T) {
 	})
 }
 
+// A checkpoint gives nothing back of what a slot keeps: once the slot is gone another
+// one is asked for, in the same pause.
+func TestGuardAsksForACheckpointAgain(t *testing.T) {
+	eachWay(t, func(t *testing.T, schema, policy string) {
+		b, h := guarded(t, schema, policy)
+		full := purge.Advice{State: purge.GuardPause, Share: 0.1, Guard: "storage", Reason: "9 GB are free", Checkpoint: true}
+		h.set("", full)
+		h.asked = func() {
+			if h.checkpoints == 1 {
+				h.set("", pause) // the slot is seen
+			} else {
+				h.set("", goOn)
+			}
+		}
+		b.runner.MaxPause = 10 * time.Second
+		b.runner.Observer = advised{told: func(_ string, a purge.Advice) {
+			if a.Guard == pause.Guard {
+				h.set("", full) // the slot is gone
+			}
+		}}
+		b.purge().complete()
+		if h.checkpoints != 2 {
+			t.Errorf("asked for %d checkpoints, want 2", h.checkpoints)
+		}
+	})
+}
+
 func TestGuardStops(t *testing.T) {
 	eachWay(t, func(t *testing.T, schema, policy string) {
 		b, h := guarded(t, schema, policy)

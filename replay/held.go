@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,13 +58,15 @@ func (p *play) givesUp(ctx context.Context, c cause) error {
 func (p *play) goesOn(ctx context.Context, c cause) error {
 	var reason string
 	var failed error
-	did, err := p.purge(ctx, p.stage, func(_, why string) {
-		reason, failed = why, c.remove(ctx, p.stage)
+	did, err := p.purge(ctx, p.stage, func(why string) {
+		if reason == "" && strings.Contains(why, c.names) {
+			reason, failed = why, c.remove(ctx, p.stage)
+		}
 	})
 	if err := errors.Join(err, failed); err != nil {
 		return err
 	}
-	p.judge(p.name, "another purge: "+c.gone+" once it is paused", did.String()+"; it was paused, for "+reason, fmt.Sprintf("exit 0, names %q", c.names),
-		did.exit == 0 && strings.Contains(reason, c.names))
+	p.judge(p.name, "another purge: "+c.gone+" once it is paused", did.String()+"; it was paused, for "+cmp.Or(reason, "something else"), fmt.Sprintf("exit 0, names %q", c.names),
+		did.exit == 0 && reason != "")
 	return nil
 }

@@ -14,10 +14,11 @@ var policyTemplate string
 const maxPause = 5 * time.Second
 
 // The shares of what is left on the volume at which WAL that must be kept, and WAL
-// that a replica has not replayed, slow a purge down and pause it.
+// that a replica has not replayed, slow a purge down and pause it: before the storage
+// does, so that the cause is told and not only that the volume fills.
 const (
-	slowShare  = 0.2
-	pauseShare = 0.4
+	slowShare  = 0.15
+	pauseShare = 0.3
 )
 
 // policyFile is the one that all scenarios have, fit for their sizes.

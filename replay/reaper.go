@@ -49,9 +49,9 @@ func (p purged) rows() (n int64) {
 	return n
 }
 
-// purge runs the binary once, as cron would. onPause, if there is one, is told the
-// first guard that pauses it, while it runs.
-func (r *replay) purge(ctx context.Context, s *stage, onPause func(guard, reason string)) (p purged, err error) {
+// purge runs the binary once, as cron would. onPause, if there is one, is told while
+// it runs why each guard pauses that does.
+func (r *replay) purge(ctx context.Context, s *stage, onPause func(reason string)) (p purged, err error) {
 	file := filepath.Join(filepath.Dir(r.Binary), "reaper.yaml")
 	r.policy = s.room.policyFile()
 	if err := os.WriteFile(file, []byte(r.policy), 0o600); err != nil {
@@ -89,21 +89,20 @@ func (r *replay) purge(ctx context.Context, s *stage, onPause func(guard, reason
 }
 
 // event is a line of reaper's log.
-type event struct{ Msg, Guard, State, Reason string }
+type event struct{ Msg, State, Reason string }
 
 // pauses tells whether a line says that a guard pauses from now on.
 func (e event) pauses() bool { return e.Msg == "a guard has changed its state" && e.State == "pause" }
 
-// follow reads a log to its end, and tells of the first pause; it gives the text.
-func follow(logs io.Reader, onPause func(guard, reason string)) string {
+// follow reads a log to its end, and tells why guards pause; it gives the text.
+func follow(logs io.Reader, onPause func(reason string)) string {
 	var text strings.Builder
 	lines := bufio.NewScanner(logs)
 	for lines.Scan() {
 		text.WriteString(lines.Text() + "\n")
 		var e event
-		if json.Unmarshal(lines.Bytes(), &e) == nil && e.pauses() && onPause != nil {
-			onPause(e.Guard, e.Reason)
-			onPause = nil
+		if onPause != nil && json.Unmarshal(lines.Bytes(), &e) == nil && e.pauses() {
+			onPause(e.Reason)
 		}
 	}
 	return text.String()

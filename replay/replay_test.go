@@ -59,8 +59,8 @@ func TestPolicyFile(t *testing.T) {
 		t.Fatalf("%v\n%s", err, text)
 	}
 	g := file.Guards
-	if g.MaxPause != maxPause || g.Storage.Limit != 143<<20 || *g.WALBacklog.Pause != 16<<20 || *g.WALBacklog.Slow != 8<<20 ||
-		*g.ReplicaLag.Bytes.Pause != 16<<20 || g.Every != 200*time.Millisecond {
+	if g.MaxPause != maxPause || g.Storage.Limit != 143<<20 || *g.WALBacklog.Pause != 12<<20 || *g.WALBacklog.Slow != 6<<20 ||
+		*g.ReplicaLag.Bytes.Pause != 12<<20 || g.Every != 200*time.Millisecond {
 		t.Errorf("guards %+v", g)
 	}
 }
@@ -97,8 +97,8 @@ emails: no JSON
 {"msg":"a guard has changed its state","guard":"storage","state":"pause","reason":"full"}
 `
 	var told []string
-	text := follow(strings.NewReader(log), func(guard, reason string) { told = append(told, guard+": "+reason) })
-	if diff := cmp.Diff([]string{"wal_backlog: the slot x"}, told); diff != "" {
+	text := follow(strings.NewReader(log), func(reason string) { told = append(told, reason) })
+	if diff := cmp.Diff([]string{"the slot x", "full"}, told); diff != "" {
 		t.Errorf("told (-want +got):\n%s", diff)
 	}
 	if text != log {
