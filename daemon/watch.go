@@ -77,8 +77,8 @@ func start(ctx context.Context, w *guard.Watch, running *sync.WaitGroup, within 
 }
 
 // Advice is purge.Guard's.
-func (g Guards) Advice(policy string) purge.Advice {
-	a := g.watch().Advice(policy)
+func (g Guards) Advice(policy string, but ...string) purge.Advice {
+	a := g.watch().Advice(policy, but...)
 	return purge.Advice{
 		State: purge.GuardState(a.State.String()), Share: a.Share, Guard: a.Guard, Reason: a.Reason, Since: a.Since,
 		// WAL counts as storage until the server removes it.

@@ -129,6 +129,37 @@ func TestTurn(t *testing.T) {
 	}
 }
 
+// The state of what has a limit is left by a share of what the limit leaves: a database
+// of 85 % of it, which no delete makes smaller, is paused for what takes more alone.
+func TestHysteresisOfALimit(t *testing.T) {
+	t.Parallel()
+	limited := measure{unit: Bytes, full: 1000, levels: Levels{Slow: At(800), Pause: At(900), Stop: At(2000)}}
+	plain := limited
+	plain.full = 0
+	for _, c := range []struct {
+		name   string
+		m      measure
+		values []float64
+		want   []State
+	}{
+		{"limit", limited, []float64{900, 891, 891, 889, 889, 781, 781, 779, 779}, []State{Pause, Pause, Pause, Pause, Slow, Slow, Slow, Slow, Go}},
+		{"threshold above the limit", limited, []float64{2000, 1999, 1999}, []State{Stop, Stop, Pause}},
+		{"no limit", plain, []float64{900, 850, 850, 809, 809, 719, 719}, []State{Pause, Pause, Pause, Pause, Slow, Slow, Go}},
+	} {
+		g := &gauge{}
+		for i, v := range c.values {
+			c.m.value = v
+			if got := g.next(c.m, 0.1); got != c.want[i] {
+				t.Errorf("%s: reading %d, %v, is %s, want %s", c.name, i, v, got, c.want[i])
+			}
+		}
+	}
+	limited.value = 895
+	if got, want := limited.words(Pause, 0.1), "895 B (pause ends below 890 B)"; got != want {
+		t.Errorf("reason %q, want %q", got, want)
+	}
+}
+
 func TestAmounts(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

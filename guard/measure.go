@@ -1,6 +1,9 @@
 package guard
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // measure is what one reading of a signal gave: a number to be held against
 // thresholds, or a state by itself.
@@ -11,6 +14,10 @@ type measure struct {
 	unit   string
 	levels Levels
 	below  bool // the lower the worse
+	// full is the value that is never to be reached; 0: there is none. A state is then
+	// left by a share of what is between the threshold and it: what fills up to 90 %
+	// and never shrinks much is not held to be too full for good.
+	full float64
 	// before and after are the words around the number: "the slot x keeps ", " of WAL".
 	before, after string
 
@@ -20,7 +27,7 @@ type measure struct {
 }
 
 // reached is the worst state whose threshold the value has reached, each
-// threshold moved to its good side by a share of itself.
+// threshold moved to its good side by a share, as exit does.
 func (m measure) reached(by float64) State {
 	for _, s := range []State{Stop, Pause, Slow} {
 		if at := m.level(s); at != nil && m.bad(m.value, m.exit(*at, by)) {
@@ -38,11 +45,12 @@ func (m measure) bad(value, at float64) bool {
 	return value >= at
 }
 
-// exit is the value at which a state is left that is entered at a threshold.
+// exit is the value at which a state is left that is entered at a threshold: on its
+// good side by a share of the threshold, or of what is between it and full.
 func (m measure) exit(at, by float64) float64 {
-	room := by * at
-	if at < 0 {
-		room = -room
+	room := by * math.Abs(at)
+	if m.full != 0 {
+		room = by * max(m.full-at, 0)
 	}
 	if m.below {
 		return at + room

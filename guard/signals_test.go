@@ -136,6 +136,9 @@ func TestDeadRows(t *testing.T) {
 	w.Touch([]uint32{uint32(db.Int(t, "SELECT 'p'::regclass::oid::int"))})
 	remove("p", "p1")
 	says(t, await(t, w, guard.Pause), "dead_rows", "of the rows of p1 are dead")
+	if a := w.Advice("", "dead_rows"); a.State != guard.Go {
+		t.Errorf("without dead_rows: %+v, want go", a)
+	}
 
 	// Work for a vacuum of many seconds, and too few rows for their share to count.
 	db.Exec(t, "UPDATE t SET id = id WHERE id % 2 = 0")

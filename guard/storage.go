@@ -35,7 +35,7 @@ func (s *usedSpace) read(ctx context.Context, db *pgxpool.Pool) ([]measure, erro
 	if err != nil {
 		return nil, err
 	}
-	m := measure{value: float64(used), unit: Bytes, levels: s.Levels, before: "database and WAL take "}
+	m := measure{value: float64(used), unit: Bytes, levels: s.Levels, full: float64(s.Limit), before: "database and WAL take "}
 	m.after = " of " + size(float64(s.Limit))
 	if !exact {
 		m.after += ", the WAL by what the server may keep of it"

@@ -135,7 +135,8 @@ func (w *Watch) inTurn(ctx context.Context, do func()) bool {
 // the first, but that the storage gives way to what names why WAL is kept. Before the
 // first round, and when no signal was read for three intervals and the time that
 // one may take, it says pause: guards that hang are unknown.
-func (w *Watch) Advice(policy string) Advice {
+// Guards named in but are left out.
+func (w *Watch) Advice(policy string, but ...string) Advice {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	worst := Advice{Share: 1}
@@ -144,8 +145,8 @@ func (w *Watch) Advice(policy string) Advice {
 	}
 	for _, readings := range [][]Reading{w.readings, w.others} {
 		for _, r := range readings {
-			if r.Policy != "" && r.Policy != policy || r.Off != "" {
-				continue
+			if r.Policy != "" && r.Policy != policy || r.At.IsZero() || slices.Contains(but, r.Guard) {
+				continue // it is another's, off, not read yet, which stale tells, or left out
 			}
 			if r.Guard == storageGuard {
 				r = w.ahead(r)

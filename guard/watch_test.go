@@ -170,6 +170,28 @@ func TestNothingReadYet(t *testing.T) {
 	}
 }
 
+// A guard that was not read yet is shown as unknown, and what unknown means for it ends
+// no run before there is a reading.
+func TestNothingReadYetOfOne(t *testing.T) {
+	t.Parallel()
+	db := dbtest.New(t)
+	connections := levels(none, 1000, none)
+	connections.Unknown = guard.Stop
+	w := guard.New(quick(guard.Config{Connections: connections}), db.Pool(t, control), nil)
+	if r := reading(t, w, "connections"); r.State != guard.Stop || r.Unknown != "it was not read yet" || !r.At.IsZero() || r.Since.IsZero() {
+		t.Errorf("before the first reading: %+v, want it unknown", r)
+	}
+	a := w.Advice("")
+	if says(t, a, "guards", "not read yet"); a.State != guard.Pause {
+		t.Errorf("before the first reading: %+v, want a pause", a)
+	}
+	run(t, w)
+	await(t, w, guard.Go)
+	if r := reading(t, w, "connections"); r.State != guard.Go || r.Unknown != "" || r.At.IsZero() {
+		t.Errorf("after it: %+v, want it known", r)
+	}
+}
+
 // Guards that hang are unknown.
 func TestStale(t *testing.T) {
 	t.Parallel()

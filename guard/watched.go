@@ -33,11 +33,14 @@ type watched struct {
 	last  Reading
 }
 
-// first is the reading before the first.
+// first is the reading before the first: nothing is known.
 func (g *watched) first(now time.Time) Reading {
 	g.gauges = map[string]*gauge{}
 	g.known = 2
-	g.last = off(g.name, g.Off, now)
+	if g.last = off(g.name, g.Off, now); g.Off == "" {
+		g.last = g.unknown("it was not read yet", time.Time{})
+		g.last.Since = now
+	}
 	return g.last
 }
 
@@ -65,11 +68,15 @@ func (g *watched) read(ctx context.Context, w *Watch) Reading {
 		}
 	}
 	r := g.judge(measures, err, w.c, now)
-	r.Since = g.last.Since
-	if r.State != g.last.State || g.last.At.IsZero() && r.Off == "" {
+	before := g.last
+	if before.At.IsZero() && before.Off == "" { // the first one
+		before = Reading{Guard: g.name, Since: now}
+	}
+	r.Since = before.Since
+	if r.State != before.State {
 		r.Since = now
 	}
-	if r.State != g.last.State || (r.Unknown == "") != (g.last.Unknown == "") || r.Off != g.last.Off {
+	if r.State != before.State || (r.Unknown == "") != (before.Unknown == "") || r.Off != before.Off {
 		tell(ctx, w.log, r)
 	}
 	g.last = r

@@ -10,7 +10,8 @@ import (
 // Guard says whether a policy's rows may be deleted now. Advice and Changed
 // answer at once, from memory.
 type Guard interface {
-	Advice(policy string) Advice
+	// Advice leaves out the guards named in but.
+	Advice(policy string, but ...string) Advice
 	// Changed is closed when there may be another advice than before the call.
 	Changed() <-chan struct{}
 	// Wrote is told how many bytes of WAL a batch has written.

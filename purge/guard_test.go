@@ -2,6 +2,7 @@ package purge_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +16,7 @@ import (
 type hand struct {
 	mu      sync.Mutex
 	advice  map[string]purge.Advice // by policy; "": of all others
+	behind  *purge.Advice           // where that guard is left out; nil: go
 	changed chan struct{}
 	wrote   int64
 	room    purge.Room
@@ -35,13 +37,16 @@ func (h *hand) set(policy string, a purge.Advice) {
 	h.changed = make(chan struct{})
 }
 
-func (h *hand) Advice(policy string) purge.Advice {
+func (h *hand) Advice(policy string, but ...string) purge.Advice {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, name := range []string{policy, ""} {
-		if a, ok := h.advice[name]; ok {
+		if a, ok := h.advice[name]; ok && !slices.Contains(but, a.Guard) {
 			return a
 		}
+	}
+	if h.behind != nil && len(but) > 0 {
+		return *h.behind
 	}
 	return purge.Advice{State: purge.GuardGo, Share: 1}
 }

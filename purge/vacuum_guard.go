@@ -16,8 +16,8 @@ func (r *Run) against(l *litter) *guardedError {
 	if r.guard == nil {
 		return nil
 	}
-	a := r.guard.Advice(l.works[0].plan.Policy.Name)
-	if a.Guard == deadRows || !a.forbids() {
+	a := r.guard.Advice(l.works[0].plan.Policy.Name, deadRows)
+	if !a.forbids() {
 		return nil
 	}
 	return &guardedError{a}
