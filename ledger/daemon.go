@@ -33,14 +33,15 @@ func (l *Ledger) Claim(ctx context.Context, db *pgxpool.Pool, policy string, at 
 		if future {
 			return ErrFuture
 		}
-		tag, err := tx.Exec(ctx, `INSERT INTO `+l.schema+`.tick AS t (policy, at, run_id, instance) VALUES ($1, $2::timestamptz, $3::uuid, $4)
-			ON CONFLICT (policy, at) DO UPDATE SET run_id = excluded.run_id, instance = excluded.instance, claimed_at = clock_timestamp()
-			 WHERE coalesce(
-			   (SELECT CASE r.status WHEN 'running' THEN r.lease_until < clock_timestamp() ELSE r.reason LIKE ANY ($5::text[]) END
-			      FROM `+l.schema+`.run r WHERE r.run_id = t.run_id AND r.policy = t.policy), true)`,
-			policy, at, runID, instance, []string{"%" + diedReason, "%" + stoppedReason})
-		if err != nil || tag.RowsAffected() == 0 {
+		tag, err := tx.Exec(ctx, `INSERT INTO `+l.schema+`.tick (policy, at, run_id, instance) VALUES ($1, $2::timestamptz, $3::uuid, $4) ON CONFLICT DO NOTHING`,
+			policy, at, runID, instance)
+		if err != nil {
 			return err
+		}
+		if tag.RowsAffected() == 0 {
+			if taken, err := l.takeOver(ctx, tx, policy, at, runID, instance); err != nil || !taken {
+				return err
+			}
 		}
 		if err := l.insertRun(ctx, tx, runID, policy, trigger, now); err != nil {
 			return err
@@ -53,6 +54,22 @@ func (l *Ledger) Claim(ctx context.Context, db *pgxpool.Pool, policy string, at 
 		return false, fmt.Errorf("claiming a tick: %w", err)
 	}
 	return won, nil
+}
+
+// takeOver makes another's tick a run's, when its own has died or was ended by a signal.
+// Whoever claims it at this moment is waited for in a statement before: the next one
+// sees the run that he has opened, where a subquery of the same one would not
+// (https://www.postgresql.org/docs/current/transaction-iso.html#XACT-READ-COMMITTED).
+func (l *Ledger) takeOver(ctx context.Context, tx pgx.Tx, policy string, at time.Time, runID, instance string) (bool, error) {
+	if _, err := tx.Exec(ctx, `SELECT FROM `+l.schema+`.tick WHERE policy = $1 AND at = $2::timestamptz FOR UPDATE`, policy, at); err != nil {
+		return false, err
+	}
+	tag, err := tx.Exec(ctx, `UPDATE `+l.schema+`.tick t SET run_id = $3::uuid, instance = $4, claimed_at = clock_timestamp()
+		 WHERE policy = $1 AND at = $2::timestamptz AND coalesce(
+		   (SELECT CASE r.status WHEN 'running' THEN r.lease_until < clock_timestamp() ELSE r.reason LIKE ANY ($5::text[]) END
+		      FROM `+l.schema+`.run r WHERE r.run_id = t.run_id AND r.policy = t.policy), true)`,
+		policy, at, runID, instance, []string{"%" + diedReason, "%" + stoppedReason})
+	return tag.RowsAffected() > 0, err
 }
 
 // LastTick is the newest tick of a policy that was ever claimed; the zero time:

@@ -1,0 +1,68 @@
+package ledger_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Of processes that claim a tick at the same moment one has it: a new one, and one whose
+// run has died, alike.
+func TestClaimAtTheSameMoment(t *testing.T) {
+	t.Parallel()
+	b := open(t, time.Hour)
+	pools := []*pgxpool.Pool{b.pool, b.Pool(t)}
+	// A claim waits before it opens its run, and commits nothing, while the gate is shut.
+	gate, err := pgx.Connect(t.Context(), b.DSN())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = gate.Close(context.WithoutCancel(t.Context())) })
+	b.Exec(t, `CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NEW; END $$;
+		CREATE TRIGGER wait BEFORE INSERT ON reaper.run FOR EACH ROW EXECUTE FUNCTION wait()`)
+	tick := time.Now().Truncate(time.Second)
+	for _, what := range []string{"a new tick", "one whose run has died"} {
+		if _, err := gate.Exec(t.Context(), `SELECT pg_advisory_lock(1)`); err != nil {
+			t.Fatal(err)
+		}
+		type claim struct {
+			won bool
+			err error
+		}
+		claims := make(chan claim)
+		for i, pool := range pools {
+			go func() {
+				won, err := b.Claim(t.Context(), pool, "mails", tick, uuid.NewString(), "schedule", "process")
+				claims <- claim{won, err}
+			}()
+			waiting := func() bool {
+				return b.Int(t, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) == i+1
+			}
+			for deadline := time.Now().Add(30 * time.Second); !waiting(); time.Sleep(5 * time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatalf("%s: %d claims do not wait", what, i+1)
+				}
+			}
+		}
+		if _, err := gate.Exec(t.Context(), `SELECT pg_advisory_unlock(1)`); err != nil {
+			t.Fatal(err)
+		}
+		won := 0
+		for range pools {
+			c := <-claims
+			b.do(c.err)
+			if c.won {
+				won++
+			}
+		}
+		if won != 1 {
+			t.Errorf("%s: %d processes have claimed it, want 1", what, won)
+		}
+		b.lines("1", `SELECT count(*)::text FROM reaper.run r JOIN reaper.tick t USING (run_id, policy) WHERE r.status = 'running'`)
+		b.Exec(t, `UPDATE reaper.run SET lease_until = clock_timestamp() - interval '1 s'`)
+	}
+}
