@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/reaperdb/reaper/guard"
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/purge"
 	"github.com/reaperdb/reaper/schema"
@@ -20,7 +21,7 @@ type sample struct {
 	at            time.Time // by the database's clock
 	name, version string
 	database      *int64 // bytes; nil: no privilege
-	wal           *int64 // bytes in pg_wal; nil: they may not be read
+	wal           *int64 // bytes in use in pg_wal; nil: they may not be read
 	tables        []tableSample
 }
 
@@ -62,11 +63,12 @@ func takeSample(ctx context.Context, db *pgxpool.Pool, oids []uint32) (s sample,
 	return s, nil
 }
 
-// walSize is the bytes in pg_wal; nil where the server does not let it be read, as
+// walSize is the bytes in pg_wal that are in use, as the guard of the storage counts
+// them; nil where the server does not let it be read, as
 // some managed ones do whatever the privilege says.
 func walSize(ctx context.Context, db *pgxpool.Pool) (*int64, error) {
 	var size *int64
-	err := db.QueryRow(ctx, `SELECT sum(size)::bigint FROM pg_ls_waldir()`).Scan(&size)
+	err := db.QueryRow(ctx, guard.WALInUse).Scan(&size)
 	if _, refused := errors.AsType[*pgconn.PgError](err); refused {
 		return nil, nil
 	}

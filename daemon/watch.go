@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,8 +29,10 @@ func NewWatch(c guard.Config, pool *pgxpool.Pool, l *ledger.Ledger, log *slog.Lo
 	return guard.New(c, pool, log)
 }
 
-// pauseReadings are pauses by hand as readings: one for each policy, and one for all.
+// pauseReadings are pauses by hand as readings: one for each policy, and one for all. The
+// one that ends last comes first, and so is told: a policy goes on when it is over.
 func pauseReadings(pauses []ledger.Pause) []guard.Reading {
+	pauses = slices.SortedStableFunc(slices.Values(pauses), func(a, b ledger.Pause) int { return b.Until.Compare(a.Until) })
 	var readings []guard.Reading
 	for _, p := range pauses {
 		r := guard.Reading{
@@ -81,8 +84,7 @@ func (g Guards) Advice(policy string, but ...string) purge.Advice {
 	a := g.watch().Advice(policy, but...)
 	return purge.Advice{
 		State: purge.GuardState(a.State.String()), Share: a.Share, Guard: a.Guard, Reason: a.Reason, Since: a.Since,
-		// WAL counts as storage until the server removes it.
-		Checkpoint: a.Guard == "storage",
+		Checkpoint: a.Checkpoint,
 	}
 }
 
@@ -160,6 +162,7 @@ func (d *Daemon) newWatch() {
 	d.watch = NewWatch(c, pool, d.Ledger, d.Log)
 	if before != nil {
 		d.watch.Succeed(before)
+		before.End() // also where it was not run yet
 	}
 	if d.rewatch != nil {
 		close(d.rewatch)

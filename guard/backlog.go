@@ -6,13 +6,11 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-
-	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // walBacklog is the WAL that the server has to keep: the largest of what a slot
 // holds back, what waits for the archiver, and what pg_wal has beyond
-// max_wal_size.
+// max_wal_size, or wal_keep_size.
 type walBacklog struct {
 	levels Levels
 	wal    *walDirectory
@@ -38,7 +36,7 @@ type holder struct {
 const (
 	holdersSQL = `WITH at AS (SELECT pg_current_wal_insert_lsn() AS lsn, pg_size_bytes(current_setting('wal_segment_size')) AS segment,
 	(SELECT (redo_lsn - '0/0')::bigint FROM pg_control_checkpoint()) AS redo)
-SELECT CASE WHEN wal_status = 'lost' THEN 'lost' ELSE 'slot' END, slot_name::text, coalesce(lsn - restart_lsn, 0)::bigint,
+SELECT CASE WHEN wal_status = 'lost' THEN 'lost' ELSE 'slot' END, slot_name::text, CASE WHEN wal_status = 'lost' THEN 0 ELSE coalesce(lsn - restart_lsn, 0) END::bigint,
 	CASE WHEN active THEN 'active' ELSE 'inactive' END, segment, (lsn - '0/0')::bigint, redo
 FROM at, pg_replication_slots WHERE restart_lsn IS NOT NULL OR wal_status = 'lost'
 UNION ALL
@@ -47,17 +45,20 @@ SELECT 'archiver', coalesce(last_archived_wal, ''), 0,
 FROM at, pg_stat_archiver WHERE current_setting('archive_mode') <> 'off'`
 	directorySQL = `
 UNION ALL
-SELECT 'directory', '', greatest((` + walSize + `) - pg_size_bytes(current_setting('max_wal_size')), 0), '', segment, (lsn - '0/0')::bigint, redo FROM at`
+SELECT 'directory', '', greatest((` + walSize + `) - greatest(pg_size_bytes(current_setting('max_wal_size')), pg_size_bytes(current_setting('wal_keep_size'))), 0), '', segment, (lsn - '0/0')::bigint, redo FROM at`
 )
 
-func (b *walBacklog) read(ctx context.Context, db *pgxpool.Pool) ([]measure, error) {
+func (b *walBacklog) read(ctx context.Context, db session) ([]measure, error) {
 	may, err := b.wal.listed(ctx, db)
 	if err != nil {
 		return nil, err
 	}
 	all, err := holders(ctx, db, may)
+	if may && b.wal.refused(err) {
+		all, err = holders(ctx, db, false)
+	}
 	if err != nil {
-		return nil, b.wal.refused(err)
+		return nil, err
 	}
 	worst, lost := measure{before: "the server keeps ", after: " of WAL"}, ""
 	var most int64
@@ -68,6 +69,7 @@ func (b *walBacklog) read(ctx context.Context, db *pgxpool.Pool) ([]measure, err
 		if h.Bytes > most {
 			most = h.Bytes
 			worst.before, worst.after = h.words()
+			worst.somebody, worst.returns = h.Kind != "directory", h.Kind == "directory"
 		}
 	}
 	worst.value, worst.unit, worst.levels = float64(most), Bytes, b.levels
@@ -75,8 +77,8 @@ func (b *walBacklog) read(ctx context.Context, db *pgxpool.Pool) ([]measure, err
 	return []measure{worst}, nil
 }
 
-// holders reads what keeps WAL; directory adds what is beyond max_wal_size.
-func holders(ctx context.Context, db *pgxpool.Pool, directory bool) ([]holder, error) {
+// holders reads what keeps WAL; directory adds what nobody does.
+func holders(ctx context.Context, db session, directory bool) ([]holder, error) {
 	sql := holdersSQL
 	if directory {
 		sql += directorySQL
@@ -132,7 +134,7 @@ func (h holder) words() (before, after string) {
 		}
 		return "the archiver is behind by ", " of WAL"
 	}
-	return "pg_wal is ", " larger than max_wal_size"
+	return "pg_wal is ", " larger than max_wal_size and wal_keep_size make it"
 }
 
 // Holder is something that keeps WAL from being removed.

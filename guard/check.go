@@ -38,10 +38,9 @@ func Check(ctx context.Context, pool *pgxpool.Pool, c Config) []Problem {
 			continue
 		}
 		err := w.try(ctx, g)
-		var denied *deniedError
 		switch {
 		case err == nil:
-		case w.c.Implicit && errors.As(err, &denied):
+		case w.c.Implicit && mayNot(err):
 			left = append(left, g.name)
 		default:
 			problems = append(problems, g.problem(err, role))

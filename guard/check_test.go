@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/reaperdb/reaper/guard"
 	"github.com/reaperdb/reaper/internal/dbtest"
 )
@@ -58,6 +60,39 @@ func TestPrivilegeMissing(t *testing.T) {
 	until(t, unasked, "reading of what may be read now", func() bool {
 		return reading(t, unasked, "oldest_transaction").Value != nil
 	})
+}
+
+// On a server that was made strict, what nobody has asked for and the role may not read
+// is off, whoever refuses it.
+func TestFunctionRevoked(t *testing.T) {
+	t.Parallel()
+	db := dbtest.New(t, "REVOKE EXECUTE ON FUNCTION pg_control_checkpoint() FROM PUBLIC")
+	role := db.Role(t, "reader")
+	c := guard.Config{Checkpoint: levels(none, 1000, none), WALBacklog: levels(none, 1<<50, none)}
+	asked := run(t, guard.New(quick(c), as(t, db.As(role)), nil))
+	says(t, await(t, asked, guard.Pause), "wal_backlog", "unknown|permission denied for function pg_control_checkpoint")
+	c.Implicit = true
+	unasked := run(t, guard.New(quick(c), as(t, db.As(role)), nil))
+	await(t, unasked, guard.Go)
+	if r := reading(t, unasked, "checkpoint"); !strings.Contains(r.Off, "permission denied for function pg_control_checkpoint") || r.Unknown != "" {
+		t.Errorf("nobody asked: %+v, want it off with the reason", r)
+	}
+}
+
+// A server that refuses to list pg_wal to a role with the privilege, as some managed ones
+// do, is told the bound.
+func TestListingRefused(t *testing.T) {
+	t.Parallel()
+	db := dbtest.New(t, `CREATE SCHEMA own;
+		CREATE FUNCTION own.pg_ls_waldir(OUT name text, OUT size bigint, OUT modification timestamptz) RETURNS SETOF record LANGUAGE plpgsql AS
+			$$ BEGIN RAISE insufficient_privilege USING MESSAGE = 'permission denied for function pg_ls_waldir'; END $$`)
+	c := guard.Config{WALBacklog: levels(none, 1<<50, none)}
+	c.Storage = guard.Storage{Signal: levels(none, 1, none), Limit: 1 << 50}
+	w := run(t, guard.New(quick(c), db.Pool(t, control, func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["search_path"] = "own, pg_catalog" }), nil))
+	says(t, await(t, w, guard.Pause), "storage", "database and WAL take|the WAL by what the server may keep of it")
+	if r := reading(t, w, "wal_backlog"); r.State != guard.Go || r.Unknown != "" {
+		t.Errorf("wal_backlog: %+v, want it known", r)
+	}
 }
 
 func TestCheck(t *testing.T) {

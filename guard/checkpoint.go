@@ -2,8 +2,6 @@ package guard
 
 import (
 	"context"
-
-	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // checkpoints is the WAL since the point from which a recovery would begin, as a
@@ -13,7 +11,7 @@ type checkpoints struct{ levels Levels }
 const checkpointSQL = `SELECT (pg_current_wal_insert_lsn() - redo_lsn)::float8, pg_size_bytes(current_setting('max_wal_size'))::float8
 FROM pg_control_checkpoint()`
 
-func (s checkpoints) read(ctx context.Context, db *pgxpool.Pool) ([]measure, error) {
+func (s checkpoints) read(ctx context.Context, db session) ([]measure, error) {
 	var since, most float64
 	if err := one(ctx, db, checkpointSQL, nil, &since, &most); err != nil {
 		return nil, err

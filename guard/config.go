@@ -50,6 +50,16 @@ type Levels struct{ Slow, Pause, Stop *float64 }
 
 func (l Levels) none() bool { return l.Slow == nil && l.Pause == nil && l.Stop == nil }
 
+// worst is the worst state that there is a threshold of.
+func (l Levels) worst() State {
+	for _, s := range []State{Stop, Pause, Slow} {
+		if (measure{levels: l}).level(s) != nil {
+			return s
+		}
+	}
+	return Go
+}
+
 // At makes a threshold of a number.
 func At(v float64) *float64 { return &v }
 

@@ -3,8 +3,6 @@ package guard
 import (
 	"context"
 	"strconv"
-
-	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // connections is the share of the connections in use that ordinary roles may have.
@@ -14,7 +12,7 @@ const connectionsSQL = `SELECT sum(numbackends)::int,
 	current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int - coalesce(current_setting('reserved_connections', true)::int, 0)
 FROM pg_stat_database`
 
-func (s connections) read(ctx context.Context, db *pgxpool.Pool) ([]measure, error) {
+func (s connections) read(ctx context.Context, db session) ([]measure, error) {
 	var used, there int
 	if err := one(ctx, db, connectionsSQL, nil, &used, &there); err != nil {
 		return nil, err

@@ -4,8 +4,6 @@ import (
 	"context"
 	"strconv"
 	"strings"
-
-	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // effective has the guard on for its second question alone, too.
@@ -39,7 +37,7 @@ SELECT coalesce((SELECT name FROM rows), ''), coalesce((SELECT share FROM rows),
 	coalesce((SELECT min(relid::regclass::text) FROM pg_stat_progress_vacuum JOIN touched USING (relid)), ''),
 	pg_has_role('pg_read_all_stats', 'USAGE')`
 
-func (d deadRows) read(ctx context.Context, db *pgxpool.Pool) ([]measure, error) {
+func (d deadRows) read(ctx context.Context, db session) ([]measure, error) {
 	oids := d.touching()
 	if len(oids) == 0 {
 		return nil, nil

@@ -68,6 +68,12 @@ const (
 	insufficientPrivilege = "42501"
 )
 
+// mayNot tells that a signal cannot be read for want of a privilege.
+func mayNot(err error) bool {
+	var denied *deniedError
+	return errors.As(err, &denied) || denies(err)
+}
+
 // denies tells that the server refused a statement for want of a privilege.
 func denies(err error) bool {
 	var pg *pgconn.PgError

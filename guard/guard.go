@@ -70,6 +70,8 @@ type Reading struct {
 	// Share is the share of the time that batches may take: above 0, and 1 when
 	// State is Go.
 	Share float64 `json:"share"`
+
+	somebody, returns bool // as in the measure
 }
 
 // Advice is the worst of the readings that count for a policy.
@@ -80,6 +82,9 @@ type Advice struct {
 	Since         time.Time // when the guard's state was entered
 	// Share is the share of the time that batches may take: above 0, at most 1.
 	Share float64
+	// Checkpoint tells that a checkpoint would give back what every guard that says
+	// pause or stop misses.
+	Checkpoint bool
 }
 
 // unwatched says why a guard is off that has no threshold.

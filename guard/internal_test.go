@@ -2,10 +2,14 @@ package guard
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/reaperdb/reaper/internal/dbtest"
 )
@@ -90,16 +94,17 @@ func TestHorizonWithoutTime(t *testing.T) {
 	now := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 	h := newHorizon(Config{})
 	h.now = func() time.Time { return now }
+	slot := func(n, xmin string) keeper { return keeper{Name: &n, Moves: true, Xmin: xmin, ID: n} }
 	for _, step := range []struct {
 		later time.Duration
 		rows  []keeper
 		want  float64
 	}{
-		{0, []keeper{{Name: name("a"), Xmin: "7"}}, 0},
-		{time.Minute, []keeper{{Name: name("a"), Xmin: "7"}, {Name: name("b"), Xmin: "8"}}, 60},
-		{time.Minute, []keeper{{Name: name("a"), Xmin: "9"}, {Name: name("b"), Xmin: "8"}}, 60},
+		{0, []keeper{slot("a", "7")}, 0},
+		{time.Minute, []keeper{slot("a", "7"), slot("b", "8")}, 60},
+		{time.Minute, []keeper{slot("a", "9"), slot("b", "8")}, 60},
 		{time.Minute, nil, 0},
-		{time.Minute, []keeper{{Name: name("b"), Xmin: "8"}}, 0}, // it was away meanwhile
+		{time.Minute, []keeper{slot("b", "8")}, 0}, // it was away meanwhile
 	} {
 		now = now.Add(step.later)
 		if got := h.take(step.rows)[0].value; got != step.want {
@@ -153,6 +158,10 @@ func TestHysteresisOfALimit(t *testing.T) {
 				t.Errorf("%s: reading %d, %v, is %s, want %s", c.name, i, v, got, c.want[i])
 			}
 		}
+	}
+	low := measure{full: 1000, levels: Levels{Pause: At(100)}}
+	if got := low.exit(100, 0.1); got != 90 {
+		t.Errorf("a pause at a tenth of the limit ends at %v, want 90", got)
 	}
 	limited.value = 895
 	if got, want := limited.words(Pause, 0.1), "895 B (pause ends below 890 B)"; got != want {
@@ -216,6 +225,140 @@ func TestSegments(t *testing.T) {
 		h := holder{Name: c.archived, Note: c.fails, Segment: segment, Current: c.current}
 		if got := h.queued(); got != c.want {
 			t.Errorf("archived %q, fails at %q: %d bytes queued, want %d", c.archived, c.fails, got, c.want)
+		}
+	}
+}
+
+// A replica that is gone hides nothing of the others, whatever unknown means.
+func TestReplicaGoneAndAnotherLate(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+	lag := 600.0
+	for _, unknown := range []Signal{{Ignore: true}, {Unknown: Slow}, {}, {Unknown: Stop}} {
+		c := Config{ReplicaLag: ReplicaLag{Signal: unknown}}.complete()
+		c.ReplicaLag.Levels = Levels{Slow: At(10), Pause: At(60)}
+		r := newReplicas(c, slog.New(slog.DiscardHandler))
+		at := now
+		r.now = func() time.Time { return at }
+		g := &watched{name: replicaGuard, Signal: c.ReplicaLag.Signal}
+		g.first(now)
+		late := sender{Name: name("b"), Behind: 1 << 30, Lag: &lag, At: 1}
+		for i, rows := range [][]sender{{{Name: name("a")}, late}, {late}} {
+			at = at.Add(time.Duration(i) * time.Second)
+			measures, err := r.take(rows)
+			got := g.judge(measures, err, c, at)
+			want := max(Pause, map[bool]State{true: unknown.ifUnknown(), false: Go}[i == 1])
+			if got.State != want || (got.Unknown != "") != (i == 1) {
+				t.Errorf("unknown %+v, reading %d: %+v, want %s", unknown, i, got, want)
+			}
+			if i == 1 && want == Pause && !strings.Contains(got.Reason, "b is behind by 10m") {
+				t.Errorf("reason %q, want it to name the one that is late", got.Reason)
+			}
+		}
+	}
+}
+
+// A transaction that takes a new snapshot with each statement holds back vacuum for as
+// long as the last one: at first it counts for as long as it may have held one.
+func TestHorizonThatMovesOn(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+	h := newHorizon(Config{})
+	h.now = func() time.Time { return now }
+	for _, step := range []struct {
+		seconds float64
+		moves   bool
+		xmin    string
+		want    float64
+	}{
+		{3600, true, "7", 3600},
+		{3610, true, "7", 3610},
+		{3620, true, "8", 0},
+		{3630, true, "8", 10},
+		{3640, false, "7", 3640}, // it has written, and that stays
+	} {
+		k := keeper{Name: name("session"), Seconds: &step.seconds, Moves: step.moves, Xmin: step.xmin, ID: "session 1"}
+		if got := h.take([]keeper{k})[0].value; got != step.want {
+			t.Errorf("after %v s with xmin %s: %v s, want %v", step.seconds, step.xmin, got, step.want)
+		}
+		now = now.Add(10 * time.Second)
+	}
+}
+
+// Which guard speaks of several that pause, and whether a checkpoint is of use.
+func TestAdviceOfSeveral(t *testing.T) {
+	t.Parallel()
+	full := Reading{Guard: storageGuard, State: Pause, returns: true}
+	slot := Reading{Guard: backlogGuard, State: Pause, somebody: true}
+	directory := Reading{Guard: backlogGuard, State: Pause, returns: true}
+	replica := Reading{Guard: replicaGuard, State: Pause, somebody: true}
+	for _, c := range []struct {
+		name       string
+		readings   []Reading
+		guard      string
+		checkpoint bool
+	}{
+		{"storage", []Reading{full}, storageGuard, true},
+		{"a storage that is unknown", []Reading{{Guard: storageGuard, State: Pause, Unknown: "it took too long to read"}}, storageGuard, false},
+		{"a slot", []Reading{slot}, backlogGuard, false},
+		{"storage and a slot", []Reading{full, slot}, backlogGuard, false},
+		{"storage and pg_wal", []Reading{full, directory}, storageGuard, true},
+		{"pg_wal", []Reading{directory}, backlogGuard, true},
+		{"storage and a replica", []Reading{full, replica}, replicaGuard, false},
+		{"storage and an unknown backlog", []Reading{full, {Guard: backlogGuard, State: Pause, Unknown: "x"}}, storageGuard, false},
+		{"storage and a slot that is slow", []Reading{full, {Guard: backlogGuard, State: Slow, somebody: true}}, storageGuard, true},
+		{"connections", []Reading{{Guard: "connections", State: Pause}}, "connections", false},
+		{"none", nil, "", false},
+	} {
+		w := New(Config{}, nil, nil)
+		w.finished, w.last = time.Now(), time.Now()
+		for _, r := range c.readings {
+			r.At, r.Share = time.Now(), shareOf(r.State)
+			w.others = append(w.others, r)
+		}
+		if a := w.Advice(""); a.Guard != c.guard || a.Checkpoint != c.checkpoint {
+			t.Errorf("%s: %+v, want %q, checkpoint %t", c.name, a, c.guard, c.checkpoint)
+		}
+	}
+}
+
+// What others do with the connection takes no time from a reading, and a probe that was
+// cut off below its worst threshold is unknown: how slow it is, nobody knows.
+func TestConnectionOfOthers(t *testing.T) {
+	t.Parallel()
+	db := dbtest.New(t)
+	pool := db.Pool(t, func(c *pgxpool.Config) { c.MaxConns = 1 })
+	c := Config{Timeout: 500 * time.Millisecond, Every: time.Hour, Shared: true, Connections: Signal{Levels: Levels{Pause: At(2)}}}
+	w := New(c, pool, nil)
+	conn, err := pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(2*c.Timeout, conn.Release)
+	if r := w.all[4].read(t.Context(), w); r.Guard != "connections" || r.Unknown != "" || r.Value == nil {
+		t.Errorf("%+v, want it known", r)
+	}
+}
+
+// stuck is a session that answers nothing.
+type stuck struct{ session }
+
+func (stuck) Exec(ctx context.Context, _ string, _ ...any) (pgconn.CommandTag, error) {
+	<-ctx.Done()
+	return pgconn.CommandTag{}, ctx.Err()
+}
+
+func TestLatencyCutOff(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		pause   float64
+		unknown bool
+	}{{0.04, false}, {5, true}} {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		measures, err := latency{Levels{Slow: At(0.02), Pause: At(c.pause)}}.read(ctx, stuck{})
+		cancel()
+		if (err != nil) != c.unknown || len(measures) != 1 || measures[0].value < 0.05 {
+			t.Errorf("pause at %v s: %+v and %v, want it unknown: %t", c.pause, measures, err, c.unknown)
 		}
 	}
 }

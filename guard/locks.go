@@ -2,8 +2,6 @@ package guard
 
 import (
 	"context"
-
-	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // lockWaits is how many sessions wait for a lock that one of reaper's batches has.
@@ -23,7 +21,7 @@ const lockWaitsSQL = `WITH batch AS (
 )
 SELECT count(*)::int FROM waiting WHERE EXISTS (SELECT FROM batch WHERE batch.pid = ANY (pg_blocking_pids(waiting.pid)))`
 
-func (s lockWaits) read(ctx context.Context, db *pgxpool.Pool) ([]measure, error) {
+func (s lockWaits) read(ctx context.Context, db session) ([]measure, error) {
 	var waiting int
 	if err := one(ctx, db, lockWaitsSQL, []any{s.application}, &waiting); err != nil {
 		return nil, err

@@ -21,6 +21,10 @@ type measure struct {
 	// before and after are the words around the number: "the slot x keeps ", " of WAL".
 	before, after string
 
+	// somebody tells that the words name who has to be seen to: no checkpoint helps.
+	// returns tells that a checkpoint gives it back, or a part.
+	somebody, returns bool
+
 	// state and reason stand for themselves when there is a reason.
 	state  State
 	reason string
@@ -46,11 +50,12 @@ func (m measure) bad(value, at float64) bool {
 }
 
 // exit is the value at which a state is left that is entered at a threshold: on its
-// good side by a share of the threshold, or of what is between it and full.
+// good side by a share of the threshold, or of what is between it and full, if that is
+// less.
 func (m measure) exit(at, by float64) float64 {
 	room := by * math.Abs(at)
 	if m.full != 0 {
-		room = by * max(m.full-at, 0)
+		room = by * min(math.Abs(at), max(m.full-at, 0))
 	}
 	if m.below {
 		return at + room
@@ -161,7 +166,7 @@ func (m measure) words(s State, hysteresis float64) string {
 
 // reading makes a reading of a measure in a state.
 func (m measure) reading(guard string, s State, hysteresis float64, at time.Time) Reading {
-	r := Reading{Guard: guard, State: s, At: at, Share: m.share(s), Reason: m.words(s, hysteresis)}
+	r := Reading{Guard: guard, State: s, At: at, Share: m.share(s), Reason: m.words(s, hysteresis), somebody: m.somebody, returns: m.returns}
 	if m.reason == "" {
 		value := m.value
 		r.Value, r.Unit = &value, m.unit

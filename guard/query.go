@@ -12,7 +12,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
-	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // custom is a number that the policy file asks for.
@@ -21,7 +20,7 @@ type custom struct {
 	web *prometheus
 }
 
-func (s custom) read(ctx context.Context, db *pgxpool.Pool) ([]measure, error) {
+func (s custom) read(ctx context.Context, db session) ([]measure, error) {
 	v, err := s.Query.ask(ctx, db, s.web)
 	if err != nil {
 		return nil, err
@@ -30,7 +29,7 @@ func (s custom) read(ctx context.Context, db *pgxpool.Pool) ([]measure, error) {
 }
 
 // ask asks for the one number.
-func (q Query) ask(ctx context.Context, db *pgxpool.Pool, web *prometheus) (float64, error) {
+func (q Query) ask(ctx context.Context, db session, web *prometheus) (float64, error) {
 	v, err := 0.0, error(nil)
 	if q.Prometheus != "" {
 		v, err = web.number(ctx, q)
@@ -63,7 +62,7 @@ func withoutData(err error) error {
 
 // askSQL runs a query in a transaction that cannot write. The server is told the
 // time too: through a pooler, a client that gives up may leave a statement behind.
-func askSQL(ctx context.Context, db *pgxpool.Pool, sql string) (v float64, err error) {
+func askSQL(ctx context.Context, db session, sql string) (v float64, err error) {
 	tx, err := db.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly})
 	if err != nil {
 		return 0, err
@@ -76,18 +75,32 @@ func askSQL(ctx context.Context, db *pgxpool.Pool, sql string) (v float64, err e
 	if err != nil {
 		return 0, err
 	}
-	values, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) ([]any, error) { return row.Values() })
+	values, several, err := first(rows)
 	switch {
 	case err != nil:
 		return 0, err
-	case len(values) == 0:
+	case values == nil:
 		return 0, ownError("the query gives no row")
-	case len(values) > 1:
+	case several:
 		return 0, ownError("the query gives several rows: it must give one number")
-	case len(values[0]) != 1:
-		return 0, ownError(fmt.Sprintf("the query gives %d columns: it must give one number", len(values[0])))
+	case len(values) != 1:
+		return 0, ownError(fmt.Sprintf("the query gives %d columns: it must give one number", len(values)))
 	}
-	return toNumber(values[0][0])
+	return toNumber(values[0])
+}
+
+// first is the first row, nil where there is none, and whether there are more: those
+// are let go of as they come.
+func first(rows pgx.Rows) (values []any, several bool, err error) {
+	defer rows.Close()
+	if rows.Next() {
+		if values, err = rows.Values(); err != nil {
+			return nil, false, err
+		}
+	}
+	several = rows.Next()
+	rows.Close()
+	return values, several, rows.Err()
 }
 
 // toNumber is a value of the database as a number.

@@ -3,6 +3,7 @@ package guard_test
 import (
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -79,6 +80,24 @@ func TestCustomBelow(t *testing.T) {
 }
 
 // What gives no number is unknown, whatever is the matter, and known again.
+// Rows beyond the first are let go of as they come.
+func TestCustomOfManyRows(t *testing.T) { // not parallel: it measures what is allocated
+	db := dbtest.New(t)
+	w := guard.New(guard.Config{Every: time.Hour, Timeout: time.Minute, Custom: []guard.Custom{{
+		Name: "many", Signal: levels(none, 1, none), Query: guard.Query{SQL: "SELECT generate_series(1, 1000000)"},
+	}}}, db.Pool(t, control), nil)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	changed := w.Changed()
+	run(t, w)
+	<-changed
+	runtime.ReadMemStats(&after)
+	says(t, w.Advice(""), "many", "several rows")
+	if n := after.TotalAlloc - before.TotalAlloc; n > 20*megabyte {
+		t.Errorf("%d bytes were allocated for a million rows", n)
+	}
+}
+
 func TestUnknownQuery(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ sql, words string }{

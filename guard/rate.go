@@ -3,8 +3,6 @@ package guard
 import (
 	"context"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // walRate is how fast WAL is written, over the last few readings.
@@ -12,7 +10,7 @@ type walRate struct {
 	levels Levels
 	what   string
 	// position is how many bytes there were so far.
-	position func(ctx context.Context, db *pgxpool.Pool) (int64, error)
+	position func(ctx context.Context, db session) (int64, error)
 	points   []point
 }
 
@@ -27,18 +25,18 @@ const remembered = 4
 
 func (w *Watch) walRate() *walRate {
 	r := &walRate{levels: w.c.WALRate.Levels, what: "the server writes "}
-	r.position = func(ctx context.Context, db *pgxpool.Pool) (at int64, err error) {
+	r.position = func(ctx context.Context, db session) (at int64, err error) {
 		err = one(ctx, db, `SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint`, nil, &at)
 		return at, err
 	}
 	if w.c.WALRate.Own {
 		r.what = "reaper writes "
-		r.position = func(context.Context, *pgxpool.Pool) (int64, error) { return w.wrote.Load(), nil }
+		r.position = func(context.Context, session) (int64, error) { return w.wrote.Load(), nil }
 	}
 	return r
 }
 
-func (r *walRate) read(ctx context.Context, db *pgxpool.Pool) ([]measure, error) {
+func (r *walRate) read(ctx context.Context, db session) ([]measure, error) {
 	bytes, err := r.position(ctx, db)
 	if err != nil {
 		return nil, err

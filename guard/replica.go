@@ -7,8 +7,6 @@ import (
 	"math"
 	"slices"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // effective has the guard on for its bytes, or the number of replicas, alone.
@@ -63,7 +61,7 @@ FROM (SELECT pg_has_role('pg_read_all_stats', 'USAGE') AS sees) role
 LEFT JOIN pg_stat_replication ON replay_lsn IS NOT NULL AND application_name !~ '^pg_[0-9]+_sync_'
 ORDER BY application_name, backend_start, pid`
 
-func (r *replicas) read(ctx context.Context, db *pgxpool.Pool) ([]measure, error) {
+func (r *replicas) read(ctx context.Context, db session) ([]measure, error) {
 	rows, err := many[sender](ctx, db, sendersSQL)
 	if err != nil {
 		return nil, err
@@ -75,11 +73,12 @@ func (r *replicas) read(ctx context.Context, db *pgxpool.Pool) ([]measure, error
 }
 
 // take takes the rows in. Of several replicas of one name, the second is known as
-// name#2: so one that comes back from another address is the same.
+// name#2: so one that comes back from another address is the same. One that is gone is
+// an error, beside the measures of the others.
 func (r *replicas) take(rows []sender) ([]measure, error) {
 	now := r.now()
-	latest := measure{key: "time", unit: Seconds, levels: r.Levels, before: "replicas are behind by "}
-	most := measure{key: "bytes", unit: Bytes, levels: r.Bytes, before: "replicas are behind by "}
+	latest := measure{key: "time", unit: Seconds, levels: r.Levels, somebody: true, before: "replicas are behind by "}
+	most := measure{key: "bytes", unit: Bytes, levels: r.Bytes, somebody: true, before: "replicas are behind by "}
 	count := map[string]int{}
 	for _, s := range rows {
 		count[*s.Name]++
@@ -98,16 +97,24 @@ func (r *replicas) take(rows []sender) ([]measure, error) {
 			most.value, most.before, most.after = behind, "the replica "+name+" is behind by ", " of WAL"
 		}
 	}
+	var all []measure
+	if len(rows) > 0 {
+		all = []measure{latest, most}
+	}
 	if gone := r.gone(now); gone != "" {
-		return nil, ownError(gone)
+		return all, ownError(gone)
 	}
 	if len(rows) < r.Replicas {
-		return nil, ownError(fmt.Sprintf("of %d replicas there are %d", r.Replicas, len(rows)))
+		return all, ownError(fmt.Sprintf("of %d replicas there are %d", r.Replicas, len(rows)))
 	}
-	if len(rows) == 0 {
-		return nil, nil
+	return all, nil
+}
+
+// succeed takes over what another has remembered.
+func (r *replicas) succeed(other signal) {
+	if o, ok := other.(*replicas); ok {
+		r.known = o.known
 	}
-	return []measure{latest, most}, nil
 }
 
 // of is how long a replica is behind: by what it says itself, which stands still

@@ -98,6 +98,13 @@ func TestHorizonOfReplica(t *testing.T) {
 		err := primary.QueryRow(t.Context(), "SELECT active FROM pg_replication_slots").Scan(&active)
 		return err == nil && !active
 	})
-	primary.exec("SELECT pg_drop_replication_slot('kept')")
+	// A slot that is lost holds nothing, though it still shows an xmin.
+	primary.exec("ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'", "SELECT pg_reload_conf()")
+	until(t, w, "lost slot", func() bool {
+		primary.exec("INSERT INTO t VALUES (1)", "SELECT pg_switch_wal()", "CHECKPOINT")
+		var lost bool
+		err := primary.QueryRow(t.Context(), "SELECT wal_status = 'lost' AND xmin IS NOT NULL FROM pg_replication_slots").Scan(&lost)
+		return err == nil && lost
+	})
 	await(t, w, guard.Go)
 }

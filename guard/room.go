@@ -53,7 +53,7 @@ func (w *Watch) room(ctx context.Context) (Room, error) {
 	}
 	largestFirst(room.Holders)
 	var size int64
-	if err := one(ctx, w.pool, walInUse, nil, &size); err == nil {
+	if err := one(ctx, w.pool, WALInUse, nil, &size); err == nil {
 		room.WAL = &size
 	}
 	room.Free = w.free(ctx)
@@ -85,25 +85,42 @@ func (w *Watch) free(ctx context.Context) *int64 {
 	return &bytes
 }
 
-// checkpointAgain is how many intervals after one checkpoint no other is asked for:
-// each makes the server write every page whole once more.
-const checkpointAgain = 2
+// No checkpoint is asked for within checkpointAgain intervals after one, nor within
+// checkpointRest where it would give little back: reaper has written nothing since, and
+// nobody kept WAL then who does not now. Each makes the server write every page whole
+// once more.
+const (
+	checkpointAgain = 2
+	checkpointRest  = time.Minute
+)
+
+// asking is what is remembered of a checkpoint.
+type asking struct {
+	at    time.Time // when it was asked for; zero: none was
+	wrote int64     // what reaper had written by then
+	again bool      // it cannot have given all back
+}
 
 // ErrCheckpointAsked is a checkpoint that was not asked for, since one was a moment
 // ago.
 var ErrCheckpointAsked = errors.New("one was asked for a moment ago")
 
-// Checkpoint asks the server for a checkpoint, after which it may remove WAL; once
-// in two intervals, else it gives ErrCheckpointAsked. It does not wait for one that
-// takes longer than Config.Timeout: that goes on by itself. Any other error says
-// that this role may not ask, or that the server cannot be asked.
+// Checkpoint asks the server for a checkpoint, after which it may remove WAL, however
+// often it is called: once in two intervals, and once in a minute where that gives little
+// back, else it gives ErrCheckpointAsked. It does not wait for one that takes longer than
+// Config.Timeout: that goes on by itself. Any other error says that this role may not
+// ask, or that the server cannot be asked.
 func (w *Watch) Checkpoint(ctx context.Context) error {
-	now := time.Now()
+	now := asking{at: time.Now(), wrote: w.wrote.Load()}
 	w.mu.Lock()
-	before := w.asked
-	recently := !before.IsZero() && now.Sub(before) < checkpointAgain*w.c.Every
+	before := w.ask
+	rest := checkpointAgain * w.c.Every
+	if !before.again && before.wrote == now.wrote {
+		rest = max(rest, checkpointRest)
+	}
+	recently := !before.at.IsZero() && now.at.Sub(before.at) < rest
 	if !recently {
-		w.asked = now
+		w.ask = now
 	}
 	w.mu.Unlock()
 	if recently {
@@ -115,21 +132,10 @@ func (w *Watch) Checkpoint(ctx context.Context) error {
 	}
 	if err != nil { // none was
 		w.mu.Lock()
-		w.asked = before
+		w.ask = before
 		w.mu.Unlock()
 	}
 	return err
-}
-
-// Succeed makes the Watch take the place of another, which the same runs have
-// obeyed: that one's last checkpoint counts as its own.
-func (w *Watch) Succeed(other *Watch) {
-	other.mu.Lock()
-	asked := other.asked
-	other.mu.Unlock()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.asked = asked
 }
 
 func (w *Watch) checkpoint(ctx context.Context) error {

@@ -4,7 +4,7 @@ import (
 	"context"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // The names of guards that are told apart from the others.
@@ -18,7 +18,7 @@ const (
 func (w *Watch) signals() []*watched {
 	c := w.c
 	all := []*watched{
-		{name: storageGuard, Signal: c.Storage.effective(), signal: w.storage()},
+		{name: storageGuard, Signal: c.Storage.effective(), signal: w.storage(), elsewhere: c.Storage.Free.Prometheus != ""},
 		{name: backlogGuard, Signal: c.WALBacklog.effective(), signal: &walBacklog{c.WALBacklog.Levels, w.wal}},
 		{name: "wal_rate", Signal: c.WALRate.effective(), signal: w.walRate()},
 		{name: replicaGuard, Signal: c.ReplicaLag.effective(), signal: newReplicas(c, w.log)},
@@ -26,25 +26,33 @@ func (w *Watch) signals() []*watched {
 		{name: "lock_waits", Signal: c.LockWaits.effective(), signal: lockWaits{c.LockWaits.Levels, c.Application}},
 		{name: "oldest_transaction", Signal: c.OldestTransaction.effective(), signal: newHorizon(c)},
 		{name: "dead_rows", Signal: c.DeadRows.effective(), signal: deadRows{c.DeadRows, w.touching}},
-		{name: "latency", Signal: c.Latency.effective(), signal: latency{c.Latency.Levels, c.Timeout}, timeout: probeTime(c)},
+		{name: "latency", Signal: c.Latency.effective(), signal: latency{c.Latency.Levels}, timeout: probeTime(c)},
 		{name: "checkpoint", Signal: c.Checkpoint.effective(), signal: checkpoints{c.Checkpoint.Levels}},
 	}
 	for _, x := range c.Custom {
-		all = append(all, &watched{name: x.Name, Signal: x.effective(), signal: custom{x, w.web}})
+		all = append(all, &watched{name: x.Name, Signal: x.effective(), signal: custom{x, w.web}, elsewhere: x.Query.Prometheus != ""})
 	}
 	if len(c.Allow) > 0 {
-		all = append(all, &watched{name: "allow", signal: &windows{all: c.Allow}})
+		all = append(all, &watched{name: "allow", signal: &windows{all: c.Allow}, elsewhere: true})
 	}
 	return all
 }
 
+// session is a connection, or a pool.
+type session interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+	BeginTx(ctx context.Context, options pgx.TxOptions) (pgx.Tx, error)
+}
+
 // one reads the one row of a statement.
-func one(ctx context.Context, db *pgxpool.Pool, sql string, args []any, into ...any) error {
+func one(ctx context.Context, db session, sql string, args []any, into ...any) error {
 	return db.QueryRow(ctx, sql, args...).Scan(into...)
 }
 
 // many reads the rows of a statement, each into a T by position.
-func many[T any](ctx context.Context, db *pgxpool.Pool, sql string, args ...any) ([]T, error) {
+func many[T any](ctx context.Context, db session, sql string, args ...any) ([]T, error) {
 	rows, err := db.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, err

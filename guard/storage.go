@@ -2,8 +2,6 @@ package guard
 
 import (
 	"context"
-
-	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // effective switches the guard off where there is nothing to hold against.
@@ -30,12 +28,12 @@ type usedSpace struct {
 	wal *walDirectory
 }
 
-func (s *usedSpace) read(ctx context.Context, db *pgxpool.Pool) ([]measure, error) {
+func (s *usedSpace) read(ctx context.Context, db session) ([]measure, error) {
 	used, exact, err := s.used(ctx, db)
 	if err != nil {
 		return nil, err
 	}
-	m := measure{value: float64(used), unit: Bytes, levels: s.Levels, full: float64(s.Limit), before: "database and WAL take "}
+	m := measure{value: float64(used), unit: Bytes, levels: s.Levels, full: float64(s.Limit), returns: true, before: "database and WAL take "}
 	m.after = " of " + size(float64(s.Limit))
 	if !exact {
 		m.after += ", the WAL by what the server may keep of it"
@@ -44,16 +42,19 @@ func (s *usedSpace) read(ctx context.Context, db *pgxpool.Pool) ([]measure, erro
 }
 
 // used is what is taken, and whether the WAL was looked at.
-func (s *usedSpace) used(ctx context.Context, db *pgxpool.Pool) (bytes int64, exact bool, err error) {
+func (s *usedSpace) used(ctx context.Context, db session) (bytes int64, exact bool, err error) {
 	exact, err = s.wal.listed(ctx, db)
 	if err != nil {
 		return 0, false, err
 	}
 	sql := "SELECT pg_database_size(current_database()) + (" + walBound + ")"
 	if exact {
-		sql = "SELECT pg_database_size(current_database()) + (" + walInUse + ")"
+		sql = "SELECT pg_database_size(current_database()) + (" + WALInUse + ")"
 	}
-	err = s.wal.refused(one(ctx, db, sql, nil, &bytes))
+	err = one(ctx, db, sql, nil, &bytes)
+	if exact && s.wal.refused(err) {
+		return s.used(ctx, db)
+	}
 	return bytes, exact, err
 }
 
@@ -63,12 +64,12 @@ type freeSpace struct {
 	web *prometheus
 }
 
-func (s freeSpace) read(ctx context.Context, db *pgxpool.Pool) ([]measure, error) {
+func (s freeSpace) read(ctx context.Context, db session) ([]measure, error) {
 	free, err := s.Free.ask(ctx, db, s.web)
 	if err != nil {
 		return nil, err
 	}
-	return []measure{{value: free, unit: Bytes, levels: s.Levels, below: true, after: " are free"}}, nil
+	return []measure{{value: free, unit: Bytes, levels: s.Levels, below: true, returns: true, after: " are free"}}, nil
 }
 
 // ahead is the reading of the storage as the next one would be, by what batches

@@ -2,22 +2,24 @@ package guard
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // The bytes of WAL there are. Only some roles may list its directory. Others are
 // told what it may hold at most: what the server keeps before it recycles, or what
 // somebody still needs, whichever is more.
 //
-// walInUse leaves out the segments that are to be written next: after a checkpoint
+// WALInUse leaves out the segments that are to be written next: after a checkpoint
 // the server renames what it no longer needs, up to max_wal_size, and does not
 // remove it. pg_wal stays as large as it was; but what is written from then on goes
 // there, and takes no more of the disk. Timelines do not matter, other files count.
 const (
 	walSize  = `SELECT coalesce(sum(size), 0)::bigint FROM pg_ls_waldir()`
-	walInUse = walSize + ` WHERE NOT (name ~ '^[0-9A-F]{24}$'
+	WALInUse = walSize + ` WHERE NOT (name ~ '^[0-9A-F]{24}$'
 	AND substr(name, 9) COLLATE "C" > substr(pg_walfile_name(pg_current_wal_insert_lsn()), 9) COLLATE "C")`
 	walBound = `SELECT greatest(pg_size_bytes(current_setting('max_wal_size')),
 	(pg_current_wal_insert_lsn() - least(
@@ -38,7 +40,7 @@ type walDirectory struct {
 
 // listed tells whether the role may list the directory. It belongs to the one
 // goroutine that reads.
-func (d *walDirectory) listed(ctx context.Context, db *pgxpool.Pool) (bool, error) {
+func (d *walDirectory) listed(ctx context.Context, db session) (bool, error) {
 	if !d.asked.IsZero() && time.Since(d.asked) < listAgain {
 		return d.may, nil
 	}
@@ -51,11 +53,14 @@ func (d *walDirectory) listed(ctx context.Context, db *pgxpool.Pool) (bool, erro
 
 const mayListWAL = `SELECT has_function_privilege('pg_ls_waldir()', 'EXECUTE')`
 
-// refused has the privilege looked up anew after a statement without it.
-func (d *walDirectory) refused(err error) error {
-	if denies(err) {
-		d.asked = time.Time{}
-		return &deniedError{what: "list pg_wal", need: monitor}
+// refused tells that a statement failed since it listed the directory: the privilege
+// is revoked, or the server has its own way to refuse it, as managed ones do. It is
+// done without for a while.
+func (d *walDirectory) refused(err error) bool {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) || pg.Code != insufficientPrivilege || !strings.Contains(pg.Message, "pg_ls_waldir") {
+		return false
 	}
-	return err
+	d.may, d.asked = false, time.Now()
+	return true
 }

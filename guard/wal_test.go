@@ -185,6 +185,7 @@ func TestCheckpointOnceInAWhile(t *testing.T) {
 	if err := w.Checkpoint(t.Context()); !errors.Is(err, guard.ErrCheckpointAsked) {
 		t.Errorf("a second one: %v", err)
 	}
+	w.Wrote(1) // reckons with another Watch's
 	next := guard.New(guard.Config{Every: time.Hour, Timeout: time.Minute}, pool, nil)
 	next.Succeed(w)
 	if err := next.Checkpoint(t.Context()); !errors.Is(err, guard.ErrCheckpointAsked) {
@@ -195,6 +196,31 @@ func TestCheckpointOnceInAWhile(t *testing.T) {
 		if err := poor.Checkpoint(t.Context()); err == nil || !strings.Contains(err.Error(), "this role may not") {
 			t.Errorf("by a role that may not: %v", err)
 		}
+	}
+}
+
+// However many ask, and for however long, another checkpoint is asked for only when it
+// gives something back: what reaper has written since.
+func TestCheckpointThatGivesNothing(t *testing.T) {
+	t.Parallel()
+	db := dbtest.New(t)
+	const every = 20 * time.Millisecond
+	w := guard.New(guard.Config{Every: every, Timeout: time.Minute}, db.Pool(t, control), nil)
+	if err := w.Checkpoint(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(3 * every)
+	if err := w.Checkpoint(t.Context()); !errors.Is(err, guard.ErrCheckpointAsked) {
+		t.Errorf("with nothing written since: %v", err)
+	}
+	next := guard.New(guard.Config{Every: every, Timeout: time.Minute}, db.Pool(t, control), nil)
+	next.Succeed(w)
+	if err := next.Checkpoint(t.Context()); !errors.Is(err, guard.ErrCheckpointAsked) {
+		t.Errorf("by the Watch after it: %v", err)
+	}
+	w.Wrote(1)
+	if err := w.Checkpoint(t.Context()); err != nil {
+		t.Errorf("after a batch: %v", err)
 	}
 }
 
@@ -240,10 +266,16 @@ func TestSlotThatFillsTheStorage(t *testing.T) {
 		until(t, w, "wal_backlog that says "+want.String(), func() bool { return reading(t, w, "wal_backlog").State == want })
 	}
 	backlog(guard.Pause)
-	says(t, w.Advice(""), "wal_backlog", "the replication slot reports, which nobody reads, keeps")
+	a := w.Advice("")
+	if says(t, a, "wal_backlog", "the replication slot reports, which nobody reads, keeps"); a.Checkpoint {
+		t.Error("a checkpoint is to give back what a slot keeps")
+	}
 	x.exec("SELECT pg_drop_replication_slot('reports')")
 	backlog(guard.Go)
-	says(t, w.Advice(""), "storage", "database and WAL take")
+	a = w.Advice("")
+	if says(t, a, "storage", "database and WAL take"); !a.Checkpoint {
+		t.Error("no checkpoint is to give back what nobody keeps any more")
+	}
 }
 
 // A reader that keeps up keeps no WAL that a checkpoint would not: it is no reason to
@@ -346,8 +378,16 @@ func TestDirectory(t *testing.T) {
 	w := watchAt(t, s, guard.Config{WALBacklog: levels(none, 60*megabyte, none)})
 	await(t, w, guard.Go)
 	x.exec(fill("a", 120), "CHECKPOINT")
-	says(t, await(t, w, guard.Pause), "wal_backlog", "pg_wal is|larger than max_wal_size")
-	x.exec("ALTER SYSTEM SET wal_keep_size = 0", "SELECT pg_reload_conf()", fill("a", 1), "CHECKPOINT", fill("a", 20), "CHECKPOINT")
+	rounds(t, w, 2)
+	if a := w.Advice(""); a.State != guard.Go {
+		t.Errorf("with as much as wal_keep_size: %+v, want go", a)
+	}
+	x.exec("ALTER SYSTEM SET wal_keep_size = 0", "SELECT pg_reload_conf()")
+	a := await(t, w, guard.Pause)
+	if says(t, a, "wal_backlog", "pg_wal is|larger than max_wal_size and wal_keep_size make it"); !a.Checkpoint {
+		t.Error("no checkpoint is to give it back")
+	}
+	x.exec(fill("a", 1), "CHECKPOINT", fill("a", 20), "CHECKPOINT")
 	await(t, w, guard.Go)
 }
 

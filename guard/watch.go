@@ -29,11 +29,12 @@ type Watch struct {
 
 	// mu guards what follows.
 	mu       sync.Mutex
+	before   *Watch // whose place it has taken, until it is run
 	touched  map[uint32]bool
 	readings []Reading // one for each of all, in its order
 	stored   int64     // what was written when the storage was last read
 	raised   State     // of the storage, by ahead, that no reading has taken in yet
-	asked    time.Time // when a checkpoint was last asked for; zero: never
+	ask      asking    // of the last checkpoint
 	others   []Reading
 	finished time.Time // the last round; zero: none yet
 	last     time.Time // when a signal was last read, or a round finished
@@ -62,8 +63,9 @@ func New(c Config, pool *pgxpool.Pool, log *slog.Logger) *Watch {
 // Run reads all signals at once, and again every Config.Every, until ctx is done.
 // It is to be called once.
 func (w *Watch) Run(ctx context.Context) {
-	defer w.end()
+	defer w.End()
 	defer w.web.close()
+	w.inherit()
 	t := time.NewTicker(w.c.Every)
 	defer t.Stop()
 	for ctx.Err() == nil {
@@ -75,13 +77,65 @@ func (w *Watch) Run(ctx context.Context) {
 	}
 }
 
-// end wakes whoever waits for another round: there is none, and another Watch may
-// have taken the place of this one.
-func (w *Watch) end() {
+// End wakes whoever waits for another round: there is none, or another Watch has taken
+// the place of this one. It ends no Run.
+func (w *Watch) End() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.ended = true
-	close(w.changed)
+	if !w.ended {
+		w.ended = true
+		close(w.changed)
+	}
+}
+
+// Succeed makes the Watch take the place of another, which the same runs have obeyed:
+// what that one remembers of guards and checkpoints is its own. It is to be run when
+// the Run of the other has ended; one that was never run stands for the one before.
+func (w *Watch) Succeed(other *Watch) {
+	other.mu.Lock()
+	ask, before := other.ask, other
+	if other.before != nil {
+		before = other.before
+	}
+	other.mu.Unlock()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ask, w.before = ask, before
+	w.ask.wrote -= before.wrote.Load() // it counts anew
+}
+
+// inherit takes over what the Watch before remembers of guards that there still are: a
+// pause is left as it would have been, and what was missed is missed. Thresholds may be
+// others: a state is then left by these.
+func (w *Watch) inherit() {
+	w.mu.Lock()
+	before := w.before
+	w.before = nil
+	w.mu.Unlock()
+	if before == nil {
+		return
+	}
+	for _, g := range w.all {
+		i := slices.IndexFunc(before.all, func(o *watched) bool { return o.name == g.name && o.seen })
+		if i < 0 || g.Off != "" {
+			continue
+		}
+		o := before.all[i]
+		g.gauges, g.seen, g.known = o.gauges, o.seen, o.known
+		if heir, ok := g.signal.(interface{ succeed(signal) }); ok {
+			heir.succeed(o.signal)
+		}
+	}
+}
+
+// connectionTime bounds the wait for a connection that others of the process use too,
+// for questions of their own, and the making of one: it counts for no reading's time.
+const connectionTime = 5 * time.Second
+
+func (w *Watch) connection(ctx context.Context) (*pgxpool.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectionTime)
+	defer cancel()
+	return w.pool.Acquire(ctx)
 }
 
 // round reads every signal once, one after the other: each has its own time, and
@@ -113,8 +167,10 @@ func (w *Watch) round(ctx context.Context) {
 	w.others = others
 	w.finished = time.Now()
 	w.last = w.finished
-	close(w.changed)
-	w.changed = make(chan struct{})
+	if !w.ended {
+		close(w.changed)
+		w.changed = make(chan struct{})
+	}
 }
 
 // inTurn does something with the connection once nobody else of the Watch uses it:
@@ -140,7 +196,9 @@ func (w *Watch) Advice(policy string, but ...string) Advice {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	worst := Advice{Share: 1}
+	forbid, gives, somebody := 0, 0, false
 	if why := w.stale(); why != "" {
+		forbid++
 		worst = Advice{State: Pause, Guard: "guards", Reason: why, Since: w.lastRead(), Share: slowest}
 	}
 	for _, readings := range [][]Reading{w.readings, w.others} {
@@ -151,11 +209,21 @@ func (w *Watch) Advice(policy string, but ...string) Advice {
 			if r.Guard == storageGuard {
 				r = w.ahead(r)
 			}
+			if r.State >= Pause {
+				forbid++
+				somebody = somebody || r.somebody
+				if r.returns {
+					gives++
+				}
+			}
 			if r.speaksBefore(worst) {
 				worst = Advice{State: r.State, Guard: r.Guard, Reason: r.Reason, Since: r.Since, Share: r.Share}
 			}
 		}
 	}
+	worst.Checkpoint = forbid > 0 && forbid == gives
+	// What a checkpoint gave back while somebody kept WAL was not all of it.
+	w.ask.again = w.ask.again || gives > 0 && somebody
 	return worst
 }
 
@@ -166,7 +234,7 @@ func (r Reading) speaksBefore(a Advice) bool {
 	if r.State != a.State || r.Share != a.Share {
 		return r.State > a.State || r.State == a.State && r.Share < a.Share
 	}
-	return a.Guard == storageGuard && (r.Guard == backlogGuard || r.Guard == replicaGuard) && r.Unknown == ""
+	return a.Guard == storageGuard && r.somebody
 }
 
 // lastRead is when a signal was last read, or when the watch was made.
@@ -178,14 +246,14 @@ func (w *Watch) lastRead() time.Time {
 }
 
 // silence is the longest time between two signals' readings of a Watch that is well:
-// the pause between two rounds, with room to spare, the time of the slowest signal,
-// and of a look at what there is for a run. A round of many slow signals takes longer.
+// the pause between two rounds, with room to spare, the wait for the connection, the
+// time of the slowest signal, and of a look at what there is for a run. A round of many slow signals takes longer.
 func (w *Watch) silence() time.Duration {
 	slowest := w.c.Timeout
 	for _, g := range w.all {
 		slowest = max(slowest, g.timeout)
 	}
-	return 3*w.c.Every + slowest + roomTimeouts*w.c.Timeout
+	return 3*w.c.Every + connectionTime + slowest + roomTimeouts*w.c.Timeout
 }
 
 // stale says why what is remembered does not count; empty: it does.

@@ -192,6 +192,39 @@ func TestNothingReadYetOfOne(t *testing.T) {
 	}
 }
 
+// A Watch in the place of another leaves a pause as that one would have, also when one in
+// between was never run, and whoever waits for that one is woken.
+func TestSucceed(t *testing.T) {
+	t.Parallel()
+	db := dbtest.New(t, queueTable)
+	db.Exec(t, "UPDATE queue SET n = 20")
+	c := guard.Config{Custom: queue(levels(none, 10, none), false).Custom, Every: time.Hour, Timeout: time.Minute}
+	round := func(w *guard.Watch) {
+		changed := w.Changed()
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); w.Run(ctx) }()
+		<-changed
+		cancel()
+		<-done
+	}
+	first := guard.New(c, db.Pool(t, control), nil)
+	round(first)
+	if r := reading(t, first, "queue_depth"); r.State != guard.Pause {
+		t.Fatalf("%+v, want a pause", r)
+	}
+	db.Exec(t, "UPDATE queue SET n = 0")
+	second, third := guard.New(c, db.Pool(t, control), nil), guard.New(c, db.Pool(t, control), nil)
+	second.Succeed(first)
+	third.Succeed(second)
+	second.End()
+	<-second.Changed()
+	round(third)
+	if r := reading(t, third, "queue_depth"); r.State != guard.Pause || *r.Value != 0 {
+		t.Errorf("after one good reading: %+v, want a pause still", r)
+	}
+}
+
 // Guards that hang are unknown.
 func TestStale(t *testing.T) {
 	t.Parallel()

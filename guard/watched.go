@@ -2,20 +2,18 @@ package guard
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // signal reads one signal: by one statement at most, within the time of ctx. No
-// measure at all is go. What it cannot read is an error: a deniedError where the
+// measure at all is go. What it cannot read is an error, beside the measures of what
+// it can: a deniedError where the
 // role lacks a privilege, an ownError in words that may be shown, any other as it
 // comes from pgx.
 type signal interface {
-	read(ctx context.Context, db *pgxpool.Pool) ([]measure, error)
+	read(ctx context.Context, db session) ([]measure, error)
 }
 
 // watched is a guard with its signal and the state that it is in. It belongs to
@@ -25,6 +23,9 @@ type watched struct {
 	name    string
 	signal  signal
 	timeout time.Duration // 0: that of all
+	// elsewhere tells that it asks another server than the database, or nobody: it is
+	// given no session.
+	elsewhere bool
 
 	gauges map[string]*gauge
 	seen   bool // it was read once
@@ -53,9 +54,18 @@ func (g *watched) read(ctx context.Context, w *Watch) Reading {
 	var measures []measure
 	var err error
 	w.inTurn(ctx, func() {
+		var db session
+		if !g.elsewhere {
+			conn, failed := w.connection(ctx)
+			if err = failed; err != nil {
+				return
+			}
+			defer conn.Release()
+			db = conn
+		}
 		once, cancel := context.WithTimeout(ctx, timeout)
 		defer cancel()
-		measures, err = g.signal.read(once, w.pool)
+		measures, err = g.signal.read(once, db)
 	})
 	now := time.Now()
 	if ctx.Err() != nil {
@@ -85,16 +95,31 @@ func (g *watched) read(ctx context.Context, w *Watch) Reading {
 
 // judge makes a reading of what was read.
 func (g *watched) judge(measures []measure, err error, c Config, now time.Time) Reading {
-	var denied *deniedError
-	switch {
-	case c.Implicit && !g.seen && errors.As(err, &denied):
-		return off(g.name, denied.Error(), now)
-	case err != nil:
+	if c.Implicit && !g.seen && mayNot(err) {
+		return off(g.name, why(err), now)
+	}
+	r := g.weigh(measures, c, now)
+	if err != nil {
 		g.known = 0
-		return g.unknown(why(err), now)
+		u := g.unknown(why(err), now)
+		if r.State == Go || r.State < u.State {
+			return u
+		}
+		r.Unknown, r.Reason = u.Unknown, r.Reason+"; besides, "+u.Unknown
+		return r
 	}
 	g.seen = true
 	g.known = min(g.known+1, 2)
+	if state := g.ifUnknown(); g.known < 2 && state > r.State {
+		r.State, r.Share = state, shareOf(state)
+		r.Reason = g.name + " could not be read a moment ago; a second reading is waited for"
+		r.somebody, r.returns = false, false
+	}
+	return r
+}
+
+// weigh takes the measures in, and gives the worst.
+func (g *watched) weigh(measures []measure, c Config, now time.Time) Reading {
 	worst := Reading{Guard: g.name, At: now, Share: 1}
 	for i, m := range measures {
 		if g.gauges[m.key] == nil {
@@ -104,10 +129,6 @@ func (g *watched) judge(measures []measure, err error, c Config, now time.Time) 
 		if i == 0 || r.State > worst.State || r.State == worst.State && r.Share < worst.Share {
 			worst = r
 		}
-	}
-	if state := g.ifUnknown(); g.known < 2 && state > worst.State {
-		worst.State, worst.Share = state, shareOf(state)
-		worst.Reason = g.name + " could not be read a moment ago; a second reading is waited for"
 	}
 	return worst
 }

@@ -3,8 +3,6 @@ package guard
 import (
 	"context"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // windows are the times at which batches may run.
@@ -14,7 +12,7 @@ type windows struct {
 }
 
 // read asks nobody.
-func (w *windows) read(context.Context, *pgxpool.Pool) ([]measure, error) {
+func (w *windows) read(context.Context, session) ([]measure, error) {
 	now := time.Now()
 	if w.now != nil {
 		now = w.now()

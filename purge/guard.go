@@ -18,8 +18,8 @@ type Guard interface {
 	Wrote(bytes int64)
 	// Room reads what there is for a run to write.
 	Room(ctx context.Context) (Room, error)
-	// Checkpoint asks the server for a checkpoint, unless one was asked for a moment
-	// ago; an error says that it may not be asked.
+	// Checkpoint asks the server for a checkpoint, unless another gives little back so
+	// soon; an error says that it may not be asked. It may be called often.
 	Checkpoint(ctx context.Context) (asked bool, err error)
 }
 
@@ -75,8 +75,7 @@ type guarded struct {
 	since   time.Time // when the pause under way began; zero: there is none
 	paused  time.Duration
 	stopped string // why the guards have ended the run; empty: they have not
-	asked   bool   // for a checkpoint, in this pause
-	before  int64  // how many rows the run had deleted then
+	unasked string // why no checkpoint could be asked for, as told; empty: one could
 	told    time.Time
 	// byHand is closed when the guards have been read again since a batch has found
 	// the policy paused by hand; nil: none has.
@@ -106,7 +105,13 @@ func (w *work) heed(ctx context.Context, worker int) bool {
 			return false
 		}
 		if a.State != GuardPause {
-			return w.dropping() || w.fits(ctx)
+			if !w.dropping() && !w.fits(ctx) {
+				return false
+			}
+			if !w.run.heldUp(w.plan.Policy.Name) { // fits may take its time
+				return true
+			}
+			continue
 		}
 		w.run.shared.rest(func() { w.wait(ctx, worker, a, changed) })
 	}
@@ -215,9 +220,7 @@ func (w *work) advised(a Advice) {
 	g.now = a
 	switch {
 	case a.State == GuardPause && g.since.IsZero():
-		g.since, g.asked = now, false
-	case a.State == GuardPause && a.Guard != before.Guard:
-		g.asked = false // what kept WAL from being given back may be gone
+		g.since, g.unasked = now, ""
 	case a.State != GuardPause && !g.since.IsZero():
 		g.paused += now.Sub(g.since)
 		g.since = time.Time{}
@@ -288,6 +291,17 @@ func (w *work) stopReason() string {
 	return w.guarded.stopped
 }
 
+// heldAtLast says which guard was pausing the policy when something else has ended it;
+// empty: none was.
+func (w *work) heldAtLast() string {
+	w.run.mu.Lock()
+	defer w.run.mu.Unlock()
+	if g := w.guarded; g.stopped != "" || g.now.State != GuardPause {
+		return ""
+	}
+	return "; paused by the guard " + w.guarded.now.because()
+}
+
 // share is the share of the time that batches may take now.
 func (w *work) share() float64 {
 	w.run.mu.Lock()
@@ -308,38 +322,27 @@ func (w *work) pausedFor() time.Duration {
 	return w.guarded.paused + time.Since(w.guarded.since)
 }
 
-// askCheckpoint asks for a checkpoint, once in a pause: only then does the server
-// give WAL back. It asks again when a batch has ended since, which was under way, for
-// the first gave nothing back of that one's, and when another guard has paused the run
-// meanwhile, which may have kept the WAL. A role that may not ask waits for the
-// server's own.
+// askCheckpoint asks for a checkpoint: only then does the server give WAL back. The
+// guards know when the next is worth it. A role that may not ask waits for the server's
+// own.
 func (w *work) askCheckpoint(ctx context.Context) {
+	asked, err := w.run.guard.Checkpoint(ctx)
 	w.run.mu.Lock()
-	g := &w.guarded
-	asked := g.asked && g.before == w.run.deleted
-	g.asked, g.before = true, w.run.deleted
+	known := w.guarded.unasked
+	if w.guarded.unasked = ""; err != nil {
+		w.guarded.unasked = err.Error()
+	}
 	w.run.mu.Unlock()
-	if asked {
-		return
+	if err != nil && known != err.Error() || asked {
+		w.run.toldCheckpoint(w.plan.Policy.Name, err)
 	}
-	if w.run.checkpoint(ctx, w.plan.Policy.Name) {
-		return
-	}
-	w.run.mu.Lock()
-	defer w.run.mu.Unlock()
-	w.guarded.asked = false // again after the next reading
 }
 
-// checkpoint asks for one, and says so; false: it is too soon after another.
-func (r *Run) checkpoint(ctx context.Context, policy string) bool {
-	asked, err := r.guard.Checkpoint(ctx)
-	switch {
-	case err != nil:
+// toldCheckpoint says that a checkpoint was asked for, or why not.
+func (r *Run) toldCheckpoint(policy string, err error) {
+	if err != nil {
 		r.log.Warn("no checkpoint was asked for: waiting for the server's own", "policy", policy, "error", err)
-	case asked:
-		r.log.Info("asked for a checkpoint, so that WAL is given back", "policy", policy)
-	default:
-		return false
+		return
 	}
-	return true
+	r.log.Info("asked for a checkpoint, so that WAL is given back", "policy", policy)
 }

@@ -198,6 +198,28 @@ func TestGuardAsksForACheckpointAgain(t *testing.T) {
 	})
 }
 
+// slowly is a guard that pauses everything while somebody looks what there is room for.
+type slowly struct {
+	*hand
+	once sync.Once
+}
+
+func (g *slowly) Room(ctx context.Context) (purge.Room, error) {
+	g.once.Do(func() { g.set("", pause) })
+	return g.hand.Room(ctx)
+}
+
+// What is said while the run is sized counts before the first batch.
+func TestGuardPausesMeanwhile(t *testing.T) {
+	eachWay(t, func(t *testing.T, schema, policy string) {
+		b, h := guarded(t, schema, policy)
+		b.runner.Guard = &slowly{hand: h}
+		b.runner.MaxPause = 50 * time.Millisecond
+		b.purge().is(purge.Incomplete, "paused for 50ms", "wal_backlog")
+		b.count(`SELECT count(*) FROM mails`, 20)
+	})
+}
+
 func TestGuardStops(t *testing.T) {
 	eachWay(t, func(t *testing.T, schema, policy string) {
 		b, h := guarded(t, schema, policy)

@@ -1,8 +1,11 @@
 package purge
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,34 +40,22 @@ func TestUnreserved(t *testing.T) {
 	}
 }
 
-// counted is a guard that counts how often it is asked for a checkpoint.
-type counted struct {
-	Guard
-	checkpoints int
+// refusing is a guard that may not ask for a checkpoint.
+type refusing struct{ Guard }
+
+func (refusing) Checkpoint(context.Context) (bool, error) {
+	return false, errors.New("this role may not")
 }
 
-func (c *counted) Checkpoint(context.Context) (bool, error) {
-	c.checkpoints++
-	return true, nil
-}
-
-// A checkpoint gives no WAL back of a batch that was still under way when it was
-// asked for, and the pause did not end.
-func TestCheckpointAfterTheLastBatch(t *testing.T) {
+// A checkpoint that cannot be asked for is told once in a pause, however often it is tried.
+func TestCheckpointRefused(t *testing.T) {
 	t.Parallel()
-	g := &counted{}
-	w := &work{run: &Run{guard: g, log: slog.New(slog.DiscardHandler)}, plan: &Plan{Policy: &policy.Policy{}}}
+	var log bytes.Buffer
+	w := &work{run: &Run{guard: refusing{}, log: slog.New(slog.NewTextHandler(&log, nil))}, plan: &Plan{Policy: &policy.Policy{}}}
 	for range 3 {
 		w.askCheckpoint(t.Context())
 	}
-	if g.checkpoints != 1 {
-		t.Errorf("asked for %d checkpoints in a pause without batches, want 1", g.checkpoints)
-	}
-	w.run.deleted += 100 // by a batch that ends
-	for range 3 {
-		w.askCheckpoint(t.Context())
-	}
-	if g.checkpoints != 2 {
-		t.Errorf("asked for %d checkpoints after a batch in the pause, want one more", g.checkpoints)
+	if text := log.String(); strings.Count(text, "no checkpoint was asked for") != 1 || !strings.Contains(text, "this role may not") {
+		t.Errorf("the log has not one line of why:\n%s", text)
 	}
 }

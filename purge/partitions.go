@@ -88,9 +88,12 @@ func (w *work) dropPartitions(ctx context.Context, worker int) {
 		}
 		var dropped bool
 		w.alone(ctx, func(ctx context.Context) { dropped, err = w.dropPartition(ctx, x) })
-		if errors.Is(err, errHandPaused) {
+		switch {
+		case errors.Is(err, errHandPaused):
 			w.findByHand()
 			continue
+		case errors.Is(err, errGuarded):
+			continue // heed waits
 		}
 		found = found[1:]
 		if err != nil {
@@ -171,6 +174,9 @@ func (w *work) dropPartition(ctx context.Context, x partition) (bool, error) {
 	defer rollback(guard)
 	if err := w.awaitUnused(ctx); err != nil {
 		return false, err
+	}
+	if w.run.heldUp(w.plan.Policy.Name) { // it took its time
+		return false, errGuarded
 	}
 	d := detached{policy: w.plan.Policy.Name, parent: w.plan.Root.Table.OID, partition: x.oid, name: x.name.String(), bound: x.bound, checks: x.checks}
 	err = w.run.withServer(ctx, func() error {

@@ -64,8 +64,15 @@ func (s *schedule) take(ctx context.Context, w *work, t *turn) {
 		err = t.do(ctx)
 		end()
 	}
+	if lockedOut(err) {
+		s.run.tell(func(o Observer) { o.Retry(w.plan.Policy.Name, reasonOf(err)) })
+	}
 	s.run.mu.Lock()
-	if err != nil && !errors.Is(err, errHalted) {
+	switch {
+	case err == nil, errors.Is(err, errHalted):
+	case lockedOut(err):
+		w.pass.busy = true // another round comes back for it
+	default:
 		w.fail(err)
 	}
 	t.done()
@@ -75,6 +82,9 @@ func (s *schedule) take(ctx context.Context, w *work, t *turn) {
 	s.run.mu.Unlock()
 	w.countOnce(ctx)
 }
+
+// lockedOut tells that a turn has found nothing since others have a whole table locked.
+func lockedOut(err error) bool { return isCode(err, "55P03") && !errors.Is(err, ErrTenants) }
 
 // lend has a worker whose policy is paused take a turn of another policy meanwhile;
 // false: there is none for it now.
@@ -110,6 +120,9 @@ func (s *schedule) pick(worker int, wait bool) (*work, *turn) {
 				w.flying++
 				s.flying++
 				return w, t
+			}
+			if w.flying == 0 {
+				w.reserved = 0 // it needs no more
 			}
 		}
 		if s.flying == 0 || !wait {

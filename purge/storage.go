@@ -42,6 +42,8 @@ const (
 	deleteRecord = 64
 	// leastShare is the share of a backlog that has to fit for a run to begin.
 	leastShare = 0.01
+	// mostImages is how many times the planner's number a measured one is believed.
+	mostImages = 2
 	// enoughRows is how many rows earlier runs must have deleted for their WAL to
 	// tell that of the next.
 	enoughRows = 1000
@@ -66,7 +68,9 @@ func (p *Plan) storageOf(rows map[string]int64, perRow float64, room Room) Stora
 		return s
 	}
 	if s.Measured {
-		s.WALBytes = int64(perRow * float64(total))
+		// Small runs, each soon after a checkpoint, wrote more pages a row than a large one
+		// can: of every table and its indexes each page once.
+		s.WALBytes = min(int64(perRow*float64(total)), mostImages*s.WALBytes)
 	}
 	s.BytesPerRow = float64(s.WALBytes) / float64(total)
 	s.PeakBytes = s.WALBytes
@@ -106,7 +110,7 @@ func (s Storage) String() string {
 		how = "by earlier runs"
 	}
 	text := fmt.Sprintf("%s of WAL (%s, %.0f bytes a row)", bytes(s.WALBytes), how, s.BytesPerRow)
-	if s.PeakBytes < s.WALBytes {
+	if s.PeakBytes > 0 && s.PeakBytes < s.WALBytes {
 		text += fmt.Sprintf(", at most %s of it at a time", bytes(s.PeakBytes))
 	}
 	if s.DeadBytes > 0 {
@@ -149,26 +153,58 @@ func (p *Plan) Storage(ctx context.Context, pool *pgxpool.Pool, l Ledger, v *Pre
 	return p.storageOf(rows, perRow, room), nil
 }
 
+// leapt is what has come of the look before the first batch.
+type leapt struct {
+	decided bool
+	failed  int             // looks
+	again   <-chan struct{} // closed when there is something else to see; nil: look
+}
+
+// mostLooks is how often a look is tried that fails.
+const mostLooks = 3
+
 // leap looks, before the first batch, whether what is due fits on the disk with the
 // WAL that its deletion writes: the run is made as large as fits, or refused. While
-// a guard pauses the policy it does not look yet, for what keeps WAL now may be gone
-// when that ends.
+// a guard pauses the policy, or is about to, it does not look yet, for what keeps WAL
+// now may be gone when that ends.
 func (w *work) leap(ctx context.Context) {
-	if w.run.guard != nil {
-		w.leapt.Do(func() { w.size(ctx) })
+	if w.run.guard == nil {
+		return
 	}
+	w.leaping.Lock()
+	defer w.leaping.Unlock()
+	if w.leapt.decided {
+		return
+	}
+	select {
+	case <-w.leapt.again:
+	default:
+		if w.leapt.again != nil {
+			return
+		}
+	}
+	w.leapt.again = w.run.guard.Changed()
+	decided, err := w.size(ctx)
+	if err != nil {
+		w.leapt.failed++
+		w.run.log.Warn("the run is not sized: the guards tell how it goes", "policy", w.plan.Policy.Name, "error", plain(err))
+	}
+	w.leapt.decided = decided || w.leapt.failed == mostLooks
 }
 
 // size is leap's look. Where nothing keeps WAL there is nothing to size: a checkpoint
-// gives it back, and the guards pause for that.
-func (w *work) size(ctx context.Context) {
+// gives it back, and the guards pause for that. Where nothing is free, they are about to
+// pause.
+func (w *work) size(ctx context.Context) (decided bool, err error) {
 	room, err := w.run.guard.Room(ctx)
 	if err != nil {
-		w.run.log.Warn("the run is not sized: the guards tell how it goes", "policy", w.plan.Policy.Name, "error", plain(err))
-		return
+		return false, err
 	}
-	if len(room.Holders) == 0 || room.Free == nil || *room.Free == 0 { // or no guard knows, or it pauses already
-		return
+	if len(room.Holders) == 0 || room.Free == nil { // or no guard knows
+		return true, nil
+	}
+	if *room.Free == 0 {
+		return false, nil
 	}
 	perRow, err := walPerRow(ctx, w.run.pool, w.run.ledger, w.plan.Policy.Name)
 	if err != nil {
@@ -179,36 +215,48 @@ func (w *work) size(ctx context.Context) {
 		roots = most
 	}
 	if roots == 0 {
-		return
+		return true, nil
 	}
+	all := w.need(roots, perRow, room)
 	free := w.unreserved(*room.Free)
 	room.Free = &free
 	s := w.need(roots, perRow, room)
 	w.run.mu.Lock()
 	defer w.run.mu.Unlock()
-	w.reserved = min(s.WALBytes, free)
+	w.reserved, w.due = min(s.WALBytes, free), max(roots, 0)
 	switch {
-	case roots < 0:
-		// Too many to be counted in time: as many as fit.
+	case free < *all.FreeBytes && *all.Runs != 0 && (free == 0 || *s.Runs == 0):
+		w.guarded.stopped = "all that is free until the guard storage pauses is needed by " + w.reserving() + ", in the same run"
+		return true, nil
+	case *s.Runs == 0:
+		why := fmt.Sprintf("%s due need %s", many(roots, "row", "rows"), s)
+		if roots < 0 {
+			why = fmt.Sprintf("how much is due could not be counted in time; %d rows and what goes with them need %s", example, s)
+		}
+		w.guarded.stopped, w.refused = why, w.report.RowsTotal == 0
+		return true, nil
+	case roots < 0: // as many as fit
 		w.sized = max(int64(float64(free)/s.BytesPerRow/w.plan.rowsPerRoot()), 1)
 		w.reserved = free
-	case free == 0 || *s.Runs == 0:
-		why := fmt.Sprintf("%s due need %s", many(roots, "row", "rows"), s)
-		w.guarded.stopped, w.refused = why, w.report.RowsTotal == 0
-		return
+		w.run.log.Warn("the run is as large as fits: how much is due could not be counted in time", "policy", w.plan.Policy.Name, "roots", w.sized, "free", humanize.IBytes(uint64(free)))
+		return true, nil
 	case *s.Runs > 1:
 		w.sized = max(int64(float64(roots)*float64(free)/float64(s.WALBytes)), 1)
 	default:
-		return
+		return true, nil
 	}
 	w.run.log.Warn("the run is as large as fits", "policy", w.plan.Policy.Name, "roots", w.sized, "due", roots, "needs", s.String())
+	return true, nil
 }
+
+// example is how many roots stand for a number that is not known.
+const example = 10_000
 
 // need estimates what it takes to delete so many roots; below 0: a number that is
 // not known, of which some are taken for an example.
 func (w *work) need(roots int64, perRow float64, room Room) Storage {
 	if roots < 0 {
-		roots = 10_000
+		roots = example
 	}
 	rows := map[string]int64{}
 	for _, n := range w.plan.Nodes {
@@ -224,11 +272,30 @@ func (w *work) unreserved(free int64) int64 {
 	w.run.mu.Lock()
 	defer w.run.mu.Unlock()
 	for _, o := range w.run.works {
-		if o != w && !o.ended() {
-			free -= max(o.reserved-o.report.WALBytes, 0)
+		if o != w {
+			free -= o.outstanding()
 		}
 	}
 	return max(free, 0)
+}
+
+// outstanding is what the policy was sized for and has not written. Run.mu is held.
+func (w *work) outstanding() int64 {
+	if w.ended() || w.guarded.stopped != "" {
+		return 0
+	}
+	return max(w.reserved-w.report.WALBytes, 0)
+}
+
+// reserving are the names of the other policies that room is kept for. Run.mu is held.
+func (w *work) reserving() string {
+	var names []string
+	for _, o := range w.run.works {
+		if o != w && o.outstanding() > 0 {
+			names = append(names, o.plan.Policy.Name)
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 // rowsPerRoot is how many rows over all tables go with a root, itself among them, by
@@ -264,8 +331,12 @@ func (w *work) fits(ctx context.Context) bool {
 	w.run.mu.Lock()
 	rep, sized := w.report, w.sized
 	roots, wal := rep.Roots, rep.WALBytes
-	again := sized > 0 && (roots >= sized || !w.resized && rep.RowsTotal >= enoughRows)
-	w.resized = w.resized || again
+	enough := !w.resized && rep.RowsTotal >= enoughRows
+	again := sized > 0 && (roots >= sized || enough)
+	if enough && sized == 0 && roots > 0 && w.reserved > 0 && w.due > 0 {
+		w.reserved = int64(float64(wal) / float64(roots) * float64(w.due))
+	}
+	w.resized = w.resized || enough || again
 	w.run.mu.Unlock()
 	if !again {
 		return true
@@ -279,8 +350,11 @@ func (w *work) fits(ctx context.Context) bool {
 	}
 	w.run.mu.Lock()
 	w.sized = sized
-	if sized == 0 {
+	switch {
+	case sized == 0:
 		w.reserved = 0
+	case roots > 0:
+		w.reserved = int64(float64(wal) / float64(roots) * float64(sized))
 	}
 	w.run.mu.Unlock()
 	if sized == 0 || sized > roots {

@@ -1,6 +1,9 @@
 package purge_test
 
 import (
+	"context"
+	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/reaperdb/reaper/purge"
@@ -51,6 +54,64 @@ func TestStorageThatComesBack(t *testing.T) {
 	b.policy = shopPolicy
 	h.room = purge.Room{Free: free(1000), MaxWAL: 1 << 30}
 	b.purge().complete()
+}
+
+// A policy is not refused for what another of the run was sized for and has not needed,
+// and not for anything once that one is through.
+func TestStorageOfTwoPolicies(t *testing.T) {
+	t.Parallel()
+	const two = `
+tenants: {table: orgs, key: id, retention: days, hold: held}
+policies:
+  - {name: big, table: mails, age: at, where: id > 1000, tenant: [project_id, org_id]}
+  - {name: small, table: mails, age: at, where: id <= 1000, tenant: [project_id, org_id]}`
+	for _, room := range []int64{600_000, 1 << 30} {
+		b := prepare(t, crowd, two)
+		h := newHand()
+		b.runner.Guard = h
+		h.room = purge.Room{Free: free(room), MaxWAL: 1 << 30, Holders: []string{"slot reports"}}
+		o := b.purge()
+		for _, p := range o.Policies {
+			if p.Status == purge.Refused || strings.Contains(p.Reason, "nothing is free") {
+				t.Errorf("of %d bytes free: %s is %s (%s)", room, p.Name, p.Status, p.Reason)
+			}
+			if p.Status == purge.Incomplete && !strings.Contains(p.Reason, "as large as fits") && !strings.Contains(p.Reason, "is needed by big, in the same run") {
+				t.Errorf("of %d bytes free: %s is incomplete (%s)", room, p.Name, p.Reason)
+			}
+		}
+		if room == 1<<30 && o.Status != purge.Complete {
+			t.Errorf("with all the room there is, the run is %s", o.Status)
+		}
+	}
+}
+
+// filling is a guard for which nothing is free at the first look, and little afterwards.
+type filling struct {
+	*hand
+	looks atomic.Int64
+}
+
+func (g *filling) Room(context.Context) (purge.Room, error) {
+	n := int64(0)
+	if g.looks.Add(1) > 1 {
+		n = 200_000
+	}
+	return purge.Room{Free: &n, MaxWAL: 1 << 30, Holders: []string{"slot reports"}}, nil
+}
+
+// A look that finds nothing free decides nothing: the guards are about to pause, and the
+// run is sized when they were read again.
+func TestStorageLooksAgain(t *testing.T) {
+	t.Parallel()
+	b, h := guarded(t, crowd, shopPolicy)
+	b.policy = shopPolicy
+	b.runner.Guard = &filling{hand: h}
+	b.runner.Observer = watcher{batch: func(purge.BatchEvent) { h.set("", goOn) }}
+	log := b.logs()
+	b.purge()
+	if !strings.Contains(log.String(), "the run is as large as fits") {
+		t.Errorf("it is not sized:\n%s", log)
+	}
 }
 
 // What keeps WAL may be gone when a pause ends: the run is sized then. It was

@@ -46,7 +46,10 @@ func (r *Run) clear(ctx context.Context, l *litter) error {
 			return wrong
 		}
 		if !asked {
-			asked = r.checkpoint(ctx, l.works[0].plan.Policy.Name)
+			done, err := r.guard.Checkpoint(ctx)
+			if asked = done || err != nil; asked {
+				r.toldCheckpoint(l.works[0].plan.Policy.Name, err)
+			}
 		}
 		select {
 		case <-changed:

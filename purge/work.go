@@ -50,10 +50,12 @@ type work struct {
 	drops    drops
 	telling  sync.Mutex // of what the guards say
 	guarded  guarded
-	leapt    sync.Once
+	leaping  sync.Mutex
+	leapt    leapt // leaping guards it
 	sized    int64 // how many roots fit on the disk with their WAL; 0: all
 	resized  bool  // by the run's own WAL
-	reserved int64 // bytes of WAL that it was sized for
+	due      int64 // how many roots were due when it was sized; 0: not known
+	reserved int64 // bytes of WAL that it was sized for, written ones among them
 	refused  bool  // not even the least fits
 }
 
@@ -383,8 +385,11 @@ func (w *work) settle() {
 	switch {
 	case stop != "":
 		if w.unfinishedWork() {
+			stop += w.heldAtLast()
 			reasons = append(reasons, stop)
 		}
+	case w.pass.busy && w.pass.left == 0:
+		reasons = append(reasons, "a table was locked by others")
 	case w.pass.busy:
 		reasons = append(reasons, many(w.pass.left, "expired row was", "expired rows were")+" locked by others")
 	case w.pass.left > 0:

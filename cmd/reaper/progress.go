@@ -94,9 +94,10 @@ func (x *policyProgress) line(policy string, tenant *string) string {
 	seconds := time.Since(x.since).Seconds()
 	line := policy + ": " + humanize.Comma(x.roots)
 	if x.due >= 0 {
-		line += " of " + humanize.Comma(x.due)
+		line += " of " + humanize.Comma(x.due) + " due"
+	} else {
+		line += " deleted" // how many are due is not known
 	}
-	line += " due"
 	if seconds > 0.5 && x.rows > 0 {
 		line += fmt.Sprintf(", %s rows/s", humanize.Comma(int64(float64(x.rows)/seconds)))
 		if x.due > x.roots && x.roots > 0 {
