@@ -118,7 +118,7 @@ func (d *Daemon) readAll(ctx context.Context) error {
 			return fmt.Errorf("closing runs whose processes have died: %w", err)
 		}
 	}
-	histories, err := d.Ledger.Histories(ctx, d.Control, names, keptRuns)
+	histories, err := d.Ledger.Histories(ctx, d.Control, names, keptRuns, byAssist, byHand)
 	if err != nil {
 		return err
 	}
@@ -169,7 +169,7 @@ func (d *Daemon) remember(name string, h *ledger.History, runs []web.Run, scan *
 		s.scanAfter = time.Time{}
 		ask(d.rescan)
 	}
-	s.ended, s.runs, s.success, s.last = h.Runs, runs, h.Success, nil
+	s.ended, s.runs, s.success, s.failure, s.last = h.Runs, runs, h.Success, h.Failure, nil
 	if h.Last != nil {
 		last := runOf(*h.Last)
 		s.last = &last

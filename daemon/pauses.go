@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/reaperdb/reaper/guard"
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/purge"
 )
@@ -39,29 +40,55 @@ func (d *Daemon) readPauses(ctx context.Context) error {
 }
 
 // leaves tells whether a policy's run that is due is not begun since the policy is
-// paused by hand: it would only wait. It is due still when the pause ends.
+// paused by hand, or outside the windows of allow: it would only wait. It is due still
+// when that ends.
 func (d *Daemon) leaves(ctx context.Context, s *state) (bool, error) {
 	pauses, err := d.Ledger.Pauses(ctx, d.Control)
 	if err != nil {
 		return false, err
 	}
 	p := pauseOf(pauses, s.name())
-	if p == nil {
-		return false, nil
-	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if now := d.state(s.name()); !now.leftFor.Equal(p.Since) {
-		now.leftFor = p.Since
-		d.Log.Info("a run is due, and begins when the pause by hand ends", "policy", s.name(), "until", p.Until)
+	now := d.state(s.name())
+	closed := d.closed()
+	if now.outside && closed == nil {
+		now.resumed = time.Now()
 	}
-	return true, nil
+	now.outside = closed != nil
+	switch {
+	case p != nil:
+		if !now.leftFor.Equal(p.Since) {
+			now.leftFor = p.Since
+			d.Log.Info("a run is due, and begins when the pause by hand ends", "policy", s.name(), "until", p.Until)
+		}
+	case closed != nil:
+		if !now.leftFor.Equal(closed.Since) {
+			now.leftFor = closed.Since
+			d.Log.Info("a run is due, and begins when a window of allow opens", "policy", s.name(), "reason", closed.Reason)
+		}
+	}
+	return p != nil || closed != nil, nil
 }
 
-// pausedByHand tells whether a run has ended because a pause by hand outlasted it:
-// that is what a person wanted, and no failure.
-func pausedByHand(status, reason string) bool {
-	return status == string(purge.Incomplete) && strings.HasPrefix(reason, "paused for ") && strings.Contains(reason, " by the guard "+purge.GuardByHand+": ")
+// closed is the reading of the windows when none is open; nil: one is, or there are none.
+// The daemon's lock is held.
+func (d *Daemon) closed() *guard.Reading {
+	for _, r := range d.watch.Readings() {
+		if r.Guard == guard.WindowsGuard && r.State == guard.Pause && !r.At.IsZero() {
+			return &r
+		}
+	}
+	return nil
+}
+
+// meant tells whether a run has ended because a pause by hand, or the end of a window,
+// outlasted it: that is what a person wanted, and no failure.
+func meant(status, reason string) bool {
+	if status != string(purge.Incomplete) || !strings.HasPrefix(reason, "paused for ") {
+		return false
+	}
+	return strings.Contains(reason, " by the guard "+purge.GuardByHand+": ") || strings.Contains(reason, " by the guard "+guard.WindowsGuard+": ")
 }
 
 // pauseOf is the pause that keeps a policy paused for longest; nil: none does.

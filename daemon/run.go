@@ -156,7 +156,8 @@ func (d *Daemon) state(name string) *state {
 }
 
 // Verdict is the last ping of a run of a policy: a success only if all of it is
-// known to be well; neither that nor a failure where a pause by hand has ended it.
+// known to be well; neither that nor a failure where a pause by hand, or a window, has
+// ended it.
 func Verdict(p policy.Policy, runID string, report *purge.PolicyReport) heartbeat.Ping {
 	facts := heartbeat.Facts{
 		Status: string(report.Status), Reason: report.Reason, Readable: report.Status != purge.Failed,
@@ -166,7 +167,7 @@ func Verdict(p policy.Policy, runID string, report *purge.PolicyReport) heartbea
 		facts.LagKnown, facts.Lag = true, time.Duration(*report.LagSeconds*float64(time.Second))
 	}
 	event, reason := heartbeat.Decide(facts)
-	if facts.Skipped == 0 && pausedByHand(facts.Status, facts.Reason) {
+	if facts.Skipped == 0 && meant(facts.Status, facts.Reason) {
 		event = heartbeat.Log
 	}
 	return heartbeat.Ping{

@@ -41,6 +41,7 @@ type state struct {
 	ended  []ledger.Ended // the same, newest first
 
 	success   *time.Time
+	failure   *ledger.Ended // the first since then; nil: none
 	scan      *ledger.Scan
 	scanAfter time.Time // measured again not before
 	lateSince *time.Time
@@ -48,6 +49,7 @@ type state struct {
 	pause   *ledger.Pause // by hand, in force, that ends last; nil: none
 	resumed time.Time     // when the last pause was seen to have ended; zero: there was none
 	leftFor time.Time     // since when the last pause is for which no run was begun
+	outside bool          // what is due waits for a window of allow
 	balance *web.Balance  // nil: nobody has looked yet
 }
 
@@ -60,7 +62,7 @@ func (s *state) carryOver(o *state) {
 	s.running, s.stop, s.failed, s.problem = o.running, o.stop, o.failed, o.problem
 	s.tables, s.oids, s.root, s.last, s.runs, s.ended = o.tables, o.oids, o.root, o.last, o.runs, o.ended
 	s.success, s.scan, s.lateSince, s.pause, s.balance = o.success, o.scan, o.lateSince, o.pause, o.balance
-	s.resumed, s.leftFor = o.resumed, o.leftFor
+	s.resumed, s.leftFor, s.outside, s.failure = o.resumed, o.leftFor, o.outside, o.failure
 	s.handled = s.loaded
 	if s.schedule.String() == o.schedule.String() {
 		s.handled, s.asked, s.askedFor, s.assisted, s.trouble, s.loaded = o.handled, o.asked, o.askedFor, o.assisted, o.trouble, o.loaded
@@ -109,6 +111,9 @@ func withoutPlaces(v reflect.Value) reflect.Value {
 			out.Index(i).Set(withoutPlaces(v.Index(i)))
 		}
 	case reflect.Pointer:
+		if _, ok := v.Interface().(*time.Location); ok { // has no place, and fields of its own
+			return v
+		}
 		if !v.IsNil() {
 			out.Set(reflect.New(v.Type().Elem()))
 			out.Elem().Set(withoutPlaces(v.Elem()))
@@ -157,10 +162,10 @@ func (s *state) next(now time.Time) *time.Time {
 const overdue = 5 * time.Minute
 
 // failing tells since when, and why, the policy does not do what it should: its
-// last runs were no successes, or none begins. What a pause by hand has kept from
-// beginning or from its end does not count.
+// last runs were no successes, or none begins. What a pause by hand, or a window, has
+// kept from beginning or from its end does not count.
 func (s *state) failing(now time.Time) (since *time.Time, reason string) {
-	if due := s.schedule.Last(s.seenTo(), now.Add(-s.later)); !due.IsZero() && s.pause == nil && s.running == nil && !s.underWay() && now.Sub(latest(due.Add(s.later), s.resumed)) > overdue {
+	if due := s.schedule.Last(s.seenTo(), now.Add(-s.later)); !due.IsZero() && s.pause == nil && !s.outside && s.running == nil && !s.underWay() && now.Sub(latest(due.Add(s.later), s.resumed)) > overdue {
 		due = latest(due.Add(s.later), s.resumed)
 		reason = "it was due and has not begun"
 		if s.trouble != "" {
@@ -169,11 +174,11 @@ func (s *state) failing(now time.Time) (since *time.Time, reason string) {
 		return &due, reason
 	}
 	for _, e := range s.ended { // newest first
-		if !telling(e) || pausedByHand(e.Status, e.Reason) || s.pause != nil && e.Status == "incomplete" && e.FinishedAt.After(s.pause.Since) {
+		if !telling(e) || meant(e.Status, e.Reason) || s.pause != nil && e.Status == "incomplete" && e.FinishedAt.After(s.pause.Since) {
 			continue
 		}
 		if e.Success {
-			break
+			return since, reason
 		}
 		if reason == "" {
 			reason = "the last run ended " + e.Status
@@ -182,6 +187,10 @@ func (s *state) failing(now time.Time) (since *time.Time, reason string) {
 			}
 		}
 		since = e.FinishedAt
+	}
+	// It may be failing for longer than these few runs.
+	if f := s.failure; since != nil && f != nil && f.FinishedAt != nil && f.FinishedAt.Before(*since) && !meant(f.Status, f.Reason) {
+		since = f.FinishedAt
 	}
 	return since, reason
 }

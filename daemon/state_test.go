@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -108,6 +109,26 @@ func TestVerdictOfAPause(t *testing.T) {
 	}
 }
 
+// How long a policy is failing does not depend on how many runs are shown.
+func TestFailingSince(t *testing.T) {
+	t.Parallel()
+	s := states(t, text)[0]
+	s.loaded = noon
+	at := func(hours int) ledger.Ended {
+		end := noon.Add(time.Duration(hours) * time.Hour)
+		return ledger.Ended{LastRun: ledger.LastRun{Trigger: bySchedule, Status: "failed", FinishedAt: &end}}
+	}
+	first := at(-30)
+	s.ended, s.failure = []ledger.Ended{at(-1), at(-2)}, &first
+	if since, _ := s.failing(noon); since == nil || !since.Equal(*first.FinishedAt) {
+		t.Errorf("failing since %v, want the first of its failures", since)
+	}
+	s.ended = append(s.ended, ledger.Ended{Success: true})
+	if since, _ := s.failing(noon); since == nil || !since.Equal(noon.Add(-2*time.Hour)) {
+		t.Errorf("failing since %v, want the first after the success that is shown", since)
+	}
+}
+
 func TestFailing(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 24, 12, 30, 0, 0, time.UTC)
@@ -149,6 +170,12 @@ func TestFailing(t *testing.T) {
 			e.Reason = byHandReason
 			s.ended = []ledger.Ended{e, ended("schedule", "failed", false)}
 		}, "ended failed"},
+		{"the end of a window outlasted it", func(s *state) {
+			e := ended("schedule", "incomplete", false)
+			e.Reason = strings.Replace(byHandReason, "by_hand", "allow", 1)
+			s.ended = []ledger.Ended{e, ended("schedule", "complete", true)}
+		}, ""},
+		{"due outside the windows", func(s *state) { s.handled = now.Add(-2 * time.Hour); s.outside = true }, ""},
 		{"another guard's pause outlasted it", func(s *state) {
 			e := ended("schedule", "incomplete", false)
 			e.Reason = strings.Replace(byHandReason, "by_hand", "latency", 1)
@@ -250,5 +277,23 @@ func TestOffset(t *testing.T) {
 	}
 	if o := offset("a", s, 0); o != 0 {
 		t.Errorf("%s without jitter", o)
+	}
+}
+
+// Guards are the same wherever they stand in the file: windows too, whose zones have
+// fields that nobody may look into.
+func TestGuardsWithoutPlaces(t *testing.T) {
+	t.Parallel()
+	const windows = "\nguards: {allow: [\"22:00-06:00 Europe/Paris\", \"Sat 00:00-24:00\"]}\n"
+	parse := func(text string) any {
+		file, err := policy.Parse("reaper.yaml", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return unplacedValue(file.Guards)
+	}
+	one, same, other := parse(text+windows), parse(text+"\n\n"+windows), parse(text+strings.Replace(windows, "Paris", "Oslo", 1))
+	if !reflect.DeepEqual(one, same) || reflect.DeepEqual(one, other) {
+		t.Errorf("the same guards are equal: %t, others: %t", reflect.DeepEqual(one, same), reflect.DeepEqual(one, other))
 	}
 }

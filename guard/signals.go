@@ -7,6 +7,9 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
+// WindowsGuard is the name of the guard of Config.Allow.
+const WindowsGuard = "allow"
+
 // The names of guards that are told apart from the others.
 const (
 	storageGuard = "storage"
@@ -33,7 +36,7 @@ func (w *Watch) signals() []*watched {
 		all = append(all, &watched{name: x.Name, Signal: x.effective(), signal: custom{x, w.web}, elsewhere: x.Query.Prometheus != ""})
 	}
 	if len(c.Allow) > 0 {
-		all = append(all, &watched{name: "allow", signal: &windows{all: c.Allow}, elsewhere: true})
+		all = append(all, &watched{name: WindowsGuard, signal: &windows{all: c.Allow}, elsewhere: true})
 	}
 	return all
 }

@@ -194,6 +194,9 @@ type History struct {
 	Last    *LastRun // the newest, under way or not; nil: there is none
 	Runs    []Ended  // the last few that have ended, newest end first
 	Success *time.Time
+	// Failure is the first run since the last success that was none itself; nil: there is
+	// none.
+	Failure *Ended
 }
 
 // Ended is a run that has ended. Success: it counts as the policy's, as one that
@@ -203,8 +206,9 @@ type Ended struct {
 	Success bool
 }
 
-// Histories are what the ledger has of the runs of these policies.
-func (l *Ledger) Histories(ctx context.Context, db *pgxpool.Pool, policies []string, limit int) (map[string]*History, error) {
+// Histories are what the ledger has of the runs of these policies; runs of the triggers
+// aside are no failures.
+func (l *Ledger) Histories(ctx context.Context, db *pgxpool.Pool, policies []string, limit int, aside ...string) (map[string]*History, error) {
 	const columns = `r.policy, r.run_id::text, r.trigger, r.status, r.reason, r.started_at, r.finished_at, r.rows_total, r.batches, r.wal_bytes`
 	rows, err := db.Query(ctx, `SELECT 0, r.success, `+columns+` FROM unnest($1::text[]) p(policy) CROSS JOIN LATERAL (
 			SELECT * FROM `+l.schema+`.run WHERE policy = p.policy AND status <> 'running' ORDER BY started_at DESC LIMIT $2::int) r
@@ -212,7 +216,11 @@ func (l *Ledger) Histories(ctx context.Context, db *pgxpool.Pool, policies []str
 			SELECT * FROM `+l.schema+`.runs WHERE policy = p.policy ORDER BY started_at DESC LIMIT 1) r
 		UNION ALL SELECT 2, true, `+columns+` FROM unnest($1::text[]) p(policy) CROSS JOIN LATERAL (
 			SELECT * FROM `+l.schema+`.run WHERE policy = p.policy AND success ORDER BY started_at DESC LIMIT 1) r
-		ORDER BY 1, 9 DESC`, policies, limit)
+		UNION ALL SELECT 3, false, `+columns+` FROM unnest($1::text[]) p(policy) CROSS JOIN LATERAL (
+			SELECT * FROM `+l.schema+`.run f WHERE policy = p.policy AND status <> 'running' AND NOT success AND trigger <> ALL (coalesce($3::text[], '{}'))
+			   AND NOT EXISTS (SELECT FROM `+l.schema+`.run s WHERE s.policy = p.policy AND s.success AND s.started_at > f.started_at)
+			 ORDER BY started_at LIMIT 1) r
+		ORDER BY 1, 9 DESC`, policies, limit, aside)
 	if err != nil {
 		return nil, fmt.Errorf("reading the last runs: %w", err)
 	}
@@ -233,6 +241,8 @@ func (l *Ledger) Histories(ctx context.Context, db *pgxpool.Pool, policies []str
 			h.Last = &run
 		case 2:
 			h.Success = run.FinishedAt
+		case 3:
+			h.Failure = &Ended{LastRun: run}
 		}
 		return nil
 	})

@@ -261,6 +261,13 @@ func TestLast(t *testing.T) {
 	if len(h.Runs) != 3 || h.Runs[0].Status != "failed" || h.Runs[1].Success || !h.Runs[2].Success {
 		t.Errorf("%+v", h.Runs)
 	}
+	if h.Failure == nil || h.Failure.RunID != h.Runs[1].RunID {
+		t.Errorf("the first failure since the success is %+v, want that of %s", h.Failure, h.Runs[1].RunID)
+	}
+	all, err := b.Histories(t.Context(), b.pool, []string{"mails"}, 1, "manual")
+	if err != nil || all["mails"].Failure != nil {
+		t.Errorf("without runs by hand: %+v (%v)", all["mails"].Failure, err)
+	}
 	b.begin("mails")
 	if h := b.history(); h.Last.Status != "running" || len(h.Runs) != 3 {
 		t.Errorf("with a run under way: %+v", h)

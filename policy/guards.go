@@ -124,10 +124,10 @@ func (s *guardsSection) guards() (g Guards, err error) {
 	g.WALRate.Guard = read(r, "wal_rate", s.WALRate.off, s.WALRate.section.thresholdsSection, defaults{})
 	g.WALRate.Own = s.WALRate.section.Of == "reaper"
 	g.ReplicaLag = r.replicas(s.ReplicaLag)
-	g.Connections = read(r, "connections", s.Connections.off, s.Connections.section, defaults{slow: 0.8, pause: 0.9})
+	g.Connections = read(r, "connections", s.Connections.off, s.Connections.section, defaults{slow: 0.8, pause: 0.9, most: 1, what: "100%"})
 	g.LockWaits = read(r, "lock_waits", s.LockWaits.off, s.LockWaits.section, defaults{slow: 1, pause: 3})
 	g.OldestTransaction = read(r, "oldest_transaction", s.OldestTransaction.off, s.OldestTransaction.section, defaults{slow: 15 * 60, pause: 2 * 3600})
-	g.DeadRows.Guard = read(r, "dead_rows", s.DeadRows.off, s.DeadRows.section.thresholdsSection, defaults{})
+	g.DeadRows.Guard = read(r, "dead_rows", s.DeadRows.off, s.DeadRows.section.thresholdsSection, defaults{most: 1, what: "100%"})
 	g.DeadRows.Vacuuming = string(s.DeadRows.section.Vacuuming)
 	g.Latency = read(r, "latency", s.Latency.off, s.Latency.section, defaults{slow: 0.5, pause: 5})
 	g.Checkpoint = read(r, "checkpoint", s.Checkpoint.off, s.Checkpoint.section, defaults{slow: 1.5, pause: 3})
@@ -158,7 +158,11 @@ func (r *guardReader) some(name string, set bool, g Guard, pos Pos, otherwise bo
 }
 
 // defaults are thresholds; 0: none.
-type defaults struct{ slow, pause, stop float64 }
+type defaults struct {
+	slow, pause, stop float64
+	most              float64 // that the value can be; 0: anything
+	what              string  // that is, in words
+}
 
 // read reads a guard whose thresholds are all of one kind.
 func read[T thresholdKind](r *guardReader, name string, off bool, s thresholdsSection[T], d defaults) Guard {
@@ -198,6 +202,9 @@ func (r *guardReader) thresholds(name string, l levels, d defaults, pos Pos, bel
 		}
 		if x.value == nil {
 			continue
+		}
+		if d.most > 0 && *x.value > d.most {
+			r.fail(pos, "%s: %s is above %s, and would never be reached: write at most that", name, x.word, d.what)
 		}
 		if last >= 0 {
 			before := all[last]
@@ -240,7 +247,7 @@ func (r *guardReader) storage(s switchable[storageSection]) StorageGuard {
 	l := levels{x.Slow.of(g.Limit), x.Pause.of(g.Limit), x.Stop.of(g.Limit)}
 	if x.Free == nil {
 		limit := float64(g.Limit)
-		g.Thresholds = r.thresholds("storage", l, defaults{slow: 0.8 * limit, pause: 0.9 * limit, stop: 0.97 * limit}, x.Pos, false)
+		g.Thresholds = r.thresholds("storage", l, defaults{slow: 0.8 * limit, pause: 0.9 * limit, stop: 0.97 * limit, most: limit, what: "the limit"}, x.Pos, false)
 		return g
 	}
 	g.Free = r.query(x.Free.querySection)

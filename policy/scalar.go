@@ -211,7 +211,7 @@ const maxCount = 1<<31 - 1
 func (c *count) decode(key string, n *node) error {
 	v, err := strconv.Atoi(n.text)
 	if n.kind != kindInt || err != nil || v < 1 || v > maxCount {
-		return errorAt(n.pos, "%s must be a whole number of rows from 1 to %d, like 1000", key, maxCount)
+		return errorAt(n.pos, "%s must be a whole number from 1 to %d", key, maxCount)
 	}
 	*c = count(v)
 	return nil

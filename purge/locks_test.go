@@ -16,6 +16,30 @@ import (
 	"github.com/reaperdb/reaper/purge"
 )
 
+// A table that is locked in the middle of a run, as ALTER TABLE does, is come back for
+// too.
+func TestLockedTableIsComeBackFor(t *testing.T) {
+	eachWay(t, func(t *testing.T, schema, policy string) {
+		b, _ := guarded(t, schema, policy)
+		s := b.session()
+		s.do(`BEGIN`)
+		var lock, free sync.Once
+		reasons := make(chan string, 100)
+		b.runner.Observer = watcher{
+			batch: func(purge.BatchEvent) { lock.Do(func() { s.do(`LOCK mails IN ACCESS EXCLUSIVE MODE`) }) },
+			retry: func(reason string) {
+				reasons <- reason
+				free.Do(func() { s.do(`COMMIT`) })
+			},
+		}
+		b.purge().complete()
+		if reason := <-reasons; reason != "lock_timeout" {
+			t.Errorf("tried again for %s", reason)
+		}
+		b.count(`SELECT count(*) FROM mails`, 5)
+	})
+}
+
 // Rows that another session has locked are skipped, and come back for: what is
 // freed in time goes in the same run.
 func TestPromise10_LockedRowsAreComeBackFor(t *testing.T) {

@@ -51,11 +51,8 @@ reaper resume ends it before its time. status, the page and the metrics show it.
 
 func pauseLength(text string) (time.Duration, error) {
 	d, err := policy.ParseDuration(text)
-	if err != nil {
-		return 0, usage(fmt.Errorf("--for: %w", err))
-	}
 	length := d.Approximately()
-	if d.Forever || length <= 0 || length > ledger.LongestPause {
+	if err != nil || d.Forever || length <= 0 || length > ledger.LongestPause {
 		return 0, usage(fmt.Errorf("--for %s: write a length of time of at most 7d, such as 2h: a pause ends by itself", text))
 	}
 	return length, nil

@@ -153,6 +153,30 @@ func TestRun_LeftForAPause(t *testing.T) {
 	s.ends()
 }
 
+// A run that is due outside the windows of allow is left like that, and made when one
+// opens.
+func TestRun_LeftForAWindow(t *testing.T) {
+	t.Parallel()
+	db := dbtest.New(t, letters)
+	policy := strings.Replace(lettersPolicy("@every 1s", ""), "max_lag: 1h, ", "", 1)
+	from := time.Now().UTC().Add(2 * time.Hour)
+	s := serve(t, db.DSN(), fmt.Sprintf("guards: {every: 100ms, max_pause: 1s, allow: %q}\n", from.Format("15:04-")+from.Add(time.Hour).Format("15:04"))+policy)
+	s.await("what is due is left", 20*time.Second, func() bool { return strings.Contains(s.text(), "begins when a window of allow opens") })
+	time.Sleep(3 * time.Second) // several are due, and nothing may happen
+	if n := db.Int(t, `SELECT (SELECT count(*) FROM reaper.tick) + (SELECT count(*) FROM reaper.runs)`); n != 0 {
+		t.Errorf("%d runs were begun, or claimed", n)
+	}
+	if code, body := s.get("/health"); code != 200 {
+		t.Errorf("a window that is closed is an alarm: %d %s", code, body)
+	}
+	if n := strings.Count(s.text(), "begins when a window of allow opens"); n != 1 {
+		t.Errorf("it was said %d times that a run is left", n)
+	}
+	write(t, s.cmd.Dir, "guards: {every: 100ms}\n"+policy)
+	s.await("it runs", 20*time.Second, func() bool { return db.Int(t, `SELECT count(*) FROM reaper.runs WHERE status = 'complete'`) > 0 })
+	s.ends()
+}
+
 // The leader keeps sizes, and from what is kept any process shows how the database
 // grows: a process that has just begun knows of the days before.
 func TestRun_Growth(t *testing.T) {
