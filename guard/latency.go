@@ -9,7 +9,10 @@ import (
 // latency is how long a statement takes that has nothing to do.
 type latency struct{ levels Levels }
 
-// probeTime is how long the probe may take: as long as its highest threshold, so
+// probeSlack is how much longer than its highest threshold a probe may take.
+const probeSlack = 100 * time.Millisecond
+
+// probeTime is how long the probe may take: longer than its highest threshold, so
 // that this can be reached.
 func probeTime(c Config) time.Duration {
 	if c.Shared {
@@ -18,7 +21,7 @@ func probeTime(c Config) time.Duration {
 	longest := c.Timeout
 	for _, at := range []*float64{c.Latency.Slow, c.Latency.Pause, c.Latency.Stop} {
 		if at != nil {
-			longest = max(longest, time.Duration(*at*float64(time.Second)))
+			longest = max(longest, time.Duration(*at*float64(time.Second))+probeSlack)
 		}
 	}
 	return longest

@@ -225,15 +225,15 @@ func (w *work) size(ctx context.Context) (decided bool, err error) {
 	defer w.run.mu.Unlock()
 	w.reserved, w.due = min(s.WALBytes, free), max(roots, 0)
 	switch {
-	case free < *all.FreeBytes && *all.Runs != 0 && (free == 0 || *s.Runs == 0):
-		w.guarded.stopped = "all that is free until the guard storage pauses is needed by " + w.reserving() + ", in the same run"
-		return true, nil
-	case *s.Runs == 0:
-		why := fmt.Sprintf("%s due need %s", many(roots, "row", "rows"), s)
+	case *all.Runs == 0:
+		why := fmt.Sprintf("%s due need %s", many(roots, "row", "rows"), all)
 		if roots < 0 {
-			why = fmt.Sprintf("how much is due could not be counted in time; %d rows and what goes with them need %s", example, s)
+			why = fmt.Sprintf("how much is due could not be counted in time; %d rows and what goes with them need %s", example, all)
 		}
 		w.guarded.stopped, w.refused = why, w.report.RowsTotal == 0
+		return true, nil
+	case free == 0 || *s.Runs == 0: // there is enough, but for the others
+		w.guarded.stopped = "all that is free until the guard storage pauses is needed by " + w.reserving() + ", in the same run"
 		return true, nil
 	case roots < 0: // as many as fit
 		w.sized = max(int64(float64(free)/s.BytesPerRow/w.plan.rowsPerRoot()), 1)
