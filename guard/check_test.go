@@ -41,21 +41,29 @@ func TestPrivilegeRevoked(t *testing.T) {
 	await(t, w, guard.Go)
 }
 
+// refused checks guards that a role may not read: where they were asked for, one pauses
+// with the reason; where nobody has asked, another is off with it. It gives the Watch of
+// the latter.
+func refused(t *testing.T, dsn string, c guard.Config, pauses, off, why string) *guard.Watch {
+	t.Helper()
+	asked := run(t, guard.New(quick(c), as(t, dsn), nil))
+	says(t, await(t, asked, guard.Pause), pauses, "unknown|"+why)
+	c.Implicit = true
+	unasked := run(t, guard.New(quick(c), as(t, dsn), nil))
+	await(t, unasked, guard.Go)
+	if r := reading(t, unasked, off); !strings.Contains(r.Off, why) || r.Unknown != "" {
+		t.Errorf("nobody asked: %+v, want it off with the reason", r)
+	}
+	return unasked
+}
+
 // What a role may not read from the start is unknown where guards were asked for,
 // and else off, with the reason.
 func TestPrivilegeMissing(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t)
 	role := db.Role(t, "reader")
-	c := sessions()
-	asked := run(t, guard.New(quick(c), as(t, db.As(role)), nil))
-	says(t, await(t, asked, guard.Pause), "replica_lag", "it needs pg_read_all_stats")
-	c.Implicit = true
-	unasked := run(t, guard.New(quick(c), as(t, db.As(role)), nil))
-	await(t, unasked, guard.Go)
-	if r := reading(t, unasked, "oldest_transaction"); !strings.Contains(r.Off, "it needs pg_read_all_stats") || r.Unknown != "" {
-		t.Errorf("nobody asked: %+v, want it off with the reason", r)
-	}
+	unasked := refused(t, db.As(role), sessions(), "replica_lag", "oldest_transaction", "it needs pg_read_all_stats")
 	db.Exec(t, "GRANT pg_read_all_stats TO "+role)
 	until(t, unasked, "reading of what may be read now", func() bool {
 		return reading(t, unasked, "oldest_transaction").Value != nil
@@ -69,14 +77,7 @@ func TestFunctionRevoked(t *testing.T) {
 	db := dbtest.New(t, "REVOKE EXECUTE ON FUNCTION pg_control_checkpoint() FROM PUBLIC")
 	role := db.Role(t, "reader")
 	c := guard.Config{Checkpoint: levels(none, 1000, none), WALBacklog: levels(none, 1<<50, none)}
-	asked := run(t, guard.New(quick(c), as(t, db.As(role)), nil))
-	says(t, await(t, asked, guard.Pause), "wal_backlog", "unknown|permission denied for function pg_control_checkpoint")
-	c.Implicit = true
-	unasked := run(t, guard.New(quick(c), as(t, db.As(role)), nil))
-	await(t, unasked, guard.Go)
-	if r := reading(t, unasked, "checkpoint"); !strings.Contains(r.Off, "permission denied for function pg_control_checkpoint") || r.Unknown != "" {
-		t.Errorf("nobody asked: %+v, want it off with the reason", r)
-	}
+	refused(t, db.As(role), c, "wal_backlog", "checkpoint", "permission denied for function pg_control_checkpoint")
 }
 
 // A server that refuses to list pg_wal to a role with the privilege, as some managed ones

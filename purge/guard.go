@@ -333,16 +333,10 @@ func (w *work) askCheckpoint(ctx context.Context) {
 		w.guarded.unasked = err.Error()
 	}
 	w.run.mu.Unlock()
-	if err != nil && known != err.Error() || asked {
-		w.run.toldCheckpoint(w.plan.Policy.Name, err)
+	switch {
+	case asked:
+		w.run.log.Info("asked for a checkpoint, so that WAL is given back", "policy", w.plan.Policy.Name)
+	case err != nil && known != err.Error():
+		w.run.log.Warn("no checkpoint was asked for: waiting for the server's own", "policy", w.plan.Policy.Name, "error", err)
 	}
-}
-
-// toldCheckpoint says that a checkpoint was asked for, or why not.
-func (r *Run) toldCheckpoint(policy string, err error) {
-	if err != nil {
-		r.log.Warn("no checkpoint was asked for: waiting for the server's own", "policy", policy, "error", err)
-		return
-	}
-	r.log.Info("asked for a checkpoint, so that WAL is given back", "policy", policy)
 }

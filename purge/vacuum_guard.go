@@ -36,7 +36,7 @@ func (r *Run) clear(ctx context.Context, l *litter) error {
 	}
 	over := time.NewTimer(time.Until(r.vacuumsBy))
 	defer over.Stop()
-	for asked := false; r.guard != nil; {
+	for r.guard != nil {
 		changed := r.guard.Changed()
 		wrong := r.against(l)
 		if wrong == nil {
@@ -45,12 +45,7 @@ func (r *Run) clear(ctx context.Context, l *litter) error {
 		if wrong.advice.State == GuardStop || !wrong.advice.Checkpoint || l.works[0].guarded.stopped != "" {
 			return wrong
 		}
-		if !asked {
-			done, err := r.guard.Checkpoint(ctx)
-			if asked = done || err != nil; asked {
-				r.toldCheckpoint(l.works[0].plan.Policy.Name, err)
-			}
-		}
+		l.works[0].askCheckpoint(ctx)
 		select {
 		case <-changed:
 		case <-over.C:
