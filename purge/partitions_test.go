@@ -14,7 +14,8 @@ import (
 // yard is a table with a partition for every 30 days: p0 is the running one, pN
 // begins 30 N days before it. Tenant 1 keeps 30 days, so that p1 to p4 are expired
 // for it, tenant 2 keeps 90 (p3, p4), tenant 3 is held and has no rows. In each
-// partition tenant 1 has 20 rows, tenant 2 has 10.
+// partition tenant 1 has 20 rows, tenant 2 has 10, none of them within a day of its
+// lower bound: at which hour it is does not matter.
 const yard = `
 CREATE TABLE orgs (id int PRIMARY KEY, days int, held bool);
 INSERT INTO orgs VALUES (1, 30, NULL), (2, 90, false), (3, 30, true);
@@ -24,7 +25,7 @@ CREATE FUNCTION start(n int) RETURNS timestamptz LANGUAGE sql AS $$ SELECT date_
 DO $$ BEGIN FOR n IN 0..4 LOOP
 	EXECUTE format('CREATE TABLE p%s PARTITION OF events FOR VALUES FROM (%L) TO (%L)', n, start(n + 1), CASE n WHEN 0 THEN start(-1) ELSE start(n) END);
 END LOOP; END $$;
-INSERT INTO events SELECT 100 * p + n, 1 + (n > 20)::int, CASE p WHEN 0 THEN now() ELSE start(p + 1) + n * interval '1 hour' END, 'sent'
+INSERT INTO events SELECT 100 * p + n, 1 + (n > 20)::int, CASE p WHEN 0 THEN now() ELSE start(p + 1) + interval '1 day' + n * interval '1 hour' END, 'sent'
 	FROM generate_series(0, 4) p, generate_series(1, 30) n;
 ANALYZE;`
 
