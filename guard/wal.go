@@ -2,11 +2,8 @@ package guard
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // The bytes of WAL there are. Only some roles may list its directory. Others are
@@ -57,8 +54,7 @@ const mayListWAL = `SELECT has_function_privilege('pg_ls_waldir()', 'EXECUTE')`
 // is revoked, or the server has its own way to refuse it, as managed ones do. It is
 // done without for a while.
 func (d *walDirectory) refused(err error) bool {
-	var pg *pgconn.PgError
-	if !errors.As(err, &pg) || pg.Code != insufficientPrivilege || !strings.Contains(pg.Message, "pg_ls_waldir") {
+	if !denies(err) || !strings.Contains(err.Error(), "pg_ls_waldir") {
 		return false
 	}
 	d.may, d.asked = false, time.Now()
