@@ -244,6 +244,17 @@ func (a *app) open(ctx context.Context) (*session, error) {
 	return s, nil
 }
 
+// planned refuses a look at policies of which one cannot be planned now: what was not
+// looked at cannot be told. A purge runs the others.
+func (s *session) planned() error {
+	for _, p := range s.plans {
+		if err := p.Unplanned(); err != nil {
+			return failed(fmt.Errorf("policy %s: %w", p.Policy.Name, err))
+		}
+	}
+	return nil
+}
+
 func (s *session) read(ctx context.Context, conn *pgx.Conn, only []string) error {
 	var err error
 	if s.server, err = purge.ReadServer(ctx, conn); err != nil {

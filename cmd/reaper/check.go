@@ -39,6 +39,9 @@ func (a *app) check(ctx context.Context) error {
 		return a.checkFailed(err)
 	}
 	defer s.pool.Close()
+	if err := s.planned(); err != nil {
+		return a.checkFailed(err)
+	}
 	if err := purge.CheckTenantLists(ctx, s.pool, s.plans); err != nil {
 		return a.checkFailed(usage(err))
 	}

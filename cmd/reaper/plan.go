@@ -44,6 +44,9 @@ func (a *app) plan(ctx context.Context, flags planFlags) error {
 		return err
 	}
 	defer s.pool.Close()
+	if err := s.planned(); err != nil {
+		return err
+	}
 	if err := s.checkTenants(ctx, opts); err != nil {
 		return err
 	}

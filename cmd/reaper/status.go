@@ -36,6 +36,9 @@ func (a *app) status(ctx context.Context) error {
 		return err
 	}
 	defer s.pool.Close()
+	if err := s.planned(); err != nil {
+		return err
+	}
 	c, err := a.daemonConfig()
 	if err != nil {
 		return err
