@@ -236,10 +236,12 @@ func (a *app) open(ctx context.Context) (*session, error) {
 		return nil, err
 	}
 	s := &session{file: file, pool: pool}
-	err = pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error { return s.read(ctx, c.Conn(), a.Policies) })
+	err = a.patiently(ctx, func() error {
+		return pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error { return s.read(ctx, c.Conn(), a.Policies) })
+	})
 	if err != nil {
 		pool.Close()
-		return nil, usage(fmt.Errorf("looking at the database: %w", err))
+		return nil, coded(err, fmt.Errorf("looking at the database: %w", err))
 	}
 	return s, nil
 }

@@ -40,7 +40,7 @@ func (a *app) check(ctx context.Context) error {
 	}
 	defer s.pool.Close()
 	if err := purge.CheckTenantLists(ctx, s.pool, s.plans); err != nil {
-		return a.checkFailed(usage(err))
+		return a.checkFailed(coded(err, err))
 	}
 	missing, err := a.ledgerProblems(ctx, s)
 	if err != nil {

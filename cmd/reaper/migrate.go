@@ -39,7 +39,7 @@ give a DBA the output of reaper migrate --print.`,
 			defer pool.Close()
 			applied, err := l.Migrate(cmd.Context(), pool)
 			if err != nil {
-				return usage(err)
+				return coded(err, err)
 			}
 			if a.json() {
 				return a.printJSON(map[string]any{"schema": l.Schema(), "applied": emptyNotNull(applied)})

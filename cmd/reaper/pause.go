@@ -165,7 +165,7 @@ func (a *app) pausable(ctx context.Context) (*ledger.Ledger, *pgxpool.Pool, erro
 	}
 	if _, err := l.Migrate(ctx, pool); err != nil {
 		pool.Close()
-		return nil, nil, usage(err)
+		return nil, nil, coded(err, err)
 	}
 	return l, pool, nil
 }

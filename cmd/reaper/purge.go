@@ -79,7 +79,7 @@ func (a *app) purgeAs(ctx context.Context, s *session, opts purge.Options) (*pur
 		return nil, err
 	}
 	if err := l.Usable(ctx, s.pool); err != nil {
-		return nil, usage(err)
+		return nil, coded(err, err)
 	}
 	if err := s.checkTenants(ctx, opts); err != nil {
 		return nil, err
@@ -98,7 +98,7 @@ func (a *app) purgeAs(ctx context.Context, s *session, opts purge.Options) (*pur
 		}
 	}
 	if _, err := l.Migrate(ctx, s.pool); err != nil {
-		return nil, usage(err)
+		return nil, coded(err, err)
 	}
 	watching, stop := context.WithCancel(a.running)
 	guards, unwatched := daemon.HeedOnce(watching, a.watch(s, l))
