@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/reaperdb/reaper/internal/visible"
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/policy"
 	"github.com/reaperdb/reaper/purge"
@@ -61,6 +62,9 @@ type app struct {
 	stdin  io.Reader
 	stdout io.Writer
 	stderr io.Writer
+	// screen is the terminal that stderr is, for reaper's own control sequences; nil:
+	// it is none.
+	screen *os.File
 	// terminal: a person sits at stdin and can be asked.
 	terminal bool
 	// running outlives the first signal, which cancels a command's own context,
@@ -142,7 +146,7 @@ func (a *app) prepare() error {
 	case "text":
 		a.log = slog.New(slog.NewTextHandler(a.stderr, o))
 	case "json":
-		a.log = slog.New(slog.NewJSONHandler(a.stderr, o))
+		a.log = slog.New(slog.NewJSONHandler(visible.NewJSONWriter(a.stderr), o))
 	default:
 		return usage(fmt.Errorf("--log-format %q: write text or json", a.LogFormat))
 	}
@@ -241,7 +245,7 @@ func (a *app) open(ctx context.Context) (*session, error) {
 	})
 	if err != nil {
 		pool.Close()
-		return nil, coded(err, fmt.Errorf("looking at the database: %w", err))
+		return nil, coded(err, fmt.Errorf("looking at the database: %w", lined(err)))
 	}
 	return s, nil
 }

@@ -147,6 +147,14 @@ func unquoted(err error) string {
 	return text
 }
 
+// lined is an error of one line: pgx writes what it tried to connect to on several.
+func lined(err error) error {
+	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		return errors.New(oneLine(err))
+	}
+	return err
+}
+
 // oneLine is pgx's list of what it tried, each thing once.
 func oneLine(err error) string {
 	var lines []string

@@ -9,11 +9,11 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
-	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 
 	"github.com/reaperdb/reaper/daemon"
 	"github.com/reaperdb/reaper/guard"
+	"github.com/reaperdb/reaper/internal/visible"
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/purge"
 )
@@ -167,7 +167,7 @@ func (a *app) ask(ctx context.Context, s *session, opts purge.Options) (bool, er
 			return false, failed(err)
 		}
 		due += v.ExpiredRows
-		fmt.Fprintf(a.stderr, "%s: %s\n", v.Name, dueText(v))
+		fmt.Fprintf(a.stderr, "%s: %s\n", v.Name, visible.Text(dueText(v)))
 	}
 	if due == 0 {
 		return true, nil
@@ -245,7 +245,7 @@ func (a *app) printReport(r *purge.Report) {
 	for _, p := range r.Policies {
 		a.printf("%s: %s", p.Name, p.Status)
 		if p.Reason != "" {
-			a.printf(" (%s)", p.Reason)
+			a.printf(" (%s)", visible.Text(p.Reason))
 		}
 		if p.RowsTotal+p.RowsNullified+p.KeptRows == 0 {
 			if p.Status == purge.Complete {
@@ -256,14 +256,14 @@ func (a *app) printReport(r *purge.Report) {
 			a.printf("\n%s\n", rowsTable(p))
 			a.printf("  %s\n", strings.Join(paceText(p), ", "))
 			if text := partitionsText(p.Partitions); text != "" {
-				a.printf("  dropped whole: %s\n", text)
+				a.printf("  dropped whole: %s\n", visible.Text(text))
 			}
 		}
 		if text := tenantsText(p.Tenants); text != "" {
 			a.printf("  tenants: %s\n", text)
 		}
 		if len(p.Vacuumed) > 0 {
-			a.printf("  vacuumed: %s\n", strings.Join(p.Vacuumed, ", "))
+			a.printf("  vacuumed: %s\n", visible.Text(strings.Join(p.Vacuumed, ", ")))
 		}
 		if p.BacklogRows != nil && *p.BacklogRows > 0 {
 			a.printf("  still due: %s, the oldest for %s\n", many(*p.BacklogRows, "row", "rows"), duration(*p.LagSeconds))
@@ -310,20 +310,20 @@ func tenantsText(t purge.TenantCounts) string {
 
 func rowsTable(p *purge.PolicyReport) string {
 	t := grid(2)
-	t.AppendHeader(table.Row{"table", "rows deleted"})
+	t.header("table", "rows deleted")
 	for _, name := range sortedKeys(p.Rows) {
-		t.AppendRow(table.Row{name, humanize.Comma(p.Rows[name])})
+		t.row(name, humanize.Comma(p.Rows[name]))
 	}
 	if len(p.Rows) > 1 {
-		t.AppendFooter(table.Row{"all", humanize.Comma(p.RowsTotal)})
+		t.footer("all", humanize.Comma(p.RowsTotal))
 	}
 	if p.RowsNullified > 0 {
-		t.AppendFooter(table.Row{"references emptied", humanize.Comma(p.RowsNullified)})
+		t.footer("references emptied", humanize.Comma(p.RowsNullified))
 	}
 	if p.KeptRows > 0 {
-		t.AppendFooter(table.Row{"expired, but kept", humanize.Comma(p.KeptRows)})
+		t.footer("expired, but kept", humanize.Comma(p.KeptRows))
 	}
-	return t.Render()
+	return t.String()
 }
 
 // duration prints seconds for people.
