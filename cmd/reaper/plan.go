@@ -54,7 +54,7 @@ func (a *app) plan(ctx context.Context, flags planFlags) error {
 	views := []*purge.Preview{}
 	blocked := len(s.server.Problems()) > 0
 	for _, p := range s.plans {
-		p.Problems = append(s.server.Problems(), p.Problems...)
+		p.Problems = slices.Concat(s.server.Problems(), s.warningsOf(p.Policy.Name), p.Problems)
 		v, err := purge.Look(ctx, s.pool, p, opts, flags.estimate)
 		if err != nil {
 			return failed(err)
@@ -63,7 +63,7 @@ func (a *app) plan(ctx context.Context, flags planFlags) error {
 		views = append(views, v)
 	}
 	if blocked && len(s.plans) == 0 {
-		printProblems(a.stderr, s.server.Problems())
+		printProblems(a.stderr, s.problems())
 	}
 	if a.json() {
 		if err := a.printJSON(map[string]any{"policies": views}); err != nil {

@@ -88,7 +88,11 @@ func (a *app) purgeAs(ctx context.Context, s *session, opts purge.Options) (*pur
 		return nil, a.refuse(s, fmt.Sprintf("the clocks of the database (%s) and of this machine are %s apart: nothing was touched; set the wrong one right",
 			s.server.Now.UTC().Format(time.RFC3339), s.server.ClockSkew.Round(time.Minute)))
 	}
-	if !a.Yes {
+	if a.Yes {
+		for _, w := range s.warnings { // the rest is for check to say
+			a.log.Warn(w.Text, "policy", w.Policy, "fix", w.Fix)
+		}
+	} else {
 		yes, err := a.ask(ctx, s, opts)
 		if err != nil {
 			return nil, err
