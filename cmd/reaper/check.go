@@ -57,7 +57,7 @@ func (a *app) check(ctx context.Context) error {
 	} else {
 		printProblems(a.stdout, problems)
 		for _, n := range notes {
-			a.printf("note: %s\n  fix: %s\n", visible.Text(n.Text), visible.Text(n.Fix))
+			a.printf("note: %s\n  fix: %s\n", visible.Text(n.Text), fixText(n.Fix))
 		}
 		a.printf("%s\n", verdict(s, problems))
 	}
@@ -134,7 +134,16 @@ func printProblems(w io.Writer, problems []purge.Problem) {
 		}
 		fmt.Fprintf(w, "%s%s: %s\n", p.Level, where, visible.Text(p.Text))
 		if p.Fix != "" {
-			fmt.Fprintf(w, "  fix: %s\n", visible.Text(p.Fix))
+			fmt.Fprintf(w, "  fix: %s\n", fixText(p.Fix))
 		}
 	}
+}
+
+// fixText is a remedy on one line. Most are SQL to be copied, which stays SQL where that
+// is enough.
+func fixText(fix string) string {
+	if sql := visible.SQL(fix); visible.Text(sql) == sql {
+		return sql
+	}
+	return visible.Text(fix)
 }

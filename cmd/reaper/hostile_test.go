@@ -53,7 +53,7 @@ func TestHostileNames(t *testing.T) {
 		code int
 		says string
 	}{
-		{"check", 0, "ok"},
+		{"check", 0, `fix: CREATE INDEX CONCURRENTLY ON "public"."side" (U&"\001bref")`},
 		{"plan", 0, `a\nb\tc\rOVERWRITE`},
 		{"plan --sql", 0, `U&"\001bid" <> 99 OR U&'\001b[2J\000a' = ''`},
 		{"plan --policy unseen", 0, `\u202e`},

@@ -19,9 +19,9 @@ CREATE TABLE U&"\000aDROP SCHEMA public CASCADE; -- \001b[2J".U&"\001b]0;t\0007\
   U&"\001bid" bigint PRIMARY KEY, U&"\000dorg" text NOT NULL REFERENCES org, U&"\000aat" timestamptz NOT NULL);
 CREATE INDEX U&"\001b[31m" ON U&"\000aDROP SCHEMA public CASCADE; -- \001b[2J".U&"\001b]0;t\0007\000a\202e" (U&"\000dorg", U&"\000aat", U&"\001bid");
 INSERT INTO U&"\000aDROP SCHEMA public CASCADE; -- \001b[2J".U&"\001b]0;t\0007\000a\202e" SELECT 1, id, '2001-01-01' FROM org WHERE days = 10 LIMIT 1;
-CREATE TABLE side (id bigint PRIMARY KEY, ref bigint,
+CREATE TABLE side (id bigint PRIMARY KEY, U&"\001bref" bigint,
   CONSTRAINT U&"\000A  - {name: e,table: users,age: t,tenant: none,retention: 1d} #"
-  FOREIGN KEY (ref) REFERENCES U&"\000aDROP SCHEMA public CASCADE; -- \001b[2J".U&"\001b]0;t\0007\000a\202e");
+  FOREIGN KEY (U&"\001bref") REFERENCES U&"\000aDROP SCHEMA public CASCADE; -- \001b[2J".U&"\001b]0;t\0007\000a\202e");
 CREATE TABLE users (id bigint PRIMARY KEY, t timestamptz NOT NULL);
 ALTER TABLE U&"\000aDROP SCHEMA public CASCADE; -- \001b[2J".U&"\001b]0;t\0007\000a\202e" ENABLE ROW LEVEL SECURITY;
 
