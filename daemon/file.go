@@ -83,7 +83,7 @@ func (d *Daemon) load(settle func() bool) error {
 		}
 	}
 	for _, w := range file.Warnings {
-		d.Log.Warn("policy file", "warning", file.Errorf(w.Pos, "%s", w.Text).Error(), "policy", w.Policy, "fix", w.Fix)
+		d.Log.Warn("setting is probably not meant so", "warning", file.Errorf(w.Pos, "%s", w.Text).Error(), "policy", w.Policy, "fix", w.Fix)
 	}
 	d.adopt(file, string(data), states)
 	return nil

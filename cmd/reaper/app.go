@@ -268,8 +268,8 @@ func (a *app) warnings(file *policy.File) []purge.Problem {
 }
 
 // warningsOf are the warnings that concern one policy.
-func (s *session) warningsOf(policy string) []purge.Problem {
-	return slices.DeleteFunc(slices.Clone(s.warnings), func(w purge.Problem) bool { return w.Policy != "" && w.Policy != policy })
+func (s *session) warningsOf(name string) []purge.Problem {
+	return slices.DeleteFunc(slices.Clone(s.warnings), func(w purge.Problem) bool { return w.Policy != "" && w.Policy != name })
 }
 
 func (s *session) read(ctx context.Context, conn *pgx.Conn, only []string) error {

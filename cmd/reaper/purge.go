@@ -88,18 +88,8 @@ func (a *app) purgeAs(ctx context.Context, s *session, opts purge.Options) (*pur
 		return nil, a.refuse(s, fmt.Sprintf("the clocks of the database (%s) and of this machine are %s apart: nothing was touched; set the wrong one right",
 			s.server.Now.UTC().Format(time.RFC3339), s.server.ClockSkew.Round(time.Minute)))
 	}
-	if a.Yes {
-		for _, w := range s.warnings { // the rest is for check to say
-			a.log.Warn(w.Text, "policy", w.Policy, "fix", w.Fix)
-		}
-	} else {
-		yes, err := a.ask(ctx, s, opts)
-		if err != nil {
-			return nil, err
-		}
-		if !yes {
-			return nil, a.refuse(s, "answered no: nothing was touched")
-		}
+	if err := a.confirm(ctx, s, opts); err != nil {
+		return nil, err
 	}
 	if _, err := l.Migrate(ctx, s.pool); err != nil {
 		return nil, coded(err, err)
@@ -157,6 +147,22 @@ func (a *app) refuse(s *session, reason string) error {
 		}
 	}
 	return &exitError{code: exitRefused, err: errors.New("refused: " + reason)}
+}
+
+// confirm asks a person, or logs what a person would have been shown of the settings.
+// An error ends the purge.
+func (a *app) confirm(ctx context.Context, s *session, opts purge.Options) error {
+	if a.Yes {
+		for _, w := range s.warnings { // the rest is for check to say
+			a.log.Warn("setting is probably not meant so", "warning", w.Text, "policy", w.Policy, "fix", w.Fix)
+		}
+		return nil
+	}
+	yes, err := a.ask(ctx, s, opts)
+	if err == nil && !yes {
+		err = a.refuse(s, "answered no: nothing was touched")
+	}
+	return err
 }
 
 // ask shows what is due and waits for a yes, which it does not need where

@@ -41,8 +41,8 @@ func (g gridWriter) String() string      { return g.table.Render() }
 func row(cells []any) table.Row {
 	shown := make(table.Row, len(cells))
 	for i, cell := range cells {
-		if text, ok := cell.(string); ok {
-			cell = visible.Text(text)
+		if s, ok := cell.(string); ok {
+			cell = visible.Text(s)
 		}
 		shown[i] = cell
 	}
