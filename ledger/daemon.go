@@ -211,14 +211,16 @@ type Ended struct {
 // Histories are what the ledger has of the runs of these policies; runs of the triggers
 // aside are no failures.
 func (l *Ledger) Histories(ctx context.Context, db *pgxpool.Pool, policies []string, limit int, aside ...string) (map[string]*History, error) {
-	const columns = `r.policy, r.run_id::text, r.trigger, r.status, r.reason, r.started_at, r.finished_at, r.rows_total, r.batches, r.wal_bytes`
-	rows, err := l.on(db).Query(ctx, `SELECT 0, r.success, `+columns+` FROM unnest($1::text[]) p(policy) CROSS JOIN LATERAL (
+	const columns = `r.policy, r.run_id::text, r.trigger, r.status, r.reason, r.started_at, r.finished_at, r.rows_total, r.batches, r.wal_bytes, `
+	nullified := `CASE r.status WHEN 'running' THEN (SELECT coalesce(sum(x.value::bigint), 0)::bigint
+		FROM ` + l.schema + `.batch b, jsonb_each_text(b.nullified) x WHERE b.run_id = r.run_id AND b.policy = r.policy) ELSE 0 END`
+	rows, err := l.on(db).Query(ctx, `SELECT 0, r.success, `+columns+`0 FROM unnest($1::text[]) p(policy) CROSS JOIN LATERAL (
 			SELECT * FROM `+l.schema+`.run WHERE policy = p.policy AND status <> 'running' ORDER BY started_at DESC LIMIT $2::int) r
-		UNION ALL SELECT 1, false, `+columns+` FROM unnest($1::text[]) p(policy) CROSS JOIN LATERAL (
+		UNION ALL SELECT 1, false, `+columns+nullified+` FROM unnest($1::text[]) p(policy) CROSS JOIN LATERAL (
 			SELECT * FROM `+l.schema+`.runs WHERE policy = p.policy ORDER BY started_at DESC LIMIT 1) r
-		UNION ALL SELECT 2, true, `+columns+` FROM unnest($1::text[]) p(policy) CROSS JOIN LATERAL (
+		UNION ALL SELECT 2, true, `+columns+`0 FROM unnest($1::text[]) p(policy) CROSS JOIN LATERAL (
 			SELECT * FROM `+l.schema+`.run WHERE policy = p.policy AND success ORDER BY started_at DESC LIMIT 1) r
-		UNION ALL SELECT 3, false, `+columns+` FROM unnest($1::text[]) p(policy) CROSS JOIN LATERAL (
+		UNION ALL SELECT 3, false, `+columns+`0 FROM unnest($1::text[]) p(policy) CROSS JOIN LATERAL (
 			SELECT * FROM `+l.schema+`.run f WHERE policy = p.policy AND status <> 'running' AND NOT success AND trigger <> ALL (coalesce($3::text[], '{}'))
 			   AND NOT EXISTS (SELECT FROM `+l.schema+`.run s WHERE s.policy = p.policy AND s.success AND s.started_at > f.started_at)
 			 ORDER BY started_at LIMIT 1) r
@@ -234,7 +236,7 @@ func (l *Ledger) Histories(ctx context.Context, db *pgxpool.Pool, policies []str
 	var policy string
 	var e Ended
 	r := &e.LastRun
-	_, err = pgx.ForEachRow(rows, []any{&kind, &e.Success, &policy, &r.RunID, &r.Trigger, &r.Status, &r.Reason, &r.StartedAt, &r.FinishedAt, &r.RowsTotal, &r.Batches, &r.WALBytes}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&kind, &e.Success, &policy, &r.RunID, &r.Trigger, &r.Status, &r.Reason, &r.StartedAt, &r.FinishedAt, &r.RowsTotal, &r.Batches, &r.WALBytes, &r.RowsNullified}, func() error {
 		h, run := all[policy], e.LastRun
 		switch kind {
 		case 0:

@@ -293,8 +293,10 @@ type LastRun struct {
 	StartedAt  time.Time  `json:"started_at"`
 	FinishedAt *time.Time `json:"finished_at"`
 	RowsTotal  int64      `json:"rows_total"`
-	Batches    int64      `json:"batches"`
-	WALBytes   int64      `json:"wal_bytes"`
+	// RowsNullified is that of a run under way; Totals has those of ended ones.
+	RowsNullified int64 `json:"rows_nullified"`
+	Batches       int64 `json:"batches"`
+	WALBytes      int64 `json:"wal_bytes"`
 }
 
 // missing reports whether an error means that the ledger is not there.

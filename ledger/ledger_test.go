@@ -282,8 +282,8 @@ func TestLast(t *testing.T) {
 	if err != nil || all["mails"].Failure != nil {
 		t.Errorf("without runs by hand: %+v (%v)", all["mails"].Failure, err)
 	}
-	b.begin("mails")
-	if h := b.history(); h.Last.Status != "running" || len(h.Runs) != 3 {
+	b.batch(b.begin("mails"), "mails", 1, "1", map[string]int64{"t": 1}, map[string]int64{"t": 2, "u": 3})
+	if h := b.history(); h.Last.Status != "running" || len(h.Runs) != 3 || h.Last.RowsNullified != 5 {
 		t.Errorf("with a run under way: %+v", h)
 	}
 }
