@@ -34,8 +34,10 @@ func (p *Plan) SQL(opts Options, cutoffs string) string {
 		}
 		section("the next expired rows of one group", p.walkSQL(w, group, cursor{}, p.keyInIndex, p.Policy.Limits.Rows))
 	}
+	section("each batch begins: nobody changes keys, triggers or rules from here on", (&statement{}).add(p.lockTables()))
+	section("and nobody has since the plan was made", p.factsSQL())
 	m := p.modes.usual
-	if m.simple() {
+	if m.simple() && !p.watched() {
 		section("a batch", p.deleteRootsSQL(sc, w, keys))
 		return out
 	}

@@ -14,23 +14,34 @@ import (
 var (
 	errNoTenants = fmt.Errorf("%w: the list of tenants is empty; nothing is deleted on such word", ErrTenants)
 	errKeyTwice  = fmt.Errorf("%w: the list of tenants gives a key twice; which retention counts is unclear", ErrTenants)
+	errLongKey   = fmt.Errorf("%w: the list of tenants gives a key of more than %d bytes", ErrTenants, longestKey)
 )
+
+// longestKey is how long the text of a tenant's key may be, in bytes: more than any index
+// over it can hold, and still little enough to keep a list of them in memory.
+const longestKey = 8192
 
 // listTimeout bounds a reading of all tenants.
 const listTimeout = 10 * time.Minute
 
-// trust judges a list of tenants by the number of its rows and of their keys.
-func (p *Plan) trust(rows, keys int64) error {
+// trust judges a list of tenants by the number of its rows and of their keys, and by the
+// longest key.
+func (p *Plan) trust(rows, keys, longest int64) error {
 	switch {
 	case p.noTenant:
 		return nil
 	case rows == 0:
 		return errNoTenants
+	case longest > longestKey:
+		return errLongKey
 	case keys != rows:
 		return errKeyTwice
 	}
 	return nil
 }
+
+// longestSQL is the length of the longest key of tenants, in bytes.
+const longestSQL = "coalesce(max(octet_length(key::text)), 0)"
 
 // CheckTenantLists reads the tenants of each plan as a purge would, and adds a
 // problem where a purge would delete nothing for their sake. It is no matter of
@@ -58,7 +69,7 @@ func (p *Plan) listProblem(ctx context.Context, pool *pgxpool.Pool, sc scope) (*
 	if p.noTenant {
 		return nil, nil
 	}
-	var rows, keys, states int64
+	var rows, keys, longest, states int64
 	err := readOnly(ctx, pool, !p.ownPath.reading, listTimeout, func(tx pgx.Tx) error {
 		if err := tx.QueryRow(ctx, `SELECT now()::text`).Scan(&sc.base); err != nil {
 			return err
@@ -66,8 +77,8 @@ func (p *Plan) listProblem(ctx context.Context, pool *pgxpool.Pool, sc scope) (*
 		s := &statement{}
 		sc.whole = true
 		// The states are asked for so that every hold and retention is worked out.
-		s.add("SELECT count(*), ", p.tenants.countKeys(), ", count(state) FROM ", p.tenants.write(s, sc), " s")
-		return tx.QueryRow(ctx, s.String(), s.args...).Scan(&rows, &keys, &states)
+		s.add("SELECT count(*), ", p.tenants.countKeys(), ", ", longestSQL, ", count(state) FROM ", p.tenants.write(s, sc), " s")
+		return tx.QueryRow(ctx, s.String(), s.args...).Scan(&rows, &keys, &longest, &states)
 	})
 	problem := &Problem{Policy: p.Policy.Name, Level: LevelError}
 	var pg *pgconn.PgError
@@ -79,11 +90,13 @@ func (p *Plan) listProblem(ctx context.Context, pool *pgxpool.Pool, sc scope) (*
 	case err != nil:
 		return nil, err
 	}
-	switch err := p.trust(rows, keys); {
+	switch err := p.trust(rows, keys, longest); {
 	case err == nil:
 		return nil, nil
 	case errors.Is(err, errKeyTwice):
 		problem.Text, problem.Fix = err.Error(), "let every key stand there once"
+	case errors.Is(err, errLongKey):
+		problem.Text, problem.Fix = err.Error(), "let another column be the key"
 	default:
 		problem.Text, problem.Fix = err.Error(), "see where the tenants are: the table or the query under tenants has to give every tenant there is"
 	}

@@ -118,11 +118,11 @@ func (w *work) countTenants(ctx context.Context) {
 	s := &statement{}
 	sc := w.scope()
 	sc.whole = true
-	s.add("SELECT count(*), ", t.countKeys(), ", count(*) FILTER (WHERE state = 'held'), count(*) FILTER (WHERE state = 'forever'), count(*) FILTER (WHERE state = 'skipped') FROM ", t.write(s, sc), " s")
-	var all, distinct int64
+	s.add("SELECT count(*), ", t.countKeys(), ", ", longestSQL, ", count(*) FILTER (WHERE state = 'held'), count(*) FILTER (WHERE state = 'forever'), count(*) FILTER (WHERE state = 'skipped') FROM ", t.write(s, sc), " s")
+	var all, distinct, longest int64
 	c := &w.report.Tenants
 	err := w.run.withServer(ctx, func() error {
-		if err := w.run.query(ctx, !w.plan.ownPath.reading, listTimeout, s, scanOne(&all, &distinct, &c.Held, &c.Forever, &c.Skipped)); err != nil || c.Skipped == 0 || w.plan.noTenant {
+		if err := w.run.query(ctx, !w.plan.ownPath.reading, listTimeout, s, scanOne(&all, &distinct, &longest, &c.Held, &c.Forever, &c.Skipped)); err != nil || c.Skipped == 0 || w.plan.noTenant {
 			return err
 		}
 		return w.nameSkipped(ctx, sc)
@@ -136,7 +136,7 @@ func (w *work) countTenants(ctx context.Context) {
 			w.skipped = []string{"all rows (retention " + w.noTenantRetention() + ")"}
 		}
 	default:
-		if err := w.plan.trust(all, distinct); err != nil {
+		if err := w.plan.trust(all, distinct, longest); err != nil {
 			w.fail(err)
 		}
 	}

@@ -178,17 +178,9 @@ type Beginner interface {
 	BeginTx(ctx context.Context, options pgx.TxOptions) (pgx.Tx, error)
 }
 
-// Begin begins a READ COMMITTED transaction under Pin.
+// Begin begins a READ COMMITTED transaction under Pin, in one round trip.
 func Begin(ctx context.Context, db Beginner, mode pgx.TxAccessMode) (pgx.Tx, error) {
-	tx, err := db.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: mode})
-	if err != nil {
-		return nil, err
-	}
-	if _, err := tx.Exec(ctx, Pin); err != nil {
-		Rollback(tx)
-		return nil, err
-	}
-	return tx, nil
+	return db.BeginTx(ctx, pgx.TxOptions{BeginQuery: "BEGIN ISOLATION LEVEL READ COMMITTED " + string(mode) + "; " + Pin})
 }
 
 // InTx runs fn in a transaction that Begin has begun, and commits it.
