@@ -140,8 +140,10 @@ func (c *courtCase) rule() {
 			c.blame(rowRef(ch.table, ch.new), "a batch inserted it")
 		}
 	}
-	if !maps.Equal(rows, c.tx.batch.rows) || !maps.Equal(nullified, c.tx.batch.nullified) {
-		c.wrong = append(c.wrong, fmt.Sprintf("batch %s: the ledger has %v deleted and %v emptied, the transaction %v and %v", c.tx.xid, c.tx.batch.rows, c.tx.batch.nullified, rows, nullified))
+	for what, maps := range map[string][2]map[string]int{"deleted": {c.tx.batch.rows, rows}, "emptied": {c.tx.batch.nullified, nullified}} {
+		if d := difference(maps[0], maps[1]); d != "" {
+			c.wrong = append(c.wrong, fmt.Sprintf("batch %s of %d changes: rows that the ledger has as %s, less those that were: %s", c.tx.xid, len(c.tx.changes), what, d))
+		}
 	}
 	for table, n := range rows {
 		c.gone[table] += n
@@ -149,6 +151,19 @@ func (c *courtCase) rule() {
 	for table, n := range nullified {
 		c.judge.emptied[table] += n
 	}
+}
+
+// difference is what one count has more than another, by table; empty: nothing.
+func difference(one, other map[string]int) string {
+	more := maps.Clone(one)
+	for table, n := range other {
+		more[table] -= n
+	}
+	maps.DeleteFunc(more, func(_ string, n int) bool { return n == 0 })
+	if len(more) == 0 {
+		return ""
+	}
+	return fmt.Sprint(more)
 }
 
 func (c *courtCase) judgeDeleted(r ref) {
@@ -174,7 +189,7 @@ func (c *courtCase) judgeDeleted(r ref) {
 		return
 	}
 	c.tally.drained++
-	if keeper, kept := c.keeper(root, nil); kept {
+	if keeper, kept := c.model.keeper(root, c.deleted, map[ref]bool{}); kept {
 		c.blame(r, fmt.Sprintf("it was drained from %s, which %s keeps", root, keeper))
 	}
 }
@@ -247,36 +262,6 @@ func (c *courtCase) isExpiredRoot(r ref) bool {
 			return at, known
 		})
 	return c.roots[r]
-}
-
-// keeper finds a row that keeps a row, or one of those that hang on it, and
-// stays.
-func (c *courtCase) keeper(r ref, seen map[ref]bool) (ref, bool) {
-	if seen == nil {
-		seen = map[ref]bool{}
-	}
-	if seen[r] {
-		return ref{}, false
-	}
-	seen[r] = true
-	for _, e := range c.model.layout.edges {
-		if e.parent != r.table || e.action == clears {
-			continue
-		}
-		for key := range c.model.behind[e][r.key] {
-			child := ref{e.child, key}
-			if e.action == keeps {
-				if _, deleted := c.deleted[child]; !deleted {
-					return child, true
-				}
-				continue
-			}
-			if found, ok := c.keeper(child, seen); ok {
-				return found, true
-			}
-		}
-	}
-	return ref{}, false
 }
 
 // judgeEmptied looks at an update: it may empty references to rows that go, or
@@ -383,14 +368,10 @@ func (c *courtCase) tellOwner(b *strings.Builder, r ref, t tuple, indent string)
 	case "mails":
 		domain := ref{"domains", t["domain_id"]}
 		for _, v := range c.model.inForce(domain, c.since) {
-			fmt.Fprintf(b, "%s%s: %v\n", indent, domain, v)
 			owner = ref{"tenants", v["tenant_id"]}
+			fmt.Fprintf(b, "%sin %s of %s: %v\n", indent, domain, owner, c.model.inForce(owner, c.since))
 		}
 	case "events":
-	default:
-		return
-	}
-	for _, v := range c.model.inForce(owner, c.since) {
-		fmt.Fprintf(b, "%s%s: %v\n", indent, owner, v)
+		fmt.Fprintf(b, "%sof %s: %v\n", indent, owner, c.model.inForce(owner, c.since))
 	}
 }

@@ -282,6 +282,8 @@ func (e *edge) entry(root string) string {
 			pairs = append(pairs, c+": "+keyOf(e.parent)[i])
 		}
 		entry += fmt.Sprintf(", match: {%s}, where: record_type = '%s'", strings.Join(pairs, ", "), e.kind)
+	} else {
+		entry += fmt.Sprintf(", via: [%s]", strings.Join(e.columns, ", "))
 	}
 	return entry + ", action: " + string(e.action)
 }

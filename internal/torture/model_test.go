@@ -176,21 +176,50 @@ func (m *model) reached(lsn uint64) (at time.Time) {
 	return at
 }
 
-// expired is the names of the rows of a policy's root that are expired by a
-// base, as the model has holds and retentions now.
-func (m *model) expired(policy string, base time.Time) []ref {
+// keeper finds a row that keeps a row, or one of those that hang on it, and is
+// not among those that go.
+func (m *model) keeper(r ref, gone map[ref]tuple, seen map[ref]bool) (ref, bool) {
+	if seen[r] {
+		return ref{}, false
+	}
+	seen[r] = true
+	for _, e := range m.layout.edges {
+		if e.parent != r.table || e.action == clears {
+			continue
+		}
+		for key := range m.behind[e][r.key] {
+			child := ref{e.child, key}
+			if _, goes := gone[child]; e.action == keeps && !goes {
+				return child, true
+			}
+			if e.action == keeps {
+				continue
+			}
+			if found, ok := m.keeper(child, gone, seen); ok {
+				return found, true
+			}
+		}
+	}
+	return ref{}, false
+}
+
+// due is the roots of a policy that are expired by a base, as holds and
+// retentions are now, and that nothing keeps.
+func (m *model) due(policy string, base time.Time) []ref {
+	current := func(r ref) []tuple {
+		if s := m.rows[r]; s != nil {
+			return []tuple{s.tuple}
+		}
+		return nil
+	}
 	var found []ref
 	for r, s := range m.rows {
-		if r.table == policy && m.isExpired(s.tuple, r.table, base, m.current, nil) {
+		if r.table != policy || !m.isExpired(s.tuple, r.table, base, current, nil) {
+			continue
+		}
+		if _, kept := m.keeper(r, nil, map[ref]bool{}); !kept {
 			found = append(found, r)
 		}
 	}
 	return found
-}
-
-func (m *model) current(r ref) []tuple {
-	if s := m.rows[r]; s != nil {
-		return []tuple{s.tuple}
-	}
-	return nil
 }

@@ -4,18 +4,14 @@ package torture
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 )
 
 const (
 	slot = "torture"
-	// writerPrefix marks the messages by which writers say who they are.
-	writerPrefix = "writer"
 	// portion is how many changes are asked for at once; the transaction that
 	// crosses it comes whole.
 	portion = 20_000
@@ -23,9 +19,8 @@ const (
 
 // observer reads the slot and has every transaction judged.
 type observer struct {
-	conn  *pgx.Conn
-	judge *judge
-	open  *transaction
+	lines
+	conn *pgx.Conn
 }
 
 func newObserver(ctx context.Context, dsn string, l *layout) (*observer, error) {
@@ -36,7 +31,7 @@ func newObserver(ctx context.Context, dsn string, l *layout) (*observer, error) 
 	if _, err := conn.Exec(ctx, "SELECT pg_create_logical_replication_slot($1, 'test_decoding')", slot); err != nil {
 		return nil, fmt.Errorf("creating the slot: %w", err)
 	}
-	return &observer{conn: conn, judge: newJudge(l)}, nil
+	return &observer{conn: conn, lines: lines{judge: newJudge(l)}}, nil
 }
 
 // read judges what the slot has, at most a portion, and reports how many
@@ -68,60 +63,6 @@ func (o *observer) readAll(ctx context.Context) error {
 			return err
 		}
 	}
-}
-
-// line takes one line; ended: it was a transaction's last.
-func (o *observer) line(lsn uint64, data string) (ended bool, err error) {
-	word, rest, _ := strings.Cut(data, " ")
-	switch word {
-	case "BEGIN":
-		o.open = &transaction{xid: rest, first: lsn}
-	case "COMMIT":
-		_, at, _ := strings.Cut(rest, "(at ")
-		if o.open.at, err = timestamp(strings.TrimSuffix(at, ")")); err != nil {
-			return false, err
-		}
-		o.open.end = lsn
-		err = o.judge.see(o.open)
-		return true, err
-	case "message:":
-		if _, content, ok := strings.Cut(rest, "content:"); ok && strings.Contains(rest, "prefix: "+writerPrefix+",") {
-			o.open.writer = content
-		}
-	case "table":
-		return false, o.row(data)
-	default:
-		return false, fmt.Errorf("decoding %q: unknown", data)
-	}
-	return false, nil
-}
-
-// row takes a line about a row: of a table, or of the ledger.
-func (o *observer) row(data string) error {
-	c, err := decodeChange(data)
-	if err != nil {
-		return err
-	}
-	name, ledger := strings.CutPrefix(c.table, "reaper.")
-	switch {
-	case !ledger:
-		o.open.changes = append(o.open.changes, c)
-	case c.op != "INSERT":
-	case name == "run":
-		o.judge.model.bases[c.new["run_id"]+" "+c.new["policy"]], err = timestamp(c.new["cutoff_base"])
-	case name == "cutoff":
-		o.judge.model.settled[c.new["run_id"]+" "+c.new["policy"]+" "+c.new["tenant"]], err = timestamp(c.new["cutoff"])
-	case name == "batch":
-		b := &batchRow{run: c.new["run_id"], policy: c.new["policy"], rows: map[string]int{}, nullified: map[string]int{}}
-		o.open.batch = b
-		if err = json.Unmarshal([]byte(c.new["rows"]), &b.rows); err == nil {
-			err = json.Unmarshal([]byte(c.new["nullified"]), &b.nullified)
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("decoding %q: %w", data, err)
-	}
-	return nil
 }
 
 // compare holds the model against the tables: an observer that has missed

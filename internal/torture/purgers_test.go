@@ -102,17 +102,12 @@ func (p *purger) purge(ctx, stop context.Context) error {
 		if err := cmd.Start(); err != nil {
 			return fmt.Errorf("running reaper: %w", err)
 		}
-		var killer *time.Timer
-		if rand.IntN(2) == 0 {
-			killer = time.AfterFunc(time.Duration(200+rand.IntN(4000))*time.Millisecond, func() { _ = cmd.Process.Kill() })
-		}
+		killer := time.AfterFunc(time.Duration(200+rand.IntN(6000))*time.Millisecond, func() { _ = cmd.Process.Kill() })
 		// A run may go on for as long as the writers do.
 		release := context.AfterFunc(stop, func() { _ = cmd.Process.Signal(os.Interrupt) })
 		err := cmd.Wait()
 		release()
-		if killer != nil {
-			killer.Stop()
-		}
+		killer.Stop()
 		code, err := exitCode(err)
 		switch {
 		case err != nil:

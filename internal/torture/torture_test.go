@@ -6,7 +6,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -206,9 +205,7 @@ func (b *bench) finish() {
 	if b.t.Failed() {
 		return
 	}
-	if len(b.observer.judge.wrong) < *enough {
-		b.complete()
-	}
+	completed := len(b.observer.judge.wrong) < *enough && b.complete()
 	ctx := b.t.Context()
 	// Batches need not have been flushed, and the slot tells of what has.
 	if _, err := b.observer.conn.Exec(ctx, "BEGIN; SET LOCAL synchronous_commit = on; SELECT pg_logical_emit_message(true, 'end', ''); COMMIT"); err != nil {
@@ -221,11 +218,14 @@ func (b *bench) finish() {
 		b.t.Error(err)
 	}
 	b.compareLedger()
+	if completed {
+		b.nothingDue()
+	}
 }
 
 // complete purges until nothing is due, which takes one run when nobody else
 // is there; sessions of killed ones may take a moment to end.
-func (b *bench) complete() {
+func (b *bench) complete() bool {
 	var told string
 	for range 5 {
 		cmd, stdout, stderr := b.reaper.command(b.t.Context(), "purge", "--yes")
@@ -234,11 +234,27 @@ func (b *bench) complete() {
 			b.t.Fatal(err)
 		}
 		if code == 0 {
-			return
+			return true
 		}
 		told = fmt.Sprintf("%d:\n%s%s", code, stdout, stderr)
 	}
 	b.t.Errorf("the last purge did not complete: exit code %s", told)
+	return false
+}
+
+// nothingDue wants all that the last run found expired to be gone, but for what
+// something keeps.
+func (b *bench) nothingDue() {
+	for _, root := range roots {
+		var base time.Time
+		err := b.observer.conn.QueryRow(b.t.Context(), "SELECT cutoff_base FROM reaper.runs WHERE policy = $1 ORDER BY started_at DESC LIMIT 1", root).Scan(&base)
+		if err != nil {
+			b.t.Fatalf("reading the ledger: %v", err)
+		}
+		if due := b.observer.judge.model.due(root, base); len(due) > 0 {
+			b.t.Errorf("after a complete run %d rows of %s are expired, and nothing keeps them; the first: %s", len(due), root, due[0])
+		}
+	}
 }
 
 // compareLedger holds the ledger's sums against the rows that went.
@@ -266,8 +282,10 @@ func (b *bench) compareLedger() {
 		b.t.Fatalf("reading the ledger: %v", err)
 	}
 	j := b.observer.judge
-	if !maps.Equal(gone, j.gone) || !maps.Equal(emptied, j.emptied) {
-		b.t.Errorf("the ledger has %v deleted and %v emptied; its batches deleted %v and emptied %v", gone, emptied, j.gone, j.emptied)
+	for what, maps := range map[string][2]map[string]int{"deleted": {gone, j.gone}, "emptied": {emptied, j.emptied}} {
+		if d := difference(maps[0], maps[1]); d != "" {
+			b.t.Errorf("rows that the ledger has as %s, less those that were: %s", what, d)
+		}
 	}
 }
 
