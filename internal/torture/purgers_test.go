@@ -123,7 +123,7 @@ func (p *purger) purge(ctx, stop context.Context) error {
 	return nil
 }
 
-// terminate ends a session of reaper's now and then.
+// terminate ends a session of reaper's in a batch now and then.
 func terminate(ctx, stop context.Context, conn *pgx.Conn) (n int, err error) {
 	for {
 		select {
@@ -132,7 +132,7 @@ func terminate(ctx, stop context.Context, conn *pgx.Conn) (n int, err error) {
 		case <-time.After(time.Duration(500+rand.IntN(2500)) * time.Millisecond):
 		}
 		tag, err := conn.Exec(ctx, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-			WHERE datname = current_database() AND application_name LIKE 'reaper%' AND state <> 'idle' ORDER BY random() LIMIT 1`)
+			WHERE datname = current_database() AND pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted) ORDER BY random() LIMIT 1`)
 		if err != nil {
 			return n, fmt.Errorf("terminating a session of reaper: %w", err)
 		}

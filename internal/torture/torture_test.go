@@ -37,7 +37,7 @@ var sessions = []struct {
 	{changes, 5 * time.Millisecond},
 	{changes, 5 * time.Millisecond},
 	{changes, 50 * time.Millisecond},
-	{administration, 4 * time.Second},
+	{administration, 3 * time.Second},
 }
 
 // Writers insert, move, hold and delete rows at every level while two processes
