@@ -17,6 +17,8 @@ const slack = 5 * time.Second
 // tally counts what was judged.
 type tally struct {
 	batches, deleted, drained, emptied int
+	// kept are the expired roots that something keeps in the end.
+	kept int
 	// late are rows that a match left behind since they came at the very moment.
 	late int
 	// moved are rows that went soon after a writer had changed them: it shows that

@@ -133,8 +133,8 @@ func clearingEdges(onDelete string) []*edge {
 
 func keepingEdges(onDelete string) []*edge {
 	return []*edge{
-		foreign("invoices", mailColumns, "mails", keeps, onDelete, 1, 0.02),
-		foreign("seals", []string{"click_id"}, "clicks", keeps, onDelete, 1, 0.005),
+		foreign("invoices", mailColumns, "mails", keeps, onDelete, 1, 0.04),
+		foreign("seals", []string{"click_id"}, "clicks", keeps, onDelete, 1, 0.02),
 	}
 }
 
@@ -170,6 +170,10 @@ func layouts() []*layout {
 			edges: slices.Concat(deletingEdges(alternating), repliesEdges(alternating), clearingEdges("NO ACTION"), keepingEdges("NO ACTION"), matchEdges()),
 		},
 	}
+}
+
+func (l *layout) keeps() bool {
+	return slices.ContainsFunc(l.edges, func(e *edge) bool { return e.action == keeps })
 }
 
 // columnType is the type of a dependent's column, by its name.

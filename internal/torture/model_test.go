@@ -204,22 +204,23 @@ func (m *model) keeper(r ref, gone map[ref]tuple, seen map[ref]bool) (ref, bool)
 }
 
 // due is the roots of a policy that are expired by a base, as holds and
-// retentions are now, and that nothing keeps.
-func (m *model) due(policy string, base time.Time) []ref {
+// retentions are now, and that nothing keeps; kept is how many something does.
+func (m *model) due(policy string, base time.Time) (found []ref, kept int) {
 	current := func(r ref) []tuple {
 		if s := m.rows[r]; s != nil {
 			return []tuple{s.tuple}
 		}
 		return nil
 	}
-	var found []ref
 	for r, s := range m.rows {
 		if r.table != policy || !m.isExpired(s.tuple, r.table, base, current, nil) {
 			continue
 		}
-		if _, kept := m.keeper(r, nil, map[ref]bool{}); !kept {
+		if _, ok := m.keeper(r, nil, map[ref]bool{}); ok {
+			kept++
+		} else {
 			found = append(found, r)
 		}
 	}
-	return found
+	return found, kept
 }

@@ -251,7 +251,9 @@ func (b *bench) nothingDue() {
 		if err != nil {
 			b.t.Fatalf("reading the ledger: %v", err)
 		}
-		if due := b.observer.judge.model.due(root, base); len(due) > 0 {
+		due, kept := b.observer.judge.model.due(root, base)
+		b.observer.judge.tally.kept += kept
+		if len(due) > 0 {
 			b.t.Errorf("after a complete run %d rows of %s are expired, and nothing keeps them; the first: %s", len(due), root, due[0])
 		}
 	}
@@ -311,7 +313,8 @@ func (b *bench) report(terminated int) {
 			idle = append(idle, k.name)
 		}
 	}
-	if !b.t.Failed() && (len(idle) > 0 || killed == 0 || j.tally.deleted == 0 || b.layout.big && j.tally.drained == 0) {
+	lacking := killed == 0 || j.tally.deleted == 0 || b.layout.big && j.tally.drained == 0 || b.layout.keeps() && j.tally.kept == 0
+	if !b.t.Failed() && (len(idle) > 0 || lacking) {
 		b.t.Errorf("that was no torture: writers never did %v, %d purges were killed, %+v", idle, killed, j.tally)
 	}
 }

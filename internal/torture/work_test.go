@@ -244,13 +244,13 @@ func (w *writer) unqueue(ctx context.Context) error {
 	return w.exec(ctx, "UPDATE mails SET status = 'sent' WHERE (shard, id) = ANY (SELECT shard, id FROM mails WHERE status = 'queued' LIMIT 20)")
 }
 
-// release takes away some of what keeps roots.
+// release takes away what keeps roots, but for the newest of it.
 func (w *writer) release(ctx context.Context) error {
 	for _, e := range w.layout.edges {
 		if e.action != keeps {
 			continue
 		}
-		if err := w.exec(ctx, "DELETE FROM "+e.child+" WHERE id = ANY (SELECT id FROM "+e.child+" ORDER BY id LIMIT 15)"); err != nil {
+		if err := w.exec(ctx, "DELETE FROM "+e.child+" WHERE id = ANY (SELECT id FROM "+e.child+" ORDER BY id DESC OFFSET 80)"); err != nil {
 			return err
 		}
 	}
