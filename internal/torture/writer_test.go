@@ -60,15 +60,20 @@ func newWriter(ctx context.Context, dsn string, l *layout, name string) (*writer
 	return &writer{layout: l, conn: conn, counts: map[string]int{}, failed: map[string]int{}}, nil
 }
 
-// write works until stopped, with pauses of up to so long.
+// write works until stopped, with pauses of up to so long: everything once, then
+// at random.
 func (w *writer) write(ctx, stop context.Context, list []work, pause time.Duration) error {
 	total := 0
 	for _, k := range list {
 		total += k.weight
 	}
+	first := rand.Perm(len(list))
 	for stop.Err() == nil {
 		at := rand.IntN(total)
 		i := slices.IndexFunc(list, func(k work) bool { at -= k.weight; return at < 0 })
+		if len(first) > 0 {
+			i, first = first[0], first[1:]
+		}
 		if err := w.once(ctx, list[i]); err != nil {
 			return err
 		}
