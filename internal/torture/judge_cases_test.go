@@ -124,12 +124,14 @@ func TestJudge(t *testing.T) {
 		"a dependent stays": {"", emptyNote + deletePart + deleteMail, []string{"clicks 111: it is left, and references parts 11"}},
 		"a dependent moved away, and what hangs on it went": {
 			"UPDATE parts old-key: id[bigint]:11 mail_shard[integer]:0 mail_id[bigint]:1 new-tuple: id[bigint]:11 mail_shard[integer]:0 mail_id[bigint]:2",
-			emptyNote + deleteClick + deleteMail, []string{"clicks 111: it hung neither"},
+			emptyNote + deleteClick + deleteMail,
+			[]string{"clicks 111: it hung neither"},
 		},
 		"a held tenant": {holdTenant, deleteClick + deletePart + emptyNote + deleteMail, []string{"clicks 111", "parts 11", "mails 0,1: it is a root that was not expired"}},
 		"a queued root": {
 			strings.NewReplacer("DELETE mails", "UPDATE mails old-key:").Replace(deleteMail) + " new-tuple: shard[integer]:0 id[bigint]:1 domain_id[integer]:1 at[timestamp with time zone]:'2025-01-01 00:00:00+00' status[text]:'queued'",
-			emptyNote + deleteClick + deletePart + strings.Replace(deleteMail, "'sent'", "'queued'", 1), []string{"clicks 111: it hung", "parts 11: it hung", "mails 0,1: it is a root"},
+			emptyNote + deleteClick + deletePart + strings.Replace(deleteMail, "'sent'", "'queued'", 1),
+			[]string{"clicks 111: it hung", "parts 11: it hung", "mails 0,1: it is a root"},
 		},
 		"drained although something keeps it": {
 			"INSERT invoices id[bigint]:1 mail_shard[integer]:0 mail_id[bigint]:1", deleteClick, []string{"it was drained from mails 0,1, which invoices 1 keeps"},

@@ -142,8 +142,8 @@ func (c *courtCase) rule() {
 			c.blame(rowRef(ch.table, ch.new), "a batch inserted it")
 		}
 	}
-	for what, maps := range map[string][2]map[string]int{"deleted": {c.tx.batch.rows, rows}, "emptied": {c.tx.batch.nullified, nullified}} {
-		if d := difference(maps[0], maps[1]); d != "" {
+	for what, pair := range map[string][2]map[string]int{"deleted": {c.tx.batch.rows, rows}, "emptied": {c.tx.batch.nullified, nullified}} {
+		if d := difference(pair[0], pair[1]); d != "" {
 			c.wrong = append(c.wrong, fmt.Sprintf("batch %s of %d changes: rows that the ledger has as %s, less those that were: %s", c.tx.xid, len(c.tx.changes), what, d))
 		}
 	}

@@ -289,8 +289,8 @@ func (b *bench) compareLedger() {
 		b.t.Fatalf("reading the ledger: %v", err)
 	}
 	j := b.observer.judge
-	for what, maps := range map[string][2]map[string]int{"deleted": {gone, j.gone}, "emptied": {emptied, j.emptied}} {
-		if d := difference(maps[0], maps[1]); d != "" {
+	for what, pair := range map[string][2]map[string]int{"deleted": {gone, j.gone}, "emptied": {emptied, j.emptied}} {
+		if d := difference(pair[0], pair[1]); d != "" {
 			b.t.Errorf("rows that the ledger has as %s, less those that were: %s", what, d)
 		}
 	}
