@@ -154,7 +154,9 @@ func alternating(n int) string { return []string{"CASCADE", "NO ACTION", "RESTRI
 func layouts() []*layout {
 	return []*layout{
 		{
-			name: "cascade", limits: "rows: 25",
+			// Some batches are too large: for a while after them, all are counted before
+			// they delete.
+			name: "cascade", limits: "rows: 25, total_rows: 250",
 			edges: slices.Concat(deletingEdges(always("CASCADE")), clearingEdges("SET NULL")),
 		},
 		{
