@@ -62,9 +62,9 @@ func (p *Plan) SQL(opts Options, cutoffs string) string {
 		section("who takes whom along, and who keeps whom", keepingSQL(p, known))
 	}
 	for _, e := range m.clears {
-		section("empty references", clearSQL(e, m, known, 0))
+		section("empty references", clearSQL(&statement{}, e, m, known, 0))
 	}
-	s, _ := deleteSQL(p, m, sc, w, keys, known)
+	s, _, _ := deleteSQL(p, m, p.Nodes, sc, w, keys, known, false)
 	section("a batch", s)
 	return out
 }

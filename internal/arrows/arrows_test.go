@@ -31,7 +31,7 @@ var rooms = map[string][]string{
 	"metrics":         {},
 	"ledger":          {"internal/pg"},
 	"purge":           {"internal/pg", "policy", "schema"},
-	"web":             {"policy", "purge"},
+	"web":             {"internal/visible", "policy", "purge"},
 	"daemon":          {"growth", "guard", "heartbeat", "internal/pg", "ledger", "metrics", "policy", "purge", "schema", "web"},
 	"demo":            {"internal/pg", "internal/pgtemp", "policy", "purge", "schema"},
 	"internal/pgtemp": {},
@@ -41,6 +41,8 @@ var rooms = map[string][]string{
 	"cmd/reaper":      {anything},
 	"bench":           {anything},
 	"replay":          {"internal/lab", "internal/pgtemp", "purge"},
+
+	"internal/visible": {},
 }
 
 // testOnly packages have no place in a program.
