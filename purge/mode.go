@@ -51,6 +51,7 @@ func newMode(p *Plan, full bool) *mode {
 		m.collected[p.Root] = true
 	}
 	for _, e := range p.Edges {
+		m.countsBehind(e)
 		switch {
 		case e.Action == ByKeep:
 		case m.walks(e) && e.Action.clears():
@@ -67,6 +68,18 @@ func newMode(p *Plan, full bool) *mode {
 	}
 	m.order = m.components(p)
 	return m
+}
+
+// countsBehind has rows counted that ON DELETE takes along, or empties, though reaper
+// walks the edge itself: they came behind a row after it was collected.
+func (m *mode) countsBehind(e *Edge) {
+	switch {
+	case !m.walks(e):
+	case e.Action == ByCascade:
+		m.counted = addNode(m.counted, e.Child)
+	case e.Action == BySetNull, e.Action == BySetDefault:
+		m.countedUp = addNode(m.countedUp, e.Child)
+	}
 }
 
 func addNode(list []*Node, n *Node) []*Node {

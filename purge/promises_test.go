@@ -664,3 +664,23 @@ func TestPromise8_CountsOfTenantsOfACutOffRun(t *testing.T) {
 		})
 	}
 }
+
+// What comes behind a row after it was collected goes by ON DELETE with it, and is
+// counted like all that goes.
+func TestPromise4_RowsThatComeBehindCollectedOnesAreCounted(t *testing.T) {
+	t.Parallel()
+	var b *bed
+	b = prepare(t, `
+		CREATE TABLE roots (id int PRIMARY KEY, at timestamptz); CREATE INDEX ON roots (at, id);
+		CREATE TABLE a (id int PRIMARY KEY, root int REFERENCES roots ON DELETE CASCADE); CREATE INDEX ON a (root);
+		CREATE TABLE b (id int PRIMARY KEY, a int REFERENCES a ON DELETE CASCADE); CREATE INDEX ON b (a);
+		CREATE TABLE c (id int PRIMARY KEY, b int REFERENCES b ON DELETE CASCADE); CREATE INDEX ON c (b);
+		CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+		CREATE TRIGGER note AFTER DELETE ON roots FOR EACH ROW EXECUTE FUNCTION note(); -- so that nothing is left to CASCADE
+		INSERT INTO roots VALUES (1, '2020-01-01'), (2, now()); INSERT INTO a VALUES (1, 1), (2, 2); INSERT INTO b VALUES (1, 1), (2, 2); INSERT INTO c VALUES (1, 1), (2, 2)`,
+		`policies: [{name: roots, table: roots, age: at, tenant: none, retention: 30d}]`,
+		before("DELETE FROM ONLY", func() { b.Exec(t, `INSERT INTO b VALUES (3, 1)`) }))
+	b.purge().is(purge.Complete)
+	b.left(`SELECT 'a' || id FROM a UNION ALL SELECT 'b' || id FROM b UNION ALL SELECT 'c' || id FROM c ORDER BY 1`, "a2", "b2", "c2")
+	b.count(`SELECT sum(rows)::int FROM reaper.deletions WHERE table_name = 'public.b'`, 2)
+}
