@@ -8,14 +8,14 @@ SELECT x.oid::bigint, x.nspname, x.relname, x.bound, x.upper::text, x.lower IS N
             ELSE coalesce('event trigger ' || (SELECT min(e.evtname::text) FROM pg_event_trigger e
               WHERE (e.evtenabled IN ('O', 'A') OR e.evtenabled = 'R' AND current_setting('session_replication_role') = 'replica')
                 AND e.evtevent IN ('ddl_command_start', 'ddl_command_end', 'sql_drop', 'table_rewrite')
-                AND (e.evttags IS NULL OR e.evttags && ARRAY['ALTER TABLE', 'DROP TABLE'])) || ' fires on ALTER TABLE or DROP TABLE',
+                AND (e.evttags IS NULL OR e.evttags OPERATOR(pg_catalog.&&) ARRAY['ALTER TABLE', 'DROP TABLE'])) || ' fires on ALTER TABLE or DROP TABLE',
                  (SELECT CASE
               WHEN EXISTS (SELECT FROM pg_trigger t LEFT JOIN pg_trigger p ON p.oid = t.tgparentid
                             WHERE t.tgrelid = x.oid AND (p.oid IS NOT NULL OR t.tgisinternal)
                               AND (t.tgenabled <> coalesce(p.tgenabled, 'O') OR NOT p.tgisinternal AND t.tgname <> p.tgname
                                    OR EXISTS (SELECT FROM pg_description d WHERE d.classoid = 'pg_trigger'::regclass AND d.objoid = t.oid)))
                    THEN 'a trigger of it is enabled, named or commented otherwise than its table''s'
-              WHEN EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = $2::bigint::oid AND NOT t.tgisinternal AND t.tgtype & 1 = 1
+              WHEN EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = $2::bigint::oid AND NOT t.tgisinternal AND t.tgtype OPERATOR(pg_catalog.&) 1::smallint <> 0
                               AND NOT (has_function_privilege(t.tgfoid, 'EXECUTE') AND has_table_privilege(x.oid, 'TRIGGER')))
                    THEN 'this role may not create the triggers of its table'
               WHEN EXISTS (SELECT FROM pg_constraint k JOIN pg_constraint o ON o.conrelid = k.conrelid AND o.oid > k.oid AND o.contype = 'f'
