@@ -100,9 +100,6 @@ func cmpError(err, or error, doing string) error {
 func (w *work) accountDrop(x partition, t *dropTx) {
 	took := time.Since(t.started)
 	wal := w.addDrop(x, t, took)
-	if w.run.guard != nil {
-		w.run.guard.Wrote(wal)
-	}
 	name := w.plan.Policy.Name
 	w.run.tell(func(o Observer) {
 		o.Batch(BatchEvent{Policy: name, Roots: t.rows, Rows: t.rows, Duration: took, WALBytes: wal, Deleted: map[string]int64{w.plan.Root.Table.Name.String(): t.rows}})
