@@ -37,9 +37,9 @@ const (
 )
 
 var (
-	// errInUse: a transaction has been using the table for long, and would hold up
-	// a detach halfway.
-	errInUse = errors.New("another transaction has been using the table for some time")
+	// errInUse: a transaction has been using one of the tables for long, and would hold
+	// up a detach halfway, or keep the partition from being dropped or attached again.
+	errInUse = errors.New("another transaction has been using the table, or one that it references, for some time")
 	// errNotExpired: not every row of the partition is expired.
 	errNotExpired = errors.New("a row in it is not expired any more")
 	// errSettled: somebody else has settled what became of the partition.
@@ -260,9 +260,11 @@ func partitionsKey(table uint32) int64 {
 }
 
 // usersSQL are the transactions, prepared ones among them, that hold a lock on a
-// table.
+// table, or on one that it references: dropping a partition, and attaching it again,
+// locks those too.
 const usersSQL = `SELECT array(SELECT DISTINCT l.virtualtransaction FROM pg_locks l JOIN pg_database d ON d.oid = l.database
-	WHERE d.datname = current_database() AND l.locktype = 'relation' AND l.relation = $1::bigint::oid AND l.granted AND l.pid IS DISTINCT FROM pg_backend_pid() ORDER BY 1)`
+	WHERE d.datname = current_database() AND l.locktype = 'relation' AND l.granted AND
+	      l.relation IN (SELECT $1::bigint::oid UNION ALL SELECT k.confrelid FROM pg_constraint k WHERE k.conrelid = $1::bigint::oid AND k.contype = 'f') AND l.pid IS DISTINCT FROM pg_backend_pid() ORDER BY 1)`
 
 // awaitUnused waits until those who are using the table now have left it. A
 // detach would wait for them with the rows already gone from sight; a reader who

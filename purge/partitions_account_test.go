@@ -56,7 +56,7 @@ func TestPartitionDrop_CountsBesideABatch(t *testing.T) {
 		var once sync.Once
 		c.ConnConfig.Tracer = argsHook(func(sql string, _ []any) {
 			switch {
-			case strings.Contains(sql, "DROP TABLE"):
+			case strings.HasPrefix(sql, "DROP TABLE"):
 				once.Do(func() { close(begun) })
 			case strings.Contains(sql, `"public"."mails"`) && strings.Contains(sql, "DELETE"):
 				<-begun
@@ -92,7 +92,7 @@ func TestPartitionDrop_WALBesideBatches(t *testing.T) {
 		var once sync.Once
 		c.ConnConfig.Tracer = argsHook(func(sql string, _ []any) {
 			switch {
-			case strings.Contains(sql, "DROP TABLE"):
+			case strings.HasPrefix(sql, "DROP TABLE"):
 				once.Do(func() { close(begun); <-mails })
 			case strings.Contains(sql, `"public"."mails"`) && strings.Contains(sql, "DELETE"):
 				<-begun

@@ -56,7 +56,7 @@ func (b *bed) lockedOut(detaches *int) {
 			switch {
 			case strings.Contains(sql, "DETACH PARTITION"):
 				*detaches++
-			case strings.Contains(sql, "DROP TABLE"):
+			case strings.HasPrefix(sql, "DROP TABLE"):
 				locker.do(`BEGIN; SELECT count(*) FROM orgs`)
 			case sql == "rollback":
 				locker.do(`ROLLBACK`)
