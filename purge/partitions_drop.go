@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-
-	"github.com/reaperdb/reaper/internal/pg"
 )
 
 // dropTx is what the transaction of a drop has counted, as far as it came.
@@ -35,7 +33,9 @@ func (w *work) dropDetached(ctx context.Context, x partition, tx *dropTx) (err e
 }
 
 func (w *work) dropOnce(ctx context.Context, x partition, t *dropTx) error {
-	tx, err := pg.Begin(ctx, w.run.pool, pgx.ReadWrite)
+	// Not pg.Begin: whether the path is pinned is for settings to say, since the counts
+	// evaluate SQL of the policy file.
+	tx, err := w.run.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
 	if err != nil {
 		return fmt.Errorf("beginning the drop: %w", err)
 	}
@@ -83,7 +83,7 @@ func (w *work) dropOnce(ctx context.Context, x partition, t *dropTx) error {
 }
 
 // walSQL is the WAL position in bytes.
-const walSQL = "pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint"
+const walSQL = "pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), '0/0')::pg_catalog.int8"
 
 // aloneSQL tells whether a name is still that of a table, which is no partition.
 const aloneSQL = `SELECT to_regclass($1)::oid = $2::bigint::oid AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = $2::bigint::oid)`

@@ -72,11 +72,11 @@ func (c *compiler) partitions() error {
 		{nested, "the table is a partition itself"},
 		{hasDefault, "there is a default partition"},
 		{count < 2, "there is no second one"},
+		{eventTrigger != "", "event trigger " + eventTrigger + " fires on ALTER TABLE or DROP TABLE"},
 		{len(p.Edges) > 0, "other tables reference their rows"},
 		{!p.noTenant && !p.tenants.inline(), "the tenants come from a query"},
 		{len(t.Triggers) > 0, "a trigger fires on DELETE"},
 		{len(t.Rules) > 0, "a rule rewrites DELETE"},
-		{eventTrigger != "", "event trigger " + eventTrigger + " fires on ALTER TABLE or DROP TABLE"},
 		{publication != "", "publication " + publication + " replicates deletes, and no drop"},
 	} {
 		if no.is {
