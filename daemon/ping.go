@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/ledger"
 )
 
@@ -19,7 +20,7 @@ func (d *Daemon) ping(ctx context.Context) {
 	once, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
 	var readOnly bool
-	err := d.Control.QueryRow(once, `SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'`).Scan(&readOnly)
+	err := pg.Pinned(d.Control).QueryRow(once, `SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'`).Scan(&readOnly)
 	if err == nil && readOnly {
 		err = errReadOnly
 	}
@@ -51,9 +52,8 @@ func safe(err error) string {
 	if errors.As(err, &privilege) {
 		return privilege.Error()
 	}
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
-		return pg.Message + " (" + pg.Code + ")"
+	if refused, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return refused.Message + " (" + refused.Code + ")"
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return "no answer in time"

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/reaperdb/reaper/guard"
+	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/purge"
 	"github.com/reaperdb/reaper/schema"
@@ -34,7 +35,8 @@ type tableSample struct {
 }
 
 // takeSample looks at the database, and at the tables with these OIDs.
-func takeSample(ctx context.Context, db *pgxpool.Pool, oids []uint32) (s sample, err error) {
+func takeSample(ctx context.Context, pool *pgxpool.Pool, oids []uint32) (s sample, err error) {
+	db := pg.Pinned(pool)
 	var readable bool
 	err = db.QueryRow(ctx, `SELECT clock_timestamp(), current_database()::text, current_setting('server_version'),
 		CASE WHEN has_database_privilege(current_database(), 'CONNECT') THEN pg_database_size(current_database()) END,
@@ -66,7 +68,7 @@ func takeSample(ctx context.Context, db *pgxpool.Pool, oids []uint32) (s sample,
 // walSize is the bytes in pg_wal that are in use, as the guard of the storage counts
 // them; nil where the server does not let it be read, as
 // some managed ones do whatever the privilege says.
-func walSize(ctx context.Context, db *pgxpool.Pool) (*int64, error) {
+func walSize(ctx context.Context, db pg.Querier) (*int64, error) {
 	var size *int64
 	err := db.QueryRow(ctx, guard.WALInUse).Scan(&size)
 	if _, refused := errors.AsType[*pgconn.PgError](err); refused {

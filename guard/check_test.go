@@ -5,8 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-
 	"github.com/reaperdb/reaper/guard"
 	"github.com/reaperdb/reaper/internal/dbtest"
 )
@@ -84,12 +82,12 @@ func TestFunctionRevoked(t *testing.T) {
 // do, is told the bound.
 func TestListingRefused(t *testing.T) {
 	t.Parallel()
-	db := dbtest.New(t, `CREATE SCHEMA own;
-		CREATE FUNCTION own.pg_ls_waldir(OUT name text, OUT size bigint, OUT modification timestamptz) RETURNS SETOF record LANGUAGE plpgsql AS
+	db := dbtest.New(t, `ALTER FUNCTION pg_catalog.pg_ls_waldir() RENAME TO pg_ls_waldir_of_postgres;
+		CREATE FUNCTION pg_catalog.pg_ls_waldir(OUT name text, OUT size bigint, OUT modification timestamptz) RETURNS SETOF record LANGUAGE plpgsql AS
 			$$ BEGIN RAISE insufficient_privilege USING MESSAGE = 'permission denied for function pg_ls_waldir'; END $$`)
 	c := guard.Config{WALBacklog: levels(none, 1<<50, none)}
 	c.Storage = guard.Storage{Signal: levels(none, 1, none), Limit: 1 << 50}
-	w := run(t, guard.New(quick(c), db.Pool(t, control, func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["search_path"] = "own, pg_catalog" }), nil))
+	w := run(t, guard.New(quick(c), db.Pool(t, control), nil))
 	says(t, await(t, w, guard.Pause), "storage", "database and WAL take|the WAL by what the server may keep of it")
 	if r := reading(t, w, "wal_backlog"); r.State != guard.Go || r.Unknown != "" {
 		t.Errorf("wal_backlog: %+v, want it known", r)

@@ -29,6 +29,9 @@ func (h *horizon) succeed(other signal) {
 	}
 }
 
+// forget drops what sessions and slots of another server held.
+func (h *horizon) forget() { clear(h.first) }
+
 func newHorizon(c Config) *horizon {
 	return &horizon{levels: c.OldestTransaction.Levels, application: c.Application, now: time.Now, first: map[string]held{}}
 }

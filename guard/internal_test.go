@@ -362,3 +362,60 @@ func TestLatencyCutOff(t *testing.T) {
 		}
 	}
 }
+
+// Another server is told by what is known of both.
+func TestReplacedBy(t *testing.T) {
+	t.Parallel()
+	first := server{System: "7", Timeline: "00000001", Address: "10.0.0.1:5432"}
+	for _, c := range []struct {
+		name string
+		now  server
+		want bool
+	}{
+		{"the same", first, false},
+		{"its replica, promoted", server{System: "7", Timeline: "00000002", Address: "10.0.0.2:5432"}, true},
+		{"promoted, behind one address", server{System: "7", Timeline: "00000002", Address: "10.0.0.1:5432"}, true},
+		{"a copy", server{System: "7", Timeline: "00000001", Address: "10.0.0.2:5432"}, true},
+		{"another cluster", server{System: "8", Timeline: "00000001", Address: "10.0.0.1:5432"}, true},
+		{"a standby, which has no timeline", server{System: "7", Address: "10.0.0.1:5432"}, false},
+		{"only the address is known", server{Address: "10.0.0.1:5432"}, false},
+		{"another address is all that is known", server{Address: "10.0.0.2:5432"}, true},
+		{"nothing is known", server{}, false},
+	} {
+		if got := first.replacedBy(c.now); got != c.want {
+			t.Errorf("%s: %t, want %t", c.name, got, c.want)
+		}
+		if got := first.with(c.now).with(first); got != first {
+			t.Errorf("%s: then the first again makes %+v", c.name, got)
+		}
+	}
+	if (server{}).replacedBy(first) {
+		t.Error("the first server replaces none")
+	}
+}
+
+// A server that refuses the functions of a server's identity is known by its address.
+func TestIdentityRefused(t *testing.T) {
+	t.Parallel()
+	db := dbtest.New(t, "REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
+	role := db.Role(t, "reader")
+	config, err := pgxpool.ParseConfig(db.As(role))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	w := New(Config{}, pool, nil)
+	for range 2 { // the second does not ask for what was refused
+		now, err := w.identify(t.Context(), pool)
+		if err != nil || now.System != "" || now.Timeline != "" || now.Address == "" {
+			t.Errorf("%+v (%v), want the address alone", now, err)
+		}
+	}
+	if w.unidentified.IsZero() {
+		t.Error("it was not refused")
+	}
+}

@@ -60,7 +60,9 @@ func withoutData(err error) error {
 	return err
 }
 
-// askSQL runs a query in a transaction that cannot write. The server is told the
+// askSQL runs a query of the policy file in a transaction that cannot write, under the
+// role's own search_path: it means what it means in psql. So nothing around it may
+// look up a name there: BEGIN, SET and ROLLBACK look up none. The server is told the
 // time too: through a pooler, a client that gives up may leave a statement behind.
 func askSQL(ctx context.Context, db session, sql string) (v float64, err error) {
 	tx, err := db.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly})

@@ -9,6 +9,7 @@ import (
 type walRate struct {
 	levels Levels
 	what   string
+	own    bool // reaper's WAL alone
 	// position is how many bytes there were so far.
 	position func(ctx context.Context, db session) (int64, error)
 	points   []point
@@ -30,10 +31,18 @@ func (w *Watch) walRate() *walRate {
 		return at, err
 	}
 	if w.c.WALRate.Own {
-		r.what = "reaper writes "
+		r.own, r.what = true, "reaper writes "
 		r.position = func(context.Context, session) (int64, error) { return w.wrote.Load(), nil }
 	}
 	return r
+}
+
+// forget drops positions in the WAL of another server. What reaper itself has written
+// stays true.
+func (r *walRate) forget() {
+	if !r.own {
+		r.points = nil
+	}
 }
 
 func (r *walRate) read(ctx context.Context, db session) ([]measure, error) {
@@ -45,7 +54,7 @@ func (r *walRate) read(ctx context.Context, db session) ([]measure, error) {
 }
 
 // add takes a reading in. The first has no rate, nor has one that is behind the
-// last: that is another server.
+// last.
 func (r *walRate) add(p point) []measure {
 	if n := len(r.points); n > 0 && p.bytes < r.points[n-1].bytes {
 		r.points = nil

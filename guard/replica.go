@@ -24,10 +24,11 @@ const forgetAfter = time.Hour
 // replicas is how far the furthest replica is behind, in time and in bytes.
 type replicas struct {
 	ReplicaLag
-	forget time.Duration
-	log    *slog.Logger
-	known  map[string]*replica
-	now    func() time.Time
+	// waitFor is how long a replica that is gone is waited for.
+	waitFor time.Duration
+	log     *slog.Logger
+	known   map[string]*replica
+	now     func() time.Time
 }
 
 // replica is what is remembered of one.
@@ -40,7 +41,7 @@ type replica struct {
 }
 
 func newReplicas(c Config, log *slog.Logger) *replicas {
-	return &replicas{ReplicaLag: c.ReplicaLag, forget: max(c.MaxPause, forgetAfter), log: log, known: map[string]*replica{}, now: time.Now}
+	return &replicas{ReplicaLag: c.ReplicaLag, waitFor: max(c.MaxPause, forgetAfter), log: log, known: map[string]*replica{}, now: time.Now}
 }
 
 // sender is a row of pg_stat_replication.
@@ -117,6 +118,10 @@ func (r *replicas) succeed(other signal) {
 	}
 }
 
+// forget drops the replicas of another server: the one that became this one, and those
+// that have yet to follow it.
+func (r *replicas) forget() { clear(r.known) }
+
 // of is how long a replica is behind: by what it says itself, which stands still
 // when its replay is paused, or by how long it has replayed nothing.
 func (r *replicas) of(name string, s sender, now time.Time) (lag float64, stuck bool) {
@@ -152,7 +157,7 @@ func (r *replicas) gone(now time.Time) string {
 	for name, k := range r.known {
 		away := now.Sub(k.seen)
 		switch {
-		case away > r.forget:
+		case away > r.waitFor:
 			r.log.Warn("a replica is gone for so long that it is not waited for any more", "replica", name, "seen", k.seen)
 			delete(r.known, name)
 		case away > 0 && (first == "" || name < first):

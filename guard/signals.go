@@ -5,6 +5,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/reaperdb/reaper/internal/pg"
 )
 
 // WindowsGuard is the name of the guard of Config.Allow.
@@ -41,22 +43,22 @@ func (w *Watch) signals() []*watched {
 	return all
 }
 
-// session is a connection, or a pool.
+// session is a connection, or a pool. Statements that look up names go through one
+// and many, which pin the search_path; Exec is for those that look up none.
 type session interface {
+	pg.Sender
+	pg.Beginner
 	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-	BeginTx(ctx context.Context, options pgx.TxOptions) (pgx.Tx, error)
 }
 
-// one reads the one row of a statement.
+// one reads the one row of a statement of reaper's own.
 func one(ctx context.Context, db session, sql string, args []any, into ...any) error {
-	return db.QueryRow(ctx, sql, args...).Scan(into...)
+	return pg.Pinned(db).QueryRow(ctx, sql, args...).Scan(into...)
 }
 
-// many reads the rows of a statement, each into a T by position.
+// many reads the rows of a statement of reaper's own, each into a T by position.
 func many[T any](ctx context.Context, db session, sql string, args ...any) ([]T, error) {
-	rows, err := db.Query(ctx, sql, args...)
+	rows, err := pg.Pinned(db).Query(ctx, sql, args...)
 	if err != nil {
 		return nil, err
 	}

@@ -130,12 +130,12 @@ func TestDeadRows(t *testing.T) {
 		t.Errorf("dead rows of a table that nobody deletes from: %+v, want go", a)
 	}
 	w.Touch([]uint32{uint32(db.Int(t, "SELECT 't'::regclass::oid::int"))})
-	says(t, await(t, w, guard.Pause), "dead_rows", "75% of the rows of t are dead|pause at 50%")
+	says(t, await(t, w, guard.Pause), "dead_rows", "75% of the rows of public.t are dead|pause at 50%")
 	db.Exec(t, "VACUUM t")
 	await(t, w, guard.Go)
 	w.Touch([]uint32{uint32(db.Int(t, "SELECT 'p'::regclass::oid::int"))})
 	remove("p", "p1")
-	says(t, await(t, w, guard.Pause), "dead_rows", "of the rows of p1 are dead")
+	says(t, await(t, w, guard.Pause), "dead_rows", "of the rows of public.p1 are dead")
 	if a := w.Advice("", "dead_rows"); a.State != guard.Go {
 		t.Errorf("without dead_rows: %+v, want go", a)
 	}

@@ -24,6 +24,10 @@ type Watch struct {
 	wal   *walDirectory
 	web   *prometheus
 
+	// unidentified is when a server last refused to say which it is; zero: none has. It
+	// belongs to the goroutine that reads.
+	unidentified time.Time
+
 	turn  chan struct{} // of whoever uses the pool's connection
 	wrote atomic.Int64  // bytes of WAL that reaper has written
 
@@ -121,7 +125,7 @@ func (w *Watch) inherit() {
 			continue
 		}
 		o := before.all[i]
-		g.gauges, g.seen, g.known = o.gauges, o.seen, o.known
+		g.gauges, g.seen, g.known, g.server = o.gauges, o.seen, o.known, o.server
 		if heir, ok := g.signal.(interface{ succeed(signal) }); ok {
 			heir.succeed(o.signal)
 		}

@@ -199,17 +199,8 @@ func TestSucceed(t *testing.T) {
 	db := dbtest.New(t, queueTable)
 	db.Exec(t, "UPDATE queue SET n = 20")
 	c := guard.Config{Custom: queue(levels(none, 10, none), false).Custom, Every: time.Hour, Timeout: time.Minute}
-	round := func(w *guard.Watch) {
-		changed := w.Changed()
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan struct{})
-		go func() { defer close(done); w.Run(ctx) }()
-		<-changed
-		cancel()
-		<-done
-	}
 	first := guard.New(c, db.Pool(t, control), nil)
-	round(first)
+	once(t, first)
 	if r := reading(t, first, "queue_depth"); r.State != guard.Pause {
 		t.Fatalf("%+v, want a pause", r)
 	}
@@ -219,7 +210,7 @@ func TestSucceed(t *testing.T) {
 	third.Succeed(second)
 	second.End()
 	<-second.Changed()
-	round(third)
+	once(t, third)
 	if r := reading(t, third, "queue_depth"); r.State != guard.Pause || *r.Value != 0 {
 		t.Errorf("after one good reading: %+v, want a pause still", r)
 	}

@@ -27,6 +27,7 @@ type watched struct {
 	// given no session.
 	elsewhere bool
 
+	server server // that was read last
 	gauges map[string]*gauge
 	seen   bool // it was read once
 	// known counts the readings since it was unknown, up to two.
@@ -65,7 +66,9 @@ func (g *watched) read(ctx context.Context, w *Watch) Reading {
 		}
 		once, cancel := context.WithTimeout(ctx, timeout)
 		defer cancel()
-		measures, err = g.signal.read(once, db)
+		if err = g.recognize(once, w, db); err == nil {
+			measures, err = g.signal.read(once, db)
+		}
 	})
 	now := time.Now()
 	if ctx.Err() != nil {

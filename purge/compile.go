@@ -172,19 +172,20 @@ func eachTable(p *policy.Policy, visit func(policy.Table)) {
 	}
 }
 
-// preload loads the tables of the policy with all that hangs below and above them: a
-// few statements, however many tables there are.
+// preload loads the tables that the policy names with all that hangs below its root: a
+// few statements, however many tables there are. What lies on the way to its tenants
+// is loaded as it is met. Tables of other policies are left alone: whoever has one
+// locked shall not hold this one up.
 func (c *compiler) preload() error {
 	var all []uint32
-	add := func(t policy.Table) {
+	eachTable(c.plan.Policy, func(t policy.Table) {
 		if oid := c.resolve(t); t.IsSet() && oid != 0 {
-			all = append(all, c.graph.Related(oid)...)
+			all = append(all, oid)
 		}
+	})
+	if root := c.resolve(c.plan.Policy.Table); root != 0 {
+		all = append(all, c.graph.Below(root)...)
 	}
-	if c.file.Tenants != nil {
-		add(c.file.Tenants.Table)
-	}
-	eachTable(c.plan.Policy, add)
 	return c.graph.Load(c.ctx, c.conn, all...)
 }
 

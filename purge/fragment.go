@@ -25,8 +25,8 @@ type fragment struct {
 	functions []calledFunction
 	// zoned tells that its answer depends on the session's TimeZone.
 	zoned bool
-	// asWritten tells that PostgreSQL could not be asked, for want of TEMPORARY on the
-	// database: names still mean what the search_path makes of them.
+	// asWritten tells that no view could be made of it: names still mean what the
+	// search_path makes of them.
 	asWritten bool
 }
 
@@ -147,11 +147,14 @@ func (c *compiler) understand(described, viewed string) (*fragment, error) {
 	// Literals of the session's own zone become others in UTC: that shows in the text.
 	view := func(name string) string { return "CREATE TEMPORARY VIEW " + name + columns + " AS " + viewed }
 	err = execAll(c.ctx, tx, view(fragmentView+"_local"), `SELECT pg_catalog.set_config('TimeZone', 'UTC', true)`, view(fragmentView), pg.Pin)
-	if isCode(err, "42501") || isCode(err, "25006") {
+	var refused *pgconn.PgError
+	switch {
+	case errors.As(err, &refused) && !lockedOut(err):
+		// No TEMPORARY, an event trigger that refuses, or what no view may hold: it means
+		// what was described, under the role's own path.
 		f.asWritten = true
 		return f, nil
-	}
-	if err != nil {
+	case err != nil:
 		return nil, err
 	}
 	return f, c.readView(tx, f)

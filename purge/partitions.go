@@ -13,9 +13,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/reaperdb/reaper/schema"
-
 	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/schema"
 )
 
 // A partition goes in five steps, and a crash between any two is undone by the
@@ -38,9 +37,9 @@ const (
 )
 
 var (
-	// errInUse: a transaction has been using the table for long, and would hold up
-	// a detach halfway.
-	errInUse = errors.New("another transaction has been using the table for some time")
+	// errInUse: a transaction has been using one of the tables for long, and would hold
+	// up a detach halfway, or keep the partition from being dropped or attached again.
+	errInUse = errors.New("another transaction has been using the table, or one that it references, for some time")
 	// errNotExpired: not every row of the partition is expired.
 	errNotExpired = errors.New("a row in it is not expired any more")
 	// errSettled: somebody else has settled what became of the partition.
@@ -132,7 +131,7 @@ func (w *work) expiredPartitions(ctx context.Context) (found []partition, siblin
 			var x partition
 			var oid int64
 			var against string
-			_, err = pgx.ForEachRow(rows, []any{&oid, &x.name.Schema, &x.name.Name, &x.bound, &x.upper, &siblings, &x.checks, &against}, func() error {
+			_, err = pgx.ForEachRow(rows, []any{&oid, &x.name.Schema, &x.name.Name, &x.bound, &x.upper, &x.dated, &siblings, &x.checks, &against}, func() error {
 				if x.oid = uint32(oid); against == "" {
 					found = append(found, x)
 				} else {
@@ -177,6 +176,9 @@ func (w *work) dropPartition(ctx context.Context, x partition) (bool, error) {
 	if err := w.awaitUnused(ctx); err != nil {
 		return false, err
 	}
+	if err := w.stillDroppable(ctx, x); err != nil {
+		return false, err
+	}
 	if w.run.heldUp(w.plan.Policy.Name) { // it took its time
 		return false, errGuarded
 	}
@@ -198,17 +200,34 @@ func (w *work) dropPartition(ctx context.Context, x partition) (bool, error) {
 	return true, nil
 }
 
+// stillDroppable looks again at what stands against dropping a partition, at the last
+// moment: since the first look others may have been waited for.
+func (w *work) stillDroppable(ctx context.Context, x partition) error {
+	s := w.plan.stillAgainstSQL(x)
+	var against string
+	err := w.run.withServer(ctx, func() error {
+		return pg.Pinned(w.run.pool).QueryRow(ctx, s.String(), s.args...).Scan(&against)
+	})
+	if err == nil && against != "" {
+		return errors.New(against)
+	}
+	if err != nil {
+		return fmt.Errorf("looking what stands against the drop: %w", err)
+	}
+	return nil
+}
+
 // guardTable takes the lock that keeps other processes from dropping partitions
 // of the table, and from undoing what this one is about to do. It lasts as long as
 // the transaction, which has no snapshot and no other lock.
 func (w *work) guardTable(ctx context.Context) (tx pgx.Tx, err error) {
 	err = w.run.withServer(ctx, func() error {
-		tx, err = w.run.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
+		tx, err = pg.Begin(ctx, w.run.pool, pgx.ReadWrite)
 		if err != nil {
 			return err
 		}
 		var got, paused bool
-		err = tx.QueryRow(ctx, `SELECT pg_catalog.pg_try_advisory_xact_lock($1::pg_catalog.int8), `+w.run.ledger.PausedSQL("$2::pg_catalog.text"),
+		err = tx.QueryRow(ctx, `SELECT pg_try_advisory_xact_lock($1::bigint), `+w.run.ledger.PausedSQL("$2::text"),
 			partitionsKey(w.plan.Root.Table.OID), w.plan.Policy.Name).Scan(&got, &paused)
 		switch {
 		case err != nil:
@@ -241,9 +260,11 @@ func partitionsKey(table uint32) int64 {
 }
 
 // usersSQL are the transactions, prepared ones among them, that hold a lock on a
-// table.
+// table, or on one that it references: dropping a partition, and attaching it again,
+// locks those too.
 const usersSQL = `SELECT array(SELECT DISTINCT l.virtualtransaction FROM pg_locks l JOIN pg_database d ON d.oid = l.database
-	WHERE d.datname = current_database() AND l.locktype = 'relation' AND l.relation = $1::bigint::oid AND l.granted AND l.pid IS DISTINCT FROM pg_backend_pid() ORDER BY 1)`
+	WHERE d.datname = current_database() AND l.locktype = 'relation' AND l.granted AND
+	      l.relation IN (SELECT $1::bigint::oid UNION ALL SELECT k.confrelid FROM pg_constraint k WHERE k.conrelid = $1::bigint::oid AND k.contype = 'f') AND l.pid IS DISTINCT FROM pg_backend_pid() ORDER BY 1)`
 
 // awaitUnused waits until those who are using the table now have left it. A
 // detach would wait for them with the rows already gone from sight; a reader who
@@ -339,107 +360,4 @@ func (w *work) cancelDetach(conn *pgxpool.Conn, finished <-chan struct{}) bool {
 		w.run.log.Warn("cannot cancel a detach", "error", plain(err))
 	}
 	return true
-}
-
-// dropTx is what the transaction of a drop has counted, as far as it came.
-type dropTx struct {
-	started            time.Time
-	committing         bool // the server may have got the COMMIT
-	batches, rows, wal int64
-}
-
-// dropDetached verifies and drops a detached partition, again when it could not
-// get a lock: foreign keys from it to other tables go with it, and lock those.
-func (w *work) dropDetached(ctx context.Context, x partition, tx *dropTx) (err error) {
-	for try := range dropTries {
-		if try > 0 {
-			w.run.tell(func(o Observer) { o.Retry(w.plan.Policy.Name, reasonOf(err)) })
-			w.run.sleep(ctx, w.run.backoff(try))
-		}
-		if err = w.dropOnce(ctx, x, tx); err == nil || classify(err) != faultRetry || errors.Is(err, errNotExpired) {
-			return err
-		}
-	}
-	return err
-}
-
-func (w *work) dropOnce(ctx context.Context, x partition, t *dropTx) error {
-	tx, err := w.run.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
-	if err != nil {
-		return fmt.Errorf("beginning the drop: %w", err)
-	}
-	defer rollback(tx)
-	s := &statement{}
-	s.add("SELECT ", settings(s, !w.plan.ownPath.reading, verifyTimeout, w.plan.lockTimeout()), ", ", walSQL, ", ", w.run.ledger.PausedSQL(s.cast(w.plan.Policy.Name, "text")))
-	var set int
-	var paused bool
-	var before, after int64
-	if err := tx.QueryRow(ctx, s.String(), s.args...).Scan(&set, &before, &paused); err != nil {
-		return fmt.Errorf("beginning the drop: %w", err)
-	}
-	if paused {
-		return errHandPaused
-	}
-	if noted, err := w.run.ledger.ForgetDetach(ctx, tx, x.oid); err != nil || !noted {
-		return cmpError(err, errSettled, "taking the note back")
-	}
-	if _, err := tx.Exec(ctx, lockPartition(x)); err != nil {
-		return fmt.Errorf("locking: %w", err)
-	}
-	var alone bool
-	if err := tx.QueryRow(ctx, aloneSQL, x.ident(), int64(x.oid)).Scan(&alone); err != nil || !alone {
-		return cmpError(err, errSettled, "looking at the catalog")
-	}
-	counts := w.plan.expiredCountsSQL(w.scope(), x)
-	t.batches, t.rows, err = w.run.ledger.RecordCounts(ctx, tx, w.run.id, w.plan.Policy.Name, w.parts.recorded, w.plan.Root.Table.Name.String(), counts.String(), counts.args)
-	if err != nil || t.rows == 0 {
-		return cmpError(err, errNotExpired, "verifying and counting")
-	}
-	// Last, for it may lock tables that its foreign keys lead to, until the end.
-	if _, err := tx.Exec(ctx, "DROP TABLE "+x.ident()); err != nil {
-		return fmt.Errorf("dropping: %w", err)
-	}
-	if err := tx.QueryRow(ctx, "SELECT "+walSQL).Scan(&after); err != nil {
-		return fmt.Errorf("dropping: %w", err)
-	}
-	t.wal = after - before
-	t.committing = true
-	if err := tx.Commit(ctx); err != nil {
-		t.committing = classify(err) == faultDatabase // else the server refused: nothing happened
-		return fmt.Errorf("committing the drop: %w", err)
-	}
-	return nil
-}
-
-// walSQL is the WAL position in bytes.
-const walSQL = "pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), '0/0')::pg_catalog.int8"
-
-// aloneSQL tells whether a name is still that of a table, which is no partition.
-const aloneSQL = `SELECT to_regclass($1)::oid = $2::bigint::oid AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = $2::bigint::oid)`
-
-// cmpError is an error with what was being done, or else another one.
-func cmpError(err, or error, doing string) error {
-	if err == nil {
-		return or
-	}
-	return fmt.Errorf("%s: %w", doing, err)
-}
-
-// accountDrop adds a dropped partition to the report.
-func (w *work) accountDrop(x partition, t *dropTx) {
-	rep, took := w.report, time.Since(t.started)
-	w.parts.recorded += t.batches
-	rep.Partitions = append(rep.Partitions, x.name.String())
-	rep.Rows[w.plan.Root.Table.Name.String()] += t.rows
-	rep.RowsTotal += t.rows
-	rep.Roots += t.rows
-	rep.Batches += t.batches
-	rep.WALBytes += t.wal
-	w.times.add(took)
-	w.run.deleted += t.rows
-	w.run.roots += t.rows
-	w.run.tell(func(o Observer) {
-		o.Batch(BatchEvent{Policy: rep.Name, Roots: t.rows, Rows: t.rows, Duration: took, WALBytes: t.wal, Deleted: map[string]int64{w.plan.Root.Table.Name.String(): t.rows}})
-	})
-	w.run.log.Info("partition dropped", "policy", rep.Name, "partition", x.name.String(), "rows", t.rows, "duration", took.Round(time.Millisecond))
 }

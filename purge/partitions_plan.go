@@ -3,6 +3,7 @@ package purge
 import (
 	"fmt"
 
+	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/schema"
 )
 
@@ -26,7 +27,8 @@ func (x partitioning) droppable() bool { return x.is && x.against == "" }
 // partitioningSQL reads of a partitioned table: whether it is by range of one
 // column alone, in that type's usual order; its default partition, whether it is
 // a partition itself, owned, its owner, the number of partitions, one whose
-// detach was interrupted, and a publication that replicates deletes.
+// detach was interrupted, a publication that replicates deletes, and an event trigger
+// that fires on what is done to partitions.
 const partitioningSQL = `
 SELECT pt.partstrat = 'r' AND pt.partnatts = 1 AND pt.partexprs IS NULL AND a.attname = $2 AND o.opcdefault,
        pt.partdefid <> 0, c.relispartition, pg_has_role(c.relowner, 'USAGE'), pg_get_userbyid(c.relowner)::text,
@@ -36,7 +38,8 @@ SELECT pt.partstrat = 'r' AND pt.partnatts = 1 AND pt.partexprs IS NULL AND a.at
                   WHERE p.pubdelete AND EXISTS (
                         SELECT FROM pg_publication_tables t JOIN pg_namespace n ON n.nspname = t.schemaname
                           JOIN pg_class f ON f.relnamespace = n.oid AND f.relname = t.tablename
-                         WHERE t.pubname = p.pubname AND f.oid = ANY($3::oid[]))), '')
+                         WHERE t.pubname = p.pubname AND f.oid = ANY($3::oid[]))), ''),
+       coalesce((` + eventTriggerSQL + `), '')
   FROM pg_class c JOIN pg_partitioned_table pt ON pt.partrelid = c.oid JOIN pg_opclass o ON o.oid = pt.partclass[0]
   LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = pt.partattrs[0]
  WHERE c.oid = $1::bigint::oid`
@@ -49,9 +52,9 @@ func (c *compiler) partitions() error {
 	}
 	var byAge, hasDefault, nested, owned bool
 	var count int
-	var owner, pending, publication string
-	err := c.conn.QueryRow(c.ctx, partitioningSQL, int64(t.OID), p.age.column.Name, c.graph.Family(t.OID)).
-		Scan(&byAge, &hasDefault, &nested, &owned, &owner, &count, &pending, &publication)
+	var owner, pending, publication, eventTrigger string
+	err := pg.Pinned(c.conn).QueryRow(c.ctx, partitioningSQL, int64(t.OID), p.age.column.Name, c.graph.Family(t.OID)).
+		Scan(&byAge, &hasDefault, &nested, &owned, &owner, &count, &pending, &publication, &eventTrigger)
 	if err != nil {
 		return fmt.Errorf("reading the partitions of %s: %w", t.Name, err)
 	}
@@ -69,6 +72,7 @@ func (c *compiler) partitions() error {
 		{nested, "the table is a partition itself"},
 		{hasDefault, "there is a default partition"},
 		{count < 2, "there is no second one"},
+		{eventTrigger != "", "event trigger " + eventTrigger + " fires on ALTER TABLE or DROP TABLE"},
 		{len(p.Edges) > 0, "other tables reference their rows"},
 		{!p.noTenant && !p.tenants.inline(), "the tenants come from a query"},
 		{len(p.Root.firingTriggers()) > 0, "a trigger fires on DELETE"},

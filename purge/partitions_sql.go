@@ -10,10 +10,12 @@ import (
 
 // partition is a range partition of the root.
 type partition struct {
-	oid    uint32
-	name   schema.Name
-	bound  string // FOR VALUES …, in UTC and with ISO dates
-	upper  string // where its range ends, as text of the age's type
+	oid   uint32
+	name  schema.Name
+	bound string // FOR VALUES …, in UTC and with ISO dates
+	upper string // where its range ends, as text of the age's type
+	// dated: its range begins above every age that never expires.
+	dated  bool
 	checks []string
 }
 
@@ -21,8 +23,9 @@ func (x partition) ident() string { return ident(x.name.Schema, x.name.Name) }
 
 // expiredPartitionsSQL gives the partitions, the oldest first, whose range ends
 // below the latest cutoff that any tenant has, empty files left out: OID, schema,
-// name, bound, end of the range, CHECK constraints, the number of partitions, and
-// what stands against dropping it. The end of a range is in the catalog as text.
+// name, bound, end of the range, whether it begins above every age that never
+// expires, the number of partitions, CHECK constraints, and what stands against
+// dropping it. Both ends of a range are in the catalog as text.
 func (p *Plan) expiredPartitionsSQL(sc scope) *statement {
 	s := &statement{}
 	latest := "(SELECT max(reaper_f.cutoff) AS cutoff FROM "
@@ -32,15 +35,15 @@ func (p *Plan) expiredPartitionsSQL(sc scope) *statement {
 		latest += p.fixed(s, sc) + " reaper_f)"
 	}
 	root := s.cast(int64(p.Root.Table.OID), "bigint::oid")
-	s.add("SELECT x.oid::bigint, x.nspname, x.relname, x.bound, x.upper::text, x.siblings,",
+	end := func(pattern string) string {
+		return "nullif(substring(pg_get_expr(c.relpartbound, c.oid) FROM " + quoteLiteral(pattern) + "), "
+	}
+	s.add("SELECT x.oid::bigint, x.nspname, x.relname, x.bound, x.upper::text, x.lower IS NOT NULL AND x.lower > ", p.age.firstDated(), ", x.siblings,",
 		"\n       array(SELECT k.conname::text FROM pg_constraint k WHERE k.conrelid = x.oid AND k.contype = 'c' ORDER BY 1),",
-		"\n       CASE WHEN x.relkind <> 'r' OR x.relpersistence = 't' THEN 'it is no ordinary table'",
-		"\n            WHEN NOT pg_has_role(x.relowner, 'USAGE') THEN 'this role does not own it'",
-		"\n            WHEN x.pending THEN 'the detach of one was interrupted'",
-		"\n            WHEN EXISTS (SELECT FROM pg_constraint k WHERE k.contype = 'f' AND k.confrelid IN (x.oid, ", root, ")) THEN 'a foreign key references it'",
-		"\n            ELSE coalesce((", dependsSQL, ") || ' depends on it', '') END",
+		"\n       ", againstSQL(root),
 		"\n  FROM (SELECT c.oid, n.nspname::text, c.relname::text, c.relkind, c.relpersistence, c.relowner, pg_get_expr(c.relpartbound, c.oid) AS bound,",
-		"\n               nullif(substring(pg_get_expr(c.relpartbound, c.oid) FROM ", quoteLiteral(` TO \('?([^']+)'?\)$`), "), 'MAXVALUE')::", p.age.column.Type, " AS upper,",
+		"\n               ", end(`FROM \('?([^']+)'?\) TO`), "'MINVALUE')::", p.age.column.Type, " AS lower,",
+		"\n               ", end(` TO \('?([^']+)'?\)$`), "'MAXVALUE')::", p.age.column.Type, " AS upper,",
 		"\n               count(*) OVER () AS siblings, bool_or(i.inhdetachpending) OVER () AS pending",
 		"\n          FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_namespace n ON n.oid = c.relnamespace",
 		"\n         WHERE i.inhparent = ", root, ") x",
@@ -48,6 +51,77 @@ func (p *Plan) expiredPartitionsSQL(sc scope) *statement {
 		"\n ORDER BY x.upper")
 	return s
 }
+
+// firstDated is a value of the column's type below which all those lie that never
+// expire, whatever its time zone: integers up to 0, and what stands for no time.
+func (a age) firstDated() string {
+	if a.integer() {
+		return "0"
+	}
+	return "'1970-01-02'"
+}
+
+// stillAgainstSQL gives what stands against dropping a partition now; empty: nothing.
+func (p *Plan) stillAgainstSQL(x partition) *statement {
+	s := &statement{}
+	root, oid := s.cast(int64(p.Root.Table.OID), "bigint::oid"), s.cast(int64(x.oid), "bigint::oid")
+	return s.add("SELECT ", againstSQL(root),
+		"\n  FROM (SELECT c.oid, c.relkind, c.relpersistence, c.relowner,",
+		"\n               EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = ", root, " AND i.inhdetachpending) AS pending",
+		"\n          FROM pg_class c WHERE c.oid = ", oid, ") x")
+}
+
+// againstSQL says of the partition x (oid, relkind, relpersistence, relowner, pending)
+// what stands against dropping it; empty: nothing.
+func againstSQL(root string) string {
+	return strings.ReplaceAll(`CASE WHEN x.relkind <> 'r' OR x.relpersistence = 't' THEN 'it is no ordinary table'
+            WHEN NOT pg_has_role(x.relowner, 'USAGE') THEN 'this role does not own it'
+            WHEN x.pending THEN 'the detach of one was interrupted'
+            WHEN EXISTS (SELECT FROM pg_constraint k WHERE k.contype = 'f' AND k.confrelid IN (x.oid, ROOT)) THEN 'a foreign key references it'
+            ELSE coalesce('event trigger ' || (`+eventTriggerSQL+`) || ' fires on ALTER TABLE or DROP TABLE',
+                 (`+lostSQL+`),
+                 (`+dependsSQL+`) || ' depends on it', '') END`, "ROOT", root)
+}
+
+// eventTriggerSQL names an event trigger that would fire when a partition is detached,
+// attached or dropped. One that raises an error at the end of a command leaves a
+// concurrent detach halfway, and nothing can finish or undo it while the trigger is
+// there.
+const eventTriggerSQL = `SELECT min(e.evtname::text) FROM pg_event_trigger e
+              WHERE (e.evtenabled IN ('O', 'A') OR e.evtenabled = 'R' AND current_setting('session_replication_role') = 'replica')
+                AND e.evtevent IN ('ddl_command_start', 'ddl_command_end', 'sql_drop', 'table_rewrite')
+                AND (e.evttags IS NULL OR e.evttags OPERATOR(pg_catalog.&&) ARRAY['ALTER TABLE', 'DROP TABLE'])`
+
+// lostSQL names what attaching x again would not bring back as it was, or what would
+// keep it from being attached; NULL: nothing. The detach drops the row triggers that x
+// has of its table; the attach makes them anew, from the table's and with this role's
+// privileges. (Up to 14 such a trigger counts as internal, and the triggers of some
+// foreign keys are made anew too.) Foreign keys and indexes are paired with the
+// table's by their definition, whatever the order of an index, and an index that is
+// missing is made.
+const lostSQL = `SELECT CASE
+              WHEN EXISTS (SELECT FROM pg_trigger t LEFT JOIN pg_trigger p ON p.oid = t.tgparentid
+                            WHERE t.tgrelid = x.oid AND (p.oid IS NOT NULL OR t.tgisinternal)
+                              AND (t.tgenabled <> coalesce(p.tgenabled, 'O') OR NOT p.tgisinternal AND t.tgname <> p.tgname
+                                   OR EXISTS (SELECT FROM pg_description d WHERE d.classoid = 'pg_trigger'::regclass AND d.objoid = t.oid)))
+                   THEN 'a trigger of it is enabled, named or commented otherwise than its table''s'
+              WHEN EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = ROOT AND NOT t.tgisinternal AND t.tgtype OPERATOR(pg_catalog.&) 1::smallint <> 0
+                              AND NOT (has_function_privilege(t.tgfoid, 'EXECUTE') AND has_table_privilege(x.oid, 'TRIGGER')))
+                   THEN 'this role may not create the triggers of its table'
+              WHEN EXISTS (SELECT FROM pg_constraint k JOIN pg_constraint o ON o.conrelid = k.conrelid AND o.oid > k.oid AND o.contype = 'f'
+                              AND o.confrelid = k.confrelid AND o.conkey = k.conkey
+                            WHERE k.contype = 'f' AND k.conrelid = x.oid)
+                   THEN 'two foreign keys of it are alike'
+              WHEN EXISTS (SELECT FROM pg_index p WHERE p.indrelid = ROOT AND NOT EXISTS (
+                           SELECT FROM pg_inherits h JOIN pg_index i ON i.indexrelid = h.inhrelid WHERE h.inhparent = p.indexrelid AND i.indrelid = x.oid))
+                   THEN 'an index of its table is missing in it'
+              WHEN EXISTS (SELECT FROM pg_index i JOIN pg_index o ON o.indrelid = i.indrelid AND o.indexrelid > i.indexrelid
+                              AND o.indkey::text = i.indkey::text AND o.indclass::text = i.indclass::text AND o.indcollation::text = i.indcollation::text
+                              AND o.indnkeyatts = i.indnkeyatts AND o.indisunique = i.indisunique
+                              AND pg_get_expr(o.indexprs, o.indrelid) IS NOT DISTINCT FROM pg_get_expr(i.indexprs, i.indrelid)
+                              AND pg_get_expr(o.indpred, o.indrelid) IS NOT DISTINCT FROM pg_get_expr(i.indpred, i.indrelid)
+                            WHERE i.indrelid = x.oid AND EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid IN (i.indexrelid, o.indexrelid)))
+                   THEN 'two indexes of it are alike' END`
 
 // dependsSQL names an object that would keep a DROP of x from working: one that
 // needs the table, its row type or a sequence that goes with it, and does not
@@ -93,12 +167,6 @@ func (p *Plan) rowsIn(x partition, upper string) string {
 	return b.String()
 }
 
-// begins tells that the range has a beginning: -infinity, which never expires, is
-// not in it.
-func (x partition) begins() bool {
-	return !strings.Contains(x.bound, "FROM (MINVALUE)") && !strings.Contains(x.bound, "FROM ('-infinity')")
-}
-
 // owned tells that each row of the root belongs, by a foreign key, to one of the
 // tenants, and that all are meant.
 func (p *Plan) owned() bool {
@@ -121,8 +189,8 @@ func (p *Plan) allExpiredSQL(sc scope, x partition) *statement {
 	upper := s.cast(x.upper, p.age.column.Type)
 	p.closed(s, sc, upper)
 	s.add("\nSELECT EXISTS (SELECT FROM ONLY ", x.ident(), "),\n       CASE WHEN ")
-	if x.begins() && p.owned() {
-		s.add("NOT EXISTS (SELECT FROM (", p.tenants.relation(nil), ") reaper_s LEFT JOIN reaper_c ON reaper_c.key = reaper_s.key WHERE reaper_c.key IS NULL)")
+	if x.dated && p.owned() {
+		s.add("NOT EXISTS (SELECT FROM (", p.tenants.relation(nil), ") reaper_s LEFT JOIN reaper_c ON ", p.tenants.same.findTheirs("reaper_c.key", "reaper_s.key"), " WHERE reaper_c.key IS NULL)")
 	} else {
 		s.add("false")
 	}
@@ -131,11 +199,11 @@ func (p *Plan) allExpiredSQL(sc scope, x partition) *statement {
 	case p.noTenant:
 		s.add("reaper_c ON true")
 	case len(p.hops) == 0:
-		s.add("reaper_c ON reaper_c.key = reaper_r.l0")
+		s.add("reaper_c ON ", p.owner.findOurs("reaper_c.key", "reaper_r.l0"))
 	default:
 		joins, _, key := p.pathJoin("")
-		s.add("(", joins, " JOIN reaper_c ON reaper_c.key = ", key, ") ON ", and(len(p.hops[0].to), func(i int) string {
-			return "reaper_p1." + ident(p.hops[0].to[i]) + fmt.Sprintf(" = reaper_r.l%d", i)
+		s.add("(", joins, " JOIN reaper_c ON ", p.owner.findOurs("reaper_c.key", key), ") ON ", and(len(p.hops[0].to), func(i int) string {
+			return p.hops[0].pairs[i].findOurs("reaper_p1."+ident(p.hops[0].to[i]), fmt.Sprintf("reaper_r.l%d", i))
 		}))
 	}
 	return s.add("\n        WHERE reaper_c.key IS NULL OR NOT reaper_r.meant) END")
@@ -177,7 +245,7 @@ func (p *Plan) detachSQL(x partition) string {
 
 // partitionStatements are the statements of a drop, for people.
 func (p *Plan) partitionStatements(sc scope, section func(string, *statement)) {
-	x := partition{name: schema.Name{Schema: p.Root.Table.Name.Schema, Name: "PARTITION"}, upper: "END OF ITS RANGE"}
+	x := partition{name: schema.Name{Schema: p.Root.Table.Name.Schema, Name: "PARTITION"}, upper: "END OF ITS RANGE", dated: true}
 	text := func(sql string) *statement { return (&statement{}).add(sql) }
 	section("partitions whose range ends below the latest cutoff", p.expiredPartitionsSQL(sc))
 	section("whether all rows of one are expired", p.allExpiredSQL(sc, x))

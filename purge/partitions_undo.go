@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/reaperdb/reaper/internal/pg"
 )
 
 const (
@@ -113,7 +115,7 @@ func (w *work) tryUndo(ctx context.Context, d detached, guarded bool) (gone bool
 
 // undoOnce undoes a detach, as far as it came, in one transaction.
 func (w *work) undoOnce(ctx context.Context, d detached, guarded bool) (gone bool, err error) {
-	tx, err := w.run.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
+	tx, err := pg.Begin(ctx, w.run.pool, pgx.ReadWrite)
 	if err != nil {
 		return false, fmt.Errorf("attaching %s again: %w", d.name, err)
 	}

@@ -218,11 +218,15 @@ func (w *work) delete(ctx context.Context, b *batcher, t *who, cands []candidate
 		return o, err
 	}
 	name := tenantName(t.Key)
+	why := plain(err)
+	if names := w.plan.firing(); len(names) > 0 && !errors.Is(err, errInterfered) {
+		why += "; what can have a part in it: " + strings.Join(names, ", ")
+	}
 	w.run.mu.Lock()
-	w.failed[name] = plain(err)
+	w.failed[name] = why
 	w.report.Tenants.Failed = int64(len(w.failed))
 	w.run.mu.Unlock()
-	w.run.log.Warn("tenant failed", "policy", w.plan.Policy.Name, "tenant", name, "error", plain(err))
+	w.run.log.Warn("tenant failed", "policy", w.plan.Policy.Name, "tenant", name, "error", why)
 	return o, nil
 }
 

@@ -304,33 +304,38 @@ func (g *Graph) Outgoing(oid uint32) []ForeignKey {
 	return keys
 }
 
-// Related are a table, all that reference it and all that it references, at
-// any depth.
-func (g *Graph) Related(oid uint32) []uint32 {
-	reach := func(next func(uint32) []uint32) []uint32 {
-		found := []uint32{oid}
-		seen := map[uint32]bool{oid: true}
-		for i := 0; i < len(found); i++ {
-			for _, o := range next(found[i]) {
-				if !seen[o] {
-					seen[o] = true
-					found = append(found, o)
-				}
-			}
-		}
-		return found
-	}
-	below := reach(func(o uint32) (out []uint32) {
+// Below are a table and all that reference it, at any depth.
+func (g *Graph) Below(oid uint32) []uint32 {
+	return reach(oid, func(o uint32) (out []uint32) {
 		for _, k := range g.References(o) {
 			out = append(out, k.Child)
 		}
 		return out
 	})
-	above := reach(func(o uint32) (out []uint32) {
+}
+
+func reach(from uint32, next func(uint32) []uint32) []uint32 {
+	found := []uint32{from}
+	seen := map[uint32]bool{from: true}
+	for i := 0; i < len(found); i++ {
+		for _, o := range next(found[i]) {
+			if !seen[o] {
+				seen[o] = true
+				found = append(found, o)
+			}
+		}
+	}
+	return found
+}
+
+// Related are a table, all that reference it and all that it references, at
+// any depth.
+func (g *Graph) Related(oid uint32) []uint32 {
+	above := reach(oid, func(o uint32) (out []uint32) {
 		for _, k := range g.Outgoing(o) {
 			out = append(out, k.Parent)
 		}
 		return out
 	})
-	return append(below, above[1:]...)
+	return append(g.Below(oid), above[1:]...)
 }

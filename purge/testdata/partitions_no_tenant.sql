@@ -1,11 +1,38 @@
 -- partitions whose range ends below the latest cutoff
-SELECT x.oid::bigint, x.nspname, x.relname, x.bound, x.upper::text, x.siblings,
+SELECT x.oid::bigint, x.nspname, x.relname, x.bound, x.upper::text, x.lower IS NOT NULL AND x.lower > 0, x.siblings,
        array(SELECT k.conname::text FROM pg_constraint k WHERE k.conrelid = x.oid AND k.contype = 'c' ORDER BY 1),
        CASE WHEN x.relkind <> 'r' OR x.relpersistence = 't' THEN 'it is no ordinary table'
             WHEN NOT pg_has_role(x.relowner, 'USAGE') THEN 'this role does not own it'
             WHEN x.pending THEN 'the detach of one was interrupted'
             WHEN EXISTS (SELECT FROM pg_constraint k WHERE k.contype = 'f' AND k.confrelid IN (x.oid, $2::bigint::oid)) THEN 'a foreign key references it'
-            ELSE coalesce((SELECT min(pg_describe_object(d.classid, d.objid, d.objsubid)) FROM pg_depend d
+            ELSE coalesce('event trigger ' || (SELECT min(e.evtname::text) FROM pg_event_trigger e
+              WHERE (e.evtenabled IN ('O', 'A') OR e.evtenabled = 'R' AND current_setting('session_replication_role') = 'replica')
+                AND e.evtevent IN ('ddl_command_start', 'ddl_command_end', 'sql_drop', 'table_rewrite')
+                AND (e.evttags IS NULL OR e.evttags OPERATOR(pg_catalog.&&) ARRAY['ALTER TABLE', 'DROP TABLE'])) || ' fires on ALTER TABLE or DROP TABLE',
+                 (SELECT CASE
+              WHEN EXISTS (SELECT FROM pg_trigger t LEFT JOIN pg_trigger p ON p.oid = t.tgparentid
+                            WHERE t.tgrelid = x.oid AND (p.oid IS NOT NULL OR t.tgisinternal)
+                              AND (t.tgenabled <> coalesce(p.tgenabled, 'O') OR NOT p.tgisinternal AND t.tgname <> p.tgname
+                                   OR EXISTS (SELECT FROM pg_description d WHERE d.classoid = 'pg_trigger'::regclass AND d.objoid = t.oid)))
+                   THEN 'a trigger of it is enabled, named or commented otherwise than its table''s'
+              WHEN EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = $2::bigint::oid AND NOT t.tgisinternal AND t.tgtype OPERATOR(pg_catalog.&) 1::smallint <> 0
+                              AND NOT (has_function_privilege(t.tgfoid, 'EXECUTE') AND has_table_privilege(x.oid, 'TRIGGER')))
+                   THEN 'this role may not create the triggers of its table'
+              WHEN EXISTS (SELECT FROM pg_constraint k JOIN pg_constraint o ON o.conrelid = k.conrelid AND o.oid > k.oid AND o.contype = 'f'
+                              AND o.confrelid = k.confrelid AND o.conkey = k.conkey
+                            WHERE k.contype = 'f' AND k.conrelid = x.oid)
+                   THEN 'two foreign keys of it are alike'
+              WHEN EXISTS (SELECT FROM pg_index p WHERE p.indrelid = $2::bigint::oid AND NOT EXISTS (
+                           SELECT FROM pg_inherits h JOIN pg_index i ON i.indexrelid = h.inhrelid WHERE h.inhparent = p.indexrelid AND i.indrelid = x.oid))
+                   THEN 'an index of its table is missing in it'
+              WHEN EXISTS (SELECT FROM pg_index i JOIN pg_index o ON o.indrelid = i.indrelid AND o.indexrelid > i.indexrelid
+                              AND o.indkey::text = i.indkey::text AND o.indclass::text = i.indclass::text AND o.indcollation::text = i.indcollation::text
+                              AND o.indnkeyatts = i.indnkeyatts AND o.indisunique = i.indisunique
+                              AND pg_get_expr(o.indexprs, o.indrelid) IS NOT DISTINCT FROM pg_get_expr(i.indexprs, i.indrelid)
+                              AND pg_get_expr(o.indpred, o.indrelid) IS NOT DISTINCT FROM pg_get_expr(i.indpred, i.indrelid)
+                            WHERE i.indrelid = x.oid AND EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid IN (i.indexrelid, o.indexrelid)))
+                   THEN 'two indexes of it are alike' END),
+                 (SELECT min(pg_describe_object(d.classid, d.objid, d.objsubid)) FROM pg_depend d
               WHERE d.deptype = 'n' AND (d.refclassid, d.refobjid) IN (
                     SELECT 'pg_class'::regclass::oid, x.oid
                     UNION ALL SELECT 'pg_type'::regclass, t.oid FROM pg_type t WHERE t.typrelid = x.oid OR t.typelem IN (SELECT r.oid FROM pg_type r WHERE r.typrelid = x.oid)
@@ -14,6 +41,7 @@ SELECT x.oid::bigint, x.nspname, x.relname, x.bound, x.upper::text, x.siblings,
                 AND NOT EXISTS (SELECT FROM pg_depend o WHERE o.classid = d.classid AND o.objid = d.objid
                                    AND o.refclassid = 'pg_class'::regclass AND o.refobjid = x.oid AND o.deptype IN ('a', 'i', 'P', 'S'))) || ' depends on it', '') END
   FROM (SELECT c.oid, n.nspname::text, c.relname::text, c.relkind, c.relpersistence, c.relowner, pg_get_expr(c.relpartbound, c.oid) AS bound,
+               nullif(substring(pg_get_expr(c.relpartbound, c.oid) FROM 'FROM \(''?([^'']+)''?\) TO'), 'MINVALUE')::integer AS lower,
                nullif(substring(pg_get_expr(c.relpartbound, c.oid) FROM ' TO \(''?([^'']+)''?\)$'), 'MAXVALUE')::integer AS upper,
                count(*) OVER () AS siblings, bool_or(i.inhdetachpending) OVER () AS pending
           FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_namespace n ON n.oid = c.relnamespace

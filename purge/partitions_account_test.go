@@ -1,0 +1,119 @@
+package purge_test
+
+import (
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/reaperdb/reaper/purge"
+)
+
+// beside is a second policy, whose batches run beside the drops of the first.
+const beside = `
+	CREATE TABLE mails (id int PRIMARY KEY, org_id int NOT NULL REFERENCES orgs, at timestamptz, body text);
+	CREATE INDEX ON mails (org_id, at, id);
+	INSERT INTO mails SELECT n, 1, now() - interval '90 days', repeat('x', 100) FROM generate_series(1, 20000) n;
+	ANALYZE mails;`
+
+const besidePolicy = `
+tenants: {table: orgs, key: id, retention: days, hold: held}
+policies:
+  - {name: events, table: events, age: at, tenant: org_id}
+  - {name: mails, table: mails, age: at, tenant: org_id, limits: {rows: 50}}`
+
+// besides makes a run of both policies on two connections.
+func besides(t *testing.T) (*bed, []*purge.Plan) {
+	t.Helper()
+	b := prepare(t, yard+beside, besidePolicy)
+	b.runner.Connections = 2
+	return b, b.plans()
+}
+
+// telling counts the goroutines that tell the observer something, or wait to.
+func telling() int {
+	stacks := make([]byte, 1<<20)
+	n := 0
+	for stack := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
+		if strings.Contains(stack, "purge.(*Run).tell(") {
+			n++
+		}
+	}
+	return n
+}
+
+// The counts of a drop and those of another policy's batch, added at the same time, do
+// not race. The observer holds the drop's worker where it has just added its own, and
+// waits for a batch to have done so; the race detector judges.
+func TestPartitionDrop_CountsBesideABatch(t *testing.T) {
+	t.Parallel()
+	b, plans := besides(t)
+	begun := make(chan struct{})
+	b.connect(b.DSN(), func(c *pgxpool.Config) {
+		var once sync.Once
+		c.ConnConfig.Tracer = argsHook(func(sql string, _ []any) {
+			switch {
+			case strings.HasPrefix(sql, "DROP TABLE"):
+				once.Do(func() { close(begun) })
+			case strings.Contains(sql, `"public"."mails"`) && strings.Contains(sql, "DELETE"):
+				<-begun
+			}
+		})
+	})
+	met := false
+	b.runner.Observer = watcher{batch: func(e purge.BatchEvent) {
+		for deadline := time.Now().Add(30 * time.Second); e.Policy == "events" && !met && time.Now().Before(deadline); runtime.Gosched() {
+			met = telling() > 1
+		}
+	}}
+	o := b.purgeWith(plans).is(purge.Complete)
+	if !met {
+		t.Error("no batch was counted beside a drop")
+	}
+	var rows int64
+	for _, p := range o.Policies {
+		rows += p.RowsTotal
+	}
+	if want := int64(b.Int(t, `SELECT sum(rows)::int FROM reaper.deletions`)); rows != want || rows != 20100 {
+		t.Errorf("the reports have %d rows, the ledger %d, want 20100", rows, want)
+	}
+}
+
+// WAL that batches of another policy write while a partition is dropped counts once.
+func TestPartitionDrop_WALBesideBatches(t *testing.T) {
+	t.Parallel()
+	b, plans := besides(t)
+	mails := make(chan struct{}) // all are gone
+	begun := make(chan struct{})
+	b.connect(b.DSN(), func(c *pgxpool.Config) {
+		var once sync.Once
+		c.ConnConfig.Tracer = argsHook(func(sql string, _ []any) {
+			switch {
+			case strings.HasPrefix(sql, "DROP TABLE"):
+				once.Do(func() { close(begun); <-mails })
+			case strings.Contains(sql, `"public"."mails"`) && strings.Contains(sql, "DELETE"):
+				<-begun
+			}
+		})
+	})
+	var gone int64
+	b.runner.Observer = watcher{batch: func(e purge.BatchEvent) {
+		if e.Policy != "mails" {
+			return
+		}
+		if gone += e.Rows; gone == 20000 {
+			close(mails)
+		}
+	}}
+	position := func() int64 {
+		return int64(b.Int(t, `SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint`))
+	}
+	before := position()
+	o := b.purgeWith(plans).is(purge.Complete)
+	if written := position() - before; o.WALBytes > written {
+		t.Errorf("the report has %d bytes of WAL, but %d were written", o.WALBytes, written)
+	}
+}
