@@ -18,7 +18,7 @@ import (
 
 // caseStep bounds what must come to an end by itself. No outcome depends on it:
 // what takes longer hangs.
-const caseStep = 3 * time.Minute
+const caseStep = 2 * time.Minute
 
 // gates lets a case hold a batch between two of its statements: a trigger
 // made with wait_for_gate('1') waits until the step "open 1". That is no wait
@@ -222,8 +222,8 @@ func (r *caseRun) reaper(name string, args []string) string {
 	return stdout.String()
 }
 
-// sql runs statements; those of a named session may fail, and what PostgreSQL
-// says is printed.
+// sql runs statements. Those in the background may fail, as what a user does
+// beside a purge may; what PostgreSQL says is printed.
 func (r *caseRun) sql(name string, background bool, text string) {
 	r.t.Helper()
 	if name == "" {
@@ -236,8 +236,12 @@ func (r *caseRun) sql(name string, background bool, text string) {
 	r.start(name, background, func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.t.Context()), caseStep)
 		defer cancel()
-		if _, err := s.conn.PgConn().Exec(ctx, text).ReadAll(); err != nil {
-			r.printed.keep("", fmt.Sprintf("[%s: %v]\n", name, err))
+		_, err := s.conn.PgConn().Exec(ctx, text).ReadAll()
+		switch {
+		case err != nil && background:
+			r.printed.keep(fmt.Sprintf("[%s: %v]\n", name, err))
+		case err != nil:
+			r.t.Fatalf("%s: %v", name, err)
 		}
 	})
 }

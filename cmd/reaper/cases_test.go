@@ -38,6 +38,7 @@ import (
 //	exit NAME: 2          so did the one of that name, or of that subcommand
 //	says: TEXT            stdout and stderr of all commands contain TEXT
 //	never: TEXT           they do not
+//	noline: REGEXP        no line of it matches
 //	atmost: 2 TEXT        they contain it at most so often
 //	rows: QUERY => VALUE  the query returns this one value
 //
@@ -208,6 +209,10 @@ func (r *caseRun) difference(key, value string) string {
 		if strings.Contains(printed, value) {
 			return "it says: " + value
 		}
+	case "noline":
+		if found := regexp.MustCompile("(?m)" + value).FindString(printed); found != "" {
+			return "a line of it matches " + value + ": " + found
+		}
 	case "atmost":
 		number, text, _ := strings.Cut(value, " ")
 		most, err := strconv.Atoi(number)
@@ -215,7 +220,8 @@ func (r *caseRun) difference(key, value string) string {
 			return fmt.Sprintf("it says %d times: %s (%v)", n, text, err)
 		}
 	case "rows":
-		query, want, _ := strings.Cut(value, " => ")
+		at := max(0, strings.LastIndex(value, " =>"))
+		query, want := value[:at], strings.TrimSpace(strings.TrimPrefix(value[at:], " =>"))
 		if got := r.value(query); got != want {
 			return fmt.Sprintf("%s => %s, want %s", query, got, want)
 		}
