@@ -107,7 +107,7 @@ func testSetting(t *testing.T, setting string, alternatives ...string) {
 			c := parseCase(t, "testdata/settings.txtar")
 			c.steps = strings.ReplaceAll(c.steps, "SETTING", "ALTER "+whose+" SET "+setting)
 			c.alternatives = alternatives
-			runCase(t, c, func(db *dbtest.DB) string { return db.DSN() })
+			runCase(t, c, (*dbtest.DB).DSN)
 		})
 	}
 }

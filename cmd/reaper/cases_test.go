@@ -30,6 +30,7 @@ import (
 //	steps         what is done (cases_steps_test.go); absent: reaper purge --yes
 //	expect        what has to hold; several such files are alternatives
 //	roles         names, one a line: ${NAME} is a role that may log in
+//	alone         why no other test may run on the server meanwhile
 //	versions      "18" or "14-17": the servers that can have such a database
 //
 // An expect file has one condition a line:
@@ -46,23 +47,45 @@ import (
 // drives a terminal is printed.
 func TestCases(t *testing.T) {
 	t.Parallel()
+	for name, c := range parseCases(t) {
+		if c.alone == "" {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				runCase(t, c, (*dbtest.DB).DSN)
+			})
+		}
+	}
+}
+
+// TestCasesAlone runs those that other tests on the same server would disturb:
+// they have a file "alone", which says why.
+func TestCasesAlone(t *testing.T) {
+	for name, c := range parseCases(t) {
+		if c.alone != "" {
+			t.Run(name, func(t *testing.T) { runCase(t, c, (*dbtest.DB).DSN) })
+		}
+	}
+}
+
+// parseCases reads all archives, by name.
+func parseCases(t *testing.T) map[string]*testCase {
+	t.Helper()
 	files, err := filepath.Glob("testdata/cases/*.txtar")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no cases: %v", err)
 	}
+	cases := map[string]*testCase{}
 	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
-			t.Parallel()
-			runCase(t, parseCase(t, file), func(db *dbtest.DB) string { return db.DSN() })
-		})
+		cases[strings.TrimSuffix(filepath.Base(file), ".txtar")] = parseCase(t, file)
 	}
+	return cases
 }
 
 // testCase is one archive.
 type testCase struct {
 	schema, policy, steps string
 	roles                 []string
-	versions              string
+	versions, alone       string
 	files                 map[string]string // all others, for the step "file"
 	alternatives          []string
 }
@@ -89,6 +112,8 @@ func parseCase(t *testing.T, path string) *testCase {
 			c.roles = strings.Fields(text)
 		case "versions":
 			c.versions = strings.TrimSpace(text)
+		case "alone":
+			c.alone = text
 		default:
 			c.files[f.Name] = text
 		}
