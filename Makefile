@@ -112,7 +112,7 @@ fuzz: postgres ## the parsers for FUZZ_TIME each (30s), the purge with FUZZ_CASE
 		echo "== $$target"; \
 		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZ_TIME) ./policy; \
 	done
-	$(GO) test -run '^$$' -fuzz '^FuzzVisible$$' -fuzztime $(FUZZ_TIME) ./web
+	$(GO) test -run '^$$' -fuzz '^FuzzText$$' -fuzztime $(FUZZ_TIME) ./internal/visible
 	REAPER_FUZZ_CASES=$(FUZZ_CASES) $(GO) test -count=1 -timeout 2h ./purge
 
 .PHONY: bench

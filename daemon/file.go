@@ -82,6 +82,9 @@ func (d *Daemon) load(settle func() bool) error {
 			return err
 		}
 	}
+	for _, w := range file.Warnings {
+		d.Log.Warn("setting is probably not meant so", "warning", file.Errorf(w.Pos, "%s", w.Text).Error(), "policy", w.Policy, "fix", w.Fix)
+	}
 	d.adopt(file, string(data), states)
 	return nil
 }

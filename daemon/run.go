@@ -202,6 +202,9 @@ func (d *Daemon) compile(ctx context.Context, file *policy.File, name string) (p
 	}
 	problems := server.Problems()
 	if len(plans) > 0 {
+		if err := plans[0].Unplanned(); err != nil {
+			return nil, err
+		}
 		problems = append(problems, plans[0].Problems...)
 	}
 	var errs []string

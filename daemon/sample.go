@@ -122,6 +122,9 @@ func KeepSize(ctx context.Context, db *pgxpool.Pool, l *ledger.Ledger, plans []*
 	var oids []uint32
 	var roots []root
 	for _, p := range plans {
+		if p.Unplanned() != nil {
+			continue
+		}
 		oids = append(oids, p.Tables()...)
 		roots = append(roots, root{p.Policy.Name, p.Root.Table.OID, backlogs[p.Policy.Name]})
 	}

@@ -31,6 +31,7 @@ func (d *document) file() (*File, error) {
 		f.Policies = append(f.Policies, p)
 	}
 	f.dropUnneededTenants()
+	f.Warnings = f.warnings()
 	return f, nil
 }
 

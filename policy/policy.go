@@ -29,6 +29,7 @@ type File struct {
 	Policies []Policy // in the order of the file, names unique
 	Safety   Safety
 	Guards   Guards
+	Warnings []Warning // in the order of the sections
 }
 
 // Safety is what is traded for speed, for all policies. The zero Safety is the

@@ -31,13 +31,25 @@ func (a age) skewed() bool {
 	return a.column.TypeName == "timestamp" && !strings.EqualFold(a.zone, "UTC")
 }
 
-// valid is the condition that an age can expire at all: NULL, -infinity and
-// integers up to 0 never do. +infinity fails every upper bound.
+// valid is the condition that an age can expire at all. NULL, -infinity, integers up
+// to 0, what lies before 1900, and exactly the beginning of 1970 in UTC never do: where
+// a language has no NULL for times, they mean "not yet". +infinity fails every upper
+// bound.
 func (a age) valid(col string) string {
-	if a.integer() {
+	switch {
+	case a.integer():
 		return col + " > 0"
+	case a.column.TypeName == "date":
+		return col + " >= '1900-01-01' AND " + col + " <> '1970-01-01'"
+	case a.column.TypeName == "timestamp":
+		zero := "'1970-01-01 00:00:00'"
+		valid := col + " >= '1900-01-01 00:00:00' AND " + col + " <> " + zero
+		if a.skewed() { // local midnight is as likely to mean it
+			valid += " AND " + col + " <> ('1970-01-01 00:00:00+00'::timestamptz AT TIME ZONE " + quoteLiteral(a.zone) + ")"
+		}
+		return valid
 	}
-	return col + " > '-infinity'"
+	return col + " >= '1900-01-01 00:00:00+00' AND " + col + " <> '1970-01-01 00:00:00+00'"
 }
 
 // bound is the value of the column's own type below which a row may be
@@ -77,7 +89,7 @@ func (a age) recheck(col, cutoff string) string {
 	if !a.skewed() {
 		return ""
 	}
-	return fmt.Sprintf(" AND CASE WHEN %[1]s < '1800-01-01' THEN true WHEN %[1]s < %[3]s THEN (%[1]s AT TIME ZONE %[4]s) < %[2]s ELSE false END",
+	return fmt.Sprintf(" AND CASE WHEN %[1]s < %[3]s THEN (%[1]s AT TIME ZONE %[4]s) < %[2]s ELSE false END",
 		col, cutoff, a.bound(cutoff), quoteLiteral(a.zone))
 }
 

@@ -121,7 +121,7 @@ func (b *batcher) ordinary() way {
 		b.wary--
 		return way{mode: b.plan.modes.full, locked: true}
 	}
-	return way{mode: b.plan.modes.usual, locked: !b.plan.modes.usual.simple()}
+	return way{mode: b.plan.modes.usual, locked: !b.plan.modes.usual.simple() || b.plan.watched()}
 }
 
 // retries is how often one root alone is tried before its tenant fails.
@@ -183,8 +183,12 @@ func (b *batcher) attempt(ctx context.Context, t *who, cands []candidate, w way)
 			}
 			return outcome{left: 1}, nil
 		}
+		if b.onebyone(err) {
+			b.retried(err)
+			continue
+		}
 		kind := classify(err)
-		if kind == faultDatabase {
+		if kind == faultDatabase || kind == faultPolicy {
 			return outcome{}, err // transaction has waited for the server already
 		}
 		b.retried(err)
@@ -193,7 +197,7 @@ func (b *batcher) attempt(ctx context.Context, t *who, cands []candidate, w way)
 			w.locked = true
 			continue
 		}
-		if isCode(err, "23503") && !w.firm {
+		if (isCode(err, "23503") || errors.Is(err, errChanged)) && !w.firm {
 			w.firm = true
 			continue
 		}
@@ -220,6 +224,13 @@ func (b *batcher) attempt(ctx context.Context, t *who, cands []candidate, w way)
 		}
 		b.run.sleep(ctx, b.run.backoff(try))
 	}
+}
+
+// onebyone has the policy's tables deleted from one after the other from now on, when a
+// trigger has changed a row that the same statement was about to delete; false: that
+// is not it, or was done already.
+func (b *batcher) onebyone(err error) bool {
+	return isCode(err, "27000") && !b.work.stepwise.Swap(true)
 }
 
 // found notes what a batch has found to stand against it, before it is tried again.
@@ -384,24 +395,68 @@ func (b *batcher) deleteKnown(ctx context.Context, tx *batchTx, t *who, m *mode,
 		if r := known[e.Parent]; r == nil || r.len() == 0 {
 			continue
 		}
-		n, err := tx.exec(ctx, clearSQL(e, m, known, 0))
+		if err := b.noteDue(ctx, tx, t, e, known); err != nil {
+			return err
+		}
+		n, err := tx.exec(ctx, clearSQL(&statement{}, e, m, known, 0))
 		if err != nil {
 			return fmt.Errorf("emptying %s of %s: %w", e.Label(), e.Child.Table.Name, err)
 		}
 		tx.countNullified(e.Child, n)
 	}
-	s, targets := deleteSQL(b.plan, m, b.scope(), t, keys, known)
+	var err error
+	if b.work.stepwise.Load() || b.plan.ruled() {
+		err = b.deleteOneByOne(ctx, tx, t, m, known, keys)
+	} else {
+		err = b.deleteAtOnce(ctx, tx, t, m, b.plan.Nodes, known, keys)
+	}
+	if err != nil {
+		return err
+	}
+	return b.look(ctx, tx, m, known, keys)
+}
+
+// deleteAtOnce deletes from tables in one statement.
+func (b *batcher) deleteAtOnce(ctx context.Context, tx *batchTx, t *who, m *mode, nodes []*Node, known map[*Node]*rowsOf, keys values) error {
+	s, targets, wanted := deleteSQL(b.plan, m, nodes, b.scope(), t, keys, known, tx.firm)
+	if len(targets) == 0 {
+		return nil
+	}
 	counts := make([]int64, len(targets))
 	if err := tx.row(ctx, s).Scan(pointers(counts)...); err != nil {
 		return fmt.Errorf("deleting from %s and its dependents: %w", b.plan.Root.Table.Name, err)
 	}
-	if keys != nil && counts[0] != int64(keys.len()) {
-		return b.stayed(ctx, tx, t, keys, int64(keys.len())-counts[0])
+	for i, want := range wanted {
+		if counts[i] == int64(want) {
+			continue
+		}
+		if i == 0 && keys != nil {
+			return b.stayed(ctx, tx, t, keys, int64(want)-counts[i])
+		}
+		return b.moved(ctx, tx, m, targets[i], known)
 	}
 	for i, n := range targets {
 		tx.count(n, counts[i])
 	}
 	return nil
+}
+
+// moved tells why rows that were collected did not go: a trigger or a rule keeps them,
+// or somebody has changed them since.
+func (b *batcher) moved(ctx context.Context, tx *batchTx, m *mode, n *Node, known map[*Node]*rowsOf) error {
+	if !b.plan.watched() {
+		return errChanged
+	}
+	s := &statement{}
+	s.add("SELECT EXISTS (SELECT FROM ", from(n.Table), " WHERE ", s.at(n.Table, known[n]), s.stillBehind(n, m, known, tx.firm), ")")
+	var there bool
+	if err := tx.row(ctx, s).Scan(&there); err != nil {
+		return fmt.Errorf("looking at what became of the rows: %w", err)
+	}
+	if there {
+		return fmt.Errorf("%w: %s", errInterfered, n.stays())
+	}
+	return errChanged
 }
 
 // stayed tells why locked roots did not go: a hold, a retention or a path
@@ -411,6 +466,9 @@ func (b *batcher) stayed(ctx context.Context, tx *batchTx, t *who, keys values, 
 	still, err := b.countRoots(ctx, tx, t, keys)
 	if err == nil && still == n {
 		return errKept
+	}
+	if err == nil && b.plan.watched() {
+		err = b.stillOld(ctx, tx, t, keys)
 	}
 	if err != nil {
 		return err

@@ -80,13 +80,12 @@ func closureStep(p *Plan, e *Edge, c string) string {
 // values may be of any type: partitions are chosen by it before the condition on
 // the node is looked at.
 func stepMatch(p *Plan, e *Edge, c string) string {
-	types := e.types()
 	within := ""
 	if e.within != nil {
 		within = fmt.Sprintf("%s.tab = ANY('{%s}') AND ", c, strings.Join(e.within, ","))
 	}
 	return within + and(len(e.ChildColumns), func(i int) string {
-		return fmt.Sprintf("%s = CASE WHEN %s.node = %d THEN %s.refs[%d] END::%s", col(e.Child.Table, e.ChildColumns[i]),
-			c, slices.Index(p.Nodes, e.Parent), c, slices.Index(e.Parent.refs, e.ParentColumns[i])+1, types[i])
+		return e.pairs[i].findTheirs(fmt.Sprintf("(CASE WHEN %s.node = %d THEN %s.refs[%d] END::%s)",
+			c, slices.Index(p.Nodes, e.Parent), c, slices.Index(e.Parent.refs, e.ParentColumns[i])+1, e.pairs[i].ours.SQLType), col(e.Child.Table, e.ChildColumns[i]))
 	})
 }

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/policy"
 	"github.com/reaperdb/reaper/schema"
 )
@@ -19,14 +19,21 @@ import (
 // apart before a purge is refused.
 const MaxClockSkew = time.Hour
 
+// ownSettingsSQL reads what the role's sessions are set to. It is qualified, since it
+// runs under that very search_path.
+const ownSettingsSQL = `SELECT pg_catalog.current_setting('TimeZone'), pg_catalog.current_schemas(true)::pg_catalog.text[]`
+
 // ReadServer reads the facts of the server that every plan needs.
 func ReadServer(ctx context.Context, conn *pgx.Conn) (Server, error) {
 	var s Server
 	var track, role string
-	var now int64 // a number reads the same under every DateStyle
-	err := conn.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, current_user::text, pg_is_in_recovery(),
-		current_setting('track_counts'), current_setting('session_replication_role'), (extract(epoch FROM clock_timestamp()) * 1000000)::bigint`).
-		Scan(&s.Version, &s.Role, &s.InRecovery, &track, &role, &now)
+	var now int64
+	err := conn.QueryRow(ctx, ownSettingsSQL).Scan(&s.TimeZone, &s.SearchPath)
+	if err == nil {
+		err = pg.Pinned(conn).QueryRow(ctx, `SELECT current_setting('server_version_num')::int, current_user::text, pg_is_in_recovery(),
+			current_setting('track_counts'), current_setting('session_replication_role'), (extract(epoch FROM clock_timestamp()) * 1000000)::bigint`).
+			Scan(&s.Version, &s.Role, &s.InRecovery, &track, &role, &now)
+	}
 	if err != nil {
 		return s, fmt.Errorf("reading the server's settings: %w", err)
 	}
@@ -52,11 +59,18 @@ func (s Server) Problems() []Problem {
 	return problems
 }
 
+// Planning waits for a lock, and for a statement, no longer than this.
+const (
+	planLock      = 5 * time.Second
+	planStatement = 5 * time.Minute
+)
+
 // compiler turns one policy into a plan, collecting problems instead of
 // stopping at the first.
 type compiler struct {
 	ctx    context.Context
-	conn   *pgx.Conn
+	conn   *pg.DB    // for reaper's own statements
+	raw    *pgx.Conn // for users' SQL, which means what the role's search_path makes of it
 	file   *policy.File
 	graph  *schema.Graph
 	server Server
@@ -66,18 +80,20 @@ type compiler struct {
 	tenant *schema.Table
 }
 
-// stop ends the compilation of a policy whose problem leaves nothing to plan.
+// errStop ends the compilation of a policy whose problem leaves nothing to plan.
 var errStop = errors.New("policy cannot be planned")
 
 // Compile makes the plans of the named policies, or of all when none is named.
-// A mistake of the file or the schema is a Problem of its plan; an error is
-// returned only when the database could not be asked.
+// A mistake of the file or the schema is a Problem of its plan, and a lock that does
+// not come is its plan's Unplanned; an error is returned only when the database could
+// not be asked. Of the tables of other policies the catalog alone is read.
 func Compile(ctx context.Context, conn *pgx.Conn, file *policy.File, server Server, only []string) ([]*Plan, error) {
-	graph, err := schema.Read(ctx, conn)
+	pinned := &pg.DB{Sender: conn, Before: []string{pg.Timeouts(planLock, planStatement)}}
+	graph, err := schema.Read(ctx, pinned)
 	if err != nil {
 		return nil, err
 	}
-	oids, err := preload(ctx, conn, file, graph)
+	oids, err := resolve(ctx, conn, file)
 	if err != nil {
 		return nil, err
 	}
@@ -87,8 +103,12 @@ func Compile(ctx context.Context, conn *pgx.Conn, file *policy.File, server Serv
 		if len(only) > 0 && !slices.Contains(only, p.Name) {
 			continue
 		}
-		c := &compiler{ctx: ctx, conn: conn, file: file, graph: graph, oids: oids, server: server, plan: &Plan{Policy: p, graph: graph, safety: file.Safety, server: server}}
-		if err := c.compile(); err != nil && !errors.Is(err, errStop) {
+		c := &compiler{ctx: ctx, conn: pinned, raw: conn, file: file, graph: graph, oids: oids, server: server, plan: &Plan{Policy: p, graph: graph, safety: file.Safety, server: server}}
+		err := c.compile()
+		if lockedOut(err) {
+			err = c.locked(err)
+		}
+		if err != nil && !errors.Is(err, errStop) {
 			return nil, fmt.Errorf("planning policy %s: %w", p.Name, err)
 		}
 		plans = append(plans, c.plan)
@@ -96,10 +116,27 @@ func Compile(ctx context.Context, conn *pgx.Conn, file *policy.File, server Serv
 	return plans, nil
 }
 
-// preload looks up all tables of the file at once, and loads them with all that
-// hangs below and above them: a few statements, however many tables there are.
-func preload(ctx context.Context, conn *pgx.Conn, file *policy.File, graph *schema.Graph) (map[[2]string]uint32, error) {
-	oids := map[[2]string]uint32{}
+// lockersSQL names the tables that somebody has locked against everybody, and who.
+const lockersSQL = `SELECT string_agg(format('%I.%I, by process %s', n.nspname, c.relname, l.pid), '; ' ORDER BY n.nspname, c.relname)
+  FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()) AND l.mode = 'AccessExclusiveLock' AND l.granted AND c.relkind IN ('r', 'p', 'm')`
+
+// locked records that the policy cannot be planned, since a table of it is locked.
+func (c *compiler) locked(cause error) error {
+	var lockers *string
+	if err := c.conn.QueryRow(c.ctx, lockersSQL).Scan(&lockers); err != nil {
+		return fmt.Errorf("looking who has locked a table: %w", err)
+	}
+	who := "a table of it"
+	if lockers != nil {
+		who = *lockers
+	}
+	c.plan.unplanned = fmt.Errorf("planning: locked for more than %s: %s: %w", planLock, who, cause)
+	return nil
+}
+
+// resolve looks up all tables of the file at once, by the role's search_path.
+func resolve(ctx context.Context, conn *pgx.Conn, file *policy.File) (map[[2]string]uint32, error) {
 	var names [][2]string
 	add := func(t policy.Table) {
 		if name := [2]string{t.Schema, t.Name}; t.IsSet() && !slices.Contains(names, name) {
@@ -110,51 +147,71 @@ func preload(ctx context.Context, conn *pgx.Conn, file *policy.File, graph *sche
 		add(file.Tenants.Table)
 	}
 	for _, p := range file.Policies {
-		add(p.Table)
-		for _, d := range p.Dependents {
-			add(d.Table)
-			add(d.Parent)
-		}
-		for _, s := range p.Tenant.Steps {
-			add(s.Table)
-		}
+		eachTable(&p, add)
 	}
 	found, err := schema.Resolve(ctx, conn, names)
 	if err != nil {
 		return nil, err
 	}
-	var all []uint32
+	oids := map[[2]string]uint32{}
 	for i, name := range names {
 		oids[name] = found[i]
-		if found[i] != 0 {
-			all = append(all, graph.Related(found[i])...)
+	}
+	return oids, nil
+}
+
+// eachTable visits the tables that a policy names.
+func eachTable(p *policy.Policy, visit func(policy.Table)) {
+	visit(p.Table)
+	for _, d := range p.Dependents {
+		visit(d.Table)
+		visit(d.Parent)
+	}
+	for _, s := range p.Tenant.Steps {
+		visit(s.Table)
+	}
+}
+
+// preload loads the tables of the policy with all that hangs below and above them: a
+// few statements, however many tables there are.
+func (c *compiler) preload() error {
+	var all []uint32
+	add := func(t policy.Table) {
+		if oid := c.resolve(t); t.IsSet() && oid != 0 {
+			all = append(all, c.graph.Related(oid)...)
 		}
 	}
-	return oids, graph.Load(ctx, conn, all...)
+	if c.file.Tenants != nil {
+		add(c.file.Tenants.Table)
+	}
+	eachTable(c.plan.Policy, add)
+	return c.graph.Load(c.ctx, c.conn, all...)
 }
 
 func (c *compiler) compile() error {
-	for _, step := range []func() error{
-		c.root, c.ageColumn, c.rootKey, c.tenantsRelation, c.tenantPath, c.conditions, c.ageRange, c.dependents,
-	} {
+	if err := c.steps(c.preload, c.root, c.ageColumn, c.rootKey, c.tenantsRelation, c.tenantPath, c.conditions, c.ageRange, c.dependents); err != nil {
+		return err
+	}
+	c.plan.order()
+	c.guards()
+	if err := c.steps(c.emptiedAges, c.paths, c.keysAct, c.searchPath); err != nil {
+		return err
+	}
+	if c.plan.HasErrors() {
+		return errStop
+	}
+	c.plan.modes.usual, c.plan.modes.full = newMode(c.plan, c.plan.watched()), newMode(c.plan, true)
+	c.needCounts()
+	return c.steps(c.provenWay, c.strategy, c.partitions)
+}
+
+func (c *compiler) steps(steps ...func() error) error {
+	for _, step := range steps {
 		if err := step(); err != nil {
 			return err
 		}
 	}
-	c.plan.order()
-	c.guards()
-	if c.plan.HasErrors() {
-		return errStop
-	}
-	c.plan.modes.usual, c.plan.modes.full = newMode(c.plan, false), newMode(c.plan, true)
-	c.needCounts()
-	if err := c.provenWay(); err != nil {
-		return err
-	}
-	if err := c.strategy(); err != nil {
-		return err
-	}
-	return c.partitions()
+	return nil
 }
 
 // fail records an error at a place of the file.
@@ -299,16 +356,7 @@ func (c *compiler) ageColumn() error {
 // whole, plain, immediate and NOT NULL.
 func (c *compiler) rootKey() error {
 	t := c.plan.Root.Table
-	var best *schema.Index
-	for i := range t.Indexes {
-		x := &t.Indexes[i]
-		if !usableKey(t, x) {
-			continue
-		}
-		if best == nil || x.Primary || !best.Primary && len(x.Columns) < len(best.Columns) {
-			best = x
-		}
-	}
+	best := bestKey(t)
 	if best == nil {
 		why := ""
 		if column := arrayInKey(t); column != "" {
@@ -318,11 +366,85 @@ func (c *compiler) rootKey() error {
 			"%s has no key that tells its rows apart%s", t.Name, why)
 		return nil
 	}
-	for _, n := range best.ColumnNames() {
+	var err error
+	c.plan.key, c.plan.keyOrders, err = c.ordered(t, best.ColumnNames())
+	return err
+}
+
+// bestKey is the primary key, or else the narrowest unique index that is usable; nil:
+// there is none.
+func bestKey(t *schema.Table) (best *schema.Index) {
+	for i := range t.Indexes {
+		x := &t.Indexes[i]
+		if usableKey(t, x) && (best == nil || x.Primary || !best.Primary && len(x.Columns) < len(best.Columns)) {
+			best = x
+		}
+	}
+	return best
+}
+
+// ordered gives columns with the order of each; errStop after recording that one has
+// none.
+func (c *compiler) ordered(t *schema.Table, names []string) (columns []schema.Column, orders []*schema.Order, err error) {
+	for _, n := range names {
 		k, _ := t.Column(n)
-		c.plan.key = append(c.plan.key, k)
+		order, err := c.graph.DefaultOrder(c.ctx, c.conn, k.TypeOID)
+		if err != nil {
+			return nil, nil, err
+		}
+		if order == nil {
+			c.fail(c.plan.Policy.Table.Pos, "add a key over columns of an ordered type", "%s.%s of the key is %s, which has no order", t.Name, n, k.Type)
+			return nil, nil, errStop
+		}
+		columns, orders = append(columns, k), append(orders, order)
+	}
+	return columns, orders, nil
+}
+
+// emptiedAges notes where emptying a reference could make rows young that are due: in
+// tables that are roots of a policy.
+func (c *compiler) emptiedAges() error {
+	for _, n := range c.plan.Nodes {
+		best := bestKey(n.Table)
+		if !n.emptied() || best == nil {
+			continue
+		}
+		for i := range c.file.Policies {
+			if other := &c.file.Policies[i]; c.names(other.Table, n.Table.OID) {
+				c.emptiedAge(n, other)
+			}
+		}
+		var err error
+		if n.key, n.keyOrders, err = c.ordered(n.Table, best.ColumnNames()); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+func (c *compiler) emptiedAge(n *Node, p *policy.Policy) {
+	column, ok := n.Table.Column(p.Age.Column.Value)
+	if !ok {
+		return // its own plan says so
+	}
+	a := rootAge{policy: p.Name, age: age{column: column, unit: p.Age.Unit, zone: "UTC"}}
+	if p.Age.TimeZone.IsSet() {
+		a.age.zone = p.Age.TimeZone.Value
+	}
+	if p != c.plan.Policy {
+		a.latest = latestCutoff(p)
+	}
+	n.ages = append(n.ages, a)
+}
+
+// latestCutoff is the latest cutoff that a policy can have for a run that begins at
+// base: that of its only retention, or else base itself, for other retentions may be
+// of any length.
+func latestCutoff(p *policy.Policy) func(base string) string {
+	if d := p.Retention.Duration; d != nil && !d.Forever && len(p.Overrides) == 0 {
+		return func(base string) string { return "(" + base + " - " + interval(*d) + ")" }
+	}
+	return func(base string) string { return base }
 }
 
 func usableKey(t *schema.Table, x *schema.Index) bool {
@@ -348,54 +470,6 @@ func arrayInKey(t *schema.Table) string {
 		}
 	}
 	return ""
-}
-
-// describe asks PostgreSQL for the columns of a statement, without running it.
-func (c *compiler) describe(sql string) ([]pgconn.FieldDescription, error) {
-	d, err := c.conn.PgConn().Prepare(c.ctx, "", sql, nil)
-	if err != nil {
-		return nil, err
-	}
-	return d.Fields, nil
-}
-
-// expression checks a user's SQL over one relation and gives the OID of its
-// type; 0 after recording a problem. It is described as a condition besides:
-// there PostgreSQL itself refuses what is no matter of one row, aggregates, window
-// functions and sets, which a SELECT list would take.
-func (c *compiler) expression(what string, text policy.Text, relation string) (uint32, error) {
-	sql := "(" + text.Value + "\n)"
-	fields, err := c.describe("SELECT " + sql + " FROM " + relation + " WHERE " + sql + " IS NULL")
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
-		c.fail(text.Pos, expressionFix(pg), "%s: %s", what, pg.Message)
-		return 0, nil
-	}
-	if err != nil {
-		return 0, fmt.Errorf("checking %s: %w", what, err)
-	}
-	return fields[0].DataTypeOID, nil
-}
-
-func expressionFix(pg *pgconn.PgError) string {
-	switch {
-	case pg.Code == "42803", pg.Code == "42P20", strings.HasPrefix(pg.Message, "set-returning"):
-		return "write an expression over one row: no aggregate, no window function, no function that returns a set"
-	case pg.Hint != "":
-		return pg.Hint
-	}
-	return "it may use the columns of that table alone"
-}
-
-const boolOID = 16
-
-// boolean checks a user's condition.
-func (c *compiler) boolean(what string, text policy.Text, relation string) error {
-	oid, err := c.expression(what, text, relation)
-	if err == nil && oid != 0 && oid != boolOID {
-		c.fail(text.Pos, "write a condition that is true or false", "%s is not boolean", what)
-	}
-	return err
 }
 
 // ageRange refuses an integer age whose values make no sense in its unit:
@@ -428,5 +502,7 @@ func (c *compiler) conditions() error {
 	if !c.plan.Policy.Where.IsSet() {
 		return nil
 	}
-	return c.boolean("where", c.plan.Policy.Where, from(c.plan.Root.Table))
+	var err error
+	c.plan.where, err = c.boolean("where", c.plan.Policy.Where, from(c.plan.Root.Table))
+	return err
 }

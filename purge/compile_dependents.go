@@ -59,16 +59,74 @@ func (c *compiler) parentText(d *policy.Dependent) string {
 	return c.plan.Root.Table.Name.String() + " or its dependents"
 }
 
+// relation is what one or more foreign keys say of the same columns: migrations leave
+// a key behind another. Its rows have one fate.
+type relation struct{ keys []schema.ForeignKey }
+
+// relations groups foreign keys by the columns that they compare.
+func relations(keys []schema.ForeignKey) (out []relation) {
+	for _, k := range keys {
+		i := slices.IndexFunc(out, func(r relation) bool { return sameColumns(r.keys[0], k) })
+		if i < 0 {
+			out = append(out, relation{})
+			i = len(out) - 1
+		}
+		out[i].keys = append(out[i].keys, k)
+	}
+	return out
+}
+
+func sameColumns(a, b schema.ForeignKey) bool {
+	return a.Child == b.Child && a.Parent == b.Parent && slices.Equal(pairNames(a), pairNames(b))
+}
+
+func pairNames(k schema.ForeignKey) []string {
+	names := make([]string, len(k.ChildColumns))
+	for i := range names {
+		names[i] = ident(k.ChildColumns[i], k.ParentColumns[i])
+	}
+	slices.Sort(names)
+	return names
+}
+
+// open is the first key of the relation that says nothing of its rows; nil: there is
+// none.
+func (r relation) open() *schema.ForeignKey {
+	i := slices.IndexFunc(r.keys, func(k schema.ForeignKey) bool { return k.OnDelete == schema.NoAction || k.OnDelete == schema.Restrict })
+	if i < 0 {
+		return nil
+	}
+	return &r.keys[i]
+}
+
+// first is the key that stands for the relation: an open one, if there is any.
+func (r relation) first() *schema.ForeignKey {
+	if k := r.open(); k != nil {
+		return k
+	}
+	return &r.keys[0]
+}
+
+// agreed is what all its keys do; false: they differ, or one of them is open.
+func (r relation) agreed() (schema.OnDelete, bool) {
+	differs := func(k schema.ForeignKey) bool { return k.OnDelete != r.keys[0].OnDelete }
+	return r.keys[0].OnDelete, r.open() == nil && !slices.ContainsFunc(r.keys, differs)
+}
+
+// allows reports whether an entry of the file may decide so: one of the keys lets it.
+func (r relation) allows(a policy.Action) bool {
+	return slices.ContainsFunc(r.keys, func(k schema.ForeignKey) bool { return allowedFor(k.OnDelete, a) })
+}
+
+func (r relation) names() string {
+	return list(len(r.keys), func(i int) string { return r.keys[i].Name })
+}
+
 // expand adds the edges into a table whose rows may go.
 func (c *compiler) expand(n *Node, entries []*entry) error {
-	keys := c.graph.References(n.Table.OID)
-	for i := range keys {
-		k := keys[i]
-		if !k.Enforced {
-			c.plan.problem(LevelWarning, fmt.Sprintf("foreign key %s of %s is NOT ENFORCED: rows behind it are treated as if it were", k.Name, k.ChildName),
-				"declare what should happen with an entry under dependents")
-		}
-		if err := c.addEdge(n, &k, entries, keys); err != nil {
+	siblings := relations(c.graph.References(n.Table.OID))
+	for _, r := range siblings {
+		if err := c.addEdge(n, r, entries, siblings); err != nil {
 			return err
 		}
 	}
@@ -102,51 +160,58 @@ func (c *compiler) link(e *Edge) {
 	c.plan.Edges = append(c.plan.Edges, e)
 	e.Parent.Out = append(e.Parent.Out, e)
 	e.Child.In = append(e.Child.In, e)
-	e.Index = servingIndex(e.Child.Table, e.ChildColumns)
+	e.Index = servingIndex(e.Child.Table, e.pairs)
 	if e.Action.deletes() {
 		e.Child.Deleted = true
 	}
 }
 
-func (c *compiler) addEdge(parent *Node, k *schema.ForeignKey, entries []*entry, siblings []schema.ForeignKey) error {
+func (c *compiler) addEdge(parent *Node, r relation, entries []*entry, siblings []relation) error {
+	k := r.first()
 	child, err := c.node(k.Child)
 	if err != nil {
 		return err
 	}
-	e := &Edge{Parent: parent, Child: child, ParentColumns: k.ParentColumns, ChildColumns: k.ChildColumns, Key: k}
+	e := &Edge{Parent: parent, Child: child, ParentColumns: k.ParentColumns, ChildColumns: k.ChildColumns, Key: k, keys: r.keys, pairs: c.comparisons(k, child.Table, parent.Table)}
 	if k.Parent != parent.Table.OID {
 		for _, oid := range c.graph.Family(k.Parent) {
 			e.within = append(e.within, strconv.FormatUint(uint64(oid), 10))
 		}
 	}
-	decided := c.entryFor(parent, k, entries, siblings)
+	c.decide(e, r, c.entryFor(parent, r, entries, siblings))
+	c.link(e)
+	return c.clearing(e)
+}
+
+// decide settles what becomes of the rows behind a foreign key.
+func (c *compiler) decide(e *Edge, r relation, decided *entry) {
+	k := r.first()
+	onDelete, agreed := r.agreed()
 	switch {
 	case decided != nil:
 		decided.used = true
 		e.Action = EdgeAction(decided.spec.Action)
-		if !allowedFor(k.OnDelete, decided.spec.Action) {
+		if !r.allows(decided.spec.Action) {
 			c.fail(decided.spec.Pos, "allowed: "+allowedText(k.OnDelete), "%s (%s) is ON DELETE %s: the action cannot be %s",
-				k.ChildName, k.Name, k.OnDelete, decided.spec.Action)
+				k.ChildName, r.names(), k.OnDelete, decided.spec.Action)
 		}
-	case k.OnDelete == schema.Cascade:
-		e.Action = ByCascade
-	case k.OnDelete == schema.SetNull:
-		e.Action = BySetNull
-	case k.OnDelete == schema.SetDefault:
-		e.Action = BySetDefault
-	case c.plan.Policy.Undecided != "":
+	case agreed:
+		e.Action = map[schema.OnDelete]EdgeAction{schema.Cascade: ByCascade, schema.SetNull: BySetNull, schema.SetDefault: BySetDefault}[onDelete]
+	case r.open() != nil && c.plan.Policy.Undecided != "":
 		e.Action = EdgeAction(c.plan.Policy.Undecided)
 		c.plan.problem(LevelWarning, fmt.Sprintf("%s references %s by %s (ON DELETE %s) and is decided by undecided: %s",
 			k.ChildName, k.ParentName, k.Name, k.OnDelete, c.plan.Policy.Undecided),
 			"write an entry under dependents: "+entryText(k, string(c.plan.Policy.Undecided)))
-	default:
+	case r.open() != nil:
 		e.Action = undecided
 		c.plan.problem(LevelError, fmt.Sprintf("%s references %s by %s (ON DELETE %s): nobody decided what happens to its rows",
 			k.ChildName, k.ParentName, k.Name, k.OnDelete),
 			"write an entry under dependents: "+entryText(k, "delete")+" (or nullify, or keep)")
+	default:
+		e.Action = undecided
+		c.plan.problem(LevelError, fmt.Sprintf("%s references %s by %s, which disagree on what happens to its rows", k.ChildName, k.ParentName, r.names()),
+			"write an entry under dependents: "+entryText(k, "delete")+" (or keep)")
 	}
-	c.link(e)
-	return c.clearing(e)
 }
 
 // entryText is the entry that decides an edge.
@@ -178,9 +243,10 @@ func allowedText(o schema.OnDelete) string {
 	return "delete, nullify, keep"
 }
 
-// entryFor finds the entry that decides a foreign key. An entry without via
-// speaks of the keys nobody decided, if the table has any of those.
-func (c *compiler) entryFor(parent *Node, k *schema.ForeignKey, entries []*entry, siblings []schema.ForeignKey) *entry {
+// entryFor finds the entry that decides a relation. An entry without via speaks of the
+// keys nobody decided, if the table has any of those.
+func (c *compiler) entryFor(parent *Node, r relation, entries []*entry, siblings []relation) *entry {
+	k := r.first()
 	var found *entry
 	for _, e := range entries {
 		d := e.spec
@@ -188,14 +254,14 @@ func (c *compiler) entryFor(parent *Node, k *schema.ForeignKey, entries []*entry
 			continue
 		}
 		if len(d.Via) > 0 {
-			if !viaNames(d.Via, k, siblings) {
+			if !c.viaNames(d.Via, k, siblings) {
 				continue
 			}
-		} else if !c.speaksOf(e, k, siblings) {
+		} else if !c.speaksOf(e, r, siblings) {
 			continue
 		}
 		if found != nil {
-			c.fail(d.Pos, "keep one of them, or tell them apart with via and parent", "two entries decide %s of %s", k.Name, k.ChildName)
+			c.fail(d.Pos, "keep one of them, or tell them apart with via and parent", "two entries decide %s of %s", r.names(), k.ChildName)
 			continue
 		}
 		found = e
@@ -208,61 +274,55 @@ func (c *compiler) names(t policy.Table, oid uint32) bool {
 	return c.resolve(t) == oid
 }
 
-// viaNames tells whether via names the key's columns: all of them, or enough
-// to tell it apart.
-func viaNames(via []policy.Text, k *schema.ForeignKey, siblings []schema.ForeignKey) bool {
-	within := func(o schema.ForeignKey) bool {
-		for _, v := range via {
-			if !slices.Contains(o.ChildColumns, v.Value) {
-				return false
-			}
-		}
-		return true
+// viaNames reports whether via names the key's columns. An exact set of columns wins
+// over every key that has others besides, to whichever table they lead; else the
+// columns have to be enough to tell the key apart.
+func (c *compiler) viaNames(via []policy.Text, k *schema.ForeignKey, siblings []relation) bool {
+	covers := func(o *schema.ForeignKey) bool {
+		return !slices.ContainsFunc(via, func(v policy.Text) bool { return !slices.Contains(o.ChildColumns, v.Value) })
 	}
-	if !within(*k) {
+	exactly := func(o *schema.ForeignKey) bool { return covers(o) && len(o.ChildColumns) == len(via) }
+	if !covers(k) || exactly(k) {
+		return covers(k)
+	}
+	if slices.ContainsFunc(c.graph.Outgoing(k.Child), func(o schema.ForeignKey) bool { return exactly(&o) }) {
 		return false
 	}
-	if len(via) == len(k.ChildColumns) {
-		return true
-	}
-	for _, o := range siblings {
-		if o.OID != k.OID && o.Child == k.Child && within(o) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(siblings, func(r relation) bool {
+		o := r.first()
+		return o.OID != k.OID && o.Child == k.Child && covers(o)
+	})
 }
 
-func (c *compiler) speaksOf(e *entry, k *schema.ForeignKey, siblings []schema.ForeignKey) bool {
-	open := func(o schema.ForeignKey) bool { return o.OnDelete == schema.NoAction || o.OnDelete == schema.Restrict }
-	var same, sameOpen []schema.ForeignKey
+func (c *compiler) speaksOf(e *entry, r relation, siblings []relation) bool {
+	k := r.first()
+	var same, sameOpen []relation
 	for _, o := range siblings {
-		if o.Child == k.Child {
+		if o.first().Child == k.Child {
 			same = append(same, o)
-			if open(o) {
+			if o.open() != nil {
 				sameOpen = append(sameOpen, o)
 			}
 		}
 	}
-	anyOpen := len(sameOpen) > 0
-	if !anyOpen && !e.spec.Parent.IsSet() {
+	if len(sameOpen) == 0 && !e.spec.Parent.IsSet() {
 		// Nothing open towards this parent, but perhaps towards another of the plan.
-		for _, o := range c.graph.Outgoing(k.Child) {
-			if open(o) && slices.ContainsFunc(c.plan.Nodes, func(n *Node) bool { return n.Deleted && n.Table.OID == o.Parent }) {
+		for _, o := range relations(c.graph.Outgoing(k.Child)) {
+			if o.open() != nil && slices.ContainsFunc(c.plan.Nodes, func(n *Node) bool { return n.Deleted && n.Table.OID == o.first().Parent }) {
 				return false
 			}
 		}
 	}
-	if anyOpen {
+	if len(sameOpen) > 0 {
 		same = sameOpen
 	}
-	if !slices.ContainsFunc(same, func(o schema.ForeignKey) bool { return o.OID == k.OID }) {
+	if !slices.ContainsFunc(same, func(o relation) bool { return o.first().OID == k.OID }) {
 		return false
 	}
 	if len(same) > 1 {
 		var columns []string
 		for _, o := range same {
-			columns = append(columns, strings.Join(o.ChildColumns, "+"))
+			columns = append(columns, strings.Join(o.first().ChildColumns, "+"))
 		}
 		e.used = true
 		c.fail(e.spec.Pos, "name the column with via, one entry each: "+strings.Join(columns, ", "),
@@ -287,7 +347,7 @@ func (c *compiler) addMatch(parent *Node, e *entry) error {
 	if err != nil {
 		return err
 	}
-	edge := &Edge{Parent: parent, Child: child, Action: EdgeAction(d.Action), Where: d.Where.Value}
+	edge := &Edge{Parent: parent, Child: child, Action: EdgeAction(d.Action)}
 	for _, m := range d.Match {
 		theirs, err := c.column(child.Table, m.Theirs, d.Pos)
 		if err != nil {
@@ -306,11 +366,21 @@ func (c *compiler) addMatch(parent *Node, e *entry) error {
 			c.fail(d.Pos, "match columns of one type", "%s.%s is text and %s.%s is %s: dates have no one text", child.Table.Name, theirs.Name, parent.Table.Name, ours.Name, ours.Type)
 			return errStop
 		}
+		pair, err := c.declared(ours, theirs)
+		if err != nil {
+			return err
+		}
+		if pair == nil {
+			c.fail(d.Pos, "match columns of one type", "%s.%s is %s and cannot be compared with %s.%s, which is %s",
+				child.Table.Name, theirs.Name, theirs.Type, parent.Table.Name, ours.Name, ours.Type)
+			return errStop
+		}
+		edge.pairs = append(edge.pairs, *pair)
 		edge.ChildColumns = append(edge.ChildColumns, theirs.Name)
 		edge.ParentColumns = append(edge.ParentColumns, ours.Name)
 	}
 	if d.Where.IsSet() {
-		if err := c.boolean("where of dependent "+d.Table.String(), d.Where, from(child.Table)); err != nil {
+		if edge.Where, err = c.boolean("where of dependent "+d.Table.String(), d.Where, from(child.Table)); err != nil {
 			return err
 		}
 	}
@@ -348,23 +418,42 @@ func (c *compiler) clearing(e *Edge) error {
 	return nil
 }
 
-// servingIndex is the index by which rows of a table are found by these
-// columns; "" when there is none.
-func servingIndex(t *schema.Table, columns []string) string {
+// declared is how a declared reference compares: a text holds ours as PostgreSQL prints
+// it, and columns of one kind compare as their types do. nil: they do not.
+func (c *compiler) declared(ours, theirs schema.Column) (*comparison, error) {
+	if theirs.Category == "S" && ours.Category != "S" {
+		order, err := c.graph.DefaultOrder(c.ctx, c.conn, theirs.TypeOID)
+		if err != nil || order == nil {
+			return nil, err
+		}
+		x := c.pair(order.Equal, ours, theirs)
+		x.oursText = true
+		return x, nil
+	}
+	return c.comparing(ours, theirs, 0)
+}
+
+// servingIndex is the index by which rows of a table are found by what they
+// reference; "" when there is none.
+func servingIndex(t *schema.Table, pairs []comparison) string {
+	columns := make([]string, len(pairs))
+	for i, x := range pairs {
+		columns[i] = x.theirs.Name
+	}
 	for _, x := range t.Indexes {
-		if !x.Valid || x.Method != "btree" && x.Method != "hash" || len(x.Columns) < len(columns) || !impliedByEquality(x.Predicate, columns) {
+		if !x.Valid || x.Method != "btree" && x.Method != "hash" || len(x.Columns) < len(pairs) || !impliedByEquality(x.Predicate, columns) {
 			continue
 		}
-		lead := x.ColumnNames()[:len(columns)]
-		all := true
-		for _, n := range columns {
-			all = all && slices.Contains(lead, n)
-		}
-		if all {
+		if servesAll(x.Columns[:len(pairs)], pairs) {
 			return x.Name
 		}
 	}
 	return ""
+}
+
+// servesAll reports whether index columns, in any order, find all pairs.
+func servesAll(columns []schema.IndexColumn, pairs []comparison) bool {
+	return !slices.ContainsFunc(pairs, func(x comparison) bool { return !slices.ContainsFunc(columns, x.serves) })
 }
 
 // impliedByEquality tells whether a partial index still holds every row that

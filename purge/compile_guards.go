@@ -85,6 +85,8 @@ func (c *compiler) tableGuards(n *Node) {
 	if n.Deleted {
 		c.deletedGuards(n)
 	}
+	c.triggers(n)
+	c.published(n)
 	for _, e := range n.In {
 		if !e.Action.clears() {
 			continue
@@ -94,6 +96,24 @@ func (c *compiler) tableGuards(n *Node) {
 				c.lacks(t, "UPDATE ("+ident(column)+")")
 			}
 		}
+	}
+}
+
+// published refuses tables that a publication replicates without a replica identity:
+// PostgreSQL refuses to delete from them, or to update them.
+func (c *compiler) published(n *Node) {
+	for _, x := range n.Table.NoIdentity {
+		what := ""
+		switch {
+		case n.Deleted && x.Deletes:
+			what = "DELETE"
+		case n.emptied() && x.Updates:
+			what = "UPDATE"
+		default:
+			continue
+		}
+		c.plan.problem(LevelError, fmt.Sprintf("%s has no replica identity, and publication %s replicates it: PostgreSQL refuses every %s", x.Table, x.Publication, what),
+			fmt.Sprintf("give it a primary key, or ALTER TABLE %s REPLICA IDENTITY FULL", ident(x.Table.Schema, x.Table.Name)))
 	}
 }
 
@@ -110,18 +130,6 @@ func (c *compiler) deletedGuards(n *Node) {
 	}
 	if !t.CanUpdate {
 		c.cannotLock(n)
-	}
-	for _, tr := range t.Triggers {
-		if tr.Before && tr.Row && !p.Policy.AllowTriggers {
-			p.problem(LevelError, fmt.Sprintf("trigger %s of %s runs BEFORE DELETE and could keep rows", tr.Name, tr.Table),
-				"see what it does; if it never returns NULL for rows that must go, write triggers: allow")
-		}
-	}
-	for _, r := range t.Rules {
-		if !p.Policy.AllowTriggers {
-			p.problem(LevelError, fmt.Sprintf("rule %s of %s rewrites DELETE and could keep rows", r, t.Name),
-				"see what it does; if rows still go, write triggers: allow")
-		}
 	}
 	if n == p.Root {
 		return
@@ -192,17 +200,19 @@ func (c *compiler) otherTenants(n *Node) {
 	}
 }
 
-// collations refuses a key over two collations of which one takes different
-// values for equal: PostgreSQL compares by the parent's, a search for children
-// by their own.
-func (c *compiler) collations(e *Edge) {
-	for i := range e.ChildColumns {
-		theirs, _ := e.Child.Table.Column(e.ChildColumns[i])
-		ours, _ := e.Parent.Table.Column(e.ParentColumns[i])
-		if theirs.Collation != ours.Collation && (theirs.LaxCollation || ours.LaxCollation) {
-			c.plan.problem(LevelError, fmt.Sprintf("%s compares %s.%s with %s.%s, which has another collation, and one of the two is not deterministic",
-				e.Label(), e.Child.Table.Name, theirs.Name, e.Parent.Table.Name, ours.Name), "give both columns the same collation")
+// oneAnswer refuses a reference that is not compared in one way: over two collations
+// of which that of the referencing column takes different values for equal, since
+// PostgreSQL checks by one and acts by the other; or by more than the two values.
+func (c *compiler) oneAnswer(e *Edge) {
+	for _, x := range e.pairs {
+		if x.theirs.LaxCollation && x.theirs.Collation != x.ours.Collation {
+			c.plan.problem(LevelError, fmt.Sprintf("%s compares %s.%s with %s.%s, which has another collation, and that of %s is not deterministic",
+				e.Label(), e.Child.Table.Name, x.theirs.Name, e.Parent.Table.Name, x.ours.Name, x.theirs.Name), "give both columns the same collation")
 		}
+	}
+	if what := c.stable(e.pairs); what != "" {
+		c.plan.problem(LevelError, fmt.Sprintf("%s of %s compares %s: the answer depends on the TimeZone, and ON DELETE itself leaves rows behind", e.Label(), e.Child.Table.Name, what),
+			"give both columns the same type")
 	}
 }
 
@@ -230,7 +240,7 @@ func (c *compiler) edgeGuards(e *Edge) {
 		p.problem(LevelWarning, fmt.Sprintf("%s leads back to the root table %s: rows that reference an expired root go too, whatever their own age", e.Label(), p.Root.Table.Name),
 			"make sure that is meant, or decide nullify or keep")
 	}
-	c.collations(e)
+	c.oneAnswer(e)
 	c.arrays(e)
 	if e.Index != "" {
 		return
@@ -249,7 +259,17 @@ func (c *compiler) edgeGuards(e *Edge) {
 		reader = fmt.Sprintf("each deleted row of %s", e.Parent.Table.Name)
 	}
 	p.lacking(e, level, fmt.Sprintf("no index serves %s (%s) of %s: %s reads the whole table", e.Label(), strings.Join(e.ChildColumns, ", "), t, reader),
-		fmt.Sprintf("CREATE INDEX CONCURRENTLY ON %s (%s)", ident(t.Schema, t.Name), list(len(e.ChildColumns), func(i int) string { return ident(e.ChildColumns[i]) })))
+		fmt.Sprintf("CREATE INDEX CONCURRENTLY ON %s (%s)", ident(t.Schema, t.Name), list(len(e.pairs), func(i int) string { return e.pairs[i].indexed() }))+alikeText(e))
+}
+
+// alikeText says what serves instead of an index over a conversion.
+func alikeText(e *Edge) string {
+	for _, x := range e.pairs {
+		if !x.direct {
+			return fmt.Sprintf("; or give both columns one type: %s is %s, and %s is %s", x.theirs.Name, x.theirs.Type, x.ours.Name, x.ours.Type)
+		}
+	}
+	return ""
 }
 
 // bigger tells whether a table has more than n rows, reading at most n+1.
@@ -262,8 +282,8 @@ func (c *compiler) bigger(t *schema.Table, n int) (bool, error) {
 	}
 	var rows int
 	err := c.conn.QueryRow(c.ctx, fmt.Sprintf("SELECT count(*) FROM (SELECT FROM %s LIMIT %d) x", from(t), n+1)).Scan(&rows)
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) && !lockedOut(err) {
 		return false, nil // said elsewhere: no privilege, row-level security
 	}
 	return rows > n, err

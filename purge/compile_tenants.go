@@ -3,7 +3,6 @@ package purge
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,6 +40,9 @@ func (c *compiler) tenantsRelation() error {
 		c.fail(file.Pos, "let another column be the key", "the tenants' key %s is %s: an array is no key", t.key.Name, t.key.Type)
 		return errStop
 	}
+	if err := c.sameTenant(); err != nil {
+		return err
+	}
 	if err := c.retentions(relation, own, shared); err != nil {
 		return err
 	}
@@ -48,10 +50,11 @@ func (c *compiler) tenantsRelation() error {
 		if !h.IsSet() {
 			continue
 		}
-		if err := c.boolean("hold", h, relation); err != nil {
+		hold, err := c.boolean("hold", h, relation)
+		if err != nil {
 			return err
 		}
-		t.holds = append(t.holds, h.Value)
+		t.holds = append(t.holds, hold)
 	}
 	return c.overrides(p.Overrides, shared.Overrides)
 }
@@ -92,21 +95,23 @@ func uniqueOn(x schema.Index, column string) bool {
 // retention [, hold] by position.
 func (c *compiler) tenantsQuery(file *policy.Tenants) (relation string, own *source, err error) {
 	t := c.plan.tenants
-	fields, err := c.describe("SELECT * FROM (" + file.Query.Value + "\n) AS tenants")
+	f, err := c.understand("SELECT * FROM ("+file.Query.Value+"\n) AS tenants", file.Query.Value)
 	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
+	if errors.As(err, &pg) && !lockedOut(err) {
 		c.fail(file.Query.Pos, "correct the query", "tenants.query: %s", pg.Message)
 		return "", nil, errStop
 	}
 	if err != nil {
 		return "", nil, fmt.Errorf("checking tenants.query: %w", err)
 	}
+	c.uses("tenants.query", file.Query.Pos, f)
+	fields := f.columns
 	if len(fields) < 2 || len(fields) > 3 {
 		c.fail(file.Query.Pos, "SELECT key, retention or key, retention, hold", "tenants.query gives %d columns", len(fields))
 		return "", nil, errStop
 	}
 	for i, f := range fields {
-		name := f.Name
+		name := f.name
 		if want := slices.Index([]string{"key", "retention", "hold"}, name); want >= 0 && want != i {
 			c.fail(file.Query.Pos, "the order is key, retention, hold", "tenants.query gives %s as column %d", name, i+1)
 			return "", nil, errStop
@@ -121,30 +126,31 @@ func (c *compiler) tenantsQuery(file *policy.Tenants) (relation string, own *sou
 			"tenants.query gives no column %s first", file.Key.Value)
 		return "", nil, errStop
 	}
-	t.query = file.Query.Value
-	t.key, err = c.typeOf(t.columns[0], fields[0].DataTypeOID)
+	t.query = f.sql
+	t.key, err = c.typeOf(t.columns[0], fields[0].typ)
 	if err != nil {
 		return "", nil, err
 	}
-	integer, ok := retentionType(fields[1].DataTypeOID)
+	integer, ok := retentionType(fields[1].typ)
 	if !ok {
 		c.fail(file.Query.Pos, "a retention is smallint, int or bigint (days), or interval", "tenants.query gives a retention of another type")
 	}
 	if len(fields) == 3 {
-		if fields[2].DataTypeOID != boolOID {
+		if fields[2].typ != boolOID {
 			c.fail(file.Query.Pos, "the third column is a boolean", "tenants.query gives a hold that is not boolean")
 		}
 		t.holds = []string{ident("tenants", t.columns[2])}
 	}
-	relation = "(" + t.query + "\n) AS tenants(" + list(len(t.columns), func(i int) string { return ident(t.columns[i]) }) + ")"
+	relation = "(" + file.Query.Value + "\n) AS tenants(" + list(len(t.columns), func(i int) string { return ident(t.columns[i]) }) + ")"
 	return relation, &source{sql: ident("tenants", t.columns[1]), integer: integer}, nil
 }
 
 // typeOf describes a type by OID as a column of that type would be.
 func (c *compiler) typeOf(name string, oid uint32) (schema.Column, error) {
 	k := schema.Column{Name: name}
-	err := c.conn.QueryRow(c.ctx, `SELECT format_type(oid, -1), typname::text, typcategory::text FROM pg_type WHERE oid = $1`, oid).
-		Scan(&k.Type, &k.TypeName, &k.Category)
+	err := c.conn.QueryRow(c.ctx, `SELECT format_type(t.oid, -1), t.oid, t.typname::text, format('%I.%I', n.nspname, t.typname), t.typcategory::text, t.typcollation
+		FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.oid = $1`, oid).
+		Scan(&k.Type, &k.TypeOID, &k.TypeName, &k.SQLType, &k.Category, &k.Collation)
 	if err != nil {
 		return k, fmt.Errorf("reading type %d: %w", oid, err)
 	}
@@ -172,15 +178,17 @@ func (c *compiler) retentions(relation string, own *source, shared policy.Settin
 			t.sources = append(t.sources, source{constant: r.Duration})
 		}
 		if r.SQL.IsSet() {
-			oid, err := c.expression("retention", r.SQL, relation)
+			f, err := c.expression("retention", r.SQL, relation)
 			if err != nil {
 				return err
 			}
-			integer, ok := retentionType(oid)
-			if oid != 0 && !ok {
-				c.fail(r.SQL.Pos, "a retention is smallint, int or bigint (days), or interval", "retention has another type")
+			if f != nil {
+				integer, ok := retentionType(f.columns[0].typ)
+				if !ok {
+					c.fail(r.SQL.Pos, "a retention is smallint, int or bigint (days), or interval", "retention has another type")
+				}
+				t.sources = append(t.sources, source{sql: f.sql, integer: integer})
 			}
-			t.sources = append(t.sources, source{sql: r.SQL.Value, integer: integer})
 		}
 		if i == 1 && own != nil {
 			t.sources = append(t.sources, *own)
@@ -192,58 +200,137 @@ func (c *compiler) retentions(relation string, own *source, shared policy.Settin
 	return nil
 }
 
-// overrides merges both lists key by key, the policy's first, with the keys as
-// PostgreSQL prints them: "042" and "42" may be one tenant.
+// overrides merges both lists key by key, the policy's first. PostgreSQL says which
+// keys are the same: "042" and "42" may be one tenant, or "Globex" and "globex".
 func (c *compiler) overrides(lists ...[]policy.Override) error {
+	all := slices.Concat(lists...)
+	first, err := c.firstOfEach(all)
+	if err != nil || first == nil {
+		return err
+	}
 	t := c.plan.tenants
-	seen := map[string]bool{}
-	for _, overrides := range lists {
-		printed, err := c.canonical(overrides)
-		if err != nil {
-			return err
+	for i, at := range first {
+		switch {
+		case at == i:
+			t.overrides = append(t.overrides, override{Key: all[i].Key.Value, Duration: all[i].Duration})
+		case (at < len(lists[0])) == (i < len(lists[0])):
+			c.fail(all[i].Key.Pos, "keep one of them", "tenant %s has two overrides", all[i].Key.Value)
 		}
-		inList := map[string]bool{}
-		for i, key := range printed {
-			if inList[key] {
-				c.fail(overrides[i].Key.Pos, "keep one of them", "tenant %s has two overrides", key)
-			}
-			inList[key] = true
-			if !seen[key] {
-				t.overrides = append(t.overrides, override{Key: key, Duration: overrides[i].Duration})
-			}
-		}
-		maps.Copy(seen, inList)
 	}
 	return nil
 }
 
-// canonical gives the keys of overrides as PostgreSQL prints them; a key that
-// is not of the key's type is named at its place.
-func (c *compiler) canonical(overrides []policy.Override) ([]string, error) {
+// firstOfEach gives, for each override, the ordinal (from 0) of the first one whose key
+// is the same. A key that is not of the key's type is named at its place; then there
+// is no answer.
+func (c *compiler) firstOfEach(overrides []policy.Override) (first []int, err error) {
 	if len(overrides) == 0 {
 		return nil, nil
-	}
-	printAll := func(keys []string) (printed []string, err error) {
-		err = c.conn.QueryRow(c.ctx, "SELECT array(SELECT k::"+c.plan.tenants.key.Type+"::text FROM unnest($1::text[]) WITH ORDINALITY x(k, n) ORDER BY n)", keys).Scan(&printed)
-		return printed, err
 	}
 	keys := make([]string, len(overrides))
 	for i, o := range overrides {
 		keys[i] = o.Key.Value
 	}
-	printed, err := printAll(keys)
+	same := c.plan.tenants.same
+	sql := "SELECT array(SELECT min(y.n)::int - 1 FROM unnest($1::text[]) WITH ORDINALITY x(k, n) JOIN unnest($1::text[]) WITH ORDINALITY y(k, n) ON " +
+		same.findTheirs("x.k::"+same.ours.SQLType, "y.k::"+same.ours.SQLType) + " GROUP BY x.n ORDER BY x.n)"
+	err = c.conn.QueryRow(c.ctx, sql, keys).Scan(&first)
 	var pg *pgconn.PgError
 	if err == nil || !errors.As(err, &pg) {
-		return printed, err
+		return first, err
 	}
+	found := false
 	for _, o := range overrides {
-		if _, err := printAll([]string{o.Key.Value}); errors.As(err, &pg) {
+		err := c.conn.QueryRow(c.ctx, "SELECT $1::text::"+same.ours.SQLType+" IS NULL", o.Key.Value).Scan(new(bool))
+		if errors.As(err, &pg) {
+			found = true
 			c.fail(o.Key.Pos, "write the key as "+c.plan.tenants.key.Type, "override for tenant %s: %s", o.Key.Value, pg.Message)
 		} else if err != nil {
 			return nil, fmt.Errorf("checking overrides: %w", err)
 		}
 	}
+	if !found {
+		return nil, fmt.Errorf("checking overrides: %w", pg)
+	}
 	return nil, nil
+}
+
+// keyFamily is the operator family of the unique index over the tenants' key; 0: there
+// is none.
+func (c *compiler) keyFamily() uint32 {
+	t := c.plan.tenants
+	if t.table == nil {
+		return 0
+	}
+	for _, x := range t.table.Indexes {
+		if uniqueOn(x, t.key.Name) && x.Method == "btree" {
+			return x.Columns[0].Family
+		}
+	}
+	return 0
+}
+
+// sameTenant settles when two keys of tenants are the same: as the unique index over
+// them says.
+func (c *compiler) sameTenant() error {
+	t := c.plan.tenants
+	same, err := c.comparing(t.key, t.key, c.keyFamily())
+	if err != nil {
+		return err
+	}
+	if same == nil {
+		c.fail(c.file.Tenants.Pos, "let another column be the key", "the tenants' key %s is %s, whose values cannot be compared", t.key.Name, t.key.Type)
+		return errStop
+	}
+	t.same = *same
+	return nil
+}
+
+// keyHop is one step of the path along a foreign key. The referenced table is loaded.
+func (c *compiler) keyHop(table *schema.Table, k *schema.ForeignKey) hop {
+	to := c.graph.Tables[k.Parent]
+	return hop{table: to, from: k.ChildColumns, to: k.ParentColumns, pairs: c.comparisons(k, table, to)}
+}
+
+// declaredHop is one step of the path that the file declares, to a unique column.
+func (c *compiler) declaredHop(table, to *schema.Table, s policy.Step) (hop, error) {
+	theirs, _ := table.Column(s.Column)
+	ours, _ := to.Column(s.ToColumn)
+	family := uint32(0)
+	for _, x := range to.Indexes {
+		if uniqueOn(x, s.ToColumn) && x.Method == "btree" {
+			family = x.Columns[0].Family
+		}
+	}
+	pair, err := c.comparing(ours, theirs, family)
+	if err != nil {
+		return hop{}, err
+	}
+	if pair == nil {
+		c.fail(s.Pos, "lead to a column of the same type", "%s.%s is %s and cannot be compared with %s.%s, which is %s", table.Name, theirs.Name, theirs.Type, to.Name, ours.Name, ours.Type)
+		return hop{}, errStop
+	}
+	return hop{table: to, from: []string{s.Column}, to: []string{s.ToColumn}, pairs: []comparison{*pair}}, nil
+}
+
+// sameAnswer refuses a path that compares by more than the two values.
+func (c *compiler) sameAnswer() error {
+	p := c.plan
+	pairs := []comparison{p.owner, p.tenants.same}
+	for _, h := range p.hops {
+		pairs = append(pairs, h.pairs...)
+	}
+	if what := c.stable(pairs); what != "" {
+		c.fail(p.Policy.Tenant.Pos, "give both columns the same type", "the tenant path compares %s: the answer depends on the TimeZone", what)
+		return errStop
+	}
+	for _, x := range pairs {
+		if x.theirs.LaxCollation && x.theirs.Collation != x.ours.Collation {
+			c.fail(p.Policy.Tenant.Pos, "give both columns the same collation", "the tenant path compares %s with %s, which has another collation, and that of %s is not deterministic", x.theirs.Name, x.ours.Name, x.theirs.Name)
+			return errStop
+		}
+	}
+	return nil
 }
 
 // tenantPath resolves the columns to follow from the root to the tenant's key.
@@ -297,15 +384,31 @@ func (c *compiler) comparable() error {
 			}
 		}
 	}
-	_, err := c.describe(fmt.Sprintf("SELECT NULL::%s = NULL::%s", p.last.Type, p.tenants.key.Type))
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
+	if len(p.hops) > 0 {
+		for _, x := range p.hops[0].pairs {
+			order, err := c.graph.DefaultOrder(c.ctx, c.conn, x.ours.TypeOID)
+			if err != nil {
+				return err
+			}
+			if order == nil {
+				c.fail(p.Policy.Tenant.Pos, "take another way, or write tenant: none", "the tenant path leads over %s.%s, which is %s and has no order", p.hops[0].table.Name, x.ours.Name, x.ours.Type)
+				return errStop
+			}
+			p.groupOrders = append(p.groupOrders, order)
+		}
+	}
+	owner, err := c.comparing(p.tenants.key, p.last, c.keyFamily())
+	if err != nil {
+		return err
+	}
+	if owner == nil {
 		c.fail(p.Policy.Tenant.Pos, "end the path with a column that holds the tenant's key",
 			"the tenant path ends in %s.%s of type %s, but the tenant's key %s is %s", p.lastTable.Name, p.last.Name, p.last.Type, p.tenants.key.Name, p.tenants.key.Type)
 		return errStop
 	}
-	if err != nil {
-		return fmt.Errorf("checking the tenant path: %w", err)
+	p.owner = *owner
+	if err := c.sameAnswer(); err != nil {
+		return err
 	}
 	t := p.tenants.table
 	if t == nil || t.Kind != schema.Ordinary && t.Kind != schema.Partitioned {
@@ -343,17 +446,9 @@ func (c *compiler) follow(table *schema.Table, s policy.Step) (hop, error) {
 			c.fail(s.Pos, "lead to a column with a unique index over it alone", "%s.%s is not unique: a row could belong to several tenants", to.Name, s.ToColumn)
 			return hop{}, errStop
 		}
-		return hop{table: to, from: []string{s.Column}, to: []string{s.ToColumn}}, nil
+		return c.declaredHop(table, to, s)
 	}
-	var keys []schema.ForeignKey
-	for _, k := range c.graph.Outgoing(table.OID) {
-		if slices.Contains(k.ChildColumns, s.Column) {
-			keys = append(keys, k)
-		}
-	}
-	if single := slices.DeleteFunc(slices.Clone(keys), func(k schema.ForeignKey) bool { return len(k.ChildColumns) > 1 }); len(single) > 0 {
-		keys = single
-	}
+	keys := c.leading(table.OID, s.Column)
 	switch len(keys) {
 	case 0:
 		c.fail(s.Pos, fmt.Sprintf("write where it leads: %s -> table.column", s.Column),
@@ -363,7 +458,7 @@ func (c *compiler) follow(table *schema.Table, s policy.Step) (hop, error) {
 		if err := c.graph.Load(c.ctx, c.conn, keys[0].Parent); err != nil {
 			return hop{}, err
 		}
-		return hop{table: c.graph.Tables[keys[0].Parent], from: keys[0].ChildColumns, to: keys[0].ParentColumns}, nil
+		return c.keyHop(table, &keys[0]), nil
 	}
 	var leads []string
 	for _, k := range keys {
@@ -383,47 +478,19 @@ func (c *compiler) shortestPath() ([]schema.ForeignKey, error) {
 		c.fail(pos, fix, "with a query of tenants the path from %s cannot be found by itself", c.plan.Root.Table.Name)
 		return nil, errStop
 	}
-	type trail struct {
-		at   uint32
-		keys []schema.ForeignKey
+	found := c.shortest(c.plan.Root.Table.OID, c.tenant.OID)
+	if len(found) == 1 {
+		return found[0], nil
 	}
-	level := []trail{{at: c.plan.Root.Table.OID}}
-	seen := map[uint32]bool{c.plan.Root.Table.OID: true}
-	for len(level) > 0 {
-		var next []trail
-		var found [][]schema.ForeignKey
-		reached := map[uint32]bool{}
-		for _, t := range level {
-			for _, k := range c.graph.Outgoing(t.at) {
-				if seen[k.Parent] {
-					continue
-				}
-				keys := append(slices.Clone(t.keys), k)
-				if k.Parent == c.tenant.OID {
-					found = append(found, keys)
-					continue
-				}
-				reached[k.Parent] = true
-				next = append(next, trail{at: k.Parent, keys: keys})
-			}
+	if len(found) > 1 {
+		var paths []string
+		for _, keys := range found {
+			paths = append(paths, c.pathText(keys))
 		}
-		if len(found) == 1 {
-			return found[0], nil
-		}
-		if len(found) > 1 {
-			var paths []string
-			for _, keys := range found {
-				paths = append(paths, c.pathText(keys))
-			}
-			slices.Sort(paths)
-			c.fail(pos, "write one of them as tenant", "several shortest paths lead from %s to %s: %s",
-				c.plan.Root.Table.Name, c.tenant.Name, strings.Join(paths, " or "))
-			return nil, errStop
-		}
-		for oid := range reached {
-			seen[oid] = true
-		}
-		level = next
+		slices.Sort(paths)
+		c.fail(pos, "write one of them as tenant", "several shortest paths lead from %s to %s: %s",
+			c.plan.Root.Table.Name, c.tenant.Name, strings.Join(paths, " or "))
+		return nil, errStop
 	}
 	c.fail(pos, fix, "no foreign keys lead from %s to %s", c.plan.Root.Table.Name, c.tenant.Name)
 	return nil, errStop
@@ -437,16 +504,18 @@ func (c *compiler) followKeys(keys []schema.ForeignKey) error {
 		if err := c.graph.Load(c.ctx, c.conn, k.Parent); err != nil {
 			return err
 		}
-		table = c.graph.Tables[k.Parent]
-		c.plan.hops = append(c.plan.hops, hop{table: table, from: k.ChildColumns, to: k.ParentColumns})
+		h := c.keyHop(table, &k)
+		table = h.table
+		c.plan.hops = append(c.plan.hops, h)
 	}
 	end := c.plan.tenants.key.Name
 	if i := slices.Index(last.ParentColumns, end); i >= 0 {
 		end = last.ChildColumns[i]
 	} else {
 		// The key references another column of the tenants: one more hop.
-		table = c.tenant
-		c.plan.hops = append(c.plan.hops, hop{table: table, from: last.ChildColumns, to: last.ParentColumns})
+		h := c.keyHop(table, &last)
+		table = h.table
+		c.plan.hops = append(c.plan.hops, h)
 	}
 	column, err := c.column(table, end, c.plan.Policy.Table.Pos)
 	if err != nil {

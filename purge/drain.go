@@ -113,6 +113,9 @@ func (b *batcher) drainOnce(ctx context.Context, tx *batchTx, t *who, c candidat
 	}
 	d := &drainer{b: b, tx: tx, who: t, limit: limit}
 	done, err := d.below(ctx, b.plan.Root, root)
+	if err == nil && done && b.plan.watched() {
+		err = b.stillOld(ctx, tx, t, keys)
+	}
 	if err != nil || done {
 		return o, true, err
 	}
@@ -173,9 +176,17 @@ func (d *drainer) below(ctx context.Context, n *Node, rows *rowsOf) (bool, error
 // clear empties some references. Where they come back, by a default that is
 // the very row that goes or by a trigger, there would be no end of it.
 func (d *drainer) clear(ctx context.Context, e *Edge, rows *rowsOf) (bool, error) {
-	s := clearSomeSQL(e, rows, d.limit)
 	var cleared, stay int64
-	err := d.tx.row(ctx, s).Scan(&cleared, &stay)
+	err := d.b.noteDue(ctx, d.tx, d.who, e, map[*Node]*rowsOf{e.Parent: rows})
+	if err == nil {
+		err = d.tx.row(ctx, clearSomeSQL(e, rows, d.limit)).Scan(&cleared, &stay)
+	}
+	if err == nil && cleared == 0 {
+		err = d.b.lookBehind(ctx, d.tx, e, rows)
+	}
+	if err == nil {
+		err = d.b.lookDue(ctx, d.tx)
+	}
 	if err == nil && stay > 0 {
 		err = errStay
 	}
@@ -188,6 +199,9 @@ func (d *drainer) clear(ctx context.Context, e *Edge, rows *rowsOf) (bool, error
 
 func (d *drainer) leaves(ctx context.Context, e *Edge, rows *rowsOf) (bool, error) {
 	n, err := d.tx.exec(ctx, deleteBehindSQL(e, rows, d.limit))
+	if err == nil && n == 0 {
+		err = d.b.lookBehind(ctx, d.tx, e, rows)
+	}
 	if err != nil {
 		return false, fmt.Errorf("deleting from %s: %w", e.Child.Table.Name, err)
 	}

@@ -30,9 +30,9 @@ const roots = `CREATE TABLE roots (id int PRIMARY KEY, at timestamptz NOT NULL D
 func (b *bed) noBatchAbove(rows int64) *int {
 	batches := new(int)
 	b.Exec(b.t, `
-		CREATE TABLE batch_sizes (n bigint);
+		CREATE TABLE public.batch_sizes (n bigint);
 		CREATE FUNCTION size() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-			INSERT INTO batch_sizes SELECT sum(value::bigint) FROM (SELECT * FROM jsonb_each_text(NEW.rows) UNION ALL SELECT * FROM jsonb_each_text(NEW.nullified)) x;
+			INSERT INTO public.batch_sizes SELECT sum(value::bigint) FROM (SELECT * FROM jsonb_each_text(NEW.rows) UNION ALL SELECT * FROM jsonb_each_text(NEW.nullified)) x;
 			RETURN NULL; END $$;
 		CREATE TRIGGER size AFTER INSERT ON reaper.batch FOR EACH ROW EXECUTE FUNCTION size()`)
 	b.mark()
@@ -44,7 +44,7 @@ func (b *bed) noBatchAbove(rows int64) *int {
 		}
 	}}
 	b.t.Cleanup(func() {
-		if n := b.Int(b.t, `SELECT coalesce(max(n), 0) FROM batch_sizes`); int64(n) > rows {
+		if n := b.Int(b.t, `SELECT coalesce(max(n), 0) FROM public.batch_sizes`); int64(n) > rows {
 			b.t.Errorf("the ledger has a batch of %d rows, more than %d", n, rows)
 		}
 	})
@@ -364,8 +364,9 @@ func TestPromise2_DeleteIsTransitive(t *testing.T) {
 	}
 }
 
-// PostgreSQL compares a key by the collation of what is referenced. A search for
-// children by another one could miss some, or find too many: refused.
+// PostgreSQL compares a key by the collation of what is referenced where that takes
+// different values for equal, and so does reaper. A referencing column that does, and has
+// another collation, is checked by one and acted on by the other: refused.
 func TestPromise5_KeysOfTwoCollations(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
@@ -375,12 +376,12 @@ func TestPromise5_KeysOfTwoCollations(t *testing.T) {
 	for _, c := range []struct {
 		parent, child string
 		refused       bool
-	}{{`lax`, `"C"`, true}, {`"C"`, `lax`, true}, {`lax`, `lax`, false}, {`"C"`, `"POSIX"`, false}} {
+	}{{`lax`, `"C"`, false}, {`"C"`, `lax`, true}, {`lax`, `lax`, false}, {`"C"`, `"POSIX"`, false}} {
 		t.Run(c.parent+c.child, func(t *testing.T) {
 			b := ground.on(t, `CREATE COLLATION lax (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
 				CREATE TABLE roots (id text COLLATE `+c.parent+` PRIMARY KEY, at timestamptz DEFAULT '2020-01-01');
 				CREATE TABLE child (id int PRIMARY KEY, root text COLLATE `+c.child+` REFERENCES roots ON DELETE CASCADE);
-				INSERT INTO roots VALUES ('a'), ('b'); INSERT INTO child VALUES (1, 'a')`, tree("{table: child, action: keep}"))
+				INSERT INTO roots VALUES ('a'), ('b'); INSERT INTO child VALUES (1, `+map[bool]string{true: "'A'", false: "'a'"}[c.parent == "lax"]+`)`, tree("{table: child, action: keep}"))
 			if c.refused {
 				b.refuses("child_root_fkey", "collation")
 				return

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -21,6 +22,11 @@ var (
 	errKept = errors.New("a trigger or a rule keeps some of the rows")
 	// errStay: rows go on referencing the row that goes.
 	errStay = errors.New("rows still reference the row that goes after their reference was emptied")
+	// errWrites: SQL of the policy file writes, in a transaction that may only read.
+	errWrites = errors.New("SQL of the policy file writes")
+	// errInterfered: a trigger or a rule has done something else to the rows of a batch
+	// than the batch had said. Nothing of the batch was deleted.
+	errInterfered = errors.New("a trigger or a rule interferes")
 )
 
 // fault is how an error of a batch is answered.
@@ -32,6 +38,9 @@ const (
 	faultTenant fault = iota
 	// faultRetry passes by itself: a lock, a deadlock, a concurrent insert.
 	faultRetry
+	// faultPolicy is an error of the schema or the role: it would be the same for every
+	// row, and ends the policy.
+	faultPolicy
 	// faultDatabase is the server's: wait for it, and give up after a while.
 	faultDatabase
 )
@@ -42,21 +51,41 @@ func classify(err error) fault {
 		switch {
 		case errors.Is(err, errChanged), errors.Is(err, errUnproven), errors.Is(err, errSlow):
 			return faultRetry
-		case errors.Is(err, errStay), errors.Is(err, errKept):
+		case errors.Is(err, errStay), errors.Is(err, errKept), errors.Is(err, errInterfered):
 			return faultTenant
+		case errors.Is(err, errFacts), errors.Is(err, errReplicaRole), errors.Is(err, errWrites):
+			return faultPolicy
 		}
 		return faultDatabase // the connection, or the pool
 	}
 	switch pg.Code {
 	case "55P03", "40P01", "40001", "57014", "23503":
 		return faultRetry
+	// The server ends sessions or is not up, was a primary before a failover, or cannot
+	// read its files. What else is of classes 57 and 58, and internal errors (XX), is
+	// said by a server in the best of health, of a row that is damaged or of an
+	// extension.
+	case "57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25006", "58030":
+		return faultDatabase
+	case "55000", "0A000", "27000":
+		return faultPolicy
 	}
 	switch pg.Code[:2] {
-	// connection, insufficient resources, operator intervention, system error
-	case "08", "53", "57", "58", "XX":
+	case "08", "53": // connection, insufficient resources
 		return faultDatabase
+	case "42": // no such object, no privilege
+		return faultPolicy
 	}
 	return faultTenant
+}
+
+// onlyReads tells an attempt to write in a transaction that may only read from a server
+// that has become a standby, which has the same code in one that may write.
+func onlyReads(err error) error {
+	if isCode(err, "25006") {
+		return fmt.Errorf("%w: %s", errWrites, plain(err))
+	}
+	return err
 }
 
 // reasonOf is a short word for a metric or a message.
@@ -70,6 +99,8 @@ func reasonOf(err error) string {
 			return "unproven"
 		case errors.Is(err, errSlow):
 			return "slow"
+		case errors.Is(err, errInterfered):
+			return "trigger"
 		case errors.Is(err, errOverflow):
 			return Overrun
 		}
@@ -112,5 +143,12 @@ func plain(err error) string {
 	if pg.TableName != "" {
 		fmt.Fprintf(&b, ", table %s.%s", pg.SchemaName, pg.TableName)
 	}
+	if called := inFunction.FindStringSubmatch(pg.Where); called != nil {
+		fmt.Fprintf(&b, ", in function %s", called[1])
+	}
 	return b.String()
 }
+
+// inFunction finds the function in which an error was raised, in its context. The
+// arguments behind the name are types.
+var inFunction = regexp.MustCompile(`(?m)^PL/\w+ function ((?:"(?:[^"]|"")*"|[^\s("])+)`)

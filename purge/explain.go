@@ -1,5 +1,7 @@
 package purge
 
+import "github.com/reaperdb/reaper/internal/visible"
+
 // SQL is the statements of a batch, for people: with sample values bound.
 // cutoffs is the ledger's table of them, quoted.
 func (p *Plan) SQL(opts Options, cutoffs string) string {
@@ -15,7 +17,7 @@ func (p *Plan) SQL(opts Options, cutoffs string) string {
 		keys[i] = one
 	}
 	out := ""
-	section := func(title string, s *statement) { out += "-- " + title + "\n" + s.String() + ";\n\n" }
+	section := func(title string, s *statement) { out += "-- " + visible.Text(title) + "\n" + s.String() + ";\n\n" }
 	if p.parts.droppable() && !opts.someRows() {
 		p.partitionStatements(sc, section)
 	}
@@ -62,9 +64,9 @@ func (p *Plan) SQL(opts Options, cutoffs string) string {
 		section("who takes whom along, and who keeps whom", keepingSQL(p, known))
 	}
 	for _, e := range m.clears {
-		section("empty references", clearSQL(e, m, known, 0))
+		section("empty references", clearSQL(&statement{}, e, m, known, 0))
 	}
-	s, _ := deleteSQL(p, m, sc, w, keys, known)
+	s, _, _ := deleteSQL(p, m, p.Nodes, sc, w, keys, known, false)
 	section("a batch", s)
 	return out
 }

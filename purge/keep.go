@@ -137,8 +137,7 @@ func (e *Edge) references(x string) string {
 	if e.within != nil {
 		within = fmt.Sprintf("%s.tab = ANY('{%s}') AND ", x, strings.Join(e.within, ","))
 	}
-	types := e.types()
 	return within + and(len(e.ChildColumns), func(i int) string {
-		return fmt.Sprintf("%s = %s.r%d::%s", col(e.Child.Table, e.ChildColumns[i]), x, i, types[i])
+		return e.pairs[i].findTheirs(fmt.Sprintf("%s.r%d::%s", x, i, e.pairs[i].ours.SQLType), col(e.Child.Table, e.ChildColumns[i]))
 	})
 }

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/reaperdb/reaper/schema"
 )
 
 // keptSQL adds two CTEs to a statement with the roots (tab, tid, r0, r1, …):
@@ -61,26 +59,21 @@ func ascent(p *Plan, e *Edge) string {
 		}),
 		from(child), slices.Index(p.Nodes, e.Child), name, name, parenthesized(e.Where), from(parent),
 		within+and(len(e.ChildColumns), func(i int) string {
-			theirs, _ := child.Column(e.ChildColumns[i])
-			ours, _ := parent.Column(e.ParentColumns[i])
-			return referencing(fmt.Sprintf("reaper_y.r%d", i), theirs, col(parent, ours.Name), ours)
+			return e.pairs[i].referencing(fmt.Sprintf("reaper_y.r%d", i), col(parent, e.ParentColumns[i]))
 		}))
 }
 
-// referencing compares a column with a value that may reference it, so that an
-// index on the column serves, where the types let it. A text holds anything:
-// what is no such number or uuid references none.
-func referencing(value string, theirs schema.Column, column string, ours schema.Column) string {
-	plain := []string{"text", "varchar"}
-	switch {
-	case theirs.Type == ours.Type, theirs.Category == "N" && ours.Category == "N",
-		slices.Contains(plain, theirs.TypeName) && slices.Contains(plain, ours.TypeName):
-		return column + " = " + value
-	case !slices.Contains(plain, theirs.TypeName):
-	case slices.Contains(integerTypes, ours.TypeName):
-		return fmt.Sprintf("%[1]s = CASE WHEN %[2]s ~ '^-?[0-9]{1,19}$' THEN CASE WHEN %[2]s::numeric BETWEEN -9223372036854775808 AND 9223372036854775807 THEN %[2]s::int8 END END AND %[1]s::text = %[2]s", column, value)
-	case ours.TypeName == "uuid":
-		return fmt.Sprintf("%[1]s = CASE WHEN %[2]s ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN %[2]s::uuid END AND %[1]s::text = %[2]s", column, value)
+// referencing compares a column of ours with a value of theirs, so that an index on
+// the column serves, where the types let it. A text that was declared to reference
+// something else holds anything: what is no such number or uuid references none.
+func (c comparison) referencing(theirs, ours string) string {
+	if c.oursText {
+		switch {
+		case slices.Contains(integerTypes, c.ours.TypeName):
+			return fmt.Sprintf("%[1]s = CASE WHEN %[2]s::text ~ '^-?[0-9]{1,19}$' THEN CASE WHEN %[2]s::text::numeric BETWEEN -9223372036854775808 AND 9223372036854775807 THEN %[2]s::text::int8 END END AND %[3]s", ours, theirs, c.findOurs(ours, theirs))
+		case c.ours.TypeName == "uuid":
+			return fmt.Sprintf("%[1]s = CASE WHEN %[2]s::text ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN %[2]s::text::uuid END AND %[3]s", ours, theirs, c.findOurs(ours, theirs))
+		}
 	}
-	return fmt.Sprintf("%s = %s::text::%s", value, column, theirs.Type)
+	return c.findOurs(ours, theirs)
 }

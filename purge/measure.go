@@ -28,7 +28,7 @@ func (p *Plan) expiredSQL(s *statement, sc scope) string {
 // pastCutoffSQL gives all expired roots: tenant (its key), lag (an interval), tab
 // and tid (where the row stands), r0, r1, … (its referenced columns), at (its age).
 func (p *Plan) pastCutoffSQL(s *statement, sc scope) string {
-	inner := &statement{}
+	inner := s.inner()
 	t := p.Root.Table
 	a := col(t, p.age.column.Name)
 	name := ident(t.Name.Name)
@@ -43,16 +43,19 @@ func (p *Plan) pastCutoffSQL(s *statement, sc scope) string {
 	for i, c := range p.Root.refs {
 		inner.add(fmt.Sprintf(", %s AS r%d", uncollated(t, c), i))
 	}
-	inner.add(" FROM ", from(t), " WHERE ", p.age.valid(a), parenthesized(p.Policy.Where.Value), ") reaper_r")
+	inner.add(" FROM ", from(t), " WHERE ", p.age.valid(a), parenthesized(p.where), ") reaper_r")
 	p.ownedBy(inner, p.tenants.write(inner, sc)+" reaper_s", "reaper_r.l")
 	inner.add("\n WHERE reaper_s.state = 'active' AND ", p.age.expired("reaper_r.age", "reaper_s.cutoff"))
-	return renumber(s, inner)
+	return inner.String()
 }
 
 // backlogSQL counts expired roots, finds the greatest lag in seconds, and counts
 // the tenants that have any.
 func (p *Plan) backlogSQL(sc scope, by string) *statement {
-	s := &statement{}
+	return p.backlog(&statement{}, sc, by)
+}
+
+func (p *Plan) backlog(s *statement, sc scope, by string) *statement {
 	s.add("SELECT ", by, "count(*), coalesce(extract(epoch FROM max(reaper_x.lag)), 0)::float8, count(DISTINCT reaper_x.tenant) FROM (", p.expiredSQL(s, sc), ") reaper_x")
 	return s
 }
@@ -64,12 +67,12 @@ func (p *Plan) ownedBy(s *statement, relation, prefix string) {
 	case p.noTenant:
 		s.add("\n CROSS JOIN ", relation)
 	case len(p.hops) == 0:
-		s.add("\n  JOIN ", relation, " ON reaper_s.key = ", prefix, "0")
+		s.add("\n  JOIN ", relation, " ON ", p.owner.findOurs("reaper_s.key", prefix+"0"))
 	default:
 		joins, _, key := p.pathJoin("")
 		s.add("\n  JOIN ", p.bracketed(joins), " ON ", and(len(p.hops[0].to), func(i int) string {
-			return "reaper_p1." + ident(p.hops[0].to[i]) + fmt.Sprintf(" = %s%d", prefix, i)
-		}), "\n  JOIN ", relation, " ON reaper_s.key = ", key)
+			return p.hops[0].pairs[i].findOurs("reaper_p1."+ident(p.hops[0].to[i]), fmt.Sprintf("%s%d", prefix, i))
+		}), "\n  JOIN ", relation, " ON ", p.owner.findOurs("reaper_s.key", key))
 	}
 }
 
@@ -84,7 +87,7 @@ func (w *work) countDue(ctx context.Context) int64 {
 
 func (w *work) backlog(ctx context.Context) (rows int64, lag float64, tenants int64, err error) {
 	s := w.plan.backlogSQL(w.scope(), "")
-	err = readOne(ctx, w.run.pool, countTimeout, s, scanOne(&rows, &lag, &tenants))
+	err = readOne(ctx, w.run.pool, !w.plan.ownPath.reading, countTimeout, s, scanOne(&rows, &lag, &tenants))
 	return rows, lag, tenants, err
 }
 

@@ -14,6 +14,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/reaperdb/reaper/schema"
+
+	"github.com/reaperdb/reaper/internal/pg"
 )
 
 // A partition goes in five steps, and a crash between any two is undone by the
@@ -122,7 +124,7 @@ func (w *work) expiredPartitions(ctx context.Context) (found []partition, siblin
 	s := w.plan.expiredPartitionsSQL(w.scope())
 	err = w.run.withServer(ctx, func() error {
 		found = nil
-		return w.run.read(ctx, searchTimeout, func(tx pgx.Tx) error {
+		return w.run.read(ctx, !w.plan.ownPath.reading, searchTimeout, func(tx pgx.Tx) error {
 			rows, err := tx.Query(ctx, s.String(), s.args...)
 			if err != nil {
 				return err
@@ -151,7 +153,7 @@ func (w *work) allExpired(ctx context.Context, x partition) (bool, error) {
 	s := w.plan.allExpiredSQL(w.scope(), x)
 	var some, all bool
 	err := w.run.withServer(ctx, func() error {
-		return w.run.read(ctx, lookTimeout, func(tx pgx.Tx) error {
+		return w.run.read(ctx, !w.plan.ownPath.reading, lookTimeout, func(tx pgx.Tx) error {
 			return tx.QueryRow(ctx, s.String(), s.args...).Scan(&some, &all)
 		})
 	})
@@ -206,7 +208,7 @@ func (w *work) guardTable(ctx context.Context) (tx pgx.Tx, err error) {
 			return err
 		}
 		var got, paused bool
-		err = tx.QueryRow(ctx, `SELECT pg_try_advisory_xact_lock($1::bigint), `+w.run.ledger.PausedSQL("$2::text"),
+		err = tx.QueryRow(ctx, `SELECT pg_catalog.pg_try_advisory_xact_lock($1::pg_catalog.int8), `+w.run.ledger.PausedSQL("$2::pg_catalog.text"),
 			partitionsKey(w.plan.Root.Table.OID), w.plan.Policy.Name).Scan(&got, &paused)
 		switch {
 		case err != nil:
@@ -252,7 +254,7 @@ func (w *work) awaitUnused(ctx context.Context) error {
 	for try := 0; ; try++ {
 		var users []string
 		err := w.run.withServer(ctx, func() error {
-			return w.run.pool.QueryRow(ctx, usersSQL, int64(w.plan.Root.Table.OID)).Scan(&users)
+			return pg.Pinned(w.run.pool).QueryRow(ctx, usersSQL, int64(w.plan.Root.Table.OID)).Scan(&users)
 		})
 		if err != nil {
 			return fmt.Errorf("looking who uses the table: %w", err)
@@ -368,7 +370,7 @@ func (w *work) dropOnce(ctx context.Context, x partition, t *dropTx) error {
 	}
 	defer rollback(tx)
 	s := &statement{}
-	s.add("SELECT ", settings(s, verifyTimeout, w.plan.lockTimeout()), ", ", walSQL, ", ", w.run.ledger.PausedSQL(s.cast(w.plan.Policy.Name, "text")))
+	s.add("SELECT ", settings(s, !w.plan.ownPath.reading, verifyTimeout, w.plan.lockTimeout()), ", ", walSQL, ", ", w.run.ledger.PausedSQL(s.cast(w.plan.Policy.Name, "text")))
 	var set int
 	var paused bool
 	var before, after int64
@@ -410,7 +412,7 @@ func (w *work) dropOnce(ctx context.Context, x partition, t *dropTx) error {
 }
 
 // walSQL is the WAL position in bytes.
-const walSQL = "pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint"
+const walSQL = "pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), '0/0')::pg_catalog.int8"
 
 // aloneSQL tells whether a name is still that of a table, which is no partition.
 const aloneSQL = `SELECT to_regclass($1)::oid = $2::bigint::oid AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = $2::bigint::oid)`

@@ -175,7 +175,7 @@ func TestPartitionDrop_RecoversFromEveryState(t *testing.T) {
 	t.Run("somebody else's", func(t *testing.T) {
 		b := ground.on(t, yard, yardPolicy)
 		halfway(b)
-		b.tells(purge.LevelWarning, "the detach of partition p4 from public.events was interrupted", "FINALIZE")
+		b.tells(purge.LevelWarning, "the detach of partition public.p4 from public.events was interrupted", "FINALIZE")
 		b.purge().is(purge.Complete).dropped()
 		b.count(`SELECT count(*) FROM pg_inherits WHERE inhdetachpending`, 1)
 		b.count(`SELECT count(*) FROM p4`, 30)

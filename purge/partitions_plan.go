@@ -71,8 +71,8 @@ func (c *compiler) partitions() error {
 		{count < 2, "there is no second one"},
 		{len(p.Edges) > 0, "other tables reference their rows"},
 		{!p.noTenant && !p.tenants.inline(), "the tenants come from a query"},
-		{len(t.Triggers) > 0, "a trigger fires on DELETE"},
-		{len(t.Rules) > 0, "a rule rewrites DELETE"},
+		{len(p.Root.firingTriggers()) > 0, "a trigger fires on DELETE"},
+		{len(p.Root.firingRules()) > 0, "a rule rewrites DELETE"},
 		{publication != "", "publication " + publication + " replicates deletes, and no drop"},
 	} {
 		if no.is {

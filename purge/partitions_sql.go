@@ -88,7 +88,7 @@ func (p *Plan) rowsIn(x partition, upper string) string {
 	for i, c := range cols(t, p.lead()) {
 		fmt.Fprintf(&b, "%s AS l%d, ", c, i)
 	}
-	b.WriteString("(" + p.age.valid(a) + " AND " + a + " < " + upper + parenthesized(p.Policy.Where.Value) + ") IS TRUE AS meant\n          FROM ONLY " +
+	b.WriteString("(" + p.age.valid(a) + " AND " + a + " < " + upper + parenthesized(p.where) + ") IS TRUE AS meant\n          FROM ONLY " +
 		x.ident() + " AS " + ident(t.Name.Name) + ")")
 	return b.String()
 }

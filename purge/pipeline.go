@@ -24,7 +24,7 @@ func send(ctx context.Context, conn *pgxpool.Conn, b *pgx.Batch) error {
 
 // readOne runs one statement in a short read-only transaction with the settings
 // of a batch, in one round trip.
-func readOne(ctx context.Context, pool *pgxpool.Pool, timeout time.Duration, s *statement, scan func(pgx.Rows) error) error {
+func readOne(ctx context.Context, pool *pgxpool.Pool, pinned bool, timeout time.Duration, s *statement, scan func(pgx.Rows) error) error {
 	conn, err := pool.Acquire(ctx)
 	if err != nil {
 		return err
@@ -33,13 +33,13 @@ func readOne(ctx context.Context, pool *pgxpool.Pool, timeout time.Duration, s *
 	b := &pgx.Batch{}
 	b.Queue(beginRead)
 	set := &statement{}
-	set.add("SELECT ", settings(set, timeout, 10*time.Second))
+	set.add("SELECT ", settings(set, pinned, timeout, 10*time.Second))
 	b.Queue(set.String(), set.args...)
 	b.Queue(s.String(), s.args...).Query(scan)
 	b.Queue("COMMIT")
 	if err := send(ctx, conn, b); err != nil {
 		end(conn)
-		return err
+		return onlyReads(err)
 	}
 	return nil
 }
@@ -71,9 +71,10 @@ type batchTx struct {
 	began           time.Time
 	firm            bool // dependents are locked when they are collected
 	rows, nullified map[string]int64
-	before          []int64  // counters at the start
-	after           []int64  // the same at the end; nil: not read yet
-	wal             [2]int64 // positions in the WAL, in bytes: where it began, where it ended
+	before          []int64   // counters at the start
+	after           []int64   // the same at the end; nil: not read yet
+	due             []dueRows // rows whose age emptying could renew
+	wal             [2]int64  // positions in the WAL, in bytes: where it began, where it ended
 }
 
 // close gives the connection back, after rolling back what was not committed.

@@ -85,29 +85,42 @@ type Node struct {
 	// refs are the columns of this table that edges reference, in a fixed order:
 	// the values collected of its rows.
 	refs []string
-	scc  int // number of its strongly connected component over deleting edges, parents first
+	// ages are those by which policies of the file find rows of this table, where its
+	// references are emptied; key tells its rows apart.
+	ages      []rootAge
+	key       []schema.Column
+	keyOrders []*schema.Order
+	scc       int // number of its strongly connected component over deleting edges, parents first
 }
 
 // Edge is one reference from a child table to a parent table of the plan.
 type Edge struct {
 	Parent, Child               *Node
 	ParentColumns, ChildColumns []string
-	Key                         *schema.ForeignKey // nil: declared by `match`
-	Where                       string             // of a match
+	Key                         *schema.ForeignKey  // nil: declared by `match`
+	keys                        []schema.ForeignKey // all those over its columns, Key among them
+	Where                       string              // of a match
 	Action                      EdgeAction
 	Index                       string   // the index that serves the child's columns; empty: none
 	SetColumns                  []string // columns that a clearing edge empties
 	// within are the tableoids of the rows that the key can reference, when it
 	// names a single partition of Parent; nil: all of them.
 	within []string
+	pairs  []comparison // child's columns with the parent's
 }
 
 // Label names the edge for people: the constraint, or the declared match.
 func (e *Edge) Label() string {
-	if e.Key != nil {
-		return e.Key.Name
+	if e.Key == nil {
+		return "match"
 	}
-	return "match"
+	names := e.Key.Name
+	for _, k := range e.keys {
+		if k.OID != e.Key.OID {
+			names += ", " + k.Name
+		}
+	}
+	return names
 }
 
 // hop is one step of the tenant path: columns of the table before lead to
@@ -115,6 +128,7 @@ func (e *Edge) Label() string {
 type hop struct {
 	table    *schema.Table
 	from, to []string
+	pairs    []comparison // from is theirs, to is ours
 }
 
 // Plan is the explicit plan of one policy.
@@ -128,27 +142,37 @@ type Plan struct {
 	Index    string // the index that serves it; empty for a sweep without one
 	Problems []Problem
 
-	graph      *schema.Graph
-	server     Server
-	key        []schema.Column // the root's key
-	age        age
-	hops       []hop
-	lastTable  *schema.Table // where the path's last column stands
-	last       schema.Column // the column that holds the tenant's key; unset: no tenant
-	noTenant   bool
-	tenants    *tenants
-	safety     policy.Safety
-	proven     bool   // safety asks for it, and nothing stands against it
-	catalog    string // print of the catalog when that was found
-	keyInIndex bool   // the index of the keyset goes on with the key
-	modes      struct{ usual, full *mode }
-	parts      partitioning
+	graph       *schema.Graph
+	server      Server
+	where       string // of the policy, as it is understood; empty: all rows are meant
+	ownPath     ownPath
+	unplanned   error           // why it could not be planned now; nil: it was
+	key         []schema.Column // the root's key
+	keyOrders   []*schema.Order // how each of its columns compares
+	owner       comparison      // the tenants' key with the path's last column
+	groupOrders []*schema.Order // how the columns compare that the first step of the path leads to
+	age         age
+	hops        []hop
+	lastTable   *schema.Table // where the path's last column stands
+	last        schema.Column // the column that holds the tenant's key; unset: no tenant
+	noTenant    bool
+	tenants     *tenants
+	safety      policy.Safety
+	proven      bool   // safety asks for it, and nothing stands against it
+	facts       string // print of what the catalog said of the tables when they were planned
+	keyInIndex  bool   // the index of the keyset goes on with the key
+	modes       struct{ usual, full *mode }
+	parts       partitioning
 }
 
 // HasErrors tells whether the plan may not run.
 func (p *Plan) HasErrors() bool {
 	return slices.ContainsFunc(p.Problems, func(x Problem) bool { return x.Level == LevelError })
 }
+
+// Unplanned is why the policy cannot be planned now, such as a table that somebody
+// has locked; nil: it is planned. A run of it fails, and touches nothing.
+func (p *Plan) Unplanned() error { return p.unplanned }
 
 func (p *Plan) problem(level Level, text, fix string) {
 	p.Problems = append(p.Problems, Problem{Policy: p.Policy.Name, Level: level, Text: text, Fix: fix})
@@ -166,6 +190,8 @@ func (p *Plan) keeps() bool {
 type Server struct {
 	Version         int // server_version_num
 	Role            string
+	TimeZone        string   // of the role's sessions
+	SearchPath      []string // the schemas of it that there are, pg_catalog among them
 	InRecovery      bool
 	TrackCounts     bool
 	ReplicationRole string

@@ -65,6 +65,9 @@ func (t TablePreview) Depth() int { return t.depth }
 // Look tells what a purge of a plan would do now. A plan with errors, or whose
 // tenants cannot be trusted, gives its problems alone.
 func Look(ctx context.Context, pool *pgxpool.Pool, p *Plan, opts Options, estimate bool) (*Preview, error) {
+	if p.unplanned != nil {
+		return nil, fmt.Errorf("looking at policy %s: %w", p.Policy.Name, p.unplanned)
+	}
 	strategy, reason := p.shown(opts)
 	v := &Preview{
 		Name: p.Policy.Name, Table: p.Policy.Table.String(), Strategy: strategy, Reason: reason, Index: p.Index, ForeignKeys: p.ForeignKeyChecks(),
@@ -86,7 +89,7 @@ func Look(ctx context.Context, pool *pgxpool.Pool, p *Plan, opts Options, estima
 		v.Fails, v.Problems = true, append(v.Problems, *problem)
 		return v, nil
 	}
-	err = readOnly(ctx, pool, 0, func(tx pgx.Tx) error {
+	err = readOnly(ctx, pool, !p.ownPath.reading, 0, func(tx pgx.Tx) error {
 		l.tx = tx
 		if err := tx.QueryRow(ctx, `SELECT now()::text`).Scan(&l.scope.base); err != nil {
 			return err
@@ -157,10 +160,10 @@ func (l *looker) tenants(ctx context.Context) error {
 	}
 	s.add(due, ", d.n IS NOT NULL FROM ", p.tenants.write(s, l.scope), " s LEFT JOIN (")
 	if probing {
-		s.add("SELECT x.key, 1 AS n FROM (", renumber(s, p.dueSQL(l.scope)), ") x(key, cutoff)")
+		s.add("SELECT x.key, 1 AS n FROM (", p.due(s.inner(), l.scope).String(), ") x(key, cutoff)")
 	} else {
-		inner := p.backlogSQL(l.scope, "reaper_x.tenant::text, ")
-		s.add("SELECT x.key, x.n FROM (", renumber(s, inner), " GROUP BY reaper_x.tenant) x(key, n, lag, tenants)")
+		inner := p.backlog(s.inner(), l.scope, "reaper_x.tenant::text, ")
+		s.add("SELECT x.key, x.n FROM (", inner.String(), " GROUP BY reaper_x.tenant) x(key, n, lag, tenants)")
 	}
 	s.add(") d ON d.key IS NOT DISTINCT FROM s.key::text ORDER BY s.key")
 	rows, err := l.tx.Query(ctx, s.String(), s.args...)
@@ -201,16 +204,6 @@ func (l *looker) add(t TenantPreview, found, probing bool) {
 	l.view.Tenants = append(l.view.Tenants, t)
 }
 
-// renumber takes another statement's values into this one.
-func renumber(s *statement, inner *statement) string {
-	text := inner.String()
-	for i := len(inner.args); i >= 1; i-- {
-		text = strings.ReplaceAll(text, fmt.Sprintf("$%d::", i), fmt.Sprintf("$%d::", i+len(s.args)))
-	}
-	s.args = append(s.args, inner.args...)
-	return text
-}
-
 // oddRows counts rows that never go: without an owner, or without a usable
 // age.
 func (l *looker) oddRows(ctx context.Context) error {
@@ -226,9 +219,9 @@ func (l *looker) oddRows(ctx context.Context) error {
 		relation := "(" + p.tenants.relation(nil) + ")"
 		joins, on, key := p.pathJoin(ident(t.Name.Name) + ".")
 		if joins == "" {
-			unowned = "NOT EXISTS (SELECT FROM " + relation + " reaper_t WHERE reaper_t.key = " + key + ")"
+			unowned = "NOT EXISTS (SELECT FROM " + relation + " reaper_t WHERE " + p.owner.findOurs("reaper_t.key", key) + ")"
 		} else {
-			unowned = "NOT EXISTS (SELECT FROM " + joins + " JOIN " + relation + " reaper_t ON reaper_t.key = " + key + " WHERE " + on + ")"
+			unowned = "NOT EXISTS (SELECT FROM " + joins + " JOIN " + relation + " reaper_t ON " + p.owner.findOurs("reaper_t.key", key) + " WHERE " + on + ")"
 		}
 	}
 	endless := ""

@@ -41,7 +41,7 @@ func (l *looker) countSQL(s *statement) (nodes []*Node, others []*Edge) {
 						s.add(" OR ")
 					}
 					first = false
-					s.add("(", row(cols(n.Table, e.ChildColumns)), " IN (", l.referenced(e), ")", parenthesized(e.Where), ")")
+					s.add("(", l.referencing(e), parenthesized(e.Where), ")")
 				}
 			}
 			s.add(")")
@@ -57,8 +57,7 @@ func (l *looker) countSQL(s *statement) (nodes []*Node, others []*Edge) {
 	for _, e := range p.Edges {
 		if !e.Action.deletes() {
 			others = append(others, e)
-			selects = append(selects, "(SELECT count(*) FROM "+from(e.Child.Table)+" WHERE "+row(cols(e.Child.Table, e.ChildColumns))+
-				" IN ("+l.referenced(e)+")"+parenthesized(e.Where)+l.staying(e.Child)+")")
+			selects = append(selects, "(SELECT count(*) FROM "+from(e.Child.Table)+" WHERE "+l.referencing(e)+parenthesized(e.Where)+l.staying(e.Child)+")")
 		}
 	}
 	s.add("\nSELECT ", strings.Join(selects, ", "))
@@ -83,22 +82,23 @@ func refList(n *Node) string {
 		prefixed(len(n.refs), func(i int) string { return uncollated(n.Table, n.refs[i]) + fmt.Sprintf(" AS r%d", i) })
 }
 
-// referenced selects the referenced columns of an edge among a node's r0, r1,
-// …, as the child's columns compare with them.
-func (l *looker) referenced(e *Edge) string {
-	types := e.types()
+// referencing is the condition that a row of the edge's child references one of those
+// rows of the parent that go, which stand among its node's r0, r1, ….
+func (l *looker) referencing(e *Edge) string {
+	theirs := cols(e.Child.Table, e.ChildColumns)
+	ours := func(i int) string {
+		return fmt.Sprintf("reaper_v.r%d", slices.Index(e.Parent.refs, e.ParentColumns[i]))
+	}
+	rows := fmt.Sprintf("reaper_n%d reaper_v", slices.Index(l.plan.Nodes, e.Parent))
 	within := ""
 	if e.within != nil {
-		within = " WHERE tab = ANY('{" + strings.Join(e.within, ",") + "}')"
+		within = "reaper_v.tab = ANY('{" + strings.Join(e.within, ",") + "}') AND "
 	}
-	return "SELECT " + list(len(e.ParentColumns), func(i int) string {
-		r := fmt.Sprintf("r%d", slices.Index(e.Parent.refs, e.ParentColumns[i]))
-		parent, _ := e.Parent.Table.Column(e.ParentColumns[i])
-		if parent.Type != types[i] {
-			r += "::text::" + types[i]
-		}
-		return r
-	}) + fmt.Sprintf(" FROM reaper_n%d", slices.Index(l.plan.Nodes, e.Parent)) + within
+	if x := e.pairs[0]; len(e.pairs) == 1 && x.op.Commutator != nil && x.collation(x.theirs) == "" {
+		// PostgreSQL can put such a list into a hash table, beside other conditions too.
+		return fmt.Sprintf("%s %s ANY (SELECT %s FROM %s WHERE %strue)", x.theirsAs(theirs[0]), x.op.Commutator, x.oursAs(ours(0)), rows, within)
+	}
+	return "EXISTS (SELECT FROM " + rows + " WHERE " + within + and(len(e.pairs), func(i int) string { return e.pairs[i].findTheirs(ours(i), theirs[i]) }) + ")"
 }
 
 // cycleCTE counts a cyclic component by recursion, and gives each node's rows
@@ -121,8 +121,7 @@ func (l *looker) cycleCTE(s *statement, scc int, group []*Node) {
 		for _, e := range n.In {
 			if e.Action.deletes() && !e.internal() {
 				union()
-				s.add("SELECT ", closureRow(p, n), " FROM ", from(n.Table), " WHERE ", row(cols(n.Table, e.ChildColumns)), " IN (",
-					l.referenced(e), ")", parenthesized(e.Where))
+				s.add("SELECT ", closureRow(p, n), " FROM ", from(n.Table), " WHERE ", l.referencing(e), parenthesized(e.Where))
 			}
 		}
 	}
@@ -140,7 +139,7 @@ func (l *looker) cycleCTE(s *statement, scc int, group []*Node) {
 	for _, n := range group {
 		columns := "tab, tid" + prefixed(len(n.refs), func(i int) string {
 			k, _ := n.Table.Column(n.refs[i])
-			return fmt.Sprintf("refs[%d]::%s AS r%d", i+1, k.Type, i)
+			return fmt.Sprintf("refs[%d]::%s AS r%d", i+1, k.SQLType, i)
 		})
 		s.add(fmt.Sprintf(",\nreaper_n%d AS (SELECT %s FROM reaper_c%d WHERE node = %d)", slices.Index(p.Nodes, n), columns, scc, slices.Index(p.Nodes, n)))
 	}
@@ -184,7 +183,7 @@ func (l *looker) estimateRoots(ctx context.Context) error {
 	for _, cutoff := range cutoffs[:min(len(cutoffs), estimatedCutoffs)] {
 		s := &statement{}
 		a := col(p.Root.Table, p.age.column.Name)
-		s.add("EXPLAIN (FORMAT JSON) SELECT FROM ", from(p.Root.Table), " WHERE ", p.age.expired(a, s.cast(cutoff, "timestamptz")), parenthesized(p.Policy.Where.Value))
+		s.add("EXPLAIN (FORMAT JSON) SELECT FROM ", from(p.Root.Table), " WHERE ", p.age.expired(a, s.cast(cutoff, "timestamptz")), parenthesized(p.where))
 		var raw []byte
 		if err := l.tx.QueryRow(ctx, s.String(), s.args...).Scan(&raw); err != nil {
 			return err

@@ -28,15 +28,6 @@ var (
 	errSlow = errors.New("batch took too long")
 )
 
-// queueProven locks the tables of the plan, and then asks the catalog whether it
-// is still what the plan was made on.
-func (b *batcher) queueProven(batch *pgx.Batch, catalog *string) {
-	p := b.plan
-	batch.Queue("LOCK TABLE " + list(len(p.Nodes), func(i int) string { return from(p.Nodes[i].Table) }) + " IN ROW EXCLUSIVE MODE")
-	s := p.catalogSQL()
-	batch.Queue(s.String(), s.args...).Query(scanOne(catalog))
-}
-
 // deleteProven deletes locked roots, and all that was collected below them. The
 // leaves go first, and in the ordinary role; what is left references nothing that
 // stays, and is referenced by nothing.
@@ -117,7 +108,7 @@ func (b *batcher) emptyProven(ctx context.Context, tx *batchTx, known map[*Node]
 	}
 	for _, e := range m.clears {
 		if r := known[e.Parent]; r != nil && r.len() > 0 {
-			counted(clearSQL(e, m, known, 0), func(n int64) { tx.countNullified(e.Child, n) })
+			counted(clearSQL(&statement{}, e, m, known, 0), func(n int64) { tx.countNullified(e.Child, n) })
 		}
 	}
 	batch.Queue("SET CONSTRAINTS ALL IMMEDIATE")
@@ -158,5 +149,5 @@ func (p *Plan) deleteLockedRootsSQL(sc scope, w *who, roots *rowsOf) *statement 
 	s := &statement{}
 	s.add("WITH ")
 	p.cut(s, sc, w)
-	return s.add("\nDELETE FROM ", from(p.Root.Table), "\n WHERE ", s.at(p.Root.Table, roots), "\n   AND ", p.conditions())
+	return s.add("\nDELETE FROM ", from(p.Root.Table), "\n WHERE ", s.at(p.Root.Table, roots), "\n   AND ", p.conditions("reaper_cut"))
 }

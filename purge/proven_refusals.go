@@ -26,11 +26,6 @@ func (c *compiler) provenWay() error {
 	if !p.safety.Proven || len(p.Edges) == 0 {
 		return nil // without dependents there are no checks to skip
 	}
-	// The print comes first: what changes after it is noticed by every batch.
-	seen := p.catalogSQL()
-	if err := c.conn.QueryRow(c.ctx, seen.String(), seen.args...).Scan(&p.catalog); err != nil {
-		return fmt.Errorf("asking the catalog about foreign_key_checks: %w", err)
-	}
 	s := p.refusalsSQL()
 	rows, err := c.conn.Query(c.ctx, s.String(), s.args...)
 	if err != nil {
@@ -58,6 +53,9 @@ func (c *compiler) provenWay() error {
 // refusals are those that the plan itself knows.
 func (p *Plan) refusals() (reasons []string) {
 	refuse := func(format string, args ...any) { reasons = append(reasons, fmt.Sprintf(format, args...)) }
+	if names := p.firing(); len(names) > 0 {
+		refuse("%s can fire", strings.Join(names, ", "))
+	}
 	components := map[int][]string{}
 	for _, n := range p.Nodes {
 		if n.Deleted {
@@ -82,7 +80,7 @@ func (p *Plan) refusals() (reasons []string) {
 // replicaRole tells why the role may not set session_replication_role; "" when
 // it may.
 func (c *compiler) replicaRole() (string, error) {
-	tx, err := c.conn.Begin(c.ctx)
+	tx, err := c.raw.Begin(c.ctx)
 	if err != nil {
 		return "", fmt.Errorf("trying session_replication_role: %w", err)
 	}
@@ -112,22 +110,6 @@ func (p *Plan) families(which func(*Node) bool) []uint32 {
 		}
 	}
 	return oids
-}
-
-// catalogSQL gives a print of all that the catalog says of the tables of the plan
-// and that could stand against the proven way. Every foreign key that references
-// one of them shows by its trigger there. It is taken when the plan is made, and
-// in every batch once the tables are locked, since until then anything may change.
-func (p *Plan) catalogSQL() *statement {
-	s := &statement{}
-	all := s.cast(p.families(func(*Node) bool { return true }), "oid[]")
-	return s.add("SELECT md5(string_agg(x, ' ' ORDER BY x)) FROM (",
-		"SELECT concat_ws(',', 'trigger', tgrelid, oid, tgfoid, tgtype, tgenabled, tgconstraint) AS x FROM pg_trigger WHERE tgrelid = ANY(", all, ")",
-		"\nUNION ALL SELECT concat_ws(',', 'table', oid, relkind, relrowsecurity, relforcerowsecurity, relowner, relispartition, row_security_active(oid)) FROM pg_class WHERE oid = ANY(", all, ")",
-		"\nUNION ALL SELECT concat_ws(',', 'rule', oid, ev_class, ev_type, ev_enabled) FROM pg_rewrite WHERE ev_class = ANY(", all, ")",
-		"\nUNION ALL SELECT concat_ws(',', 'heir', inhrelid, inhparent) FROM pg_inherits WHERE inhparent = ANY(", all, ") OR inhrelid = ANY(", all, ")",
-		"\nUNION ALL SELECT concat_ws(',', 'subscription', srrelid, srsubid) FROM pg_subscription_rel WHERE srrelid = ANY(", all, ")",
-		"\nUNION ALL SELECT current_setting('session_replication_role')) c")
 }
 
 // refusalsSQL asks the catalog what stands against the proven way: one text a
@@ -181,7 +163,8 @@ SELECT format('the checks of foreign key %s are disabled on %s', k.conname, k.co
 UNION ALL
 SELECT format('the action of foreign key %s is disabled, or always on, on %s', k.conname, k.confrelid::regclass)
   FROM key k JOIN pg_class c ON c.oid = k.confrelid AND c.relkind = 'r'
- WHERE 1 <> (SELECT count(*) FROM pg_trigger t WHERE t.tgconstraint = k.oid AND t.tgrelid = k.confrelid AND t.tgfoid IN ({dels}) AND t.tgenabled = 'O')
+ WHERE NOT EXISTS (SELECT FROM pg_constraint up WHERE up.oid = k.conparentid AND up.confrelid = k.confrelid)
+   AND 1 <> (SELECT count(*) FROM pg_trigger t WHERE t.tgconstraint = k.oid AND t.tgrelid = k.confrelid AND t.tgfoid IN ({dels}) AND t.tgenabled = 'O')
 UNION ALL
 SELECT format('trigger %s of %s fires on DELETE', t.tgname, t.tgrelid::regclass)
   FROM pg_trigger t WHERE t.tgrelid = ANY({deleted}) AND NOT t.tgisinternal AND t.tgtype & 8 <> 0 AND t.tgenabled <> 'D'

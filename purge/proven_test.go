@@ -62,30 +62,19 @@ func (b *bed) noOrphans() {
 func TestProven_RefusesItself(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
-	version := ground.Int(t, `SELECT current_setting('server_version_num')::int / 10000`)
-	for _, c := range []struct {
-		name, change, policy, reason string
-		since                        int
-	}{
-		{"a trigger", `CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; CREATE TRIGGER note AFTER DELETE ON parts FOR EACH ROW EXECUTE FUNCTION note()`, "", "trigger note of parts fires on DELETE", 0},
-		{"a statement trigger", `CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; CREATE TRIGGER note AFTER DELETE ON mails EXECUTE FUNCTION note()`, "", "trigger note of mails", 0},
-		{"a trigger of the replica role", `CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; CREATE TRIGGER note AFTER DELETE ON mails FOR EACH ROW EXECUTE FUNCTION note(); ALTER TABLE mails ENABLE REPLICA TRIGGER note`, "", "trigger note of mails", 0},
-		{"a rule", `CREATE TABLE gone (id int); CREATE RULE note AS ON DELETE TO parts DO ALSO INSERT INTO gone VALUES (OLD.id)`, "triggers: allow", "rule note of parts rewrites DELETE", 0},
-		{"checks disabled", `ALTER TABLE parts DISABLE TRIGGER ALL`, "", "are disabled on parts", 0},
-		{"checks of the replica role", `DO $$ DECLARE n text; BEGIN SELECT tgname INTO n FROM pg_trigger WHERE tgrelid = 'parts'::regclass AND tgfoid = 1644; EXECUTE format('ALTER TABLE parts ENABLE REPLICA TRIGGER %I', n); END $$`, "", "are disabled on parts", 0},
-		{"an action disabled", `ALTER TABLE mails DISABLE TRIGGER ALL; ALTER TABLE parts ENABLE TRIGGER ALL`, "", "is disabled, or always on, on mails", 0},
-		{"an action always on", `DO $$ DECLARE n text; BEGIN SELECT tgname INTO n FROM pg_trigger WHERE tgrelid = 'mails'::regclass AND tgfoid IN (1646, 1654); EXECUTE format('ALTER TABLE mails ENABLE ALWAYS TRIGGER %I', n); END $$`, "", "is disabled, or always on, on mails", 0},
-		{"another type", `ALTER TABLE mails ALTER id TYPE bigint`, "", "compares its columns in two ways", 0},
-		{"inheritance", `CREATE TABLE heirs () INHERITS (clicks)`, "", "heirs inherits from clicks", 0},
-		{"a circle", `ALTER TABLE mails ADD last int REFERENCES parts ON DELETE CASCADE; CREATE INDEX ON mails (last)`, "", "reference each other in a circle", 0},
+	for _, c := range []struct{ name, change, policy, reason string }{
+		{"a trigger", `CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; CREATE TRIGGER note AFTER DELETE ON parts FOR EACH ROW EXECUTE FUNCTION note()`, "", "trigger note of public.parts"},
+		{"a statement trigger", `CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; CREATE TRIGGER note AFTER DELETE ON mails EXECUTE FUNCTION note()`, "", "trigger note of public.mails"},
+		{"a trigger of the replica role", `CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; CREATE TRIGGER note AFTER DELETE ON mails FOR EACH ROW EXECUTE FUNCTION note(); ALTER TABLE mails ENABLE REPLICA TRIGGER note`, "", "trigger note of public.mails"},
+		{"a rule", `CREATE TABLE gone (id int); CREATE RULE note AS ON DELETE TO parts DO ALSO INSERT INTO gone VALUES (OLD.id)`, "triggers: allow", "rule note of public.parts"},
+		{"an action always on", `DO $$ DECLARE n text; BEGIN SELECT tgname INTO n FROM pg_trigger WHERE tgrelid = 'mails'::regclass AND tgfoid IN (1646, 1654); EXECUTE format('ALTER TABLE mails ENABLE ALWAYS TRIGGER %I', n); END $$`, "", "is disabled, or always on, on public.mails"},
+		{"another type", `ALTER TABLE mails ALTER id TYPE bigint`, "", "compares its columns in two ways"},
+		{"inheritance", `CREATE TABLE heirs () INHERITS (clicks)`, "", "public.heirs inherits from public.clicks"},
+		{"a circle", `ALTER TABLE mails ADD last int REFERENCES parts ON DELETE CASCADE; CREATE INDEX ON mails (last)`, "", "reference each other in a circle"},
 		{"one partition", `CREATE TABLE days (id int, mail int REFERENCES mails ON DELETE CASCADE, PRIMARY KEY (id)) PARTITION BY RANGE (id); CREATE TABLE days_0 PARTITION OF days FOR VALUES FROM (0) TO (10); CREATE INDEX ON days (mail);
-			CREATE TABLE notes (day int REFERENCES days_0 ON DELETE CASCADE); CREATE INDEX ON notes (day)`, "", "references a single partition of public.days", 0},
-		{"not enforced", `CREATE TABLE notes (mail int REFERENCES mails NOT ENFORCED)`, "", "NOT ENFORCED", 18},
+			CREATE TABLE notes (day int REFERENCES days_0 ON DELETE CASCADE); CREATE INDEX ON notes (day)`, "", "references a single partition of public.days"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if version < c.since {
-				return // there is no such thing yet
-			}
 			for _, w := range ways {
 				var used atomic.Int64
 				policy := w.policy
@@ -100,9 +89,6 @@ func TestProven_RefusesItself(t *testing.T) {
 				if got := b.plans()[0].ForeignKeyChecks(); got != "ordinary" {
 					t.Errorf("the plan goes the %s way", got)
 				}
-				if slices.Contains([]string{"checks disabled", "checks of the replica role", "an action disabled", "not enforced", "a rule"}, c.name) {
-					continue // there the ordinary way is no better than its schema
-				}
 				b.purge().is(purge.Complete)
 				b.count(`SELECT count(*) FROM mails`, 5)
 				b.noOrphans()
@@ -114,7 +100,7 @@ func TestProven_RefusesItself(t *testing.T) {
 	}
 }
 
-// A catalog that changes in the middle of a run ends the proven way at once.
+// A catalog that changes in the middle of a run ends it before the next batch.
 func TestProven_CatalogChangesInTheMiddle(t *testing.T) {
 	t.Parallel()
 	for _, change := range []struct{ name, sql, orphans string }{
@@ -138,12 +124,11 @@ func TestProven_CatalogChangesInTheMiddle(t *testing.T) {
 				})
 			})
 			b.mark()
-			b.purge().is(purge.Complete)
-			b.count(`SELECT count(*) FROM mails`, 5)
+			b.purge().is(purge.Incomplete, "have changed since they were planned")
 			b.count(change.orphans, 0)
 			b.noOrphans()
 			if used.Load() > 0 {
-				t.Errorf("%d batches went the proven way after the change", used.Load())
+				t.Errorf("%d batches deleted something after the change", used.Load())
 			}
 		})
 	}

@@ -125,7 +125,11 @@ func (r *rowsOf) referenced(e *Edge) values {
 // scan reads the answer of gathered: one row with all of them. Other columns of
 // it come last.
 func (r *rowsOf) scan(more ...*column) func(pgx.Rows) error {
-	columns := append(append([]*column{r.tables, r.ctids}, r.refs...), more...)
+	return scanColumns(append(append([]*column{r.tables, r.ctids}, r.refs...), more...))
+}
+
+// scanColumns reads the answer of gathered.
+func scanColumns(columns []*column) func(pgx.Rows) error {
 	var n int
 	into := []any{&n}
 	for _, c := range columns {

@@ -15,6 +15,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/reaperdb/reaper/internal/pg"
 )
 
 // Ledger is what a run needs of reaper's own tables.
@@ -215,8 +217,7 @@ func (r *Run) all(ctx context.Context, plans []*Plan) (*Report, error) {
 	report := &Report{RunID: r.id, Status: Complete, Policies: []*PolicyReport{}}
 	var now int64 // a number reads the same under every DateStyle
 	err := r.withServer(ctx, func() error {
-		return r.pool.QueryRow(ctx, clockSQL).
-			Scan(&now, &r.base)
+		return pg.Pinned(r.pool).QueryRow(ctx, clockSQL).Scan(&now, &r.base)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reading the database's clock: %w", err)
@@ -277,20 +278,23 @@ func CheckTenants(ctx context.Context, pool *pgxpool.Pool, plans []*Plan, tenant
 		return nil
 	}
 	for _, p := range plans {
+		if p.unplanned != nil {
+			continue
+		}
 		if p.noTenant {
 			return &UsageError{fmt.Sprintf("policy %s has no tenants: --tenant cannot narrow it; select others with --policy", p.Policy.Name)}
 		}
 		s := &statement{}
 		keys := s.cast(tenants, "text[]")
-		typ := p.tenants.key.Type
+		key := p.tenants.key
 		s.add("SELECT array(SELECT k FROM unnest(", keys, ") k WHERE NOT EXISTS (SELECT FROM (",
-			p.tenants.relation(nil), ") t WHERE t.key = k::", typ, "))")
+			p.tenants.relation(nil), ") t WHERE ", p.tenants.same.findTheirs("k::"+key.SQLType, "t.key"), "))")
 		var unknown []string
-		err := readOnly(ctx, pool, time.Minute, func(tx pgx.Tx) error {
+		err := readOnly(ctx, pool, !p.ownPath.reading, time.Minute, func(tx pgx.Tx) error {
 			return tx.QueryRow(ctx, s.String(), s.args...).Scan(&unknown)
 		})
 		if isCode(err, "22P02") || isCode(err, "22003") || isCode(err, "22007") {
-			return &UsageError{fmt.Sprintf("--tenant: %s; keys of tenants are %s", plain(err), typ)}
+			return &UsageError{fmt.Sprintf("--tenant: %s; keys of tenants are %s", plain(err), key.Type)}
 		}
 		if err != nil {
 			return fmt.Errorf("looking up --tenant: %w", err)
@@ -384,13 +388,13 @@ var errHalted = errors.New("the run is to end")
 
 // read runs fn in a short read-only transaction with the settings of a batch. A
 // run that is to end does not wait for it: errHalted.
-func (r *Run) read(ctx context.Context, timeout time.Duration, fn func(pgx.Tx) error) error {
-	return r.unlessHalted(ctx, func(ctx context.Context) error { return readOnly(ctx, r.pool, timeout, fn) })
+func (r *Run) read(ctx context.Context, pinned bool, timeout time.Duration, fn func(pgx.Tx) error) error {
+	return r.unlessHalted(ctx, func(ctx context.Context) error { return readOnly(ctx, r.pool, pinned, timeout, fn) })
 }
 
 // query runs one statement as read does.
-func (r *Run) query(ctx context.Context, timeout time.Duration, s *statement, scan func(pgx.Rows) error) error {
-	return r.unlessHalted(ctx, func(ctx context.Context) error { return readOne(ctx, r.pool, timeout, s, scan) })
+func (r *Run) query(ctx context.Context, pinned bool, timeout time.Duration, s *statement, scan func(pgx.Rows) error) error {
+	return r.unlessHalted(ctx, func(ctx context.Context) error { return readOne(ctx, r.pool, pinned, timeout, s, scan) })
 }
 
 // unlessHalted cuts a reading short when the run is to end: errHalted.
@@ -405,20 +409,20 @@ func (r *Run) unlessHalted(ctx context.Context, read func(context.Context) error
 	return err
 }
 
-func readOnly(ctx context.Context, pool *pgxpool.Pool, timeout time.Duration, fn func(pgx.Tx) error) error {
+func readOnly(ctx context.Context, pool *pgxpool.Pool, pinned bool, timeout time.Duration, fn func(pgx.Tx) error) error {
 	tx, err := pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadOnly})
 	if err != nil {
 		return err
 	}
 	defer rollback(tx)
 	s := &statement{}
-	s.add("SELECT ", settings(s, timeout, 10*time.Second))
+	s.add("SELECT ", settings(s, pinned, timeout, 10*time.Second))
 	var set int
 	if err := tx.QueryRow(ctx, s.String(), s.args...).Scan(&set); err != nil {
 		return err
 	}
 	if err := fn(tx); err != nil {
-		return err
+		return onlyReads(err)
 	}
 	return tx.Commit(ctx)
 }

@@ -2,7 +2,10 @@ package purge
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+
+	"github.com/reaperdb/reaper/schema"
 )
 
 // cursor is a place in the order of a walk; the zero cursor is its start.
@@ -38,19 +41,54 @@ func (p *Plan) sizeOf() string {
 	return "(" + b.String() + ")::bigint"
 }
 
-func (p *Plan) leadTypes() []string {
-	lead := p.lead()
-	types := make([]string, len(lead))
-	for i, n := range lead {
-		k, _ := p.Root.Table.Column(n)
-		if len(p.hops) > 0 {
-			to, _ := p.hops[0].table.Column(p.hops[0].to[i])
-			types[i] = comparedAs(k, to)
-		} else {
-			types[i] = comparedAs(k, p.tenants.key)
+// leadPairs are how the lead columns compare with what they reference.
+func (p *Plan) leadPairs() []comparison {
+	switch {
+	case p.noTenant:
+		return nil
+	case len(p.hops) > 0:
+		return p.hops[0].pairs
+	}
+	return []comparison{p.owner}
+}
+
+// behind is the condition that a row comes after a place in the order of columns, by
+// the operators that ORDER BY goes by.
+func behind(columns []string, orders []*schema.Order, place []string) string {
+	named := func(i int) string {
+		if orders[i] == nil { // an age: one of PostgreSQL's own types
+			return "OPERATOR(pg_catalog.>)"
+		}
+		return orders[i].Greater.String()
+	}
+	for i := range columns {
+		if named(i) != "OPERATOR(pg_catalog.>)" {
+			return behindEach(columns, orders, place, named)
 		}
 	}
-	return types
+	return row(columns) + " OPERATOR(pg_catalog.>) " + row(place)
+}
+
+// behindEach is for types of others: a row comparison takes its operators from one
+// schema.
+func behindEach(columns []string, orders []*schema.Order, place []string, greater func(int) string) string {
+	var or []string
+	for i := range columns {
+		and := ""
+		for k := range i {
+			and += columns[k] + " " + equalOf(orders[k]) + " " + place[k] + " AND "
+		}
+		or = append(or, "("+and+columns[i]+" "+greater(i)+" "+place[i]+")")
+	}
+	first := "(" + columns[0] + " " + greater(0) + " " + place[0] + " OR " + columns[0] + " " + equalOf(orders[0]) + " " + place[0] + ")"
+	return first + " AND (" + strings.Join(or, " OR ") + ")"
+}
+
+func equalOf(o *schema.Order) string {
+	if o == nil {
+		return "OPERATOR(pg_catalog.=)"
+	}
+	return o.Equal.String()
 }
 
 // walkSQL reads up to limit rows of one group (rows that share the lead
@@ -66,14 +104,15 @@ func (p *Plan) walkSQL(w *who, group []*string, at cursor, byKey bool, limit int
 	rest := cols(t, p.orderKey())
 	switch {
 	case at.set && at.key == nil:
-		conditions = append(conditions, a+" >= "+s.cast(at.age, p.age.column.Type))
+		conditions = append(conditions, a+" >= "+s.cast(at.age, p.age.column.SQLType))
 	case at.set:
-		tuple := []string{s.cast(at.age, p.age.column.Type)}
+		tuple, orders := []string{s.cast(at.age, p.age.column.SQLType)}, []*schema.Order{nil}
 		for i, n := range p.orderKey() {
 			k, _ := t.Column(n)
-			tuple = append(tuple, s.cast(at.key[i], k.Type))
+			tuple = append(tuple, s.cast(at.key[i], k.SQLType))
+			orders = append(orders, p.keyOrders[slices.Index(columnNames(p.key), n)])
 		}
-		conditions = append(conditions, row(append([]string{a}, rest...))+" > "+row(tuple))
+		conditions = append(conditions, behind(append([]string{a}, rest...), orders, tuple))
 	}
 	order := []string{a}
 	if byKey {
@@ -88,9 +127,8 @@ func (p *Plan) walkSQL(w *who, group []*string, at cursor, byKey bool, limit int
 
 func (p *Plan) groupConditions(s *statement, group []*string) []string {
 	var conditions []string
-	types := p.leadTypes()
-	for i, n := range p.lead() {
-		conditions = append(conditions, col(p.Root.Table, n)+" = "+s.cast(group[i], types[i]))
+	for i, x := range p.leadPairs() {
+		conditions = append(conditions, x.findTheirs(x.value(s, group[i]), col(p.Root.Table, p.lead()[i])))
 	}
 	return conditions
 }
@@ -98,7 +136,7 @@ func (p *Plan) groupConditions(s *statement, group []*string) []string {
 // meantSQL tells whether a row below the bound is expired and meant by where.
 func (p *Plan) meantSQL(cutoff string) string {
 	t := p.Root.Table
-	return "(true" + p.age.recheck(col(t, p.age.column.Name), cutoff) + parenthesized(p.Policy.Where.Value) + ") IS TRUE"
+	return "(true" + p.age.recheck(col(t, p.age.column.Name), cutoff) + parenthesized(p.where) + ") IS TRUE"
 }
 
 // probeSQL finds the age of the oldest expired row of one group, by one look
@@ -108,17 +146,18 @@ func (p *Plan) probeSQL(cutoff string, lead func(int) string) string {
 	a := col(t, p.age.column.Name)
 	var b strings.Builder
 	b.WriteString("SELECT " + a + " AS at FROM " + from(t) + " WHERE ")
-	for i, n := range p.lead() {
-		b.WriteString(col(t, n) + " = " + lead(i) + " AND ")
+	for i, x := range p.leadPairs() {
+		b.WriteString(x.findTheirs(lead(i), col(t, p.lead()[i])) + " AND ")
 	}
-	b.WriteString(p.age.expired(a, cutoff) + parenthesized(p.Policy.Where.Value) + " ORDER BY " + a + " LIMIT 1")
+	b.WriteString(p.age.expired(a, cutoff) + parenthesized(p.where) + " ORDER BY " + a + " LIMIT 1")
 	return b.String()
 }
 
 // dueSQL gives the tenants that have something due, the most overdue first: key
 // and cutoff.
-func (p *Plan) dueSQL(sc scope) *statement {
-	s := &statement{}
+func (p *Plan) dueSQL(sc scope) *statement { return p.due(&statement{}, sc) }
+
+func (p *Plan) due(s *statement, sc scope) *statement {
 	sc.whole = true
 	s.add("SELECT x.key::text, x.cutoff::text FROM (\n  SELECT reaper_s.key, reaper_s.cutoff, max(reaper_s.cutoff - ",
 		p.age.instant("reaper_x.at"), ") AS lag\n    FROM ", p.tenants.write(s, sc), " reaper_s")
@@ -141,7 +180,7 @@ func (p *Plan) pageSQL(sc scope, after, pageEnd int64) *statement {
 	s := &statement{}
 	cutoff := "least(reaper_s.cutoff, reaper_f.cutoff)"
 	s.add("SELECT reaper_f.tenant, min(", cutoff, ")::text\n  FROM ", p.fixed(s, sc), " reaper_f JOIN ", p.tenants.write(s, sc),
-		" reaper_s ON reaper_s.key = reaper_f.tenant::", p.tenants.key.Type)
+		" reaper_s ON ", p.tenants.same.findTheirs("reaper_f.tenant::"+p.tenants.key.SQLType, "reaper_s.key"))
 	p.probes(s, cutoff)
 	s.add("\n WHERE reaper_f.rank > ", s.cast(after, "bigint"), " AND reaper_f.rank <= ", s.cast(pageEnd, "bigint"),
 		" AND reaper_s.state = 'active'\n GROUP BY reaper_f.rank, reaper_f.tenant\n ORDER BY reaper_f.rank")
@@ -160,7 +199,7 @@ func (p *Plan) probes(s *statement, cutoff string) {
 	lead := func(int) string { return "reaper_s.key" }
 	if len(p.hops) > 0 {
 		joins, _, key := p.pathJoin("")
-		s.add("\n    JOIN ", p.bracketed(joins), " ON ", key, " = reaper_s.key")
+		s.add("\n    JOIN ", p.bracketed(joins), " ON ", p.owner.findTheirs("reaper_s.key", key))
 		lead = func(i int) string { return "reaper_p1." + ident(p.hops[0].to[i]) }
 	}
 	s.add("\n   CROSS JOIN LATERAL (", p.probeSQL(cutoff, lead), ") reaper_x")
@@ -176,18 +215,18 @@ func (p *Plan) groupsSQL(w *who, after []*string, limit int) *statement {
 	types := make([]string, len(first.to))
 	for i, n := range first.to {
 		k, _ := first.table.Column(n)
-		names[i], types[i] = "reaper_p1."+ident(n), k.Type
+		names[i], types[i] = "reaper_p1."+ident(n), k.SQLType
 	}
 	cutoff := s.cast(w.Cutoff, "timestamptz")
 	s.add("SELECT ", strings.Join(texts(names), ", "), "\n  FROM ", joins,
-		"\n WHERE ", key, " = ", s.cast(*w.Key, comparedAs(p.last, p.tenants.key)),
+		"\n WHERE ", p.owner.findTheirs(p.owner.value(s, w.Key), key),
 		"\n   AND EXISTS (", p.probeSQL(cutoff, func(i int) string { return names[i] }), ")")
 	if after != nil {
 		tuple := make([]string, len(after))
 		for i := range after {
 			tuple[i] = s.cast(after[i], types[i])
 		}
-		s.add("\n   AND ", row(names), " > ", row(tuple))
+		s.add("\n   AND ", behind(names, p.groupOrders, tuple))
 	}
 	s.add("\n ORDER BY ", strings.Join(names, ", "), fmt.Sprintf("\n LIMIT %d", limit))
 	return s
@@ -205,11 +244,12 @@ func (p *Plan) sweepSQL(sc scope, after []*string, latest string, limit int) *st
 	n := len(p.key)
 	order, types := cols(t, columnNames(p.key)), []string{}
 	for _, k := range p.key {
-		types = append(types, k.Type)
+		types = append(types, k.SQLType)
 	}
+	orders := p.keyOrders
 	var conditions []string
 	if p.Strategy == AgeSweep {
-		order, types = append([]string{a}, order...), append([]string{p.age.column.Type}, types...)
+		order, types, orders = append([]string{a}, order...), append([]string{p.age.column.SQLType}, types...), append([]*schema.Order{nil}, orders...)
 		conditions = append(conditions, p.age.valid(a), a+" < "+p.age.bound(s.cast(latest, "timestamptz")))
 	}
 	if after != nil {
@@ -217,7 +257,7 @@ func (p *Plan) sweepSQL(sc scope, after []*string, latest string, limit int) *st
 		for i := range tuple {
 			tuple[i] = s.cast(after[i], types[i])
 		}
-		conditions = append(conditions, row(order)+" > "+row(tuple))
+		conditions = append(conditions, behind(order, orders, tuple))
 	}
 	s.add("WITH reaper_w AS MATERIALIZED (\n  SELECT ")
 	for i, k := range cols(t, columnNames(p.key)) {
@@ -226,7 +266,7 @@ func (p *Plan) sweepSQL(sc scope, after []*string, latest string, limit int) *st
 	for i, c := range cols(t, p.lead()) {
 		s.add(c, fmt.Sprintf(" AS l%d, ", i))
 	}
-	s.add(a, " AS age, (", p.age.valid(a), parenthesized(p.Policy.Where.Value), ") IS TRUE AS meant, ", p.sizeOf(), " AS size",
+	s.add(a, " AS age, (", p.age.valid(a), parenthesized(p.where), ") IS TRUE AS meant, ", p.sizeOf(), " AS size",
 		"\n    FROM ", from(t))
 	if len(conditions) > 0 {
 		s.add("\n   WHERE ", strings.Join(conditions, "\n     AND "))
@@ -245,12 +285,12 @@ func (p *Plan) sweepSQL(sc scope, after []*string, latest string, limit int) *st
 	case p.noTenant:
 		s.add(" CROSS JOIN ", relation)
 	case len(p.hops) == 0:
-		s.add(" JOIN ", relation, " ON reaper_s.key = w.l0")
+		s.add(" JOIN ", relation, " ON ", p.owner.findOurs("reaper_s.key", "w.l0"))
 	default:
 		joins, _, key := p.pathJoin("")
 		s.add(" JOIN ", p.bracketed(joins), " ON ", and(len(p.hops[0].to), func(i int) string {
-			return "reaper_p1." + ident(p.hops[0].to[i]) + fmt.Sprintf(" = w.l%d", i)
-		}), "\n  JOIN ", relation, " ON reaper_s.key = ", key)
+			return p.hops[0].pairs[i].findOurs("reaper_p1."+ident(p.hops[0].to[i]), fmt.Sprintf("w.l%d", i))
+		}), "\n  JOIN ", relation, " ON ", p.owner.findOurs("reaper_s.key", key))
 	}
 	if !p.noTenant {
 		s.add("\n  JOIN ", p.fixed(s, sc), " reaper_f ON reaper_f.tenant = reaper_s.key::text")

@@ -13,11 +13,19 @@ import (
 // it.
 type statement struct {
 	strings.Builder
-	args []any
+	args  []any
+	outer *statement // whose values these are; nil: it stands by itself
 }
+
+// inner begins a part of the statement that is put into it later. Its values are
+// bound to the whole.
+func (s *statement) inner() *statement { return &statement{outer: s} }
 
 // arg binds a value and gives its placeholder.
 func (s *statement) arg(v any) string {
+	if s.outer != nil {
+		return s.outer.arg(v)
+	}
 	s.args = append(s.args, v)
 	return "$" + strconv.Itoa(len(s.args))
 }

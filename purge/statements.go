@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/schema"
 )
 
@@ -13,19 +14,28 @@ import (
 // and CTE begins with reaper_, so that a user's SQL, which sees the columns of
 // its own table unqualified, can never meet one.
 
-// settings are made local to every transaction as its first statement. The
-// time zone and the styles make text of values exact and the same everywhere.
-// Compiling costs more than it saves in short statements (jit). One expression,
+// settings are made local to every transaction in its first statement. The time zone
+// and the styles make text of values exact and the same everywhere. Compiling costs
+// more than it saves in short statements (jit). Pinned: the search_path is set as well;
+// until then it is the role's own, so every name here is qualified. One expression,
 // whose result says nothing.
-func settings(s *statement, statementTimeout, lockTimeout time.Duration) string {
+func settings(s *statement, pinned bool, statementTimeout, lockTimeout time.Duration) string {
 	// 0 is no timeout, as in PostgreSQL.
-	ms := func(d time.Duration) string { return s.cast(fmt.Sprintf("%dms", d.Milliseconds()), "text") }
-	return "num_nonnulls(set_config('TimeZone', 'UTC', true), set_config('DateStyle', 'ISO, YMD', true), " +
-		"set_config('IntervalStyle', 'postgres', true), set_config('extra_float_digits', '1', true), " +
-		"set_config('bytea_output', 'hex', true), set_config('standard_conforming_strings', 'on', true), " +
-		"set_config('row_security', 'off', true), set_config('jit', 'off', true), set_config('idle_in_transaction_session_timeout', '60s', true), " +
-		"set_config('statement_timeout', " + ms(statementTimeout) + ", true), " +
-		"set_config('lock_timeout', " + ms(lockTimeout) + ", true))"
+	ms := func(d time.Duration) string { return s.cast(fmt.Sprintf("%dms", d.Milliseconds()), textType) }
+	path := ""
+	if pinned {
+		path = ", " + setConfig("search_path", quoteLiteral(pg.Path))
+	}
+	return "pg_catalog.num_nonnulls(" + setConfig("TimeZone", "'UTC'") + ", " + setConfig("DateStyle", "'ISO, YMD'") + ", " +
+		setConfig("IntervalStyle", "'postgres'") + ", " + setConfig("extra_float_digits", "'1'") + ", " +
+		setConfig("bytea_output", "'hex'") + ", " + setConfig("standard_conforming_strings", "'on'") + ", " +
+		setConfig("row_security", "'off'") + ", " + setConfig("jit", "'off'") + ", " + setConfig("idle_in_transaction_session_timeout", "'60s'") + ", " +
+		setConfig("statement_timeout", ms(statementTimeout)) + ", " + setConfig("lock_timeout", ms(lockTimeout)) + path + ")"
+}
+
+// setConfig sets a parameter for the rest of the transaction.
+func setConfig(name, value string) string {
+	return "pg_catalog.set_config('" + name + "', " + value + ", true)"
 }
 
 // writing settles whether the commit of a batch waits for the disk, and that rows
@@ -34,33 +44,9 @@ func settings(s *statement, statementTimeout, lockTimeout time.Duration) string 
 func writing(synchronous bool) string {
 	commit := "'off'"
 	if synchronous {
-		commit = "replace(current_setting('synchronous_commit'), 'off', 'on')"
+		commit = "pg_catalog.replace(pg_catalog.current_setting('synchronous_commit'), 'off', 'on')"
 	}
-	return "num_nonnulls(set_config('synchronous_commit', " + commit + ", true), set_config('random_page_cost', '0.1', true))"
-}
-
-// comparedAs is the type by which values of a parent column are looked for in
-// a child column: the parent's among numbers, so that none overflows, else the
-// child's, so that its index serves.
-func comparedAs(child, parent schema.Column) string {
-	if child.Category == "N" && parent.Category == "N" {
-		return parent.Type
-	}
-	return child.Type
-}
-
-func comparedTypes(child *schema.Table, childColumns []string, parent *schema.Table, parentColumns []string) []string {
-	types := make([]string, len(childColumns))
-	for i := range childColumns {
-		c, _ := child.Column(childColumns[i])
-		p, _ := parent.Column(parentColumns[i])
-		types[i] = comparedAs(c, p)
-	}
-	return types
-}
-
-func (e *Edge) types() []string {
-	return comparedTypes(e.Child.Table, e.ChildColumns, e.Parent.Table, e.ParentColumns)
+	return "pg_catalog.num_nonnulls(" + setConfig("synchronous_commit", commit) + ", " + setConfig("random_page_cost", "'0.1'") + ")"
 }
 
 // cols are columns of a table, qualified by its bare name.
@@ -114,17 +100,22 @@ type who struct {
 // was read a moment ago.
 func (p *Plan) cut(s *statement, sc scope, w *who) {
 	s.add("reaper_cut AS MATERIALIZED (")
+	p.cutoffOf(s, sc, w)
+	s.add(")")
+}
+
+// cutoffOf writes the query of that.
+func (p *Plan) cutoffOf(s *statement, sc scope, w *who) {
 	switch {
 	case p.noTenant:
 		s.add("SELECT ", s.cast(w.Cutoff, "timestamptz"), " AS cutoff")
 	case !p.tenants.inline():
-		s.add("SELECT ", s.cast(*w.Key, p.tenants.key.Type), " AS key, ", s.cast(w.Cutoff, "timestamptz"), " AS cutoff")
+		s.add("SELECT ", s.cast(*w.Key, p.tenants.key.SQLType), " AS key, ", s.cast(w.Cutoff, "timestamptz"), " AS cutoff")
 	default:
 		sc.only, sc.whole = []string{*w.Key}, true
-		s.add("SELECT ", s.cast(*w.Key, p.tenants.key.Type), " AS key, least(min(reaper_s.cutoff), ", s.cast(w.Cutoff, "timestamptz"), ") AS cutoff FROM ",
+		s.add("SELECT ", s.cast(*w.Key, p.tenants.key.SQLType), " AS key, least(min(reaper_s.cutoff), ", s.cast(w.Cutoff, "timestamptz"), ") AS cutoff FROM ",
 			p.tenants.write(s, sc), " reaper_s HAVING count(*) = 1 AND bool_and(reaper_s.state = 'active')")
 	}
-	s.add(")")
 }
 
 // pathJoin writes the tables of the tenant path from the root's side on, the
@@ -136,7 +127,7 @@ func (p *Plan) pathJoin(first string) (joins, condition, key string) {
 	before := first
 	for i, h := range p.hops {
 		on := and(len(h.from), func(k int) string {
-			return alias(i) + "." + ident(h.to[k]) + " = " + before + ident(h.from[k])
+			return h.pairs[k].findOurs(alias(i)+"."+ident(h.to[k]), before+ident(h.from[k]))
 		})
 		if i == 0 {
 			b.WriteString(fromWithHeirs(h.table) + " " + alias(i))
@@ -159,49 +150,58 @@ func (p *Plan) bracketed(joins string) string {
 }
 
 // conditions writes everything that makes a root expired, as it stands at the
-// moment of the statement: age, where, hold, retention and the whole path.
-func (p *Plan) conditions() string {
+// moment of the statement: age, where, hold, retention and the whole path. cut is the
+// relation with the tenant's cutoff.
+func (p *Plan) conditions(cut string) string {
 	t := p.Root.Table
 	a := col(t, p.age.column.Name)
-	where := parenthesized(p.Policy.Where.Value)
+	where := parenthesized(p.where)
 	expired := p.age.expired(a, "reaper_cut.cutoff")
 	if p.noTenant {
-		return "EXISTS (SELECT FROM reaper_cut WHERE " + expired + ")" + where
+		return "EXISTS (SELECT FROM " + cut + " WHERE " + expired + ")" + where
 	}
 	joins, on, key := p.pathJoin(ident(t.Name.Name) + ".")
 	if joins == "" {
-		return "EXISTS (SELECT FROM reaper_cut WHERE reaper_cut.key = " + key + " AND " + expired + ")" + where
+		return "EXISTS (SELECT FROM " + cut + " WHERE " + p.owner.findOurs("reaper_cut.key", key) + " AND " + expired + ")" + where
 	}
-	return "EXISTS (SELECT FROM " + joins + " JOIN reaper_cut ON reaper_cut.key = " + key +
+	return "EXISTS (SELECT FROM " + joins + " JOIN " + cut + " ON " + p.owner.findOurs("reaper_cut.key", key) +
 		" WHERE " + on + " AND " + expired + ")" + where
 }
 
 // keyed is the condition that a root is among keys.
 func (p *Plan) keyed(s *statement, keys values) string {
-	types := make([]string, len(p.key))
+	pairs := make([]comparison, len(p.key))
 	for i, k := range p.key {
-		types[i] = k.Type
+		pairs[i] = itself(k, p.keyOrders[i])
 	}
-	return s.matches(cols(p.Root.Table, columnNames(p.key)), types, keys, true)
+	return s.among(pairs, cols(p.Root.Table, columnNames(p.key)), keys, true)
 }
 
 // rootsSQL begins a statement on roots by key, with every condition repeated;
 // verb is all that stands before the table's name.
-func (p *Plan) rootsSQL(sc scope, w *who, keys values, verb string) *statement {
-	s := &statement{}
+func (p *Plan) rootsSQL(s *statement, sc scope, w *who, keys values, verb string) *statement {
 	s.add("WITH ")
 	p.cut(s, sc, w)
-	return s.add("\n", verb, from(p.Root.Table), "\n WHERE ", p.keyed(s, keys), "\n   AND ", p.conditions())
+	return s.add("\n", verb, from(p.Root.Table), "\n WHERE ", p.keyed(s, keys), "\n   AND ", p.conditions("reaper_cut"))
 }
 
 // deleteRootsSQL deletes roots.
 func (p *Plan) deleteRootsSQL(sc scope, w *who, keys values) *statement {
-	return p.rootsSQL(sc, w, keys, "DELETE FROM ")
+	return p.rootsSQL(&statement{}, sc, w, keys, "DELETE FROM ")
+}
+
+// deleteRuledSQL deletes roots of a table whose rules rewrite DELETE: PostgreSQL takes no
+// WITH there.
+func (p *Plan) deleteRuledSQL(sc scope, w *who, keys values) *statement {
+	s := &statement{}
+	cut := s.inner()
+	p.cutoffOf(cut, sc, w)
+	return s.add("DELETE FROM ", from(p.Root.Table), "\n WHERE ", p.keyed(s, keys), "\n   AND ", p.conditions("("+cut.String()+" OFFSET 0) reaper_cut"))
 }
 
 // countRootsSQL counts the roots among keys that are still expired.
 func (p *Plan) countRootsSQL(sc scope, w *who, keys values) *statement {
-	return p.rootsSQL(sc, w, keys, "SELECT count(*) FROM ")
+	return p.rootsSQL(&statement{}, sc, w, keys, "SELECT count(*) FROM ")
 }
 
 // lockRootsSQL locks those of the roots that are expired and that nobody else
@@ -210,10 +210,10 @@ func (p *Plan) lockRootsSQL(sc scope, w *who, keys values) *statement {
 	t := p.Root.Table
 	name := ident(t.Name.Name)
 	selected, names := standing(t, p.Root.refs, columnNames(p.key))
-	inner := p.rootsSQL(sc, w, keys, "SELECT "+selected+"\n  FROM ").
-		add("\n   FOR UPDATE OF ", name, " SKIP LOCKED")
 	s := &statement{}
-	return s.add(gathered(renumber(s, inner), names))
+	inner := p.rootsSQL(s.inner(), sc, w, keys, "SELECT "+selected+"\n  FROM ").
+		add("\n   FOR UPDATE OF ", name, " SKIP LOCKED")
+	return s.add(gathered(inner.String(), names))
 }
 
 // standing selects where rows of a table stand and what they hold in columns, the
@@ -242,7 +242,7 @@ func (s *statement) at(t *schema.Table, r *rowsOf) string {
 // behind is the condition that a row of the edge's child references one of
 // these rows of its parent.
 func (s *statement) behind(e *Edge, r *rowsOf) string {
-	return s.matches(cols(e.Child.Table, e.ChildColumns), e.types(), r.referenced(e), e.Index != "") + parenthesized(e.Where)
+	return s.among(e.pairs, cols(e.Child.Table, e.ChildColumns), r.referenced(e), e.Index != "") + parenthesized(e.Where)
 }
 
 // readBehindSQL gathers the rows of the edge's child that reference rows of its
@@ -277,8 +277,7 @@ func countBehindSQL(e *Edge, r *rowsOf, limit int) *statement {
 // deletes in the same batch are left as they are. Those that CASCADE deletes are
 // emptied too: it may come to them after the reference was checked. A nil mode is
 // that of a drain, which leaves nothing to CASCADE. limit 0: all of them.
-func clearSQL(e *Edge, m *mode, known map[*Node]*rowsOf, limit int) *statement {
-	s := &statement{}
+func clearSQL(s *statement, e *Edge, m *mode, known map[*Node]*rowsOf, limit int) *statement {
 	t := e.Child.Table
 	value := "NULL"
 	if e.Action == BySetDefault {
@@ -301,10 +300,10 @@ func clearSQL(e *Edge, m *mode, known map[*Node]*rowsOf, limit int) *statement {
 // clearSomeSQL empties the reference of some rows behind an edge, and gives
 // their number, and the number of those that reference the same row still.
 func clearSomeSQL(e *Edge, r *rowsOf, limit int) *statement {
-	update := clearSQL(e, nil, map[*Node]*rowsOf{e.Parent: r}, limit)
-	update.add("\nRETURNING (", update.behind(e, r), ") IS TRUE AS stays")
 	s := &statement{}
-	return s.add("WITH reaper_u AS (", renumber(s, update), ")\nSELECT count(*), count(*) FILTER (WHERE stays) FROM reaper_u")
+	update := clearSQL(s.inner(), e, nil, map[*Node]*rowsOf{e.Parent: r}, limit)
+	update.add("\nRETURNING (", update.behind(e, r), ") IS TRUE AS stays")
+	return s.add("WITH reaper_u AS (", update.String(), ")\nSELECT count(*), count(*) FILTER (WHERE stays) FROM reaper_u")
 }
 
 // limited narrows a condition to some of the rows it holds for.
@@ -328,11 +327,12 @@ func deleteBehindSQL(e *Edge, r *rowsOf, limit int) *statement {
 }
 
 // deleteSQL deletes, in one statement, roots by key with all conditions
-// repeated, the locked rows of collected nodes, and the rows behind edges into
+// repeated, the collected rows of some nodes (locked, or not yet), and the rows behind edges into
 // the others. One statement: PostgreSQL checks foreign keys at its end, so that
 // neither order nor cycles matter. It gives one count per entry of targets.
-// The first rows known of the root are those of keys, in any order.
-func deleteSQL(p *Plan, m *mode, sc scope, w *who, keys values, known map[*Node]*rowsOf) (s *statement, targets []*Node) {
+// The first rows known of the root are those of keys, in any order. wanted are the
+// counts of the first targets, whose rows are known.
+func deleteSQL(p *Plan, m *mode, nodes []*Node, sc scope, w *who, keys values, known map[*Node]*rowsOf, locked bool) (s *statement, targets []*Node, wanted []int) {
 	s = &statement{}
 	s.add("WITH ")
 	if keys != nil {
@@ -347,15 +347,17 @@ func deleteSQL(p *Plan, m *mode, sc scope, w *who, keys values, known map[*Node]
 		targets = append(targets, n)
 	}
 	if keys != nil {
-		part(p.Root, p.keyed(s, keys)+" AND "+p.conditions())
+		part(p.Root, p.keyed(s, keys)+" AND "+p.conditions("reaper_cut"))
+		wanted = append(wanted, keys.len())
 	}
-	for _, n := range p.Nodes {
+	for _, n := range nodes {
 		r := known[n]
 		if n == p.Root && r != nil && keys != nil {
 			r = r.slice(keys.len(), r.len())
 		}
 		if r != nil && r.len() > 0 {
-			part(n, s.at(n.Table, r))
+			part(n, s.at(n.Table, r)+s.stillBehind(n, m, known, locked))
+			wanted = append(wanted, r.len())
 		}
 	}
 	for _, e := range m.deletes {
@@ -364,17 +366,49 @@ func deleteSQL(p *Plan, m *mode, sc scope, w *who, keys values, known map[*Node]
 		}
 	}
 	s.add("\nSELECT ", list(len(targets), func(i int) string { return fmt.Sprintf("(SELECT count(*) FROM reaper_d%d)", i) }))
-	return s, targets
+	return s, targets, wanted
+}
+
+// stillBehind repeats, for rows that were collected and are found again by their place,
+// the reference by which they were: a row that moved to another parent meanwhile, or
+// whose place is another row's by now, does not go. Empty: nothing was collected by a
+// reference, or all of it is locked.
+func (s *statement) stillBehind(n *Node, m *mode, known map[*Node]*rowsOf, locked bool) string {
+	if locked && n.Table.CanUpdate {
+		return ""
+	}
+	var references []string
+	for _, e := range n.In {
+		if r := known[e.Parent]; e.Action.deletes() && m.walks(e) && r != nil && r.len() > 0 {
+			references = append(references, "("+s.hashed(e, r)+parenthesized(e.Where)+")")
+		}
+	}
+	if references == nil {
+		return ""
+	}
+	return "\n   AND (" + strings.Join(references, " OR ") + ")"
+}
+
+// hashed is the condition of behind for rows that are at hand already: the list of
+// values goes into a hash table, where one lookup a row does.
+func (s *statement) hashed(e *Edge, r *rowsOf) string {
+	theirs, v := cols(e.Child.Table, e.ChildColumns), r.referenced(e)
+	x := e.pairs[0]
+	if len(e.pairs) > 1 || x.op.Commutator == nil || x.ours.Array() || x.collation(x.theirs) != "" {
+		return s.among(e.pairs, theirs, v, false)
+	}
+	// IS TRUE keeps PostgreSQL from making a join of it.
+	return fmt.Sprintf("(%s %s ANY (SELECT %s)) IS TRUE", x.theirsAs(theirs[0]), x.op.Commutator, x.oursAs("unnest("+s.list(v[0], x.ours.SQLType)+")"))
 }
 
 // counters are expressions for the WAL position in bytes and for what this
 // session has deleted from and updated in tables, by the statistics of their
 // leaves.
 func counters(s *statement, leaves func(*Node) []uint32, m *mode) []string {
-	parts := []string{"pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint"}
+	parts := []string{walSQL}
 	sum := func(function string, nodes []*Node) {
 		for _, n := range nodes {
-			parts = append(parts, fmt.Sprintf("(SELECT coalesce(sum(%s(o)), 0)::bigint FROM unnest(%s) o)", function, s.cast(leaves(n), "oid[]")))
+			parts = append(parts, fmt.Sprintf("(SELECT coalesce(pg_catalog.sum(pg_catalog.%s(o)), 0)::pg_catalog.int8 FROM pg_catalog.unnest(%s) o)", function, s.cast(leaves(n), "pg_catalog.oid[]")))
 		}
 	}
 	sum("pg_stat_get_xact_tuples_deleted", m.counted)

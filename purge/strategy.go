@@ -20,7 +20,7 @@ func (c *compiler) strategy() error {
 	if p.noTenant {
 		usual = AgeKeyset
 	}
-	best, withKey := bestIndex(t, lead, p.age.column.Name, p.orderKey())
+	best, withKey := bestIndex(t, p.leadPairs(), p.age.column.Name, p.orderKey())
 	few := len(p.hops) == 0 || p.hops[0].table.EstimatedRows < manyGroups || p.hops[0].table.EstimatedRows*50 < t.EstimatedRows
 	switch {
 	case best != "" && few:
@@ -95,13 +95,17 @@ func columnNames(columns []schema.Column) []string {
 }
 
 // bestIndex finds an index on (lead…, age, key…), or else on (lead…, age).
-func bestIndex(t *schema.Table, lead []string, age string, key []string) (name string, withKey bool) {
+func bestIndex(t *schema.Table, lead []comparison, age string, key []string) (name string, withKey bool) {
+	implied := []string{age}
+	for _, x := range lead {
+		implied = append(implied, x.theirs.Name)
+	}
 	for _, x := range t.Indexes {
 		n := len(lead)
-		if !x.Valid || x.Method != "btree" || len(x.Columns) <= n || !impliedByEquality(x.Predicate, append(slices.Clone(lead), age)) {
+		if !x.Valid || x.Method != "btree" || len(x.Columns) <= n || !impliedByEquality(x.Predicate, implied) {
 			continue
 		}
-		if !sameSet(x.Columns[:n], lead) || !servesOrder(x.Columns[n:n+1], []string{age}) {
+		if !servesAll(x.Columns[:n], lead) || !servesOrder(x.Columns[n:n+1], []string{age}) {
 			continue
 		}
 		full := len(x.Columns) >= n+1+len(key) && servesOrder(x.Columns[n:n+1+len(key)], append([]string{age}, key...))
@@ -110,15 +114,6 @@ func bestIndex(t *schema.Table, lead []string, age string, key []string) (name s
 		}
 	}
 	return name, withKey
-}
-
-func sameSet(columns []schema.IndexColumn, names []string) bool {
-	for _, c := range columns {
-		if !c.OwnCollation || !c.DefaultOrder || !slices.Contains(names, c.Name) {
-			return false
-		}
-	}
-	return true
 }
 
 // servesOrder tells whether index columns give ORDER BY names, forwards or

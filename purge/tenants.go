@@ -31,6 +31,7 @@ type tenants struct {
 	query     string        // of the query form
 	columns   []string      // names of the query's columns
 	key       schema.Column // Name is empty for a policy without tenants
+	same      comparison    // of the key with itself
 	sources   []source
 	holds     []string
 	min       *policy.Duration
@@ -117,7 +118,14 @@ func (t *tenants) write(s *statement, sc scope) string {
 	base := s.cast(sc.base, "timestamptz")
 	var extra func(string) string
 	if sc.only != nil && t.key.Name != "" {
-		extra = func(key string) string { return key + " = ANY(" + s.cast(sc.only, t.key.Type+"[]") + ")" }
+		extra = func(key string) string {
+			return "EXISTS (SELECT FROM unnest(" + s.cast(sc.only, textType+"[]") + ") reaper_o(key) WHERE " + t.same.findTheirs("reaper_o.key::"+t.key.SQLType, key) + ")"
+		}
+		if t.same.op.Commutator != nil {
+			extra = func(key string) string {
+				return t.same.theirsAs(key) + " " + t.same.op.Commutator.String() + " ANY (" + s.cast(sc.only, t.key.SQLType+"[]") + ")"
+			}
+		}
 	}
 	floors := ""
 	if t.min != nil {
@@ -132,16 +140,13 @@ func (t *tenants) write(s *statement, sc scope) string {
 		var keys, lengths []string
 		var forever []bool
 		for _, o := range t.overrides {
-			if sc.only != nil && !slices.Contains(sc.only, o.Key) {
-				continue
-			}
 			keys = append(keys, o.Key)
 			forever = append(forever, o.Duration.Forever)
 			lengths = append(lengths, lengthOf(o.Duration))
 		}
 		if len(keys) > 0 {
-			join = fmt.Sprintf(" LEFT JOIN unnest(%s, %s, %s) AS o(key, forever, length) ON o.key = t.key",
-				s.cast(keys, t.key.Type+"[]"), s.cast(forever, "bool[]"), s.cast(lengths, "interval[]"))
+			join = fmt.Sprintf(" LEFT JOIN unnest(%s, %s, %s) AS o(key, forever, length) ON %s",
+				s.cast(keys, t.key.SQLType+"[]"), s.cast(forever, "bool[]"), s.cast(lengths, "interval[]"), t.same.findTheirs("o.key", "t.key"))
 		}
 	}
 	length, forever := t.precedence(join != "")

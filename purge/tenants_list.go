@@ -38,7 +38,7 @@ func (p *Plan) trust(rows, keys int64) error {
 // fails.
 func CheckTenantLists(ctx context.Context, pool *pgxpool.Pool, plans []*Plan) error {
 	for _, p := range plans {
-		if p.HasErrors() {
+		if p.HasErrors() || p.unplanned != nil {
 			continue
 		}
 		problem, err := p.listProblem(ctx, pool, scope{})
@@ -59,7 +59,7 @@ func (p *Plan) listProblem(ctx context.Context, pool *pgxpool.Pool, sc scope) (*
 		return nil, nil
 	}
 	var rows, keys, states int64
-	err := readOnly(ctx, pool, listTimeout, func(tx pgx.Tx) error {
+	err := readOnly(ctx, pool, !p.ownPath.reading, listTimeout, func(tx pgx.Tx) error {
 		if err := tx.QueryRow(ctx, `SELECT now()::text`).Scan(&sc.base); err != nil {
 			return err
 		}
@@ -72,7 +72,7 @@ func (p *Plan) listProblem(ctx context.Context, pool *pgxpool.Pool, sc scope) (*
 	problem := &Problem{Policy: p.Policy.Name, Level: LevelError}
 	var pg *pgconn.PgError
 	switch {
-	case errors.As(err, &pg) && classify(err) != faultDatabase:
+	case errors.Is(err, errWrites), errors.As(err, &pg) && classify(err) != faultDatabase:
 		problem.Text = "reading tenants: " + plain(err)
 		problem.Fix = "correct the query, retention or hold of the tenants: it has to work for each of them"
 		return problem, nil

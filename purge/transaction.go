@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/reaperdb/reaper/internal/pg"
 )
 
 func (tx *batchTx) count(n *Node, rows int64) {
@@ -89,19 +91,19 @@ func (b *batcher) begin(ctx context.Context, t *who, w way) (*batchTx, error) {
 	}
 	tx := &batchTx{conn: conn, began: time.Now(), firm: w.firm || w.proven, rows: map[string]int64{}, nullified: map[string]int64{}}
 	s := &statement{}
-	s.add("SELECT pg_try_advisory_xact_lock(", s.cast(strconv.FormatInt(b.lockKey(t.Key), 10), "bigint"), "), ",
-		settings(s, b.statementTimeout(w), b.plan.lockTimeout()), ", ", writing(b.plan.safety.SynchronousCommit), ", ",
-		b.run.ledger.PausedSQL(s.cast(b.plan.Policy.Name, "text")), ", ", strings.Join(counters(s, b.plan.leaves, w.mode), ", "))
+	s.add("SELECT pg_catalog.pg_try_advisory_xact_lock(", s.cast(strconv.FormatInt(b.lockKey(t.Key), 10), "pg_catalog.int8"), "), ",
+		settings(s, !b.plan.ownPath.writing, b.statementTimeout(w), b.plan.lockTimeout()), ", ", writing(b.plan.safety.SynchronousCommit), ", ",
+		b.run.ledger.PausedSQL(s.cast(b.plan.Policy.Name, textType)), ", ", strings.Join(counters(s, b.plan.leaves, w.mode), ", "))
 	var got, paused bool
 	var set, write int
 	tx.before = make([]int64, w.mode.counters())
 	batch := &pgx.Batch{}
 	batch.Queue(beginWrite)
 	batch.Queue(s.String(), s.args...).Query(scanOne(append([]any{&got, &set, &write, &paused}, pointers(tx.before)...)...))
-	catalog := b.plan.catalog
-	if w.proven {
-		b.queueProven(batch, &catalog)
-	}
+	batch.Queue(b.plan.lockTables())
+	facts := b.plan.factsSQL()
+	var role, found string
+	batch.Queue(facts.String(), facts.args...).Query(scanOne(&role, &found))
 	err = send(ctx, conn, batch)
 	switch {
 	case err != nil:
@@ -110,11 +112,10 @@ func (b *batcher) begin(ctx context.Context, t *who, w way) (*batchTx, error) {
 		err = errBusy
 	case paused:
 		err = errHandPaused
-	case catalog != b.plan.catalog:
-		if !b.work.unproven.Swap(true) {
-			b.run.log.Warn("the policy goes on the ordinary way: foreign keys, triggers, rules or partitions of its tables changed, or session_replication_role", "policy", b.plan.Policy.Name)
-		}
-		err = errUnproven
+	case role != "origin":
+		err = errReplicaRole
+	case found != b.plan.facts:
+		err = errFacts
 	}
 	if err != nil {
 		tx.close()
@@ -215,7 +216,7 @@ func (b *batcher) settled(ctx context.Context, t *who) (bool, error) {
 		return false, fmt.Errorf("resolving a lost commit: %w", err)
 	}
 	defer rollback(tx)
-	if _, err := tx.Exec(ctx, `SELECT set_config('statement_timeout', '10s', true)`); err != nil {
+	if err := execAll(ctx, tx, pg.Pin, pg.Timeouts(0, 10*time.Second)); err != nil {
 		return false, fmt.Errorf("resolving a lost commit: %w", err)
 	}
 	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1::bigint)`, strconv.FormatInt(b.lockKey(t.Key), 10)); err != nil {

@@ -10,6 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/reaperdb/reaper/schema"
+
+	"github.com/reaperdb/reaper/internal/pg"
 )
 
 // vacuumTime bounds the vacuum of one table where the Runner says nothing else.
@@ -107,7 +109,7 @@ func (r *Run) due(ctx context.Context, litters map[uint32]*litter) (due []*litte
 	for oid := range litters {
 		oids = append(oids, oid)
 	}
-	err = r.read(ctx, searchTimeout, func(tx pgx.Tx) error {
+	err = r.read(ctx, true, searchTimeout, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, litterSQL, oids, r.base)
 		if err != nil {
 			return err
@@ -204,7 +206,7 @@ func (r *Run) giveWay(ctx context.Context, l *litter, cancel context.CancelCause
 		}
 		var waiting bool
 		// Without an answer the time limit still holds.
-		if err := r.pool.QueryRow(ctx, waitedForSQL, l.oid).Scan(&waiting); err == nil && waiting {
+		if err := pg.Pinned(r.pool).QueryRow(ctx, waitedForSQL, l.oid).Scan(&waiting); err == nil && waiting {
 			cancel(errGaveWay)
 			return
 		}
@@ -221,7 +223,7 @@ func (r *Run) giveWay(ctx context.Context, l *litter, cancel context.CancelCause
 func (r *Run) passedOver(ctx context.Context, l *litter) bool {
 	for range 10 {
 		var counted, late bool
-		err := r.pool.QueryRow(ctx, `SELECT pg_stat_get_vacuum_count($1::oid) > $2::bigint OR current_setting('track_counts') = 'off',
+		err := pg.Pinned(r.pool).QueryRow(ctx, `SELECT pg_stat_get_vacuum_count($1::oid) > $2::bigint OR current_setting('track_counts') = 'off',
 			current_setting('server_version_num')::int < 150000`, l.oid, l.vacuums).Scan(&counted, &late)
 		if err != nil || counted {
 			return false // in doubt the vacuum's own word counts

@@ -3,6 +3,8 @@ package purge
 import (
 	"context"
 	"time"
+
+	"github.com/reaperdb/reaper/internal/pg"
 )
 
 // guardedError is a vacuum that a guard stands against.
@@ -66,7 +68,7 @@ func (r *Run) weigh(ctx context.Context, l *litter) {
 	}
 	var at int64
 	// Without an answer the guards' own readings still count.
-	if err := r.pool.QueryRow(ctx, "SELECT "+walSQL).Scan(&at); err != nil {
+	if err := pg.Pinned(r.pool).QueryRow(ctx, "SELECT "+walSQL).Scan(&at); err != nil {
 		return
 	}
 	if l.position > 0 && at > l.position {

@@ -77,20 +77,6 @@ func (v values) some(ordinals []int) values {
 // list binds a column and gives its placeholder, cast to an array of a type.
 func (s *statement) list(c *column, typ string) string { return s.cast(c.bound(), typ+"[]") }
 
-// matches is the condition that columns (already qualified) are among a set of
-// tuples. Where an index serves them, the planner is not shown the values: it
-// would weigh each of them, which takes longer than to find the rows.
-func (s *statement) matches(columns []string, types []string, v values, indexed bool) string {
-	switch {
-	case len(columns) == 1 && indexed:
-		return columns[0] + " = ANY(ARRAY(SELECT unnest(" + s.list(v[0], types[0]) + ")))"
-	case len(columns) == 1:
-		return columns[0] + " = ANY(" + s.list(v[0], types[0]) + ")"
-	}
-	return row(columns) + " IN (SELECT * FROM unnest(" +
-		list(len(columns), func(i int) string { return s.list(v[i], types[i]) }) + "))"
-}
-
 // gathered makes one row of the rows of a query: their number, and an array of
 // each of these columns of it.
 func gathered(query string, columns []string) string {

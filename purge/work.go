@@ -33,6 +33,7 @@ type work struct {
 	batchers []*batcher // one a worker
 	seq      atomic.Int64
 	unproven atomic.Bool // the proven way was refused in the middle of the run
+	stepwise atomic.Bool // tables are deleted from one after the other
 	times    durations   // of batches
 	started  time.Time
 	opened   bool
@@ -61,7 +62,7 @@ type work struct {
 
 func newWork(r *Run, p *Plan) *work {
 	strategy, _ := p.shown(r.opts)
-	w := &work{run: r, plan: p, failed: map[string]string{}, started: time.Now(), report: &PolicyReport{
+	w := &work{run: r, plan: p, err: p.unplanned, failed: map[string]string{}, started: time.Now(), report: &PolicyReport{
 		Name: p.Policy.Name, Status: Complete, Strategy: strategy, Rows: map[string]int64{}, Partitions: []string{},
 	}}
 	for _, n := range p.Nodes {
@@ -70,6 +71,9 @@ func newWork(r *Run, p *Plan) *work {
 		}
 	}
 	for i := range r.workers {
+		if p.unplanned != nil {
+			break
+		}
 		w.batchers = append(w.batchers, &batcher{worker: i, run: r, work: w, plan: p, size: p.firstSize()})
 	}
 	return w
@@ -118,7 +122,7 @@ func (w *work) countTenants(ctx context.Context) {
 	var all, distinct int64
 	c := &w.report.Tenants
 	err := w.run.withServer(ctx, func() error {
-		if err := w.run.query(ctx, listTimeout, s, scanOne(&all, &distinct, &c.Held, &c.Forever, &c.Skipped)); err != nil || c.Skipped == 0 || w.plan.noTenant {
+		if err := w.run.query(ctx, !w.plan.ownPath.reading, listTimeout, s, scanOne(&all, &distinct, &c.Held, &c.Forever, &c.Skipped)); err != nil || c.Skipped == 0 || w.plan.noTenant {
 			return err
 		}
 		return w.nameSkipped(ctx, sc)
@@ -143,7 +147,7 @@ func (w *work) nameSkipped(ctx context.Context, sc scope) error {
 	s := &statement{}
 	s.add("SELECT array_agg(x) FROM (SELECT key::text || coalesce(' (' || CASE retention WHEN '00:00:00' THEN 'zero or absurd' ELSE retention END || ')', ' (no retention)') AS x FROM ",
 		w.plan.tenants.write(s, sc), " s WHERE state = 'skipped' ORDER BY key LIMIT ", strconv.Itoa(namedTenants), ") x")
-	return w.run.query(ctx, listTimeout, s, scanOne(&w.skipped))
+	return w.run.query(ctx, !w.plan.ownPath.reading, listTimeout, s, scanOne(&w.skipped))
 }
 
 func (w *work) noTenantRetention() string {
@@ -206,7 +210,11 @@ func (w *work) delete(ctx context.Context, b *batcher, t *who, cands []candidate
 	if err == nil {
 		return o, nil
 	}
-	if kind := classify(err); kind == faultDatabase || ctx.Err() != nil {
+	if errors.Is(err, errFacts) {
+		w.stopFor(err.Error())
+		return o, nil
+	}
+	if kind := classify(err); kind == faultDatabase || kind == faultPolicy || ctx.Err() != nil {
 		return o, err
 	}
 	name := tenantName(t.Key)
@@ -251,7 +259,7 @@ func (w *work) reread(ctx context.Context, t *who) (bool, error) {
 	var active bool
 	var cutoff *string
 	err := w.run.withServer(ctx, func() error {
-		return w.run.query(ctx, searchTimeout, s, scanOne(&n, &active, &cutoff))
+		return w.run.query(ctx, !w.plan.ownPath.reading, searchTimeout, s, scanOne(&n, &active, &cutoff))
 	})
 	if err != nil {
 		return false, fmt.Errorf("reading tenants: %w", err)
@@ -393,7 +401,11 @@ func (w *work) settle() {
 	case w.pass.busy:
 		reasons = append(reasons, many(w.pass.left, "expired row was", "expired rows were")+" locked by others")
 	case w.pass.left > 0:
-		reasons = append(reasons, many(w.pass.left, "expired row", "expired rows")+" did not go: kept by a trigger or a rule")
+		by := "a trigger or a rule"
+		if names := w.plan.firing(); len(names) > 0 {
+			by = strings.Join(names, " or ")
+		}
+		reasons = append(reasons, many(w.pass.left, "expired row", "expired rows")+" did not go: kept by "+by)
 	}
 	rep.Reason = strings.Join(reasons, "; ")
 	switch {

@@ -44,8 +44,15 @@ type Table struct {
 
 	Columns  []Column
 	Indexes  []Index
-	Triggers []Trigger // user triggers that fire on DELETE, those of partitions too
-	Rules    []string  // names of rewrite rules on DELETE, those of partitions too
+	Triggers []Trigger // user triggers that fire on DELETE or UPDATE, those of partitions too
+	Rules    []Rule    // rewrite rules on DELETE or UPDATE, those of partitions too
+	// Functions are functions outside pg_catalog that an UPDATE of the table runs: those
+	// of its CHECK constraints, defaults, generated columns and indexes. Functions in C
+	// are left out: they look nothing up by name.
+	Functions []string
+	// NoIdentity are the tables among it and its partitions that a publication
+	// replicates and that have no replica identity.
+	NoIdentity []Published
 
 	EstimatedRows float64 // pg_class.reltuples, partitions added up; -1 when never analyzed
 	Bytes         int64   // pg_table_size (TOAST included), partitions added up
@@ -82,17 +89,22 @@ func (t *Table) ColumnNames() []string {
 
 // Column is one column of a table.
 type Column struct {
-	Name string
-	// Type is how SQL casts to the column's base type (domains resolved, no
-	// length: a cast to varchar(3) would cut values).
-	Type       string
-	TypeName   string // pg_type.typname of the base type
-	Category   string // pg_type.typcategory of the base type
-	NotNull    bool
-	Generated  bool
-	Varlena    bool // may be TOASTed
-	HasDefault bool
-	Collation  uint32 // OID; 0: the type has none
+	Name   string
+	Quoted string // as PostgreSQL prints it, quoted only where it has to be
+	// Type names the column's base type for people (domains resolved, no length).
+	Type     string
+	TypeOID  uint32 // of the base type
+	TypeName string // pg_type.typname of the base type
+	// SQLType is how SQL casts to the base type: qualified, and without a length, since
+	// a cast to varchar(3) would cut values.
+	SQLType       string
+	Category      string // pg_type.typcategory of the base type
+	NotNull       bool
+	Generated     bool
+	Varlena       bool // may be TOASTed
+	HasDefault    bool
+	Collation     uint32 // OID; 0: the type has none
+	CollationName string // qualified and quoted; empty: the type has none
 	// LaxCollation tells that the collation is not deterministic: values that
 	// differ may be equal.
 	LaxCollation bool
@@ -121,6 +133,13 @@ type IndexColumn struct {
 	OwnCollation bool
 	// DefaultOrder tells that the operator class is the type's default one.
 	DefaultOrder bool
+	// Expression is the expression, as PostgreSQL prints it; empty: a column.
+	Expression string
+	Collation  uint32 // OID; 0: the type has none
+	Family     uint32 // OID of the operator family
+	// Equal are the OIDs of the family's equality operators: only those can be looked
+	// up in the index.
+	Equal []uint32
 }
 
 // ColumnNames are the names of the key columns; an expression is "".
@@ -132,12 +151,42 @@ func (i Index) ColumnNames() []string {
 	return names
 }
 
-// Trigger is a user trigger that fires on DELETE.
+// Trigger is a user trigger that fires on DELETE or UPDATE.
 type Trigger struct {
-	Name   string
-	Table  Name
-	Before bool
-	Row    bool
+	Name      string
+	Table     Name
+	Before    bool
+	Row       bool
+	OnDelete  bool
+	OnUpdate  bool
+	Columns   []string // of UPDATE OF; empty: any column
+	Function  string   // qualified, for people
+	DefinerOf string   // the owner that a SECURITY DEFINER function runs as; empty: the current role
+}
+
+// FiresOnUpdateOf reports whether an UPDATE that sets these columns fires it.
+func (t Trigger) FiresOnUpdateOf(columns []string) bool {
+	if !t.OnUpdate {
+		return false
+	}
+	return len(t.Columns) == 0 || slices.ContainsFunc(t.Columns, func(c string) bool { return slices.Contains(columns, c) })
+}
+
+// Rule is a rewrite rule on DELETE or UPDATE.
+type Rule struct {
+	Name     string
+	Table    Name
+	OnDelete bool // else on UPDATE
+	Instead  bool // DO INSTEAD
+}
+
+// Published is a table of a publication.
+type Published struct {
+	Table       Name
+	Publication string
+	// Deletes and Updates tell what is replicated, and so refused without a replica
+	// identity.
+	Deletes, Updates bool
 }
 
 // OnDelete is pg_constraint.confdeltype.
@@ -184,7 +233,10 @@ type ForeignKey struct {
 	MatchFull     bool
 	Validated     bool
 	Enforced      bool
-	derivedFrom   uint32 // conparentid
+	// Operators compare the referenced columns, on the left, with the referencing ones
+	// (pg_constraint.conpfeqop).
+	Operators   []*Operator
+	derivedFrom uint32 // conparentid
 }
 
 // Graph is what was read of the catalog: all foreign keys and all inheritance,
@@ -194,6 +246,9 @@ type Graph struct {
 	ForeignKeys []ForeignKey
 	children    map[uint32][]uint32
 	parents     map[uint32][]uint32
+	operators   map[uint32]*Operator
+	orders      map[uint32]*Order
+	casts       map[[2]uint32]cast
 }
 
 // Family is a table's OID and those of everything that inherits from it, at

@@ -228,7 +228,7 @@ func TestColumns(t *testing.T) {
 	})
 }
 
-// Triggers and rules count where they fire on DELETE, those of partitions too.
+// Triggers and rules count where they fire on DELETE or UPDATE, those of partitions too.
 func TestTriggersAndRules(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, `
@@ -248,7 +248,10 @@ func TestTriggersAndRules(t *testing.T) {
 		got = append(got, fmt.Sprintf("%s on %s before=%t row=%t", x.Name, x.Table.Name, x.Before, x.Row))
 	}
 	same(t, "triggers", got, []string{"either on p before=true row=true", "own on p1 before=false row=true", "statement on p1 before=true row=false"})
-	same(t, "rules", p.Rules, []string{"r"})
+	same(t, "rules", p.Rules, []schema.Rule{
+		{Name: "r", Table: schema.Name{Schema: "public", Name: "p1"}, OnDelete: true, Instead: true},
+		{Name: "u", Table: schema.Name{Schema: "public", Name: "p1"}},
+	})
 }
 
 // Privileges are those of the role that reads, to the column.

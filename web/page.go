@@ -38,7 +38,7 @@ type document struct {
 func newDocument() document {
 	return document{
 		template: template.Must(template.New("page").Funcs(template.FuncMap{
-			"bytes": size, "count": count, "measure": measure, "rate": rate, "plural": plural, "seconds": spanOf, "sentence": sentence, "span": span, "visible": visible, "brief": brief, "breakable": breakable,
+			"bytes": size, "count": count, "measure": measure, "rate": rate, "plural": plural, "seconds": spanOf, "sentence": sentence, "span": span, "visible": foreign, "brief": brief, "breakable": breakable,
 			"list": func(items ...any) []any { return items },
 			"css":  func() template.CSS { return template.CSS(pageCSS) },
 			"js":   func() template.JS { return template.JS(pageJS) },

@@ -4,19 +4,17 @@ import (
 	"fmt"
 	"html/template"
 	"math"
-	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/dustin/go-humanize"
+
+	"github.com/reaperdb/reaper/internal/visible"
 )
 
 const (
-	longest     = 500 // characters of a foreign text that are shown
+	longest     = 500 // characters of a text from elsewhere that are shown
 	longestName = 80  // and of a name
-	mostMarks   = 3   // combining marks on one character; more would cover other lines
 )
 
 // span is a length of time in at most two units, as people say it.
@@ -128,12 +126,12 @@ func plural(n int64, one, more string) string {
 	return count(n) + " " + more
 }
 
-// visible is a text of foreign hands as it may stand on the page: of bounded
-// length, and what is not seen, or turns the text around it, as an escape.
-func visible(text string) string { return escaped(text, longest) }
+// foreign is text from elsewhere as the page shows it: of bounded length, and with
+// escapes for what is not seen or turns the text around it.
+func foreign(text string) string { return shortened(text, longest) }
 
-// brief is visible, for names.
-func brief(name string) string { return escaped(name, longestName) }
+// brief is foreign, for names.
+func brief(name string) string { return shortened(name, longestName) }
 
 // breakable is brief for a table's name, which may go on in a new line after a
 // dot or an underscore.
@@ -141,28 +139,9 @@ func breakable(name string) template.HTML {
 	return template.HTML(strings.NewReplacer(".", ".<wbr>", "_", "_<wbr>").Replace(template.HTMLEscapeString(brief(name))))
 }
 
-func escaped(text string, room int) string {
+func shortened(text string, characters int) string {
 	if text == "" {
 		return `""`
 	}
-	var b strings.Builder
-	marks := 0
-	for i, r := range text {
-		if marks++; !unicode.Is(unicode.M, r) {
-			marks = 0
-		}
-		shown := string(r)
-		switch {
-		case r == utf8.RuneError && !strings.HasPrefix(text[i:], "\uFFFD"):
-			shown = fmt.Sprintf(`\x%02x`, text[i])
-		case !unicode.IsPrint(r), marks > mostMarks:
-			shown = strings.Trim(strconv.QuoteRuneToASCII(r), "'")
-		}
-		if room -= utf8.RuneCountInString(shown); room < 0 {
-			fmt.Fprintf(&b, "… (%s)", plural(int64(len(text)), "byte", "bytes"))
-			break
-		}
-		b.WriteString(shown)
-	}
-	return b.String()
+	return visible.Brief(text, characters)
 }

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode/utf8"
 )
 
 func TestSpan(t *testing.T) {
@@ -66,23 +65,6 @@ func TestMeasure(t *testing.T) {
 			t.Errorf("%g rows a second: %q, want %q", n, got, want)
 		}
 	}
-}
-
-// FuzzVisible: whatever a text is, what is shown of it is bounded, valid, and
-// has nothing that is not seen.
-func FuzzVisible(f *testing.F) {
-	for _, seed := range []string{"", "a", "\xff", "\uFFFD", "\u202e", "\u0301", "a\u0301\u0301\u0301\u0301", strings.Repeat("x", 90), "\U000e0001", "\r\n"} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		got := brief(text)
-		if n := utf8.RuneCountInString(got); !utf8.ValidString(got) || n > longestName+40 || n == 0 {
-			t.Errorf("%q: %q", text, got)
-		}
-		if strings.ContainsAny(got, "\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\x00\n\r\t") {
-			t.Errorf("%q shows %q", text, got)
-		}
-	})
 }
 
 func TestPlot(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"log/slog"
+	"net"
 	"net/http"
 	"time"
 )
@@ -22,6 +23,12 @@ type Options struct {
 	MaxAge  time.Duration    // how old a picture may be before it is unhealthy; 0: DefaultMaxAge
 	Now     func() time.Time // nil: time.Now
 	Log     *slog.Logger     // nil: nothing is logged
+
+	// Addr is the address that is listened on, and Name the setting that says so. On
+	// a loopback address only requests for a loopback host or for Name are answered;
+	// Addr nil: any host is.
+	Addr net.Addr
+	Name string
 }
 
 // server answers from the options; their zero values are filled in.
@@ -48,7 +55,7 @@ func New(o Options) http.Handler {
 	if o.Metrics != nil {
 		mux.Handle("GET /metrics", o.Metrics)
 	}
-	return guarded(mux, s.document.policy)
+	return guarded(ownHost(mux, o.Addr, o.Name), s.document.policy)
 }
 
 // guarded sets the headers that belong to every answer.

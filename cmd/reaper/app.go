@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/reaperdb/reaper/internal/visible"
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/policy"
 	"github.com/reaperdb/reaper/purge"
@@ -61,6 +62,9 @@ type app struct {
 	stdin  io.Reader
 	stdout io.Writer
 	stderr io.Writer
+	// screen is the terminal that stderr is, for reaper's own control sequences; nil:
+	// it is none.
+	screen *os.File
 	// terminal: a person sits at stdin and can be asked.
 	terminal bool
 	// running outlives the first signal, which cancels a command's own context,
@@ -142,7 +146,7 @@ func (a *app) prepare() error {
 	case "text":
 		a.log = slog.New(slog.NewTextHandler(a.stderr, o))
 	case "json":
-		a.log = slog.New(slog.NewJSONHandler(a.stderr, o))
+		a.log = slog.New(slog.NewJSONHandler(visible.NewJSONWriter(a.stderr), o))
 	default:
 		return usage(fmt.Errorf("--log-format %q: write text or json", a.LogFormat))
 	}
@@ -188,15 +192,16 @@ func (a *app) ledger() (*ledger.Ledger, error) {
 
 // session is what the commands that look at a database share.
 type session struct {
-	file   *policy.File
-	pool   *pgxpool.Pool
-	server purge.Server
-	plans  []*purge.Plan
+	file     *policy.File
+	pool     *pgxpool.Pool
+	warnings []purge.Problem // of the policy file and of --older-than
+	server   purge.Server
+	plans    []*purge.Plan
 }
 
-// problems are those of the server and of all plans, errors first.
+// problems are those of the settings, of the server and of all plans, errors first.
 func (s *session) problems() []purge.Problem {
-	all := s.server.Problems()
+	all := slices.Concat(s.server.Problems(), s.warnings)
 	for _, p := range s.plans {
 		all = append(all, p.Problems...)
 	}
@@ -235,13 +240,47 @@ func (a *app) open(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{file: file, pool: pool}
-	err = pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error { return s.read(ctx, c.Conn(), a.Policies) })
+	s := &session{file: file, pool: pool, warnings: a.warnings(file)}
+	err = a.patiently(ctx, func() error {
+		return pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error { return s.read(ctx, c.Conn(), a.Policies) })
+	})
 	if err != nil {
 		pool.Close()
-		return nil, usage(fmt.Errorf("looking at the database: %w", err))
+		return nil, coded(err, fmt.Errorf("looking at the database: %w", lined(err)))
 	}
 	return s, nil
+}
+
+// planned refuses a look at policies of which one cannot be planned now: what was not
+// looked at cannot be told. A purge runs the others.
+func (s *session) planned() error {
+	for _, p := range s.plans {
+		if err := p.Unplanned(); err != nil {
+			return failed(fmt.Errorf("policy %s: %w", p.Policy.Name, err))
+		}
+	}
+	return nil
+}
+
+// warnings are those of the file, for the policies at hand, and of --older-than.
+func (a *app) warnings(file *policy.File) []purge.Problem {
+	var all []purge.Problem
+	for _, w := range file.Warnings {
+		if w.Policy == "" || len(a.Policies) == 0 || slices.Contains(a.Policies, w.Policy) {
+			all = append(all, purge.Problem{Policy: w.Policy, Level: purge.LevelWarning, Text: file.Errorf(w.Pos, "%s", w.Text).Error(), Fix: w.Fix})
+		}
+	}
+	if d, err := policy.ParseDuration(a.OlderThan); err == nil {
+		if text, fix := d.Minutes(); text != "" {
+			all = append(all, purge.Problem{Level: purge.LevelWarning, Text: "--older-than: " + text, Fix: fix})
+		}
+	}
+	return all
+}
+
+// warningsOf are the warnings that concern one policy.
+func (s *session) warningsOf(name string) []purge.Problem {
+	return slices.DeleteFunc(slices.Clone(s.warnings), func(w purge.Problem) bool { return w.Policy != "" && w.Policy != name })
 }
 
 func (s *session) read(ctx context.Context, conn *pgx.Conn, only []string) error {

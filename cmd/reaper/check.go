@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/reaperdb/reaper/internal/visible"
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/purge"
 )
@@ -39,8 +40,11 @@ func (a *app) check(ctx context.Context) error {
 		return a.checkFailed(err)
 	}
 	defer s.pool.Close()
+	if err := s.planned(); err != nil {
+		return a.checkFailed(err)
+	}
 	if err := purge.CheckTenantLists(ctx, s.pool, s.plans); err != nil {
-		return a.checkFailed(usage(err))
+		return a.checkFailed(coded(err, err))
 	}
 	missing, err := a.ledgerProblems(ctx, s)
 	if err != nil {
@@ -56,7 +60,7 @@ func (a *app) check(ctx context.Context) error {
 	} else {
 		printProblems(a.stdout, problems)
 		for _, n := range notes {
-			a.printf("note: %s\n  fix: %s\n", n.Text, n.Fix)
+			a.printf("note: %s\n  fix: %s\n", visible.Text(n.Text), fixText(n.Fix))
 		}
 		a.printf("%s\n", verdict(s, problems))
 	}
@@ -104,7 +108,7 @@ func verdict(s *session, problems []purge.Problem) string {
 	if doubtful > 0 {
 		text += ", with " + many(doubtful, "warning", "warnings")
 	}
-	return fmt.Sprintf("%s: %s can run as role %s", text, many(int64(len(s.plans)), "policy", "policies"), s.server.Role)
+	return fmt.Sprintf("%s: %s can run as role %s", text, many(int64(len(s.plans)), "policy", "policies"), visible.Text(s.server.Role))
 }
 
 // checkFailed tells, in JSON too, why nothing could be checked.
@@ -131,9 +135,18 @@ func printProblems(w io.Writer, problems []purge.Problem) {
 		if p.Policy != "" {
 			where = " in policy " + p.Policy
 		}
-		fmt.Fprintf(w, "%s%s: %s\n", p.Level, where, p.Text)
+		fmt.Fprintf(w, "%s%s: %s\n", p.Level, where, visible.Text(p.Text))
 		if p.Fix != "" {
-			fmt.Fprintf(w, "  fix: %s\n", p.Fix)
+			fmt.Fprintf(w, "  fix: %s\n", fixText(p.Fix))
 		}
 	}
+}
+
+// fixText is a remedy on one line. Most are SQL to be copied, which stays SQL where that
+// is enough.
+func fixText(fix string) string {
+	if sql := visible.SQL(fix); visible.Text(sql) == sql {
+		return sql
+	}
+	return visible.Text(fix)
 }

@@ -2,11 +2,16 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -16,20 +21,73 @@ import (
 // A connection string holds a password, and what is wrong with it may well be
 // the password: no message repeats any part of the string.
 
-// connect opens the pool and proves that the database answers.
+// connect opens the pool and waits until the database answers, for as long as
+// REAPER_PATIENCE says.
 func (a *app) connect(ctx context.Context) (*pgxpool.Pool, error) {
 	pool, err := a.pool(ctx, max(a.Connections, 1)+1)
 	if err != nil {
 		return nil, err
 	}
-	if err := pool.Ping(ctx); err != nil {
+	if err := a.patiently(ctx, func() error { return pool.Ping(ctx) }); err != nil {
 		pool.Close()
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, usage(fmt.Errorf("the database cannot be reached: %s; check %s", oneLine(err), source(a.DatabaseURL)))
+		text := fmt.Sprintf("the database cannot be reached: %s; check %s", oneLine(err), source(a.DatabaseURL))
+		return nil, coded(err, errors.New(text))
 	}
 	return pool, nil
+}
+
+// patiently runs fn, and again while the server is away, for as long as
+// REAPER_PATIENCE says; 0: once.
+func (a *app) patiently(ctx context.Context, fn func() error) error {
+	wait := backoff.NewExponentialBackOff()
+	wait.InitialInterval, wait.MaxInterval = 100*time.Millisecond, 5*time.Second
+	options := []backoff.RetryOption{backoff.WithBackOff(wait), backoff.WithMaxElapsedTime(a.Patience)}
+	if a.Patience <= 0 {
+		options = append(options, backoff.WithMaxTries(1))
+	}
+	told := false
+	options = append(options, backoff.WithNotify(func(err error, _ time.Duration) {
+		if !told { // once is enough: the last error is reported too
+			a.log.Warn("database does not answer; waiting for it", "patience", a.Patience, "error", oneLine(err))
+		}
+		told = true
+	}))
+	_, err := backoff.Retry(ctx, func() (struct{}, error) {
+		err := fn()
+		if err != nil && !away(err) {
+			err = backoff.Permanent(err)
+		}
+		return struct{}{}, err
+	}, options...)
+	return err
+}
+
+// away reports whether err means that there was no server to answer, or none that
+// takes connections now: waiting may help, and no change of the settings. A refusal of
+// this user, of this database or of a statement is none.
+func away(err error) bool {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return slices.ContainsFunc([]string{"08", "53", "57P", "58030", "25P03"}, func(code string) bool { return strings.HasPrefix(pg.Code, code) })
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return false
+	}
+	_, connecting := errors.AsType[*pgconn.ConnectError](err)
+	_, network := errors.AsType[net.Error](err)
+	return connecting || network || pgconn.SafeToRetry(err) ||
+		errors.Is(err, pgconn.ErrConnClosed) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// coded gives an error the exit code of its cause: failed when the server is away,
+// else usage.
+func coded(cause, err error) error {
+	if away(cause) {
+		return failed(err)
+	}
+	return usage(err)
 }
 
 // pool makes a pool of so many connections at most, and connects to nothing yet.
@@ -87,6 +145,14 @@ func unquoted(err error) string {
 		return "it cannot be read"
 	}
 	return text
+}
+
+// lined is an error of one line: pgx writes what it tried to connect to on several.
+func lined(err error) error {
+	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		return errors.New(oneLine(err))
+	}
+	return err
 }
 
 // oneLine is pgx's list of what it tried, each thing once.

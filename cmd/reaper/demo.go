@@ -20,15 +20,15 @@ func (a *app) demoCommand() *cobra.Command {
 	var bin string
 	o := demo.Options{Program: os.Args[0], Out: a.stdout, Table: func(header []string, rows [][]string) string {
 		t := grid(2, 3, 4)
-		t.AppendHeader(plain(header))
+		t.header(plain(header)...)
 		for i, r := range rows {
 			if i == len(rows)-1 {
-				t.AppendFooter(plain(r))
+				t.footer(plain(r)...)
 				break
 			}
-			t.AppendRow(plain(r))
+			t.row(plain(r)...)
 		}
-		return t.Render()
+		return t.String()
 	}}
 	cmd := &cobra.Command{
 		Use: "demo", Short: "Fill a throwaway PostgreSQL with mail, and purge it", Args: noArgs,
@@ -53,7 +53,7 @@ machine, connects to no other database, and removes all it made when it ends.`,
 			case demo.NoServer(err):
 				return usage(err)
 			}
-			return failed(err)
+			return &exitError{code: exitFailed, err: err, lines: true} // with the server's log
 		},
 	}
 	f := cmd.Flags()

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
-	"github.com/jedib0t/go-pretty/v6/table"
 
 	"github.com/reaperdb/reaper/web"
 )
@@ -50,11 +49,11 @@ func perSecond(rate *float64) string {
 // guardsTable is what the guards say.
 func guardsTable(guards []web.Guard) string {
 	t := grid(3)
-	t.AppendHeader(table.Row{"guard", "says", "reads", "why"})
+	t.header("guard", "says", "reads", "why")
 	for _, g := range guards {
-		t.AppendRow(table.Row{strings.TrimSpace(g.Name + " " + g.Policy), guardWord(g), guardValue(g), g.Reason})
+		t.row(strings.TrimSpace(g.Name+" "+g.Policy), guardWord(g), guardValue(g), g.Reason)
 	}
-	return t.Render()
+	return t.String()
 }
 
 func guardWord(g web.Guard) string {

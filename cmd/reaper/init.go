@@ -9,7 +9,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 
-	"github.com/reaperdb/reaper/policy"
+	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/internal/visible"
 	"github.com/reaperdb/reaper/schema"
 )
 
@@ -45,15 +46,16 @@ const starterRoots = 5
 // starter writes a policy file for the database at hand, leaving reaper's own
 // tables alone.
 func starter(ctx context.Context, pool *pgxpool.Pool, ledgerSchema string) (string, error) {
-	g, err := schema.Read(ctx, pool)
+	db := pg.Pinned(pool)
+	g, err := schema.Read(ctx, db)
 	if err != nil {
 		return "", err
 	}
-	oids, _, err := schema.UserTables(ctx, pool)
+	oids, _, err := schema.UserTables(ctx, db)
 	if err != nil {
 		return "", err
 	}
-	if err := g.Load(ctx, pool, oids...); err != nil {
+	if err := g.Load(ctx, db, oids...); err != nil {
 		return "", err
 	}
 	oids = slices.DeleteFunc(oids, func(oid uint32) bool { return g.Tables[oid].Name.Schema == ledgerSchema })
@@ -132,7 +134,7 @@ func (st *starterFile) write() {
 	if st.tenants != nil {
 		st.line("tenants:                 # who owns rows, and how long each keeps them")
 		st.line("  table: %s", yamlName(st.tenants.Name))
-		st.line("  key: %s", yamlScalar(primaryKey(st.tenants)[0]))
+		st.line("  key: %s", yamlColumn(primaryKey(st.tenants)[0]))
 		if c := columnLike(st.tenants, "retention"); c != "" {
 			st.line("  retention: %s   # days (an integer) or an interval, a column or SQL", sqlColumn(c))
 		} else {
@@ -271,7 +273,7 @@ func columnLike(t *schema.Table, word string) string {
 func (st *starterFile) policy(r rootCandidate, name string) {
 	st.line("  - name: %s", name)
 	st.line("    table: %-30s # about %.0f rows", yamlName(r.table.Name), max(r.table.EstimatedRows, 0))
-	st.line("    age: %s", yamlScalar(r.age.Name))
+	st.line("    age: %s", yamlColumn(r.age.Name))
 	if st.tenants == nil {
 		st.line("    tenant: none")
 		st.line("    retention: 365d        # CHOOSE")
@@ -284,7 +286,7 @@ func (st *starterFile) policy(r rootCandidate, name string) {
 	st.line("    dependents:            # nobody decided yet what happens to these rows: delete, nullify or keep")
 	for _, k := range undecided {
 		st.line("      - {table: %s, via: %s, action: CHOOSE}   # %s references %s, ON DELETE %s",
-			yamlName(k.ChildName), viaText(k.ChildColumns), k.Name, k.ParentName, k.OnDelete)
+			yamlName(k.ChildName), viaText(k.ChildColumns), visible.Text(k.Name), visible.Text(k.ParentName.String()), k.OnDelete)
 	}
 }
 
@@ -315,61 +317,4 @@ func (st *starterFile) below(root uint32) []uint32 {
 		}
 	}
 	return queue[1:]
-}
-
-func viaText(columns []string) string {
-	quoted := make([]string, len(columns))
-	for i, c := range columns {
-		quoted[i] = yamlScalar(c)
-	}
-	if len(quoted) == 1 {
-		return quoted[0]
-	}
-	return "[" + strings.Join(quoted, ", ") + "]"
-}
-
-func yamlName(n schema.Name) string {
-	return yamlScalar(policy.Table{Schema: n.Schema, Name: n.Name}.String())
-}
-
-// yamlScalar quotes what YAML would not read as this very string.
-func yamlScalar(s string) string {
-	for _, r := range s {
-		if !(r == '_' || r == '.' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9') {
-			return "'" + strings.ReplaceAll(s, "'", "''") + "'"
-		}
-	}
-	if slices.Contains([]string{"", "null", "true", "false", "yes", "no", "on", "off", "none", "y", "n"}, strings.ToLower(s)) || s[0] >= '0' && s[0] <= '9' || s[0] == '.' {
-		return "'" + s + "'"
-	}
-	return s
-}
-
-// sqlColumn is a column as SQL in a YAML scalar.
-func sqlColumn(name string) string {
-	if strings.ToLower(name) == name && yamlScalar(name) == name && !strings.Contains(name, ".") {
-		return name
-	}
-	return "'\"" + strings.ReplaceAll(strings.ReplaceAll(name, `"`, `""`), "'", "''") + "\"'"
-}
-
-func policyName(n schema.Name) string {
-	var b strings.Builder
-	for i, r := range n.Name {
-		switch {
-		case r >= 'a' && r <= 'z' || r >= '0' && r <= '9':
-			b.WriteRune(r)
-		case r >= 'A' && r <= 'Z':
-			if i > 0 && !strings.HasSuffix(b.String(), "-") {
-				b.WriteByte('-')
-			}
-			b.WriteRune(r + 'a' - 'A')
-		case !strings.HasSuffix(b.String(), "-"):
-			b.WriteByte('-')
-		}
-	}
-	if name := strings.Trim(b.String(), "-"); name != "" {
-		return name
-	}
-	return "policy"
 }

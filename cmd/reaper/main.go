@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/reaperdb/reaper/internal/visible"
 	"github.com/reaperdb/reaper/policy"
 )
 
@@ -48,8 +49,17 @@ func run(args []string, stdin *os.File, stdout *os.File, stderr io.Writer) int {
 		}
 	}()
 
-	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, terminal: isTerminal(stdin), running: ctx}
-	return a.run(stopping, args)
+	// The net below what escapes values one by one.
+	out, messages := visible.NewWriter(stdout), visible.NewWriter(stderr)
+	a := &app{stdin: stdin, stdout: out, stderr: messages, terminal: isTerminal(stdin), running: ctx}
+	if f, ok := stderr.(*os.File); ok && isTerminal(f) {
+		a.screen = f
+	}
+	code := a.run(stopping, args)
+	if err := errors.Join(out.Flush(), messages.Flush()); err != nil && code == exitOK {
+		return exitFailed
+	}
+	return code
 }
 
 // run carries out one command and gives the exit code.
@@ -58,7 +68,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	if err != nil {
 		err = usage(err)
 	}
-	asked, answer := a.asksForJSON(args), &answer{Writer: a.stdout}
+	asked, answer := a.asksForJSON(args), &answer{Writer: visible.NewJSONWriter(a.stdout)}
 	if asked {
 		a.stdout = answer
 	}
@@ -73,7 +83,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	}
 	code, text, prefix := ending(ctx, err)
 	if text != "" {
-		fmt.Fprintln(a.stderr, prefix+text)
+		fmt.Fprintln(a.stderr, prefix+shown(err, text))
 	}
 	if asked && !answer.begun {
 		if err := a.printJSON(map[string]string{"error": text}); err != nil {
@@ -102,11 +112,21 @@ func ending(ctx context.Context, err error) (code int, text, prefix string) {
 	return exitUsage, err.Error(), prefix // cobra's own: an unknown command or flag
 }
 
+// shown is the text of an error as it may stand on a terminal: on one line, unless it
+// is a log that reaper shows.
+func shown(err error, text string) string {
+	if exit, ok := errors.AsType[*exitError](err); ok && exit.lines {
+		return text
+	}
+	return visible.Text(text)
+}
+
 // exitError is an end with a code of its own; err is nil when all has been
 // said already.
 type exitError struct {
-	code int
-	err  error
+	code  int
+	err   error
+	lines bool // the text has lines of its own
 }
 
 func (e *exitError) Error() string {

@@ -6,9 +6,11 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/reaperdb/reaper/internal/visible"
 	"github.com/reaperdb/reaper/purge"
 )
 
@@ -39,16 +41,16 @@ give a DBA the output of reaper migrate --print.`,
 			defer pool.Close()
 			applied, err := l.Migrate(cmd.Context(), pool)
 			if err != nil {
-				return usage(err)
+				return coded(err, err)
 			}
 			if a.json() {
 				return a.printJSON(map[string]any{"schema": l.Schema(), "applied": emptyNotNull(applied)})
 			}
 			if len(applied) == 0 {
-				a.printf("the ledger in schema %s is up to date\n", l.Schema())
+				a.printf("the ledger in schema %s is up to date\n", visible.Text(l.Schema()))
 				return nil
 			}
-			a.printf("the ledger in schema %s is now at version %d\n", l.Schema(), applied[len(applied)-1])
+			a.printf("the ledger in schema %s is now at version %d\n", visible.Text(l.Schema()), applied[len(applied)-1])
 			return nil
 		},
 	}
@@ -84,7 +86,7 @@ include those on the ledger.`,
 			if err != nil {
 				return err
 			}
-			lines := slices.Concat(purge.Grants(s.plans, role), l.Grants(role), s.guardGrants(role))
+			lines := whole(slices.Concat(purge.Grants(s.plans, role), l.Grants(role), s.guardGrants(role)))
 			if a.json() {
 				return a.printJSON(map[string]any{"role": role, "statements": lines})
 			}
@@ -96,6 +98,20 @@ include those on the ledger.`,
 	}
 	cmd.Flags().StringVar(&role, "role", "", "the role that will run purge")
 	return cmd
+}
+
+// whole makes statements and comments lines that are seen whole and mean the same to
+// PostgreSQL. A line break in a name would end a comment, and what follows would run.
+func whole(lines []string) []string {
+	shown := make([]string, len(lines))
+	for i, line := range lines {
+		if strings.HasPrefix(line, "--") {
+			shown[i] = visible.Text(line)
+		} else {
+			shown[i] = visible.SQL(line)
+		}
+	}
+	return shown
 }
 
 // version is set by the linker at a release.

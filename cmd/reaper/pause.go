@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 
+	"github.com/reaperdb/reaper/internal/visible"
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/policy"
 	"github.com/reaperdb/reaper/purge"
@@ -165,7 +166,7 @@ func (a *app) pausable(ctx context.Context) (*ledger.Ledger, *pgxpool.Pool, erro
 	}
 	if _, err := l.Migrate(ctx, pool); err != nil {
 		pool.Close()
-		return nil, nil, usage(err)
+		return nil, nil, coded(err, err)
 	}
 	return l, pool, nil
 }
@@ -205,9 +206,9 @@ func pausesText[P ledger.Pause | web.Pause](pauses []P) string {
 	for _, x := range pauses {
 		p, what := web.Pause(x), "every policy"
 		if p.Policy != nil {
-			what = *p.Policy
+			what = visible.Text(*p.Policy)
 		}
-		fmt.Fprintf(&text, "paused by hand: %s, until %s UTC: %s (%s)\n", what, p.Until.UTC().Format(time.DateTime), p.Reason, p.By)
+		fmt.Fprintf(&text, "paused by hand: %s, until %s UTC: %s (%s)\n", what, p.Until.UTC().Format(time.DateTime), visible.Text(p.Reason), visible.Text(p.By))
 	}
 	return text.String()
 }

@@ -9,10 +9,10 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
-	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 
 	"github.com/reaperdb/reaper/daemon"
+	"github.com/reaperdb/reaper/internal/visible"
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/purge"
 )
@@ -44,6 +44,9 @@ func (a *app) plan(ctx context.Context, flags planFlags) error {
 		return err
 	}
 	defer s.pool.Close()
+	if err := s.planned(); err != nil {
+		return err
+	}
 	if err := s.checkTenants(ctx, opts); err != nil {
 		return err
 	}
@@ -54,7 +57,7 @@ func (a *app) plan(ctx context.Context, flags planFlags) error {
 	views := []*purge.Preview{}
 	blocked := len(s.server.Problems()) > 0
 	for _, p := range s.plans {
-		p.Problems = append(s.server.Problems(), p.Problems...)
+		p.Problems = slices.Concat(s.server.Problems(), s.warningsOf(p.Policy.Name), p.Problems)
 		v, err := purge.Look(ctx, s.pool, p, opts, flags.estimate)
 		if err != nil {
 			return failed(err)
@@ -63,7 +66,7 @@ func (a *app) plan(ctx context.Context, flags planFlags) error {
 		views = append(views, v)
 	}
 	if blocked && len(s.plans) == 0 {
-		printProblems(a.stderr, s.server.Problems())
+		printProblems(a.stderr, s.problems())
 	}
 	if a.json() {
 		if err := a.printJSON(map[string]any{"policies": views}); err != nil {
@@ -76,7 +79,7 @@ func (a *app) plan(ctx context.Context, flags planFlags) error {
 				a.printf("\n")
 			}
 			if flags.sql && !s.plans[i].HasErrors() {
-				a.printf("\n%s\n", s.plans[i].SQL(opts, l.Cutoffs()))
+				a.printf("\n%s\n", visible.SQL(s.plans[i].SQL(opts, l.Cutoffs())))
 			}
 		}
 	}
@@ -105,7 +108,7 @@ func (a *app) needs(ctx context.Context, s *session, l *ledger.Ledger, p *purge.
 		}
 	}
 	if ctx.Err() == nil {
-		fmt.Fprintf(a.stderr, "warning in policy %s: what the purge takes of the storage is not known: %s\n", v.Name, oneLine(err))
+		fmt.Fprintf(a.stderr, "warning in policy %s: what the purge takes of the storage is not known: %s\n", v.Name, visible.Text(oneLine(err)))
 	}
 }
 
@@ -114,7 +117,7 @@ func (a *app) needs(ctx context.Context, s *session, l *ledger.Ledger, p *purge.
 const shownTenants = 10
 
 func (a *app) printPreview(v *purge.Preview) {
-	a.printf("policy %s, table %s\n", v.Name, v.Table)
+	a.printf("policy %s, table %s\n", v.Name, visible.Text(v.Table))
 	problems := slices.Clone(v.Problems)
 	for i := range problems {
 		problems[i].Policy = "" // the line above says it
@@ -122,9 +125,9 @@ func (a *app) printPreview(v *purge.Preview) {
 	slices.SortStableFunc(problems, func(x, y purge.Problem) int { return strings.Compare(string(x.Level), string(y.Level)) })
 	printProblems(a.stdout, problems)
 	if v.Strategy != "" {
-		a.printf("search: %s (%s)\n", v.Strategy, v.Reason)
+		a.printf("search: %s (%s)\n", v.Strategy, visible.Text(v.Reason))
 		if v.ForeignKeys != "ordinary" {
-			a.printf("foreign key checks: %s\n", v.ForeignKeys)
+			a.printf("foreign key checks: %s\n", visible.Text(v.ForeignKeys))
 		}
 	}
 	if len(v.Tables) > 0 {
@@ -134,13 +137,13 @@ func (a *app) printPreview(v *purge.Preview) {
 		a.printTenants(v)
 	}
 	if v.Storage != nil && v.Storage.WALBytes > 0 {
-		a.printf("storage: a purge writes %s\n", v.Storage)
+		a.printf("storage: a purge writes %s\n", visible.Text(v.Storage.String()))
 	}
 }
 
 func tablesOf(v *purge.Preview) string {
 	t := grid(5)
-	t.AppendHeader(table.Row{"table", "by", "action", "index", count(v, "rows")})
+	t.header("table", "by", "action", "index", count(v, "rows"))
 	for _, x := range v.Tables {
 		name, action := x.Table, "delete what is expired"
 		if x.Parent != "" {
@@ -151,9 +154,9 @@ func tablesOf(v *purge.Preview) string {
 		if x.ExpiredRows != nil {
 			expired = humanize.Comma(*x.ExpiredRows)
 		}
-		t.AppendRow(table.Row{name, strings.Join(x.Columns, ", "), action, cmp.Or(x.Index, "none"), expired})
+		t.row(name, strings.Join(x.Columns, ", "), action, cmp.Or(x.Index, "none"), expired)
 	}
-	return t.Render()
+	return t.String()
 }
 
 // what an action does to the rows behind an edge.
@@ -197,11 +200,11 @@ func (a *app) printTenants(v *purge.Preview) {
 	shown := interesting[:min(len(interesting), shownTenants)]
 	if len(shown) > 0 {
 		t := grid(5)
-		t.AppendHeader(table.Row{"tenant", "retention", "cutoff (UTC)", "state", "expired rows"})
+		t.header("tenant", "retention", "cutoff (UTC)", "state", "expired rows")
 		for _, x := range shown {
-			t.AppendRow(tenantRow(x))
+			t.row(tenantRow(x)...)
 		}
-		a.printf("%s\n", t.Render())
+		a.printf("%s\n", t)
 	}
 	if hidden := len(interesting) - len(shown); hidden > 0 {
 		a.printf("  and %s: --output json lists all, --tenant shows one\n", many(int64(hidden), "more tenant", "more tenants"))
@@ -229,10 +232,10 @@ func rows(t purge.TenantPreview) int64 {
 	return *t.ExpiredRows
 }
 
-func tenantRow(x purge.TenantPreview) table.Row {
+func tenantRow(x purge.TenantPreview) []any {
 	key, retention, cutoff, expired := "all rows", "none", "", "?"
 	if x.Key != nil {
-		key = *x.Key
+		key = keyText(*x.Key)
 	}
 	if x.Retention != nil {
 		retention = *x.Retention
@@ -249,5 +252,5 @@ func tenantRow(x purge.TenantPreview) table.Row {
 	if x.ExpiredRows != nil {
 		expired = humanize.Comma(*x.ExpiredRows)
 	}
-	return table.Row{key, retention, cutoff, x.State, expired}
+	return []any{key, retention, cutoff, x.State, expired}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 	"golang.org/x/term"
 
+	"github.com/reaperdb/reaper/internal/visible"
 	"github.com/reaperdb/reaper/purge"
 )
 
@@ -23,7 +23,7 @@ func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys
 // and over, elsewhere a line now and then.
 type progress struct {
 	w        io.Writer
-	terminal bool
+	terminal io.Writer  // that w is, for what clears a line; nil: it is none
 	width    func() int // of the terminal
 	every    time.Duration
 
@@ -41,10 +41,10 @@ type policyProgress struct {
 
 func (a *app) newProgress() *progress {
 	p := &progress{w: a.stderr, policies: map[string]*policyProgress{}, every: cmp.Or(a.progressEvery, 10*time.Second), shown: time.Now()}
-	if f, ok := a.stderr.(*os.File); ok && isTerminal(f) {
-		p.terminal, p.every = true, 100*time.Millisecond
+	if a.screen != nil {
+		p.terminal, p.every = a.screen, 100*time.Millisecond
 		p.width = func() int {
-			width, _, err := term.GetSize(int(f.Fd()))
+			width, _, err := term.GetSize(int(a.screen.Fd()))
 			if err != nil || width <= 0 {
 				return 80
 			}
@@ -53,6 +53,9 @@ func (a *app) newProgress() *progress {
 	}
 	return p
 }
+
+// clearLine goes to the beginning of a terminal's line and clears it.
+const clearLine = "\r\033[K"
 
 func (p *progress) policy(name string) *policyProgress {
 	if p.policies[name] == nil {
@@ -81,10 +84,11 @@ func (p *progress) Batch(e purge.BatchEvent) {
 	}
 	p.shown = time.Now()
 	line := x.line(e.Policy, e.Tenant) + ", " + bytesText(p.wal) + " WAL"
-	if p.terminal {
+	if p.terminal != nil {
+		fmt.Fprint(p.terminal, clearLine)
 		p.open = true
 		// A line that wraps could not be written over.
-		fmt.Fprint(p.w, "\r\033[K"+text.Trim(line, p.width()-1))
+		fmt.Fprint(p.w, text.Trim(line, p.width()-1))
 	} else {
 		fmt.Fprintln(p.w, line)
 	}
@@ -105,7 +109,7 @@ func (x *policyProgress) line(policy string, tenant *string) string {
 		}
 	}
 	if tenant != nil {
-		line += fmt.Sprintf(", tenant %q", *tenant)
+		line += ", tenant " + quotedKey(*tenant)
 	}
 	return line
 }
@@ -122,7 +126,7 @@ func (p *progress) Advised(policy string, a purge.Advice) {
 		purge.GuardGo: "goes on", purge.GuardSlow: "slowed down", purge.GuardPause: "paused", purge.GuardStop: "stopped",
 	}[a.State]
 	if a.Guard != "" {
-		line += " by the guard " + a.Guard + ": " + a.Reason
+		line += " by the guard " + visible.Text(a.Guard) + ": " + visible.Text(a.Reason)
 	}
 	p.clear()
 	fmt.Fprintln(p.w, line)
@@ -131,7 +135,7 @@ func (p *progress) Advised(policy string, a purge.Advice) {
 // clear takes the line on a terminal away.
 func (p *progress) clear() {
 	if p.open {
-		fmt.Fprint(p.w, "\r\033[K")
+		fmt.Fprint(p.terminal, clearLine)
 		p.open = false
 	}
 }

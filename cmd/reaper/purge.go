@@ -9,11 +9,11 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
-	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 
 	"github.com/reaperdb/reaper/daemon"
 	"github.com/reaperdb/reaper/guard"
+	"github.com/reaperdb/reaper/internal/visible"
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/purge"
 )
@@ -79,7 +79,7 @@ func (a *app) purgeAs(ctx context.Context, s *session, opts purge.Options) (*pur
 		return nil, err
 	}
 	if err := l.Usable(ctx, s.pool); err != nil {
-		return nil, usage(err)
+		return nil, coded(err, err)
 	}
 	if err := s.checkTenants(ctx, opts); err != nil {
 		return nil, err
@@ -88,17 +88,11 @@ func (a *app) purgeAs(ctx context.Context, s *session, opts purge.Options) (*pur
 		return nil, a.refuse(s, fmt.Sprintf("the clocks of the database (%s) and of this machine are %s apart: nothing was touched; set the wrong one right",
 			s.server.Now.UTC().Format(time.RFC3339), s.server.ClockSkew.Round(time.Minute)))
 	}
-	if !a.Yes {
-		yes, err := a.ask(ctx, s, opts)
-		if err != nil {
-			return nil, err
-		}
-		if !yes {
-			return nil, a.refuse(s, "answered no: nothing was touched")
-		}
+	if err := a.confirm(ctx, s, opts); err != nil {
+		return nil, err
 	}
 	if _, err := l.Migrate(ctx, s.pool); err != nil {
-		return nil, usage(err)
+		return nil, coded(err, err)
 	}
 	watching, stop := context.WithCancel(a.running)
 	guards, unwatched := daemon.HeedOnce(watching, a.watch(s, l))
@@ -155,6 +149,22 @@ func (a *app) refuse(s *session, reason string) error {
 	return &exitError{code: exitRefused, err: errors.New("refused: " + reason)}
 }
 
+// confirm asks a person, or logs what a person would have been shown of the settings.
+// An error ends the purge.
+func (a *app) confirm(ctx context.Context, s *session, opts purge.Options) error {
+	if a.Yes {
+		for _, w := range s.warnings { // the rest is for check to say
+			a.log.Warn("setting is probably not meant so", "warning", w.Text, "policy", w.Policy, "fix", w.Fix)
+		}
+		return nil
+	}
+	yes, err := a.ask(ctx, s, opts)
+	if err == nil && !yes {
+		err = a.refuse(s, "answered no: nothing was touched")
+	}
+	return err
+}
+
 // ask shows what is due and waits for a yes, which it does not need where
 // nothing is due.
 func (a *app) ask(ctx context.Context, s *session, opts purge.Options) (bool, error) {
@@ -167,7 +177,7 @@ func (a *app) ask(ctx context.Context, s *session, opts purge.Options) (bool, er
 			return false, failed(err)
 		}
 		due += v.ExpiredRows
-		fmt.Fprintf(a.stderr, "%s: %s\n", v.Name, dueText(v))
+		fmt.Fprintf(a.stderr, "%s: %s\n", v.Name, visible.Text(dueText(v)))
 	}
 	if due == 0 {
 		return true, nil
@@ -245,7 +255,7 @@ func (a *app) printReport(r *purge.Report) {
 	for _, p := range r.Policies {
 		a.printf("%s: %s", p.Name, p.Status)
 		if p.Reason != "" {
-			a.printf(" (%s)", p.Reason)
+			a.printf(" (%s)", visible.Text(p.Reason))
 		}
 		if p.RowsTotal+p.RowsNullified+p.KeptRows == 0 {
 			if p.Status == purge.Complete {
@@ -256,14 +266,14 @@ func (a *app) printReport(r *purge.Report) {
 			a.printf("\n%s\n", rowsTable(p))
 			a.printf("  %s\n", strings.Join(paceText(p), ", "))
 			if text := partitionsText(p.Partitions); text != "" {
-				a.printf("  dropped whole: %s\n", text)
+				a.printf("  dropped whole: %s\n", visible.Text(text))
 			}
 		}
 		if text := tenantsText(p.Tenants); text != "" {
 			a.printf("  tenants: %s\n", text)
 		}
 		if len(p.Vacuumed) > 0 {
-			a.printf("  vacuumed: %s\n", strings.Join(p.Vacuumed, ", "))
+			a.printf("  vacuumed: %s\n", visible.Text(strings.Join(p.Vacuumed, ", ")))
 		}
 		if p.BacklogRows != nil && *p.BacklogRows > 0 {
 			a.printf("  still due: %s, the oldest for %s\n", many(*p.BacklogRows, "row", "rows"), duration(*p.LagSeconds))
@@ -310,20 +320,20 @@ func tenantsText(t purge.TenantCounts) string {
 
 func rowsTable(p *purge.PolicyReport) string {
 	t := grid(2)
-	t.AppendHeader(table.Row{"table", "rows deleted"})
+	t.header("table", "rows deleted")
 	for _, name := range sortedKeys(p.Rows) {
-		t.AppendRow(table.Row{name, humanize.Comma(p.Rows[name])})
+		t.row(name, humanize.Comma(p.Rows[name]))
 	}
 	if len(p.Rows) > 1 {
-		t.AppendFooter(table.Row{"all", humanize.Comma(p.RowsTotal)})
+		t.footer("all", humanize.Comma(p.RowsTotal))
 	}
 	if p.RowsNullified > 0 {
-		t.AppendFooter(table.Row{"references emptied", humanize.Comma(p.RowsNullified)})
+		t.footer("references emptied", humanize.Comma(p.RowsNullified))
 	}
 	if p.KeptRows > 0 {
-		t.AppendFooter(table.Row{"expired, but kept", humanize.Comma(p.KeptRows)})
+		t.footer("expired, but kept", humanize.Comma(p.KeptRows))
 	}
-	return t.Render()
+	return t.String()
 }
 
 // duration prints seconds for people.

@@ -181,7 +181,7 @@ func (a *app) serve(ctx context.Context, c daemon.Config) error {
 	}
 	server := &http.Server{
 		Handler: web.New(web.Options{
-			Status: d.Status, Log: a.log,
+			Status: d.Status, Log: a.log, Addr: listener.Addr(), Name: a.ListenAddr,
 			Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
 		}),
 		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,

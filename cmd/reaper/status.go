@@ -7,12 +7,12 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
-	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
 	"github.com/reaperdb/reaper/daemon"
 	"github.com/reaperdb/reaper/heartbeat"
+	"github.com/reaperdb/reaper/internal/visible"
 	"github.com/reaperdb/reaper/metrics"
 	"github.com/reaperdb/reaper/web"
 )
@@ -36,6 +36,9 @@ func (a *app) status(ctx context.Context) error {
 		return err
 	}
 	defer s.pool.Close()
+	if err := s.planned(); err != nil {
+		return err
+	}
 	c, err := a.daemonConfig()
 	if err != nil {
 		return err
@@ -64,7 +67,7 @@ func (a *app) printStatus(v web.Status, noLedger bool) {
 	if v.Database.SizeBytes != nil {
 		size = bytesText(*v.Database.SizeBytes)
 	}
-	a.printf("database %s, PostgreSQL %s, %s\n", v.Database.Name, v.Database.Version, size)
+	a.printf("database %s, PostgreSQL %s, %s\n", visible.Text(v.Database.Name), visible.Text(v.Database.Version), size)
 	switch {
 	case noLedger:
 		a.printf("there is no ledger yet, or an older one: the next purge (or reaper migrate) makes it\n")
@@ -72,27 +75,27 @@ func (a *app) printStatus(v web.Status, noLedger bool) {
 		a.printf("no daemon is running on this database\n")
 	}
 	if f := v.Database.Forecast; f != nil {
-		a.printf("storage: %s\n", forecastText(f))
+		a.printf("storage: %s\n", visible.Text(forecastText(f)))
 	}
 	a.printf("%s", pausesText(v.Pauses))
 	t := grid(2, 3, 6)
-	t.AppendHeader(table.Row{"policy", "lag", "rows due", "last run (UTC)", "ended", "rows deleted", "last success (UTC)", "next run (UTC)"})
+	t.header("policy", "lag", "rows due", "last run (UTC)", "ended", "rows deleted", "last success (UTC)", "next run (UTC)")
 	for _, p := range v.Policies {
-		t.AppendRow(statusRow(p))
+		t.row(statusRow(p)...)
 	}
-	a.printf("%s\n", t.Render())
+	a.printf("%s\n", t)
 	if len(v.Guards) > 0 {
 		a.printf("%s\n", guardsTable(v.Guards))
 	}
 	for _, p := range v.Policies {
 		for _, line := range statusLines(p) {
-			a.printf("%s: %s\n", p.Name, line)
+			a.printf("%s: %s\n", p.Name, visible.Text(line))
 		}
 	}
 }
 
-func statusRow(p web.Policy) table.Row {
-	row := table.Row{p.Name, "?", "?", "never", "", "", "never", ""}
+func statusRow(p web.Policy) []any {
+	row := []any{p.Name, "?", "?", "never", "", "", "never", ""}
 	if p.LagSeconds != nil {
 		row[1] = duration(*p.LagSeconds)
 	}
@@ -132,7 +135,7 @@ func statusLines(p web.Policy) (lines []string) {
 	if len(p.WorstTenants) > 0 && p.WorstTenants[0].Key != nil {
 		var worst []string
 		for _, w := range p.WorstTenants {
-			worst = append(worst, fmt.Sprintf("%q for %s", *w.Key, duration(w.LagSeconds)))
+			worst = append(worst, quotedKey(*w.Key)+" for "+duration(w.LagSeconds))
 		}
 		lines = append(lines, "most overdue tenants: "+strings.Join(worst, ", "))
 	}

@@ -6,14 +6,18 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
+
+	"github.com/reaperdb/reaper/internal/visible"
 )
 
 // What is printed for people: tables with their names as they are, numbers to
 // the right and grouped by thousands, a word in the plural only when it is one,
-// times in UTC. No row data, ever.
+// times in UTC. No row data, ever. Each value that comes from the database, from the
+// policy file or from an error goes through visible.Text on its own, so that it can
+// neither break its line nor turn the text around it.
 
 // grid starts a table; the columns with these numbers, from 1, are numbers.
-func grid(numbers ...int) table.Writer {
+func grid(numbers ...int) gridWriter {
 	t := table.NewWriter()
 	style := table.StyleLight
 	style.Format.Header, style.Format.Footer = text.FormatDefault, text.FormatDefault
@@ -23,8 +27,40 @@ func grid(numbers ...int) table.Writer {
 		columns = append(columns, table.ColumnConfig{Number: n, Align: text.AlignRight, AlignHeader: text.AlignRight, AlignFooter: text.AlignRight})
 	}
 	t.SetColumnConfigs(columns)
-	return t
+	return gridWriter{t}
 }
+
+// gridWriter is a table that escapes its cells.
+type gridWriter struct{ table table.Writer }
+
+func (g gridWriter) header(cells ...any) { g.table.AppendHeader(row(cells)) }
+func (g gridWriter) row(cells ...any)    { g.table.AppendRow(row(cells)) }
+func (g gridWriter) footer(cells ...any) { g.table.AppendFooter(row(cells)) }
+func (g gridWriter) String() string      { return g.table.Render() }
+
+func row(cells []any) table.Row {
+	shown := make(table.Row, len(cells))
+	for i, cell := range cells {
+		if s, ok := cell.(string); ok {
+			cell = visible.Text(s)
+		}
+		shown[i] = cell
+	}
+	return shown
+}
+
+// longestKey is how many characters of a tenant's key are shown.
+const longestKey = 200
+
+// keyText is a tenant's key within a line. Empty ones can be seen too.
+func keyText(key string) string {
+	if key == "" {
+		return `""`
+	}
+	return visible.Brief(key, longestKey)
+}
+
+func quotedKey(key string) string { return `"` + visible.Brief(key, longestKey) + `"` }
 
 // many is "1 policy", "2 policies", "1,000 rows".
 func many(n int64, one, more string) string {
@@ -36,8 +72,8 @@ func many(n int64, one, more string) string {
 
 func bytesText(n int64) string { return humanize.IBytes(uint64(max(n, 0))) }
 
-func plain(cells []string) table.Row {
-	row := make(table.Row, len(cells))
+func plain(cells []string) []any {
+	row := make([]any, len(cells))
 	for i, c := range cells {
 		row[i] = c
 	}

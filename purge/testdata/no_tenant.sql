@@ -11,15 +11,15 @@ SELECT x.key::text, x.cutoff::text FROM (
                   THEN CASE WHEN $1::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $1::timestamptz - b.length < $1::timestamptz
                             THEN $1::timestamptz - b.length END END AS own
         FROM (SELECT t.key, t.held, CASE WHEN true THEN interval '1 mons 0 days 00:00:00' END AS length, coalesce(CASE WHEN true THEN false END, false) AS forever FROM (SELECT NULL::text AS key, false AS held) t OFFSET 0) b OFFSET 0) c) reaper_s
-   CROSS JOIN LATERAL (SELECT "events"."at" AS at FROM ONLY "public"."events" WHERE "events"."at" > '-infinity' AND "events"."at" < ((reaper_s.cutoff AT TIME ZONE 'Europe/Paris') + interval '3 hours') AND CASE WHEN "events"."at" < '1800-01-01' THEN true WHEN "events"."at" < ((reaper_s.cutoff AT TIME ZONE 'Europe/Paris') + interval '3 hours') THEN ("events"."at" AT TIME ZONE 'Europe/Paris') < reaper_s.cutoff ELSE false END ORDER BY "events"."at" LIMIT 1) reaper_x
+   CROSS JOIN LATERAL (SELECT "events"."at" AS at FROM ONLY "public"."events" WHERE "events"."at" >= '1900-01-01 00:00:00' AND "events"."at" <> '1970-01-01 00:00:00' AND "events"."at" <> ('1970-01-01 00:00:00+00'::timestamptz AT TIME ZONE 'Europe/Paris') AND "events"."at" < ((reaper_s.cutoff AT TIME ZONE 'Europe/Paris') + interval '3 hours') AND CASE WHEN "events"."at" < ((reaper_s.cutoff AT TIME ZONE 'Europe/Paris') + interval '3 hours') THEN ("events"."at" AT TIME ZONE 'Europe/Paris') < reaper_s.cutoff ELSE false END ORDER BY "events"."at" LIMIT 1) reaper_x
    WHERE reaper_s.state = 'active'
    GROUP BY reaper_s.key, reaper_s.cutoff) x
  ORDER BY x.lag DESC, x.key;
 
 -- the next expired rows of one group
-SELECT "events"."at"::text, (true AND CASE WHEN "events"."at" < '1800-01-01' THEN true WHEN "events"."at" < (($1::timestamptz AT TIME ZONE 'Europe/Paris') + interval '3 hours') THEN ("events"."at" AT TIME ZONE 'Europe/Paris') < $1::timestamptz ELSE false END) IS TRUE, 8192::bigint, "events"."id"::text
+SELECT "events"."at"::text, (true AND CASE WHEN "events"."at" < (($1::timestamptz AT TIME ZONE 'Europe/Paris') + interval '3 hours') THEN ("events"."at" AT TIME ZONE 'Europe/Paris') < $1::timestamptz ELSE false END) IS TRUE, 8192::bigint, "events"."id"::text
   FROM ONLY "public"."events"
- WHERE "events"."at" > '-infinity'
+ WHERE "events"."at" >= '1900-01-01 00:00:00' AND "events"."at" <> '1970-01-01 00:00:00' AND "events"."at" <> ('1970-01-01 00:00:00+00'::timestamptz AT TIME ZONE 'Europe/Paris')
    AND "events"."at" < (($1::timestamptz AT TIME ZONE 'Europe/Paris') + interval '3 hours')
  ORDER BY "events"."at"
  LIMIT 1000;
@@ -27,6 +27,6 @@ SELECT "events"."at"::text, (true AND CASE WHEN "events"."at" < '1800-01-01' THE
 -- a batch
 WITH reaper_cut AS MATERIALIZED (SELECT $1::timestamptz AS cutoff)
 DELETE FROM ONLY "public"."events"
- WHERE "events"."id" = ANY(ARRAY(SELECT unnest($2::integer[])))
-   AND EXISTS (SELECT FROM reaper_cut WHERE "events"."at" > '-infinity' AND "events"."at" < ((reaper_cut.cutoff AT TIME ZONE 'Europe/Paris') + interval '3 hours') AND CASE WHEN "events"."at" < '1800-01-01' THEN true WHEN "events"."at" < ((reaper_cut.cutoff AT TIME ZONE 'Europe/Paris') + interval '3 hours') THEN ("events"."at" AT TIME ZONE 'Europe/Paris') < reaper_cut.cutoff ELSE false END);
+ WHERE "events"."id" OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT unnest($2::pg_catalog.int4[])))
+   AND EXISTS (SELECT FROM reaper_cut WHERE "events"."at" >= '1900-01-01 00:00:00' AND "events"."at" <> '1970-01-01 00:00:00' AND "events"."at" <> ('1970-01-01 00:00:00+00'::timestamptz AT TIME ZONE 'Europe/Paris') AND "events"."at" < ((reaper_cut.cutoff AT TIME ZONE 'Europe/Paris') + interval '3 hours') AND CASE WHEN "events"."at" < ((reaper_cut.cutoff AT TIME ZONE 'Europe/Paris') + interval '3 hours') THEN ("events"."at" AT TIME ZONE 'Europe/Paris') < reaper_cut.cutoff ELSE false END);
 

@@ -33,12 +33,12 @@ WITH reaper_c AS MATERIALIZED (SELECT x.key FROM (
              CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'
                   THEN CASE WHEN $4::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $4::timestamptz - b.length < $4::timestamptz
                             THEN $4::timestamptz - b.length END END AS own
-        FROM (SELECT t.key, t.held, CASE WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END END AS length, coalesce(CASE WHEN t.r0 IS NOT NULL THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((held), false) AS held, (days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL) t OFFSET 0) b OFFSET 0) c) reaper_s ON reaper_f.tenant = reaper_s.key::text
+        FROM (SELECT t.key, t.held, CASE WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END END AS length, coalesce(CASE WHEN t.r0 IS NOT NULL THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((orgs.held), false) AS held, (orgs.days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL) t OFFSET 0) b OFFSET 0) c) reaper_s ON reaper_f.tenant = reaper_s.key::text
    GROUP BY reaper_s.key HAVING count(*) = 1 AND bool_and(reaper_s.state = 'active')) x
  WHERE $1::timestamp without time zone <= ((x.cutoff AT TIME ZONE 'Europe/Paris') - interval '3 hours'))
 SELECT EXISTS (SELECT FROM ONLY "public"."PARTITION"),
        CASE WHEN false THEN true
-            ELSE NOT EXISTS (SELECT FROM (SELECT "visits"."domain_id" AS l0, ("visits"."at" > '-infinity' AND "visits"."at" < $1::timestamp without time zone AND (state <> 'queued'
+            ELSE NOT EXISTS (SELECT FROM (SELECT "visits"."domain_id" AS l0, ("visits"."at" >= '1900-01-01 00:00:00' AND "visits"."at" <> '1970-01-01 00:00:00' AND "visits"."at" <> ('1970-01-01 00:00:00+00'::timestamptz AT TIME ZONE 'Europe/Paris') AND "visits"."at" < $1::timestamp without time zone AND ((visits.state <> 'queued'::text)
 )) IS TRUE AS meant
           FROM ONLY "public"."PARTITION" AS "visits") reaper_r
          LEFT JOIN ("public"."domains" reaper_p1 JOIN reaper_c ON reaper_c.key = reaper_p1."org_id") ON reaper_p1."id" = reaper_r.l0
@@ -62,20 +62,20 @@ WITH reaper_c AS MATERIALIZED (SELECT x.key FROM (
              CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'
                   THEN CASE WHEN $4::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $4::timestamptz - b.length < $4::timestamptz
                             THEN $4::timestamptz - b.length END END AS own
-        FROM (SELECT t.key, t.held, CASE WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END END AS length, coalesce(CASE WHEN t.r0 IS NOT NULL THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((held), false) AS held, (days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL) t OFFSET 0) b OFFSET 0) c) reaper_s ON reaper_f.tenant = reaper_s.key::text
+        FROM (SELECT t.key, t.held, CASE WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END END AS length, coalesce(CASE WHEN t.r0 IS NOT NULL THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((orgs.held), false) AS held, (orgs.days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL) t OFFSET 0) b OFFSET 0) c) reaper_s ON reaper_f.tenant = reaper_s.key::text
    GROUP BY reaper_s.key HAVING count(*) = 1 AND bool_and(reaper_s.state = 'active')) x
  WHERE $1::timestamp without time zone <= ((x.cutoff AT TIME ZONE 'Europe/Paris') - interval '3 hours')),
 reaper_g AS MATERIALIZED (
   SELECT reaper_r.l0, count(*) AS n, count(*) FILTER (WHERE reaper_r.meant) AS meant
-    FROM (SELECT "visits"."domain_id" AS l0, ("visits"."at" > '-infinity' AND "visits"."at" < $1::timestamp without time zone AND (state <> 'queued'
+    FROM (SELECT "visits"."domain_id" AS l0, ("visits"."at" >= '1900-01-01 00:00:00' AND "visits"."at" <> '1970-01-01 00:00:00' AND "visits"."at" <> ('1970-01-01 00:00:00+00'::timestamptz AT TIME ZONE 'Europe/Paris') AND "visits"."at" < $1::timestamp without time zone AND ((visits.state <> 'queued'::text)
 )) IS TRUE AS meant
           FROM ONLY "public"."PARTITION" AS "visits") reaper_r
    GROUP BY reaper_r.l0),
 reaper_t AS MATERIALIZED (
   SELECT reaper_s.key::text AS tenant, sum(reaper_g.n)::bigint AS n
     FROM reaper_g
-  JOIN "public"."domains" reaper_p1 ON reaper_p1."id" = reaper_g.l0
-  JOIN reaper_c reaper_s ON reaper_s.key = reaper_p1."org_id"
+  JOIN "public"."domains" reaper_p1 ON reaper_p1."id" OPERATOR(pg_catalog.=) reaper_g.l0
+  JOIN reaper_c reaper_s ON reaper_s.key OPERATOR(pg_catalog.=) reaper_p1."org_id"
    GROUP BY reaper_s.key)
 SELECT tenant, n FROM reaper_t
  WHERE n > 0 AND (SELECT sum(n) FROM reaper_t) = (SELECT sum(n) FROM reaper_g) AND (SELECT sum(meant) FROM reaper_g) = (SELECT sum(n) FROM reaper_g);
@@ -85,14 +85,14 @@ DROP TABLE "public"."PARTITION";
 
 -- the next rows of a age sweep, and which of them are expired
 WITH reaper_w AS MATERIALIZED (
-  SELECT "visits"."at" AS k0, "visits"."id" AS k1, "visits"."domain_id" AS l0, "visits"."at" AS age, ("visits"."at" > '-infinity' AND (state <> 'queued'
+  SELECT "visits"."at" AS k0, "visits"."id" AS k1, "visits"."domain_id" AS l0, "visits"."at" AS age, ("visits"."at" >= '1900-01-01 00:00:00' AND "visits"."at" <> '1970-01-01 00:00:00' AND "visits"."at" <> ('1970-01-01 00:00:00+00'::timestamptz AT TIME ZONE 'Europe/Paris') AND ((visits.state <> 'queued'::text)
 )) IS TRUE AS meant, 8192::bigint AS size
     FROM "public"."visits"
-   WHERE "visits"."at" > '-infinity'
+   WHERE "visits"."at" >= '1900-01-01 00:00:00' AND "visits"."at" <> '1970-01-01 00:00:00' AND "visits"."at" <> ('1970-01-01 00:00:00+00'::timestamptz AT TIME ZONE 'Europe/Paris')
      AND "visits"."at" < (($1::timestamptz AT TIME ZONE 'Europe/Paris') + interval '3 hours')
    ORDER BY "visits"."at", "visits"."at", "visits"."id" LIMIT 10000)
 SELECT 0, w.size, reaper_s.key::text, least(reaper_s.cutoff, reaper_f.cutoff)::text, NULL, w.k0::text, w.k1::text
-  FROM reaper_w w JOIN "public"."domains" reaper_p1 ON reaper_p1."id" = w.l0
+  FROM reaper_w w JOIN "public"."domains" reaper_p1 ON reaper_p1."id" OPERATOR(pg_catalog.=) w.l0
   JOIN (
   SELECT c.key,
          CASE WHEN c.held THEN 'held' WHEN c.forever THEN 'forever' WHEN c.own IS NULL THEN 'skipped' ELSE 'active' END AS state,
@@ -102,14 +102,14 @@ SELECT 0, w.size, reaper_s.key::text, least(reaper_s.cutoff, reaper_f.cutoff)::t
              CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'
                   THEN CASE WHEN $2::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $2::timestamptz - b.length < $2::timestamptz
                             THEN $2::timestamptz - b.length END END AS own
-        FROM (SELECT t.key, t.held, CASE WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END END AS length, coalesce(CASE WHEN t.r0 IS NOT NULL THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((held), false) AS held, (days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL) t) b) c) reaper_s ON reaper_s.key = reaper_p1."org_id"
+        FROM (SELECT t.key, t.held, CASE WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END END AS length, coalesce(CASE WHEN t.r0 IS NOT NULL THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((orgs.held), false) AS held, (orgs.days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL) t) b) c) reaper_s ON reaper_s.key OPERATOR(pg_catalog.=) reaper_p1."org_id"
   JOIN (SELECT rank, tenant, cutoff FROM "reaper".cutoff WHERE run_id = $3::uuid AND policy = $4::text) reaper_f ON reaper_f.tenant = reaper_s.key::text
- WHERE w.meant AND reaper_s.state = 'active' AND w.age > '-infinity' AND w.age < ((least(reaper_s.cutoff, reaper_f.cutoff) AT TIME ZONE 'Europe/Paris') + interval '3 hours') AND CASE WHEN w.age < '1800-01-01' THEN true WHEN w.age < ((least(reaper_s.cutoff, reaper_f.cutoff) AT TIME ZONE 'Europe/Paris') + interval '3 hours') THEN (w.age AT TIME ZONE 'Europe/Paris') < least(reaper_s.cutoff, reaper_f.cutoff) ELSE false END
+ WHERE w.meant AND reaper_s.state = 'active' AND w.age >= '1900-01-01 00:00:00' AND w.age <> '1970-01-01 00:00:00' AND w.age <> ('1970-01-01 00:00:00+00'::timestamptz AT TIME ZONE 'Europe/Paris') AND w.age < ((least(reaper_s.cutoff, reaper_f.cutoff) AT TIME ZONE 'Europe/Paris') + interval '3 hours') AND CASE WHEN w.age < ((least(reaper_s.cutoff, reaper_f.cutoff) AT TIME ZONE 'Europe/Paris') + interval '3 hours') THEN (w.age AT TIME ZONE 'Europe/Paris') < least(reaper_s.cutoff, reaper_f.cutoff) ELSE false END
 UNION ALL
 (SELECT 1, (SELECT count(*) FROM reaper_w), NULL, NULL, w.age::text, w.k0::text, w.k1::text FROM reaper_w w ORDER BY w.age DESC, w.k0 DESC, w.k1 DESC LIMIT 1);
 
 -- a batch
-WITH reaper_cut AS MATERIALIZED (SELECT $1::uuid AS key, least(min(reaper_s.cutoff), $2::timestamptz) AS cutoff FROM (
+WITH reaper_cut AS MATERIALIZED (SELECT $1::pg_catalog.uuid AS key, least(min(reaper_s.cutoff), $2::timestamptz) AS cutoff FROM (
   SELECT c.key,
          CASE WHEN c.held THEN 'held' WHEN c.forever THEN 'forever' WHEN c.own IS NULL THEN 'skipped' ELSE 'active' END AS state,
          least(c.own) AS cutoff, c.length::text AS retention, coalesce(least(c.own) < c.own, false) AS floored
@@ -118,9 +118,9 @@ WITH reaper_cut AS MATERIALIZED (SELECT $1::uuid AS key, least(min(reaper_s.cuto
              CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'
                   THEN CASE WHEN $3::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $3::timestamptz - b.length < $3::timestamptz
                             THEN $3::timestamptz - b.length END END AS own
-        FROM (SELECT t.key, t.held, CASE WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END END AS length, coalesce(CASE WHEN t.r0 IS NOT NULL THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((held), false) AS held, (days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL AND "orgs"."id" = ANY($4::uuid[])) t OFFSET 0) b OFFSET 0) c) reaper_s HAVING count(*) = 1 AND bool_and(reaper_s.state = 'active'))
+        FROM (SELECT t.key, t.held, CASE WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END END AS length, coalesce(CASE WHEN t.r0 IS NOT NULL THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((orgs.held), false) AS held, (orgs.days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL AND "orgs"."id" OPERATOR(pg_catalog.=) ANY ($4::pg_catalog.uuid[])) t OFFSET 0) b OFFSET 0) c) reaper_s HAVING count(*) = 1 AND bool_and(reaper_s.state = 'active'))
 DELETE FROM "public"."visits"
- WHERE ("visits"."at", "visits"."id") IN (SELECT * FROM unnest($5::timestamp without time zone[], $6::bigint[]))
-   AND EXISTS (SELECT FROM "public"."domains" reaper_p1 JOIN reaper_cut ON reaper_cut.key = reaper_p1."org_id" WHERE reaper_p1."id" = "visits"."domain_id" AND "visits"."at" > '-infinity' AND "visits"."at" < ((reaper_cut.cutoff AT TIME ZONE 'Europe/Paris') + interval '3 hours') AND CASE WHEN "visits"."at" < '1800-01-01' THEN true WHEN "visits"."at" < ((reaper_cut.cutoff AT TIME ZONE 'Europe/Paris') + interval '3 hours') THEN ("visits"."at" AT TIME ZONE 'Europe/Paris') < reaper_cut.cutoff ELSE false END) AND (state <> 'queued'
+ WHERE EXISTS (SELECT FROM unnest($5::pg_catalog.text[], $6::pg_catalog.text[]) reaper_v(v0, v1) WHERE reaper_v.v0::pg_catalog."timestamp" OPERATOR(pg_catalog.=) "visits"."at" AND reaper_v.v1::pg_catalog.int8 OPERATOR(pg_catalog.=) "visits"."id")
+   AND EXISTS (SELECT FROM "public"."domains" reaper_p1 JOIN reaper_cut ON reaper_cut.key OPERATOR(pg_catalog.=) reaper_p1."org_id" WHERE reaper_p1."id" OPERATOR(pg_catalog.=) "visits"."domain_id" AND "visits"."at" >= '1900-01-01 00:00:00' AND "visits"."at" <> '1970-01-01 00:00:00' AND "visits"."at" <> ('1970-01-01 00:00:00+00'::timestamptz AT TIME ZONE 'Europe/Paris') AND "visits"."at" < ((reaper_cut.cutoff AT TIME ZONE 'Europe/Paris') + interval '3 hours') AND CASE WHEN "visits"."at" < ((reaper_cut.cutoff AT TIME ZONE 'Europe/Paris') + interval '3 hours') THEN ("visits"."at" AT TIME ZONE 'Europe/Paris') < reaper_cut.cutoff ELSE false END) AND ((visits.state <> 'queued'::text)
 );
 

@@ -109,6 +109,6 @@ SELECT "visits"."at"::text, (true) IS TRUE, 8192::bigint, "visits"."at"::text, "
 -- a batch
 WITH reaper_cut AS MATERIALIZED (SELECT $1::timestamptz AS cutoff)
 DELETE FROM "public"."visits"
- WHERE ("visits"."at", "visits"."id") IN (SELECT * FROM unnest($2::integer[], $3::bigint[]))
+ WHERE EXISTS (SELECT FROM unnest($2::pg_catalog.text[], $3::pg_catalog.text[]) reaper_v(v0, v1) WHERE reaper_v.v0::pg_catalog.int4 OPERATOR(pg_catalog.=) "visits"."at" AND reaper_v.v1::pg_catalog.int8 OPERATOR(pg_catalog.=) "visits"."id")
    AND EXISTS (SELECT FROM reaper_cut WHERE "visits"."at" > 0 AND "visits"."at" < ceil(extract(epoch FROM reaper_cut.cutoff) * 1)::bigint);
 

@@ -1,6 +1,6 @@
 -- the next rows of a key sweep, and which of them are expired
 WITH reaper_w AS MATERIALIZED (
-  SELECT "logs"."id" AS k0, "logs"."org" AS l0, "logs"."day" AS age, ("logs"."day" > '-infinity') IS TRUE AS meant, 8192::bigint AS size
+  SELECT "logs"."id" AS k0, "logs"."org" AS l0, "logs"."day" AS age, ("logs"."day" >= '1900-01-01' AND "logs"."day" <> '1970-01-01') IS TRUE AS meant, 8192::bigint AS size
     FROM "public"."logs"
    ORDER BY "logs"."id" LIMIT 10000)
 SELECT 0, w.size, reaper_s.key::text, least(reaper_s.cutoff, reaper_f.cutoff)::text, NULL, w.k0::text
@@ -13,24 +13,27 @@ SELECT 0, w.size, reaper_s.key::text, least(reaper_s.cutoff, reaper_f.cutoff)::t
              CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'
                   THEN CASE WHEN $1::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $1::timestamptz - b.length < $1::timestamptz
                             THEN $1::timestamptz - b.length END END AS own
-        FROM (SELECT t.key, t.held, CASE WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END WHEN true THEN interval '0 mons 30 days 00:00:00' END AS length, coalesce(CASE WHEN t.r0 IS NOT NULL THEN false WHEN true THEN false END, false) AS forever FROM (SELECT "tenants"."id" AS key, false AS held, ("tenants"."days") AS r0 FROM (SELECT id, days FROM orgs WHERE id <> ''
-) AS tenants("id", "days") WHERE "tenants"."id" IS NOT NULL) t) b) c) reaper_s ON reaper_s.key = w.l0
+        FROM (SELECT t.key, t.held, CASE WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END WHEN true THEN interval '0 mons 30 days 00:00:00' END AS length, coalesce(CASE WHEN t.r0 IS NOT NULL THEN false WHEN true THEN false END, false) AS forever FROM (SELECT "tenants"."id" AS key, false AS held, ("tenants"."days") AS r0 FROM (SELECT orgs.id AS column1,
+    orgs.days AS column2
+   FROM public.orgs
+  WHERE (orgs.id <> ''::text)
+) AS tenants("id", "days") WHERE "tenants"."id" IS NOT NULL) t) b) c) reaper_s ON reaper_s.key OPERATOR(pg_catalog.=) w.l0
   JOIN (SELECT rank, tenant, cutoff FROM "reaper".cutoff WHERE run_id = $2::uuid AND policy = $3::text) reaper_f ON reaper_f.tenant = reaper_s.key::text
- WHERE w.meant AND reaper_s.state = 'active' AND w.age > '-infinity' AND w.age < (least(reaper_s.cutoff, reaper_f.cutoff) AT TIME ZONE 'Pacific/Kiritimati')::date
+ WHERE w.meant AND reaper_s.state = 'active' AND w.age >= '1900-01-01' AND w.age <> '1970-01-01' AND w.age < (least(reaper_s.cutoff, reaper_f.cutoff) AT TIME ZONE 'Pacific/Kiritimati')::date
 UNION ALL
 (SELECT 1, (SELECT count(*) FROM reaper_w), NULL, NULL, w.age::text, w.k0::text FROM reaper_w w ORDER BY w.k0 DESC LIMIT 1);
 
 -- a batch
-WITH reaper_cut AS MATERIALIZED (SELECT $1::text AS key, $2::timestamptz AS cutoff)
+WITH reaper_cut AS MATERIALIZED (SELECT $1::pg_catalog.text AS key, $2::timestamptz AS cutoff)
 DELETE FROM "public"."logs"
- WHERE "logs"."id" = ANY(ARRAY(SELECT unnest($3::bigint[])))
-   AND EXISTS (SELECT FROM reaper_cut WHERE reaper_cut.key = "logs"."org" AND "logs"."day" > '-infinity' AND "logs"."day" < (reaper_cut.cutoff AT TIME ZONE 'Pacific/Kiritimati')::date);
+ WHERE "logs"."id" OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT unnest($3::pg_catalog.int8[])))
+   AND EXISTS (SELECT FROM reaper_cut WHERE reaper_cut.key OPERATOR(pg_catalog.=) "logs"."org" AND "logs"."day" >= '1900-01-01' AND "logs"."day" <> '1970-01-01' AND "logs"."day" < (reaper_cut.cutoff AT TIME ZONE 'Pacific/Kiritimati')::date);
 
 -- drain: count rows behind lines_log_fkey
-SELECT count(*) FROM (SELECT FROM ONLY "public"."lines" WHERE "lines"."log" = ANY($1::bigint[]) LIMIT 20000) x;
+SELECT count(*) FROM (SELECT FROM ONLY "public"."lines" WHERE "lines"."log" OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.int8[]) LIMIT 20000) x;
 
 -- drain: delete some rows behind lines_log_fkey
 DELETE FROM ONLY "public"."lines"
- WHERE "lines".ctid = ANY(ARRAY(SELECT "lines".ctid FROM ONLY "public"."lines" WHERE "lines"."log" = ANY($1::bigint[]) LIMIT 20000))
-   AND "lines"."log" = ANY($1::bigint[]);
+ WHERE "lines".ctid = ANY(ARRAY(SELECT "lines".ctid FROM ONLY "public"."lines" WHERE "lines"."log" OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.int8[]) LIMIT 20000))
+   AND "lines"."log" OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.int8[]);
 

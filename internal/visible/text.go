@@ -1,0 +1,93 @@
+// Package visible escapes text from elsewhere: names and keys of the database, texts of
+// its errors, words of the policy file. On a terminal such text could clear the screen,
+// hide a line or turn it around, and on a page it could reorder the text beside it.
+//
+// Text, Brief and SQL escape one value, with its line breaks. Writer is the net below
+// them: it lets line breaks and tabs pass, which a program writes itself.
+package visible
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/dustin/go-humanize"
+)
+
+// mostMarks is how many combining marks one character may have. More would cover other
+// lines.
+const mostMarks = 3
+
+// Text returns a value as it may stand within one line: line breaks, control characters,
+// bidirectional overrides, other characters that nobody sees, and bytes that are not
+// UTF-8 become escapes as in Go's strings.
+func Text(value string) string {
+	if isVisible(value) {
+		return value
+	}
+	var b strings.Builder
+	for _, shown := range escapes(value) {
+		b.WriteString(shown)
+	}
+	return b.String()
+}
+
+// Brief is Text cut to a number of characters, followed by the length of the whole value
+// in bytes.
+func Brief(value string, characters int) string {
+	var b strings.Builder
+	for _, shown := range escapes(value) {
+		if characters -= utf8.RuneCountInString(shown); characters < 0 {
+			unit := "bytes"
+			if len(value) == 1 {
+				unit = "byte"
+			}
+			fmt.Fprintf(&b, "… (%s %s)", humanize.Comma(int64(len(value))), unit)
+			break
+		}
+		b.WriteString(shown)
+	}
+	return b.String()
+}
+
+// isVisible reports whether Text has nothing to escape. Values in ASCII are the common
+// case.
+func isVisible(value string) bool {
+	for i := range len(value) {
+		if value[i] < ' ' || value[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// escapes iterates over the characters of a value as Text shows them, by offset.
+func escapes(value string) func(yield func(int, string) bool) {
+	return func(yield func(int, string) bool) {
+		marks := 0
+		for i, r := range value {
+			if marks++; !unicode.Is(unicode.M, r) {
+				marks = 0
+			}
+			shown := string(r)
+			switch {
+			case invalid(r, value[i:]):
+				shown = fmt.Sprintf(`\x%02x`, value[i])
+			case !unicode.IsPrint(r), marks > mostMarks:
+				shown = escape(r)
+			}
+			if !yield(i, shown) {
+				return
+			}
+		}
+	}
+}
+
+// invalid reports whether r stands for a byte that is not UTF-8, at the start of rest.
+func invalid(r rune, rest string) bool {
+	return r == utf8.RuneError && !strings.HasPrefix(rest, "\uFFFD")
+}
+
+func escape(r rune) string { return strings.Trim(strconv.QuoteRuneToASCII(r), "'") }

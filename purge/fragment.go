@@ -1,0 +1,198 @@
+package purge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/policy"
+)
+
+// fragment is SQL of the policy file as PostgreSQL has understood it under the role's
+// own search_path: every name outside of pg_catalog is qualified, so that it means the
+// same under any other.
+type fragment struct {
+	sql     string
+	columns []viewColumn // of a query; an expression has one
+	// functions are those outside of pg_catalog that it calls, themselves or by an
+	// operator, but for those in C, which look nothing up by name.
+	functions []calledFunction
+	// zoned tells that its answer depends on the session's TimeZone.
+	zoned bool
+	// asWritten tells that PostgreSQL could not be asked, for want of TEMPORARY on the
+	// database: names still mean what the search_path makes of them.
+	asWritten bool
+}
+
+type viewColumn struct {
+	name string
+	typ  uint32 // OID
+}
+
+// calledFunction is a function that is looked at before it is trusted.
+type calledFunction struct {
+	Name, Owner string
+	Looks       bool // it is not in C: its body may look up names by the search_path
+	Trusted     bool // its owner is a superuser, or owns the database or what is planned
+}
+
+// fragmentView is the temporary view that a fragment becomes for a moment. Its only
+// column is named like it.
+const fragmentView = "reaper_fragment"
+
+// expression has PostgreSQL read a user's SQL over one relation; nil after recording a
+// problem. It is described as a condition besides: there PostgreSQL itself refuses
+// what is no matter of one row, aggregates, window functions and sets, which a SELECT
+// list would take.
+func (c *compiler) expression(what string, text policy.Text, relation string) (*fragment, error) {
+	sql := "(" + text.Value + "\n)"
+	f, err := c.understand("SELECT "+sql+" FROM "+relation+" WHERE "+sql+" IS NULL", "SELECT "+sql+" AS "+fragmentView+" FROM "+relation)
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) && !lockedOut(err) {
+		c.fail(text.Pos, expressionFix(pgErr), "%s: %s", what, pgErr.Message)
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("checking %s: %w", what, err)
+	}
+	if f.asWritten {
+		f.sql = text.Value
+	} else {
+		body := strings.TrimPrefix(strings.TrimSpace(f.sql), "SELECT ")
+		f.sql = body[:strings.LastIndex(body, " AS "+fragmentView)]
+	}
+	c.uses(what, text.Pos, f)
+	return f, nil
+}
+
+func expressionFix(pgErr *pgconn.PgError) string {
+	switch {
+	case pgErr.Code == "42803", pgErr.Code == "42P20", strings.HasPrefix(pgErr.Message, "set-returning"):
+		return "write an expression over one row: no aggregate, no window function, no function that returns a set"
+	case pgErr.Hint != "":
+		return pgErr.Hint
+	}
+	return "it may use the columns of that table alone"
+}
+
+const boolOID = 16
+
+// boolean has PostgreSQL read a user's condition; "" after recording a problem.
+func (c *compiler) boolean(what string, text policy.Text, relation string) (string, error) {
+	f, err := c.expression(what, text, relation)
+	if err != nil || f == nil {
+		return "", err
+	}
+	if f.columns[0].typ != boolOID {
+		c.fail(text.Pos, "write a condition that is true or false", "%s is not boolean", what)
+	}
+	return f.sql, nil
+}
+
+// uses notes what a fragment needs: a search_path, functions of others, and the time
+// zone.
+func (c *compiler) uses(what string, pos policy.Pos, f *fragment) {
+	for _, x := range f.functions {
+		if !x.Trusted {
+			c.fail(pos, fmt.Sprintf("look at it; then let a superuser or the owner of the database or of the table own it: ALTER FUNCTION %s … OWNER TO …", x.Name),
+				"%s calls %s, which belongs to role %s: whoever owns it decides what is deleted", what, x.Name, x.Owner)
+		}
+	}
+	if f.asWritten || slices.ContainsFunc(f.functions, func(x calledFunction) bool { return x.Looks }) {
+		c.plan.ownPath.reading, c.plan.ownPath.writing = true, true
+	}
+	if f.zoned && !isUTC(c.server.TimeZone) {
+		text := fmt.Sprintf("%s depends on the TimeZone: it is worked out in UTC, while other sessions of this role and database are in %s", what, c.server.TimeZone)
+		c.plan.problem(LevelWarning, c.file.Errorf(pos, "%s", text).Error(),
+			fmt.Sprintf("say which time zone is meant, such as: hold_until AT TIME ZONE %s > now()", quoteLiteral(c.server.TimeZone)))
+	}
+}
+
+func isUTC(zone string) bool {
+	return slices.Contains([]string{"utc", "etc/utc", "gmt", "etc/gmt", "zulu", "etc/zulu", "uct", "etc/uct", "universal", "etc/universal", "greenwich", "gmt0", "etc/greenwich"}, strings.ToLower(zone))
+}
+
+// understand reads what a statement means: described first, and then as a temporary
+// view, which is never committed.
+func (c *compiler) understand(described, viewed string) (*fragment, error) {
+	tx, err := c.raw.BeginTx(c.ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
+	if err != nil {
+		return nil, err
+	}
+	defer rollback(tx)
+	// The search_path stays the role's own.
+	if err := execAll(c.ctx, tx, pg.Timeouts(planLock, planStatement), `SELECT pg_catalog.set_config('DateStyle', 'ISO, YMD', true), pg_catalog.set_config('IntervalStyle', 'postgres', true), pg_catalog.set_config('standard_conforming_strings', 'on', true)`); err != nil {
+		return nil, err
+	}
+	d, err := tx.Conn().PgConn().Prepare(c.ctx, "", described, nil)
+	if err != nil {
+		return nil, err
+	}
+	f := &fragment{sql: viewed}
+	for _, x := range d.Fields {
+		f.columns = append(f.columns, viewColumn{x.Name, x.DataTypeOID})
+	}
+	// Columns of one name would be no view. An expression keeps its name, by which it is
+	// found again in the text.
+	columns := ""
+	if len(f.columns) > 1 {
+		columns = " (" + list(len(f.columns), func(i int) string { return fmt.Sprintf("column%d", i+1) }) + ")"
+	}
+	// Literals of the session's own zone become others in UTC: that shows in the text.
+	view := func(name string) string { return "CREATE TEMPORARY VIEW " + name + columns + " AS " + viewed }
+	err = execAll(c.ctx, tx, view(fragmentView+"_local"), `SELECT pg_catalog.set_config('TimeZone', 'UTC', true)`, view(fragmentView), pg.Pin)
+	if isCode(err, "42501") || isCode(err, "25006") {
+		f.asWritten = true
+		return f, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return f, c.readView(tx, f)
+}
+
+func execAll(ctx context.Context, tx pgx.Tx, statements ...string) error {
+	for _, s := range statements {
+		if _, err := tx.Exec(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fragmentSQL reads a temporary view: its text, that of the one made in the session's
+// own zone, whether something in it depends on the zone, and the functions outside of
+// pg_catalog that it calls. A conversion between timestamptz and local dates or times
+// is STABLE and takes or gives both; of SQLValueFunction (primnodes.h) 0 to 2 and 5 to 8
+// are local.
+const fragmentSQL = `
+WITH v AS MATERIALIZED (SELECT r.oid, r.ev_action::text AS tree FROM pg_rewrite r WHERE r.ev_class = 'pg_temp.` + fragmentView + `'::regclass),
+calls AS MATERIALIZED (
+  SELECT p.oid FROM v JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = v.oid JOIN pg_proc p ON d.refclassid = 'pg_proc'::regclass AND p.oid = d.refobjid
+  UNION SELECT o.oprcode FROM v JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = v.oid JOIN pg_operator o ON d.refclassid = 'pg_operator'::regclass AND o.oid = d.refobjid)
+SELECT pg_get_viewdef('pg_temp.` + fragmentView + `'::regclass), pg_get_viewdef('pg_temp.` + fragmentView + `_local'::regclass),
+       EXISTS (SELECT FROM v CROSS JOIN LATERAL regexp_matches(v.tree, ':(?:opfuncid|funcid) (\d+)', 'g') m JOIN pg_proc p ON p.oid = m[1]::oid
+                WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.provolatile = 's'
+                  AND 'timestamptz'::regtype = ANY (p.proargtypes::oid[] || p.prorettype)
+                  AND ARRAY['timestamp', 'date', 'time', 'text']::regtype[]::oid[] && (p.proargtypes::oid[] || p.prorettype))
+    OR EXISTS (SELECT FROM v CROSS JOIN LATERAL regexp_matches(v.tree, 'SQLVALUEFUNCTION :op (\d+)', 'g') m WHERE m[1] IN ('0', '1', '2', '5', '6', '7', '8')),
+       coalesce((SELECT json_agg(json_build_object('Name', n.nspname || '.' || p.proname, 'Owner', pg_get_userbyid(p.proowner), 'Looks', l.lanname NOT IN ('c', 'internal'),
+                 'Trusted', ` + trustedOwner + `) ORDER BY p.oid)
+            FROM calls JOIN pg_proc p ON p.oid = calls.oid JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang
+           WHERE n.nspname <> 'pg_catalog'), '[]')`
+
+func (c *compiler) readView(tx pgx.Tx, f *fragment) error {
+	var local string
+	if err := tx.QueryRow(c.ctx, fragmentSQL, c.planned()).Scan(&f.sql, &local, &f.zoned, &f.functions); err != nil {
+		return err
+	}
+	f.zoned = f.zoned || strings.ReplaceAll(local, fragmentView+"_local", fragmentView) != f.sql
+	f.sql = strings.TrimSuffix(strings.TrimSpace(f.sql), ";")
+	return nil
+}

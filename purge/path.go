@@ -1,0 +1,110 @@
+package purge
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/reaperdb/reaper/schema"
+)
+
+// ownPath tells where statements run under the role's own search_path, because code of
+// others can run in them that may rely on it: triggers, rules, and functions that SQL
+// of the file calls. Everywhere else the path is pinned to pg_catalog.
+type ownPath struct{ reading, writing bool }
+
+// trustedOwner is an SQL condition: whether the owner of function p is this role, or one
+// that could do anything to the planned tables anyway. $1 are the tables' OIDs.
+const trustedOwner = `(p.proowner IN (SELECT r.oid FROM pg_roles r WHERE r.rolname = current_user UNION ` + trustedRoles + `))`
+
+// trustedRoles gives the OIDs of superusers, of the owner of the database, and of those
+// of the planned tables and their schemas.
+const trustedRoles = `SELECT r.oid FROM pg_roles r WHERE r.rolsuper
+	UNION SELECT d.datdba FROM pg_database d WHERE d.datname = current_database()
+	UNION SELECT c.relowner FROM pg_class c WHERE c.oid = ANY ($1::oid[])
+	UNION SELECT n.nspowner FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY ($1::oid[])`
+
+// pathSQL judges the schemas of a search_path ($2): the roles beside the trusted ones
+// that may create there, and the functions and operators that such roles have put
+// there. On PostgreSQL 14 everybody may create in public unless somebody took that
+// away: what counts there is whether anybody has.
+const pathSQL = `
+WITH trusted AS MATERIALIZED (` + trustedRoles + ` UNION SELECT r.oid FROM pg_roles r WHERE r.rolname IN (current_user, 'pg_database_owner')),
+path AS MATERIALIZED (SELECT n.oid, n.nspname, coalesce(n.nspacl, acldefault('n', n.nspowner)) AS acl, n.nspowner FROM pg_namespace n
+  WHERE n.nspname = ANY ($2::text[]) AND n.nspname <> 'pg_catalog' AND n.nspname NOT LIKE 'pg\_temp\_%')
+SELECT p.nspname, string_agg(DISTINCT CASE WHEN x.role = 0 THEN 'PUBLIC' ELSE pg_get_userbyid(x.role)::text END, ', '),
+       coalesce((SELECT string_agg(f.what, ', ') FROM (
+         SELECT format('function %s', o.oid::regprocedure) AS what FROM pg_proc o WHERE o.pronamespace = p.oid AND o.proowner NOT IN (SELECT * FROM trusted)
+         UNION ALL SELECT format('operator %s', o.oid::regoperator) FROM pg_operator o WHERE o.oprnamespace = p.oid AND o.oprowner NOT IN (SELECT * FROM trusted)
+         ORDER BY 1 LIMIT 3) f), ''),
+       bool_or(x.role <> 0 OR p.nspname <> 'public' OR current_setting('server_version_num')::int >= 150000)
+  FROM path p CROSS JOIN LATERAL (
+       SELECT a.grantee AS role FROM aclexplode(p.acl) a WHERE a.privilege_type = 'CREATE' AND a.grantee NOT IN (SELECT * FROM trusted)
+       UNION ALL SELECT p.nspowner WHERE p.nspowner NOT IN (SELECT * FROM trusted)) x
+ GROUP BY p.oid, p.nspname ORDER BY 1`
+
+// searchPath refuses the role's own search_path where it has to stay and others may
+// create in it: what they create there would run as this role.
+func (c *compiler) searchPath() error {
+	p := c.plan
+	if !p.ownPath.reading && !p.ownPath.writing {
+		return nil
+	}
+	rows, err := c.conn.Query(c.ctx, pathSQL, c.planned(), c.server.SearchPath)
+	if err != nil {
+		return fmt.Errorf("reading who may create in the search_path: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name, roles, objects string
+		var granted bool
+		if err := rows.Scan(&name, &roles, &objects, &granted); err != nil {
+			return fmt.Errorf("reading who may create in the search_path: %w", err)
+		}
+		text := fmt.Sprintf("%s may create in schema %s of the search_path, and %s: what they create there can run as role %s", roles, name, p.codeOfOthers(), c.server.Role)
+		level := LevelWarning
+		if granted || objects != "" {
+			level = LevelError
+		}
+		if objects != "" {
+			text += "; there are " + objects
+		}
+		var revokes []string
+		for _, r := range strings.Split(roles, ", ") {
+			if r != "PUBLIC" {
+				r = ident(r)
+			}
+			revokes = append(revokes, r)
+		}
+		p.problem(level, text, fmt.Sprintf("REVOKE CREATE ON SCHEMA %s FROM %s; and look at what is there", ident(name), strings.Join(revokes, ", ")))
+	}
+	return rows.Err()
+}
+
+// codeOfOthers says what runs under the role's own search_path.
+func (p *Plan) codeOfOthers() string {
+	if names := p.firing(); len(names) > 0 {
+		return names[0] + " runs under it"
+	}
+	return "functions that the policy file or the tables call run under it"
+}
+
+// planned are the OIDs of the tables that the plan is about, as far as they are known.
+func (c *compiler) planned() []uint32 {
+	p := c.plan
+	oids := []uint32{}
+	add := func(t *schema.Table) {
+		if t != nil {
+			oids = append(oids, t.OID)
+		}
+	}
+	for _, n := range p.Nodes {
+		add(n.Table)
+	}
+	for _, h := range p.hops {
+		add(h.table)
+	}
+	if p.tenants != nil {
+		add(p.tenants.table)
+	}
+	return oids
+}

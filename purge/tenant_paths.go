@@ -1,0 +1,151 @@
+package purge
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/reaperdb/reaper/policy"
+	"github.com/reaperdb/reaper/schema"
+)
+
+// onPath is a table of a policy's way to its tenants.
+type onPath struct {
+	policy  *policy.Policy
+	table   uint32
+	columns []string // by which rows find their tenant
+	rows    bool     // its rows stand between others and their tenant; false: it is the root itself
+}
+
+// paths refuses a plan that deletes or empties what any policy of the file needs to
+// find the tenants of its rows: rows without a tenant are never deleted.
+func (c *compiler) paths() error {
+	p := c.plan
+	for i := range c.file.Policies {
+		for _, x := range c.pathOf(&c.file.Policies[i]) {
+			for _, n := range p.Nodes {
+				if slices.Contains(c.graph.Family(x.table), n.Table.OID) || slices.Contains(c.graph.Family(n.Table.OID), x.table) {
+					c.cuts(x, n)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// cuts refuses a node of the plan that stands on a path.
+func (c *compiler) cuts(x onPath, n *Node) {
+	p := c.plan
+	whose := "policy " + x.policy.Name + " finds its tenants"
+	if x.policy == p.Policy {
+		whose = "the policy itself finds its tenants"
+	}
+	own := x.policy == p.Policy && n != p.Root // guards has said so
+	if x.rows && n.Deleted && !own && !(n == p.Root && c.tenant != nil && n.Table == c.tenant) {
+		p.problem(LevelError, fmt.Sprintf("rows of %s go, and %s through them: what belongs to a tenant by a row that is gone is never deleted", n.Table.Name, whose),
+			"take another way to the tenants (a column of the table itself), or let the rows go with those they stand above, as dependents of one policy")
+	}
+	for _, e := range n.In {
+		for _, column := range e.SetColumns {
+			if e.Action.clears() && slices.Contains(x.columns, column) {
+				p.problem(LevelError, fmt.Sprintf("%s.%s is emptied (%s, %s), and %s by it: rows without a tenant are never deleted", n.Table.Name, column, e.Label(), e.Action, whose),
+					"decide delete or keep for it under dependents, or let the policy take another way to its tenants")
+			}
+		}
+	}
+}
+
+// pathOf is a policy's way from its root to the tenants, by the catalog alone. What
+// cannot be told is left out: its own plan says why.
+func (c *compiler) pathOf(p *policy.Policy) (path []onPath) {
+	if p.Tenant.None {
+		return nil
+	}
+	at := c.resolve(p.Table)
+	if len(p.Tenant.Steps) == 0 {
+		return c.shortestPathOf(p, at)
+	}
+	for i, s := range p.Tenant.Steps {
+		step := onPath{policy: p, table: at, columns: []string{s.Column}, rows: i > 0}
+		next := uint32(0)
+		if s.Table.IsSet() {
+			next = c.resolve(s.Table)
+		} else if keys := c.leading(at, s.Column); i < len(p.Tenant.Steps)-1 && len(keys) == 1 {
+			step.columns, next = keys[0].ChildColumns, keys[0].Parent
+		}
+		path = append(path, step)
+		if at = next; at == 0 {
+			return path
+		}
+	}
+	return path
+}
+
+func (c *compiler) shortestPathOf(p *policy.Policy, at uint32) (path []onPath) {
+	if c.file.Tenants == nil || at == 0 {
+		return nil
+	}
+	to := c.resolve(c.file.Tenants.Table)
+	found := c.shortest(at, to)
+	if len(found) != 1 {
+		return nil
+	}
+	for i, k := range found[0] {
+		path = append(path, onPath{policy: p, table: at, columns: k.ChildColumns, rows: i > 0})
+		at = k.Parent
+	}
+	return path
+}
+
+// leading are the foreign keys that tell where a column of a table leads: those over it
+// alone, or else those that it is part of.
+func (c *compiler) leading(table uint32, column string) []schema.ForeignKey {
+	var keys []schema.ForeignKey
+	for _, r := range relations(c.graph.Outgoing(table)) {
+		if slices.Contains(r.first().ChildColumns, column) {
+			keys = append(keys, *r.first())
+		}
+	}
+	if single := slices.DeleteFunc(slices.Clone(keys), func(k schema.ForeignKey) bool { return len(k.ChildColumns) > 1 }); len(single) > 0 {
+		return single
+	}
+	return keys
+}
+
+// shortest are the shortest ways over foreign keys from one table to another; keys over
+// the same columns are one way.
+func (c *compiler) shortest(from, to uint32) [][]schema.ForeignKey {
+	type trail struct {
+		at   uint32
+		keys []schema.ForeignKey
+	}
+	level := []trail{{at: from}}
+	seen := map[uint32]bool{from: true}
+	for len(level) > 0 {
+		var next []trail
+		var found [][]schema.ForeignKey
+		reached := map[uint32]bool{}
+		for _, t := range level {
+			for _, r := range relations(c.graph.Outgoing(t.at)) {
+				k := *r.first()
+				if seen[k.Parent] {
+					continue
+				}
+				keys := append(slices.Clone(t.keys), k)
+				if k.Parent == to {
+					found = append(found, keys)
+					continue
+				}
+				reached[k.Parent] = true
+				next = append(next, trail{at: k.Parent, keys: keys})
+			}
+		}
+		if len(found) > 0 {
+			return found
+		}
+		for oid := range reached {
+			seen[oid] = true
+		}
+		level = next
+	}
+	return nil
+}
