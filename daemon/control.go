@@ -172,6 +172,9 @@ func (d *Daemon) remember(name string, h *ledger.History, runs []web.Run, scan *
 	s.ended, s.runs, s.success, s.failure, s.last = h.Runs, runs, h.Success, h.Failure, nil
 	if h.Last != nil {
 		last := runOf(*h.Last)
+		if len(runs) > 0 && runs[0].RunID == last.RunID { // which has its counts
+			last.Rows, last.RowsNullified = runs[0].Rows, runs[0].RowsNullified
+		}
 		s.last = &last
 	}
 	if scan != nil {
@@ -199,6 +202,6 @@ func newest(runs []ledger.Ended) string {
 func runOf(r ledger.LastRun) web.Run {
 	return web.Run{
 		RunID: r.RunID, Trigger: r.Trigger, Status: r.Status, Reason: r.Reason, StartedAt: r.StartedAt, FinishedAt: r.FinishedAt,
-		RowsTotal: r.RowsTotal, Batches: r.Batches, WALBytes: r.WALBytes,
+		RowsTotal: r.RowsTotal, RowsNullified: r.RowsNullified, Batches: r.Batches, WALBytes: r.WALBytes,
 	}
 }

@@ -21,7 +21,7 @@ var ErrFuture = errors.New("by the database's clock that is still to come: set t
 // has it. A claim is taken over when its run has died, or was ended by a signal.
 // ErrFuture: it is more than an hour ahead.
 func (l *Ledger) Claim(ctx context.Context, db *pgxpool.Pool, policy string, at time.Time, runID, trigger, instance string) (won bool, err error) {
-	err = inTx(ctx, db, func(tx pgx.Tx) error {
+	err = l.on(db).inTx(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, synchronous); err != nil {
 			return err
 		}
@@ -47,11 +47,13 @@ func (l *Ledger) Claim(ctx context.Context, db *pgxpool.Pool, policy string, at 
 			return err
 		}
 		won = true
-		_, err = tx.Exec(ctx, `DELETE FROM `+l.schema+`.tick WHERE policy = $1 AND at < $2::timestamptz - $3::interval`, policy, at, keptTicks.String())
-		return err
+		return nil
 	})
 	if err != nil {
 		return false, fmt.Errorf("claiming a tick: %w", err)
+	}
+	if won {
+		l.forgetTicks(ctx, db, policy, at)
 	}
 	return won, nil
 }
@@ -76,7 +78,7 @@ func (l *Ledger) takeOver(ctx context.Context, tx pgx.Tx, policy string, at time
 // none was. Those that a wrong clock has claimed ahead do not count.
 func (l *Ledger) LastTick(ctx context.Context, db *pgxpool.Pool, policy string) (time.Time, error) {
 	var at *time.Time
-	err := db.QueryRow(ctx, `SELECT max(at) FROM `+l.schema+`.tick WHERE policy = $1 AND at <= clock_timestamp() + interval '1 hour'`, policy).Scan(&at)
+	err := l.on(db).QueryRow(ctx, `SELECT max(at) FROM `+l.schema+`.tick WHERE policy = $1 AND at <= clock_timestamp() + interval '1 hour'`, policy).Scan(&at)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("reading the last tick: %w", err)
 	}
@@ -90,7 +92,7 @@ func (l *Ledger) LastTick(ctx context.Context, db *pgxpool.Pool, policy string) 
 // that has died counts as well, until it is known to have.
 func (l *Ledger) Running(ctx context.Context, db *pgxpool.Pool, policy string, at time.Time) (bool, error) {
 	var running bool
-	err := db.QueryRow(ctx, `SELECT EXISTS (SELECT FROM `+l.schema+`.tick t JOIN `+l.schema+`.run r USING (run_id, policy)
+	err := l.on(db).QueryRow(ctx, `SELECT EXISTS (SELECT FROM `+l.schema+`.tick t JOIN `+l.schema+`.run r USING (run_id, policy)
 		WHERE t.policy = $1 AND t.at = $2::timestamptz AND r.status = 'running')`, policy, at).Scan(&running)
 	if err != nil {
 		return false, fmt.Errorf("looking for a tick's run: %w", err)
@@ -100,7 +102,7 @@ func (l *Ledger) Running(ctx context.Context, db *pgxpool.Pool, policy string, a
 
 // Lease takes or renews a lease for a time, and gives its holder.
 func (l *Ledger) Lease(ctx context.Context, db *pgxpool.Pool, name, instance string, length time.Duration) (holder string, err error) {
-	err = inTx(ctx, db, func(tx pgx.Tx) error {
+	err = l.on(db).inTx(ctx, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `INSERT INTO `+l.schema+`.lease AS l (name, instance, lease_until) VALUES ($1, $2, clock_timestamp() + $3::interval)
 			ON CONFLICT (name) DO UPDATE SET instance = excluded.instance, lease_until = excluded.lease_until
 			 WHERE l.instance = excluded.instance OR l.lease_until < clock_timestamp()`, name, instance, length.String())
@@ -118,7 +120,7 @@ func (l *Ledger) Lease(ctx context.Context, db *pgxpool.Pool, name, instance str
 // Holder is the instance that has a lease now; empty: none.
 func (l *Ledger) Holder(ctx context.Context, db *pgxpool.Pool, name string) (string, error) {
 	var holder string
-	err := db.QueryRow(ctx, `SELECT coalesce((SELECT instance FROM `+l.schema+`.lease WHERE name = $1 AND lease_until > clock_timestamp()), '')`, name).Scan(&holder)
+	err := l.on(db).QueryRow(ctx, `SELECT coalesce((SELECT instance FROM `+l.schema+`.lease WHERE name = $1 AND lease_until > clock_timestamp()), '')`, name).Scan(&holder)
 	if err != nil {
 		return "", fmt.Errorf("reading the lease %s: %w", name, err)
 	}
@@ -127,7 +129,7 @@ func (l *Ledger) Holder(ctx context.Context, db *pgxpool.Pool, name string) (str
 
 // Release gives a lease back, if this instance has it.
 func (l *Ledger) Release(ctx context.Context, db *pgxpool.Pool, name, instance string) error {
-	if _, err := db.Exec(ctx, `DELETE FROM `+l.schema+`.lease WHERE name = $1 AND instance = $2`, name, instance); err != nil {
+	if _, err := l.on(db).Exec(ctx, `DELETE FROM `+l.schema+`.lease WHERE name = $1 AND instance = $2`, name, instance); err != nil {
 		return fmt.Errorf("releasing the lease %s: %w", name, err)
 	}
 	return nil
@@ -158,7 +160,7 @@ func (l *Ledger) SaveScan(ctx context.Context, db *pgxpool.Pool, policy string, 
 	if err != nil {
 		return err
 	}
-	_, err = db.Exec(ctx, `INSERT INTO `+l.schema+`.scan (policy, scanned_at, lag_seconds, oldest, tenants, rows, worst)
+	_, err = l.on(db).Exec(ctx, `INSERT INTO `+l.schema+`.scan (policy, scanned_at, lag_seconds, oldest, tenants, rows, worst)
 		VALUES ($1, $2::timestamptz, $3::float8, $4::timestamptz, $5::bigint, $6::bigint, $7::jsonb)
 		ON CONFLICT (policy) DO UPDATE SET scanned_at = excluded.scanned_at, lag_seconds = excluded.lag_seconds, oldest = excluded.oldest,
 			tenants = excluded.tenants, rows = excluded.rows, worst = excluded.worst`,
@@ -171,7 +173,7 @@ func (l *Ledger) SaveScan(ctx context.Context, db *pgxpool.Pool, policy string, 
 
 // Scans are what the last looks at policies' tables found, by policy.
 func (l *Ledger) Scans(ctx context.Context, db *pgxpool.Pool, policies []string) (map[string]*Scan, error) {
-	rows, err := db.Query(ctx, `SELECT policy, scanned_at, lag_seconds, oldest, tenants, rows, worst::text FROM `+l.schema+`.scan WHERE policy = ANY($1::text[])`, policies)
+	rows, err := l.on(db).Query(ctx, `SELECT policy, scanned_at, lag_seconds, oldest, tenants, rows, worst::text FROM `+l.schema+`.scan WHERE policy = ANY($1::text[])`, policies)
 	if err != nil {
 		return nil, fmt.Errorf("reading the last scans: %w", err)
 	}
@@ -209,14 +211,16 @@ type Ended struct {
 // Histories are what the ledger has of the runs of these policies; runs of the triggers
 // aside are no failures.
 func (l *Ledger) Histories(ctx context.Context, db *pgxpool.Pool, policies []string, limit int, aside ...string) (map[string]*History, error) {
-	const columns = `r.policy, r.run_id::text, r.trigger, r.status, r.reason, r.started_at, r.finished_at, r.rows_total, r.batches, r.wal_bytes`
-	rows, err := db.Query(ctx, `SELECT 0, r.success, `+columns+` FROM unnest($1::text[]) p(policy) CROSS JOIN LATERAL (
+	const columns = `r.policy, r.run_id::text, r.trigger, r.status, r.reason, r.started_at, r.finished_at, r.rows_total, r.batches, r.wal_bytes, `
+	nullified := `CASE r.status WHEN 'running' THEN (SELECT coalesce(sum(x.value::bigint), 0)::bigint
+		FROM ` + l.schema + `.batch b, jsonb_each_text(b.nullified) x WHERE b.run_id = r.run_id AND b.policy = r.policy) ELSE 0 END`
+	rows, err := l.on(db).Query(ctx, `SELECT 0, r.success, `+columns+`0 FROM unnest($1::text[]) p(policy) CROSS JOIN LATERAL (
 			SELECT * FROM `+l.schema+`.run WHERE policy = p.policy AND status <> 'running' ORDER BY started_at DESC LIMIT $2::int) r
-		UNION ALL SELECT 1, false, `+columns+` FROM unnest($1::text[]) p(policy) CROSS JOIN LATERAL (
+		UNION ALL SELECT 1, false, `+columns+nullified+` FROM unnest($1::text[]) p(policy) CROSS JOIN LATERAL (
 			SELECT * FROM `+l.schema+`.runs WHERE policy = p.policy ORDER BY started_at DESC LIMIT 1) r
-		UNION ALL SELECT 2, true, `+columns+` FROM unnest($1::text[]) p(policy) CROSS JOIN LATERAL (
+		UNION ALL SELECT 2, true, `+columns+`0 FROM unnest($1::text[]) p(policy) CROSS JOIN LATERAL (
 			SELECT * FROM `+l.schema+`.run WHERE policy = p.policy AND success ORDER BY started_at DESC LIMIT 1) r
-		UNION ALL SELECT 3, false, `+columns+` FROM unnest($1::text[]) p(policy) CROSS JOIN LATERAL (
+		UNION ALL SELECT 3, false, `+columns+`0 FROM unnest($1::text[]) p(policy) CROSS JOIN LATERAL (
 			SELECT * FROM `+l.schema+`.run f WHERE policy = p.policy AND status <> 'running' AND NOT success AND trigger <> ALL (coalesce($3::text[], '{}'))
 			   AND NOT EXISTS (SELECT FROM `+l.schema+`.run s WHERE s.policy = p.policy AND s.success AND s.started_at > f.started_at)
 			 ORDER BY started_at LIMIT 1) r
@@ -232,7 +236,7 @@ func (l *Ledger) Histories(ctx context.Context, db *pgxpool.Pool, policies []str
 	var policy string
 	var e Ended
 	r := &e.LastRun
-	_, err = pgx.ForEachRow(rows, []any{&kind, &e.Success, &policy, &r.RunID, &r.Trigger, &r.Status, &r.Reason, &r.StartedAt, &r.FinishedAt, &r.RowsTotal, &r.Batches, &r.WALBytes}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&kind, &e.Success, &policy, &r.RunID, &r.Trigger, &r.Status, &r.Reason, &r.StartedAt, &r.FinishedAt, &r.RowsTotal, &r.Batches, &r.WALBytes, &r.RowsNullified}, func() error {
 		h, run := all[policy], e.LastRun
 		switch kind {
 		case 0:

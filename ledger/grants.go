@@ -8,6 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/reaperdb/reaper/internal/pg"
 )
 
 // privileges are what a role needs on the ledger's tables and views, beside USAGE
@@ -84,15 +86,18 @@ func (l *Ledger) Lacks(ctx context.Context, db *pgxpool.Pool) ([]string, error) 
 	}
 	var role string
 	var lacks []string
-	if err := db.QueryRow(ctx, lackSQL, l.name, names, needs).Scan(&role, &lacks); err != nil {
+	if err := pg.Pinned(db).QueryRow(ctx, lackSQL, l.name, names, needs).Scan(&role, &lacks); err != nil {
 		return nil, fmt.Errorf("reading the privileges on the ledger: %w", err)
 	}
 	return l.grants(role, func(table string) bool { return slices.Contains(lacks, table) }), nil
 }
 
-// Usable gives a *GrantsError where Lacks gives statements. Nil also where there is
-// no ledger yet.
+// Usable gives an *UntrustedError as Trusted does, and a *GrantsError where Lacks
+// gives statements. Nil also where there is no ledger yet.
 func (l *Ledger) Usable(ctx context.Context, db *pgxpool.Pool) error {
+	if err := l.Trusted(ctx, db); err != nil {
+		return err
+	}
 	lacks, err := l.Lacks(ctx, db)
 	if err == nil && len(lacks) > 0 {
 		return &GrantsError{Schema: l.name, Grants: lacks}

@@ -1,12 +1,18 @@
 // Package ledger keeps reaper's own tables: which runs there were, what each
 // deleted, and how it ended. They stand in the database that is cleaned, so
 // that a batch and its record are one transaction.
+//
+// Its statements run under the path of package pg. Some run in transactions of
+// others, which may have another path: RecordBatch, BatchCommitted, ForgetDetach,
+// RecordCounts, PausedSQL. These qualify every name, operators included.
 package ledger
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -28,9 +34,13 @@ const diedReason = "the process ended without closing the run"
 
 // Ledger is the ledger in one schema.
 type Ledger struct {
+	// Log is told what went wrong that fails nothing; nil: nobody is.
+	Log *slog.Logger
+
 	schema    string // quoted
 	name      string
 	retention time.Duration
+	verified  atomic.Bool // Trusted has found the schema, and nothing against it
 }
 
 // New makes a ledger for a schema's exact name. Closed runs are kept for the
@@ -48,7 +58,7 @@ func (l *Ledger) OpenRun(ctx context.Context, db *pgxpool.Pool, runID, policy, t
 	if err := l.CloseDead(ctx, db, policy); err != nil {
 		return err
 	}
-	return inTx(ctx, db, func(tx pgx.Tx) error {
+	return l.on(db).inTx(ctx, func(tx pgx.Tx) error {
 		// A repeated call, after a lost answer, changes nothing.
 		return l.insertRun(ctx, tx, runID, policy, trigger, base)
 	})
@@ -66,7 +76,7 @@ func (l *Ledger) insertRun(ctx context.Context, tx pgx.Tx, runID, policy, trigge
 
 // CloseDead closes the runs of these policies whose lease has lapsed.
 func (l *Ledger) CloseDead(ctx context.Context, db *pgxpool.Pool, policies ...string) error {
-	rows, err := db.Query(ctx, `SELECT run_id::text, policy FROM `+l.schema+`.run
+	rows, err := l.on(db).Query(ctx, `SELECT run_id::text, policy FROM `+l.schema+`.run
 		WHERE policy = ANY ($1::text[]) AND status = 'running' AND lease_until < clock_timestamp()`, policies)
 	if err != nil {
 		return err
@@ -76,7 +86,7 @@ func (l *Ledger) CloseDead(ctx context.Context, db *pgxpool.Pool, policies ...st
 		return err
 	}
 	for _, r := range dead {
-		err := inTx(ctx, db, func(tx pgx.Tx) error {
+		err := l.on(db).inTx(ctx, func(tx pgx.Tx) error {
 			return l.end(ctx, tx, r.RunID, r.Policy, "failed", diedReason, 0, false)
 		})
 		if err != nil {
@@ -94,8 +104,8 @@ func (l *Ledger) Cutoffs() string { return l.schema + ".cutoff" }
 // closed, in place of any kept before, and gives their number. The source gives
 // a tenant's key and a cutoff each, as text; they are ranked from 1 in its order.
 func (l *Ledger) FixCutoffs(ctx context.Context, db *pgxpool.Pool, runID, policy string, tenants pgx.CopyFromSource) (n int64, err error) {
-	err = inTx(ctx, db, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `SELECT set_config('statement_timeout', '10min', true), set_config('DateStyle', 'ISO, YMD', true)`); err != nil {
+	err = l.on(db).inTx(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `SELECT set_config('statement_timeout', '10min', true)`); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, l.dropCutoffs(), runID, policy); err != nil {
@@ -142,7 +152,7 @@ func (l *Ledger) RecordBatch(in *pgx.Batch, runID, policy string, seq int64, ten
 		return err
 	}
 	in.Queue(`INSERT INTO `+l.schema+`.batch (run_id, policy, seq, tenant, rows, nullified)
-		VALUES ($1::uuid, $2, $3::bigint, $4, $5::jsonb, $6::jsonb)`, runID, policy, seq, tenant, deleted, emptied)
+		VALUES ($1::pg_catalog.uuid, $2::pg_catalog.text, $3::pg_catalog.int8, $4::pg_catalog.text, $5::pg_catalog.jsonb, $6::pg_catalog.jsonb)`, runID, policy, seq, tenant, deleted, emptied)
 	return nil
 }
 
@@ -155,10 +165,11 @@ func object(counts map[string]int64) (string, error) {
 	return string(b), err
 }
 
-// BatchCommitted tells whether a batch's row is there.
+// BatchCommitted reports whether a batch's row is there.
 func (l *Ledger) BatchCommitted(ctx context.Context, tx pgx.Tx, runID, policy string, seq int64) (bool, error) {
 	var there bool
-	err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM `+l.schema+`.batch WHERE run_id = $1::uuid AND policy = $2 AND seq = $3::bigint)`,
+	err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM `+l.schema+`.batch WHERE run_id OPERATOR(pg_catalog.=) $1::pg_catalog.uuid
+		AND policy OPERATOR(pg_catalog.=) $2::pg_catalog.text AND seq OPERATOR(pg_catalog.=) $3::pg_catalog.int8)`,
 		runID, policy, seq).Scan(&there)
 	return there, err
 }
@@ -166,7 +177,7 @@ func (l *Ledger) BatchCommitted(ctx context.Context, tx pgx.Tx, runID, policy st
 // KeepAlive renews the lease of a run's open rows. When it returns, all that was
 // committed before is on disk, whatever synchronous_commit says.
 func (l *Ledger) KeepAlive(ctx context.Context, db *pgxpool.Pool, runID string) error {
-	return inTx(ctx, db, func(tx pgx.Tx) error {
+	return l.on(db).inTx(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, synchronous); err != nil {
 			return err
 		}
@@ -180,7 +191,7 @@ func (l *Ledger) KeepAlive(ctx context.Context, db *pgxpool.Pool, runID string) 
 // left out; "null" stands for a policy without tenants.
 func (l *Ledger) DoneTenants(ctx context.Context, db *pgxpool.Pool, runID, policy string, except []string) (int64, error) {
 	var n int64
-	err := db.QueryRow(ctx, `SELECT count(*) FROM (SELECT DISTINCT tenant FROM `+l.schema+`.batch
+	err := l.on(db).QueryRow(ctx, `SELECT count(*) FROM (SELECT DISTINCT tenant FROM `+l.schema+`.batch
 		WHERE run_id = $1::uuid AND policy = $2 AND coalesce(tenant, 'null') <> ALL ($3::text[])) t`, runID, policy, except).Scan(&n)
 	return n, err
 }
@@ -196,7 +207,7 @@ const (
 // batches.
 func (l *Ledger) Totals(ctx context.Context, db *pgxpool.Pool, runID, policy string) (rows map[string]int64, nullified, batches int64, err error) {
 	rows = map[string]int64{}
-	sums, err := db.Query(ctx, `SELECT table_name, sum(rows)::bigint, sum(rows_nullified)::bigint FROM `+l.schema+`.deletions
+	sums, err := l.on(db).Query(ctx, `SELECT table_name, sum(rows)::bigint, sum(rows_nullified)::bigint FROM `+l.schema+`.deletions
 		WHERE run_id = $1::uuid AND policy = $2 GROUP BY table_name`, runID, policy)
 	if err != nil {
 		return nil, 0, 0, err
@@ -210,14 +221,14 @@ func (l *Ledger) Totals(ctx context.Context, db *pgxpool.Pool, runID, policy str
 	}); err != nil {
 		return nil, 0, 0, err
 	}
-	err = db.QueryRow(ctx, `SELECT batches FROM `+l.schema+`.runs WHERE run_id = $1::uuid AND policy = $2`, runID, policy).Scan(&batches)
+	err = l.on(db).QueryRow(ctx, `SELECT batches FROM `+l.schema+`.runs WHERE run_id = $1::uuid AND policy = $2`, runID, policy).Scan(&batches)
 	return rows, nullified, batches, err
 }
 
 // Written sums what the policy's latest runs have deleted and written: rows over
 // all tables, and bytes of WAL. Without a ledger there were none.
 func (l *Ledger) Written(ctx context.Context, db *pgxpool.Pool, policy string) (rows, wal int64, err error) {
-	err = db.QueryRow(ctx, `SELECT coalesce(sum(rows_total), 0)::bigint, coalesce(sum(wal_bytes), 0)::bigint FROM (
+	err = l.on(db).QueryRow(ctx, `SELECT coalesce(sum(rows_total), 0)::bigint, coalesce(sum(wal_bytes), 0)::bigint FROM (
 		SELECT rows_total, wal_bytes FROM `+l.schema+`.run
 		 WHERE policy = $1 AND status <> 'running' AND rows_total > 0 AND wal_bytes > 0 ORDER BY started_at DESC LIMIT 5) r`, policy).Scan(&rows, &wal)
 	if missing(err) {
@@ -228,16 +239,20 @@ func (l *Ledger) Written(ctx context.Context, db *pgxpool.Pool, policy string) (
 
 // CloseRun records how a policy's run ended: durably, whatever
 // synchronous_commit says, and only once. ours is false when another process has
-// closed it, which took this one for dead.
+// closed it, which took this one for dead. Then it deletes runs older than the
+// ledger's own retention; if that fails, it logs a warning.
 func (l *Ledger) CloseRun(ctx context.Context, db *pgxpool.Pool, runID, policy, status, reason string, walBytes int64, success bool) (ours bool, err error) {
-	err = inTx(ctx, db, func(tx pgx.Tx) error {
+	err = l.on(db).inTx(ctx, func(tx pgx.Tx) error {
 		if err := l.end(ctx, tx, runID, policy, status, reason, walBytes, success); err != nil {
 			return err
 		}
 		// A call that is repeated after a lost answer finds its own end.
-		return tx.QueryRow(ctx, l.forget()+`SELECT EXISTS (SELECT FROM `+l.schema+`.run WHERE run_id = $1::uuid AND policy = $2 AND status = $3 AND reason = $4)
-			OR $5::interval IS NULL`, runID, policy, status, reason, l.retention.String()).Scan(&ours)
+		return tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM `+l.schema+`.run WHERE run_id = $1::uuid AND policy = $2 AND status = $3 AND reason = $4)`,
+			runID, policy, status, reason).Scan(&ours)
 	})
+	if err == nil {
+		l.forgetRuns(ctx, db, runID)
+	}
 	return ours, err
 }
 
@@ -269,21 +284,6 @@ func (l *Ledger) end(ctx context.Context, tx pgx.Tx, runID, policy, status, reas
 	return err
 }
 
-// forget begins a statement with the deletion of closed runs that are older than the
-// ledger's own retention, a few at a time; the last success of a policy stays. $5 is
-// the retention.
-func (l *Ledger) forget() string {
-	if l.retention == 0 {
-		return ""
-	}
-	return `WITH forgotten AS (DELETE FROM ` + l.schema + `.run WHERE (run_id, policy) IN (
-		SELECT r.run_id, r.policy FROM ` + l.schema + `.run r
-		 WHERE r.status <> 'running' AND r.finished_at < clock_timestamp() - $5::interval
-		   AND (NOT r.success OR EXISTS (SELECT FROM ` + l.schema + `.run n WHERE n.policy = r.policy AND n.success AND n.started_at > r.started_at))
-		 LIMIT 200))
-		`
-}
-
 // LastRun is the newest run of a policy.
 type LastRun struct {
 	RunID      string     `json:"run_id"`
@@ -293,15 +293,13 @@ type LastRun struct {
 	StartedAt  time.Time  `json:"started_at"`
 	FinishedAt *time.Time `json:"finished_at"`
 	RowsTotal  int64      `json:"rows_total"`
-	Batches    int64      `json:"batches"`
-	WALBytes   int64      `json:"wal_bytes"`
+	// RowsNullified is that of a run under way; Totals has those of ended ones.
+	RowsNullified int64 `json:"rows_nullified"`
+	Batches       int64 `json:"batches"`
+	WALBytes      int64 `json:"wal_bytes"`
 }
 
-func inTx(ctx context.Context, db *pgxpool.Pool, fn func(pgx.Tx) error) error {
-	return pgx.BeginTxFunc(ctx, db, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite}, fn)
-}
-
-// missing tells that an error means: the ledger is not there.
+// missing reports whether an error means that the ledger is not there.
 func missing(err error) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && (pg.Code == "42P01" || pg.Code == "3F000")

@@ -28,11 +28,17 @@ type book struct {
 func open(t *testing.T, retention time.Duration) *book {
 	t.Helper()
 	db := dbtest.New(t)
-	b := &book{Ledger: ledger.New(ledger.DefaultSchema, retention), DB: db, t: t, pool: db.Pool(t)}
+	b := &book{Ledger: ledger.New(ledger.DefaultSchema, retention), DB: db, t: t, pool: connect(t, db)}
 	if _, err := b.Migrate(t.Context(), b.pool); err != nil {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// connect opens a pool as reaper's are: without prepared statements.
+func connect(t *testing.T, db *dbtest.DB, change ...func(*pgxpool.Config)) *pgxpool.Pool {
+	t.Helper()
+	return db.Pool(t, append(change, func(c *pgxpool.Config) { c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec })...)
 }
 
 func (b *book) do(err error) {
@@ -68,6 +74,14 @@ func (b *book) end(id, policy, status string, success bool) {
 	b.t.Helper()
 	if ours, err := b.CloseRun(b.t.Context(), b.pool, id, policy, status, "why", 99, success); !ours || err != nil {
 		b.t.Fatalf("closing run %s: %t, %v", id, ours, err)
+	}
+}
+
+func (b *book) fix(id string, cutoffs [][]any) {
+	b.t.Helper()
+	n, err := b.FixCutoffs(b.t.Context(), b.pool, id, "mails", pgx.CopyFromRows(cutoffs))
+	if err != nil || n != int64(len(cutoffs)) {
+		b.t.Fatalf("%d cutoffs (%v), want %d", n, err, len(cutoffs))
 	}
 }
 
@@ -195,11 +209,11 @@ func TestDeadRunsAreClosed(t *testing.T) {
 func TestCloseRunIsDurable(t *testing.T) {
 	t.Parallel()
 	b := open(t, 0)
-	b.Exec(t, `CREATE TABLE seen (setting text);
-		CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO seen VALUES (current_setting('synchronous_commit')); RETURN NEW; END $$;
+	b.Exec(t, `CREATE TABLE public.seen (setting text);
+		CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.seen VALUES (current_setting('synchronous_commit')); RETURN NEW; END $$;
 		CREATE CONSTRAINT TRIGGER look AFTER UPDATE ON reaper.run DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION look();
 		ALTER DATABASE `+b.Name()+` SET synchronous_commit = off`)
-	b.pool = b.DB.Pool(t)
+	b.pool = connect(t, b.DB)
 	b.end(b.begin("mails"), "mails", "complete", true)
 	b.lines("on", `SELECT setting FROM seen`)
 }
@@ -268,8 +282,8 @@ func TestLast(t *testing.T) {
 	if err != nil || all["mails"].Failure != nil {
 		t.Errorf("without runs by hand: %+v (%v)", all["mails"].Failure, err)
 	}
-	b.begin("mails")
-	if h := b.history(); h.Last.Status != "running" || len(h.Runs) != 3 {
+	b.batch(b.begin("mails"), "mails", 1, "1", map[string]int64{"t": 1}, map[string]int64{"t": 2, "u": 3})
+	if h := b.history(); h.Last.Status != "running" || len(h.Runs) != 3 || h.Last.RowsNullified != 5 {
 		t.Errorf("with a run under way: %+v", h)
 	}
 }
@@ -291,7 +305,7 @@ func TestMigrate(t *testing.T) {
 			t.Parallel()
 			db := dbtest.New(t)
 			l := ledger.New(schema, time.Hour)
-			pool := db.Pool(t)
+			pool := connect(t, db)
 			if needs, err := l.NeedsMigration(t.Context(), pool); !needs || err != nil {
 				t.Errorf("an empty database needs a migration: %t, %v", needs, err)
 			}
@@ -349,7 +363,7 @@ func TestPrint(t *testing.T) {
 	}
 	db := dbtest.New(t)
 	db.Exec(t, sql)
-	if needs, err := l.NeedsMigration(t.Context(), db.Pool(t)); needs || err != nil {
+	if needs, err := l.NeedsMigration(t.Context(), connect(t, db)); needs || err != nil {
 		t.Errorf("after the printed SQL it needs a migration: %t, %v", needs, err)
 	}
 }
@@ -362,12 +376,12 @@ func TestPrivileges(t *testing.T) {
 	role := db.Role(t, "r")
 	as := func(c *pgxpool.Config) { c.ConnConfig.User = role }
 	l := ledger.New("reaper", time.Second)
-	pool := db.Pool(t, as)
+	pool := connect(t, db, as)
 	var privilege *ledger.PrivilegeError
 	if _, err := l.Migrate(t.Context(), pool); !errors.As(err, &privilege) || !strings.Contains(err.Error(), "reaper migrate --print") {
 		t.Errorf("migrating without privilege: %v", err)
 	}
-	if _, err := l.Migrate(t.Context(), db.Pool(t)); err != nil {
+	if _, err := l.Migrate(t.Context(), connect(t, db)); err != nil {
 		t.Fatal(err)
 	}
 	db.Exec(t, strings.Join(l.Grants(role), "\n"))
@@ -398,7 +412,7 @@ func TestLacks(t *testing.T) {
 	name := db.Role(t, "r")
 	role := pgx.Identifier{name}.Sanitize()
 	l := ledger.New(`Odd "one"`, 0)
-	pool := db.Pool(t, func(c *pgxpool.Config) { c.ConnConfig.User = name })
+	pool := connect(t, db, func(c *pgxpool.Config) { c.ConnConfig.User = name })
 	lacks := func(when string, want ...string) {
 		t.Helper()
 		got, err := l.Lacks(t.Context(), pool)
@@ -411,7 +425,7 @@ func TestLacks(t *testing.T) {
 		}
 	}
 	lacks("no ledger")
-	if _, err := l.Migrate(t.Context(), db.Pool(t)); err != nil {
+	if _, err := l.Migrate(t.Context(), connect(t, db)); err != nil {
 		t.Fatal(err)
 	}
 	needed := l.Grants(name)

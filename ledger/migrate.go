@@ -12,6 +12,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/reaperdb/reaper/internal/pg"
 )
 
 //go:embed migrations/*.sql
@@ -25,14 +27,17 @@ const migrationLock = 0x7265617065725f6d // "reaper_m"
 // ErrNewer is a ledger that a newer reaper has made.
 var ErrNewer = errors.New("the ledger was made by a newer version of reaper: upgrade this one")
 
-// NeedsMigration tells whether the ledger is missing or older than this
-// program.
+// NeedsMigration reports whether the ledger is missing or older than this program.
+// It gives an *UntrustedError as Trusted does.
 func (l *Ledger) NeedsMigration(ctx context.Context, db *pgxpool.Pool) (bool, error) {
 	all, err := l.migrations()
 	if err != nil {
 		return false, err
 	}
-	version, err := l.version(ctx, db)
+	if err := l.Trusted(ctx, db); err != nil {
+		return false, err
+	}
+	version, err := l.version(ctx, pg.Pinned(db))
 	if err != nil {
 		return false, err
 	}
@@ -42,12 +47,8 @@ func (l *Ledger) NeedsMigration(ctx context.Context, db *pgxpool.Pool) (bool, er
 	return version < len(all), nil
 }
 
-type querier interface {
-	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-}
-
 // version is how many migrations the database has; 0: no ledger.
-func (l *Ledger) version(ctx context.Context, db querier) (int, error) {
+func (l *Ledger) version(ctx context.Context, db pg.Querier) (int, error) {
 	var version int
 	err := db.QueryRow(ctx, `SELECT coalesce(max(version), 0) FROM `+l.schema+`.schema_version`).Scan(&version)
 	if missing(err) {
@@ -60,51 +61,62 @@ func (l *Ledger) version(ctx context.Context, db querier) (int, error) {
 }
 
 // Migrate creates or upgrades the ledger in one transaction, and gives the
-// versions it applied.
+// versions it applied. It gives an *UntrustedError as Trusted does.
 func (l *Ledger) Migrate(ctx context.Context, db *pgxpool.Pool) (applied []int, err error) {
 	all, err := l.migrations()
 	if err != nil {
 		return nil, err
 	}
-	if version, err := l.version(ctx, db); err != nil {
+	if needs, err := l.NeedsMigration(ctx, db); err != nil || !needs {
 		return nil, err
-	} else if version == len(all) {
-		return nil, nil
 	}
-	err = inTx(ctx, db, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1::bigint)`, int64(migrationLock)); err != nil {
-			return err
-		}
-		applied = nil
-		for _, sql := range l.preamble() {
-			if _, err := tx.Exec(ctx, sql); err != nil {
-				return err
-			}
-		}
-		version, err := l.version(ctx, tx)
-		if err != nil {
-			return err
-		}
-		if version > len(all) {
-			return ErrNewer
-		}
-		for i := version; i < len(all); i++ {
-			if _, err := tx.Conn().PgConn().Exec(ctx, all[i]).ReadAll(); err != nil {
-				return fmt.Errorf("migration %d: %w", i+1, err)
-			}
-			if _, err := tx.Exec(ctx, `INSERT INTO `+l.schema+`.schema_version (version) VALUES ($1::int)`, i+1); err != nil {
-				return err
-			}
-			applied = append(applied, i+1)
-		}
-		return nil
+	err = pg.InTx(ctx, db, pgx.ReadWrite, func(tx pgx.Tx) error {
+		applied, err = l.migrate(ctx, tx, all)
+		return err
 	})
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) && pg.Code == "42501" {
+	if err != nil {
+		l.verified.Store(false) // the schema that was looked at may be gone
+	}
+	if refused, ok := errors.AsType[*pgconn.PgError](err); ok && refused.Code == "42501" {
 		return nil, &PrivilegeError{Schema: l.name, cause: err}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("migrating the ledger: %w", err)
+	}
+	// Default privileges may have given others more than they may have.
+	return applied, l.Trusted(ctx, db)
+}
+
+// migrate applies the migrations that are missing, in a transaction.
+func (l *Ledger) migrate(ctx context.Context, tx pgx.Tx, all []string) (applied []int, err error) {
+	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1::bigint)`, int64(migrationLock)); err != nil {
+		return nil, err
+	}
+	// From here on nobody else can create the schema, if nobody has.
+	if _, err := tx.Exec(ctx, l.createSchema()); err != nil {
+		return nil, err
+	}
+	if err := l.verify(ctx, tx); err != nil {
+		return nil, err
+	}
+	if _, err := tx.Exec(ctx, l.createVersions()); err != nil {
+		return nil, err
+	}
+	version, err := l.version(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
+	if version > len(all) {
+		return nil, ErrNewer
+	}
+	for i := version; i < len(all); i++ {
+		if _, err := tx.Conn().PgConn().Exec(ctx, all[i]).ReadAll(); err != nil {
+			return nil, fmt.Errorf("migration %d: %w", i+1, err)
+		}
+		if _, err := tx.Exec(ctx, `INSERT INTO `+l.schema+`.schema_version (version) VALUES ($1::int)`, i+1); err != nil {
+			return nil, err
+		}
+		applied = append(applied, i+1)
 	}
 	return applied, nil
 }
@@ -123,12 +135,13 @@ func (e *PrivilegeError) Error() string {
 // Unwrap is PostgreSQL's error.
 func (e *PrivilegeError) Unwrap() error { return e.cause }
 
-func (l *Ledger) preamble() []string {
-	return []string{
-		`DO ` + literal(`BEGIN IF to_regnamespace(`+literal(l.schema)+`) IS NULL THEN CREATE SCHEMA `+l.schema+`; END IF; END`),
-		`DO ` + literal(`BEGIN IF to_regclass(`+literal(l.schema+".schema_version")+`) IS NULL THEN CREATE TABLE `+l.schema+
-			`.schema_version (version int PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now()); END IF; END`),
-	}
+func (l *Ledger) createSchema() string {
+	return `DO ` + literal(`BEGIN IF to_regnamespace(`+literal(l.schema)+`) IS NULL THEN CREATE SCHEMA `+l.schema+`; END IF; END`)
+}
+
+func (l *Ledger) createVersions() string {
+	return `DO ` + literal(`BEGIN IF to_regclass(`+literal(l.schema+".schema_version")+`) IS NULL THEN CREATE TABLE `+l.schema+
+		`.schema_version (version int PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now()); END IF; END`)
 }
 
 func literal(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
@@ -140,7 +153,7 @@ func (l *Ledger) Print() (string, error) {
 		return "", err
 	}
 	var b strings.Builder
-	b.WriteString("BEGIN;\nCREATE SCHEMA IF NOT EXISTS " + l.schema + ";\nCREATE TABLE IF NOT EXISTS " + l.schema +
+	b.WriteString("BEGIN;\nSET LOCAL search_path = " + pg.Path + ";\nCREATE SCHEMA IF NOT EXISTS " + l.schema + ";\nCREATE TABLE IF NOT EXISTS " + l.schema +
 		".schema_version (version int PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now());\n\n")
 	for i, sql := range all {
 		fmt.Fprintf(&b, "-- version %d\n%s\nINSERT INTO %s.schema_version (version) VALUES (%d);\n\n", i+1, strings.TrimSpace(sql), l.schema, i+1)

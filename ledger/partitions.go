@@ -12,7 +12,7 @@ import (
 // detached: all that it takes to attach it again. bound is FOR VALUES … as it
 // reads in UTC with ISO dates, checks are the names of its CHECK constraints.
 func (l *Ledger) NoteDetach(ctx context.Context, db *pgxpool.Pool, runID, policy string, parent, partition uint32, name, bound string, checks []string) error {
-	return inTx(ctx, db, func(tx pgx.Tx) error {
+	return l.on(db).inTx(ctx, func(tx pgx.Tx) error {
 		// A repeated call, after a lost answer, changes nothing. Whatever
 		// synchronous_commit says: a crash that loses this row loses the detach,
 		// which is written after it, as well.
@@ -26,7 +26,7 @@ func (l *Ledger) NoteDetach(ctx context.Context, db *pgxpool.Pool, runID, policy
 // EachDetach gives every detach that was noted and neither carried through nor
 // undone, of whatever policy and run, the oldest first.
 func (l *Ledger) EachDetach(ctx context.Context, db *pgxpool.Pool, each func(policy string, parent, partition uint32, name, bound string, checks []string)) error {
-	rows, err := db.Query(ctx, `SELECT policy, parent, partition, name, bound, checks FROM `+l.schema+`.detach ORDER BY noted_at, partition`)
+	rows, err := l.on(db).Query(ctx, `SELECT policy, parent, partition, name, bound, checks FROM `+l.schema+`.detach ORDER BY noted_at, partition`)
 	if err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func (l *Ledger) EachDetach(ctx context.Context, db *pgxpool.Pool, each func(pol
 // tells whether it was there. It waits for any other transaction that is doing
 // the same.
 func (l *Ledger) ForgetDetach(ctx context.Context, tx pgx.Tx, partition uint32) (bool, error) {
-	tag, err := tx.Exec(ctx, `DELETE FROM `+l.schema+`.detach WHERE partition = $1::bigint::oid`, int64(partition))
+	tag, err := tx.Exec(ctx, `DELETE FROM `+l.schema+`.detach WHERE partition OPERATOR(pg_catalog.=) $1::pg_catalog.int8::pg_catalog.oid`, int64(partition))
 	return tag.RowsAffected() > 0, err
 }
 
@@ -57,10 +57,11 @@ func (l *Ledger) RecordCounts(ctx context.Context, tx pgx.Tx, runID, policy stri
 	arg := func(i int) string { return fmt.Sprintf("$%d", n+i) }
 	sql := `WITH written AS (
   INSERT INTO ` + l.schema + `.batch (run_id, policy, seq, tenant, rows, nullified)
-  SELECT ` + arg(1) + `::uuid, ` + arg(2) + `::text, -` + arg(3) + `::bigint - row_number() OVER (), c.tenant, jsonb_build_object(` + arg(4) + `::text, c.n), '{}'
+  SELECT ` + arg(1) + `::pg_catalog.uuid, ` + arg(2) + `::pg_catalog.text, ` + arg(3) + `::pg_catalog.int8 OPERATOR(pg_catalog.-) pg_catalog.row_number() OVER (), c.tenant, ` +
+		`pg_catalog.jsonb_build_object(` + arg(4) + `::pg_catalog.text, c.n), '{}'::pg_catalog.jsonb
     FROM (` + counts + `) AS c(tenant, n)
-  RETURNING (SELECT value::bigint FROM jsonb_each_text(rows)) AS n)
-SELECT count(*), coalesce(sum(n), 0)::bigint FROM written`
-	err = tx.QueryRow(ctx, sql, append(args[:n:n], runID, policy, used, table)...).Scan(&batches, &rows)
+  RETURNING (SELECT value::pg_catalog.int8 FROM pg_catalog.jsonb_each_text(rows)) AS n)
+SELECT pg_catalog.count(*), coalesce(pg_catalog.sum(n), 0)::pg_catalog.int8 FROM written`
+	err = tx.QueryRow(ctx, sql, append(args[:n:n], runID, policy, -used, table)...).Scan(&batches, &rows)
 	return batches, rows, err
 }

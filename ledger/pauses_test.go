@@ -115,7 +115,7 @@ func TestPauseIsBounded(t *testing.T) {
 func TestPauseNamesTheSession(t *testing.T) {
 	t.Parallel()
 	b := open(t, 0)
-	pool := b.DB.Pool(t, func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["application_name"] = "console" })
+	pool := connect(t, b.DB, func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["application_name"] = "console" })
 	b.do(b.Pause(t.Context(), pool, nil, time.Hour, "why", ""))
 	b.lines("postgres@console", `SELECT who FROM reaper.pause`)
 }
@@ -152,7 +152,7 @@ func TestPausesAndSizesPrivileges(t *testing.T) {
 	t.Parallel()
 	owner := open(t, time.Hour)
 	role := owner.Role(t, "r")
-	pool := owner.DB.Pool(t, func(c *pgxpool.Config) { c.ConnConfig.User = role })
+	pool := connect(t, owner.DB, func(c *pgxpool.Config) { c.ConnConfig.User = role })
 	owner.Exec(t, `GRANT USAGE ON SCHEMA reaper TO `+role+`; GRANT SELECT ON reaper.size TO `+role)
 	if due, err := owner.SizeDue(t.Context(), pool); due || err != nil {
 		t.Errorf("a role that may not write is to keep a size: %t, %v", due, err)

@@ -39,7 +39,7 @@ type Counts struct {
 // time.
 func (l *Ledger) SizeDue(ctx context.Context, db *pgxpool.Pool) (bool, error) {
 	var due bool
-	err := db.QueryRow(ctx, `SELECT NOT EXISTS (SELECT FROM `+l.schema+`.size WHERE at > clock_timestamp() - $1::interval)
+	err := l.on(db).QueryRow(ctx, `SELECT NOT EXISTS (SELECT FROM `+l.schema+`.size WHERE at > clock_timestamp() - $1::interval)
 		AND has_table_privilege(`+literal(l.schema+".size")+`, 'INSERT') AND has_table_privilege(`+literal(l.schema+".size")+`, 'DELETE')`,
 		(SizeEvery * 9 / 10).String()).Scan(&due)
 	if err != nil {
@@ -61,7 +61,7 @@ func (l *Ledger) SaveSize(ctx context.Context, db *pgxpool.Pool, s Size) error {
 	if s.Policies == nil {
 		policies = []byte("{}")
 	}
-	err = inTx(ctx, db, func(tx pgx.Tx) error {
+	err = l.on(db).inTx(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `INSERT INTO `+l.schema+`.size (at, database_bytes, wal_bytes, tables, policies)
 			VALUES (clock_timestamp(), $1::bigint, $2::bigint, $3::jsonb, $4::jsonb)`, s.Database, s.WAL, tables, string(policies)); err != nil {
 			return err
@@ -86,7 +86,7 @@ func (l *Ledger) thinSizes(ctx context.Context, tx pgx.Tx) error {
 
 // Sizes are those kept of so long ago or later, the oldest first.
 func (l *Ledger) Sizes(ctx context.Context, db *pgxpool.Pool, past time.Duration) ([]Size, error) {
-	rows, err := db.Query(ctx, `SELECT at, database_bytes, wal_bytes, tables::text, policies::text FROM `+l.schema+`.size
+	rows, err := l.on(db).Query(ctx, `SELECT at, database_bytes, wal_bytes, tables::text, policies::text FROM `+l.schema+`.size
 		WHERE at >= now() - $1::interval ORDER BY at`, past.String())
 	if err != nil {
 		return nil, fmt.Errorf("reading sizes: %w", err)

@@ -15,7 +15,7 @@ func (l *Ledger) endAdvice() string {
 // RecordAdvice writes what the guards make of a policy's run from now on: slow,
 // pause or stop, by which guard, and why; an empty state: nothing any more.
 func (l *Ledger) RecordAdvice(ctx context.Context, db *pgxpool.Pool, runID, policy, state, guard, reason string) error {
-	return inTx(ctx, db, func(tx pgx.Tx) error {
+	return l.on(db).inTx(ctx, func(tx pgx.Tx) error {
 		// What lasts has newer figures.
 		tag, err := tx.Exec(ctx, `UPDATE `+l.schema+`.throttle SET reason = $5 WHERE run_id = $1::uuid AND policy = $2 AND ended_at IS NULL AND state = $3 AND guard = $4`,
 			runID, policy, state, guard, reason)

@@ -15,7 +15,7 @@ import (
 func TestClaimAtTheSameMoment(t *testing.T) {
 	t.Parallel()
 	b := open(t, time.Hour)
-	pools := []*pgxpool.Pool{b.pool, b.Pool(t)}
+	pools := []*pgxpool.Pool{b.pool, connect(t, b.DB)}
 	// A claim waits before it opens its run, and commits nothing, while the gate is shut.
 	gate, err := pgx.Connect(t.Context(), b.DSN())
 	if err != nil {

@@ -187,7 +187,18 @@ func (a *app) ledger() (*ledger.Ledger, error) {
 	if err != nil {
 		return nil, usage(fmt.Errorf("--ledger-retention: %w", err))
 	}
-	return ledger.New(a.LedgerSchema, d.Approximately()), nil
+	l := ledger.New(a.LedgerSchema, d.Approximately())
+	l.Log = a.log
+	return l, nil
+}
+
+// ledgerFailed is a failure of the ledger: a ledger that is not trusted is a matter
+// of the database's set-up, and nothing was touched.
+func ledgerFailed(err error) error {
+	if _, ok := errors.AsType[*ledger.UntrustedError](err); ok {
+		return usage(err)
+	}
+	return failed(err)
 }
 
 // session is what the commands that look at a database share.

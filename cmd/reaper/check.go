@@ -70,14 +70,17 @@ func (a *app) check(ctx context.Context) error {
 	return nil
 }
 
-// ledgerProblems are privileges that the role lacks on the ledger: a purge would
-// delete nothing. That there is no ledger yet is no problem.
+// ledgerProblems are a ledger that is not trusted, or privileges that the role lacks
+// on it: a purge would delete nothing. That there is no ledger yet is no problem.
 func (a *app) ledgerProblems(ctx context.Context, s *session) ([]purge.Problem, error) {
 	l, err := a.ledger()
 	if err != nil {
 		return nil, err
 	}
 	err = l.Usable(ctx, s.pool)
+	if untrusted, ok := errors.AsType[*ledger.UntrustedError](err); ok {
+		return []purge.Problem{{Level: purge.LevelError, Text: untrusted.Text(), Fix: untrusted.Fix()}}, nil
+	}
 	if missing, ok := errors.AsType[*ledger.GrantsError](err); ok {
 		return []purge.Problem{{Level: purge.LevelError, Text: missing.Text(), Fix: missing.Fix()}}, nil
 	}

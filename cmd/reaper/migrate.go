@@ -86,6 +86,9 @@ include those on the ledger.`,
 			if err != nil {
 				return err
 			}
+			if err := l.Trusted(cmd.Context(), s.pool); err != nil {
+				return ledgerFailed(err)
+			}
 			lines := whole(slices.Concat(purge.Grants(s.plans, role), l.Grants(role), s.guardGrants(role)))
 			if a.json() {
 				return a.printJSON(map[string]any{"role": role, "statements": lines})

@@ -335,6 +335,33 @@ func TestRun_LedgerWithoutGrants(t *testing.T) {
 	s.ends()
 }
 
+// A daemon does not touch a ledger's schema that somebody else has made. It says so,
+// and runs once the schema is gone.
+func TestRun_LedgerOfOthers(t *testing.T) {
+	t.Parallel()
+	db := dbtest.New(t, letters)
+	mallory := db.Role(t, "mallory")
+	db.Exec(t, `CREATE TABLE read_by (role text); GRANT ALL ON read_by TO PUBLIC;
+		CREATE SCHEMA reaper AUTHORIZATION `+mallory+`;
+		CREATE FUNCTION reaper.own() RETURNS int LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.read_by VALUES (current_user); RETURN 0; END $$;
+		CREATE VIEW reaper.schema_version AS SELECT 7 + reaper.own() AS version;
+		CREATE VIEW reaper.pause AS SELECT reaper.own()::bigint AS id, NULL::text AS policy, '' AS reason, '' AS who, now() AS created_at, now() AS ends_at, now() AS resumed_at;
+		ALTER VIEW reaper.schema_version OWNER TO `+mallory+`; ALTER VIEW reaper.pause OWNER TO `+mallory)
+	s := serve(t, db.DSN(), lettersPolicy("@every 1s", ""))
+	s.await("not ready, and it says why", 10*time.Second, func() bool {
+		code, body := s.get("/readyz")
+		return code == 503 && strings.Contains(body, mallory+", which is not trusted")
+	})
+	if n := db.Int(t, `SELECT count(*) FROM read_by`); n != 0 {
+		t.Errorf("the function of another role was executed %d times", n)
+	}
+	db.Exec(t, `DROP SCHEMA reaper CASCADE`)
+	s.await("it runs", 20*time.Second, func() bool {
+		return db.Bool(t, `SELECT to_regclass('reaper.run') IS NOT NULL`) && db.Int(t, `SELECT count(*) FROM reaper.runs WHERE status = 'complete'`) > 0
+	})
+	s.ends()
+}
+
 // What was due while no process was there is caught up with once.
 func TestRun_CatchesUp(t *testing.T) {
 	t.Parallel()

@@ -46,7 +46,7 @@ func (a *app) status(ctx context.Context) error {
 	c.Pool, c.Metrics, c.Pings = s.pool, metrics.New(prometheus.NewRegistry(), metrics.Build{}), heartbeat.New(heartbeat.Config{})
 	v, err := daemon.Look(ctx, c, a.Policies)
 	if err != nil {
-		return failed(err)
+		return ledgerFailed(err)
 	}
 	if a.json() {
 		if err := a.printJSON(v); err != nil {
@@ -56,7 +56,7 @@ func (a *app) status(ctx context.Context) error {
 	}
 	missing, err := c.Ledger.NeedsMigration(ctx, s.pool)
 	if err != nil {
-		return failed(err)
+		return ledgerFailed(err)
 	}
 	a.printStatus(v, missing)
 	return nil

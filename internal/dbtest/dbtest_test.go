@@ -11,7 +11,18 @@ import (
 	"github.com/reaperdb/reaper/internal/pgtemp"
 )
 
-func TestMain(m *testing.M) { os.Exit(dbtest.Main(m)) }
+// All tests run as if somebody had set these for a database of their own.
+func TestMain(m *testing.M) {
+	for name, value := range map[string]string{
+		"PGHOST": "nowhere.invalid", "PGPORT": "1", "PGUSER": "nobody", "PGDATABASE": "none", "PGSERVICE": "none", "PGAPPNAME": "psql",
+		"PGOPTIONS": "-c default_transaction_read_only=on", "PGTARGETSESSIONATTRS": "standby", "PGCONNECT_TIMEOUT": "none",
+	} {
+		if err := os.Setenv(name, value); err != nil {
+			panic(err)
+		}
+	}
+	os.Exit(dbtest.Main(m))
+}
 
 func connect(t *testing.T, dsn string) *pgx.Conn {
 	t.Helper()

@@ -8,6 +8,7 @@
 //		db := dbtest.New(t, schemaSQL)
 //		db.Exec(t, `INSERT INTO …`)
 //
+// Main unsets libpq's PG* variables: they say which database a person uses.
 // REAPER_TEST_PG_BIN names the directory of the binaries to use, and
 // REAPER_TEST_KEEP=1 leaves the server up, with the databases of failed tests.
 // Without a server a test fails, and says what to install; only -short skips.
@@ -55,6 +56,10 @@ type template struct {
 // fails the binary by an error.
 func Main(m *testing.M, after ...func() error) int {
 	shared.main = true
+	if err := unsetLibpq(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	code := m.Run()
 	if err := shared.stop(); err != nil {
 		fmt.Fprintf(os.Stderr, "stopping the test server: %v\n", err)
@@ -67,6 +72,24 @@ func Main(m *testing.M, after ...func() error) int {
 		}
 	}
 	return code
+}
+
+// libpq are the variables from which pgx and psql take what an address does not
+// say, but for those that name files of keys and passwords.
+var libpq = []string{
+	"PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGSERVICE", "PGOPTIONS", "PGAPPNAME", "PGCONNECT_TIMEOUT", "PGCLIENTENCODING",
+	"PGDATESTYLE", "PGTZ", "PGTARGETSESSIONATTRS", "PGSSLMODE", "PGSSLNEGOTIATION", "PGGSSENCMODE", "PGREQUIREAUTH", "PGCHANNELBINDING", "PGLOADBALANCEHOSTS",
+	"PGMINPROTOCOLVERSION", "PGMAXPROTOCOLVERSION",
+}
+
+// unsetLibpq makes tests independent of the environment's database.
+func unsetLibpq() error {
+	for _, name := range libpq {
+		if err := os.Unsetenv(name); err != nil {
+			return fmt.Errorf("unsetting %s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // Server starts a server for this test alone, for crashes and for settings

@@ -90,12 +90,10 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	return s, nil
 }
 
-// DSN is the URL of a database over the unix socket, for pgx and psql alike.
+// DSN is the URL of a database over the unix socket, for pgx and psql alike. It
+// names the port in any case: PGPORT of the environment would count otherwise.
 func (s *Server) DSN(database string) string {
-	q := url.Values{"host": {s.socket}}
-	if s.socketPort() != socketPort {
-		q.Set("port", strconv.Itoa(s.socketPort()))
-	}
+	q := url.Values{"host": {s.socket}, "port": {strconv.Itoa(s.socketPort())}}
 	u := url.URL{Scheme: "postgres", User: url.User("postgres"), Path: "/" + database, RawQuery: q.Encode()}
 	return u.String()
 }

@@ -68,6 +68,9 @@ func TestStartQueryStop(t *testing.T) {
 	if got := ask(t, s.DSN("postgres"), "SELECT current_setting('max_connections')::int"); got != 17 {
 		t.Errorf("max_connections is %d, want the 17 that Settings asked for", got)
 	}
+	if !strings.Contains(s.DSN("postgres"), "port=") {
+		t.Errorf("%s leaves the port to PGPORT", s.DSN("postgres"))
+	}
 	if s.TCP("postgres") != "" {
 		t.Errorf("a server without a port has the TCP address %s", s.TCP("postgres"))
 	}
