@@ -120,9 +120,10 @@ func (m *schemaMaker) anchorDefault(e *genEdge) {
 	}
 }
 
-// oneCollation gives columns the collation of a key that is not deterministic:
-// PostgreSQL 14 itself writes "SET x = DEFAULT COLLATE …" for ON DELETE SET
-// DEFAULT, which is a syntax error.
+// oneCollation gives columns the collation of a key that is not deterministic.
+// PostgreSQL 14 puts the COLLATE of its own ON DELETE SET NULL and SET DEFAULT in
+// the wrong place: rows stay behind, and "SET x = DEFAULT COLLATE …" is a syntax
+// error.
 func (m *schemaMaker) oneCollation(e *genEdge) {
 	for i, k := range e.columns {
 		if e.parent.column(e.refs[i]).typ == caseType {

@@ -266,7 +266,7 @@ func (m *schemaMaker) edge(child, parent *genTable) {
 			child.column(e.columns[0]).notNull = false
 		}
 	}
-	if e.onDelete == "SET DEFAULT" && m.version < 15 {
+	if strings.HasPrefix(e.onDelete, "SET") && m.version < 15 {
 		m.oneCollation(e)
 	}
 	e.leaf = child != parent && strings.Contains(parent.partition, "LIST") && len(e.columns) > 1 && m.chance(40, "references a partition")
