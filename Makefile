@@ -15,7 +15,8 @@ VERSIONS := 14 15 16 17 18
 SOAK ?= 10m
 TORTURE ?= 10m
 FUZZ_TIME ?= 30s
-FUZZ_CASES ?= 3000
+# Schemas of the purge's oracle, over all versions together.
+FUZZ_CASES ?= 20000
 
 .DEFAULT_GOAL := help
 .PHONY: help
@@ -122,13 +123,18 @@ cover: postgres ## all tests, and how much of the code they reach
 	$(GO) tool cover -func=cover.out | tail -n 1
 
 .PHONY: fuzz
-fuzz: postgres ## the parsers for FUZZ_TIME each (30s), the purge with FUZZ_CASES schemas (3000)
+fuzz: postgres ## the parsers for FUZZ_TIME each (30s), the purge with FUZZ_CASES schemas (20000) over VERSIONS
 	@set -euo pipefail; for target in FuzzParseDuration FuzzParse FuzzFragment; do \
 		echo "== $$target"; \
 		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZ_TIME) ./policy; \
 	done
 	$(GO) test -run '^$$' -fuzz '^FuzzText$$' -fuzztime $(FUZZ_TIME) ./internal/visible
-	REAPER_FUZZ_CASES=$(FUZZ_CASES) $(GO) test -count=1 -timeout 2h ./purge
+	@set -euo pipefail; for version in $(VERSIONS); do \
+		bin=$$(bash scripts/postgres.sh $$version); \
+		cases=$$(($(FUZZ_CASES) / $(words $(VERSIONS)))); \
+		echo "== the oracle: $$cases schemas on PostgreSQL $$version"; \
+		REAPER_TEST_PG_BIN=$$bin REAPER_FUZZ_CASES=$$cases $(GO) test -count=1 -timeout 2h -run '^TestOracle$$' ./purge; \
+	done
 
 .PHONY: bench
 bench: postgres ## how fast it deletes, against other ways to delete (BENCH="-n 20000 -rounds 1")

@@ -33,12 +33,17 @@ func (x *trial) onlyTenants(before map[*genTable][]*genRow) {
 	if x.c.tenants == nil {
 		return
 	}
-	var keys []string
-	for range (draw{x.t}).upTo(1, 3, "tenants") {
-		rows := before[x.c.tenants]
-		keys = append(keys, of(draw{x.t}, "tenant", rows...).values[x.c.tenants.key[0]])
+	m := schemaMaker{draw: draw{x.t}}
+	var keys, written []string
+	for range m.upTo(1, 3, "tenants") {
+		key := of(m.draw, "tenant", before[x.c.tenants]...).values[x.c.tenants.key[0]]
+		keys = append(keys, key)
+		if m.may("spellings", 40) {
+			key = m.respell(x.c.tenants.kind, key)
+		}
+		written = append(written, key)
 	}
-	report := x.run(purge.Options{Tenants: keys})
+	report := x.run(purge.Options{Tenants: written})
 	want := newOracle(x.c, cloned(before), report.StartedAt)
 	x.narrowed(want, func(r *genRow) bool { return slices.Contains(keys, r.owner) })
 }
@@ -60,7 +65,7 @@ func (x *trial) olderThan(before map[*genTable][]*genRow) {
 func (x *trial) narrowed(want *oracle, reaches func(*genRow) bool) {
 	x.t.Helper()
 	want.purge(slices.DeleteFunc(want.expired, func(r *genRow) bool { return !reaches(r) }))
-	x.same("rows that a narrowed run leaves", want.left(), linesOf(x.dump()))
+	x.same("rows that a narrowed run leaves", want.left(), x.c.linesOf(x.dump()))
 }
 
 // twoAtOnce runs two purges side by side. Each may have to leave rows to the

@@ -11,13 +11,12 @@ import (
 
 // oracle works out, row by row and from the contract alone, what a purge has to
 // leave behind. It knows tables as lists of rows, and no SQL but the answers of
-// the dump.
+// the dump and which rows PostgreSQL takes for equal.
 type oracle struct {
 	c     *genCase
 	start time.Time
 	rows  map[*genTable][]*genRow
-	// by finds the rows that referenced a tuple at the start, by edge.
-	by map[*genEdge]map[string][]*genRow
+	at    map[*genTable]map[string]*genRow // by number
 
 	tenants   map[string]*genTenant // by key; "" for tenant: none
 	expired   []*genRow
@@ -28,10 +27,11 @@ type oracle struct {
 
 // genRow is a row as it was read; a column that is NULL is missing.
 type genRow struct {
-	table  *genTable
-	values map[string]string
-	gone   bool
-	owner  string // of an expired root
+	table   *genTable
+	values  map[string]string
+	emptied map[string]bool // columns
+	gone    bool
+	owner   string // of an expired root
 }
 
 type genTenant struct {
@@ -41,13 +41,11 @@ type genTenant struct {
 }
 
 func newOracle(c *genCase, rows map[*genTable][]*genRow, start time.Time) *oracle {
-	o := &oracle{c: c, start: start.UTC(), rows: rows, by: map[*genEdge]map[string][]*genRow{}}
-	for _, e := range c.edges {
-		o.by[e] = map[string][]*genRow{}
-		for _, r := range rows[e.child] {
-			if to, ok := r.tuple(e.columns); ok {
-				o.by[e][to] = append(o.by[e][to], r)
-			}
+	o := &oracle{c: c, start: start.UTC(), rows: rows, at: map[*genTable]map[string]*genRow{}}
+	for t, list := range rows {
+		o.at[t] = map[string]*genRow{}
+		for _, r := range list {
+			o.at[t][r.number()] = r
 		}
 	}
 	o.judgeTenants()
@@ -81,33 +79,24 @@ func (o *oracle) lookAhead() {
 	}
 }
 
-// tuple is the row's value of some columns; false: one of them is NULL.
-func (r *genRow) tuple(columns []string) (string, bool) {
-	values := make([]string, len(columns))
-	for i, k := range columns {
-		v, ok := r.values[k]
-		if !ok {
-			return "", false
+// number tells the rows of a table apart.
+func (r *genRow) number() string { return r.values["rid"] }
+
+// references are the rows that still reference a row by an edge, gone or not.
+func (o *oracle) references(e *genEdge, r *genRow) (found []*genRow) {
+	for _, n := range o.c.facts.behind[e][r.number()] {
+		x := o.at[e.child][n]
+		cut := slices.ContainsFunc(e.columns, func(k string) bool { return x.emptied[k] })
+		if !cut && e.means(x) {
+			found = append(found, x)
 		}
-		values[i] = strconv.Quote(v)
 	}
-	return strings.Join(values, ","), true
+	return found
 }
 
 // behind are the rows that are there now and reference a row by an edge.
-func (o *oracle) behind(e *genEdge, r *genRow) (found []*genRow) {
-	to, ok := r.tuple(e.refs)
-	if !ok {
-		return nil
-	}
-	for _, x := range o.by[e][to] {
-		now, ok := x.tuple(e.columns)
-		if x.gone || !ok || now != to || !e.means(x) {
-			continue
-		}
-		found = append(found, x)
-	}
-	return found
+func (o *oracle) behind(e *genEdge, r *genRow) []*genRow {
+	return slices.DeleteFunc(o.references(e, r), func(x *genRow) bool { return x.gone })
 }
 
 // means is the `where` of a match.
@@ -175,21 +164,17 @@ func (o *oracle) empty(r *genRow, emptied map[*genRow]bool) {
 		if e.parent != r.table || e.action != clears {
 			continue
 		}
-		to, ok := r.tuple(e.refs)
-		if !ok {
-			continue
-		}
-		for _, x := range o.by[e][to] {
-			now, ok := x.tuple(e.columns)
-			if !ok || now != to || !e.means(x) {
-				continue
-			}
+		for _, x := range o.references(e, r) {
 			o.nullified[1]++
 			if x.gone {
 				continue
 			}
 			emptied[x] = true
+			if x.emptied == nil {
+				x.emptied = map[string]bool{}
+			}
 			for i, k := range e.sets {
+				x.emptied[k] = true
 				if e.defaults[i] == "NULL" {
 					delete(x.values, k)
 				} else {
@@ -205,12 +190,12 @@ func (o *oracle) judgeTenants() {
 	o.tenants = map[string]*genTenant{}
 	p := &o.c.policy
 	if o.c.tenants == nil {
-		o.tenants[""] = o.judge(&genRow{values: map[string]string{}}, "")
+		o.tenants[""] = o.judge(&genRow{values: map[string]string{}})
 		return
 	}
 	for _, r := range o.rows[o.c.tenants] {
 		key := r.values[o.c.tenants.key[0]]
-		t := o.judge(r, key)
+		t := o.judge(r)
 		for _, hold := range []string{p.tenants.hold, p.own.hold} {
 			if hold != "" && r.values[hold] == "true" || p.query && r.values["held"] == "true" {
 				t.state = "held"
@@ -221,7 +206,7 @@ func (o *oracle) judgeTenants() {
 }
 
 // judge finds the first retention that a tenant has.
-func (o *oracle) judge(r *genRow, key string) *genTenant {
+func (o *oracle) judge(r *genRow) *genTenant {
 	p := &o.c.policy
 	shared := p.tenants.retention
 	if p.query {
@@ -235,7 +220,7 @@ func (o *oracle) judge(r *genRow, key string) *genTenant {
 	if floor == "" {
 		floor = p.tenants.min
 	}
-	for _, source := range []string{p.own.overrides[key], p.tenants.overrides[key], p.own.retention, shared, def} {
+	for _, source := range []string{p.own.overrides[r.number()], p.tenants.overrides[r.number()], p.own.retention, shared, def} {
 		var cutoff time.Time
 		switch source {
 		case "":
@@ -321,21 +306,14 @@ func (o *oracle) judgeRoots() {
 // ownerOf follows the tenant path.
 func (o *oracle) ownerOf(r *genRow) (string, bool) {
 	for i, h := range o.c.path {
-		to, ok := r.tuple(h.from)
+		to, ok := o.c.facts.steps[i][r.number()]
 		if !ok {
 			return "", false
 		}
-		at := slices.IndexFunc(o.rows[h.table], func(x *genRow) bool {
-			key, _ := x.tuple(h.table.key)
-			return key == to
-		})
-		if at < 0 {
-			return "", false
-		}
-		r = o.rows[h.table][at]
-		if i == len(o.c.path)-1 {
-			return r.values[h.table.key[0]], true
-		}
+		r = o.at[h.table][to]
+	}
+	if o.c.tenants != nil {
+		return r.values[o.c.tenants.key[0]], true
 	}
 	return "", true // tenant: none
 }
@@ -357,6 +335,9 @@ func (p *genPolicy) meant(r *genRow) bool {
 	}
 	return status == "sent" || status == "queued"
 }
+
+// zeroTime reports whether a time means that there is none.
+func zeroTime(t time.Time) bool { return t.Year() < 1900 || t.Equal(time.Unix(0, 0)) }
 
 // older tells whether an age, as PostgreSQL prints it in UTC, lies strictly
 // before a cutoff.
@@ -380,11 +361,14 @@ func (p *genPolicy) older(age string, cutoff time.Time) bool {
 	}
 	switch p.ageType {
 	case "timestamptz":
-		return parse("2006-01-02 15:04:05.999999999-07").Before(cutoff)
+		t := parse("2006-01-02 15:04:05.999999999-07")
+		return !zeroTime(t) && t.Before(cutoff)
 	case "timestamp":
-		return parse("2006-01-02 15:04:05.999999999").Before(cutoff)
+		t := parse("2006-01-02 15:04:05.999999999")
+		return !zeroTime(t) && t.Before(cutoff)
 	case "date":
-		return !parse("2006-01-02").AddDate(0, 0, 1).After(cutoff)
+		t := parse("2006-01-02")
+		return !zeroTime(t) && !t.AddDate(0, 0, 1).After(cutoff)
 	}
 	n, err := strconv.ParseInt(age, 10, 64)
 	if err != nil {

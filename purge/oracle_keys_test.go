@@ -22,6 +22,17 @@ const (
 	numberKey keyKind = "numeric"
 	floatKey  keyKind = "float8"
 	charKey   keyKind = "char(12)"
+
+	// Kinds whose children may be of another type, or write a value in another way.
+	citextKey   keyKind = "extensions.citext"
+	caseKey     keyKind = "text COLLATE extensions.ci" // not deterministic: case does not count
+	germanKey   keyKind = "text COLLATE extensions.de"
+	varcharKey  keyKind = "varchar(40)"
+	wholeKey    keyKind = "numeric(20,2)"
+	halfKey     keyKind = "double precision"
+	intervalKey keyKind = "interval"
+	stampKey    keyKind = "timestamp"
+	momentKey   keyKind = "timestamptz(0)" // at midnight
 )
 
 // keyKinds are the kinds of roots and dependents, the usual ones more often.
@@ -29,6 +40,14 @@ var keyKinds = []keyKind{
 	intKey, textKey, uuidKey, pairKey, intKey, textKey, uuidKey, pairKey,
 	enumKey, domainKey, timeKey, dateKey, bytesKey, numberKey, floatKey, charKey,
 }
+
+// acrossKinds are further kinds of roots and dependents.
+var acrossKinds = []keyKind{
+	citextKey, citextKey, caseKey, germanKey, varcharKey, wholeKey, wholeKey, numberKey, charKey, halfKey, intervalKey, stampKey, momentKey, dateKey, textKey,
+}
+
+// spelledKinds are the kinds of tenants whose keys have more than one spelling.
+var spelledKinds = []keyKind{citextKey, citextKey, numberKey, wholeKey, charKey, caseKey, uuidKey, intKey}
 
 // oddTexts are keys that go wrong where values become arrays and back.
 var oddTexts = []string{"", "NULL", `"`, `\`, "'", "{}", "{a,b}", "a b", "ä", ",", "$1::text", "1", "a", "A"}
@@ -48,15 +67,45 @@ func (k keyKind) types() []string {
 	return []string{string(k)}
 }
 
-// dated tells whether the key has more than one text.
-func (k keyKind) dated() bool { return k == timeKey || k == dateKey }
+// manyTexts reports whether a key may be written in more than one way, so that
+// text cannot reference it.
+func (k keyKind) manyTexts() bool {
+	switch k {
+	case timeKey, dateKey, citextKey, caseKey, wholeKey, halfKey, intervalKey, stampKey, momentKey:
+		return true
+	}
+	return false
+}
+
+// caseText is like oddText, but no two differ by case alone.
+func caseText(i int) string {
+	if i < 12 {
+		return oddTexts[i]
+	}
+	return fmt.Sprintf("Ab %d", i)
+}
 
 // values are the key of the i-th row, as PostgreSQL prints it.
 func (k keyKind) values(i int) []string {
 	one := func(s string) []string { return []string{s} }
 	switch k {
-	case textKey, domainKey:
+	case textKey, domainKey, germanKey, varcharKey:
 		return one(oddText(i))
+	case citextKey, caseKey:
+		return one(caseText(i))
+	case wholeKey:
+		return one(fmt.Sprintf("%d.00", i))
+	case halfKey:
+		return one(fmt.Sprint(float64(i) * 0.5))
+	case intervalKey:
+		if i == 0 {
+			return one("00:00:00")
+		}
+		return one(fmt.Sprintf("%d:00:00", 24*i))
+	case stampKey:
+		return one(time.Date(2020, 2, 28+i, 0, 0, 0, 0, time.UTC).Format("2006-01-02 15:04:05"))
+	case momentKey:
+		return one(time.Date(2020, 2, 28+i, 0, 0, 0, 0, time.UTC).Format("2006-01-02 15:04:05+00"))
 	case charKey:
 		return one(strings.TrimRight(oddText(i), " ") + "x")
 	case enumKey:

@@ -24,6 +24,11 @@ type genCase struct {
 	extra   []string   // further constraints and indexes
 	policy  genPolicy
 	analyze bool
+
+	refused   []string // words of the errors of which the plan must have one; nil: it has none
+	bystander *genBystander
+	triggers  []*genTrigger
+	facts     *facts // read from the database
 }
 
 type genTable struct {
@@ -46,9 +51,10 @@ type genColumn struct {
 
 // genHop is a step of the tenant path.
 type genHop struct {
-	from  []string // columns of the table before
-	table *genTable
-	key   bool // a foreign key says where the columns lead
+	before *genTable
+	from   []string // columns of the table before
+	table  *genTable
+	key    bool // a foreign key says where the columns lead
 }
 
 // genEdge is a reference: a foreign key, or one declared by match.
@@ -57,9 +63,11 @@ type genEdge struct {
 	child, parent  *genTable
 	columns, refs  []string
 	onDelete       string // as SQL writes it; empty: match
+	twin           string // ON DELETE of a second foreign key over the same columns; empty: none
 	setOnly        string // the one column that ON DELETE SET NULL or SET DEFAULT sets; empty: all
 	full           bool   // MATCH FULL
 	leaf           bool   // references the first partition of the parent alone
+	notEnforced    bool   // from PostgreSQL 18 on
 	deferrable     string
 	where, kind    string   // of a match: SQL, and the record_type it means
 	action         action   // empty: rows of the parent never go
@@ -95,6 +103,9 @@ func (t *genTable) add(c genColumn) string {
 	return c.name
 }
 
+// rid gives a table a column that numbers its rows.
+func (t *genTable) rid() { t.add(genColumn{name: "rid", typ: "int", notNull: true}) }
+
 func quoteYAML(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
 
 func quoteSQL(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
@@ -125,6 +136,9 @@ func (c *genCase) setup() string {
 	for _, s := range c.extra {
 		b.WriteString(s + ";\n")
 	}
+	for _, t := range c.triggers {
+		b.WriteString(t.create())
+	}
 	if c.analyze {
 		for _, t := range c.tables {
 			fmt.Fprintf(&b, "ANALYZE %s;\n", t.sql())
@@ -136,6 +150,7 @@ func (c *genCase) setup() string {
 // types are the schemas of the case, and its own types if a key is of one.
 func (c *genCase) types() string {
 	var b strings.Builder
+	b.WriteString(extensionsSQL)
 	schemas, kinds := map[string]bool{}, map[keyKind]bool{}
 	for _, t := range c.tables {
 		schemas[t.name.Schema], kinds[t.kind] = true, true
@@ -158,21 +173,37 @@ func (c *genCase) types() string {
 	return b.String()
 }
 
+// constraint is the foreign key, and its twin.
 func (e *genEdge) constraint() string {
-	parent := e.parent.sql()
-	if e.leaf {
-		parent = e.parent.part(0)
+	sql := e.foreignKey(e.name, e.onDelete, e.deferrable)
+	if e.twin != "" {
+		sql += e.foreignKey(e.name+"_twin", e.twin, "")
 	}
-	sql := fmt.Sprintf("ALTER TABLE %s ADD CONSTRAINT %s FOREIGN KEY (%s) REFERENCES %s (%s)", e.child.sql(), e.name,
-		quoteColumns(e.columns), parent, quoteColumns(e.refs))
+	return sql
+}
+
+func (e *genEdge) foreignKey(name, onDelete, deferrable string) string {
+	sql := fmt.Sprintf("ALTER TABLE %s ADD CONSTRAINT %s FOREIGN KEY (%s) REFERENCES %s (%s)", e.child.sql(), name,
+		quoteColumns(e.columns), e.parentSQL(), quoteColumns(e.refs))
 	if e.full {
 		sql += " MATCH FULL"
 	}
-	sql += " ON DELETE " + e.onDelete
+	sql += " ON DELETE " + onDelete
 	if e.setOnly != "" {
 		sql += " (" + quoteColumns([]string{e.setOnly}) + ")"
 	}
-	return sql + " " + e.deferrable + ";\n"
+	if e.notEnforced {
+		return sql + " NOT ENFORCED;\n"
+	}
+	return sql + " " + deferrable + ";\n"
+}
+
+// parentSQL is the table or the partition that is referenced.
+func (e *genEdge) parentSQL() string {
+	if e.leaf {
+		return e.parent.part(0)
+	}
+	return e.parent.sql()
 }
 
 // part names a partition.

@@ -24,16 +24,22 @@ type genPolicy struct {
 	own         genSetting // of the policy
 	proven      bool       // foreign_key_checks
 	connections int
+
+	allowTriggers bool
+	ownHop        string // the first step of the path, from the root to another of its rows; empty: none
 }
 
 // genSetting are the settings that stand under tenants and under a policy.
 type genSetting struct {
-	retention    string // a duration, or one of the columns days and Span
-	hold         string // one of the columns held and trial
-	def, min     string
-	overrideKeys []string
-	overrides    map[string]string
+	retention string // a duration, or one of the columns days and Span
+	hold      string // one of the columns held and trial
+	def, min  string
+	written   []genOverride
+	overrides map[string]string // by the tenant's number
 }
+
+// genOverride is an override as the file writes it.
+type genOverride struct{ key, length string }
 
 // wheres are the conditions that a policy may have, as SQL; meant knows them.
 var wheres = []string{"status <> 'queued'", "status = 'sent' OR flag", "flag", "NOT flag", "status IN ('sent', 'queued')"}
@@ -57,7 +63,7 @@ func (m *schemaMaker) policy() {
 		}
 		return
 	}
-	p.query = m.chance(15, "tenants by query")
+	p.query = m.chance(15, "tenants by query") && m.c.tenants.kind != caseKey // a query's column says nothing of an index
 	p.omitPath = !p.query && m.pathIsPlain() && m.chance(50, "omit the path")
 	m.setting(&p.tenants, p.query, true)
 	m.setting(&p.own, p.query, false)
@@ -108,12 +114,27 @@ func (m *schemaMaker) setting(s *genSetting, query, shared bool) {
 	}
 	s.overrides = map[string]string{}
 	for range m.upTo(0, 2, "overrides") {
-		key := m.c.tenants.kind.values(m.upTo(1, 6, "override"))[0]
-		if _, there := s.overrides[key]; !there {
-			s.overrideKeys = append(s.overrideKeys, key)
-			s.overrides[key] = of(m.draw, "override length", append([]string{"forever"}, durations...)...)
-		}
+		m.override(s, m.upTo(1, 6, "override"))
 	}
+}
+
+// override gives a tenant an override. Two for one tenant are an error, however
+// they are written.
+func (m *schemaMaker) override(s *genSetting, number int) {
+	kind := m.c.tenants.kind
+	key := kind.values(number)[0]
+	if m.may("spellings", 60) {
+		key = m.respell(kind, key)
+	}
+	if s.overrides[fmt.Sprint(number)] != "" {
+		if !m.may("spellings", 15) || slices.ContainsFunc(s.written, func(o genOverride) bool { return o.key == key }) {
+			return
+		}
+		m.refuse("override")
+	}
+	length := of(m.draw, "override length", append([]string{"forever"}, durations...)...)
+	s.written = append(s.written, genOverride{key, length})
+	s.overrides[fmt.Sprint(number)] = length
 }
 
 // decide settles what every reference means, from the root down, and how the
@@ -150,6 +171,10 @@ func (m *schemaMaker) decideEdge(e *genEdge) {
 		if e.onDelete != "" && m.c.policy.undecided != "" {
 			ways = append(ways, way{map[string]action{"delete": goes, "keep": keeps}[m.c.policy.undecided], ""})
 		}
+	}
+	if cascades := e.onDelete == "CASCADE" || e.twin == "CASCADE"; cascades && e.twin != "" && e.onDelete != e.twin {
+		ways = slices.DeleteFunc(ways, func(w way) bool { return w.action == clears || w.entry == "" })
+		ways = append(ways, way{goes, "delete"})
 	}
 	ways = slices.DeleteFunc(ways, func(w way) bool {
 		return w.action == goes && e.child.protected || w.action == clears && !e.clearable()
@@ -265,6 +290,9 @@ func (c *genCase) yaml() string {
 	if p.undecided != "" {
 		fmt.Fprintf(&b, "    undecided: %s\n", p.undecided)
 	}
+	if p.allowTriggers {
+		b.WriteString("    triggers: allow\n")
+	}
 	dependents := ""
 	for _, e := range c.edges {
 		if e.entry != "" {
@@ -282,6 +310,9 @@ func (c *genCase) yaml() string {
 		fmt.Fprintf(&b, ", bytes: %dB", p.limits[2])
 	}
 	b.WriteString("}\n")
+	if c.bystander != nil {
+		b.WriteString(c.bystander.yaml())
+	}
 	return b.String()
 }
 
@@ -293,14 +324,17 @@ func (c *genCase) writePath(b *strings.Builder) {
 	if c.policy.omitPath {
 		return
 	}
-	steps := make([]string, len(c.path))
+	var steps []string
+	if p := c.policy.ownHop; p != "" {
+		steps = append(steps, quoteYAML(p))
+	}
 	for i, h := range c.path {
 		step := policy.QuoteName(h.from[0])
 		if i < len(c.path)-1 && !h.key {
 			t := h.table.name
 			step += " -> " + policy.QuoteName(t.Schema) + "." + policy.QuoteName(t.Name) + "." + policy.QuoteName(h.table.key[0])
 		}
-		steps[i] = quoteYAML(step)
+		steps = append(steps, quoteYAML(step))
 	}
 	fmt.Fprintf(b, "    tenant: [%s]\n", strings.Join(steps, ", "))
 }
@@ -322,10 +356,10 @@ func (s *genSetting) write(b *strings.Builder, indent string) {
 	line("hold", s.hold)
 	line("default", s.def)
 	line("min", s.min)
-	if len(s.overrideKeys) > 0 {
+	if len(s.written) > 0 {
 		b.WriteString(indent + "overrides:\n")
-		for _, k := range s.overrideKeys {
-			fmt.Fprintf(b, "%s  %s: %s\n", indent, quoteYAML(k), s.overrides[k])
+		for _, o := range s.written {
+			fmt.Fprintf(b, "%s  %s: %s\n", indent, quoteYAML(o.key), o.length)
 		}
 	}
 }

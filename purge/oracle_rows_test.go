@@ -41,13 +41,13 @@ func (m *schemaMaker) row(t *genTable, i int) map[string]string {
 	for k, name := range t.key {
 		r[name] = quoteSQL(t.kind.values(i)[k])
 	}
+	r["rid"] = fmt.Sprint(i)
 	if t.protected {
 		if t == m.c.tenants {
 			m.tenant(r)
 		}
 		return r
 	}
-	r["rid"] = fmt.Sprint(i)
 	if slices.ContainsFunc(t.columns, func(k genColumn) bool { return k.name == "shared" }) {
 		r["shared"] = quoteSQL(fmt.Sprint(i % 3))
 	}
@@ -81,10 +81,7 @@ func (m *schemaMaker) age() string {
 	case 18:
 		return "NULL"
 	case 19:
-		if p.unit != "" {
-			return of(m.draw, "no age", "0", "-1")
-		}
-		return of(m.draw, "no age", "'-infinity'", "'infinity'")
+		return m.noAge()
 	}
 	// Hours of the cutoffs are avoided, but for one that is reached exactly: a
 	// root as old as a retention is expired a moment later.
@@ -112,11 +109,26 @@ func (m *schemaMaker) age() string {
 	return fmt.Sprintf("floor(extract(epoch FROM %s) * %s)::bigint", instant, map[string]string{"s": "1", "ms": "1000", "us": "1000000"}[p.unit])
 }
 
+// noAge is an age that never expires, or one beside those.
+func (m *schemaMaker) noAge() string {
+	p := &m.c.policy
+	if p.unit != "" {
+		return of(m.draw, "no age", "0", "-1")
+	}
+	none := []string{"'-infinity'", "'infinity'"}
+	if m.may("zero", 60) {
+		none = []string{"'0001-01-01 00:00:00+00'", "'1899-06-30 00:00:00+00'", "'1900-06-30 00:00:00+00'", "'1970-01-02 00:00:00+00'"}
+		if p.zone == "" {
+			none = append(none, "'1970-01-01 00:00:00+00'")
+		}
+	}
+	return of(m.draw, "no age", none...)
+}
+
 // fillPath sets one step of the tenant path. Without a foreign key it may lead
 // nowhere.
 func (m *schemaMaker) fillPath(h genHop) {
-	before := m.before(h)
-	for _, r := range before.rows[1:] {
+	for _, r := range h.before.rows[1:] {
 		n := m.upTo(0, len(h.table.rows), "path")
 		switch {
 		case n == len(h.table.rows) && m.chance(50, "nowhere") && !h.key:
@@ -125,20 +137,9 @@ func (m *schemaMaker) fillPath(h genHop) {
 			continue // NULL
 		}
 		for i, v := range h.table.kind.values(n) {
-			r[h.from[i]] = quoteSQL(v)
+			r[h.from[i]] = m.spell(h.table.column(h.table.key[i]).typ, h.before.column(h.from[i]).typ, quoteSQL(v))
 		}
 	}
-}
-
-func (m *schemaMaker) before(h genHop) *genTable {
-	at := m.c.root
-	for _, x := range m.c.path {
-		if x.table == h.table {
-			break
-		}
-		at = x.table
-	}
-	return at
 }
 
 // fill sets the references of one edge.
@@ -167,6 +168,9 @@ func (m *schemaMaker) fill(e *genEdge) {
 			required := e.child.column(column).notNull
 			value, there := e.parent.rows[max(to, 0)][e.refs[k]]
 			if column != "shared" && there && (required || to > 0 || to == 0 && i > 0) {
+				if e.onDelete != "" {
+					value = m.spell(e.parent.column(e.refs[k]).typ, e.child.column(column).typ, value)
+				}
 				r[column] = value
 			}
 		}

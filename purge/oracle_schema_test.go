@@ -77,7 +77,8 @@ func (m *schemaMaker) tenancy() {
 	}
 	n := m.table("organizations")
 	n.protected = true
-	m.keyed(n, intKey, textKey, uuidKey)
+	n.rid()
+	m.keyed(n, m.tenantKinds(intKey, textKey, uuidKey)...)
 	n.add(genColumn{name: "days", typ: of(m.draw, "days", "int", "smallint", "bigint")})
 	n.add(genColumn{name: "Span", typ: "interval"})
 	n.add(genColumn{name: "held", typ: "boolean"})
@@ -86,7 +87,8 @@ func (m *schemaMaker) tenancy() {
 	for i := range m.upTo(0, 2, "hops") {
 		p := m.table(fmt.Sprintf("path%d", i+1))
 		p.protected = true
-		m.keyed(p, intKey, textKey, uuidKey, pairKey)
+		p.rid()
+		m.keyed(p, m.tenantKinds(intKey, textKey, uuidKey, pairKey)...)
 		m.c.path = append(m.c.path, genHop{table: p})
 	}
 }
@@ -99,18 +101,26 @@ func (m *schemaMaker) path() {
 	before := m.c.root
 	for i := range m.c.path {
 		h := &m.c.path[i]
-		h.from = m.referring(before, h.table, "to "+fmt.Sprint(i+1), false)
-		h.key = len(h.from) > 1 || m.chance(75, "path has a key")
-		if h.key {
-			m.constraint(before, h.from, h.table)
-		}
+		h.before, h.key = before, h.table.kind == pairKey || m.chance(75, "path has a key")
+		m.step(h, "to "+fmt.Sprint(i+1))
 		before = h.table
 	}
-	last := genHop{from: m.referring(before, m.c.tenants, "tenant", false), table: m.c.tenants}
-	if last.key = m.chance(60, "tenant has a key"); last.key {
-		m.constraint(before, last.from, m.c.tenants)
-	}
+	last := genHop{before: before, table: m.c.tenants, key: m.chance(60, "tenant has a key")}
+	m.step(&last, "tenant")
 	m.c.path = append(m.c.path, last)
+}
+
+// step adds the columns of one step of the path, and their foreign key if they
+// have one.
+func (m *schemaMaker) step(h *genHop, prefix string) {
+	link := byPathKey
+	if !h.key {
+		link = byPath
+	}
+	h.from = m.referring(h.before, h.table, prefix, false, link)
+	if h.key {
+		m.constraint(h.before, h.from, h.table)
+	}
 }
 
 // constraint adds a foreign key that no delete of the case comes along.
@@ -121,7 +131,7 @@ func (m *schemaMaker) constraint(child *genTable, columns []string, parent *genT
 }
 
 // referring adds columns to child that can hold the key of parent.
-func (m *schemaMaker) referring(child, parent *genTable, prefix string, notNull bool) []string {
+func (m *schemaMaker) referring(child, parent *genTable, prefix string, notNull bool, by link) []string {
 	var names []string
 	for i, k := range parent.key {
 		name := prefix
@@ -131,6 +141,8 @@ func (m *schemaMaker) referring(child, parent *genTable, prefix string, notNull 
 		typ := parent.column(k).typ
 		if strings.HasSuffix(typ, "int") && m.chance(30, "another integer") {
 			typ = of(m.draw, "integer", "int", "bigint", "smallint")
+		} else {
+			typ = m.across(typ, by)
 		}
 		names = append(names, child.add(genColumn{name: name, typ: typ, notNull: notNull}))
 	}
@@ -140,7 +152,7 @@ func (m *schemaMaker) referring(child, parent *genTable, prefix string, notNull 
 // tables draws the root and its dependents, with columns but without rows.
 func (m *schemaMaker) tables() {
 	m.c.root = m.table("emails")
-	m.keyed(m.c.root, keyKinds...)
+	m.keyed(m.c.root, m.kinds()...)
 	m.common(m.c.root)
 	m.c.root.add(genColumn{name: "status", typ: "text"})
 	m.c.root.add(genColumn{name: "flag", typ: "boolean"})
@@ -148,7 +160,7 @@ func (m *schemaMaker) tables() {
 	for i := range m.upTo(1, 7, "dependents") {
 		t := m.table(fmt.Sprintf("dep%d", i+1))
 		if m.chance(80, "has a key") {
-			m.keyed(t, keyKinds...)
+			m.keyed(t, m.kinds()...)
 		}
 		m.common(t)
 		m.edges(t, dependents)
@@ -163,7 +175,7 @@ func (m *schemaMaker) tables() {
 // common are the columns that the case needs of every table: a name for the
 // row, and what a polymorphic reference says of its target.
 func (m *schemaMaker) common(t *genTable) {
-	t.add(genColumn{name: "rid", typ: "int", notNull: true})
+	t.rid()
 	t.add(genColumn{name: "record_type", typ: "text"})
 	if t.key != nil && m.chance(20, "second unique column") {
 		t.code = t.add(genColumn{name: "code", typ: of(m.draw, "code", "text", "bigint")})
@@ -245,20 +257,21 @@ func (m *schemaMaker) edge(child, parent *genTable) {
 	prefix := e.name + " ref"
 	if parent.code != "" && m.chance(40, "references the unique column") {
 		e.refs = []string{parent.code}
-		e.columns = []string{child.add(genColumn{name: prefix, typ: parent.column(parent.code).typ})}
+		e.columns = []string{child.add(genColumn{name: prefix, typ: m.across(parent.column(parent.code).typ, byKey)})}
 	} else if parent.kind == pairKey && !child.protected && m.chance(40, "shares a column") {
 		m.sharing(e, prefix)
 	} else {
-		e.columns = m.referring(child, parent, prefix, e.onDelete != "SET NULL" && m.chance(20, "not null"))
+		e.columns = m.referring(child, parent, prefix, e.onDelete != "SET NULL" && m.chance(20, "not null"), byKey)
 		if e.full = len(e.columns) > 1 && m.chance(20, "match full"); !e.full && len(e.columns) > 1 && m.chance(30, "first may be null") {
 			child.column(e.columns[0]).notNull = false
 		}
 	}
+	if strings.HasPrefix(e.onDelete, "SET") && m.version < 15 {
+		m.oneCollation(e)
+	}
 	e.leaf = child != parent && strings.Contains(parent.partition, "LIST") && len(e.columns) > 1 && m.chance(40, "references a partition")
 	if e.onDelete == "SET DEFAULT" && e.setOnly == "" && e.refs[0] == parent.key[0] && m.chance(50, "default is the anchor") {
-		for i, v := range parent.kind.values(0) {
-			child.column(e.columns[i]).def = quoteSQL(v)
-		}
+		m.anchorDefault(e)
 	}
 	if e.onDelete == "SET DEFAULT" && e.setOnly == "" {
 		for _, k := range e.columns { // without a default it is SET NULL
@@ -268,6 +281,7 @@ func (m *schemaMaker) edge(child, parent *genTable) {
 	if e.onDelete != "RESTRICT" && m.chance(15, "deferrable") {
 		e.deferrable = of(m.draw, "deferrable", "DEFERRABLE", "DEFERRABLE INITIALLY DEFERRED")
 	}
+	m.twin(e)
 	m.c.edges = append(m.c.edges, e)
 }
 
@@ -293,7 +307,7 @@ func (m *schemaMaker) match(e *genEdge) {
 	for i, k := range e.refs {
 		names[i] = fmt.Sprintf("%s match %d", e.name, i)
 		typ := e.parent.column(k).typ
-		if !e.parent.kind.dated() && m.chance(40, "text column") {
+		if !e.parent.kind.manyTexts() && m.chance(40, "text column") {
 			typ = "text"
 		}
 		e.child.add(genColumn{name: names[i], typ: typ})
