@@ -210,10 +210,22 @@ func (c *compiler) oneAnswer(e *Edge) {
 				e.Label(), e.Child.Table.Name, x.theirs.Name, e.Parent.Table.Name, x.ours.Name, x.theirs.Name), "give both columns the same collation")
 		}
 	}
+	if c.emptiesAcross(e) {
+		c.plan.problem(LevelError, fmt.Sprintf("%s of %s compares two collations, of which that of %s is not deterministic: ON DELETE SET NULL and SET DEFAULT leave rows behind there before PostgreSQL 15",
+			e.Label(), e.Child.Table.Name, e.Parent.Table.Name), "give both columns the same collation")
+	}
 	if what := c.stable(e.pairs); what != "" {
 		c.plan.problem(LevelError, fmt.Sprintf("%s of %s compares %s: the answer depends on the TimeZone, and ON DELETE itself leaves rows behind", e.Label(), e.Child.Table.Name, what),
 			"give both columns the same type")
 	}
+}
+
+// emptiesAcross reports a key whose SET NULL or SET DEFAULT PostgreSQL 14 itself does
+// not carry out rightly.
+func (c *compiler) emptiesAcross(e *Edge) bool {
+	return c.server.Version < 150000 &&
+		slices.ContainsFunc(e.keys, func(k schema.ForeignKey) bool { return k.OnDelete == schema.SetNull || k.OnDelete == schema.SetDefault }) &&
+		slices.ContainsFunc(e.pairs, func(x comparison) bool { return x.ours.LaxCollation && x.ours.Collation != x.theirs.Collation })
 }
 
 // arrays refuses a reference over arrays: references are looked for by lists of

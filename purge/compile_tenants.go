@@ -203,28 +203,32 @@ func (c *compiler) retentions(relation string, own *source, shared policy.Settin
 // overrides merges both lists key by key, the policy's first. PostgreSQL says which
 // keys are the same: "042" and "42" may be one tenant, or "Globex" and "globex".
 func (c *compiler) overrides(lists ...[]policy.Override) error {
-	all := slices.Concat(lists...)
-	first, err := c.firstOfEach(all)
-	if err != nil || first == nil {
-		return err
-	}
-	t := c.plan.tenants
-	for i, at := range first {
-		switch {
-		case at == i:
-			t.overrides = append(t.overrides, override{Key: all[i].Key.Value, Duration: all[i].Duration})
-		case (at < len(lists[0])) == (i < len(lists[0])):
-			c.fail(all[i].Key.Pos, "keep one of them", "tenant %s has two overrides", all[i].Key.Value)
+	for _, overrides := range lists {
+		first, err := c.firstOfEach(overrides)
+		if err != nil {
+			return err
+		}
+		for i, at := range first {
+			if at != i {
+				c.fail(overrides[i].Key.Pos, "keep one of them", "tenant %s has two overrides", overrides[i].Key.Value)
+			}
 		}
 	}
-	return nil
+	all := slices.Concat(lists...)
+	first, err := c.firstOfEach(all)
+	for i, at := range first {
+		if at == i {
+			c.plan.tenants.overrides = append(c.plan.tenants.overrides, override{Key: all[i].Key.Value, Duration: all[i].Duration})
+		}
+	}
+	return err
 }
 
 // firstOfEach gives, for each override, the ordinal (from 0) of the first one whose key
 // is the same. A key that is not of the key's type is named at its place; then there
 // is no answer.
 func (c *compiler) firstOfEach(overrides []policy.Override) (first []int, err error) {
-	if len(overrides) == 0 {
+	if len(overrides) == 0 || c.plan.HasErrors() {
 		return nil, nil
 	}
 	keys := make([]string, len(overrides))
@@ -232,25 +236,27 @@ func (c *compiler) firstOfEach(overrides []policy.Override) (first []int, err er
 		keys[i] = o.Key.Value
 	}
 	same := c.plan.tenants.same
-	sql := "SELECT array(SELECT min(y.n)::int - 1 FROM unnest($1::text[]) WITH ORDINALITY x(k, n) JOIN unnest($1::text[]) WITH ORDINALITY y(k, n) ON " +
-		same.findTheirs("x.k::"+same.ours.SQLType, "y.k::"+same.ours.SQLType) + " GROUP BY x.n ORDER BY x.n)"
-	err = c.conn.QueryRow(c.ctx, sql, keys).Scan(&first)
-	var pg *pgconn.PgError
-	if err == nil || !errors.As(err, &pg) {
+	typed := func(k string) string { return k + "::" + same.ours.SQLType }
+	condition := same.findTheirs(typed("x.k"), typed("y.k"))
+	if same.ours.CollationName != "" { // the keys as written have that of no column
+		condition = same.write(typed("x.k"), typed("y.k"), same.ours.CollationName)
+	}
+	err = c.conn.QueryRow(c.ctx, "SELECT array(SELECT min(y.n)::int - 1 FROM unnest($1::text[]) WITH ORDINALITY x(k, n) JOIN unnest($1::text[]) WITH ORDINALITY y(k, n) ON "+
+		condition+" GROUP BY x.n ORDER BY x.n)", keys).Scan(&first)
+	var pgErr *pgconn.PgError
+	if !errors.As(err, &pgErr) {
 		return first, err
 	}
-	found := false
 	for _, o := range overrides {
-		err := c.conn.QueryRow(c.ctx, "SELECT $1::text::"+same.ours.SQLType+" IS NULL", o.Key.Value).Scan(new(bool))
-		if errors.As(err, &pg) {
-			found = true
-			c.fail(o.Key.Pos, "write the key as "+c.plan.tenants.key.Type, "override for tenant %s: %s", o.Key.Value, pg.Message)
+		err := c.conn.QueryRow(c.ctx, "SELECT "+typed("$1::text")+" IS NULL", o.Key.Value).Scan(new(bool))
+		if wrong, ok := errors.AsType[*pgconn.PgError](err); ok {
+			c.fail(o.Key.Pos, "write the key as "+c.plan.tenants.key.Type, "override for tenant %s: %s", o.Key.Value, wrong.Message)
 		} else if err != nil {
 			return nil, fmt.Errorf("checking overrides: %w", err)
 		}
 	}
-	if !found {
-		return nil, fmt.Errorf("checking overrides: %w", pg)
+	if !c.plan.HasErrors() {
+		return nil, fmt.Errorf("checking overrides: %w", err)
 	}
 	return nil, nil
 }

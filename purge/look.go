@@ -100,14 +100,15 @@ func (b *batcher) lookBehind(ctx context.Context, tx *batchTx, e *Edge, r *rowsO
 	if !b.plan.watched() {
 		return nil
 	}
-	var n int
-	if err := tx.row(ctx, countBehindSQL(e, r, 1)).Scan(&n); err != nil {
-		return fmt.Errorf("looking at what became of the rows: %w", err)
+	s := &statement{}
+	condition := ""
+	if e.Action.clears() {
+		condition = s.clearing(e, nil, map[*Node]*rowsOf{e.Parent: r})
+	} else {
+		condition = s.behind(e, r)
 	}
-	if n > 0 {
-		return fmt.Errorf("%w: rows of %s stay as they are: %s", errInterfered, e.Child.Table.Name, e.Child.fires())
-	}
-	return nil
+	return b.passes(ctx, tx, s, []string{"EXISTS (SELECT FROM " + from(e.Child.Table) + " WHERE " + condition + ")"},
+		[]string{fmt.Sprintf("rows of %s stay as they are: %s", e.Child.Table.Name, e.Child.fires())})
 }
 
 // stillOld looks whether locked roots are still old enough, and meant: nobody but a

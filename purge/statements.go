@@ -284,6 +284,13 @@ func clearSQL(s *statement, e *Edge, m *mode, known map[*Node]*rowsOf, limit int
 		value = "DEFAULT"
 	}
 	s.add("UPDATE ", from(t), " SET ", list(len(e.SetColumns), func(i int) string { return ident(e.SetColumns[i]) + " = " + value }), "\n WHERE ")
+	s.add(limited(t, s.clearing(e, m, known), limit))
+	return s
+}
+
+// clearing is the condition that the reference of a row is emptied.
+func (s *statement) clearing(e *Edge, m *mode, known map[*Node]*rowsOf) string {
+	t := e.Child.Table
 	condition := s.behind(e, known[e.Parent])
 	if going := known[e.Child]; going != nil && going.len() > 0 {
 		condition += " AND (" + s.at(t, going) + ") IS NOT TRUE"
@@ -293,8 +300,7 @@ func clearSQL(s *statement, e *Edge, m *mode, known map[*Node]*rowsOf, limit int
 			condition += "\n   AND (" + s.behind(in, r) + ") IS NOT TRUE"
 		}
 	}
-	s.add(limited(t, condition, limit))
-	return s
+	return condition
 }
 
 // clearSomeSQL empties the reference of some rows behind an edge, and gives

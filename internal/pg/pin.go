@@ -30,7 +30,8 @@ const Path = "pg_catalog, pg_temp"
 // qualified itself, since it runs under a path that others may have made.
 const Pin = `SELECT pg_catalog.num_nonnulls(pg_catalog.set_config('search_path', '` + Path + `', true), ` +
 	`pg_catalog.set_config('TimeZone', 'UTC', true), pg_catalog.set_config('DateStyle', 'ISO, YMD', true), ` +
-	`pg_catalog.set_config('IntervalStyle', 'postgres', true), pg_catalog.set_config('standard_conforming_strings', 'on', true))`
+	`pg_catalog.set_config('IntervalStyle', 'postgres', true), pg_catalog.set_config('standard_conforming_strings', 'on', true), ` +
+	`pg_catalog.set_config('quote_all_identifiers', 'off', true))`
 
 // Timeouts is the statement that bounds those after it in its transaction: each
 // wait for a lock, and each statement as a whole. 0 is no bound, as in PostgreSQL.
