@@ -133,8 +133,10 @@ func (m *schemaMaker) childDeleter(t *genTable) *genTrigger {
 	for i, k := range e.columns {
 		on[i] = equalSQL(t.column(e.refs[i]).typ, "OLD."+quoteColumns(e.refs[i:i+1]), e.child.column(k).typ, "c."+quoteColumns([]string{k}))
 	}
-	return &genTrigger{table: t, refused: true, wild: true, deletes: true,
-		sql: rowTrigger("BEFORE DELETE", fmt.Sprintf("DELETE FROM %s c WHERE %s; RETURN OLD;", e.child.sql(), strings.Join(on, " AND ")))}
+	return &genTrigger{
+		table: t, refused: true, wild: true, deletes: true,
+		sql: rowTrigger("BEFORE DELETE", fmt.Sprintf("DELETE FROM %s c WHERE %s; RETURN OLD;", e.child.sql(), strings.Join(on, " AND "))),
+	}
 }
 
 // toucher is a trigger that makes a root young when a dependent of it goes. The

@@ -209,8 +209,12 @@ func (g *Graph) Load(ctx context.Context, q Querier, oids ...uint32) error {
 		what string
 		read func(context.Context, Querier, []uint32) error
 	}{
-		{"tables", g.loadTables}, {"columns", g.loadColumns}, {"indexes", g.loadIndexes}, {"triggers", g.loadTriggers},
-		{"rules", g.loadRules}, {"publications", g.loadPublished},
+		{"tables", g.loadTables},
+		{"columns", g.loadColumns},
+		{"indexes", g.loadIndexes},
+		{"triggers", g.loadTriggers},
+		{"rules", g.loadRules},
+		{"publications", g.loadPublished},
 	} {
 		if err := part.read(ctx, q, missing); err != nil {
 			return fmt.Errorf("reading %s: %w", part.what, err)

@@ -55,7 +55,7 @@ func TestHostileNames(t *testing.T) {
 	}{
 		{"check", 0, `fix: CREATE INDEX CONCURRENTLY ON "public"."side" (U&"\001bref")`},
 		{"plan", 0, `a\nb\tc\rOVERWRITE`},
-		{"plan --sql", 0, `U&"\001bid" <> 99 OR U&'\001b[2J\000a' = ''`},
+		{"plan --sql", 0, `U&"\001bid" <> 99) OR (U&'\001b[2J\000a'::text = ''::text)`},
 		{"plan --policy unseen", 0, `\u202e`},
 		{"plan --tenant \x1b[2J", 2, `\x1b[2J`},
 		{"plan --policy \x1b[2J", 2, `\x1b[2J`},

@@ -69,7 +69,7 @@ SELECT EXISTS (SELECT FROM ONLY "public"."PARTITION"),
             ELSE NOT EXISTS (SELECT FROM (SELECT "visits"."domain_id" AS l0, ("visits"."at" >= '1900-01-01 00:00:00' AND "visits"."at" <> '1970-01-01 00:00:00' AND "visits"."at" <> ('1970-01-01 00:00:00+00'::timestamptz AT TIME ZONE 'Europe/Paris') AND "visits"."at" < $1::timestamp without time zone AND ((visits.state <> 'queued'::text)
 )) IS TRUE AS meant
           FROM ONLY "public"."PARTITION" AS "visits") reaper_r
-         LEFT JOIN ("public"."domains" reaper_p1 JOIN reaper_c ON reaper_c.key = reaper_p1."org_id") ON reaper_p1."id" = reaper_r.l0
+         LEFT JOIN ("public"."domains" reaper_p1 JOIN reaper_c ON reaper_c.key OPERATOR(pg_catalog.=) reaper_p1."org_id") ON reaper_p1."id" OPERATOR(pg_catalog.=) reaper_r.l0
         WHERE reaper_c.key IS NULL OR NOT reaper_r.meant) END;
 
 -- take it out
