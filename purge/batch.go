@@ -192,7 +192,7 @@ func (b *batcher) attempt(ctx context.Context, t *who, cands []candidate, w way)
 			return outcome{}, err // transaction has waited for the server already
 		}
 		b.retried(err)
-		b.run.log.Debug("batch did not pass", "policy", b.plan.Policy.Name, "roots", len(cands), "error", plain(err))
+		b.run.log.Debug("retrying batch", "policy", b.plan.Policy.Name, "roots", len(cands), "error", plain(err))
 		if isCode(err, "55P03") && !w.locked {
 			w.locked = true
 			continue
@@ -446,6 +446,9 @@ func (b *batcher) deleteAtOnce(ctx context.Context, tx *batchTx, t *who, m *mode
 func (b *batcher) moved(ctx context.Context, tx *batchTx, m *mode, n *Node, known map[*Node]*rowsOf) error {
 	if !b.plan.watched() {
 		return errChanged
+	}
+	if tx.firm && n.Table.CanUpdate { // they were locked: it was nobody else
+		return fmt.Errorf("%w: %s", errInterfered, n.stays())
 	}
 	s := &statement{}
 	s.add("SELECT EXISTS (SELECT FROM ", from(n.Table), " WHERE ", s.at(n.Table, known[n]), s.stillBehind(n, m, known, tx.firm), ")")

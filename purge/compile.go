@@ -21,14 +21,14 @@ const MaxClockSkew = time.Hour
 
 // ownSettingsSQL reads what the role's sessions are set to. It is qualified, since it
 // runs under that very search_path.
-const ownSettingsSQL = `SELECT pg_catalog.current_setting('TimeZone'), pg_catalog.current_schemas(true)::pg_catalog.text[]`
+const ownSettingsSQL = `SELECT pg_catalog.current_setting('TimeZone'), pg_catalog.current_setting('search_path'), pg_catalog.current_schemas(true)::pg_catalog.text[]`
 
 // ReadServer reads the facts of the server that every plan needs.
 func ReadServer(ctx context.Context, conn *pgx.Conn) (Server, error) {
 	var s Server
 	var track, role string
 	var now int64
-	err := conn.QueryRow(ctx, ownSettingsSQL).Scan(&s.TimeZone, &s.SearchPath)
+	err := conn.QueryRow(ctx, ownSettingsSQL).Scan(&s.TimeZone, &s.path, &s.SearchPath)
 	if err == nil {
 		err = pg.Pinned(conn).QueryRow(ctx, `SELECT current_setting('server_version_num')::int, current_user::text, pg_is_in_recovery(),
 			current_setting('track_counts'), current_setting('session_replication_role'), (extract(epoch FROM clock_timestamp()) * 1000000)::bigint`).
@@ -69,8 +69,7 @@ const (
 // stopping at the first.
 type compiler struct {
 	ctx    context.Context
-	conn   *pg.DB    // for reaper's own statements
-	raw    *pgx.Conn // for users' SQL, which means what the role's search_path makes of it
+	conn   pgx.Tx // pinned; users' SQL means what the role's own search_path makes of it (understand)
 	file   *policy.File
 	graph  *schema.Graph
 	server Server
@@ -88,25 +87,33 @@ var errStop = errors.New("policy cannot be planned")
 // not come is its plan's Unplanned; an error is returned only when the database could
 // not be asked. Of the tables of other policies the catalog alone is read.
 func Compile(ctx context.Context, conn *pgx.Conn, file *policy.File, server Server, only []string) ([]*Plan, error) {
-	pinned := &pg.DB{Sender: conn, Before: []string{pg.Timeouts(planLock, planStatement)}}
-	graph, err := schema.Read(ctx, pinned)
-	if err != nil {
-		return nil, err
-	}
 	oids, err := resolve(ctx, conn, file)
 	if err != nil {
 		return nil, err
 	}
 	var plans []*Plan
+	var graph *schema.Graph
+	// All is read in one transaction, which holds no snapshot between its statements.
+	tx, err := beginPlanning(ctx, conn, server)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { rollback(tx) }()
+	if graph, err = schema.Read(ctx, tx); err != nil {
+		return nil, err
+	}
 	for i := range file.Policies {
 		p := &file.Policies[i]
 		if len(only) > 0 && !slices.Contains(only, p.Name) {
 			continue
 		}
-		c := &compiler{ctx: ctx, conn: pinned, raw: conn, file: file, graph: graph, oids: oids, server: server, plan: &Plan{Policy: p, graph: graph, safety: file.Safety, server: server}}
+		c := &compiler{ctx: ctx, conn: tx, file: file, graph: graph, oids: oids, server: server, plan: &Plan{Policy: p, graph: graph, safety: file.Safety, server: server}}
 		err := c.compile()
 		if lockedOut(err) {
-			err = c.locked(err)
+			rollback(tx)
+			if tx, err = c.locked(conn, err); err != nil {
+				return nil, err
+			}
 		}
 		if err != nil && !errors.Is(err, errStop) {
 			return nil, fmt.Errorf("planning policy %s: %w", p.Name, err)
@@ -116,23 +123,48 @@ func Compile(ctx context.Context, conn *pgx.Conn, file *policy.File, server Serv
 	return plans, nil
 }
 
+// beginPlanning begins a transaction under reaper's own search_path. Views of users'
+// SQL are made in it, and never committed; a standby takes none.
+func beginPlanning(ctx context.Context, conn *pgx.Conn, server Server) (pgx.Tx, error) {
+	mode := "READ WRITE"
+	if server.InRecovery {
+		mode = "READ ONLY"
+	}
+	return conn.BeginTx(ctx, pgx.TxOptions{BeginQuery: "BEGIN ISOLATION LEVEL READ COMMITTED " + mode + "; " + pg.Pin + "; " + pg.Timeouts(planLock, planStatement)})
+}
+
+// apart runs what may fail in a savepoint of its own, which is rolled back.
+func (c *compiler) apart(do func(pgx.Tx) error) error {
+	tx, err := c.conn.Begin(c.ctx)
+	if err != nil {
+		return err
+	}
+	defer rollback(tx)
+	return do(tx)
+}
+
 // lockersSQL names the tables that somebody has locked against everybody, and who.
 const lockersSQL = `SELECT string_agg(format('%I.%I, by process %s', n.nspname, c.relname, l.pid), '; ' ORDER BY n.nspname, c.relname)
   FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()) AND l.mode = 'AccessExclusiveLock' AND l.granted AND c.relkind IN ('r', 'p', 'm')`
 
-// locked records that the policy cannot be planned, since a table of it is locked.
-func (c *compiler) locked(cause error) error {
+// locked records that the policy cannot be planned, since a table of it is locked, and
+// gives another transaction for the policies to come.
+func (c *compiler) locked(conn *pgx.Conn, cause error) (pgx.Tx, error) {
+	tx, err := beginPlanning(c.ctx, conn, c.server)
+	if err != nil {
+		return nil, err
+	}
 	var lockers *string
-	if err := c.conn.QueryRow(c.ctx, lockersSQL).Scan(&lockers); err != nil {
-		return fmt.Errorf("looking who has locked a table: %w", err)
+	if err := tx.QueryRow(c.ctx, lockersSQL).Scan(&lockers); err != nil {
+		return tx, fmt.Errorf("looking who has locked a table: %w", err)
 	}
 	who := "a table of it"
 	if lockers != nil {
 		who = *lockers
 	}
 	c.plan.unplanned = fmt.Errorf("planning: locked for more than %s: %s: %w", planLock, who, cause)
-	return nil
+	return tx, nil
 }
 
 // resolve looks up all tables of the file at once, by the role's search_path.
@@ -172,17 +204,23 @@ func eachTable(p *policy.Policy, visit func(policy.Table)) {
 	}
 }
 
-// preload loads the tables that the policy names with all that hangs below its root: a
-// few statements, however many tables there are. What lies on the way to its tenants
-// is loaded as it is met. Tables of other policies are left alone: whoever has one
-// locked shall not hold this one up.
+// preload loads the tables that the policy names, those on the way to its tenants, and
+// all that hangs below its root: a few statements, however many tables there are. Tables
+// of other policies are left alone: whoever has one locked shall not hold this one up.
 func (c *compiler) preload() error {
 	var all []uint32
-	eachTable(c.plan.Policy, func(t policy.Table) {
+	add := func(t policy.Table) {
 		if oid := c.resolve(t); t.IsSet() && oid != 0 {
 			all = append(all, oid)
 		}
-	})
+	}
+	eachTable(c.plan.Policy, add)
+	if c.file.Tenants != nil && !c.plan.Policy.Tenant.None {
+		add(c.file.Tenants.Table)
+	}
+	for _, x := range c.pathOf(c.plan.Policy) {
+		all = append(all, x.table)
+	}
 	if root := c.resolve(c.plan.Policy.Table); root != 0 {
 		all = append(all, c.graph.Below(root)...)
 	}

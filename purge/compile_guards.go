@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/reaperdb/reaper/schema"
@@ -293,7 +294,9 @@ func (c *compiler) bigger(t *schema.Table, n int) (bool, error) {
 		return false, nil
 	}
 	var rows int
-	err := c.conn.QueryRow(c.ctx, fmt.Sprintf("SELECT count(*) FROM (SELECT FROM %s LIMIT %d) x", from(t), n+1)).Scan(&rows)
+	err := c.apart(func(tx pgx.Tx) error {
+		return tx.QueryRow(c.ctx, fmt.Sprintf("SELECT count(*) FROM (SELECT FROM %s LIMIT %d) x", from(t), n+1)).Scan(&rows)
+	})
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) && !lockedOut(err) {
 		return false, nil // said elsewhere: no privilege, row-level security

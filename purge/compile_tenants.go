@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/reaperdb/reaper/policy"
@@ -241,14 +242,17 @@ func (c *compiler) firstOfEach(overrides []policy.Override) (first []int, err er
 	if same.ours.CollationName != "" { // the keys as written have that of no column
 		condition = same.write(typed("x.k"), typed("y.k"), same.ours.CollationName)
 	}
-	err = c.conn.QueryRow(c.ctx, "SELECT array(SELECT min(y.n)::int - 1 FROM unnest($1::text[]) WITH ORDINALITY x(k, n) JOIN unnest($1::text[]) WITH ORDINALITY y(k, n) ON "+
-		condition+" GROUP BY x.n ORDER BY x.n)", keys).Scan(&first)
+	ask := func(sql string, arg, into any) error {
+		return c.apart(func(tx pgx.Tx) error { return tx.QueryRow(c.ctx, sql, arg).Scan(into) })
+	}
+	err = ask("SELECT array(SELECT min(y.n)::int - 1 FROM unnest($1::text[]) WITH ORDINALITY x(k, n) JOIN unnest($1::text[]) WITH ORDINALITY y(k, n) ON "+
+		condition+" GROUP BY x.n ORDER BY x.n)", keys, &first)
 	var pgErr *pgconn.PgError
 	if !errors.As(err, &pgErr) {
 		return first, err
 	}
 	for _, o := range overrides {
-		err := c.conn.QueryRow(c.ctx, "SELECT "+typed("$1::text")+" IS NULL", o.Key.Value).Scan(new(bool))
+		err := ask("SELECT "+typed("$1::text")+" IS NULL", o.Key.Value, new(bool))
 		if wrong, ok := errors.AsType[*pgconn.PgError](err); ok {
 			c.fail(o.Key.Pos, "write the key as "+c.plan.tenants.key.Type, "override for tenant %s: %s", o.Key.Value, wrong.Message)
 		} else if err != nil {

@@ -64,6 +64,13 @@ func (n *Node) emptied() bool {
 	return slices.ContainsFunc(n.In, func(e *Edge) bool { return e.Action.clears() })
 }
 
+// mayKeep reports whether a trigger or a rule could keep rows of the table that are
+// deleted, without an error.
+func (n *Node) mayKeep() bool {
+	return n.Deleted && (slices.ContainsFunc(n.firingTriggers(), func(t schema.Trigger) bool { return t.OnDelete && t.Before && t.Row }) ||
+		slices.ContainsFunc(n.firingRules(), func(r schema.Rule) bool { return r.OnDelete }))
+}
+
 // fires names what fires in one table; "a trigger or a rule" where that is not known.
 func (n *Node) fires() string {
 	var names []string

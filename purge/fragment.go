@@ -118,26 +118,28 @@ func isUTC(zone string) bool {
 	return slices.Contains([]string{"utc", "etc/utc", "gmt", "etc/gmt", "zulu", "etc/zulu", "uct", "etc/uct", "universal", "etc/universal", "greenwich", "gmt0", "etc/greenwich"}, strings.ToLower(zone))
 }
 
-// understand reads what a statement means: described first, and then as a temporary
-// view, which is never committed.
-func (c *compiler) understand(described, viewed string) (*fragment, error) {
-	tx, err := c.raw.BeginTx(c.ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
-	if err != nil {
-		return nil, err
-	}
-	defer rollback(tx)
-	// The search_path stays the role's own.
-	if err := execAll(c.ctx, tx, pg.Timeouts(planLock, planStatement), `SELECT pg_catalog.set_config('DateStyle', 'ISO, YMD', true), pg_catalog.set_config('IntervalStyle', 'postgres', true), pg_catalog.set_config('standard_conforming_strings', 'on', true)`); err != nil {
-		return nil, err
-	}
-	d, err := tx.Conn().PgConn().Prepare(c.ctx, "", described, nil)
-	if err != nil {
-		return nil, err
-	}
-	f := &fragment{sql: viewed}
-	for _, x := range d.Fields {
-		f.columns = append(f.columns, viewColumn{x.Name, x.DataTypeOID})
-	}
+// understand reads what a statement means under the role's own settings: described
+// first, and then as a temporary view, which is never committed.
+func (c *compiler) understand(described, viewed string) (f *fragment, err error) {
+	err = c.apart(func(tx pgx.Tx) error {
+		if _, err := tx.Exec(c.ctx, `SELECT set_config('TimeZone', $1, true), set_config('search_path', $2, true)`, c.server.TimeZone, c.server.path); err != nil {
+			return err
+		}
+		d, err := tx.Conn().PgConn().Prepare(c.ctx, "", described, nil)
+		if err != nil {
+			return err
+		}
+		f = &fragment{sql: viewed}
+		for _, x := range d.Fields {
+			f.columns = append(f.columns, viewColumn{x.Name, x.DataTypeOID})
+		}
+		return c.view(tx, f)
+	})
+	return f, err
+}
+
+// view makes the view, and reads from it what the SQL means.
+func (c *compiler) view(tx pgx.Tx, f *fragment) error {
 	// Columns of one name would be no view. An expression keeps its name, by which it is
 	// found again in the text.
 	columns := ""
@@ -145,19 +147,19 @@ func (c *compiler) understand(described, viewed string) (*fragment, error) {
 		columns = " (" + list(len(f.columns), func(i int) string { return fmt.Sprintf("column%d", i+1) }) + ")"
 	}
 	// Literals of the session's own zone become others in UTC: that shows in the text.
-	view := func(name string) string { return "CREATE TEMPORARY VIEW " + name + columns + " AS " + viewed }
-	err = execAll(c.ctx, tx, view(fragmentView+"_local"), `SELECT pg_catalog.set_config('TimeZone', 'UTC', true)`, view(fragmentView), pg.Pin)
+	create := func(name string) string { return "CREATE TEMPORARY VIEW " + name + columns + " AS " + f.sql }
+	err := execAll(c.ctx, tx, create(fragmentView+"_local"), `SELECT pg_catalog.set_config('TimeZone', 'UTC', true)`, create(fragmentView), pg.Pin)
 	var refused *pgconn.PgError
 	switch {
 	case errors.As(err, &refused) && !lockedOut(err):
 		// No TEMPORARY, an event trigger that refuses, or what no view may hold: it means
 		// what was described, under the role's own path.
 		f.asWritten = true
-		return f, nil
+		return nil
 	case err != nil:
-		return nil, err
+		return err
 	}
-	return f, c.readView(tx, f)
+	return c.readView(tx, f)
 }
 
 func execAll(ctx context.Context, tx pgx.Tx, statements ...string) error {

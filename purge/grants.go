@@ -67,7 +67,7 @@ func (g *grants) plan(p *Plan) {
 			}
 		}
 		// FOR UPDATE needs UPDATE on one column, whichever.
-		if n == p.Root || n.Deleted && (n.inner() || n.needsLock()) {
+		if n == p.Root || n.Deleted && (n.inner() || n.needsLock() || n.mayKeep()) {
 			g.need(n.Table, "UPDATE ("+ident(lockColumn(p, n))+")")
 		}
 		for _, e := range n.In {

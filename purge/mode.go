@@ -90,9 +90,9 @@ func addNode(list []*Node, n *Node) []*Node {
 }
 
 // needs tells whether the rows of a node must be known: something below is
-// reaper's own work, or may be protected.
+// reaper's own work, or may be protected, or a trigger may keep them unseen.
 func (m *mode) needs(n *Node) bool {
-	return m.full && n.inner() || slices.ContainsFunc(n.Out, func(e *Edge) bool {
+	return m.full && (n.inner() || n.mayKeep()) || slices.ContainsFunc(n.Out, func(e *Edge) bool {
 		return e.Action == ByDelete || e.Action == ByNullify || e.Action == ByKeep || e.internal() ||
 			e.Action.deletes() && m.collected[e.Child]
 	})

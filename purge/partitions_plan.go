@@ -3,7 +3,6 @@ package purge
 import (
 	"fmt"
 
-	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/schema"
 )
 
@@ -53,7 +52,7 @@ func (c *compiler) partitions() error {
 	var byAge, hasDefault, nested, owned bool
 	var count int
 	var owner, pending, publication, eventTrigger string
-	err := pg.Pinned(c.conn).QueryRow(c.ctx, partitioningSQL, int64(t.OID), p.age.column.Name, c.graph.Family(t.OID)).
+	err := c.conn.QueryRow(c.ctx, partitioningSQL, int64(t.OID), p.age.column.Name, c.graph.Family(t.OID)).
 		Scan(&byAge, &hasDefault, &nested, &owned, &owner, &count, &pending, &publication, &eventTrigger)
 	if err != nil {
 		return fmt.Errorf("reading the partitions of %s: %w", t.Name, err)

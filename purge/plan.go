@@ -191,6 +191,7 @@ type Server struct {
 	Version         int // server_version_num
 	Role            string
 	TimeZone        string   // of the role's sessions
+	path            string   // their search_path
 	SearchPath      []string // the schemas of it that there are, pg_catalog among them
 	InRecovery      bool
 	TrackCounts     bool

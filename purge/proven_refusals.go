@@ -80,12 +80,10 @@ func (p *Plan) refusals() (reasons []string) {
 // replicaRole tells why the role may not set session_replication_role; "" when
 // it may.
 func (c *compiler) replicaRole() (string, error) {
-	tx, err := c.raw.Begin(c.ctx)
-	if err != nil {
-		return "", fmt.Errorf("trying session_replication_role: %w", err)
-	}
-	defer rollback(tx)
-	_, err = tx.Exec(c.ctx, "SET LOCAL session_replication_role = replica")
+	err := c.apart(func(tx pgx.Tx) error {
+		_, err := tx.Exec(c.ctx, "SET LOCAL session_replication_role = replica")
+		return err
+	})
 	switch {
 	case isCode(err, "42501") && c.server.Version < 150000:
 		return "only a superuser may set session_replication_role before PostgreSQL 15", nil

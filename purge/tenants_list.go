@@ -12,7 +12,7 @@ import (
 )
 
 var (
-	errNoTenants = fmt.Errorf("%w: the list of tenants is empty; nothing is deleted on such word", ErrTenants)
+	errNoTenants = fmt.Errorf("%w: the list of tenants is empty; refusing to delete", ErrTenants)
 	errKeyTwice  = fmt.Errorf("%w: the list of tenants gives a key twice; which retention counts is unclear", ErrTenants)
 	errLongKey   = fmt.Errorf("%w: the list of tenants gives a key of more than %d bytes", ErrTenants, longestKey)
 )

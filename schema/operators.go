@@ -133,8 +133,10 @@ func (g *Graph) ConvertsImmutably(from, to uint32) bool {
 // (indexcmds.c) does: for the type itself, for one that it is taken for without a
 // conversion, or for the polymorphic type that it belongs to.
 const orderSQL = `
-SELECT o.opcfamily, o.opcintype
+SELECT o.opcfamily, e.amopopr, g.amopopr
   FROM pg_type t JOIN pg_opclass o ON o.opcmethod = 403 AND o.opcdefault JOIN pg_type i ON i.oid = o.opcintype
+  JOIN pg_amop e ON e.amopfamily = o.opcfamily AND e.amoplefttype = o.opcintype AND e.amoprighttype = o.opcintype AND e.amopstrategy = 3 AND e.amoppurpose = 's'
+  JOIN pg_amop g ON g.amopfamily = o.opcfamily AND g.amoplefttype = o.opcintype AND g.amoprighttype = o.opcintype AND g.amopstrategy = 5 AND g.amoppurpose = 's'
  WHERE t.oid = $1::bigint::oid
    AND (o.opcintype = t.oid
      OR o.opcintype = CASE WHEN t.typtype = 'e' THEN 'anyenum'::regtype WHEN t.typcategory = 'A' THEN 'anyarray'::regtype
@@ -148,22 +150,29 @@ func (g *Graph) DefaultOrder(ctx context.Context, q Querier, typ uint32) (*Order
 	if o, known := g.orders[typ]; known {
 		return o, nil
 	}
-	var family, input uint32
+	var family, equal, greater uint32
 	rows, err := q.Query(ctx, orderSQL, int64(typ))
 	if err != nil {
 		return nil, fmt.Errorf("looking up the order of a type: %w", err)
 	}
-	if _, err := pgx.ForEachRow(rows, []any{&family, &input}, func() error { return nil }); err != nil {
+	if _, err := pgx.ForEachRow(rows, []any{&family, &equal, &greater}, func() error { return nil }); err != nil {
 		return nil, fmt.Errorf("looking up the order of a type: %w", err)
 	}
 	var o *Order
 	if family != 0 {
-		if o, err = g.order(ctx, q, family, input, input); err != nil {
+		if o, err = g.orderOf(ctx, q, family, equal, greater); err != nil {
 			return nil, err
 		}
 	}
 	g.orders[typ] = o
 	return o, nil
+}
+
+func (g *Graph) orderOf(ctx context.Context, q Querier, family, equal, greater uint32) (*Order, error) {
+	if err := g.loadOperators(ctx, q, equal, greater); err != nil {
+		return nil, fmt.Errorf("reading an operator family: %w", err)
+	}
+	return &Order{Equal: g.operators[equal], Greater: g.operators[greater], Family: family}, nil
 }
 
 // OrderIn is how a btree operator family compares a type with another, or with itself
@@ -197,8 +206,5 @@ func (g *Graph) order(ctx context.Context, q Querier, family, left, right uint32
 	if equal == 0 {
 		return nil, nil
 	}
-	if err := g.loadOperators(ctx, q, equal, greater); err != nil {
-		return nil, fmt.Errorf("reading an operator family: %w", err)
-	}
-	return &Order{Equal: g.operators[equal], Greater: g.operators[greater], Family: family}, nil
+	return g.orderOf(ctx, q, family, equal, greater)
 }
