@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/reaperdb/reaper/policy"
@@ -97,9 +96,9 @@ func uniqueOn(x schema.Index, column string) bool {
 func (c *compiler) tenantsQuery(file *policy.Tenants) (relation string, own *source, err error) {
 	t := c.plan.tenants
 	f, err := c.understand("SELECT * FROM ("+file.Query.Value+"\n) AS tenants", file.Query.Value)
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) && !lockedOut(err) {
-		c.fail(file.Query.Pos, "correct the query", "tenants.query: %s", pg.Message)
+	var wrong *pgconn.PgError
+	if errors.As(err, &wrong) && !lockedOut(err) {
+		c.fail(file.Query.Pos, "correct the query", "tenants.query: %s", wrong.Message)
 		return "", nil, errStop
 	}
 	if err != nil {
@@ -197,148 +196,6 @@ func (c *compiler) retentions(relation string, own *source, shared policy.Settin
 	}
 	if d := c.file.DefaultOf(c.plan.Policy); d != nil {
 		t.sources = append(t.sources, source{constant: d})
-	}
-	return nil
-}
-
-// overrides merges both lists key by key, the policy's first. PostgreSQL says which
-// keys are the same: "042" and "42" may be one tenant, or "Globex" and "globex".
-func (c *compiler) overrides(lists ...[]policy.Override) error {
-	for _, overrides := range lists {
-		first, err := c.firstOfEach(overrides)
-		if err != nil {
-			return err
-		}
-		for i, at := range first {
-			if at != i {
-				c.fail(overrides[i].Key.Pos, "keep one of them", "tenant %s has two overrides", overrides[i].Key.Value)
-			}
-		}
-	}
-	all := slices.Concat(lists...)
-	first, err := c.firstOfEach(all)
-	for i, at := range first {
-		if at == i {
-			c.plan.tenants.overrides = append(c.plan.tenants.overrides, override{Key: all[i].Key.Value, Duration: all[i].Duration})
-		}
-	}
-	return err
-}
-
-// firstOfEach gives, for each override, the ordinal (from 0) of the first one whose key
-// is the same. A key that is not of the key's type is named at its place; then there
-// is no answer.
-func (c *compiler) firstOfEach(overrides []policy.Override) (first []int, err error) {
-	if len(overrides) == 0 || c.plan.HasErrors() {
-		return nil, nil
-	}
-	keys := make([]string, len(overrides))
-	for i, o := range overrides {
-		keys[i] = o.Key.Value
-	}
-	same := c.plan.tenants.same
-	typed := func(k string) string { return k + "::" + same.ours.SQLType }
-	condition := same.findTheirs(typed("x.k"), typed("y.k"))
-	if same.ours.CollationName != "" { // the keys as written have that of no column
-		condition = same.write(typed("x.k"), typed("y.k"), same.ours.CollationName)
-	}
-	ask := func(sql string, arg, into any) error {
-		return c.apart(func(tx pgx.Tx) error { return tx.QueryRow(c.ctx, sql, arg).Scan(into) })
-	}
-	err = ask("SELECT array(SELECT min(y.n)::int - 1 FROM unnest($1::text[]) WITH ORDINALITY x(k, n) JOIN unnest($1::text[]) WITH ORDINALITY y(k, n) ON "+
-		condition+" GROUP BY x.n ORDER BY x.n)", keys, &first)
-	var pgErr *pgconn.PgError
-	if !errors.As(err, &pgErr) {
-		return first, err
-	}
-	for _, o := range overrides {
-		err := ask("SELECT "+typed("$1::text")+" IS NULL", o.Key.Value, new(bool))
-		if wrong, ok := errors.AsType[*pgconn.PgError](err); ok {
-			c.fail(o.Key.Pos, "write the key as "+c.plan.tenants.key.Type, "override for tenant %s: %s", o.Key.Value, wrong.Message)
-		} else if err != nil {
-			return nil, fmt.Errorf("checking overrides: %w", err)
-		}
-	}
-	if !c.plan.HasErrors() {
-		return nil, fmt.Errorf("checking overrides: %w", err)
-	}
-	return nil, nil
-}
-
-// keyFamily is the operator family of the unique index over the tenants' key; 0: there
-// is none.
-func (c *compiler) keyFamily() uint32 {
-	t := c.plan.tenants
-	if t.table == nil {
-		return 0
-	}
-	for _, x := range t.table.Indexes {
-		if uniqueOn(x, t.key.Name) && x.Method == "btree" {
-			return x.Columns[0].Family
-		}
-	}
-	return 0
-}
-
-// sameTenant settles when two keys of tenants are the same: as the unique index over
-// them says.
-func (c *compiler) sameTenant() error {
-	t := c.plan.tenants
-	same, err := c.comparing(t.key, t.key, c.keyFamily())
-	if err != nil {
-		return err
-	}
-	if same == nil {
-		c.fail(c.file.Tenants.Pos, "let another column be the key", "the tenants' key %s is %s, whose values cannot be compared", t.key.Name, t.key.Type)
-		return errStop
-	}
-	t.same = *same
-	return nil
-}
-
-// keyHop is one step of the path along a foreign key. The referenced table is loaded.
-func (c *compiler) keyHop(table *schema.Table, k *schema.ForeignKey) hop {
-	to := c.graph.Tables[k.Parent]
-	return hop{table: to, from: k.ChildColumns, to: k.ParentColumns, pairs: c.comparisons(k, table, to)}
-}
-
-// declaredHop is one step of the path that the file declares, to a unique column.
-func (c *compiler) declaredHop(table, to *schema.Table, s policy.Step) (hop, error) {
-	theirs, _ := table.Column(s.Column)
-	ours, _ := to.Column(s.ToColumn)
-	family := uint32(0)
-	for _, x := range to.Indexes {
-		if uniqueOn(x, s.ToColumn) && x.Method == "btree" {
-			family = x.Columns[0].Family
-		}
-	}
-	pair, err := c.comparing(ours, theirs, family)
-	if err != nil {
-		return hop{}, err
-	}
-	if pair == nil {
-		c.fail(s.Pos, "lead to a column of the same type", "%s.%s is %s and cannot be compared with %s.%s, which is %s", table.Name, theirs.Name, theirs.Type, to.Name, ours.Name, ours.Type)
-		return hop{}, errStop
-	}
-	return hop{table: to, from: []string{s.Column}, to: []string{s.ToColumn}, pairs: []comparison{*pair}}, nil
-}
-
-// sameAnswer refuses a path that compares by more than the two values.
-func (c *compiler) sameAnswer() error {
-	p := c.plan
-	pairs := []comparison{p.owner, p.tenants.same}
-	for _, h := range p.hops {
-		pairs = append(pairs, h.pairs...)
-	}
-	if what := c.stable(pairs); what != "" {
-		c.fail(p.Policy.Tenant.Pos, "give both columns the same type", "the tenant path compares %s: the answer depends on the TimeZone", what)
-		return errStop
-	}
-	for _, x := range pairs {
-		if x.theirs.LaxCollation && x.theirs.Collation != x.ours.Collation {
-			c.fail(p.Policy.Tenant.Pos, "give both columns the same collation", "the tenant path compares %s with %s, which has another collation, and that of %s is not deterministic", x.theirs.Name, x.ours.Name, x.theirs.Name)
-			return errStop
-		}
 	}
 	return nil
 }

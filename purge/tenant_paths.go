@@ -149,3 +149,50 @@ func (c *compiler) shortest(from, to uint32) [][]schema.ForeignKey {
 	}
 	return nil
 }
+
+// keyHop is one step of the path along a foreign key. The referenced table is loaded.
+func (c *compiler) keyHop(table *schema.Table, k *schema.ForeignKey) hop {
+	to := c.graph.Tables[k.Parent]
+	return hop{table: to, from: k.ChildColumns, to: k.ParentColumns, pairs: c.comparisons(k, table, to)}
+}
+
+// declaredHop is one step of the path that the file declares, to a unique column.
+func (c *compiler) declaredHop(table, to *schema.Table, s policy.Step) (hop, error) {
+	theirs, _ := table.Column(s.Column)
+	ours, _ := to.Column(s.ToColumn)
+	family := uint32(0)
+	for _, x := range to.Indexes {
+		if uniqueOn(x, s.ToColumn) && x.Method == "btree" {
+			family = x.Columns[0].Family
+		}
+	}
+	pair, err := c.comparing(ours, theirs, family)
+	if err != nil {
+		return hop{}, err
+	}
+	if pair == nil {
+		c.fail(s.Pos, "lead to a column of the same type", "%s.%s is %s and cannot be compared with %s.%s, which is %s", table.Name, theirs.Name, theirs.Type, to.Name, ours.Name, ours.Type)
+		return hop{}, errStop
+	}
+	return hop{table: to, from: []string{s.Column}, to: []string{s.ToColumn}, pairs: []comparison{*pair}}, nil
+}
+
+// sameAnswer refuses a path that compares by more than the two values.
+func (c *compiler) sameAnswer() error {
+	p := c.plan
+	pairs := []comparison{p.owner, p.tenants.same}
+	for _, h := range p.hops {
+		pairs = append(pairs, h.pairs...)
+	}
+	if what := c.stable(pairs); what != "" {
+		c.fail(p.Policy.Tenant.Pos, "give both columns the same type", "the tenant path compares %s: the answer depends on the TimeZone", what)
+		return errStop
+	}
+	for _, x := range pairs {
+		if x.theirs.LaxCollation && x.theirs.Collation != x.ours.Collation {
+			c.fail(p.Policy.Tenant.Pos, "give both columns the same collation", "the tenant path compares %s with %s, which has another collation, and that of %s is not deterministic", x.theirs.Name, x.ours.Name, x.theirs.Name)
+			return errStop
+		}
+	}
+	return nil
+}

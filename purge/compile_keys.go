@@ -1,0 +1,128 @@
+package purge
+
+import (
+	"fmt"
+
+	"github.com/reaperdb/reaper/policy"
+	"github.com/reaperdb/reaper/schema"
+)
+
+// rootKey chooses the primary key, or else the narrowest unique index that is
+// whole, plain, immediate and NOT NULL.
+func (c *compiler) rootKey() error {
+	t := c.plan.Root.Table
+	best := bestKey(t)
+	if best == nil {
+		why := ""
+		if column := arrayInKey(t); column != "" {
+			why = fmt.Sprintf(" and that can be looked up: column %s is an array", column)
+		}
+		c.fail(c.plan.Policy.Table.Pos, "add a primary key, or a unique index over NOT NULL columns (not partial, not deferrable, no expressions, no arrays)",
+			"%s has no key that tells its rows apart%s", t.Name, why)
+		return nil
+	}
+	var err error
+	c.plan.key, c.plan.keyOrders, err = c.ordered(t, best.ColumnNames())
+	return err
+}
+
+// bestKey is the primary key, or else the narrowest unique index that is usable; nil:
+// there is none.
+func bestKey(t *schema.Table) (best *schema.Index) {
+	for i := range t.Indexes {
+		x := &t.Indexes[i]
+		if usableKey(t, x) && (best == nil || x.Primary || !best.Primary && len(x.Columns) < len(best.Columns)) {
+			best = x
+		}
+	}
+	return best
+}
+
+// ordered gives columns with the order of each; errStop after recording that one has
+// none.
+func (c *compiler) ordered(t *schema.Table, names []string) (columns []schema.Column, orders []*schema.Order, err error) {
+	for _, n := range names {
+		k, _ := t.Column(n)
+		order, err := c.graph.DefaultOrder(c.ctx, c.conn, k.TypeOID)
+		if err != nil {
+			return nil, nil, err
+		}
+		if order == nil {
+			c.fail(c.plan.Policy.Table.Pos, "add a key over columns of an ordered type", "%s.%s of the key is %s, which has no order", t.Name, n, k.Type)
+			return nil, nil, errStop
+		}
+		columns, orders = append(columns, k), append(orders, order)
+	}
+	return columns, orders, nil
+}
+
+// emptiedAges notes where emptying a reference could make rows young that are due: in
+// tables that are roots of a policy.
+func (c *compiler) emptiedAges() error {
+	for _, n := range c.plan.Nodes {
+		best := bestKey(n.Table)
+		if !n.emptied() || best == nil {
+			continue
+		}
+		for i := range c.file.Policies {
+			if other := &c.file.Policies[i]; c.names(other.Table, n.Table.OID) {
+				c.emptiedAge(n, other)
+			}
+		}
+		var err error
+		if n.key, n.keyOrders, err = c.ordered(n.Table, best.ColumnNames()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *compiler) emptiedAge(n *Node, p *policy.Policy) {
+	column, ok := n.Table.Column(p.Age.Column.Value)
+	if !ok {
+		return // its own plan says so
+	}
+	a := rootAge{policy: p.Name, age: age{column: column, unit: p.Age.Unit, zone: "UTC"}}
+	if p.Age.TimeZone.IsSet() {
+		a.age.zone = p.Age.TimeZone.Value
+	}
+	if p != c.plan.Policy {
+		a.latest = latestCutoff(p)
+	}
+	n.ages = append(n.ages, a)
+}
+
+// latestCutoff is the latest cutoff that a policy can have for a run that begins at
+// base: that of its only retention, or else base itself, for other retentions may be
+// of any length.
+func latestCutoff(p *policy.Policy) func(base string) string {
+	if d := p.Retention.Duration; d != nil && !d.Forever && len(p.Overrides) == 0 {
+		return func(base string) string { return "(" + base + " - " + interval(*d) + ")" }
+	}
+	return func(base string) string { return base }
+}
+
+func usableKey(t *schema.Table, x *schema.Index) bool {
+	if !x.Unique || !x.Valid || !x.Immediate || x.Predicate != "" {
+		return false
+	}
+	for _, ic := range x.Columns {
+		column, ok := t.Column(ic.Name)
+		if !ok || !column.NotNull || !ic.OwnCollation || column.Array() {
+			return false
+		}
+	}
+	return true
+}
+
+// arrayInKey is a column that keeps a key from being used; "" when none does.
+func arrayInKey(t *schema.Table) string {
+	for _, x := range t.Indexes {
+		for _, name := range x.ColumnNames() {
+			if column, ok := t.Column(name); ok && column.Array() && x.Unique {
+				return name
+			}
+		}
+	}
+	return ""
+}

@@ -1,0 +1,166 @@
+package purge
+
+import (
+	"context"
+	"fmt"
+	"slices"
+)
+
+// deleteKnown empties references, and deletes roots and all that was collected
+// below them. Without keys there are no roots among the rows.
+func (b *batcher) deleteKnown(ctx context.Context, tx *batchTx, t *who, m *mode, known map[*Node]*rowsOf, keys values) error {
+	for _, e := range m.clears {
+		if r := known[e.Parent]; r == nil || r.len() == 0 {
+			continue
+		}
+		if err := b.noteDue(ctx, tx, t, e, known); err != nil {
+			return err
+		}
+		n, err := tx.exec(ctx, clearSQL(&statement{}, e, m, known, 0))
+		if err != nil {
+			return fmt.Errorf("emptying %s of %s: %w", e.Label(), e.Child.Table.Name, err)
+		}
+		tx.countNullified(e.Child, n)
+	}
+	var err error
+	if b.work.stepwise.Load() || b.plan.ruled() {
+		err = b.deleteOneByOne(ctx, tx, t, m, known, keys)
+	} else {
+		err = b.deleteAtOnce(ctx, tx, t, m, b.plan.Nodes, known, keys)
+	}
+	if err != nil {
+		return err
+	}
+	return b.look(ctx, tx, m, known, keys)
+}
+
+// deleteAtOnce deletes from tables in one statement.
+func (b *batcher) deleteAtOnce(ctx context.Context, tx *batchTx, t *who, m *mode, nodes []*Node, known map[*Node]*rowsOf, keys values) error {
+	s, targets, wanted := deleteSQL(b.plan, m, nodes, b.scope(), t, keys, known, tx.firm)
+	if len(targets) == 0 {
+		return nil
+	}
+	counts := make([]int64, len(targets))
+	if err := tx.row(ctx, s).Scan(pointers(counts)...); err != nil {
+		return fmt.Errorf("deleting from %s and its dependents: %w", b.plan.Root.Table.Name, err)
+	}
+	for i, want := range wanted {
+		if counts[i] == int64(want) {
+			continue
+		}
+		if i == 0 && keys != nil {
+			return b.stayed(ctx, tx, t, keys, int64(want)-counts[i])
+		}
+		return b.moved(ctx, tx, m, targets[i], known)
+	}
+	for i, n := range targets {
+		tx.count(n, counts[i])
+	}
+	return nil
+}
+
+// moved tells why rows that were collected did not go: a trigger or a rule keeps them,
+// or somebody has changed them since.
+func (b *batcher) moved(ctx context.Context, tx *batchTx, m *mode, n *Node, known map[*Node]*rowsOf) error {
+	if !b.plan.watched() {
+		return errChanged
+	}
+	if tx.firm && n.Table.CanUpdate { // they were locked: it was nobody else
+		return fmt.Errorf("%w: %s", errInterfered, n.stays())
+	}
+	s := &statement{}
+	s.add("SELECT EXISTS (SELECT FROM ", from(n.Table), " WHERE ", s.at(n.Table, known[n]), s.stillBehind(n, m, known, tx.firm), ")")
+	var there bool
+	if err := tx.row(ctx, s).Scan(&there); err != nil {
+		return fmt.Errorf("looking at what became of the rows: %w", err)
+	}
+	if there {
+		return fmt.Errorf("%w: %s", errInterfered, n.stays())
+	}
+	return errChanged
+}
+
+// stayed tells why locked roots did not go: a hold, a retention or a path
+// changed since they were locked, or something keeps rows that are expired
+// still. Then nothing below them may go either.
+func (b *batcher) stayed(ctx context.Context, tx *batchTx, t *who, keys values, n int64) error {
+	still, err := b.countRoots(ctx, tx, t, keys)
+	if err == nil && still == n {
+		return errKept
+	}
+	if err == nil && b.plan.watched() {
+		err = b.stillOld(ctx, tx, t, keys)
+	}
+	if err != nil {
+		return err
+	}
+	return errChanged
+}
+
+// deleteOneByOne deletes from one table after the other, from the leaves up. Tables that
+// reference each other go in one statement.
+func (b *batcher) deleteOneByOne(ctx context.Context, tx *batchTx, t *who, m *mode, known map[*Node]*rowsOf, keys values) error {
+	for _, e := range m.deletes {
+		if r := known[e.Parent]; r != nil && r.len() > 0 {
+			s := &statement{}
+			s.add("DELETE FROM ", from(e.Child.Table), " WHERE ", s.behind(e, r))
+			n, err := tx.exec(ctx, s)
+			if err != nil {
+				return fmt.Errorf("deleting from %s: %w", e.Child.Table.Name, err)
+			}
+			tx.count(e.Child, n)
+		}
+	}
+	leaves := *m
+	leaves.deletes = nil
+	for _, group := range slices.Backward(m.order) {
+		if err := b.deleteGroup(ctx, tx, t, &leaves, group, known, keys); err != nil {
+			return err
+		}
+	}
+	if !m.collected[b.plan.Root] {
+		return b.deleteNode(ctx, tx, t, &leaves, b.plan.Root, known, keys)
+	}
+	return nil
+}
+
+func (b *batcher) deleteGroup(ctx context.Context, tx *batchTx, t *who, m *mode, group []*Node, known map[*Node]*rowsOf, keys values) error {
+	if len(group) == 1 && !cyclic(group) {
+		return b.deleteNode(ctx, tx, t, m, group[0], known, keys)
+	}
+	if !slices.Contains(group, b.plan.Root) {
+		keys = nil
+	}
+	return b.deleteAtOnce(ctx, tx, t, m, group, known, keys)
+}
+
+func (b *batcher) deleteNode(ctx context.Context, tx *batchTx, t *who, m *mode, n *Node, known map[*Node]*rowsOf, keys values) error {
+	r := known[n]
+	if r == nil || r.len() == 0 {
+		return nil
+	}
+	var s *statement
+	switch {
+	case n == b.plan.Root && keys == nil:
+		return nil
+	case n == b.plan.Root && len(n.firingRules()) > 0:
+		s = b.plan.deleteRuledSQL(b.scope(), t, keys)
+	case n == b.plan.Root:
+		s = b.plan.deleteRootsSQL(b.scope(), t, keys)
+	default:
+		s = &statement{}
+		s.add("DELETE FROM ", from(n.Table), " WHERE ", s.at(n.Table, r), s.stillBehind(n, m, known, tx.firm))
+	}
+	count, err := tx.exec(ctx, s)
+	if err != nil {
+		return fmt.Errorf("deleting from %s: %w", n.Table.Name, err)
+	}
+	tx.count(n, count)
+	switch {
+	case count == int64(r.len()):
+		return nil
+	case n == b.plan.Root:
+		return b.stayed(ctx, tx, t, keys, int64(r.len())-count)
+	}
+	return b.moved(ctx, tx, m, n, known)
+}

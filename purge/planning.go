@@ -1,0 +1,159 @@
+package purge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/policy"
+	"github.com/reaperdb/reaper/schema"
+)
+
+// Compile makes the plans of the named policies, or of all when none is named.
+// A mistake of the file or the schema is a Problem of its plan, and a lock that does
+// not come is its plan's Unplanned; an error is returned only when the database could
+// not be asked. Of the tables of other policies the catalog alone is read.
+func Compile(ctx context.Context, conn *pgx.Conn, file *policy.File, server Server, only []string) ([]*Plan, error) {
+	oids, err := resolve(ctx, conn, file)
+	if err != nil {
+		return nil, err
+	}
+	var plans []*Plan
+	var graph *schema.Graph
+	// All is read in one transaction, which holds no snapshot between its statements.
+	tx, err := beginPlanning(ctx, conn, server)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { rollback(tx) }()
+	if graph, err = schema.Read(ctx, tx); err != nil {
+		return nil, err
+	}
+	for i := range file.Policies {
+		p := &file.Policies[i]
+		if len(only) > 0 && !slices.Contains(only, p.Name) {
+			continue
+		}
+		c := &compiler{ctx: ctx, conn: tx, file: file, graph: graph, oids: oids, server: server, plan: &Plan{Policy: p, graph: graph, safety: file.Safety, server: server}}
+		err := c.compile()
+		if lockedOut(err) {
+			rollback(tx)
+			if tx, err = c.locked(conn, err); err != nil {
+				return nil, err
+			}
+		}
+		if err != nil && !errors.Is(err, errStop) {
+			return nil, fmt.Errorf("planning policy %s: %w", p.Name, err)
+		}
+		plans = append(plans, c.plan)
+	}
+	return plans, nil
+}
+
+// beginPlanning begins a transaction under reaper's own search_path. Views of users'
+// SQL are made in it, and never committed; a standby takes none.
+func beginPlanning(ctx context.Context, conn *pgx.Conn, server Server) (pgx.Tx, error) {
+	mode := "READ WRITE"
+	if server.InRecovery {
+		mode = "READ ONLY"
+	}
+	return conn.BeginTx(ctx, pgx.TxOptions{BeginQuery: "BEGIN ISOLATION LEVEL READ COMMITTED " + mode + "; " + pg.Pin + "; " + pg.Timeouts(planLock, planStatement)})
+}
+
+// apart runs what may fail in a savepoint of its own, which is rolled back.
+func (c *compiler) apart(do func(pgx.Tx) error) error {
+	tx, err := c.conn.Begin(c.ctx)
+	if err != nil {
+		return err
+	}
+	defer rollback(tx)
+	return do(tx)
+}
+
+// lockersSQL names the tables that somebody has locked against everybody, and who.
+const lockersSQL = `SELECT string_agg(format('%I.%I, by process %s', n.nspname, c.relname, l.pid), '; ' ORDER BY n.nspname, c.relname)
+  FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()) AND l.mode = 'AccessExclusiveLock' AND l.granted AND c.relkind IN ('r', 'p', 'm')`
+
+// locked records that the policy cannot be planned, since a table of it is locked, and
+// gives another transaction for the policies to come.
+func (c *compiler) locked(conn *pgx.Conn, cause error) (pgx.Tx, error) {
+	tx, err := beginPlanning(c.ctx, conn, c.server)
+	if err != nil {
+		return nil, err
+	}
+	var lockers *string
+	if err := tx.QueryRow(c.ctx, lockersSQL).Scan(&lockers); err != nil {
+		return tx, fmt.Errorf("looking who has locked a table: %w", err)
+	}
+	who := "a table of it"
+	if lockers != nil {
+		who = *lockers
+	}
+	c.plan.unplanned = fmt.Errorf("planning: locked for more than %s: %s: %w", planLock, who, cause)
+	return tx, nil
+}
+
+// resolve looks up all tables of the file at once, by the role's search_path.
+func resolve(ctx context.Context, conn *pgx.Conn, file *policy.File) (map[[2]string]uint32, error) {
+	var names [][2]string
+	add := func(t policy.Table) {
+		if name := [2]string{t.Schema, t.Name}; t.IsSet() && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	if file.Tenants != nil {
+		add(file.Tenants.Table)
+	}
+	for _, p := range file.Policies {
+		eachTable(&p, add)
+	}
+	found, err := schema.Resolve(ctx, conn, names)
+	if err != nil {
+		return nil, err
+	}
+	oids := map[[2]string]uint32{}
+	for i, name := range names {
+		oids[name] = found[i]
+	}
+	return oids, nil
+}
+
+// eachTable visits the tables that a policy names.
+func eachTable(p *policy.Policy, visit func(policy.Table)) {
+	visit(p.Table)
+	for _, d := range p.Dependents {
+		visit(d.Table)
+		visit(d.Parent)
+	}
+	for _, s := range p.Tenant.Steps {
+		visit(s.Table)
+	}
+}
+
+// preload loads the tables that the policy names, those on the way to its tenants, and
+// all that hangs below its root: a few statements, however many tables there are. Tables
+// of other policies are left alone: whoever has one locked shall not hold this one up.
+func (c *compiler) preload() error {
+	var all []uint32
+	add := func(t policy.Table) {
+		if oid := c.resolve(t); t.IsSet() && oid != 0 {
+			all = append(all, oid)
+		}
+	}
+	eachTable(c.plan.Policy, add)
+	if c.file.Tenants != nil && !c.plan.Policy.Tenant.None {
+		add(c.file.Tenants.Table)
+	}
+	for _, x := range c.pathOf(c.plan.Policy) {
+		all = append(all, x.table)
+	}
+	if root := c.resolve(c.plan.Policy.Table); root != 0 {
+		all = append(all, c.graph.Below(root)...)
+	}
+	return c.graph.Load(c.ctx, c.conn, all...)
+}
