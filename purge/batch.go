@@ -197,7 +197,7 @@ func (b *batcher) attempt(ctx context.Context, t *who, cands []candidate, w way)
 			w.locked = true
 			continue
 		}
-		if (isCode(err, "23503") || errors.Is(err, errChanged)) && !w.firm {
+		if (isCode(err, "23503") || isCode(err, "23001") || errors.Is(err, errChanged)) && !w.firm {
 			w.firm = true
 			continue
 		}

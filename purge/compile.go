@@ -19,16 +19,22 @@ import (
 // apart before a purge is refused.
 const MaxClockSkew = time.Hour
 
-// ownSettingsSQL reads what the role's sessions are set to. It is qualified, since it
-// runs under that very search_path.
-const ownSettingsSQL = `SELECT pg_catalog.current_setting('TimeZone'), pg_catalog.current_setting('search_path'), pg_catalog.current_schemas(true)::pg_catalog.text[]`
+// ownSettingsSQL reads what the role's sessions are set to when they begin: another
+// client of a pooler may have left other settings behind in this one. It is qualified,
+// since it runs under whatever search_path there is.
+const ownSettingsSQL = `SELECT (SELECT s.reset_val FROM pg_catalog.pg_settings s WHERE s.name OPERATOR(pg_catalog.=) 'TimeZone'),
+       (SELECT s.reset_val FROM pg_catalog.pg_settings s WHERE s.name OPERATOR(pg_catalog.=) 'search_path')`
 
 // ReadServer reads the facts of the server that every plan needs.
 func ReadServer(ctx context.Context, conn *pgx.Conn) (Server, error) {
 	var s Server
 	var track, role string
 	var now int64
-	err := conn.QueryRow(ctx, ownSettingsSQL).Scan(&s.TimeZone, &s.path, &s.SearchPath)
+	err := conn.QueryRow(ctx, ownSettingsSQL).Scan(&s.TimeZone, &s.path)
+	if err == nil {
+		own := &pg.DB{Sender: conn, Before: []string{"SELECT " + setConfig("search_path", quoteLiteral(s.path))}}
+		err = own.QueryRow(ctx, `SELECT pg_catalog.current_schemas(true)::pg_catalog.text[]`).Scan(&s.SearchPath)
+	}
 	if err == nil {
 		err = pg.Pinned(conn).QueryRow(ctx, `SELECT current_setting('server_version_num')::int, current_user::text, pg_is_in_recovery(),
 			current_setting('track_counts'), current_setting('session_replication_role'), (extract(epoch FROM clock_timestamp()) * 1000000)::bigint`).
@@ -88,7 +94,7 @@ func (c *compiler) compile() error {
 	}
 	c.plan.order()
 	c.guards()
-	if err := c.steps(c.emptiedAges, c.paths, c.keysAct, c.searchPath); err != nil {
+	if err := c.steps(c.emptiedAges, c.usableTypes, c.paths, c.keysAct, c.searchPath); err != nil {
 		return err
 	}
 	if c.plan.HasErrors() {

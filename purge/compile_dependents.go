@@ -125,6 +125,13 @@ func (r relation) names() string {
 // expand adds the edges into a table whose rows may go.
 func (c *compiler) expand(n *Node, entries []*entry) error {
 	siblings := relations(c.graph.References(n.Table.OID))
+	var children []uint32
+	for _, r := range siblings {
+		children = append(children, r.first().Child)
+	}
+	if err := c.graph.Load(c.ctx, c.conn, children...); err != nil {
+		return err
+	}
 	for _, r := range siblings {
 		if err := c.addEdge(n, r, entries, siblings); err != nil {
 			return err

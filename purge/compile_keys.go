@@ -2,6 +2,7 @@ package purge
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/reaperdb/reaper/policy"
 	"github.com/reaperdb/reaper/schema"
@@ -87,19 +88,43 @@ func (c *compiler) emptiedAge(n *Node, p *policy.Policy) {
 		a.age.zone = p.Age.TimeZone.Value
 	}
 	if p != c.plan.Policy {
-		a.latest = latestCutoff(p)
+		a.latest = c.latestCutoff(p)
 	}
 	n.ages = append(n.ages, a)
 }
 
 // latestCutoff is the latest cutoff that a policy can have for a run that begins at
-// base: that of its only retention, or else base itself, for other retentions may be
-// of any length.
-func latestCutoff(p *policy.Policy) func(base string) string {
-	if d := p.Retention.Duration; d != nil && !d.Forever && len(p.Overrides) == 0 {
-		return func(base string) string { return "(" + base + " - " + interval(*d) + ")" }
+// base; nil where its retentions are not constants, and the cutoff of the batch is the
+// best that is known.
+func (c *compiler) latestCutoff(p *policy.Policy) func(base string) string {
+	overrides, retentions := p.Overrides, []policy.Retention{p.Retention}
+	if t := c.file.Tenants; t != nil && !p.Tenant.None {
+		if t.Query.IsSet() {
+			return nil
+		}
+		overrides, retentions = slices.Concat(overrides, t.Overrides), append(retentions, t.Retention)
 	}
-	return func(base string) string { return base }
+	lengths := []policy.Duration{}
+	for _, o := range overrides {
+		lengths = append(lengths, o.Duration)
+	}
+	for _, r := range retentions {
+		if r.SQL.IsSet() {
+			return nil
+		}
+		if r.Duration != nil {
+			lengths = append(lengths, *r.Duration)
+		}
+	}
+	if d := c.file.DefaultOf(p); d != nil {
+		lengths = append(lengths, *d)
+	}
+	if lengths = slices.DeleteFunc(lengths, func(d policy.Duration) bool { return d.Forever }); len(lengths) == 0 {
+		return nil
+	}
+	return func(base string) string {
+		return "greatest(" + list(len(lengths), func(i int) string { return base + " - " + interval(lengths[i]) }) + ")"
+	}
 }
 
 func usableKey(t *schema.Table, x *schema.Index) bool {

@@ -43,6 +43,12 @@ func (c *compiler) tenantsRelation() error {
 	if err := c.sameTenant(); err != nil {
 		return err
 	}
+	if t.table != nil && t.table.Kind != schema.Ordinary && t.table.Kind != schema.Partitioned {
+		// Functions that a view calls run under the path too.
+		if _, err := c.expression("tenants", policy.Text{Value: "true", Pos: file.Table.Pos}, relation); err != nil {
+			return err
+		}
+	}
 	if err := c.retentions(relation, own, shared); err != nil {
 		return err
 	}
@@ -148,9 +154,9 @@ func (c *compiler) tenantsQuery(file *policy.Tenants) (relation string, own *sou
 // typeOf describes a type by OID as a column of that type would be.
 func (c *compiler) typeOf(name string, oid uint32) (schema.Column, error) {
 	k := schema.Column{Name: name}
-	err := c.conn.QueryRow(c.ctx, `SELECT format_type(t.oid, -1), t.oid, t.typname::text, format('%I.%I', n.nspname, t.typname), t.typcategory::text, t.typcollation
+	err := c.conn.QueryRow(c.ctx, `SELECT format_type(t.oid, -1), t.oid, t.typname::text, format('%I.%I', n.nspname, t.typname), n.nspname, t.typcategory::text, t.typcollation
 		FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.oid = $1`, oid).
-		Scan(&k.Type, &k.TypeOID, &k.TypeName, &k.SQLType, &k.Category, &k.Collation)
+		Scan(&k.Type, &k.TypeOID, &k.TypeName, &k.SQLType, &k.TypeSchema, &k.Category, &k.Collation)
 	if err != nil {
 		return k, fmt.Errorf("reading type %d: %w", oid, err)
 	}

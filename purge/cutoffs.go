@@ -31,7 +31,7 @@ func (w *work) fixCutoffs(ctx context.Context) {
 	}
 	err := w.run.withServer(ctx, func() error {
 		list := &tenantList{}
-		err := w.run.read(ctx, !w.plan.ownPath.reading, dueTimeout, func(tx pgx.Tx) error {
+		err := w.run.read(ctx, w.plan.readingPath(), dueTimeout, func(tx pgx.Tx) error {
 			rows, err := tx.Query(ctx, s.String(), s.args...)
 			if err != nil {
 				return err

@@ -114,7 +114,9 @@ func (b *batcher) drainOnce(ctx context.Context, tx *batchTx, t *who, c candidat
 	d := &drainer{b: b, tx: tx, who: t, limit: limit}
 	done, err := d.below(ctx, b.plan.Root, root)
 	if err == nil && done && b.plan.watched() {
-		err = b.stillOld(ctx, tx, t, keys)
+		if err = b.fireDeferred(ctx, tx); err == nil {
+			err = b.stillOld(ctx, tx, t, keys)
+		}
 	}
 	if err != nil || done {
 		return o, true, err

@@ -59,7 +59,7 @@ func classify(err error) fault {
 		return faultDatabase // the connection, or the pool
 	}
 	switch pg.Code {
-	case "55P03", "40P01", "40001", "57014", "23503":
+	case "55P03", "40P01", "40001", "57014", "23503", "23001":
 		return faultRetry
 	// The server ends sessions or is not up, was a primary before a failover, or cannot
 	// read its files. What else is of classes 57 and 58, and internal errors (XX), is
@@ -67,6 +67,11 @@ func classify(err error) fault {
 	// extension.
 	case "57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25006", "58030":
 		return faultDatabase
+	}
+	if pg.Routine == raisedRoutine && pg.Code[:2] != "53" && pg.Code[:2] != "08" {
+		return faultTenant
+	}
+	switch pg.Code {
 	case "55000", "0A000", "27000":
 		return faultPolicy
 	}
@@ -78,6 +83,11 @@ func classify(err error) fault {
 	}
 	return faultTenant
 }
+
+// raisedRoutine is where PostgreSQL's source raises what RAISE of a function says
+// (pl_exec.c): it is the word of the application about one row, unless it passes on that
+// the server is out of resources or a connection is lost.
+const raisedRoutine = "exec_stmt_raise"
 
 // onlyReads tells an attempt to write in a transaction that may only read from a server
 // that has become a standby, which has the same code in one that may write.
@@ -115,7 +125,7 @@ func reasonOf(err error) string {
 		return "serialization_failure"
 	case "57014":
 		return "statement_timeout"
-	case "23503":
+	case "23503", "23001": // RESTRICT has a code of its own from PostgreSQL 18 on
 		return "foreign_key_violation"
 	}
 	return pg.Code

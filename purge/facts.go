@@ -28,7 +28,7 @@ var errReplicaRole = errors.New("session_replication_role is not origin on a con
 func (p *Plan) lockTables() string {
 	var names []string
 	for _, n := range p.Nodes {
-		if n.Table.CanLockRows {
+		if n.Table.CanLockRows && (n.Table.Kind == schema.Ordinary || n.Table.Kind == schema.Partitioned) {
 			names = append(names, from(n.Table))
 		}
 	}

@@ -25,8 +25,8 @@ type fragment struct {
 	functions []calledFunction
 	// zoned tells that its answer depends on the session's TimeZone.
 	zoned bool
-	// asWritten tells that no view could be made of it: names still mean what the
-	// search_path makes of them.
+	// asWritten tells that it keeps its own text and the role's search_path: no view could
+	// be made of it, or names in it still mean what the path makes of them.
 	asWritten bool
 }
 
@@ -171,33 +171,86 @@ func execAll(ctx context.Context, tx pgx.Tx, statements ...string) error {
 	return nil
 }
 
-// fragmentSQL reads a temporary view: its text, that of the one made in the session's
-// own zone, whether something in it depends on the zone, and the functions outside of
-// pg_catalog that it calls. A conversion between timestamptz and local dates or times
-// is STABLE and takes or gives both; of SQLValueFunction (primnodes.h) 0 to 2 and 5 to 8
-// are local.
-const fragmentSQL = `
-WITH v AS MATERIALIZED (SELECT r.oid, r.ev_action::text AS tree FROM pg_rewrite r WHERE r.ev_class = 'pg_temp.` + fragmentView + `'::regclass),
+// reachedSQL is what a view rests on, at any depth: other views, functions, operators,
+// aggregates, types and the checks of domains. PostgreSQL notes no dependency on what is
+// its own.
+const reachedSQL = `
+reached(class, id) AS (
+  SELECT 'pg_rewrite'::regclass::oid, v.oid FROM v
+  UNION SELECT x.* FROM reached r CROSS JOIN LATERAL (
+    SELECT d.refclassid, d.refobjid FROM pg_depend d WHERE d.classid = r.class AND d.objid = r.id AND d.deptype IN ('n', 'a')
+    UNION ALL SELECT 'pg_rewrite'::regclass::oid, w.oid FROM pg_rewrite w JOIN pg_class c ON c.oid = w.ev_class AND c.relkind IN ('v', 'm') WHERE r.class = 'pg_class'::regclass AND w.ev_class = r.id
+    UNION ALL SELECT 'pg_constraint'::regclass::oid, k.oid FROM pg_constraint k WHERE r.class = 'pg_type'::regclass AND k.contypid = r.id AND r.id <> 0) x),
 calls AS MATERIALIZED (
-  SELECT p.oid FROM v JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = v.oid JOIN pg_proc p ON d.refclassid = 'pg_proc'::regclass AND p.oid = d.refobjid
-  UNION SELECT o.oprcode FROM v JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = v.oid JOIN pg_operator o ON d.refclassid = 'pg_operator'::regclass AND o.oid = d.refobjid)
+  SELECT r.id FROM reached r WHERE r.class = 'pg_proc'::regclass
+  UNION SELECT o.oprcode FROM reached r JOIN pg_operator o ON r.class = 'pg_operator'::regclass AND o.oid = r.id)`
+
+// byNameSQL is an SQL expression over a rule's tree: whether it looks up names while it
+// runs, by a type of object identifiers (regclass and its like, pg_type.dat) or by a
+// function that takes names.
+const byNameSQL = `(v.tree ~ ':(vartype|consttype|resulttype|funcresulttype|paramtype) (24|2202|2203|2204|2205|2206|3734|3769|4089|4096|4191) '
+    OR EXISTS (SELECT FROM regexp_matches(v.tree, ':(?:opfuncid|funcid) (\d+)', 'g') m JOIN pg_proc p ON p.oid = m[1]::oid
+                WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.proname ~ '^(current_schemas?|.*_is_visible|to_reg.*|has_.*_privilege|.*_to_xml.*|pg_get_serial_sequence)$'))`
+
+// fragmentSQL reads the temporary views: the text of the one, that of the one made in the
+// session's own zone, whether something in it depends on the zone, whether what it means
+// depends on the search_path while it runs, the functions outside of pg_catalog that it
+// rests on, and its tree. A conversion between timestamptz and local dates or times is
+// STABLE and takes or gives both; of SQLValueFunction (primnodes.h) 0 to 2 and 5 to 8 are
+// local. Aggregates call functions that need not be in C.
+const fragmentSQL = `
+WITH RECURSIVE v AS MATERIALIZED (SELECT r.oid, r.ev_action::text AS tree FROM pg_rewrite r WHERE r.ev_class = 'pg_temp.` + fragmentView + `'::regclass),` + reachedSQL + `
 SELECT pg_get_viewdef('pg_temp.` + fragmentView + `'::regclass), pg_get_viewdef('pg_temp.` + fragmentView + `_local'::regclass),
        EXISTS (SELECT FROM v CROSS JOIN LATERAL regexp_matches(v.tree, ':(?:opfuncid|funcid) (\d+)', 'g') m JOIN pg_proc p ON p.oid = m[1]::oid
                 WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.provolatile = 's'
                   AND 'timestamptz'::regtype = ANY (p.proargtypes::oid[] || p.prorettype)
                   AND ARRAY['timestamp', 'date', 'time', 'text']::regtype[]::oid[] && (p.proargtypes::oid[] || p.prorettype))
     OR EXISTS (SELECT FROM v CROSS JOIN LATERAL regexp_matches(v.tree, 'SQLVALUEFUNCTION :op (\d+)', 'g') m WHERE m[1] IN ('0', '1', '2', '5', '6', '7', '8')),
-       coalesce((SELECT json_agg(json_build_object('Name', n.nspname || '.' || p.proname, 'Owner', pg_get_userbyid(p.proowner), 'Looks', l.lanname NOT IN ('c', 'internal'),
-                 'Trusted', ` + trustedOwner + `) ORDER BY p.oid)
-            FROM calls JOIN pg_proc p ON p.oid = calls.oid JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang
-           WHERE n.nspname <> 'pg_catalog'), '[]')`
+       (SELECT ` + byNameSQL + ` FROM v),
+       coalesce((SELECT json_agg(json_build_object('Name', n.nspname || '.' || p.proname, 'Owner', pg_get_userbyid(p.proowner),
+                 'Looks', l.lanname NOT IN ('c', 'internal') OR p.prokind = 'a', 'Trusted', ` + trustedOwner + `) ORDER BY p.oid)
+            FROM calls JOIN pg_proc p ON p.oid = calls.id JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang
+           WHERE n.nspname <> 'pg_catalog'), '[]'),
+       (SELECT ` + plainTree + ` FROM v)`
+
+// plainTree is a rule's tree without what only tells where in the text it stood.
+const plainTree = `regexp_replace(regexp_replace(v.tree, ':(location|stmt_location|stmt_len|list_start|list_end|ctelocation|rexpr_list_start|rexpr_list_end) -?\d+', '', 'g'), '` + fragmentView + `(_local|_again)?', '', 'g')`
 
 func (c *compiler) readView(tx pgx.Tx, f *fragment) error {
-	var local string
-	if err := tx.QueryRow(c.ctx, fragmentSQL, c.planned()).Scan(&f.sql, &local, &f.zoned, &f.functions); err != nil {
+	var local, tree string
+	written := f.sql
+	if err := tx.QueryRow(c.ctx, fragmentSQL, c.planned()).Scan(&f.sql, &local, &f.zoned, &f.asWritten, &f.functions, &tree); err != nil {
 		return err
 	}
 	f.zoned = f.zoned || strings.ReplaceAll(local, fragmentView+"_local", fragmentView) != f.sql
 	f.sql = strings.TrimSuffix(strings.TrimSpace(f.sql), ";")
+	again, err := c.readAgain(tx, f.sql)
+	if err != nil {
+		return err
+	}
+	// PostgreSQL prints some operators without their names (CASE x WHEN, IS DISTINCT FROM,
+	// NULLIF, USING): under another path they would be others.
+	if f.asWritten = f.asWritten || again != tree; f.asWritten {
+		f.sql = written
+	}
 	return nil
+}
+
+// readAgain is the tree of the printed text, read under reaper's own search_path; empty:
+// it cannot be read there.
+func (c *compiler) readAgain(outer pgx.Tx, sql string) (tree string, err error) {
+	tx, err := outer.Begin(c.ctx)
+	if err != nil {
+		return "", err
+	}
+	defer rollback(tx)
+	err = execAll(c.ctx, tx, "CREATE TEMPORARY VIEW "+fragmentView+"_again AS "+sql)
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && !lockedOut(err) {
+		return "", nil
+	}
+	if err == nil {
+		err = tx.QueryRow(c.ctx, `SELECT `+plainTree+` FROM (SELECT r.ev_action::text AS tree FROM pg_rewrite r WHERE r.ev_class = 'pg_temp.`+fragmentView+`_again'::regclass) v`).Scan(&tree)
+	}
+	return tree, err
 }

@@ -53,6 +53,9 @@ func (g *grants) plan(p *Plan) {
 	for _, h := range p.hops {
 		g.need(h.table, "SELECT")
 	}
+	for _, s := range p.typeSchemas() {
+		g.schemas[ident(s)] = true
+	}
 	g.replica = g.replica || p.safety.Proven && len(p.Edges) > 0
 	g.version = p.server.Version
 	if p.parts.ownership {

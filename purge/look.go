@@ -19,12 +19,23 @@ func (b *batcher) look(ctx context.Context, tx *batchTx, m *mode, known map[*Nod
 	if !b.plan.watched() {
 		return nil
 	}
+	if err := b.fireDeferred(ctx, tx); err != nil {
+		return err
+	}
 	if err := b.lookDue(ctx, tx); err != nil {
 		return err
 	}
 	s := &statement{}
 	tests, texts := b.plan.lookSQL(s, m, known, keys, tx.firm)
 	return b.passes(ctx, tx, s, tests, texts)
+}
+
+// fireDeferred has deferred triggers fire now: at COMMIT nobody looks any more.
+func (b *batcher) fireDeferred(ctx context.Context, tx *batchTx) error {
+	if _, err := tx.conn.Exec(ctx, "SET CONSTRAINTS ALL IMMEDIATE"); err != nil {
+		return fmt.Errorf("firing deferred triggers: %w", err)
+	}
+	return nil
 }
 
 // lookDue looks at the rows that were due when a reference in them was emptied.

@@ -87,7 +87,7 @@ func (w *work) countDue(ctx context.Context) int64 {
 
 func (w *work) backlog(ctx context.Context) (rows int64, lag float64, tenants int64, err error) {
 	s := w.plan.backlogSQL(w.scope(), "")
-	err = readOne(ctx, w.run.pool, !w.plan.ownPath.reading, countTimeout, s, scanOne(&rows, &lag, &tenants))
+	err = readOne(ctx, w.run.pool, w.plan.readingPath(), countTimeout, s, scanOne(&rows, &lag, &tenants))
 	return rows, lag, tenants, err
 }
 

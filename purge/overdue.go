@@ -38,7 +38,7 @@ type OverdueTenant struct {
 func Measure(ctx context.Context, pool *pgxpool.Pool, p *Plan, timeout, counting time.Duration) (o Overdue, err error) {
 	sc := scope{}
 	var now int64
-	err = readOne(ctx, pool, !p.ownPath.reading, timeout, (&statement{}).add(clockSQL), scanOne(&now, &sc.base))
+	err = readOne(ctx, pool, p.readingPath(), timeout, (&statement{}).add(clockSQL), scanOne(&now, &sc.base))
 	if err != nil {
 		return o, fmt.Errorf("measuring policy %s: %s", p.Policy.Name, plain(err))
 	}
@@ -46,7 +46,7 @@ func Measure(ctx context.Context, pool *pgxpool.Pool, p *Plan, timeout, counting
 	var oldest *int64
 	var worst string
 	quick := !p.sweeps() && !p.keeps()
-	if err := readOne(ctx, pool, !p.ownPath.reading, timeout, p.measureSQL(sc, quick), scanOne(&o.Tenants, &o.Rows, &o.Lag, &oldest, &worst)); err != nil {
+	if err := readOne(ctx, pool, p.readingPath(), timeout, p.measureSQL(sc, quick), scanOne(&o.Tenants, &o.Rows, &o.Lag, &oldest, &worst)); err != nil {
 		return o, fmt.Errorf("measuring policy %s: %s", p.Policy.Name, plain(err))
 	}
 	if err := json.Unmarshal([]byte(worst), &o.Worst); err != nil {
@@ -62,7 +62,7 @@ func Measure(ctx context.Context, pool *pgxpool.Pool, p *Plan, timeout, counting
 		var lag float64
 		if o.Tenants == 0 {
 			o.Rows = &rows
-		} else if err := readOne(ctx, pool, !p.ownPath.reading, counting, p.backlogSQL(sc, ""), scanOne(&rows, &lag, &tenants)); err == nil {
+		} else if err := readOne(ctx, pool, p.readingPath(), counting, p.backlogSQL(sc, ""), scanOne(&rows, &lag, &tenants)); err == nil {
 			o.Rows = &rows
 		} else if !isCode(err, "57014") {
 			return o, fmt.Errorf("counting what is due under policy %s: %s", p.Policy.Name, plain(err))

@@ -123,7 +123,7 @@ func (w *work) expiredPartitions(ctx context.Context) (found []partition, siblin
 	s := w.plan.expiredPartitionsSQL(w.scope())
 	err = w.run.withServer(ctx, func() error {
 		found = nil
-		return w.run.read(ctx, !w.plan.ownPath.reading, searchTimeout, func(tx pgx.Tx) error {
+		return w.run.read(ctx, w.plan.readingPath(), searchTimeout, func(tx pgx.Tx) error {
 			rows, err := tx.Query(ctx, s.String(), s.args...)
 			if err != nil {
 				return err
@@ -152,7 +152,7 @@ func (w *work) allExpired(ctx context.Context, x partition) (bool, error) {
 	s := w.plan.allExpiredSQL(w.scope(), x)
 	var some, all bool
 	err := w.run.withServer(ctx, func() error {
-		return w.run.read(ctx, !w.plan.ownPath.reading, lookTimeout, func(tx pgx.Tx) error {
+		return w.run.read(ctx, w.plan.readingPath(), lookTimeout, func(tx pgx.Tx) error {
 			return tx.QueryRow(ctx, s.String(), s.args...).Scan(&some, &all)
 		})
 	})

@@ -41,7 +41,7 @@ func (w *work) dropOnce(ctx context.Context, x partition, t *dropTx) error {
 	}
 	defer rollback(tx)
 	s := &statement{}
-	s.add("SELECT ", settings(s, !w.plan.ownPath.reading, verifyTimeout, w.plan.lockTimeout()), ", ", walSQL, ", ", w.run.ledger.PausedSQL(s.cast(w.plan.Policy.Name, textType)))
+	s.add("SELECT ", settings(s, w.plan.readingPath(), verifyTimeout, w.plan.lockTimeout()), ", ", walSQL, ", ", w.run.ledger.PausedSQL(s.cast(w.plan.Policy.Name, textType)))
 	var set int
 	var paused bool
 	var before, after int64

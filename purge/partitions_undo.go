@@ -126,7 +126,7 @@ func (w *work) undoOnce(ctx context.Context, d detached, guarded bool) (gone boo
 	if !guarded {
 		lock = "pg_try_advisory_xact_lock(" + s.cast(partitionsKey(d.parent), "bigint") + ")"
 	}
-	s.add("SELECT ", lock, ", ", settings(s, true, finalizeTimeout, w.plan.lockTimeout()))
+	s.add("SELECT ", lock, ", ", settings(s, pg.Path, finalizeTimeout, w.plan.lockTimeout()))
 	var got bool
 	if err := tx.QueryRow(ctx, s.String(), s.args...).Scan(&got, new(int)); err != nil {
 		return false, fmt.Errorf("attaching %s again: %w", d.name, err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/schema"
 )
 
@@ -11,6 +12,21 @@ import (
 // others can run in them that may rely on it: triggers, rules, and functions that SQL
 // of the file calls. Everywhere else the path is pinned to pg_catalog.
 type ownPath struct{ reading, writing bool }
+
+// readingPath is the search_path of statements that only read.
+func (p *Plan) readingPath() string { return p.pathOf(p.ownPath.reading) }
+
+// writingPath is that of batches.
+func (p *Plan) writingPath() string { return p.pathOf(p.ownPath.writing) }
+
+// pathOf is the role's own path as it was planned with, and not as another client of a
+// pooler may have left it behind in a session.
+func (p *Plan) pathOf(own bool) string {
+	if own {
+		return p.server.path
+	}
+	return pg.Path
+}
 
 // trustedOwner is an SQL condition: whether the owner of function p is this role, or one
 // that could do anything to the planned tables anyway. $1 are the tables' OIDs.

@@ -24,7 +24,7 @@ func send(ctx context.Context, conn *pgxpool.Conn, b *pgx.Batch) error {
 
 // readOne runs one statement in a short read-only transaction with the settings
 // of a batch, in one round trip.
-func readOne(ctx context.Context, pool *pgxpool.Pool, pinned bool, timeout time.Duration, s *statement, scan func(pgx.Rows) error) error {
+func readOne(ctx context.Context, pool *pgxpool.Pool, path string, timeout time.Duration, s *statement, scan func(pgx.Rows) error) error {
 	conn, err := pool.Acquire(ctx)
 	if err != nil {
 		return err
@@ -33,7 +33,7 @@ func readOne(ctx context.Context, pool *pgxpool.Pool, pinned bool, timeout time.
 	b := &pgx.Batch{}
 	b.Queue(beginRead)
 	set := &statement{}
-	set.add("SELECT ", settings(set, pinned, timeout, 10*time.Second))
+	set.add("SELECT ", settings(set, path, timeout, 10*time.Second))
 	b.Queue(set.String(), set.args...)
 	b.Queue(s.String(), s.args...).Query(scan)
 	b.Queue("COMMIT")

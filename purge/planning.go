@@ -18,7 +18,7 @@ import (
 // not come is its plan's Unplanned; an error is returned only when the database could
 // not be asked. Of the tables of other policies the catalog alone is read.
 func Compile(ctx context.Context, conn *pgx.Conn, file *policy.File, server Server, only []string) ([]*Plan, error) {
-	oids, err := resolve(ctx, conn, file)
+	oids, err := resolve(ctx, conn, file, server)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +99,7 @@ func (c *compiler) locked(conn *pgx.Conn, cause error) (pgx.Tx, error) {
 }
 
 // resolve looks up all tables of the file at once, by the role's search_path.
-func resolve(ctx context.Context, conn *pgx.Conn, file *policy.File) (map[[2]string]uint32, error) {
+func resolve(ctx context.Context, conn *pgx.Conn, file *policy.File, server Server) (map[[2]string]uint32, error) {
 	var names [][2]string
 	add := func(t policy.Table) {
 		if name := [2]string{t.Schema, t.Name}; t.IsSet() && !slices.Contains(names, name) {
@@ -112,7 +112,8 @@ func resolve(ctx context.Context, conn *pgx.Conn, file *policy.File) (map[[2]str
 	for _, p := range file.Policies {
 		eachTable(&p, add)
 	}
-	found, err := schema.Resolve(ctx, conn, names)
+	own := &pg.DB{Sender: conn, Before: []string{"SELECT " + setConfig("search_path", quoteLiteral(server.path))}}
+	found, err := schema.Resolve(ctx, own, names)
 	if err != nil {
 		return nil, err
 	}
@@ -136,8 +137,8 @@ func eachTable(p *policy.Policy, visit func(policy.Table)) {
 }
 
 // preload loads the tables that the policy names, those on the way to its tenants, and
-// all that hangs below its root: a few statements, however many tables there are. Tables
-// of other policies are left alone: whoever has one locked shall not hold this one up.
+// those that reference its root, in a few statements; expand loads what hangs below.
+// Other tables are left alone: whoever has one locked shall not hold this policy up.
 func (c *compiler) preload() error {
 	var all []uint32
 	add := func(t policy.Table) {
@@ -153,7 +154,9 @@ func (c *compiler) preload() error {
 		all = append(all, x.table)
 	}
 	if root := c.resolve(c.plan.Policy.Table); root != 0 {
-		all = append(all, c.graph.Below(root)...)
+		for _, k := range c.graph.References(root) {
+			all = append(all, k.Child)
+		}
 	}
 	return c.graph.Load(c.ctx, c.conn, all...)
 }

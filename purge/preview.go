@@ -89,7 +89,7 @@ func Look(ctx context.Context, pool *pgxpool.Pool, p *Plan, opts Options, estima
 		v.Fails, v.Problems = true, append(v.Problems, *problem)
 		return v, nil
 	}
-	err = readOnly(ctx, pool, !p.ownPath.reading, 0, func(tx pgx.Tx) error {
+	err = readOnly(ctx, pool, p.readingPath(), 0, func(tx pgx.Tx) error {
 		l.tx = tx
 		if err := tx.QueryRow(ctx, `SELECT now()::text`).Scan(&l.scope.base); err != nil {
 			return err

@@ -290,7 +290,7 @@ func CheckTenants(ctx context.Context, pool *pgxpool.Pool, plans []*Plan, tenant
 		s.add("SELECT array(SELECT k FROM unnest(", keys, ") k WHERE NOT EXISTS (SELECT FROM (",
 			p.tenants.relation(nil), ") t WHERE ", p.tenants.same.findTheirs("k::"+key.SQLType, "t.key"), "))")
 		var unknown []string
-		err := readOnly(ctx, pool, !p.ownPath.reading, time.Minute, func(tx pgx.Tx) error {
+		err := readOnly(ctx, pool, p.readingPath(), time.Minute, func(tx pgx.Tx) error {
 			return tx.QueryRow(ctx, s.String(), s.args...).Scan(&unknown)
 		})
 		if isCode(err, "22P02") || isCode(err, "22003") || isCode(err, "22007") {
@@ -388,13 +388,13 @@ var errHalted = errors.New("the run is to end")
 
 // read runs fn in a short read-only transaction with the settings of a batch. A
 // run that is to end does not wait for it: errHalted.
-func (r *Run) read(ctx context.Context, pinned bool, timeout time.Duration, fn func(pgx.Tx) error) error {
-	return r.unlessHalted(ctx, func(ctx context.Context) error { return readOnly(ctx, r.pool, pinned, timeout, fn) })
+func (r *Run) read(ctx context.Context, path string, timeout time.Duration, fn func(pgx.Tx) error) error {
+	return r.unlessHalted(ctx, func(ctx context.Context) error { return readOnly(ctx, r.pool, path, timeout, fn) })
 }
 
 // query runs one statement as read does.
-func (r *Run) query(ctx context.Context, pinned bool, timeout time.Duration, s *statement, scan func(pgx.Rows) error) error {
-	return r.unlessHalted(ctx, func(ctx context.Context) error { return readOne(ctx, r.pool, pinned, timeout, s, scan) })
+func (r *Run) query(ctx context.Context, path string, timeout time.Duration, s *statement, scan func(pgx.Rows) error) error {
+	return r.unlessHalted(ctx, func(ctx context.Context) error { return readOne(ctx, r.pool, path, timeout, s, scan) })
 }
 
 // unlessHalted cuts a reading short when the run is to end: errHalted.
@@ -409,14 +409,14 @@ func (r *Run) unlessHalted(ctx context.Context, read func(context.Context) error
 	return err
 }
 
-func readOnly(ctx context.Context, pool *pgxpool.Pool, pinned bool, timeout time.Duration, fn func(pgx.Tx) error) error {
+func readOnly(ctx context.Context, pool *pgxpool.Pool, path string, timeout time.Duration, fn func(pgx.Tx) error) error {
 	tx, err := pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadOnly})
 	if err != nil {
 		return err
 	}
 	defer rollback(tx)
 	s := &statement{}
-	s.add("SELECT ", settings(s, pinned, timeout, 10*time.Second))
+	s.add("SELECT ", settings(s, path, timeout, 10*time.Second))
 	var set int
 	if err := tx.QueryRow(ctx, s.String(), s.args...).Scan(&set); err != nil {
 		return err

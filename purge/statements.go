@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/schema"
 )
 
@@ -16,21 +15,17 @@ import (
 
 // settings are made local to every transaction in its first statement. The time zone
 // and the styles make text of values exact and the same everywhere. Compiling costs
-// more than it saves in short statements (jit). Pinned: the search_path is set as well;
-// until then it is the role's own, so every name here is qualified. One expression,
-// whose result says nothing.
-func settings(s *statement, pinned bool, statementTimeout, lockTimeout time.Duration) string {
+// more than it saves in short statements (jit). Until the search_path is set, it is
+// whatever the session has, so every name here is qualified. One expression, whose
+// result says nothing.
+func settings(s *statement, path string, statementTimeout, lockTimeout time.Duration) string {
 	// 0 is no timeout, as in PostgreSQL.
 	ms := func(d time.Duration) string { return s.cast(fmt.Sprintf("%dms", d.Milliseconds()), textType) }
-	path := ""
-	if pinned {
-		path = ", " + setConfig("search_path", quoteLiteral(pg.Path))
-	}
 	return "pg_catalog.num_nonnulls(" + setConfig("TimeZone", "'UTC'") + ", " + setConfig("DateStyle", "'ISO, YMD'") + ", " +
 		setConfig("IntervalStyle", "'postgres'") + ", " + setConfig("extra_float_digits", "'1'") + ", " +
 		setConfig("bytea_output", "'hex'") + ", " + setConfig("standard_conforming_strings", "'on'") + ", " +
 		setConfig("row_security", "'off'") + ", " + setConfig("jit", "'off'") + ", " + setConfig("idle_in_transaction_session_timeout", "'60s'") + ", " +
-		setConfig("statement_timeout", ms(statementTimeout)) + ", " + setConfig("lock_timeout", ms(lockTimeout)) + path + ")"
+		setConfig("statement_timeout", ms(statementTimeout)) + ", " + setConfig("lock_timeout", ms(lockTimeout)) + ", " + setConfig("search_path", quoteLiteral(path)) + ")"
 }
 
 // setConfig sets a parameter for the rest of the transaction.

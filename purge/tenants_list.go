@@ -70,7 +70,7 @@ func (p *Plan) listProblem(ctx context.Context, pool *pgxpool.Pool, sc scope) (*
 		return nil, nil
 	}
 	var rows, keys, longest, states int64
-	err := readOnly(ctx, pool, !p.ownPath.reading, listTimeout, func(tx pgx.Tx) error {
+	err := readOnly(ctx, pool, p.readingPath(), listTimeout, func(tx pgx.Tx) error {
 		if err := tx.QueryRow(ctx, `SELECT now()::text`).Scan(&sc.base); err != nil {
 			return err
 		}

@@ -92,7 +92,7 @@ func (b *batcher) begin(ctx context.Context, t *who, w way) (*batchTx, error) {
 	tx := &batchTx{conn: conn, began: time.Now(), firm: w.firm || w.proven, rows: map[string]int64{}, nullified: map[string]int64{}}
 	s := &statement{}
 	s.add("SELECT pg_catalog.pg_try_advisory_xact_lock(", s.cast(strconv.FormatInt(b.lockKey(t.Key), 10), "pg_catalog.int8"), "), ",
-		settings(s, !b.plan.ownPath.writing, b.statementTimeout(w), b.plan.lockTimeout()), ", ", writing(b.plan.safety.SynchronousCommit), ", ",
+		settings(s, b.plan.writingPath(), b.statementTimeout(w), b.plan.lockTimeout()), ", ", writing(b.plan.safety.SynchronousCommit), ", ",
 		b.run.ledger.PausedSQL(s.cast(b.plan.Policy.Name, textType)), ", ", strings.Join(counters(s, b.plan.leaves, w.mode), ", "))
 	var got, paused bool
 	var set, write int

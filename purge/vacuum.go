@@ -9,9 +9,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/reaperdb/reaper/schema"
-
 	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/schema"
 )
 
 // vacuumTime bounds the vacuum of one table where the Runner says nothing else.
@@ -109,7 +108,7 @@ func (r *Run) due(ctx context.Context, litters map[uint32]*litter) (due []*litte
 	for oid := range litters {
 		oids = append(oids, oid)
 	}
-	err = r.read(ctx, true, searchTimeout, func(tx pgx.Tx) error {
+	err = r.read(ctx, pg.Path, searchTimeout, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, litterSQL, oids, r.base)
 		if err != nil {
 			return err

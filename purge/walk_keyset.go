@@ -92,7 +92,7 @@ func (k *keyset) page(ctx context.Context) (page []*tenantWalk, err error) {
 	w := k.work
 	err = w.run.withServer(ctx, func() error {
 		page = nil
-		return w.run.query(ctx, !w.plan.ownPath.reading, dueTimeout, w.dueSQL(k.after), func(rows pgx.Rows) error {
+		return w.run.query(ctx, w.plan.readingPath(), dueTimeout, w.dueSQL(k.after), func(rows pgx.Rows) error {
 			var x who
 			_, err := pgx.ForEachRow(rows, []any{&x.Key, &x.Cutoff}, func() error {
 				if !w.gaveUp(x.Key) {
@@ -150,7 +150,7 @@ func (k *keyset) groups(ctx context.Context, t *tenantWalk) error {
 	s := p.groupsSQL(t.who, t.after, groupPage)
 	return k.work.run.withServer(ctx, func() error {
 		t.groups = nil
-		return k.work.run.query(ctx, !k.work.plan.ownPath.reading, searchTimeout, s, func(rows pgx.Rows) error {
+		return k.work.run.query(ctx, k.work.plan.readingPath(), searchTimeout, s, func(rows pgx.Rows) error {
 			group := make([]*string, len(p.hops[0].to))
 			into := make([]any, len(group))
 			for i := range group {
@@ -216,7 +216,7 @@ func (k *keyset) search(ctx context.Context, t *tenantWalk, want int, room int64
 	var found reading
 	err = k.work.run.withServer(ctx, func() error {
 		found = reading{want: want, room: room, columns: len(p.key)}
-		return k.work.run.query(ctx, !k.work.plan.ownPath.reading, searchTimeout, s, found.scan)
+		return k.work.run.query(ctx, k.work.plan.readingPath(), searchTimeout, s, found.scan)
 	})
 	if err != nil {
 		return nil, false, err

@@ -128,7 +128,7 @@ func (s *sweep) read(ctx context.Context) (st stretch, err error) {
 	stmt := w.plan.sweepSQL(w.scope(), s.after, w.latest, sweepRows)
 	err = w.run.withServer(ctx, func() error {
 		st = stretch{end: s.after}
-		return w.run.query(ctx, !w.plan.ownPath.reading, dueTimeout, stmt, func(rows pgx.Rows) error {
+		return w.run.query(ctx, w.plan.readingPath(), dueTimeout, stmt, func(rows pgx.Rows) error {
 			byTenant := map[string]*tenantCandidates{}
 			for rows.Next() {
 				var kind int

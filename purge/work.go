@@ -122,7 +122,7 @@ func (w *work) countTenants(ctx context.Context) {
 	var all, distinct, longest int64
 	c := &w.report.Tenants
 	err := w.run.withServer(ctx, func() error {
-		if err := w.run.query(ctx, !w.plan.ownPath.reading, listTimeout, s, scanOne(&all, &distinct, &longest, &c.Held, &c.Forever, &c.Skipped)); err != nil || c.Skipped == 0 || w.plan.noTenant {
+		if err := w.run.query(ctx, w.plan.readingPath(), listTimeout, s, scanOne(&all, &distinct, &longest, &c.Held, &c.Forever, &c.Skipped)); err != nil || c.Skipped == 0 || w.plan.noTenant {
 			return err
 		}
 		return w.nameSkipped(ctx, sc)
@@ -147,7 +147,7 @@ func (w *work) nameSkipped(ctx context.Context, sc scope) error {
 	s := &statement{}
 	s.add("SELECT array_agg(x) FROM (SELECT key::text || coalesce(' (' || CASE retention WHEN '00:00:00' THEN 'zero or absurd' ELSE retention END || ')', ' (no retention)') AS x FROM ",
 		w.plan.tenants.write(s, sc), " s WHERE state = 'skipped' ORDER BY key LIMIT ", strconv.Itoa(namedTenants), ") x")
-	return w.run.query(ctx, !w.plan.ownPath.reading, listTimeout, s, scanOne(&w.skipped))
+	return w.run.query(ctx, w.plan.readingPath(), listTimeout, s, scanOne(&w.skipped))
 }
 
 func (w *work) noTenantRetention() string {
@@ -263,7 +263,7 @@ func (w *work) reread(ctx context.Context, t *who) (bool, error) {
 	var active bool
 	var cutoff *string
 	err := w.run.withServer(ctx, func() error {
-		return w.run.query(ctx, !w.plan.ownPath.reading, searchTimeout, s, scanOne(&n, &active, &cutoff))
+		return w.run.query(ctx, w.plan.readingPath(), searchTimeout, s, scanOne(&n, &active, &cutoff))
 	})
 	if err != nil {
 		return false, fmt.Errorf("reading tenants: %w", err)

@@ -103,7 +103,7 @@ SELECT c.oid, n.nspname, c.relname, c.relkind::text, c.relispartition, f.rows, f
        array(SELECT DISTINCT pn.nspname || '.' || p.proname FROM fam JOIN pg_depend d ON d.refclassid = 'pg_proc'::regclass
                JOIN pg_proc p ON p.oid = d.refobjid JOIN pg_namespace pn ON pn.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang
               WHERE fam.root = c.oid AND pn.nspname <> 'pg_catalog' AND l.lanname NOT IN ('c', 'internal')
-                AND (d.classid = 'pg_constraint'::regclass AND d.objid IN (SELECT k.oid FROM pg_constraint k WHERE k.conrelid = fam.oid)
+                AND (d.classid = 'pg_constraint'::regclass AND d.objid IN (SELECT k.oid FROM pg_constraint k WHERE k.conrelid = fam.oid OR k.contypid IN (SELECT a.atttypid FROM pg_attribute a WHERE a.attrelid = fam.oid AND a.attnum > 0 AND a.atttypid <> 0))
                   OR d.classid = 'pg_attrdef'::regclass AND d.objid IN (SELECT a.oid FROM pg_attrdef a WHERE a.adrelid = fam.oid)
                   OR d.classid = 'pg_class'::regclass AND d.objid IN (SELECT i.indexrelid FROM pg_index i WHERE i.indrelid = fam.oid))
               ORDER BY 1)
@@ -132,7 +132,7 @@ WITH RECURSIVE base(col, oid, next, kind) AS (
    WHERE t.oid IN (SELECT atttypid FROM pg_attribute WHERE attrelid = ANY($1::oid[]) AND attnum > 0 AND NOT attisdropped)
   UNION ALL
   SELECT b.col, t.oid, t.typbasetype, t.typtype FROM base b JOIN pg_type t ON b.kind = 'd' AND t.oid = b.next)
-SELECT a.attrelid, a.attname, quote_ident(a.attname), format_type(b.oid, -1), t.oid, t.typname, ` + qualifiedType + `, t.typcategory::text, a.attnotnull OR d.typnotnull,
+SELECT a.attrelid, a.attname, quote_ident(a.attname), format_type(b.oid, -1), t.oid, t.typname, ` + qualifiedType + `, (SELECT tn.nspname FROM pg_namespace tn WHERE tn.oid = t.typnamespace), t.typcategory::text, a.attnotnull OR d.typnotnull,
        a.attgenerated <> '', a.attlen = -1, a.atthasdef, a.attcollation,
        coalesce((SELECT format('%I.%I', n.nspname, k.collname) FROM pg_collation k JOIN pg_namespace n ON n.oid = k.collnamespace WHERE k.oid = a.attcollation), ''),
        EXISTS (SELECT FROM pg_collation k WHERE k.oid = a.attcollation AND NOT k.collisdeterministic)
@@ -224,7 +224,7 @@ func (g *Graph) loadColumns(ctx context.Context, q Querier, oids []uint32) error
 	var oid uint32
 	var c Column
 	_, err = pgx.ForEachRow(rows, []any{
-		&oid, &c.Name, &c.Quoted, &c.Type, &c.TypeOID, &c.TypeName, &c.SQLType, &c.Category, &c.NotNull, &c.Generated,
+		&oid, &c.Name, &c.Quoted, &c.Type, &c.TypeOID, &c.TypeName, &c.SQLType, &c.TypeSchema, &c.Category, &c.NotNull, &c.Generated,
 		&c.Varlena, &c.HasDefault, &c.Collation, &c.CollationName, &c.LaxCollation,
 	}, func() error {
 		g.Tables[oid].Columns = append(g.Tables[oid].Columns, c)

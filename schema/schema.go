@@ -98,6 +98,7 @@ type Column struct {
 	// SQLType is how SQL casts to the base type: qualified, and without a length, since
 	// a cast to varchar(3) would cut values.
 	SQLType       string
+	TypeSchema    string // of the base type
 	Category      string // pg_type.typcategory of the base type
 	NotNull       bool
 	Generated     bool
