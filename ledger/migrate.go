@@ -24,6 +24,10 @@ var files embed.FS
 // through PgBouncer in transaction mode.
 const migrationLock = 0x7265617065725f6d // "reaper_m"
 
+// migrationWait bounds each wait for a lock while the ledger is looked at and migrated:
+// a session that keeps one of its tables locked must not keep a run for ever.
+func migrationWait() string { return `SELECT pg_catalog.set_config('lock_timeout', '60s', true)` }
+
 // ErrNewer is a ledger that a newer reaper has made.
 var ErrNewer = errors.New("the ledger was made by a newer version of reaper: upgrade this one")
 
@@ -37,7 +41,7 @@ func (l *Ledger) NeedsMigration(ctx context.Context, db *pgxpool.Pool) (bool, er
 	if err := l.Trusted(ctx, db); err != nil {
 		return false, err
 	}
-	version, err := l.version(ctx, pg.Pinned(db))
+	version, err := l.version(ctx, &pg.DB{Sender: db, Before: []string{migrationWait()}})
 	if err != nil {
 		return false, err
 	}
@@ -89,6 +93,9 @@ func (l *Ledger) Migrate(ctx context.Context, db *pgxpool.Pool) (applied []int, 
 
 // migrate applies the migrations that are missing, in a transaction.
 func (l *Ledger) migrate(ctx context.Context, tx pgx.Tx, all []string) (applied []int, err error) {
+	if _, err := tx.Exec(ctx, migrationWait()); err != nil {
+		return nil, err
+	}
 	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1::bigint)`, int64(migrationLock)); err != nil {
 		return nil, err
 	}

@@ -25,11 +25,19 @@ func (w *work) fixCutoffs(ctx context.Context) {
 		w.fixed = 1 // the one retention is the file's
 		return
 	}
-	s := w.plan.dueSQL(w.scope())
-	if w.plan.sweeps() {
-		s = w.plan.activeSQL(w.scope())
+	err := w.find("settling the cutoffs of the run", func(p *Plan) error { return w.fixBy(ctx, p) })
+	if err != nil && !errors.Is(err, errHalted) {
+		w.fail(err)
 	}
-	err := w.run.withServer(ctx, func() error {
+}
+
+// fixBy settles the cutoffs by one plan.
+func (w *work) fixBy(ctx context.Context, p *Plan) error {
+	s := p.dueSQL(w.scope())
+	if p.sweeps() {
+		s = p.activeSQL(w.scope())
+	}
+	return w.run.withServer(ctx, func() error {
 		list := &tenantList{}
 		err := w.run.read(ctx, w.plan.readingPath(), dueTimeout, func(tx pgx.Tx) error {
 			rows, err := tx.Query(ctx, s.String(), s.args...)
@@ -51,9 +59,6 @@ func (w *work) fixCutoffs(ctx context.Context) {
 		}
 		return w.keep(ctx, list)
 	})
-	if err != nil && !errors.Is(err, errHalted) {
-		w.fail(fmt.Errorf("settling the cutoffs of the run: %w", err))
-	}
 }
 
 // keep writes the list into the ledger.
@@ -65,13 +70,13 @@ func (w *work) keep(ctx context.Context, list *tenantList) (err error) {
 
 // dueSQL gives the tenants of the page behind a rank that have something due:
 // key and cutoff.
-func (w *work) dueSQL(after int64) *statement {
-	if w.plan.noTenant {
-		return w.plan.dueSQL(w.scope())
+func (w *work) dueSQL(p *Plan, after int64) *statement {
+	if p.noTenant {
+		return p.dueSQL(w.scope())
 	}
 	sc := w.scope()
 	sc.only = nil // the list is of those already
-	return w.plan.pageSQL(sc, after, after+tenantPage)
+	return p.pageSQL(sc, after, after+tenantPage)
 }
 
 // tenantList is a list of tenants (key and cutoff) as pgx copies it: what is

@@ -128,7 +128,7 @@ func (b *batcher) stillOld(ctx context.Context, tx *batchTx, t *who, keys values
 	p, s := b.plan, &statement{}
 	a := col(p.Root.Table, p.age.column.Name)
 	s.add("SELECT EXISTS (SELECT FROM ", from(p.Root.Table), " WHERE ", p.keyed(s, keys),
-		" AND (", p.age.expired(a, s.cast(t.Cutoff, "timestamptz")), parenthesized(p.where), ") IS NOT TRUE)")
+		" AND (", p.age.expired(a, s.cast(t.Cutoff, "timestamptz")), p.meant(s, b.scope(), keys), ") IS NOT TRUE)")
 	var young bool
 	if err := tx.row(ctx, s).Scan(&young); err != nil {
 		return fmt.Errorf("looking at what became of the rows: %w", err)

@@ -306,8 +306,8 @@ func CheckTenants(ctx context.Context, pool *pgxpool.Pool, plans []*Plan, tenant
 	return nil
 }
 
-// idleRounds is how many rounds in a row may find locked rows alone before a
-// run ends incomplete.
+// idleRounds is how many rounds in a row may find nothing but rows that are locked, or
+// changed under them, before a run ends incomplete.
 const idleRounds = 6
 
 // rounds goes over all policies again and again until a whole round has
@@ -340,7 +340,7 @@ func (r *Run) rounds(ctx context.Context, works []*work) {
 		}
 		waiting := false
 		for _, w := range open {
-			waiting = waiting || w.pass.busy && !w.ended()
+			waiting = waiting || (w.pass.busy || w.pass.moved) && !w.ended()
 		}
 		if !waiting {
 			return

@@ -148,19 +148,37 @@ func (p *Plan) bracketed(joins string) string {
 // moment of the statement: age, where, hold, retention and the whole path. cut is the
 // relation with the tenant's cutoff.
 func (p *Plan) conditions(cut string) string {
+	return p.aged(cut) + parenthesized(p.where)
+}
+
+// aged are those without where.
+func (p *Plan) aged(cut string) string {
 	t := p.Root.Table
 	a := col(t, p.age.column.Name)
-	where := parenthesized(p.where)
 	expired := p.age.expired(a, "reaper_cut.cutoff")
 	if p.noTenant {
-		return "EXISTS (SELECT FROM " + cut + " WHERE " + expired + ")" + where
+		return "EXISTS (SELECT FROM " + cut + " WHERE " + expired + ")"
 	}
 	joins, on, key := p.pathJoin(ident(t.Name.Name) + ".")
 	if joins == "" {
-		return "EXISTS (SELECT FROM " + cut + " WHERE " + p.owner.findOurs("reaper_cut.key", key) + " AND " + expired + ")" + where
+		return "EXISTS (SELECT FROM " + cut + " WHERE " + p.owner.findOurs("reaper_cut.key", key) + " AND " + expired + ")"
 	}
 	return "EXISTS (SELECT FROM " + joins + " JOIN " + cut + " ON " + p.owner.findOurs("reaper_cut.key", key) +
-		" WHERE " + on + " AND " + expired + ")" + where
+		" WHERE " + on + " AND " + expired + ")"
+}
+
+// among are the conditions for roots that are among keys. Conditions are asked in no
+// certain order: a wary where is asked behind the key.
+func (p *Plan) among(s *statement, sc scope, keys values, cut string) string {
+	return p.keyed(s, keys) + "\n   AND " + p.aged(cut) + p.meant(s, sc, keys)
+}
+
+// meant is the condition of where for roots that are among keys.
+func (p *Plan) meant(s *statement, sc scope, keys values) string {
+	if !sc.wary || p.where == "" {
+		return parenthesized(p.where)
+	}
+	return " AND CASE WHEN " + p.keyed(s, keys) + " THEN (" + p.where + "\n) ELSE false END"
 }
 
 // keyed is the condition that a root is among keys.
@@ -177,7 +195,7 @@ func (p *Plan) keyed(s *statement, keys values) string {
 func (p *Plan) rootsSQL(s *statement, sc scope, w *who, keys values, verb string) *statement {
 	s.add("WITH ")
 	p.cut(s, sc, w)
-	return s.add("\n", verb, from(p.Root.Table), "\n WHERE ", p.keyed(s, keys), "\n   AND ", p.conditions("reaper_cut"))
+	return s.add("\n", verb, from(p.Root.Table), "\n WHERE ", p.among(s, sc, keys, "reaper_cut"))
 }
 
 // deleteRootsSQL deletes roots.
@@ -191,7 +209,7 @@ func (p *Plan) deleteRuledSQL(sc scope, w *who, keys values) *statement {
 	s := &statement{}
 	cut := s.inner()
 	p.cutoffOf(cut, sc, w)
-	return s.add("DELETE FROM ", from(p.Root.Table), "\n WHERE ", p.keyed(s, keys), "\n   AND ", p.conditions("("+cut.String()+" OFFSET 0) reaper_cut"))
+	return s.add("DELETE FROM ", from(p.Root.Table), "\n WHERE ", p.among(s, sc, keys, "("+cut.String()+" OFFSET 0) reaper_cut"))
 }
 
 // countRootsSQL counts the roots among keys that are still expired.
@@ -348,7 +366,7 @@ func deleteSQL(p *Plan, m *mode, nodes []*Node, sc scope, w *who, keys values, k
 		targets = append(targets, n)
 	}
 	if keys != nil {
-		part(p.Root, p.keyed(s, keys)+" AND "+p.conditions("reaper_cut"))
+		part(p.Root, p.among(s, sc, keys, "reaper_cut"))
 		wanted = append(wanted, keys.len())
 	}
 	for _, n := range nodes {

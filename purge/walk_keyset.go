@@ -2,7 +2,6 @@ package purge
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"time"
 
@@ -66,10 +65,10 @@ func (k *keyset) next(worker int) *turn {
 	var page []*tenantWalk
 	return &turn{
 		do: func(ctx context.Context) (err error) {
-			if page, err = k.page(ctx); err != nil {
-				return fmt.Errorf("looking for tenants with something due: %w", err)
-			}
-			return nil
+			return k.work.find("looking for tenants with something due", func(p *Plan) error {
+				page, err = k.page(ctx, p)
+				return err
+			})
 		},
 		done: func() {
 			k.reading = false
@@ -88,11 +87,11 @@ func (k *keyset) unfinished() map[string]bool {
 }
 
 // page reads which of the run's next tenants have something due still.
-func (k *keyset) page(ctx context.Context) (page []*tenantWalk, err error) {
+func (k *keyset) page(ctx context.Context, p *Plan) (page []*tenantWalk, err error) {
 	w := k.work
 	err = w.run.withServer(ctx, func() error {
 		page = nil
-		return w.run.query(ctx, w.plan.readingPath(), dueTimeout, w.dueSQL(k.after), func(rows pgx.Rows) error {
+		return w.run.query(ctx, w.plan.readingPath(), dueTimeout, w.dueSQL(p, k.after), func(rows pgx.Rows) error {
 			var x who
 			_, err := pgx.ForEachRow(rows, []any{&x.Key, &x.Cutoff}, func() error {
 				if !w.gaveUp(x.Key) {
@@ -118,8 +117,8 @@ func (k *keyset) slice(ctx context.Context, b *batcher, t *tenantWalk) (bool, er
 			if t.started && !t.more {
 				return false, nil
 			}
-			if err := k.groups(ctx, t); err != nil {
-				return false, fmt.Errorf("looking for expired rows of %s: %w", w.plan.Root.Table.Name, err)
+			if err := w.find("looking for expired rows of "+w.plan.Root.Table.Name.String(), func(p *Plan) error { return k.groups(ctx, p, t) }); err != nil {
+				return false, err
 			}
 			continue
 		}
@@ -135,8 +134,7 @@ func (k *keyset) slice(ctx context.Context, b *batcher, t *tenantWalk) (bool, er
 
 // groups reads the next page of groups; a tenant whose key stands in the root
 // itself is one group.
-func (k *keyset) groups(ctx context.Context, t *tenantWalk) error {
-	p := k.work.plan
+func (k *keyset) groups(ctx context.Context, p *Plan, t *tenantWalk) error {
 	t.started, t.more = true, false
 	t.at, t.strict = cursor{}, false
 	switch {
@@ -176,9 +174,14 @@ func (k *keyset) batch(ctx context.Context, b *batcher, t *tenantWalk) error {
 	var cands []candidate
 	room := w.plan.Policy.Limits.Bytes
 	for full := false; len(t.groups) > 0 && !full; {
-		found, ended, err := k.search(ctx, t, want-len(cands), room)
+		var found []candidate
+		var ended bool
+		err := w.find("looking for expired rows of "+w.plan.Root.Table.Name.String(), func(p *Plan) (err error) {
+			found, ended, err = k.search(ctx, p, t, want-len(cands), room)
+			return err
+		})
 		if err != nil {
-			return fmt.Errorf("looking for expired rows of %s: %w", w.plan.Root.Table.Name, err)
+			return err
 		}
 		for _, c := range found {
 			room -= c.bytes
@@ -204,8 +207,7 @@ func (k *keyset) batch(ctx context.Context, b *batcher, t *tenantWalk) error {
 
 // search reads candidates of the first group and moves the cursor; ended tells
 // that the group has no more.
-func (k *keyset) search(ctx context.Context, t *tenantWalk, want int, room int64) (cands []candidate, ended bool, err error) {
-	p := k.work.plan
+func (k *keyset) search(ctx context.Context, p *Plan, t *tenantWalk, want int, room int64) (cands []candidate, ended bool, err error) {
 	limit := want
 	if p.Policy.Where.IsSet() || p.age.skewed() {
 		limit += readAhead

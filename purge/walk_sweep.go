@@ -2,7 +2,6 @@ package purge
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -55,10 +54,10 @@ func (s *sweep) next(worker int) *turn {
 	var st stretch
 	return &turn{
 		do: func(ctx context.Context) (err error) {
-			if st, err = s.read(ctx); err != nil {
-				return fmt.Errorf("looking for expired rows of %s: %w", s.work.plan.Root.Table.Name, err)
-			}
-			return nil
+			return s.work.find("looking for expired rows of "+s.work.plan.Root.Table.Name.String(), func(p *Plan) error {
+				st, err = s.read(ctx, p)
+				return err
+			})
 		},
 		done: func() {
 			s.reading = false
@@ -123,9 +122,9 @@ type stretch struct {
 	read  int       // rows of the root gone over
 }
 
-func (s *sweep) read(ctx context.Context) (st stretch, err error) {
+func (s *sweep) read(ctx context.Context, p *Plan) (st stretch, err error) {
 	w := s.work
-	stmt := w.plan.sweepSQL(w.scope(), s.after, w.latest, sweepRows)
+	stmt := p.sweepSQL(w.scope(), s.after, w.latest, sweepRows)
 	err = w.run.withServer(ctx, func() error {
 		st = stretch{end: s.after}
 		return w.run.query(ctx, w.plan.readingPath(), dueTimeout, stmt, func(rows pgx.Rows) error {

@@ -23,6 +23,7 @@ const namedTenants = 10
 type pass struct {
 	kept, left int64
 	busy       bool
+	moved      bool // some were no longer expired, or gone, when their batch came to them
 }
 
 // work is one policy of a run: its batches, its walk, its report.
@@ -32,9 +33,10 @@ type work struct {
 	report   *PolicyReport
 	batchers []*batcher // one a worker
 	seq      atomic.Int64
-	unproven atomic.Bool // the proven way was refused in the middle of the run
-	stepwise atomic.Bool // tables are deleted from one after the other
-	times    durations   // of batches
+	unproven atomic.Bool          // the proven way was refused in the middle of the run
+	stepwise atomic.Bool          // tables are deleted from one after the other
+	blind    atomic.Pointer[Plan] // the plan without `where`, once that has failed on a row
+	times    durations            // of batches
 	started  time.Time
 	opened   bool
 	walk     walk
@@ -159,7 +161,7 @@ func (w *work) noTenantRetention() string {
 
 // scope is what the run reads of the tenants: all, or those of --tenant.
 func (w *work) scope() scope {
-	return scope{base: w.run.base, only: w.run.opts.Tenants, olderThan: w.run.opts.OlderThan, run: w.run.id, cutoffs: w.run.ledger.Cutoffs()}
+	return scope{base: w.run.base, only: w.run.opts.Tenants, olderThan: w.run.opts.OlderThan, run: w.run.id, cutoffs: w.run.ledger.Cutoffs(), wary: w.blind.Load() != nil}
 }
 
 func (w *work) startPass() {
@@ -201,8 +203,10 @@ func (w *work) delete(ctx context.Context, b *batcher, t *who, cands []candidate
 	w.pass.kept += o.kept
 	w.pass.left += o.left
 	w.pass.busy = w.pass.busy || o.busy
+	lost := err == nil && o.roots+o.kept+o.left < int64(len(cands))
+	w.pass.moved = w.pass.moved || lost && w.blind.Load() == nil
 	w.run.mu.Unlock()
-	if err == nil && o.roots+o.kept+o.left < int64(len(cands)) && !w.plan.noTenant {
+	if lost && !w.plan.noTenant {
 		// Some are no longer expired. If that is because the tenant's key has come
 		// to be there twice, it must be said.
 		_, err = w.reread(ctx, t)
@@ -404,6 +408,8 @@ func (w *work) settle() {
 		reasons = append(reasons, "a table was locked by others")
 	case w.pass.busy:
 		reasons = append(reasons, many(w.pass.left, "expired row was", "expired rows were")+" locked by others")
+	case w.pass.moved && w.report.BacklogRows != nil && *w.report.BacklogRows > 0:
+		reasons = append(reasons, many(*w.report.BacklogRows, "expired row was", "expired rows were")+" changed by others while being deleted")
 	case w.pass.left > 0:
 		by := "a trigger or a rule"
 		if names := w.plan.firing(); len(names) > 0 {

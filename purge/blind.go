@@ -1,0 +1,41 @@
+package purge
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// finds is the plan by which expired rows are looked for: the policy's own, until its
+// `where` has failed on a row, from then on one that leaves it out. What it would have
+// rejected is rejected by the batch, whose statements all have it; and a batch that
+// fails is split until the row is found, whose tenant fails alone.
+func (w *work) finds() *Plan {
+	if p := w.blind.Load(); p != nil {
+		return p
+	}
+	return w.plan
+}
+
+// find reads by the plan that finds, and again without `where` when that fails on a row.
+// Its error says where it is from.
+func (w *work) find(what string, read func(p *Plan) error) error {
+	p := w.finds()
+	err := read(p)
+	if err == nil {
+		return nil
+	}
+	if p.where != "" && errors.As(err, new(*pgconn.PgError)) && classify(err) == faultTenant {
+		without := *p
+		without.where = ""
+		if w.blind.CompareAndSwap(nil, &without) {
+			w.run.log.Warn("`where` fails on a row: rows are looked for without it, and it is asked of each batch",
+				"policy", w.plan.Policy.Name, "error", plain(err))
+		}
+		if err = read(w.finds()); err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
