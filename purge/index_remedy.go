@@ -3,6 +3,7 @@ package purge
 import (
 	"fmt"
 
+	"github.com/reaperdb/reaper/internal/visible"
 	"github.com/reaperdb/reaper/schema"
 )
 
@@ -36,13 +37,13 @@ func (c *compiler) indexFix(t *schema.Table, pairs []comparison, more []string) 
 	if t.Kind == schema.Partitioned {
 		// PostgreSQL creates no index on a partitioned table concurrently, but takes those
 		// that its partitions have.
-		how, notes = "", "it blocks writes while it builds: to avoid that, create the same index CONCURRENTLY on each partition with rows first"
+		how, notes = "", "it blocks writes while it builds: to avoid that, first create the same index CONCURRENTLY on each partition that is not partitioned itself"
 	}
 	if alike != "" && notes != "" {
 		notes += "; "
 	}
 	if notes += alike; notes != "" {
-		notes = "; -- " + notes
+		notes = "; -- " + visible.Text(notes) // a line break in a name would end the comment
 	}
 	return fmt.Sprintf("CREATE INDEX%s ON %s (%s)%s", how, ident(t.Name.Schema, t.Name.Name), list(len(columns), func(i int) string { return columns[i] }), notes), nil
 }

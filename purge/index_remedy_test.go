@@ -131,7 +131,7 @@ func TestRule_IndexesOfPartitionedTablesServe(t *testing.T) {
 	const lettered = `CREATE EXTENSION citext; CREATE TABLE roots (id text PRIMARY KEY, at timestamptz NOT NULL); CREATE INDEX ON roots (at, id); `
 	const events = `CREATE TABLE roots (id int, at timestamptz NOT NULL, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
 		CREATE TABLE roots_0 PARTITION OF roots DEFAULT`
-	const note = `; -- it blocks writes while it builds: to avoid that, create the same index CONCURRENTLY on each partition`
+	const note = `; -- it blocks writes while it builds: to avoid that, first create the same index CONCURRENTLY on each partition`
 	for _, c := range []struct{ name, schema, want string }{
 		{"a dependent", lettered + parts, `CREATE INDEX ON "public"."parts" ("r" text_ops)` + note},
 		{"a root", events, `CREATE INDEX ON "public"."roots" ("at", "id")` + note},
@@ -148,4 +148,13 @@ func TestRule_IndexesOfPartitionedTablesServe(t *testing.T) {
 		b.pasteIndexes()
 		b.count(`SELECT count(*) FROM pg_index WHERE indrelid IN ('parts_0'::regclass, 'parts_10'::regclass) AND NOT indisprimary`, 2)
 	})
+}
+
+// A name cannot end the comment that it stands in.
+func TestRule_IndexesOverHostileNames(t *testing.T) {
+	t.Parallel()
+	b := prepare(t, `CREATE TABLE roots (id numeric PRIMARY KEY, at timestamptz NOT NULL); CREATE INDEX ON roots (at, id);
+		CREATE TABLE parts (id int PRIMARY KEY, "r
+DROP TABLE roots; --" int REFERENCES roots ON DELETE CASCADE)`, tree(""))
+	b.pasteIndexes(`or give both columns one type: r\nDROP TABLE roots; -- is integer`)
 }
