@@ -93,8 +93,7 @@ func (c *compiler) compile() error {
 		return err
 	}
 	c.plan.order()
-	c.guards()
-	if err := c.steps(c.emptiedAges, c.usableTypes, c.paths, c.keysAct, c.searchPath); err != nil {
+	if err := c.steps(c.guards, c.emptiedAges, c.usableTypes, c.paths, c.keysAct, c.searchPath); err != nil {
 		return err
 	}
 	if c.plan.HasErrors() {

@@ -18,13 +18,15 @@ const unindexedRows = 100_000
 
 // guards records what stands against deleting from the tables of the plan:
 // privileges, row-level security, triggers, missing indexes, tenants in danger.
-func (c *compiler) guards() {
+func (c *compiler) guards() error {
 	p := c.plan
 	for _, n := range p.Nodes {
 		c.tableGuards(n)
 	}
 	for _, e := range p.Edges {
-		c.edgeGuards(e)
+		if err := c.edgeGuards(e); err != nil {
+			return err
+		}
 	}
 	c.mayVacuum()
 	read := []*schema.Table{p.tenants.table}
@@ -49,6 +51,7 @@ func (c *compiler) guards() {
 	if !p.noTenant && p.tenants.table == p.Root.Table {
 		p.problem(LevelError, fmt.Sprintf("%s is the tenants' table and cannot be a policy's root", p.Root.Table.Name), "name another table")
 	}
+	return nil
 }
 
 func edgesInto(n *Node) string {
@@ -247,7 +250,7 @@ func (c *compiler) arrays(e *Edge) {
 	}
 }
 
-func (c *compiler) edgeGuards(e *Edge) {
+func (c *compiler) edgeGuards(e *Edge) error {
 	p := c.plan
 	if e.Action.deletes() && e.Child == p.Root {
 		p.problem(LevelWarning, fmt.Sprintf("%s leads back to the root table %s: rows that reference an expired root go too, whatever their own age", e.Label(), p.Root.Table.Name),
@@ -256,7 +259,11 @@ func (c *compiler) edgeGuards(e *Edge) {
 	c.oneAnswer(e)
 	c.arrays(e)
 	if e.Index != "" {
-		return
+		return nil
+	}
+	fix, err := c.indexFix(e.Child.Table, e.pairs, nil)
+	if err != nil {
+		return err
 	}
 	big, err := c.bigger(e.Child.Table, unindexedRows)
 	if err != nil {
@@ -272,17 +279,8 @@ func (c *compiler) edgeGuards(e *Edge) {
 		reader = fmt.Sprintf("each deleted row of %s", e.Parent.Table.Name)
 	}
 	p.lacking(e, level, fmt.Sprintf("no index serves %s (%s) of %s: %s reads the whole table", e.Label(), strings.Join(e.ChildColumns, ", "), t, reader),
-		fmt.Sprintf("CREATE INDEX CONCURRENTLY ON %s (%s)", ident(t.Schema, t.Name), list(len(e.pairs), func(i int) string { return e.pairs[i].indexed() }))+alikeText(e))
-}
-
-// alikeText says what serves instead of an index over a conversion.
-func alikeText(e *Edge) string {
-	for _, x := range e.pairs {
-		if !x.direct {
-			return fmt.Sprintf("; or give both columns one type: %s is %s, and %s is %s", x.theirs.Name, x.theirs.Type, x.ours.Name, x.ours.Type)
-		}
-	}
-	return ""
+		fix)
+	return nil
 }
 
 // bigger tells whether a table has more than n rows, reading at most n+1.

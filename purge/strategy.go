@@ -32,12 +32,14 @@ func (c *compiler) strategy() error {
 		c.sweep()
 	default:
 		c.sweep()
-		columns := slices.Concat(lead, []string{p.age.column.Name}, p.orderKey())
 		p.Reason = fmt.Sprintf("no index starts with %s and the age: %s", leadText(lead), map[string]string{
 			AgeSweep: "every row that is old enough for some tenant is read along " + p.Index, KeySweep: "every row is read along the key",
 		}[p.Strategy])
-		p.lacking(nil, LevelWarning, fmt.Sprintf("no index serves the search for expired rows of %s: %s", t.Name, p.Reason),
-			fmt.Sprintf("CREATE INDEX CONCURRENTLY ON %s (%s)", ident(t.Name.Schema, t.Name.Name), list(len(columns), func(i int) string { return ident(columns[i]) })))
+		fix, err := c.indexFix(t, p.leadPairs(), slices.Concat([]string{p.age.column.Name}, p.orderKey()))
+		if err != nil {
+			return err
+		}
+		p.lacking(nil, LevelWarning, fmt.Sprintf("no index serves the search for expired rows of %s: %s", t.Name, p.Reason), fix)
 	}
 	return nil
 }

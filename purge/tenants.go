@@ -147,8 +147,12 @@ func (t *tenants) write(s *statement, sc scope) string {
 			lengths = append(lengths, lengthOf(o.Duration))
 		}
 		if len(keys) > 0 {
+			typ, key := t.key.SQLType, "o.key"
+			if t.key.Category == "C" { // unnest would make a column of each field
+				typ, key = textType, "o.key::"+t.key.SQLType
+			}
 			join = fmt.Sprintf(" LEFT JOIN unnest(%s, %s, %s) AS o(key, forever, length) ON %s",
-				s.cast(keys, t.key.SQLType+"[]"), s.cast(forever, "bool[]"), s.cast(lengths, "interval[]"), t.same.findTheirs("o.key", "t.key"))
+				s.cast(keys, typ+"[]"), s.cast(forever, "bool[]"), s.cast(lengths, "interval[]"), t.same.findTheirs(key, "t.key"))
 		}
 	}
 	length, forever := t.precedence(join != "")

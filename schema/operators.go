@@ -110,9 +110,11 @@ func (g *Graph) loadCasts(ctx context.Context, q Querier) error {
 }
 
 // Relabels reports whether values of a type are taken for another without any
-// conversion, so that an index over them still serves.
+// conversion and without being asked for, so that an index over them still serves:
+// IsBinaryCoercible of parse_coerce.c, which operator classes go by.
 func (g *Graph) Relabels(from, to uint32) bool {
-	return from == to || g.casts[[2]uint32{from, to}].relabels
+	c := g.casts[[2]uint32{from, to}]
+	return from == to || c.relabels && c.implicit
 }
 
 // Converts reports whether values of a type become another without a loss and without
