@@ -26,6 +26,15 @@ var privileges = []struct {
 	{"SELECT, INSERT, DELETE", []string{dispensable}},
 }
 
+// relations are the names of the ledger's tables and views.
+func relations() []string {
+	var names []string
+	for _, p := range privileges {
+		names = append(names, p.on...)
+	}
+	return names
+}
+
 // dispensable is the table that a run can do without: then nothing is known of how
 // the database grows, which is told where it matters.
 const dispensable = "size"

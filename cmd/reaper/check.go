@@ -71,13 +71,22 @@ func (a *app) check(ctx context.Context) error {
 }
 
 // ledgerProblems are a ledger that is not trusted, or privileges that the role lacks
-// on it: a purge would delete nothing. That there is no ledger yet is no problem.
+// on it: a purge would delete nothing. That there is no ledger yet is no problem where
+// the role may create it.
 func (a *app) ledgerProblems(ctx context.Context, s *session) ([]purge.Problem, error) {
 	l, err := a.ledger()
 	if err != nil {
 		return nil, err
 	}
-	err = l.Usable(ctx, s.pool)
+	if err = l.Usable(ctx, s.pool); err == nil {
+		err = l.Migratable(ctx, s.pool)
+	}
+	if errors.Is(err, ledger.ErrNewer) {
+		return nil, coded(err, err)
+	}
+	if forbidden, ok := errors.AsType[*ledger.PrivilegeError](err); ok {
+		return []purge.Problem{{Level: purge.LevelError, Text: forbidden.Text(), Fix: forbidden.Fix()}}, nil
+	}
 	if untrusted, ok := errors.AsType[*ledger.UntrustedError](err); ok {
 		return []purge.Problem{{Level: purge.LevelError, Text: untrusted.Text(), Fix: untrusted.Fix()}}, nil
 	}
