@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -52,7 +53,7 @@ func (a *app) check(ctx context.Context) error {
 	}
 	unread, notes := s.guardProblems(ctx)
 	problems := slices.Concat(missing, s.problems(), unread)
-	ok := len(missing) == 0 && !s.hasErrors()
+	ok := !s.hasErrors() && !slices.ContainsFunc(missing, func(p purge.Problem) bool { return p.Level == purge.LevelError })
 	if a.json() {
 		if err := a.printJSON(checkResult{OK: ok, Problems: emptyNotNull(problems), Notes: emptyNotNull(notes)}); err != nil {
 			return failed(err)
@@ -95,6 +96,13 @@ func (a *app) ledgerProblems(ctx context.Context, s *session) ([]purge.Problem, 
 	}
 	if err != nil {
 		return nil, failed(err)
+	}
+	sizes, err := l.LacksSizes(ctx, s.pool)
+	if err != nil {
+		return nil, failed(err)
+	}
+	if len(sizes) > 0 {
+		return []purge.Problem{{Level: purge.LevelWarning, Text: "this role may not keep in the ledger how the database grows", Fix: strings.Join(sizes, " ")}}, nil
 	}
 	return nil, nil
 }
