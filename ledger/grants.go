@@ -26,6 +26,15 @@ var privileges = []struct {
 	{"SELECT, INSERT, DELETE", []string{dispensable}},
 }
 
+// relations are the names of the ledger's tables and views.
+func relations() []string {
+	var names []string
+	for _, p := range privileges {
+		names = append(names, p.on...)
+	}
+	return names
+}
+
 // dispensable is the table that a run can do without: then nothing is known of how
 // the database grows, which is told where it matters.
 const dispensable = "size"
@@ -73,23 +82,37 @@ FROM (SELECT 1) AS one LEFT JOIN (
 
 // Lacks gives the statements of Grants that the current role still needs to run, for those
 // tables and views that there are: an upgrade may have brought some that it was
-// never granted. Nil: it lacks nothing, or there is no ledger yet.
+// never granted. The dispensable table is among them where it lacks others. Nil: it
+// lacks nothing else, or there is no ledger yet.
 func (l *Ledger) Lacks(ctx context.Context, db *pgxpool.Pool) ([]string, error) {
+	needed, _, err := l.lacks(ctx, db)
+	return needed, err
+}
+
+// LacksSizes gives the statements of Grants for the dispensable table, where it is all
+// that the current role lacks.
+func (l *Ledger) LacksSizes(ctx context.Context, db *pgxpool.Pool) ([]string, error) {
+	_, useful, err := l.lacks(ctx, db)
+	return useful, err
+}
+
+func (l *Ledger) lacks(ctx context.Context, db *pgxpool.Pool) (needed, useful []string, err error) {
 	var names, needs []string
 	for _, p := range privileges {
 		for _, table := range p.on {
-			if table == dispensable {
-				continue
-			}
 			names, needs = append(names, table), append(needs, p.of)
 		}
 	}
 	var role string
 	var lacks []string
 	if err := pg.Pinned(db).QueryRow(ctx, lackSQL, l.name, names, needs).Scan(&role, &lacks); err != nil {
-		return nil, fmt.Errorf("reading the privileges on the ledger: %w", err)
+		return nil, nil, fmt.Errorf("reading the privileges on the ledger: %w", err)
 	}
-	return l.grants(role, func(table string) bool { return slices.Contains(lacks, table) }), nil
+	grants := l.grants(role, func(table string) bool { return slices.Contains(lacks, table) })
+	if slices.Equal(lacks, []string{dispensable}) {
+		return nil, grants, nil
+	}
+	return grants, nil, nil
 }
 
 // Usable gives an *UntrustedError as Trusted does, and a *GrantsError where Lacks

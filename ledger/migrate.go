@@ -128,16 +128,46 @@ func (l *Ledger) migrate(ctx context.Context, tx pgx.Tx, all []string) (applied 
 	return applied, nil
 }
 
+// mayMigrateSQL tells whether the current role may create the ledger in schema $1, or
+// upgrade it there, which takes the owner of what there is.
+const mayMigrateSQL = `SELECT CASE WHEN n.oid IS NULL THEN has_database_privilege(current_database(), 'CREATE')
+       ELSE has_schema_privilege(n.oid, 'CREATE') AND coalesce((SELECT bool_and(pg_has_role(c.relowner, 'USAGE')) FROM pg_class c WHERE c.relnamespace = n.oid AND c.relname = ANY ($2::text[])), true) END
+  FROM (SELECT 1) AS one LEFT JOIN pg_namespace n ON n.nspname = $1::text`
+
+// Migratable gives a *PrivilegeError where the ledger is missing or old, and the
+// current role may not do what Migrate would.
+func (l *Ledger) Migratable(ctx context.Context, db *pgxpool.Pool) error {
+	if needs, err := l.NeedsMigration(ctx, db); err != nil || !needs {
+		return err
+	}
+	var may bool
+	if err := pg.Pinned(db).QueryRow(ctx, mayMigrateSQL, l.name, relations()).Scan(&may); err != nil {
+		return fmt.Errorf("reading whether the ledger can be made: %w", err)
+	}
+	if !may {
+		return &PrivilegeError{Schema: l.name}
+	}
+	return nil
+}
+
 // PrivilegeError is a role that may not create or upgrade the ledger.
 type PrivilegeError struct {
 	Schema string
 	cause  error
 }
 
-// Error names the remedy.
-func (e *PrivilegeError) Error() string {
-	return fmt.Sprintf("this role may not create the ledger (schema %s): run `reaper migrate` as a role that may, or give a DBA the output of `reaper migrate --print`, then `reaper grants`", e.Schema)
+// Text is what is wrong, without the remedy.
+func (e *PrivilegeError) Text() string {
+	return fmt.Sprintf("this role may not create the ledger (schema %s)", e.Schema)
 }
+
+// Fix is the remedy.
+func (e *PrivilegeError) Fix() string {
+	return "run `reaper migrate` as a role that may, or give a DBA the output of `reaper migrate --print`, then `reaper grants`"
+}
+
+// Error names the remedy.
+func (e *PrivilegeError) Error() string { return e.Text() + ": " + e.Fix() }
 
 // Unwrap is PostgreSQL's error.
 func (e *PrivilegeError) Unwrap() error { return e.cause }

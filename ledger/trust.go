@@ -71,13 +71,9 @@ func (l *Ledger) Trusted(ctx context.Context, db *pgxpool.Pool) error {
 
 func (l *Ledger) verify(ctx context.Context, db pg.Querier) error {
 	l.verified.Store(false)
-	var names []string
-	for _, p := range privileges {
-		names = append(names, p.on...)
-	}
 	var exists bool
 	var what, object, relation, role string
-	if err := db.QueryRow(ctx, trustSQL, l.name, names).Scan(&exists, &what, &object, &relation, &role); err != nil {
+	if err := db.QueryRow(ctx, trustSQL, l.name, relations()).Scan(&exists, &what, &object, &relation, &role); err != nil {
 		return fmt.Errorf("looking up who owns the ledger: %w", err)
 	}
 	if what != "" {

@@ -103,24 +103,6 @@ func (c *compiler) tableGuards(n *Node) {
 	}
 }
 
-// published refuses tables that a publication replicates without a replica identity:
-// PostgreSQL refuses to delete from them, or to update them.
-func (c *compiler) published(n *Node) {
-	for _, x := range n.Table.NoIdentity {
-		what := ""
-		switch {
-		case n.Deleted && x.Deletes:
-			what = "DELETE"
-		case n.emptied() && x.Updates:
-			what = "UPDATE"
-		default:
-			continue
-		}
-		c.plan.problem(LevelError, fmt.Sprintf("%s has no replica identity, and publication %s replicates it: PostgreSQL refuses every %s", x.Table, x.Publication, what),
-			fmt.Sprintf("give it a primary key, or ALTER TABLE %s REPLICA IDENTITY FULL", ident(x.Table.Schema, x.Table.Name)))
-	}
-}
-
 func (c *compiler) deletedGuards(n *Node) {
 	p, t := c.plan, n.Table
 	if t.Kind != schema.Ordinary && t.Kind != schema.Partitioned {

@@ -50,9 +50,9 @@ type Table struct {
 	// of its CHECK constraints, defaults, generated columns and indexes. Functions in C
 	// are left out: they look nothing up by name.
 	Functions []string
-	// NoIdentity are the tables among it and its partitions that a publication
-	// replicates and that have no replica identity.
-	NoIdentity []Published
+	// Refusing are the tables among it and its partitions that a publication replicates
+	// in a way in which PostgreSQL refuses to delete or to update.
+	Refusing []Published
 
 	EstimatedRows float64 // pg_class.reltuples, partitions added up; -1 when never analyzed
 	Bytes         int64   // pg_table_size (TOAST included), partitions added up
@@ -179,15 +179,6 @@ type Rule struct {
 	Table    Name
 	OnDelete bool // else on UPDATE
 	Instead  bool // DO INSTEAD
-}
-
-// Published is a table of a publication.
-type Published struct {
-	Table       Name
-	Publication string
-	// Deletes and Updates tell what is replicated, and so refused without a replica
-	// identity.
-	Deletes, Updates bool
 }
 
 // OnDelete is pg_constraint.confdeltype.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -52,7 +53,7 @@ func (a *app) check(ctx context.Context) error {
 	}
 	unread, notes := s.guardProblems(ctx)
 	problems := slices.Concat(missing, s.problems(), unread)
-	ok := len(missing) == 0 && !s.hasErrors()
+	ok := !s.hasErrors() && !slices.ContainsFunc(missing, func(p purge.Problem) bool { return p.Level == purge.LevelError })
 	if a.json() {
 		if err := a.printJSON(checkResult{OK: ok, Problems: emptyNotNull(problems), Notes: emptyNotNull(notes)}); err != nil {
 			return failed(err)
@@ -71,13 +72,22 @@ func (a *app) check(ctx context.Context) error {
 }
 
 // ledgerProblems are a ledger that is not trusted, or privileges that the role lacks
-// on it: a purge would delete nothing. That there is no ledger yet is no problem.
+// on it: a purge would delete nothing. That there is no ledger yet is no problem where
+// the role may create it.
 func (a *app) ledgerProblems(ctx context.Context, s *session) ([]purge.Problem, error) {
 	l, err := a.ledger()
 	if err != nil {
 		return nil, err
 	}
-	err = l.Usable(ctx, s.pool)
+	if err = l.Usable(ctx, s.pool); err == nil {
+		err = l.Migratable(ctx, s.pool)
+	}
+	if errors.Is(err, ledger.ErrNewer) {
+		return nil, coded(err, err)
+	}
+	if forbidden, ok := errors.AsType[*ledger.PrivilegeError](err); ok {
+		return []purge.Problem{{Level: purge.LevelError, Text: forbidden.Text(), Fix: forbidden.Fix()}}, nil
+	}
 	if untrusted, ok := errors.AsType[*ledger.UntrustedError](err); ok {
 		return []purge.Problem{{Level: purge.LevelError, Text: untrusted.Text(), Fix: untrusted.Fix()}}, nil
 	}
@@ -86,6 +96,13 @@ func (a *app) ledgerProblems(ctx context.Context, s *session) ([]purge.Problem, 
 	}
 	if err != nil {
 		return nil, failed(err)
+	}
+	sizes, err := l.LacksSizes(ctx, s.pool)
+	if err != nil {
+		return nil, failed(err)
+	}
+	if len(sizes) > 0 {
+		return []purge.Problem{{Level: purge.LevelWarning, Text: "this role may not keep in the ledger how the database grows", Fix: strings.Join(sizes, " ")}}, nil
 	}
 	return nil, nil
 }

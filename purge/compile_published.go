@@ -1,0 +1,55 @@
+package purge
+
+import (
+	"fmt"
+
+	"github.com/reaperdb/reaper/schema"
+)
+
+// published refuses tables that a publication replicates in a way in which PostgreSQL
+// refuses to delete from them, or to update them.
+func (c *compiler) published(n *Node) {
+	for _, x := range n.Table.Refusing {
+		what := ""
+		switch {
+		case n.Deleted && x.Deletes:
+			what = "DELETE"
+		case n.emptied() && x.Updates:
+			what = "UPDATE"
+		default:
+			continue
+		}
+		text, fix := publishedProblem(x)
+		c.plan.problem(LevelError, fmt.Sprintf("%s: PostgreSQL refuses every %s", text, what), fix)
+	}
+}
+
+// publishedProblem tells why PostgreSQL refuses, and what mends it.
+func publishedProblem(x schema.Published) (text, fix string) {
+	table, publication := ident(x.Table.Schema, x.Table.Name), ident(x.Publication)
+	columns := list(len(x.Columns), func(i int) string {
+		if x.Columns[i] == "*" {
+			return "the whole row" // of a filter
+		}
+		return ident(x.Columns[i])
+	})
+	full := "ALTER TABLE " + table + " REPLICA IDENTITY FULL"
+	switch x.Why {
+	case schema.IdentityFilter:
+		return fmt.Sprintf("publication %s has a row filter (WHERE) on %s with columns that are not of its replica identity (%s)", x.Publication, x.Table, columns),
+			fmt.Sprintf("let the filter use columns of the replica identity alone, or take it out of %s; or %s, if the table has no column list there", publication, full)
+	case schema.IdentityList:
+		if x.Full {
+			return fmt.Sprintf("publication %s has a column list on %s, whose replica identity is FULL", x.Publication, x.Table),
+				fmt.Sprintf("take the column list out of %s; or ALTER TABLE %s REPLICA IDENTITY DEFAULT, if it has a primary key and the list has the key's columns", publication, table)
+		}
+		return fmt.Sprintf("publication %s has a column list on %s without columns of its replica identity (%s)", x.Publication, x.Table, columns),
+			fmt.Sprintf("add %s to the column list in %s, or take the list out", columns, publication)
+	case schema.IdentityUnstored:
+		return fmt.Sprintf("publication %s leaves out generated columns of the replica identity of %s (%s)", x.Publication, x.Table, columns),
+			fmt.Sprintf("ALTER PUBLICATION %s SET (publish_generated_columns = stored); where they are virtual, ALTER TABLE %s REPLICA IDENTITY DEFAULT, with a primary key", publication, table)
+	default:
+		return fmt.Sprintf("%s has no replica identity, and publication %s replicates it", x.Table, x.Publication),
+			"give it a primary key, or " + full
+	}
+}
