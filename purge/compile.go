@@ -25,6 +25,19 @@ const MaxClockSkew = time.Hour
 const ownSettingsSQL = `SELECT (SELECT s.reset_val FROM pg_catalog.pg_settings s WHERE s.name OPERATOR(pg_catalog.=) 'TimeZone'),
        (SELECT s.reset_val FROM pg_catalog.pg_settings s WHERE s.name OPERATOR(pg_catalog.=) 'search_path')`
 
+// resetRoleSQL gives what undoes the setting of session_replication_role that is in
+// force. A session takes it from the most special place where there is one.
+const resetRoleSQL = `SELECT CASE s.source
+         WHEN 'database user' THEN format('ALTER ROLE %I IN DATABASE %I RESET session_replication_role', session_user, current_database())
+         WHEN 'user' THEN format('ALTER ROLE %I RESET session_replication_role', session_user)
+         WHEN 'database' THEN format('ALTER DATABASE %I RESET session_replication_role', current_database())
+         WHEN 'global' THEN 'ALTER ROLE ALL RESET session_replication_role'
+         WHEN 'configuration file' THEN 'ALTER SYSTEM RESET session_replication_role, or take it out of postgresql.conf; then SELECT pg_reload_conf()'
+         WHEN 'client' THEN 'take session_replication_role out of the connection string, or of PGOPTIONS'
+         WHEN 'session' THEN 'another client of the pooler has left it behind: RESET session_replication_role there, and let the pooler reset connections (server_reset_query = DISCARD ALL)'
+         ELSE 'set session_replication_role = origin where the server is started' END
+    FROM pg_settings s WHERE s.name = 'session_replication_role'`
+
 // ReadServer reads the facts of the server that every plan needs.
 func ReadServer(ctx context.Context, conn *pgx.Conn) (Server, error) {
 	var s Server
@@ -37,8 +50,9 @@ func ReadServer(ctx context.Context, conn *pgx.Conn) (Server, error) {
 	}
 	if err == nil {
 		err = pg.Pinned(conn).QueryRow(ctx, `SELECT current_setting('server_version_num')::int, current_user::text, pg_is_in_recovery(),
-			current_setting('track_counts'), current_setting('session_replication_role'), (extract(epoch FROM clock_timestamp()) * 1000000)::bigint`).
-			Scan(&s.Version, &s.Role, &s.InRecovery, &track, &role, &now)
+			current_setting('track_counts'), current_setting('session_replication_role'), (`+resetRoleSQL+`),
+			(extract(epoch FROM clock_timestamp()) * 1000000)::bigint`).
+			Scan(&s.Version, &s.Role, &s.InRecovery, &track, &role, &s.resetRole, &now)
 	}
 	if err != nil {
 		return s, fmt.Errorf("reading the server's settings: %w", err)
@@ -59,8 +73,7 @@ func (s Server) Problems() []Problem {
 		bad("the server is a standby (pg_is_in_recovery): nothing can be deleted there", "connect to the primary")
 	}
 	if s.ReplicationRole != "origin" {
-		bad(fmt.Sprintf("session_replication_role is %s for this role: foreign keys would not be enforced", s.ReplicationRole),
-			"ALTER ROLE "+ident(s.Role)+" RESET session_replication_role")
+		bad(fmt.Sprintf("session_replication_role is %s for this role: foreign keys would not be enforced", s.ReplicationRole), s.resetRole)
 	}
 	return problems
 }

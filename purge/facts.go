@@ -135,11 +135,11 @@ ends AS (
    WHERE NOT EXISTS (SELECT FROM pg_constraint up WHERE up.oid = key.conparentid AND up.conrelid = key.conrelid)
   UNION ALL SELECT key.top, key.oid, key.confrelid, 1, ARRAY[1646, 1648, 1650, 1652, 1654] FROM key
    WHERE NOT EXISTS (SELECT FROM pg_constraint up WHERE up.oid = key.conparentid AND up.confrelid = key.confrelid))
-SELECT top.conname, format('%I.%I', tn.nspname, tc.relname), format('%I.%I', n.nspname, c.relname),
+SELECT whole.conname, format('%I.%I', tn.nspname, tc.relname), format('%I.%I', n.nspname, c.relname),
        coalesce((SELECT string_agg(format('ALTER TABLE %I.%I ENABLE TRIGGER %I', n.nspname, c.relname, t.tgname), '; ' ORDER BY t.tgname)
                    FROM pg_trigger t WHERE t.tgconstraint = ends.oid AND t.tgrelid = ends.rel AND t.tgenabled NOT IN ('O', 'A')), '')
   FROM ends JOIN pg_class c ON c.oid = ends.rel AND c.relkind = 'r' JOIN pg_namespace n ON n.oid = c.relnamespace
-  JOIN pg_constraint top ON top.oid = ends.top JOIN pg_class tc ON tc.oid = top.conrelid JOIN pg_namespace tn ON tn.oid = tc.relnamespace
- WHERE to_jsonb(top)->>'conenforced' IS DISTINCT FROM 'false'
+  JOIN pg_constraint whole ON whole.oid = ends.top JOIN pg_class tc ON tc.oid = whole.conrelid JOIN pg_namespace tn ON tn.oid = tc.relnamespace
+ WHERE to_jsonb(whole)->>'conenforced' IS DISTINCT FROM 'false'
    AND ends.wanted <> (SELECT count(*) FROM pg_trigger t WHERE t.tgconstraint = ends.oid AND t.tgrelid = ends.rel AND t.tgfoid::int = ANY (ends.functions) AND t.tgenabled IN ('O', 'A'))
  ORDER BY 1, 2, 3`

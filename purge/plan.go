@@ -196,6 +196,7 @@ type Server struct {
 	InRecovery      bool
 	TrackCounts     bool
 	ReplicationRole string
+	resetRole       string    // what sets that back where it was set
 	Now             time.Time // the database's clock
 	ClockSkew       time.Duration
 }
