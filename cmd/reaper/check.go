@@ -72,8 +72,8 @@ func (a *app) check(ctx context.Context) error {
 }
 
 // ledgerProblems are a ledger that is not trusted, or privileges that the role lacks
-// on it: a purge would delete nothing. That there is no ledger yet is no problem where
-// the role may create it.
+// on it: a purge would delete nothing. That the role may not create or upgrade the ledger
+// is a warning: a role that may is expected to do it between check and purge.
 func (a *app) ledgerProblems(ctx context.Context, s *session) ([]purge.Problem, error) {
 	l, err := a.ledger()
 	if err != nil {
@@ -86,7 +86,7 @@ func (a *app) ledgerProblems(ctx context.Context, s *session) ([]purge.Problem, 
 		return nil, coded(err, err)
 	}
 	if forbidden, ok := errors.AsType[*ledger.PrivilegeError](err); ok {
-		return []purge.Problem{{Level: purge.LevelError, Text: forbidden.Text(), Fix: forbidden.Fix()}}, nil
+		return []purge.Problem{{Level: purge.LevelWarning, Text: forbidden.Text(), Fix: forbidden.Fix()}}, nil
 	}
 	if untrusted, ok := errors.AsType[*ledger.UntrustedError](err); ok {
 		return []purge.Problem{{Level: purge.LevelError, Text: untrusted.Text(), Fix: untrusted.Fix()}}, nil
