@@ -59,69 +59,6 @@ func (c *compiler) parentText(d *policy.Dependent) string {
 	return c.plan.Root.Table.Name.String() + " or its dependents"
 }
 
-// relation is what one or more foreign keys say of the same columns: migrations leave
-// a key behind another. Its rows have one fate.
-type relation struct{ keys []schema.ForeignKey }
-
-// relations groups foreign keys by the columns that they compare.
-func relations(keys []schema.ForeignKey) (out []relation) {
-	for _, k := range keys {
-		i := slices.IndexFunc(out, func(r relation) bool { return sameColumns(r.keys[0], k) })
-		if i < 0 {
-			out = append(out, relation{})
-			i = len(out) - 1
-		}
-		out[i].keys = append(out[i].keys, k)
-	}
-	return out
-}
-
-func sameColumns(a, b schema.ForeignKey) bool {
-	return a.Child == b.Child && a.Parent == b.Parent && slices.Equal(pairNames(a), pairNames(b))
-}
-
-func pairNames(k schema.ForeignKey) []string {
-	names := make([]string, len(k.ChildColumns))
-	for i := range names {
-		names[i] = ident(k.ChildColumns[i], k.ParentColumns[i])
-	}
-	slices.Sort(names)
-	return names
-}
-
-// open is the first key of the relation that says nothing of its rows; nil: there is
-// none.
-func (r relation) open() *schema.ForeignKey {
-	i := slices.IndexFunc(r.keys, func(k schema.ForeignKey) bool { return k.OnDelete == schema.NoAction || k.OnDelete == schema.Restrict })
-	if i < 0 {
-		return nil
-	}
-	return &r.keys[i]
-}
-
-// first is the key that stands for the relation: an open one, if there is any.
-func (r relation) first() *schema.ForeignKey {
-	if k := r.open(); k != nil {
-		return k
-	}
-	return &r.keys[0]
-}
-
-// agreed is what all its keys do; false: they differ, or one of them is open.
-func (r relation) agreed() (schema.OnDelete, bool) {
-	differs := func(k schema.ForeignKey) bool { return k.OnDelete != r.keys[0].OnDelete }
-	return r.keys[0].OnDelete, r.open() == nil && !slices.ContainsFunc(r.keys, differs)
-}
-
-// allows reports whether an entry of the file may decide so: one of the keys lets it.
-func (r relation) allows(a policy.Action) bool {
-	return slices.ContainsFunc(r.keys, func(k schema.ForeignKey) bool { return allowedFor(k.OnDelete, a) })
-}
-
-func (r relation) names() string {
-	return list(len(r.keys), func(i int) string { return r.keys[i].Name })
-}
-
 // expand adds the edges into a table whose rows may go.
 func (c *compiler) expand(n *Node, entries []*entry) error {
 	siblings := relations(c.graph.References(n.Table.OID))
@@ -261,7 +198,7 @@ func (c *compiler) entryFor(parent *Node, r relation, entries []*entry, siblings
 			continue
 		}
 		if len(d.Via) > 0 {
-			if !c.viaNames(d.Via, k, siblings) {
+			if !c.viaNames(d.Via, k, siblings) || r.leaves(d.Action, siblings) {
 				continue
 			}
 		} else if !c.speaksOf(e, r, siblings) {
