@@ -199,7 +199,7 @@ const byNameSQL = `(v.tree ~ ':(vartype|consttype|resulttype|funcresulttype|para
 // STABLE and takes or gives both; of SQLValueFunction (primnodes.h) 0 to 2 and 5 to 8 are
 // local. Aggregates call functions that need not be in C.
 const fragmentSQL = `
-WITH RECURSIVE v AS MATERIALIZED (SELECT r.oid, r.ev_action::text AS tree FROM pg_rewrite r WHERE r.ev_class = 'pg_temp.` + fragmentView + `'::regclass),` + reachedSQL + `
+WITH RECURSIVE v AS MATERIALIZED (SELECT r.oid, r.ev_class AS own, r.ev_action::text AS tree FROM pg_rewrite r WHERE r.ev_class = 'pg_temp.` + fragmentView + `'::regclass),` + reachedSQL + `
 SELECT pg_get_viewdef('pg_temp.` + fragmentView + `'::regclass), pg_get_viewdef('pg_temp.` + fragmentView + `_local'::regclass),
        EXISTS (SELECT FROM v CROSS JOIN LATERAL regexp_matches(v.tree, ':(?:opfuncid|funcid) (\d+)', 'g') m JOIN pg_proc p ON p.oid = m[1]::oid
                 WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.provolatile = 's'
@@ -213,8 +213,9 @@ SELECT pg_get_viewdef('pg_temp.` + fragmentView + `'::regclass), pg_get_viewdef(
            WHERE n.nspname <> 'pg_catalog'), '[]'),
        (SELECT ` + plainTree + ` FROM v)`
 
-// plainTree is a rule's tree without what only tells where in the text it stood.
-const plainTree = `regexp_replace(regexp_replace(v.tree, ':(location|stmt_location|stmt_len|list_start|list_end|ctelocation|rexpr_list_start|rexpr_list_end) -?\d+', '', 'g'), '` + fragmentView + `(_local|_again)?', '', 'g')`
+// plainTree is a rule's tree without what only tells where in the text it stood, and
+// without the view's own number, which trees hold before PostgreSQL 16.
+const plainTree = `regexp_replace(regexp_replace(replace(v.tree, ':relid ' || v.own || ' ', ''), ':(location|stmt_location|stmt_len|list_start|list_end|ctelocation|rexpr_list_start|rexpr_list_end) -?\d+', '', 'g'), '` + fragmentView + `(_local|_again)?', '', 'g')`
 
 func (c *compiler) readView(tx pgx.Tx, f *fragment) error {
 	var local, tree string
@@ -250,7 +251,7 @@ func (c *compiler) readAgain(outer pgx.Tx, sql string) (tree string, err error) 
 		return "", nil
 	}
 	if err == nil {
-		err = tx.QueryRow(c.ctx, `SELECT `+plainTree+` FROM (SELECT r.ev_action::text AS tree FROM pg_rewrite r WHERE r.ev_class = 'pg_temp.`+fragmentView+`_again'::regclass) v`).Scan(&tree)
+		err = tx.QueryRow(c.ctx, `SELECT `+plainTree+` FROM (SELECT r.ev_class AS own, r.ev_action::text AS tree FROM pg_rewrite r WHERE r.ev_class = 'pg_temp.`+fragmentView+`_again'::regclass) v`).Scan(&tree)
 	}
 	return tree, err
 }

@@ -31,9 +31,7 @@ SELECT current_setting('session_replication_role'), md5(string_agg(x, ' ' ORDER 
 UNION ALL SELECT concat_ws(',', 'table', c.oid, c.relkind, c.relrowsecurity, c.relforcerowsecurity, c.relowner, row_security_active(c.oid)) FROM pg_class c WHERE c.oid = ANY ($1::oid[])
 UNION ALL SELECT concat_ws(',', 'rule', r.oid, r.ev_class, r.ev_type, r.ev_enabled) FROM pg_rewrite r WHERE r.ev_class = ANY ($1::oid[])
 UNION ALL SELECT concat_ws(',', 'heir', i.inhrelid, i.inhparent) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhparent AND c.relkind = 'r' WHERE i.inhparent = ANY ($1::oid[])
-UNION ALL SELECT concat_ws(',', 'subscription', u.srrelid, u.srsubid) FROM f JOIN pg_subscription_rel u ON u.srrelid = f.oid
-UNION ALL SELECT concat_ws(',', 'function', o.oid) FROM pg_proc o JOIN pg_namespace n ON n.oid = o.pronamespace WHERE n.nspname = ANY ($5::text[])
-UNION ALL SELECT concat_ws(',', 'operator', o.oid) FROM pg_operator o JOIN pg_namespace n ON n.oid = o.oprnamespace WHERE n.nspname = ANY ($5::text[])) c;
+UNION ALL SELECT concat_ws(',', 'subscription', u.srrelid, u.srsubid) FROM f JOIN pg_subscription_rel u ON u.srrelid = f.oid) c;
 
 -- lock the roots
 SELECT count(*), coalesce(array_agg(reaper_x.tab), '{}')::text, coalesce(array_agg(reaper_x.tid), '{}')::text, coalesce(array_agg(reaper_x.c0), '{}')::text, coalesce(array_agg(reaper_x.c1), '{}')::text, coalesce(array_agg(reaper_x.c2), '{}')::text, coalesce(array_agg(reaper_x.c3), '{}')::text
@@ -71,7 +69,7 @@ SELECT 3, reaper_x.n::int, reaper_c.tab, reaper_c.tid FROM unnest($6::text[], $7
 
 -- empty references
 UPDATE ONLY "Da.ta"."Loose" SET "ref" = NULL
- WHERE "Loose"."ref" OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[]) AND (kind = 'Root'
+ WHERE "Loose"."ref" OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[]) AND (("Loose".kind = 'Root'::text)
 );
 
 -- a batch
@@ -100,11 +98,11 @@ DELETE FROM ONLY "Da.ta"."Child"
 
 -- drain: empty some references by match
 WITH reaper_u AS (UPDATE ONLY "Da.ta"."Loose" SET "ref" = NULL
- WHERE "Loose".ctid = ANY(ARRAY(SELECT "Loose".ctid FROM ONLY "Da.ta"."Loose" WHERE "Loose"."ref" OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[]) AND (kind = 'Root'
+ WHERE "Loose".ctid = ANY(ARRAY(SELECT "Loose".ctid FROM ONLY "Da.ta"."Loose" WHERE "Loose"."ref" OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[]) AND (("Loose".kind = 'Root'::text)
 ) LIMIT 20000))
-   AND "Loose"."ref" OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[]) AND (kind = 'Root'
+   AND "Loose"."ref" OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[]) AND (("Loose".kind = 'Root'::text)
 )
-RETURNING ("Loose"."ref" OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.text[]) AND (kind = 'Root'
+RETURNING ("Loose"."ref" OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.text[]) AND (("Loose".kind = 'Root'::text)
 )) IS TRUE AS stays)
 SELECT count(*), count(*) FILTER (WHERE stays) FROM reaper_u;
 

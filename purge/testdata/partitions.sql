@@ -61,12 +61,12 @@ WITH reaper_c AS MATERIALIZED (SELECT x.key FROM (
              CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'
                   THEN CASE WHEN $4::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $4::timestamptz - b.length < $4::timestamptz
                             THEN $4::timestamptz - b.length END END AS own
-        FROM (SELECT t.key, t.held, CASE WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END END AS length, coalesce(CASE WHEN t.r0 IS NOT NULL THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((held), false) AS held, (days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL) t OFFSET 0) b OFFSET 0) c) reaper_s ON reaper_f.tenant = reaper_s.key::text
+        FROM (SELECT t.key, t.held, CASE WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END END AS length, coalesce(CASE WHEN t.r0 IS NOT NULL THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((orgs.held), false) AS held, (orgs.days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL) t OFFSET 0) b OFFSET 0) c) reaper_s ON reaper_f.tenant = reaper_s.key::text
    GROUP BY reaper_s.key HAVING count(*) = 1 AND bool_and(reaper_s.state = 'active')) x
  WHERE $1::timestamp without time zone <= ((x.cutoff AT TIME ZONE 'Europe/Paris') - interval '3 hours'))
 SELECT EXISTS (SELECT FROM ONLY "public"."PARTITION"),
        CASE WHEN false THEN true
-            ELSE NOT EXISTS (SELECT FROM (SELECT "visits"."domain_id" AS l0, ("visits"."at" >= '1900-01-01 00:00:00' AND "visits"."at" <> '1970-01-01 00:00:00' AND "visits"."at" <> ('1970-01-01 00:00:00+00'::timestamptz AT TIME ZONE 'Europe/Paris') AND "visits"."at" < $1::timestamp without time zone AND (state <> 'queued'
+            ELSE NOT EXISTS (SELECT FROM (SELECT "visits"."domain_id" AS l0, ("visits"."at" >= '1900-01-01 00:00:00' AND "visits"."at" <> '1970-01-01 00:00:00' AND "visits"."at" <> ('1970-01-01 00:00:00+00'::timestamptz AT TIME ZONE 'Europe/Paris') AND "visits"."at" < $1::timestamp without time zone AND ((visits.state <> 'queued'::text)
 )) IS TRUE AS meant
           FROM ONLY "public"."PARTITION" AS "visits") reaper_r
          LEFT JOIN ("public"."domains" reaper_p1 JOIN reaper_c ON reaper_c.key OPERATOR(pg_catalog.=) reaper_p1."org_id") ON reaper_p1."id" OPERATOR(pg_catalog.=) reaper_r.l0
@@ -90,12 +90,12 @@ WITH reaper_c AS MATERIALIZED (SELECT x.key FROM (
              CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'
                   THEN CASE WHEN $4::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $4::timestamptz - b.length < $4::timestamptz
                             THEN $4::timestamptz - b.length END END AS own
-        FROM (SELECT t.key, t.held, CASE WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END END AS length, coalesce(CASE WHEN t.r0 IS NOT NULL THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((held), false) AS held, (days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL) t OFFSET 0) b OFFSET 0) c) reaper_s ON reaper_f.tenant = reaper_s.key::text
+        FROM (SELECT t.key, t.held, CASE WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END END AS length, coalesce(CASE WHEN t.r0 IS NOT NULL THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((orgs.held), false) AS held, (orgs.days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL) t OFFSET 0) b OFFSET 0) c) reaper_s ON reaper_f.tenant = reaper_s.key::text
    GROUP BY reaper_s.key HAVING count(*) = 1 AND bool_and(reaper_s.state = 'active')) x
  WHERE $1::timestamp without time zone <= ((x.cutoff AT TIME ZONE 'Europe/Paris') - interval '3 hours')),
 reaper_g AS MATERIALIZED (
   SELECT reaper_r.l0, count(*) AS n, count(*) FILTER (WHERE reaper_r.meant) AS meant
-    FROM (SELECT "visits"."domain_id" AS l0, ("visits"."at" >= '1900-01-01 00:00:00' AND "visits"."at" <> '1970-01-01 00:00:00' AND "visits"."at" <> ('1970-01-01 00:00:00+00'::timestamptz AT TIME ZONE 'Europe/Paris') AND "visits"."at" < $1::timestamp without time zone AND (state <> 'queued'
+    FROM (SELECT "visits"."domain_id" AS l0, ("visits"."at" >= '1900-01-01 00:00:00' AND "visits"."at" <> '1970-01-01 00:00:00' AND "visits"."at" <> ('1970-01-01 00:00:00+00'::timestamptz AT TIME ZONE 'Europe/Paris') AND "visits"."at" < $1::timestamp without time zone AND ((visits.state <> 'queued'::text)
 )) IS TRUE AS meant
           FROM ONLY "public"."PARTITION" AS "visits") reaper_r
    GROUP BY reaper_r.l0),
@@ -113,7 +113,7 @@ DROP TABLE "public"."PARTITION";
 
 -- the next rows of a age sweep, and which of them are expired
 WITH reaper_w AS MATERIALIZED (
-  SELECT "visits"."at" AS k0, "visits"."id" AS k1, "visits"."domain_id" AS l0, "visits"."at" AS age, ("visits"."at" >= '1900-01-01 00:00:00' AND "visits"."at" <> '1970-01-01 00:00:00' AND "visits"."at" <> ('1970-01-01 00:00:00+00'::timestamptz AT TIME ZONE 'Europe/Paris') AND (state <> 'queued'
+  SELECT "visits"."at" AS k0, "visits"."id" AS k1, "visits"."domain_id" AS l0, "visits"."at" AS age, ("visits"."at" >= '1900-01-01 00:00:00' AND "visits"."at" <> '1970-01-01 00:00:00' AND "visits"."at" <> ('1970-01-01 00:00:00+00'::timestamptz AT TIME ZONE 'Europe/Paris') AND ((visits.state <> 'queued'::text)
 )) IS TRUE AS meant, 8192::bigint AS size
     FROM "public"."visits"
    WHERE "visits"."at" >= '1900-01-01 00:00:00' AND "visits"."at" <> '1970-01-01 00:00:00' AND "visits"."at" <> ('1970-01-01 00:00:00+00'::timestamptz AT TIME ZONE 'Europe/Paris')
@@ -130,7 +130,7 @@ SELECT 0, w.size, reaper_s.key::text, least(reaper_s.cutoff, reaper_f.cutoff)::t
              CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'
                   THEN CASE WHEN $2::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $2::timestamptz - b.length < $2::timestamptz
                             THEN $2::timestamptz - b.length END END AS own
-        FROM (SELECT t.key, t.held, CASE WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END END AS length, coalesce(CASE WHEN t.r0 IS NOT NULL THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((held), false) AS held, (days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL) t) b) c) reaper_s ON reaper_s.key OPERATOR(pg_catalog.=) reaper_p1."org_id"
+        FROM (SELECT t.key, t.held, CASE WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END END AS length, coalesce(CASE WHEN t.r0 IS NOT NULL THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((orgs.held), false) AS held, (orgs.days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL) t) b) c) reaper_s ON reaper_s.key OPERATOR(pg_catalog.=) reaper_p1."org_id"
   JOIN (SELECT rank, tenant, cutoff FROM "reaper".cutoff WHERE run_id = $3::uuid AND policy = $4::text) reaper_f ON reaper_f.tenant = reaper_s.key::text
  WHERE w.meant AND reaper_s.state = 'active' AND w.age >= '1900-01-01 00:00:00' AND w.age <> '1970-01-01 00:00:00' AND w.age <> ('1970-01-01 00:00:00+00'::timestamptz AT TIME ZONE 'Europe/Paris') AND w.age < ((least(reaper_s.cutoff, reaper_f.cutoff) AT TIME ZONE 'Europe/Paris') + interval '3 hours') AND CASE WHEN w.age < ((least(reaper_s.cutoff, reaper_f.cutoff) AT TIME ZONE 'Europe/Paris') + interval '3 hours') THEN (w.age AT TIME ZONE 'Europe/Paris') < least(reaper_s.cutoff, reaper_f.cutoff) ELSE false END
 UNION ALL
@@ -148,9 +148,7 @@ SELECT current_setting('session_replication_role'), md5(string_agg(x, ' ' ORDER 
 UNION ALL SELECT concat_ws(',', 'table', c.oid, c.relkind, c.relrowsecurity, c.relforcerowsecurity, c.relowner, row_security_active(c.oid)) FROM pg_class c WHERE c.oid = ANY ($1::oid[])
 UNION ALL SELECT concat_ws(',', 'rule', r.oid, r.ev_class, r.ev_type, r.ev_enabled) FROM pg_rewrite r WHERE r.ev_class = ANY ($1::oid[])
 UNION ALL SELECT concat_ws(',', 'heir', i.inhrelid, i.inhparent) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhparent AND c.relkind = 'r' WHERE i.inhparent = ANY ($1::oid[])
-UNION ALL SELECT concat_ws(',', 'subscription', u.srrelid, u.srsubid) FROM f JOIN pg_subscription_rel u ON u.srrelid = f.oid
-UNION ALL SELECT concat_ws(',', 'function', o.oid) FROM pg_proc o JOIN pg_namespace n ON n.oid = o.pronamespace WHERE n.nspname = ANY ($6::text[])
-UNION ALL SELECT concat_ws(',', 'operator', o.oid) FROM pg_operator o JOIN pg_namespace n ON n.oid = o.oprnamespace WHERE n.nspname = ANY ($6::text[])) c;
+UNION ALL SELECT concat_ws(',', 'subscription', u.srrelid, u.srsubid) FROM f JOIN pg_subscription_rel u ON u.srrelid = f.oid) c;
 
 -- a batch
 WITH reaper_cut AS MATERIALIZED (SELECT $1::pg_catalog.uuid AS key, least(min(reaper_s.cutoff), $2::timestamptz) AS cutoff FROM (
@@ -162,9 +160,9 @@ WITH reaper_cut AS MATERIALIZED (SELECT $1::pg_catalog.uuid AS key, least(min(re
              CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'
                   THEN CASE WHEN $3::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $3::timestamptz - b.length < $3::timestamptz
                             THEN $3::timestamptz - b.length END END AS own
-        FROM (SELECT t.key, t.held, CASE WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END END AS length, coalesce(CASE WHEN t.r0 IS NOT NULL THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((held), false) AS held, (days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL AND "orgs"."id" OPERATOR(pg_catalog.=) ANY ($4::pg_catalog.uuid[])) t OFFSET 0) b OFFSET 0) c) reaper_s HAVING count(*) = 1 AND bool_and(reaper_s.state = 'active'))
+        FROM (SELECT t.key, t.held, CASE WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END END AS length, coalesce(CASE WHEN t.r0 IS NOT NULL THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((orgs.held), false) AS held, (orgs.days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL AND "orgs"."id" OPERATOR(pg_catalog.=) ANY ($4::pg_catalog.uuid[])) t OFFSET 0) b OFFSET 0) c) reaper_s HAVING count(*) = 1 AND bool_and(reaper_s.state = 'active'))
 DELETE FROM "public"."visits"
  WHERE EXISTS (SELECT FROM unnest($5::pg_catalog.text[], $6::pg_catalog.text[]) reaper_v(v0, v1) WHERE reaper_v.v0::pg_catalog."timestamp" OPERATOR(pg_catalog.=) "visits"."at" AND reaper_v.v1::pg_catalog.int8 OPERATOR(pg_catalog.=) "visits"."id")
-   AND EXISTS (SELECT FROM "public"."domains" reaper_p1 JOIN reaper_cut ON reaper_cut.key OPERATOR(pg_catalog.=) reaper_p1."org_id" WHERE reaper_p1."id" OPERATOR(pg_catalog.=) "visits"."domain_id" AND "visits"."at" >= '1900-01-01 00:00:00' AND "visits"."at" <> '1970-01-01 00:00:00' AND "visits"."at" <> ('1970-01-01 00:00:00+00'::timestamptz AT TIME ZONE 'Europe/Paris') AND "visits"."at" < ((reaper_cut.cutoff AT TIME ZONE 'Europe/Paris') + interval '3 hours') AND CASE WHEN "visits"."at" < ((reaper_cut.cutoff AT TIME ZONE 'Europe/Paris') + interval '3 hours') THEN ("visits"."at" AT TIME ZONE 'Europe/Paris') < reaper_cut.cutoff ELSE false END) AND (state <> 'queued'
+   AND EXISTS (SELECT FROM "public"."domains" reaper_p1 JOIN reaper_cut ON reaper_cut.key OPERATOR(pg_catalog.=) reaper_p1."org_id" WHERE reaper_p1."id" OPERATOR(pg_catalog.=) "visits"."domain_id" AND "visits"."at" >= '1900-01-01 00:00:00' AND "visits"."at" <> '1970-01-01 00:00:00' AND "visits"."at" <> ('1970-01-01 00:00:00+00'::timestamptz AT TIME ZONE 'Europe/Paris') AND "visits"."at" < ((reaper_cut.cutoff AT TIME ZONE 'Europe/Paris') + interval '3 hours') AND CASE WHEN "visits"."at" < ((reaper_cut.cutoff AT TIME ZONE 'Europe/Paris') + interval '3 hours') THEN ("visits"."at" AT TIME ZONE 'Europe/Paris') < reaper_cut.cutoff ELSE false END) AND ((visits.state <> 'queued'::text)
 );
 
