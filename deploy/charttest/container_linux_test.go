@@ -221,9 +221,9 @@ func (c *container) get(path string) (code int, body string) {
 // await waits until something holds.
 func (c *container) await(what string, holds func() bool) {
 	c.t.Helper()
-	for end := time.Now().Add(time.Minute); !holds(); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); !holds(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
-			c.t.Fatalf("not within a minute: %s", what)
+			c.t.Fatalf("not within three minutes: %s", what)
 		}
 	}
 }
