@@ -104,13 +104,14 @@ func TestRule_IndexesForTheSearchServe(t *testing.T) {
 		{"text of a lax collation", lax, "text COLLATE ci", "text", `("owner" COLLATE public.ci, "at", "id")`},
 		{"int of numeric", "", "numeric", "int", `(((owner)::numeric), "at", "id"); -- or give both columns one type`},
 	} {
-		for _, path := range []string{"owner", "[owner, id]"} {
+		paths := []string{"owner", "[owner, id]"}
+		if c.name == "text of citext" {
+			paths = paths[:1] // no foreign key compares these
+		}
+		for _, path := range paths {
 			t.Run(c.name+" along "+path, func(t *testing.T) {
 				schema := c.before + `CREATE TABLE owners (id ` + c.key + ` PRIMARY KEY); CREATE TABLE things (id int PRIMARY KEY, owner ` + c.owner + `, at timestamptz NOT NULL)`
 				if path != "owner" {
-					if c.name == "text of citext" {
-						t.Skip("no foreign key compares these")
-					}
 					schema += `; ALTER TABLE things ADD FOREIGN KEY (owner) REFERENCES owners`
 				}
 				b := ground.on(t, schema, "tenants: {table: owners, key: id, default: 30d}\npolicies: [{name: things, table: things, age: at, tenant: "+path+", undecided: delete}]")

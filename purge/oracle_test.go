@@ -171,7 +171,7 @@ func (x *trial) straddles() bool {
 func (x *trial) fail(format string, args ...any) {
 	x.t.Helper()
 	if x.straddles() {
-		x.t.Skip("a root came to be due while the case ran")
+		x.t.Skip("a root came to be due while the case ran") // rapid draws another case in its place
 	}
 	for _, r := range x.reports {
 		x.story += fmt.Sprintf("\nrun: %s (%s)", r.Status, r.Policies[0].Reason)
