@@ -37,7 +37,7 @@ func (l *Ledger) kept(what string, err error) {
 
 // forgetRuns deletes closed runs that are older than the ledger's own retention, a
 // few at a time, the oldest first. The last success of a policy stays, and so does
-// the run at hand. Runs of so many tenants that a few take too long are deleted one
+// the current run. Runs of so many tenants that a few take too long are deleted one
 // at a time.
 func (l *Ledger) forgetRuns(ctx context.Context, db *pgxpool.Pool, runID string) {
 	if l.retention == 0 {

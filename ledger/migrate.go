@@ -128,7 +128,7 @@ func (l *Ledger) migrate(ctx context.Context, tx pgx.Tx, all []string) (applied 
 	return applied, nil
 }
 
-// mayMigrateSQL tells whether the current role may create the ledger in schema $1, or
+// mayMigrateSQL reports whether the current role may create the ledger in schema $1, or
 // upgrade it there, which takes the owner of what there is.
 const mayMigrateSQL = `SELECT CASE WHEN n.oid IS NULL THEN has_database_privilege(current_database(), 'CREATE')
        ELSE has_schema_privilege(n.oid, 'CREATE') AND coalesce((SELECT bool_and(pg_has_role(c.relowner, 'USAGE')) FROM pg_class c WHERE c.relnamespace = n.oid AND c.relname = ANY ($2::text[])), true) END

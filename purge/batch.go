@@ -130,7 +130,7 @@ const retries = 4
 // passing tells that others are at the rows: they are left, soon, and come back
 // for in the next round.
 func passing(err error) bool {
-	return isCode(err, "55P03") || isCode(err, "40P01") || errors.Is(err, errChanged)
+	return isCode(err, "55P03", "40P01") || errors.Is(err, errChanged)
 }
 
 // tooSlow tells that a batch did not end in its time.
@@ -197,7 +197,7 @@ func (b *batcher) attempt(ctx context.Context, t *who, cands []candidate, w way)
 			w.locked = true
 			continue
 		}
-		if (isCode(err, "23503") || isCode(err, "23001") || errors.Is(err, errChanged)) && !w.firm {
+		if (isCode(err, "23503", "23001") || errors.Is(err, errChanged)) && !w.firm {
 			w.firm = true
 			continue
 		}

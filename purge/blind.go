@@ -18,6 +18,11 @@ func (w *work) finds() *Plan {
 	return w.plan
 }
 
+// findRows finds expired rows of the root.
+func (w *work) findRows(read func(p *Plan) error) error {
+	return w.find("looking for expired rows of "+w.plan.Root.Table.Name.String(), read)
+}
+
 // find reads by the plan that finds, and again without `where` when that fails on a row.
 // Its error says where it is from.
 func (w *work) find(what string, read func(p *Plan) error) error {
@@ -30,7 +35,7 @@ func (w *work) find(what string, read func(p *Plan) error) error {
 		without := *p
 		without.where = ""
 		if w.blind.CompareAndSwap(nil, &without) {
-			w.run.log.Warn("`where` fails on a row: rows are looked for without it, and it is asked of each batch",
+			w.run.log.Warn("where failed on a row; searching without it and applying it in each batch",
 				"policy", w.plan.Policy.Name, "error", plain(err))
 		}
 		if err = read(w.finds()); err == nil {

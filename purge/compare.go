@@ -128,6 +128,15 @@ func itself(column schema.Column, order *schema.Order) comparison {
 	return comparison{op: order.Equal, ours: column, theirs: column, direct: true}
 }
 
+// withThemselves compare columns with values of their own.
+func withThemselves(columns []schema.Column, orders []*schema.Order) []comparison {
+	pairs := make([]comparison, len(columns))
+	for i, k := range columns {
+		pairs[i] = itself(k, orders[i])
+	}
+	return pairs
+}
+
 // comparisons are the pairs of a foreign key, child's columns with the parent's.
 func (c *compiler) comparisons(k *schema.ForeignKey, child, parent *schema.Table) []comparison {
 	pairs := make([]comparison, len(k.ChildColumns))
@@ -188,6 +197,12 @@ func (c *compiler) takes(op *schema.Operator, ours, theirs schema.Column) bool {
 		return ours.TypeOID == theirs.TypeOID
 	}
 	return c.graph.Converts(ours.TypeOID, op.LeftOID) && c.graph.Converts(theirs.TypeOID, op.RightOID)
+}
+
+// crossed reports whether the two have different collations, and that of the column
+// given, one of the two, takes different values for equal.
+func (c comparison) crossed(by schema.Column) bool {
+	return by.LaxCollation && c.ours.Collation != c.theirs.Collation
 }
 
 // stable names a comparison whose answer depends on more than the two values, such as

@@ -191,7 +191,7 @@ func (c *compiler) otherTenants(n *Node) {
 // PostgreSQL checks by one and acts by the other; or by more than the two values.
 func (c *compiler) oneAnswer(e *Edge) {
 	for _, x := range e.pairs {
-		if x.theirs.LaxCollation && x.theirs.Collation != x.ours.Collation {
+		if x.crossed(x.theirs) {
 			c.plan.problem(LevelError, fmt.Sprintf("%s compares %s.%s with %s.%s, which has another collation, and that of %s is not deterministic",
 				e.Label(), e.Child.Table.Name, x.theirs.Name, e.Parent.Table.Name, x.ours.Name, x.theirs.Name), "give both columns the same collation")
 		}
@@ -211,7 +211,7 @@ func (c *compiler) oneAnswer(e *Edge) {
 func (c *compiler) emptiesAcross(e *Edge) bool {
 	return c.server.Version < 150000 &&
 		slices.ContainsFunc(e.keys, func(k schema.ForeignKey) bool { return k.OnDelete == schema.SetNull || k.OnDelete == schema.SetDefault }) &&
-		slices.ContainsFunc(e.pairs, func(x comparison) bool { return x.ours.LaxCollation && x.ours.Collation != x.theirs.Collation })
+		slices.ContainsFunc(e.pairs, func(x comparison) bool { return x.crossed(x.ours) })
 }
 
 // arrays refuses a reference over arrays: references are looked for by lists of

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/reaperdb/reaper/policy"
+	"github.com/reaperdb/reaper/schema"
 )
 
 // overrides merges both lists key by key, the policy's first. PostgreSQL says which
@@ -82,12 +83,17 @@ func (c *compiler) keyFamily() uint32 {
 	if t.table == nil {
 		return 0
 	}
-	for _, x := range t.table.Indexes {
-		if uniqueOn(x, t.key.Name) && x.Method == "btree" {
-			return x.Columns[0].Family
-		}
+	return uniqueFamily(t.table, t.key.Name)
+}
+
+// uniqueFamily is the operator family of a unique index over one column alone; 0: there
+// is none.
+func uniqueFamily(t *schema.Table, column string) uint32 {
+	i := slices.IndexFunc(t.Indexes, func(x schema.Index) bool { return uniqueOn(x, column) && x.Method == "btree" })
+	if i < 0 {
+		return 0
 	}
-	return 0
+	return t.Indexes[i].Columns[0].Family
 }
 
 // sameTenant settles when two keys of tenants are the same: as the unique index over

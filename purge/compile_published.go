@@ -24,7 +24,7 @@ func (c *compiler) published(n *Node) {
 	}
 }
 
-// publishedProblem tells why PostgreSQL refuses, and what mends it.
+// publishedProblem is why PostgreSQL refuses, and the remedy.
 func publishedProblem(x schema.Published) (text, fix string) {
 	table, publication := ident(x.Table.Schema, x.Table.Name), ident(x.Publication)
 	columns := list(len(x.Columns), func(i int) string {

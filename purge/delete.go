@@ -59,7 +59,7 @@ func (b *batcher) deleteAtOnce(ctx context.Context, tx *batchTx, t *who, m *mode
 	return nil
 }
 
-// moved tells why rows that were collected did not go: a trigger or a rule keeps them,
+// moved explains why rows that were collected were not deleted: a trigger or a rule keeps them,
 // or somebody has changed them since.
 func (b *batcher) moved(ctx context.Context, tx *batchTx, m *mode, n *Node, known map[*Node]*rowsOf) error {
 	if !b.plan.watched() {
@@ -80,7 +80,7 @@ func (b *batcher) moved(ctx context.Context, tx *batchTx, m *mode, n *Node, know
 	return errChanged
 }
 
-// stayed tells why locked roots did not go: a hold, a retention or a path
+// stayed explains why locked roots were not deleted: a hold, a retention or a path
 // changed since they were locked, or something keeps rows that are expired
 // still. Then nothing below them may go either.
 func (b *batcher) stayed(ctx context.Context, tx *batchTx, t *who, keys values, n int64) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -89,7 +90,7 @@ func classify(err error) fault {
 // the server is out of resources or a connection is lost.
 const raisedRoutine = "exec_stmt_raise"
 
-// onlyReads tells an attempt to write in a transaction that may only read from a server
+// onlyReads distinguishes an attempt to write in a transaction that may only read from a server
 // that has become a standby, which has the same code in one that may write.
 func onlyReads(err error) error {
 	if isCode(err, "25006") {
@@ -131,9 +132,10 @@ func reasonOf(err error) string {
 	return pg.Code
 }
 
-func isCode(err error, code string) bool {
+// isCode reports whether an error is the server's and has one of these SQLSTATEs.
+func isCode(err error, codes ...string) bool {
 	var pg *pgconn.PgError
-	return errors.As(err, &pg) && pg.Code == code
+	return errors.As(err, &pg) && slices.Contains(codes, pg.Code)
 }
 
 // plain is an error without row data: the DETAIL of a violation holds values.

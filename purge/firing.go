@@ -14,12 +14,18 @@ import (
 // CASCADE, and every batch looks at what became of its rows before it commits.
 func (p *Plan) firing() (names []string) {
 	for _, n := range p.Nodes {
-		for _, t := range n.firingTriggers() {
-			names = append(names, triggerText(t))
-		}
-		for _, r := range n.firingRules() {
-			names = append(names, ruleText(r))
-		}
+		names = append(names, n.firing()...)
+	}
+	return names
+}
+
+// firing names those of one table.
+func (n *Node) firing() (names []string) {
+	for _, t := range n.firingTriggers() {
+		names = append(names, triggerText(t))
+	}
+	for _, r := range n.firingRules() {
+		names = append(names, ruleText(r))
 	}
 	return names
 }
@@ -73,20 +79,14 @@ func (n *Node) mayKeep() bool {
 
 // fires names what fires in one table; "a trigger or a rule" where that is not known.
 func (n *Node) fires() string {
-	var names []string
-	for _, t := range n.firingTriggers() {
-		names = append(names, triggerText(t))
-	}
-	for _, r := range n.firingRules() {
-		names = append(names, ruleText(r))
-	}
+	names := n.firing()
 	if len(names) == 0 {
 		return "a trigger or a rule of another table"
 	}
 	return strings.Join(names, ", ")
 }
 
-// triggers records what stands against a table whose triggers or rules can fire.
+// triggers records the problems of a table whose triggers or rules can fire.
 func (c *compiler) triggers(n *Node) {
 	p := c.plan
 	for _, t := range n.firingTriggers() {

@@ -23,9 +23,9 @@ type fragment struct {
 	// functions are those outside of pg_catalog that it calls, themselves or by an
 	// operator, but for those in C, which look nothing up by name.
 	functions []calledFunction
-	// zoned tells that its answer depends on the session's TimeZone.
+	// zoned: its answer depends on the session's TimeZone.
 	zoned bool
-	// asWritten tells that it keeps its own text and the role's search_path: no view could
+	// asWritten: it keeps its own text and the role's search_path: no view could
 	// be made of it, or names in it still mean what the path makes of them.
 	asWritten bool
 }

@@ -63,7 +63,7 @@ func (c *compiler) indexColumn(x comparison) (column string, found bool, err err
 		return "", false, err
 	}
 	column = x.indexed()
-	if x.ours.LaxCollation && x.ours.Collation != x.theirs.Collation {
+	if x.crossed(x.ours) {
 		column += " COLLATE " + x.ours.CollationName
 	}
 	if name := class.String(); name != "" {

@@ -55,11 +55,7 @@ func (b *batcher) passes(ctx context.Context, tx *batchTx, s *statement, tests, 
 	}
 	s.add("SELECT ", strings.Join(tests, ",\n       "))
 	found := make([]bool, len(tests))
-	into := make([]any, len(tests))
-	for i := range found {
-		into[i] = &found[i]
-	}
-	if err := tx.row(ctx, s).Scan(into...); err != nil {
+	if err := tx.row(ctx, s).Scan(pointers(found)...); err != nil {
 		return fmt.Errorf("looking at what became of the rows: %w", err)
 	}
 	if i := slices.Index(found, true); i >= 0 {
@@ -171,12 +167,7 @@ func (b *batcher) noteDue(ctx context.Context, tx *batchTx, t *who, e *Edge, kno
 			d.cutoff = b.run.base
 		}
 		s := &statement{}
-		names := make([]string, len(n.key))
-		selected := make([]string, len(n.key))
-		for i, k := range n.key {
-			names[i] = fmt.Sprintf("k%d", i)
-			selected[i] = col(n.Table, k.Name) + "::text AS " + names[i]
-		}
+		selected, names := numbered(cols(n.Table, columnNames(n.key)))
 		inner := "SELECT " + strings.Join(selected, ", ") + " FROM " + from(n.Table) + " WHERE " + s.behind(e, known[e.Parent]) +
 			" AND " + d.expired(s) + " FOR UPDATE OF " + ident(n.Table.Name.Name)
 		s.add(gathered(inner, names))
@@ -201,18 +192,9 @@ func (d dueRows) expired(s *statement) string {
 // youngSQL is the test whether any of the rows is there and not due any more.
 func (d dueRows) youngSQL(s *statement) string {
 	n := d.edge.Child
-	return "EXISTS (SELECT FROM " + from(n.Table) + " WHERE " + s.among(n.keyPairs(), cols(n.Table, columnNames(n.key)), d.key, true) + " AND (" + d.expired(s) + ") IS NOT TRUE)"
+	return "EXISTS (SELECT FROM " + from(n.Table) + " WHERE " + s.among(withThemselves(n.key, n.keyOrders), cols(n.Table, columnNames(n.key)), d.key, true) + " AND (" + d.expired(s) + ") IS NOT TRUE)"
 }
 
 func (d dueRows) text() string {
 	return fmt.Sprintf("rows of %s that are due (policy %s) are made young when their reference (%s) is emptied: %s", d.edge.Child.Table.Name, d.age.policy, d.edge.Label(), d.edge.Child.fires())
-}
-
-// keyPairs compare the columns of a table's key with values of theirs.
-func (n *Node) keyPairs() []comparison {
-	pairs := make([]comparison, len(n.key))
-	for i, k := range n.key {
-		pairs[i] = itself(k, n.keyOrders[i])
-	}
-	return pairs
 }

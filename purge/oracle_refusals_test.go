@@ -14,7 +14,7 @@ import (
 // refuse notes that the plan must have an error with this word in it.
 func (m *schemaMaker) refuse(word string) { m.c.refused = append(m.c.refused, word) }
 
-// refusals draws what stands against the policy, once it is decided.
+// refusals draws reasons to refuse the policy, once it is decided.
 func (m *schemaMaker) refusals() {
 	for _, e := range m.c.edges {
 		if e.action != "" && e.onDelete != "" && !e.comparable() {
@@ -122,7 +122,7 @@ func (b *genBystander) yaml() string {
 		b.table.yaml(), quoteYAML(step), quoteYAML(policy.QuoteName(b.owner)))
 }
 
-// refusal compares the plan's errors with what stands against it, and reports
+// refusal compares the plan's errors with the reasons to refuse it, and reports
 // whether it is refused.
 func (x *trial) refusal(problems []purge.Problem) bool {
 	x.t.Helper()

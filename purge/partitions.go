@@ -200,7 +200,7 @@ func (w *work) dropPartition(ctx context.Context, x partition) (bool, error) {
 	return true, nil
 }
 
-// stillDroppable looks again at what stands against dropping a partition, at the last
+// stillDroppable checks again what rules out dropping a partition, at the last
 // moment: since the first look others may have been waited for.
 func (w *work) stillDroppable(ctx context.Context, x partition) error {
 	s := w.plan.stillAgainstSQL(x)
@@ -212,7 +212,7 @@ func (w *work) stillDroppable(ctx context.Context, x partition) error {
 		return errors.New(against)
 	}
 	if err != nil {
-		return fmt.Errorf("looking what stands against the drop: %w", err)
+		return fmt.Errorf("checking again what rules out the drop: %w", err)
 	}
 	return nil
 }

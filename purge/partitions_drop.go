@@ -85,7 +85,7 @@ func (w *work) dropOnce(ctx context.Context, x partition, t *dropTx) error {
 // walSQL is the WAL position in bytes.
 const walSQL = "pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), '0/0')::pg_catalog.int8"
 
-// aloneSQL tells whether a name is still that of a table, which is no partition.
+// aloneSQL reports whether a name is still that of a table, which is no partition.
 const aloneSQL = `SELECT to_regclass($1)::oid = $2::bigint::oid AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = $2::bigint::oid)`
 
 // cmpError is an error with what was being done, or else another one.

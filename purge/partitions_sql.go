@@ -24,7 +24,7 @@ func (x partition) ident() string { return ident(x.name.Schema, x.name.Name) }
 // expiredPartitionsSQL gives the partitions, the oldest first, whose range ends
 // below the latest cutoff that any tenant has, empty files left out: OID, schema,
 // name, bound, end of the range, whether it begins above every age that never
-// expires, the number of partitions, CHECK constraints, and what stands against
+// expires, the number of partitions, CHECK constraints, and what rules out
 // dropping it. Both ends of a range are in the catalog as text.
 func (p *Plan) expiredPartitionsSQL(sc scope) *statement {
 	s := &statement{}
@@ -61,7 +61,7 @@ func (a age) firstDated() string {
 	return "'1970-01-02'"
 }
 
-// stillAgainstSQL gives what stands against dropping a partition now; empty: nothing.
+// stillAgainstSQL gives what rules out dropping a partition now; empty: nothing.
 func (p *Plan) stillAgainstSQL(x partition) *statement {
 	s := &statement{}
 	root, oid := s.cast(int64(p.Root.Table.OID), "bigint::oid"), s.cast(int64(x.oid), "bigint::oid")
@@ -72,7 +72,7 @@ func (p *Plan) stillAgainstSQL(x partition) *statement {
 }
 
 // againstSQL says of the partition x (oid, relkind, relpersistence, relowner, pending)
-// what stands against dropping it; empty: nothing.
+// what rules out dropping it; empty: nothing.
 func againstSQL(root string) string {
 	return strings.ReplaceAll(`CASE WHEN x.relkind <> 'r' OR x.relpersistence = 't' THEN 'it is no ordinary table'
             WHEN NOT pg_has_role(x.relowner, 'USAGE') THEN 'this role does not own it'

@@ -8,7 +8,7 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// ownPath tells where statements run under the role's own search_path, because code of
+// ownPath says which statements run under the role's own search_path, because code of
 // others can run in them that may rely on it: triggers, rules, and functions that SQL
 // of the file calls. Everywhere else the path is pinned to pg_catalog.
 type ownPath struct{ reading, writing bool }

@@ -158,7 +158,7 @@ type Plan struct {
 	noTenant    bool
 	tenants     *tenants
 	safety      policy.Safety
-	proven      bool   // safety asks for it, and nothing stands against it
+	proven      bool   // safety asks for it, and nothing rules it out
 	facts       string // print of what the catalog said of the tables when they were planned
 	keyInIndex  bool   // the index of the keyset goes on with the key
 	modes       struct{ usual, full *mode }

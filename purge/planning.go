@@ -88,7 +88,7 @@ func (c *compiler) locked(conn *pgx.Conn, cause error) (pgx.Tx, error) {
 	}
 	var lockers *string
 	if err := tx.QueryRow(c.ctx, lockersSQL).Scan(&lockers); err != nil {
-		return tx, fmt.Errorf("looking who has locked a table: %w", err)
+		return tx, fmt.Errorf("finding who has locked a table: %w", err)
 	}
 	who := "a table of it"
 	if lockers != nil {
@@ -150,7 +150,7 @@ func (c *compiler) preload() error {
 	if c.file.Tenants != nil && !c.plan.Policy.Tenant.None {
 		add(c.file.Tenants.Table)
 	}
-	for _, x := range c.pathOf(c.plan.Policy) {
+	for _, x := range c.tenantPathOf(c.plan.Policy) {
 		all = append(all, x.table)
 	}
 	if root := c.resolve(c.plan.Policy.Table); root != 0 {

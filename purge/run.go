@@ -293,7 +293,7 @@ func CheckTenants(ctx context.Context, pool *pgxpool.Pool, plans []*Plan, tenant
 		err := readOnly(ctx, pool, p.readingPath(), time.Minute, func(tx pgx.Tx) error {
 			return tx.QueryRow(ctx, s.String(), s.args...).Scan(&unknown)
 		})
-		if isCode(err, "22P02") || isCode(err, "22003") || isCode(err, "22007") {
+		if isCode(err, "22P02", "22003", "22007") {
 			return &UsageError{fmt.Sprintf("--tenant: %s; keys of tenants are %s", plain(err), key.Type)}
 		}
 		if err != nil {

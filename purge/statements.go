@@ -168,14 +168,14 @@ func (p *Plan) aged(cut string) string {
 }
 
 // among are the conditions for roots that are among keys. Conditions are asked in no
-// certain order: a wary where is asked behind the key.
+// certain order: a where that has failed is asked behind the key.
 func (p *Plan) among(s *statement, sc scope, keys values, cut string) string {
 	return p.keyed(s, keys) + "\n   AND " + p.aged(cut) + p.meant(s, sc, keys)
 }
 
 // meant is the condition of where for roots that are among keys.
 func (p *Plan) meant(s *statement, sc scope, keys values) string {
-	if !sc.wary || p.where == "" {
+	if !sc.whereFailed || p.where == "" {
 		return parenthesized(p.where)
 	}
 	return " AND CASE WHEN " + p.keyed(s, keys) + " THEN (" + p.where + "\n) ELSE false END"
@@ -183,11 +183,7 @@ func (p *Plan) meant(s *statement, sc scope, keys values) string {
 
 // keyed is the condition that a root is among keys.
 func (p *Plan) keyed(s *statement, keys values) string {
-	pairs := make([]comparison, len(p.key))
-	for i, k := range p.key {
-		pairs[i] = itself(k, p.keyOrders[i])
-	}
-	return s.among(pairs, cols(p.Root.Table, columnNames(p.key)), keys, true)
+	return s.among(withThemselves(p.key, p.keyOrders), cols(p.Root.Table, columnNames(p.key)), keys, true)
 }
 
 // rootsSQL begins a statement on roots by key, with every condition repeated;
@@ -233,13 +229,18 @@ func (p *Plan) lockRootsSQL(sc scope, w *who, keys values) *statement {
 // referenced ones first, and gives the names of what is selected. All of it is text.
 func standing(t *schema.Table, refs, more []string) (selected string, names []string) {
 	name := ident(t.Name.Name)
-	parts := []string{name + ".tableoid::text AS tab", name + ".ctid::text AS tid"}
-	names = []string{"tab", "tid"}
-	for i, c := range cols(t, slices.Concat(refs, more)) {
+	columns, names := numbered(cols(t, slices.Concat(refs, more)))
+	parts := append([]string{name + ".tableoid::text AS tab", name + ".ctid::text AS tid"}, columns...)
+	return strings.Join(parts, ", "), append([]string{"tab", "tid"}, names...)
+}
+
+// numbered selects columns as text, and gives the names of what is selected: c0, c1, ….
+func numbered(columns []string) (selected, names []string) {
+	for i, c := range columns {
 		names = append(names, fmt.Sprintf("c%d", i))
-		parts = append(parts, c+"::text AS "+names[i+2])
+		selected = append(selected, c+"::text AS "+names[i])
 	}
-	return strings.Join(parts, ", "), names
+	return selected, names
 }
 
 // at is the condition that a row of a table stands at one of these places.

@@ -21,7 +21,7 @@ type onPath struct {
 func (c *compiler) paths() error {
 	p := c.plan
 	for i := range c.file.Policies {
-		for _, x := range c.pathOf(&c.file.Policies[i]) {
+		for _, x := range c.tenantPathOf(&c.file.Policies[i]) {
 			for _, n := range p.Nodes {
 				if slices.Contains(c.graph.Family(x.table), n.Table.OID) || slices.Contains(c.graph.Family(n.Table.OID), x.table) {
 					c.cuts(x, n)
@@ -54,9 +54,9 @@ func (c *compiler) cuts(x onPath, n *Node) {
 	}
 }
 
-// pathOf is a policy's way from its root to the tenants, by the catalog alone. What
+// tenantPathOf is a policy's way from its root to the tenants, by the catalog alone. What
 // cannot be told is left out: its own plan says why.
-func (c *compiler) pathOf(p *policy.Policy) (path []onPath) {
+func (c *compiler) tenantPathOf(p *policy.Policy) (path []onPath) {
 	if p.Tenant.None {
 		return nil
 	}
@@ -160,13 +160,7 @@ func (c *compiler) keyHop(table *schema.Table, k *schema.ForeignKey) hop {
 func (c *compiler) declaredHop(table, to *schema.Table, s policy.Step) (hop, error) {
 	theirs, _ := table.Column(s.Column)
 	ours, _ := to.Column(s.ToColumn)
-	family := uint32(0)
-	for _, x := range to.Indexes {
-		if uniqueOn(x, s.ToColumn) && x.Method == "btree" {
-			family = x.Columns[0].Family
-		}
-	}
-	pair, err := c.comparing(ours, theirs, family)
+	pair, err := c.comparing(ours, theirs, uniqueFamily(to, s.ToColumn))
 	if err != nil {
 		return hop{}, err
 	}
@@ -189,7 +183,7 @@ func (c *compiler) sameAnswer() error {
 		return errStop
 	}
 	for _, x := range pairs {
-		if x.theirs.LaxCollation && x.theirs.Collation != x.ours.Collation {
+		if x.crossed(x.theirs) {
 			c.fail(p.Policy.Tenant.Pos, "give both columns the same collation", "the tenant path compares %s with %s, which has another collation, and that of %s is not deterministic", x.theirs.Name, x.ours.Name, x.theirs.Name)
 			return errStop
 		}

@@ -100,8 +100,8 @@ type scope struct {
 	// once, and not again wherever it is mentioned, which costs three times as
 	// much; but no condition from outside finds its way to an index.
 	whole bool
-	// wary: `where` has failed on a row, and is asked of the rows of a batch alone.
-	wary bool
+	// whereFailed: `where` has failed on a row, and is asked of the rows of a batch alone.
+	whereFailed bool
 	// kept are the expired roots that are known to stay; nil: not worked out.
 	kept *rowsOf
 }

@@ -124,10 +124,10 @@ func (b *batcher) begin(ctx context.Context, t *who, w way) (*batchTx, error) {
 	return tx, nil
 }
 
-func pointers(numbers []int64) []any {
-	into := make([]any, len(numbers))
-	for i := range numbers {
-		into[i] = &numbers[i]
+func pointers[T any](values []T) []any {
+	into := make([]any, len(values))
+	for i := range values {
+		into[i] = &values[i]
 	}
 	return into
 }

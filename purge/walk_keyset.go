@@ -117,7 +117,7 @@ func (k *keyset) slice(ctx context.Context, b *batcher, t *tenantWalk) (bool, er
 			if t.started && !t.more {
 				return false, nil
 			}
-			if err := w.find("looking for expired rows of "+w.plan.Root.Table.Name.String(), func(p *Plan) error { return k.groups(ctx, p, t) }); err != nil {
+			if err := w.findRows(func(p *Plan) error { return k.groups(ctx, p, t) }); err != nil {
 				return false, err
 			}
 			continue
@@ -176,7 +176,7 @@ func (k *keyset) batch(ctx context.Context, b *batcher, t *tenantWalk) error {
 	for full := false; len(t.groups) > 0 && !full; {
 		var found []candidate
 		var ended bool
-		err := w.find("looking for expired rows of "+w.plan.Root.Table.Name.String(), func(p *Plan) (err error) {
+		err := w.findRows(func(p *Plan) (err error) {
 			found, ended, err = k.search(ctx, p, t, want-len(cands), room)
 			return err
 		})

@@ -54,7 +54,7 @@ func (s *sweep) next(worker int) *turn {
 	var st stretch
 	return &turn{
 		do: func(ctx context.Context) (err error) {
-			return s.work.find("looking for expired rows of "+s.work.plan.Root.Table.Name.String(), func(p *Plan) error {
+			return s.work.findRows(func(p *Plan) error {
 				st, err = s.read(ctx, p)
 				return err
 			})

@@ -161,7 +161,7 @@ func (w *work) noTenantRetention() string {
 
 // scope is what the run reads of the tenants: all, or those of --tenant.
 func (w *work) scope() scope {
-	return scope{base: w.run.base, only: w.run.opts.Tenants, olderThan: w.run.opts.OlderThan, run: w.run.id, cutoffs: w.run.ledger.Cutoffs(), wary: w.blind.Load() != nil}
+	return scope{base: w.run.base, only: w.run.opts.Tenants, olderThan: w.run.opts.OlderThan, run: w.run.id, cutoffs: w.run.ledger.Cutoffs(), whereFailed: w.blind.Load() != nil}
 }
 
 func (w *work) startPass() {

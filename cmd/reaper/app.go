@@ -273,7 +273,7 @@ func (s *session) planned() error {
 	return nil
 }
 
-// warnings are those of the file, for the policies at hand, and of --older-than.
+// warnings are those of the file, for the chosen policies, and of --older-than.
 func (a *app) warnings(file *policy.File) []purge.Problem {
 	var all []purge.Problem
 	for _, w := range file.Warnings {
