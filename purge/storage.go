@@ -218,14 +218,16 @@ func (w *work) size(ctx context.Context) (decided bool, err error) {
 		return true, nil
 	}
 	all := w.need(roots, perRow, room)
-	free := w.unreserved(*room.Free)
+	written, free := *room.Free+w.writtenByOthers(), w.unreserved(*room.Free)
+	room.Free = &written
+	alone := w.need(roots, perRow, room)
 	room.Free = &free
 	s := w.need(roots, perRow, room)
 	w.run.mu.Lock()
 	defer w.run.mu.Unlock()
 	w.reserved, w.due = min(s.WALBytes, free), max(roots, 0)
 	switch {
-	case *all.Runs == 0:
+	case *all.Runs == 0 && *alone.Runs == 0:
 		why := fmt.Sprintf("%s due need %s", many(roots, "row", "rows"), all)
 		if roots < 0 {
 			why = fmt.Sprintf("how much is due could not be counted in time; %d rows and what goes with them need %s", example, all)
@@ -233,7 +235,7 @@ func (w *work) size(ctx context.Context) (decided bool, err error) {
 		w.guarded.stopped, w.refused = why, w.report.RowsTotal == 0
 		return true, nil
 	case free == 0 || *s.Runs == 0: // there is enough, but for the others
-		w.guarded.stopped = "all that is free until the guard storage pauses is needed by " + w.reserving() + ", in the same run"
+		w.guarded.stopped = "all that is free until the guard storage pauses is needed by " + w.sharing() + ", in the same run"
 		return true, nil
 	case roots < 0: // as many as fit
 		w.sized = max(int64(float64(free)/s.BytesPerRow/w.plan.rowsPerRoot()), 1)
@@ -279,6 +281,18 @@ func (w *work) unreserved(free int64) int64 {
 	return max(free, 0)
 }
 
+// writtenByOthers is the WAL that the other policies of the run have written.
+func (w *work) writtenByOthers() (bytes int64) {
+	w.run.mu.Lock()
+	defer w.run.mu.Unlock()
+	for _, o := range w.run.works {
+		if o != w {
+			bytes += o.report.WALBytes
+		}
+	}
+	return bytes
+}
+
 // outstanding is what the policy was sized for and has not written. Run.mu is held.
 func (w *work) outstanding() int64 {
 	if w.ended() || w.guarded.stopped != "" {
@@ -287,11 +301,11 @@ func (w *work) outstanding() int64 {
 	return max(w.reserved-w.report.WALBytes, 0)
 }
 
-// reserving are the names of the other policies that room is kept for. Run.mu is held.
-func (w *work) reserving() string {
+// sharing are the names of the other policies that room is kept for, or that have written. Run.mu is held.
+func (w *work) sharing() string {
 	var names []string
 	for _, o := range w.run.works {
-		if o != w && o.outstanding() > 0 {
+		if o != w && (o.outstanding() > 0 || o.report.WALBytes > 0) {
 			names = append(names, o.plan.Policy.Name)
 		}
 	}
