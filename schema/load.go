@@ -41,6 +41,7 @@ func Read(ctx context.Context, q Querier) (*Graph, error) {
 	g := &Graph{
 		Tables: map[uint32]*Table{}, children: map[uint32][]uint32{}, parents: map[uint32][]uint32{},
 		operators: map[uint32]*Operator{}, orders: map[uint32]*Order{}, casts: map[[2]uint32]cast{},
+		byOID: map[uint32]int{}, byChild: map[uint32][]int{}, byParent: map[uint32][]int{},
 	}
 	rows, err := q.Query(ctx, foreignKeysSQL)
 	if err != nil {
@@ -59,6 +60,7 @@ func Read(ctx context.Context, q Querier) (*Graph, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading foreign keys: %w", err)
 	}
+	g.find()
 	if err := g.loadOperators(ctx, q, slices.Concat(operators...)...); err != nil {
 		return nil, fmt.Errorf("reading the operators of foreign keys: %w", err)
 	}
