@@ -1,4 +1,4 @@
-package main
+package starter
 
 import (
 	"fmt"
@@ -9,26 +9,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/reaperdb/reaper/internal/visible"
-	"github.com/reaperdb/reaper/policy"
 	"github.com/reaperdb/reaper/schema"
 )
-
-func viaText(columns []string) string {
-	quoted := make([]string, len(columns))
-	for i, c := range columns {
-		quoted[i] = yamlColumn(c)
-	}
-	if len(quoted) == 1 {
-		return quoted[0]
-	}
-	return "[" + strings.Join(quoted, ", ") + "]"
-}
-
-func yamlName(n schema.Name) string {
-	return yamlScalar(policy.Table{Schema: n.Schema, Name: n.Name}.String())
-}
-
-func yamlColumn(name string) string { return yamlScalar(policy.QuoteName(name)) }
 
 // yamlScalar quotes what YAML would not read as this very string.
 func yamlScalar(s string) string {
@@ -68,12 +50,21 @@ func yamlQuoted(s string) string {
 
 // sqlColumn is a column as SQL in a YAML scalar.
 func sqlColumn(name string) string {
+	if sql := sqlName(name); sql != name {
+		return yamlQuoted(sql)
+	}
+	return name
+}
+
+// sqlName is a column as SQL, quoted only where it may have to be.
+func sqlName(name string) string {
 	if strings.ToLower(name) == name && yamlScalar(name) == name && !strings.Contains(name, ".") {
 		return name
 	}
-	return yamlQuoted(pgx.Identifier{name}.Sanitize())
+	return pgx.Identifier{name}.Sanitize()
 }
 
+// policyName is a policy named after its table.
 func policyName(n schema.Name) string {
 	var b strings.Builder
 	for i, r := range n.Name {

@@ -1,0 +1,216 @@
+package starter
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/reaperdb/reaper/policy"
+	"github.com/reaperdb/reaper/schema"
+)
+
+// Choose stands in the file where a person has to decide. No file with it is read.
+const Choose = policy.Choose
+
+// writer writes a proposal as a policy file.
+type writer struct {
+	strings.Builder
+	*Proposal
+}
+
+// YAML is the proposal as a commented policy file. It is refused until every CHOOSE in it
+// is a value.
+func (p *Proposal) YAML() string {
+	w := &writer{Proposal: p}
+	w.head()
+	w.tenants()
+	w.policies()
+	w.others()
+	return w.String()
+}
+
+func (w *writer) line(format string, args ...any) {
+	fmt.Fprintf(&w.Builder, format+"\n", args...)
+}
+
+func (w *writer) head() {
+	w.line(`# A starter for reaper, made from this database's catalog. Nothing runs until every
+# CHOOSE below is replaced by a value. Remove what should not expire, then run
+#   reaper check   compares this file with the database
+#   reaper plan    shows what a purge would delete
+version: 1
+`)
+}
+
+func (w *writer) tenants() {
+	t := w.Tenants
+	if t == nil {
+		w.line(`# No table looks like the owner of the rows, so every policy has a retention of its own.
+# If there is one, name it, and give each policy the path to it:
+# tenants:
+#   table: organizations
+#   key: id
+`)
+		return
+	}
+	w.line("tenants:                 # who owns rows, and how long each tenant keeps them")
+	w.line("  table: %s", yamlName(t.Table.Name))
+	w.line("  key: %s", yamlColumn(t.Key))
+	if t.Retention != "" {
+		w.line("  retention: %s   # days, or an interval; used where a policy has no retention of its own", sqlColumn(t.Retention))
+	} else {
+		w.line("  # retention: retention_days   # a column or SQL: days, or an interval")
+	}
+	if t.Hold != "" {
+		w.line("  hold: %s   # true: nothing of this tenant is deleted", sqlColumn(t.Hold))
+	} else {
+		w.line("  # hold: legal_hold            # boolean column or SQL: true keeps all rows of the tenant")
+	}
+	w.line("  # default: 90d                # for tenants whose own value is NULL")
+	w.line("  min: 1d                       # no tenant's rows expire earlier than this\n")
+}
+
+func (w *writer) policies() {
+	if len(w.Roots) == 0 {
+		w.line("# No table was found whose own rows are history. A policy looks like this:")
+		w.line("# policies:\n#   - {name: emails, table: emails, age: created_at, retention: 90d}")
+		return
+	}
+	w.line("policies:")
+	names := map[string]int{}
+	for _, r := range w.Roots {
+		name := policyName(r.Table.Name)
+		if names[name]++; names[name] > 1 { // two schemas may have tables of one name
+			name = fmt.Sprintf("%s-%d", name, names[name])
+		}
+		w.policy(r, name)
+	}
+}
+
+func (w *writer) policy(r Root, name string) {
+	w.line("  - name: %s", name)
+	w.line("    table: %-30s # about %.0f rows", yamlName(r.Table.Name), max(r.Table.EstimatedRows, 0))
+	if r.Unit != "" {
+		w.line("    age: {column: %s, unit: %s}", yamlColumn(r.Age.Name), r.Unit)
+	} else {
+		w.line("    age: %s", yamlColumn(r.Age.Name))
+	}
+	w.tenant(r)
+	switch {
+	case w.Tenants != nil && w.Tenants.Retention != "" && len(r.Paths) > 0:
+		w.line("    retention: %s      # a duration such as 90d; without this line: %s of each tenant", Choose, text(w.Tenants.Retention))
+	default:
+		w.line("    retention: %s      # a duration such as 90d or 1y6mo", Choose)
+	}
+	w.line("    # where: status <> 'queued'   # only such rows expire")
+	w.dependents(r)
+}
+
+func (w *writer) tenant(r Root) {
+	switch {
+	case len(r.Paths) == 0 && w.Tenants == nil:
+		w.line("    tenant: none")
+	case len(r.Paths) == 0:
+		w.line("    tenant: none           # nothing leads to %s: retention applies to all rows, and no tenant's hold does", text(w.Tenants.Table.Name.String()))
+	case !r.OnePath:
+		w.line("    tenant: %s         # whose rows are they? %s", Choose, steps(r.Paths))
+	case r.Paths[0].Declared:
+		w.line("    tenant: %s   # by its name: no foreign key leads to %s", r.Paths[0].steps(), text(w.Tenants.Table.Name.String()))
+	case len(r.Paths) > 1:
+		w.line("    tenant: %s   # or %s", r.Paths[0].steps(), steps(r.Paths[1:]))
+	default:
+		w.line("    tenant: %s", r.Paths[0].steps())
+	}
+	if r.OnePath && len(r.Paths[0].Nullable) > 0 {
+		w.line("    # Rows with NULL in %s have no tenant: they are never deleted.", text(strings.Join(r.Paths[0].Nullable, " or ")))
+	}
+}
+
+func steps(paths []Path) string {
+	all := make([]string, len(paths))
+	for i, p := range paths {
+		all[i] = p.steps()
+	}
+	return text(strings.Join(all, " | "))
+}
+
+func (w *writer) dependents(r Root) {
+	polymorphic := w.polymorphic(r)
+	if len(r.Decisions) == 0 {
+		if len(polymorphic) > 0 {
+			w.line("    # dependents:")
+		}
+	} else {
+		w.line("    dependents:            # what happens to rows that reference those that go")
+	}
+	for _, d := range r.Decisions {
+		parent := ""
+		if d.Below {
+			parent = ", parent: " + yamlName(d.Key.ParentName)
+		}
+		action, note := Choose, strings.Join(d.Allowed, " | ")
+		if d.Live {
+			action, note = "keep", "its rows are in use: what they reference stays"
+			if slices.Contains(d.Allowed, "nullify") {
+				note += "; or nullify"
+			}
+		}
+		w.line("      - {table: %s, via: %s%s, action: %s}   # %s; %s references %s, ON DELETE %s",
+			yamlName(d.Key.ChildName), viaText(d.Key.ChildColumns), parent, action, note, text(d.Key.Name), text(d.Key.ParentName.String()), d.Key.OnDelete)
+	}
+	for _, p := range polymorphic {
+		w.line("    #  - %s", p)
+	}
+}
+
+// polymorphic are entries for pairs of columns without a foreign key, as comments.
+func (w *writer) polymorphic(r Root) (lines []string) {
+	for _, p := range r.Polymorphic {
+		key := primaryKey(r.Table)
+		if len(key) != 1 {
+			continue
+		}
+		lines = append(lines, text(fmt.Sprintf("{table: %s, match: {%s: %s}, where: %s, action: delete}   # if %s may name a row of this table",
+			yamlName(p.Table.Name), yamlColumn(p.ID), yamlColumn(key[0]), yamlQuoted(fmt.Sprintf("%s = '%s'", sqlName(p.Type), className(r.Table.Name.Name))), p.Type)))
+	}
+	return lines
+}
+
+// className is what an object of the table's rows is called in Rails, Laravel or Django.
+func className(table string) string {
+	var b strings.Builder
+	for i, part := range split(table) {
+		if i == len(split(table))-1 {
+			part = singular(part)
+		}
+		b.WriteString(strings.ToUpper(part[:1]) + part[1:])
+	}
+	return strings.ReplaceAll(b.String(), "'", "''")
+}
+
+func (w *writer) others() {
+	if len(w.Others) == 0 {
+		return
+	}
+	w.line("\n# Not proposed, and why:")
+	for _, o := range w.Others {
+		w.line("#   %s: %s", text(o.Table.Name.String()), o.Reason)
+	}
+}
+
+func viaText(columns []string) string {
+	quoted := make([]string, len(columns))
+	for i, c := range columns {
+		quoted[i] = yamlColumn(c)
+	}
+	if len(quoted) == 1 {
+		return quoted[0]
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
+}
+
+func yamlName(n schema.Name) string {
+	return yamlScalar(policy.Table{Schema: n.Schema, Name: n.Name}.String())
+}
+
+func yamlColumn(name string) string { return yamlScalar(policy.QuoteName(name)) }
