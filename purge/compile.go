@@ -96,6 +96,9 @@ type compiler struct {
 	all    []string             // names of all user tables, for suggestions; read on first need
 	oids   map[[2]string]uint32 // tables of the file that were looked up
 	tenant *schema.Table
+	// untrusted: SQL of the file calls a function of somebody else, which is an error, and
+	// is not even planned.
+	untrusted bool
 }
 
 // errStop ends the compilation of a policy whose problem leaves nothing to plan.

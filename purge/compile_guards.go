@@ -243,16 +243,30 @@ func (c *compiler) edgeGuards(e *Edge) error {
 	if e.Index != "" {
 		return nil
 	}
+	big, err := c.bigger(e.Child.Table, unindexedRows)
+	known := lookup{analyzed: true}
+	switch {
+	case err != nil:
+		big = true // in doubt, act conservatively
+	case big:
+		if known, err = c.lookup(e); err != nil {
+			return err
+		}
+		if e.Index = known.index; e.Index != "" {
+			return nil
+		}
+	}
+	return c.unindexed(e, big, known.analyzed)
+}
+
+// unindexed records that no index serves an edge.
+func (c *compiler) unindexed(e *Edge, big, analyzed bool) error {
 	fix, err := c.indexFix(e.Child.Table, e.pairs, nil)
 	if err != nil {
 		return err
 	}
-	big, err := c.bigger(e.Child.Table, unindexedRows)
-	if err != nil {
-		big = true // in doubt, act conservatively
-	}
 	level := LevelWarning
-	if big && !p.Policy.AllowUnindexed {
+	if big && !c.plan.Policy.AllowUnindexed {
 		level = LevelError
 	}
 	t := e.Child.Table.Name
@@ -260,8 +274,11 @@ func (c *compiler) edgeGuards(e *Edge) error {
 	if e.Key != nil {
 		reader = fmt.Sprintf("each deleted row of %s", e.Parent.Table.Name)
 	}
-	p.lacking(e, level, fmt.Sprintf("no index serves %s (%s) of %s: %s reads the whole table", e.Label(), strings.Join(e.ChildColumns, ", "), t, reader),
-		fix)
+	text := fmt.Sprintf("no index serves %s (%s) of %s: %s reads the whole table", e.Label(), strings.Join(e.ChildColumns, ", "), t, reader)
+	if !analyzed {
+		text += fmt.Sprintf("; %s has no statistics: after ANALYZE, an index that serves in part may count too", t)
+	}
+	c.plan.lacking(e, level, text, fix)
 	return nil
 }
 

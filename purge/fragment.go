@@ -100,6 +100,7 @@ func (c *compiler) boolean(what string, text policy.Text, relation string) (stri
 func (c *compiler) uses(what string, pos policy.Pos, f *fragment) {
 	for _, x := range f.functions {
 		if !x.Trusted {
+			c.untrusted = true
 			c.fail(pos, fmt.Sprintf("look at it; then let a superuser or the owner of the database or of the table own it: ALTER FUNCTION %s … OWNER TO …", x.Name),
 				"%s calls %s, which belongs to role %s: whoever owns it decides what is deleted", what, x.Name, x.Owner)
 		}
