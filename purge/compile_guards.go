@@ -29,6 +29,7 @@ func (c *compiler) guards() error {
 		}
 	}
 	c.mayVacuum()
+	c.lacksReads()
 	read := []*schema.Table{p.tenants.table}
 	for _, h := range p.hops {
 		read = append(read, h.table)
@@ -37,8 +38,9 @@ func (c *compiler) guards() error {
 		if t == nil {
 			continue
 		}
+		c.schemaUsage(t)
 		if !t.CanSelect {
-			c.lacks(t, "SELECT")
+			c.lacks(t.Name, "SELECT")
 		}
 		c.rowSecurity(t)
 		for _, n := range p.Nodes {
@@ -64,9 +66,17 @@ func edgesInto(n *Node) string {
 	return strings.Join(labels, ", ")
 }
 
-func (c *compiler) lacks(t *schema.Table, privilege string) {
-	c.plan.problem(LevelError, fmt.Sprintf("role %s lacks %s on %s", c.server.Role, privilege, t.Name),
-		fmt.Sprintf("GRANT %s ON %s TO %s", privilege, ident(t.Name.Schema, t.Name.Name), ident(c.server.Role)))
+func (c *compiler) lacks(name schema.Name, privilege string) {
+	c.plan.problem(LevelError, fmt.Sprintf("role %s lacks %s on %s", c.server.Role, privilege, name),
+		fmt.Sprintf("GRANT %s ON %s TO %s", privilege, ident(name.Schema, name.Name), ident(c.server.Role)))
+}
+
+// schemaUsage records that the role may not use the schema of a table.
+func (c *compiler) schemaUsage(t *schema.Table) {
+	if !t.CanUseSchema {
+		c.plan.problem(LevelError, fmt.Sprintf("role %s may not use schema %s", c.server.Role, t.Name.Schema),
+			fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s", ident(t.Name.Schema), ident(c.server.Role)))
+	}
 }
 
 func (c *compiler) rowSecurity(t *schema.Table) {
@@ -77,13 +87,10 @@ func (c *compiler) rowSecurity(t *schema.Table) {
 }
 
 func (c *compiler) tableGuards(n *Node) {
-	p, t := c.plan, n.Table
-	if !t.CanUseSchema {
-		p.problem(LevelError, fmt.Sprintf("role %s may not use schema %s", c.server.Role, t.Name.Schema),
-			fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s", ident(t.Name.Schema), ident(c.server.Role)))
-	}
+	t := n.Table
+	c.schemaUsage(t)
 	if !t.CanSelect {
-		c.lacks(t, "SELECT")
+		c.lacks(t.Name, "SELECT")
 	}
 	c.rowSecurity(t)
 	if n.Deleted {
@@ -97,7 +104,7 @@ func (c *compiler) tableGuards(n *Node) {
 		}
 		for _, column := range e.SetColumns {
 			if !slices.Contains(t.UpdateColumns, column) {
-				c.lacks(t, "UPDATE ("+ident(column)+")")
+				c.lacks(t.Name, "UPDATE ("+ident(column)+")")
 			}
 		}
 	}
@@ -112,7 +119,7 @@ func (c *compiler) deletedGuards(n *Node) {
 		p.problem(LevelWarning, fmt.Sprintf("other tables inherit from %s: foreign keys do not see their rows, and neither does reaper", t.Name), "make it a partitioned table")
 	}
 	if !t.CanDelete {
-		c.lacks(t, "DELETE")
+		c.lacks(t.Name, "DELETE")
 	}
 	if !t.CanUpdate {
 		c.cannotLock(n)
@@ -137,7 +144,7 @@ func (c *compiler) cannotLock(n *Node) {
 	column := ident(lockColumn(c.plan, n))
 	switch {
 	case n == c.plan.Root || n.needsLock() || newMode(c.plan, false).collected[n]:
-		c.lacks(n.Table, "UPDATE ("+column+")")
+		c.lacks(n.Table.Name, "UPDATE ("+column+")")
 	case n.inner():
 		c.plan.problem(LevelWarning, fmt.Sprintf("role %s lacks UPDATE on a column of %s: a root with more dependents than a batch may hold cannot be drained", c.server.Role, n.Table.Name),
 			fmt.Sprintf("GRANT UPDATE (%s) ON %s TO %s", column, ident(n.Table.Name.Schema, n.Table.Name.Name), ident(c.server.Role)))

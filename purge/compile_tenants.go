@@ -104,7 +104,7 @@ func (c *compiler) tenantsQuery(file *policy.Tenants) (relation string, own *sou
 	f, err := c.understand("SELECT * FROM ("+file.Query.Value+"\n) AS tenants", file.Query.Value)
 	var wrong *pgconn.PgError
 	if errors.As(err, &wrong) && !lockedOut(err) {
-		c.fail(file.Query.Pos, "correct the query", "tenants.query: %s", wrong.Message)
+		c.fail(file.Query.Pos, queryFix(wrong, c.server.Role, "correct the query"), "tenants.query: %s", wrong.Message)
 		return "", nil, errStop
 	}
 	if err != nil {

@@ -146,6 +146,7 @@ type Plan struct {
 	server      Server
 	where       string // of the policy, as it is understood; empty: all rows are meant
 	ownPath     ownPath
+	needs       needs           // of SQL of the file
 	unplanned   error           // why it could not be planned now; nil: it was
 	key         []schema.Column // the root's key
 	keyOrders   []*schema.Order // how each of its columns compares

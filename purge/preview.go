@@ -81,7 +81,7 @@ func Look(ctx context.Context, pool *pgxpool.Pool, p *Plan, opts Options, estima
 		return v, nil
 	}
 	l := &looker{plan: p, view: v, estimate: estimate, scope: scope{olderThan: opts.OlderThan, only: opts.Tenants}}
-	problem, err := p.listProblem(ctx, pool, l.scope)
+	problem, err := p.listProblem(ctx, pool, l.scope, LevelError)
 	if err != nil {
 		return nil, fmt.Errorf("looking at policy %s: reading tenants: %w", p.Policy.Name, err)
 	}
