@@ -162,6 +162,7 @@ type Plan struct {
 	proven      bool   // safety asks for it, and nothing rules it out
 	facts       string // print of what the catalog said of the tables when they were planned
 	keyInIndex  bool   // the index of the keyset goes on with the key
+	whereLeads  bool   // the index of the keyset serves where: it is a condition of the walk
 	modes       struct{ usual, full *mode }
 	parts       partitioning
 }

@@ -4,9 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/reaperdb/reaper/schema"
 )
 
 // indexedShare is the share of a sequential scan's cost below which a lookup counts as
@@ -21,36 +24,85 @@ type lookup struct {
 
 // planNode is a node of EXPLAIN (FORMAT JSON).
 type planNode struct {
-	Cost  float64    `json:"Total Cost"`
-	Index string     `json:"Index Name"`
-	Plans []planNode `json:"Plans"`
+	Type     string     `json:"Node Type"`
+	Cost     float64    `json:"Total Cost"`
+	Relation string     `json:"Relation Name"`
+	Index    string     `json:"Index Name"`
+	Filter   string     `json:"Filter"`
+	Plans    []planNode `json:"Plans"`
 }
 
-// indexes are the names of the indexes that a plan reads, each once.
-func (n planNode) indexes() (names []string) {
-	if n.Index != "" {
-		names = append(names, n.Index)
-	}
+// nodes are all nodes of a plan.
+func (n planNode) nodes() []planNode {
+	all := []planNode{n}
 	for _, p := range n.Plans {
-		for _, name := range p.indexes() {
-			if !slices.Contains(names, name) {
-				names = append(names, name)
-			}
+		all = append(all, p.nodes()...)
+	}
+	return all
+}
+
+// index names the index that a plan reads, or says how many; empty: none.
+func (n planNode) index() string {
+	var names []string
+	for _, x := range n.nodes() {
+		if x.Index != "" && !slices.Contains(names, x.Index) {
+			names = append(names, x.Index)
 		}
 	}
-	return names
+	if len(names) > 1 {
+		return fmt.Sprintf("%d indexes", len(names))
+	}
+	return strings.Join(names, "")
+}
+
+// led reports that indexes alone lead a plan to its rows, in their order: none that was
+// read is rejected, and none is sorted.
+func (n planNode) led() bool {
+	return !slices.ContainsFunc(n.nodes(), func(x planNode) bool {
+		return x.Type == "Sort" || x.Type == "Incremental Sort" || x.Relation != "" && (x.Index == "" || x.Filter != "")
+	})
+}
+
+// hidden is a value that the planner does not know. A scalar subselect hides it just as the
+// parameter of a generic plan does, and costs nothing: unlike EXPLAIN (GENERIC_PLAN)
+// PostgreSQL 14 has it, and unlike PREPARE it leaves nothing behind in a pooled session.
+func hidden(column schema.Column) string { return "(SELECT NULL::" + column.SQLType + ")" }
+
+// cheap asks the planner for the plan of a statement where it costs under a tenth of what
+// reading the whole table does; nil: it does not, or the planner could not be asked. Costs are
+// those of the server's own settings, but for parallel workers: neither a trigger nor a
+// statement that locks rows has any.
+func (c *compiler) cheap(sql string) (*planNode, error) {
+	var by, scan []struct{ Plan planNode }
+	err := c.apart(func(tx pgx.Tx) error {
+		b := &pgx.Batch{}
+		explain := "EXPLAIN (FORMAT JSON) " + sql
+		b.Queue("SELECT " + setConfig("search_path", quoteLiteral(c.plan.readingPath())) + ", " + setConfig("enable_seqscan", "'on'") + ", " + setConfig("max_parallel_workers_per_gather", "'0'"))
+		b.Queue(explain).QueryRow(func(row pgx.Row) error { return row.Scan(&by) })
+		b.Queue("SELECT " + setConfig("enable_indexscan", "'off'") + ", " + setConfig("enable_indexonlyscan", "'off'") + ", " + setConfig("enable_bitmapscan", "'off'"))
+		b.Queue(explain).QueryRow(func(row pgx.Row) error { return row.Scan(&scan) })
+		return tx.SendBatch(c.ctx, b).Close()
+	})
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && !lockedOut(err) {
+		return nil, nil // a privilege is missing, say, which is told elsewhere
+	}
+	if err != nil {
+		return nil, fmt.Errorf("asking the planner: %w", err)
+	}
+	if len(by) != 1 || len(scan) != 1 || by[0].Plan.Cost >= indexedShare*scan[0].Plan.Cost {
+		return nil, nil
+	}
+	return &by[0].Plan, nil
 }
 
 // lookupSQL finds the rows that reference one row of the edge's parent, as PostgreSQL's
-// own trigger does for each row that goes. A scalar subselect hides the value from the
-// planner just as the parameter of a generic plan does, and costs nothing: unlike
-// EXPLAIN (GENERIC_PLAN) PostgreSQL 14 has it, and unlike PREPARE it leaves nothing behind in
-// a pooled session. ctid stands for the row itself, which is deleted or locked: an
-// index-only scan would not do.
+// own trigger does for each row that goes. ctid stands for the row itself, which is deleted or
+// locked: an index-only scan would not do.
 func lookupSQL(e *Edge) string {
 	t := e.Child.Table
 	return "SELECT " + ident(t.Name.Name) + ".ctid FROM " + from(t) + " WHERE " + and(len(e.pairs), func(i int) string {
-		return e.pairs[i].findTheirs("(SELECT NULL::"+e.pairs[i].ours.SQLType+")", col(t, e.ChildColumns[i]))
+		return e.pairs[i].findTheirs(hidden(e.pairs[i].ours), col(t, e.ChildColumns[i]))
 	}) + parenthesized(e.Where)
 }
 
@@ -67,46 +119,44 @@ SELECT NOT EXISTS (
     LEFT JOIN pg_stats s ON s.schemaname = leaf.nspname AND s.tablename = leaf.relname AND s.attname = a.attname AND NOT s.inherited
    GROUP BY k.name HAVING count(s.attname) = 0)`
 
-// lookup asks the planner by which index it would find the rows behind an edge, where it
-// costs under a tenth of reading the whole table. Costs are those of the server's own
-// settings, but for parallel workers: neither a trigger nor a statement that locks rows
-// has any. Without statistics the planner's answer is a guess, and not taken.
+// lookup asks the planner by which index it would find the rows behind an edge. Without
+// statistics its answer is a guess, and not taken.
 func (c *compiler) lookup(e *Edge) (l lookup, err error) {
 	t := e.Child.Table
 	if !t.CanSelect || t.RowSecurity || e.Where != "" && c.untrusted {
 		return lookup{analyzed: true}, nil // an error stands elsewhere
 	}
 	if t.EstimatedRows < 0 {
-		return l, nil
+		return lookup{}, nil
 	}
-	var by, scan []struct{ Plan planNode }
-	err = c.apart(func(tx pgx.Tx) error {
-		b := &pgx.Batch{}
-		explain := "EXPLAIN (FORMAT JSON) " + lookupSQL(e)
-		b.Queue(analyzedSQL, t.OID, e.ChildColumns).QueryRow(func(row pgx.Row) error { return row.Scan(&l.analyzed) })
-		b.Queue("SELECT " + setConfig("search_path", quoteLiteral(c.plan.readingPath())) + ", " + setConfig("enable_seqscan", "'on'") + ", " + setConfig("max_parallel_workers_per_gather", "'0'"))
-		b.Queue(explain).QueryRow(func(row pgx.Row) error { return row.Scan(&by) })
-		b.Queue("SELECT " + list(3, func(i int) string {
-			return setConfig([]string{"enable_indexscan", "enable_indexonlyscan", "enable_bitmapscan"}[i], "'off'")
-		}))
-		b.Queue(explain).QueryRow(func(row pgx.Row) error { return row.Scan(&scan) })
-		return tx.SendBatch(c.ctx, b).Close()
-	})
-	var refused *pgconn.PgError
-	switch {
-	case errors.As(err, &refused) && !lockedOut(err):
-		return lookup{analyzed: true}, nil // no privilege, say: as if it had not been asked
-	case err != nil:
-		return l, fmt.Errorf("asking the planner about %s: %w", t.Name, err)
-	case !l.analyzed || len(by) != 1 || len(scan) != 1 || by[0].Plan.Cost >= indexedShare*scan[0].Plan.Cost:
-		return l, nil
+	if err := c.conn.QueryRow(c.ctx, analyzedSQL, t.OID, e.ChildColumns).Scan(&l.analyzed); err != nil || !l.analyzed {
+		return l, err
 	}
-	switch names := by[0].Plan.indexes(); len(names) {
-	case 0:
-	case 1:
-		l.index = names[0]
-	default:
-		l.index = fmt.Sprintf("%d indexes", len(names))
+	found, err := c.cheap(lookupSQL(e))
+	if found != nil {
+		l.index = found.index()
 	}
-	return l, nil
+	return l, err
+}
+
+// searchIndex asks the planner for an index that leads from the group, which shares the lead
+// columns, to the age of those rows alone that `where` means: with columns that `where` fixes
+// before the age, or a partial one. Empty: there is none, or the table is not known to be large.
+func (c *compiler) searchIndex() (string, error) {
+	p := c.plan
+	t := p.Root.Table
+	if p.where == "" || t.EstimatedRows <= unindexedRows {
+		return "", nil
+	}
+	a := col(t, p.age.column.Name)
+	conditions := []string{a + " < " + hidden(p.age.column)}
+	for i, x := range p.leadPairs() {
+		conditions = append(conditions, x.findTheirs(hidden(x.ours), col(t, p.lead()[i])))
+	}
+	found, err := c.cheap("SELECT " + ident(t.Name.Name) + ".ctid FROM " + from(t) + " WHERE " + strings.Join(conditions, " AND ") + parenthesized(p.where) +
+		" ORDER BY " + a + " LIMIT 1")
+	if found == nil || !found.led() {
+		return "", err
+	}
+	return found.index(), nil
 }

@@ -273,3 +273,67 @@ func (b *bed) readsNotWhole(table string) {
 		}
 	})
 }
+
+// jobs are 120 000 rows of 40 owners in three states, of which every fourth is older than
+// its owner keeps it.
+const jobs = `CREATE TABLE owners (id int PRIMARY KEY, days int); INSERT INTO owners SELECT n, 17 + n % 2 FROM generate_series(1, 40) n;
+	CREATE TABLE jobs (id int PRIMARY KEY, owner int, state text, at timestamptz, text text);
+	INSERT INTO jobs SELECT n, 1 + n % 40, (ARRAY['done', 'done', 'open', 'failed'])[1 + n / 40 % 4], now() - (n / 160 % 20) * interval '1 day' + n * interval '1 microsecond', repeat('x', 40) FROM generate_series(1, 120000) n; `
+
+func jobsPolicy(where string) string {
+	return "tenants: {table: owners, key: id, retention: days}\npolicies: [{name: jobs, table: jobs, age: at, tenant: owner, where: \"" + where + "\", limits: {rows: 700}}]"
+}
+
+// The search for expired rows of a large table walks an index, too, that leads to the age by
+// way of what where fixes. It read the whole table. Where rows would have to be rejected
+// or sorted, it sweeps.
+func TestRule_SearchesAsThePlannerSeesThem(t *testing.T) {
+	t.Parallel()
+	ground := ground(t)
+	const fixed = "state = 'done'"
+	noTenant := "policies: [{name: jobs, table: jobs, age: at, tenant: none, retention: 17d, where: \"" + fixed + "\", limits: {rows: 700}}]"
+	partitioned := strings.Replace(strings.Replace(jobs, "id int PRIMARY KEY, owner", "id int, owner", 1), "text text)", "text text, PRIMARY KEY (id)) PARTITION BY RANGE (id); CREATE TABLE jobs_0 PARTITION OF jobs FOR VALUES FROM (0) TO (60000); CREATE TABLE jobs_1 PARTITION OF jobs FOR VALUES FROM (60000) TO (200000)", 1)
+	for _, c := range []struct {
+		name, schema, policy string
+		strategy, index      string
+	}{
+		{"the state between", jobs + `CREATE INDEX between ON jobs (owner, state, at)`, jobsPolicy(fixed), purge.TenantKeyset, "between"},
+		{"the state first", jobs + `CREATE INDEX first ON jobs (state, owner, at DESC)`, jobsPolicy(fixed), purge.TenantKeyset, "first"},
+		{"a partial index", jobs + `CREATE INDEX done ON jobs (owner, at, id) WHERE state = 'done'`, jobsPolicy(fixed), purge.TenantKeyset, "done"},
+		{"a partial index of more than is meant", jobs + `CREATE INDEX most ON jobs (owner, at, id) WHERE state <> 'open'`, jobsPolicy(fixed), purge.KeySweep, "jobs_pkey"},
+		{"a partial index of less than is meant", jobs + `CREATE INDEX done ON jobs (owner, at, id) WHERE state = 'done'`, jobsPolicy("state <> 'open'"), purge.KeySweep, "jobs_pkey"},
+		{"a state of several", jobs + `CREATE INDEX between ON jobs (owner, state, at)`, jobsPolicy("state IN ('done', 'failed')"), purge.KeySweep, "jobs_pkey"},
+		{"more than the state", jobs + `CREATE INDEX between ON jobs (owner, state, at)`, jobsPolicy(fixed + " AND length(text) > 3"), purge.KeySweep, "jobs_pkey"},
+		{"the age alone", jobs + `CREATE INDEX age ON jobs (at)`, jobsPolicy(fixed), purge.AgeSweep, "age"},
+		{"no tenant", jobs + `CREATE INDEX first ON jobs (state, at)`, noTenant, purge.AgeKeyset, "first"},
+		{"partitions", partitioned + `CREATE INDEX between ON jobs (owner, state, at)`, jobsPolicy(fixed), purge.TenantKeyset, "2 indexes"},
+		{"a small table", jobs + `DELETE FROM jobs WHERE id > 100000; CREATE INDEX between ON jobs (owner, state, at)`, jobsPolicy(fixed), purge.KeySweep, "jobs_pkey"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := ground.on(t, c.schema+`; ANALYZE`, c.policy)
+			p := b.plans()[0]
+			if p.Strategy != c.strategy || p.Index != c.index {
+				t.Errorf("the strategy is %s along %s (%s), want %s along %s", p.Strategy, p.Index, p.Reason, c.strategy, c.index)
+			}
+			lacks := slices.ContainsFunc(p.Problems, func(x purge.Problem) bool { return strings.Contains(x.Text, "no index serves the search") })
+			if sweeps := c.strategy == purge.KeySweep || c.strategy == purge.AgeSweep; lacks != sweeps {
+				t.Errorf("the problems are %+v", p.Problems)
+			}
+			if lacks {
+				return
+			}
+			kept := `(SELECT days FROM owners o WHERE o.id = jobs.owner)`
+			if c.policy == noTenant {
+				kept = `17`
+			}
+			due := ` FROM jobs WHERE ` + fixed + ` AND at < now() - ` + kept + ` * interval '1 day'`
+			n := b.Int(t, `SELECT count(*)`+due)
+			if n < 700 {
+				t.Fatalf("%d rows are due", n)
+			}
+			b.readsNotWhole("jobs")
+			b.purge().complete().rows(map[string]int64{"public.jobs": int64(n)})
+			b.count(`SELECT count(*)`+due, 0)
+		})
+	}
+}
