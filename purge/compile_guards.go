@@ -29,7 +29,7 @@ func (c *compiler) guards() error {
 		}
 	}
 	c.mayVacuum()
-	c.lacksReads()
+	c.lacksNeeds()
 	read := []*schema.Table{p.tenants.table}
 	for _, h := range p.hops {
 		read = append(read, h.table)

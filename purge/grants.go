@@ -64,7 +64,7 @@ func (g *grants) reads(n needs) {
 		g.on(r.Name, r.RowSecurity, "SELECT")
 	}
 	for _, f := range n.Functions {
-		g.functions[f] = true
+		g.functions[f.SQL] = true
 	}
 	for _, what := range n.Unknown {
 		g.unknown[what] = true

@@ -1,6 +1,7 @@
 package purge
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/reaperdb/reaper/schema"
@@ -12,7 +13,7 @@ import (
 type needs struct {
 	Schemas   []string // of all that the SQL names itself
 	Relations []read   // asked for as the role
-	Functions []string // with their arguments, quoted; only those that not everybody may call
+	Functions []called // only those that not everybody may call
 	Unknown   []string // what SQL of the file could not be read as a view
 }
 
@@ -22,6 +23,12 @@ type read struct {
 	Name        schema.Name
 	CanSelect   bool // the columns that are read, that is
 	RowSecurity bool // row_security_active for the current role
+}
+
+// called is a function that SQL of the policy file calls.
+type called struct {
+	SQL        string // with its arguments, quoted
+	CanExecute bool
 }
 
 // needsSQL are CTEs that read from a fragment's view (v) what a role needs. rules are the
@@ -52,7 +59,8 @@ const needed = `json_build_object(
   'Relations', (SELECT json_agg(json_build_object('OID', oid::int8, 'Name', json_build_object('Schema', nspname, 'Name', relname), 'RowSecurity', row_security_active(oid),
       'CanSelect', has_table_privilege(oid, 'SELECT') OR has_any_column_privilege(oid, 'SELECT')
         AND NOT EXISTS (SELECT FROM unnest(columns) k WHERE NOT has_column_privilege(oid, k, 'SELECT'))) ORDER BY oid) FROM relations),
-  'Functions', (SELECT array_agg(format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)) ORDER BY p.oid)
+  'Functions', (SELECT json_agg(json_build_object('SQL', format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)),
+      'CanExecute', has_function_privilege(p.oid, 'EXECUTE')) ORDER BY p.oid)
       FROM calls JOIN pg_proc p ON p.oid = calls.id JOIN pg_namespace n ON n.oid = p.pronamespace
      WHERE n.nspname <> 'pg_catalog' AND NOT has_function_privilege('public', p.oid, 'EXECUTE')))`
 
@@ -71,10 +79,17 @@ func (n *needs) add(more needs) {
 	}
 }
 
-// lacksReads records relations that SQL of the file reads and that the role may not read, but
-// for the plan's own tables, of which that is said anyway.
-func (c *compiler) lacksReads() {
+// lacksNeeds records relations that SQL of the file reads and that the role may not read, but
+// for the plan's own tables, of which that is said anyway; and functions that it may not call.
+func (c *compiler) lacksNeeds() {
 	planned := c.planned()
+	var told []string
+	for _, f := range c.plan.needs.Functions {
+		if !f.CanExecute && !slices.Contains(told, f.SQL) {
+			told = append(told, f.SQL)
+			c.plan.problem(LevelError, fmt.Sprintf("role %s lacks EXECUTE on %s", c.server.Role, f.SQL), fmt.Sprintf("GRANT EXECUTE ON ROUTINE %s TO %s", f.SQL, ident(c.server.Role)))
+		}
+	}
 	for _, r := range c.plan.needs.Relations {
 		if !r.CanSelect && !slices.Contains(planned, r.OID) {
 			c.lacks(r.Name, "SELECT")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -108,10 +109,13 @@ func (p *Plan) listProblem(ctx context.Context, pool *pgxpool.Pool, sc scope, em
 }
 
 // queryFix is the remedy of an error of a user's SQL: grants where a privilege is missing, or
-// else another one.
+// else another one. An error names the schema in its text alone, which may be translated.
 func queryFix(wrong *pgconn.PgError, role, other string) string {
-	if wrong.Code == "42501" {
-		return "run what reaper grants --role " + ident(role) + " prints, as the owner of what the SQL reads"
+	if wrong.Code != "42501" {
+		return other
 	}
-	return other
+	if name, ok := strings.CutPrefix(wrong.Message, "permission denied for schema "); ok {
+		return fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s", ident(name), ident(role))
+	}
+	return "run what reaper grants --role " + ident(role) + " prints, as the owner of what the SQL reads"
 }
