@@ -48,13 +48,18 @@ type calledFunction struct {
 // column is named like it.
 const fragmentView = "reaper_fragment"
 
+// besides is a second relation of that view, without columns: PostgreSQL 18 leaves out
+// the table's name before columns where there is one relation alone, and in a larger
+// statement the column could be taken for another's.
+const besides = " CROSS JOIN (SELECT) AS reaper_besides"
+
 // expression has PostgreSQL read a user's SQL over one relation; nil after recording a
 // problem. It is described as a condition besides: there PostgreSQL itself refuses
 // what is no matter of one row, aggregates, window functions and sets, which a SELECT
 // list would take.
 func (c *compiler) expression(what string, text policy.Text, relation string) (*fragment, error) {
 	sql := "(" + text.Value + "\n)"
-	f, err := c.understand("SELECT "+sql+" FROM "+relation+" WHERE "+sql+" IS NULL", "SELECT "+sql+" AS "+fragmentView+" FROM "+relation)
+	f, err := c.understand("SELECT "+sql+" FROM "+relation+" WHERE "+sql+" IS NULL", "SELECT "+sql+" AS "+fragmentView+" FROM "+relation+besides)
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) && !lockedOut(err) {
 		c.fail(text.Pos, queryFix(pgErr, c.server.Role, expressionFix(pgErr)), "%s: %s", what, pgErr.Message)
