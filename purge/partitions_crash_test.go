@@ -10,7 +10,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -333,10 +332,18 @@ func TestPartitionDrop_KilledBeforeTheDetachBegan(t *testing.T) {
 		done <- err
 	}()
 	b.await(`SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'events'::regclass)`)
+	locking, freed := make(chan struct{}), make(chan struct{})
 	var once sync.Once
-	b.connect(b.DSN(), beforeEvery("LOCK TABLE ONLY", func() { once.Do(func() { time.AfterFunc(50*time.Millisecond, func() { blocker.do(`COMMIT`) }) }) }))
+	b.connect(b.DSN(), beforeEvery("LOCK TABLE ONLY", func() { once.Do(func() { close(locking) }) }))
 	b.mark()
+	go func() {
+		defer close(freed)
+		<-locking
+		b.awaitBlocked()
+		blocker.do(`COMMIT`)
+	}()
 	b.purge().is(purge.Complete).dropped()
+	<-freed
 	if err := <-done; err != nil {
 		t.Logf("the detach of the dead process: %v", err) // it came second, or first
 	}
