@@ -39,7 +39,9 @@ func (w *work) alone(ctx context.Context, do func(context.Context)) {
 		defer func() { <-w.run.shared.alone }()
 		do(ctx)
 	case <-ctx.Done():
+		w.run.mu.Lock()
 		w.fail(ctx.Err())
+		w.run.mu.Unlock()
 	case <-w.run.halt.Done():
 	}
 }
