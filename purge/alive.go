@@ -29,17 +29,18 @@ func (r *Run) keepAlive(ctx context.Context) {
 	}
 }
 
-// lost tells whether batches may have been undone since there were so many
+// lost reports whether batches may have been undone since there were so many
 // losses: without synchronous_commit a crash of the server takes the last ones
 // along, and a pass that came before it has found nothing in vain. What is
 // committed by the time of the answer is on disk.
 func (r *Run) lost(ctx context.Context, losses int) bool {
-	if r.deleted == 0 {
+	if deleted, _ := r.state.progress(); deleted == 0 {
 		return false
 	}
 	err := r.withServer(ctx, func() error { return r.ledger.KeepAlive(ctx, r.pool, r.id) })
 	if err != nil {
 		r.log.Warn("cannot renew the run's lease", "error", plain(err))
 	}
-	return err == nil && r.losses > losses
+	_, now := r.state.progress()
+	return err == nil && now > losses
 }

@@ -109,7 +109,7 @@ func (b *batcher) lockKey(tenant *string) int64 {
 // many transactions as it takes, and says what became of them. An error is
 // either the tenant's (faultTenant, faultRetry) or the database's.
 func (b *batcher) delete(ctx context.Context, t *who, cands []candidate) (outcome, error) {
-	if b.plan.proven && !b.work.unproven.Load() {
+	if b.plan.proven {
 		return b.attempt(ctx, t, cands, way{mode: b.plan.modes.full, locked: true, proven: true})
 	}
 	return b.attempt(ctx, t, cands, b.ordinary())
@@ -138,7 +138,7 @@ func tooSlow(err error) bool { return isCode(err, "57014") || errors.Is(err, err
 
 func (b *batcher) attempt(ctx context.Context, t *who, cands []candidate, w way) (outcome, error) {
 	for try := 0; ; try++ {
-		if !b.work.heed(ctx, b.worker) {
+		if !b.work.waitForGuards(ctx, b.worker) {
 			return outcome{left: int64(len(cands))}, nil
 		}
 		if ok, err := b.work.refresh(ctx, t); err != nil || !ok {
@@ -230,7 +230,11 @@ func (b *batcher) attempt(ctx context.Context, t *who, cands []candidate, w way)
 // trigger has changed a row that the same statement was about to delete; false: that
 // is not it, or was done already.
 func (b *batcher) onebyone(err error) bool {
-	return isCode(err, "27000") && !b.work.stepwise.Swap(true)
+	if !isCode(err, "27000") || b.work.state.deletesStepwise() {
+		return false
+	}
+	b.work.state.deleteStepwise()
+	return true
 }
 
 // found notes what a batch has found to stand against it, before it is tried again.

@@ -12,7 +12,7 @@ import (
 // rejected is rejected by the batch, whose statements all have it; and a batch that
 // fails is split until the row is found, whose tenant fails alone.
 func (w *work) finds() *Plan {
-	if p := w.blind.Load(); p != nil {
+	if p := w.state.planWithoutWhere(); p != nil {
 		return p
 	}
 	return w.plan
@@ -34,7 +34,7 @@ func (w *work) find(what string, read func(p *Plan) error) error {
 	if p.where != "" && errors.As(err, new(*pgconn.PgError)) && classify(err) == faultTenant {
 		without := *p
 		without.where = ""
-		if w.blind.CompareAndSwap(nil, &without) {
+		if w.state.leaveOutWhere(&without) {
 			w.run.log.Warn("where failed on a row; searching without it and applying it in each batch",
 				"policy", w.plan.Policy.Name, "error", plain(err))
 		}

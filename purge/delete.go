@@ -23,7 +23,7 @@ func (b *batcher) deleteKnown(ctx context.Context, tx *batchTx, t *who, m *mode,
 		tx.countNullified(e.Child, n)
 	}
 	var err error
-	if b.work.stepwise.Load() || b.plan.ruled() {
+	if b.work.state.deletesStepwise() || b.plan.ruled() {
 		err = b.deleteOneByOne(ctx, tx, t, m, known, keys)
 	} else {
 		err = b.deleteAtOnce(ctx, tx, t, m, b.plan.Nodes, known, keys)

@@ -19,7 +19,7 @@ func (b *batcher) drain(ctx context.Context, t *who, root candidate) (outcome, e
 	}
 	for try := 0; ; {
 		started := time.Now()
-		if !b.work.heed(ctx, b.worker) {
+		if !b.work.waitForGuards(ctx, b.worker) {
 			total.left = 1
 			return total, nil
 		}

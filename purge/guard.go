@@ -69,19 +69,6 @@ const handRecheck = time.Second
 // errHandPaused is a batch that has found its policy paused by hand.
 var errHandPaused = errors.New("paused by hand")
 
-// guarded is what the guards make of one policy's run. Run.mu guards it.
-type guarded struct {
-	now     Advice
-	since   time.Time // when the pause under way began; zero: there is none
-	paused  time.Duration
-	stopped string // why the guards have ended the run; empty: they have not
-	unasked string // why no checkpoint could be asked for, as told; empty: one could
-	told    time.Time
-	// byHand is closed when the guards have been read again since a batch has found
-	// the policy paused by hand; nil: none has.
-	byHand <-chan struct{}
-}
-
 // errGuarded is a batch that a guard stands against, found before it is tried again.
 var errGuarded = errors.New("a guard stands against it")
 
@@ -90,10 +77,10 @@ func (r *Run) heldUp(policy string) bool {
 	return r.guard != nil && r.guard.Advice(policy).forbids()
 }
 
-// heed waits while a guard pauses the policy, with no lock and no transaction, and
-// with the worker's turn given back: it takes those of other policies meanwhile.
+// waitForGuards waits while a guard pauses the policy, with no lock and no transaction,
+// and with the worker's turn given back: it takes those of other policies meanwhile.
 // false: the policy's run ends.
-func (w *work) heed(ctx context.Context, worker int) bool {
+func (w *work) waitForGuards(ctx context.Context, worker int) bool {
 	for {
 		a, changed := w.advice()
 		w.advised(a)
@@ -101,11 +88,11 @@ func (w *work) heed(ctx context.Context, worker int) bool {
 			return false
 		}
 		if a.State == GuardStop {
-			w.stopFor("stopped by the guard " + a.because())
+			w.state.stop("stopped by the guard " + a.because())
 			return false
 		}
 		if a.State != GuardPause {
-			if !w.dropping() && !w.fits(ctx) {
+			if !w.state.dropping() && !w.fits(ctx) {
 				return false
 			}
 			if !w.run.heldUp(w.plan.Policy.Name) { // fits may take its time
@@ -113,7 +100,7 @@ func (w *work) heed(ctx context.Context, worker int) bool {
 			}
 			continue
 		}
-		w.run.shared.rest(func() { w.wait(ctx, worker, a, changed) })
+		w.run.shared.yieldSlot(func() { w.wait(ctx, worker, a, changed) })
 	}
 }
 
@@ -123,16 +110,14 @@ func (w *work) wait(ctx context.Context, worker int, a Advice, changed <-chan st
 	if a.Checkpoint {
 		w.askCheckpoint(ctx)
 	}
-	w.run.mu.Lock()
-	since := w.guarded.since
-	w.run.mu.Unlock()
+	since := w.state.pausedSince()
 	if since.IsZero() { // another worker has seen the pause end
 		return
 	}
 	over := time.NewTimer(time.Until(since.Add(w.run.maxPause)))
 	defer over.Stop()
-	for lent := true; ; {
-		if lent = lent && w.run.lend(ctx, worker); lent {
+	for another := true; ; {
+		if another = another && w.run.runAnotherPolicy(ctx, worker); another {
 			select {
 			case <-changed:
 				return
@@ -157,14 +142,14 @@ func (w *work) wait(ctx context.Context, worker int, a Advice, changed <-chan st
 // tooLong ends the policy's run after the longest pause.
 func (w *work) tooLong(a Advice) {
 	why := fmt.Sprintf("paused for %s, the longest that max_pause allows, by the guard %s", w.run.maxPause, a.because())
-	w.stopFor(why)
+	w.state.stop(why)
 	w.advised(Advice{State: GuardStop, Guard: a.Guard, Reason: why, Since: time.Now()})
 }
 
 // advice is what the guards say, and what is closed when they may say something
 // else. A pause by hand that a batch has found counts before they know of it.
 func (w *work) advice() (a Advice, changed <-chan struct{}) {
-	if changed = w.foundByHand(); changed != nil {
+	if changed = w.state.pausedByHand(); changed != nil {
 		return Advice{State: GuardPause, Guard: GuardByHand, Reason: "the policy is paused by hand (reaper resume ends it)", Since: time.Now()}, changed
 	}
 	if w.run.guard == nil {
@@ -172,18 +157,6 @@ func (w *work) advice() (a Advice, changed <-chan struct{}) {
 	}
 	changed = w.run.guard.Changed() // before the advice
 	return w.run.guard.Advice(w.plan.Policy.Name), changed
-}
-
-// foundByHand is guarded.byHand, nil when it is closed.
-func (w *work) foundByHand() <-chan struct{} {
-	w.run.mu.Lock()
-	defer w.run.mu.Unlock()
-	select {
-	case <-w.guarded.byHand:
-		w.guarded.byHand = nil
-	default:
-	}
-	return w.guarded.byHand
 }
 
 // findByHand notes that a batch has found its policy paused by hand.
@@ -196,9 +169,7 @@ func (w *work) findByHand() {
 		time.AfterFunc(handRecheck, func() { close(later) })
 		changed = later
 	}
-	w.run.mu.Lock()
-	defer w.run.mu.Unlock()
-	w.guarded.byHand = changed
+	w.state.pauseByHand(changed)
 }
 
 // retellAfter is how often the reason of what lasts is told anew: figures change.
@@ -209,32 +180,10 @@ const retellAfter = 10 * time.Second
 func (w *work) advised(a Advice) {
 	w.telling.Lock()
 	defer w.telling.Unlock()
-	w.run.mu.Lock()
-	g := &w.guarded
-	before := g.now
-	now := time.Now()
-	if g.stopped != "" && a.State != GuardStop {
-		w.run.mu.Unlock()
-		return // it has ended, whatever they say now
+	news, resumed := w.state.advise(a)
+	if resumed && w.run.rounding != nil {
+		w.run.rounding.resume()
 	}
-	g.now = a
-	switch {
-	case a.State == GuardPause && g.since.IsZero():
-		g.since, g.unasked = now, ""
-	case a.State != GuardPause && !g.since.IsZero():
-		g.paused += now.Sub(g.since)
-		g.since = time.Time{}
-		if w.run.rounding != nil {
-			w.run.rounding.changed.Broadcast() // its turns may be taken again
-		}
-	}
-	same := before.State == a.State && before.Guard == a.Guard
-	news := !same && !(before.State == "" && a.State == GuardGo) ||
-		same && before.Reason != a.Reason && a.State != GuardGo && now.Sub(g.told) > retellAfter
-	if news {
-		g.told = now
-	}
-	w.run.mu.Unlock()
 	if !news {
 		return
 	}
@@ -261,65 +210,25 @@ func (w *work) recordAdvice(a Advice) {
 	}
 }
 
-// stopFor ends the policy's part of the run after the batches at hand.
-func (w *work) stopFor(reason string) {
-	w.run.mu.Lock()
-	defer w.run.mu.Unlock()
-	if w.guarded.stopped == "" {
-		w.guarded.stopped = reason
-	}
-}
-
-// stopping tells whether the policy's part of the run ends after the batch at
-// hand.
-func (w *work) stopping() bool {
-	if w.run.stopping() {
-		return true
-	}
-	w.run.mu.Lock()
-	defer w.run.mu.Unlock()
-	return w.guarded.stopped != ""
-}
+// stopping reports whether the policy's part of the run ends after the batch under way.
+func (w *work) stopping() bool { return w.run.stopping() || w.state.stopped() != "" }
 
 // stopReason says why; empty: nothing has ended it.
 func (w *work) stopReason() string {
 	if reason := w.run.stopReason(); reason != "" {
 		return reason
 	}
-	w.run.mu.Lock()
-	defer w.run.mu.Unlock()
-	return w.guarded.stopped
+	return w.state.stopped()
 }
 
 // heldAtLast says which guard was pausing the policy when something else has ended it;
 // empty: none was.
 func (w *work) heldAtLast() string {
-	w.run.mu.Lock()
-	defer w.run.mu.Unlock()
-	if g := w.guarded; g.stopped != "" || g.now.State != GuardPause {
+	a, paused := w.state.pausedBy()
+	if !paused {
 		return ""
 	}
-	return "; paused by the guard " + w.guarded.now.because()
-}
-
-// share is the share of the time that batches may take now.
-func (w *work) share() float64 {
-	w.run.mu.Lock()
-	defer w.run.mu.Unlock()
-	if w.guarded.now.State != GuardSlow {
-		return 1
-	}
-	return w.guarded.now.Share
-}
-
-// pausedFor is for how long the guards have paused the policy so far.
-func (w *work) pausedFor() time.Duration {
-	w.run.mu.Lock()
-	defer w.run.mu.Unlock()
-	if w.guarded.since.IsZero() {
-		return w.guarded.paused
-	}
-	return w.guarded.paused + time.Since(w.guarded.since)
+	return "; paused by the guard " + a.because()
 }
 
 // askCheckpoint asks for a checkpoint: only then does the server give WAL back. The
@@ -327,16 +236,15 @@ func (w *work) pausedFor() time.Duration {
 // own.
 func (w *work) askCheckpoint(ctx context.Context) {
 	asked, err := w.run.guard.Checkpoint(ctx)
-	w.run.mu.Lock()
-	known := w.guarded.unasked
-	if w.guarded.unasked = ""; err != nil {
-		w.guarded.unasked = err.Error()
+	unasked := ""
+	if err != nil {
+		unasked = err.Error()
 	}
-	w.run.mu.Unlock()
+	news := w.state.noteCheckpoint(unasked)
 	switch {
 	case asked:
 		w.run.log.Info("asked for a checkpoint, so that WAL is given back", "policy", w.plan.Policy.Name)
-	case err != nil && known != err.Error():
+	case news:
 		w.run.log.Warn("no checkpoint was asked for: waiting for the server's own", "policy", w.plan.Policy.Name, "error", err)
 	}
 }

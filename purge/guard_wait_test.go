@@ -17,26 +17,10 @@ import (
 // the run.
 func TestPauseThatAnotherWorkerSawEnd(t *testing.T) {
 	t.Parallel()
-	w := &work{run: &Run{maxPause: time.Minute, halt: t.Context()}}
+	w := &work{run: &Run{maxPause: time.Minute, halt: t.Context()}, state: (&runState{}).addPolicy(&PolicyReport{})}
 	w.wait(t.Context(), 0, Advice{State: GuardPause, Guard: "storage"}, nil)
 	if reason := w.stopReason(); reason != "" {
 		t.Errorf("the run ends: %s", reason)
-	}
-}
-
-// What one policy of a run was sized for is not free for the next.
-func TestUnreserved(t *testing.T) {
-	t.Parallel()
-	r := &Run{}
-	for _, reserved := range []int64{0, 500, 200} {
-		r.works = append(r.works, &work{run: r, reserved: reserved, report: &PolicyReport{}})
-	}
-	r.works[1].report.WALBytes = 100
-	r.works[2].report.WALBytes = 300 // more than it was sized for
-	for i, want := range []int64{600, 1000, 600} {
-		if got := r.works[i].unreserved(1000); got != want {
-			t.Errorf("policy %d: %d bytes free, want %d", i, got, want)
-		}
 	}
 }
 
@@ -51,7 +35,7 @@ func (refusing) Checkpoint(context.Context) (bool, error) {
 func TestCheckpointRefused(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
-	w := &work{run: &Run{guard: refusing{}, log: slog.New(slog.NewTextHandler(&log, nil))}, plan: &Plan{Policy: &policy.Policy{}}}
+	w := &work{run: &Run{guard: refusing{}, log: slog.New(slog.NewTextHandler(&log, nil))}, plan: &Plan{Policy: &policy.Policy{}}, state: (&runState{}).addPolicy(&PolicyReport{})}
 	for range 3 {
 		w.askCheckpoint(t.Context())
 	}

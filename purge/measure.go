@@ -97,7 +97,8 @@ func (w *work) backlog(ctx context.Context) (rows int64, lag float64, tenants in
 func (w *work) measure(ctx context.Context) {
 	var rows int64
 	var lag float64
-	if w.stopReason() != "" || w.pass.left > 0 || w.pass.busy || w.pass.moved || len(w.failed) > 0 {
+	found := w.state.found()
+	if w.stopReason() != "" || found.left > 0 || found.busy || found.moved || w.report.Tenants.Failed > 0 {
 		var err error
 		if rows, lag, w.behind, err = w.backlog(ctx); err != nil {
 			w.run.log.Info("backlog not measured", "policy", w.plan.Policy.Name, "error", plain(err))

@@ -8,23 +8,21 @@ import (
 // want is how many roots the next batch aims at: fewer while a guard slows the
 // policy down.
 func (b *batcher) want() int {
-	size := max(int(float64(b.size)*b.work.share()), 1)
-	b.run.mu.Lock()
-	if left := b.work.sized - b.work.report.Roots; b.work.sized > 0 {
-		size = max(min(size, int(left)), 1)
+	size := max(int(float64(b.size)*b.work.state.share()), 1)
+	if fitting, sized := b.work.state.fitting(); sized {
+		size = max(min(size, int(fitting)), 1)
 	}
-	b.run.mu.Unlock()
 	return b.run.quota(size)
 }
 
-// rest lets the database rest after a batch: for the share of the time that the
+// pause lets the database rest after a batch: for the share of the time that the
 // policy's pace and the guards leave free, and until the run is within its rate of rows again.
 // No lock and no transaction lives meanwhile.
-func (b *batcher) rest(ctx context.Context, rows int64, took time.Duration) {
-	share := b.plan.Policy.Limits.Pace * b.work.share()
+func (b *batcher) pause(ctx context.Context, rows int64, took time.Duration) {
+	share := b.plan.Policy.Limits.Pace * b.work.state.share()
 	pause := time.Duration(float64(took) * (1/share - 1))
 	if pause = max(pause, b.run.spend(rows)); pause > 0 {
-		b.run.shared.rest(func() { b.run.sleep(ctx, pause) })
+		b.run.shared.yieldSlot(func() { b.run.sleep(ctx, pause) })
 	}
 }
 
@@ -33,14 +31,7 @@ func (r *Run) spend(rows int64) time.Duration {
 	if r.opts.MaxRate == 0 {
 		return 0
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := time.Now()
-	if r.spent.Before(now) {
-		r.spent = now
-	}
-	r.spent = r.spent.Add(time.Duration(float64(rows) / float64(r.opts.MaxRate) * float64(time.Second)))
-	return r.spent.Sub(now)
+	return r.state.spend(rows, r.opts.MaxRate)
 }
 
 // rows is how many rows a batch may hold: those of the policy's limit, and no

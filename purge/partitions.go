@@ -46,12 +46,12 @@ var (
 	errSettled = errors.New("its detach was settled by somebody else")
 )
 
-// partitionsWork is what a policy's run has done with partitions.
+// partitionsWork is what a policy's run has done with partitions: one worker at a time
+// drops those of a policy.
 type partitionsWork struct {
-	recorded int64      // rows of the ledger written for drops
-	left     []detached // could not be attached again
-	why      string     // the last reason
-	late     []string   // names of those that could be after all, at the end
+	left []detached // could not be attached again
+	why  string     // the last reason
+	late []string   // names of those that could be after all, at the end
 }
 
 // reasons tell why a run that left a partition detached is incomplete.
@@ -84,17 +84,17 @@ func (w *work) dropPartitions(ctx context.Context, worker int) {
 	}
 	for len(found) > 0 {
 		x := found[0]
-		if siblings < 2 || !w.heed(ctx, worker) || ctx.Err() != nil {
+		if siblings < 2 || !w.waitForGuards(ctx, worker) || ctx.Err() != nil {
 			return
 		}
 		var dropped bool
-		w.alone(ctx, func(ctx context.Context) { dropped, err = w.dropPartition(ctx, x) })
+		w.exclusively(ctx, func(ctx context.Context) { dropped, err = w.dropPartition(ctx, x) })
 		switch {
 		case errors.Is(err, errHandPaused):
 			w.findByHand()
 			continue
 		case errors.Is(err, errGuarded):
-			continue // heed waits
+			continue // waitForGuards waits
 		}
 		found = found[1:]
 		if err != nil {

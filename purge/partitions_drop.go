@@ -62,7 +62,7 @@ func (w *work) dropOnce(ctx context.Context, x partition, t *dropTx) error {
 		return cmpError(err, errSettled, "looking at the catalog")
 	}
 	counts := w.plan.expiredCountsSQL(w.scope(), x)
-	t.batches, t.rows, err = w.run.ledger.RecordCounts(ctx, tx, w.run.id, w.plan.Policy.Name, w.parts.recorded, w.plan.Root.Table.Name.String(), counts.String(), counts.args)
+	t.batches, t.rows, err = w.run.ledger.RecordCounts(ctx, tx, w.run.id, w.plan.Policy.Name, w.state.recordedDrops(), w.plan.Root.Table.Name.String(), counts.String(), counts.args)
 	if err != nil || t.rows == 0 {
 		return cmpError(err, errNotExpired, "verifying and counting")
 	}
@@ -99,31 +99,10 @@ func cmpError(err, or error, doing string) error {
 // accountDrop adds a dropped partition to the report.
 func (w *work) accountDrop(x partition, t *dropTx) {
 	took := time.Since(t.started)
-	wal := w.addDrop(x, t, took)
-	name := w.plan.Policy.Name
+	name, table := w.plan.Policy.Name, w.plan.Root.Table.Name.String()
+	wal := w.state.addDrop(table, x.name.String(), t, took)
 	w.run.tell(func(o Observer) {
-		o.Batch(BatchEvent{Policy: name, Roots: t.rows, Rows: t.rows, Duration: took, WALBytes: wal, Deleted: map[string]int64{w.plan.Root.Table.Name.String(): t.rows}})
+		o.Batch(BatchEvent{Policy: name, Roots: t.rows, Rows: t.rows, Duration: took, WALBytes: wal, Deleted: map[string]int64{table: t.rows}})
 	})
 	w.run.log.Info("partition dropped", "policy", name, "partition", x.name.String(), "rows", t.rows, "duration", took.Round(time.Millisecond))
-}
-
-// addDrop adds a dropped partition to the counts that workers share, and gives the WAL
-// that was written while it went, less what was counted for a batch beside it.
-func (w *work) addDrop(x partition, t *dropTx, took time.Duration) (wal int64) {
-	w.run.mu.Lock()
-	defer w.run.mu.Unlock()
-	rep := w.report
-	wal = max(t.wal[1]-max(t.wal[0], w.run.wal), 0)
-	w.run.wal = max(w.run.wal, t.wal[1])
-	w.parts.recorded += t.batches
-	rep.Partitions = append(rep.Partitions, x.name.String())
-	rep.Rows[w.plan.Root.Table.Name.String()] += t.rows
-	rep.RowsTotal += t.rows
-	rep.Roots += t.rows
-	rep.Batches += t.batches
-	rep.WALBytes += wal
-	w.times.add(took)
-	w.run.deleted += t.rows
-	w.run.roots += t.rows
-	return wal
 }

@@ -154,15 +154,8 @@ type Run struct {
 	vacuumsBy  time.Time     // until when vacuums wait for the guards; zero: none has waited
 
 	watching sync.Mutex // the observer is told one thing at a time
-	// mu guards what follows, and all that workers share of a policy's work.
-	mu       sync.Mutex
-	works    []*work
-	rounding *schedule // the round under way; nil: none is
-	deleted  int64     // rows deleted or emptied so far, to see whether a round did anything
-	roots    int64
-	wal      int64     // position in the WAL up to which it is counted
-	spent    time.Time // until when the rows deleted so far use up the rate
-	losses   int       // how often the server went away
+	state    *runState
+	rounding *schedule // the round under way, set when no worker is; nil: there was none
 }
 
 // ErrTenants is a table or query of tenants that cannot be trusted.
@@ -178,7 +171,7 @@ func (e *UsageError) Error() string { return e.msg }
 // errors. A *UsageError means that nothing was touched; other errors that stop
 // a policy stand in its report.
 func (r *Runner) Run(ctx context.Context, plans []*Plan, opts Options) (*Report, error) {
-	run := &Run{guard: r.Guard, maxPause: cmp.Or(r.MaxPause, DefaultMaxPause), control: cmp.Or(r.Control, r.Pool), closed: r.Closed, shared: cmp.Or(r.Shared, NewShared(r.Connections)), pool: r.Pool, ledger: r.Ledger, observer: r.Observer, log: r.Log, opts: opts, patience: r.Patience, halt: r.Stopping, workers: max(r.Connections, 1), vacuumTime: cmp.Or(r.VacuumTime, vacuumTime)}
+	run := &Run{state: &runState{}, guard: r.Guard, maxPause: cmp.Or(r.MaxPause, DefaultMaxPause), control: cmp.Or(r.Control, r.Pool), closed: r.Closed, shared: cmp.Or(r.Shared, NewShared(r.Connections)), pool: r.Pool, ledger: r.Ledger, observer: r.Observer, log: r.Log, opts: opts, patience: r.Patience, halt: r.Stopping, workers: max(r.Connections, 1), vacuumTime: cmp.Or(r.VacuumTime, vacuumTime)}
 	if opts.MaxRows > 0 {
 		run.workers = 1 // only so is it a hard bound
 	}
@@ -230,14 +223,11 @@ func (r *Run) all(ctx context.Context, plans []*Plan) (*Report, error) {
 	report.StartedAt = time.UnixMicro(now)
 	var works []*work
 	for _, p := range plans {
-		w := newWork(r, p)
-		works = append(works, w)
-		report.Policies = append(report.Policies, w.report)
+		works = append(works, newWork(r, p))
 	}
 	if err := CheckTenants(ctx, r.pool, plans, r.opts.Tenants); err != nil {
 		return nil, err
 	}
-	r.works = works
 	for _, w := range works {
 		w.open(ctx)
 	}
@@ -250,6 +240,7 @@ func (r *Run) all(ctx context.Context, plans []*Plan) (*Report, error) {
 	r.rounds(ctx, works)
 	for _, w := range works {
 		w.close(ctx)
+		report.Policies = append(report.Policies, w.report)
 		report.WALBytes += w.report.WALBytes
 	}
 	died()
@@ -269,11 +260,11 @@ func (w *work) begin(ctx context.Context) {
 	if w.ended() {
 		return
 	}
-	w.alone(ctx, w.recoverPartitions)
+	w.exclusively(ctx, w.recoverPartitions)
 	if w.countTenants(ctx); w.ended() {
 		return
 	}
-	w.alone(ctx, w.fixCutoffs)
+	w.exclusively(ctx, w.fixCutoffs)
 }
 
 // CheckTenants refuses, by a *UsageError, keys of tenants that not every plan
@@ -320,7 +311,7 @@ const idleRounds = 6
 // earlier one had to leave.
 func (r *Run) rounds(ctx context.Context, works []*work) {
 	for idle := 0; idle < idleRounds; {
-		before, losses := r.deleted, r.losses
+		before, losses := r.state.progress()
 		var open []*work
 		for _, w := range works {
 			if !w.ended() && !w.stopping() {
@@ -336,7 +327,7 @@ func (r *Run) rounds(ctx context.Context, works []*work) {
 		if r.stopping() || ctx.Err() != nil || len(open) == 0 {
 			return
 		}
-		if r.deleted > before {
+		if deleted, _ := r.state.progress(); deleted > before {
 			idle = 0
 			continue
 		}
@@ -345,7 +336,8 @@ func (r *Run) rounds(ctx context.Context, works []*work) {
 		}
 		waiting := false
 		for _, w := range open {
-			waiting = waiting || (w.pass.busy || w.pass.moved) && !w.ended()
+			found := w.state.found()
+			waiting = waiting || (found.busy || found.moved) && !w.ended()
 		}
 		if !waiting {
 			return
@@ -361,11 +353,7 @@ func (r *Run) stopping() bool {
 }
 
 // left is how many roots may still go under --max-rows.
-func (r *Run) left() int64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.opts.MaxRows - r.roots
-}
+func (r *Run) left() int64 { return r.opts.MaxRows - r.state.rootsDeleted() }
 
 // stopReason says why.
 func (r *Run) stopReason() string {
@@ -461,9 +449,7 @@ func (r *Run) withServer(ctx context.Context, fn func() error) error {
 		if hopeless || r.halt.Err() != nil && time.Since(started) > haltPatience {
 			return struct{}{}, backoff.Permanent(err)
 		}
-		r.mu.Lock()
-		r.losses++
-		r.mu.Unlock()
+		r.state.serverLost()
 		r.tell(func(o Observer) { o.Retry("", reasonOf(err)) })
 		r.log.Warn("the database did not answer; trying again", "error", plain(err))
 		return struct{}{}, err

@@ -26,19 +26,27 @@ type walk interface {
 // schedule gives the policies of a round their turns, one after the other, so
 // that none has to wait for another's backlog.
 type schedule struct {
-	run     *Run
-	works   []*work
-	first   int        // whose turn it is
-	flying  int        // turns under way
-	changed *sync.Cond // a turn has ended
+	run   *Run
+	works []*work
+
+	// mu guards what follows and the policies' walks. The run's state may be asked
+	// while it is held, never the other way round.
+	mu      sync.Mutex
+	first   int           // whose turn it is
+	flying  map[*work]int // turns under way of each policy
+	changed *sync.Cond    // a turn has ended, or a pause
+}
+
+func newSchedule(r *Run, works []*work) *schedule {
+	s := &schedule{run: r, works: works, flying: map[*work]int{}}
+	s.changed = sync.NewCond(&s.mu)
+	return s
 }
 
 // round works on policies, with so many workers, until each has ended its pass.
 func (r *Run) round(ctx context.Context, open []*work, n int) {
-	s := &schedule{run: r, works: open, changed: sync.NewCond(&r.mu)}
-	r.mu.Lock()
+	s := newSchedule(r, open)
 	r.rounding = s
-	r.mu.Unlock()
 	var workers sync.WaitGroup
 	for i := range n {
 		workers.Go(func() { s.work(ctx, i) })
@@ -64,34 +72,37 @@ func (s *schedule) take(ctx context.Context, w *work, t *turn) {
 		err = t.do(ctx)
 		end()
 	}
-	if lockedOut(err) {
-		s.run.tell(func(o Observer) { o.Retry(w.plan.Policy.Name, reasonOf(err)) })
-	}
-	s.run.mu.Lock()
 	switch {
 	case err == nil, errors.Is(err, errHalted):
 	case lockedOut(err):
-		w.pass.busy = true // another round comes back for it
+		s.run.tell(func(o Observer) { o.Retry(w.plan.Policy.Name, reasonOf(err)) })
+		w.state.lockedOut()
 	default:
 		w.fail(err)
 	}
-	t.done()
-	w.flying--
-	s.flying--
-	s.changed.Broadcast()
-	s.run.mu.Unlock()
+	s.end(w, t)
 	w.countOnce(ctx)
 }
 
-// lockedOut tells that a turn has found nothing since others have a whole table locked.
+// end ends a turn.
+func (s *schedule) end(w *work, t *turn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t.done()
+	if s.flying[w]--; s.flying[w] == 0 {
+		delete(s.flying, w)
+	}
+	s.changed.Broadcast()
+}
+
+// lockedOut reports whether a turn has found nothing since others have a whole table
+// locked.
 func lockedOut(err error) bool { return isCode(err, "55P03") && !errors.Is(err, ErrTenants) }
 
-// lend has a worker whose policy is paused take a turn of another policy meanwhile;
-// false: there is none for it now.
-func (r *Run) lend(ctx context.Context, worker int) bool {
-	r.mu.Lock()
+// runAnotherPolicy has a worker whose policy is paused take a turn of another one
+// meanwhile; false: there is none for it now.
+func (r *Run) runAnotherPolicy(ctx context.Context, worker int) bool {
 	s := r.rounding
-	r.mu.Unlock()
 	if s == nil || r.stopping() || ctx.Err() != nil {
 		return false
 	}
@@ -106,63 +117,51 @@ func (r *Run) lend(ctx context.Context, worker int) bool {
 // pick waits for a turn of a policy that is not paused; nil: the round is over, or,
 // without wait, there is none now.
 func (s *schedule) pick(worker int, wait bool) (*work, *turn) {
-	s.run.mu.Lock()
-	defer s.run.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for {
 		for i := range s.works {
 			n := (s.first + i) % len(s.works)
 			w := s.works[n]
-			if w.ended() || w.guarded.stopped != "" || !w.guarded.since.IsZero() || w.flying > 0 && w.plan.Policy.Limits.Alone {
+			if !w.state.mayRun() || s.flying[w] > 0 && w.plan.Policy.Limits.Alone {
 				continue
 			}
 			if t := w.next(worker); t != nil {
 				s.first = n + 1
-				w.flying++
-				s.flying++
+				s.flying[w]++
 				return w, t
 			}
-			if w.flying == 0 {
-				w.reserved = 0 // it needs no more
+			if s.flying[w] == 0 {
+				w.state.release()
 			}
 		}
-		if s.flying == 0 || !wait {
+		if len(s.flying) == 0 || !wait {
 			return nil, nil
 		}
 		s.changed.Wait()
 	}
 }
 
+// resume has the workers that wait look again: a pause has ended.
+func (s *schedule) resume() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.changed.Broadcast()
+}
+
 // next gives what is to be done next of a policy: first of all, its partitions.
 func (w *work) next(worker int) *turn {
-	switch w.drops {
-	case dropsDone:
+	switch {
+	case !w.state.dropping():
 		return w.walk.next(worker)
-	case dropsDue:
-		w.drops = dropsUnderWay
+	case w.state.beginDrops():
 		return &turn{
 			do: func(ctx context.Context) error {
 				w.dropPartitions(ctx, worker)
 				return nil
 			},
-			done: func() { w.drops = dropsDone },
+			done: w.state.endDrops,
 		}
 	}
 	return nil
 }
-
-// dropping tells that the policy's partitions are not done with: before, nothing is
-// known of the rows that are left for batches.
-func (w *work) dropping() bool {
-	w.run.mu.Lock()
-	defer w.run.mu.Unlock()
-	return w.drops != dropsDone
-}
-
-// drops is how far a policy is with its partitions.
-type drops int
-
-const (
-	dropsDue drops = iota
-	dropsUnderWay
-	dropsDone
-)

@@ -5,17 +5,17 @@ import "context"
 // Shared keeps runs that are under way at once within the connections that they
 // have together.
 type Shared struct {
-	turns            chan struct{} // as many as batches may be under way
-	alone, vacuuming chan struct{} // of one run
+	turns                chan struct{} // as many as batches may be under way
+	exclusive, vacuuming chan struct{} // of one run
 }
 
 // NewShared makes what runs share that may have so many batches under way.
 func NewShared(connections int) *Shared {
-	return &Shared{turns: make(chan struct{}, max(connections, 1)), alone: make(chan struct{}, 1), vacuuming: make(chan struct{}, 1)}
+	return &Shared{turns: make(chan struct{}, max(connections, 1)), exclusive: make(chan struct{}, 1), vacuuming: make(chan struct{}, 1)}
 }
 
-// rest lets others have the turn while its holder does nothing.
-func (s *Shared) rest(pause func()) {
+// yieldSlot lets others have the turn while its holder does nothing.
+func (s *Shared) yieldSlot(pause func()) {
 	<-s.turns
 	pause()
 	s.turns <- struct{}{}
@@ -31,17 +31,15 @@ func (s *Shared) turn(ctx context.Context) func() {
 	}
 }
 
-// alone does what holds one connection while it waits for another, which one run
+// exclusively does what holds one connection while it waits for another, which one run
 // at a time may: two could wait for each other for ever.
-func (w *work) alone(ctx context.Context, do func(context.Context)) {
+func (w *work) exclusively(ctx context.Context, do func(context.Context)) {
 	select {
-	case w.run.shared.alone <- struct{}{}:
-		defer func() { <-w.run.shared.alone }()
+	case w.run.shared.exclusive <- struct{}{}:
+		defer func() { <-w.run.shared.exclusive }()
 		do(ctx)
 	case <-ctx.Done():
-		w.run.mu.Lock()
 		w.fail(ctx.Err())
-		w.run.mu.Unlock()
 	case <-w.run.halt.Done():
 	}
 }

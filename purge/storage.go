@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/dustin/go-humanize"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -153,8 +154,10 @@ func (p *Plan) Storage(ctx context.Context, pool *pgxpool.Pool, l Ledger, v *Pre
 	return p.storageOf(rows, perRow, room), nil
 }
 
-// leapt is what has come of the look before the first batch.
-type leapt struct {
+// sizing is the look before the first batch, which one worker takes at a time: it reads
+// the database, and the others wait for what comes of it.
+type sizing struct {
+	mu      sync.Mutex
 	decided bool
 	failed  int             // looks
 	again   <-chan struct{} // closed when there is something else to see; nil: look
@@ -163,36 +166,47 @@ type leapt struct {
 // mostLooks is how often a look is tried that fails.
 const mostLooks = 3
 
-// leap looks, before the first batch, whether what is due fits on the disk with the
-// WAL that its deletion writes: the run is made as large as fits, or refused. While
-// a guard pauses the policy, or is about to, it does not look yet, for what keeps WAL
-// now may be gone when that ends.
-func (w *work) leap(ctx context.Context) {
-	if w.run.guard == nil {
-		return
-	}
-	w.leaping.Lock()
-	defer w.leaping.Unlock()
-	if w.leapt.decided {
+// look takes a look, unless one has decided, or there is nothing else to see than at
+// the last one.
+func (s *sizing) look(changed func() <-chan struct{}, size func() (decided, failed bool)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.decided {
 		return
 	}
 	select {
-	case <-w.leapt.again:
+	case <-s.again:
 	default:
-		if w.leapt.again != nil {
+		if s.again != nil {
 			return
 		}
 	}
-	w.leapt.again = w.run.guard.Changed()
-	decided, err := w.size(ctx)
-	if err != nil {
-		w.leapt.failed++
-		w.run.log.Warn("the run is not sized: the guards tell how it goes", "policy", w.plan.Policy.Name, "error", plain(err))
+	s.again = changed()
+	decided, failed := size()
+	if failed {
+		s.failed++
 	}
-	w.leapt.decided = decided || w.leapt.failed == mostLooks
+	s.decided = decided || s.failed == mostLooks
 }
 
-// size is leap's look. Where nothing keeps WAL there is nothing to size: a checkpoint
+// sizeRun looks, before the first batch, whether what is due fits on the disk with the
+// WAL that its deletion writes: the run is made as large as fits, or refused. While
+// a guard pauses the policy, or is about to, it does not look yet, for what keeps WAL
+// now may be gone when that ends.
+func (w *work) sizeRun(ctx context.Context) {
+	if w.run.guard == nil {
+		return
+	}
+	w.sizing.look(w.run.guard.Changed, func() (decided, failed bool) {
+		decided, err := w.size(ctx)
+		if err != nil {
+			w.run.log.Warn("the run is not sized: the guards tell how it goes", "policy", w.plan.Policy.Name, "error", plain(err))
+		}
+		return decided, err != nil
+	})
+}
+
+// size is sizeRun's look. Where nothing keeps WAL there is nothing to size: a checkpoint
 // gives it back, and the guards pause for that. Where nothing is free, they are about to
 // pause.
 func (w *work) size(ctx context.Context) (decided bool, err error) {
@@ -217,38 +231,41 @@ func (w *work) size(ctx context.Context) (decided bool, err error) {
 	if roots == 0 {
 		return true, nil
 	}
+	w.settleSize(roots, perRow, room)
+	return true, nil
+}
+
+// settleSize makes the run as large as fits, where so many roots are due; below 0: a
+// number that is not known.
+func (w *work) settleSize(roots int64, perRow float64, room Room) {
 	all := w.need(roots, perRow, room)
-	written, free := *room.Free+w.writtenByOthers(), w.unreserved(*room.Free)
+	written, free := *room.Free+w.state.writtenByOthers(), w.state.unreserved(*room.Free)
 	room.Free = &written
 	alone := w.need(roots, perRow, room)
 	room.Free = &free
 	s := w.need(roots, perRow, room)
-	w.run.mu.Lock()
-	defer w.run.mu.Unlock()
-	w.reserved, w.due = min(s.WALBytes, free), max(roots, 0)
+	z := runSize{reserved: min(s.WALBytes, free), due: max(roots, 0)}
 	switch {
 	case *all.Runs == 0 && *alone.Runs == 0:
-		why := fmt.Sprintf("%s due need %s", many(roots, "row", "rows"), all)
+		z.refused = fmt.Sprintf("%s due need %s", many(roots, "row", "rows"), all)
 		if roots < 0 {
-			why = fmt.Sprintf("how much is due could not be counted in time; %d rows and what goes with them need %s", example, all)
+			z.refused = fmt.Sprintf("how much is due could not be counted in time; %d rows and what goes with them need %s", example, all)
 		}
-		w.guarded.stopped, w.refused = why, w.report.RowsTotal == 0
-		return true, nil
-	case free == 0 || *s.Runs == 0: // there is enough, but for the others
-		w.guarded.stopped = "all that is free until the guard storage pauses is needed by " + w.sharing() + ", in the same run"
-		return true, nil
+	case free == 0 || *s.Runs == 0:
+		z.crowded = true
 	case roots < 0: // as many as fit
-		w.sized = max(int64(float64(free)/s.BytesPerRow/w.plan.rowsPerRoot()), 1)
-		w.reserved = free
-		w.run.log.Warn("the run is as large as fits: how much is due could not be counted in time", "policy", w.plan.Policy.Name, "roots", w.sized, "free", humanize.IBytes(uint64(free)))
-		return true, nil
+		z.fitting, z.reserved = max(int64(float64(free)/s.BytesPerRow/w.plan.rowsPerRoot()), 1), free
 	case *s.Runs > 1:
-		w.sized = max(int64(float64(roots)*float64(free)/float64(s.WALBytes)), 1)
-	default:
-		return true, nil
+		z.fitting = max(int64(float64(roots)*float64(free)/float64(s.WALBytes)), 1)
 	}
-	w.run.log.Warn("the run is as large as fits", "policy", w.plan.Policy.Name, "roots", w.sized, "due", roots, "needs", s.String())
-	return true, nil
+	w.state.setSize(z)
+	switch {
+	case z.fitting == 0:
+	case roots < 0:
+		w.run.log.Warn("the run is as large as fits: how much is due could not be counted in time", "policy", w.plan.Policy.Name, "roots", z.fitting, "free", humanize.IBytes(uint64(free)))
+	default:
+		w.run.log.Warn("the run is as large as fits", "policy", w.plan.Policy.Name, "roots", z.fitting, "due", roots, "needs", s.String())
+	}
 }
 
 // example is how many roots stand for a number that is not known.
@@ -267,49 +284,6 @@ func (w *work) need(roots int64, perRow float64, room Room) Storage {
 		}
 	}
 	return w.plan.storageOf(rows, perRow, room)
-}
-
-// unreserved is what of the free bytes the other policies of the run have left.
-func (w *work) unreserved(free int64) int64 {
-	w.run.mu.Lock()
-	defer w.run.mu.Unlock()
-	for _, o := range w.run.works {
-		if o != w {
-			free -= o.outstanding()
-		}
-	}
-	return max(free, 0)
-}
-
-// writtenByOthers is the WAL that the other policies of the run have written.
-func (w *work) writtenByOthers() (bytes int64) {
-	w.run.mu.Lock()
-	defer w.run.mu.Unlock()
-	for _, o := range w.run.works {
-		if o != w {
-			bytes += o.report.WALBytes
-		}
-	}
-	return bytes
-}
-
-// outstanding is what the policy was sized for and has not written. Run.mu is held.
-func (w *work) outstanding() int64 {
-	if w.ended() || w.guarded.stopped != "" {
-		return 0
-	}
-	return max(w.reserved-w.report.WALBytes, 0)
-}
-
-// sharing are the names of the other policies that room is kept for, or that have written. Run.mu is held.
-func (w *work) sharing() string {
-	var names []string
-	for _, o := range w.run.works {
-		if o != w && (o.outstanding() > 0 || o.report.WALBytes > 0) {
-			names = append(names, o.plan.Policy.Name)
-		}
-	}
-	return strings.Join(names, ", ")
 }
 
 // rowsPerRoot is how many rows over all tables go with a root, itself among them, by
@@ -339,46 +313,30 @@ func (p *Plan) perRoot(n *Node) float64 {
 // has written and what is free now; or not at all any more, when nothing keeps WAL:
 // then a checkpoint gives it back, and the guards pause for that.
 func (w *work) fits(ctx context.Context) bool {
-	if w.leap(ctx); w.stopping() {
+	if w.sizeRun(ctx); w.stopping() {
 		return false
 	}
-	w.run.mu.Lock()
-	rep, sized := w.report, w.sized
-	roots, wal := rep.Roots, rep.WALBytes
-	enough := !w.resized && rep.RowsTotal >= enoughRows
-	again := sized > 0 && (roots >= sized || enough)
-	if enough && sized == 0 && roots > 0 && w.reserved > 0 && w.due > 0 {
-		w.reserved = int64(float64(wal) / float64(roots) * float64(w.due))
-	}
-	w.resized = w.resized || enough || again
-	w.run.mu.Unlock()
+	x, again := w.state.sizeAgain()
 	if !again {
 		return true
 	}
+	fitting := x.fitting
 	room, err := w.run.guard.Room(ctx)
 	switch {
 	case err == nil && len(room.Holders) == 0:
-		sized = 0
-	case err == nil && room.Free != nil && wal > 0 && roots > 0:
-		sized = roots + int64(float64(w.unreserved(*room.Free))/(float64(wal)/float64(roots)))
+		fitting = 0
+	case err == nil && room.Free != nil && x.wal > 0 && x.roots > 0:
+		fitting = x.roots + int64(float64(w.state.unreserved(*room.Free))/(float64(x.wal)/float64(x.roots)))
 	}
-	w.run.mu.Lock()
-	w.sized = sized
-	switch {
-	case sized == 0:
-		w.reserved = 0
-	case roots > 0:
-		w.reserved = int64(float64(wal) / float64(roots) * float64(sized))
-	}
-	w.run.mu.Unlock()
-	if sized == 0 || sized > roots {
+	w.state.resize(x, fitting)
+	if fitting == 0 || fitting > x.roots {
 		return true
 	}
-	reason := fmt.Sprintf("the run was as large as fits: %s went", many(roots, "row", "rows"))
+	reason := fmt.Sprintf("the run was as large as fits: %s went", many(x.roots, "row", "rows"))
 	if len(room.Holders) > 0 {
 		reason += "; WAL is kept by " + strings.Join(room.Holders, ", ")
 	}
-	w.stopFor(reason)
+	w.state.stop(reason)
 	return false
 }
 

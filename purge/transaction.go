@@ -39,7 +39,7 @@ func (tx *batchTx) total() (rows int64) {
 // look for a person's pause in one statement, the body, the ledger's row, commit.
 func (b *batcher) inTransaction(ctx context.Context, t *who, w way, body func(*batchTx) (outcome, error)) (outcome, error) {
 	started := time.Now()
-	b.seq = b.work.seq.Add(1)
+	b.seq = b.work.state.nextBatch()
 	var o outcome
 	var tx *batchTx
 	committing := false
@@ -80,7 +80,7 @@ func (b *batcher) inTransaction(ctx context.Context, t *who, w way, body func(*b
 	}
 	took := time.Since(started)
 	b.account(t, tx, &o, took)
-	b.rest(ctx, tx.total(), took)
+	b.pause(ctx, tx.total(), took)
 	return o, nil
 }
 
@@ -235,7 +235,7 @@ func (b *batcher) account(t *who, tx *batchTx, o *outcome, took time.Duration) {
 		o.rows += n
 	}
 	b.adapt(*o, took)
-	wal := b.work.account(tx, o, took)
+	wal := b.work.state.addBatch(tx, *o, took)
 	if b.run.guard != nil {
 		b.run.guard.Wrote(wal)
 	}
@@ -245,30 +245,4 @@ func (b *batcher) account(t *who, tx *batchTx, o *outcome, took time.Duration) {
 		})
 		b.run.log.Debug("batch", "policy", b.plan.Policy.Name, "roots", o.roots, "rows", o.rows, "duration", took.Round(time.Millisecond))
 	}
-}
-
-// account adds a batch to the policy's report, and gives the WAL that was
-// written while it ran, less what was counted for a batch beside it.
-func (w *work) account(tx *batchTx, o *outcome, took time.Duration) (wal int64) {
-	w.run.mu.Lock()
-	defer w.run.mu.Unlock()
-	rep := w.report
-	if tx.total() > 0 {
-		rep.Batches++
-		w.times.add(took)
-		wal = max(tx.wal[1]-max(tx.wal[0], w.run.wal), 0)
-		w.run.wal = max(w.run.wal, tx.wal[1])
-		rep.WALBytes += wal
-	}
-	for table, n := range tx.rows {
-		rep.Rows[table] += n
-	}
-	rep.RowsTotal += o.rows
-	for _, n := range tx.nullified {
-		rep.RowsNullified += n
-	}
-	rep.Roots += o.roots
-	w.run.roots += o.roots
-	w.run.deleted += o.rows + int64(len(tx.nullified))
-	return wal
 }

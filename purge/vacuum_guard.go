@@ -44,7 +44,7 @@ func (r *Run) clear(ctx context.Context, l *litter) error {
 		if wrong == nil {
 			break
 		}
-		if wrong.advice.State == GuardStop || !wrong.advice.Checkpoint || l.works[0].guarded.stopped != "" {
+		if wrong.advice.State == GuardStop || !wrong.advice.Checkpoint || l.works[0].state.stopped() != "" {
 			return wrong
 		}
 		l.works[0].askCheckpoint(ctx)

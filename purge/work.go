@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -19,58 +18,37 @@ const sliceTime = 2 * time.Second
 // namedTenants is how many skipped or failed tenants a reason names.
 const namedTenants = 10
 
-// pass is what one walk from the start has found.
-type pass struct {
-	kept, left int64
-	busy       bool
-	moved      bool // some were no longer expired, or gone, when their batch came to them
-}
-
-// work is one policy of a run: its batches, its walk, its report.
+// work is one policy of a run: its batches, its walk, its report. What its workers
+// change is in its state.
 type work struct {
 	run      *Run
 	plan     *Plan
-	report   *PolicyReport
-	batchers []*batcher // one a worker
-	seq      atomic.Int64
-	unproven atomic.Bool          // the proven way was refused in the middle of the run
-	stepwise atomic.Bool          // tables are deleted from one after the other
-	blind    atomic.Pointer[Plan] // the plan without `where`, once that has failed on a row
-	times    durations            // of batches
+	state    *policyState
+	report   *PolicyReport // nil until the workers have ended
+	batchers []*batcher    // one a worker
 	started  time.Time
 	opened   bool
-	walk     walk
-	pass     pass
-	failed   map[string]string // tenants given up, and why; they are not visited again
-	skipped  []string          // names of skipped tenants
-	latest   string            // of those cutoffs, as text
-	behind   int64             // tenants with something due at the end
-	fixed    int64             // tenants whose cutoffs were settled at the start
-	err      error             // ends the policy as failed
-	counted  bool
+	walk     walk     // its schedule's mutex guards it
+	skipped  []string // names of skipped tenants
+	latest   string   // of those cutoffs, as text
+	behind   int64    // tenants with something due at the end
+	fixed    int64    // tenants whose cutoffs were settled at the start
 	parts    partitionsWork
-	flying   int // its turns under way
-	drops    drops
+	sizing   sizing
 	telling  sync.Mutex // of what the guards say
-	guarded  guarded
-	leaping  sync.Mutex
-	leapt    leapt // leaping guards it
-	sized    int64 // how many roots fit on the disk with their WAL; 0: all
-	resized  bool  // by the run's own WAL
-	due      int64 // how many roots were due when it was sized; 0: not known
-	reserved int64 // bytes of WAL that it was sized for, written ones among them
-	refused  bool  // not even the least fits
 }
 
 func newWork(r *Run, p *Plan) *work {
 	strategy, _ := p.shown(r.opts)
-	w := &work{run: r, plan: p, err: p.unplanned, failed: map[string]string{}, started: time.Now(), report: &PolicyReport{
-		Name: p.Policy.Name, Status: Complete, Strategy: strategy, Rows: map[string]int64{}, Partitions: []string{},
-	}}
+	report := &PolicyReport{Name: p.Policy.Name, Status: Complete, Strategy: strategy, Rows: map[string]int64{}, Partitions: []string{}}
 	for _, n := range p.Nodes {
 		if n.Deleted {
-			w.report.Rows[n.Table.Name.String()] = 0
+			report.Rows[n.Table.Name.String()] = 0
 		}
+	}
+	w := &work{run: r, plan: p, state: r.state.addPolicy(report), started: time.Now()}
+	if p.unplanned != nil {
+		w.fail(p.unplanned)
 	}
 	for i := range r.workers {
 		if p.unplanned != nil {
@@ -93,13 +71,9 @@ func (p *Plan) firstSize() int {
 	return max(1, min(limits.Rows, limits.TotalRows, int(float64(limits.TotalRows)/perRoot*0.8), firstRoots))
 }
 
-func (w *work) ended() bool { return w.err != nil }
+func (w *work) ended() bool { return w.state.failure() != nil }
 
-func (w *work) fail(err error) {
-	if w.err == nil {
-		w.err = err
-	}
-}
+func (w *work) fail(err error) { w.state.fail(err) }
 
 // open records the run in the ledger before anything is deleted.
 func (w *work) open(ctx context.Context) {
@@ -122,13 +96,14 @@ func (w *work) countTenants(ctx context.Context) {
 	sc.whole = true
 	s.add("SELECT count(*), ", t.countKeys(), ", ", longestSQL, ", count(*) FILTER (WHERE state = 'held'), count(*) FILTER (WHERE state = 'forever'), count(*) FILTER (WHERE state = 'skipped') FROM ", t.write(s, sc), " s")
 	var all, distinct, longest int64
-	c := &w.report.Tenants
+	var c TenantCounts
 	err := w.run.withServer(ctx, func() error {
 		if err := w.run.query(ctx, w.plan.readingPath(), listTimeout, s, scanOne(&all, &distinct, &longest, &c.Held, &c.Forever, &c.Skipped)); err != nil || c.Skipped == 0 || w.plan.noTenant {
 			return err
 		}
 		return w.nameSkipped(ctx, sc)
 	})
+	w.state.setTenants(c.Held, c.Forever, c.Skipped)
 	switch {
 	case errors.Is(err, errHalted):
 	case err != nil:
@@ -161,11 +136,11 @@ func (w *work) noTenantRetention() string {
 
 // scope is what the run reads of the tenants: all, or those of --tenant.
 func (w *work) scope() scope {
-	return scope{base: w.run.base, only: w.run.opts.Tenants, olderThan: w.run.opts.OlderThan, run: w.run.id, cutoffs: w.run.ledger.Cutoffs(), whereFailed: w.blind.Load() != nil}
+	return scope{base: w.run.base, only: w.run.opts.Tenants, olderThan: w.run.opts.OlderThan, run: w.run.id, cutoffs: w.run.ledger.Cutoffs(), whereFailed: w.state.planWithoutWhere() != nil}
 }
 
 func (w *work) startPass() {
-	w.pass = pass{}
+	w.state.startPass()
 	if w.plan.sweeps() {
 		w.walk = &sweep{work: w, open: map[string]bool{}, busy: map[string]bool{}}
 	} else {
@@ -180,17 +155,13 @@ const countAfter = 2 * time.Second
 // countOnce counts what was due at the start, once that is worth it. The worker
 // does it between two turns: the connection beside the batches is for the guards.
 func (w *work) countOnce(ctx context.Context) {
-	w.run.mu.Lock()
-	now := !w.counted && time.Since(w.started) > countAfter && w.guarded.since.IsZero()
-	w.counted = w.counted || now
-	done := w.report.Roots
-	w.run.mu.Unlock()
+	now, gone := w.state.tellDue(w.started, countAfter)
 	if !now {
 		return
 	}
 	due := w.countDue(ctx)
 	if due >= 0 {
-		due += done
+		due += gone
 	}
 	w.run.tell(func(o Observer) { o.Due(w.plan.Policy.Name, due) })
 }
@@ -199,14 +170,7 @@ func (w *work) countOnce(ctx context.Context) {
 // whose rows cannot be deleted. An error is the database's.
 func (w *work) delete(ctx context.Context, b *batcher, t *who, cands []candidate) (outcome, error) {
 	o, err := b.delete(ctx, t, cands)
-	w.run.mu.Lock()
-	w.pass.kept += o.kept
-	w.pass.left += o.left
-	w.pass.busy = w.pass.busy || o.busy
-	lost := err == nil && o.roots+o.kept+o.left < int64(len(cands))
-	w.pass.moved = w.pass.moved || lost && w.blind.Load() == nil
-	w.run.mu.Unlock()
-	if lost && !w.plan.noTenant {
+	if lost := w.state.addOutcome(o, len(cands), err != nil); lost && !w.plan.noTenant {
 		// Some are no longer expired. If that is because the tenant's key has come
 		// to be there twice, it must be said.
 		_, err = w.reread(ctx, t)
@@ -215,7 +179,7 @@ func (w *work) delete(ctx context.Context, b *batcher, t *who, cands []candidate
 		return o, nil
 	}
 	if errors.Is(err, errFacts) {
-		w.stopFor(err.Error())
+		w.state.stop(err.Error())
 		return o, nil
 	}
 	if kind := classify(err); kind == faultDatabase || kind == faultPolicy || ctx.Err() != nil {
@@ -226,10 +190,7 @@ func (w *work) delete(ctx context.Context, b *batcher, t *who, cands []candidate
 	if names := w.plan.firing(); len(names) > 0 && !errors.Is(err, errInterfered) {
 		why += "; what can have a part in it: " + strings.Join(names, ", ")
 	}
-	w.run.mu.Lock()
-	w.failed[name] = why
-	w.report.Tenants.Failed = int64(len(w.failed))
-	w.run.mu.Unlock()
+	w.state.failTenant(name, why)
 	w.run.log.Warn("tenant failed", "policy", w.plan.Policy.Name, "tenant", name, "error", why)
 	return o, nil
 }
@@ -241,12 +202,7 @@ func tenantName(key *string) string {
 	return *key
 }
 
-func (w *work) gaveUp(key *string) bool {
-	w.run.mu.Lock()
-	defer w.run.mu.Unlock()
-	_, failed := w.failed[tenantName(key)]
-	return failed
-}
+func (w *work) gaveUp(key *string) bool { return w.state.gaveUp(tenantName(key)) }
 
 // refresh reads a tenant's hold and retention again: at the start of every
 // slice, and between the batches of a long one, so that a query of tenants is
@@ -284,11 +240,9 @@ func (w *work) reread(ctx context.Context, t *who) (bool, error) {
 
 // close settles how the policy ended and records it.
 func (w *work) close(ctx context.Context) {
+	w.report = w.state.finish()
 	rep := w.report
 	rep.Seconds = time.Since(w.started).Seconds()
-	rep.PausedSeconds = w.pausedFor().Seconds()
-	rep.BatchSeconds = w.times.quantiles()
-	rep.KeptRows = w.pass.kept
 	// The end is recorded even when the run was interrupted.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
 	defer cancel()
@@ -297,10 +251,10 @@ func (w *work) close(ctx context.Context) {
 		return
 	}
 	w.attachAtLast(ctx)
-	if w.run.losses > 0 {
+	if _, losses := w.run.state.progress(); losses > 0 {
 		w.recount(ctx)
 	}
-	if w.err == nil {
+	if !w.ended() {
 		w.measure(ctx)
 		w.tally(ctx)
 	}
@@ -370,7 +324,7 @@ func (w *work) tally(ctx context.Context) {
 // far as it came.
 func (w *work) unfinished() map[string]bool {
 	names := map[string]bool{}
-	for name := range w.failed {
+	for name := range w.state.failedTenants() {
 		names[name] = true
 	}
 	if w.walk == nil || w.stopReason() != "" && w.report.BacklogRows != nil && *w.report.BacklogRows == 0 {
@@ -387,43 +341,43 @@ func (w *work) settle() {
 	if len(w.skipped) > 0 {
 		reasons = append(reasons, fmt.Sprintf("%s skipped, without a usable retention: %s", many(max(rep.Tenants.Skipped, 1), "tenant", "tenants"), strings.Join(w.skipped, ", ")))
 	}
-	if len(w.failed) > 0 {
+	if failed := w.state.failedTenants(); len(failed) > 0 {
 		var names []string
-		for name, why := range w.failed {
+		for name, why := range failed {
 			if len(names) < namedTenants {
 				names = append(names, name+": "+why)
 			}
 		}
-		reasons = append(reasons, fmt.Sprintf("%s failed: %s", many(int64(len(w.failed)), "tenant", "tenants"), strings.Join(names, "; ")))
+		reasons = append(reasons, fmt.Sprintf("%s failed: %s", many(int64(len(failed)), "tenant", "tenants"), strings.Join(names, "; ")))
 	}
 	reasons = append(reasons, w.parts.reasons()...)
-	stop := w.stopReason()
+	stop, found := w.stopReason(), w.state.found()
 	switch {
 	case stop != "":
 		if w.unfinishedWork() {
 			stop += w.heldAtLast()
 			reasons = append(reasons, stop)
 		}
-	case w.pass.busy && w.pass.left == 0:
+	case found.busy && found.left == 0:
 		reasons = append(reasons, "a table was locked by others")
-	case w.pass.busy:
-		reasons = append(reasons, many(w.pass.left, "expired row was", "expired rows were")+" locked by others")
-	case w.pass.moved && w.report.BacklogRows != nil && *w.report.BacklogRows > 0:
+	case found.busy:
+		reasons = append(reasons, many(found.left, "expired row was", "expired rows were")+" locked by others")
+	case found.moved && w.report.BacklogRows != nil && *w.report.BacklogRows > 0:
 		reasons = append(reasons, many(*w.report.BacklogRows, "expired row was", "expired rows were")+" changed by others while being deleted")
-	case w.pass.left > 0:
+	case found.left > 0:
 		by := "a trigger or a rule"
 		if names := w.plan.firing(); len(names) > 0 {
 			by = strings.Join(names, " or ")
 		}
-		reasons = append(reasons, many(w.pass.left, "expired row", "expired rows")+" did not go: kept by "+by)
+		reasons = append(reasons, many(found.left, "expired row", "expired rows")+" did not go: kept by "+by)
 	}
 	rep.Reason = strings.Join(reasons, "; ")
 	switch {
-	case w.err != nil:
+	case w.ended():
 		rep.Status = Failed
-		reasons = append([]string{plainChain(w.err)}, reasons...)
+		reasons = append([]string{plainChain(w.state.failure())}, reasons...)
 		rep.Reason = strings.Join(reasons, "; ")
-	case w.refused:
+	case w.state.refused():
 		rep.Status = Refused
 	case len(reasons) > 0:
 		rep.Status = Incomplete
