@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"time"
 
@@ -47,18 +46,6 @@ func (o *outcome) add(x outcome) {
 	o.busy = o.busy || x.busy
 }
 
-// way is how a batch is tried.
-type way struct {
-	mode   *mode
-	locked bool // lock the roots first, skipping locked ones
-	proven bool // skip the redundant foreign key checks
-	// firm locks the dependents as well where a foreign key would tell, by an
-	// error, that something came to reference them: after it has.
-	firm bool
-	// long lets statements run for as long as a single root may need.
-	long bool
-}
-
 // batcher carries out batches of one policy, one transaction each, for one
 // worker.
 type batcher struct {
@@ -68,9 +55,9 @@ type batcher struct {
 	plan   *Plan
 	seq    int64 // of the batch at hand, in the ledger
 	size   int   // roots aimed at in the next batch
-	// wary counts batches to come that count before they delete, after one that
+	// countFirst counts batches to come that count before they delete, after one that
 	// turned out too large.
-	wary int
+	countFirst int
 	// slow tells that the last single root took longer than a batch may.
 	slow bool
 	// drainSize is how many rows the next batch of a drain may delete; 0: not
@@ -82,11 +69,11 @@ func (b *batcher) scope() scope { return b.work.scope() }
 
 // statementTimeout bounds a batch's statements: twice the time aimed at, which a
 // smaller batch will keep. A single root gets what it needs.
-func (b *batcher) statementTimeout(w way) time.Duration {
+func (b *batcher) statementTimeout(opts attemptOptions) time.Duration {
 	switch {
-	case w.proven:
+	case opts.proven:
 		return provenTime
-	case w.long:
+	case opts.singleRoot:
 		return time.Minute
 	}
 	return max(2*b.plan.Policy.Limits.Time, 100*time.Millisecond)
@@ -105,155 +92,111 @@ func (b *batcher) lockKey(tenant *string) int64 {
 	return int64(binary.BigEndian.Uint64(sum[:8]))
 }
 
+// counting are the options of a batch that counts before it deletes.
+func (b *batcher) counting() attemptOptions {
+	return attemptOptions{mode: b.plan.modes.full, locked: true}
+}
+
 // delete deletes candidates of one tenant with all that depends on them, in as
 // many transactions as it takes, and says what became of them. An error is
 // either the tenant's (faultTenant, faultRetry) or the database's.
 func (b *batcher) delete(ctx context.Context, t *who, cands []candidate) (outcome, error) {
 	if b.plan.proven {
-		return b.attempt(ctx, t, cands, way{mode: b.plan.modes.full, locked: true, proven: true})
+		return b.attempt(ctx, t, cands, attemptOptions{mode: b.plan.modes.full, locked: true, proven: true})
 	}
 	return b.attempt(ctx, t, cands, b.ordinary())
 }
 
 // ordinary is the way that leaves the foreign key checks to PostgreSQL.
-func (b *batcher) ordinary() way {
-	if b.wary > 0 {
-		b.wary--
-		return way{mode: b.plan.modes.full, locked: true}
+func (b *batcher) ordinary() attemptOptions {
+	if b.countFirst > 0 {
+		b.countFirst--
+		return b.counting()
 	}
-	return way{mode: b.plan.modes.usual, locked: !b.plan.modes.usual.simple() || b.plan.watched()}
+	return attemptOptions{mode: b.plan.modes.usual, locked: !b.plan.modes.usual.simple() || b.plan.watched()}
 }
 
-// retries is how often one root alone is tried before its tenant fails.
-const retries = 4
-
-// passing tells that others are at the rows: they are left, soon, and come back
-// for in the next round.
-func passing(err error) bool {
-	return isCode(err, "55P03", "40P01") || errors.Is(err, errChanged)
-}
-
-// tooSlow tells that a batch did not end in its time.
-func tooSlow(err error) bool { return isCode(err, "57014") || errors.Is(err, errSlow) }
-
-func (b *batcher) attempt(ctx context.Context, t *who, cands []candidate, w way) (outcome, error) {
-	for try := 0; ; try++ {
+// attempt tries candidates until they are gone, or decide has said what else becomes of
+// them.
+func (b *batcher) attempt(ctx context.Context, t *who, cands []candidate, opts attemptOptions) (outcome, error) {
+	for a := (attempt{roots: len(cands), options: opts}); ; {
 		if !b.work.waitForGuards(ctx, b.worker) {
 			return outcome{left: int64(len(cands))}, nil
 		}
 		if ok, err := b.work.refresh(ctx, t); err != nil || !ok {
 			return outcome{}, err
 		}
-		w.long = len(cands) == 1 && (try > 0 || b.slow)
-		o, err := b.transaction(ctx, t, cands, w)
+		a.size, a.stepwise = b.size, b.work.state.deletesStepwise()
+		a.options.singleRoot = len(cands) == 1 && (a.try > 0 || b.slow)
+		o, err := b.transaction(ctx, t, cands, a.options)
 		if err == nil {
 			return o, nil
 		}
-		if errors.Is(err, errBusy) {
-			return outcome{left: int64(len(cands)), busy: true}, nil
-		}
-		if errors.Is(err, errHandPaused) || errors.Is(err, errGuarded) {
-			b.found(err)
-			try--
-			continue
-		}
-		if w.proven && (errors.Is(err, errUnproven) || len(cands) == 1 && tooSlow(err)) {
-			b.retried(err)
-			w = b.ordinary()
-			continue
-		}
-		if errors.Is(err, errOverflow) {
-			b.retried(err)
-			b.size = max(len(cands)/2, 1)
-			if !w.proven {
-				b.wary = 20
-			}
-			switch {
-			case !w.mode.full:
-				w = way{mode: b.plan.modes.full, locked: true}
-				continue
-			case len(cands) > 1:
-				return b.halves(ctx, t, cands, w)
-			}
+		d := decide(err, a)
+		b.prepare(ctx, err, a, d)
+		switch d.action {
+		case awaitGuards, awaitResume:
+		case retryBatch:
+			a.options = b.change(a.options, d.change)
+			a.try++
+		case splitBatch:
+			return b.halves(ctx, t, cands, b.change(a.options, d.change))
+		case drainRoot:
 			return b.drain(ctx, t, cands[0])
-		}
-		if errors.Is(err, errKept) {
-			if len(cands) > 1 {
-				return b.halves(ctx, t, cands, w)
-			}
-			return outcome{left: 1}, nil
-		}
-		if b.onebyone(err) {
-			b.retried(err)
-			continue
-		}
-		kind := classify(err)
-		if kind == faultDatabase || kind == faultPolicy {
-			return outcome{}, err // transaction has waited for the server already
-		}
-		b.retried(err)
-		b.run.log.Debug("retrying batch", "policy", b.plan.Policy.Name, "roots", len(cands), "error", plain(err))
-		if isCode(err, "55P03") && !w.locked {
-			w.locked = true
-			continue
-		}
-		if (isCode(err, "23503", "23001") || errors.Is(err, errChanged)) && !w.firm {
-			w.firm = true
-			continue
-		}
-		if isCode(err, "57014") && !w.mode.full {
-			// Too slow as a whole: count before deleting, and drain what is large.
-			b.wary = 20
-			w = way{mode: b.plan.modes.full, locked: true}
-		}
-		if len(cands) > 1 {
-			b.size = max(b.size/2, 1)
-			if kind == faultRetry {
-				b.run.sleep(ctx, b.run.backoff(try))
-			}
-			return b.halves(ctx, t, cands, w)
-		}
-		if kind == faultTenant {
+		case leaveRoots, leaveBusy:
+			return outcome{left: int64(len(cands)), busy: d.action == leaveBusy}, nil
+		default:
 			return outcome{}, err
 		}
-		if try > 0 && passing(err) {
-			return outcome{left: 1, busy: true}, nil
-		}
-		if try >= retries {
-			return outcome{}, err
-		}
-		b.run.sleep(ctx, b.run.backoff(try))
 	}
 }
 
-// onebyone has the policy's tables deleted from one after the other from now on, when a
-// trigger has changed a row that the same statement was about to delete; false: that
-// is not it, or was done already.
-func (b *batcher) onebyone(err error) bool {
-	if !isCode(err, "27000") || b.work.state.deletesStepwise() {
-		return false
-	}
-	b.work.state.deleteStepwise()
-	return true
-}
+// waryBatches is how many batches count before they delete after one that was too large.
+const waryBatches = 20
 
-// found notes what a batch has found to stand against it, before it is tried again.
-func (b *batcher) found(err error) {
-	if errors.Is(err, errHandPaused) {
+// prepare carries out what a decision says of what comes before the next try, or in its
+// place.
+func (b *batcher) prepare(ctx context.Context, err error, a attempt, d decision) {
+	if d.action == awaitResume {
 		b.work.findByHand()
 	}
+	if d.told {
+		b.run.tell(func(o Observer) { o.Retry(b.plan.Policy.Name, reasonOf(err)) })
+	}
+	if d.logged {
+		b.run.log.Debug("retrying batch", "policy", b.plan.Policy.Name, "roots", a.roots, "error", plain(err))
+	}
+	b.size = d.size
+	if d.wary {
+		b.countFirst = waryBatches
+	}
+	if d.backoff {
+		b.run.sleep(ctx, b.run.backoff(a.try))
+	}
 }
 
-// retried tells that a batch is tried again.
-func (b *batcher) retried(err error) {
-	b.run.tell(func(o Observer) { o.Retry(b.plan.Policy.Name, reasonOf(err)) })
+// change makes the options of the next try.
+func (b *batcher) change(opts attemptOptions, c change) attemptOptions {
+	switch c {
+	case ordinaryChecks:
+		return b.ordinary()
+	case countFirst:
+		return b.counting()
+	case lockRoots:
+		opts.locked = true
+	case lockDependents:
+		opts.lockDependents = true
+	case tableByTable:
+		b.work.state.deleteStepwise()
+	}
+	return opts
 }
 
-func (b *batcher) halves(ctx context.Context, t *who, cands []candidate, w way) (outcome, error) {
+func (b *batcher) halves(ctx context.Context, t *who, cands []candidate, opts attemptOptions) (outcome, error) {
 	var total outcome
 	middle := len(cands) / 2
 	for _, half := range [][]candidate{cands[:middle], cands[middle:]} {
-		o, err := b.attempt(ctx, t, half, w)
+		o, err := b.attempt(ctx, t, half, opts)
 		total.add(o)
 		if err != nil {
 			return total, err
@@ -264,8 +207,8 @@ func (b *batcher) halves(ctx context.Context, t *who, cands []candidate, w way) 
 
 // transaction runs one batch, waiting for the server where it went away. A
 // connection that is lost while committing is looked up in the ledger.
-func (b *batcher) transaction(ctx context.Context, t *who, cands []candidate, w way) (outcome, error) {
-	return b.inTransaction(ctx, t, w, func(tx *batchTx) (outcome, error) { return b.body(ctx, tx, t, cands, w) })
+func (b *batcher) transaction(ctx context.Context, t *who, cands []candidate, opts attemptOptions) (outcome, error) {
+	return b.inTransaction(ctx, t, opts, func(tx *batchTx) (outcome, error) { return b.body(ctx, tx, t, cands, opts) })
 }
 
 // adapt aims the next batch at the time wanted, and below the rows it may hold:
@@ -295,9 +238,9 @@ func (p *Plan) leaves(n *Node) []uint32 {
 }
 
 // body deletes candidates in an open transaction.
-func (b *batcher) body(ctx context.Context, tx *batchTx, t *who, cands []candidate, w way) (outcome, error) {
+func (b *batcher) body(ctx context.Context, tx *batchTx, t *who, cands []candidate, opts attemptOptions) (outcome, error) {
 	keys := keysOf(cands, len(b.plan.key))
-	if !w.locked {
+	if !opts.locked {
 		s := b.plan.deleteRootsSQL(b.scope(), t, keys)
 		var n int64
 		batch := &pgx.Batch{}
@@ -305,7 +248,7 @@ func (b *batcher) body(ctx context.Context, tx *batchTx, t *who, cands []candida
 			n = tag.RowsAffected()
 			return nil
 		})
-		b.queueCounters(batch, tx, w)
+		b.queueCounters(batch, tx, opts)
 		if err := send(ctx, tx.conn, batch); err != nil {
 			return outcome{}, fmt.Errorf("deleting from %s: %w", b.plan.Root.Table.Name, err)
 		}
@@ -320,7 +263,7 @@ func (b *batcher) body(ctx context.Context, tx *batchTx, t *who, cands []candida
 	if err != nil {
 		return outcome{}, err
 	}
-	o, err := b.deleteLocked(ctx, tx, t, roots, lockedKeys, w)
+	o, err := b.deleteLocked(ctx, tx, t, roots, lockedKeys, opts)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -351,11 +294,11 @@ func (b *batcher) lockRoots(ctx context.Context, tx *batchTx, t *who, keys value
 }
 
 // deleteLocked deletes locked roots: those that nothing keeps.
-func (b *batcher) deleteLocked(ctx context.Context, tx *batchTx, t *who, roots *rowsOf, keys values, w way) (o outcome, err error) {
+func (b *batcher) deleteLocked(ctx context.Context, tx *batchTx, t *who, roots *rowsOf, keys values, opts attemptOptions) (o outcome, err error) {
 	if roots.len() == 0 {
 		return o, nil
 	}
-	known, err := b.collectRoots(ctx, tx, roots, w)
+	known, err := b.collectRoots(ctx, tx, roots, opts)
 	if err != nil {
 		return o, err
 	}
@@ -369,27 +312,27 @@ func (b *batcher) deleteLocked(ctx context.Context, tx *batchTx, t *who, roots *
 				return o, nil
 			}
 			roots, keys = roots.some(free), keys.some(free)
-			if known, err = b.collectRoots(ctx, tx, roots, w); err != nil {
+			if known, err = b.collectRoots(ctx, tx, roots, opts); err != nil {
 				return o, err
 			}
 		}
 	}
 	o.roots = int64(roots.len())
-	if w.proven {
+	if opts.proven {
 		return o, b.deleteProven(ctx, tx, t, known, keys)
 	}
-	return o, b.deleteKnown(ctx, tx, t, w.mode, known, keys)
+	return o, b.deleteKnown(ctx, tx, t, opts.mode, known, keys)
 }
 
 // collectRoots collects what goes with roots. The proven way finds out how much
 // that is by deleting it.
-func (b *batcher) collectRoots(ctx context.Context, tx *batchTx, roots *rowsOf, w way) (map[*Node]*rowsOf, error) {
+func (b *batcher) collectRoots(ctx context.Context, tx *batchTx, roots *rowsOf, opts attemptOptions) (map[*Node]*rowsOf, error) {
 	limit := b.plan.Policy.Limits.TotalRows
-	known, err := b.collect(ctx, tx, w.mode, map[*Node]*rowsOf{b.plan.Root: roots}, limit)
-	if err != nil || w.proven {
+	known, err := b.collect(ctx, tx, opts.mode, map[*Node]*rowsOf{b.plan.Root: roots}, limit)
+	if err != nil || opts.proven {
 		return known, err
 	}
-	return known, b.weigh(ctx, tx, w.mode, known, limit)
+	return known, b.weigh(ctx, tx, opts.mode, known, limit)
 }
 
 // countRoots counts the roots among keys that are expired now.

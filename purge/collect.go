@@ -63,7 +63,7 @@ func (b *batcher) collectBehind(ctx context.Context, tx *batchTx, m *mode, n *No
 			continue
 		}
 		// What keeps a row is looked for later, and must not come any more then.
-		lock := tx.firm && n.Table.CanUpdate || n.needsLock()
+		lock := tx.lockDependents && n.Table.CanUpdate || n.needsLock()
 		if err := b.readRows(ctx, tx, readBehindSQL(e, r, limit, lock), known[n]); err != nil {
 			return fmt.Errorf("reading rows of %s: %w", n.Table.Name, err)
 		}

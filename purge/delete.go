@@ -36,7 +36,7 @@ func (b *batcher) deleteKnown(ctx context.Context, tx *batchTx, t *who, m *mode,
 
 // deleteAtOnce deletes from tables in one statement.
 func (b *batcher) deleteAtOnce(ctx context.Context, tx *batchTx, t *who, m *mode, nodes []*Node, known map[*Node]*rowsOf, keys values) error {
-	s, targets, wanted := deleteSQL(b.plan, m, nodes, b.scope(), t, keys, known, tx.firm)
+	s, targets, wanted := deleteSQL(b.plan, m, nodes, b.scope(), t, keys, known, tx.lockDependents)
 	if len(targets) == 0 {
 		return nil
 	}
@@ -65,11 +65,11 @@ func (b *batcher) moved(ctx context.Context, tx *batchTx, m *mode, n *Node, know
 	if !b.plan.watched() {
 		return errChanged
 	}
-	if tx.firm && n.Table.CanUpdate { // they were locked: it was nobody else
+	if tx.lockDependents && n.Table.CanUpdate { // they were locked: it was nobody else
 		return fmt.Errorf("%w: %s", errInterfered, n.stays())
 	}
 	s := &statement{}
-	s.add("SELECT EXISTS (SELECT FROM ", from(n.Table), " WHERE ", s.at(n.Table, known[n]), s.stillBehind(n, m, known, tx.firm), ")")
+	s.add("SELECT EXISTS (SELECT FROM ", from(n.Table), " WHERE ", s.at(n.Table, known[n]), s.stillBehind(n, m, known, tx.lockDependents), ")")
 	var there bool
 	if err := tx.row(ctx, s).Scan(&there); err != nil {
 		return fmt.Errorf("looking at what became of the rows: %w", err)
@@ -149,7 +149,7 @@ func (b *batcher) deleteNode(ctx context.Context, tx *batchTx, t *who, m *mode, 
 		s = b.plan.deleteRootsSQL(b.scope(), t, keys)
 	default:
 		s = &statement{}
-		s.add("DELETE FROM ", from(n.Table), " WHERE ", s.at(n.Table, r), s.stillBehind(n, m, known, tx.firm))
+		s.add("DELETE FROM ", from(n.Table), " WHERE ", s.at(n.Table, r), s.stillBehind(n, m, known, tx.lockDependents))
 	}
 	count, err := tx.exec(ctx, s)
 	if err != nil {

@@ -13,11 +13,11 @@ import (
 // each: when it is no longer expired, or something keeps it, draining stops.
 func (b *batcher) drain(ctx context.Context, t *who, root candidate) (outcome, error) {
 	var total outcome
-	w := way{mode: b.plan.modes.full, locked: true, long: true, firm: true}
+	opts := attemptOptions{mode: b.plan.modes.full, locked: true, singleRoot: true, lockDependents: true}
 	if b.drainSize == 0 {
 		b.drainSize = b.plan.Policy.Limits.TotalRows
 	}
-	for try := 0; ; {
+	for a := (attempt{roots: 1, options: opts, draining: true}); ; {
 		started := time.Now()
 		if !b.work.waitForGuards(ctx, b.worker) {
 			total.left = 1
@@ -27,35 +27,31 @@ func (b *batcher) drain(ctx context.Context, t *who, root candidate) (outcome, e
 			return total, err
 		}
 		var more bool
-		o, err := b.inTransaction(ctx, t, w, func(tx *batchTx) (outcome, error) {
+		o, err := b.inTransaction(ctx, t, opts, func(tx *batchTx) (outcome, error) {
 			var o outcome
 			var err error
-			o, more, err = b.drainOnce(ctx, tx, t, root, w)
+			o, more, err = b.drainOnce(ctx, tx, t, root, opts)
 			return o, err
 		})
-		switch {
-		case err == nil:
-			try = 0
+		if err == nil {
+			a.try = 0
 			total.add(o)
 			b.adaptDrain(time.Since(started))
 			if !more {
 				return total, nil
 			}
-		case errors.Is(err, errHandPaused), errors.Is(err, errGuarded):
-			b.found(err)
-		case errors.Is(err, errKept):
-			total.left = 1
+			continue
+		}
+		a.size = b.size
+		d := decide(err, a)
+		b.prepare(ctx, err, a, d)
+		switch d.action {
+		case awaitGuards, awaitResume:
+		case retryBatch:
+			a.try++
+		case leaveRoots, leaveBusy:
+			total.add(outcome{left: 1, busy: d.action == leaveBusy})
 			return total, nil
-		case errors.Is(err, errBusy):
-			total.add(outcome{left: 1, busy: true})
-			return total, nil
-		case passing(err) && try > 0:
-			total.add(outcome{left: 1, busy: true})
-			return total, nil
-		case classify(err) == faultRetry && try < retries:
-			b.retried(err)
-			b.run.sleep(ctx, b.run.backoff(try))
-			try++
 		default:
 			return total, err
 		}
@@ -75,7 +71,7 @@ func (b *batcher) adaptDrain(took time.Duration) {
 }
 
 // drainOnce is one batch of a drain; more tells that the root is still there.
-func (b *batcher) drainOnce(ctx context.Context, tx *batchTx, t *who, c candidate, w way) (o outcome, more bool, err error) {
+func (b *batcher) drainOnce(ctx context.Context, tx *batchTx, t *who, c candidate, opts attemptOptions) (o outcome, more bool, err error) {
 	keys := keysOf([]candidate{c}, len(b.plan.key))
 	root, locked, err := b.lockRoots(ctx, tx, t, keys)
 	if err != nil {
@@ -101,12 +97,12 @@ func (b *batcher) drainOnce(ctx context.Context, tx *batchTx, t *who, c candidat
 	}
 	limit := b.drainSize
 	seeds := map[*Node]*rowsOf{b.plan.Root: root}
-	known, err := b.collect(ctx, tx, w.mode, seeds, limit)
+	known, err := b.collect(ctx, tx, opts.mode, seeds, limit)
 	if err == nil {
-		err = b.weigh(ctx, tx, w.mode, known, limit)
+		err = b.weigh(ctx, tx, opts.mode, known, limit)
 	}
 	if err == nil {
-		return outcome{roots: 1}, false, b.deleteKnown(ctx, tx, t, w.mode, known, locked)
+		return outcome{roots: 1}, false, b.deleteKnown(ctx, tx, t, opts.mode, known, locked)
 	}
 	if !errors.Is(err, errOverflow) {
 		return o, false, err
@@ -123,10 +119,10 @@ func (b *batcher) drainOnce(ctx context.Context, tx *batchTx, t *who, c candidat
 	}
 	// Nothing below can go by itself: a cycle larger than a batch, or a limit
 	// below what one root needs. It goes whole.
-	if known, err = b.collect(ctx, tx, w.mode, map[*Node]*rowsOf{b.plan.Root: root}, 0); err != nil {
+	if known, err = b.collect(ctx, tx, opts.mode, map[*Node]*rowsOf{b.plan.Root: root}, 0); err != nil {
 		return o, false, err
 	}
-	return outcome{roots: 1}, false, b.deleteKnown(ctx, tx, t, w.mode, known, locked)
+	return outcome{roots: 1}, false, b.deleteKnown(ctx, tx, t, opts.mode, known, locked)
 }
 
 // drainer finds some rows below a root, at most limit, below which nothing is

@@ -26,7 +26,7 @@ func (b *batcher) look(ctx context.Context, tx *batchTx, m *mode, known map[*Nod
 		return err
 	}
 	s := &statement{}
-	tests, texts := b.plan.lookSQL(s, m, known, keys, tx.firm)
+	tests, texts := b.plan.lookSQL(s, m, known, keys, tx.lockDependents)
 	return b.passes(ctx, tx, s, tests, texts)
 }
 

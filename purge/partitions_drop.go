@@ -2,7 +2,6 @@ package purge
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -20,16 +19,13 @@ type dropTx struct {
 // dropDetached verifies and drops a detached partition, again when it could not
 // get a lock: foreign keys from it to other tables go with it, and lock those.
 func (w *work) dropDetached(ctx context.Context, x partition, tx *dropTx) (err error) {
-	for try := range dropTries {
-		if try > 0 {
-			w.run.tell(func(o Observer) { o.Retry(w.plan.Policy.Name, reasonOf(err)) })
-			w.run.sleep(ctx, w.run.backoff(try))
-		}
-		if err = w.dropOnce(ctx, x, tx); err == nil || classify(err) != faultRetry || errors.Is(err, errNotExpired) {
+	for try := 0; ; try++ {
+		if err = w.dropOnce(ctx, x, tx); err == nil || decideDrop(err, try) != retryBatch {
 			return err
 		}
+		w.run.tell(func(o Observer) { o.Retry(w.plan.Policy.Name, reasonOf(err)) })
+		w.run.sleep(ctx, w.run.backoff(try+1))
 	}
-	return err
 }
 
 func (w *work) dropOnce(ctx context.Context, x partition, t *dropTx) error {
@@ -76,7 +72,7 @@ func (w *work) dropOnce(ctx context.Context, x partition, t *dropTx) error {
 	t.wal = [2]int64{before, after}
 	t.committing = true
 	if err := tx.Commit(ctx); err != nil {
-		t.committing = classify(err) == faultDatabase // else the server refused: nothing happened
+		t.committing = decideCommit(err) == resolveCommit // else the server refused: nothing happened
 		return fmt.Errorf("committing the drop: %w", err)
 	}
 	return nil

@@ -98,19 +98,16 @@ func (w *work) attachAtLast(ctx context.Context) {
 // tryUndo undoes a detach, again after a pause when a lock was in the way.
 // guarded: this process has the table's lock among reapers.
 func (w *work) tryUndo(ctx context.Context, d detached, guarded bool) (gone bool, err error) {
-	for try := range undoTries {
-		if try > 0 {
-			w.run.sleep(ctx, w.run.backoff(try))
-		}
+	for try := 0; ; try++ {
 		err = w.run.withServer(ctx, func() error {
 			gone, err = w.undoOnce(ctx, d, guarded)
 			return err
 		})
-		if err == nil || !passing(err) {
+		if err == nil || decideUndo(err, try) != retryBatch {
 			return gone, err
 		}
+		w.run.sleep(ctx, w.run.backoff(try+1))
 	}
-	return gone, err
 }
 
 // undoOnce undoes a detach, as far as it came, in one transaction.

@@ -69,7 +69,7 @@ func end(conn *pgxpool.Conn) {
 type batchTx struct {
 	conn            *pgxpool.Conn
 	began           time.Time
-	firm            bool // dependents are locked when they are collected
+	lockDependents  bool // dependents are locked when they are collected
 	rows, nullified map[string]int64
 	before          []int64   // counters at the start
 	after           []int64   // the same at the end; nil: not read yet

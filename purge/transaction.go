@@ -37,7 +37,7 @@ func (tx *batchTx) total() (rows int64) {
 
 // inTransaction is the frame of every batch: begin, advisory lock, settings and a
 // look for a person's pause in one statement, the body, the ledger's row, commit.
-func (b *batcher) inTransaction(ctx context.Context, t *who, w way, body func(*batchTx) (outcome, error)) (outcome, error) {
+func (b *batcher) inTransaction(ctx context.Context, t *who, opts attemptOptions, body func(*batchTx) (outcome, error)) (outcome, error) {
 	started := time.Now()
 	b.seq = b.work.state.nextBatch()
 	var o outcome
@@ -57,7 +57,7 @@ func (b *batcher) inTransaction(ctx context.Context, t *who, w way, body func(*b
 			return errGuarded
 		}
 		var err error
-		tx, err = b.begin(ctx, t, w)
+		tx, err = b.begin(ctx, t, opts)
 		if err != nil {
 			return err
 		}
@@ -65,14 +65,12 @@ func (b *batcher) inTransaction(ctx context.Context, t *who, w way, body func(*b
 		if o, err = body(tx); err != nil {
 			return err
 		}
-		if err := b.weighed(ctx, tx, w); err != nil {
+		if err := b.weighed(ctx, tx, opts); err != nil {
 			return err
 		}
 		committing = true
 		err = b.commit(ctx, tx, t)
-		if err == nil || classify(err) != faultDatabase {
-			committing = false // done, or the server refused and nothing happened
-		}
+		committing = err != nil && decideCommit(err) == resolveCommit // else the server refused, and nothing happened
 		return err
 	})
 	if err != nil {
@@ -84,19 +82,19 @@ func (b *batcher) inTransaction(ctx context.Context, t *who, w way, body func(*b
 	return o, nil
 }
 
-func (b *batcher) begin(ctx context.Context, t *who, w way) (*batchTx, error) {
+func (b *batcher) begin(ctx context.Context, t *who, opts attemptOptions) (*batchTx, error) {
 	conn, err := b.run.pool.Acquire(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("beginning batch: %w", err)
 	}
-	tx := &batchTx{conn: conn, began: time.Now(), firm: w.firm || w.proven, rows: map[string]int64{}, nullified: map[string]int64{}}
+	tx := &batchTx{conn: conn, began: time.Now(), lockDependents: opts.lockDependents || opts.proven, rows: map[string]int64{}, nullified: map[string]int64{}}
 	s := &statement{}
 	s.add("SELECT pg_catalog.pg_try_advisory_xact_lock(", s.cast(strconv.FormatInt(b.lockKey(t.Key), 10), "pg_catalog.int8"), "), ",
-		settings(s, b.plan.writingPath(), b.statementTimeout(w), b.plan.lockTimeout()), ", ", writing(b.plan.safety.SynchronousCommit), ", ",
-		b.run.ledger.PausedSQL(s.cast(b.plan.Policy.Name, textType)), ", ", strings.Join(counters(s, b.plan.leaves, w.mode), ", "))
+		settings(s, b.plan.writingPath(), b.statementTimeout(opts), b.plan.lockTimeout()), ", ", writing(b.plan.safety.SynchronousCommit), ", ",
+		b.run.ledger.PausedSQL(s.cast(b.plan.Policy.Name, textType)), ", ", strings.Join(counters(s, b.plan.leaves, opts.mode), ", "))
 	var got, paused bool
 	var set, write int
-	tx.before = make([]int64, w.mode.counters())
+	tx.before = make([]int64, opts.mode.counters())
 	batch := &pgx.Batch{}
 	batch.Queue(beginWrite)
 	batch.Queue(s.String(), s.args...).Query(scanOne(append([]any{&got, &set, &write, &paused}, pointers(tx.before)...)...))
@@ -137,18 +135,18 @@ func pointers[T any](values []T) []any {
 func (m *mode) counters() int { return 1 + len(m.counted) + len(m.countedUp) }
 
 // queueCounters has the counters read behind other statements.
-func (b *batcher) queueCounters(batch *pgx.Batch, tx *batchTx, w way) {
+func (b *batcher) queueCounters(batch *pgx.Batch, tx *batchTx, opts attemptOptions) {
 	s := &statement{}
-	s.add("SELECT ", strings.Join(counters(s, b.plan.leaves, w.mode), ", "))
-	tx.after = make([]int64, w.mode.counters())
+	s.add("SELECT ", strings.Join(counters(s, b.plan.leaves, opts.mode), ", "))
+	tx.after = make([]int64, opts.mode.counters())
 	batch.Queue(s.String(), s.args...).Query(scanOne(pointers(tx.after)...))
 }
 
 // weighed adds what ON DELETE did, and refuses a batch over its limits.
-func (b *batcher) weighed(ctx context.Context, tx *batchTx, w way) error {
+func (b *batcher) weighed(ctx context.Context, tx *batchTx, opts attemptOptions) error {
 	if tx.after == nil {
 		batch := &pgx.Batch{}
-		b.queueCounters(batch, tx, w)
+		b.queueCounters(batch, tx, opts)
 		if err := send(ctx, tx.conn, batch); err != nil {
 			return fmt.Errorf("reading counters: %w", err)
 		}
@@ -156,17 +154,17 @@ func (b *batcher) weighed(ctx context.Context, tx *batchTx, w way) error {
 	tx.wal = [2]int64{tx.before[0], tx.after[0]}
 	// The counters also hold what an earlier transaction of the session did:
 	// only differences count.
-	for i, n := range w.mode.counted {
+	for i, n := range opts.mode.counted {
 		at := 1 + i
 		tx.rows[n.Table.Name.String()] = tx.after[at] - tx.before[at] // what reaper deleted of it itself is part of it
 	}
-	for i, n := range w.mode.countedUp {
-		at := 1 + len(w.mode.counted) + i
+	for i, n := range opts.mode.countedUp {
+		at := 1 + len(opts.mode.counted) + i
 		tx.nullified[n.Table.Name.String()] = tx.after[at] - tx.before[at]
 	}
 	maps.DeleteFunc(tx.rows, func(_ string, n int64) bool { return n == 0 })
 	maps.DeleteFunc(tx.nullified, func(_ string, n int64) bool { return n == 0 })
-	if !w.mode.full && (tx.total() > int64(b.plan.Policy.Limits.TotalRows) || b.bytes(tx) > b.plan.Policy.Limits.Bytes) &&
+	if !opts.mode.full && (tx.total() > int64(b.plan.Policy.Limits.TotalRows) || b.bytes(tx) > b.plan.Policy.Limits.Bytes) &&
 		tx.total() > 1 {
 		return errOverflow
 	}

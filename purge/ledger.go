@@ -1,0 +1,58 @@
+package purge
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Ledger is what a run needs of reaper's own tables.
+type Ledger interface {
+	// OpenRun records that a policy's run has begun.
+	OpenRun(ctx context.Context, db *pgxpool.Pool, runID, policy, trigger, base string) error
+	// FixCutoffs keeps the cutoffs that count for a policy's run, by tenant, in
+	// place of any kept before, and gives their number. Each is a tenant's key
+	// and a cutoff, as text.
+	FixCutoffs(ctx context.Context, db *pgxpool.Pool, runID, policy string, tenants pgx.CopyFromSource) (int64, error)
+	// Cutoffs is the quoted name of the table that they are in: run_id, policy,
+	// rank (their order, from 1), tenant, cutoff.
+	Cutoffs() string
+	// RecordBatch queues the row that says what a batch deleted, for the batch's
+	// own transaction.
+	RecordBatch(in *pgx.Batch, runID, policy string, seq int64, tenant *string, rows, nullified map[string]int64) error
+	// BatchCommitted tells whether that row is there.
+	BatchCommitted(ctx context.Context, tx pgx.Tx, runID, policy string, seq int64) (bool, error)
+	// NoteDetach records that a partition is going to be detached, and what it
+	// takes to attach it again.
+	NoteDetach(ctx context.Context, db *pgxpool.Pool, runID, policy string, parent, partition uint32, name, bound string, checks []string) error
+	// EachDetach gives every such note that was not taken back, of any policy.
+	EachDetach(ctx context.Context, db *pgxpool.Pool, each func(policy string, parent, partition uint32, name, bound string, checks []string)) error
+	// ForgetDetach takes a note back, and tells whether it was there.
+	ForgetDetach(ctx context.Context, tx pgx.Tx, partition uint32) (bool, error)
+	// RecordCounts writes what a query counts (tenant, rows) as batches of one
+	// table, one a tenant, and gives their number and the sum of their rows. used
+	// is how many the policy's run has recorded so before.
+	RecordCounts(ctx context.Context, tx pgx.Tx, runID, policy string, used int64, table, counts string, args []any) (batches, rows int64, err error)
+	// PausedSQL is a condition in SQL: whether a person has paused a policy. policy
+	// is an expression of type text.
+	PausedSQL(policy string) string
+	// RecordAdvice writes what the guards make of a policy's run from now on; an empty
+	// state: nothing any more.
+	RecordAdvice(ctx context.Context, db *pgxpool.Pool, runID, policy, state, guard, reason string) error
+	// Written sums what the policy's latest runs have deleted and written: rows over
+	// all tables, and bytes of WAL.
+	Written(ctx context.Context, db *pgxpool.Pool, policy string) (rows, wal int64, err error)
+	// KeepAlive says that the run's process lives. When it returns, all that the
+	// run has committed is on disk.
+	KeepAlive(ctx context.Context, db *pgxpool.Pool, runID string) error
+	// DoneTenants counts the tenants of which the run deleted something, those
+	// named left out; "null" stands for a policy without tenants.
+	DoneTenants(ctx context.Context, db *pgxpool.Pool, runID, policy string, except []string) (int64, error)
+	// Totals gives the rows deleted and emptied by a policy's run, by table, and
+	// its batches.
+	Totals(ctx context.Context, db *pgxpool.Pool, runID, policy string) (rows map[string]int64, nullified, batches int64, err error)
+	// CloseRun records how the policy's run ended, durably. ours is false when
+	// another process has closed it, which took this one for dead.
+	CloseRun(ctx context.Context, db *pgxpool.Pool, runID, policy, status, reason string, walBytes int64, success bool) (ours bool, err error)
+}

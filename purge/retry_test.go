@@ -1,0 +1,347 @@
+package purge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/token"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Every error that the package knows by name.
+var sentinels = map[string]error{
+	"errBusy": errBusy, "errHandPaused": errHandPaused, "errGuarded": errGuarded, "errHalted": errHalted,
+	"errOverflow": errOverflow, "errKept": errKept, "errStay": errStay, "errInterfered": errInterfered,
+	"errChanged": errChanged, "errUnproven": errUnproven, "errSlow": errSlow,
+	"errFacts": errFacts, "errReplicaRole": errReplicaRole, "errWrites": errWrites,
+	"ErrTenants": ErrTenants, "errNoTenants": errNoTenants, "errKeyTwice": errKeyTwice, "errLongKey": errLongKey,
+	"errOneConnection": errOneConnection, "errInUse": errInUse, "errNotExpired": errNotExpired, "errSettled": errSettled,
+	"errStop": errStop, "errMaxDuration": errMaxDuration, "errVacuumTime": errVacuumTime, "errGaveWay": errGaveWay,
+}
+
+// The situations that an error is met in: those of a batch, and others.
+var situations = []struct {
+	name string
+	of   attempt
+}{
+	{"many", attempt{roots: 8, size: 20, options: attemptOptions{mode: &mode{}}}},
+	{"many, locked, counted", attempt{roots: 8, size: 20, stepwise: true, options: attemptOptions{mode: &mode{full: true}, locked: true, lockDependents: true}}},
+	{"many, proven", attempt{roots: 8, size: 20, options: attemptOptions{mode: &mode{full: true}, locked: true, proven: true}}},
+	{"one", attempt{roots: 1, size: 20, options: attemptOptions{mode: &mode{}}}},
+	{"one, proven", attempt{roots: 1, size: 20, options: attemptOptions{mode: &mode{full: true}, locked: true, proven: true}}},
+	{"one, locked, counted", attempt{roots: 1, size: 20, stepwise: true, options: attemptOptions{mode: &mode{full: true}, locked: true, lockDependents: true}}},
+	{"one, again", attempt{try: 1, roots: 1, size: 20, stepwise: true, options: attemptOptions{mode: &mode{full: true}, locked: true, lockDependents: true}}},
+	{"one, for the last time", attempt{try: retries, roots: 1, size: 20, stepwise: true, options: attemptOptions{mode: &mode{full: true}, locked: true, lockDependents: true}}},
+	{"drain", attempt{roots: 1, size: 20, draining: true, options: attemptOptions{mode: &mode{full: true}, locked: true, lockDependents: true}}},
+	{"drain, again", attempt{try: 1, roots: 1, size: 20, draining: true, options: attemptOptions{mode: &mode{full: true}, locked: true, lockDependents: true}}},
+	{"drain, for the last time", attempt{try: retries, roots: 1, size: 20, draining: true, options: attemptOptions{mode: &mode{full: true}, locked: true, lockDependents: true}}},
+}
+
+// String is a decision as the table writes it: the action, what changes, and with + what
+// comes before: a word to the observer (told) and to the log (logged), a pause (backoff), a
+// new size, counting before deleting from now on (wary).
+func (d decision) String() string {
+	text := string(d.action)
+	if d.change != noChange {
+		text += ", " + string(d.change)
+	}
+	for _, x := range []struct {
+		is   bool
+		name string
+	}{{d.told, "told"}, {d.logged, "logged"}, {d.backoff, "backoff"}, {d.wary, "wary"}, {d.size != 20, fmt.Sprintf("size %d", d.size)}} {
+		if x.is {
+			text += " +" + x.name
+		}
+	}
+	return text
+}
+
+// everywhere is the same decision in all situations of a batch.
+func everywhere(want string) (all []string) {
+	return slices.Repeat([]string{want}, len(situations))
+}
+
+// kinds are the kinds of errors, and what comes of them in each of the situations.
+var kinds = []struct {
+	errors []string // names of sentinels, or SQLSTATEs
+	want   []string
+	// others are what comes next where a server is waited for, and after a COMMIT, a drop
+	// of a partition, and an attempt to attach one again.
+	server, commit, drop, undo action
+}{
+	{
+		errors: []string{"errBusy"},
+		want:   everywhere("leave, busy"),
+		server: giveUp, commit: resolveCommit, drop: giveUp, undo: giveUp,
+	},
+	{
+		errors: []string{"errHandPaused"},
+		want:   everywhere("await resume"),
+		server: giveUp, commit: resolveCommit, drop: giveUp, undo: giveUp,
+	},
+	{
+		errors: []string{"errGuarded"},
+		want:   everywhere("await guards"),
+		server: giveUp, commit: resolveCommit, drop: giveUp, undo: giveUp,
+	},
+	{
+		errors: []string{"errKept"},
+		want: []string{
+			"split", "split", "split",
+			"leave", "leave", "leave", "leave", "leave",
+			"leave", "leave", "leave",
+		},
+		server: giveUp, commit: giveUp, drop: giveUp, undo: giveUp,
+	},
+	{
+		errors: []string{"errOverflow"},
+		want: []string{
+			"retry, count first +told +wary +size 4", "split +told +wary +size 4", "split +told +size 4",
+			"retry, count first +told +wary +size 1", "drain +told +size 1", "drain +told +wary +size 1", "drain +told +wary +size 1", "drain +told +wary +size 1",
+			"fail policy", "fail policy", "fail policy", // a drain takes care of it before
+		},
+		server: giveUp, commit: resolveCommit, drop: giveUp, undo: giveUp,
+	},
+	{ // rows that cannot be deleted
+		errors: []string{"errStay", "errInterfered", "23505", "22012", "P0001", "55006", "57000", "58000", "XX000", "XX001", "raised 42501", "raised 55000"},
+		want: []string{
+			"split +told +logged +size 10", "split +told +logged +size 10", "split +told +logged +size 10",
+			"fail tenant +told +logged", "fail tenant +told +logged", "fail tenant +told +logged", "fail tenant +told +logged", "fail tenant +told +logged",
+			"fail tenant", "fail tenant", "fail tenant",
+		},
+		server: giveUp, commit: giveUp, drop: giveUp, undo: giveUp,
+	},
+	{ // something came to reference them, or they changed
+		errors: []string{"errChanged"},
+		want: []string{
+			"retry, lock dependents +told +logged", "split +told +logged +backoff +size 10", "retry, lock dependents +told +logged",
+			"retry, lock dependents +told +logged", "retry, lock dependents +told +logged", "retry +told +logged +backoff", "leave, busy +told +logged", "leave, busy +told +logged",
+			"retry +told +backoff", "leave, busy", "leave, busy",
+		},
+		server: giveUp, commit: giveUp, drop: retryBatch, undo: retryBatch,
+	},
+	{
+		errors: []string{"23503", "23001"},
+		want: []string{
+			"retry, lock dependents +told +logged", "split +told +logged +backoff +size 10", "retry, lock dependents +told +logged",
+			"retry, lock dependents +told +logged", "retry, lock dependents +told +logged", "retry +told +logged +backoff", "retry +told +logged +backoff", "fail tenant +told +logged",
+			"retry +told +backoff", "retry +told +backoff", "fail tenant",
+		},
+		server: giveUp, commit: giveUp, drop: retryBatch, undo: giveUp,
+	},
+	{ // others have a lock
+		errors: []string{"55P03"},
+		want: []string{
+			"retry, lock roots +told +logged", "split +told +logged +backoff +size 10", "split +told +logged +backoff +size 10",
+			"retry, lock roots +told +logged", "retry +told +logged +backoff", "retry +told +logged +backoff", "leave, busy +told +logged", "leave, busy +told +logged",
+			"retry +told +backoff", "leave, busy", "leave, busy",
+		},
+		server: giveUp, commit: giveUp, drop: retryBatch, undo: retryBatch,
+	},
+	{
+		errors: []string{"40P01"},
+		want: []string{
+			"split +told +logged +backoff +size 10", "split +told +logged +backoff +size 10", "split +told +logged +backoff +size 10",
+			"retry +told +logged +backoff", "retry +told +logged +backoff", "retry +told +logged +backoff", "leave, busy +told +logged", "leave, busy +told +logged",
+			"retry +told +backoff", "leave, busy", "leave, busy",
+		},
+		server: giveUp, commit: giveUp, drop: retryBatch, undo: retryBatch,
+	},
+	{
+		errors: []string{"40001"},
+		want: []string{
+			"split +told +logged +backoff +size 10", "split +told +logged +backoff +size 10", "split +told +logged +backoff +size 10",
+			"retry +told +logged +backoff", "retry +told +logged +backoff", "retry +told +logged +backoff", "retry +told +logged +backoff", "fail tenant +told +logged",
+			"retry +told +backoff", "retry +told +backoff", "fail tenant",
+		},
+		server: giveUp, commit: giveUp, drop: retryBatch, undo: giveUp,
+	},
+	{ // too slow
+		errors: []string{"57014"},
+		want: []string{
+			"split, count first +told +logged +backoff +wary +size 10", "split +told +logged +backoff +size 10", "split +told +logged +backoff +size 10",
+			"retry, count first +told +logged +backoff +wary", "retry, ordinary checks +told", "retry +told +logged +backoff", "retry +told +logged +backoff", "fail tenant +told +logged",
+			"retry +told +backoff", "retry +told +backoff", "fail tenant",
+		},
+		server: giveUp, commit: giveUp, drop: retryBatch, undo: giveUp,
+	},
+	{ // of the proven way alone
+		errors: []string{"errSlow"},
+		want: []string{
+			"split +told +logged +backoff +size 10", "split +told +logged +backoff +size 10", "split +told +logged +backoff +size 10",
+			"retry +told +logged +backoff", "retry, ordinary checks +told", "retry +told +logged +backoff", "retry +told +logged +backoff", "fail tenant +told +logged",
+			"retry +told +backoff", "retry +told +backoff", "fail tenant",
+		},
+		server: giveUp, commit: giveUp, drop: retryBatch, undo: giveUp,
+	},
+	{
+		errors: []string{"errUnproven"},
+		want: []string{
+			"split +told +logged +backoff +size 10", "split +told +logged +backoff +size 10", "retry, ordinary checks +told",
+			"retry +told +logged +backoff", "retry, ordinary checks +told", "retry +told +logged +backoff", "retry +told +logged +backoff", "fail tenant +told +logged",
+			"retry +told +backoff", "retry +told +backoff", "fail tenant",
+		},
+		server: giveUp, commit: giveUp, drop: retryBatch, undo: giveUp,
+	},
+	{ // a trigger has changed a row that was about to be deleted
+		errors: []string{"27000"},
+		want: []string{
+			"retry, table by table +told", "fail policy", "retry, table by table +told",
+			"retry, table by table +told", "retry, table by table +told", "fail policy", "fail policy", "fail policy",
+			"fail policy", "fail policy", "fail policy",
+		},
+		server: giveUp, commit: giveUp, drop: giveUp, undo: giveUp,
+	},
+	{ // the schema or the role
+		errors: []string{"errReplicaRole", "errWrites", "42501", "42P01", "42703", "55000", "0A000"},
+		want:   everywhere("fail policy"),
+		server: giveUp, commit: giveUp, drop: giveUp, undo: giveUp,
+	},
+	{ // the plan
+		errors: []string{"errFacts"},
+		want:   everywhere("stop policy"),
+		server: giveUp, commit: giveUp, drop: giveUp, undo: giveUp,
+	},
+	{ // the server, or the connection to it
+		errors: []string{
+			"57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25006", "58030", "08006", "53100", "53300", "raised 53200", "raised 08006",
+			"a lost connection", "a closed pool", "an ended context",
+		},
+		want:   everywhere("fail policy"),
+		server: awaitServer, commit: resolveCommit, drop: giveUp, undo: giveUp,
+	},
+	{ // not waited for, since the run is to end
+		errors: []string{"errHalted"},
+		want:   everywhere("fail policy"),
+		server: giveUp, commit: resolveCommit, drop: giveUp, undo: giveUp,
+	},
+	{ // of other steps of a run, which no batch meets: as if the connection was lost
+		errors: []string{
+			"ErrTenants", "errNoTenants", "errKeyTwice", "errLongKey", "errOneConnection", "errInUse", "errNotExpired", "errSettled",
+			"errStop", "errMaxDuration", "errVacuumTime", "errGaveWay",
+		},
+		want:   everywhere("fail policy"),
+		server: awaitServer, commit: resolveCommit, drop: giveUp, undo: giveUp,
+	},
+}
+
+// kind makes an error of its name in the table.
+func kind(name string) error {
+	switch name {
+	case "a lost connection":
+		return &pgconn.ConnectError{}
+	case "a closed pool":
+		return errors.New("closed pool")
+	case "an ended context":
+		return context.DeadlineExceeded
+	}
+	if err := sentinels[name]; err != nil {
+		return err
+	}
+	if code, raised := strings.CutPrefix(name, "raised "); raised {
+		return &pgconn.PgError{Code: code, Routine: raisedRoutine}
+	}
+	return &pgconn.PgError{Code: name}
+}
+
+func TestDecide(t *testing.T) {
+	t.Parallel()
+	for _, k := range kinds {
+		for _, name := range k.errors {
+			err := fmt.Errorf("deleting from public.mails: %w", kind(name))
+			for i, s := range situations {
+				if got := decide(err, s.of).String(); got != k.want[i] {
+					t.Errorf("%s, %s: %q, want %q", name, s.name, got, k.want[i])
+				}
+			}
+			for what, x := range map[string][2]action{
+				"server": {decideServer(err, false, 0), k.server}, "commit": {decideCommit(err), k.commit},
+				"drop": {decideDrop(err, 0), k.drop}, "undo": {decideUndo(err, 0), k.undo},
+			} {
+				if x[0] != x[1] {
+					t.Errorf("%s, %s: %q, want %q", name, what, x[0], x[1])
+				}
+			}
+		}
+	}
+}
+
+// What is tried again comes to an end.
+func TestDecideEnds(t *testing.T) {
+	t.Parallel()
+	lost, locked := kind("08006"), kind("55P03")
+	for name, got := range map[string]action{
+		"a context that has ended":           decideServer(lost, true, 0),
+		"a run that was to end long ago":     decideServer(lost, false, haltPatience+time.Second),
+		"the last try of a drop":             decideDrop(locked, dropTries-1),
+		"the last try to attach a partition": decideUndo(locked, undoTries-1),
+	} {
+		if got != giveUp {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+	if got := decideServer(lost, false, haltPatience); got != awaitServer {
+		t.Errorf("a run that is to end: %s", got)
+	}
+}
+
+// Every error that the package has a name for, and every SQLSTATE that it tells apart, is
+// in the table.
+func TestDecideKnowsEveryError(t *testing.T) {
+	t.Parallel()
+	listed := map[string]bool{}
+	for _, k := range kinds {
+		for _, name := range k.errors {
+			if listed[name] {
+				t.Errorf("%s is twice in the table", name)
+			}
+			listed[name] = true
+		}
+	}
+	for _, name := range append(namedErrors(t), slices.Collect(maps.Keys(sentinels))...) {
+		if !listed[name] || sentinels[name] == nil {
+			t.Errorf("%s is not in the table", name)
+		}
+	}
+	for _, file := range []string{"errors.go", "retry.go"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, code := range regexp.MustCompile(`"([0-9]{2}[0-9A-Z]{0,3})"`).FindAllStringSubmatch(string(text), -1) {
+			if !slices.ContainsFunc(slices.Collect(maps.Keys(listed)), func(name string) bool { return strings.HasPrefix(name, code[1]) }) {
+				t.Errorf("SQLSTATE %s of %s is not in the table", code[1], file)
+			}
+		}
+	}
+}
+
+// namedErrors are the variables of the package whose names say that they are errors.
+func namedErrors(t *testing.T) (names []string) {
+	t.Helper()
+	for _, file := range sources(t, token.NewFileSet()) {
+		for _, d := range file.Decls {
+			g, is := d.(*ast.GenDecl)
+			if !is || g.Tok != token.VAR {
+				continue
+			}
+			for _, s := range g.Specs {
+				for _, id := range s.(*ast.ValueSpec).Names {
+					if strings.HasPrefix(strings.ToLower(id.Name), "err") {
+						names = append(names, id.Name)
+					}
+				}
+			}
+		}
+	}
+	return names
+}

@@ -1,0 +1,185 @@
+package purge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"time"
+)
+
+// close settles how the policy ended and records it.
+func (w *work) close(ctx context.Context) {
+	w.report = w.state.finish()
+	rep := w.report
+	rep.Seconds = time.Since(w.started).Seconds()
+	// The end is recorded even when the run was interrupted.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+	defer cancel()
+	if !w.opened {
+		w.settle()
+		return
+	}
+	w.attachAtLast(ctx)
+	if _, losses := w.run.state.progress(); losses > 0 {
+		w.recount(ctx)
+	}
+	if !w.ended() {
+		w.measure(ctx)
+		w.tally(ctx)
+	}
+	w.settle()
+	if len(w.skipped) > 0 {
+		w.run.log.Warn("tenants skipped: no usable retention", "policy", rep.Name, "count", rep.Tenants.Skipped, "tenants", strings.Join(w.skipped, ", "))
+	}
+	success := rep.Status == Complete && !w.run.opts.narrowed()
+	var ours bool
+	closing := func() (err error) {
+		ours, err = w.run.ledger.CloseRun(ctx, w.run.pool, w.run.id, rep.Name, string(rep.Status), rep.Reason, rep.WALBytes, success)
+		return err
+	}
+	err := w.run.withServer(ctx, closing)
+	if err == nil && !ours {
+		// What that process took down with it, the cutoffs among it, this run may have
+		// missed: its own end says nothing.
+		err = errors.New("another process has closed the run, which took this one for dead")
+	}
+	if err != nil {
+		// Without this row the next run will record that the process ended.
+		w.run.log.Error("cannot record the end of the run", "policy", rep.Name, "error", plain(err))
+		rep.Status = Failed
+		rep.Reason = strings.TrimPrefix(rep.Reason+"; the end of the run could not be recorded: "+plain(err), "; ")
+	}
+	w.run.log.Info("policy done", "policy", rep.Name, "status", rep.Status, "reason", rep.Reason, "roots", rep.Roots, "rows", rep.RowsTotal,
+		"batches", rep.Batches, "duration", time.Since(w.started).Round(time.Millisecond))
+}
+
+// recount takes the ledger's word for what was deleted: a crash of the server may
+// have undone batches whose commit was answered.
+func (w *work) recount(ctx context.Context) {
+	rep := w.report
+	var rows map[string]int64
+	err := w.run.withServer(ctx, func() (err error) {
+		rows, rep.RowsNullified, rep.Batches, err = w.run.ledger.Totals(ctx, w.run.pool, w.run.id, rep.Name)
+		return err
+	})
+	if err != nil {
+		w.run.log.Warn("cannot compare the report with the ledger", "policy", rep.Name, "error", plain(err))
+		return
+	}
+	rep.RowsTotal = 0
+	for table := range rep.Rows {
+		rep.Rows[table] = rows[table]
+		rep.RowsTotal += rows[table]
+	}
+}
+
+// tally counts the tenants that were due and those that are done.
+func (w *work) tally(ctx context.Context) {
+	unfinished := w.unfinished()
+	c := &w.report.Tenants
+	if w.report.Batches > 0 {
+		var err error
+		if c.Done, err = w.run.ledger.DoneTenants(ctx, w.run.pool, w.run.id, w.report.Name, sorted(unfinished)); err != nil {
+			w.run.log.Warn("cannot count tenants", "policy", w.report.Name, "error", plain(err))
+		}
+	}
+	c.Due = c.Done + max(int64(len(unfinished)), w.behind)
+	if w.stopReason() != "" && !w.plan.noTenant && !w.plan.sweeps() {
+		c.Due = max(c.Due, w.fixed) // who had something due at the start, visited or not
+	}
+}
+
+// unfinished are the tenants that the last pass has left with something due, as
+// far as it came.
+func (w *work) unfinished() map[string]bool {
+	names := map[string]bool{}
+	for name := range w.state.failedTenants() {
+		names[name] = true
+	}
+	if w.walk == nil || w.stopReason() != "" && w.report.BacklogRows != nil && *w.report.BacklogRows == 0 {
+		return names // cut off, but not before the end
+	}
+	maps.Copy(names, w.walk.unfinished())
+	return names
+}
+
+// settle derives status and reason.
+func (w *work) settle() {
+	rep := w.report
+	var reasons []string
+	if len(w.skipped) > 0 {
+		reasons = append(reasons, fmt.Sprintf("%s skipped, without a usable retention: %s", many(max(rep.Tenants.Skipped, 1), "tenant", "tenants"), strings.Join(w.skipped, ", ")))
+	}
+	if failed := w.state.failedTenants(); len(failed) > 0 {
+		var names []string
+		for name, why := range failed {
+			if len(names) < namedTenants {
+				names = append(names, name+": "+why)
+			}
+		}
+		reasons = append(reasons, fmt.Sprintf("%s failed: %s", many(int64(len(failed)), "tenant", "tenants"), strings.Join(names, "; ")))
+	}
+	reasons = append(reasons, w.parts.reasons()...)
+	stop, found := w.stopReason(), w.state.found()
+	switch {
+	case stop != "":
+		if w.unfinishedWork() {
+			stop += w.heldAtLast()
+			reasons = append(reasons, stop)
+		}
+	case found.busy && found.left == 0:
+		reasons = append(reasons, "a table was locked by others")
+	case found.busy:
+		reasons = append(reasons, many(found.left, "expired row was", "expired rows were")+" locked by others")
+	case found.moved && w.report.BacklogRows != nil && *w.report.BacklogRows > 0:
+		reasons = append(reasons, many(*w.report.BacklogRows, "expired row was", "expired rows were")+" changed by others while being deleted")
+	case found.left > 0:
+		by := "a trigger or a rule"
+		if names := w.plan.firing(); len(names) > 0 {
+			by = strings.Join(names, " or ")
+		}
+		reasons = append(reasons, many(found.left, "expired row", "expired rows")+" did not go: kept by "+by)
+	}
+	rep.Reason = strings.Join(reasons, "; ")
+	switch {
+	case w.ended():
+		rep.Status = Failed
+		reasons = append([]string{plainChain(w.state.failure())}, reasons...)
+		rep.Reason = strings.Join(reasons, "; ")
+	case w.state.refused():
+		rep.Status = Refused
+	case len(reasons) > 0:
+		rep.Status = Incomplete
+	}
+}
+
+// many is "1 tenant", "2 tenants".
+func many(n int64, one, more string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, more)
+}
+
+// plainChain is an error's text without row data.
+func plainChain(err error) string {
+	if errors.Is(err, ErrTenants) {
+		return err.Error()
+	}
+	text := err.Error()
+	if i := strings.Index(text, ": ERROR:"); i > 0 {
+		return text[:i] + ": " + plain(err)
+	}
+	return plain(err)
+}
+
+// unfinishedWork tells whether a run that was told to stop has left anything:
+// in doubt it has.
+func (w *work) unfinishedWork() bool {
+	if w.run.halt.Err() != nil {
+		return true
+	}
+	return w.report.BacklogRows == nil || *w.report.BacklogRows > 0
+}
