@@ -51,6 +51,9 @@ const fragmentView = "reaper_fragment"
 // what is no matter of one row, aggregates, window functions and sets, which a SELECT
 // list would take.
 func (c *compiler) expression(what string, text policy.Text, relation string) (*fragment, error) {
+	if c.barred {
+		return nil, nil
+	}
 	sql := "(" + text.Value + "\n)"
 	f, err := c.understand("SELECT "+sql+" FROM "+relation+" WHERE "+sql+" IS NULL", "SELECT "+sql+" AS "+fragmentView+" FROM "+relation)
 	var pgErr *pgconn.PgError

@@ -47,8 +47,8 @@ func (c *compiler) cuts(x onPath, n *Node) {
 	for _, e := range n.In {
 		for _, column := range e.SetColumns {
 			if e.Action.clears() && slices.Contains(x.columns, column) {
-				p.problem(LevelError, fmt.Sprintf("%s.%s is emptied (%s, %s), and %s by it: rows without a tenant are never deleted", n.Table.Name, column, e.Label(), e.Action, whose),
-					"decide delete or keep for it under dependents, or let the policy take another way to its tenants")
+				pos, fix := c.keepFix(e, "or delete; or let the policy take another way to its tenants")
+				c.fail(pos, fix, "%s.%s is emptied (%s, %s), and %s by it: rows without a tenant are never deleted", n.Table.Name, column, e.Label(), e.Action, whose)
 			}
 		}
 	}

@@ -1,0 +1,177 @@
+package purge
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/reaperdb/reaper/policy"
+	"github.com/reaperdb/reaper/schema"
+)
+
+// A remedy can be applied as it is printed. One in SQL is statements for psql, each with
+// its semicolon; one for the policy file is `write`, and YAML behind it. What else is to
+// be said stands in a comment, behind `--` or `#`. Where only a person can decide, it is
+// prose.
+
+// entryFix is the entry that decides an edge; alternatives is a comment, or empty.
+func (c *compiler) entryFix(e *Edge, action policy.Action, alternatives string) string {
+	entry := c.entryText(e.Child.Table, e.Parent.Table, e.Key, action)
+	if alternatives == "" {
+		return "write an entry under dependents: " + entry
+	}
+	return "write an entry under dependents: " + entry + " # " + alternatives
+}
+
+// entryText is an entry of the policy file that speaks of one key and no other.
+func (c *compiler) entryText(child, parent *schema.Table, k *schema.ForeignKey, action policy.Action) string {
+	entry := "{table: " + policy.YAMLTable(child.Name.Schema, child.Name.Name)
+	if c.leadsElsewhere(k) {
+		entry += ", parent: " + policy.YAMLTable(parent.Name.Schema, parent.Name.Name)
+	}
+	return entry + ", via: " + policy.YAMLColumns(k.ChildColumns) + ", action: " + string(action) + "}"
+}
+
+// leadsElsewhere reports whether the columns of a key are also those of one to another
+// table: then the columns alone do not name it.
+func (c *compiler) leadsElsewhere(k *schema.ForeignKey) bool {
+	columns := func(k *schema.ForeignKey) []string { return slices.Sorted(slices.Values(k.ChildColumns)) }
+	return slices.ContainsFunc(c.graph.Outgoing(k.Child), func(o schema.ForeignKey) bool {
+		return o.Parent != k.Parent && slices.Equal(columns(&o), columns(k))
+	})
+}
+
+// undecidedFix decides an edge that nobody decided: delete where nothing else stands in
+// the way of that, and else keep, which always can be.
+func (c *compiler) undecidedFix(e *Edge, r relation) string {
+	action := policy.Keep
+	if r.allows(policy.Delete) && c.deletable(e.Child.Table.OID, map[uint32]bool{}) {
+		action = policy.Delete
+	}
+	return c.entryFix(e, action, c.otherActions(e, r, action))
+}
+
+// otherActions names what else may be decided.
+func (c *compiler) otherActions(e *Edge, r relation, action policy.Action) string {
+	var others []string
+	for _, a := range []policy.Action{policy.Delete, policy.Nullify, policy.Keep} {
+		may := r.allows(a)
+		switch a {
+		case policy.Delete:
+			may = may && !c.leadsToTenants(e.Child)
+		case policy.Nullify:
+			may = may && nullable(e, e.ChildColumns, e.Key.MatchFull) != nil
+		}
+		if may && a != action {
+			others = append(others, "or "+string(a))
+		}
+	}
+	return strings.Join(others, ", ")
+}
+
+// deletable reports whether the rows of a table may go with what they reference, with
+// nothing else to decide or to grant. In doubt they may not.
+func (c *compiler) deletable(oid uint32, seen map[uint32]bool) bool {
+	if seen[oid] {
+		return true
+	}
+	seen[oid] = true
+	if c.graph.Load(c.ctx, c.conn, oid) != nil {
+		return false
+	}
+	t := c.graph.Tables[oid]
+	if t.Kind != schema.Ordinary && t.Kind != schema.Partitioned || !t.CanDelete || t == c.tenant || c.onSomePath(oid) {
+		return false
+	}
+	if len(t.Triggers)+len(t.Rules)+len(t.Refusing) > 0 || maybeLarge(t) {
+		return false
+	}
+	for _, r := range relations(c.graph.References(oid)) {
+		if what, agreed := r.agreed(); !agreed || what != schema.Cascade || !c.deletable(r.first().Child, seen) {
+			return false
+		}
+	}
+	return true
+}
+
+// maybeLarge reports whether a table may have so many rows that an edge into it has to
+// have an index. One that was never analyzed has no number of rows, but a size.
+func maybeLarge(t *schema.Table) bool {
+	const leastBytes = 28 // of a row: its header, and its pointer in the page
+	return t.EstimatedRows > unindexedRows || t.Bytes > unindexedRows*leastBytes
+}
+
+// onSomePath reports whether rows of any policy find their tenant through a table.
+func (c *compiler) onSomePath(oid uint32) bool {
+	for i := range c.file.Policies {
+		for _, x := range c.tenantPathOf(&c.file.Policies[i]) {
+			if x.rows && slices.Contains(c.graph.Family(x.table), oid) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// keepFix has an edge keep what its rows reference, in the entry that decided it, which
+// stands at pos, or in a new one.
+func (c *compiler) keepFix(e *Edge, alternatives string) (pos policy.Pos, fix string) {
+	if e.entry != nil && alternatives == "" {
+		return e.entry.Pos, "write action: keep"
+	}
+	if e.entry != nil {
+		return e.entry.Pos, "write action: keep # " + alternatives
+	}
+	return pos, c.entryFix(e, policy.Keep, alternatives)
+}
+
+// orNullify is the alternative to keep where the rows behind an edge may stay without
+// their reference; empty: they may not.
+func orNullify(e *Edge) string {
+	may := e.Key == nil || slices.ContainsFunc(e.keys, func(k schema.ForeignKey) bool { return allowedFor(k.OnDelete, policy.Nullify) })
+	if may && nullable(e, e.ChildColumns, e.Key != nil && e.Key.MatchFull) != nil {
+		return "or nullify"
+	}
+	return ""
+}
+
+// actionFix corrects an entry whose action the keys of its relation do not allow.
+func actionFix(r relation, asked policy.Action) string {
+	own := map[schema.OnDelete]policy.Action{schema.Cascade: policy.Delete, schema.SetNull: policy.Nullify}
+	switch onDelete, agreed := r.agreed(); {
+	case agreed && own[onDelete] == asked:
+		return "remove the entry: the schema has decided so"
+	case r.allows(policy.Delete):
+		return "write action: keep # or delete, or remove the entry: the schema has decided"
+	}
+	return "write action: keep # or remove the entry: the schema has decided"
+}
+
+// viaFix parts an entry that could mean several relations into one for each, and for those
+// to other tables of the plan that it decides besides.
+func (c *compiler) viaFix(e *entry) string {
+	var entries []string
+	for _, r := range relations(c.graph.Outgoing(e.unclear[0].first().Child)) {
+		k := r.first()
+		unclear := slices.ContainsFunc(e.unclear, func(o relation) bool { return sameColumns(*o.first(), *k) })
+		for _, n := range c.plan.Nodes {
+			if slices.Contains(c.graph.Family(k.Parent), n.Table.OID) && (unclear || n.Deleted && r.open() != nil && !e.spec.Parent.IsSet()) {
+				entries = append(entries, c.entryText(c.graph.Tables[k.Child], n.Table, k, e.spec.Action))
+			}
+		}
+	}
+	return "write in its place: [" + strings.Join(entries, ", ") + "]"
+}
+
+// nullable are those of the columns of an edge that emptying it sets to NULL; nil: they
+// cannot be NULL, all of them where they have to be NULL together.
+func nullable(e *Edge, columns []string, together bool) (can []string) {
+	for _, n := range columns {
+		if k, ok := e.Child.Table.Column(n); ok && !k.NotNull && !k.Generated {
+			can = append(can, n)
+		}
+	}
+	if together && len(can) < len(columns) {
+		return nil
+	}
+	return can
+}
