@@ -50,7 +50,7 @@ func Check(ctx context.Context, pool *pgxpool.Pool, c Config) []Problem {
 		problems = append(problems, Problem{
 			Note: true,
 			Text: "not watched, since this role may not read " + it(left) + ": " + strings.Join(left, ", "),
-			Fix:  grant(monitor, role) + " -- or write a section guards that switches " + it(left) + " off",
+			Fix:  grant(monitor, role) + " -- or write a section guards that switches them off",
 		})
 	}
 	return append(problems, w.unlisted(ctx, role)...)

@@ -222,10 +222,6 @@ func (c *compiler) ageColumn() error {
 				"%s.%s is %s: the unit of an integer age must be said", c.plan.Root.Table.Name, column.Name, column.Type)
 			return errStop
 		}
-		if spec.TimeZone.IsSet() {
-			c.fail(spec.TimeZone.Pos, "write age: {column: "+policy.YAMLColumn(column.Name)+", unit: "+string(spec.Unit)+"}", "an integer age counts from 1970 in UTC and has no time zone")
-			return errStop
-		}
 	case slices.Contains([]string{"timestamptz", "timestamp", "date"}, column.TypeName):
 		if spec.Unit != policy.UnitNone {
 			c.fail(spec.UnitPos, "write age: "+policy.YAMLColumn(column.Name), "%s.%s is %s: only integer ages have a unit", c.plan.Root.Table.Name, column.Name, column.Type)

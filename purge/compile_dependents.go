@@ -137,7 +137,7 @@ func (c *compiler) decide(e *Edge, r relation, decided *entry, unclear bool) {
 		e.Action = EdgeAction(c.plan.Policy.Undecided)
 		c.plan.problem(LevelWarning, fmt.Sprintf("%s references %s by %s (ON DELETE %s) and is decided by undecided: %s",
 			k.ChildName, k.ParentName, k.Name, k.OnDelete, c.plan.Policy.Undecided),
-			c.entryFix(e, c.plan.Policy.Undecided, ""))
+			c.entryFix(e, c.plan.Policy.Undecided))
 	case unclear:
 		e.Action = undecided
 	case r.open() != nil:

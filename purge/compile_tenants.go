@@ -341,7 +341,7 @@ func (c *compiler) follow(table *schema.Table, s policy.Step) (hop, error) {
 // tenants' table.
 func (c *compiler) shortestPath() ([]schema.ForeignKey, error) {
 	pos := c.plan.Policy.Table.Pos
-	fix := "write tenant: [column, …], or tenant: none with a retention"
+	fix := "name the columns that lead to the tenants (tenant: [column, …]), or write tenant: none and a retention"
 	if c.tenant == nil {
 		c.fail(pos, fix, "with a query of tenants the path from %s cannot be found by itself", c.plan.Root.Table.Name)
 		return nil, errStop

@@ -13,13 +13,9 @@ import (
 // be said stands in a comment, behind `--` or `#`. Where only a person can decide, it is
 // prose.
 
-// entryFix is the entry that decides an edge; alternatives is a comment, or empty.
-func (c *compiler) entryFix(e *Edge, action policy.Action, alternatives string) string {
-	entry := c.entryText(e.Child.Table, e.Parent.Table, e.Key, action)
-	if alternatives == "" {
-		return "write an entry under dependents: " + entry
-	}
-	return "write an entry under dependents: " + entry + " # " + alternatives
+// entryFix is the entry that decides an edge.
+func (c *compiler) entryFix(e *Edge, action policy.Action) string {
+	return "write an entry under dependents: " + c.entryText(e.Child.Table, e.Parent.Table, e.Key, action)
 }
 
 // entryText is an entry of the policy file that speaks of one key and no other.
@@ -47,7 +43,7 @@ func (c *compiler) undecidedFix(e *Edge, r relation) string {
 	if r.allows(policy.Delete) && c.deletable(e.Child.Table.OID, map[uint32]bool{}) {
 		action = policy.Delete
 	}
-	return c.entryFix(e, action, c.otherActions(e, r, action))
+	return c.entryFix(e, action) + " # " + c.otherActions(e, r, action)
 }
 
 // otherActions names what else may be decided.
@@ -64,6 +60,9 @@ func (c *compiler) otherActions(e *Edge, r relation, action policy.Action) strin
 		if may && a != action {
 			others = append(others, "or "+string(a))
 		}
+	}
+	if len(others) == 0 {
+		return "none of its rows may go"
 	}
 	return strings.Join(others, ", ")
 }
@@ -113,25 +112,21 @@ func (c *compiler) onSomePath(oid uint32) bool {
 }
 
 // keepFix has an edge keep what its rows reference, in the entry that decided it, which
-// stands at pos, or in a new one.
+// stands at pos, or in a new one. What else may be decided is a comment.
 func (c *compiler) keepFix(e *Edge, alternatives string) (pos policy.Pos, fix string) {
-	if e.entry != nil && alternatives == "" {
-		return e.entry.Pos, "write action: keep"
-	}
 	if e.entry != nil {
 		return e.entry.Pos, "write action: keep # " + alternatives
 	}
-	return pos, c.entryFix(e, policy.Keep, alternatives)
+	return pos, c.entryFix(e, policy.Keep) + " # " + alternatives
 }
 
-// orNullify is the alternative to keep where the rows behind an edge may stay without
-// their reference; empty: they may not.
+// orNullify is the alternative to keep where none of the rows behind an edge may go.
 func orNullify(e *Edge) string {
 	may := e.Key == nil || slices.ContainsFunc(e.keys, func(k schema.ForeignKey) bool { return allowedFor(k.OnDelete, policy.Nullify) })
 	if may && nullable(e, e.ChildColumns, e.Key != nil && e.Key.MatchFull) != nil {
 		return "or nullify"
 	}
-	return ""
+	return "none of its rows may go"
 }
 
 // actionFix corrects an entry whose action the keys of its relation do not allow.

@@ -81,17 +81,17 @@ func (c *compiler) pathsFrom(table uint32) (paths [][]string) {
 	return paths
 }
 
-// oneOfFix is the first of the shortest paths from the root, and the others.
+// oneOfFix is one of the shortest paths from the root; the comment names all.
 func (c *compiler) oneOfFix() string {
 	paths := c.pathsFrom(c.plan.Root.Table.OID)
 	if len(paths) == 0 {
-		return "write one of them as tenant"
+		return "name the columns of one of them"
 	}
-	fix := tenantFix(paths[0]) + " # choose the one that says who owns the rows"
-	for _, p := range paths[1:] {
-		fix += visible.Text(", or [" + strings.Join(p, ", ") + "]")
+	all := make([]string, len(paths))
+	for i, p := range paths {
+		all[i] = "[" + strings.Join(p, ", ") + "]"
 	}
-	return fix
+	return tenantFix(paths[0]) + " # choose the one that says who owns the rows: " + visible.Text(strings.Join(all, " or "))
 }
 
 // goOnFix is the path of the file, gone on with from a table that it ends at by a
@@ -119,16 +119,12 @@ func (c *compiler) endFix(s policy.Step) string {
 	return tenantFix(slices.Concat(c.stepsBefore(s), []string{stepText(s)}, rest[0]))
 }
 
-// keyEndFix is a path that ends where the tenant's key is, by foreign keys.
+// keyEndFix is the path by foreign keys, where there is one.
 func (c *compiler) keyEndFix() string {
-	paths := c.pathsFrom(c.plan.Root.Table.OID)
-	switch len(paths) {
-	case 0:
-		return "end the path with a column that holds the tenant's key"
-	case 1:
+	if paths := c.pathsFrom(c.plan.Root.Table.OID); len(paths) == 1 {
 		return tenantFix(paths[0])
 	}
-	return c.oneOfFix()
+	return "end the path with a column that holds the tenant's key"
 }
 
 // whereFix says of a step, which several keys could be, the one from whose table the

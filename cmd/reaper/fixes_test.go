@@ -10,12 +10,14 @@ import (
 	"golang.org/x/tools/txtar"
 
 	"github.com/reaperdb/reaper/internal/dbtest"
+	"github.com/reaperdb/reaper/internal/visible"
 	"github.com/reaperdb/reaper/purge"
 )
 
 // Each archive in testdata/fixes is a small database and a policy file that check has
 // something to say of. Its file "fixes" lists the problems, each with its fix in the
-// line below, indented. The fixes are applied as they are printed, one after the other:
+// line below, indented, as a terminal shows them; … stands for what differs from run to
+// run. The fixes are applied as they are printed, one after the other:
 // SQL as superuser, YAML in reaper.yaml. After each, check says that problem no more, and
 // no error that it did not say before; after the last, it passes. Its other files are
 // those of TestCases.
@@ -133,13 +135,13 @@ func runFixes(t *testing.T, c *fixCase) {
 // says then.
 func (r *caseRun) fixed(found []purge.Problem, want purge.Problem) []purge.Problem {
 	r.t.Helper()
-	same := func(p purge.Problem) bool { return withoutPlace(p.Text) == want.Text }
+	same := func(p purge.Problem) bool { return fits(want.Text, visible.Text(withoutPlace(p.Text))) }
 	i := slices.IndexFunc(found, same)
 	if i < 0 {
 		r.t.Fatalf("check does not say: %s\nbut:\n%s", want.Text, list(found))
 	}
-	if found[i].Fix != want.Fix {
-		r.t.Errorf("%s\nfix: %s\nwant %s", want.Text, found[i].Fix, want.Fix)
+	if fix := visible.Text(found[i].Fix); !fits(want.Fix, fix) {
+		r.t.Errorf("%s\nfix:  %s\nwant: %s", want.Text, fix, want.Fix)
 	}
 	r.apply(found[i])
 	after := r.check()
@@ -162,7 +164,7 @@ func newErrors(before, after []purge.Problem) []purge.Problem {
 func list(problems []purge.Problem) string {
 	var b strings.Builder
 	for _, p := range problems {
-		b.WriteString(withoutPlace(p.Text) + "\n    " + p.Fix + "\n")
+		b.WriteString(visible.Text(withoutPlace(p.Text)) + "\n    " + visible.Text(p.Fix) + "\n")
 	}
 	return b.String()
 }
@@ -180,4 +182,3 @@ func (r *caseRun) check() []purge.Problem {
 	}
 	return said.Problems
 }
-
