@@ -119,7 +119,7 @@ func TestCheck(t *testing.T) {
 			" | GRANT pg_read_all_stats TO " + role + "; -- or write oldest_transaction: off",
 		"queue_depth: the guard queue_depth cannot be read: permission denied for table queue (42501); it counts for nothing, as unknown: ignore says | mend its query, or write unknown: ignore beside it",
 		": this role may not list pg_wal: its size is taken for what the server may keep of it, and what it has beyond max_wal_size is not seen" +
-			" | GRANT pg_monitor TO " + role,
+			" | GRANT pg_monitor TO " + role + ";",
 	}
 	if got := describe(c); !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

@@ -291,7 +291,7 @@ func (c *compiler) comparable() error {
 	}
 	for _, k := range c.graph.Outgoing(p.lastTable.OID) {
 		if len(k.ChildColumns) == 1 && k.ChildColumns[0] == p.last.Name && k.Parent != t.OID && !shares(k.Parent) && p.lastTable != t {
-			c.fail(p.Policy.Tenant.Pos, c.goOnFix(&k),
+			c.fail(p.Policy.Tenant.Pos, c.continueFix(&k),
 				"the tenant path ends in %s.%s, which references %s and not the tenants", p.lastTable.Name, p.last.Name, k.ParentName)
 			return errStop
 		}

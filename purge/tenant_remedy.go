@@ -94,9 +94,9 @@ func (c *compiler) oneOfFix() string {
 	return tenantFix(paths[0]) + " # choose the one that says who owns the rows: " + visible.Text(strings.Join(all, " or "))
 }
 
-// goOnFix is the path of the file, gone on with from a table that it ends at by a
-// foreign key.
-func (c *compiler) goOnFix(k *schema.ForeignKey) string {
+// continueFix is the path of the file, continued from the table that its last column
+// references.
+func (c *compiler) continueFix(k *schema.ForeignKey) string {
 	steps := c.plan.Policy.Tenant.Steps
 	step, rest := c.keyStep(k), c.pathsFrom(k.Parent)
 	if len(steps) == 0 || step == "" || len(rest) == 0 {
@@ -105,7 +105,7 @@ func (c *compiler) goOnFix(k *schema.ForeignKey) string {
 	return tenantFix(slices.Concat(c.stepsBefore(steps[len(steps)-1]), []string{step}, rest[0]))
 }
 
-// endFix is the path without the arrow at its end, or gone on with where that leads to
+// endFix is the path without the arrow at its end, or continued where the arrow leads to
 // another table than the tenants'.
 func (c *compiler) endFix(s policy.Step) string {
 	to := c.resolve(s.Table)
