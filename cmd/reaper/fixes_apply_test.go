@@ -15,13 +15,13 @@ import (
 	"github.com/reaperdb/reaper/purge"
 )
 
-var place = regexp.MustCompile(`^reaper\.yaml:(\d+):(\d+): `)
+var atPlace = regexp.MustCompile(`^reaper\.yaml:(\d+):(\d+): `)
 
 // withoutPlace is the text of a problem that stays the same when the file changes above
 // its place.
-func withoutPlace(text string) string { return place.ReplaceAllString(text, "") }
+func withoutPlace(text string) string { return atPlace.ReplaceAllString(text, "") }
 
-var isSQL = regexp.MustCompile(`^(GRANT|REVOKE|ALTER|CREATE|DROP) `)
+var fixIsSQL = regexp.MustCompile(`^(GRANT|REVOKE|ALTER|CREATE|DROP) `)
 
 // isProse reports whether a fix is for a person to read, and nothing that can be applied
 // as it stands.
@@ -31,7 +31,7 @@ func isProse(fix string) bool {
 			return false
 		}
 	}
-	return !isSQL.MatchString(fix) && !yamlFix.MatchString(fix)
+	return !fixIsSQL.MatchString(fix) && !yamlFix.MatchString(fix)
 }
 
 // yamlFix is `write`, perhaps where it belongs, and YAML: a pair, or one name.
@@ -40,9 +40,9 @@ var yamlFix = regexp.MustCompile(`^write (an entry under dependents: \{|in its p
 // apply carries out a fix as a person would who pastes it.
 func (r *caseRun) apply(p purge.Problem) {
 	r.t.Helper()
-	if isSQL.MatchString(p.Fix) {
+	if fixIsSQL.MatchString(p.Fix) {
 		loaded := r.value("SELECT pg_conf_load_time()")
-		for _, statement := range statements(p.Fix) {
+		for _, statement := range sqlStatements(p.Fix) {
 			r.sql("", false, statement)
 		}
 		if strings.Contains(p.Fix, "pg_reload_conf()") {
@@ -62,8 +62,8 @@ func (r *caseRun) apply(p purge.Problem) {
 	write(r.t, r.dir, doc.String()+"\n")
 }
 
-// statements parts SQL at its semicolons, as psql does.
-func statements(sql string) (all []string) {
+// sqlStatements parts SQL at its semicolons, as psql does.
+func sqlStatements(sql string) (all []string) {
 	quote, from := byte(0), 0
 	for i := 0; i < len(sql); i++ {
 		switch c := sql[i]; {
@@ -86,9 +86,9 @@ func statements(sql string) (all []string) {
 }
 
 // edit carries out a fix in the policy file.
-func (r *caseRun) edit(doc *yamlNode, p purge.Problem) error {
-	var node, in *yamlNode
-	if found := place.FindStringSubmatch(p.Text); found != nil {
+func (r *caseRun) edit(doc *fixYAML, p purge.Problem) error {
+	var node, in *fixYAML
+	if found := atPlace.FindStringSubmatch(p.Text); found != nil {
 		line, _ := strconv.Atoi(found[1])
 		col, _ := strconv.Atoi(found[2])
 		if node, in = doc.at(line, col); node == nil {
@@ -101,7 +101,7 @@ func (r *caseRun) edit(doc *yamlNode, p purge.Problem) error {
 		return nil
 	case strings.HasPrefix(p.Fix, "did you mean "):
 		name, _, _ := strings.Cut(strings.TrimPrefix(p.Fix, "did you mean "), "? ")
-		return rename(node, p.Text, parseFixYAML(r.t, name).text)
+		return renameMissing(node, p.Text, parseFixYAML(r.t, name).text)
 	}
 	fix := parseFixYAML(r.t, strings.TrimPrefix(strings.TrimPrefix(p.Fix, "write "), "an entry under "))
 	if fix.kind != ast.MappingType {
@@ -133,7 +133,7 @@ func (r *caseRun) edit(doc *yamlNode, p purge.Problem) error {
 		return nil
 	}
 	if of.get(key) == nil {
-		of.set(key, &yamlNode{kind: ast.SequenceType})
+		of.set(key, &fixYAML{kind: ast.SequenceType})
 	}
 	of.get(key).items = append(of.get(key).items, value)
 	return nil
@@ -141,15 +141,15 @@ func (r *caseRun) edit(doc *yamlNode, p purge.Problem) error {
 
 var missingName = regexp.MustCompile(`there is no table (.*)$|has no column (.*)$`)
 
-// rename replaces a name that the problem says there is none of, in the part of the file
+// renameMissing replaces a name that the problem says there is none of, in the part of the file
 // that it speaks of.
-func rename(node *yamlNode, text, name string) error {
+func renameMissing(node *fixYAML, text, name string) error {
 	found := missingName.FindStringSubmatch(text)
 	if found == nil {
 		return fmt.Errorf("it names nothing that is missing")
 	}
 	old, done := found[1]+found[2], false
-	change := func(n, _ *yamlNode) {
+	change := func(n, _ *fixYAML) {
 		for _, written := range []string{old, policy.QuoteName(old)} {
 			if !done && n.kind != ast.MappingType && strings.Contains(n.text, written) {
 				n.text, done = strings.Replace(n.text, written, name, 1), true

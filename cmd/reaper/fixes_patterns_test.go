@@ -11,12 +11,12 @@ import (
 	"github.com/reaperdb/reaper/purge"
 )
 
-// deepest bounds how far the evaluation of an expression follows calls.
-const deepest = 24
+// deepestCall bounds how far the evaluation of an expression follows calls.
+const deepestCall = 24
 
 // eval gives the texts that an expression may have, with holes.
 func (s *fixSources) eval(e ast.Expr, in fixScope) []string {
-	if in.depth > deepest {
+	if in.depth > deepestCall {
 		return []string{hole}
 	}
 	in.depth++
@@ -29,7 +29,7 @@ func (s *fixSources) eval(e ast.Expr, in fixScope) []string {
 		return s.eval(e.X, in)
 	case *ast.BinaryExpr:
 		if e.Op == token.ADD {
-			return cross(s.eval(e.X, in), s.eval(e.Y, in))
+			return crossPatterns(s.eval(e.X, in), s.eval(e.Y, in))
 		}
 	case *ast.Ident:
 		return s.variable(e.Name, in)
@@ -39,16 +39,16 @@ func (s *fixSources) eval(e ast.Expr, in fixScope) []string {
 	return []string{hole}
 }
 
-func cross(left, right []string) (all []string) {
+func crossPatterns(left, right []string) (all []string) {
 	for _, l := range left {
 		for _, r := range right {
 			all = append(all, strings.ReplaceAll(l+r, hole+hole, hole))
 		}
 	}
-	return distinct(all)
+	return distinctPatterns(all)
 }
 
-func distinct(all []string) []string {
+func distinctPatterns(all []string) []string {
 	slices.Sort(all)
 	return slices.Compact(all)
 }
@@ -66,7 +66,7 @@ func (s *fixSources) variable(name string, in fixScope) (all []string) {
 	s.inspect(in.fixFunc, func(n ast.Node) {
 		switch n := n.(type) {
 		case *ast.AssignStmt:
-			i := slices.IndexFunc(n.Lhs, func(l ast.Expr) bool { return typeName(l) == name })
+			i := slices.IndexFunc(n.Lhs, func(l ast.Expr) bool { return fixTypeName(l) == name })
 			switch {
 			case i < 0:
 			case n.Tok == token.ADD_ASSIGN:
@@ -92,9 +92,9 @@ func (s *fixSources) variable(name string, in fixScope) (all []string) {
 	case len(all) == 0:
 		return []string{hole}
 	case more:
-		all = append(all, cross(all, []string{hole})...)
+		all = append(all, crossPatterns(all, []string{hole})...)
 	}
-	return distinct(all)
+	return distinctPatterns(all)
 }
 
 // arguments gives what the callers of a function give for a parameter.
@@ -112,21 +112,21 @@ func (s *fixSources) arguments(parameter int, in fixScope) (all []string) {
 	if len(all) == 0 {
 		return []string{hole}
 	}
-	return distinct(all)
+	return distinctPatterns(all)
 }
 
-var verb = regexp.MustCompile(`%(\[\d+\])?[-+# 0-9.]*[a-zA-Z]`)
+var formatVerb = regexp.MustCompile(`%(\[\d+\])?[-+# 0-9.]*[a-zA-Z]`)
 
 // call gives one result of a call: of fmt.Sprintf and visible.Text, or of a function of
 // the package.
 func (s *fixSources) call(c *ast.CallExpr, result int, in fixScope) (all []string) {
-	name := calleeName(c)
+	name := fixCallee(c)
 	switch name {
 	case "Sprintf":
 		for _, format := range s.eval(c.Args[0], in) {
-			all = append(all, strings.ReplaceAll(verb.ReplaceAllString(format, hole), hole+hole, hole))
+			all = append(all, strings.ReplaceAll(formatVerb.ReplaceAllString(format, hole), hole+hole, hole))
 		}
-		return distinct(all)
+		return distinctPatterns(all)
 	case "Text":
 		if len(c.Args) == 1 {
 			return s.eval(c.Args[0], in)
@@ -152,16 +152,16 @@ func (s *fixSources) call(c *ast.CallExpr, result int, in fixScope) (all []strin
 	if len(all) == 0 {
 		return []string{hole}
 	}
-	return distinct(all)
+	return distinctPatterns(all)
 }
 
 // madeIt reports whether a problem and its fix can come from the site.
 func (s fixSite) madeIt(p purge.Problem) bool {
-	return fits(s.fix, p.Fix) && slices.ContainsFunc(s.texts, func(text string) bool { return fits(text, p.Text) })
+	return fitsPattern(s.fix, p.Fix) && slices.ContainsFunc(s.texts, func(text string) bool { return fitsPattern(text, p.Text) })
 }
 
-// fits reports whether a text can be one of a pattern.
-func fits(pattern, text string) bool {
+// fitsPattern reports whether a text can be one of a pattern.
+func fitsPattern(pattern, text string) bool {
 	parts := strings.Split(pattern, hole)
 	for i, p := range parts {
 		parts[i] = regexp.QuoteMeta(p)

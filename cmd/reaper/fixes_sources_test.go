@@ -102,9 +102,9 @@ func (s *fixSources) declare(f *ast.File) {
 			if d.Body == nil {
 				continue
 			}
-			fn := &fixFunc{params: fieldNames(d.Type.Params), results: resultTypes(d.Type.Results), body: d.Body}
+			fn := &fixFunc{params: fixFieldNames(d.Type.Params), results: fixResultTypes(d.Type.Results), body: d.Body}
 			if d.Recv != nil {
-				fn.receiver = typeName(d.Recv.List[0].Type)
+				fn.receiver = fixTypeName(d.Recv.List[0].Type)
 			}
 			s.funcs[d.Name.Name] = append(s.funcs[d.Name.Name], fn)
 			s.closures(fn)
@@ -119,7 +119,7 @@ func (s *fixSources) declare(f *ast.File) {
 					}
 				case *ast.TypeSpec:
 					if st, ok := spec.Type.(*ast.StructType); ok {
-						s.structs[spec.Name.Name] = fieldNames(st.Fields)
+						s.structs[spec.Name.Name] = fixFieldNames(st.Fields)
 					}
 				}
 			}
@@ -137,7 +137,7 @@ func (s *fixSources) closures(outer *fixFunc) {
 		lit, isFunc := a.Rhs[0].(*ast.FuncLit)
 		name, isName := a.Lhs[0].(*ast.Ident)
 		if isFunc && isName {
-			s.funcs[name.Name] = append(s.funcs[name.Name], &fixFunc{params: fieldNames(lit.Type.Params), results: resultTypes(lit.Type.Results), body: lit.Body, outer: outer})
+			s.funcs[name.Name] = append(s.funcs[name.Name], &fixFunc{params: fixFieldNames(lit.Type.Params), results: fixResultTypes(lit.Type.Results), body: lit.Body, outer: outer})
 		}
 		return true
 	})
@@ -153,7 +153,7 @@ func (s *fixSources) methodsNamed(name string) map[string]*fixFunc {
 	return found
 }
 
-func fieldNames(fields *ast.FieldList) (names []string) {
+func fixFieldNames(fields *ast.FieldList) (names []string) {
 	if fields == nil {
 		return nil
 	}
@@ -168,22 +168,22 @@ func fieldNames(fields *ast.FieldList) (names []string) {
 	return names
 }
 
-func resultTypes(fields *ast.FieldList) (types []string) {
+func fixResultTypes(fields *ast.FieldList) (types []string) {
 	if fields == nil {
 		return nil
 	}
 	for _, f := range fields.List {
 		for range max(1, len(f.Names)) {
-			types = append(types, typeName(f.Type))
+			types = append(types, fixTypeName(f.Type))
 		}
 	}
 	return types
 }
 
-func typeName(e ast.Expr) string {
+func fixTypeName(e ast.Expr) string {
 	switch e := e.(type) {
 	case *ast.StarExpr:
-		return typeName(e.X)
+		return fixTypeName(e.X)
 	case *ast.Ident:
 		return e.Name
 	}
@@ -213,7 +213,7 @@ func (s *fixSources) isClosure(lit *ast.FuncLit) bool {
 	return false
 }
 
-func calleeName(c *ast.CallExpr) string {
+func fixCallee(c *ast.CallExpr) string {
 	switch f := c.Fun.(type) {
 	case *ast.Ident:
 		return f.Name
@@ -226,7 +226,7 @@ func calleeName(c *ast.CallExpr) string {
 func (s *fixSources) collectCalls(f *fixFunc) {
 	s.inspect(f, func(n ast.Node) {
 		if c, ok := n.(*ast.CallExpr); ok {
-			s.calls[calleeName(c)] = append(s.calls[calleeName(c)], fixCall{c, f})
+			s.calls[fixCallee(c)] = append(s.calls[fixCallee(c)], fixCall{c, f})
 		}
 	})
 }
@@ -237,7 +237,7 @@ func (s *fixSources) findSites(f *fixFunc) {
 	s.inspect(f, func(n ast.Node) {
 		switch n := n.(type) {
 		case *ast.CallExpr:
-			for _, callee := range s.funcs[calleeName(n)] {
+			for _, callee := range s.funcs[fixCallee(n)] {
 				at := slices.Index(callee.params, "fix")
 				text := max(slices.Index(callee.params, "text"), slices.Index(callee.params, "format"))
 				if at >= 0 && text >= 0 && len(n.Args) >= min(len(callee.params), max(at, text)+1) {
@@ -266,11 +266,11 @@ func (s *fixSources) findSites(f *fixFunc) {
 
 // fields are the values of a struct's text and fix; nil: it has none.
 func (s *fixSources) fields(c *ast.CompositeLit) (text, fix ast.Expr) {
-	names := s.structs[typeName(c.Type)]
+	names := s.structs[fixTypeName(c.Type)]
 	for i, e := range c.Elts {
 		name, value := "", e
 		if kv, ok := e.(*ast.KeyValueExpr); ok {
-			name, value = typeName(kv.Key), kv.Value
+			name, value = fixTypeName(kv.Key), kv.Value
 		} else if i < len(names) {
 			name = names[i]
 		}
@@ -296,7 +296,7 @@ func (s *fixSources) add(at token.Pos, f *fixFunc, text, fix ast.Expr) {
 	case *ast.SelectorExpr:
 		return
 	case *ast.CallExpr:
-		if calleeName(x) == "Fix" {
+		if fixCallee(x) == "Fix" {
 			return
 		}
 	}
@@ -304,7 +304,7 @@ func (s *fixSources) add(at token.Pos, f *fixFunc, text, fix ast.Expr) {
 	if text != nil {
 		texts = nil
 		for _, pattern := range s.eval(text, fixScope{fixFunc: f}) {
-			texts = append(texts, verb.ReplaceAllString(pattern, hole)) // where it is a format
+			texts = append(texts, formatVerb.ReplaceAllString(pattern, hole)) // where it is a format
 		}
 	}
 	p := s.files.Position(at)

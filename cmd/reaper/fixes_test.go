@@ -120,7 +120,7 @@ func runFixes(t *testing.T, c *fixCase) {
 	r := newCaseRun(t, db, &c.testCase)
 	r.load()
 	r.all(c.steps)
-	found := r.check()
+	found := r.checkSays()
 	for _, want := range c.fixes {
 		found = r.fixed(found, purge.Problem{Text: r.expand(want.Text), Fix: r.expand(want.Fix)})
 	}
@@ -135,33 +135,33 @@ func runFixes(t *testing.T, c *fixCase) {
 // says then.
 func (r *caseRun) fixed(found []purge.Problem, want purge.Problem) []purge.Problem {
 	r.t.Helper()
-	same := func(p purge.Problem) bool { return fits(want.Text, visible.Text(withoutPlace(p.Text))) }
+	same := func(p purge.Problem) bool { return fitsPattern(want.Text, visible.Text(withoutPlace(p.Text))) }
 	i := slices.IndexFunc(found, same)
 	if i < 0 {
-		r.t.Fatalf("check does not say: %s\nbut:\n%s", want.Text, list(found))
+		r.t.Fatalf("check does not say: %s\nbut:\n%s", want.Text, listProblems(found))
 	}
-	if fix := visible.Text(found[i].Fix); !fits(want.Fix, fix) {
+	if fix := visible.Text(found[i].Fix); !fitsPattern(want.Fix, fix) {
 		r.t.Errorf("%s\nfix:  %s\nwant: %s", want.Text, fix, want.Fix)
 	}
 	r.apply(found[i])
-	after := r.check()
+	after := r.checkSays()
 	if slices.ContainsFunc(after, same) {
 		r.t.Errorf("the fix has mended nothing: %s\n%s", want.Text, found[i].Fix)
 	}
-	for _, p := range newErrors(found, after) {
+	for _, p := range newErrorsAfter(found, after) {
 		r.t.Errorf("in the place of: %s\nwith the fix:    %s\ncame the error:  %s\nwith the fix:    %s", want.Text, found[i].Fix, p.Text, p.Fix)
 	}
 	return after
 }
 
-// newErrors are the errors that were not said before.
-func newErrors(before, after []purge.Problem) []purge.Problem {
+// newErrorsAfter are the errors that were not said before.
+func newErrorsAfter(before, after []purge.Problem) []purge.Problem {
 	return slices.DeleteFunc(slices.Clone(after), func(p purge.Problem) bool {
 		return p.Level != purge.LevelError || slices.ContainsFunc(before, func(b purge.Problem) bool { return withoutPlace(b.Text) == withoutPlace(p.Text) })
 	})
 }
 
-func list(problems []purge.Problem) string {
+func listProblems(problems []purge.Problem) string {
 	var b strings.Builder
 	for _, p := range problems {
 		b.WriteString(visible.Text(withoutPlace(p.Text)) + "\n    " + visible.Text(p.Fix) + "\n")
@@ -169,8 +169,8 @@ func list(problems []purge.Problem) string {
 	return b.String()
 }
 
-// check is what reaper check says, problems and notes.
-func (r *caseRun) check() []purge.Problem {
+// checkSays is what reaper check says, problems and notes.
+func (r *caseRun) checkSays() []purge.Problem {
 	r.t.Helper()
 	var said checkResult
 	out := r.reaper("", []string{"check", "-o", "json"})

@@ -11,30 +11,30 @@ import (
 	"github.com/goccy/go-yaml/parser"
 )
 
-// yamlNode is a part of a YAML document with its place, to be changed and written anew.
-type yamlNode struct {
+// fixYAML is a part of a YAML document with its place, to be changed and written anew.
+type fixYAML struct {
 	line, col int
 	kind      ast.NodeType // of a scalar: StringType, or any other as written
 	text      string       // of a scalar
-	pairs     []yamlPair
-	items     []*yamlNode
+	pairs     []fixPair
+	items     []*fixYAML
 }
 
-type yamlPair struct{ key, value *yamlNode }
+type fixPair struct{ key, value *fixYAML }
 
-func parseFixYAML(t *testing.T, text string) *yamlNode {
+func parseFixYAML(t *testing.T, text string) *fixYAML {
 	t.Helper()
 	file, err := parser.ParseBytes([]byte(text), 0)
 	if err != nil || len(file.Docs) == 0 {
 		t.Fatalf("%s: no YAML: %v", text, err)
 	}
-	return convertYAML(t, file.Docs[0].Body)
+	return convertFixYAML(t, file.Docs[0].Body)
 }
 
-func convertYAML(t *testing.T, n ast.Node) *yamlNode {
+func convertFixYAML(t *testing.T, n ast.Node) *fixYAML {
 	t.Helper()
 	at := n.GetToken().Position
-	out := &yamlNode{line: at.Line, col: at.Column, kind: n.Type()}
+	out := &fixYAML{line: at.Line, col: at.Column, kind: n.Type()}
 	switch n := n.(type) {
 	case *ast.MappingValueNode:
 		out.kind = ast.MappingType
@@ -49,7 +49,7 @@ func convertYAML(t *testing.T, n ast.Node) *yamlNode {
 		}
 	case *ast.SequenceNode:
 		for _, v := range n.Values {
-			out.items = append(out.items, convertYAML(t, v))
+			out.items = append(out.items, convertFixYAML(t, v))
 		}
 	case *ast.StringNode:
 		out.text = n.Value
@@ -61,13 +61,13 @@ func convertYAML(t *testing.T, n ast.Node) *yamlNode {
 	return out
 }
 
-func (y *yamlNode) addPair(t *testing.T, n *ast.MappingValueNode) {
+func (y *fixYAML) addPair(t *testing.T, n *ast.MappingValueNode) {
 	t.Helper()
-	y.pairs = append(y.pairs, yamlPair{convertYAML(t, n.Key), convertYAML(t, n.Value)})
+	y.pairs = append(y.pairs, fixPair{convertFixYAML(t, n.Key), convertFixYAML(t, n.Value)})
 }
 
 // String is the document in flow style.
-func (y *yamlNode) String() string {
+func (y *fixYAML) String() string {
 	var parts []string
 	switch y.kind {
 	case ast.MappingType:
@@ -91,7 +91,7 @@ func (y *yamlNode) String() string {
 }
 
 // get is the value of a key; nil: there is none.
-func (y *yamlNode) get(key string) *yamlNode {
+func (y *fixYAML) get(key string) *fixYAML {
 	for _, p := range y.pairs {
 		if p.key.text == key {
 			return p.value
@@ -101,11 +101,11 @@ func (y *yamlNode) get(key string) *yamlNode {
 }
 
 // set gives a key a value. A mapping is added to the one that is there.
-func (y *yamlNode) set(key string, value *yamlNode) {
+func (y *fixYAML) set(key string, value *fixYAML) {
 	old := y.get(key)
 	switch {
 	case old == nil:
-		y.pairs = append(y.pairs, yamlPair{&yamlNode{kind: ast.StringType, text: key}, value})
+		y.pairs = append(y.pairs, fixPair{&fixYAML{kind: ast.StringType, text: key}, value})
 	case old.kind == ast.MappingType && value.kind == ast.MappingType && key != "age":
 		for _, p := range value.pairs {
 			old.set(p.key.text, p.value)
@@ -116,7 +116,7 @@ func (y *yamlNode) set(key string, value *yamlNode) {
 }
 
 // walk visits all parts, and the mapping or list that each stands in.
-func (y *yamlNode) walk(visit func(node, in *yamlNode)) {
+func (y *fixYAML) walk(visit func(node, in *fixYAML)) {
 	for _, p := range y.pairs {
 		visit(p.key, y)
 		visit(p.value, y)
@@ -129,8 +129,8 @@ func (y *yamlNode) walk(visit func(node, in *yamlNode)) {
 }
 
 // at is the part that begins at a place, and what it stands in.
-func (y *yamlNode) at(line, col int) (node, in *yamlNode) {
-	y.walk(func(n, parent *yamlNode) {
+func (y *fixYAML) at(line, col int) (node, in *fixYAML) {
+	y.walk(func(n, parent *fixYAML) {
 		if node == nil && n.line == line && n.col == col {
 			node, in = n, parent
 		}
@@ -139,13 +139,13 @@ func (y *yamlNode) at(line, col int) (node, in *yamlNode) {
 }
 
 // remove takes out a list's item, or a mapping's pair by its key or value.
-func (y *yamlNode) remove(node *yamlNode) {
-	y.items = slices.DeleteFunc(y.items, func(n *yamlNode) bool { return n == node })
-	y.pairs = slices.DeleteFunc(y.pairs, func(p yamlPair) bool { return p.key == node || p.value == node })
+func (y *fixYAML) remove(node *fixYAML) {
+	y.items = slices.DeleteFunc(y.items, func(n *fixYAML) bool { return n == node })
+	y.pairs = slices.DeleteFunc(y.pairs, func(p fixPair) bool { return p.key == node || p.value == node })
 }
 
 // policyNamed is a policy of a policy file.
-func (y *yamlNode) policyNamed(name string) (*yamlNode, error) {
+func (y *fixYAML) policyNamed(name string) (*fixYAML, error) {
 	for _, p := range y.get("policies").items {
 		if p.get("name").text == name {
 			return p, nil
