@@ -42,7 +42,7 @@ func (r *caseRun) apply(p purge.Problem) {
 	r.t.Helper()
 	if fixIsSQL.MatchString(p.Fix) {
 		loaded := r.value("SELECT pg_conf_load_time()")
-		for _, statement := range sqlStatements(p.Fix) {
+		for _, statement := range r.sqlStatements(p.Fix) {
 			r.sql("", false, statement)
 		}
 		if strings.Contains(p.Fix, "pg_reload_conf()") {
@@ -63,7 +63,8 @@ func (r *caseRun) apply(p purge.Problem) {
 }
 
 // sqlStatements parts SQL at its semicolons, as psql does.
-func sqlStatements(sql string) (all []string) {
+func (r *caseRun) sqlStatements(sql string) (all []string) {
+	r.t.Helper()
 	quote, from := byte(0), 0
 	for i := 0; i < len(sql); i++ {
 		switch c := sql[i]; {
@@ -80,7 +81,7 @@ func sqlStatements(sql string) (all []string) {
 		}
 	}
 	if strings.TrimSpace(sql[from:]) != "" {
-		panic("no semicolon at the end of " + sql)
+		r.t.Fatalf("no semicolon at the end of %s", sql)
 	}
 	return all
 }
