@@ -86,6 +86,9 @@ func (r *caseRun) sqlStatements(sql string) (all []string) {
 	return all
 }
 
+// ofPolicy is a fix for a policy or a section of the file, whatever the problem's place.
+var ofPolicy = regexp.MustCompile(`^write (age|dependents|key|safety|tenant|triggers|vacuum): `)
+
 // edit carries out a fix in the policy file.
 func (r *caseRun) edit(doc *fixYAML, p purge.Problem) error {
 	var node, in *fixYAML
@@ -96,7 +99,12 @@ func (r *caseRun) edit(doc *fixYAML, p purge.Problem) error {
 			return fmt.Errorf("nothing stands at %s", found[0])
 		}
 	}
+	if node == nil && !strings.HasPrefix(p.Fix, "write an entry") && !ofPolicy.MatchString(p.Fix) {
+		return fmt.Errorf("the problem names no place")
+	}
 	switch {
+	case isProse(p.Fix):
+		return fmt.Errorf("that is prose")
 	case strings.HasPrefix(p.Fix, "remove the "):
 		in.remove(node)
 		return nil
