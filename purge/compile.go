@@ -91,6 +91,10 @@ type compiler struct {
 	// barred: the role may not use the schema of a table of the file, so that SQL over
 	// it cannot be read. The problem is recorded.
 	barred bool
+	// between tells of tables whether rows of any policy find their tenant through them;
+	// nil until it is asked for.
+	between  map[uint32]bool
+	proposed []proposal // for the edges that nobody decided
 }
 
 // errStop ends the compilation of a policy whose problem leaves nothing to plan.

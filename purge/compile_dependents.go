@@ -1,6 +1,7 @@
 package purge
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -13,22 +14,39 @@ import (
 // dependents walks the references to the root, to any depth along deleting
 // edges, and decides each one.
 func (c *compiler) dependents() error {
-	p := c.plan
 	entries, err := c.entries()
 	if err != nil {
 		return err
 	}
+	err = c.walk(entries)
+	if err == nil || errors.Is(err, errStop) {
+		err = errors.Join(c.proposals(), err)
+	}
+	if err != nil {
+		return err
+	}
+	c.unusedEntries(entries)
+	return nil
+}
+
+// walk expands the tables whose rows may go, the root first.
+func (c *compiler) walk(entries []*entry) error {
+	p := c.plan
 	expanded := map[*Node]bool{}
 	for {
 		i := slices.IndexFunc(p.Nodes, func(n *Node) bool { return n.Deleted && !expanded[n] && !c.leadsToTenants(n) })
 		if i < 0 {
-			break
+			return nil
 		}
 		expanded[p.Nodes[i]] = true
 		if err := c.expand(p.Nodes[i], entries); err != nil {
 			return err
 		}
 	}
+}
+
+// unusedEntries refuses entries that decide nothing, or not one thing.
+func (c *compiler) unusedEntries(entries []*entry) {
 	for _, e := range entries {
 		if len(e.unclear) > 0 {
 			k := e.unclear[0].first()
@@ -39,7 +57,6 @@ func (c *compiler) dependents() error {
 				"no foreign key of the plan leads from %s to %s", e.spec.Table, c.parentText(e.spec))
 		}
 	}
-	return nil
 }
 
 func (c *compiler) parentText(d *policy.Dependent) string {
@@ -141,14 +158,9 @@ func (c *compiler) decide(e *Edge, r relation, decided *entry, unclear bool) {
 	case unclear:
 		e.Action = undecided
 	case r.open() != nil:
-		e.Action = undecided
-		c.plan.problem(LevelError, fmt.Sprintf("%s references %s by %s (ON DELETE %s): nobody decided what happens to its rows",
-			k.ChildName, k.ParentName, k.Name, k.OnDelete),
-			c.undecidedFix(e, r))
+		c.toDecide(e, r, fmt.Sprintf("%s references %s by %s (ON DELETE %s): nobody decided what happens to its rows", k.ChildName, k.ParentName, k.Name, k.OnDelete))
 	default:
-		e.Action = undecided
-		c.plan.problem(LevelError, fmt.Sprintf("%s references %s by %s, which disagree on what happens to its rows", k.ChildName, k.ParentName, r.names()),
-			c.undecidedFix(e, r))
+		c.toDecide(e, r, fmt.Sprintf("%s references %s by %s, which disagree on what happens to its rows", k.ChildName, k.ParentName, r.names()))
 	}
 }
 

@@ -78,9 +78,9 @@ func (c *compiler) cannotUse(name, why string) {
 		fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s;", ident(name), ident(c.server.Role)))
 }
 
-// once records an error unless the same fix is there already.
+// once records an error unless there is one with the same fix already.
 func (c *compiler) once(text, fix string) {
-	if !slices.ContainsFunc(c.plan.Problems, func(p Problem) bool { return p.Fix == fix }) {
+	if !slices.ContainsFunc(c.plan.Problems, func(p Problem) bool { return p.Level == LevelError && p.Fix == fix }) {
 		c.plan.problem(LevelError, text, fix)
 	}
 }

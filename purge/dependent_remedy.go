@@ -36,14 +36,74 @@ func (c *compiler) leadsElsewhere(k *schema.ForeignKey) bool {
 	})
 }
 
-// undecidedFix decides an edge that nobody decided: delete where nothing else stands in
+// proposal is an entry to be written for an edge that nobody decided.
+type proposal struct {
+	edge    *Edge
+	of      relation
+	problem int // ordinal of the plan's problem
+}
+
+// toDecide records that nobody decided an edge. The fix follows when all such edges are
+// known.
+func (c *compiler) toDecide(e *Edge, r relation, text string) {
+	e.Action = undecided
+	c.proposed = append(c.proposed, proposal{e, r, len(c.plan.Problems)})
+	c.plan.problem(LevelError, text, "")
+}
+
+// proposals decides the edges that nobody decided: delete where nothing else stands in
 // the way of that, and else keep, which always can be.
-func (c *compiler) undecidedFix(e *Edge, r relation) string {
-	action := policy.Keep
-	if r.allows(policy.Delete) && c.deletable(e.Child.Table.OID, map[uint32]bool{}) {
-		action = policy.Delete
+func (c *compiler) proposals() error {
+	if err := c.loadBelow(); err != nil {
+		return err
 	}
-	return c.entryFix(e, action) + " # " + c.otherActions(e, r, action)
+	for _, x := range c.proposed {
+		action := policy.Keep
+		if x.of.allows(policy.Delete) && c.deletable(x.edge.Child.Table.OID, map[uint32]bool{}) {
+			action = policy.Delete
+		}
+		c.plan.Problems[x.problem].Fix = c.entryFix(x.edge, action) + " # " + c.otherActions(x.edge, x.of, action)
+	}
+	return nil
+}
+
+// mostBelow is how many tables are loaded at most for the sake of the proposals. Edges
+// into what is left are kept.
+const mostBelow = 200
+
+// loadBelow loads the tables that cascade from those that the proposals are about, all of
+// one depth at once.
+func (c *compiler) loadBelow() error {
+	seen := map[uint32]bool{}
+	var level []uint32
+	for _, x := range c.proposed { // their tables are loaded
+		level = append(level, x.edge.Child.Table.OID)
+	}
+	for most := len(c.graph.Tables) + mostBelow; len(level) > 0; {
+		missing := slices.DeleteFunc(slices.Clone(level), func(oid uint32) bool { return c.graph.Tables[oid] != nil })
+		if len(c.graph.Tables)+len(missing) > most {
+			return nil
+		}
+		if err := c.graph.Load(c.ctx, c.conn, missing...); err != nil {
+			return err
+		}
+		var next []uint32
+		for _, oid := range level {
+			if !seen[oid] && c.onlyCascades(oid) {
+				for _, k := range c.graph.References(oid) {
+					next = append(next, k.Child)
+				}
+			}
+			seen[oid] = true
+		}
+		level = slices.DeleteFunc(next, func(oid uint32) bool { return seen[oid] })
+	}
+	return nil
+}
+
+// onlyCascades reports whether all that references a table goes with its rows.
+func (c *compiler) onlyCascades(oid uint32) bool {
+	return !slices.ContainsFunc(c.graph.References(oid), func(k schema.ForeignKey) bool { return k.OnDelete != schema.Cascade })
 }
 
 // otherActions names what else may be decided.
@@ -68,28 +128,20 @@ func (c *compiler) otherActions(e *Edge, r relation, action policy.Action) strin
 }
 
 // deletable reports whether the rows of a table may go with what they reference, with
-// nothing else to decide or to grant. In doubt they may not.
+// nothing else to decide or to grant. In doubt they may not. What is below is loaded.
 func (c *compiler) deletable(oid uint32, seen map[uint32]bool) bool {
 	if seen[oid] {
 		return true
 	}
 	seen[oid] = true
-	if c.graph.Load(c.ctx, c.conn, oid) != nil {
-		return false
-	}
 	t := c.graph.Tables[oid]
-	if t.Kind != schema.Ordinary && t.Kind != schema.Partitioned || !t.CanDelete || t == c.tenant || c.onSomePath(oid) {
+	if t == nil || t.Kind != schema.Ordinary && t.Kind != schema.Partitioned || !t.CanDelete || t == c.tenant || c.onSomePath(oid) {
 		return false
 	}
-	if len(t.Triggers)+len(t.Rules)+len(t.Refusing) > 0 || maybeLarge(t) {
+	if len(t.Triggers)+len(t.Rules)+len(t.Refusing) > 0 || maybeLarge(t) || !c.onlyCascades(oid) {
 		return false
 	}
-	for _, r := range relations(c.graph.References(oid)) {
-		if what, agreed := r.agreed(); !agreed || what != schema.Cascade || !c.deletable(r.first().Child, seen) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(c.graph.References(oid), func(k schema.ForeignKey) bool { return !c.deletable(k.Child, seen) })
 }
 
 // maybeLarge reports whether a table may have so many rows that an edge into it has to
@@ -101,14 +153,17 @@ func maybeLarge(t *schema.Table) bool {
 
 // onSomePath reports whether rows of any policy find their tenant through a table.
 func (c *compiler) onSomePath(oid uint32) bool {
-	for i := range c.file.Policies {
-		for _, x := range c.tenantPathOf(&c.file.Policies[i]) {
-			if x.rows && slices.Contains(c.graph.Family(x.table), oid) {
-				return true
+	if c.between == nil {
+		c.between = map[uint32]bool{}
+		for i := range c.file.Policies {
+			for _, x := range c.tenantPathOf(&c.file.Policies[i]) {
+				for _, table := range c.graph.Family(x.table) {
+					c.between[table] = c.between[table] || x.rows
+				}
 			}
 		}
 	}
-	return false
+	return c.between[oid]
 }
 
 // keepFix has an edge keep what its rows reference, in the entry that decided it, which
