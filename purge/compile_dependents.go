@@ -54,9 +54,16 @@ func (c *compiler) unusedEntries(entries []*entry) {
 		}
 		if !e.used {
 			c.fail(e.spec.Pos, "remove the entry, correct its table, via or parent, or declare the reference with match",
-				"no foreign key of the plan leads from %s to %s", e.spec.Table, c.parentText(e.spec))
+				"no foreign key of the plan leads from %s%s to %s", e.spec.Table, viaText(e.spec), c.parentText(e.spec))
 		}
 	}
+}
+
+func viaText(d *policy.Dependent) string {
+	if len(d.Via) == 0 {
+		return ""
+	}
+	return " by " + list(len(d.Via), func(i int) string { return d.Via[i].Value })
 }
 
 func (c *compiler) parentText(d *policy.Dependent) string {

@@ -81,16 +81,15 @@ func (p *Plan) foreignSchemas() []string {
 	return slices.DeleteFunc(slices.Clone(p.server.SearchPath), func(s string) bool { return s == "pg_catalog" })
 }
 
-// keysAct takes the print, and then refuses foreign keys that PostgreSQL does not
-// carry out: what changes in between, every batch will notice.
+// keysAct takes the print, unless the plan has errors, and then refuses foreign keys that
+// PostgreSQL does not carry out: what changes in between, every batch will notice.
 func (c *compiler) keysAct() error {
 	p := c.plan
-	if p.HasErrors() {
-		return nil
-	}
-	s := p.factsSQL()
-	if err := c.conn.QueryRow(c.ctx, s.String(), s.args...).Scan(new(string), &p.facts); err != nil {
-		return fmt.Errorf("reading what the catalog says of the tables: %w", err)
+	if !p.HasErrors() {
+		s := p.factsSQL()
+		if err := c.conn.QueryRow(c.ctx, s.String(), s.args...).Scan(new(string), &p.facts); err != nil {
+			return fmt.Errorf("reading what the catalog says of the tables: %w", err)
+		}
 	}
 	oids := []uint32{}
 	for _, e := range p.Edges {
