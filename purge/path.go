@@ -94,15 +94,15 @@ func (c *compiler) searchPath() error {
 
 // creatorsFix takes a schema from roles that may create in it: from its owner, if that is
 // not empty, and from those that were granted it. An owner could grant it to itself again.
-func creatorsFix(schema, granted, owner, trusted string) string {
+func creatorsFix(name, granted, owner, trusted string) string {
 	const look = " -- and look at what is there"
 	switch {
 	case owner == "":
-		return "REVOKE CREATE ON SCHEMA " + schema + " FROM " + granted + ";" + look
+		return "REVOKE CREATE ON SCHEMA " + name + " FROM " + granted + ";" + look
 	case granted == "":
-		return "ALTER SCHEMA " + schema + " OWNER TO " + trusted + ";" + look
+		return "ALTER SCHEMA " + name + " OWNER TO " + trusted + ";" + look
 	}
-	return "ALTER SCHEMA " + schema + " OWNER TO " + trusted + "; REVOKE CREATE ON SCHEMA " + schema + " FROM " + granted + ";" + look
+	return "ALTER SCHEMA " + name + " OWNER TO " + trusted + "; REVOKE CREATE ON SCHEMA " + name + " FROM " + granted + ";" + look
 }
 
 // codeOfOthers says what runs under the role's own search_path.
