@@ -32,7 +32,7 @@ warnings alone are exit 0.`,
 type checkResult struct {
 	OK       bool            `json:"ok"`
 	Problems []purge.Problem `json:"problems"`
-	Notes    []note          `json:"notes"`
+	Notes    []purge.Note    `json:"notes"`
 }
 
 func (a *app) check(ctx context.Context) error {
@@ -51,7 +51,12 @@ func (a *app) check(ctx context.Context) error {
 	if err != nil {
 		return a.checkFailed(err)
 	}
+	advice, err := purge.Advise(ctx, s.pool, s.plans)
+	if err != nil {
+		return a.checkFailed(failed(err))
+	}
 	unread, notes := s.guardProblems(ctx)
+	notes = append(advice, notes...)
 	problems := slices.Concat(missing, s.problems(), unread)
 	ok := !s.hasErrors() && !slices.ContainsFunc(missing, func(p purge.Problem) bool { return p.Level == purge.LevelError })
 	if a.json() {
@@ -60,9 +65,7 @@ func (a *app) check(ctx context.Context) error {
 		}
 	} else {
 		printProblems(a.stdout, problems)
-		for _, n := range notes {
-			a.printf("note: %s\n  fix: %s\n", visible.Text(n.Text), fixText(n.Fix))
-		}
+		printNotes(a.stdout, notes)
 		a.printf("%s\n", verdict(s, problems))
 	}
 	if !ok {
@@ -134,7 +137,7 @@ func verdict(s *session, problems []purge.Problem) string {
 // checkFailed tells, in JSON too, why nothing could be checked.
 func (a *app) checkFailed(err error) error {
 	if a.json() {
-		if err := a.printJSON(checkResult{Problems: []purge.Problem{{Level: purge.LevelError, Text: err.Error()}}, Notes: []note{}}); err != nil {
+		if err := a.printJSON(checkResult{Problems: []purge.Problem{{Level: purge.LevelError, Text: err.Error()}}, Notes: []purge.Note{}}); err != nil {
 			return failed(err)
 		}
 	}
@@ -158,6 +161,21 @@ func printProblems(w io.Writer, problems []purge.Problem) {
 		fmt.Fprintf(w, "%s%s: %s\n", p.Level, where, visible.Text(p.Text))
 		if p.Fix != "" {
 			fmt.Fprintf(w, "  fix: %s\n", fixText(p.Fix))
+		}
+	}
+}
+
+// printNotes prints what is not wrong, with what can be done about it if there is
+// anything.
+func printNotes(w io.Writer, notes []purge.Note) {
+	for _, n := range notes {
+		where := ""
+		if n.Policy != "" {
+			where = " on policy " + n.Policy
+		}
+		fmt.Fprintf(w, "note%s: %s\n", where, visible.Text(n.Text))
+		if n.Fix != "" {
+			fmt.Fprintf(w, "  fix: %s\n", fixText(n.Fix))
 		}
 	}
 }
