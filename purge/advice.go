@@ -36,7 +36,11 @@ func Advise(ctx context.Context, pool *pgxpool.Pool, plans []*Plan) ([]Note, err
 func (p *Plan) wordNotes() []Note {
 	notes := []Note{{Policy: p.Policy.Name, Text: p.Summary()}}
 	if t := p.TenantPath(); t != nil && t.Inferred {
-		notes = append(notes, Note{Policy: p.Policy.Name, Text: "tenant path (found): " + t.Text, Fix: "tenant: " + t.YAML})
+		n := Note{Policy: p.Policy.Name, Text: "tenant path (found): " + t.Text}
+		if t.YAML != "" {
+			n.Fix = "tenant: " + t.YAML
+		}
+		notes = append(notes, n)
 	}
 	return notes
 }

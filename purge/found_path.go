@@ -20,7 +20,7 @@ type TenantPath struct {
 	Inferred bool     `json:"inferred"` // the file has no `tenant`
 	// Text names every column on the way, up to the tenant's key.
 	Text string `json:"-"`
-	// YAML is the value of `tenant` that says the same.
+	// YAML is the value of `tenant` that says the same; empty: none does.
 	YAML string `json:"-"`
 }
 
@@ -33,7 +33,10 @@ func (p *Plan) TenantPath() *TenantPath {
 	if p.noTenant || len(path.Steps) == 0 || p.lastTable == nil {
 		return nil
 	}
-	t := &TenantPath{Inferred: len(p.Policy.Tenant.Steps) == 0, Text: p.pathText(path.Steps), YAML: path.YAML()}
+	t := &TenantPath{Inferred: len(p.Policy.Tenant.Steps) == 0, Text: p.pathText(path.Steps)}
+	if !p.unwritable {
+		t.YAML = path.YAML()
+	}
 	for _, s := range path.Steps {
 		t.Columns = append(t.Columns, s.String())
 	}
@@ -76,7 +79,7 @@ func (c *compiler) findPath() error {
 		return err
 	}
 	p, path := c.plan, c.spell(keys)
-	p.foundPath = path
+	p.foundPath, p.unwritable = path, unwritable(keys, path)
 	why := ""
 	switch nullable := c.nullableStep(keys); {
 	case len(path.Steps) >= writtenSteps:
@@ -86,7 +89,11 @@ func (c *compiler) findPath() error {
 	default:
 		return nil
 	}
-	c.fail(p.Policy.Table.Pos, "tenant: "+path.YAML(), "the tenant path found, %s, must be written in the policy: %s", p.pathText(path.Steps), why)
+	fix := "tenant: " + path.YAML()
+	if p.unwritable {
+		fix = "write another path under tenant: each column of a key of this one is part of several foreign keys"
+	}
+	c.fail(p.Policy.Table.Pos, fix, "the tenant path found, %s, must be written in the policy: %s", p.pathText(path.Steps), why)
 	return nil
 }
 
@@ -122,10 +129,11 @@ func (c *compiler) spell(keys []schema.ForeignKey) policy.Path {
 	return path
 }
 
-// spellKey is the step along a foreign key: a column that no other key leads away
-// from, or else where its column leads. A key over several columns is named by one.
+// spellKey is the step along a foreign key: a column of it that is part of no other,
+// the last one first, since keys over several columns begin with the tenant's. Where
+// there is none, it is said where the column leads.
 func (c *compiler) spellKey(k schema.ForeignKey) policy.Step {
-	for _, name := range k.ChildColumns {
+	for _, name := range slices.Backward(k.ChildColumns) {
 		if leads := c.leading(k.Child, name); len(leads) == 1 && sameColumns(leads[0], k) {
 			return policy.Step{Column: name}
 		}
@@ -134,6 +142,17 @@ func (c *compiler) spellKey(k schema.ForeignKey) policy.Step {
 		Column: k.ChildColumns[0], ToColumn: k.ParentColumns[0],
 		Table: policy.Table{Schema: k.ParentName.Schema, Name: k.ParentName.Name},
 	}
+}
+
+// unwritable reports whether the file cannot name a key of the path: it is over several
+// columns, each of which is part of another key too.
+func unwritable(keys []schema.ForeignKey, path policy.Path) bool {
+	for i, k := range keys {
+		if len(k.ChildColumns) > 1 && path.Steps[i].Table.IsSet() {
+			return true
+		}
+	}
+	return false
 }
 
 // shortestPath is the one shortest path over foreign keys from the root to the

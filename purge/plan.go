@@ -158,6 +158,7 @@ type Plan struct {
 	last        schema.Column // the column that holds the tenant's key; unset: no tenant
 	noTenant    bool
 	foundPath   policy.Path // as the file would write it; unset: the file writes one, or none leads there
+	unwritable  bool        // it cannot
 	tenants     *tenants
 	safety      policy.Safety
 	proven      bool   // safety asks for it, and nothing rules it out
