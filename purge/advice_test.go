@@ -243,6 +243,8 @@ func TestUnowned_MostRows(t *testing.T) {
 		{"most of those that where means", fmt.Sprintf(small, 60) + `; UPDATE things SET state = 'new' WHERE id <= 50`, ", where: state = 'done'", "80 % of the rows"},
 		{"none of those that where means", fmt.Sprintf(small, 40) + `; UPDATE things SET state = 'new' WHERE id > 40`, ", where: state = 'done'", ""},
 		{"most of a large table", fmt.Sprintf(large, 2), "", "sampled)"},
+		{"most of a large partitioned table", `DROP TABLE things; CREATE TABLE things (id int, group_id int, at timestamptz, state text, filler text, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
+			CREATE TABLE old PARTITION OF things FOR VALUES FROM (MINVALUE) TO ('2020-01-01') WITH (fillfactor = 10); CREATE TABLE new PARTITION OF things DEFAULT WITH (fillfactor = 10);` + fmt.Sprintf(large, 2), "", "sampled)"},
 		{"few of a large table", fmt.Sprintf(large, 8), "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
