@@ -78,7 +78,7 @@ func TestAdvise_YoungerDependents(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, projects, projectsPolicy)
 	b.warned("deleting rows of public.projects takes rows of public.events that are much younger than the retention of 365d: of its newest 200, 200 were created more than half the retention after",
-		"(729 days after it on average, 730 days at most)", "=> if public.events is what should expire")
+		"(729 days after it on average, 730 days at most)", "=> if rows of public.events are what should expire")
 	for _, p := range b.plans() {
 		v, err := purge.Look(t.Context(), b.pool, p, purge.Options{}, false)
 		if err != nil {

@@ -94,7 +94,7 @@ func (p *Plan) youngWarning(n *Node, g youngGap, retention policy.Duration) Prob
 		Policy: p.Policy.Name, Level: LevelWarning,
 		Text: fmt.Sprintf("deleting rows of %s takes rows of %s that are much younger than the retention of %s: of its newest %d, %d were created more than half the retention after their row of %[1]s (%[6]s after it on average, %[7]s at most)",
 			root, n.Table.Name, retention, g.rows, g.young, daysText(g.mean), daysText(g.most)),
-		Fix: fmt.Sprintf("if %[1]s is what should expire, make it the table of the policy; if rows of %[2]s should stay for as long as %[1]s has rows of theirs, decide keep for it under dependents", n.Table.Name, root),
+		Fix: fmt.Sprintf("if rows of %s are what should expire, make it the table of the policy; to keep rows of %s while it references them, decide keep for it under dependents", n.Table.Name, root),
 	}
 }
 
