@@ -30,13 +30,16 @@ func (c *counter) see(sql string) {
 	}
 }
 
+// TraceQueryStart is pgx's.
 func (c *counter) TraceQueryStart(ctx context.Context, _ *pgx.Conn, q pgx.TraceQueryStartData) context.Context {
 	c.see(q.SQL)
 	return ctx
 }
 
+// TraceQueryEnd is pgx's.
 func (c *counter) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
+// TraceBatchStart is pgx's.
 func (c *counter) TraceBatchStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceBatchStartData) context.Context {
 	for _, q := range data.Batch.QueuedQueries {
 		c.see(q.SQL)
@@ -44,8 +47,10 @@ func (c *counter) TraceBatchStart(ctx context.Context, _ *pgx.Conn, data pgx.Tra
 	return ctx
 }
 
+// TraceBatchQuery is pgx's.
 func (c *counter) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) {}
 
+// TraceBatchEnd is pgx's.
 func (c *counter) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {}
 
 // Rows are followed to their tenants once an hour, and not with every look at what is

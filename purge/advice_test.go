@@ -265,3 +265,31 @@ policies: [{name: things, table: things, age: at, tenant: ["group_id -> groups.i
 		})
 	}
 }
+
+// Tenants may come from a query, and a run asks once, however many tenants there are.
+func TestUnowned_OneQueryARun(t *testing.T) {
+	t.Parallel()
+	asked := 0
+	b := prepare(t, owners+`INSERT INTO owners SELECT n, 30 FROM generate_series(1, 100) n;
+		INSERT INTO things (owner, at) SELECT 50 + n % 300, now() FROM generate_series(1, 1000) n`,
+		`{version: 1, tenants: {query: "SELECT id, days FROM owners"}, policies: [{name: things, table: things, age: at, tenant: owner}]}`,
+		beforeEvery("reaper_m AS MATERIALIZED", func() { asked++ }))
+	plans := b.plans()
+	b.purgeWith(plans).is(purge.Complete, "79 % of the rows reach no tenant and are never deleted (797 of 1,000)")
+	if asked != 1 {
+		t.Errorf("a run has sampled %d times", asked)
+	}
+	b.warned("public.things: 79 % of the rows")
+}
+
+// A sample that fails is a note, and no end of a run.
+func TestUnowned_NotSampled(t *testing.T) {
+	t.Parallel()
+	b := prepare(t, owners+`INSERT INTO owners VALUES (1, 30); INSERT INTO things (owner, at) SELECT 2, now() FROM generate_series(1, 10) n`,
+		ownersPolicy(", retention: days", ", where: 1 / (id - 5) < 2"))
+	b.warned()
+	b.noted("sampling the tenants of rows of policy things: division by zero")
+	if report := b.purge().one(); report.Unowned != nil || report.Status != purge.Complete || report.Reason != "" {
+		t.Errorf("the report is %s, %q, %v", report.Status, report.Reason, report.Unowned)
+	}
+}
