@@ -113,8 +113,11 @@ func TestAdvise_YoungerBy(t *testing.T) {
 			CREATE TABLE bits (id bigint PRIMARY KEY, part_id bigint REFERENCES parts, created_at timestamptz); CREATE INDEX ON bits (part_id); INSERT INTO bits` + fill, ", undecided: delete", []string{"takes rows of public.bits"}},
 		{"behind another that is warned of", "timestamptz", `CREATE TABLE parts (id bigint PRIMARY KEY, ` + cascade + `, created_at timestamptz); CREATE INDEX ON parts (root_id); INSERT INTO parts` + fill + `;
 			CREATE TABLE bits (id bigint PRIMARY KEY, part_id bigint REFERENCES parts ON DELETE CASCADE, created_at timestamptz); CREATE INDEX ON bits (part_id); INSERT INTO bits` + fill, "", []string{"takes rows of public.parts"}},
-		{"declared by match", "timestamptz", `CREATE TABLE parts (id bigint PRIMARY KEY, root_id bigint, kind text, created_at timestamptz); CREATE INDEX ON parts (root_id); INSERT INTO parts SELECT n, n, CASE WHEN n % 2 = 0 THEN 'Root' ELSE 'Other' END, now() - interval '1 day' - n * interval '1 second' FROM generate_series(1, 3000) n`,
-			`, dependents: [{table: parts, match: {root_id: id}, where: "kind = 'Root'", action: delete}]`, []string{"newest 200, 200 were"}},
+		{
+			"declared by match", "timestamptz", `CREATE TABLE parts (id bigint PRIMARY KEY, root_id bigint, kind text, created_at timestamptz); CREATE INDEX ON parts (root_id); INSERT INTO parts SELECT n, n, CASE WHEN n % 2 = 0 THEN 'Root' ELSE 'Other' END, now() - interval '1 day' - n * interval '1 second' FROM generate_series(1, 3000) n`,
+			`, dependents: [{table: parts, match: {root_id: id}, where: "kind = 'Root'", action: delete}]`,
+			[]string{"newest 200, 200 were"},
+		},
 		{"only of roots that do not expire", "timestamptz", `UPDATE roots SET kind = 'b'; CREATE TABLE parts (id bigint PRIMARY KEY, ` + cascade + `, created_at timestamptz); CREATE INDEX ON parts (root_id); INSERT INTO parts` + fill, `, where: "kind = 'a'"`, nil},
 		{"kept", "timestamptz", `CREATE TABLE parts (id bigint PRIMARY KEY, ` + cascade + `, created_at timestamptz); CREATE INDEX ON parts (root_id); INSERT INTO parts` + fill, ", dependents: [{table: parts, action: keep}]", nil},
 		{"an age that counts", "timestamptz", `CREATE TABLE parts (id bigint PRIMARY KEY, ` + cascade + `, created_at bigint); CREATE INDEX ON parts (root_id); INSERT INTO parts SELECT n, n, 1700000000 FROM generate_series(1, 3000) n`, "", nil},

@@ -25,31 +25,53 @@ func TestFoundPath(t *testing.T) {
 		text, yaml   string
 	}{
 		{"one step", accounts + things + `account_id int NOT NULL REFERENCES accounts)`, "", "things.account_id -> accounts.id", "[account_id]"},
-		{"two steps", accounts + `CREATE TABLE shops (id int PRIMARY KEY, account_id int NOT NULL REFERENCES accounts);` + things + `shop_id int NOT NULL REFERENCES shops)`, "",
-			"things.shop_id -> shops.account_id -> accounts.id", "[shop_id, account_id]"},
-		{"two steps, of which the key of the tenants is one", accounts + things + `account text NOT NULL REFERENCES accounts (code))`, "",
-			"things.account -> accounts.id", "[account, id]"},
-		{"names that YAML or the file reads in another way", `CREATE SCHEMA "a.b"; CREATE TABLE "a.b".accounts (id int PRIMARY KEY);` + accounts + `DROP TABLE accounts; ALTER TABLE "a.b".accounts SET SCHEMA public;
+		{
+			"two steps", accounts + `CREATE TABLE shops (id int PRIMARY KEY, account_id int NOT NULL REFERENCES accounts);` + things + `shop_id int NOT NULL REFERENCES shops)`, "",
+			"things.shop_id -> shops.account_id -> accounts.id", "[shop_id, account_id]",
+		},
+		{
+			"two steps, of which the key of the tenants is one", accounts + things + `account text NOT NULL REFERENCES accounts (code))`, "",
+			"things.account -> accounts.id", "[account, id]",
+		},
+		{
+			"names that YAML or the file reads in another way", `CREATE SCHEMA "a.b"; CREATE TABLE "a.b".accounts (id int PRIMARY KEY);` + accounts + `DROP TABLE accounts; ALTER TABLE "a.b".accounts SET SCHEMA public;
 			CREATE TABLE "a.b".shops (id int PRIMARY KEY, "none" int NOT NULL REFERENCES accounts);` + things + `"odd.name ""->""" int NOT NULL REFERENCES "a.b".shops)`, "",
-			`things."odd.name ""->""" -> "a.b".shops.none -> accounts.id`, `['"odd.name ""->"""', 'none']`},
-		{"a composite key", accounts + `CREATE TABLE shops (area int, id int, account_id int NOT NULL REFERENCES accounts, PRIMARY KEY (area, id));` + things + `area int NOT NULL, shop_id int NOT NULL, FOREIGN KEY (area, shop_id) REFERENCES shops)`, "",
-			"things.shop_id -> shops.account_id -> accounts.id", "[shop_id, account_id]"},
-		{"a composite key to the tenants", accounts + things + `area int NOT NULL, account_id int NOT NULL, FOREIGN KEY (area, account_id) REFERENCES accounts (area, id))`, "",
-			"things.account_id -> accounts.id", "[account_id]"},
-		{"a composite key of which one column is another key's", accounts + `CREATE TABLE areas (id int PRIMARY KEY); CREATE TABLE shops (area int, id int, account_id int NOT NULL REFERENCES accounts, PRIMARY KEY (area, id));` +
-			things + `area int NOT NULL REFERENCES areas, shop_id int NOT NULL, FOREIGN KEY (area, shop_id) REFERENCES shops)`, "",
-			"things.shop_id -> shops.account_id -> accounts.id", "[shop_id, account_id]"},
-		{"a column that leads to two tables", accounts + `CREATE TABLE others (id int PRIMARY KEY); CREATE TABLE shops (id int PRIMARY KEY, account_id int NOT NULL REFERENCES accounts);` +
-			things + `shop_id int NOT NULL REFERENCES shops REFERENCES others)`, "",
-			"things.shop_id -> shops.account_id -> accounts.id", "['shop_id -> public.shops.id', account_id]"},
-		{"a column that can be NULL", accounts + things + `account_id int REFERENCES accounts)`, "things.account_id can be NULL",
-			"things.account_id -> accounts.id", "[account_id]"},
-		{"a step that can be NULL", accounts + `CREATE TABLE "Shops" (id int PRIMARY KEY, "accountId" int REFERENCES accounts);` + things + `shop_id int NOT NULL REFERENCES "Shops")`, "Shops.accountId can be NULL",
-			"things.shop_id -> Shops.accountId -> accounts.id", "[shop_id, accountId]"},
-		{"half of a composite key that can be NULL", accounts + `CREATE TABLE shops (area int, id int, account_id int NOT NULL REFERENCES accounts, PRIMARY KEY (area, id));` + things + `area int NOT NULL, shop_id int, FOREIGN KEY (area, shop_id) REFERENCES shops)`, "things.shop_id can be NULL",
-			"things.shop_id -> shops.account_id -> accounts.id", "[shop_id, account_id]"},
-		{"three steps", accounts + `CREATE TABLE shops (id int PRIMARY KEY, account_id int NOT NULL REFERENCES accounts); CREATE TABLE orders (id int PRIMARY KEY, "shop" int NOT NULL REFERENCES shops);` + things + `"order" int NOT NULL REFERENCES orders)`,
-			"it has more than 2 steps", "things.order -> orders.shop -> shops.account_id -> accounts.id", "[order, shop, account_id]"},
+			`things."odd.name ""->""" -> "a.b".shops.none -> accounts.id`, `['"odd.name ""->"""', 'none']`,
+		},
+		{
+			"a composite key", accounts + `CREATE TABLE shops (area int, id int, account_id int NOT NULL REFERENCES accounts, PRIMARY KEY (area, id));` + things + `area int NOT NULL, shop_id int NOT NULL, FOREIGN KEY (area, shop_id) REFERENCES shops)`, "",
+			"things.shop_id -> shops.account_id -> accounts.id", "[shop_id, account_id]",
+		},
+		{
+			"a composite key to the tenants", accounts + things + `area int NOT NULL, account_id int NOT NULL, FOREIGN KEY (area, account_id) REFERENCES accounts (area, id))`, "",
+			"things.account_id -> accounts.id", "[account_id]",
+		},
+		{
+			"a composite key of which one column is another key's", accounts + `CREATE TABLE areas (id int PRIMARY KEY); CREATE TABLE shops (area int, id int, account_id int NOT NULL REFERENCES accounts, PRIMARY KEY (area, id));` +
+				things + `area int NOT NULL REFERENCES areas, shop_id int NOT NULL, FOREIGN KEY (area, shop_id) REFERENCES shops)`, "",
+			"things.shop_id -> shops.account_id -> accounts.id", "[shop_id, account_id]",
+		},
+		{
+			"a column that leads to two tables", accounts + `CREATE TABLE others (id int PRIMARY KEY); CREATE TABLE shops (id int PRIMARY KEY, account_id int NOT NULL REFERENCES accounts);` +
+				things + `shop_id int NOT NULL REFERENCES shops REFERENCES others)`, "",
+			"things.shop_id -> shops.account_id -> accounts.id", "['shop_id -> public.shops.id', account_id]",
+		},
+		{
+			"a column that can be NULL", accounts + things + `account_id int REFERENCES accounts)`, "things.account_id can be NULL",
+			"things.account_id -> accounts.id", "[account_id]",
+		},
+		{
+			"a step that can be NULL", accounts + `CREATE TABLE "Shops" (id int PRIMARY KEY, "accountId" int REFERENCES accounts);` + things + `shop_id int NOT NULL REFERENCES "Shops")`, "Shops.accountId can be NULL",
+			"things.shop_id -> Shops.accountId -> accounts.id", "[shop_id, accountId]",
+		},
+		{
+			"half of a composite key that can be NULL", accounts + `CREATE TABLE shops (area int, id int, account_id int NOT NULL REFERENCES accounts, PRIMARY KEY (area, id));` + things + `area int NOT NULL, shop_id int, FOREIGN KEY (area, shop_id) REFERENCES shops)`, "things.shop_id can be NULL",
+			"things.shop_id -> shops.account_id -> accounts.id", "[shop_id, account_id]",
+		},
+		{
+			"three steps", accounts + `CREATE TABLE shops (id int PRIMARY KEY, account_id int NOT NULL REFERENCES accounts); CREATE TABLE orders (id int PRIMARY KEY, "shop" int NOT NULL REFERENCES shops);` + things + `"order" int NOT NULL REFERENCES orders)`,
+			"it has more than 2 steps", "things.order -> orders.shop -> shops.account_id -> accounts.id", "[order, shop, account_id]",
+		},
 		{"a line break in a name", accounts + things + `"account` + "\n" + `id" int REFERENCES accounts)`, "things.account\nid can be NULL", "things.account\nid -> accounts.id", `["account\nid"]`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
