@@ -53,28 +53,37 @@ func (b *bench) reaper(ctx context.Context, dsn, policyFile string, args ...stri
 		return c, err
 	}
 	all := []string{"purge", "--yes", "-o", "json", "--policy-file", file, "--connections", strconv.Itoa(b.connections)}
-	cmd := exec.CommandContext(ctx, b.Binary, append(all, args...)...)
+	c, stdout, err := b.command(ctx, dsn, append(all, args...)...)
+	var exit *exec.ExitError
+	if err != nil && !(errors.As(err, &exit) && exit.ExitCode() == purge.Incomplete.ExitCode()) {
+		return c, err
+	}
+	if err := json.Unmarshal(stdout, &c.report); err != nil {
+		return c, fmt.Errorf("reading reaper's report: %w", err)
+	}
+	return c, nil
+}
+
+// command runs the binary with a command of its own, and gives what it printed.
+func (b *bench) command(ctx context.Context, dsn string, args ...string) (c child, output []byte, err error) {
+	cmd := exec.CommandContext(ctx, b.Binary, args...)
 	cmd.Env = []string{"DATABASE_URL=" + dsn}
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	started := time.Now()
 	if err := cmd.Start(); err != nil {
-		return c, err
+		return c, nil, err
 	}
 	watched := watchPeak(cmd.Process.Pid)
 	err = cmd.Wait()
 	c.took, c.peak, c.maxRSS = time.Since(started), watched(), maxRSS(cmd.ProcessState)
-	var exit *exec.ExitError
-	if err != nil && !(errors.As(err, &exit) && exit.ExitCode() == purge.Incomplete.ExitCode()) {
-		return c, fmt.Errorf("reaper purge: %w: %s", err, stderr.Bytes())
-	}
 	if c.peak == 0 {
 		c.peak = c.maxRSS
 	}
-	if err := json.Unmarshal(stdout.Bytes(), &c.report); err != nil {
-		return c, fmt.Errorf("reading reaper's report: %w", err)
+	if err != nil {
+		return c, stdout.Bytes(), fmt.Errorf("reaper %s: %w: %s", args[0], err, stderr.Bytes())
 	}
-	return c, nil
+	return c, stdout.Bytes(), nil
 }
 
 func maxRSS(state *os.ProcessState) int64 {

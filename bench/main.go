@@ -44,6 +44,7 @@ var parts = []part{
 	{name: "sweeps", run: sweeps},
 	{name: "partition", run: partition},
 	{name: "idle", run: idle},
+	{name: "catalog", run: catalog},
 	{name: "pace", run: pace},
 	{name: "activerecord", run: activeRecord},
 	{name: "scale", run: scale, asked: true},

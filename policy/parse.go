@@ -40,6 +40,9 @@ func parse(data []byte) (f *File, err error) {
 	if err := checkVersion(root); err != nil {
 		return nil, err
 	}
+	if err := checkChosen(root); err != nil {
+		return nil, err
+	}
 	var doc document
 	if err := decode("the policy file", root, reflect.ValueOf(&doc).Elem()); err != nil {
 		return nil, err

@@ -51,7 +51,7 @@ func (r *Retention) decode(key string, n *node) error {
 
 func (Retention) schema() *jsonschema.Schema {
 	s := nonBlank()
-	s.Not = &jsonschema.Schema{Pattern: "^[0-9]+$"}
+	s.Not = &jsonschema.Schema{Pattern: "^([0-9]+|" + Choose + ")$"}
 	return s
 }
 

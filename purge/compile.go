@@ -95,6 +95,9 @@ type compiler struct {
 	// nil until it is asked for.
 	between  map[uint32]bool
 	proposed []proposal // for the edges that nobody decided
+	// untrusted: SQL of the file calls a function of somebody else, which is an error, and
+	// is not even planned.
+	untrusted bool
 }
 
 // errStop ends the compilation of a policy whose problem leaves nothing to plan.

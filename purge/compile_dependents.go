@@ -52,11 +52,29 @@ func (c *compiler) unusedEntries(entries []*entry) {
 			k := e.unclear[0].first()
 			c.fail(e.spec.Pos, c.viaFix(e), "%s references %s more than once", k.ChildName, k.ParentName)
 		}
-		if !e.used {
+		switch {
+		case e.used:
+		case c.outOfReach(e.spec):
+			c.plan.problem(LevelWarning, fmt.Sprintf("the entry for %s is not needed: no row that it references is deleted", e.spec.Table), "")
+		default:
 			c.fail(e.spec.Pos, "remove the entry, correct its table, via or parent, or declare the reference with match",
 				"no foreign key of the plan leads from %s%s to %s", e.spec.Table, viaText(e.spec), c.parentText(e.spec))
 		}
 	}
+}
+
+// outOfReach reports whether an entry decides a foreign key that there is, but which the
+// plan does not come to: an edge above it does not delete.
+func (c *compiler) outOfReach(d *policy.Dependent) bool {
+	if len(d.Match) > 0 || !d.Parent.IsSet() || c.names(d.Parent, c.plan.Root.Table.OID) {
+		return false
+	}
+	if slices.ContainsFunc(c.plan.Nodes, func(n *Node) bool { return n.Deleted && c.names(d.Parent, n.Table.OID) }) {
+		return false
+	}
+	return slices.ContainsFunc(c.graph.Outgoing(c.resolve(d.Table)), func(k schema.ForeignKey) bool {
+		return c.names(d.Parent, k.Parent) && !slices.ContainsFunc(d.Via, func(v policy.Text) bool { return !slices.Contains(k.ChildColumns, v.Value) })
+	})
 }
 
 func viaText(d *policy.Dependent) string {

@@ -29,6 +29,7 @@ func (c *compiler) guards() error {
 		}
 	}
 	c.mayVacuum()
+	c.lacksNeeds()
 	read := []*schema.Table{p.tenants.table}
 	for _, h := range p.hops {
 		read = append(read, h.table)
@@ -37,8 +38,9 @@ func (c *compiler) guards() error {
 		if t == nil {
 			continue
 		}
+		c.schemaUsage(t)
 		if !t.CanSelect {
-			c.lacks(t, "SELECT")
+			c.lacks(t.Name, "SELECT")
 		}
 		c.rowSecurity(t)
 		for _, n := range p.Nodes {
@@ -63,13 +65,20 @@ func (c *compiler) deletedBy(n *Node, format string) {
 	}
 }
 
-func (c *compiler) lacks(t *schema.Table, privilege string) {
-	c.once(fmt.Sprintf("role %s lacks %s on %s", c.server.Role, privilege, t.Name), c.grantFix(privilege, t))
+func (c *compiler) lacks(name schema.Name, privilege string) {
+	c.once(fmt.Sprintf("role %s lacks %s on %s", c.server.Role, privilege, name), c.grantFix(privilege, name))
 }
 
 // grantFix is the grant of a privilege on a table.
-func (c *compiler) grantFix(privilege string, t *schema.Table) string {
-	return fmt.Sprintf("GRANT %s ON %s TO %s;", privilege, ident(t.Name.Schema, t.Name.Name), ident(c.server.Role))
+func (c *compiler) grantFix(privilege string, name schema.Name) string {
+	return fmt.Sprintf("GRANT %s ON %s TO %s;", privilege, ident(name.Schema, name.Name), ident(c.server.Role))
+}
+
+// schemaUsage records that the role may not use the schema of a table.
+func (c *compiler) schemaUsage(t *schema.Table) {
+	if !t.CanUseSchema {
+		c.cannotUse(t.Name.Schema, "")
+	}
 }
 
 // cannotUse records a schema that the role may not use.
@@ -94,11 +103,9 @@ func (c *compiler) rowSecurity(t *schema.Table) {
 
 func (c *compiler) tableGuards(n *Node) {
 	t := n.Table
-	if !t.CanUseSchema {
-		c.cannotUse(t.Name.Schema, "")
-	}
+	c.schemaUsage(t)
 	if !t.CanSelect {
-		c.lacks(t, "SELECT")
+		c.lacks(t.Name, "SELECT")
 	}
 	c.rowSecurity(t)
 	if n.Deleted {
@@ -112,7 +119,7 @@ func (c *compiler) tableGuards(n *Node) {
 		}
 		for _, column := range e.SetColumns {
 			if !slices.Contains(t.UpdateColumns, column) {
-				c.lacks(t, "UPDATE ("+ident(column)+")")
+				c.lacks(t.Name, "UPDATE ("+ident(column)+")")
 			}
 		}
 	}
@@ -127,7 +134,7 @@ func (c *compiler) deletedGuards(n *Node) {
 		p.problem(LevelWarning, fmt.Sprintf("other tables inherit from %s: foreign keys do not see their rows, and neither does reaper", t.Name), "make it a partitioned table")
 	}
 	if !t.CanDelete {
-		c.lacks(t, "DELETE")
+		c.lacks(t.Name, "DELETE")
 	}
 	if !t.CanUpdate {
 		c.cannotLock(n)
@@ -152,10 +159,10 @@ func (c *compiler) cannotLock(n *Node) {
 	column := ident(lockColumn(c.plan, n))
 	switch {
 	case n == c.plan.Root || n.needsLock() || newMode(c.plan, false).collected[n]:
-		c.lacks(n.Table, "UPDATE ("+column+")")
+		c.lacks(n.Table.Name, "UPDATE ("+column+")")
 	case n.inner():
 		c.plan.problem(LevelWarning, fmt.Sprintf("role %s lacks UPDATE on a column of %s: a root with more dependents than a batch may hold cannot be drained", c.server.Role, n.Table.Name),
-			c.grantFix("UPDATE ("+column+")", n.Table))
+			c.grantFix("UPDATE ("+column+")", n.Table.Name))
 	}
 }
 
@@ -258,16 +265,30 @@ func (c *compiler) edgeGuards(e *Edge) error {
 	if e.Index != "" {
 		return nil
 	}
+	big, err := c.bigger(e.Child.Table, unindexedRows)
+	known := lookup{analyzed: true}
+	switch {
+	case err != nil:
+		big = true // in doubt, act conservatively
+	case big:
+		if known, err = c.lookup(e); err != nil {
+			return err
+		}
+		if e.Index = known.index; e.Index != "" {
+			return nil
+		}
+	}
+	return c.unindexed(e, big, known.analyzed)
+}
+
+// unindexed records that no index serves an edge.
+func (c *compiler) unindexed(e *Edge, big, analyzed bool) error {
 	fix, err := c.indexFix(e.Child.Table, e.pairs, nil)
 	if err != nil {
 		return err
 	}
-	big, err := c.bigger(e.Child.Table, unindexedRows)
-	if err != nil {
-		big = true // in doubt, act conservatively
-	}
 	level := LevelWarning
-	if big && !p.Policy.AllowUnindexed {
+	if big && !c.plan.Policy.AllowUnindexed {
 		level = LevelError
 	}
 	t := e.Child.Table.Name
@@ -275,8 +296,11 @@ func (c *compiler) edgeGuards(e *Edge) error {
 	if e.Key != nil {
 		reader = fmt.Sprintf("each deleted row of %s", e.Parent.Table.Name)
 	}
-	p.lacking(e, level, fmt.Sprintf("no index serves %s (%s) of %s: %s reads the whole table", e.Label(), strings.Join(e.ChildColumns, ", "), t, reader),
-		fix)
+	text := fmt.Sprintf("no index serves %s (%s) of %s: %s reads the whole table", e.Label(), strings.Join(e.ChildColumns, ", "), t, reader)
+	if !analyzed {
+		text += fmt.Sprintf("; %s has no statistics: after ANALYZE, an index that serves in part may count too", t)
+	}
+	c.plan.lacking(e, level, text, fix)
 	return nil
 }
 

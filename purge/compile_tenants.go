@@ -99,7 +99,7 @@ func (c *compiler) tenantsQuery(file *policy.Tenants) (relation string, own *sou
 	f, err := c.understand("SELECT * FROM ("+file.Query.Value+"\n) AS tenants", file.Query.Value)
 	var wrong *pgconn.PgError
 	if errors.As(err, &wrong) && !lockedOut(err) {
-		c.fail(file.Query.Pos, "correct the query", "tenants.query: %s", wrong.Message)
+		c.fail(file.Query.Pos, queryFix(wrong, c.server.Role, "correct the query"), "tenants.query: %s", wrong.Message)
 		return "", nil, errStop
 	}
 	if err != nil {
@@ -208,11 +208,7 @@ func (c *compiler) tenantPath() error {
 	}
 	steps := c.plan.Policy.Tenant.Steps
 	if len(steps) == 0 {
-		keys, err := c.shortestPath()
-		if err != nil {
-			return err
-		}
-		if err := c.followKeys(keys); err != nil {
+		if err := c.findPath(); err != nil {
 			return err
 		}
 		return c.comparable()
@@ -319,7 +315,7 @@ func (c *compiler) follow(table *schema.Table, s policy.Step) (hop, error) {
 	keys := c.leading(table.OID, s.Column)
 	switch len(keys) {
 	case 0:
-		c.fail(s.Pos, "write where it leads: "+stepText(s)+" -> table.column",
+		c.fail(s.Pos, "write where it leads: "+s.String()+" -> table.column",
 			"no foreign key tells where %s.%s leads", table.Name, s.Column)
 		return hop{}, errStop
 	case 1:
@@ -335,68 +331,4 @@ func (c *compiler) follow(table *schema.Table, s policy.Step) (hop, error) {
 	c.fail(s.Pos, c.whereFix(s, keys),
 		"%s.%s is part of several foreign keys: to %s", table.Name, s.Column, strings.Join(leads, ", "))
 	return hop{}, errStop
-}
-
-// shortestPath is the one shortest path over foreign keys from the root to the
-// tenants' table.
-func (c *compiler) shortestPath() ([]schema.ForeignKey, error) {
-	pos := c.plan.Policy.Table.Pos
-	fix := "name the columns that lead to the tenants (tenant: [column, …]), or write tenant: none and a retention"
-	if c.tenant == nil {
-		c.fail(pos, fix, "with a query of tenants the path from %s cannot be found by itself", c.plan.Root.Table.Name)
-		return nil, errStop
-	}
-	found := c.shortest(c.plan.Root.Table.OID, c.tenant.OID)
-	if len(found) == 1 {
-		return found[0], nil
-	}
-	if len(found) > 1 {
-		var paths []string
-		for _, keys := range found {
-			paths = append(paths, c.pathText(keys))
-		}
-		slices.Sort(paths)
-		c.fail(pos, c.oneOfFix(), "several shortest paths lead from %s to %s: %s",
-			c.plan.Root.Table.Name, c.tenant.Name, strings.Join(paths, " or "))
-		return nil, errStop
-	}
-	c.fail(pos, fix, "no foreign keys lead from %s to %s", c.plan.Root.Table.Name, c.tenant.Name)
-	return nil, errStop
-}
-
-// followKeys makes the path of whole foreign keys, composite ones included.
-func (c *compiler) followKeys(keys []schema.ForeignKey) error {
-	last := keys[len(keys)-1]
-	table := c.plan.Root.Table
-	for _, k := range keys[:len(keys)-1] {
-		if err := c.graph.Load(c.ctx, c.conn, k.Parent); err != nil {
-			return err
-		}
-		h := c.keyHop(table, &k)
-		table = h.table
-		c.plan.hops = append(c.plan.hops, h)
-	}
-	end := c.plan.tenants.key.Name
-	if i := slices.Index(last.ParentColumns, end); i >= 0 {
-		end = last.ChildColumns[i]
-	} else {
-		// The key references another column of the tenants: one more hop.
-		h := c.keyHop(table, &last)
-		table = h.table
-		c.plan.hops = append(c.plan.hops, h)
-	}
-	column, err := c.column(table, end, c.plan.Policy.Table.Pos)
-	if err != nil {
-		return err
-	}
-	c.plan.lastTable, c.plan.last = table, column
-	return nil
-}
-
-func (c *compiler) pathText(keys []schema.ForeignKey) string {
-	var columns []string
-	for _, k := range keys {
-		columns = append(columns, strings.Join(k.ChildColumns, "+"))
-	}
-	return "[" + strings.Join(columns, ", ") + "]"
 }

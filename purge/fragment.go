@@ -23,11 +23,13 @@ type fragment struct {
 	// functions are those outside of pg_catalog that it calls, themselves or by an
 	// operator, but for those in C, which look nothing up by name.
 	functions []calledFunction
+	needs     needs
 	// zoned: its answer depends on the session's TimeZone.
 	zoned bool
 	// asWritten: it keeps its own text and the role's search_path: no view could
 	// be made of it, or names in it still mean what the path makes of them.
 	asWritten bool
+	unread    bool // no view could be made of it
 }
 
 type viewColumn struct {
@@ -46,6 +48,11 @@ type calledFunction struct {
 // column is named like it.
 const fragmentView = "reaper_fragment"
 
+// besides is a second relation of that view, without columns: PostgreSQL 18 leaves out
+// the table's name before columns where there is one relation alone, and in a larger
+// statement the column could be taken for another's.
+const besides = " CROSS JOIN (SELECT) AS reaper_besides"
+
 // expression has PostgreSQL read a user's SQL over one relation; nil after recording a
 // problem. It is described as a condition besides: there PostgreSQL itself refuses
 // what is no matter of one row, aggregates, window functions and sets, which a SELECT
@@ -55,10 +62,10 @@ func (c *compiler) expression(what string, text policy.Text, relation string) (*
 		return nil, nil
 	}
 	sql := "(" + text.Value + "\n)"
-	f, err := c.understand("SELECT "+sql+" FROM "+relation+" WHERE "+sql+" IS NULL", "SELECT "+sql+" AS "+fragmentView+" FROM "+relation)
+	f, err := c.understand("SELECT "+sql+" FROM "+relation+" WHERE "+sql+" IS NULL", "SELECT "+sql+" AS "+fragmentView+" FROM "+relation+besides)
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) && !lockedOut(err) {
-		c.fail(text.Pos, expressionFix(pgErr), "%s: %s", what, pgErr.Message)
+		c.fail(text.Pos, queryFix(pgErr, c.server.Role, expressionFix(pgErr)), "%s: %s", what, pgErr.Message)
 		return nil, nil
 	}
 	if err != nil {
@@ -98,11 +105,16 @@ func (c *compiler) boolean(what string, text policy.Text, relation string) (stri
 	return f.sql, nil
 }
 
-// uses notes what a fragment needs: a search_path, functions of others, and the time
-// zone.
+// uses notes what a fragment needs: privileges, a search_path, functions of others, and
+// the time zone.
 func (c *compiler) uses(what string, pos policy.Pos, f *fragment) {
+	if f.unread {
+		f.needs.Unknown = []string{what}
+	}
+	c.plan.needs.add(f.needs)
 	for _, x := range f.functions {
 		if !x.Trusted {
+			c.untrusted = true
 			c.fail(pos, fmt.Sprintf("look at it; then let a superuser or the owner of the database or of the table own it: ALTER FUNCTION %s … OWNER TO …", x.Name),
 				"%s calls %s, which belongs to role %s: whoever owns it decides what is deleted", what, x.Name, x.Owner)
 		}
@@ -157,7 +169,7 @@ func (c *compiler) view(tx pgx.Tx, f *fragment) error {
 	case errors.As(err, &refused) && !lockedOut(err):
 		// No TEMPORARY, an event trigger that refuses, or what no view may hold: it means
 		// what was described, under the role's own path.
-		f.asWritten = true
+		f.asWritten, f.unread = true, true
 		return nil
 	case err != nil:
 		return err
@@ -198,11 +210,11 @@ const byNameSQL = `(v.tree ~ ':(vartype|consttype|resulttype|funcresulttype|para
 // fragmentSQL reads the temporary views: the text of the one, that of the one made in the
 // session's own zone, whether something in it depends on the zone, whether what it means
 // depends on the search_path while it runs, the functions outside of pg_catalog that it
-// rests on, and its tree. A conversion between timestamptz and local dates or times is
+// rests on, what a role needs to run it, and its tree. A conversion between timestamptz and local dates or times is
 // STABLE and takes or gives both; of SQLValueFunction (primnodes.h) 0 to 2 and 5 to 8 are
 // local. Aggregates call functions that need not be in C.
 const fragmentSQL = `
-WITH RECURSIVE v AS MATERIALIZED (SELECT r.oid, r.ev_class AS own, r.ev_action::text AS tree FROM pg_rewrite r WHERE r.ev_class = 'pg_temp.` + fragmentView + `'::regclass),` + reachedSQL + `
+WITH RECURSIVE v AS MATERIALIZED (SELECT r.oid, r.ev_class AS own, r.ev_action::text AS tree FROM pg_rewrite r WHERE r.ev_class = 'pg_temp.` + fragmentView + `'::regclass),` + reachedSQL + `,` + needsSQL + `
 SELECT pg_get_viewdef('pg_temp.` + fragmentView + `'::regclass), pg_get_viewdef('pg_temp.` + fragmentView + `_local'::regclass),
        EXISTS (SELECT FROM v CROSS JOIN LATERAL regexp_matches(v.tree, ':(?:opfuncid|funcid) (\d+)', 'g') m JOIN pg_proc p ON p.oid = m[1]::oid
                 WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.provolatile = 's'
@@ -214,6 +226,7 @@ SELECT pg_get_viewdef('pg_temp.` + fragmentView + `'::regclass), pg_get_viewdef(
                  'Looks', l.lanname NOT IN ('c', 'internal') OR p.prokind = 'a', 'Trusted', ` + trustedOwner + `) ORDER BY p.oid)
             FROM calls JOIN pg_proc p ON p.oid = calls.id JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang
            WHERE n.nspname <> 'pg_catalog'), '[]'),
+       ` + needed + `,
        (SELECT ` + plainTree + ` FROM v)`
 
 // plainTree is a rule's tree without what only tells where in the text it stood, and
@@ -223,7 +236,7 @@ const plainTree = `regexp_replace(regexp_replace(replace(v.tree, ':relid ' || v.
 func (c *compiler) readView(tx pgx.Tx, f *fragment) error {
 	var local, tree string
 	written := f.sql
-	if err := tx.QueryRow(c.ctx, fragmentSQL, c.planned()).Scan(&f.sql, &local, &f.zoned, &f.asWritten, &f.functions, &tree); err != nil {
+	if err := tx.QueryRow(c.ctx, fragmentSQL, c.planned()).Scan(&f.sql, &local, &f.zoned, &f.asWritten, &f.functions, &f.needs, &tree); err != nil {
 		return err
 	}
 	f.zoned = f.zoned || strings.ReplaceAll(local, fragmentView+"_local", fragmentView) != f.sql

@@ -54,7 +54,7 @@ policies:
 			CREATE TABLE logs_0 PARTITION OF logs FOR VALUES WITH (MODULUS 1, REMAINDER 0);
 			CREATE TABLE lines (log bigint REFERENCES logs ON DELETE CASCADE)`, `
 version: 1
-tenants: {query: "SELECT id, days FROM orgs WHERE id <> ''", default: 30d}
+tenants: {query: "SELECT id, days FROM orgs CROSS JOIN (SELECT) AS besides WHERE id <> ''", default: 30d}
 policies: [{name: logs, table: logs, age: {column: day, time_zone: Pacific/Kiritimati}, tenant: org}]`},
 		{"no_tenant", `
 			CREATE TABLE events (id int PRIMARY KEY, at timestamp);

@@ -12,7 +12,10 @@ import (
 // Grants are the statements that give a role the least that these plans need
 // on the tables they touch.
 func Grants(plans []*Plan, role string) []string {
-	g := grants{role: ident(role), tables: map[string]map[string]bool{}, schemas: map[string]bool{}, vacuumed: map[string]schema.Kind{}}
+	g := grants{
+		role: ident(role), tables: map[string]map[string]bool{}, schemas: map[string]bool{}, vacuumed: map[string]schema.Kind{},
+		functions: map[string]bool{}, unknown: map[string]bool{},
+	}
 	for _, p := range plans {
 		g.plan(p)
 	}
@@ -23,7 +26,10 @@ type grants struct {
 	role    string
 	tables  map[string]map[string]bool // quoted name → privileges
 	schemas map[string]bool
-	bypass  []string // tables behind row-level security
+	// functions are those that not everybody may call, with their arguments; unknown is SQL
+	// of the file of which nobody knows what it reads.
+	functions, unknown map[string]bool
+	bypass             []string // tables behind row-level security
 	// vacuumed are the tables that a run may vacuum, where there is a privilege
 	// for that.
 	vacuumed map[string]schema.Kind
@@ -33,16 +39,35 @@ type grants struct {
 }
 
 func (g *grants) need(t *schema.Table, privileges ...string) {
-	name := ident(t.Name.Schema, t.Name.Name)
 	g.schemas[ident(t.Name.Schema)] = true
+	g.on(t.Name, t.RowSecurity, privileges...)
+}
+
+// on adds privileges on a relation.
+func (g *grants) on(n schema.Name, rowSecurity bool, privileges ...string) {
+	name := ident(n.Schema, n.Name)
 	if g.tables[name] == nil {
 		g.tables[name] = map[string]bool{}
 	}
 	for _, p := range privileges {
 		g.tables[name][p] = true
 	}
-	if t.RowSecurity && !slices.Contains(g.bypass, name) {
+	if rowSecurity && !slices.Contains(g.bypass, name) {
 		g.bypass = append(g.bypass, name)
+	}
+}
+
+// reads adds what SQL of the file needs. A relation below a view is not named, and so the
+// role need not use its schema.
+func (g *grants) reads(n needs) {
+	for _, r := range n.Relations {
+		g.on(r.Name, r.RowSecurity, "SELECT")
+	}
+	for _, f := range n.Functions {
+		g.functions[f.SQL] = true
+	}
+	for _, what := range n.Unknown {
+		g.unknown[what] = true
 	}
 }
 
@@ -53,9 +78,10 @@ func (g *grants) plan(p *Plan) {
 	for _, h := range p.hops {
 		g.need(h.table, "SELECT")
 	}
-	for _, s := range p.typeSchemas() {
+	for _, s := range slices.Concat(p.typeSchemas(), p.needs.Schemas) {
 		g.schemas[ident(s)] = true
 	}
+	g.reads(p.needs)
 	g.replica = g.replica || p.safety.Proven && len(p.Edges) > 0
 	g.version = p.server.Version
 	if p.parts.ownership {
@@ -88,6 +114,12 @@ func (g *grants) statements() []string {
 	}
 	for _, t := range sorted(g.tables) {
 		out = append(out, fmt.Sprintf("GRANT %s ON %s TO %s;", strings.Join(sorted(g.tables[t]), ", "), t, g.role))
+	}
+	for _, f := range sorted(g.functions) {
+		out = append(out, fmt.Sprintf("GRANT EXECUTE ON ROUTINE %s TO %s;", f, g.role))
+	}
+	for _, what := range sorted(g.unknown) {
+		out = append(out, "-- which tables "+what+" reads could not be found out, since no temporary view could be made of it: "+g.role+" needs SELECT on them, too")
 	}
 	if len(g.bypass) > 0 {
 		slices.Sort(g.bypass)

@@ -40,6 +40,12 @@ func (b *bed) pasteIndexes(want ...string) {
 	}
 }
 
+// refusesLaxKeys: from PostgreSQL 18 on no foreign key compares two collations of which
+// one is not deterministic. What match or the path declares may still.
+func refusesLaxKeys(t *testing.T, ground *bed) bool {
+	return ground.Int(t, `SELECT current_setting('server_version_num')::int`) >= 180000
+}
+
 // An index that is printed serves, whatever the two columns are compared by.
 func TestRule_IndexesThatArePrintedServe(t *testing.T) {
 	t.Parallel()
@@ -79,7 +85,7 @@ func TestRule_IndexesThatArePrintedServe(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			key, dependents := " REFERENCES roots ON DELETE CASCADE", ""
-			if c.match {
+			if c.match || strings.HasPrefix(c.before, lax) && refusesLaxKeys(t, ground) {
 				key, dependents = "", "{table: parts, match: {r: id}, action: delete}"
 			}
 			b := ground.on(t, `DROP SCHEMA IF EXISTS ext CASCADE; `+c.before+`CREATE TABLE roots (id `+c.ours+` PRIMARY KEY, at timestamptz NOT NULL);
@@ -105,7 +111,7 @@ func TestRule_IndexesForTheSearchServe(t *testing.T) {
 		{"int of numeric", "", "numeric", "int", `(((owner)::numeric), "at", "id"); -- or give both columns one type`},
 	} {
 		paths := []string{"owner", "[owner, id]"}
-		if c.name == "text of citext" {
+		if c.name == "text of citext" || c.before == lax && refusesLaxKeys(t, ground) {
 			paths = paths[:1] // no foreign key compares these
 		}
 		for _, path := range paths {

@@ -147,6 +147,7 @@ type Plan struct {
 	server      Server
 	where       string // of the policy, as it is understood; empty: all rows are meant
 	ownPath     ownPath
+	needs       needs           // of SQL of the file
 	unplanned   error           // why it could not be planned now; nil: it was
 	key         []schema.Column // the root's key
 	keyOrders   []*schema.Order // how each of its columns compares
@@ -157,11 +158,14 @@ type Plan struct {
 	lastTable   *schema.Table // where the path's last column stands
 	last        schema.Column // the column that holds the tenant's key; unset: no tenant
 	noTenant    bool
+	foundPath   policy.Path // as the file would write it; unset: the file writes one, or none leads there
+	unwritable  bool        // it cannot
 	tenants     *tenants
 	safety      policy.Safety
 	proven      bool   // safety asks for it, and nothing rules it out
 	facts       string // print of what the catalog said of the tables when they were planned
 	keyInIndex  bool   // the index of the keyset goes on with the key
+	whereLeads  bool   // the index of the keyset serves where: it is a condition of the walk
 	modes       struct{ usual, full *mode }
 	parts       partitioning
 }

@@ -258,6 +258,20 @@ func TestPromise5_DecisionsThatAreRefused(t *testing.T) {
 	}
 }
 
+// A decision below an edge that keeps or empties is not needed, and no mistake: whoever
+// changes delete to keep need not take out what stands below. What no key leads to is one.
+func TestDecisionsOutOfReach(t *testing.T) {
+	t.Parallel()
+	open := strings.Replace(shop, "REFERENCES parts ON DELETE CASCADE", "REFERENCES parts ON DELETE RESTRICT", 1)
+	b := prepare(t, open, withDependents("{table: parts, action: keep}, {table: clicks, parent: parts, action: delete}"))
+	if errors := b.problems(purge.LevelError); len(errors) > 0 {
+		t.Errorf("refused: %v", errors)
+	}
+	b.tells(purge.LevelWarning, "the entry for clicks is not needed")
+	b = prepare(t, open, withDependents("{table: parts, action: keep}, {table: orgs, parent: parts, action: delete}"))
+	b.refuses("no foreign key of the plan leads from orgs to parts")
+}
+
 func withDependents(entries string) string {
 	return strings.Replace(shopPolicy, "age: at,", "age: at, dependents: ["+entries+"],", 1)
 }

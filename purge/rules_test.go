@@ -111,7 +111,8 @@ func TestPromise5_TenantsInDoubt(t *testing.T) {
 }
 
 // distrusts wants a check and a look ahead to say the same of the tenants as a
-// purge, with nothing counted. They once saw nothing wrong there.
+// purge, with nothing counted. They once saw nothing wrong there. An empty list is no
+// error of the check.
 func (b *bed) distrusts(reason string) {
 	b.t.Helper()
 	plans := b.plans()
@@ -126,7 +127,10 @@ func (b *bed) distrusts(reason string) {
 	if err := purge.CheckTenantLists(b.t.Context(), b.pool, plans); err != nil {
 		b.t.Fatal(err)
 	}
-	if p := plans[0].Problems; !plans[0].HasErrors() || p[len(p)-1] != last {
+	if strings.Contains(reason, "empty") {
+		last.Level = purge.LevelWarning // where there are no rows yet, the file can be checked
+	}
+	if p := plans[0].Problems; plans[0].HasErrors() != (last.Level == purge.LevelError) || p[len(p)-1] != last {
 		b.t.Errorf("the check finds %+v, want %+v", p, last)
 	}
 }

@@ -73,6 +73,10 @@ type Ledger interface {
 // says otherwise.
 const DefaultConnections = 2
 
+// maxIdleUnchecked is how long a connection may have been idle and still be used without
+// a ping first: a role's idle_session_timeout, or a pooler, may have closed it meanwhile.
+const maxIdleUnchecked = 10 * time.Millisecond
+
 // Config makes a pool's configuration for a connection string: few connections,
 // and a protocol that needs no prepared statements, so that it works through
 // PgBouncer in transaction mode. The pool holds one connection more than delete:
@@ -92,6 +96,7 @@ func Config(dsn string) (*pgxpool.Config, error) {
 	if c.ConnConfig.ConnectTimeout == 0 {
 		c.ConnConfig.ConnectTimeout = 10 * time.Second
 	}
+	c.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool { return p.IdleDuration > maxIdleUnchecked }
 	c.MaxConns, c.MinConns = DefaultConnections+1, 0
 	return c, nil
 }

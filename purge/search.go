@@ -101,6 +101,9 @@ func (p *Plan) walkSQL(w *who, group []*string, at cursor, byKey bool, limit int
 	cutoff := s.cast(w.Cutoff, "timestamptz")
 	conditions := p.groupConditions(s, group)
 	conditions = append(conditions, p.age.valid(a), a+" < "+p.age.bound(cutoff))
+	if p.whereLeads && p.where != "" {
+		conditions = append(conditions, "("+p.where+"\n)")
+	}
 	rest := cols(t, p.orderKey())
 	switch {
 	case at.set && at.key == nil:

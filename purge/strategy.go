@@ -22,6 +22,17 @@ func (c *compiler) strategy() error {
 	}
 	best, withKey := bestIndex(t, p.leadPairs(), p.age.column.Name, p.orderKey())
 	few := len(p.hops) == 0 || p.hops[0].table.EstimatedRows < manyGroups || p.hops[0].table.EstimatedRows*50 < t.EstimatedRows
+	if best == "" && few {
+		served, err := c.searchIndex()
+		if err != nil {
+			return err
+		}
+		if served != "" {
+			p.Strategy, p.Index, p.whereLeads = usual, served, true
+			p.Reason = fmt.Sprintf("the planner goes from %s and where to the age by %s", leadText(lead), served)
+			return nil
+		}
+	}
 	switch {
 	case best != "" && few:
 		p.Strategy, p.Index, p.keyInIndex = usual, best, withKey

@@ -10,74 +10,40 @@ import (
 )
 
 // tenantFix is a whole tenant path, as the policy file has it.
-func tenantFix(steps []string) string {
-	return "write tenant: [" + list(len(steps), func(i int) string { return policy.YAMLScalar(steps[i]) }) + "]"
-}
-
-// stepText is a step as the policy file has it.
-func stepText(s policy.Step) string {
-	if !s.Table.IsSet() {
-		return policy.QuoteName(s.Column)
-	}
-	return policy.QuoteName(s.Column) + " -> " + s.Table.String() + "." + policy.QuoteName(s.ToColumn)
+func tenantFix(steps []policy.Step) string {
+	return "write tenant: " + policy.Path{Steps: steps}.YAML()
 }
 
 // stepsBefore are the steps of the policy before one of them.
-func (c *compiler) stepsBefore(s policy.Step) (texts []string) {
-	for _, before := range c.plan.Policy.Tenant.Steps {
-		if before == s {
-			break
-		}
-		texts = append(texts, stepText(before))
-	}
-	return texts
-}
-
-// keyStep is the step along a foreign key; empty: no step says that it is this key.
-func (c *compiler) keyStep(k *schema.ForeignKey) string {
-	for _, column := range k.ChildColumns {
-		if keys := c.leading(k.Child, column); len(keys) == 1 && sameColumns(keys[0], *k) {
-			return policy.QuoteName(column)
-		}
-	}
-	if len(k.ChildColumns) > 1 {
-		return ""
-	}
-	to := policy.Table{Schema: k.ParentName.Schema, Name: k.ParentName.Name}
-	return stepText(policy.Step{Column: k.ChildColumns[0], Table: to, ToColumn: k.ParentColumns[0]})
+func (c *compiler) stepsBefore(s policy.Step) []policy.Step {
+	steps := c.plan.Policy.Tenant.Steps
+	return slices.Clone(steps[:slices.Index(steps, s)])
 }
 
 // stepsAlong are the steps along foreign keys up to the tenants' table, and the column
 // that holds the tenant's key; nil: steps cannot say this.
-func (c *compiler) stepsAlong(keys []schema.ForeignKey) (steps []string) {
-	end := c.plan.tenants.key.Name
-	for i := range keys {
-		if at := slices.Index(keys[i].ParentColumns, end); i == len(keys)-1 && at >= 0 {
-			return append(steps, policy.QuoteName(keys[i].ChildColumns[at]))
-		}
-		step := c.keyStep(&keys[i])
-		if step == "" {
-			return nil
-		}
-		steps = append(steps, step)
+func (c *compiler) stepsAlong(keys []schema.ForeignKey) []policy.Step {
+	path := c.spell(keys)
+	if unwritable(keys, path) {
+		return nil
 	}
-	return append(steps, policy.QuoteName(end))
+	return path.Steps
 }
 
 // pathsFrom are the shortest paths from a table to the tenants, as steps.
-func (c *compiler) pathsFrom(table uint32) (paths [][]string) {
+func (c *compiler) pathsFrom(table uint32) (paths [][]policy.Step) {
 	if c.tenant == nil {
 		return nil
 	}
 	if table == c.tenant.OID {
-		return [][]string{{policy.QuoteName(c.plan.tenants.key.Name)}}
+		return [][]policy.Step{{{Column: c.plan.tenants.key.Name}}}
 	}
 	for _, keys := range c.shortest(table, c.tenant.OID) {
 		if steps := c.stepsAlong(keys); steps != nil {
 			paths = append(paths, steps)
 		}
 	}
-	slices.SortFunc(paths, slices.Compare)
+	slices.SortFunc(paths, func(x, y []policy.Step) int { return strings.Compare(tenantFix(x), tenantFix(y)) })
 	return paths
 }
 
@@ -89,7 +55,7 @@ func (c *compiler) oneOfFix() string {
 	}
 	all := make([]string, len(paths))
 	for i, p := range paths {
-		all[i] = "[" + strings.Join(p, ", ") + "]"
+		all[i] = policy.Path{Steps: p}.YAML()
 	}
 	return tenantFix(paths[0]) + " # choose the one that says who owns the rows: " + visible.Text(strings.Join(all, " or "))
 }
@@ -98,11 +64,11 @@ func (c *compiler) oneOfFix() string {
 // references.
 func (c *compiler) continueFix(k *schema.ForeignKey) string {
 	steps := c.plan.Policy.Tenant.Steps
-	step, rest := c.keyStep(k), c.pathsFrom(k.Parent)
-	if len(steps) == 0 || step == "" || len(rest) == 0 {
+	step, rest := c.spellKey(*k), c.pathsFrom(k.Parent)
+	if len(steps) == 0 || len(k.ChildColumns) > 1 && step.Table.IsSet() || len(rest) == 0 {
 		return "end the path with a column that holds the tenant's key"
 	}
-	return tenantFix(slices.Concat(c.stepsBefore(steps[len(steps)-1]), []string{step}, rest[0]))
+	return tenantFix(slices.Concat(c.stepsBefore(steps[len(steps)-1]), []policy.Step{step}, rest[0]))
 }
 
 // endFix is the path without the arrow at its end, or continued where the arrow leads to
@@ -110,13 +76,13 @@ func (c *compiler) continueFix(k *schema.ForeignKey) string {
 func (c *compiler) endFix(s policy.Step) string {
 	to := c.resolve(s.Table)
 	if c.tenant == nil || to == c.tenant.OID && s.ToColumn == c.plan.tenants.key.Name {
-		return tenantFix(append(c.stepsBefore(s), policy.QuoteName(s.Column)))
+		return tenantFix(append(c.stepsBefore(s), policy.Step{Column: s.Column}))
 	}
 	rest := c.pathsFrom(to)
 	if len(rest) == 0 {
 		return "end the path with the column that holds the key, without ->"
 	}
-	return tenantFix(slices.Concat(c.stepsBefore(s), []string{stepText(s)}, rest[0]))
+	return tenantFix(slices.Concat(c.stepsBefore(s), []policy.Step{s}, rest[0]))
 }
 
 // keyEndFix is the path by foreign keys, where there is one.
@@ -133,18 +99,14 @@ func (c *compiler) whereFix(s policy.Step, keys []schema.ForeignKey) string {
 	steps := c.plan.Policy.Tenant.Steps
 	at := slices.Index(steps, s)
 	for _, k := range keys {
-		step := c.keyStep(&k)
-		if step == "" || c.graph.Load(c.ctx, c.conn, k.Parent) != nil {
+		step := c.spellKey(k)
+		if len(k.ChildColumns) > 1 && step.Table.IsSet() || c.graph.Load(c.ctx, c.conn, k.Parent) != nil {
 			continue
 		}
 		if _, ok := c.graph.Tables[k.Parent].Column(steps[at+1].Column); !ok {
 			continue
 		}
-		path := append(c.stepsBefore(s), step)
-		for _, after := range steps[at+1:] {
-			path = append(path, stepText(after))
-		}
-		return tenantFix(path)
+		return tenantFix(slices.Concat(c.stepsBefore(s), []policy.Step{step}, steps[at+1:]))
 	}
-	return "write where it leads: " + stepText(s) + " -> table.column"
+	return "write where it leads: " + s.String() + " -> table.column"
 }

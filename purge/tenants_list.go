@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -44,15 +45,16 @@ func (p *Plan) trust(rows, keys, longest int64) error {
 const longestSQL = "coalesce(max(octet_length(key::text)), 0)"
 
 // CheckTenantLists reads the tenants of each plan as a purge would, and adds a
-// problem where a purge would delete nothing for their sake. It is no matter of
-// Compile: what the list says now may be otherwise when a purge begins, which then
-// fails.
+// problem where a purge would delete nothing for their sake: a warning where there are no
+// tenants at all, as in a database that has only its schema, and else an error. It is no
+// matter of Compile: what the list says now may be otherwise when a purge begins, which
+// then fails.
 func CheckTenantLists(ctx context.Context, pool *pgxpool.Pool, plans []*Plan) error {
 	for _, p := range plans {
 		if p.HasErrors() || p.unplanned != nil {
 			continue
 		}
-		problem, err := p.listProblem(ctx, pool, scope{})
+		problem, err := p.listProblem(ctx, pool, scope{}, LevelWarning)
 		if err != nil {
 			return fmt.Errorf("reading tenants of policy %s: %w", p.Policy.Name, err)
 		}
@@ -64,8 +66,8 @@ func CheckTenantLists(ctx context.Context, pool *pgxpool.Pool, plans []*Plan) er
 }
 
 // listProblem is why a purge of this scope would not trust the tenants; nil: it
-// would.
-func (p *Plan) listProblem(ctx context.Context, pool *pgxpool.Pool, sc scope) (*Problem, error) {
+// would. empty is the level of a list without any.
+func (p *Plan) listProblem(ctx context.Context, pool *pgxpool.Pool, sc scope, empty Level) (*Problem, error) {
 	if p.noTenant {
 		return nil, nil
 	}
@@ -86,6 +88,9 @@ func (p *Plan) listProblem(ctx context.Context, pool *pgxpool.Pool, sc scope) (*
 	case errors.Is(err, errWrites), errors.As(err, &pg) && classify(err) != faultDatabase:
 		problem.Text = "reading tenants: " + plain(err)
 		problem.Fix = "correct the query, retention or hold of the tenants: it has to work for each of them"
+		if pg != nil {
+			problem.Fix = queryFix(pg, p.server.Role, problem.Fix)
+		}
 		return problem, nil
 	case err != nil:
 		return nil, err
@@ -98,7 +103,19 @@ func (p *Plan) listProblem(ctx context.Context, pool *pgxpool.Pool, sc scope) (*
 	case errors.Is(err, errLongKey):
 		problem.Text, problem.Fix = err.Error(), "let another column be the key"
 	default:
-		problem.Text, problem.Fix = err.Error(), "see where the tenants are: the table or the query under tenants has to give every tenant there is"
+		problem.Level, problem.Text, problem.Fix = empty, err.Error(), "see where the tenants are: the table or the query under tenants has to give every tenant there is"
 	}
 	return problem, nil
+}
+
+// queryFix is the remedy of an error of a user's SQL: grants where a privilege is missing, or
+// else another one. An error names the schema in its text alone, which may be translated.
+func queryFix(wrong *pgconn.PgError, role, other string) string {
+	if wrong.Code != "42501" {
+		return other
+	}
+	if name, ok := strings.CutPrefix(wrong.Message, "permission denied for schema "); ok {
+		return fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s;", ident(name), ident(role))
+	}
+	return "run what reaper grants --role " + ident(role) + " prints, as the owner of what the SQL reads"
 }

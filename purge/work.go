@@ -303,6 +303,7 @@ func (w *work) close(ctx context.Context) {
 	if w.err == nil {
 		w.measure(ctx)
 		w.tally(ctx)
+		w.sampleUnowned(ctx)
 	}
 	w.settle()
 	if len(w.skipped) > 0 {
@@ -427,6 +428,9 @@ func (w *work) settle() {
 		rep.Status = Refused
 	case len(reasons) > 0:
 		rep.Status = Incomplete
+	}
+	if w.err == nil && rep.Unowned.Most() {
+		rep.Reason = strings.TrimPrefix(rep.Reason+"; "+rep.Unowned.Text(), "; ")
 	}
 }
 

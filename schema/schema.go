@@ -241,6 +241,19 @@ type Graph struct {
 	operators   map[uint32]*Operator
 	orders      map[uint32]*Order
 	casts       map[[2]uint32]cast
+
+	// Places in ForeignKeys: of a key, of the keys of a table, of the keys to a table.
+	byOID             map[uint32]int
+	byChild, byParent map[uint32][]int
+}
+
+// find indexes the foreign keys once they are read.
+func (g *Graph) find() {
+	for i, k := range g.ForeignKeys {
+		g.byOID[k.OID] = i
+		g.byChild[k.Child] = append(g.byChild[k.Child], i)
+		g.byParent[k.Parent] = append(g.byParent[k.Parent], i)
+	}
 }
 
 // Family is a table's OID and those of everything that inherits from it, at
@@ -262,9 +275,14 @@ func (g *Graph) Family(oid uint32) []uint32 {
 // The copies that PostgreSQL makes of one key for partitions are left out.
 func (g *Graph) References(oid uint32) []ForeignKey {
 	family := g.Family(oid)
+	var places []int
+	for _, o := range family {
+		places = append(places, g.byParent[o]...)
+	}
+	slices.Sort(places)
 	var keys []ForeignKey
-	for _, k := range g.ForeignKeys {
-		if slices.Contains(family, k.Parent) && !g.copyWithin(k, family) {
+	for _, i := range places {
+		if k := g.ForeignKeys[i]; !g.copyWithin(k, family) {
 			keys = append(keys, k)
 		}
 	}
@@ -275,20 +293,17 @@ func (g *Graph) copyWithin(k ForeignKey, family []uint32) bool {
 	if k.derivedFrom == 0 {
 		return false
 	}
-	i := slices.IndexFunc(g.ForeignKeys, func(o ForeignKey) bool { return o.OID == k.derivedFrom })
-	return i >= 0 && slices.Contains(family, g.ForeignKeys[i].Parent)
+	i, ok := g.byOID[k.derivedFrom]
+	return ok && slices.Contains(family, g.ForeignKeys[i].Parent)
 }
 
 // Outgoing are the foreign keys by which the table references others; the
 // copies for partitions are left out.
 func (g *Graph) Outgoing(oid uint32) []ForeignKey {
 	var keys []ForeignKey
-	for _, k := range g.ForeignKeys {
-		if k.Child != oid {
-			continue
-		}
-		if i := slices.IndexFunc(g.ForeignKeys, func(o ForeignKey) bool { return o.OID == k.derivedFrom }); i >= 0 &&
-			g.ForeignKeys[i].Child == oid {
+	for _, i := range g.byChild[oid] {
+		k := g.ForeignKeys[i]
+		if from, ok := g.byOID[k.derivedFrom]; ok && g.ForeignKeys[from].Child == oid {
 			continue // a copy that names one partition of the referenced table
 		}
 		keys = append(keys, k)

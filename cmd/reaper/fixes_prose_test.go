@@ -210,8 +210,24 @@ var proseFixes = []proseFix{
 		why: "no foreign key tells where it leads",
 	},
 	{
-		fix: "write where it leads: … -> ….… -> table.column",
-		why: "no foreign key tells where it leads",
+		fix: "write another path under tenant: each column of a key of this one is part of several foreign keys",
+		why: "the policy file has no words for that path",
+	},
+	{
+		fix: "see whether the tenant path… is the right one, and whether tenants lists every tenant; rows of deleted tenants need a policy with tenant: none",
+		why: "only a person knows whose rows these are",
+	},
+	{
+		fix: "see whether the tenant path is the right one, and whether tenants lists every tenant; rows of deleted tenants need a policy with tenant: none",
+		why: "only a person knows whose rows these are",
+	},
+	{
+		fix: "if rows of … are what should expire, make it the table of the policy; to keep rows of … while it references them, decide keep for it under dependents",
+		why: "only a person knows which of the two should expire",
+	},
+	{
+		fix: "run what reaper grants --role … prints, as the owner of what the SQL reads",
+		why: "several grants may be missing, and reaper grants prints them all",
 	},
 	{
 		fix: "lead to a column with a unique index over it alone",

@@ -104,12 +104,15 @@ func TestHostileNames(t *testing.T) {
 func TestHostileNamesInFiles(t *testing.T) {
 	t.Parallel()
 	db, policy := hostileDatabase(t)
+	// init proposes only what is called like history.
+	db.Exec(t, `ALTER TABLE "Wëird ""sch.ema"."<img src=x onerror=alert(1)>" RENAME TO "<img src=x onerror=alert(1)> messages"`)
+	db.Exec(t, `ALTER TABLE U&"\000aDROP SCHEMA public CASCADE; -- \001b[2J".U&"\001b]0;t\0007\000a\202e" RENAME TO U&"\001b]0;t\0007\000a\202e logs"`)
 	made, err := program(t, db.DSN(), "init").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := program(t, db.DSN(), "plan", "-o", "json")
-	write(t, cmd.Dir, strings.ReplaceAll(string(made), "CHOOSE}", "delete}"))
+	write(t, cmd.Dir, strings.NewReplacer("CHOOSE}", "delete}", "retention: CHOOSE", "retention: 30d").Replace(string(made)))
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("%v\n%s\n%s", err, made, out)
@@ -126,6 +129,8 @@ func TestHostileNamesInFiles(t *testing.T) {
 	if len(plan.Policies) != 2 {
 		t.Errorf("%d policies, want 2:\n%s", len(plan.Policies), made)
 	}
+	db.Exec(t, `ALTER TABLE "Wëird ""sch.ema"."<img src=x onerror=alert(1)> messages" RENAME TO "<img src=x onerror=alert(1)>"`)
+	db.Exec(t, `ALTER TABLE U&"\000aDROP SCHEMA public CASCADE; -- \001b[2J".U&"\001b]0;t\0007\000a\202e logs" RENAME TO U&"\001b]0;t\0007\000a\202e"`)
 
 	role := db.Role(t, "app")
 	if out, err := program(t, db.DSN(), "migrate").CombinedOutput(); err != nil {

@@ -29,11 +29,12 @@ import (
 //	sql FILE | SQL…       runs statements as superuser, and prints rows
 //	role NAME             makes a role that may log in; $NAME is its name, $NAME_URL its address
 //	json PATH WANT        compares a value of the JSON on the last stdout: policies.0.status
+//	choose FILE           writes what init has printed, with a retention for every CHOOSE
 //	shape COMMAND         decodes the last stdout strictly as the contract has it
 type scriptCommand = func(ts *testscript.TestScript, neg bool, args []string)
 
 var scriptCommands = map[string]scriptCommand{
-	"exits": exits, "sql": sql, "role": role, "json": jsonValue, "shape": shape,
+	"exits": exits, "sql": sql, "role": role, "json": jsonValue, "choose": choose, "shape": shape,
 }
 
 type tests struct{ *testing.M }
@@ -87,6 +88,14 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if got != want {
 		ts.Fatalf("exit code %d, want %d", got, want)
 	}
+}
+
+func choose(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: choose FILE")
+	}
+	text := strings.ReplaceAll(ts.ReadFile("stdout"), "retention: CHOOSE", "retention: 30d")
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
 }
 
 func sql(ts *testscript.TestScript, neg bool, args []string) {

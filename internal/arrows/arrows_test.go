@@ -31,6 +31,7 @@ var rooms = map[string][]string{
 	"metrics":         {},
 	"ledger":          {"internal/pg"},
 	"purge":           {"internal/pg", "internal/visible", "policy", "schema"},
+	"starter":         {"internal/visible", "policy", "schema"},
 	"web":             {"internal/visible", "policy", "purge"},
 	"daemon":          {"growth", "guard", "heartbeat", "internal/pg", "ledger", "metrics", "policy", "purge", "schema", "web"},
 	"demo":            {"internal/pg", "internal/pgtemp", "policy", "purge", "schema"},

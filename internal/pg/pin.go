@@ -26,12 +26,13 @@ import (
 const Path = "pg_catalog, pg_temp"
 
 // Pin is the statement that pins the search_path, for the rest of its transaction,
-// and with it the settings that change how values are read and printed. It is
+// and with it the settings that change how values are read and printed. It turns JIT
+// off too: compiling a query over the catalog takes 200 ms, and running it a few. It is
 // qualified itself, since it runs under a path that others may have made.
 const Pin = `SELECT pg_catalog.num_nonnulls(pg_catalog.set_config('search_path', '` + Path + `', true), ` +
 	`pg_catalog.set_config('TimeZone', 'UTC', true), pg_catalog.set_config('DateStyle', 'ISO, YMD', true), ` +
 	`pg_catalog.set_config('IntervalStyle', 'postgres', true), pg_catalog.set_config('standard_conforming_strings', 'on', true), ` +
-	`pg_catalog.set_config('quote_all_identifiers', 'off', true))`
+	`pg_catalog.set_config('quote_all_identifiers', 'off', true), pg_catalog.set_config('jit', 'off', true))`
 
 // Timeouts is the statement that bounds those after it in its transaction: each
 // wait for a lock, and each statement as a whole. 0 is no bound, as in PostgreSQL.

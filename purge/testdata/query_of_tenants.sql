@@ -15,7 +15,8 @@ SELECT 0, w.size, reaper_s.key::text, least(reaper_s.cutoff, reaper_f.cutoff)::t
                             THEN $1::timestamptz - b.length END END AS own
         FROM (SELECT t.key, t.held, CASE WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END WHEN true THEN interval '0 mons 30 days 00:00:00' END AS length, coalesce(CASE WHEN t.r0 IS NOT NULL THEN false WHEN true THEN false END, false) AS forever FROM (SELECT "tenants"."id" AS key, false AS held, ("tenants"."days") AS r0 FROM (SELECT orgs.id AS column1,
     orgs.days AS column2
-   FROM public.orgs
+   FROM (public.orgs
+     CROSS JOIN ( SELECT) besides)
   WHERE (orgs.id <> ''::text)
 ) AS tenants("id", "days") WHERE "tenants"."id" IS NOT NULL) t) b) c) reaper_s ON reaper_s.key OPERATOR(pg_catalog.=) w.l0
   JOIN (SELECT rank, tenant, cutoff FROM "reaper".cutoff WHERE run_id = $2::uuid AND policy = $3::text) reaper_f ON reaper_f.tenant = reaper_s.key::text

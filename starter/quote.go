@@ -1,4 +1,4 @@
-package main
+package starter
 
 import (
 	"strings"
@@ -9,20 +9,23 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-func viaText(columns []string) string { return policy.YAMLColumns(columns) }
-
-func yamlName(n schema.Name) string { return policy.YAMLTable(n.Schema, n.Name) }
-
-func yamlColumn(name string) string { return policy.YAMLColumn(name) }
-
 // sqlColumn is a column as SQL in a YAML scalar.
 func sqlColumn(name string) string {
+	if sql := sqlName(name); sql != name {
+		return policy.YAMLQuoted(sql)
+	}
+	return name
+}
+
+// sqlName is a column as SQL, quoted only where it may have to be.
+func sqlName(name string) string {
 	if strings.ToLower(name) == name && policy.YAMLScalar(name) == name && !strings.Contains(name, ".") {
 		return name
 	}
-	return policy.YAMLQuoted(pgx.Identifier{name}.Sanitize())
+	return pgx.Identifier{name}.Sanitize()
 }
 
+// policyName is a policy named after its table.
 func policyName(n schema.Name) string {
 	var b strings.Builder
 	for i, r := range n.Name {

@@ -1,0 +1,204 @@
+package starter
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/reaperdb/reaper/internal/visible"
+	"github.com/reaperdb/reaper/schema"
+)
+
+const (
+	// manyRows is from how many rows on a table may be history whose name does not say so.
+	manyRows = 10_000
+	// fewReferences is how many tables may reference such a table.
+	fewReferences = 3
+)
+
+// candidate looks whether the rows of a table are what expires; or else says why not.
+func (r *reader) candidate(ctx context.Context, t *schema.Table) (Root, string, error) {
+	root := Root{Table: t}
+	if reason := r.refused(t); reason != "" {
+		return root, reason, nil
+	}
+	var ok bool
+	if root.Age, ok = ageOf(t, r.kinds[t.OID]); !ok {
+		return root, "no column says how old a row is", nil
+	}
+	if integer(root.Age) {
+		unit, err := r.unit(ctx, t, root.Age)
+		if err != nil || unit == "" {
+			return root, fmt.Sprintf("%s is an integer and no time since 1970", text(root.Age.Name)), err
+		}
+		root.Unit = unit
+	}
+	if reason, err := r.unnamed(ctx, t, root.Age); reason != "" || err != nil {
+		return root, reason, err
+	}
+	reason, err := r.takesAlong(ctx, root)
+	return root, reason, err
+}
+
+// refused is why a table is no root whatever its rows are.
+func (r *reader) refused(t *schema.Table) string {
+	name := strings.ToLower(t.Name.Name)
+	k, word := kindOf(t.Name.Name)
+	unique := uniqueName(t)
+	switch {
+	case r.found.Tenants != nil && t == r.found.Tenants.Table:
+		return "the tenants themselves"
+	case tools[name] != "":
+		return "kept by " + tools[name]
+	case queues[name] != "":
+		return queues[name] + ": a job that has yet to run must not go"
+	case k == live:
+		return fmt.Sprintf("its rows are in use (%s)", word)
+	case k == content:
+		return fmt.Sprintf("content, or part of something else (%s)", word)
+	case k == accounting:
+		return fmt.Sprintf("accounts (%s): the law may say how long they stay", word)
+	case unique != "":
+		return fmt.Sprintf("its rows have names (a unique index on %s)", text(unique))
+	case k == unknown && r.link(t):
+		return "connects other tables"
+	case period(t):
+		return "its rows have a beginning and an end, which may lie ahead"
+	case t.Kind == schema.Ordinary && len(t.Children) > 0:
+		return "other tables inherit from it"
+	}
+	if of := r.stateOf(t); of != "" {
+		return "one row for each of " + of
+	}
+	if word == "email" && hasAddress(t) {
+		return "its rows are in use (addresses, not mails)"
+	}
+	if !hasKey(t) {
+		return "no primary key, and no unique index that could take its place"
+	}
+	return ""
+}
+
+// hasAddress reports whether a table called emails holds addresses.
+func hasAddress(t *schema.Table) bool {
+	return slices.ContainsFunc(t.Columns, func(c schema.Column) bool {
+		return slices.Contains([]string{"email", "address", "emailaddress", "verified", "verifiedat", "confirmed", "confirmedat", "isprimary", "primary"}, plainName(c.Name))
+	})
+}
+
+// stateOf is the table of which this one holds one row each, which is no history; ""
+// when it does not.
+func (r *reader) stateOf(t *schema.Table) string {
+	keys := r.graph.Outgoing(t.OID)
+	for _, x := range t.Indexes {
+		if !x.Unique {
+			continue
+		}
+		parent := ""
+		for _, n := range x.ColumnNames() {
+			i := slices.IndexFunc(keys, func(k schema.ForeignKey) bool { return len(k.ChildColumns) == 1 && k.ChildColumns[0] == n })
+			if i < 0 || r.kinds[keys[i].Parent] == history || r.kinds[keys[i].Parent] == matter {
+				parent = ""
+				break
+			}
+			parent = keys[i].ParentName.String()
+		}
+		if parent != "" {
+			return text(parent)
+		}
+	}
+	return ""
+}
+
+// unnamed is why a table whose name does not say what its rows are is no root.
+func (r *reader) unnamed(ctx context.Context, t *schema.Table, age schema.Column) (string, error) {
+	if k := r.kinds[t.OID]; k == history || k == matter {
+		return "", nil
+	}
+	const doubt = "nothing says that its rows are history"
+	if t.EstimatedRows < manyRows {
+		return fmt.Sprintf("%s, and there are only about %.0f", doubt, max(t.EstimatedRows, 0)), nil
+	}
+	if n := r.referencedBy(t); n > fewReferences {
+		return fmt.Sprintf("%s, and %d tables reference it", doubt, n), nil
+	}
+	grows, err := r.inOrder(ctx, t, age)
+	if err != nil {
+		return "", err
+	}
+	if !indexedAge(t, age.Name) && !grows {
+		return fmt.Sprintf("%s: they are neither written in the order of %s nor indexed by it", doubt, text(age.Name)), nil
+	}
+	return "", nil
+}
+
+func (r *reader) referencedBy(t *schema.Table) int {
+	var tables []uint32
+	for _, k := range r.graph.References(t.OID) {
+		if k.Child != t.OID && !slices.Contains(tables, k.Child) {
+			tables = append(tables, k.Child)
+		}
+	}
+	return len(tables)
+}
+
+// takesAlong is why a table is no root for what would go with its rows: rows in use, or
+// rows that are much younger.
+func (r *reader) takesAlong(ctx context.Context, root Root) (string, error) {
+	seen := []uint32{root.Table.OID}
+	for i := 0; i < len(seen); i++ {
+		for _, k := range r.graph.References(seen[i]) {
+			if slices.Contains(seen, k.Child) || k.OnDelete == schema.SetNull || k.OnDelete == schema.SetDefault {
+				continue
+			}
+			if r.inUse(k, seen[i]) {
+				if k.OnDelete == schema.Cascade {
+					return fmt.Sprintf("rows of %s, which are in use, would go with it (%s, ON DELETE CASCADE)", text(k.ChildName.String()), text(k.Name)), nil
+				}
+				continue // it is decided as keep
+			}
+			if i == 0 {
+				younger, err := r.younger(ctx, root, k)
+				if err != nil {
+					return "", err
+				}
+				if younger != "" {
+					return younger, nil
+				}
+			}
+			seen = append(seen, k.Child)
+		}
+	}
+	return "", nil
+}
+
+// inUse reports whether rows that reference a table are in use for themselves, and no
+// part of what they reference.
+func (r *reader) inUse(k schema.ForeignKey, parent uint32) bool {
+	t := r.graph.Tables[k.Child]
+	if t == nil || r.found.Tenants != nil && t == r.found.Tenants.Table {
+		return true
+	}
+	if r.partOf(t, r.graph.Tables[parent]) || r.link(t) {
+		return false
+	}
+	return r.kinds[t.OID] == live || r.kinds[t.OID] == accounting || uniqueName(t) != "" && r.kinds[t.OID] != history
+}
+
+// partOf reports whether a table is called after another: message_labels after messages.
+func (r *reader) partOf(t, whole *schema.Table) bool {
+	parts, of := split(t.Name.Name), split(whole.Name.Name)
+	if len(parts) <= len(of) {
+		return false
+	}
+	for i := range of {
+		if singular(parts[i]) != singular(of[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// text is a name as it may stand in a comment.
+func text(name string) string { return visible.Text(name) }

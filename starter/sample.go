@@ -1,0 +1,106 @@
+package starter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/reaperdb/reaper/schema"
+)
+
+const (
+	// sampled is how many rows are looked at.
+	sampled = 200
+	// inOrderFrom is from which correlation of place and age on rows are written in
+	// the order of their age.
+	inOrderFrom = 0.9
+	// youngerDays is by how much rows have to be younger than what they reference for
+	// that to be in use still.
+	youngerDays = 90
+)
+
+func table(t *schema.Table) string { return pgx.Identifier{t.Name.Schema, t.Name.Name}.Sanitize() }
+
+func quoted(column string) string { return pgx.Identifier{column}.Sanitize() }
+
+// unread reports whether rows could not be looked at: no privilege, hidden rows, a lock,
+// a statement that took too long. Then nothing is known of them.
+func unread(err error) bool {
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (strings.HasPrefix(pgErr.Code, "42") || pgErr.Code == "55P03" || pgErr.Code == "57014" || strings.HasPrefix(pgErr.Code, "22"))
+}
+
+// unit is what an integer age counts, by its values: "" when it is no time since 1970.
+// Where there are none it is the likelier one; check compares it with the values.
+func (r *reader) unit(ctx context.Context, t *schema.Table, age schema.Column) (string, error) {
+	likely := "ms"
+	if age.TypeName == "int4" {
+		likely = "s"
+	}
+	var most *int64
+	err := r.q.QueryRow(ctx, fmt.Sprintf("SELECT max(x)::bigint FROM (SELECT %[1]s AS x FROM %[2]s WHERE %[1]s > 0 LIMIT %[3]d) s", quoted(age.Name), table(t), sampled)).Scan(&most)
+	if err != nil && unread(err) || err == nil && most == nil {
+		return likely, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	const from, to = 631_152_000, 4_133_980_800 // 1990 and 2101, in seconds
+	for _, u := range []struct {
+		name   string
+		factor int64
+	}{{"s", 1}, {"ms", 1_000}, {"us", 1_000_000}} {
+		if *most >= from*u.factor && *most < to*u.factor {
+			return u.name, nil
+		}
+	}
+	return "", nil
+}
+
+// inOrder reports whether rows lie in the order of their age, by the planner's
+// statistics: then they are added and hardly ever changed.
+func (r *reader) inOrder(ctx context.Context, t *schema.Table, age schema.Column) (bool, error) {
+	var correlation *float64
+	err := r.q.QueryRow(ctx, `SELECT max(correlation)::float8 FROM pg_stats WHERE schemaname = $1 AND tablename = $2 AND attname = $3`,
+		t.Name.Schema, t.Name.Name, age.Name).Scan(&correlation)
+	return correlation != nil && *correlation >= inOrderFrom, err
+}
+
+// younger is why rows that reference the root are no part of it: they come long after
+// it. It looks at some of the newest rows where an index gives them.
+func (r *reader) younger(ctx context.Context, root Root, k schema.ForeignKey) (string, error) {
+	child := r.graph.Tables[k.Child]
+	age, ok := ageOf(child, unknown)
+	if !ok || integer(age) || integer(root.Age) || child.Bytes == 0 || root.Table.Bytes == 0 {
+		return "", nil
+	}
+	var pairs []string
+	for i := range k.ChildColumns {
+		pairs = append(pairs, fmt.Sprintf("p.%s = c.%s", quoted(k.ParentColumns[i]), quoted(k.ChildColumns[i])))
+	}
+	order := ""
+	if indexedAge(child, age.Name) {
+		order = fmt.Sprintf("ORDER BY %s DESC NULLS LAST ", quoted(age.Name))
+	} else if key := primaryKey(child); len(key) == 1 {
+		order = fmt.Sprintf("ORDER BY %s DESC ", quoted(key[0]))
+	}
+	var rows int
+	var later *float64
+	var days *int
+	err := r.q.QueryRow(ctx, fmt.Sprintf(`SELECT count(*)::int, (avg((d > %d)::int))::float8, percentile_disc(0.5) WITHIN GROUP (ORDER BY d)::int
+  FROM (SELECT extract(epoch FROM c.%s::timestamp - p.%s::timestamp) / 86400 AS d
+          FROM (SELECT * FROM %s %sLIMIT %d) c JOIN %s p ON %s
+         WHERE isfinite(c.%[2]s) AND isfinite(p.%[3]s)) s`,
+		youngerDays, quoted(age.Name), quoted(root.Age.Name), table(child), order, sampled, table(root.Table), strings.Join(pairs, " AND "))).Scan(&rows, &later, &days)
+	if err != nil && unread(err) {
+		return "", nil
+	}
+	if err != nil || rows == 0 || later == nil || *later < 0.5 {
+		return "", err
+	}
+	return fmt.Sprintf("in use still: the newest rows of %s came %d days after the row that they reference", text(child.Name.String()), *days), nil
+}

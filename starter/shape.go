@@ -1,0 +1,86 @@
+package starter
+
+import (
+	"slices"
+
+	"github.com/reaperdb/reaper/schema"
+)
+
+// naturalNames are columns that tell one thing in use from another, by which people
+// call it.
+var naturalNames = []string{"name", "slug", "email", "username", "login", "handle", "domain", "subdomain", "host", "hostname", "path", "code", "title", "key", "apikey", "fingerprint", "phone", "alias", "label", "displayname", "iso", "isocode"}
+
+// hasKey reports whether reaper can tell rows of a table apart: a unique index that is
+// whole, immediate, and over columns that are never NULL.
+func hasKey(t *schema.Table) bool {
+	return slices.ContainsFunc(t.Indexes, func(x schema.Index) bool {
+		return x.Unique && x.Valid && x.Immediate && x.Predicate == "" && !slices.ContainsFunc(x.Columns, func(i schema.IndexColumn) bool {
+			c, ok := t.Column(i.Name)
+			return !ok || !c.NotNull || !i.OwnCollation || c.Array()
+		})
+	})
+}
+
+// primaryKey are the columns of a table's primary key.
+func primaryKey(t *schema.Table) []string {
+	for _, x := range t.Indexes {
+		if x.Primary {
+			return x.ColumnNames()
+		}
+	}
+	return nil
+}
+
+// uniqueName is a column of a unique index that names things; "" when there is none.
+func uniqueName(t *schema.Table) string {
+	for _, x := range t.Indexes {
+		if !x.Unique {
+			continue
+		}
+		for _, n := range x.ColumnNames() {
+			if c, ok := t.Column(n); ok && (c.Category == "S" || c.Category == "U" && c.TypeName == "citext") && slices.Contains(naturalNames, plainName(n)) {
+				return n
+			}
+		}
+	}
+	return ""
+}
+
+// indexedAge reports whether an index begins with the age, or has it behind one other
+// column.
+func indexedAge(t *schema.Table, age string) bool {
+	return slices.ContainsFunc(t.Indexes, func(x schema.Index) bool {
+		i := slices.Index(x.ColumnNames(), age)
+		return x.Method == "btree" && (i == 0 || i == 1)
+	})
+}
+
+// link reports whether a table does no more than connect others: beside foreign keys,
+// its key and times it has at most one column; with one foreign key alone, that column
+// holds the key of something else. What has a name of its own is no link.
+func (r *reader) link(t *schema.Table) bool {
+	keys := r.graph.Outgoing(t.OID)
+	var own []string
+	for _, c := range t.Columns {
+		inKey := slices.ContainsFunc(keys, func(k schema.ForeignKey) bool { return slices.Contains(k.ChildColumns, c.Name) })
+		if !inKey && !slices.Contains(ageTypes, c.TypeName) && !slices.Equal(primaryKey(t), []string{c.Name}) {
+			own = append(own, c.Name)
+		}
+	}
+	if slices.ContainsFunc(own, func(n string) bool { return slices.Contains(naturalNames, plainName(n)) }) {
+		return false
+	}
+	if len(keys) == 1 {
+		return len(own) == 1 && (hasWord(own[0], "id") || own[0] == "A" || own[0] == "B")
+	}
+	return len(keys) > 1 && len(own) <= 1
+}
+
+// period reports whether a table has columns for the beginning and the end of something
+// that may lie ahead.
+func period(t *schema.Table) bool {
+	has := func(names ...string) bool {
+		return slices.ContainsFunc(t.Columns, func(c schema.Column) bool { return slices.Contains(names, plainName(c.Name)) })
+	}
+	return has("startsat", "startson", "startdate", "validfrom") && has("endsat", "endson", "enddate", "validuntil", "validto")
+}

@@ -1,0 +1,177 @@
+// Package starter proposes a first policy file: which table owns rows, which tables
+// hold history that may expire, and what has to be decided about each.
+//
+// It proposes a table only where its own rows are what expires. Tables whose rows are in
+// use (users, projects, keys) are never proposed, nor is a table whose rows would take
+// such rows along, and no policy runs before a person has chosen its retention.
+package starter
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/reaperdb/reaper/schema"
+)
+
+// Proposal is what the database suggests.
+type Proposal struct {
+	Tenants *Tenants // nil: no table owns rows, as far as can be told
+	Roots   []Root   // the largest first
+	Others  []Other  // all other tables, by name
+	// Polymorphic are the pairs of columns of which nothing says which tables they name.
+	Polymorphic []Polymorphic
+}
+
+// Root is a table whose expired rows may go.
+type Root struct {
+	Table *schema.Table
+	Age   schema.Column
+	Unit  string // of an integer age: s, ms or us
+	// Paths are the shortest to the tenants, of one length; none: no tenant. With OnePath
+	// the first is the one to take; else a person has to choose.
+	Paths   []Path
+	OnePath bool
+	// Decisions are the keys below it that the schema has not decided.
+	Decisions []Decision
+	// Polymorphic are pairs of columns that name rows of it, without a foreign key.
+	Polymorphic []Polymorphic
+}
+
+// Decision is a foreign key whose rows nobody has decided on.
+type Decision struct {
+	Key      schema.ForeignKey
+	Below    bool     // the referenced table is not the root itself
+	Allowed  []string // actions that are possible
+	Live     bool     // its rows are in use: it is decided as keep
+	Conflict bool     // part of the way in which rows find their tenants
+}
+
+// Polymorphic is a pair of columns, as in taggable_type and taggable_id.
+type Polymorphic struct {
+	Table    *schema.Table
+	Type, ID string
+	Value    string // of Type, for rows of the root
+}
+
+// Other is a table that is not proposed.
+type Other struct {
+	Table  *schema.Table
+	Reason string
+}
+
+// reader collects what a proposal needs.
+type reader struct {
+	graph  *schema.Graph
+	q      schema.Querier
+	tables []*schema.Table // all of the application's, by name
+	found  *Proposal
+	kinds  map[uint32]kind
+	goes   map[uint32][]uint32 // what below has found
+}
+
+// Read looks at the catalog and at samples of rows. Tables of the schema ledger are
+// reaper's own, and left out.
+func Read(ctx context.Context, q schema.Querier, ledger string) (*Proposal, error) {
+	g, err := schema.Read(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	oids, names, err := schema.UserTables(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	var own []uint32
+	for i, oid := range oids {
+		if names[i].Schema != ledger {
+			own = append(own, oid)
+		}
+	}
+	if err := g.Outline(ctx, q, own...); err != nil {
+		return nil, err
+	}
+	r := &reader{graph: g, q: q, found: &Proposal{}, kinds: map[uint32]kind{}, goes: map[uint32][]uint32{}}
+	for _, oid := range own {
+		if t := g.Tables[oid]; t != nil { // dropped meanwhile
+			r.tables = append(r.tables, t)
+			r.kinds[oid], _ = kindOf(t.Name.Name)
+		}
+	}
+	r.found.Tenants = r.findTenants()
+	if err := r.judge(ctx); err != nil {
+		return nil, fmt.Errorf("looking at the rows of tables: %w", err)
+	}
+	return r.found, nil
+}
+
+// judge sorts the tables into roots and others.
+func (r *reader) judge(ctx context.Context) error {
+	var candidates []Root
+	for _, t := range r.tables {
+		root, reason, err := r.candidate(ctx, t)
+		if err != nil {
+			return err
+		}
+		if reason != "" {
+			r.found.Others = append(r.found.Others, Other{t, reason})
+			continue
+		}
+		candidates = append(candidates, root)
+	}
+	var roots []Root
+	for _, c := range candidates {
+		if head := r.goesWith(c, candidates); head != nil {
+			r.found.Others = append(r.found.Others, Other{c.Table, "goes with " + head.Name.String()})
+			continue
+		}
+		c.Paths = r.paths(c.Table)
+		roots = append(roots, c)
+	}
+	roots, left := r.withoutConflicts(roots)
+	r.found.Others = append(r.found.Others, left...)
+	r.found.Roots = roots
+	for i := range roots {
+		r.decisions(&roots[i])
+	}
+	if err := r.polymorphic(ctx); err != nil {
+		return err
+	}
+	slices.SortStableFunc(r.found.Roots, func(x, y Root) int {
+		if x.Table.Bytes != y.Table.Bytes {
+			return int(min(max(y.Table.Bytes-x.Table.Bytes, -1), 1))
+		}
+		return strings.Compare(x.Table.Name.String(), y.Table.Name.String())
+	})
+	slices.SortStableFunc(r.found.Others, func(x, y Other) int { return strings.Compare(x.Table.Name.String(), y.Table.Name.String()) })
+	return nil
+}
+
+// goesWith is another candidate with whose rows those of c go; nil: there is none, or
+// each goes with the other.
+func (r *reader) goesWith(c Root, candidates []Root) *schema.Table {
+	for _, o := range candidates {
+		if o.Table != c.Table && slices.Contains(r.below(o.Table.OID), c.Table.OID) && !slices.Contains(r.below(c.Table.OID), o.Table.OID) {
+			return o.Table
+		}
+	}
+	return nil
+}
+
+// below are the tables whose rows go, or may be decided to go, with those of a table.
+func (r *reader) below(root uint32) []uint32 {
+	if found, ok := r.goes[root]; ok {
+		return found
+	}
+	found := []uint32{root}
+	for i := 0; i < len(found); i++ {
+		for _, k := range r.graph.References(found[i]) {
+			goes := k.OnDelete == schema.NoAction || k.OnDelete == schema.Restrict || k.OnDelete == schema.Cascade
+			if goes && !slices.Contains(found, k.Child) && !r.inUse(k, found[i]) {
+				found = append(found, k.Child)
+			}
+		}
+	}
+	r.goes[root] = found[1:]
+	return found[1:]
+}
