@@ -71,7 +71,13 @@ func (d *Daemon) lookAt(ctx context.Context, s *state) {
 		s.problem = err.Error()
 		return
 	}
-	s.see(scanned(o))
+	scan := scanned(o)
+	if u, err := purge.SampleUnowned(ctx, d.Pool, plans[0]); err != nil {
+		s.problem = err.Error()
+	} else {
+		scan.Unowned = (*ledger.Unowned)(u)
+	}
+	s.see(scan)
 }
 
 // scanned is what was measured, as the ledger keeps it.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/metrics"
+	"github.com/reaperdb/reaper/purge"
 	"github.com/reaperdb/reaper/web"
 )
 
@@ -52,7 +53,7 @@ func (d *Daemon) policyAt(s *state, now time.Time) web.Policy {
 	p.Failing = p.Reason != ""
 	if scan := s.scan; scan != nil {
 		p.LagSeconds, p.BacklogRows, p.OldestExpiredAt, p.OverdueTenants, p.ScannedAt = &scan.Lag, scan.Rows, scan.Oldest, &scan.Tenants, &scan.At
-		p.ScanStale = d.stale(scan, now)
+		p.ScanStale, p.Unowned = d.stale(scan, now), (*purge.Unowned)(scan.Unowned)
 		for _, w := range scan.Worst {
 			p.WorstTenants = append(p.WorstTenants, web.Tenant{Key: w.Key, LagSeconds: w.Lag})
 		}

@@ -68,6 +68,34 @@ func (d *Daemon) scan(ctx context.Context) {
 	}
 }
 
+// sampleEvery is how often rows of a policy are followed to their tenants.
+const sampleEvery = time.Hour
+
+// unowned is how many rows of a sample reach no tenant: what was found last, where that
+// is not long ago; nil: not known.
+func (d *Daemon) unowned(ctx context.Context, s *state, p *purge.Plan) *ledger.Unowned {
+	d.mu.Lock()
+	now := d.state(s.name())
+	var last *ledger.Unowned
+	if now.scan != nil {
+		last = now.scan.Unowned
+	}
+	due := time.Since(now.sampled) > sampleEvery
+	if due {
+		now.sampled = time.Now()
+	}
+	d.mu.Unlock()
+	if !due {
+		return last
+	}
+	found, err := purge.SampleUnowned(ctx, d.Pool, p)
+	if err != nil {
+		d.trouble("the tenants of rows of "+s.name(), err)
+		return nil
+	}
+	return (*ledger.Unowned)(found)
+}
+
 func (d *Daemon) scanOf(ctx context.Context, s *state) error {
 	plans, err := d.compile(ctx, s.file, s.name())
 	if err != nil {
@@ -78,6 +106,7 @@ func (d *Daemon) scanOf(ctx context.Context, s *state) error {
 		return err
 	}
 	scan := scanned(o)
+	scan.Unowned = d.unowned(ctx, s, plans[0])
 	if err := d.Ledger.SaveScan(ctx, d.Control, s.name(), *scan); err != nil {
 		return err
 	}

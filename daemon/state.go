@@ -44,6 +44,9 @@ type state struct {
 	failure   *ledger.Ended // the first since then; nil: none
 	scan      *ledger.Scan
 	scanAfter time.Time // measured again not before
+	// sampled is when rows were last followed to their tenants; zero: not since the
+	// policy was read.
+	sampled   time.Time
 	lateSince *time.Time
 
 	pause   *ledger.Pause // by hand, in force, that ends last; nil: none
@@ -66,6 +69,9 @@ func (s *state) carryOver(o *state) {
 	s.handled = s.loaded
 	if s.schedule.String() == o.schedule.String() {
 		s.handled, s.asked, s.askedFor, s.assisted, s.trouble, s.loaded = o.handled, o.asked, o.askedFor, o.assisted, o.trouble, o.loaded
+	}
+	if !s.differs(o) {
+		s.sampled = o.sampled
 	}
 	if s.running != nil && s.differs(o) && !s.handled.IsZero() {
 		// The run that is ended for it begins anew: its claim is free then.

@@ -143,6 +143,14 @@ type Scan struct {
 	Tenants int64      // that have something due
 	Rows    *int64     // that are due; nil: counting took too long
 	Worst   []Overdue  // tenants, the most overdue first
+	Unowned *Unowned   // nil: not looked at
+}
+
+// Unowned is how many rows of a sample reach no tenant.
+type Unowned struct {
+	SampledRows int64 `json:"sampled_rows"`
+	Rows        int64 `json:"rows"`
+	Exact       bool  `json:"exact"`
 }
 
 // Overdue is a tenant with something due; a nil Key: the policy has no tenants.
@@ -160,11 +168,15 @@ func (l *Ledger) SaveScan(ctx context.Context, db *pgxpool.Pool, policy string, 
 	if err != nil {
 		return err
 	}
-	_, err = l.on(db).Exec(ctx, `INSERT INTO `+l.schema+`.scan (policy, scanned_at, lag_seconds, oldest, tenants, rows, worst)
-		VALUES ($1, $2::timestamptz, $3::float8, $4::timestamptz, $5::bigint, $6::bigint, $7::jsonb)
+	unowned, err := json.Marshal(s.Unowned)
+	if err != nil {
+		return err
+	}
+	_, err = l.on(db).Exec(ctx, `INSERT INTO `+l.schema+`.scan (policy, scanned_at, lag_seconds, oldest, tenants, rows, worst, unowned)
+		VALUES ($1, $2::timestamptz, $3::float8, $4::timestamptz, $5::bigint, $6::bigint, $7::jsonb, nullif($8, 'null')::jsonb)
 		ON CONFLICT (policy) DO UPDATE SET scanned_at = excluded.scanned_at, lag_seconds = excluded.lag_seconds, oldest = excluded.oldest,
-			tenants = excluded.tenants, rows = excluded.rows, worst = excluded.worst`,
-		policy, s.At, s.Lag, s.Oldest, s.Tenants, s.Rows, string(worst))
+			tenants = excluded.tenants, rows = excluded.rows, worst = excluded.worst, unowned = excluded.unowned`,
+		policy, s.At, s.Lag, s.Oldest, s.Tenants, s.Rows, string(worst), string(unowned))
 	if err != nil {
 		return fmt.Errorf("keeping a scan: %w", err)
 	}
@@ -173,17 +185,17 @@ func (l *Ledger) SaveScan(ctx context.Context, db *pgxpool.Pool, policy string, 
 
 // Scans are what the last looks at policies' tables found, by policy.
 func (l *Ledger) Scans(ctx context.Context, db *pgxpool.Pool, policies []string) (map[string]*Scan, error) {
-	rows, err := l.on(db).Query(ctx, `SELECT policy, scanned_at, lag_seconds, oldest, tenants, rows, worst::text FROM `+l.schema+`.scan WHERE policy = ANY($1::text[])`, policies)
+	rows, err := l.on(db).Query(ctx, `SELECT policy, scanned_at, lag_seconds, oldest, tenants, rows, worst::text, coalesce(unowned::text, 'null') FROM `+l.schema+`.scan WHERE policy = ANY($1::text[])`, policies)
 	if err != nil {
 		return nil, fmt.Errorf("reading the last scans: %w", err)
 	}
 	scans := map[string]*Scan{}
-	var policy, worst string
+	var policy, worst, unowned string
 	var s Scan
-	_, err = pgx.ForEachRow(rows, []any{&policy, &s.At, &s.Lag, &s.Oldest, &s.Tenants, &s.Rows, &worst}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&policy, &s.At, &s.Lag, &s.Oldest, &s.Tenants, &s.Rows, &worst, &unowned}, func() error {
 		found := s
 		scans[policy] = &found
-		return json.Unmarshal([]byte(worst), &found.Worst)
+		return errors.Join(json.Unmarshal([]byte(worst), &found.Worst), json.Unmarshal([]byte(unowned), &found.Unowned))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reading the last scans: %w", err)

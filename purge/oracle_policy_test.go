@@ -17,6 +17,7 @@ type genPolicy struct {
 	zone        string
 	where       string
 	omitPath    bool
+	pasted      string     // the path as the error of omitting it proposes; empty: it was not omitted yet
 	query       bool       // tenants come from a query
 	undecided   string     // what decides edges without an entry
 	limits      [3]int     // rows, total_rows, bytes; 0: the default
@@ -322,6 +323,9 @@ func (c *genCase) writePath(b *strings.Builder) {
 		return
 	}
 	if c.policy.omitPath {
+		if c.policy.pasted != "" {
+			b.WriteString("    " + c.policy.pasted + "\n")
+		}
 		return
 	}
 	var steps []string

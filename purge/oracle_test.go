@@ -196,6 +196,20 @@ func (x *trial) setup() {
 
 // compile plans the policy, and reports whether it was refused.
 func (x *trial) compile() bool {
+	x.planned()
+	if x.c.policy.omitPath && x.c.policy.pasted == "" {
+		// Its columns can be NULL, and the path has to be written: as it is proposed.
+		if i := slices.IndexFunc(x.plan.Problems, func(p purge.Problem) bool { return strings.Contains(p.Text, "must be written in the policy") }); i >= 0 {
+			x.c.policy.pasted = strings.TrimPrefix(x.plan.Problems[i].Fix, "write ")
+			x.planned()
+		} else if len(x.c.refused) == 0 {
+			x.fail("the path that was found over columns that can be NULL was taken")
+		}
+	}
+	return x.refusal(x.plan.Problems)
+}
+
+func (x *trial) planned() {
 	file, err := policy.Parse("case.yaml", []byte(x.c.yaml()))
 	if err != nil {
 		x.fail("parsing: %v", err)
@@ -212,7 +226,6 @@ func (x *trial) compile() bool {
 		x.fail("planning: %v", err)
 	}
 	x.plan = plans[0]
-	return x.refusal(x.plan.Problems)
 }
 
 func (x *trial) run(opts purge.Options) *purge.Report {

@@ -99,6 +99,7 @@ type Edge struct {
 	ParentColumns, ChildColumns []string
 	Key                         *schema.ForeignKey  // nil: declared by `match`
 	keys                        []schema.ForeignKey // all those over its columns, Key among them
+	entry                       *policy.Dependent   // of the file, that decided it; nil: none
 	Where                       string              // of a match
 	Action                      EdgeAction
 	Index                       string   // the index that serves the child's columns; empty: none
@@ -157,6 +158,8 @@ type Plan struct {
 	lastTable   *schema.Table // where the path's last column stands
 	last        schema.Column // the column that holds the tenant's key; unset: no tenant
 	noTenant    bool
+	foundPath   policy.Path // as the file would write it; unset: the file writes one, or none leads there
+	unwritable  bool        // it cannot
 	tenants     *tenants
 	safety      policy.Safety
 	proven      bool   // safety asks for it, and nothing rules it out
@@ -198,7 +201,7 @@ type Server struct {
 	InRecovery      bool
 	TrackCounts     bool
 	ReplicationRole string
-	resetRole       string    // what sets that back where it was set
+	sources         sources
 	Now             time.Time // the database's clock
 	ClockSkew       time.Duration
 }

@@ -19,12 +19,15 @@ type Preview struct {
 	Reason      string          `json:"reason"`
 	Index       string          `json:"index"`
 	ForeignKeys string          `json:"foreign_key_checks"` // ordinary, or proven
+	Summary     string          `json:"summary"`            // in words; empty: the plan has errors
+	TenantPath  *TenantPath     `json:"tenant_path"`        // null: no tenants, or not known
 	Tenants     []TenantPreview `json:"tenants"`
 	UnownedRows *int64          `json:"unowned_rows"` // null: estimated only
 	Tables      []TablePreview  `json:"tables"`
 	ExpiredRows int64           `json:"expired_rows"` // roots
 	Estimated   bool            `json:"estimated"`
 	Problems    []Problem       `json:"problems"`
+	Notes       []Note          `json:"notes"`
 	// Storage is what it takes; null: it was not estimated.
 	Storage *Storage `json:"storage"`
 	// Fails tells that a purge would fail by a problem of the tenants' list, and
@@ -71,7 +74,7 @@ func Look(ctx context.Context, pool *pgxpool.Pool, p *Plan, opts Options, estima
 	strategy, reason := p.shown(opts)
 	v := &Preview{
 		Name: p.Policy.Name, Table: p.Policy.Table.String(), Strategy: strategy, Reason: reason, Index: p.Index, ForeignKeys: p.ForeignKeyChecks(),
-		Tenants: []TenantPreview{}, Tables: []TablePreview{}, Estimated: estimate, Problems: append([]Problem{}, p.Problems...),
+		Tenants: []TenantPreview{}, Tables: []TablePreview{}, Estimated: estimate, Problems: append([]Problem{}, p.Problems...), Notes: []Note{},
 	}
 	if p.Root != nil {
 		v.Table = p.Root.Table.Name.String()
@@ -80,6 +83,7 @@ func Look(ctx context.Context, pool *pgxpool.Pool, p *Plan, opts Options, estima
 	if p.HasErrors() {
 		return v, nil
 	}
+	v.Summary, v.TenantPath = p.Summary(), p.TenantPath()
 	l := &looker{plan: p, view: v, estimate: estimate, scope: scope{olderThan: opts.OlderThan, only: opts.Tenants}}
 	problem, err := p.listProblem(ctx, pool, l.scope, LevelError)
 	if err != nil {
@@ -89,6 +93,11 @@ func Look(ctx context.Context, pool *pgxpool.Pool, p *Plan, opts Options, estima
 		v.Fails, v.Problems = true, append(v.Problems, *problem)
 		return v, nil
 	}
+	advised, err := p.advise(ctx, pool)
+	if err != nil {
+		return nil, fmt.Errorf("looking at policy %s: %w", p.Policy.Name, err)
+	}
+	l.unowned, v.Problems, v.Notes = advised.unowned, append(v.Problems, advised.problems...), append(v.Notes, advised.notes...)
 	err = readOnly(ctx, pool, p.readingPath(), 0, func(tx pgx.Tx) error {
 		l.tx = tx
 		if err := tx.QueryRow(ctx, `SELECT now()::text`).Scan(&l.scope.base); err != nil {
@@ -146,6 +155,7 @@ type looker struct {
 	scope    scope
 	estimate bool
 	total    int64 // rows of the root, where they are counted
+	unowned  bool  // that most of them have no tenant was said
 }
 
 // tenants lists every tenant with its state, and counts its expired roots.
@@ -234,7 +244,7 @@ func (l *looker) oddRows(ctx context.Context) error {
 	if err := l.tx.QueryRow(ctx, s.String(), s.args...).Scan(l.view.UnownedRows, &none, &l.total); err != nil {
 		return fmt.Errorf("counting unowned rows: %w", err)
 	}
-	if *l.view.UnownedRows > 0 {
+	if *l.view.UnownedRows > 0 && !l.unowned {
 		l.warn(fmt.Sprintf("%s of %s without a tenant, never deleted", many(*l.view.UnownedRows, "row", "rows"), t.Name), "see whether their tenant is gone, or the path is the right one")
 	}
 	if none > 0 {

@@ -53,6 +53,7 @@ type PolicyReport struct {
 	LagSeconds    *float64         `json:"lag_seconds"`        // null: not known
 	BacklogRows   *int64           `json:"backlog_rows"`       // null: not known
 	Vacuumed      []string         `json:"vacuumed"`           // tables, schema.table; of a partitioned one the partitions
+	Unowned       *Unowned         `json:"unowned"`            // null: no tenants, or not looked at
 
 	Roots    int64 `json:"-"` // rows deleted as expired roots
 	WALBytes int64 `json:"-"`

@@ -328,7 +328,7 @@ func TestDecideKnowsEveryError(t *testing.T) {
 // namedErrors are the variables of the package whose names say that they are errors.
 func namedErrors(t *testing.T) (names []string) {
 	t.Helper()
-	for _, file := range sources(t, token.NewFileSet()) {
+	for _, file := range sourceFiles(t, token.NewFileSet()) {
 		for _, d := range file.Decls {
 			g, is := d.(*ast.GenDecl)
 			if !is || g.Tok != token.VAR {

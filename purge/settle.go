@@ -28,6 +28,7 @@ func (w *work) close(ctx context.Context) {
 	if !w.ended() {
 		w.measure(ctx)
 		w.tally(ctx)
+		w.sampleUnowned(ctx)
 	}
 	w.settle()
 	if len(w.skipped) > 0 {
@@ -152,6 +153,9 @@ func (w *work) settle() {
 		rep.Status = Refused
 	case len(reasons) > 0:
 		rep.Status = Incomplete
+	}
+	if !w.ended() && rep.Unowned.Most() {
+		rep.Reason = strings.TrimPrefix(rep.Reason+"; "+rep.Unowned.Text(), "; ")
 	}
 }
 

@@ -24,7 +24,7 @@ var (
 func TestStateIsReachedByItsMethodsAlone(t *testing.T) {
 	t.Parallel()
 	files := token.NewFileSet()
-	info := checked(t, files, sources(t, files))
+	info := checked(t, files, sourceFiles(t, files))
 	fields := stateFields(t, info)
 	for id, object := range info.Uses {
 		at := files.Position(id.Pos())
@@ -34,8 +34,8 @@ func TestStateIsReachedByItsMethodsAlone(t *testing.T) {
 	}
 }
 
-// sources parses the package, tests left out.
-func sources(t *testing.T, files *token.FileSet) (parsed []*ast.File) {
+// sourceFiles parses the package, tests left out.
+func sourceFiles(t *testing.T, files *token.FileSet) (parsed []*ast.File) {
 	t.Helper()
 	names, err := filepath.Glob("*.go")
 	if err != nil {

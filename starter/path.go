@@ -2,7 +2,6 @@ package starter
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/reaperdb/reaper/policy"
 	"github.com/reaperdb/reaper/schema"
@@ -17,11 +16,11 @@ type Path struct {
 
 // steps writes a path as the policy file has it.
 func (p Path) steps() string {
-	quoted := make([]string, len(p.Columns))
-	for i, c := range p.Columns {
-		quoted[i] = yamlScalar(policy.QuoteName(c))
+	var path policy.Path
+	for _, c := range p.Columns {
+		path.Steps = append(path.Steps, policy.Step{Column: c})
 	}
-	return "[" + strings.Join(quoted, ", ") + "]"
+	return path.YAML()
 }
 
 // paths are the shortest ways over foreign keys to the tenants, or else the column that
@@ -135,8 +134,8 @@ func preferred(paths []Path) (_ []Path, ok bool) {
 	return slices.Concat(paths[i:i+1], paths[:i], paths[i+1:]), true
 }
 
-// detail adds to a root what has to be said and decided.
-func (r *reader) detail(root *Root) {
+// decisions adds to a root the keys that nobody decided on.
+func (r *reader) decisions(root *Root) {
 	onPath := r.onPaths(root.Table, root.Paths)
 	for i, oid := range append([]uint32{root.Table.OID}, r.below(root.Table.OID)...) {
 		for _, k := range r.graph.References(oid) {
@@ -145,28 +144,6 @@ func (r *reader) detail(root *Root) {
 			}
 		}
 	}
-	root.Polymorphic = slices.DeleteFunc(slices.Clone(r.polymorphic()), func(p Polymorphic) bool { return p.Table == root.Table })
-}
-
-// polymorphic are pairs of columns, x_type and x_id, without a foreign key.
-func (r *reader) polymorphic() []Polymorphic {
-	if r.pairs != nil {
-		return r.pairs
-	}
-	r.pairs = []Polymorphic{}
-	for _, t := range r.tables {
-		for _, c := range t.Columns {
-			name, ok := strings.CutSuffix(c.Name, "_type")
-			if id, found := t.Column(name + "_id"); ok && found && c.Category == "S" && !r.hasKeyOver(t, id.Name) {
-				r.pairs = append(r.pairs, Polymorphic{t, c.Name, id.Name})
-			}
-		}
-	}
-	return r.pairs
-}
-
-func (r *reader) hasKeyOver(t *schema.Table, column string) bool {
-	return slices.ContainsFunc(r.graph.Outgoing(t.OID), func(k schema.ForeignKey) bool { return slices.Contains(k.ChildColumns, column) })
 }
 
 // onPaths are the tables that stand between a root and its tenants, the tenants too.
@@ -186,11 +163,17 @@ func (r *reader) onPaths(t *schema.Table, paths []Path) (tables []uint32) {
 
 // decision says what may become of rows behind a key that nobody decided on.
 func (r *reader) decision(k schema.ForeignKey, parent uint32, below bool, onPath []uint32) Decision {
-	d := Decision{Key: k, Below: below, Allowed: []string{"delete", "keep"}, Live: r.inUse(k, parent) || slices.Contains(onPath, k.Child)}
+	d := Decision{Key: k, Below: below, Live: r.inUse(k, parent) || slices.Contains(onPath, k.Child)}
 	child := r.graph.Tables[k.Child]
 	nullable := !slices.ContainsFunc(k.ChildColumns, func(n string) bool { c, _ := child.Column(n); return c.NotNull || c.Generated })
-	if nullable && !slices.Contains(onPath, k.Child) {
-		d.Allowed = []string{"delete", "nullify", "keep"}
+	// Rows that may be without the reference are something of their own, unless they are
+	// history or content.
+	if kind := r.kinds[k.Child]; !nullable || kind == history || kind == matter || kind == content || r.partOf(child, r.graph.Tables[parent]) {
+		d.Allowed = append(d.Allowed, "delete")
 	}
+	if nullable && !slices.Contains(onPath, k.Child) {
+		d.Allowed = append(d.Allowed, "nullify")
+	}
+	d.Allowed = append(d.Allowed, "keep")
 	return d
 }

@@ -20,6 +20,8 @@ type Proposal struct {
 	Tenants *Tenants // nil: no table owns rows, as far as can be told
 	Roots   []Root   // the largest first
 	Others  []Other  // all other tables, by name
+	// Polymorphic are the pairs of columns of which nothing says which tables they name.
+	Polymorphic []Polymorphic
 }
 
 // Root is a table whose expired rows may go.
@@ -33,7 +35,7 @@ type Root struct {
 	OnePath bool
 	// Decisions are the keys below it that the schema has not decided.
 	Decisions []Decision
-	// Polymorphic are pairs of columns that may name a row of it, without a foreign key.
+	// Polymorphic are pairs of columns that name rows of it, without a foreign key.
 	Polymorphic []Polymorphic
 }
 
@@ -50,6 +52,7 @@ type Decision struct {
 type Polymorphic struct {
 	Table    *schema.Table
 	Type, ID string
+	Value    string // of Type, for rows of the root
 }
 
 // Other is a table that is not proposed.
@@ -66,7 +69,6 @@ type reader struct {
 	found  *Proposal
 	kinds  map[uint32]kind
 	goes   map[uint32][]uint32 // what below has found
-	pairs  []Polymorphic       // what polymorphic has found; nil: not yet
 }
 
 // Read looks at the catalog and at samples of rows. Tables of the schema ledger are
@@ -128,10 +130,13 @@ func (r *reader) judge(ctx context.Context) error {
 	}
 	roots, left := r.withoutConflicts(roots)
 	r.found.Others = append(r.found.Others, left...)
-	for i := range roots {
-		r.detail(&roots[i])
-	}
 	r.found.Roots = roots
+	for i := range roots {
+		r.decisions(&roots[i])
+	}
+	if err := r.polymorphic(ctx); err != nil {
+		return err
+	}
 	slices.SortStableFunc(r.found.Roots, func(x, y Root) int {
 		if x.Table.Bytes != y.Table.Bytes {
 			return int(min(max(y.Table.Bytes-x.Table.Bytes, -1), 1))

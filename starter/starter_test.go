@@ -121,13 +121,17 @@ CREATE TABLE schema_migrations (version text PRIMARY KEY)`
 
 func TestHelpDesk(t *testing.T) {
 	t.Parallel()
-	p := read(t, helpdesk)
+	p := read(t, helpdesk+`;
+INSERT INTO accounts VALUES (1, 'a', 30, false, 5);
+INSERT INTO tags VALUES (1, 1, 'urgent');
+INSERT INTO taggings SELECT g, 1, (ARRAY['App\Models\Ticket', 'User'])[1 + g % 2], g, now() FROM generate_series(1, 10) g`)
 	proposes(t, p, "tickets", "audit_events", "sessions")
 	says(t, p,
 		`^  table: public.accounts$`, `^  retention: retention_days `, `^  hold: on_hold `,
 		`^    table: public.tickets .*\n    age: closed_at\n    tenant: \[account_id\]$`,
 		`^      - \{table: public.messages, via: ticket_id, action: CHOOSE\}   # delete \| keep; messages_ticket_id_fkey`,
-		`^    #  - \{table: public.taggings, match: \{taggable_id: id\}, where: 'taggable_type = ''Ticket''', action: delete\}`,
+		`^      - \{table: public.macros, via: last_ticket_id, action: CHOOSE\}   # nullify \| keep; `,
+		`^    #  - \{table: public.taggings, match: \{taggable_id: id\}, where: 'taggable_type = ''App\\Models\\Ticket''', action: delete\}`,
 		`^    table: public.audit_events .*\n    age: created_at\n    tenant: \[account_id\]   # by its name`,
 		`^    table: public.sessions .*\n    age: updated_at\n    tenant: none  `,
 		`^#   public.users: its rows are in use`, `^#   public.messages: goes with public.tickets$`, `^#   public.attachments: content`,

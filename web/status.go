@@ -3,6 +3,8 @@ package web
 import (
 	"encoding/json"
 	"time"
+
+	"github.com/reaperdb/reaper/purge"
 )
 
 // Status is the picture of a reaper at one moment: what the page shows, what
@@ -69,6 +71,8 @@ type Policy struct {
 	FailingSince *time.Time `json:"failing_since"`
 	Reason       string     `json:"reason,omitempty"`
 	Problem      string     `json:"problem,omitempty"` // why something is null
+	// Unowned is how many rows reach no tenant; null: no tenants, or not looked at.
+	Unowned *purge.Unowned `json:"unowned"`
 
 	// Paused: by hand, and until when at least; the pause that ends last says why.
 	Paused       bool       `json:"paused"`

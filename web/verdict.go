@@ -154,6 +154,9 @@ func (p Policy) warnings(now time.Time) []Finding {
 	case p.Problem != "":
 		found = append(found, Finding{Policy: p.Name, What: "is not known in full", Why: p.Problem})
 	}
+	if p.Unowned.Most() {
+		found = append(found, Finding{Policy: p.Name, What: "leaves most of its rows alone", Why: p.Unowned.Text()})
+	}
 	return found
 }
 

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/reaperdb/reaper/purge"
 	"github.com/reaperdb/reaper/web"
 )
 
@@ -167,6 +168,23 @@ func TestPagePaused(t *testing.T) {
 	slowed.Policies[0].Running.Held.State = "pause"
 	text, _ = read(t, slowed)
 	says(t, text, "emails is held back by the guard wal_rate Next run")
+}
+
+// Rows that reach no tenant are a warning, where they are most, and no alarm.
+func TestPageUnowned(t *testing.T) {
+	t.Parallel()
+	s := fine()
+	s.Policies[1].Unowned = &purge.Unowned{SampledRows: 9000, Rows: 8910}
+	text, _ := read(t, s)
+	says(t, text, "Nothing is late, but look at this", "audit-log leaves most of its rows alone. 99 % of the rows reach no tenant and are never deleted (8,910 of 9,000 sampled)")
+	if w := ask(t, http.MethodGet, "/health", s); w.Code != http.StatusOK {
+		t.Errorf("/health: %d", w.Code)
+	}
+	for _, few := range []*purge.Unowned{{SampledRows: 9000, Rows: 4500}, {SampledRows: 19, Rows: 19}, {Exact: true}} {
+		s.Policies[1].Unowned = few
+		text, _ = read(t, s)
+		says(t, text, "All is well")
+	}
 }
 
 // That a policy is on time is not said of a time that nobody has looked at.

@@ -21,7 +21,8 @@ func (a *app) checkCommand() *cobra.Command {
 		Long: `check looks, and touches nothing: syntax, tables, tenant paths, types, keys,
 privileges, also on the ledger, row-level security, triggers, undecided edges, the
 list of tenants, the indexes that every edge and the search for expired rows need,
-and whether the guards can be read. Exit 2 when anything is wrong;
+and whether the guards can be read. By samples of the rows it warns where most reach
+no tenant, or where dependents would go much younger than the retention. Exit 2 when anything is wrong;
 warnings alone are exit 0.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.check(cmd.Context()) },
 	}
@@ -32,7 +33,7 @@ warnings alone are exit 0.`,
 type checkResult struct {
 	OK       bool            `json:"ok"`
 	Problems []purge.Problem `json:"problems"`
-	Notes    []note          `json:"notes"`
+	Notes    []purge.Note    `json:"notes"`
 }
 
 func (a *app) check(ctx context.Context) error {
@@ -51,7 +52,12 @@ func (a *app) check(ctx context.Context) error {
 	if err != nil {
 		return a.checkFailed(err)
 	}
+	advice, err := purge.Advise(ctx, s.pool, s.plans)
+	if err != nil {
+		return a.checkFailed(failed(err))
+	}
 	unread, notes := s.guardProblems(ctx)
+	notes = append(advice, notes...)
 	problems := slices.Concat(missing, s.problems(), unread)
 	ok := !s.hasErrors() && !slices.ContainsFunc(missing, func(p purge.Problem) bool { return p.Level == purge.LevelError })
 	if a.json() {
@@ -60,9 +66,7 @@ func (a *app) check(ctx context.Context) error {
 		}
 	} else {
 		printProblems(a.stdout, problems)
-		for _, n := range notes {
-			a.printf("note: %s\n  fix: %s\n", visible.Text(n.Text), fixText(n.Fix))
-		}
+		printNotes(a.stdout, notes)
 		a.printf("%s\n", verdict(s, problems))
 	}
 	if !ok {
@@ -134,7 +138,7 @@ func verdict(s *session, problems []purge.Problem) string {
 // checkFailed tells, in JSON too, why nothing could be checked.
 func (a *app) checkFailed(err error) error {
 	if a.json() {
-		if err := a.printJSON(checkResult{Problems: []purge.Problem{{Level: purge.LevelError, Text: err.Error()}}, Notes: []note{}}); err != nil {
+		if err := a.printJSON(checkResult{Problems: []purge.Problem{{Level: purge.LevelError, Text: err.Error()}}, Notes: []purge.Note{}}); err != nil {
 			return failed(err)
 		}
 	}
@@ -158,6 +162,21 @@ func printProblems(w io.Writer, problems []purge.Problem) {
 		fmt.Fprintf(w, "%s%s: %s\n", p.Level, where, visible.Text(p.Text))
 		if p.Fix != "" {
 			fmt.Fprintf(w, "  fix: %s\n", fixText(p.Fix))
+		}
+	}
+}
+
+// printNotes prints what is not wrong, with what can be done about it if there is
+// anything.
+func printNotes(w io.Writer, notes []purge.Note) {
+	for _, n := range notes {
+		where := ""
+		if n.Policy != "" {
+			where = " on policy " + n.Policy
+		}
+		fmt.Fprintf(w, "note%s: %s\n", where, visible.Text(n.Text))
+		if n.Fix != "" {
+			fmt.Fprintf(w, "  fix: %s\n", fixText(n.Fix))
 		}
 	}
 }

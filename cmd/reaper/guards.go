@@ -16,19 +16,13 @@ func (s *session) guards() guard.Config {
 	return daemon.GuardConfig(s.file, s.pool.Config().ConnConfig.RuntimeParams["application_name"])
 }
 
-// note is something that a person may want to know, and nothing is wrong.
-type note struct {
-	Text string `json:"text"`
-	Fix  string `json:"fix"`
-}
-
 // guardProblems are guards that cannot be read, and notes of those that nobody has
 // asked for. They are warnings: a signal may be there again when a purge begins,
 // which says itself what holds it up.
-func (s *session) guardProblems(ctx context.Context) (problems []purge.Problem, notes []note) {
+func (s *session) guardProblems(ctx context.Context) (problems []purge.Problem, notes []purge.Note) {
 	for _, p := range guard.Check(ctx, s.pool, s.guards()) {
 		if p.Note {
-			notes = append(notes, note{Text: p.Text, Fix: p.Fix})
+			notes = append(notes, purge.Note{Text: p.Text, Fix: p.Fix})
 			continue
 		}
 		problems = append(problems, purge.Problem{Level: purge.LevelWarning, Text: p.Text, Fix: p.Fix})

@@ -124,6 +124,15 @@ func (a *app) printPreview(v *purge.Preview) {
 	}
 	slices.SortStableFunc(problems, func(x, y purge.Problem) int { return strings.Compare(string(x.Level), string(y.Level)) })
 	printProblems(a.stdout, problems)
+	for _, n := range v.Notes {
+		a.printf("note: %s\n", visible.Text(n.Text))
+	}
+	if v.Summary != "" {
+		a.printf("%s\n", visible.Text(v.Summary))
+	}
+	if v.TenantPath != nil && v.TenantPath.Inferred {
+		a.printf("tenant path (found): %s\n", visible.Text(v.TenantPath.Text))
+	}
 	if v.Strategy != "" {
 		a.printf("search: %s (%s)\n", v.Strategy, visible.Text(v.Reason))
 		if v.ForeignKeys != "ordinary" {

@@ -176,6 +176,9 @@ func (a *app) ask(ctx context.Context, s *session, opts purge.Options) (bool, er
 		if err != nil {
 			return false, failed(err)
 		}
+		if !v.Fails { // what the rows themselves say, against the policy too
+			printProblems(a.stderr, v.Problems[len(p.Problems):])
+		}
 		due += v.ExpiredRows
 		fmt.Fprintf(a.stderr, "%s: %s\n", v.Name, visible.Text(dueText(v)))
 	}

@@ -47,12 +47,19 @@ type contractPolicyPurge struct {
 		P99 float64 `json:"p99"`
 		Max float64 `json:"max"`
 	} `json:"batch_seconds"`
-	Seconds       float64  `json:"seconds"`
-	PausedSeconds float64  `json:"paused_seconds"`
-	LagSeconds    *float64 `json:"lag_seconds"`
-	BacklogRows   *int64   `json:"backlog_rows"`
-	Vacuumed      []string `json:"vacuumed"`           // added
-	Partitions    []string `json:"partitions_dropped"` // added
+	Seconds       float64          `json:"seconds"`
+	PausedSeconds float64          `json:"paused_seconds"`
+	LagSeconds    *float64         `json:"lag_seconds"`
+	BacklogRows   *int64           `json:"backlog_rows"`
+	Vacuumed      []string         `json:"vacuumed"`           // added
+	Partitions    []string         `json:"partitions_dropped"` // added
+	Unowned       *contractUnowned `json:"unowned"`            // added
+}
+
+type contractUnowned struct {
+	SampledRows int64 `json:"sampled_rows"`
+	Rows        int64 `json:"rows"`
+	Exact       bool  `json:"exact"`
 }
 
 type contractPlan struct {
@@ -86,6 +93,12 @@ type contractPlan struct {
 		ForeignKeys string            `json:"foreign_key_checks"` // added
 		Estimated   bool              `json:"estimated"`          // added
 		Storage     *purge.Storage    `json:"storage"`            // added
+		Summary     string            `json:"summary"`            // added
+		TenantPath  *struct {
+			Columns  []string `json:"columns"`
+			Inferred bool     `json:"inferred"`
+		} `json:"tenant_path"` // added
+		Notes []purge.Note `json:"notes"` // added
 	} `json:"policies"`
 }
 
@@ -99,7 +112,7 @@ type contractProblem struct {
 type contractCheck struct {
 	OK       bool              `json:"ok"`
 	Problems []contractProblem `json:"problems"`
-	Notes    []note            `json:"notes"` // added
+	Notes    []purge.Note      `json:"notes"` // added
 }
 
 type contractStatus struct {
@@ -132,6 +145,7 @@ type contractStatus struct {
 		PausedUntil     *time.Time       `json:"paused_until"`
 		PausedReason    string           `json:"paused_reason"`
 		Balance         *map[string]any  `json:"balance"`
+		Unowned         *contractUnowned `json:"unowned"`
 	} `json:"policies"`
 	Guards   []any          `json:"guards"`
 	Database map[string]any `json:"database"`

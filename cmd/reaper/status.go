@@ -129,7 +129,12 @@ func statusLines(p web.Policy) (lines []string) {
 	if b := p.Balance; b != nil && b.Arrival != nil {
 		lines = append(lines, balanceText(b))
 	}
-	if r := p.LastRun; r != nil && r.Reason != "" && r.Reason != p.Problem {
+	unowned := ""
+	if p.Unowned.Most() {
+		unowned = p.Unowned.Text()
+		lines = append(lines, "warning: "+unowned)
+	}
+	if r := p.LastRun; r != nil && r.Reason != "" && r.Reason != p.Problem && r.Reason != unowned {
 		lines = append(lines, "last run "+r.Status+": "+r.Reason)
 	}
 	if len(p.WorstTenants) > 0 && p.WorstTenants[0].Key != nil {

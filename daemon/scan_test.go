@@ -1,0 +1,111 @@
+package daemon
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/reaperdb/reaper/internal/dbtest"
+	"github.com/reaperdb/reaper/ledger"
+	"github.com/reaperdb/reaper/metrics"
+	"github.com/reaperdb/reaper/purge"
+)
+
+// counter counts the statements with a word in them, alone or among others.
+type counter struct {
+	word string
+	n    atomic.Int64
+}
+
+func (c *counter) see(sql string) {
+	if strings.Contains(sql, c.word) {
+		c.n.Add(1)
+	}
+}
+
+// TraceQueryStart is pgx's.
+func (c *counter) TraceQueryStart(ctx context.Context, _ *pgx.Conn, q pgx.TraceQueryStartData) context.Context {
+	c.see(q.SQL)
+	return ctx
+}
+
+// TraceQueryEnd is pgx's.
+func (c *counter) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+// TraceBatchStart is pgx's.
+func (c *counter) TraceBatchStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceBatchStartData) context.Context {
+	for _, q := range data.Batch.QueuedQueries {
+		c.see(q.SQL)
+	}
+	return ctx
+}
+
+// TraceBatchQuery is pgx's.
+func (c *counter) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) {}
+
+// TraceBatchEnd is pgx's.
+func (c *counter) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {}
+
+// Rows are followed to their tenants once an hour, and not with every look at what is
+// due. What was found stays in the picture, and goes through the ledger to other
+// processes.
+func TestUnownedIsSampledNowAndThen(t *testing.T) {
+	t.Parallel()
+	db := dbtest.New(t, `CREATE TABLE orgs (id int PRIMARY KEY, days int); INSERT INTO orgs VALUES (1, 30);
+		CREATE TABLE letters (id int PRIMARY KEY, at timestamptz NOT NULL, org int); CREATE INDEX ON letters (org, at, id);
+		INSERT INTO letters SELECT n, now(), CASE WHEN n = 1 THEN 1 END FROM generate_series(1, 10) n`)
+	samples := &counter{word: "reaper_m AS MATERIALIZED"}
+	config, err := purge.Config(db.DSN())
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.ConnConfig.Tracer = samples
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	l := ledger.New(ledger.DefaultSchema, 0)
+	if _, err := l.Migrate(t.Context(), pool); err != nil {
+		t.Fatal(err)
+	}
+	d, err := New(Config{
+		Pool: pool, Control: pool, Guards: pool, Ledger: l, Metrics: metrics.New(prometheus.NewRegistry(), metrics.Build{}), Log: slog.New(slog.DiscardHandler),
+		FileName: "reaper.yaml", Read: func() ([]byte, error) { return []byte(text), nil }, Schedule: "@daily", Zone: time.UTC, ScanEvery: time.Minute,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := d.policies[0]
+	scan := func(want int64) {
+		t.Helper()
+		s.scan = nil
+		scans, err := l.Scans(t.Context(), pool, []string{"a"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if last := scans["a"]; last != nil {
+			s.scan = last
+		}
+		if err := d.scanOf(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+		d.paint()
+		u := d.Status().Policies[0].Unowned
+		if got := samples.n.Load(); got != want || u == nil || *u != (purge.Unowned{SampledRows: 10, Rows: 9, Exact: true}) {
+			t.Errorf("after %d samples, want %d, the picture has %+v", got, want, u)
+		}
+	}
+	scan(1)
+	scan(1)
+	s.sampled = time.Now().Add(-sampleEvery - time.Minute)
+	scan(2)
+	scan(2)
+}
