@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/reaperdb/reaper/internal/nearest"
 )
 
 // Querier is the part of a pgx connection, pool or transaction that reading
@@ -417,33 +419,14 @@ SELECT c.oid, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid 
 // Nearest is the candidate that is closest to a name that was not found, or ""
 // when none is close. Case and punctuation count least.
 func Nearest(name string, candidates []string) string {
-	best, bestDistance := "", len(name)/2+1
-	for _, c := range candidates {
-		if d := distance(fold(name), fold(c)); d < bestDistance {
-			best, bestDistance = c, d
-		}
+	folded := make([]string, len(candidates))
+	for i, c := range candidates {
+		folded[i] = fold(c)
 	}
-	return best
+	if i := nearest.Index(fold(name), folded, len(name)/2); i >= 0 {
+		return candidates[i]
+	}
+	return ""
 }
 
 func fold(s string) string { return strings.ToLower(strings.ReplaceAll(s, "_", "")) }
-
-// distance is the Levenshtein distance of two strings.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost = 1 + min(diagonal, row[j], row[j+1])
-			}
-			diagonal, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
-}
