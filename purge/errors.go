@@ -1,14 +1,13 @@
 package purge
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/reaperdb/reaper/internal/pg"
 )
 
 var (
@@ -138,29 +137,5 @@ func isCode(err error, codes ...string) bool {
 	return errors.As(err, &pg) && slices.Contains(codes, pg.Code)
 }
 
-// plain is an error without row data: the DETAIL of a violation holds values.
-func plain(err error) string {
-	var pg *pgconn.PgError
-	if !errors.As(err, &pg) {
-		if errors.Is(err, context.Canceled) {
-			return "interrupted"
-		}
-		return err.Error()
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s (SQLSTATE %s)", pg.Message, pg.Code)
-	if pg.ConstraintName != "" {
-		fmt.Fprintf(&b, ", constraint %s", pg.ConstraintName)
-	}
-	if pg.TableName != "" {
-		fmt.Fprintf(&b, ", table %s.%s", pg.SchemaName, pg.TableName)
-	}
-	if called := inFunction.FindStringSubmatch(pg.Where); called != nil {
-		fmt.Fprintf(&b, ", in function %s", called[1])
-	}
-	return b.String()
-}
-
-// inFunction finds the function in which an error was raised, in its context. The
-// arguments behind the name are types.
-var inFunction = regexp.MustCompile(`(?m)^PL/\w+ function ((?:"(?:[^"]|"")*"|[^\s("])+)`)
+// plain is an error without row data.
+func plain(err error) string { return pg.ErrorText(err) }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/schema"
 )
 
@@ -425,7 +426,7 @@ func (s *statement) hashed(e *Edge, r *rowsOf) string {
 // session has deleted from and updated in tables, by the statistics of their
 // leaves.
 func counters(s *statement, leaves func(*Node) []uint32, m *mode) []string {
-	parts := []string{walSQL}
+	parts := []string{pg.WALPosition}
 	sum := func(function string, nodes []*Node) {
 		for _, n := range nodes {
 			parts = append(parts, fmt.Sprintf("(SELECT coalesce(pg_catalog.sum(pg_catalog.%s(o)), 0)::pg_catalog.int8 FROM pg_catalog.unnest(%s) o)", function, s.cast(leaves(n), "pg_catalog.oid[]")))

@@ -89,13 +89,6 @@ func Read(ctx context.Context, q Querier) (*Graph, error) {
 	return g, nil
 }
 
-// MayVacuum is an SQL condition: whether the current role may VACUUM the table
-// that is row m of pg_class. VACUUM itself passes over a table that it may not
-// touch, with no more than a notice. Only PostgreSQL 17 and later know MAINTAIN.
-const MayVacuum = `(pg_has_role(m.relowner, 'USAGE')
-       OR pg_has_role((SELECT d.datdba FROM pg_database d WHERE d.datname = current_database()), 'USAGE')
-       OR CASE WHEN current_setting('server_version_num')::int >= 170000 THEN has_table_privilege(m.oid, 'MAINTAIN') ELSE false END)`
-
 const tablesSQL = `
 SELECT c.oid, n.nspname, c.relname, c.relkind::text, c.relispartition, f.rows, f.bytes, f.toast,
        row_security_active(c.oid),
