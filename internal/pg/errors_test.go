@@ -39,3 +39,27 @@ func TestErrorText(t *testing.T) {
 		}
 	}
 }
+
+func TestPassesAndAway(t *testing.T) {
+	t.Parallel()
+	refused := func(code string) error { return fmt.Errorf("doing: %w", &pgconn.PgError{Code: code}) }
+	for _, c := range []struct {
+		err          error
+		passes, away bool
+	}{
+		{nil, false, false},
+		{errors.New("connection reset"), false, true},
+		{refused("55P03"), true, false},
+		{refused("57014"), true, false},
+		{refused("57P03"), false, true},
+		{refused("08006"), false, true},
+		{refused("53300"), false, true},
+		{refused("57000"), false, false},
+		{refused("XX001"), false, false},
+		{refused("42501"), false, false},
+	} {
+		if passes, away := pg.Passes(c.err), pg.Away(c.err); passes != c.passes || away != c.away {
+			t.Errorf("%v: passes %t, away %t", c.err, passes, away)
+		}
+	}
+}
