@@ -47,13 +47,13 @@ func activeRecord(ctx context.Context, b *bench) error {
 		return err
 	}
 	alike, theirs, ours := each(turns[0], turn.mailRate), each(turns[1], turn.mailRate), each(large, turn.mailRate)
-	b.tell(part, fmt.Sprintf("ActiveRecord %s, in_batches(of: 50).destroy_all, n=%d", version, small.mails), spread(theirs, "%.0f")+" mails/s")
-	b.tell(part, fmt.Sprintf("destroy_all, one round, n=%d", small.mails), fmt.Sprintf("%.0f mails/s", all.mailRate()))
-	b.tell(part, fmt.Sprintf("%s, n=%d", usual.title(), small.mails),
+	b.Tell(part, fmt.Sprintf("ActiveRecord %s, in_batches(of: 50).destroy_all, n=%d", version, small.mails), spread(theirs, "%.0f")+" mails/s")
+	b.Tell(part, fmt.Sprintf("destroy_all, one round, n=%d", small.mails), fmt.Sprintf("%.0f mails/s", all.mailRate()))
+	b.Tell(part, fmt.Sprintf("%s, n=%d", usual.title(), small.mails),
 		fmt.Sprintf("%s mails/s, %.0f × in_batches", spread(alike, "%.0f"), median(ratios(alike, theirs))))
-	b.tell(part, fmt.Sprintf("%s, n=%d", usual.title(), b.mails), spread(ours, "%.0f")+" mails/s")
+	b.Tell(part, fmt.Sprintf("%s, n=%d", usual.title(), b.mails), spread(ours, "%.0f")+" mails/s")
 	values := ratios(ours, theirs)
-	b.judge(part, fmt.Sprintf("reaper, n=%d, to in_batches, n=%d, mails/s", b.mails, small.mails), spread(values, "%.0f")+" ×", "≥ 80 ×", median(values) >= 80)
+	b.Judge(part, fmt.Sprintf("reaper, n=%d, to in_batches, n=%d, mails/s", b.mails, small.mails), spread(values, "%.0f")+" ×", "≥ 80 ×", median(values) >= 80)
 	return nil
 }
 

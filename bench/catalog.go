@@ -44,8 +44,8 @@ func catalog(ctx context.Context, b *bench) error {
 			}
 			took, peak, output = append(took, c.took.Seconds()), max(peak, c.peak), stdout
 		}
-		b.judge(part, name, spread(took, "%.2f")+" s", fmt.Sprintf("≤ %.0f s", target), median(took) <= target)
-		b.judge(part, name+", memory", fmt.Sprintf("%.1f MiB", float64(peak)/mib), "≤ 64 MiB", peak <= 64*mib)
+		b.Judge(part, name, spread(took, "%.2f")+" s", fmt.Sprintf("≤ %.0f s", target), median(took) <= target)
+		b.Judge(part, name+", memory", fmt.Sprintf("%.1f MiB", float64(peak)/mib), "≤ 64 MiB", peak <= 64*mib)
 		return output, nil
 	}
 	proposed, err := measure("`reaper init`, 1,400 tables", 3, "init")
@@ -60,6 +60,6 @@ func catalog(ctx context.Context, b *bench) error {
 		return err
 	}
 	c, _, err := b.command(ctx, dsn, "check", "--policy-file", all)
-	b.tell(part, fmt.Sprintf("`reaper check` of all %d policies that init proposes", strings.Count(chosen, "\n  - name: ")), fmt.Sprintf("%.2f s", c.took.Seconds()))
+	b.Tell(part, fmt.Sprintf("`reaper check` of all %d policies that init proposes", strings.Count(chosen, "\n  - name: ")), fmt.Sprintf("%.2f s", c.took.Seconds()))
 	return err
 }

@@ -22,7 +22,7 @@ var serverSettings = map[string]string{
 
 // create makes a database that has been filled and vacuumed.
 func (b *bench) create(ctx context.Context, name, what string, scripts ...string) error {
-	b.say("filling %s", what)
+	b.Say("filling %s", what)
 	if err := lab.Execute(ctx, b.server.DSN("postgres"), "CREATE DATABASE "+name); err != nil {
 		return err
 	}

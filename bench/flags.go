@@ -2,21 +2,19 @@ package main
 
 import (
 	"errors"
-	"flag"
 	"fmt"
-	"io"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/reaperdb/reaper/internal/lab"
 	"github.com/reaperdb/reaper/purge"
 )
 
-// parse reads the flags; out is the file that also gets the table, or empty.
-func (b *bench) parse(args []string, stderr io.Writer) (chosen []part, out string, err error) {
-	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	flags.SetOutput(stderr)
+// parse reads the flags, and gives the parts to run.
+func (b *bench) parse(args []string) (chosen []part, err error) {
+	flags, only := b.Flags(strings.Join(lab.Names(parts), ", ") + "; empty: all but scale")
 	flags.IntVar(&b.mails, "n", 200_000, "mails of the mail part; the other parts are sized by it")
 	flags.IntVar(&b.rounds, "rounds", 3, "how often each side is timed, in turn; the medians count")
 	flags.IntVar(&b.connections, "connections", purge.DefaultConnections, "connections of reaper that delete")
@@ -24,23 +22,20 @@ func (b *bench) parse(args []string, stderr io.Writer) (chosen []part, out strin
 	flags.IntVar(&b.factor, "factor", 10, "how many times -n the part scale takes beside -n")
 	flags.DurationVar(&b.window, "window", 15*time.Second, "how long a purge of the part pace may take; shorter ones are cut off")
 	paces := flags.String("paces", defaultPaces, "the paces of the part pace")
-	only := flags.String("only", "", "a comma-separated list of "+strings.Join(names(), ", ")+"; empty: all but scale")
 	ours := flags.String("sides", "", "reaper's sides of the part mail: a comma-separated list of "+strings.Join(sideNames(), ", ")+"; empty: all")
-	flags.StringVar(&out, "out", "", "also write the table to this file")
 	if err := flags.Parse(args); err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	if err := b.sane(flags.NArg()); err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	if b.paces, err = choosePaces(*paces); err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	if b.sides, err = chooseSides(*ours); err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	chosen, err = choose(*only)
-	return chosen, out, err
+	return lab.Choose(parts, *only)
 }
 
 // sane refuses numbers that measure nothing, and words after the flags.
@@ -52,21 +47,6 @@ func (b *bench) sane(words int) error {
 		return errors.New("-connections is at least 1, -tenants not negative, and -window at least 1s")
 	}
 	return nil
-}
-
-// choose finds parts by their names; empty: all but those that take very long.
-func choose(only string) (chosen []part, err error) {
-	if only == "" {
-		return slices.DeleteFunc(slices.Clone(parts), func(p part) bool { return p.asked }), nil
-	}
-	for name := range strings.SplitSeq(only, ",") {
-		i := slices.Index(names(), strings.TrimSpace(name))
-		if i < 0 {
-			return nil, fmt.Errorf("-only %s: there are %s", name, strings.Join(names(), ", "))
-		}
-		chosen = append(chosen, parts[i])
-	}
-	return chosen, nil
 }
 
 // chooseSides finds reaper's sides by their names; empty: all.

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/reaperdb/reaper/internal/lab"
 )
 
 func TestWrongFlags(t *testing.T) {
@@ -30,15 +32,15 @@ func TestWrongFlags(t *testing.T) {
 
 func TestFlags(t *testing.T) {
 	t.Parallel()
-	b := &bench{}
-	chosen, out, err := b.parse([]string{
+	b := newBench(io.Discard)
+	chosen, err := b.parse([]string{
 		"-only", "idle, scale", "-sides", "no-action", "-paces", "full, 5%", "-window", "3s", "-out", "x.md",
-	}, io.Discard)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(chosen) != 2 || chosen[0].name != "idle" || chosen[1].name != "scale" || out != "x.md" {
-		t.Errorf("chose %v, and %q to write to", chosen, out)
+	if len(chosen) != 2 || chosen[0].Name != "idle" || chosen[1].Name != "scale" || b.Out != "x.md" {
+		t.Errorf("chose %v, and %q to write to", chosen, b.Out)
 	}
 	if len(b.sides) != 1 || b.sides[0].name != "no-action" || !slices.Equal(b.paces, []string{"full", "5%"}) || b.window != 3*time.Second {
 		t.Errorf("sides %v, paces %v, window %s", b.sides, b.paces, b.window)
@@ -48,11 +50,11 @@ func TestFlags(t *testing.T) {
 // What takes very long runs only when it is asked for.
 func TestAllParts(t *testing.T) {
 	t.Parallel()
-	chosen, err := choose("")
+	chosen, err := lab.Choose(parts, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(chosen) != len(parts)-1 || slices.ContainsFunc(chosen, func(p part) bool { return p.name == "scale" }) {
+	if len(chosen) != len(parts)-1 || slices.ContainsFunc(chosen, func(p part) bool { return p.Name == "scale" }) {
 		t.Errorf("without -only it chooses %v", chosen)
 	}
 }

@@ -28,12 +28,12 @@ func guards(ctx context.Context, b *bench) error {
 		return err
 	}
 	for i, w := range ways {
-		b.tell(part, w.name, bothRates(turns[i]))
+		b.Tell(part, w.name, bothRates(turns[i]))
 	}
 	plain := each(turns[0], turn.rowRate)
 	values := ratios(each(turns[1], turn.rowRate), plain)
-	b.judge(part, "default guards to none, rows/s", spread(values, "%.2f"), "≥ 0.95", median(values) >= 0.95)
+	b.Judge(part, "default guards to none, rows/s", spread(values, "%.2f"), "≥ 0.95", median(values) >= 0.95)
 	values = ratios(each(turns[2], turn.rowRate), plain)
-	b.judge(part, "guards every second to none, rows/s", spread(values, "%.2f"), "≥ 0.95", median(values) >= 0.95)
+	b.Judge(part, "guards every second to none, rows/s", spread(values, "%.2f"), "≥ 0.95", median(values) >= 0.95)
 	return nil
 }

@@ -50,7 +50,7 @@ func idle(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	b.tell(part, fmt.Sprintf("first run, which makes the ledger, %d tenants", tenants), fmt.Sprintf("%.2f s, %d statements", first.took.Seconds(), len(statements)))
+	b.Tell(part, fmt.Sprintf("first run, which makes the ledger, %d tenants", tenants), fmt.Sprintf("%.2f s, %d statements", first.took.Seconds(), len(statements)))
 	_, statements, err = b.logged(ctx, dsn)
 	if err != nil {
 		return err
@@ -66,10 +66,10 @@ func idle(ctx context.Context, b *bench) error {
 		}
 		took = append(took, c.took.Seconds())
 	}
-	b.judge(part, fmt.Sprintf("time of the process, %d tenants", tenants), spread(took, "%.2f")+" s", "≤ 3 s", median(took) <= 3)
-	b.judge(part, "statements", strconv.Itoa(len(statements)), "≤ 30", len(statements) <= 30)
+	b.Judge(part, fmt.Sprintf("time of the process, %d tenants", tenants), spread(took, "%.2f")+" s", "≤ 3 s", median(took) <= 3)
+	b.Judge(part, "statements", strconv.Itoa(len(statements)), "≤ 30", len(statements) <= 30)
 	if len(statements) > 30 {
-		b.say("the statements of an idle purge, their first lines:\n%s", strings.Join(statements, "\n"))
+		b.Say("the statements of an idle purge, their first lines:\n%s", strings.Join(statements, "\n"))
 	}
 	return nil
 }

@@ -52,8 +52,8 @@ func mail(ctx context.Context, b *bench) error {
 		m.byPeer[p.name] = turns[i]
 	}
 	last := turns[0][b.rounds-1]
-	b.tell("mail", fmt.Sprintf("mails due, rows with them, n=%d", load.mails), fmt.Sprintf("%d, %d", last.mails, last.rows))
-	b.tell("mail", "rows of each table that stay, beside plain SQL", fmt.Sprintf("equal in all %d turns", len(ways)*b.rounds))
+	b.Tell("mail", fmt.Sprintf("mails due, rows with them, n=%d", load.mails), fmt.Sprintf("%d, %d", last.mails, last.rows))
+	b.Tell("mail", "rows of each table that stay, beside plain SQL", fmt.Sprintf("equal in all %d turns", len(ways)*b.rounds))
 	m.rates()
 	m.ratios()
 	m.times()
@@ -71,11 +71,11 @@ type mailFigures struct {
 
 func (m *mailFigures) rates() {
 	for _, p := range peers {
-		m.b.tell("mail", p.name, bothRates(m.byPeer[p.name]))
+		m.b.Tell("mail", p.name, bothRates(m.byPeer[p.name]))
 	}
 	for i, s := range m.b.sides {
 		own := each(m.bySide[i], func(t turn) float64 { return t.child.seconds().Seconds() / t.took.Seconds() * 100 })
-		m.b.tell("mail", s.title(), fmt.Sprintf("%s; the run alone is %.0f %% of the time", bothRates(m.bySide[i]), median(own)))
+		m.b.Tell("mail", s.title(), fmt.Sprintf("%s; the run alone is %.0f %% of the time", bothRates(m.bySide[i]), median(own)))
 	}
 }
 
@@ -90,11 +90,11 @@ func (m *mailFigures) ratios() {
 			name, measured := fmt.Sprintf("%s to %s, rows/s", s.title(), p.name), spread(values, "%.2f")
 			k := slices.IndexFunc(rivals, func(r rival) bool { return r.side == s.name && r.peer == p })
 			if k < 0 {
-				m.b.tell("mail", name, measured)
+				m.b.Tell("mail", name, measured)
 				continue
 			}
 			r := rivals[k]
-			m.b.judge("mail", name, measured, fmt.Sprintf("≥ %g (aim: %g)", r.least, r.aimAt), median(values) >= r.least)
+			m.b.Judge("mail", name, measured, fmt.Sprintf("≥ %g (aim: %g)", r.least, r.aimAt), median(values) >= r.least)
 		}
 	}
 }
@@ -114,23 +114,23 @@ func (m *mailFigures) times() {
 	if len(texts) == 0 {
 		return
 	}
-	m.b.tell("mail", "ms of a batch: median, p99, longest of all rounds", strings.Join(texts, "; "))
+	m.b.Tell("mail", "ms of a batch: median, p99, longest of all rounds", strings.Join(texts, "; "))
 	m.within("longest batch of all sides", longest, aim, 2)
 	m.within("p99 of batches of the worst side", p99, aim, 1.25)
 }
 
 func (m *mailFigures) within(name string, seconds float64, aim time.Duration, factor float64) {
-	m.b.judge("mail", name, fmt.Sprintf("%.0f ms", seconds*1000), fmt.Sprintf("≤ %g × %d ms", factor, aim.Milliseconds()), seconds <= factor*aim.Seconds())
+	m.b.Judge("mail", name, fmt.Sprintf("%.0f ms", seconds*1000), fmt.Sprintf("≤ %g × %d ms", factor, aim.Milliseconds()), seconds <= factor*aim.Seconds())
 }
 
 func (m *mailFigures) wal() {
 	plain := each(m.byPeer[bigDelete.name], turn.walPerRow)
-	m.b.tell("mail", "WAL bytes per row, "+bigDelete.name, spread(plain, "%.0f"))
-	m.b.tell("mail", "WAL bytes per row, "+leafFirst.name, spread(each(m.byPeer[leafFirst.name], turn.walPerRow), "%.0f"))
+	m.b.Tell("mail", "WAL bytes per row, "+bigDelete.name, spread(plain, "%.0f"))
+	m.b.Tell("mail", "WAL bytes per row, "+leafFirst.name, spread(each(m.byPeer[leafFirst.name], turn.walPerRow), "%.0f"))
 	for i, s := range m.b.sides {
 		own := each(m.bySide[i], turn.walPerRow)
 		values := ratios(own, plain)
-		m.b.judge("mail", fmt.Sprintf("WAL bytes per row, %s, to %s", s.title(), bigDelete.name),
+		m.b.Judge("mail", fmt.Sprintf("WAL bytes per row, %s, to %s", s.title(), bigDelete.name),
 			fmt.Sprintf("%s (%.0f bytes)", spread(values, "%.2f"), median(own)), "≤ 1.05", median(values) <= 1.05)
 	}
 }

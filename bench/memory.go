@@ -22,13 +22,13 @@ func memory(ctx context.Context, b *bench) error {
 		peak := float64(t.child.peak) / mib
 		peaks = append(peaks, peak)
 		// The larger of both accounts is judged.
-		b.judge(part, fmt.Sprintf("peak of `reaper purge`, n=%d (%d rows deleted)", mails, t.rows),
+		b.Judge(part, fmt.Sprintf("peak of `reaper purge`, n=%d (%d rows deleted)", mails, t.rows),
 			fmt.Sprintf("%.1f MiB (Maxrss %.1f MiB)", peak, float64(t.child.maxRSS)/mib), "≤ 64 MiB", max(t.child.peak, t.child.maxRSS) <= 64*mib)
 		if err := b.drop(ctx, cascading); err != nil {
 			return err
 		}
 	}
 	more := peaks[1] - peaks[0]
-	b.judge(part, "more memory for ten times the mails", fmt.Sprintf("%+.1f MiB", more), "within 8 MiB", math.Abs(more) <= 8)
+	b.Judge(part, "more memory for ten times the mails", fmt.Sprintf("%+.1f MiB", more), "within 8 MiB", math.Abs(more) <= 8)
 	return nil
 }

@@ -47,10 +47,10 @@ func pace(ctx context.Context, b *bench) error {
 			paced[name] = append(paced[name], p)
 		}
 	}
-	b.tell(part, fmt.Sprintf("foreground, %d clients: requests/s at most; wanted in the open loop", clients), fmt.Sprintf("%.0f; %.0f (30 %%)", most, c.rate))
-	b.tell(part, "no purge", latencies(alone))
+	b.Tell(part, fmt.Sprintf("foreground, %d clients: requests/s at most; wanted in the open loop", clients), fmt.Sprintf("%.0f; %.0f (30 %%)", most, c.rate))
+	b.Tell(part, "no purge", latencies(alone))
 	for _, name := range b.paces {
-		b.tell(part, "pace "+name, fmt.Sprintf("%s rows/s; %s", spread(each(paced[name], point.rows), "%.0f"), latencies(paced[name])))
+		b.Tell(part, "pace "+name, fmt.Sprintf("%s rows/s; %s", spread(each(paced[name], point.rows), "%.0f"), latencies(paced[name])))
 	}
 	c.judge(alone, paced["full"], paced["gentle"])
 	return nil
@@ -61,12 +61,12 @@ func (c *curve) judge(alone, full, gentle []point) {
 		return
 	}
 	p99 := ratios(each(gentle, point.p99), each(alone, point.p99))
-	c.b.judge("pace", "gentle, the foreground's p99 to that without a purge", spread(p99, "%.2f"), "≤ 1.5", median(p99) <= 1.5)
+	c.b.Judge("pace", "gentle, the foreground's p99 to that without a purge", spread(p99, "%.2f"), "≤ 1.5", median(p99) <= 1.5)
 	if len(full) == 0 {
 		return
 	}
 	speed := ratios(each(gentle, point.rows), each(full, point.rows))
-	c.b.judge("pace", "gentle, rows/s to full", spread(speed, "%.2f"), "≥ 0.25", median(speed) >= 0.25)
+	c.b.Judge("pace", "gentle, rows/s to full", spread(speed, "%.2f"), "≥ 0.25", median(speed) >= 0.25)
 }
 
 // curve is what its points share.
@@ -133,7 +133,7 @@ func (c *curve) alone(ctx context.Context) (p point, err error) {
 		return enough(p)
 	})
 	if err == nil {
-		c.b.say("no purge: p99 %.2f ms", p.p99()*1000)
+		c.b.Say("no purge: p99 %.2f ms", p.p99()*1000)
 	}
 	return p, err
 }
@@ -167,7 +167,7 @@ func (c *curve) beside(ctx context.Context, pace string) (p point, err error) {
 		return c.check(ctx, dsn)
 	})
 	if err == nil {
-		c.b.say("pace %s: %.0f rows/s, p99 %.2f ms", pace, p.rowRate, p.p99()*1000)
+		c.b.Say("pace %s: %.0f rows/s, p99 %.2f ms", pace, p.rowRate, p.p99()*1000)
 	}
 	return p, err
 }

@@ -50,13 +50,13 @@ func partition(ctx context.Context, b *bench) error {
 			return err
 		}
 		took, strategy = append(took, c.took.Seconds()), c.report.Policies[0].Strategy
-		b.say("%s in %.2f s", strategy, c.took.Seconds())
+		b.Say("%s in %.2f s", strategy, c.took.Seconds())
 		if err := b.drop(ctx, name); err != nil {
 			return err
 		}
 	}
-	b.tell(part, "strategy; partitions that stay", strategy+"; "+left)
-	b.judge(part, fmt.Sprintf("time of the process, a partition of %d expired rows", rows), spread(took, "%.2f")+" s", "≤ 1 s", median(took) <= 1)
+	b.Tell(part, "strategy; partitions that stay", strategy+"; "+left)
+	b.Judge(part, fmt.Sprintf("time of the process, a partition of %d expired rows", rows), spread(took, "%.2f")+" s", "≤ 1 s", median(took) <= 1)
 	return nil
 }
 

@@ -32,13 +32,13 @@ func scale(ctx context.Context, b *bench) error {
 		}
 		rows := each(turns[0], turn.rowRate)
 		rates = append(rates, rows)
-		b.tell(part, fmt.Sprintf("%s, n=%d", usual.title(), mails), fmt.Sprintf("%s rows/s; %s", spread(rows, "%.0f"), size))
+		b.Tell(part, fmt.Sprintf("%s, n=%d", usual.title(), mails), fmt.Sprintf("%s rows/s; %s", spread(rows, "%.0f"), size))
 		if err := b.drop(ctx, cascading); err != nil {
 			return err
 		}
 	}
 	values := ratios(rates[1], rates[0])
-	b.judge(part, fmt.Sprintf("n=%d to n=%d, rows/s", b.mails*b.factor, b.mails), spread(values, "%.2f"), "≥ 0.85", median(values) >= 0.85)
+	b.Judge(part, fmt.Sprintf("n=%d to n=%d, rows/s", b.mails*b.factor, b.mails), spread(values, "%.2f"), "≥ 0.85", median(values) >= 0.85)
 	return nil
 }
 

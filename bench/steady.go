@@ -32,13 +32,13 @@ func steady(ctx context.Context, b *bench) error {
 	if _, err := b.inTurn(ctx, load, []way{w}); err != nil {
 		return err
 	}
-	b.tell(part, fmt.Sprintf("batches of a round, retries of all rounds, n=%d", load.mails), fmt.Sprintf("%d, %d", batches, retries))
+	b.Tell(part, fmt.Sprintf("batches of a round, retries of all rounds, n=%d", load.mails), fmt.Sprintf("%d, %d", batches, retries))
 	if len(byTime) == 0 {
-		b.tell(part, "time of a batch, last tenth to first tenth of the run", fmt.Sprintf("too few batches (%d)", batches))
+		b.Tell(part, "time of a batch, last tenth to first tenth of the run", fmt.Sprintf("too few batches (%d)", batches))
 		return nil
 	}
-	b.judge(part, "time of a batch, last tenth to first tenth of the run", spread(byTime, "%.2f"), "≤ 1.15", median(byTime) <= 1.15)
-	b.judge(part, "the same per row deleted", spread(byRow, "%.2f"), "≤ 1.15", median(byRow) <= 1.15)
+	b.Judge(part, "time of a batch, last tenth to first tenth of the run", spread(byTime, "%.2f"), "≤ 1.15", median(byTime) <= 1.15)
+	b.Judge(part, "the same per row deleted", spread(byRow, "%.2f"), "≤ 1.15", median(byRow) <= 1.15)
 	return nil
 }
 

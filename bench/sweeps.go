@@ -53,7 +53,7 @@ func sweeps(ctx context.Context, b *bench) error {
 	}
 	for i, v := range variants {
 		first := turns[i][0]
-		b.tell("sweeps", fmt.Sprintf("%s, n=%d", v.name, load.mails), fmt.Sprintf("%s: %s rows/s, %s mails read for each one deleted",
+		b.Tell("sweeps", fmt.Sprintf("%s, n=%d", v.name, load.mails), fmt.Sprintf("%s: %s rows/s, %s mails read for each one deleted",
 			first.child.report.Policies[0].Strategy, spread(each(turns[i], turn.rowRate), "%.0f"), spread(reads[i], "%.1f")))
 	}
 	return nil

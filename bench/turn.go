@@ -60,7 +60,7 @@ func (b *bench) turn(ctx context.Context, load workload, w way) (t turn, err err
 	if t.rows == 0 {
 		return t, fmt.Errorf("%s: nothing was due", w.name)
 	}
-	b.say("%s: %d rows in %s", w.name, t.rows, t.took.Round(time.Millisecond))
+	b.Say("%s: %d rows in %s", w.name, t.rows, t.took.Round(time.Millisecond))
 	return t, b.drop(ctx, name)
 }
 

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/invopop/jsonschema"
+
+	"github.com/reaperdb/reaper/internal/nearest"
 )
 
 // leaf is a type of the document that reads itself. What it reads and what
@@ -121,41 +123,8 @@ func unknownKey(section string, key *node, fields []field) error {
 	for i, f := range fields {
 		names[i] = f.name
 	}
-	if near := nearest(key.text, names); near != "" {
-		return errorAt(key.pos, "unknown key %q in %s: did you mean %s?", key.text, section, near)
+	if i := nearest.Index(key.text, names, max(2, len(key.text)/3)); i >= 0 { // more edits would be a guess
+		return errorAt(key.pos, "unknown key %q in %s: did you mean %s?", key.text, section, names[i])
 	}
 	return errorAt(key.pos, "unknown key %q in %s: the keys here are %s", key.text, section, strings.Join(names, ", "))
-}
-
-// nearest is the name that takes the fewest edits to reach from word, or
-// nothing if that would be a guess.
-func nearest(word string, names []string) string {
-	best, fewest := "", max(2, len(word)/3)
-	for _, name := range names {
-		if d := editDistance(word, name); d <= fewest && (best == "" || d < fewest) {
-			best, fewest = name, d
-		}
-	}
-	return best
-}
-
-// editDistance is Levenshtein's, over bytes.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

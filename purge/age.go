@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/policy"
 	"github.com/reaperdb/reaper/schema"
 )
@@ -45,7 +46,7 @@ func (a age) valid(col string) string {
 		zero := "'1970-01-01 00:00:00'"
 		valid := col + " >= '1900-01-01 00:00:00' AND " + col + " <> " + zero
 		if a.skewed() { // local midnight is as likely to mean it
-			valid += " AND " + col + " <> ('1970-01-01 00:00:00+00'::timestamptz AT TIME ZONE " + quoteLiteral(a.zone) + ")"
+			valid += " AND " + col + " <> ('1970-01-01 00:00:00+00'::timestamptz AT TIME ZONE " + pg.Literal(a.zone) + ")"
 		}
 		return valid
 	}
@@ -56,7 +57,7 @@ func (a age) valid(col string) string {
 // expired, for a cutoff given as SQL of type timestamptz. It is exact unless
 // skewed.
 func (a age) bound(cutoff string) string {
-	zone := quoteLiteral(a.zone)
+	zone := pg.Literal(a.zone)
 	switch {
 	case a.integer():
 		return fmt.Sprintf("ceil(extract(epoch FROM %s) * %s)::bigint", cutoff, a.perSecond())
@@ -77,7 +78,7 @@ func (a age) bound(cutoff string) string {
 // for a cutoff given as SQL of type timestamptz: the bound, unless it is skewed.
 func (a age) surely(cutoff string) string {
 	if a.skewed() {
-		return fmt.Sprintf("((%s AT TIME ZONE %s) - interval '3 hours')", cutoff, quoteLiteral(a.zone))
+		return fmt.Sprintf("((%s AT TIME ZONE %s) - interval '3 hours')", cutoff, pg.Literal(a.zone))
 	}
 	return a.bound(cutoff)
 }
@@ -90,7 +91,7 @@ func (a age) recheck(col, cutoff string) string {
 		return ""
 	}
 	return fmt.Sprintf(" AND CASE WHEN %[1]s < %[3]s THEN (%[1]s AT TIME ZONE %[4]s) < %[2]s ELSE false END",
-		col, cutoff, a.bound(cutoff), quoteLiteral(a.zone))
+		col, cutoff, a.bound(cutoff), pg.Literal(a.zone))
 }
 
 // expired is the whole condition: strictly older than the cutoff.
@@ -105,9 +106,9 @@ func (a age) instant(col string) string {
 	case a.integer():
 		return fmt.Sprintf("to_timestamp(%s / %s.0)", col, a.perSecond())
 	case a.column.TypeName == "date":
-		return fmt.Sprintf("((%s + 1)::timestamp AT TIME ZONE %s)", col, quoteLiteral(a.zone))
+		return fmt.Sprintf("((%s + 1)::timestamp AT TIME ZONE %s)", col, pg.Literal(a.zone))
 	case a.column.TypeName == "timestamp":
-		return fmt.Sprintf("(%s AT TIME ZONE %s)", col, quoteLiteral(a.zone))
+		return fmt.Sprintf("(%s AT TIME ZONE %s)", col, pg.Literal(a.zone))
 	default:
 		return col
 	}

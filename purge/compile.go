@@ -32,7 +32,7 @@ func ReadServer(ctx context.Context, conn *pgx.Conn) (Server, error) {
 	var now int64
 	err := conn.QueryRow(ctx, ownSettingsSQL).Scan(&s.TimeZone, &s.path)
 	if err == nil {
-		own := &pg.DB{Sender: conn, Before: []string{"SELECT " + setConfig("search_path", quoteLiteral(s.path))}}
+		own := &pg.DB{Sender: conn, Before: []string{"SELECT " + pg.SetConfig("search_path", pg.Literal(s.path))}}
 		err = own.QueryRow(ctx, `SELECT pg_catalog.current_schemas(true)::pg_catalog.text[]`).Scan(&s.SearchPath)
 	}
 	if err == nil {

@@ -1,14 +1,13 @@
 package purge
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/reaperdb/reaper/internal/pg"
 )
 
 var (
@@ -47,8 +46,8 @@ const (
 )
 
 func classify(err error) fault {
-	var pg *pgconn.PgError
-	if !errors.As(err, &pg) {
+	var refused *pgconn.PgError
+	if !errors.As(err, &refused) {
 		switch {
 		case errors.Is(err, errChanged), errors.Is(err, errUnproven), errors.Is(err, errSlow):
 			return faultRetry
@@ -59,27 +58,14 @@ func classify(err error) fault {
 		}
 		return faultDatabase // the connection, or the pool
 	}
-	switch pg.Code {
-	case "55P03", "40P01", "40001", "57014", "23503", "23001":
+	switch {
+	case pg.Passes(err):
 		return faultRetry
-	// The server ends sessions or is not up, was a primary before a failover, or cannot
-	// read its files. What else is of classes 57 and 58, and internal errors (XX), is
-	// said by a server in the best of health, of a row that is damaged or of an
-	// extension.
-	case "57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25006", "58030":
+	case pg.Away(err):
 		return faultDatabase
-	}
-	if pg.Routine == raisedRoutine && pg.Code[:2] != "53" && pg.Code[:2] != "08" {
+	case refused.Routine == raisedRoutine:
 		return faultTenant
-	}
-	switch pg.Code {
-	case "55000", "0A000", "27000":
-		return faultPolicy
-	}
-	switch pg.Code[:2] {
-	case "08", "53": // connection, insufficient resources
-		return faultDatabase
-	case "42": // no such object, no privilege
+	case slices.Contains([]string{"55000", "0A000", "27000"}, refused.Code), refused.Code[:2] == "42": // no such object, no privilege
 		return faultPolicy
 	}
 	return faultTenant
@@ -133,34 +119,7 @@ func reasonOf(err error) string {
 }
 
 // isCode reports whether an error is the server's and has one of these SQLSTATEs.
-func isCode(err error, codes ...string) bool {
-	var pg *pgconn.PgError
-	return errors.As(err, &pg) && slices.Contains(codes, pg.Code)
-}
+func isCode(err error, codes ...string) bool { return pg.HasCode(err, codes...) }
 
-// plain is an error without row data: the DETAIL of a violation holds values.
-func plain(err error) string {
-	var pg *pgconn.PgError
-	if !errors.As(err, &pg) {
-		if errors.Is(err, context.Canceled) {
-			return "interrupted"
-		}
-		return err.Error()
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s (SQLSTATE %s)", pg.Message, pg.Code)
-	if pg.ConstraintName != "" {
-		fmt.Fprintf(&b, ", constraint %s", pg.ConstraintName)
-	}
-	if pg.TableName != "" {
-		fmt.Fprintf(&b, ", table %s.%s", pg.SchemaName, pg.TableName)
-	}
-	if called := inFunction.FindStringSubmatch(pg.Where); called != nil {
-		fmt.Fprintf(&b, ", in function %s", called[1])
-	}
-	return b.String()
-}
-
-// inFunction finds the function in which an error was raised, in its context. The
-// arguments behind the name are types.
-var inFunction = regexp.MustCompile(`(?m)^PL/\w+ function ((?:"(?:[^"]|"")*"|[^\s("])+)`)
+// plain is an error without row data.
+func plain(err error) string { return pg.ErrorText(err) }

@@ -125,7 +125,7 @@ func (c *compiler) uses(what string, pos policy.Pos, f *fragment) {
 	if f.zoned && !isUTC(c.server.TimeZone) {
 		text := fmt.Sprintf("%s depends on the TimeZone: it is worked out in UTC, while other sessions of this role and database are in %s", what, c.server.TimeZone)
 		c.plan.problem(LevelWarning, c.file.Errorf(pos, "%s", text).Error(),
-			fmt.Sprintf("say which time zone is meant, such as: hold_until AT TIME ZONE %s > now()", quoteLiteral(c.server.TimeZone)))
+			fmt.Sprintf("say which time zone is meant, such as: hold_until AT TIME ZONE %s > now()", pg.Literal(c.server.TimeZone)))
 	}
 }
 

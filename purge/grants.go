@@ -91,7 +91,7 @@ func (g *grants) plan(p *Plan) {
 		g.need(n.Table, "SELECT")
 		if n.Deleted {
 			g.need(n.Table, "DELETE")
-			if p.server.hasMaintain() && p.Policy.Vacuum != policy.VacuumNever {
+			if schema.HasMaintain(p.server.Version) && p.Policy.Vacuum != policy.VacuumNever {
 				g.vacuumed[ident(n.Table.Name.Schema, n.Table.Name.Name)] = n.Table.Kind
 			}
 		}

@@ -1,12 +1,14 @@
 package purge
 
+import "github.com/reaperdb/reaper/internal/components"
+
 // going starts from nothing going, and lets every root go that nothing keeps
 // which stays, with all it takes along, until there are no more. Every row and
 // every reference is looked at a few times in all: rows that keep each other in
 // a long line take no longer than others.
 func (k *keeping) going(root func(row int) bool) []bool {
 	g := &goers{keeping: k, gone: make([]bool, len(k.keepers))}
-	g.knots()
+	g.knot, g.rows = components.Of(k.taken)
 	g.hold()
 	for knot := range g.rows {
 		if g.holds[knot] == 0 {
@@ -38,60 +40,6 @@ type goers struct {
 	keeps [][]int // of each row: those that it keeps
 	holds []int   // of each knot: how many keepers of its rows stay, and how many references lead down to knots that are held
 	freed []int   // knots that nothing holds any more, and whose parents do not know yet
-}
-
-// knots numbers the strongly connected components (Kosaraju): against the order
-// in which rows are done with on the way down, each flood upwards is one.
-func (g *goers) knots() {
-	g.knot = make([]int, len(g.taken))
-	for row := range g.knot {
-		g.knot[row] = -1
-	}
-	done := postorder(g.taken)
-	for i := len(done) - 1; i >= 0; i-- {
-		if g.knot[done[i]] >= 0 {
-			continue
-		}
-		knot := len(g.rows)
-		g.knot[done[i]] = knot
-		rows := []int{done[i]}
-		for at := 0; at < len(rows); at++ {
-			for _, p := range g.parents[rows[at]] {
-				if g.knot[p] < 0 {
-					g.knot[p] = knot
-					rows = append(rows, p)
-				}
-			}
-		}
-		g.rows = append(g.rows, rows)
-	}
-}
-
-// postorder lists all rows, each behind those that it leads to; without recursion,
-// which would go as deep as the data.
-func postorder(next [][]int) []int {
-	done := make([]int, 0, len(next))
-	seen, at := make([]bool, len(next)), make([]int, len(next))
-	for start := range next {
-		if seen[start] {
-			continue
-		}
-		seen[start] = true
-		for open := []int{start}; len(open) > 0; {
-			row := open[len(open)-1]
-			if at[row] == len(next[row]) {
-				done, open = append(done, row), open[:len(open)-1]
-				continue
-			}
-			n := next[row][at[row]]
-			at[row]++
-			if !seen[n] {
-				seen[n] = true
-				open = append(open, n)
-			}
-		}
-	}
-	return done
 }
 
 // hold counts what holds each knot while nothing goes, from below.

@@ -1,6 +1,10 @@
 package purge
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/reaperdb/reaper/internal/components"
+)
 
 // mode is one way of carrying out a plan: which edges reaper walks itself, and
 // which it leaves to ON DELETE. The usual mode leaves to PostgreSQL all it
@@ -124,17 +128,18 @@ func cyclic(group []*Node) bool {
 }
 
 // order numbers the strongly connected components of the deleting edges,
-// parents first (Tarjan), and settles which columns are collected of each node.
+// parents first, and settles which columns are collected of each node.
 func (p *Plan) order() {
-	t := &tarjan{index: map[*Node]int{}, low: map[*Node]int{}, on: map[*Node]bool{}}
-	for _, n := range p.Nodes {
-		if _, seen := t.index[n]; !seen {
-			t.visit(n)
-		}
+	number := map[*Node]int{}
+	for i, n := range p.Nodes {
+		number[n] = i
 	}
-	for _, n := range p.Nodes {
-		n.scc = t.count - 1 - n.scc // Tarjan finishes children first
+	next := make([][]int, len(p.Nodes))
+	for i, n := range p.Nodes {
 		for _, e := range n.Out {
+			if e.Action.deletes() {
+				next[i] = append(next[i], number[e.Child])
+			}
 			for _, c := range e.ParentColumns {
 				if !slices.Contains(n.refs, c) {
 					n.refs = append(n.refs, c)
@@ -142,43 +147,10 @@ func (p *Plan) order() {
 			}
 		}
 	}
-}
-
-type tarjan struct {
-	index, low map[*Node]int
-	on         map[*Node]bool
-	stack      []*Node
-	count      int
-}
-
-func (t *tarjan) visit(n *Node) {
-	t.index[n] = len(t.index)
-	t.low[n] = t.index[n]
-	t.stack, t.on[n] = append(t.stack, n), true
-	for _, e := range n.Out {
-		if !e.Action.deletes() {
-			continue
-		}
-		if _, seen := t.index[e.Child]; !seen {
-			t.visit(e.Child)
-			t.low[n] = min(t.low[n], t.low[e.Child])
-		} else if t.on[e.Child] {
-			t.low[n] = min(t.low[n], t.index[e.Child])
-		}
+	of, _ := components.Of(next)
+	for i, n := range p.Nodes {
+		n.scc = of[i]
 	}
-	if t.low[n] != t.index[n] {
-		return
-	}
-	for {
-		m := t.stack[len(t.stack)-1]
-		t.stack = t.stack[:len(t.stack)-1]
-		t.on[m] = false
-		m.scc = t.count
-		if m == n {
-			break
-		}
-	}
-	t.count++
 }
 
 // needCounts refuses a plan that leaves rows to

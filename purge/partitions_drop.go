@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/reaperdb/reaper/internal/pg"
 )
 
 // dropTx is what the transaction of a drop has counted, as far as it came.
@@ -37,7 +39,7 @@ func (w *work) dropOnce(ctx context.Context, x partition, t *dropTx) error {
 	}
 	defer rollback(tx)
 	s := &statement{}
-	s.add("SELECT ", settings(s, w.plan.readingPath(), verifyTimeout, w.plan.lockTimeout()), ", ", walSQL, ", ", w.run.ledger.PausedSQL(s.cast(w.plan.Policy.Name, textType)))
+	s.add("SELECT ", settings(s, w.plan.readingPath(), verifyTimeout, w.plan.lockTimeout()), ", ", pg.WALPosition, ", ", w.run.ledger.PausedSQL(s.cast(w.plan.Policy.Name, textType)))
 	var set int
 	var paused bool
 	var before, after int64
@@ -66,7 +68,7 @@ func (w *work) dropOnce(ctx context.Context, x partition, t *dropTx) error {
 	if _, err := tx.Exec(ctx, "DROP TABLE "+x.ident()); err != nil {
 		return fmt.Errorf("dropping: %w", err)
 	}
-	if err := tx.QueryRow(ctx, "SELECT "+walSQL).Scan(&after); err != nil {
+	if err := tx.QueryRow(ctx, "SELECT "+pg.WALPosition).Scan(&after); err != nil {
 		return fmt.Errorf("dropping: %w", err)
 	}
 	t.wal = [2]int64{before, after}
@@ -77,9 +79,6 @@ func (w *work) dropOnce(ctx context.Context, x partition, t *dropTx) error {
 	}
 	return nil
 }
-
-// walSQL is the WAL position in bytes.
-const walSQL = "pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), '0/0')::pg_catalog.int8"
 
 // aloneSQL reports whether a name is still that of a table, which is no partition.
 const aloneSQL = `SELECT to_regclass($1)::oid = $2::bigint::oid AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = $2::bigint::oid)`

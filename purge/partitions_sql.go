@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/schema"
 )
 
@@ -36,7 +37,7 @@ func (p *Plan) expiredPartitionsSQL(sc scope) *statement {
 	}
 	root := s.cast(int64(p.Root.Table.OID), "bigint::oid")
 	end := func(pattern string) string {
-		return "nullif(substring(pg_get_expr(c.relpartbound, c.oid) FROM " + quoteLiteral(pattern) + "), "
+		return "nullif(substring(pg_get_expr(c.relpartbound, c.oid) FROM " + pg.Literal(pattern) + "), "
 	}
 	s.add("SELECT x.oid::bigint, x.nspname, x.relname, x.bound, x.upper::text, x.lower IS NOT NULL AND x.lower > ", p.age.firstDated(), ", x.siblings,",
 		"\n       array(SELECT k.conname::text FROM pg_constraint k WHERE k.conrelid = x.oid AND k.contype = 'c' ORDER BY 1),",

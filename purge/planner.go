@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/schema"
 )
 
@@ -77,9 +78,9 @@ func (c *compiler) cheap(sql string) (*planNode, error) {
 	err := c.apart(func(tx pgx.Tx) error {
 		b := &pgx.Batch{}
 		explain := "EXPLAIN (FORMAT JSON) " + sql
-		b.Queue("SELECT " + setConfig("search_path", quoteLiteral(c.plan.readingPath())) + ", " + setConfig("enable_seqscan", "'on'") + ", " + setConfig("max_parallel_workers_per_gather", "'0'"))
+		b.Queue("SELECT " + pg.SetConfig("search_path", pg.Literal(c.plan.readingPath())) + ", " + pg.SetConfig("enable_seqscan", "'on'") + ", " + pg.SetConfig("max_parallel_workers_per_gather", "'0'"))
 		b.Queue(explain).QueryRow(func(row pgx.Row) error { return row.Scan(&by) })
-		b.Queue("SELECT " + setConfig("enable_indexscan", "'off'") + ", " + setConfig("enable_indexonlyscan", "'off'") + ", " + setConfig("enable_bitmapscan", "'off'"))
+		b.Queue("SELECT " + pg.SetConfig("enable_indexscan", "'off'") + ", " + pg.SetConfig("enable_indexonlyscan", "'off'") + ", " + pg.SetConfig("enable_bitmapscan", "'off'"))
 		b.Queue(explain).QueryRow(func(row pgx.Row) error { return row.Scan(&scan) })
 		return tx.SendBatch(c.ctx, b).Close()
 	})

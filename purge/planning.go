@@ -112,7 +112,7 @@ func resolve(ctx context.Context, conn *pgx.Conn, file *policy.File, server Serv
 	for _, p := range file.Policies {
 		eachTable(&p, add)
 	}
-	own := &pg.DB{Sender: conn, Before: []string{"SELECT " + setConfig("search_path", quoteLiteral(server.path))}}
+	own := &pg.DB{Sender: conn, Before: []string{"SELECT " + pg.SetConfig("search_path", pg.Literal(server.path))}}
 	found, err := schema.Resolve(ctx, own, names)
 	if err != nil {
 		return nil, err

@@ -25,7 +25,7 @@ var sentinels = map[string]error{
 	"errFacts": errFacts, "errReplicaRole": errReplicaRole, "errWrites": errWrites,
 	"ErrTenants": ErrTenants, "errNoTenants": errNoTenants, "errKeyTwice": errKeyTwice, "errLongKey": errLongKey,
 	"errOneConnection": errOneConnection, "errInUse": errInUse, "errNotExpired": errNotExpired, "errSettled": errSettled,
-	"errStop": errStop, "errMaxDuration": errMaxDuration, "errVacuumTime": errVacuumTime, "errGaveWay": errGaveWay,
+	"errStop": errStop, "errMaxDuration": errMaxDuration,
 }
 
 // The situations that an error is met in: those of a batch, and others.
@@ -227,7 +227,7 @@ var kinds = []struct {
 	{ // of other steps of a run, which no batch meets: as if the connection was lost
 		errors: []string{
 			"ErrTenants", "errNoTenants", "errKeyTwice", "errLongKey", "errOneConnection", "errInUse", "errNotExpired", "errSettled",
-			"errStop", "errMaxDuration", "errVacuumTime", "errGaveWay",
+			"errStop", "errMaxDuration",
 		},
 		want:   everywhere("fail policy"),
 		server: awaitServer, commit: resolveCommit, drop: giveUp, undo: giveUp,

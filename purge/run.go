@@ -99,7 +99,6 @@ type Run struct {
 	halt       context.Context
 	workers    int
 	vacuumTime time.Duration // bounds the vacuum of one table
-	vacuumsBy  time.Time     // until when vacuums wait for the guards; zero: none has waited
 
 	watching sync.Mutex // the observer is told one thing at a time
 	state    *runState

@@ -42,11 +42,6 @@ func (s *statement) add(parts ...string) *statement {
 
 func ident(parts ...string) string { return pgx.Identifier(parts).Sanitize() }
 
-func quoteLiteral(s string) string {
-	// standard_conforming_strings is set on in every transaction.
-	return "'" + strings.ReplaceAll(s, "'", "''") + "'"
-}
-
 // from is the table as FROM, UPDATE and DELETE name it. ONLY: a foreign key
 // speaks of the table alone, never of plain inheritance children.
 func from(t *schema.Table) string {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/schema"
 )
 
@@ -13,24 +14,11 @@ import (
 // and CTE begins with reaper_, so that a user's SQL, which sees the columns of
 // its own table unqualified, can never meet one.
 
-// settings are made local to every transaction in its first statement. The time zone
-// and the styles make text of values exact and the same everywhere. Compiling costs
-// more than it saves in short statements (jit). Until the search_path is set, it is
-// whatever the session has, so every name here is qualified. One expression, whose
-// result says nothing.
+// settings are made local to every transaction in its first statement. One expression,
+// whose result says nothing.
 func settings(s *statement, path string, statementTimeout, lockTimeout time.Duration) string {
-	// 0 is no timeout, as in PostgreSQL.
 	ms := func(d time.Duration) string { return s.cast(fmt.Sprintf("%dms", d.Milliseconds()), textType) }
-	return "pg_catalog.num_nonnulls(" + setConfig("TimeZone", "'UTC'") + ", " + setConfig("DateStyle", "'ISO, YMD'") + ", " +
-		setConfig("IntervalStyle", "'postgres'") + ", " + setConfig("extra_float_digits", "'1'") + ", " +
-		setConfig("bytea_output", "'hex'") + ", " + setConfig("standard_conforming_strings", "'on'") + ", " +
-		setConfig("row_security", "'off'") + ", " + setConfig("jit", "'off'") + ", " + setConfig("idle_in_transaction_session_timeout", "'60s'") + ", " +
-		setConfig("statement_timeout", ms(statementTimeout)) + ", " + setConfig("lock_timeout", ms(lockTimeout)) + ", " + setConfig("search_path", quoteLiteral(path)) + ")"
-}
-
-// setConfig sets a parameter for the rest of the transaction.
-func setConfig(name, value string) string {
-	return "pg_catalog.set_config('" + name + "', " + value + ", true)"
+	return pg.Settings(path, ms(statementTimeout), ms(lockTimeout))
 }
 
 // writing settles whether the commit of a batch waits for the disk, and that rows
@@ -41,7 +29,7 @@ func writing(synchronous bool) string {
 	if synchronous {
 		commit = "pg_catalog.replace(pg_catalog.current_setting('synchronous_commit'), 'off', 'on')"
 	}
-	return "pg_catalog.num_nonnulls(" + setConfig("synchronous_commit", commit) + ", " + setConfig("random_page_cost", "'0.1'") + ")"
+	return "pg_catalog.num_nonnulls(" + pg.SetConfig("synchronous_commit", commit) + ", " + pg.SetConfig("random_page_cost", "'0.1'") + ")"
 }
 
 // cols are columns of a table, qualified by its bare name.
@@ -425,7 +413,7 @@ func (s *statement) hashed(e *Edge, r *rowsOf) string {
 // session has deleted from and updated in tables, by the statistics of their
 // leaves.
 func counters(s *statement, leaves func(*Node) []uint32, m *mode) []string {
-	parts := []string{walSQL}
+	parts := []string{pg.WALPosition}
 	sum := func(function string, nodes []*Node) {
 		for _, n := range nodes {
 			parts = append(parts, fmt.Sprintf("(SELECT coalesce(pg_catalog.sum(pg_catalog.%s(o)), 0)::pg_catalog.int8 FROM pg_catalog.unnest(%s) o)", function, s.cast(leaves(n), "pg_catalog.oid[]")))

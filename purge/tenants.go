@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/policy"
 	"github.com/reaperdb/reaper/schema"
 )
@@ -233,7 +234,7 @@ func interval(d policy.Duration) string {
 	if d.Forever {
 		return "NULL::interval"
 	}
-	return "interval " + quoteLiteral(d.Interval())
+	return "interval " + pg.Literal(d.Interval())
 }
 
 // lengthOf is a duration as an interval's text; forever, whose flag stands

@@ -6,12 +6,10 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/reaperdb/reaper/purge"
 )
@@ -171,21 +169,6 @@ policies:
 	}
 }
 
-// A table that is locked is passed over, without waiting.
-func TestVacuum_LockedTable(t *testing.T) {
-	t.Parallel()
-	b := prepare(t, piles, pilesPolicy)
-	other := b.session()
-	other.do(`BEGIN; LOCK TABLE piles IN SHARE UPDATE EXCLUSIVE MODE`) // as autovacuum's
-	log := b.logs()
-	b.purge().complete().vacuumed()
-	if !containsAll(log.String(), "not vacuumed: others have the table locked", "public.piles") {
-		t.Errorf("the log does not tell why:\n%s", log)
-	}
-	other.do(`ROLLBACK`)
-	b.count(`SELECT count(*) FROM pg_stat_user_tables WHERE vacuum_count > 0`, 0)
-}
-
 // A role that may not vacuum ends its run as ever, and warns once. check warns
 // where the file insists.
 func TestVacuum_RoleThatMayNot(t *testing.T) {
@@ -224,60 +207,7 @@ func TestVacuum_RoleThatMayNot(t *testing.T) {
 	}
 }
 
-// slowVacuum makes the run's vacuums take minutes.
-func slowVacuum(c *pgxpool.Config) {
-	c.ConnConfig.RuntimeParams["vacuum_cost_delay"] = "100"
-	c.ConnConfig.RuntimeParams["vacuum_cost_limit"] = "1"
-}
-
 const vacuumRuns = `SELECT EXISTS (SELECT FROM pg_stat_progress_vacuum WHERE datname = current_database())`
-
-// A vacuum ends at once when its time is used up, when the run is to end, and
-// when somebody waits for the table. The run has ended as it has.
-func TestVacuum_EndsEarly(t *testing.T) {
-	for _, c := range []struct {
-		name, log string
-		arrange   func(b *bed, stop func())
-		meanwhile func(b *bed, stop func())
-	}{
-		{"its time is used up", "level=WARN", func(b *bed, _ func()) { b.runner.VacuumTime = 100 * time.Millisecond }, nil},
-		{"the run is to end", "level=INFO", nil, func(_ *bed, stop func()) { stop() }},
-		{"somebody else waits for the table", "level=WARN", nil, func(b *bed, _ func()) { b.session().do(`ALTER TABLE piles ADD more int`) }},
-		{"the guard wal_backlog: the replication slot reports", "level=WARN", func(b *bed, _ func()) { b.runner.Guard = newHand() }, func(b *bed, _ func()) { b.runner.Guard.(*hand).set("", pause) }},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			var others sync.WaitGroup
-			defer others.Wait()
-			stopping, stop := context.WithCancel(t.Context())
-			defer stop()
-			var b *bed
-			b = prepare(t, piles, pilesWith("always"), slowVacuum, before("VACUUM (", func() {
-				if c.meanwhile != nil {
-					others.Go(func() { b.await(vacuumRuns); c.meanwhile(b, stop) })
-				}
-			}))
-			// Hundreds of pages, each of which is a pause.
-			b.Exec(t, `DROP TABLE parts; INSERT INTO piles SELECT n, now() - interval '1 day' FROM generate_series(1001, 1500) n;
-				ALTER TABLE piles ADD pad text; UPDATE piles SET pad = repeat('x', 3000), id = id + 10000 WHERE id > 500; ANALYZE`)
-			if c.arrange != nil {
-				c.arrange(b, stop)
-			}
-			b.runner.Stopping = stopping
-			log := b.logs()
-			started := time.Now()
-			b.purge().complete().vacuumed()
-			if took := time.Since(started); took > 20*time.Second {
-				t.Errorf("it took %s", took)
-			}
-			if !containsAll(log.String(), "vacuum ended early", c.name, c.log) {
-				t.Errorf("the log does not say that %s:\n%s", c.name, log)
-			}
-			b.pool.Close() // as the program does before it exits
-			b.await(`SELECT NOT (` + strings.TrimPrefix(vacuumRuns, "SELECT ") + `)`)
-		})
-	}
-}
 
 // No vacuum begins while a guard pauses, and one that a checkpoint lets go on waits
 // for that: what a vacuum writes fills the disk as a batch's WAL does.

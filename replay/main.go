@@ -8,160 +8,86 @@ package main
 
 import (
 	"context"
-	"errors"
-	"flag"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
-	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/reaperdb/reaper/internal/lab"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	os.Exit(code)
-}
+func main() { lab.Main(run) }
 
 // scenario is one server on one volume; it adds its lines to the replay.
-type scenario struct {
-	name string
-	run  func(context.Context, *replay) error
-}
+type scenario = lab.Part[*replay]
 
 var scenarios = []scenario{
-	{"delete", bigDelete},
-	{"purge", guardedPurge},
-	{"slot", unreadSlot},
-	{"archiver", failingArchiver},
-	{"replica", pausedReplica},
-}
-
-func names() []string {
-	var all []string
-	for _, s := range scenarios {
-		all = append(all, s.name)
-	}
-	return all
+	{Name: "delete", Run: bigDelete},
+	{Name: "purge", Run: guardedPurge},
+	{Name: "slot", Run: unreadSlot},
+	{Name: "archiver", Run: failingArchiver},
+	{Name: "replica", Run: pausedReplica},
 }
 
 // replay is one call of the program.
 type replay struct {
-	mails int // of the workload; about twelve rows each
-	rate  int // mails a second that the writer inserts
-
-	lab.Reaper
-	stderr io.Writer
-	facts  []string // that the table is headed by
-	policy string   // the file of the scenario that ran last, for all have the same
-	lines  []line
+	lab.Program
+	mails  int    // of the workload; about twelve rows each
+	rate   int    // mails a second that the writer inserts
+	policy string // the file of the scenario that ran last, for all have the same
 }
 
-// say prints how far it has come.
-func (r *replay) say(format string, args ...any) {
-	fmt.Fprintf(r.stderr, "replay: "+format+"\n", args...)
+func newReplay(stderr io.Writer) *replay {
+	return &replay{Program: lab.NewProgram("replay", stderr, [5]string{"scenario", "what", "seen", "expected", "as expected"})}
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	r := &replay{stderr: stderr}
-	chosen, out, err := r.parse(args, stderr)
-	if errors.Is(err, flag.ErrHelp) {
-		return 0
-	}
+	r := newReplay(stderr)
+	chosen, err := r.parse(args)
 	if err != nil {
-		fmt.Fprintln(stderr, "replay:", err)
-		return 2
+		return r.Exit(err, 2)
 	}
 	if err := mayMount(); err != nil {
 		fmt.Fprintf(stdout, "skipped: the replay needs small volumes of its own: %v; run it as root on Linux, where mounting a tmpfs is allowed\n", err)
 		return 0
 	}
-	if err := r.all(ctx, chosen, stdout, out); err != nil {
-		fmt.Fprintln(stderr, "replay:", err)
-		return 1
-	}
-	return 0
+	started := time.Now()
+	err = lab.RunAll(ctx, &r.Program, chosen, func(s scenario) error { return s.Run(ctx, r) }, stdout, func() string {
+		r.Fact(fmt.Sprintf("%d mails, %d a second written meanwhile", r.mails, r.rate))
+		r.Fact(fmt.Sprintf("all of it in %s", time.Since(started).Round(time.Second)))
+		return r.text()
+	})
+	return r.Exit(err, 1)
 }
 
-// parse reads the flags; out is the file that also gets the table, or empty.
-func (r *replay) parse(args []string, stderr io.Writer) (chosen []scenario, out string, err error) {
-	flags := flag.NewFlagSet("replay", flag.ContinueOnError)
-	flags.SetOutput(stderr)
+// parse reads the flags, and gives the scenarios to play.
+func (r *replay) parse(args []string) (chosen []scenario, err error) {
+	flags, only := r.Flags(strings.Join(lab.Names(scenarios), ", ") + "; empty: all")
 	flags.IntVar(&r.mails, "n", 30_000, "mails of the workload, about twelve rows each; the volume is sized by them")
 	flags.IntVar(&r.rate, "rate", 50, "mails a second that are written meanwhile")
-	only := flags.String("only", "", "a comma-separated list of "+strings.Join(names(), ", ")+"; empty: all")
-	flags.StringVar(&out, "out", "", "also write the table to this file")
 	if err := flags.Parse(args); err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	if r.mails < leastMails || r.rate < 1 || flags.NArg() > 0 {
-		return nil, "", fmt.Errorf("-n is at least %d, -rate at least 1, and nothing else follows the flags", leastMails)
+		return nil, fmt.Errorf("-n is at least %d, -rate at least 1, and nothing else follows the flags", leastMails)
 	}
-	chosen, err = choose(*only)
-	return chosen, out, err
+	return lab.Choose(scenarios, *only)
 }
 
 // leastMails is how many it takes for the WAL of the one big DELETE to be more
 // than a volume has left.
 const leastMails = 20_000
 
-// choose finds scenarios by their names; empty: all.
-func choose(only string) (chosen []scenario, err error) {
-	if only == "" {
-		return scenarios, nil
-	}
-	for name := range strings.SplitSeq(only, ",") {
-		i := slices.Index(names(), strings.TrimSpace(name))
-		if i < 0 {
-			return nil, fmt.Errorf("-only %s: there are %s", name, strings.Join(names(), ", "))
-		}
-		chosen = append(chosen, scenarios[i])
-	}
-	return chosen, nil
+// judge adds a line with what was expected, and says it at once.
+func (r *replay) judge(scenario, what, seen, expected string, ok bool) {
+	r.Judge(scenario, what, seen, expected, ok)
+	r.Say("%s: %s: %s", scenario, what, seen)
 }
 
-// all plays the scenarios one after the other, and prints what was seen also when
-// some of them failed.
-func (r *replay) all(ctx context.Context, chosen []scenario, stdout io.Writer, out string) error {
-	started := time.Now()
-	r.facts = []string{lab.Machine(started)}
-	var err error
-	if r.Reaper, err = lab.Build(ctx, "replay"); err != nil {
-		return err
+// text is the table, and the policy file that it was seen with.
+func (r *replay) text() string {
+	if r.policy == "" {
+		return r.Markdown()
 	}
-	defer r.Remove()
-	var failures []error
-	for _, s := range chosen {
-		if ctx.Err() != nil {
-			failures = append(failures, fmt.Errorf("%s: not played: %w", s.name, ctx.Err()))
-			continue
-		}
-		r.say("%s", s.name)
-		if err := s.run(ctx, r); err != nil {
-			failures = append(failures, fmt.Errorf("%s: %w", s.name, err))
-		}
-	}
-	r.fact(fmt.Sprintf("%d mails, %d a second written meanwhile", r.mails, r.rate))
-	r.fact(fmt.Sprintf("all of it in %s", time.Since(started).Round(time.Second)))
-	text := r.table()
-	fmt.Fprint(stdout, text)
-	if out != "" {
-		if err := os.WriteFile(out, []byte(text), 0o644); err != nil {
-			failures = append(failures, fmt.Errorf("writing the table: %w", err))
-		}
-	}
-	return errors.Join(append(failures, r.unexpected()...)...)
-}
-
-// fact adds what the table is headed by, once.
-func (r *replay) fact(text string) {
-	if !slices.Contains(r.facts, text) {
-		r.facts = append(r.facts, text)
-	}
+	return r.Markdown() + fmt.Sprintf("\nThe policy file:\n\n```yaml\n%s```\n", r.policy)
 }

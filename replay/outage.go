@@ -33,9 +33,9 @@ func bigDelete(ctx context.Context, r *replay) error {
 		p.judge(p.name, "the statement", fmt.Sprint(wrong), "fails", wrong != nil)
 		p.judge(p.name, "the server's log", crash, "PANIC, no space left", crash != "")
 		p.judge(p.name, "a new connection then", map[bool]string{true: "answered", false: "not answered"}[up], "not answered", !up)
-		p.tell(p.name, "afterwards", comesBack(ctx, p.dsn()))
-		p.tell(p.name, "free space of the volume", mib(p.watch.least)+" at the least")
-		p.tell(p.name, "writes", fmt.Sprintf("%d acknowledged, %d refused", len(p.writer.acked), p.writer.failed))
+		p.Tell(p.name, "afterwards", comesBack(ctx, p.dsn()))
+		p.Tell(p.name, "free space of the volume", mib(p.watch.least)+" at the least")
+		p.Tell(p.name, "writes", fmt.Sprintf("%d acknowledged, %d refused", len(p.writer.acked), p.writer.failed))
 		return nil
 	}})
 }
@@ -73,7 +73,7 @@ func guardedPurge(ctx context.Context, r *replay) error {
 			if err != nil {
 				return err
 			}
-			p.tell(p.name, fmt.Sprintf("run %d", runs), did.String())
+			p.Tell(p.name, fmt.Sprintf("run %d", runs), did.String())
 			if did.exit != purge.Incomplete.ExitCode() || runs == mostRuns || ctx.Err() != nil {
 				p.judge(p.name, "the last run", fmt.Sprintf("number %d, exit %d", runs, did.exit), "exit 0", did.exit == 0)
 				break

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/reaperdb/reaper/internal/lab"
 	"github.com/reaperdb/reaper/policy"
 )
 
@@ -22,15 +23,15 @@ func TestWrongFlags(t *testing.T) {
 
 func TestFlags(t *testing.T) {
 	t.Parallel()
-	r := &replay{}
-	chosen, out, err := r.parse([]string{"-only", "slot, delete", "-n", "50000", "-rate", "10", "-out", "x.md"}, io.Discard)
+	r := newReplay(io.Discard)
+	chosen, err := r.parse([]string{"-only", "slot, delete", "-n", "50000", "-rate", "10", "-out", "x.md"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(chosen) != 2 || chosen[0].name != "slot" || chosen[1].name != "delete" || r.mails != 50_000 || r.rate != 10 || out != "x.md" {
-		t.Errorf("chose %v with %+v, and %q to write to", chosen, r, out)
+	if len(chosen) != 2 || chosen[0].Name != "slot" || chosen[1].Name != "delete" || r.mails != 50_000 || r.rate != 10 || r.Out != "x.md" {
+		t.Errorf("chose %v with %+v, and %q to write to", chosen, r, r.Out)
 	}
-	if all, err := choose(""); err != nil || len(all) != len(scenarios) {
+	if all, err := lab.Choose(scenarios, ""); err != nil || len(all) != len(scenarios) {
 		t.Errorf("without -only it chooses %v (%v), want all", all, err)
 	}
 }
@@ -106,27 +107,17 @@ emails: no JSON
 	}
 }
 
-func TestTable(t *testing.T) {
+// Under the table stands the policy file that it was seen with.
+func TestText(t *testing.T) {
 	t.Parallel()
-	r := &replay{stderr: io.Discard, facts: []string{"a day", "a server"}, policy: "version: 1\n"}
-	r.tell("slot", "run 1", "two\nlines | a bar")
+	r := newReplay(io.Discard)
 	r.judge("slot", "the server", "up", "up", true)
-	r.judge("slot", "writes", "1 lost", "none", false)
-	want := `a day, a server.
-
-| scenario | what | seen | expected | as expected |
-| --- | --- | --- | --- | --- |
-| slot | run 1 | two lines \| a bar |  |  |
-| slot | the server | up | up | yes |
-| slot | writes | 1 lost | none | **no** |
-
-The policy file:
-
-` + "```yaml\nversion: 1\n```\n"
-	if diff := cmp.Diff(want, r.table()); diff != "" {
+	without := r.text()
+	r.policy = "version: 1\n"
+	if diff := cmp.Diff(without+"\nThe policy file:\n\n```yaml\nversion: 1\n```\n", r.text()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if failures := r.unexpected(); len(failures) != 1 || !strings.Contains(failures[0].Error(), "writes is 1 lost") {
-		t.Errorf("unexpected: %v", failures)
+	if !strings.Contains(without, "| slot | the server | up | up | yes |\n") {
+		t.Errorf("the table lacks the line:\n%s", without)
 	}
 }

@@ -58,7 +58,7 @@ func (r *replay) set(ctx context.Context, settings map[string]string) (s *stage,
 	if s.server, err = pgtemp.Start(ctx, pgtemp.Options{Data: s.dir, Settings: all, WALSegment: 1}); err != nil {
 		return nil, err
 	}
-	r.say("filling %d mails", r.mails)
+	r.Say("filling %d mails", r.mails)
 	if err := r.fill(ctx, s); err != nil {
 		return nil, fmt.Errorf("filling the workload: %w", err)
 	}
@@ -85,7 +85,7 @@ func (r *replay) shrink(ctx context.Context, s *stage) error {
 	if err != nil {
 		return err
 	}
-	r.fact(version)
+	r.Fact(version)
 	bytes, err := lab.Ask[int64](ctx, s.dsn(), `SELECT pg_database_size(current_database())`)
 	if err != nil {
 		return err
@@ -102,7 +102,7 @@ func (r *replay) shrink(ctx context.Context, s *stage) error {
 	if err := s.resize(s.room.volume); err != nil {
 		return err
 	}
-	r.say("the database has %s, the volume %s", mib(bytes), mib(s.room.volume))
+	r.Say("the database has %s, the volume %s", mib(bytes), mib(s.room.volume))
 	return lab.Execute(ctx, s.dsn(), fmt.Sprintf("ALTER SYSTEM SET max_wal_size = '%dMB'", s.room.maxWAL>>20), `SELECT pg_reload_conf()`)
 }
 

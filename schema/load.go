@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/reaperdb/reaper/internal/nearest"
 )
 
 // Querier is the part of a pgx connection, pool or transaction that reading
@@ -86,13 +88,6 @@ func Read(ctx context.Context, q Querier) (*Graph, error) {
 	}
 	return g, nil
 }
-
-// MayVacuum is an SQL condition: whether the current role may VACUUM the table
-// that is row m of pg_class. VACUUM itself passes over a table that it may not
-// touch, with no more than a notice. Only PostgreSQL 17 and later know MAINTAIN.
-const MayVacuum = `(pg_has_role(m.relowner, 'USAGE')
-       OR pg_has_role((SELECT d.datdba FROM pg_database d WHERE d.datname = current_database()), 'USAGE')
-       OR CASE WHEN current_setting('server_version_num')::int >= 170000 THEN has_table_privilege(m.oid, 'MAINTAIN') ELSE false END)`
 
 const tablesSQL = `
 SELECT c.oid, n.nspname, c.relname, c.relkind::text, c.relispartition, f.rows, f.bytes, f.toast,
@@ -376,33 +371,14 @@ SELECT c.oid, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid 
 // Nearest is the candidate that is closest to a name that was not found, or ""
 // when none is close. Case and punctuation count least.
 func Nearest(name string, candidates []string) string {
-	best, bestDistance := "", len(name)/2+1
-	for _, c := range candidates {
-		if d := distance(fold(name), fold(c)); d < bestDistance {
-			best, bestDistance = c, d
-		}
+	folded := make([]string, len(candidates))
+	for i, c := range candidates {
+		folded[i] = fold(c)
 	}
-	return best
+	if i := nearest.Index(fold(name), folded, len(name)/2); i >= 0 {
+		return candidates[i]
+	}
+	return ""
 }
 
 func fold(s string) string { return strings.ToLower(strings.ReplaceAll(s, "_", "")) }
-
-// distance is the Levenshtein distance of two strings.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost = 1 + min(diagonal, row[j], row[j+1])
-			}
-			diagonal, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
-}

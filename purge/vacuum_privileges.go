@@ -8,19 +8,6 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// hasMaintain tells whether the server knows the privilege MAINTAIN, with which
-// a role may vacuum a table that is not its own.
-func (s Server) hasMaintain() bool { return s.Version >= 170000 }
-
-// vacuumFix is the remedy where the role may not vacuum tables, named as SQL
-// names them.
-func (s Server) vacuumFix(tables string) string {
-	if s.hasMaintain() {
-		return fmt.Sprintf("GRANT MAINTAIN ON %s TO %s; -- of a partitioned table on each partition; or run as their owner, or write vacuum: never", tables, ident(s.Role))
-	}
-	return "write vacuum: never # and leave them to autovacuum; or run as their owner"
-}
-
 // mayVacuum warns where the file asks for a vacuum that the role cannot do. With
 // auto a run warns by itself, when there is something to vacuum.
 func (c *compiler) mayVacuum() {
@@ -36,7 +23,7 @@ func (c *compiler) mayVacuum() {
 	}
 	if len(tables) > 0 {
 		names := strings.Join(tables, ", ")
-		p.problem(LevelWarning, fmt.Sprintf("vacuum: always, and role %s may not vacuum %s", c.server.Role, names), c.server.vacuumFix(names))
+		p.problem(LevelWarning, fmt.Sprintf("vacuum: always, and role %s may not vacuum %s", c.server.Role, names), schema.VacuumRemedy(c.server.Version, c.server.Role, names))
 	}
 }
 

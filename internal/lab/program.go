@@ -1,0 +1,131 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Main runs a program, tells it by ctx that it is interrupted, and ends the process
+// with the code that it gives.
+func Main(run func(ctx context.Context, args []string, stdout, stderr io.Writer) int) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// Program is one call of a program. Its last output is a Markdown table; it ends
+// with 1 when a line of that is not as wanted or a part failed, and 2 on wrong flags.
+type Program struct {
+	Reaper
+	Table
+	Out    string // the file that also gets the table; empty: none
+	name   string // a folder of the module
+	stderr io.Writer
+}
+
+// NewProgram begins a call of a program, whose name is that of its folder in the
+// module. heads are those of its table's columns.
+func NewProgram(name string, stderr io.Writer, heads [5]string) Program {
+	return Program{Table: Table{Heads: heads}, name: name, stderr: stderr}
+}
+
+// Say prints how far it has come.
+func (p *Program) Say(format string, args ...any) {
+	fmt.Fprintf(p.stderr, p.name+": "+format+"\n", args...)
+}
+
+// Flags are those of the program, with the ones that all programs have; only is the
+// list of parts that were asked for, as Choose takes it. all says which parts there
+// are, and which run unless some are asked for.
+func (p *Program) Flags(all string) (flags *flag.FlagSet, only *string) {
+	flags = flag.NewFlagSet(p.name, flag.ContinueOnError)
+	flags.SetOutput(p.stderr)
+	flags.StringVar(&p.Out, "out", "", "also write the table to this file")
+	return flags, flags.String("only", "", "a comma-separated list of "+all)
+}
+
+// Exit is the exit code for an error, which it prints: code, or 0 where there is none
+// or help was asked for.
+func (p *Program) Exit(err error, code int) int {
+	if err == nil || errors.Is(err, flag.ErrHelp) {
+		return 0
+	}
+	fmt.Fprintf(p.stderr, "%s: %v\n", p.name, err)
+	return code
+}
+
+// Part is a piece of what a program tries; it adds its lines to the table.
+type Part[P any] struct {
+	Name string
+	Run  func(context.Context, P) error
+	// Asked is a part that takes so long that it runs only when it is named.
+	Asked bool
+}
+
+// Names are those of all parts.
+func Names[P any](parts []Part[P]) []string {
+	var all []string
+	for _, p := range parts {
+		all = append(all, p.Name)
+	}
+	return all
+}
+
+// Choose finds parts by a comma-separated list of names; empty: all but those that
+// have to be asked for.
+func Choose[P any](parts []Part[P], only string) (chosen []Part[P], err error) {
+	if only == "" {
+		return slices.DeleteFunc(slices.Clone(parts), func(p Part[P]) bool { return p.Asked }), nil
+	}
+	for name := range strings.SplitSeq(only, ",") {
+		i := slices.Index(Names(parts), strings.TrimSpace(name))
+		if i < 0 {
+			return nil, fmt.Errorf("-only %s: there are %s", name, strings.Join(Names(parts), ", "))
+		}
+		chosen = append(chosen, parts[i])
+	}
+	return chosen, nil
+}
+
+// RunAll compiles reaper, runs parts one after the other, each by run, and prints what
+// was found also when some of them failed. text is the table with what belongs to it.
+func RunAll[P any](ctx context.Context, p *Program, parts []Part[P], run func(Part[P]) error, stdout io.Writer, text func() string) (err error) {
+	p.Fact(Machine(time.Now()))
+	if p.Reaper, err = Build(ctx, p.name); err != nil {
+		return err
+	}
+	defer p.Remove()
+	var failures []error
+	for _, part := range parts {
+		if ctx.Err() != nil {
+			failures = append(failures, fmt.Errorf("%s: not run: %w", part.Name, ctx.Err()))
+			continue
+		}
+		p.Say("%s", part.Name)
+		if err := run(part); err != nil {
+			failures = append(failures, fmt.Errorf("%s: %w", part.Name, err))
+		}
+	}
+	return errors.Join(append(failures, p.print(stdout, text()), errors.Join(p.missed()...))...)
+}
+
+func (p *Program) print(stdout io.Writer, text string) error {
+	fmt.Fprint(stdout, text)
+	if p.Out == "" {
+		return nil
+	}
+	if err := os.WriteFile(p.Out, []byte(text), 0o644); err != nil {
+		return fmt.Errorf("writing the table: %w", err)
+	}
+	return nil
+}

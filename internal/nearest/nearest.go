@@ -1,0 +1,34 @@
+// Package nearest finds the word that somebody meant who mistyped it.
+package nearest
+
+// Index gives the index of the word that takes the fewest edits to reach from a
+// mistyped one, the first among equals, or -1 if each takes more than most.
+func Index(mistyped string, words []string, most int) int {
+	best, fewest := -1, most+1
+	for i, w := range words {
+		if d := edits(mistyped, w); d < fewest {
+			best, fewest = i, d
+		}
+	}
+	return best
+}
+
+// edits is the Levenshtein distance of two strings, over bytes.
+func edits(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost = 1 + min(diagonal, row[j], row[j+1])
+			}
+			diagonal, row[j+1] = row[j+1], cost
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,66 @@
+package pg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// ErrorText is an error for logs and reports, without row data: the DETAIL of a
+// violation holds values.
+func ErrorText(err error) string {
+	var refused *pgconn.PgError
+	if !errors.As(err, &refused) {
+		if errors.Is(err, context.Canceled) {
+			return "interrupted"
+		}
+		return err.Error()
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s (SQLSTATE %s)", refused.Message, refused.Code)
+	if refused.ConstraintName != "" {
+		fmt.Fprintf(&b, ", constraint %s", refused.ConstraintName)
+	}
+	if refused.TableName != "" {
+		fmt.Fprintf(&b, ", table %s.%s", refused.SchemaName, refused.TableName)
+	}
+	if called := inFunction.FindStringSubmatch(refused.Where); called != nil {
+		fmt.Fprintf(&b, ", in function %s", called[1])
+	}
+	return b.String()
+}
+
+// inFunction finds the function in which an error was raised, in its context. The
+// arguments behind the name are types.
+var inFunction = regexp.MustCompile(`(?m)^PL/\w+ function ((?:"(?:[^"]|"")*"|[^\s("])+)`)
+
+// HasCode reports whether an error is the server's and has one of these SQLSTATEs.
+func HasCode(err error, codes ...string) bool {
+	var refused *pgconn.PgError
+	return errors.As(err, &refused) && slices.Contains(codes, refused.Code)
+}
+
+// Passes reports whether an error is one of a lock, a timeout, a deadlock, or a row that
+// somebody else writes at the moment: the same statement may succeed a little later.
+func Passes(err error) bool {
+	return HasCode(err, "55P03", "40P01", "40001", "57014", "23503", "23001") // RESTRICT has a code of its own from PostgreSQL 18 on
+}
+
+// Away reports whether an error is the connection's or the pool's, or says that the
+// server ends sessions or is not up, was a primary before a failover, cannot read its
+// files, or is out of resources. What else is of classes 57 and 58, and internal errors
+// (XX), is said by a server in the best of health, of a row that is damaged or of an
+// extension.
+func Away(err error) bool {
+	var refused *pgconn.PgError
+	if !errors.As(err, &refused) {
+		return err != nil
+	}
+	return HasCode(err, "57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25006", "58030") ||
+		strings.HasPrefix(refused.Code, "08") || strings.HasPrefix(refused.Code, "53")
+}

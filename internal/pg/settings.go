@@ -1,0 +1,29 @@
+package pg
+
+import "strings"
+
+// Settings is an SQL expression that sets the parameters of a transaction in which SQL
+// of the policy file is evaluated or rows are deleted, for the rest of it. The time zone
+// and the styles make text of values exact and the same everywhere. Compiling costs
+// more than it saves in short statements (jit). Until the search_path is set, it is
+// whatever the session has, so every name here is qualified. The timeouts are
+// expressions of type text, such as '60s'; 0 is no timeout, as in PostgreSQL. What the
+// expression gives says nothing.
+func Settings(path, statementTimeout, lockTimeout string) string {
+	return "pg_catalog.num_nonnulls(" + SetConfig("TimeZone", "'UTC'") + ", " + SetConfig("DateStyle", "'ISO, YMD'") + ", " +
+		SetConfig("IntervalStyle", "'postgres'") + ", " + SetConfig("extra_float_digits", "'1'") + ", " +
+		SetConfig("bytea_output", "'hex'") + ", " + SetConfig("standard_conforming_strings", "'on'") + ", " +
+		SetConfig("row_security", "'off'") + ", " + SetConfig("jit", "'off'") + ", " + SetConfig("idle_in_transaction_session_timeout", "'60s'") + ", " +
+		SetConfig("statement_timeout", statementTimeout) + ", " + SetConfig("lock_timeout", lockTimeout) + ", " + SetConfig("search_path", Literal(path)) + ")"
+}
+
+// SetConfig is an SQL expression that sets a parameter for the rest of the transaction.
+func SetConfig(name, value string) string {
+	return "pg_catalog.set_config('" + name + "', " + value + ", true)"
+}
+
+// Literal is a text as SQL writes it.
+func Literal(s string) string {
+	// standard_conforming_strings is set on in every transaction.
+	return "'" + strings.ReplaceAll(s, "'", "''") + "'"
+}
