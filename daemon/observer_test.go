@@ -21,8 +21,8 @@ func TestPauseIsToldOnceInAWhile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &Daemon{Config: Config{Pings: heartbeat.New(heartbeat.Config{})}}
-	o := &observer{run: &run{d: d, s: &state{monitor: monitor}, trigger: bySchedule}, d: d}
+	d := &Daemon{Config: Config{Pings: heartbeat.New(heartbeat.Config{})}, runs: newRuns(nil, nil)}
+	o := &observer{run: &run{d: d, entry: entry{monitor: monitor}, trigger: bySchedule}, d: d}
 	flaps := func() {
 		for range 3 {
 			o.Advised("", purge.Advice{State: purge.GuardPause, Guard: "storage"})

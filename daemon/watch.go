@@ -152,27 +152,6 @@ func shown(readings []guard.Reading) []web.Guard {
 	return all
 }
 
-// newWatch takes the guards of a policy file into use. The daemon's lock is held.
-func (d *Daemon) newWatch() {
-	before := d.watch
-	c, pool := GuardConfig(d.file, d.Config.application()), d.Guards
-	if c.Timeout <= quickGuards {
-		c.Shared, pool = true, d.Control
-	}
-	d.watch = NewWatch(c, pool, d.Ledger, d.Log)
-	if before != nil {
-		d.watch.Succeed(before)
-		before.End() // also where it was not run yet
-	}
-	if d.rewatch != nil {
-		close(d.rewatch)
-	}
-	d.rewatch = make(chan struct{})
-	for _, s := range d.policies {
-		d.watch.Touch(s.oids)
-	}
-}
-
 // quickGuards is how long a reading of the guards may take that has the daemon's one
 // connection for questions: longer ones have a connection of their own.
 const quickGuards = 2 * time.Second
@@ -183,45 +162,4 @@ func (c Config) application() string {
 		return ""
 	}
 	return c.Pool.Config().ConnConfig.RuntimeParams["application_name"]
-}
-
-// watchGuards reads the guards, those of another policy file from when it is in
-// force.
-func (d *Daemon) watchGuards(ctx context.Context) {
-	for ctx.Err() == nil {
-		d.mu.Lock()
-		w, changed := d.watch, d.rewatch
-		d.mu.Unlock()
-		once, cancel := context.WithCancel(ctx)
-		stop := make(chan struct{})
-		go func() {
-			select {
-			case <-changed:
-				cancel()
-			case <-stop:
-			}
-		}()
-		w.Run(once)
-		close(stop)
-		cancel()
-	}
-}
-
-// readGuards reads the guards once.
-func (d *Daemon) readGuards(ctx context.Context) {
-	once, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var reading sync.WaitGroup
-	start(once, d.watch, &reading, 2*firstReading)
-	cancel()
-	reading.Wait()
-}
-
-// heed has the daemon's runs obey the guards of the file in force.
-func (d *Daemon) heed() Guards {
-	return Guards{func() *guard.Watch {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		return d.watch
-	}}
 }
