@@ -270,6 +270,9 @@ func TestScheduler_KeptFromBeginning(t *testing.T) {
 		c.set(func(c *claimed) { c.pauses = nil })
 		until(1, 59, 5)
 		p.began(t, "01:59:05 catch_up")
+		if s := p.table.all()[0]; !s.reopened.IsZero() {
+			t.Errorf("%+v, want that it has waited for no window", s.timing)
+		}
 	})
 
 	bubble(t, "outside the windows of allow", func(t *testing.T, c *claimed) {
