@@ -213,7 +213,8 @@ func (d *Daemon) adopt(before, after *policy.File, entries []entry) {
 
 // newWatch makes what reads the guards of a policy file.
 func (d *Daemon) newWatch(file *policy.File) *guard.Watch {
-	c, pool := GuardConfig(file, d.application()), d.Guards
+	c, pool := file.Guards, d.Guards
+	c.Application = d.application()
 	if c.Timeout <= quickGuards {
 		c.Shared, pool = true, d.Control
 	}

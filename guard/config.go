@@ -48,7 +48,8 @@ type Source func(ctx context.Context) ([]Reading, error)
 // Levels are thresholds; nil: there is none.
 type Levels struct{ Slow, Pause, Stop *float64 }
 
-func (l Levels) none() bool { return l.Slow == nil && l.Pause == nil && l.Stop == nil }
+// None reports whether there is no threshold at all.
+func (l Levels) None() bool { return l.Slow == nil && l.Pause == nil && l.Stop == nil }
 
 // worst is the worst state that there is a threshold of.
 func (l Levels) worst() State {
@@ -76,7 +77,7 @@ type Signal struct {
 
 // effective switches off what would never speak.
 func (s Signal) effective() Signal {
-	if s.Off == "" && s.none() {
+	if s.Off == "" && s.None() {
 		s.Off = unwatched
 	}
 	return s
