@@ -3,6 +3,7 @@ package daemon
 import (
 	"time"
 
+	"github.com/reaperdb/reaper/guard"
 	"github.com/reaperdb/reaper/heartbeat"
 	"github.com/reaperdb/reaper/purge"
 	"github.com/reaperdb/reaper/web"
@@ -54,14 +55,14 @@ func (o *observer) Retry(_, reason string) {
 
 // Advised is purge.Observer's. A pause is told to the monitor too, which may wonder
 // why the run takes so long; not each, where one follows the other.
-func (o *observer) Advised(_ string, a purge.Advice) {
+func (o *observer) Advised(_ string, a guard.Advice) {
 	o.progress(func(p *web.Progress) {
 		p.Held = nil
-		if a.State != purge.GuardGo {
-			p.Held = &web.Held{Guard: a.Guard, State: string(a.State), Reason: a.Reason, Since: a.Since}
+		if a.State != guard.Go {
+			p.Held = &web.Held{Guard: a.Guard, State: a.State.String(), Reason: a.Reason, Since: a.Since}
 		}
 	})
-	if a.State == purge.GuardPause && o.run.pinged() && time.Since(o.told) >= pauseAgain {
+	if a.State == guard.Pause && o.run.pinged() && time.Since(o.told) >= pauseAgain {
 		o.told = time.Now()
 		o.d.Pings.Send(o.run.entry.monitor, heartbeat.Ping{Event: heartbeat.Log, RunID: o.run.id, Policy: o.policy, Reason: "paused by the guard " + a.Guard + ": " + a.Reason})
 	}

@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/reaperdb/reaper/guard"
 	"github.com/reaperdb/reaper/heartbeat"
-	"github.com/reaperdb/reaper/purge"
 )
 
 // A guard that pauses a run again and again is told to the monitor once in a while.
@@ -25,8 +25,8 @@ func TestPauseIsToldOnceInAWhile(t *testing.T) {
 	o := &observer{run: &run{d: d, entry: entry{monitor: monitor}, trigger: bySchedule}, d: d}
 	flaps := func() {
 		for range 3 {
-			o.Advised("", purge.Advice{State: purge.GuardPause, Guard: "storage"})
-			o.Advised("", purge.Advice{State: purge.GuardGo})
+			o.Advised("", guard.Advice{State: guard.Pause, Guard: "storage"})
+			o.Advised("", guard.Advice{State: guard.Go})
 		}
 		if err := d.Pings.Flush(t.Context()); err != nil {
 			t.Fatal(err)

@@ -84,7 +84,7 @@ func meant(status, reason string) bool {
 	if status != string(purge.Incomplete) || !strings.HasPrefix(reason, "paused for ") {
 		return false
 	}
-	return strings.Contains(reason, " by the guard "+purge.GuardByHand+": ") || strings.Contains(reason, " by the guard "+guard.WindowsGuard+": ")
+	return strings.Contains(reason, " by the guard "+guard.ByHand+": ") || strings.Contains(reason, " by the guard "+guard.WindowsGuard+": ")
 }
 
 // pauseOf is the pause that keeps a policy paused for longest; nil: none does.

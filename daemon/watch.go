@@ -12,7 +12,6 @@ import (
 
 	"github.com/reaperdb/reaper/guard"
 	"github.com/reaperdb/reaper/ledger"
-	"github.com/reaperdb/reaper/purge"
 	"github.com/reaperdb/reaper/web"
 )
 
@@ -36,7 +35,7 @@ func pauseReadings(pauses []ledger.Pause) []guard.Reading {
 	var readings []guard.Reading
 	for _, p := range pauses {
 		r := guard.Reading{
-			Guard: purge.GuardByHand, State: guard.Pause, Since: p.Since,
+			Guard: guard.ByHand, State: guard.Pause, Since: p.Since,
 			Reason: "until " + p.Until.UTC().Format(time.DateTime) + " UTC, by " + p.By + ": " + p.Reason,
 		}
 		if p.Policy != nil {
@@ -80,12 +79,8 @@ func start(ctx context.Context, w *guard.Watch, running *sync.WaitGroup, within 
 }
 
 // Advice is purge.Guard's.
-func (g Guards) Advice(policy string, but ...string) purge.Advice {
-	a := g.watch().Advice(policy, but...)
-	return purge.Advice{
-		State: purge.GuardState(a.State.String()), Share: a.Share, Guard: a.Guard, Reason: a.Reason, Since: a.Since,
-		Checkpoint: a.Checkpoint,
-	}
+func (g Guards) Advice(policy string, but ...string) guard.Advice {
+	return g.watch().Advice(policy, but...)
 }
 
 // Changed is purge.Guard's.
@@ -104,34 +99,21 @@ func (g Guards) Checkpoint(ctx context.Context) (asked bool, err error) {
 }
 
 // Room is purge.Guard's. Nothing is asked where no guard of the storage is.
-func (g Guards) Room(ctx context.Context) (purge.Room, error) {
+func (g Guards) Room(ctx context.Context) (guard.Room, error) {
 	w := g.watch()
 	for _, r := range w.Readings() {
 		if r.Guard == "storage" && r.Off != "" {
-			return purge.Room{}, nil
+			return guard.Room{}, nil
 		}
 	}
-	return RoomOf(ctx, w)
-}
-
-// RoomOf reads what there is for a run to write.
-func RoomOf(ctx context.Context, w *guard.Watch) (purge.Room, error) {
-	r, err := w.Room(ctx)
-	if err != nil {
-		return purge.Room{}, err
-	}
-	room := purge.Room{Free: r.Free, WAL: r.WAL, MaxWAL: r.MaxWAL}
-	for _, h := range r.Holders {
-		room.Holders = append(room.Holders, h.Name)
-	}
-	return room, nil
+	return w.Room(ctx)
 }
 
 // shown are readings as the page has them.
 func shown(readings []guard.Reading) []web.Guard {
 	all := make([]web.Guard, 0, len(readings))
 	for _, r := range readings {
-		if r.Guard == purge.GuardByHand {
+		if r.Guard == guard.ByHand {
 			continue // told as what it is, a pause
 		}
 		g := web.Guard{

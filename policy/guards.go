@@ -20,8 +20,8 @@ var guardNames = []string{
 func (s *guardsSection) guards() (g guard.Config, err error) {
 	r := &guardReader{unknown: unknownWord("pause").or(s.Unknown)}
 	g = guard.Config{
-		Implicit: s.Pos == Pos{}, Every: s.Every.or(5 * time.Second), Timeout: s.Timeout.or(2 * time.Second), MaxPause: s.MaxPause.or(30 * time.Minute),
-		Hysteresis: s.Hysteresis.or(0.1), Allow: s.Allow,
+		Implicit: s.Pos == Pos{}, Every: s.Every.or(guard.DefaultEvery), Timeout: s.Timeout.or(guard.DefaultTimeout),
+		MaxPause: s.MaxPause.or(guard.DefaultMaxPause), Hysteresis: s.Hysteresis.or(guard.DefaultHysteresis), Allow: s.Allow,
 	}
 	switch {
 	case g.Every < 100*time.Millisecond || g.Every > time.Minute:

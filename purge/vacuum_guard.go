@@ -4,13 +4,14 @@ import (
 	"context"
 	"time"
 
+	"github.com/reaperdb/reaper/guard"
 	"github.com/reaperdb/reaper/internal/pg"
 )
 
 // guardedError is a vacuum that a guard stands against.
-type guardedError struct{ advice Advice }
+type guardedError struct{ advice guard.Advice }
 
-func (e *guardedError) Error() string { return "the guard " + e.advice.because() }
+func (e *guardedError) Error() string { return "the guard " + e.advice.Because() }
 
 // against is what stands against a vacuum, which writes WAL as batches do, and more;
 // nil: nothing does. Dead rows do not: it is the remedy for them.
@@ -19,7 +20,7 @@ func (r *Run) against(l *litter) *guardedError {
 		return nil
 	}
 	a := r.guard.Advice(l.works[0].plan.Policy.Name, deadRows)
-	if !a.forbids() {
+	if !a.Forbids() {
 		return nil
 	}
 	return &guardedError{a}
@@ -44,7 +45,7 @@ func (r *Run) clear(ctx context.Context, l *litter) error {
 		if wrong == nil {
 			break
 		}
-		if wrong.advice.State == GuardStop || !wrong.advice.Checkpoint || l.works[0].guarded.stopped != "" {
+		if wrong.advice.State == guard.Stop || !wrong.advice.Checkpoint || l.works[0].guarded.stopped != "" {
 			return wrong
 		}
 		l.works[0].askCheckpoint(ctx)

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/reaperdb/reaper/guard"
 	"github.com/reaperdb/reaper/purge"
 )
 
@@ -282,12 +283,12 @@ func TestVacuum_EndsEarly(t *testing.T) {
 // No vacuum begins while a guard pauses, and one that a checkpoint lets go on waits
 // for that: what a vacuum writes fills the disk as a batch's WAL does.
 func TestVacuum_Guarded(t *testing.T) {
-	full := purge.Advice{State: purge.GuardPause, Share: 0.1, Guard: "storage", Reason: "9 GB are free", Checkpoint: true}
-	dead := purge.Advice{State: purge.GuardStop, Guard: "dead_rows", Reason: "40 % are dead"}
+	full := guard.Advice{State: guard.Pause, Share: 0.1, Guard: "storage", Reason: "9 GB are free", Checkpoint: true}
+	dead := guard.Advice{State: guard.Stop, Guard: "dead_rows", Reason: "40 % are dead"}
 	for _, c := range []struct {
 		name   string
-		advice purge.Advice
-		behind *purge.Advice
+		advice guard.Advice
+		behind *guard.Advice
 		freed  bool // by a checkpoint
 		want   []string
 	}{

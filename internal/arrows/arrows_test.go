@@ -30,9 +30,9 @@ var rooms = map[string][]string{
 	"heartbeat":       {},
 	"metrics":         {},
 	"ledger":          {"internal/pg"},
-	"purge":           {"internal/pg", "internal/visible", "policy", "schema"},
+	"purge":           {"guard", "internal/pg", "internal/visible", "policy", "schema"},
 	"starter":         {"internal/visible", "policy", "schema"},
-	"web":             {"internal/visible", "policy", "purge"},
+	"web":             {"guard", "internal/visible", "policy", "purge"},
 	"daemon":          {"growth", "guard", "heartbeat", "internal/pg", "ledger", "metrics", "policy", "purge", "schema", "web"},
 	"demo":            {"internal/pg", "internal/pgtemp", "policy", "purge", "schema"},
 	"internal/pgtemp": {},
@@ -187,7 +187,7 @@ func TestWrong(t *testing.T) {
 		},
 		"sideways is wrong": {
 			map[string][]string{"purge": {"policy", "ledger"}},
-			[]string{"purge imports ledger; it may import internal/pg, internal/visible, policy, schema"},
+			[]string{"purge imports ledger; it may import guard, internal/pg, internal/visible, policy, schema"},
 		},
 		"a program must not import what is for tests": {
 			map[string][]string{"cmd/reaper": {"internal/dbtest"}},
