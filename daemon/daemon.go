@@ -125,15 +125,12 @@ func New(c Config) (*Daemon, error) {
 	d.pauses = newPauses(time.Now, c.Log, c.Metrics)
 	d.history = newHistory(d.book, c.Metrics, d.lease.leads, d.ended)
 	d.control = newControl(d.book, c.Observe, d.pulse.up, d.pulse.complain, d.lease.renew, d.readPauses, d.history.read, d.readScans, d.publish)
-	d.scans = &scans{
-		measurer: survey{c.Pool, cmp.Or(c.find, scanTimeout)}, keeper: d.book, planned: d.planned,
-		now: time.Now, metrics: c.Metrics, complain: d.pulse.complain,
-	}
-	d.sizes = &sizes{take: d.takeSample, keeper: d.book, metrics: c.Metrics, complain: d.pulse.complain}
+	d.scans = newScans(survey{c.Pool, cmp.Or(c.find, scanTimeout)}, d.book, d.planned, time.Now, c.Metrics, d.pulse.complain)
+	d.sizes = newSizes(d.takeSample, d.book, c.Metrics, d.pulse.complain)
 	d.scheduler = &scheduler{
 		timetable: d.timetable, claims: d.book, closed: d.watching.closed, running: d.runs.running, begin: d.begin, complain: d.pulse.complain,
 	}
-	d.file = &policyFile{name: c.FileName, read: c.Read, entries: c.entries, adopt: d.adopt, now: time.Now, log: c.Log, metrics: c.Metrics}
+	d.file = newPolicyFile(c, time.Now, d.adopt)
 	if err := d.file.load(nil); err != nil {
 		return nil, err
 	}

@@ -20,13 +20,11 @@ const settleTime = 300 * time.Millisecond
 // policyFile is the policy file: what is in force of it, and what is wrong with it as it
 // is now.
 type policyFile struct {
-	name    string
-	read    func() ([]byte, error)
-	entries func(*policy.File) ([]entry, error)
-	adopt   func(before, after *policy.File, policies []entry) // puts a file in force; before is nil at first
-	now     func() time.Time
-	log     *slog.Logger
-	metrics *metrics.Metrics
+	settings Config                                             // what the file does not say of policies
+	adopt    func(before, after *policy.File, policies []entry) // puts a file in force; before is nil at first
+	now      func() time.Time
+	log      *slog.Logger
+	metrics  *metrics.Metrics
 
 	loading sync.Mutex // one reading at a time
 
@@ -34,6 +32,10 @@ type policyFile struct {
 	content string       // of the file in force
 	file    *policy.File // in force; nil: none was read yet
 	config  web.Config
+}
+
+func newPolicyFile(settings Config, now func() time.Time, adopt func(before, after *policy.File, policies []entry)) *policyFile {
+	return &policyFile{settings: settings, now: now, adopt: adopt, log: settings.Log, metrics: settings.Metrics}
 }
 
 // reload takes over the policy file if it has changed. A broken one changes
@@ -75,7 +77,7 @@ func (f *policyFile) broken(err error) bool {
 func (f *policyFile) load(settle func() bool) error {
 	f.loading.Lock()
 	defer f.loading.Unlock()
-	data, err := f.read()
+	data, err := f.settings.Read()
 	if err != nil {
 		return fmt.Errorf("reading the policy file: %w", err)
 	}
@@ -86,7 +88,7 @@ func (f *policyFile) load(settle func() bool) error {
 		if !settle() {
 			return nil
 		}
-		again, err := f.read()
+		again, err := f.settings.Read()
 		if err != nil {
 			return fmt.Errorf("reading the policy file: %w", err)
 		}
@@ -113,11 +115,11 @@ func (f *policyFile) unchanged(data []byte) bool {
 
 // take puts the content of a file in force.
 func (f *policyFile) take(data []byte) error {
-	file, err := policy.Parse(f.name, data)
+	file, err := policy.Parse(f.settings.FileName, data)
 	if err != nil {
 		return err
 	}
-	entries, err := f.entries(file)
+	entries, err := f.settings.entries(file)
 	if err != nil {
 		return err
 	}
@@ -138,7 +140,7 @@ func (f *policyFile) replace(content string, file *policy.File) (before *policy.
 	defer f.mu.Unlock()
 	before = f.file
 	f.content, f.file = content, file
-	f.config = web.Config{File: f.name, LoadedAt: f.now()}
+	f.config = web.Config{File: f.settings.FileName, LoadedAt: f.now()}
 	f.metrics.ConfigLoaded(f.config.LoadedAt)
 	return before
 }

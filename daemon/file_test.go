@@ -41,15 +41,12 @@ type taken struct {
 func fileOf(t *testing.T, text string) *taken {
 	t.Helper()
 	f := &taken{disk: &disk{content: text}, log: &logbook{}}
-	f.policyFile = &policyFile{
-		name: "reaper.yaml", read: f.disk.read, entries: Config{Schedule: "@daily", Zone: time.UTC}.entries, now: time.Now,
-		log: f.log.logger(), metrics: noMetrics(),
-		adopt: func(before, after *policy.File, entries []entry) {
-			if f.n++; (before == nil) != (f.n == 1) || len(after.Policies) != len(entries) {
-				t.Errorf("adopted as number %d: before %v, %d entries", f.n, before, len(entries))
-			}
-		},
-	}
+	settings := Config{FileName: "reaper.yaml", Read: f.disk.read, Schedule: "@daily", Zone: time.UTC, Log: f.log.logger(), Metrics: noMetrics()}
+	f.policyFile = newPolicyFile(settings, time.Now, func(before, after *policy.File, entries []entry) {
+		if f.n++; (before == nil) != (f.n == 1) || len(after.Policies) != len(entries) {
+			t.Errorf("adopted as number %d: before %v, %d entries", f.n, before, len(entries))
+		}
+	})
 	if err := f.load(nil); err != nil {
 		t.Fatal(err)
 	}

@@ -57,6 +57,10 @@ type measured struct {
 	sampled time.Time
 }
 
+func newScans(m measurer, k scanKeeper, planned func(string, *purge.Plan), now func() time.Time, to *metrics.Metrics, complain func(string, error)) *scans {
+	return &scans{measurer: m, keeper: k, planned: planned, now: now, metrics: to, complain: complain}
+}
+
 // adopt takes over the policies of another file; changed are those that mean something
 // else than before.
 func (s *scans) adopt(names []string, changed map[string]bool) {

@@ -50,11 +50,8 @@ func (s shelf) SaveScan(_ context.Context, policy string, scan ledger.Scan) erro
 func (s shelf) Scans(context.Context, []string) (map[string]*ledger.Scan, error) { return s, nil }
 
 // scansOf are scans of policies in a bubble.
-func scansOf(t *testing.T, m *slowly, kept shelf, log *logbook, entries []entry) *scans {
-	t.Helper()
-	s := &scans{
-		measurer: m, keeper: kept, planned: func(string, *purge.Plan) {}, now: time.Now, metrics: noMetrics(), complain: log.complain,
-	}
+func scansOf(m *slowly, kept shelf, log *logbook, entries []entry) *scans {
+	s := newScans(m, kept, func(string, *purge.Plan) {}, time.Now, noMetrics(), log.complain)
 	s.adopt(namesOf(entries), nil)
 	return s
 }
@@ -66,7 +63,7 @@ func TestScans_Round(t *testing.T) {
 	entries := entriesOf(t, Config{}, twoPolicies)
 	synctest.Test(t, func(t *testing.T) {
 		m := &slowly{takes: map[string]time.Duration{"a": 10 * time.Second}}
-		s := scansOf(t, m, shelf{}, &logbook{}, entries)
+		s := scansOf(m, shelf{}, &logbook{}, entries)
 		go every(t.Context(), time.Minute, nil, func(ctx context.Context) { s.round(ctx, entries) })
 		until(0, 9, 30)
 		s.again("a") // a run has ended
@@ -96,7 +93,7 @@ func TestScans_Sample(t *testing.T) {
 	entries := entriesOf(t, Config{}, text)
 	synctest.Test(t, func(t *testing.T) {
 		m, kept := &slowly{}, shelf{}
-		s := scansOf(t, m, kept, &logbook{}, entries)
+		s := scansOf(m, kept, &logbook{}, entries)
 		round := func(rows int64) {
 			t.Helper()
 			s.round(t.Context(), entries)
@@ -122,7 +119,7 @@ func TestScans_Trouble(t *testing.T) {
 	entries := entriesOf(t, Config{}, text)
 	synctest.Test(t, func(t *testing.T) {
 		m, log := &slowly{err: errors.New("no such table")}, &logbook{}
-		s := scansOf(t, m, shelf{}, log, entries)
+		s := scansOf(m, shelf{}, log, entries)
 		s.round(t.Context(), entries)
 		s.round(t.Context(), entries)
 		log.says(t, "no such table", 1)
@@ -144,7 +141,7 @@ func TestScans_Late(t *testing.T) {
 	entries := entriesOf(t, Config{}, limited)
 	synctest.Test(t, func(t *testing.T) {
 		kept := shelf{}
-		s := scansOf(t, &slowly{}, kept, &logbook{}, entries)
+		s := scansOf(&slowly{}, kept, &logbook{}, entries)
 		read := func(lag time.Duration, since string) {
 			t.Helper()
 			kept["a"] = &ledger.Scan{At: time.Now(), Lag: lag.Seconds()}

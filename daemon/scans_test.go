@@ -77,10 +77,8 @@ func TestUnownedIsSampledNowAndThen(t *testing.T) {
 	}
 	now := time.Now()
 	e, keeper := states(t, text)[0].entry, book{l, pool, "x"}
-	scans := &scans{
-		measurer: survey{pool, scanTimeout}, keeper: keeper, planned: func(string, *purge.Plan) {}, now: func() time.Time { return now },
-		metrics: metrics.New(prometheus.NewRegistry(), metrics.Build{}), complain: func(what string, err error) { t.Errorf("%s: %v", what, err) },
-	}
+	scans := newScans(survey{pool, scanTimeout}, keeper, func(string, *purge.Plan) {}, func() time.Time { return now },
+		metrics.New(prometheus.NewRegistry(), metrics.Build{}), func(what string, err error) { t.Errorf("%s: %v", what, err) })
 	scans.adopt([]string{"a"}, nil)
 	scan := func(want int64) {
 		t.Helper()

@@ -58,6 +58,10 @@ type sizing struct {
 	readable bool                     // the ledger is there
 }
 
+func newSizes(take func(context.Context, []uint32) (sample, error), k sizeKeeper, m *metrics.Metrics, complain func(string, error)) *sizes {
+	return &sizes{take: take, keeper: k, metrics: m, complain: complain}
+}
+
 // round takes a sample, has it kept, and sees from what is kept how it grows.
 func (s *sizes) round(ctx context.Context, of sizing) {
 	once, cancel := context.WithTimeout(ctx, askTimeout)

@@ -59,9 +59,9 @@ func TestSizes(t *testing.T) {
 				k.kept = nil
 			}
 			log := &logbook{}
-			s := &sizes{keeper: k, metrics: noMetrics(), complain: log.complain, take: func(_ context.Context, oids []uint32) (sample, error) {
+			s := newSizes(func(_ context.Context, oids []uint32) (sample, error) {
 				return sample{at: noon, name: "shop", database: new(int64(7)), tables: []tableSample{{oid: oids[0], name: "public.t", bytes: new(int64(5)), dead: new(int64(2))}}}, nil
-			}}
+			}, k, noMetrics(), log.complain)
 			c.of.oids, c.of.cycles = []uint32{1}, map[string]time.Duration{"a": time.Hour}
 			s.round(t.Context(), c.of)
 			g := s.latest()
@@ -80,9 +80,9 @@ func TestSizes(t *testing.T) {
 func TestSizes_NoSample(t *testing.T) {
 	t.Parallel()
 	log, fails := &logbook{}, error(nil)
-	s := &sizes{keeper: &keptSizes{}, metrics: noMetrics(), complain: log.complain, take: func(context.Context, []uint32) (sample, error) {
+	s := newSizes(func(context.Context, []uint32) (sample, error) {
 		return sample{at: noon, name: "shop", database: new(int64(7))}, fails
-	}}
+	}, &keptSizes{}, noMetrics(), log.complain)
 	s.round(t.Context(), sizing{})
 	fails = errors.New("no answer")
 	s.round(t.Context(), sizing{})
