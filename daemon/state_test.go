@@ -249,3 +249,19 @@ func TestGuardsWithoutPlaces(t *testing.T) {
 		t.Errorf("the same guards are equal: %t, others: %t", reflect.DeepEqual(one, same), reflect.DeepEqual(one, other))
 	}
 }
+
+// An empty section of guards says something: what cannot be read counts as unknown then,
+// and not as off.
+func TestGuardsAreAskedFor(t *testing.T) {
+	t.Parallel()
+	guards := func(text string) any {
+		file, err := policy.Parse("reaper.yaml", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return unplacedValue(file.Guards)
+	}
+	if reflect.DeepEqual(guards(text), guards(text+"guards: {}\n")) {
+		t.Error("the section is not seen")
+	}
+}
