@@ -349,9 +349,9 @@ func TestPausedByHandIsAnother(t *testing.T) {
 // A pause by hand keeps partitions too, whatever the guards still say.
 func TestPausedByHandKeepsPartitions(t *testing.T) {
 	t.Parallel()
-	for _, guard := range []purge.Guard{nil, newHand()} {
+	for _, g := range []purge.Guard{nil, newHand()} {
 		b := prepare(t, yard, yardPolicy)
-		b.runner.Guard = guard
+		b.runner.Guard = g
 		l := ledger.New(ledger.DefaultSchema, 0)
 		if err := l.Pause(t.Context(), b.pool, nil, time.Hour, "migration", ""); err != nil {
 			t.Fatal(err)

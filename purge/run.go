@@ -52,7 +52,7 @@ type Ledger interface {
 	PausedSQL(policy string) string
 	// RecordAdvice writes what the guards make of a policy's run from now on; an empty
 	// state: nothing any more.
-	RecordAdvice(ctx context.Context, db *pgxpool.Pool, runID, policy, state, guard, reason string) error
+	RecordAdvice(ctx context.Context, db *pgxpool.Pool, runID, policy, state, guardName, reason string) error
 	// Written sums what the policy's latest runs have deleted and written: rows over
 	// all tables, and bytes of WAL.
 	Written(ctx context.Context, db *pgxpool.Pool, policy string) (rows, wal int64, err error)
