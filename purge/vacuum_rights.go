@@ -15,11 +15,10 @@ func (s Server) hasMaintain() bool { return s.Version >= 170000 }
 // vacuumFix is the remedy where the role may not vacuum tables, named as SQL
 // names them.
 func (s Server) vacuumFix(tables string) string {
-	const fix = "run as their owner, or write vacuum: never and leave them to autovacuum"
 	if s.hasMaintain() {
-		return fmt.Sprintf("GRANT MAINTAIN ON %s TO %s (of a partitioned table on each partition), ", tables, ident(s.Role)) + fix
+		return fmt.Sprintf("GRANT MAINTAIN ON %s TO %s; -- of a partitioned table on each partition; or run as their owner, or write vacuum: never", tables, ident(s.Role))
 	}
-	return fix
+	return "write vacuum: never # and leave them to autovacuum; or run as their owner"
 }
 
 // mayVacuum warns where the file asks for a vacuum that the role cannot do. With
