@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/reaperdb/reaper/guard"
 	"github.com/reaperdb/reaper/purge"
 )
 
@@ -56,7 +57,7 @@ func (w *watch) Batch(e purge.BatchEvent) { w.batches = append(w.batches, e) }
 // Retry counts.
 func (w *watch) Retry(string, string) { w.retries++ }
 
-func (w *watch) Advised(string, purge.Advice) {}
+func (w *watch) Advised(string, guard.Advice) {}
 
 // tenths compares the last tenth of the batches with the first: the median of
 // their times, and of their times per row.

@@ -4,8 +4,10 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -64,6 +66,9 @@ type Config struct {
 	VacuumTime  time.Duration // bounds the vacuum of one table; 0: as purge has it
 	ScanEvery   time.Duration // how often the lag is measured
 	Grace       time.Duration // how long the end of the process may take
+
+	only []string      // policies that are looked at; nil: all
+	find time.Duration // how long finding the most overdue rows may take; 0: scanTimeout
 }
 
 // How often the daemon looks at what.
@@ -73,52 +78,60 @@ const (
 	pingTimeout  = quickGuards + 1500*time.Millisecond // a guard may be at it
 	controlEvery = 5 * time.Second                     // the ledger, its lease, and the policy file
 	sizeEvery    = ledger.SizeEvery                    // the sizes of tables
-	leaseLength  = 20 * time.Second
 	// askTimeout bounds everything that is read for the picture.
 	askTimeout = 4 * time.Second
 )
 
-// leaseName is that of the one process that measures.
-const leaseName = "scan"
-
-// Daemon is one process.
+// Daemon is one process. What it knows is with its parts, each of which guards its own;
+// the Daemon wires them together.
 type Daemon struct {
 	Config
 	started time.Time
 	shared  *purge.Shared
+	book    book
 	picture atomic.Pointer[web.Status]
-	runs    sync.WaitGroup
-	// stopping ends runs after the batch at hand, alive at once.
-	stopping, alive context.Context
-	loading         sync.Mutex // one reading of the policy file at a time
+
+	file      *policyFile
+	timetable *timetable
+	scheduler *scheduler
+	runs      *runs
+	pulse     *pulse
+	control   *control
+	lease     *lease
+	pauses    *pauses
+	history   *history
+	scans     *scans
+	targets   *targets
+	sizes     *sizes
+	watching  *watching
+
 	// What was measured or read is old: a run has ended, or more is known of what
 	// there is to measure.
 	rescan, reread, resize chan struct{}
-
-	// mu guards what follows.
-	mu       sync.Mutex
-	config   web.Config
-	content  string // of the policy file in force
-	file     *policy.File
-	policies []*state
-	watch    *guard.Watch  // by the policy file in force
-	rewatch  chan struct{} // closed when watch is another one
-	database web.Database
-	pauses   []ledger.Pause
-	ready    bool   // the ledger is there
-	ledger   string // why the ledger cannot be used; empty: it can
-	leader   string
-	leased   time.Time // when the lease was last asked for and told
 }
 
 // New makes a daemon, which must be given a valid policy file: its error is the
 // file's.
 func New(c Config) (*Daemon, error) {
-	d := &Daemon{Config: c, started: time.Now(), shared: purge.NewShared(c.Connections), rescan: make(chan struct{}, 1), reread: make(chan struct{}, 1), resize: make(chan struct{}, 1)}
-	d.config.File = c.FileName
-	d.database = web.Database{Error: "the database was not reached yet"}
-	d.ledger = "it was not looked at yet"
-	if err := d.load(nil); err != nil {
+	d := &Daemon{
+		Config: c, started: time.Now(), shared: purge.NewShared(c.Connections), book: book{c.Ledger, c.Control, c.Instance},
+		rescan: make(chan struct{}, 1), reread: make(chan struct{}, 1), resize: make(chan struct{}, 1),
+		targets: &targets{}, watching: &watching{},
+	}
+	d.pulse = newPulse(time.Now, c.Log, c.Metrics, askDatabase(c.Control))
+	d.timetable = newTimetable(time.Now, c.Log)
+	d.runs = newRuns(c.Log, d.timetable.inForce)
+	d.lease = newLease(c.Instance, d.book, time.Now, c.Log, c.Metrics, func() { ask(d.rescan) })
+	d.pauses = newPauses(time.Now, c.Log, c.Metrics)
+	d.history = newHistory(d.book, c.Metrics, d.lease.leads, d.ended)
+	d.control = newControl(d.book, c.Observe, d.pulse.up, d.pulse.complain, d.lease.renew, d.readPauses, d.history.read, d.readScans, d.publish)
+	d.scans = newScans(survey{c.Pool, cmp.Or(c.find, scanTimeout)}, d.book, d.planned, time.Now, c.Metrics, d.pulse.complain)
+	d.sizes = newSizes(d.takeSample, d.book, c.Metrics, d.pulse.complain)
+	d.scheduler = &scheduler{
+		timetable: d.timetable, claims: d.book, closed: d.watching.closed, running: d.runs.running, begin: d.begin, complain: d.pulse.complain,
+	}
+	d.file = newPolicyFile(c, time.Now, d.adopt)
+	if err := d.file.load(nil); err != nil {
 		return nil, err
 	}
 	d.paint()
@@ -128,24 +141,23 @@ func New(c Config) (*Daemon, error) {
 // Status is the latest picture. It is answered from memory.
 func (d *Daemon) Status() web.Status { return *d.picture.Load() }
 
+// Reload looks at the policy file now.
+func (d *Daemon) Reload(ctx context.Context) { d.file.reload(ctx) }
+
 // Run works until ctx is done, and then ends within the grace time: no run begins
 // any more, those under way end after their batch, the last pings are sent.
 func (d *Daemon) Run(ctx context.Context) {
-	alive, kill := context.WithCancel(context.WithoutCancel(ctx))
-	defer kill()
-	stopping, stop := context.WithCancel(alive)
-	defer stop()
-	loops, end := context.WithCancel(alive)
+	defer d.runs.kill()
+	loops, end := context.WithCancel(d.runs.lifetime())
 	defer end()
-	d.alive, d.stopping = alive, stopping
 
 	var all sync.WaitGroup
-	all.Go(func() { d.watchGuards(loops) })
-	all.Go(func() { every(loops, pingEvery, nil, d.ping) })
-	all.Go(func() { every(loops, controlEvery, d.reread, d.control) })
-	all.Go(func() { every(loops, controlEvery, nil, d.reload) })
+	all.Go(func() { d.watching.run(loops) })
+	all.Go(func() { every(loops, pingEvery, nil, d.pulse.beat) })
+	all.Go(func() { every(loops, controlEvery, d.reread, d.control.round) })
+	all.Go(func() { every(loops, controlEvery, nil, d.file.reload) })
 	all.Go(func() { every(loops, d.ScanEvery, d.rescan, d.scan) })
-	all.Go(func() { every(loops, sizeEvery, d.resize, d.sizes) })
+	all.Go(func() { every(loops, sizeEvery, d.resize, d.size) })
 	all.Go(func() { every(loops, tickEvery, nil, func(context.Context) { d.paint() }) })
 	if d.Observe {
 		<-ctx.Done()
@@ -155,32 +167,10 @@ func (d *Daemon) Run(ctx context.Context) {
 
 	began := time.Now()
 	d.Log.Info("ending: runs end after the batch at hand", "grace", d.Grace)
-	stop()
-	d.awaitRuns(kill)
+	d.runs.await(d.Grace)
 	end()
 	all.Wait()
 	d.farewell(time.Until(began.Add(d.Grace)))
-}
-
-// awaitRuns waits until all runs have ended; those that take too long are killed,
-// which rolls their batches back.
-func (d *Daemon) awaitRuns(kill func()) {
-	done := make(chan struct{})
-	go func() {
-		d.runs.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-	case <-time.After(d.Grace * 6 / 10):
-		d.Log.Warn("a batch takes too long for the grace time, and is rolled back")
-		kill()
-		select {
-		case <-done:
-		case <-time.After(d.Grace / 10):
-			d.Log.Warn("a run does not end: its connections are cut") // the server rolls back
-		}
-	}
 }
 
 // farewell gives the lease back and sends the last pings.
@@ -188,20 +178,125 @@ func (d *Daemon) farewell(left time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), max(left*8/10, time.Second))
 	defer cancel()
 	var both sync.WaitGroup
-	if d.leads() {
-		both.Go(func() {
-			once, cancel := context.WithTimeout(ctx, time.Second)
-			defer cancel()
-			if err := d.Ledger.Release(once, d.Control, leaseName, d.Instance); err != nil {
-				d.Log.Warn("the lease is left to lapse", "error", safe(err))
-			}
-		})
-		d.Metrics.SetLeader(false)
-	}
+	both.Go(func() { d.lease.release(ctx) })
 	if err := d.Pings.Close(ctx); err != nil {
 		d.Log.Warn("not every ping was sent", "error", err)
 	}
 	both.Wait()
+}
+
+// adopt puts a policy file in force; before is nil at first. The timetable comes first,
+// for runs that begin meanwhile are then those of the new file.
+func (d *Daemon) adopt(before, after *policy.File, entries []entry) {
+	names := namesOf(entries)
+	changed := d.timetable.adopt(entries)
+	d.timetable.again(d.runs.adopt(entries))
+	d.pauses.adopt(names)
+	d.history.adopt(names)
+	d.scans.adopt(names, changed)
+	d.targets.adopt(names)
+	if before == nil || !reflect.DeepEqual(unplacedValue(before.Guards), unplacedValue(after.Guards)) {
+		d.watching.adopt(d.newWatch(after), d.targets.oids)
+	}
+	var known []metrics.Policy
+	for _, e := range entries {
+		known = append(known, metrics.Policy{Name: e.name(), Tables: d.targets.of(e.name()).tables, MaxLag: e.maxLag()})
+	}
+	d.Metrics.SetPolicies(known...)
+	if before != nil {
+		ask(d.resize) // the limit may be another one
+	}
+}
+
+// newWatch makes what reads the guards of a policy file.
+func (d *Daemon) newWatch(file *policy.File) *guard.Watch {
+	c, pool := file.Guards, d.Guards
+	c.Application = d.application()
+	if c.Timeout <= quickGuards {
+		c.Shared, pool = true, d.Control
+	}
+	return NewWatch(c, pool, d.Ledger, d.Log)
+}
+
+// due begins the runs that are due.
+func (d *Daemon) due(ctx context.Context) {
+	if d.control.ready() && d.pulse.up() {
+		d.scheduler.due(ctx)
+	}
+}
+
+// scan measures what is due of each policy, in the one process that has the lease.
+func (d *Daemon) scan(ctx context.Context) {
+	if d.control.ready() && d.lease.leads() {
+		d.scans.round(ctx, d.timetable.entries())
+	}
+}
+
+func (d *Daemon) readPauses(ctx context.Context) error {
+	all, err := d.book.Pauses(ctx)
+	if err == nil {
+		d.pauses.see(all)
+	}
+	return err
+}
+
+func (d *Daemon) readScans(ctx context.Context) error {
+	return d.scans.read(ctx, d.timetable.entries())
+}
+
+func (d *Daemon) publish(context.Context) error {
+	d.timetable.publish(d.Metrics)
+	return nil
+}
+
+// ended is told that the ledger has another last run of a policy than before. An
+// observer measures it then, as others do after a run of their own.
+func (d *Daemon) ended(name string) {
+	if d.Observe {
+		d.scans.again(name)
+		ask(d.rescan)
+	}
+}
+
+// planned takes over the tables that a policy's runs delete from.
+func (d *Daemon) planned(name string, p *purge.Plan) {
+	t := targetOf(p)
+	if d.targets.note(name, t) {
+		ask(d.resize)
+	}
+	d.watching.touch(t.oids)
+}
+
+// size looks at how large everything is, and how it grows.
+func (d *Daemon) size(ctx context.Context) { d.sizes.round(ctx, d.sizing()) }
+
+func (d *Daemon) takeSample(ctx context.Context, oids []uint32) (sample, error) {
+	return takeSample(ctx, d.Control, oids)
+}
+
+// sizing is what there is to look at: the tables that are known to be deleted from. The
+// ledger keeps nothing while a policy's tables will still become known.
+func (d *Daemon) sizing() sizing {
+	now, all := time.Now(), true
+	s := sizing{cycles: map[string]time.Duration{}, readable: d.control.ready()}
+	for _, e := range d.timetable.entries() {
+		s.cycles[e.name()] = cycle(e.schedule, now)
+		t, m := d.targets.of(e.name()), d.scans.of(e.name())
+		all = all && (t.oids != nil || m.problem != "")
+		if t.oids == nil {
+			continue
+		}
+		r := root{policy: e.name(), table: t.root}
+		if m.scan != nil && !stale(m.scan, now, d.ScanEvery) {
+			r.backlog = m.scan.Rows
+		}
+		s.oids, s.roots = append(s.oids, t.oids...), append(s.roots, r)
+	}
+	s.keep = all && d.lease.leads()
+	if limit := d.file.inForce().Guards.Storage.Limit; limit > 0 {
+		s.limit = &limit
+	}
+	return s
 }
 
 // every does something at once, and again after each pause or when it is asked to,

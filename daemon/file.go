@@ -3,23 +3,45 @@ package daemon
 import (
 	"context"
 	"fmt"
-	"reflect"
-	"slices"
+	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/reaperdb/reaper/heartbeat"
 	"github.com/reaperdb/reaper/metrics"
 	"github.com/reaperdb/reaper/policy"
+	"github.com/reaperdb/reaper/web"
 )
 
 // settleTime is how long a changed policy file must stay as it is to be taken: it
 // may be half written.
 const settleTime = 300 * time.Millisecond
 
+// policyFile is the policy file: what is in force of it, and what is wrong with it as it
+// is now.
+type policyFile struct {
+	settings Config                                             // what the file does not say of policies
+	adopt    func(before, after *policy.File, policies []entry) // puts a file in force; before is nil at first
+	now      func() time.Time
+	log      *slog.Logger
+	metrics  *metrics.Metrics
+
+	loading sync.Mutex // one reading at a time
+
+	mu      sync.Mutex
+	content string       // of the file in force
+	file    *policy.File // in force; nil: none was read yet
+	config  web.Config
+}
+
+func newPolicyFile(settings Config, now func() time.Time, adopt func(before, after *policy.File, policies []entry)) *policyFile {
+	return &policyFile{settings: settings, now: now, adopt: adopt, log: settings.Log, metrics: settings.Metrics}
+}
+
 // reload takes over the policy file if it has changed. A broken one changes
 // nothing, and is told everywhere until it is mended.
-func (d *Daemon) reload(ctx context.Context) {
-	err := d.load(func() bool {
+func (f *policyFile) reload(ctx context.Context) {
+	err := f.load(func() bool {
 		select {
 		case <-time.After(settleTime):
 			return true
@@ -30,41 +52,43 @@ func (d *Daemon) reload(ctx context.Context) {
 	if err == nil {
 		return
 	}
-	d.mu.Lock()
-	known := d.config.Error == err.Error()
-	d.config.Error = err.Error()
-	if d.config.FailedAt == nil {
-		now := time.Now()
-		d.config.FailedAt = &now
-	}
-	d.mu.Unlock()
-	d.Metrics.ConfigFailed()
-	if !known {
-		d.Log.Error("the policy file is not taken: the one before stays in force", "error", err)
+	news := f.broken(err)
+	f.metrics.ConfigFailed()
+	if news {
+		f.log.Error("the policy file is not taken: the one before stays in force", "error", err)
 	}
 }
 
-// Reload looks at the policy file now.
-func (d *Daemon) Reload(ctx context.Context) { d.reload(ctx) }
+// broken notes what is wrong with the file, and reports whether that is news.
+func (f *policyFile) broken(err error) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	news := f.config.Error != err.Error()
+	f.config.Error = err.Error()
+	if f.config.FailedAt == nil {
+		now := f.now()
+		f.config.FailedAt = &now
+	}
+	return news
+}
 
 // load reads the policy file, and takes it over if it is another one and, after
 // settle (nil: at once), still the same.
-func (d *Daemon) load(settle func() bool) error {
-	d.loading.Lock()
-	defer d.loading.Unlock()
-	data, err := d.Read()
+func (f *policyFile) load(settle func() bool) error {
+	f.loading.Lock()
+	defer f.loading.Unlock()
+	data, err := f.settings.Read()
 	if err != nil {
 		return fmt.Errorf("reading the policy file: %w", err)
 	}
-	if d.file != nil && d.content == string(data) {
-		d.unchanged()
+	if f.unchanged(data) {
 		return nil
 	}
 	if settle != nil {
 		if !settle() {
 			return nil
 		}
-		again, err := d.Read()
+		again, err := f.settings.Read()
 		if err != nil {
 			return fmt.Errorf("reading the policy file: %w", err)
 		}
@@ -72,85 +96,67 @@ func (d *Daemon) load(settle func() bool) error {
 			return nil // it is being written: the next look
 		}
 	}
-	file, err := policy.Parse(d.FileName, data)
+	return f.take(data)
+}
+
+// unchanged reports whether the file is what is in force.
+func (f *policyFile) unchanged(data []byte) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.file == nil || f.content != string(data) {
+		return false
+	}
+	if f.config.Error != "" {
+		f.config.Error, f.config.FailedAt = "", nil
+		f.metrics.ConfigLoaded(f.config.LoadedAt)
+	}
+	return true
+}
+
+// take puts the content of a file in force.
+func (f *policyFile) take(data []byte) error {
+	file, err := policy.Parse(f.settings.FileName, data)
 	if err != nil {
 		return err
 	}
-	states := make([]*state, len(file.Policies))
-	for i := range file.Policies {
-		if states[i], err = d.newState(file, file.Policies[i]); err != nil {
-			return err
-		}
+	entries, err := f.settings.entries(file)
+	if err != nil {
+		return err
 	}
 	for _, w := range file.Warnings {
-		d.Log.Warn("setting is probably not meant so", "warning", file.Errorf(w.Pos, "%s", w.Text).Error(), "policy", w.Policy, "fix", w.Fix)
+		f.log.Warn("setting is probably not meant so", "warning", file.Errorf(w.Pos, "%s", w.Text).Error(), "policy", w.Policy, "fix", w.Fix)
 	}
-	d.adopt(file, string(data), states)
+	before := f.replace(string(data), file)
+	f.adopt(before, file, entries)
+	if before != nil {
+		f.log.Info("the policy file has changed, and is in force", "policies", len(entries))
+	}
 	return nil
 }
 
-// unchanged tells that the file is what is in force.
-func (d *Daemon) unchanged() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.config.Error != "" {
-		d.config.Error, d.config.FailedAt = "", nil
-		d.Metrics.ConfigLoaded(d.config.LoadedAt)
-	}
+// replace takes note of the file that is in force from now on, and gives the one before.
+func (f *policyFile) replace(content string, file *policy.File) (before *policy.File) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	before = f.file
+	f.content, f.file = content, file
+	f.config = web.Config{File: f.settings.FileName, LoadedAt: f.now()}
+	f.metrics.ConfigLoaded(f.config.LoadedAt)
+	return before
 }
 
-// adopt puts a file in force. Runs of policies that it changes end after their
-// batch, and begin anew.
-func (d *Daemon) adopt(file *policy.File, content string, states []*state) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	reloaded := d.file != nil
-	for _, o := range d.policies {
-		i := slices.IndexFunc(states, func(s *state) bool { return s.name() == o.name() })
-		if i >= 0 {
-			states[i].carryOver(o)
-		}
-		if o.stop != nil && (i < 0 || states[i].differs(o)) {
-			o.stop()
-		}
-	}
-	rewatch := !reloaded || !reflect.DeepEqual(unplacedValue(d.file.Guards), unplacedValue(file.Guards))
-	d.content, d.file, d.policies = content, file, states
-	if rewatch {
-		d.newWatch()
-	}
-	d.config.LoadedAt, d.config.Error, d.config.FailedAt = time.Now(), "", nil
-	d.Metrics.ConfigLoaded(d.config.LoadedAt)
-	var names []metrics.Policy
-	for _, s := range states {
-		names = append(names, metrics.Policy{Name: s.name(), Tables: s.tables, MaxLag: maxLag(s.policy)})
-	}
-	d.Metrics.SetPolicies(names...)
-	if reloaded {
-		ask(d.resize) // the limit may be another one
-		d.Log.Info("the policy file has changed, and is in force", "policies", len(states))
-	}
+// inForce is the file in force.
+func (f *policyFile) inForce() *policy.File {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.file
 }
 
-// newState is what is known of a policy before anything is.
-func (d *Daemon) newState(file *policy.File, p policy.Policy) (*state, error) {
-	text := p.Schedule.Value
-	if text == "" || d.Observe {
-		text = d.Schedule
-	}
-	schedule, err := policy.ParseSchedule(text, d.Zone)
-	if err != nil {
-		return nil, &policy.Error{File: d.FileName, Pos: p.Schedule.Pos, Msg: fmt.Sprintf("schedule %q: %v", text, err)}
-	}
-	monitor, err := MonitorOf(p, d.FileName, d.Monitor)
-	if err != nil {
-		return nil, err
-	}
-	s := &state{file: file, policy: p, schedule: schedule, monitor: monitor, loaded: time.Now(), later: offset(p.Name, schedule, d.Jitter)}
-	if d.Observe { // whoever runs the policy begins on time, and tells the monitor
-		s.observed, s.monitor, s.later = true, heartbeat.Monitor{}, 0
-	}
-	return s, nil
+// state is what is in force, and what is wrong with the file as it is now.
+func (f *policyFile) state() web.Config {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.config
 }
 
 // MonitorOf is the monitor that a policy's runs are told to: its own, or the one

@@ -73,8 +73,7 @@ func TestFailingWhilePaused(t *testing.T) {
 func TestTellGuards(t *testing.T) {
 	t.Parallel()
 	reg := prometheus.NewRegistry()
-	d := &Daemon{Config: Config{Metrics: metrics.New(reg, metrics.Build{})}}
-	d.tellGuards([]web.Guard{
+	tellGuards(metrics.New(reg, metrics.Build{}), []web.Guard{
 		{Name: "storage", State: "go", Value: new(5.0), Since: &noon},
 		{Name: "wal_rate", State: "pause", Since: &noon},
 		{Name: "latency", State: "go", Off: true},

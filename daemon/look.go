@@ -3,11 +3,8 @@ package daemon
 import (
 	"context"
 	"log/slog"
-	"slices"
 	"time"
 
-	"github.com/reaperdb/reaper/ledger"
-	"github.com/reaperdb/reaper/purge"
 	"github.com/reaperdb/reaper/web"
 )
 
@@ -16,37 +13,27 @@ import (
 // are looked at; nil: all.
 func Look(ctx context.Context, c Config, policies []string) (web.Status, error) {
 	c.Log = slog.New(slog.DiscardHandler) // the picture says it
+	c.Control, c.Guards, c.only, c.find = c.Pool, c.Pool, policies, countTimeout
 	d, err := New(c)
 	if err != nil {
 		return web.Status{}, err
 	}
-	d.Control, d.Guards = c.Pool, c.Pool
-	d.newWatch() // with that pool
-	d.ping(ctx)
+	d.pulse.beat(ctx)
 	missing, err := c.Ledger.NeedsMigration(ctx, c.Pool)
 	if err != nil {
 		return web.Status{}, err
 	}
-	d.ready, d.ledger = !missing, ""
-	if policies != nil {
-		d.policies = slices.DeleteFunc(d.policies, func(s *state) bool { return !slices.Contains(policies, s.name()) })
-	}
-	if d.ready {
-		if err := d.readPauses(ctx); err != nil {
-			return web.Status{}, err
-		}
-		if err := d.readAll(ctx); err != nil {
-			return web.Status{}, err
-		}
-		if d.leader, err = c.Ledger.Holder(ctx, c.Pool, leaseName); err != nil {
+	d.control.look(!missing)
+	if !missing {
+		if err := d.readLedger(ctx); err != nil {
 			return web.Status{}, err
 		}
 	}
-	for _, s := range d.policies {
-		d.lookAt(ctx, s)
+	for _, e := range d.timetable.entries() {
+		d.scans.look(ctx, e)
 	}
-	d.sizes(ctx)
-	d.readGuards(ctx)
+	d.size(ctx)
+	d.watching.once(ctx)
 	d.paint()
 	st := d.Status()
 	st.Instance, st.StartedAt, st.Heartbeats = "", time.Time{}, nil // those of a daemon
@@ -58,33 +45,14 @@ func Look(ctx context.Context, c Config, policies []string) (web.Status, error) 
 	return st, nil
 }
 
-func (d *Daemon) lookAt(ctx context.Context, s *state) {
-	s.scan = nil // what a daemon measured is older
-	plans, err := d.compile(ctx, d.file, s.name())
-	if err != nil {
-		s.problem = err.Error()
-		return
+// readLedger reads what the ledger knows, and writes nothing there.
+func (d *Daemon) readLedger(ctx context.Context) error {
+	for _, read := range []func(context.Context) error{d.readPauses, d.history.read, d.readScans} {
+		if err := read(ctx); err != nil {
+			return err
+		}
 	}
-	d.planned(s, plans)
-	o, err := purge.Measure(ctx, d.Pool, plans[0], countTimeout, countTimeout)
-	if err != nil {
-		s.problem = err.Error()
-		return
-	}
-	scan := scanned(o)
-	if u, err := purge.SampleUnowned(ctx, d.Pool, plans[0]); err != nil {
-		s.problem = err.Error()
-	} else {
-		scan.Unowned = (*ledger.Unowned)(u)
-	}
-	s.see(scan)
-}
-
-// scanned is what was measured, as the ledger keeps it.
-func scanned(o purge.Overdue) *ledger.Scan {
-	scan := &ledger.Scan{At: o.At, Lag: o.Lag, Oldest: o.Oldest, Tenants: o.Tenants, Rows: o.Rows}
-	for _, w := range o.Worst {
-		scan.Worst = append(scan.Worst, ledger.Overdue(w))
-	}
-	return scan
+	holder, err := d.book.Holder(ctx)
+	d.lease.look(holder)
+	return err
 }

@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/reaperdb/reaper/guard"
 	"github.com/reaperdb/reaper/heartbeat"
-	"github.com/reaperdb/reaper/purge"
 )
 
 // A guard that pauses a run again and again is told to the monitor once in a while.
@@ -21,12 +21,12 @@ func TestPauseIsToldOnceInAWhile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &Daemon{Config: Config{Pings: heartbeat.New(heartbeat.Config{})}}
-	o := &observer{run: &run{d: d, s: &state{monitor: monitor}, trigger: bySchedule}, d: d}
+	d := &Daemon{Config: Config{Pings: heartbeat.New(heartbeat.Config{})}, runs: newRuns(nil, nil)}
+	o := &observer{run: &run{d: d, entry: entry{monitor: monitor}, trigger: bySchedule}, d: d}
 	flaps := func() {
 		for range 3 {
-			o.Advised("", purge.Advice{State: purge.GuardPause, Guard: "storage"})
-			o.Advised("", purge.Advice{State: purge.GuardGo})
+			o.Advised("", guard.Advice{State: guard.Pause, Guard: "storage"})
+			o.Advised("", guard.Advice{State: guard.Go})
 		}
 		if err := d.Pings.Flush(t.Context()); err != nil {
 			t.Fatal(err)

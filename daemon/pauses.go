@@ -1,94 +1,90 @@
 package daemon
 
 import (
-	"context"
+	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/reaperdb/reaper/guard"
 	"github.com/reaperdb/reaper/ledger"
+	"github.com/reaperdb/reaper/metrics"
 	"github.com/reaperdb/reaper/purge"
 )
 
-// readPauses reads what is paused by hand, by whichever process.
-func (d *Daemon) readPauses(ctx context.Context) error {
-	pauses, err := d.Ledger.Pauses(ctx, d.Control)
-	if err != nil {
-		return err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.pauses = pauses
-	for _, s := range d.policies {
+// pauses are what is paused by hand, by whichever process.
+type pauses struct {
+	now     func() time.Time
+	log     *slog.Logger
+	metrics *metrics.Metrics
+
+	mu       sync.Mutex
+	inForce  []ledger.Pause
+	policies perPolicy[pausing]
+}
+
+// pausing is how a policy is paused by hand.
+type pausing struct {
+	pause   *ledger.Pause // in force, that ends last; nil: none
+	resumed time.Time     // when the last pause was seen to have ended; zero: there was none
+}
+
+func newPauses(now func() time.Time, log *slog.Logger, m *metrics.Metrics) *pauses {
+	return &pauses{now: now, log: log, metrics: m}
+}
+
+func (p *pauses) adopt(names []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.policies.adopt(names)
+}
+
+// see takes over what is paused now.
+func (p *pauses) see(all []ledger.Pause) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.inForce = all
+	for _, name := range p.policies.names {
+		s := p.policies.of(name)
 		before := s.pause
-		s.pause = pauseOf(pauses, s.name())
+		s.pause = pauseOf(all, name)
 		var until time.Time
 		switch {
 		case s.pause != nil:
 			until = s.pause.Until
 			if before == nil {
-				d.Log.Warn("paused by hand", "policy", s.name(), "until", until, "reason", s.pause.Reason, "by", s.pause.By)
+				p.log.Warn("paused by hand", "policy", name, "until", until, "reason", s.pause.Reason, "by", s.pause.By)
 			}
 		case before != nil:
-			s.resumed = time.Now()
-			d.Log.Info("no longer paused by hand", "policy", s.name())
+			s.resumed = p.now()
+			p.log.Info("no longer paused by hand", "policy", name)
 		}
-		d.Metrics.SetPolicyPaused(s.name(), until)
+		p.metrics.SetPolicyPaused(name, until)
 	}
-	d.Metrics.SetPaused(len(pauses) > 0)
-	return nil
+	p.metrics.SetPaused(len(all) > 0)
 }
 
-// leaves tells whether a policy's run that is due is not begun since the policy is
-// paused by hand, or outside the windows of allow: it would only wait. It is due still
-// when that ends.
-func (d *Daemon) leaves(ctx context.Context, s *state) (bool, error) {
-	pauses, err := d.Ledger.Pauses(ctx, d.Control)
-	if err != nil {
-		return false, err
-	}
-	p := pauseOf(pauses, s.name())
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	now := d.state(s.name())
-	closed := d.closed()
-	if now.outside && closed == nil {
-		now.resumed = time.Now()
-	}
-	now.outside = closed != nil
-	switch {
-	case p != nil:
-		if !now.leftFor.Equal(p.Since) {
-			now.leftFor = p.Since
-			d.Log.Info("a run is due, and begins when the pause by hand ends", "policy", s.name(), "until", p.Until)
-		}
-	case closed != nil:
-		if !now.leftFor.Equal(closed.Since) {
-			now.leftFor = closed.Since
-			d.Log.Info("a run is due, and begins when a window of allow opens", "policy", s.name(), "reason", closed.Reason)
-		}
-	}
-	return p != nil || closed != nil, nil
+// of is how a policy is paused.
+func (p *pauses) of(name string) pausing {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return *p.policies.of(name)
 }
 
-// closed is the reading of the windows when none is open; nil: one is, or there are none.
-// The daemon's lock is held.
-func (d *Daemon) closed() *guard.Reading {
-	for _, r := range d.watch.Readings() {
-		if r.Guard == guard.WindowsGuard && r.State == guard.Pause && !r.At.IsZero() {
-			return &r
-		}
-	}
-	return nil
+// all are those in force.
+func (p *pauses) all() []ledger.Pause {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.inForce
 }
 
-// meant tells whether a run has ended because a pause by hand, or the end of a window,
+// meant reports whether a run has ended because a pause by hand, or the end of a window,
 // outlasted it: that is what a person wanted, and no failure.
 func meant(status, reason string) bool {
 	if status != string(purge.Incomplete) || !strings.HasPrefix(reason, "paused for ") {
 		return false
 	}
-	return strings.Contains(reason, " by the guard "+purge.GuardByHand+": ") || strings.Contains(reason, " by the guard "+guard.WindowsGuard+": ")
+	return strings.Contains(reason, " by the guard "+guard.ByHand+": ") || strings.Contains(reason, " by the guard "+guard.WindowsGuard+": ")
 }
 
 // pauseOf is the pause that keeps a policy paused for longest; nil: none does.

@@ -1,8 +1,10 @@
 package daemon
 
 import (
+	"slices"
 	"time"
 
+	"github.com/reaperdb/reaper/heartbeat"
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/metrics"
 	"github.com/reaperdb/reaper/purge"
@@ -14,35 +16,53 @@ const staleScans = 3
 
 // paint makes the picture of this moment, from memory alone.
 func (d *Daemon) paint() {
-	now := time.Now()
-	guards := d.readings()
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	now, grown := time.Now(), d.sizes.latest()
 	s := web.Status{
-		At: now, Instance: d.Instance, Version: d.Version, StartedAt: d.started, Leader: d.leader,
-		Database: d.database, LedgerError: d.ledger, Config: d.config, Guards: guards,
+		At: now, Instance: d.Instance, Version: d.Version, StartedAt: d.started, Leader: d.lease.leader(),
+		Database: databaseAt(d.pulse.state(), grown), LedgerError: d.control.trouble(), Config: d.file.state(), Guards: shown(d.watching.current().Readings()),
 	}
-	for _, p := range d.pauses {
+	tellGuards(d.Metrics, s.Guards)
+	for _, p := range d.pauses.all() {
 		s.Pauses = append(s.Pauses, web.Pause(p))
 	}
-	for _, p := range d.policies {
-		at := d.policyAt(p, now)
+	var monitors []heartbeat.Monitor
+	for _, p := range d.timetable.all() {
+		at := d.stateOf(p, grown).shown(now, d.ScanEvery)
 		d.Metrics.SetFailing(at.Name, at.Failing)
 		s.Policies = append(s.Policies, at)
-		s.Heartbeats = d.heartbeats(s.Heartbeats, p)
+		monitors = append(monitors, p.monitor)
 	}
+	s.Heartbeats = heartbeats(monitors, d.Pings)
 	d.picture.Store(&s)
 }
 
-func (d *Daemon) policyAt(s *state, now time.Time) web.Policy {
+// stateOf asks every part what it knows of a policy.
+func (d *Daemon) stateOf(p scheduled, g grown) *state {
+	paused := d.pauses.of(p.name())
+	return &state{
+		scheduled: p, record: d.history.of(p.name()), measured: d.scans.of(p.name()), running: d.runs.running(p.name()),
+		pause: paused.pause, resumed: latest(paused.resumed, p.reopened), balance: g.balances[p.name()],
+	}
+}
+
+// databaseAt is the database as the page has it.
+func databaseAt(r reachable, g grown) web.Database {
+	return web.Database{
+		Up: r.up, DownSince: r.since, Error: r.err,
+		Name: g.name, Version: g.version, SizeBytes: g.bytes, Sizes: g.sizes, Tables: g.tables, Forecast: g.forecast,
+	}
+}
+
+// shown is a policy as the page has it. scanEvery is how often it is measured.
+func (s *state) shown(now time.Time, scanEvery time.Duration) web.Policy {
 	p := web.Policy{
-		Name: s.name(), Table: s.policy.Table.String(), Schedule: s.schedule.String(), Late: s.late(), LateSince: s.lateSince,
+		Name: s.name(), Table: s.policy.Table.String(), Schedule: s.schedule.String(), Late: s.late(s.maxLag()), LateSince: s.lateSince,
 		Running: s.running, LastSuccessAt: s.success, NextRunAt: s.next(now), Runs: s.runs, Problem: s.problem, Balance: s.balance,
 	}
 	if s.pause != nil {
 		p.Paused, p.PausedUntil, p.PausedReason = true, &s.pause.Until, s.pause.Reason
 	}
-	if limit := maxLag(s.policy).Seconds(); limit > 0 {
+	if limit := s.maxLag().Seconds(); limit > 0 {
 		p.MaxLagSeconds = &limit
 	}
 	p.LastRun = s.last
@@ -53,7 +73,7 @@ func (d *Daemon) policyAt(s *state, now time.Time) web.Policy {
 	p.Failing = p.Reason != ""
 	if scan := s.scan; scan != nil {
 		p.LagSeconds, p.BacklogRows, p.OldestExpiredAt, p.OverdueTenants, p.ScannedAt = &scan.Lag, scan.Rows, scan.Oldest, &scan.Tenants, &scan.At
-		p.ScanStale, p.Unowned = d.stale(scan, now), (*purge.Unowned)(scan.Unowned)
+		p.ScanStale, p.Unowned = stale(scan, now, scanEvery), (*purge.Unowned)(scan.Unowned)
 		for _, w := range scan.Worst {
 			p.WorstTenants = append(p.WorstTenants, web.Tenant{Key: w.Key, LagSeconds: w.Lag})
 		}
@@ -61,53 +81,42 @@ func (d *Daemon) policyAt(s *state, now time.Time) web.Policy {
 	return p
 }
 
-// stale tells that what was measured is old. A slow scan comes less often.
-func (d *Daemon) stale(scan *ledger.Scan, now time.Time) bool {
-	return now.Sub(scan.At) > staleScans*d.ScanEvery+10*time.Minute
+// stale reports whether what was measured is old. A slow scan comes less often.
+func stale(scan *ledger.Scan, now time.Time, scanEvery time.Duration) bool {
+	return now.Sub(scan.At) > staleScans*scanEvery+10*time.Minute
 }
 
-// readings are what the guards say, which is told to the metrics as well.
-func (d *Daemon) readings() []web.Guard {
-	all := shown(d.heed().watch().Readings())
-	d.tellGuards(all)
-	return all
-}
-
-func (d *Daemon) tellGuards(all []web.Guard) {
+// tellGuards has the metrics show what the guards say.
+func tellGuards(m *metrics.Metrics, all []web.Guard) {
 	var told []metrics.Guard
 	for _, g := range all {
 		if g.Off {
 			continue
 		}
-		m := metrics.Guard{Name: g.Name, State: g.State, Value: g.Value}
+		t := metrics.Guard{Name: g.Name, State: g.State, Value: g.Value}
 		if g.State != "go" && g.Since != nil {
-			m.Since = *g.Since
+			t.Since = *g.Since
 		}
-		told = append(told, m)
+		told = append(told, t)
 	}
-	d.Metrics.SetGuards(told)
+	m.SetGuards(told)
 }
 
-// heartbeats adds the policy's monitor, once for all policies that share it.
-func (d *Daemon) heartbeats(list []web.Heartbeat, p *state) []web.Heartbeat {
-	if p.monitor.IsZero() {
-		return list
-	}
-	for _, o := range d.policies {
-		if o == p {
-			break
+// heartbeats are the monitors of policies, each once for all that share it.
+func heartbeats(monitors []heartbeat.Monitor, pings *heartbeat.Client) (list []web.Heartbeat) {
+	for i, m := range monitors {
+		if m.IsZero() || slices.ContainsFunc(monitors[:i], m.Same) {
+			continue
 		}
-		if o.monitor.Same(p.monitor) {
-			return list
+		st := pings.Status(m)
+		h := web.Heartbeat{Name: string(st.Kind) + " " + st.Monitor}
+		if !st.LastSuccess.IsZero() {
+			h.LastSuccessAt = &st.LastSuccess
 		}
+		if st.LastErrorAt.After(st.LastSent) {
+			h.LastError, h.LastErrorAt = st.LastError, &st.LastErrorAt
+		}
+		list = append(list, h)
 	}
-	st := d.Pings.Status(p.monitor)
-	h := web.Heartbeat{Name: string(st.Kind) + " " + st.Monitor}
-	if !st.LastSuccess.IsZero() {
-		h.LastSuccessAt = &st.LastSuccess
-	}
-	if st.LastErrorAt.After(st.LastSent) {
-		h.LastError, h.LastErrorAt = st.LastError, &st.LastErrorAt
-	}
-	return append(list, h)
+	return list
 }

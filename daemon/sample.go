@@ -136,13 +136,3 @@ func KeepSize(ctx context.Context, db *pgxpool.Pool, l *ledger.Ledger, plans []*
 	}
 	return l.SaveSize(ctx, db, s.kept(roots))
 }
-
-// tablesOf are the tables that a plan deletes from, the root among them.
-func tablesOf(p *purge.Plan) (names []string, oids []uint32) {
-	for _, n := range p.Nodes {
-		if n.Deleted {
-			names, oids = append(names, n.Table.Name.String()), append(oids, n.Table.OID)
-		}
-	}
-	return names, oids
-}

@@ -1,15 +1,12 @@
 package daemon
 
 import (
-	"log/slog"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/reaperdb/reaper/internal/dbtest"
-	"github.com/reaperdb/reaper/metrics"
 )
 
 // The samples and the ping run nothing that others have planted, however exactly it
@@ -27,9 +24,8 @@ func TestPlantedObjects(t *testing.T) {
 	if err != nil || len(s.tables) != 1 || s.tables[0].oid != table || s.tables[0].name != "public.t" || *s.tables[0].bytes == 0 || s.database == nil || s.wal == nil {
 		t.Errorf("sample %+v (%v)", s, err)
 	}
-	d := &Daemon{Config: Config{Control: pool, Log: slog.New(slog.DiscardHandler), Metrics: metrics.New(prometheus.NewRegistry(), metrics.Build{})}}
-	if d.ping(t.Context()); !d.database.Up {
-		t.Errorf("the ping says %+v, want it up", d.database)
+	if err := askDatabase(pool)(t.Context()); err != nil {
+		t.Errorf("the ping says %v, want it up", err)
 	}
 	if db.Bool(t, "SELECT is_called FROM ran") {
 		t.Error("a planted function was called")

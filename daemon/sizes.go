@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/reaperdb/reaper/growth"
@@ -18,128 +19,144 @@ const (
 	mostSizes = 288
 )
 
-// sizes reads how large the database and the tables are that policies touch, has the
-// leader keep it in the ledger, and sees from what is kept there how it grows.
-func (d *Daemon) sizes(ctx context.Context) {
+// sizeKeeper keeps the sizes. A book does.
+type sizeKeeper interface {
+	SizeDue(ctx context.Context) (bool, error)
+	SaveSize(ctx context.Context, s ledger.Size) error
+	Sizes(ctx context.Context, past time.Duration) ([]ledger.Size, error)
+}
+
+// sizes are how large the database is, and the tables that policies delete from, and
+// how they grow.
+type sizes struct {
+	take     func(ctx context.Context, oids []uint32) (sample, error)
+	keeper   sizeKeeper
+	metrics  *metrics.Metrics
+	complain func(what string, err error)
+
+	mu  sync.Mutex
+	now grown
+}
+
+// grown is what the page has of the sizes.
+type grown struct {
+	name, version string // of the database; empty: it was not reached yet
+	bytes         *int64
+	forecast      *web.Forecast
+	sizes         []web.Size
+	tables        []web.Table
+	balances      map[string]*web.Balance // by policy
+}
+
+// sizing is what is to be looked at.
+type sizing struct {
+	oids     []uint32
+	roots    []root
+	cycles   map[string]time.Duration // from one run to the next, by policy
+	limit    *int64                   // that database and WAL together must not reach; nil: none
+	keep     bool                     // the ledger is to have what is found
+	readable bool                     // the ledger is there
+}
+
+func newSizes(take func(context.Context, []uint32) (sample, error), k sizeKeeper, m *metrics.Metrics, complain func(string, error)) *sizes {
+	return &sizes{take: take, keeper: k, metrics: m, complain: complain}
+}
+
+// round takes a sample, has it kept, and sees from what is kept how it grows.
+func (s *sizes) round(ctx context.Context, of sizing) {
 	once, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	oids, roots, all := d.measurable()
-	now, err := takeSample(once, d.Control, oids)
+	found, err := s.take(once, of.oids)
 	if err != nil {
-		d.trouble("its size", err)
+		s.complain("its size", err)
 		return
 	}
-	size := now.kept(roots)
-	if all && d.leads() {
-		if err := d.keepSize(once, size); err != nil {
-			d.trouble("keeping its size", err)
+	size := found.kept(of.roots)
+	if of.keep {
+		if err := s.keep(once, size); err != nil {
+			s.complain("keeping its size", err)
 		}
 	}
-	history, err := d.history(once)
+	history, err := s.history(once, of.readable)
 	if err != nil {
-		d.trouble("the sizes that were kept", err)
+		s.complain("the sizes that were kept", err)
 	}
 	if n := len(history); n == 0 || history[n-1].At.Before(size.At) { // else it has just been kept
 		history = append(history, size)
 	}
-	d.grow(now, history)
+	s.grow(found, history, of)
 }
 
-// measurable are the tables that are known to be deleted from, and the policies'
-// roots among them. all: no policy's tables will still become known.
-func (d *Daemon) measurable() (oids []uint32, roots []root, all bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	now := time.Now()
-	all = true
-	for _, s := range d.policies {
-		oids = append(oids, s.oids...)
-		all = all && (s.oids != nil || s.problem != "")
-		if s.oids == nil {
-			continue
-		}
-		r := root{policy: s.name(), table: s.root}
-		if s.scan != nil && !d.stale(s.scan, now) {
-			r.backlog = s.scan.Rows
-		}
-		roots = append(roots, r)
-	}
-	return oids, roots, all
-}
-
-func (d *Daemon) keepSize(ctx context.Context, size ledger.Size) error {
-	due, err := d.Ledger.SizeDue(ctx, d.Control)
+func (s *sizes) keep(ctx context.Context, size ledger.Size) error {
+	due, err := s.keeper.SizeDue(ctx)
 	if err != nil || !due {
 		return err
 	}
-	return d.Ledger.SaveSize(ctx, d.Control, size)
+	return s.keeper.SaveSize(ctx, size)
 }
 
 // history is what the ledger keeps, where there is one.
-func (d *Daemon) history(ctx context.Context) ([]ledger.Size, error) {
-	d.mu.Lock()
-	ready := d.ready
-	d.mu.Unlock()
-	if !ready {
+func (s *sizes) history(ctx context.Context, readable bool) ([]ledger.Size, error) {
+	if !readable {
 		return nil, nil
 	}
-	return d.Ledger.Sizes(ctx, d.Control, shownSizes)
+	return s.keeper.Sizes(ctx, shownSizes)
 }
 
-// limit is the room that there is for the database and its WAL, in bytes; nil: the
-// policy file gives none.
-func (d *Daemon) limit() *int64 {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if limit := d.file.Guards.Storage.Limit; limit > 0 {
-		return &limit
+// grow takes over a sample, and where the sizes up to it lead.
+func (s *sizes) grow(found sample, history []ledger.Size, of sizing) {
+	g := grown{
+		name: found.name, version: found.version, bytes: found.database, forecast: predict(history, of.limit),
+		sizes: plotted(history, databaseSize), balances: map[string]*web.Balance{},
 	}
-	return nil
-}
-
-// grow shows a sample, and where the sizes up to it lead.
-func (d *Daemon) grow(now sample, sizes []ledger.Size) {
-	forecast := predict(sizes, d.limit())
-	d.tellSizes(now, forecast)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	db := &d.database
-	db.Name, db.Version, db.SizeBytes, db.Forecast = now.name, now.version, now.database, forecast
-	db.Sizes = plotted(sizes, func(s ledger.Size) (int64, bool) {
-		if s.Database == nil {
-			return 0, false
-		}
-		return *s.Database, true
-	})
-	db.Tables = nil
-	for _, t := range now.tables {
-		db.Tables = append(db.Tables, web.Table{
+	for _, t := range found.tables {
+		g.tables = append(g.tables, web.Table{
 			Name: t.name, SizeBytes: t.bytes, DeadRows: t.dead,
-			Sizes: plotted(sizes, func(s ledger.Size) (int64, bool) { n, ok := s.Tables[t.name]; return n, ok }),
+			Sizes: plotted(history, func(s ledger.Size) (int64, bool) { n, ok := s.Tables[t.name]; return n, ok }),
 		})
 	}
-	for _, s := range d.policies {
-		s.balance = weigh(sizes, s.name(), cycle(s.schedule, now.at))
-		d.Metrics.SetBalance(s.name(), metrics.Balance{Arrival: s.balance.Arrival, Deletion: s.balance.Deletion, Clear: s.balance.ClearSeconds})
+	for name, cycle := range of.cycles {
+		b := weigh(history, name, cycle)
+		g.balances[name] = b
+		s.metrics.SetBalance(name, metrics.Balance{Arrival: b.Arrival, Deletion: b.Deletion, Clear: b.ClearSeconds})
 	}
+	s.publish(found, g.forecast)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now = g
 }
 
-func (d *Daemon) tellSizes(now sample, f *web.Forecast) {
+// latest is what was last found. It does not change any more.
+func (s *sizes) latest() grown {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now
+}
+
+func databaseSize(s ledger.Size) (int64, bool) {
+	if s.Database == nil {
+		return 0, false
+	}
+	return *s.Database, true
+}
+
+// publish has the metrics show a sample, and where it leads.
+func (s *sizes) publish(found sample, f *web.Forecast) {
 	var measured []metrics.Table
-	for _, t := range now.tables {
+	for _, t := range found.tables {
 		if t.bytes != nil {
 			measured = append(measured, metrics.Table{Name: t.name, Bytes: *t.bytes, DeadRows: *t.dead})
 		}
 	}
-	d.Metrics.SetTables(measured)
-	if now.database != nil {
-		d.Metrics.SetDatabaseSize(*now.database)
+	s.metrics.SetTables(measured)
+	if found.database != nil {
+		s.metrics.SetDatabaseSize(*found.database)
 	}
 	if f == nil {
-		d.Metrics.SetStorage(metrics.Storage{})
+		s.metrics.SetStorage(metrics.Storage{})
 		return
 	}
-	d.Metrics.SetStorage(metrics.Storage{Limit: f.LimitBytes, Used: &f.UsedBytes, Growth: f.BytesPerSecond, FullAt: f.FullAt})
+	s.metrics.SetStorage(metrics.Storage{Limit: f.LimitBytes, Used: &f.UsedBytes, Growth: f.BytesPerSecond, FullAt: f.FullAt})
 }
 
 // plotted are the points of a plot: no nearer to each other than it can show.

@@ -21,18 +21,9 @@ policies:
 
 func states(t *testing.T, text string) []*state {
 	t.Helper()
-	file, err := policy.Parse("reaper.yaml", []byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := &Daemon{Config: Config{FileName: "reaper.yaml", Schedule: "@daily", Zone: time.UTC}}
 	var all []*state
-	for _, p := range file.Policies {
-		s, err := d.newState(file, p)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, s)
+	for _, e := range entriesOf(t, Config{}, text) {
+		all = append(all, &state{scheduled: scheduled{entry: e}})
 	}
 	return all
 }
@@ -59,30 +50,11 @@ func TestDiffers(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			for _, s := range states(t, strings.Replace(text, c.old, c.new, 1)) {
-				if s.name() == "a" && s.differs(before) != c.want {
+				if s.name() == "a" && s.differs(before.entry) != c.want {
 					t.Errorf("differs: %t", !c.want)
 				}
 			}
 		})
-	}
-}
-
-// A new schedule counts from now on; the same one goes on where it was.
-func TestCarryOver(t *testing.T) {
-	t.Parallel()
-	before := states(t, text)[0]
-	before.handled = time.Now().Add(-24 * time.Hour)
-	same, other := states(t, text)[0], states(t, strings.Replace(text, "0 * * * *", "5 * * * *", 1))[0]
-	if same.carryOver(before); !same.handled.Equal(before.handled) {
-		t.Errorf("the same schedule counts from %s", same.handled)
-	}
-	if other.carryOver(before); time.Since(other.handled) > time.Minute {
-		t.Errorf("another schedule counts from %s", other.handled)
-	}
-	before.running = &web.Progress{}
-	changed := states(t, strings.Replace(text, `"42"`, `"43"`, 1))[0]
-	if changed.carryOver(before); !changed.handled.Before(before.handled) {
-		t.Error("the run that ends for the change is not begun anew")
 	}
 }
 
@@ -238,26 +210,6 @@ func TestFailing_Observed(t *testing.T) {
 	}
 }
 
-// A monitor that policies share hears of no success while one of them fails.
-func TestTogether(t *testing.T) {
-	t.Parallel()
-	all := states(t, text+`  - {name: b, table: other, age: at, tenant: org, heartbeat: "https://example.com/b"}
-  - {name: c, table: third, age: at, tenant: org, heartbeat: "https://example.com/b"}
-`)
-	d := &Daemon{policies: all}
-	success := heartbeat.Ping{Event: heartbeat.Success}
-	if got := d.together(all[1], success); got.Event != heartbeat.Success {
-		t.Errorf("%+v", got)
-	}
-	all[2].failed = true
-	if got := d.together(all[1], success); got.Event != heartbeat.Log || !strings.Contains(got.Reason, "policy c") {
-		t.Errorf("%+v", got)
-	}
-	if got := d.together(all[0], success); got.Event != heartbeat.Success {
-		t.Errorf("another monitor: %+v", got)
-	}
-}
-
 func TestOffset(t *testing.T) {
 	t.Parallel()
 	s, err := policy.ParseSchedule("@every 100s", time.UTC)
@@ -295,5 +247,21 @@ func TestGuardsWithoutPlaces(t *testing.T) {
 	one, same, other := parse(text+windows), parse(text+"\n\n"+windows), parse(text+strings.Replace(windows, "Paris", "Oslo", 1))
 	if !reflect.DeepEqual(one, same) || reflect.DeepEqual(one, other) {
 		t.Errorf("the same guards are equal: %t, others: %t", reflect.DeepEqual(one, same), reflect.DeepEqual(one, other))
+	}
+}
+
+// An empty section of guards says something: what cannot be read counts as unknown then,
+// and not as off.
+func TestGuardsAreAskedFor(t *testing.T) {
+	t.Parallel()
+	guards := func(text string) any {
+		file, err := policy.Parse("reaper.yaml", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return unplacedValue(file.Guards)
+	}
+	if reflect.DeepEqual(guards(text), guards(text+"guards: {}\n")) {
+		t.Error("the section is not seen")
 	}
 }

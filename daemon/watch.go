@@ -12,7 +12,6 @@ import (
 
 	"github.com/reaperdb/reaper/guard"
 	"github.com/reaperdb/reaper/ledger"
-	"github.com/reaperdb/reaper/purge"
 	"github.com/reaperdb/reaper/web"
 )
 
@@ -36,7 +35,7 @@ func pauseReadings(pauses []ledger.Pause) []guard.Reading {
 	var readings []guard.Reading
 	for _, p := range pauses {
 		r := guard.Reading{
-			Guard: purge.GuardByHand, State: guard.Pause, Since: p.Since,
+			Guard: guard.ByHand, State: guard.Pause, Since: p.Since,
 			Reason: "until " + p.Until.UTC().Format(time.DateTime) + " UTC, by " + p.By + ": " + p.Reason,
 		}
 		if p.Policy != nil {
@@ -80,12 +79,8 @@ func start(ctx context.Context, w *guard.Watch, running *sync.WaitGroup, within 
 }
 
 // Advice is purge.Guard's.
-func (g Guards) Advice(policy string, but ...string) purge.Advice {
-	a := g.watch().Advice(policy, but...)
-	return purge.Advice{
-		State: purge.GuardState(a.State.String()), Share: a.Share, Guard: a.Guard, Reason: a.Reason, Since: a.Since,
-		Checkpoint: a.Checkpoint,
-	}
+func (g Guards) Advice(policy string, but ...string) guard.Advice {
+	return g.watch().Advice(policy, but...)
 }
 
 // Changed is purge.Guard's.
@@ -104,34 +99,21 @@ func (g Guards) Checkpoint(ctx context.Context) (asked bool, err error) {
 }
 
 // Room is purge.Guard's. Nothing is asked where no guard of the storage is.
-func (g Guards) Room(ctx context.Context) (purge.Room, error) {
+func (g Guards) Room(ctx context.Context) (guard.Room, error) {
 	w := g.watch()
 	for _, r := range w.Readings() {
 		if r.Guard == "storage" && r.Off != "" {
-			return purge.Room{}, nil
+			return guard.Room{}, nil
 		}
 	}
-	return RoomOf(ctx, w)
-}
-
-// RoomOf reads what there is for a run to write.
-func RoomOf(ctx context.Context, w *guard.Watch) (purge.Room, error) {
-	r, err := w.Room(ctx)
-	if err != nil {
-		return purge.Room{}, err
-	}
-	room := purge.Room{Free: r.Free, WAL: r.WAL, MaxWAL: r.MaxWAL}
-	for _, h := range r.Holders {
-		room.Holders = append(room.Holders, h.Name)
-	}
-	return room, nil
+	return w.Room(ctx)
 }
 
 // shown are readings as the page has them.
 func shown(readings []guard.Reading) []web.Guard {
 	all := make([]web.Guard, 0, len(readings))
 	for _, r := range readings {
-		if r.Guard == purge.GuardByHand {
+		if r.Guard == guard.ByHand {
 			continue // told as what it is, a pause
 		}
 		g := web.Guard{
@@ -152,27 +134,6 @@ func shown(readings []guard.Reading) []web.Guard {
 	return all
 }
 
-// newWatch takes the guards of a policy file into use. The daemon's lock is held.
-func (d *Daemon) newWatch() {
-	before := d.watch
-	c, pool := GuardConfig(d.file, d.Config.application()), d.Guards
-	if c.Timeout <= quickGuards {
-		c.Shared, pool = true, d.Control
-	}
-	d.watch = NewWatch(c, pool, d.Ledger, d.Log)
-	if before != nil {
-		d.watch.Succeed(before)
-		before.End() // also where it was not run yet
-	}
-	if d.rewatch != nil {
-		close(d.rewatch)
-	}
-	d.rewatch = make(chan struct{})
-	for _, s := range d.policies {
-		d.watch.Touch(s.oids)
-	}
-}
-
 // quickGuards is how long a reading of the guards may take that has the daemon's one
 // connection for questions: longer ones have a connection of their own.
 const quickGuards = 2 * time.Second
@@ -183,45 +144,4 @@ func (c Config) application() string {
 		return ""
 	}
 	return c.Pool.Config().ConnConfig.RuntimeParams["application_name"]
-}
-
-// watchGuards reads the guards, those of another policy file from when it is in
-// force.
-func (d *Daemon) watchGuards(ctx context.Context) {
-	for ctx.Err() == nil {
-		d.mu.Lock()
-		w, changed := d.watch, d.rewatch
-		d.mu.Unlock()
-		once, cancel := context.WithCancel(ctx)
-		stop := make(chan struct{})
-		go func() {
-			select {
-			case <-changed:
-				cancel()
-			case <-stop:
-			}
-		}()
-		w.Run(once)
-		close(stop)
-		cancel()
-	}
-}
-
-// readGuards reads the guards once.
-func (d *Daemon) readGuards(ctx context.Context) {
-	once, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var reading sync.WaitGroup
-	start(once, d.watch, &reading, 2*firstReading)
-	cancel()
-	reading.Wait()
-}
-
-// heed has the daemon's runs obey the guards of the file in force.
-func (d *Daemon) heed() Guards {
-	return Guards{func() *guard.Watch {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		return d.watch
-	}}
 }

@@ -5,11 +5,19 @@ import (
 	"time"
 )
 
+// What the zero values of a Config mean.
+const (
+	DefaultEvery      = 5 * time.Second
+	DefaultTimeout    = 2 * time.Second
+	DefaultMaxPause   = 30 * time.Minute
+	DefaultHysteresis = 0.1
+)
+
 // Config says what is watched. The zero Config watches nothing.
 type Config struct {
-	Every   time.Duration // between two readings; 0: 5 s
-	Timeout time.Duration // of one statement; 0: 2 s
-	// MaxPause is the longest pause of a run; 0: 30 m. The run obeys it; here it
+	Every   time.Duration // between two readings; 0: DefaultEvery
+	Timeout time.Duration // of one statement; 0: DefaultTimeout
+	// MaxPause is the longest pause of a run; 0: DefaultMaxPause. The run obeys it; here it
 	// only bounds how long a replica that is gone is waited for.
 	MaxPause time.Duration
 	// Shared tells that others wait for the connection, too: no statement takes longer
@@ -18,7 +26,7 @@ type Config struct {
 	// Application is the application_name of reaper's batches; empty: reaper.
 	Application string
 	// Hysteresis is by which share of a threshold a value has to be on its good
-	// side before the state is left; 0: 0.1.
+	// side before the state is left; 0: DefaultHysteresis.
 	Hysteresis float64
 	// Implicit is set when nobody has asked for guards. What the role may then not
 	// read from the start is off, and not unknown.
@@ -48,7 +56,8 @@ type Source func(ctx context.Context) ([]Reading, error)
 // Levels are thresholds; nil: there is none.
 type Levels struct{ Slow, Pause, Stop *float64 }
 
-func (l Levels) none() bool { return l.Slow == nil && l.Pause == nil && l.Stop == nil }
+// None reports whether there is no threshold at all.
+func (l Levels) None() bool { return l.Slow == nil && l.Pause == nil && l.Stop == nil }
 
 // worst is the worst state that there is a threshold of.
 func (l Levels) worst() State {
@@ -76,7 +85,7 @@ type Signal struct {
 
 // effective switches off what would never speak.
 func (s Signal) effective() Signal {
-	if s.Off == "" && s.none() {
+	if s.Off == "" && s.None() {
 		s.Off = unwatched
 	}
 	return s
@@ -147,13 +156,13 @@ func (c Config) complete() Config {
 	for _, d := range []struct {
 		value     *time.Duration
 		otherwise time.Duration
-	}{{&c.Every, 5 * time.Second}, {&c.Timeout, 2 * time.Second}, {&c.MaxPause, 30 * time.Minute}} {
+	}{{&c.Every, DefaultEvery}, {&c.Timeout, DefaultTimeout}, {&c.MaxPause, DefaultMaxPause}} {
 		if *d.value <= 0 {
 			*d.value = d.otherwise
 		}
 	}
 	if c.Hysteresis <= 0 {
-		c.Hysteresis = 0.1
+		c.Hysteresis = DefaultHysteresis
 	}
 	if c.Application == "" {
 		c.Application = "reaper"

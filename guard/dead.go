@@ -9,7 +9,7 @@ import (
 // effective has the guard on for its second question alone, too.
 func (d DeadRows) effective() Signal {
 	s := d.Signal
-	if s.Off == "" && s.none() && d.Vacuuming == Go {
+	if s.Off == "" && s.None() && d.Vacuuming == Go {
 		s.Off = unwatched
 	}
 	return s

@@ -87,6 +87,15 @@ type Advice struct {
 	Checkpoint bool
 }
 
+// Because is the advice as a reason for not going on.
+func (a Advice) Because() string { return a.Guard + ": " + a.Reason }
+
+// Forbids reports whether nothing may begin now.
+func (a Advice) Forbids() bool { return a.State >= Pause }
+
+// ByHand names the guard that a person's pause is.
+const ByHand = "by_hand"
+
 // unwatched says why a guard is off that has no threshold.
 const unwatched = "no threshold is given"
 

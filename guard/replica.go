@@ -12,7 +12,7 @@ import (
 // effective has the guard on for its bytes, or the number of replicas, alone.
 func (r ReplicaLag) effective() Signal {
 	s := r.Signal
-	if s.Off == "" && s.none() && r.Bytes.none() && r.Replicas == 0 {
+	if s.Off == "" && s.None() && r.Bytes.None() && r.Replicas == 0 {
 		s.Off = unwatched
 	}
 	return s

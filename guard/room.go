@@ -23,6 +23,15 @@ type Room struct {
 	Holders []Holder
 }
 
+// HeldBy names the holders.
+func (r Room) HeldBy() []string {
+	var names []string
+	for _, h := range r.Holders {
+		names = append(names, h.Name)
+	}
+	return names
+}
+
 // roomTimeouts is how many times Config.Timeout Room may take.
 const roomTimeouts = 3
 

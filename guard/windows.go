@@ -2,6 +2,7 @@ package guard
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -65,6 +66,23 @@ func (w Window) open(t time.Time) bool {
 }
 
 func (w Window) on(day time.Weekday) bool { return w.Days == [7]bool{} || w.Days[day] }
+
+// String is the window as a policy file has it, days one by one.
+func (w Window) String() string {
+	days := ""
+	for day, on := range w.Days {
+		if on && days != "" {
+			days += ","
+		}
+		if on {
+			days += time.Weekday(day).String()[:3]
+		}
+	}
+	if days != "" {
+		days += " "
+	}
+	return fmt.Sprintf("%s%02d:%02d-%02d:%02d %s", days, w.From/60, w.From%60, w.To/60, w.To%60, w.zone())
+}
 
 func (w Window) zone() *time.Location {
 	if w.Zone == nil {

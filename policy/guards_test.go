@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/reaperdb/reaper/guard"
 	"github.com/reaperdb/reaper/policy"
 )
 
@@ -76,7 +77,7 @@ var guardMistakes = []mistake{
 	{file: inGuards("allow: Mon-Frei 22:00-06:00"), at: "9:10", words: "Mon-Frei names no days|Mon-Fri"},
 }
 
-func parseGuards(t *testing.T, file string) policy.Guards {
+func parseGuards(t *testing.T, file string) guard.Config {
 	t.Helper()
 	f, err := policy.Parse("reaper.yaml", []byte(file))
 	if err != nil {
@@ -86,7 +87,7 @@ func parseGuards(t *testing.T, file string) policy.Guards {
 }
 
 // from makes thresholds; 0: none.
-func from(slow, pause, stop float64) (t policy.Thresholds) {
+func from(slow, pause, stop float64) (t guard.Levels) {
 	for _, x := range []struct {
 		at    **float64
 		value float64
@@ -100,46 +101,50 @@ func from(slow, pause, stop float64) (t policy.Thresholds) {
 
 const gb = 1 << 30
 
-// defaultGuards is what a file without the section has.
-func defaultGuards() policy.Guards {
-	g := func(t policy.Thresholds) policy.Guard {
-		return policy.Guard{Thresholds: t, Unknown: policy.UnknownPause}
+// off is why a guard is off that the file switches off.
+const off = "the policy file switches it off"
+
+// implied is what a file without the section has.
+func implied() guard.Config {
+	g := defaultGuards()
+	g.Implicit = true // nobody has asked for guards
+	return g
+}
+
+// defaultGuards is what a file with an empty section has.
+func defaultGuards() guard.Config {
+	g := func(t guard.Levels) guard.Signal {
+		return guard.Signal{Levels: t, Unknown: guard.Pause}
 	}
-	return policy.Guards{
+	return guard.Config{
 		Every: 5 * time.Second, Timeout: 2 * time.Second, MaxPause: 30 * time.Minute, Hysteresis: 0.1,
-		Storage:           policy.StorageGuard{Guard: g(policy.Thresholds{})},
+		Storage:           guard.Storage{Signal: g(guard.Levels{})},
 		WALBacklog:        g(from(1*gb, 5*gb, 0)),
-		WALRate:           policy.WALRateGuard{Guard: g(policy.Thresholds{})},
-		ReplicaLag:        policy.ReplicaGuard{Guard: g(from(10, 60, 0)), Bytes: from(gb/4, gb, 0)},
+		WALRate:           guard.WALRate{Signal: g(guard.Levels{})},
+		ReplicaLag:        guard.ReplicaLag{Signal: g(from(10, 60, 0)), Bytes: from(gb/4, gb, 0)},
 		Connections:       g(from(0.8, 0.9, 0)),
 		LockWaits:         g(from(1, 3, 0)),
 		OldestTransaction: g(from(900, 7200, 0)),
-		DeadRows:          policy.DeadRowsGuard{Guard: g(policy.Thresholds{})},
+		DeadRows:          guard.DeadRows{Signal: g(guard.Levels{})},
 		Latency:           g(from(0.5, 5, 0)),
 		Checkpoint:        g(from(1.5, 3, 0)),
 	}
 }
 
-// compare ignores places, and shows a zone by its name.
-func compare(t *testing.T, got, want policy.Guards) {
+// compare shows a zone by its name.
+func compare(t *testing.T, got, want guard.Config) {
 	t.Helper()
 	zones := cmp.Comparer(func(a, b *time.Location) bool { return a.String() == b.String() })
-	if diff := cmp.Diff(want, got, zones, cmpopts.IgnoreTypes(policy.Pos{}), cmpopts.EquateApprox(1e-9, 0)); diff != "" {
+	if diff := cmp.Diff(want, got, zones, cmpopts.EquateApprox(1e-9, 0)); diff != "" {
 		t.Error(diff)
 	}
 }
 
 func TestGuardsByDefault(t *testing.T) {
 	none := parseGuards(t, "version: 1\npolicies:\n- name: a\n  table: t\n  age: at\n  tenant: none\n  retention: 90d\n")
-	compare(t, none, defaultGuards())
-	if none.IsSet() {
-		t.Error("a file without guards has the section")
-	}
+	compare(t, none, implied())
 	empty := parseGuards(t, "version: 1\nguards: {}\npolicies:\n- name: a\n  table: t\n  age: at\n  tenant: none\n  retention: 90d\n")
 	compare(t, empty, defaultGuards())
-	if !empty.IsSet() {
-		t.Error("an empty section is not there")
-	}
 }
 
 func TestGuards(t *testing.T) {
@@ -169,33 +174,33 @@ guards:
 `)
 	want := defaultGuards()
 	want.Every, want.Timeout, want.MaxPause, want.Hysteresis = 100*time.Millisecond, time.Second, 2*time.Hour, 0.2
-	g := func(t policy.Thresholds) policy.Guard {
-		return policy.Guard{Thresholds: t, Unknown: policy.UnknownStop}
+	g := func(t guard.Levels) guard.Signal {
+		return guard.Signal{Levels: t, Unknown: guard.Stop}
 	}
-	want.Storage = policy.StorageGuard{Limit: 100 * gb, Guard: policy.Guard{Thresholds: from(80*gb, 85*gb, 97*gb), Unknown: policy.UnknownIgnore}}
+	want.Storage = guard.Storage{Limit: 100 * gb, Signal: guard.Signal{Levels: from(80*gb, 85*gb, 97*gb), Ignore: true}}
 	want.WALBacklog = g(from(0, 8*gb, 20*gb))
-	want.WALRate = policy.WALRateGuard{Guard: g(from(0, 50<<20, 0)), Own: true}
-	want.ReplicaLag = policy.ReplicaGuard{Guard: g(from(5, 120, 0)), Bytes: from(gb/2, 2*gb, 0), Replicas: 2}
-	want.Connections = policy.Guard{Off: true, Unknown: policy.UnknownStop}
+	want.WALRate = guard.WALRate{Signal: g(from(0, 50<<20, 0)), Own: true}
+	want.ReplicaLag = guard.ReplicaLag{Signal: g(from(5, 120, 0)), Bytes: from(gb/2, 2*gb, 0), Replicas: 2}
+	want.Connections = guard.Signal{Off: off, Unknown: guard.Stop}
 	want.LockWaits = g(from(0, 1, 0))
 	want.OldestTransaction = g(from(900, 7200, 86400))
-	want.DeadRows = policy.DeadRowsGuard{Guard: g(policy.Thresholds{}), Vacuuming: "slow"}
+	want.DeadRows = guard.DeadRows{Signal: g(guard.Levels{}), Vacuuming: guard.Slow}
 	want.Latency, want.Checkpoint = g(from(0.05, 1, 0)), g(from(1, 2, 0))
 	zero, minus := 0.0, -1.0
 	low := from(5, 0, 0)
 	low.Pause, low.Stop = &zero, &minus
-	want.Custom = []policy.CustomGuard{
-		{Name: policy.Text{Value: "queue_depth"}, Query: policy.NumberQuery{Query: "SELECT count(*) FROM jobs"}, Guard: g(from(1000, 5000.5, 0))},
+	want.Custom = []guard.Custom{
+		{Name: "queue_depth", Query: guard.Query{SQL: "SELECT count(*) FROM jobs"}, Signal: g(from(1000, 5000.5, 0))},
 		{
-			Name: policy.Text{Value: "free-slots"}, Below: true, Guard: policy.Guard{Thresholds: low, Unknown: policy.UnknownSlow},
-			Query: policy.NumberQuery{Query: "slots_free", Prometheus: "https://me:hunter2@prometheus.example"},
+			Name: "free-slots", Below: true, Signal: guard.Signal{Levels: low, Unknown: guard.Slow},
+			Query: guard.Query{SQL: "slots_free", Prometheus: "https://me:hunter2@prometheus.example"},
 		},
 	}
 	paris, err := time.LoadLocation("Europe/Paris")
 	if err != nil {
 		t.Fatal(err)
 	}
-	want.Allow = []policy.Window{
+	want.Allow = []guard.Window{
 		{From: 22 * 60, To: 6 * 60, Zone: paris},
 		{From: 0, To: 24 * 60, Zone: time.UTC, Days: [7]bool{time.Friday: true, time.Saturday: true, time.Sunday: true, time.Monday: true}},
 	}
@@ -205,14 +210,40 @@ guards:
 func TestGuardsOfFreeSpace(t *testing.T) {
 	got := parseGuards(t, inGuards("storage: {free: {query: SELECT 1}, slow: 20GB, pause: 10GB}"))
 	want := defaultGuards()
-	want.Storage.Free.Query = "SELECT 1"
-	want.Storage.Thresholds = from(20*gb, 10*gb, 0)
+	want.Storage.Free.SQL = "SELECT 1"
+	want.Storage.Levels = from(20*gb, 10*gb, 0)
 	compare(t, got, want)
-	compare(t, parseGuards(t, inGuards("storage: off")), func() policy.Guards {
+	compare(t, parseGuards(t, inGuards("storage: off")), func() guard.Config {
 		g := defaultGuards()
-		g.Storage.Off = true
+		g.Storage.Off = off
 		return g
 	}())
+}
+
+func TestGuardsOfOtherKinds(t *testing.T) {
+	c := parseGuards(t, "version: 1\npolicies: [{name: a, table: t, age: at, tenant: none, retention: 1d}]\n"+`guards:
+  unknown: stop
+  storage: {free: {query: free, prometheus: "https://prometheus.example"}, pause: 1GB}
+  wal_rate: {pause: 1MB, of: reaper}
+  replica_lag: {replicas: 2, unknown: ignore}
+  latency: off
+  dead_rows: {vacuuming: pause}
+  custom: [{name: free_slots, query: SELECT 1, pause: 3, below: true, unknown: slow}]
+  allow: Mon 22:00-06:00
+`)
+	want := c
+	want.Storage.Free = guard.Query{SQL: "free", Prometheus: "https://prometheus.example"}
+	want.Storage.Signal = guard.Signal{Levels: guard.Levels{Pause: guard.At(1 << 30)}, Unknown: guard.Stop}
+	want.WALRate = guard.WALRate{Own: true, Signal: guard.Signal{Levels: guard.Levels{Pause: guard.At(1 << 20)}, Unknown: guard.Stop}}
+	want.ReplicaLag.Replicas, want.ReplicaLag.Ignore, want.ReplicaLag.Unknown = 2, true, guard.Go
+	want.Latency = guard.Signal{Off: off, Unknown: guard.Stop}
+	want.DeadRows = guard.DeadRows{Signal: guard.Signal{Unknown: guard.Stop}, Vacuuming: guard.Pause}
+	want.Custom = []guard.Custom{{
+		Name: "free_slots", Query: guard.Query{SQL: "SELECT 1"}, Below: true,
+		Signal: guard.Signal{Levels: guard.Levels{Pause: guard.At(3)}, Unknown: guard.Slow},
+	}}
+	want.Allow = []guard.Window{{From: 22 * 60, To: 6 * 60, Days: [7]bool{time.Monday: true}, Zone: time.UTC}}
+	compare(t, c, want)
 }
 
 // A window that is printed is read back as the same.

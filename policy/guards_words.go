@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/invopop/jsonschema"
+
+	"github.com/reaperdb/reaper/guard"
 )
 
 // span is a length of time on the clock, above zero.
@@ -82,7 +84,29 @@ func (h hysteresis) or(otherwise float64) float64 {
 	return float64(h)
 }
 
+// unknownWord says what a signal means that cannot be read; empty: the file does not say.
 type unknownWord string
+
+// unknownIgnore has it count for nothing. That is to be said.
+const unknownIgnore unknownWord = "ignore"
+
+// or is the word, or another that the file has in its place.
+func (u unknownWord) or(own unknownWord) unknownWord {
+	if own == "" {
+		return u
+	}
+	return own
+}
+
+// stateOf is the state of a word; guard.Go for any other.
+func stateOf(word string) guard.State {
+	for _, s := range []guard.State{guard.Slow, guard.Pause, guard.Stop} {
+		if s.String() == word {
+			return s
+		}
+	}
+	return guard.Go
+}
 
 func (u *unknownWord) decode(key string, n *node) error {
 	return decodeChoice(key, n, (*string)(u), "pause", "stop", "slow", "ignore")

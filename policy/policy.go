@@ -6,6 +6,8 @@ package policy
 import (
 	"fmt"
 	"time"
+
+	"github.com/reaperdb/reaper/guard"
 )
 
 // Pos is a place in the policy file; the zero Pos is unknown. Line and Col
@@ -28,8 +30,8 @@ type File struct {
 	Tenants  *Tenants // nil when no policy needs tenants
 	Policies []Policy // in the order of the file, names unique
 	Safety   Safety
-	Guards   Guards
-	Warnings []Warning // in the order of the sections
+	Guards   guard.Config // without Application, which is no matter of the file
+	Warnings []Warning    // in the order of the sections
 }
 
 // Safety is what is traded for speed, for all policies. The zero Safety is the

@@ -60,7 +60,7 @@ policies:
 	days := func(n int32, text string) *policy.Duration { return &policy.Duration{Days: n, Text: text} }
 	text := func(s string) policy.Text { return policy.Text{Value: s} }
 	want := &policy.File{
-		Guards: defaultGuards(),
+		Guards: implied(),
 		Name:   "reaper.yaml",
 		Tenants: &policy.Tenants{
 			Table: policy.Table{Schema: "app", Name: "organizations"},

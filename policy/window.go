@@ -9,33 +9,9 @@ import (
 	_ "time/tzdata" // zones of windows, where the machine has none
 
 	"github.com/invopop/jsonschema"
+
+	"github.com/reaperdb/reaper/guard"
 )
-
-// Window is a time of the day, on some days, in a zone. From and To count minutes
-// from midnight; with To at or before From it ends on the next day. No day set:
-// all of them, by time.Weekday of its beginning.
-type Window struct {
-	From, To int
-	Days     [7]bool
-	Zone     *time.Location
-}
-
-// String is the window as it is written, days one by one.
-func (w Window) String() string {
-	days := ""
-	for day, on := range w.Days {
-		if on && days != "" {
-			days += ","
-		}
-		if on {
-			days += dayNames[day]
-		}
-	}
-	if days != "" {
-		days += " "
-	}
-	return fmt.Sprintf("%s%02d:%02d-%02d:%02d %s", days, w.From/60, w.From%60, w.To/60, w.To%60, w.Zone)
-}
 
 var dayNames = []string{"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"}
 
@@ -43,32 +19,32 @@ const windowRemedy = "write [days] HH:MM-HH:MM [zone], like 22:00-06:00 Europe/P
 
 // ParseWindow reads a window: days parted by commas, or from one to another, all
 // if there are none; the times; the zone, UTC if there is none.
-func ParseWindow(s string) (Window, error) {
+func ParseWindow(s string) (guard.Window, error) {
 	parts := strings.Fields(s)
-	w := Window{Zone: time.UTC}
+	w := guard.Window{Zone: time.UTC}
 	if len(parts) > 0 && !strings.ContainsAny(parts[0], "0123456789") {
-		if err := w.parseDays(parts[0]); err != nil {
-			return Window{}, fmt.Errorf("window %q: %w", s, err)
+		if err := parseDays(&w, parts[0]); err != nil {
+			return guard.Window{}, fmt.Errorf("window %q: %w", s, err)
 		}
 		parts = parts[1:]
 	}
 	if len(parts) == 0 || len(parts) > 2 {
-		return Window{}, fmt.Errorf("window %q: %s", s, windowRemedy)
+		return guard.Window{}, fmt.Errorf("window %q: %s", s, windowRemedy)
 	}
-	if err := w.parseTimes(parts[0]); err != nil {
-		return Window{}, fmt.Errorf("window %q: %w", s, err)
+	if err := parseTimes(&w, parts[0]); err != nil {
+		return guard.Window{}, fmt.Errorf("window %q: %w", s, err)
 	}
 	if len(parts) == 2 {
 		zone, err := time.LoadLocation(parts[1])
 		if err != nil || parts[1] == "Local" {
-			return Window{}, fmt.Errorf("window %q: there is no time zone %s: write one like Europe/Paris or UTC", s, parts[1])
+			return guard.Window{}, fmt.Errorf("window %q: there is no time zone %s: write one like Europe/Paris or UTC", s, parts[1])
 		}
 		w.Zone = zone
 	}
 	return w, nil
 }
 
-func (w *Window) parseDays(s string) error {
+func parseDays(w *guard.Window, s string) error {
 	for part := range strings.SplitSeq(s, ",") {
 		from, to, several := strings.Cut(part, "-")
 		first := slices.Index(dayNames, from)
@@ -89,7 +65,7 @@ func (w *Window) parseDays(s string) error {
 	return nil
 }
 
-func (w *Window) parseTimes(s string) error {
+func parseTimes(w *guard.Window, s string) error {
 	from, to, _ := strings.Cut(s, "-")
 	var ok1, ok2 bool
 	w.From, ok1 = minuteOfDay(from)
@@ -114,7 +90,7 @@ func minuteOfDay(s string) (int, bool) {
 }
 
 // windows are one window, or a list of them.
-type windows []Window
+type windows []guard.Window
 
 func (w *windows) decode(key string, n *node) error {
 	items := []*node{n}

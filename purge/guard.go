@@ -5,62 +5,25 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/reaperdb/reaper/guard"
 )
 
-// Guard says whether a policy's rows may be deleted now. Advice and Changed
+// Guard says whether a policy's rows may be deleted now. guard.Advice and Changed
 // answer at once, from memory.
 type Guard interface {
-	// Advice leaves out the guards named in but.
-	Advice(policy string, but ...string) Advice
+	// guard.Advice leaves out the guards named in but.
+	Advice(policy string, but ...string) guard.Advice
 	// Changed is closed when there may be another advice than before the call.
 	Changed() <-chan struct{}
 	// Wrote is told how many bytes of WAL a batch has written.
 	Wrote(bytes int64)
 	// Room reads what there is for a run to write.
-	Room(ctx context.Context) (Room, error)
+	Room(ctx context.Context) (guard.Room, error)
 	// Checkpoint asks the server for a checkpoint, unless another gives little back so
 	// soon; an error says that it may not be asked. It may be called often.
 	Checkpoint(ctx context.Context) (asked bool, err error)
 }
-
-// GuardState is what a guard makes of a run.
-type GuardState string
-
-// The states of a guard. Slow: batches are smaller, with longer pauses between
-// them. Pause: there are none, until that changes. Stop: the run ends.
-const (
-	GuardGo    GuardState = "go"
-	GuardSlow  GuardState = "slow"
-	GuardPause GuardState = "pause"
-	GuardStop  GuardState = "stop"
-)
-
-// Advice is what a guard says of this moment.
-type Advice struct {
-	State GuardState
-	// Share is the share of the time that batches may take, of what the pace leaves
-	// them: above 0, up to 1. It counts in GuardSlow.
-	Share float64
-	Guard string // which one
-	// Reason says why, with the figures; empty in GuardGo.
-	Reason string
-	Since  time.Time
-	// Checkpoint tells that a checkpoint would give back what is missing.
-	Checkpoint bool
-}
-
-// because is the advice as a reason for not going on.
-func (a Advice) because() string { return a.Guard + ": " + a.Reason }
-
-// forbids tells that nothing may begin now.
-func (a Advice) forbids() bool { return a.State == GuardPause || a.State == GuardStop }
-
-// DefaultMaxPause is for how long a run is paused unless the policy file says
-// otherwise.
-const DefaultMaxPause = 30 * time.Minute
-
-// GuardByHand names the guard that a person's pause is.
-const GuardByHand = "by_hand"
 
 // handRecheck is how long a policy that was found paused by hand waits before it
 // looks again, where no guard tells when to.
@@ -74,7 +37,7 @@ var errGuarded = errors.New("a guard stands against it")
 
 // heldUp tells that the guards let no batch begin now.
 func (r *Run) heldUp(policy string) bool {
-	return r.guard != nil && r.guard.Advice(policy).forbids()
+	return r.guard != nil && r.guard.Advice(policy).Forbids()
 }
 
 // waitForGuards waits while a guard pauses the policy, with no lock and no transaction,
@@ -87,11 +50,11 @@ func (w *work) waitForGuards(ctx context.Context, worker int) bool {
 		if w.stopping() || ctx.Err() != nil {
 			return false
 		}
-		if a.State == GuardStop {
-			w.state.stop("stopped by the guard " + a.because())
+		if a.State == guard.Stop {
+			w.state.stop("stopped by the guard " + a.Because())
 			return false
 		}
-		if a.State != GuardPause {
+		if a.State != guard.Pause {
 			if !w.state.dropping() && !w.fits(ctx) {
 				return false
 			}
@@ -106,7 +69,7 @@ func (w *work) waitForGuards(ctx context.Context, worker int) bool {
 
 // wait waits for another advice, at most until the longest pause is over, which
 // ends the policy's run.
-func (w *work) wait(ctx context.Context, worker int, a Advice, changed <-chan struct{}) {
+func (w *work) wait(ctx context.Context, worker int, a guard.Advice, changed <-chan struct{}) {
 	if a.Checkpoint {
 		w.askCheckpoint(ctx)
 	}
@@ -140,20 +103,20 @@ func (w *work) wait(ctx context.Context, worker int, a Advice, changed <-chan st
 }
 
 // tooLong ends the policy's run after the longest pause.
-func (w *work) tooLong(a Advice) {
-	why := fmt.Sprintf("paused for %s, the longest that max_pause allows, by the guard %s", w.run.maxPause, a.because())
+func (w *work) tooLong(a guard.Advice) {
+	why := fmt.Sprintf("paused for %s, the longest that max_pause allows, by the guard %s", w.run.maxPause, a.Because())
 	w.state.stop(why)
-	w.advised(Advice{State: GuardStop, Guard: a.Guard, Reason: why, Since: time.Now()})
+	w.advised(guard.Advice{State: guard.Stop, Guard: a.Guard, Reason: why, Since: time.Now()})
 }
 
 // advice is what the guards say, and what is closed when they may say something
 // else. A pause by hand that a batch has found counts before they know of it.
-func (w *work) advice() (a Advice, changed <-chan struct{}) {
+func (w *work) advice() (a guard.Advice, changed <-chan struct{}) {
 	if changed = w.state.pausedByHand(); changed != nil {
-		return Advice{State: GuardPause, Guard: GuardByHand, Reason: "the policy is paused by hand (reaper resume ends it)", Since: time.Now()}, changed
+		return guard.Advice{State: guard.Pause, Guard: guard.ByHand, Reason: "the policy is paused by hand (reaper resume ends it)", Since: time.Now()}, changed
 	}
 	if w.run.guard == nil {
-		return Advice{State: GuardGo, Share: 1}, nil
+		return guard.Advice{State: guard.Go, Share: 1}, nil
 	}
 	changed = w.run.guard.Changed() // before the advice
 	return w.run.guard.Advice(w.plan.Policy.Name), changed
@@ -177,7 +140,7 @@ const retellAfter = 10 * time.Second
 
 // advised notes what the guards say, and tells it when it is something else than
 // before: one worker after the other, so that the newest is told last.
-func (w *work) advised(a Advice) {
+func (w *work) advised(a guard.Advice) {
 	w.telling.Lock()
 	defer w.telling.Unlock()
 	news, resumed := w.state.advise(a)
@@ -198,12 +161,12 @@ func (w *work) advised(a Advice) {
 const recordTimeout = 2 * time.Second
 
 // recordAdvice writes into the ledger what the guards say from now on.
-func (w *work) recordAdvice(a Advice) {
+func (w *work) recordAdvice(a guard.Advice) {
 	ctx, cancel := context.WithTimeout(context.Background(), recordTimeout)
 	defer cancel()
 	state := ""
-	if a.State != GuardGo {
-		state = string(a.State)
+	if a.State != guard.Go {
+		state = a.State.String()
 	}
 	if err := w.run.ledger.RecordAdvice(ctx, w.run.control, w.run.id, w.plan.Policy.Name, state, a.Guard, a.Reason); err != nil {
 		w.run.log.Warn("cannot record what the guards say", "policy", w.plan.Policy.Name, "error", plain(err))
@@ -228,7 +191,7 @@ func (w *work) heldAtLast() string {
 	if !paused {
 		return ""
 	}
-	return "; paused by the guard " + a.because()
+	return "; paused by the guard " + a.Because()
 }
 
 // askCheckpoint asks for a checkpoint: only then does the server give WAL back. The

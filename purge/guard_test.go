@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/reaperdb/reaper/guard"
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/purge"
 )
@@ -15,21 +16,21 @@ import (
 // hand is a guard that a test sets.
 type hand struct {
 	mu      sync.Mutex
-	advice  map[string]purge.Advice // by policy; "": of all others
-	behind  *purge.Advice           // where that guard is left out; nil: go
+	advice  map[string]guard.Advice // by policy; "": of all others
+	behind  *guard.Advice           // where that guard is left out; nil: go
 	changed chan struct{}
 	wrote   int64
-	room    purge.Room
+	room    guard.Room
 
 	checkpoints int
 	asked       func() // for a checkpoint; nil: nothing happens
 }
 
 func newHand() *hand {
-	return &hand{advice: map[string]purge.Advice{}, changed: make(chan struct{})}
+	return &hand{advice: map[string]guard.Advice{}, changed: make(chan struct{})}
 }
 
-func (h *hand) set(policy string, a purge.Advice) {
+func (h *hand) set(policy string, a guard.Advice) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.advice[policy] = a
@@ -37,7 +38,7 @@ func (h *hand) set(policy string, a purge.Advice) {
 	h.changed = make(chan struct{})
 }
 
-func (h *hand) Advice(policy string, but ...string) purge.Advice {
+func (h *hand) Advice(policy string, but ...string) guard.Advice {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, name := range []string{policy, ""} {
@@ -48,7 +49,7 @@ func (h *hand) Advice(policy string, but ...string) purge.Advice {
 	if h.behind != nil && len(but) > 0 {
 		return *h.behind
 	}
-	return purge.Advice{State: purge.GuardGo, Share: 1}
+	return guard.Advice{State: guard.Go, Share: 1}
 }
 
 func (h *hand) Changed() <-chan struct{} {
@@ -63,7 +64,7 @@ func (h *hand) Wrote(bytes int64) {
 	h.wrote += bytes
 }
 
-func (h *hand) give(room purge.Room) {
+func (h *hand) give(room guard.Room) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.room = room
@@ -72,13 +73,13 @@ func (h *hand) give(room purge.Room) {
 // advised hears what a run makes of its guards.
 type advised struct {
 	watcher
-	told func(policy string, a purge.Advice)
+	told func(policy string, a guard.Advice)
 }
 
-func (o advised) Advised(policy string, a purge.Advice) { o.told(policy, a) }
+func (o advised) Advised(policy string, a guard.Advice) { o.told(policy, a) }
 
 // Room is what the test has set, less what was written since and is kept.
-func (h *hand) Room(context.Context) (purge.Room, error) {
+func (h *hand) Room(context.Context) (guard.Room, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	room := h.room
@@ -100,10 +101,10 @@ func (h *hand) Checkpoint(context.Context) (bool, error) {
 }
 
 var (
-	goOn   = purge.Advice{State: purge.GuardGo, Share: 1}
-	pause  = purge.Advice{State: purge.GuardPause, Share: 0.1, Guard: "wal_backlog", Reason: "the replication slot reports keeps 2 GB"}
-	stop   = purge.Advice{State: purge.GuardStop, Share: 0.1, Guard: "storage", Reason: "97 % of the limit are used"}
-	slower = purge.Advice{State: purge.GuardSlow, Share: 0.1, Guard: "latency", Reason: "a probe took 0.6 s"}
+	goOn   = guard.Advice{State: guard.Go, Share: 1}
+	pause  = guard.Advice{State: guard.Pause, Share: 0.1, Guard: "wal_backlog", Reason: "the replication slot reports keeps 2 GB"}
+	stop   = guard.Advice{State: guard.Stop, Share: 0.1, Guard: "storage", Reason: "97 % of the limit are used"}
+	slower = guard.Advice{State: guard.Slow, Share: 0.1, Guard: "latency", Reason: "a probe took 0.6 s"}
 )
 
 // guarded is a bed whose run asks a guard, in batches of one root.
@@ -118,7 +119,7 @@ func guarded(t *testing.T, schema, policy string) (*bed, *hand) {
 func TestGuardPausesAndGoesOn(t *testing.T) {
 	eachWay(t, func(t *testing.T, schema, policy string) {
 		b, h := guarded(t, schema, policy)
-		var states []purge.GuardState
+		var states []guard.State
 		paused := make(chan struct{})
 		b.runner.Observer = advised{
 			watcher: watcher{batch: func(purge.BatchEvent) {
@@ -128,8 +129,8 @@ func TestGuardPausesAndGoesOn(t *testing.T) {
 					h.set("", pause)
 				}
 			}},
-			told: func(_ string, a purge.Advice) {
-				if states = append(states, a.State); a.State == purge.GuardPause {
+			told: func(_ string, a guard.Advice) {
+				if states = append(states, a.State); a.State == guard.Pause {
 					close(paused)
 				}
 			},
@@ -143,7 +144,7 @@ func TestGuardPausesAndGoesOn(t *testing.T) {
 		b.count(`SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`, 0)
 		h.set("", goOn)
 		o := (<-done).complete()
-		if len(states) != 2 || states[1] != purge.GuardGo {
+		if len(states) != 2 || states[1] != guard.Go {
 			t.Errorf("told of %v, want pause and go", states)
 		}
 		if o.one().PausedSeconds <= 0 {
@@ -176,7 +177,7 @@ func TestGuardPauseHasALongestLength(t *testing.T) {
 func TestGuardAsksForACheckpointAgain(t *testing.T) {
 	eachWay(t, func(t *testing.T, schema, policy string) {
 		b, h := guarded(t, schema, policy)
-		full := purge.Advice{State: purge.GuardPause, Share: 0.1, Guard: "storage", Reason: "9 GB are free", Checkpoint: true}
+		full := guard.Advice{State: guard.Pause, Share: 0.1, Guard: "storage", Reason: "9 GB are free", Checkpoint: true}
 		h.set("", full)
 		h.asked = func() {
 			if h.checkpoints == 1 {
@@ -186,7 +187,7 @@ func TestGuardAsksForACheckpointAgain(t *testing.T) {
 			}
 		}
 		b.runner.MaxPause = 10 * time.Second
-		b.runner.Observer = advised{told: func(_ string, a purge.Advice) {
+		b.runner.Observer = advised{told: func(_ string, a guard.Advice) {
 			if a.Guard == pause.Guard {
 				h.set("", full) // the slot is gone
 			}
@@ -204,7 +205,7 @@ type slowly struct {
 	once sync.Once
 }
 
-func (g *slowly) Room(ctx context.Context) (purge.Room, error) {
+func (g *slowly) Room(ctx context.Context) (guard.Room, error) {
 	g.once.Do(func() { g.set("", pause) })
 	return g.hand.Room(ctx)
 }
@@ -235,7 +236,7 @@ func TestGuardThatStopsNothing(t *testing.T) {
 	t.Parallel()
 	b, h := guarded(t, shop, shopPolicy)
 	b.Exec(t, `DELETE FROM mails WHERE id <= 15`)
-	for _, a := range []purge.Advice{pause, stop} {
+	for _, a := range []guard.Advice{pause, stop} {
 		h.set("", a)
 		if o := b.purge().is(purge.Complete); o.one().PausedSeconds > 0 {
 			t.Errorf("%s: paused for %v s with nothing due", a.State, o.one().PausedSeconds)
@@ -317,11 +318,11 @@ func TestPausedByHand(t *testing.T) {
 			if err := l.Pause(t.Context(), b.pool, policies, time.Hour, "migration", "somebody"); err != nil {
 				t.Fatal(err)
 			}
-			told := make(chan purge.Advice, 10)
-			b.runner.Observer = advised{told: func(_ string, a purge.Advice) { told <- a }}
+			told := make(chan guard.Advice, 10)
+			b.runner.Observer = advised{told: func(_ string, a guard.Advice) { told <- a }}
 			done := make(chan *outcome)
 			go func() { done <- b.purge() }()
-			if a := <-told; a.State != purge.GuardPause || a.Guard != "by_hand" {
+			if a := <-told; a.State != guard.Pause || a.Guard != "by_hand" {
 				t.Errorf("told of %+v", a)
 			}
 			b.count(`SELECT count(*) FROM mails`, 20)
@@ -348,9 +349,9 @@ func TestPausedByHandIsAnother(t *testing.T) {
 // A pause by hand keeps partitions too, whatever the guards still say.
 func TestPausedByHandKeepsPartitions(t *testing.T) {
 	t.Parallel()
-	for _, guard := range []purge.Guard{nil, newHand()} {
+	for _, g := range []purge.Guard{nil, newHand()} {
 		b := prepare(t, yard, yardPolicy)
-		b.runner.Guard = guard
+		b.runner.Guard = g
 		l := ledger.New(ledger.DefaultSchema, 0)
 		if err := l.Pause(t.Context(), b.pool, nil, time.Hour, "migration", ""); err != nil {
 			t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/reaperdb/reaper/guard"
 	"github.com/reaperdb/reaper/policy"
 )
 
@@ -18,7 +19,7 @@ import (
 func TestPauseThatAnotherWorkerSawEnd(t *testing.T) {
 	t.Parallel()
 	w := &work{run: &Run{maxPause: time.Minute, halt: t.Context()}, state: (&runState{}).addPolicy(&PolicyReport{})}
-	w.wait(t.Context(), 0, Advice{State: GuardPause, Guard: "storage"}, nil)
+	w.wait(t.Context(), 0, guard.Advice{State: guard.Pause, Guard: "storage"}, nil)
 	if reason := w.stopReason(); reason != "" {
 		t.Errorf("the run ends: %s", reason)
 	}

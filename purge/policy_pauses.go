@@ -1,10 +1,14 @@
 package purge
 
-import "time"
+import (
+	"time"
+
+	"github.com/reaperdb/reaper/guard"
+)
 
 // pauses is what the guards make of one policy's run.
 type pauses struct {
-	now     Advice
+	now     guard.Advice
 	since   time.Time     // when the pause under way began; zero: there is none
 	before  time.Duration // the pauses that have ended, together
 	stopped string        // why the policy's run is to end; empty: it is not
@@ -26,26 +30,25 @@ func (p *pauses) length(now time.Time) time.Duration {
 // advise notes what the guards say. news: it is something else than before, or the
 // reason has become another for long enough, and is to be told. resumed: it has ended a
 // pause. Nothing counts any more once the policy's run is to end, but that it does.
-func (s *policyState) advise(a Advice) (news, resumed bool) {
+func (s *policyState) advise(a guard.Advice) (news, resumed bool) {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
 	p := &s.pauses
-	if p.stopped != "" && a.State != GuardStop {
+	if p.stopped != "" && a.State != guard.Stop {
 		return false, false
 	}
 	before, now := p.now, time.Now()
 	p.now = a
 	switch {
-	case a.State == GuardPause && p.since.IsZero():
+	case a.State == guard.Pause && p.since.IsZero():
 		p.since, p.unasked = now, ""
-	case a.State != GuardPause && !p.since.IsZero():
+	case a.State != guard.Pause && !p.since.IsZero():
 		p.before += now.Sub(p.since)
 		p.since = time.Time{}
 		resumed = true
 	}
 	same := before.State == a.State && before.Guard == a.Guard
-	news = !same && !(before.State == "" && a.State == GuardGo) ||
-		same && before.Reason != a.Reason && a.State != GuardGo && now.Sub(p.told) > retellAfter
+	news = !same || before.Reason != a.Reason && a.State != guard.Go && now.Sub(p.told) > retellAfter
 	if news {
 		p.told = now
 	}
@@ -61,17 +64,17 @@ func (s *policyState) pausedSince() time.Time {
 
 // pausedBy is the advice that pauses the policy; false: none does, or its run was
 // stopped.
-func (s *policyState) pausedBy() (Advice, bool) {
+func (s *policyState) pausedBy() (guard.Advice, bool) {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
-	return s.pauses.now, s.pauses.stopped == "" && s.pauses.now.State == GuardPause
+	return s.pauses.now, s.pauses.stopped == "" && s.pauses.now.State == guard.Pause
 }
 
 // share is the share of the time that batches may take now.
 func (s *policyState) share() float64 {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
-	if s.pauses.now.State != GuardSlow {
+	if s.pauses.now.State != guard.Slow {
 		return 1
 	}
 	return s.pauses.now.Share

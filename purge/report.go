@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/reaperdb/reaper/guard"
 	"github.com/reaperdb/reaper/policy"
 )
 
@@ -156,7 +157,7 @@ type Observer interface {
 	Retry(name, reason string)
 	// Advised tells what the guards say of a policy's run, each time that it is
 	// something else.
-	Advised(name string, a Advice)
+	Advised(name string, a guard.Advice)
 }
 
 // Overrun is the reason of a batch that is tried again, or otherwise, since it was
@@ -176,4 +177,4 @@ func (Silent) Batch(BatchEvent) {}
 func (Silent) Retry(string, string) {}
 
 // Advised does nothing.
-func (Silent) Advised(string, Advice) {}
+func (Silent) Advised(string, guard.Advice) {}

@@ -8,15 +8,9 @@ import (
 
 	"github.com/dustin/go-humanize"
 	"github.com/jackc/pgx/v5/pgxpool"
-)
 
-// Room is what there is for a run to write, in bytes.
-type Room struct {
-	Free    *int64   // until a guard of the storage pauses; nil: no guard knows
-	WAL     *int64   // in pg_wal now; nil: the role may not see it
-	MaxWAL  int64    // max_wal_size
-	Holders []string // what keeps WAL on the disk now, whatever is checkpointed
-}
+	"github.com/reaperdb/reaper/guard"
+)
 
 // Storage is what a purge will need of it, as `plan -o json` prints it. Deleting
 // needs room for WAL alone: dead rows stay where they were until a vacuum, and
@@ -52,8 +46,8 @@ const (
 
 // storageOf estimates what it takes to delete rows, by table name. perRow is the
 // WAL a row of earlier runs, 0: not known.
-func (p *Plan) storageOf(rows map[string]int64, perRow float64, room Room) Storage {
-	s := Storage{Measured: perRow > 0, FreeBytes: room.Free, Holders: append([]string{}, room.Holders...)}
+func (p *Plan) storageOf(rows map[string]int64, perRow float64, room guard.Room) Storage {
+	s := Storage{Measured: perRow > 0, FreeBytes: room.Free, Holders: append([]string{}, room.HeldBy()...)}
 	var total int64
 	for _, n := range p.Nodes {
 		k := rows[n.Table.Name.String()]
@@ -137,7 +131,7 @@ func (s Storage) String() string {
 }
 
 // Storage estimates what a purge of what was previewed needs.
-func (p *Plan) Storage(ctx context.Context, pool *pgxpool.Pool, l Ledger, v *Preview, room Room) (Storage, error) {
+func (p *Plan) Storage(ctx context.Context, pool *pgxpool.Pool, l Ledger, v *Preview, room guard.Room) (Storage, error) {
 	perRow, err := walPerRow(ctx, pool, l, p.Policy.Name)
 	if err != nil {
 		return Storage{}, err
@@ -237,7 +231,7 @@ func (w *work) size(ctx context.Context) (decided bool, err error) {
 
 // settleSize makes the run as large as fits, where so many roots are due; below 0: a
 // number that is not known.
-func (w *work) settleSize(roots int64, perRow float64, room Room) {
+func (w *work) settleSize(roots int64, perRow float64, room guard.Room) {
 	all := w.need(roots, perRow, room)
 	written, free := *room.Free+w.state.writtenByOthers(), w.state.unreserved(*room.Free)
 	room.Free = &written
@@ -273,7 +267,7 @@ const example = 10_000
 
 // need estimates what it takes to delete so many roots; below 0: a number that is
 // not known, of which some are taken for an example.
-func (w *work) need(roots int64, perRow float64, room Room) Storage {
+func (w *work) need(roots int64, perRow float64, room guard.Room) Storage {
 	if roots < 0 {
 		roots = example
 	}
@@ -334,7 +328,7 @@ func (w *work) fits(ctx context.Context) bool {
 	}
 	reason := fmt.Sprintf("the run was as large as fits: %s went", many(x.roots, "row", "rows"))
 	if len(room.Holders) > 0 {
-		reason += "; WAL is kept by " + strings.Join(room.Holders, ", ")
+		reason += "; WAL is kept by " + strings.Join(room.HeldBy(), ", ")
 	}
 	w.state.stop(reason)
 	return false

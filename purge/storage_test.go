@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/reaperdb/reaper/guard"
 	"github.com/reaperdb/reaper/purge"
 )
 
@@ -22,7 +23,7 @@ ANALYZE`
 func TestStorageRefuses(t *testing.T) {
 	t.Parallel()
 	b, h := guarded(t, crowd, shopPolicy)
-	h.room = purge.Room{Free: free(100), MaxWAL: 1 << 30, Holders: []string{"slot reports"}}
+	h.room = guard.Room{Free: free(100), MaxWAL: 1 << 30, Holders: []guard.Holder{{Name: "slot reports"}}}
 	b.purge().is(purge.Refused, "4015 rows due need", "of WAL (estimated", "kept by slot reports", "100 B are free", "too little to begin")
 	b.count(`SELECT count(*) FROM mails`, 4020)
 }
@@ -32,7 +33,7 @@ func TestStorageSizesTheRun(t *testing.T) {
 	t.Parallel()
 	b, h := guarded(t, crowd, shopPolicy)
 	b.policy = shopPolicy
-	h.room = purge.Room{Free: free(200_000), MaxWAL: 1 << 30, Holders: []string{"slot reports"}}
+	h.room = guard.Room{Free: free(200_000), MaxWAL: 1 << 30, Holders: []guard.Holder{{Name: "slot reports"}}}
 	o := b.purge().is(purge.Incomplete, "as large as fits", "WAL is kept by slot reports")
 	b.ledgerIsTrue()
 	if left := b.Int(t, `SELECT count(*) FROM mails`); left == 4020 || left < 100 {
@@ -41,7 +42,7 @@ func TestStorageSizesTheRun(t *testing.T) {
 	if o.one().BacklogRows == nil || *o.one().BacklogRows == 0 {
 		t.Error("the report knows of no backlog")
 	}
-	h.room = purge.Room{Free: free(1 << 30), MaxWAL: 1 << 30}
+	h.room = guard.Room{Free: free(1 << 30), MaxWAL: 1 << 30}
 	b.purge().complete()
 	b.count(`SELECT count(*) FROM mails`, 5)
 }
@@ -52,7 +53,7 @@ func TestStorageThatComesBack(t *testing.T) {
 	t.Parallel()
 	b, h := guarded(t, crowd, shopPolicy)
 	b.policy = shopPolicy
-	h.room = purge.Room{Free: free(1000), MaxWAL: 1 << 30}
+	h.room = guard.Room{Free: free(1000), MaxWAL: 1 << 30}
 	b.purge().complete()
 }
 
@@ -69,7 +70,7 @@ policies:
 		b := prepare(t, crowd, two)
 		h := newHand()
 		b.runner.Guard = h
-		h.room = purge.Room{Free: free(room), MaxWAL: 1 << 30, Holders: []string{"slot reports"}}
+		h.room = guard.Room{Free: free(room), MaxWAL: 1 << 30, Holders: []guard.Holder{{Name: "slot reports"}}}
 		o := b.purge()
 		for _, p := range o.Policies {
 			if p.Status == purge.Refused || strings.Contains(p.Reason, "nothing is free") {
@@ -91,12 +92,12 @@ type filling struct {
 	looks atomic.Int64
 }
 
-func (g *filling) Room(context.Context) (purge.Room, error) {
+func (g *filling) Room(context.Context) (guard.Room, error) {
 	n := int64(0)
 	if g.looks.Add(1) > 1 {
 		n = 200_000
 	}
-	return purge.Room{Free: &n, MaxWAL: 1 << 30, Holders: []string{"slot reports"}}, nil
+	return guard.Room{Free: &n, MaxWAL: 1 << 30, Holders: []guard.Holder{{Name: "slot reports"}}}, nil
 }
 
 // A look that finds nothing free decides nothing: the guards are about to pause, and the
@@ -121,10 +122,10 @@ func TestStorageAfterAPause(t *testing.T) {
 	b, h := guarded(t, crowd, shopPolicy)
 	b.policy = shopPolicy
 	h.set("", pause)
-	h.give(purge.Room{Free: free(100), MaxWAL: 1 << 30, Holders: []string{"slot reports"}})
-	b.runner.Observer = advised{told: func(_ string, a purge.Advice) {
-		if a.State == purge.GuardPause {
-			h.give(purge.Room{Free: free(1 << 30), MaxWAL: 1 << 30})
+	h.give(guard.Room{Free: free(100), MaxWAL: 1 << 30, Holders: []guard.Holder{{Name: "slot reports"}}})
+	b.runner.Observer = advised{told: func(_ string, a guard.Advice) {
+		if a.State == guard.Pause {
+			h.give(guard.Room{Free: free(1 << 30), MaxWAL: 1 << 30})
 			h.set("", goOn)
 		}
 	}}
@@ -137,15 +138,15 @@ func TestStorageThatComesBackMeanwhile(t *testing.T) {
 	t.Parallel()
 	b, h := guarded(t, crowd, shopPolicy)
 	b.policy = shopPolicy
-	h.give(purge.Room{Free: free(200_000), MaxWAL: 1 << 30, Holders: []string{"slot reports"}})
-	b.runner.Observer = watcher{batch: func(purge.BatchEvent) { h.give(purge.Room{Free: free(0), MaxWAL: 1 << 30}) }}
+	h.give(guard.Room{Free: free(200_000), MaxWAL: 1 << 30, Holders: []guard.Holder{{Name: "slot reports"}}})
+	b.runner.Observer = watcher{batch: func(purge.BatchEvent) { h.give(guard.Room{Free: free(0), MaxWAL: 1 << 30}) }}
 	b.purge().complete()
 }
 
 func TestStorageOfAPlan(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, crowd, shopPolicy)
-	look := func(policy string, room purge.Room) purge.Storage {
+	look := func(policy string, room guard.Room) purge.Storage {
 		plan := b.plans()[0]
 		plan.Policy.Name = policy // the ledger's runs are found by it
 		v, err := purge.Look(t.Context(), b.pool, plan, b.opts, false)
@@ -158,13 +159,13 @@ func TestStorageOfAPlan(t *testing.T) {
 		}
 		return s
 	}
-	held := purge.Room{Free: free(300_000), MaxWAL: 100_000, Holders: []string{"slot reports"}}
+	held := guard.Room{Free: free(300_000), MaxWAL: 100_000, Holders: []guard.Holder{{Name: "slot reports"}}}
 	known := b.plans()[0].Policy.Name
 	s := look(known, held)
 	if s.Measured || s.WALBytes < 8000*64 || s.PeakBytes != s.WALBytes || s.Runs == nil || *s.Runs < 2 {
 		t.Errorf("with a slot: %+v", s)
 	}
-	if s = look(known, purge.Room{MaxWAL: 100_000}); s.PeakBytes != 110_000 || s.Runs != nil {
+	if s = look(known, guard.Room{MaxWAL: 100_000}); s.PeakBytes != 110_000 || s.Runs != nil {
 		t.Errorf("without a guard: %+v", s)
 	}
 	o := b.purge().complete()
@@ -184,7 +185,7 @@ func TestStorageAfterPartitions(t *testing.T) {
 	b := prepare(t, yard, yardPolicy)
 	h := newHand()
 	b.runner.Guard = h
-	h.room = purge.Room{Free: free(10), MaxWAL: 1 << 30, Holders: []string{"slot reports"}}
+	h.room = guard.Room{Free: free(10), MaxWAL: 1 << 30, Holders: []guard.Holder{{Name: "slot reports"}}}
 	b.purge().is(purge.Incomplete, "due need", "10 B are free", "too little to begin").dropped("public.p4", "public.p3")
 }
 
@@ -194,12 +195,12 @@ type taken struct {
 	looks atomic.Int64
 }
 
-func (g *taken) Room(context.Context) (purge.Room, error) {
+func (g *taken) Room(context.Context) (guard.Room, error) {
 	n := int64(40)
 	if g.looks.Add(1) == 1 {
 		n = 600_000
 	}
-	return purge.Room{Free: &n, MaxWAL: 1 << 30, Holders: []string{"slot reports"}}, nil
+	return guard.Room{Free: &n, MaxWAL: 1 << 30, Holders: []guard.Holder{{Name: "slot reports"}}}, nil
 }
 
 // A policy that begins when another of the run has used the room up is incomplete for that

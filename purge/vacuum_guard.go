@@ -3,6 +3,7 @@ package purge
 import (
 	"context"
 
+	"github.com/reaperdb/reaper/guard"
 	"github.com/reaperdb/reaper/vacuum"
 )
 
@@ -32,10 +33,10 @@ const deadRows = "dead_rows"
 // guards have ended nothing is waited for.
 func (g vacuumGuard) Objection(policy string) *vacuum.Objection {
 	a := g.Advice(policy, deadRows)
-	if !a.forbids() {
+	if !a.Forbids() {
 		return nil
 	}
-	return &vacuum.Objection{Reason: a.because(), Passing: a.State == GuardPause && a.Checkpoint && g.works[policy].state.stopped() == ""}
+	return &vacuum.Objection{Reason: a.Because(), Passing: a.State == guard.Pause && a.Checkpoint && g.works[policy].state.stopped() == ""}
 }
 
 // AskCheckpoint asks for a checkpoint, and logs what comes of it.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/reaperdb/reaper/guard"
 	"github.com/reaperdb/reaper/purge"
 )
 
@@ -212,12 +213,12 @@ const vacuumRuns = `SELECT EXISTS (SELECT FROM pg_stat_progress_vacuum WHERE dat
 // No vacuum begins while a guard pauses, and one that a checkpoint lets go on waits
 // for that: what a vacuum writes fills the disk as a batch's WAL does.
 func TestVacuum_Guarded(t *testing.T) {
-	full := purge.Advice{State: purge.GuardPause, Share: 0.1, Guard: "storage", Reason: "9 GB are free", Checkpoint: true}
-	dead := purge.Advice{State: purge.GuardStop, Guard: "dead_rows", Reason: "40 % are dead"}
+	full := guard.Advice{State: guard.Pause, Share: 0.1, Guard: "storage", Reason: "9 GB are free", Checkpoint: true}
+	dead := guard.Advice{State: guard.Stop, Guard: "dead_rows", Reason: "40 % are dead"}
 	for _, c := range []struct {
 		name   string
-		advice purge.Advice
-		behind *purge.Advice
+		advice guard.Advice
+		behind *guard.Advice
 		freed  bool // by a checkpoint
 		want   []string
 	}{

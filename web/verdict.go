@@ -4,7 +4,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/reaperdb/reaper/purge"
+	"github.com/reaperdb/reaper/guard"
 )
 
 // Verdict is what a Status comes to. An empty list says that there is nothing.
@@ -175,7 +175,7 @@ func (s Status) held(now time.Time) []Finding {
 	}
 	for _, p := range s.Policies {
 		// A pause by hand was told above.
-		if r := p.Running; r != nil && r.Held.stops() && r.Held.Guard != purge.GuardByHand {
+		if r := p.Running; r != nil && r.Held.stops() && r.Held.Guard != guard.ByHand {
 			found = append(found, Finding{Policy: p.Name, What: "is held back by the guard " + r.Held.Guard, Since: &r.Held.Since, Why: r.Held.Reason})
 		}
 	}

@@ -5,7 +5,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/reaperdb/reaper/daemon"
 	"github.com/reaperdb/reaper/guard"
 	"github.com/reaperdb/reaper/purge"
 )
@@ -13,7 +12,9 @@ import (
 // guards is what the policy file says of them, for the batches of this program's
 // sessions.
 func (s *session) guards() guard.Config {
-	return daemon.GuardConfig(s.file, s.pool.Config().ConnConfig.RuntimeParams["application_name"])
+	c := s.file.Guards
+	c.Application = s.pool.Config().ConnConfig.RuntimeParams["application_name"]
+	return c
 }
 
 // guardProblems are guards that cannot be read, and notes of those that nobody has

@@ -11,6 +11,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/reaperdb/reaper/guard"
 	"github.com/reaperdb/reaper/internal/dbtest"
 	"github.com/reaperdb/reaper/purge"
 )
@@ -168,7 +169,7 @@ func TestHostileProgress(t *testing.T) {
 	} {
 		p.Due("p", 5)
 		p.Batch(purge.BatchEvent{Policy: "p", Tenant: &key, Roots: 1, Rows: 1, Duration: time.Second})
-		p.Advised("p", purge.Advice{State: purge.GuardPause, Guard: key, Reason: key})
+		p.Advised("p", guard.Advice{State: guard.Pause, Guard: key, Reason: key})
 		p.done()
 	}
 	written := strings.ReplaceAll(screen.String(), clearLine, "")

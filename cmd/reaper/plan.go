@@ -11,7 +11,6 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
-	"github.com/reaperdb/reaper/daemon"
 	"github.com/reaperdb/reaper/internal/visible"
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/purge"
@@ -99,7 +98,7 @@ func (a *app) needs(ctx context.Context, s *session, l *ledger.Ledger, p *purge.
 	if p.HasErrors() || v.Fails {
 		return
 	}
-	room, err := daemon.RoomOf(ctx, a.watch(s, l))
+	room, err := a.watch(s, l).Room(ctx)
 	if err == nil {
 		var need purge.Storage
 		if need, err = p.Storage(ctx, s.pool, l, v, room); err == nil {

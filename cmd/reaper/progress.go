@@ -13,6 +13,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 	"golang.org/x/term"
 
+	"github.com/reaperdb/reaper/guard"
 	"github.com/reaperdb/reaper/internal/visible"
 	"github.com/reaperdb/reaper/purge"
 )
@@ -119,11 +120,11 @@ func (p *progress) Retry(string, string) {}
 
 // Advised says why a run is held up, and when it goes on: at once, for the figures
 // may be minutes away.
-func (p *progress) Advised(policy string, a purge.Advice) {
+func (p *progress) Advised(policy string, a guard.Advice) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	line := policy + ": " + map[purge.GuardState]string{
-		purge.GuardGo: "goes on", purge.GuardSlow: "slowed down", purge.GuardPause: "paused", purge.GuardStop: "stopped",
+	line := policy + ": " + map[guard.State]string{
+		guard.Go: "goes on", guard.Slow: "slowed down", guard.Pause: "paused", guard.Stop: "stopped",
 	}[a.State]
 	if a.Guard != "" {
 		line += " by the guard " + visible.Text(a.Guard) + ": " + visible.Text(a.Reason)

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"log/slog"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -76,36 +75,28 @@ func TestUnownedIsSampledNowAndThen(t *testing.T) {
 	if _, err := l.Migrate(t.Context(), pool); err != nil {
 		t.Fatal(err)
 	}
-	d, err := New(Config{
-		Pool: pool, Control: pool, Guards: pool, Ledger: l, Metrics: metrics.New(prometheus.NewRegistry(), metrics.Build{}), Log: slog.New(slog.DiscardHandler),
-		FileName: "reaper.yaml", Read: func() ([]byte, error) { return []byte(text), nil }, Schedule: "@daily", Zone: time.UTC, ScanEvery: time.Minute,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := d.policies[0]
+	now := time.Now()
+	e, keeper := states(t, text)[0].entry, book{l, pool, "x"}
+	scans := newScans(survey{pool, scanTimeout}, keeper, func(string, *purge.Plan) {}, func() time.Time { return now },
+		metrics.New(prometheus.NewRegistry(), metrics.Build{}), func(what string, err error) { t.Errorf("%s: %v", what, err) })
+	scans.adopt([]string{"a"}, nil)
 	scan := func(want int64) {
 		t.Helper()
-		s.scan = nil
-		scans, err := l.Scans(t.Context(), pool, []string{"a"})
-		if err != nil {
+		if err := scans.read(t.Context(), []entry{e}); err != nil {
 			t.Fatal(err)
 		}
-		if last := scans["a"]; last != nil {
-			s.scan = last
-		}
-		if err := d.scanOf(t.Context(), s); err != nil {
+		if err := scans.scan(t.Context(), e); err != nil {
 			t.Fatal(err)
 		}
-		d.paint()
-		u := d.Status().Policies[0].Unowned
+		s := state{scheduled: scheduled{entry: e}, measured: scans.of("a")}
+		u := s.shown(now, time.Minute).Unowned
 		if got := samples.n.Load(); got != want || u == nil || *u != (purge.Unowned{SampledRows: 10, Rows: 9, Exact: true}) {
 			t.Errorf("after %d samples, want %d, the picture has %+v", got, want, u)
 		}
 	}
 	scan(1)
 	scan(1)
-	s.sampled = time.Now().Add(-sampleEvery - time.Minute)
+	now = now.Add(sampleEvery + time.Minute)
 	scan(2)
 	scan(2)
 }

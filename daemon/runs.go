@@ -1,0 +1,163 @@
+package daemon
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/reaperdb/reaper/heartbeat"
+	"github.com/reaperdb/reaper/web"
+)
+
+// runs are those of this process: how far each is, and what ends it.
+type runs struct {
+	log *slog.Logger
+	// inForce is a policy as the file has it now; false: it no longer does.
+	inForce func(policy string) (entry, bool)
+
+	// stopping is done when runs end after the batch at hand, alive at once.
+	stopping, alive context.Context
+	stop, cancel    context.CancelFunc
+	working         sync.WaitGroup
+
+	mu       sync.Mutex
+	policies perPolicy[ownRun]
+}
+
+// ownRun is the run of a policy in this process.
+type ownRun struct {
+	entry    entry              // of the policy when the run began
+	progress *web.Progress      // nil: there is none
+	stop     context.CancelFunc // ends it after the batch at hand
+	failed   bool               // the last verdict was a failure
+}
+
+func newRuns(log *slog.Logger, inForce func(policy string) (entry, bool)) *runs {
+	r := &runs{log: log, inForce: inForce}
+	r.alive, r.cancel = context.WithCancel(context.Background())
+	r.stopping, r.stop = context.WithCancel(r.alive)
+	return r
+}
+
+// adopt takes over the policies of another file. Runs of policies that it changes or
+// no longer has end after their batch; it gives the names of those that are to begin
+// anew.
+func (r *runs) adopt(entries []entry) (again []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	after := map[string]entry{}
+	for _, e := range entries {
+		after[e.name()] = e
+	}
+	for name, o := range r.policies.known {
+		if o.progress == nil {
+			continue
+		}
+		e, stays := after[name]
+		if !stays {
+			o.stop()
+		} else if e.differs(o.entry) {
+			o.stop()
+			again = append(again, name)
+		}
+	}
+	r.policies.adopt(namesOf(entries))
+	return again
+}
+
+// begin enters a run of a policy, and gives the policy as it is in force, and what ends
+// the run after the batch at hand. A policy that has just left the file is not run.
+func (r *runs) begin(e entry, p web.Progress) (now entry, stopping context.Context, stop context.CancelFunc) {
+	stopping, stop = context.WithCancel(r.stopping)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now, stays := r.inForce(e.name())
+	if !stays {
+		stop()
+		return e, stopping, stop
+	}
+	o := r.policies.of(e.name())
+	o.entry, o.progress, o.stop = now, &p, stop
+	return now, stopping, stop
+}
+
+// progress changes how far the run of a policy is.
+func (r *runs) progress(name string, change func(*web.Progress)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	o := r.policies.of(name)
+	if o.progress == nil {
+		return
+	}
+	next := *o.progress // the one before is in a picture, and does not change any more
+	change(&next)
+	o.progress = &next
+}
+
+// running is how far the run of a policy is; nil: there is none.
+func (r *runs) running(name string) *web.Progress {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.policies.of(name).progress
+}
+
+// end notes that the run of a policy has ended.
+func (r *runs) end(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	o := r.policies.of(name)
+	o.progress, o.stop = nil, nil
+}
+
+// verdict takes over what a monitor is to be told of a run, and gives what it is told
+// where several policies share it: no success while another of them fails, which it
+// would hide.
+func (r *runs) verdict(e entry, ping heartbeat.Ping) heartbeat.Ping {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.policies.of(e.name()).failed = ping.Event == heartbeat.Fail
+	if ping.Event != heartbeat.Success {
+		return ping
+	}
+	for _, name := range r.policies.names {
+		if name == e.name() || !r.policies.of(name).failed {
+			continue
+		}
+		if o, ok := r.inForce(name); ok && o.monitor.Same(e.monitor) {
+			ping = BesideFailure(ping, name)
+		}
+	}
+	return ping
+}
+
+// lifetime is done when runs are killed.
+func (r *runs) lifetime() context.Context { return r.alive }
+
+// start has a run work, for await to wait for.
+func (r *runs) start(do func()) { r.working.Go(do) }
+
+// kill ends all runs at once.
+func (r *runs) kill() { r.cancel() }
+
+// await has runs end after the batch at hand, and waits until all have; those that take
+// too long for the grace time are killed, which rolls their batches back.
+func (r *runs) await(grace time.Duration) {
+	r.stop()
+	done := make(chan struct{})
+	go func() {
+		r.working.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(grace * 6 / 10):
+		r.log.Warn("a batch takes too long for the grace time, and is rolled back")
+		r.kill()
+		select {
+		case <-done:
+		case <-time.After(grace / 10):
+			r.log.Warn("a run does not end: its connections are cut") // the server rolls back
+		}
+	}
+}

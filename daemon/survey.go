@@ -1,0 +1,119 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/reaperdb/reaper/ledger"
+	"github.com/reaperdb/reaper/policy"
+	"github.com/reaperdb/reaper/purge"
+)
+
+// How long measuring one policy may take: to plan it, to find the most overdue rows,
+// and to count all that are due.
+const (
+	compileTimeout = 2 * time.Minute
+	scanTimeout    = 30 * time.Second
+	countTimeout   = 10 * time.Second
+)
+
+// survey measures what is due, over the connections that delete.
+type survey struct {
+	pool *pgxpool.Pool
+	find time.Duration // how long finding the most overdue rows may take
+}
+
+func (s survey) plan(ctx context.Context, e entry) (*purge.Plan, error) {
+	plans, err := compile(ctx, s.pool, e.file, e.name())
+	if err != nil {
+		return nil, err
+	}
+	return plans[0], nil
+}
+
+func (s survey) measure(ctx context.Context, p *purge.Plan) (*ledger.Scan, error) {
+	o, err := purge.Measure(ctx, s.pool, p, s.find, countTimeout)
+	if err != nil {
+		return nil, err
+	}
+	return scanned(o), nil
+}
+
+func (s survey) unowned(ctx context.Context, p *purge.Plan) (*ledger.Unowned, error) {
+	u, err := purge.SampleUnowned(ctx, s.pool, p)
+	return (*ledger.Unowned)(u), err
+}
+
+// scanned is what was measured, as the ledger keeps it.
+func scanned(o purge.Overdue) *ledger.Scan {
+	scan := &ledger.Scan{At: o.At, Lag: o.Lag, Oldest: o.Oldest, Tenants: o.Tenants, Rows: o.Rows}
+	for _, w := range o.Worst {
+		scan.Worst = append(scan.Worst, ledger.Overdue(w))
+	}
+	return scan
+}
+
+// compile plans one policy anew, for the schema may have changed; an error says
+// everything that stands against it.
+func compile(ctx context.Context, pool *pgxpool.Pool, file *policy.File, name string) (plans []*purge.Plan, err error) {
+	ctx, cancel := context.WithTimeout(ctx, compileTimeout)
+	defer cancel()
+	var server purge.Server
+	err = pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error {
+		if server, err = purge.ReadServer(ctx, c.Conn()); err != nil {
+			return err
+		}
+		plans, err = purge.Compile(ctx, c.Conn(), file, server, []string{name})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("looking at the database: %w", err)
+	}
+	problems := server.Problems()
+	if len(plans) > 0 {
+		if err := plans[0].Unplanned(); err != nil {
+			return nil, err
+		}
+		problems = append(problems, plans[0].Problems...)
+	}
+	if errs := against(plans, problems, server); len(errs) > 0 {
+		return nil, fmt.Errorf("nothing was touched: %s (reaper check tells more)", strings.Join(errs, "; "))
+	}
+	return plans, nil
+}
+
+// against is all that stands against running a plan.
+func against(plans []*purge.Plan, problems []purge.Problem, server purge.Server) (errs []string) {
+	for _, p := range problems {
+		if p.Level == purge.LevelError {
+			errs = append(errs, p.Text)
+		}
+	}
+	switch {
+	case server.ClockSkew > purge.MaxClockSkew:
+		errs = append(errs, fmt.Sprintf("the clocks of the database and of this machine are %s apart", server.ClockSkew.Round(time.Minute)))
+	case len(plans) != 1:
+		errs = append(errs, "the policy is not in the policy file")
+	}
+	return errs
+}
+
+// passing reports whether an error says that the database was not reached, or had no
+// connection left.
+func passing(err error) bool {
+	var pg *pgconn.PgError
+	var connect *pgconn.ConnectError
+	switch {
+	case err == nil:
+		return false
+	case errors.As(err, &pg):
+		return strings.HasPrefix(pg.Code, "53") || strings.HasPrefix(pg.Code, "57P") || strings.HasPrefix(pg.Code, "08")
+	}
+	return errors.As(err, &connect) || pgconn.SafeToRetry(err) || errors.Is(err, context.DeadlineExceeded)
+}
