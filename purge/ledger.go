@@ -5,10 +5,13 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/reaperdb/reaper/partition"
 )
 
 // Ledger is what a run needs of reaper's own tables.
 type Ledger interface {
+	partition.Ledger
 	// OpenRun records that a policy's run has begun.
 	OpenRun(ctx context.Context, db *pgxpool.Pool, runID, policy, trigger, base string) error
 	// FixCutoffs keeps the cutoffs that count for a policy's run, by tenant, in
@@ -23,20 +26,6 @@ type Ledger interface {
 	RecordBatch(in *pgx.Batch, runID, policy string, seq int64, tenant *string, rows, nullified map[string]int64) error
 	// BatchCommitted tells whether that row is there.
 	BatchCommitted(ctx context.Context, tx pgx.Tx, runID, policy string, seq int64) (bool, error)
-	// NoteDetach records that a partition is going to be detached, and what it
-	// takes to attach it again.
-	NoteDetach(ctx context.Context, db *pgxpool.Pool, runID, policy string, parent, partition uint32, name, bound string, checks []string) error
-	// EachDetach gives every such note that was not taken back, of any policy.
-	EachDetach(ctx context.Context, db *pgxpool.Pool, each func(policy string, parent, partition uint32, name, bound string, checks []string)) error
-	// ForgetDetach takes a note back, and tells whether it was there.
-	ForgetDetach(ctx context.Context, tx pgx.Tx, partition uint32) (bool, error)
-	// RecordCounts writes what a query counts (tenant, rows) as batches of one
-	// table, one a tenant, and gives their number and the sum of their rows. used
-	// is how many the policy's run has recorded so before.
-	RecordCounts(ctx context.Context, tx pgx.Tx, runID, policy string, used int64, table, counts string, args []any) (batches, rows int64, err error)
-	// PausedSQL is a condition in SQL: whether a person has paused a policy. policy
-	// is an expression of type text.
-	PausedSQL(policy string) string
 	// RecordAdvice writes what the guards make of a policy's run from now on; an empty
 	// state: nothing any more.
 	RecordAdvice(ctx context.Context, db *pgxpool.Pool, runID, policy, state, guard, reason string) error

@@ -38,7 +38,7 @@ SELECT pt.partstrat = 'r' AND pt.partnatts = 1 AND pt.partexprs IS NULL AND a.at
                         SELECT FROM pg_publication_tables t JOIN pg_namespace n ON n.nspname = t.schemaname
                           JOIN pg_class f ON f.relnamespace = n.oid AND f.relname = t.tablename
                          WHERE t.pubname = p.pubname AND f.oid = ANY($3::oid[]))), ''),
-       coalesce((` + eventTriggerSQL + `), '')
+       coalesce((` + schema.EventTrigger + `), '')
   FROM pg_class c JOIN pg_partitioned_table pt ON pt.partrelid = c.oid JOIN pg_opclass o ON o.oid = pt.partclass[0]
   LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = pt.partattrs[0]
  WHERE c.oid = $1::bigint::oid`

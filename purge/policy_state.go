@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/reaperdb/reaper/partition"
 )
 
 // policyState is what the workers of a run change of one policy. The run's mutex
@@ -169,21 +171,21 @@ func (s *policyState) addBatch(tx *batchTx, o outcome, took time.Duration) (wal 
 }
 
 // addDrop adds a partition that was dropped from a table, as addBatch does.
-func (s *policyState) addDrop(table, partition string, t *dropTx, took time.Duration) (wal int64) {
+func (s *policyState) addDrop(table, partition string, t *partition.Dropped, took time.Duration) (wal int64) {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
 	rep := s.report
-	wal = s.run.countWALLocked(t.wal)
-	s.droppedCounts += t.batches
+	wal = s.run.countWALLocked(t.WAL)
+	s.droppedCounts += t.Batches
 	rep.Partitions = append(rep.Partitions, partition)
-	rep.Rows[table] += t.rows
-	rep.RowsTotal += t.rows
-	rep.Roots += t.rows
-	rep.Batches += t.batches
+	rep.Rows[table] += t.Rows
+	rep.RowsTotal += t.Rows
+	rep.Roots += t.Rows
+	rep.Batches += t.Batches
 	rep.WALBytes += wal
 	s.times.add(took)
-	s.run.deleted += t.rows
-	s.run.roots += t.rows
+	s.run.deleted += t.Rows
+	s.run.roots += t.Rows
 	return wal
 }
 

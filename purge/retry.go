@@ -227,20 +227,3 @@ func decideCommit(err error) action {
 	}
 	return giveUp
 }
-
-// decideDrop says whether the drop of a partition is tried again, which could not get a
-// lock.
-func decideDrop(err error, try int) action {
-	if classify(err) == faultRetry && try+1 < dropTries {
-		return retryBatch
-	}
-	return giveUp
-}
-
-// decideUndo says whether a partition is tried again to be attached.
-func decideUndo(err error, try int) action {
-	if passing(err) && try+1 < undoTries {
-		return retryBatch
-	}
-	return giveUp
-}

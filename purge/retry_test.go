@@ -24,8 +24,8 @@ var sentinels = map[string]error{
 	"errChanged": errChanged, "errUnproven": errUnproven, "errSlow": errSlow,
 	"errFacts": errFacts, "errReplicaRole": errReplicaRole, "errWrites": errWrites,
 	"ErrTenants": ErrTenants, "errNoTenants": errNoTenants, "errKeyTwice": errKeyTwice, "errLongKey": errLongKey,
-	"errOneConnection": errOneConnection, "errInUse": errInUse, "errNotExpired": errNotExpired, "errSettled": errSettled,
-	"errStop": errStop, "errMaxDuration": errMaxDuration,
+	"errOneConnection": errOneConnection,
+	"errStop":          errStop, "errMaxDuration": errMaxDuration,
 }
 
 // The situations that an error is met in: those of a batch, and others.
@@ -74,24 +74,23 @@ func everywhere(want string) (all []string) {
 var kinds = []struct {
 	errors []string // names of sentinels, or SQLSTATEs
 	want   []string
-	// others are what comes next where a server is waited for, and after a COMMIT, a drop
-	// of a partition, and an attempt to attach one again.
-	server, commit, drop, undo action
+	// others are what comes next where a server is waited for, and after a COMMIT.
+	server, commit action
 }{
 	{
 		errors: []string{"errBusy"},
 		want:   everywhere("leave, busy"),
-		server: giveUp, commit: resolveCommit, drop: giveUp, undo: giveUp,
+		server: giveUp, commit: resolveCommit,
 	},
 	{
 		errors: []string{"errHandPaused"},
 		want:   everywhere("await resume"),
-		server: giveUp, commit: resolveCommit, drop: giveUp, undo: giveUp,
+		server: giveUp, commit: resolveCommit,
 	},
 	{
 		errors: []string{"errGuarded"},
 		want:   everywhere("await guards"),
-		server: giveUp, commit: resolveCommit, drop: giveUp, undo: giveUp,
+		server: giveUp, commit: resolveCommit,
 	},
 	{
 		errors: []string{"errKept"},
@@ -100,7 +99,7 @@ var kinds = []struct {
 			"leave", "leave", "leave", "leave", "leave",
 			"leave", "leave", "leave",
 		},
-		server: giveUp, commit: giveUp, drop: giveUp, undo: giveUp,
+		server: giveUp, commit: giveUp,
 	},
 	{
 		errors: []string{"errOverflow"},
@@ -109,7 +108,7 @@ var kinds = []struct {
 			"retry, count first +told +wary +size 1", "drain +told +size 1", "drain +told +wary +size 1", "drain +told +wary +size 1", "drain +told +wary +size 1",
 			"fail policy", "fail policy", "fail policy", // a drain takes care of it before
 		},
-		server: giveUp, commit: resolveCommit, drop: giveUp, undo: giveUp,
+		server: giveUp, commit: resolveCommit,
 	},
 	{ // rows that cannot be deleted
 		errors: []string{"errStay", "errInterfered", "23505", "22012", "P0001", "55006", "57000", "58000", "XX000", "XX001", "raised 42501", "raised 55000"},
@@ -118,7 +117,7 @@ var kinds = []struct {
 			"fail tenant +told +logged", "fail tenant +told +logged", "fail tenant +told +logged", "fail tenant +told +logged", "fail tenant +told +logged",
 			"fail tenant", "fail tenant", "fail tenant",
 		},
-		server: giveUp, commit: giveUp, drop: giveUp, undo: giveUp,
+		server: giveUp, commit: giveUp,
 	},
 	{ // something came to reference them, or they changed
 		errors: []string{"errChanged"},
@@ -127,7 +126,7 @@ var kinds = []struct {
 			"retry, lock dependents +told +logged", "retry, lock dependents +told +logged", "retry +told +logged +backoff", "leave, busy +told +logged", "leave, busy +told +logged",
 			"retry +told +backoff", "leave, busy", "leave, busy",
 		},
-		server: giveUp, commit: giveUp, drop: retryBatch, undo: retryBatch,
+		server: giveUp, commit: giveUp,
 	},
 	{
 		errors: []string{"23503", "23001"},
@@ -136,7 +135,7 @@ var kinds = []struct {
 			"retry, lock dependents +told +logged", "retry, lock dependents +told +logged", "retry +told +logged +backoff", "retry +told +logged +backoff", "fail tenant +told +logged",
 			"retry +told +backoff", "retry +told +backoff", "fail tenant",
 		},
-		server: giveUp, commit: giveUp, drop: retryBatch, undo: giveUp,
+		server: giveUp, commit: giveUp,
 	},
 	{ // others have a lock
 		errors: []string{"55P03"},
@@ -145,7 +144,7 @@ var kinds = []struct {
 			"retry, lock roots +told +logged", "retry +told +logged +backoff", "retry +told +logged +backoff", "leave, busy +told +logged", "leave, busy +told +logged",
 			"retry +told +backoff", "leave, busy", "leave, busy",
 		},
-		server: giveUp, commit: giveUp, drop: retryBatch, undo: retryBatch,
+		server: giveUp, commit: giveUp,
 	},
 	{
 		errors: []string{"40P01"},
@@ -154,7 +153,7 @@ var kinds = []struct {
 			"retry +told +logged +backoff", "retry +told +logged +backoff", "retry +told +logged +backoff", "leave, busy +told +logged", "leave, busy +told +logged",
 			"retry +told +backoff", "leave, busy", "leave, busy",
 		},
-		server: giveUp, commit: giveUp, drop: retryBatch, undo: retryBatch,
+		server: giveUp, commit: giveUp,
 	},
 	{
 		errors: []string{"40001"},
@@ -163,7 +162,7 @@ var kinds = []struct {
 			"retry +told +logged +backoff", "retry +told +logged +backoff", "retry +told +logged +backoff", "retry +told +logged +backoff", "fail tenant +told +logged",
 			"retry +told +backoff", "retry +told +backoff", "fail tenant",
 		},
-		server: giveUp, commit: giveUp, drop: retryBatch, undo: giveUp,
+		server: giveUp, commit: giveUp,
 	},
 	{ // too slow
 		errors: []string{"57014"},
@@ -172,7 +171,7 @@ var kinds = []struct {
 			"retry, count first +told +logged +backoff +wary", "retry, ordinary checks +told", "retry +told +logged +backoff", "retry +told +logged +backoff", "fail tenant +told +logged",
 			"retry +told +backoff", "retry +told +backoff", "fail tenant",
 		},
-		server: giveUp, commit: giveUp, drop: retryBatch, undo: giveUp,
+		server: giveUp, commit: giveUp,
 	},
 	{ // of the proven way alone
 		errors: []string{"errSlow"},
@@ -181,7 +180,7 @@ var kinds = []struct {
 			"retry +told +logged +backoff", "retry, ordinary checks +told", "retry +told +logged +backoff", "retry +told +logged +backoff", "fail tenant +told +logged",
 			"retry +told +backoff", "retry +told +backoff", "fail tenant",
 		},
-		server: giveUp, commit: giveUp, drop: retryBatch, undo: giveUp,
+		server: giveUp, commit: giveUp,
 	},
 	{
 		errors: []string{"errUnproven"},
@@ -190,7 +189,7 @@ var kinds = []struct {
 			"retry +told +logged +backoff", "retry, ordinary checks +told", "retry +told +logged +backoff", "retry +told +logged +backoff", "fail tenant +told +logged",
 			"retry +told +backoff", "retry +told +backoff", "fail tenant",
 		},
-		server: giveUp, commit: giveUp, drop: retryBatch, undo: giveUp,
+		server: giveUp, commit: giveUp,
 	},
 	{ // a trigger has changed a row that was about to be deleted
 		errors: []string{"27000"},
@@ -199,17 +198,17 @@ var kinds = []struct {
 			"retry, table by table +told", "retry, table by table +told", "fail policy", "fail policy", "fail policy",
 			"fail policy", "fail policy", "fail policy",
 		},
-		server: giveUp, commit: giveUp, drop: giveUp, undo: giveUp,
+		server: giveUp, commit: giveUp,
 	},
 	{ // the schema or the role
 		errors: []string{"errReplicaRole", "errWrites", "42501", "42P01", "42703", "55000", "0A000"},
 		want:   everywhere("fail policy"),
-		server: giveUp, commit: giveUp, drop: giveUp, undo: giveUp,
+		server: giveUp, commit: giveUp,
 	},
 	{ // the plan
 		errors: []string{"errFacts"},
 		want:   everywhere("stop policy"),
-		server: giveUp, commit: giveUp, drop: giveUp, undo: giveUp,
+		server: giveUp, commit: giveUp,
 	},
 	{ // the server, or the connection to it
 		errors: []string{
@@ -217,20 +216,20 @@ var kinds = []struct {
 			"a lost connection", "a closed pool", "an ended context",
 		},
 		want:   everywhere("fail policy"),
-		server: awaitServer, commit: resolveCommit, drop: giveUp, undo: giveUp,
+		server: awaitServer, commit: resolveCommit,
 	},
 	{ // not waited for, since the run is to end
 		errors: []string{"errHalted"},
 		want:   everywhere("fail policy"),
-		server: giveUp, commit: resolveCommit, drop: giveUp, undo: giveUp,
+		server: giveUp, commit: resolveCommit,
 	},
 	{ // of other steps of a run, which no batch meets: as if the connection was lost
 		errors: []string{
-			"ErrTenants", "errNoTenants", "errKeyTwice", "errLongKey", "errOneConnection", "errInUse", "errNotExpired", "errSettled",
+			"ErrTenants", "errNoTenants", "errKeyTwice", "errLongKey", "errOneConnection",
 			"errStop", "errMaxDuration",
 		},
 		want:   everywhere("fail policy"),
-		server: awaitServer, commit: resolveCommit, drop: giveUp, undo: giveUp,
+		server: awaitServer, commit: resolveCommit,
 	},
 }
 
@@ -265,7 +264,6 @@ func TestDecide(t *testing.T) {
 			}
 			for what, x := range map[string][2]action{
 				"server": {decideServer(err, false, 0), k.server}, "commit": {decideCommit(err), k.commit},
-				"drop": {decideDrop(err, 0), k.drop}, "undo": {decideUndo(err, 0), k.undo},
 			} {
 				if x[0] != x[1] {
 					t.Errorf("%s, %s: %q, want %q", name, what, x[0], x[1])
@@ -278,12 +276,10 @@ func TestDecide(t *testing.T) {
 // What is tried again comes to an end.
 func TestDecideEnds(t *testing.T) {
 	t.Parallel()
-	lost, locked := kind("08006"), kind("55P03")
+	lost := kind("08006")
 	for name, got := range map[string]action{
-		"a context that has ended":           decideServer(lost, true, 0),
-		"a run that was to end long ago":     decideServer(lost, false, haltPatience+time.Second),
-		"the last try of a drop":             decideDrop(locked, dropTries-1),
-		"the last try to attach a partition": decideUndo(locked, undoTries-1),
+		"a context that has ended":       decideServer(lost, true, 0),
+		"a run that was to end long ago": decideServer(lost, false, haltPatience+time.Second),
 	} {
 		if got != giveUp {
 			t.Errorf("%s: %s", name, got)

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/reaperdb/reaper/partition"
 )
 
 // A worker whose run was cancelled while it waited for its turn noted the policy's
@@ -57,7 +59,7 @@ func TestWALCountsOnce(t *testing.T) {
 	got := []int64{
 		one.addBatch(&batchTx{rows: rows, wal: [2]int64{100, 200}}, outcome{roots: 1, rows: 1}, time.Millisecond),
 		other.addBatch(&batchTx{rows: rows, wal: [2]int64{50, 260}}, outcome{roots: 1, rows: 1}, time.Millisecond),
-		one.addDrop("public.mails", "public.p1", &dropTx{batches: 1, rows: 7, wal: [2]int64{150, 240}}, time.Millisecond),
+		one.addDrop("public.mails", "public.p1", &partition.Dropped{Batches: 1, Rows: 7, WAL: [2]int64{150, 240}}, time.Millisecond),
 	}
 	for i, want := range []int64{100, 60, 0} {
 		if got[i] != want {

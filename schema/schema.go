@@ -5,6 +5,8 @@ package schema
 import (
 	"slices"
 	"strings"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // Name is the exact name of a table.
@@ -13,6 +15,9 @@ type Name struct{ Schema, Name string }
 // String is schema.name; a part that holds a dot or a double quote is quoted,
 // as in the policy file.
 func (n Name) String() string { return quotePart(n.Schema) + "." + quotePart(n.Name) }
+
+// SQL is the name as SQL has it, each part quoted.
+func (n Name) SQL() string { return pgx.Identifier{n.Schema, n.Name}.Sanitize() }
 
 func quotePart(s string) string {
 	if strings.ContainsAny(s, `."`) {

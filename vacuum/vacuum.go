@@ -25,7 +25,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/reaperdb/reaper/internal/pg"
@@ -86,7 +85,7 @@ func Run(ctx context.Context, c Config, targets []Target) (done []Target) {
 	var denied []string
 	for _, t := range due {
 		if !t.allowed {
-			denied = append(denied, t.ident())
+			denied = append(denied, t.Name.SQL())
 		} else if r.vacuum(ctx, t) {
 			done = append(done, t.Target)
 		}
@@ -119,7 +118,7 @@ func (r *run) vacuum(ctx context.Context, t *table) bool {
 	r.reportWAL(ctx, t)
 	started := time.Now()
 	err := r.bounded(ctx, t, func(ctx context.Context) error {
-		_, err := r.Pool.Exec(ctx, command+t.ident())
+		_, err := r.Pool.Exec(ctx, command+t.Name.SQL())
 		return err
 	})
 	took := time.Since(started).Round(time.Millisecond)
@@ -211,6 +210,3 @@ func (r *run) leftOut(ctx context.Context, t *table) bool {
 	}
 	return true
 }
-
-// ident is the table's name in SQL.
-func (t *table) ident() string { return pgx.Identifier{t.Name.Schema, t.Name.Name}.Sanitize() }

@@ -30,7 +30,8 @@ var rooms = map[string][]string{
 	"heartbeat":       {},
 	"metrics":         {},
 	"ledger":          {"internal/pg"},
-	"purge":           {"guard", "internal/components", "internal/pg", "internal/visible", "policy", "schema", "vacuum"},
+	"purge":           {"guard", "internal/components", "internal/pg", "internal/visible", "partition", "policy", "schema", "vacuum"},
+	"partition":       {"internal/pg", "schema"},
 	"vacuum":          {"internal/pg", "schema"},
 	"starter":         {"internal/visible", "policy", "schema"},
 	"web":             {"guard", "internal/visible", "policy", "purge"},
@@ -190,7 +191,7 @@ func TestWrong(t *testing.T) {
 		},
 		"sideways is wrong": {
 			map[string][]string{"purge": {"policy", "ledger"}},
-			[]string{"purge imports ledger; it may import guard, internal/components, internal/pg, internal/visible, policy, schema, vacuum"},
+			[]string{"purge imports ledger; it may import guard, internal/components, internal/pg, internal/visible, partition, policy, schema, vacuum"},
 		},
 		"a program must not import what is for tests": {
 			map[string][]string{"cmd/reaper": {"internal/dbtest"}},
