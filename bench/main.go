@@ -16,7 +16,7 @@ import (
 	"github.com/reaperdb/reaper/internal/pgtemp"
 )
 
-func main() { lab.Main(run) }
+func main() { os.Exit(lab.Main(run)) }
 
 // part is one comparison; it adds its figures to the bench.
 type part = lab.Part[*bench]

@@ -87,8 +87,8 @@ func onlyReads(err error) error {
 
 // reasonOf is a short word for a metric or a message.
 func reasonOf(err error) string {
-	var pg *pgconn.PgError
-	if !errors.As(err, &pg) {
+	var refused *pgconn.PgError
+	if !errors.As(err, &refused) {
 		switch {
 		case errors.Is(err, errChanged):
 			return "changed"
@@ -103,7 +103,7 @@ func reasonOf(err error) string {
 		}
 		return "connection"
 	}
-	switch pg.Code {
+	switch refused.Code {
 	case "55P03":
 		return "lock_timeout"
 	case "40P01":
@@ -115,7 +115,7 @@ func reasonOf(err error) string {
 	case "23503", "23001": // RESTRICT has a code of its own from PostgreSQL 18 on
 		return "foreign_key_violation"
 	}
-	return pg.Code
+	return refused.Code
 }
 
 // isCode reports whether an error is the server's and has one of these SQLSTATEs.

@@ -10,13 +10,14 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
 	"github.com/reaperdb/reaper/internal/lab"
 )
 
-func main() { lab.Main(run) }
+func main() { os.Exit(lab.Main(run)) }
 
 // scenario is one server on one volume; it adds its lines to the replay.
 type scenario = lab.Part[*replay]

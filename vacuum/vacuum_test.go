@@ -287,10 +287,10 @@ func (g *guard) Changed() <-chan struct{} {
 	return g.changed
 }
 
-func (g *guard) Wrote(bytes int64) {
+func (g *guard) Wrote(wal int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.wrote += bytes
+	g.wrote += wal
 }
 
 func (g *guard) AskCheckpoint(context.Context, string) {

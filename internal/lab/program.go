@@ -14,13 +14,12 @@ import (
 	"time"
 )
 
-// Main runs a program, tells it by ctx that it is interrupted, and ends the process
-// with the code that it gives.
-func Main(run func(ctx context.Context, args []string, stdout, stderr io.Writer) int) {
+// Main runs a program with the process's arguments and output, tells it by ctx that it
+// is interrupted, and gives its exit code.
+func Main(run func(ctx context.Context, args []string, stdout, stderr io.Writer) int) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	os.Exit(code)
+	defer stop()
+	return run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 }
 
 // Program is one call of a program. Its last output is a Markdown table; it ends
