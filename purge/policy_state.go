@@ -171,13 +171,13 @@ func (s *policyState) addBatch(tx *batchTx, o outcome, took time.Duration) (wal 
 }
 
 // addDrop adds a partition that was dropped from a table, as addBatch does.
-func (s *policyState) addDrop(table, partition string, t *partition.Dropped, took time.Duration) (wal int64) {
+func (s *policyState) addDrop(table, name string, t *partition.Dropped, took time.Duration) (wal int64) {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
 	rep := s.report
 	wal = s.run.countWALLocked(t.WAL)
 	s.droppedCounts += t.Batches
-	rep.Partitions = append(rep.Partitions, partition)
+	rep.Partitions = append(rep.Partitions, name)
 	rep.Rows[table] += t.Rows
 	rep.RowsTotal += t.Rows
 	rep.Roots += t.Rows
