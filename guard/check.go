@@ -50,7 +50,7 @@ func Check(ctx context.Context, pool *pgxpool.Pool, c Config) []Problem {
 		problems = append(problems, Problem{
 			Note: true,
 			Text: "not watched, since this role may not read " + it(left) + ": " + strings.Join(left, ", "),
-			Fix:  grant(monitor, role) + ", or write a section guards that switches " + it(left) + " off",
+			Fix:  grant(monitor, role) + " -- or write a section guards that switches them off",
 		})
 	}
 	return append(problems, w.unlisted(ctx, role)...)
@@ -81,7 +81,7 @@ func (g *watched) problem(err error, role string) Problem {
 	_, own := g.signal.(custom)
 	switch {
 	case errors.As(err, &denied):
-		p.Fix = grant(denied.need, role) + ", or write " + g.name + ": off"
+		p.Fix = grant(denied.need, role) + " -- or write " + g.name + ": off"
 	case own:
 		p.Fix = "mend its query, or write unknown: ignore beside it"
 	default:
@@ -115,7 +115,7 @@ func (w *Watch) sizesWAL() bool {
 	return false
 }
 
-func grant(of, role string) string { return "GRANT " + of + " TO " + role }
+func grant(of, role string) string { return "GRANT " + of + " TO " + role + ";" }
 
 // it is the pronoun for so many guards.
 func it(guards []string) string {

@@ -114,18 +114,18 @@ func TestCheck(t *testing.T) {
 	}
 	want := []string{
 		"replica_lag: the guard replica_lag cannot be read: this role may not see how far replicas are behind; it needs pg_read_all_stats; purges would pause" +
-			" | GRANT pg_read_all_stats TO " + role + ", or write replica_lag: off",
+			" | GRANT pg_read_all_stats TO " + role + "; -- or write replica_lag: off",
 		"oldest_transaction: the guard oldest_transaction cannot be read: this role may not see the transactions of other roles; it needs pg_read_all_stats; purges would pause" +
-			" | GRANT pg_read_all_stats TO " + role + ", or write oldest_transaction: off",
+			" | GRANT pg_read_all_stats TO " + role + "; -- or write oldest_transaction: off",
 		"queue_depth: the guard queue_depth cannot be read: permission denied for table queue (42501); it counts for nothing, as unknown: ignore says | mend its query, or write unknown: ignore beside it",
 		": this role may not list pg_wal: its size is taken for what the server may keep of it, and what it has beyond max_wal_size is not seen" +
-			" | GRANT pg_monitor TO " + role,
+			" | GRANT pg_monitor TO " + role + ";",
 	}
 	if got := describe(c); !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 	c.Implicit, c.Custom = true, nil
-	want = []string{": not watched, since this role may not read them: replica_lag, oldest_transaction | GRANT pg_monitor TO " + role + ", or write a section guards that switches them off"}
+	want = []string{": not watched, since this role may not read them: replica_lag, oldest_transaction | GRANT pg_monitor TO " + role + "; -- or write a section guards that switches them off"}
 	if got := describe(c); !slices.Equal(got, want) {
 		t.Errorf("nobody asked:\ngot\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}

@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -17,7 +18,7 @@ import (
 
 // trustSQL reports whether schema $1 exists, and the first thing about it, or about
 // its relations named in $2, that is not to be trusted: what it is, its name, the
-// relation that it is on, and a role.
+// relation that it is on, and the roles; of privileges, all relations and roles at once.
 //
 //   - strict are the current role, those that it is a member of, and superusers.
 //     Before PostgreSQL 15 any role may grant membership in itself to anyone, so a
@@ -55,8 +56,10 @@ rel AS (
 	SELECT 7, 'TRIGGER', relname, relname, a.grantee FROM rel, aclexplode(relacl) a
 	 WHERE a.privilege_type = 'TRIGGER' AND a.grantee NOT IN (SELECT oid FROM trusted)
 )
-SELECT EXISTS (SELECT FROM space), coalesce(f.what, ''), coalesce(f.object::text, ''), coalesce(f.relation::text, ''),
-       coalesce(CASE f.role WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(f.role)) END, '')
+SELECT EXISTS (SELECT FROM space), coalesce(f.what, ''), coalesce(f.object::text, ''),
+       array(SELECT DISTINCT g.relation::text FROM found g WHERE g.what = f.what AND (g.what = 'TRIGGER' OR g.relation = f.relation) ORDER BY 1),
+       coalesce((SELECT string_agg(DISTINCT CASE g.role WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(g.role)) END, ', ')
+                   FROM found g WHERE g.what = f.what AND (g.what = 'TRIGGER' OR g.relation = f.relation AND g.object = f.object)), '')
   FROM (SELECT 1) AS one LEFT JOIN (SELECT * FROM found ORDER BY rank, relation, object, role LIMIT 1) AS f ON true`
 
 // Trusted reports, by an *UntrustedError, that somebody owns the ledger, or may put
@@ -72,12 +75,13 @@ func (l *Ledger) Trusted(ctx context.Context, db *pgxpool.Pool) error {
 func (l *Ledger) verify(ctx context.Context, db pg.Querier) error {
 	l.verified.Store(false)
 	var exists bool
-	var what, object, relation, role string
-	if err := db.QueryRow(ctx, trustSQL, l.name, relations()).Scan(&exists, &what, &object, &relation, &role); err != nil {
+	var what, object, role string
+	var on []string
+	if err := db.QueryRow(ctx, trustSQL, l.name, relations()).Scan(&exists, &what, &object, &on, &role); err != nil {
 		return fmt.Errorf("looking up who owns the ledger: %w", err)
 	}
 	if what != "" {
-		return l.untrusted(what, object, relation, role)
+		return l.untrusted(what, object, on, role)
 	}
 	l.verified.Store(exists)
 	return nil
@@ -99,8 +103,12 @@ func (e *UntrustedError) Fix() string { return e.fix }
 func (e *UntrustedError) Error() string { return e.text + "; " + e.fix }
 
 // untrusted puts a finding of trustSQL into words. role is quoted.
-func (l *Ledger) untrusted(what, object, relation, role string) *UntrustedError {
-	table, name := pgx.Identifier{l.name, relation}.Sanitize(), pgx.Identifier{object}.Sanitize()
+func (l *Ledger) untrusted(what, object string, on []string, role string) *UntrustedError {
+	tables := make([]string, len(on))
+	for i, relation := range on {
+		tables[i] = pgx.Identifier{l.name, relation}.Sanitize()
+	}
+	table, name := strings.Join(tables, ", "), pgx.Identifier{object}.Sanitize()
 	elsewhere := ", or set REAPER_LEDGER_SCHEMA to another schema"
 	drop := "look at what is in the schema, then run `DROP SCHEMA " + l.schema + " CASCADE`"
 	trusts := "it must belong to the current role or one that was granted to it, to the database's owner, or to a superuser"
@@ -123,22 +131,22 @@ func (l *Ledger) untrusted(what, object, relation, role string) *UntrustedError 
 	case "trigger":
 		return &UntrustedError{
 			"trigger " + name + " on the ledger's " + table + " executes code of role " + role + ", or the table's owner is another role",
-			"look at it, then run `DROP TRIGGER " + name + " ON " + table + "`" + elsewhere,
+			"DROP TRIGGER " + name + " ON " + table + "; -- look at it first" + elsewhere,
 		}
 	case "rule":
 		return &UntrustedError{
 			"rule " + name + " on the ledger's " + table + ", which belongs to role " + role + ", changes what a statement executes",
-			"look at it, then run `DROP RULE " + name + " ON " + table + "`" + elsewhere,
+			"DROP RULE " + name + " ON " + table + "; -- look at it first" + elsewhere,
 		}
 	case "CREATE":
 		return &UntrustedError{
 			"role " + role + " may create objects in the ledger's schema " + l.schema,
-			"run `REVOKE CREATE ON SCHEMA " + l.schema + " FROM " + role + "`" + elsewhere,
+			"REVOKE CREATE ON SCHEMA " + l.schema + " FROM " + role + "; -- look at what is there first" + elsewhere,
 		}
 	default:
 		return &UntrustedError{
 			"role " + role + " may create triggers on the ledger's " + table,
-			"run `REVOKE TRIGGER ON " + table + " FROM " + role + "`" + elsewhere,
+			"REVOKE TRIGGER ON " + table + " FROM " + role + "; -- look at what is there first" + elsewhere,
 		}
 	}
 }

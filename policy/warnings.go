@@ -71,5 +71,5 @@ func (d Duration) Minutes() (warning, fix string) {
 	if _, err := ParseDuration(months); err != nil { // there are months already
 		return warning, "take the minutes out, unless they are meant"
 	}
-	return warning, fmt.Sprintf("write %s if months are meant", months)
+	return warning, fmt.Sprintf("write %s # if months are meant", months)
 }

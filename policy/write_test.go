@@ -14,7 +14,7 @@ func TestPathYAML(t *testing.T) {
 		"":                          {},
 		"[domain_id, organization]": {Steps: []Step{{Column: "domain_id"}, {Column: "organization"}}},
 		`['"odd.name"', 'none']`:    {Steps: []Step{{Column: "odd.name"}, {Column: "none"}}},
-		`['run -> app.Run.id', "a\nb"]`: {Steps: []Step{
+		`['run -> app.Run.id', "a\u000ab"]`: {Steps: []Step{
 			{Column: "run", Table: Table{Schema: "app", Name: "Run"}, ToColumn: "id"}, {Column: "a\nb"},
 		}},
 	} {

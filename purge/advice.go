@@ -38,7 +38,7 @@ func (p *Plan) wordNotes() []Note {
 	if t := p.TenantPath(); t != nil && t.Inferred {
 		n := Note{Policy: p.Policy.Name, Text: "tenant path (found): " + t.Text}
 		if t.YAML != "" {
-			n.Fix = "tenant: " + t.YAML
+			n.Fix = "write tenant: " + t.YAML
 		}
 		notes = append(notes, n)
 	}

@@ -25,19 +25,6 @@ const MaxClockSkew = time.Hour
 const ownSettingsSQL = `SELECT (SELECT s.reset_val FROM pg_catalog.pg_settings s WHERE s.name OPERATOR(pg_catalog.=) 'TimeZone'),
        (SELECT s.reset_val FROM pg_catalog.pg_settings s WHERE s.name OPERATOR(pg_catalog.=) 'search_path')`
 
-// resetRoleSQL gives what undoes the setting of session_replication_role that is in
-// force. A session takes it from the most special place where there is one.
-const resetRoleSQL = `SELECT CASE s.source
-         WHEN 'database user' THEN format('ALTER ROLE %I IN DATABASE %I RESET session_replication_role', session_user, current_database())
-         WHEN 'user' THEN format('ALTER ROLE %I RESET session_replication_role', session_user)
-         WHEN 'database' THEN format('ALTER DATABASE %I RESET session_replication_role', current_database())
-         WHEN 'global' THEN 'ALTER ROLE ALL RESET session_replication_role'
-         WHEN 'configuration file' THEN 'ALTER SYSTEM RESET session_replication_role, or take it out of postgresql.conf; then SELECT pg_reload_conf()'
-         WHEN 'client' THEN 'take session_replication_role out of the connection string, or of PGOPTIONS'
-         WHEN 'session' THEN 'another client of the pooler has left it behind: RESET session_replication_role there, and let the pooler reset connections (server_reset_query = DISCARD ALL)'
-         ELSE 'set session_replication_role = origin where the server is started' END
-    FROM pg_settings s WHERE s.name = 'session_replication_role'`
-
 // ReadServer reads the facts of the server that every plan needs.
 func ReadServer(ctx context.Context, conn *pgx.Conn) (Server, error) {
 	var s Server
@@ -50,9 +37,13 @@ func ReadServer(ctx context.Context, conn *pgx.Conn) (Server, error) {
 	}
 	if err == nil {
 		err = pg.Pinned(conn).QueryRow(ctx, `SELECT current_setting('server_version_num')::int, current_user::text, pg_is_in_recovery(),
-			current_setting('track_counts'), current_setting('session_replication_role'), (`+resetRoleSQL+`),
+			current_setting('track_counts'), current_setting('session_replication_role'),
 			(extract(epoch FROM clock_timestamp()) * 1000000)::bigint`).
-			Scan(&s.Version, &s.Role, &s.InRecovery, &track, &role, &s.resetRole, &now)
+			Scan(&s.Version, &s.Role, &s.InRecovery, &track, &role, &now)
+	}
+	if err == nil {
+		from := &s.sources
+		err = pg.Pinned(conn).QueryRow(ctx, sourcesSQL).Scan(&from.session, &from.database, &from.replicationRole, &from.trackCounts)
 	}
 	if err != nil {
 		return s, fmt.Errorf("reading the server's settings: %w", err)
@@ -73,7 +64,8 @@ func (s Server) Problems() []Problem {
 		bad("the server is a standby (pg_is_in_recovery): nothing can be deleted there", "connect to the primary")
 	}
 	if s.ReplicationRole != "origin" {
-		bad(fmt.Sprintf("session_replication_role is %s for this role: foreign keys would not be enforced", s.ReplicationRole), s.resetRole)
+		bad(fmt.Sprintf("session_replication_role is %s for this role: foreign keys would not be enforced", s.ReplicationRole),
+			s.sources.settingFix("session_replication_role", "origin", s.sources.replicationRole))
 	}
 	return problems
 }
@@ -93,9 +85,16 @@ type compiler struct {
 	graph  *schema.Graph
 	server Server
 	plan   *Plan
-	all    []string             // names of all user tables, for suggestions; read on first need
+	all    []schema.Name        // of all user tables, for suggestions; read on first need
 	oids   map[[2]string]uint32 // tables of the file that were looked up
 	tenant *schema.Table
+	// barred: the role may not use the schema of a table of the file, so that SQL over
+	// it cannot be read. The problem is recorded.
+	barred bool
+	// between tells of tables whether rows of any policy find their tenant through them;
+	// nil until it is asked for.
+	between  map[uint32]bool
+	proposed []proposal // for the edges that nobody decided
 	// untrusted: SQL of the file calls a function of somebody else, which is an error, and
 	// is not even planned.
 	untrusted bool
@@ -151,9 +150,8 @@ func (c *compiler) find(t policy.Table) (*schema.Table, error) {
 	}
 	found := c.graph.Tables[oid]
 	if !found.CanUseSchema {
-		c.fail(t.Pos, fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s", ident(found.Name.Schema), ident(c.server.Role)),
-			"role %s may not use schema %s", c.server.Role, found.Name.Schema)
-		return nil, errStop
+		c.cannotUse(found.Name.Schema, "")
+		c.barred = true
 	}
 	return found, nil
 }
@@ -163,23 +161,21 @@ func (c *compiler) resolve(t policy.Table) uint32 { return c.oids[[2]string{t.Sc
 
 func (c *compiler) suggestTable(t policy.Table) string {
 	if c.all == nil {
-		_, names, err := schema.UserTables(c.ctx, c.conn)
-		if err != nil {
+		var err error
+		if _, c.all, err = schema.UserTables(c.ctx, c.conn); err != nil {
 			return "check the name and the search_path"
-		}
-		for _, n := range names {
-			c.all = append(c.all, n.String())
 		}
 	}
 	bare := make([]string, len(c.all))
 	for i, n := range c.all {
-		bare[i] = n[strings.Index(n, ".")+1:]
-		if bare[i] == t.Name {
-			return "write " + n + " (its schema is not on the search_path)"
+		bare[i] = n.Name
+		if n.Name == t.Name && t.Schema == "" {
+			return "write " + policy.YAMLTable(n.Schema, n.Name) + " # its schema is not on the search_path"
 		}
 	}
 	if near := schema.Nearest(t.Name, bare); near != "" {
-		return "did you mean " + c.all[slices.Index(bare, near)] + "? Names are exact and never folded"
+		n := c.all[slices.Index(bare, near)]
+		return "did you mean " + policy.YAMLTable(n.Schema, n.Name) + "? Names are exact and never folded"
 	}
 	return "check the name: it is exact and never folded"
 }
@@ -192,7 +188,7 @@ func (c *compiler) column(t *schema.Table, name string, pos policy.Pos) (schema.
 	}
 	fix := "its columns are " + strings.Join(t.ColumnNames(), ", ")
 	if near := schema.Nearest(name, t.ColumnNames()); near != "" {
-		fix = "did you mean " + near + "? Names are exact and never folded"
+		fix = "did you mean " + policy.YAMLColumn(near) + "? Names are exact and never folded"
 	}
 	c.fail(pos, fix, "table %s has no column %s", t.Name, name)
 	return schema.Column{}, errStop
@@ -229,21 +225,17 @@ func (c *compiler) ageColumn() error {
 	switch {
 	case slices.Contains(integerTypes, column.TypeName):
 		if spec.Unit == policy.UnitNone {
-			c.fail(spec.Column.Pos, "write age: {column: "+column.Name+", unit: s} (or ms, us)",
+			c.fail(spec.Column.Pos, c.unitFix(column),
 				"%s.%s is %s: the unit of an integer age must be said", c.plan.Root.Table.Name, column.Name, column.Type)
-			return errStop
-		}
-		if spec.TimeZone.IsSet() {
-			c.fail(spec.TimeZone.Pos, "remove time_zone", "an integer age counts from 1970 in UTC and has no time zone")
 			return errStop
 		}
 	case slices.Contains([]string{"timestamptz", "timestamp", "date"}, column.TypeName):
 		if spec.Unit != policy.UnitNone {
-			c.fail(spec.UnitPos, "remove unit", "%s.%s is %s: only integer ages have a unit", c.plan.Root.Table.Name, column.Name, column.Type)
+			c.fail(spec.UnitPos, "write age: "+policy.YAMLColumn(column.Name), "%s.%s is %s: only integer ages have a unit", c.plan.Root.Table.Name, column.Name, column.Type)
 			return errStop
 		}
 		if spec.TimeZone.IsSet() && column.TypeName == "timestamptz" {
-			c.fail(spec.TimeZone.Pos, "remove time_zone", "%s.%s is timestamp with time zone: it needs no time_zone", c.plan.Root.Table.Name, column.Name)
+			c.fail(spec.TimeZone.Pos, "write age: "+policy.YAMLColumn(column.Name), "%s.%s is timestamp with time zone: it needs no time_zone", c.plan.Root.Table.Name, column.Name)
 			return errStop
 		}
 	default:
@@ -264,32 +256,6 @@ func (c *compiler) ageColumn() error {
 		}
 	}
 	c.plan.age = a
-	return nil
-}
-
-// ageRange refuses an integer age whose values make no sense in its unit:
-// seconds taken for milliseconds would expire everything.
-func (c *compiler) ageRange() error {
-	a, t := c.plan.age, c.plan.Root.Table
-	if !a.integer() || !t.CanSelect || t.RowSecurity {
-		return nil
-	}
-	name := ident(a.column.Name)
-	var oldest, newest *int64
-	err := c.conn.QueryRow(c.ctx, fmt.Sprintf("SELECT (SELECT min(%[1]s) FROM %[2]s WHERE %[1]s > 0)::bigint, (SELECT max(%[1]s) FROM %[2]s WHERE %[1]s > 0)::bigint", name, from(t))).
-		Scan(&oldest, &newest)
-	if err != nil {
-		return fmt.Errorf("reading the range of %s: %w", a.column.Name, err)
-	}
-	factor := map[policy.Unit]int64{policy.UnitSeconds: 1, policy.UnitMilliseconds: 1_000, policy.UnitMicroseconds: 1_000_000}[a.unit]
-	from, to := time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC).Unix()*factor, time.Date(2101, 1, 1, 0, 0, 0, 0, time.UTC).Unix()*factor
-	for _, v := range []*int64{oldest, newest} {
-		if v != nil && (*v < from || *v >= to) {
-			c.fail(c.plan.Policy.Age.Column.Pos, "check the unit: s, ms or us",
-				"%s.%s holds %d, which in unit %s lies outside 1990-2100", t.Name, a.column.Name, *v, a.unit)
-			break
-		}
-	}
 	return nil
 }
 

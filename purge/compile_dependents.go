@@ -1,6 +1,7 @@
 package purge
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -13,42 +14,53 @@ import (
 // dependents walks the references to the root, to any depth along deleting
 // edges, and decides each one.
 func (c *compiler) dependents() error {
-	p := c.plan
-	entries := make([]*entry, len(p.Policy.Dependents))
-	for i := range p.Policy.Dependents {
-		d := &p.Policy.Dependents[i]
-		entries[i] = &entry{spec: d}
-		if _, err := c.find(d.Table); err != nil {
-			return err
-		}
-		if d.Parent.IsSet() {
-			if _, err := c.find(d.Parent); err != nil {
-				return err
-			}
-		}
+	entries, err := c.entries()
+	if err != nil {
+		return err
 	}
+	err = c.walk(entries)
+	if err == nil || errors.Is(err, errStop) {
+		err = errors.Join(c.proposals(), err)
+	}
+	if err != nil {
+		return err
+	}
+	c.unusedEntries(entries)
+	return nil
+}
+
+// walk expands the tables whose rows may go, the root first.
+func (c *compiler) walk(entries []*entry) error {
+	p := c.plan
 	expanded := map[*Node]bool{}
 	for {
-		i := slices.IndexFunc(p.Nodes, func(n *Node) bool { return n.Deleted && !expanded[n] })
+		i := slices.IndexFunc(p.Nodes, func(n *Node) bool { return n.Deleted && !expanded[n] && !c.leadsToTenants(n) })
 		if i < 0 {
-			break
+			return nil
 		}
 		expanded[p.Nodes[i]] = true
 		if err := c.expand(p.Nodes[i], entries); err != nil {
 			return err
 		}
 	}
+}
+
+// unusedEntries refuses entries that decide nothing, or not one thing.
+func (c *compiler) unusedEntries(entries []*entry) {
 	for _, e := range entries {
+		if len(e.unclear) > 0 {
+			k := e.unclear[0].first()
+			c.fail(e.spec.Pos, c.viaFix(e), "%s references %s more than once", k.ChildName, k.ParentName)
+		}
 		switch {
 		case e.used:
 		case c.outOfReach(e.spec):
-			p.problem(LevelWarning, fmt.Sprintf("the entry for %s is not needed: no row that it references is deleted", e.spec.Table), "")
+			c.plan.problem(LevelWarning, fmt.Sprintf("the entry for %s is not needed: no row that it references is deleted", e.spec.Table), "")
 		default:
 			c.fail(e.spec.Pos, "remove the entry, correct its table, via or parent, or declare the reference with match",
-				"no foreign key of the plan leads from %s to %s", e.spec.Table, c.parentText(e.spec))
+				"no foreign key of the plan leads from %s%s to %s", e.spec.Table, viaText(e.spec), c.parentText(e.spec))
 		}
 	}
-	return nil
 }
 
 // outOfReach reports whether an entry decides a foreign key that there is, but which the
@@ -65,9 +77,11 @@ func (c *compiler) outOfReach(d *policy.Dependent) bool {
 	})
 }
 
-type entry struct {
-	spec *policy.Dependent
-	used bool
+func viaText(d *policy.Dependent) string {
+	if len(d.Via) == 0 {
+		return ""
+	}
+	return " by " + list(len(d.Via), func(i int) string { return d.Via[i].Value })
 }
 
 func (c *compiler) parentText(d *policy.Dependent) string {
@@ -140,21 +154,23 @@ func (c *compiler) addEdge(parent *Node, r relation, entries []*entry, siblings 
 			e.within = append(e.within, strconv.FormatUint(uint64(oid), 10))
 		}
 	}
-	c.decide(e, r, c.entryFor(parent, r, entries, siblings))
+	decided := c.entryFor(parent, r, entries, siblings)
+	c.decide(e, r, decided, slices.ContainsFunc(entries, func(o *entry) bool { return o.mayMean(r) }))
 	c.link(e)
 	return c.clearing(e)
 }
 
-// decide settles what becomes of the rows behind a foreign key.
-func (c *compiler) decide(e *Edge, r relation, decided *entry) {
+// decide settles what becomes of the rows behind a foreign key. unclear: an entry may
+// mean it, or another key, which is said of the entry.
+func (c *compiler) decide(e *Edge, r relation, decided *entry, unclear bool) {
 	k := r.first()
 	onDelete, agreed := r.agreed()
 	switch {
 	case decided != nil:
-		decided.used = true
+		decided.used, e.entry = true, decided.spec
 		e.Action = EdgeAction(decided.spec.Action)
 		if !r.allows(decided.spec.Action) {
-			c.fail(decided.spec.Pos, "allowed: "+allowedText(k.OnDelete), "%s (%s) is ON DELETE %s: the action cannot be %s",
+			c.fail(decided.spec.Pos, actionFix(r, decided.spec.Action), "%s (%s) is ON DELETE %s: the action cannot be %s",
 				k.ChildName, r.names(), k.OnDelete, decided.spec.Action)
 		}
 	case agreed:
@@ -163,46 +179,14 @@ func (c *compiler) decide(e *Edge, r relation, decided *entry) {
 		e.Action = EdgeAction(c.plan.Policy.Undecided)
 		c.plan.problem(LevelWarning, fmt.Sprintf("%s references %s by %s (ON DELETE %s) and is decided by undecided: %s",
 			k.ChildName, k.ParentName, k.Name, k.OnDelete, c.plan.Policy.Undecided),
-			"write an entry under dependents: "+entryText(k, string(c.plan.Policy.Undecided)))
+			c.entryFix(e, c.plan.Policy.Undecided))
+	case unclear:
+		e.Action = undecided
 	case r.open() != nil:
-		e.Action = undecided
-		c.plan.problem(LevelError, fmt.Sprintf("%s references %s by %s (ON DELETE %s): nobody decided what happens to its rows",
-			k.ChildName, k.ParentName, k.Name, k.OnDelete),
-			"write an entry under dependents: "+entryText(k, "delete")+" (or nullify, or keep)")
+		c.toDecide(e, r, fmt.Sprintf("%s references %s by %s (ON DELETE %s): nobody decided what happens to its rows", k.ChildName, k.ParentName, k.Name, k.OnDelete))
 	default:
-		e.Action = undecided
-		c.plan.problem(LevelError, fmt.Sprintf("%s references %s by %s, which disagree on what happens to its rows", k.ChildName, k.ParentName, r.names()),
-			"write an entry under dependents: "+entryText(k, "delete")+" (or keep)")
+		c.toDecide(e, r, fmt.Sprintf("%s references %s by %s, which disagree on what happens to its rows", k.ChildName, k.ParentName, r.names()))
 	}
-}
-
-// entryText is the entry that decides an edge.
-func entryText(k *schema.ForeignKey, action string) string {
-	via := strings.Join(k.ChildColumns, ", ")
-	if len(k.ChildColumns) > 1 {
-		via = "[" + via + "]"
-	}
-	return fmt.Sprintf("{table: %s, via: %s, action: %s}", k.ChildName, via, action)
-}
-
-func allowedFor(o schema.OnDelete, a policy.Action) bool {
-	switch o {
-	case schema.NoAction, schema.Restrict:
-		return true
-	case schema.Cascade:
-		return a == policy.Keep
-	}
-	return a == policy.Delete || a == policy.Keep
-}
-
-func allowedText(o schema.OnDelete) string {
-	switch o {
-	case schema.Cascade:
-		return "keep, or no entry: the schema has decided"
-	case schema.SetNull, schema.SetDefault:
-		return "delete, keep, or no entry: the schema has decided"
-	}
-	return "delete, nullify, keep"
 }
 
 // entryFor finds the entry that decides a relation. An entry without via speaks of the
@@ -223,7 +207,7 @@ func (c *compiler) entryFor(parent *Node, r relation, entries []*entry, siblings
 			continue
 		}
 		if found != nil {
-			c.fail(d.Pos, "keep one of them, or tell them apart with via and parent", "two entries decide %s of %s", r.names(), k.ChildName)
+			c.fail(d.Pos, "remove the entry, or tell it from the other one with via and parent", "two entries decide %s of %s", r.names(), k.ChildName)
 			continue
 		}
 		found = e
@@ -282,16 +266,17 @@ func (c *compiler) speaksOf(e *entry, r relation, siblings []relation) bool {
 		return false
 	}
 	if len(same) > 1 {
-		var columns []string
-		for _, o := range same {
-			columns = append(columns, strings.Join(o.first().ChildColumns, "+"))
-		}
-		e.used = true
-		c.fail(e.spec.Pos, "name the column with via, one entry each: "+strings.Join(columns, ", "),
-			"%s references %s more than once", k.ChildName, k.ParentName)
+		e.used, e.unclear = true, append(e.unclear, same...)
 		return false
 	}
 	return true
+}
+
+// leadsToTenants reports whether rows find their tenant by a table's, the root's aside:
+// what hangs on it matters to nobody, since none of its rows may go.
+func (c *compiler) leadsToTenants(n *Node) bool {
+	p := c.plan
+	return n != p.Root && !p.noTenant && (n.Table == p.tenants.table || slices.ContainsFunc(p.hops, func(h hop) bool { return h.table == n.Table }))
 }
 
 // addMatch adds a declared reference below this parent.
@@ -309,7 +294,7 @@ func (c *compiler) addMatch(parent *Node, e *entry) error {
 	if err != nil {
 		return err
 	}
-	edge := &Edge{Parent: parent, Child: child, Action: EdgeAction(d.Action)}
+	edge := &Edge{Parent: parent, Child: child, Action: EdgeAction(d.Action), entry: d}
 	for _, m := range d.Match {
 		theirs, err := c.column(child.Table, m.Theirs, d.Pos)
 		if err != nil {
@@ -364,19 +349,13 @@ func (c *compiler) clearing(e *Edge) error {
 	if e.Action == BySetDefault {
 		return nil
 	}
-	var nullable []string
-	for _, n := range e.SetColumns {
-		if k, ok := e.Child.Table.Column(n); ok && !k.NotNull && !k.Generated {
-			nullable = append(nullable, n)
-		}
-	}
-	whole := e.Action == BySetNull || e.Key != nil && e.Key.MatchFull
-	if len(nullable) == 0 || whole && len(nullable) < len(e.SetColumns) {
-		c.plan.problem(LevelError, fmt.Sprintf("%s: the rows behind %s (%s) cannot be set to NULL: a column is NOT NULL or generated", name, e.Label(), strings.Join(e.SetColumns, ", ")),
-			"decide delete or keep for it under dependents")
+	can := nullable(e, e.SetColumns, e.Action == BySetNull || e.Key != nil && e.Key.MatchFull)
+	if can == nil {
+		pos, fix := c.keepFix(e, "or delete")
+		c.fail(pos, fix, "%s: the rows behind %s (%s) cannot be set to NULL: a column is NOT NULL or generated", name, e.Label(), strings.Join(e.SetColumns, ", "))
 		return nil
 	}
-	e.SetColumns = nullable
+	e.SetColumns = can
 	return nil
 }
 

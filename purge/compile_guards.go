@@ -44,9 +44,8 @@ func (c *compiler) guards() error {
 		}
 		c.rowSecurity(t)
 		for _, n := range p.Nodes {
-			if n.Table == t && n.Deleted && n != p.Root {
-				p.problem(LevelError, fmt.Sprintf("%s says who owns rows, and a deleting edge leads to it: %s", t.Name, edgesInto(n)),
-					"decide keep (or nullify) for that edge under dependents")
+			if n.Table == t && n != p.Root {
+				c.deletedBy(n, "%s says who owns rows, and a deleting edge leads to it: %s")
 			}
 		}
 	}
@@ -56,33 +55,49 @@ func (c *compiler) guards() error {
 	return nil
 }
 
-func edgesInto(n *Node) string {
-	var labels []string
+// deletedBy refuses each edge that deletes rows of a table from which none may go.
+func (c *compiler) deletedBy(n *Node, format string) {
 	for _, e := range n.In {
 		if e.Action.deletes() {
-			labels = append(labels, e.Label())
+			pos, fix := c.keepFix(e, orNullify(e))
+			c.fail(pos, fix, format, n.Table.Name, e.Label())
 		}
 	}
-	return strings.Join(labels, ", ")
 }
 
 func (c *compiler) lacks(name schema.Name, privilege string) {
-	c.plan.problem(LevelError, fmt.Sprintf("role %s lacks %s on %s", c.server.Role, privilege, name),
-		fmt.Sprintf("GRANT %s ON %s TO %s", privilege, ident(name.Schema, name.Name), ident(c.server.Role)))
+	c.once(fmt.Sprintf("role %s lacks %s on %s", c.server.Role, privilege, name), c.grantFix(privilege, name))
+}
+
+// grantFix is the grant of a privilege on a table.
+func (c *compiler) grantFix(privilege string, name schema.Name) string {
+	return fmt.Sprintf("GRANT %s ON %s TO %s;", privilege, ident(name.Schema, name.Name), ident(c.server.Role))
 }
 
 // schemaUsage records that the role may not use the schema of a table.
 func (c *compiler) schemaUsage(t *schema.Table) {
 	if !t.CanUseSchema {
-		c.plan.problem(LevelError, fmt.Sprintf("role %s may not use schema %s", c.server.Role, t.Name.Schema),
-			fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s", ident(t.Name.Schema), ident(c.server.Role)))
+		c.cannotUse(t.Name.Schema, "")
+	}
+}
+
+// cannotUse records a schema that the role may not use.
+func (c *compiler) cannotUse(name, why string) {
+	c.once(fmt.Sprintf("role %s may not use schema %s%s", c.server.Role, name, why),
+		fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s;", ident(name), ident(c.server.Role)))
+}
+
+// once records an error unless there is one with the same fix already.
+func (c *compiler) once(text, fix string) {
+	if !slices.ContainsFunc(c.plan.Problems, func(p Problem) bool { return p.Level == LevelError && p.Fix == fix }) {
+		c.plan.problem(LevelError, text, fix)
 	}
 }
 
 func (c *compiler) rowSecurity(t *schema.Table) {
 	if t.RowSecurity {
 		c.plan.problem(LevelError, fmt.Sprintf("row-level security hides rows of %s from role %s", t.Name, c.server.Role),
-			"ALTER ROLE "+ident(c.server.Role)+" BYPASSRLS, or run as the table's owner")
+			"ALTER ROLE "+ident(c.server.Role)+" BYPASSRLS; -- or run as the table's owner")
 	}
 }
 
@@ -113,7 +128,7 @@ func (c *compiler) tableGuards(n *Node) {
 func (c *compiler) deletedGuards(n *Node) {
 	p, t := c.plan, n.Table
 	if t.Kind != schema.Ordinary && t.Kind != schema.Partitioned {
-		p.problem(LevelError, fmt.Sprintf("%s is not an ordinary table", t.Name), "decide keep for it under dependents")
+		c.deletedBy(n, "%s is not an ordinary table, and a deleting edge leads to it: %s")
 	}
 	if t.Kind == schema.Ordinary && len(t.Children) > 0 && n != p.Root {
 		p.problem(LevelWarning, fmt.Sprintf("other tables inherit from %s: foreign keys do not see their rows, and neither does reaper", t.Name), "make it a partitioned table")
@@ -147,12 +162,12 @@ func (c *compiler) cannotLock(n *Node) {
 		c.lacks(n.Table.Name, "UPDATE ("+column+")")
 	case n.inner():
 		c.plan.problem(LevelWarning, fmt.Sprintf("role %s lacks UPDATE on a column of %s: a root with more dependents than a batch may hold cannot be drained", c.server.Role, n.Table.Name),
-			fmt.Sprintf("GRANT UPDATE (%s) ON %s TO %s", column, ident(n.Table.Name.Schema, n.Table.Name.Name), ident(c.server.Role)))
+			c.grantFix("UPDATE ("+column+")", n.Table.Name))
 	}
 }
 
 // needsLock tells whether rows of the table are locked before a keeping edge
-// is looked at.
+// is looked at. One that nobody decided may come to keep.
 func (n *Node) needsLock() bool {
 	seen := map[*Node]bool{}
 	var leads func(*Node) bool
@@ -162,7 +177,7 @@ func (n *Node) needsLock() bool {
 		}
 		seen[m] = true
 		for _, e := range m.Out {
-			if e.Action == ByKeep || e.Action.deletes() && leads(e.Child) {
+			if e.Action == ByKeep || e.Action == undecided || e.Action.deletes() && leads(e.Child) {
 				return true
 			}
 		}

@@ -22,7 +22,7 @@ func (c *compiler) overrides(lists ...[]policy.Override) error {
 		}
 		for i, at := range first {
 			if at != i {
-				c.fail(overrides[i].Key.Pos, "keep one of them", "tenant %s has two overrides", overrides[i].Key.Value)
+				c.fail(overrides[i].Key.Pos, "remove the override, or the other one", "tenant %s has two overrides", overrides[i].Key.Value)
 			}
 		}
 	}

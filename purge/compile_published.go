@@ -3,6 +3,7 @@ package purge
 import (
 	"fmt"
 
+	"github.com/reaperdb/reaper/internal/visible"
 	"github.com/reaperdb/reaper/schema"
 )
 
@@ -33,11 +34,11 @@ func publishedProblem(x schema.Published) (text, fix string) {
 		}
 		return ident(x.Columns[i])
 	})
-	full := "ALTER TABLE " + table + " REPLICA IDENTITY FULL"
+	full := "ALTER TABLE " + table + " REPLICA IDENTITY FULL;"
 	switch x.Why {
 	case schema.IdentityFilter:
 		return fmt.Sprintf("publication %s has a row filter (WHERE) on %s with columns that are not of its replica identity (%s)", x.Publication, x.Table, columns),
-			fmt.Sprintf("let the filter use columns of the replica identity alone, or take it out of %s; or %s, if the table has no column list there", publication, full)
+			fmt.Sprintf("%s -- if the table has no column list in %s; or let the filter use columns of the replica identity alone, or take it out", full, visible.Text(publication))
 	case schema.IdentityList:
 		if x.Full {
 			return fmt.Sprintf("publication %s has a column list on %s, whose replica identity is FULL", x.Publication, x.Table),
@@ -47,9 +48,9 @@ func publishedProblem(x schema.Published) (text, fix string) {
 			fmt.Sprintf("add %s to the column list in %s, or take the list out", columns, publication)
 	case schema.IdentityUnstored:
 		return fmt.Sprintf("publication %s leaves out generated columns of the replica identity of %s (%s)", x.Publication, x.Table, columns),
-			fmt.Sprintf("ALTER PUBLICATION %s SET (publish_generated_columns = stored); where they are virtual, ALTER TABLE %s REPLICA IDENTITY DEFAULT, with a primary key", publication, table)
+			fmt.Sprintf("ALTER PUBLICATION %s SET (publish_generated_columns = stored); -- where they are virtual, ALTER TABLE %s REPLICA IDENTITY DEFAULT, with a primary key", publication, visible.Text(table))
 	default:
 		return fmt.Sprintf("%s has no replica identity, and publication %s replicates it", x.Table, x.Publication),
-			"give it a primary key, or " + full
+			full + " -- or give it a primary key"
 	}
 }

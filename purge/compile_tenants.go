@@ -81,11 +81,6 @@ func (c *compiler) tenantsFrom(file *policy.Tenants) (relation string, own *sour
 	if err != nil {
 		return "", nil, err
 	}
-	if !table.CanSelect {
-		c.fail(file.Table.Pos, fmt.Sprintf("GRANT SELECT ON %s TO %s", ident(table.Name.Schema, table.Name.Name), ident(c.server.Role)),
-			"role %s may not read %s", c.server.Role, table.Name)
-		return "", nil, errStop
-	}
 	t.distinct = (table.Kind == schema.Partitioned || len(table.Children) == 0) &&
 		slices.ContainsFunc(table.Indexes, func(x schema.Index) bool { return uniqueOn(x, t.key.Name) })
 	return fromWithHeirs(table), nil, nil
@@ -128,7 +123,7 @@ func (c *compiler) tenantsQuery(file *policy.Tenants) (relation string, own *sou
 		t.columns = append(t.columns, name)
 	}
 	if file.Key.IsSet() && file.Key.Value != t.columns[0] {
-		c.fail(file.Key.Pos, "the first column of the query is the key: remove key, or name it "+t.columns[0],
+		c.fail(file.Key.Pos, "write key: "+policy.YAMLColumn(t.columns[0])+" # under tenants; or remove it: the first column is the key",
 			"tenants.query gives no column %s first", file.Key.Value)
 		return "", nil, errStop
 	}
@@ -226,7 +221,7 @@ func (c *compiler) tenantPath() error {
 		}
 		if i == len(steps)-1 {
 			if s.Table.IsSet() {
-				c.fail(s.Pos, "end the path with the column that holds the key, without ->", "the last column of a tenant path leads nowhere further")
+				c.fail(s.Pos, c.endFix(s), "the last column of a tenant path leads nowhere further")
 				return errStop
 			}
 			c.plan.lastTable, c.plan.last = table, column
@@ -271,7 +266,7 @@ func (c *compiler) comparable() error {
 		return err
 	}
 	if owner == nil {
-		c.fail(p.Policy.Tenant.Pos, "end the path with a column that holds the tenant's key",
+		c.fail(p.Policy.Tenant.Pos, c.keyEndFix(),
 			"the tenant path ends in %s.%s of type %s, but the tenant's key %s is %s", p.lastTable.Name, p.last.Name, p.last.Type, p.tenants.key.Name, p.tenants.key.Type)
 		return errStop
 	}
@@ -292,7 +287,7 @@ func (c *compiler) comparable() error {
 	}
 	for _, k := range c.graph.Outgoing(p.lastTable.OID) {
 		if len(k.ChildColumns) == 1 && k.ChildColumns[0] == p.last.Name && k.Parent != t.OID && !shares(k.Parent) && p.lastTable != t {
-			c.fail(p.Policy.Tenant.Pos, "go on with the columns that lead from "+k.ParentName.String()+" to "+p.tenants.table.Name.String(),
+			c.fail(p.Policy.Tenant.Pos, c.continueFix(&k),
 				"the tenant path ends in %s.%s, which references %s and not the tenants", p.lastTable.Name, p.last.Name, k.ParentName)
 			return errStop
 		}
@@ -320,7 +315,7 @@ func (c *compiler) follow(table *schema.Table, s policy.Step) (hop, error) {
 	keys := c.leading(table.OID, s.Column)
 	switch len(keys) {
 	case 0:
-		c.fail(s.Pos, fmt.Sprintf("write where it leads: %s -> table.column", s.Column),
+		c.fail(s.Pos, "write where it leads: "+s.String()+" -> table.column",
 			"no foreign key tells where %s.%s leads", table.Name, s.Column)
 		return hop{}, errStop
 	case 1:
@@ -333,7 +328,7 @@ func (c *compiler) follow(table *schema.Table, s policy.Step) (hop, error) {
 	for _, k := range keys {
 		leads = append(leads, k.ParentName.String()+" ("+k.Name+")")
 	}
-	c.fail(s.Pos, fmt.Sprintf("write where it leads: %s -> table.column", s.Column),
+	c.fail(s.Pos, c.whereFix(s, keys),
 		"%s.%s is part of several foreign keys: to %s", table.Name, s.Column, strings.Join(leads, ", "))
 	return hop{}, errStop
 }

@@ -81,16 +81,15 @@ func (p *Plan) foreignSchemas() []string {
 	return slices.DeleteFunc(slices.Clone(p.server.SearchPath), func(s string) bool { return s == "pg_catalog" })
 }
 
-// keysAct takes the print, and then refuses foreign keys that PostgreSQL does not
-// carry out: what changes in between, every batch will notice.
+// keysAct takes the print, unless the plan has errors, and then refuses foreign keys that
+// PostgreSQL does not carry out: what changes in between, every batch will notice.
 func (c *compiler) keysAct() error {
 	p := c.plan
-	if p.HasErrors() {
-		return nil
-	}
-	s := p.factsSQL()
-	if err := c.conn.QueryRow(c.ctx, s.String(), s.args...).Scan(new(string), &p.facts); err != nil {
-		return fmt.Errorf("reading what the catalog says of the tables: %w", err)
+	if !p.HasErrors() {
+		s := p.factsSQL()
+		if err := c.conn.QueryRow(c.ctx, s.String(), s.args...).Scan(new(string), &p.facts); err != nil {
+			return fmt.Errorf("reading what the catalog says of the tables: %w", err)
+		}
 	}
 	oids := []uint32{}
 	for _, e := range p.Edges {
@@ -98,7 +97,7 @@ func (c *compiler) keysAct() error {
 			oids = append(oids, k.OID)
 			if !k.Enforced {
 				p.problem(LevelError, fmt.Sprintf("foreign key %s of %s is NOT ENFORCED: PostgreSQL neither checks it nor acts on it", k.Name, k.ChildName),
-					fmt.Sprintf("ALTER TABLE %s ALTER CONSTRAINT %s ENFORCED; or drop the key, and declare the reference with match", ident(k.ChildName.Schema, k.ChildName.Name), ident(k.Name)))
+					fmt.Sprintf("ALTER TABLE %s ALTER CONSTRAINT %s ENFORCED; -- or drop the key, and declare the reference with match", ident(k.ChildName.Schema, k.ChildName.Name), ident(k.Name)))
 			}
 		}
 	}
@@ -136,7 +135,7 @@ ends AS (
   UNION ALL SELECT key.top, key.oid, key.confrelid, 1, ARRAY[1646, 1648, 1650, 1652, 1654] FROM key
    WHERE NOT EXISTS (SELECT FROM pg_constraint up WHERE up.oid = key.conparentid AND up.confrelid = key.confrelid))
 SELECT whole.conname, format('%I.%I', tn.nspname, tc.relname), format('%I.%I', n.nspname, c.relname),
-       coalesce((SELECT string_agg(format('ALTER TABLE %I.%I ENABLE TRIGGER %I', n.nspname, c.relname, t.tgname), '; ' ORDER BY t.tgname)
+       coalesce((SELECT string_agg(format('ALTER TABLE %I.%I ENABLE TRIGGER %I;', n.nspname, c.relname, t.tgname), ' ' ORDER BY t.tgname)
                    FROM pg_trigger t WHERE t.tgconstraint = ends.oid AND t.tgrelid = ends.rel AND t.tgenabled NOT IN ('O', 'A')), '')
   FROM ends JOIN pg_class c ON c.oid = ends.rel AND c.relkind = 'r' JOIN pg_namespace n ON n.oid = c.relnamespace
   JOIN pg_constraint whole ON whole.oid = ends.top JOIN pg_class tc ON tc.oid = whole.conrelid JOIN pg_namespace tn ON tn.oid = tc.relnamespace

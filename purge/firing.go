@@ -96,7 +96,7 @@ func (c *compiler) triggers(n *Node) {
 		}
 		if on == "DELETE" && t.Before && t.Row && !p.Policy.AllowTriggers {
 			p.problem(LevelError, fmt.Sprintf("%s runs BEFORE DELETE and could keep rows", triggerText(t)),
-				"see what it does; if it never returns NULL for rows that must go, write triggers: allow")
+				"write triggers: allow # see what it does first: it must never return NULL for rows that have to go")
 			continue
 		}
 		as := "role " + c.server.Role
@@ -113,7 +113,7 @@ func (c *compiler) triggers(n *Node) {
 		}
 		if !p.Policy.AllowTriggers {
 			p.problem(LevelError, fmt.Sprintf("%s rewrites %s and could keep rows", ruleText(r), on),
-				"see what it does; if rows still go, write triggers: allow")
+				"write triggers: allow # see what it does first: rows that have to go must still go")
 		}
 	}
 	p.ownPath.writing = p.ownPath.writing || len(n.firingTriggers()) > 0 || len(n.firingRules()) > 0 || n.emptied() && len(n.Table.Functions) > 0

@@ -89,7 +89,7 @@ func (c *compiler) findPath() error {
 	default:
 		return nil
 	}
-	fix := "tenant: " + path.YAML()
+	fix := tenantFix(path.Steps)
 	if p.unwritable {
 		fix = "write another path under tenant: each column of a key of this one is part of several foreign keys"
 	}
@@ -159,7 +159,7 @@ func unwritable(keys []schema.ForeignKey, path policy.Path) bool {
 // tenants' table.
 func (c *compiler) shortestPath() ([]schema.ForeignKey, error) {
 	pos := c.plan.Policy.Table.Pos
-	fix := "write tenant: [column, …], or tenant: none with a retention"
+	fix := "name the columns that lead to the tenants (tenant: [column, …]), or write tenant: none and a retention"
 	if c.tenant == nil {
 		c.fail(pos, fix, "with a query of tenants the path from %s cannot be found by itself", c.plan.Root.Table.Name)
 		return nil, errStop
@@ -174,7 +174,7 @@ func (c *compiler) shortestPath() ([]schema.ForeignKey, error) {
 			paths[i] = c.spell(keys).YAML()
 		}
 		slices.Sort(paths)
-		c.fail(pos, "write the right one: tenant: "+strings.Join(paths, ", or tenant: "), "several shortest paths lead from %s to %s: %s",
+		c.fail(pos, c.oneOfFix(), "several shortest paths lead from %s to %s: %s",
 			c.plan.Root.Table.Name, c.tenant.Name, strings.Join(paths, " or "))
 		return nil, errStop
 	}

@@ -72,17 +72,17 @@ func TestFoundPath(t *testing.T) {
 			"three steps", accounts + `CREATE TABLE shops (id int PRIMARY KEY, account_id int NOT NULL REFERENCES accounts); CREATE TABLE orders (id int PRIMARY KEY, "shop" int NOT NULL REFERENCES shops);` + things + `"order" int NOT NULL REFERENCES orders)`,
 			"it has more than 2 steps", "things.order -> orders.shop -> shops.account_id -> accounts.id", "[order, shop, account_id]",
 		},
-		{"a line break in a name", accounts + things + `"account` + "\n" + `id" int REFERENCES accounts)`, "things.account\nid can be NULL", "things.account\nid -> accounts.id", `["account\nid"]`},
+		{"a line break in a name", accounts + things + `"account` + "\n" + `id" int REFERENCES accounts)`, "things.account\nid can be NULL", "things.account\nid -> accounts.id", `["account\u000aid"]`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := ground.on(t, c.schema, "tenants: {table: accounts, key: id, default: 30d}\npolicies:\n  - name: things\n    table: things\n    age: at\n")
-			fix := "tenant: " + c.yaml
+			fix := "write tenant: " + c.yaml
 			if c.refused != "" {
 				errors := b.problems(purge.LevelError)
 				if len(errors) != 1 || !containsAll(errors[0], "reaper.yaml:5:12: the tenant path found, "+c.text+", must be written in the policy: "+c.refused) || !strings.HasSuffix(errors[0], " => "+fix) {
 					t.Errorf("the errors are %q", errors)
 				}
-				b.policy += "    " + fix + "\n"
+				b.policy += "    " + strings.TrimPrefix(fix, "write ") + "\n"
 				if got := b.plans()[0].TenantPath(); got == nil || got.Inferred {
 					t.Errorf("the pasted path is %+v", got)
 				}
@@ -98,7 +98,7 @@ func TestFoundPath(t *testing.T) {
 			if err != nil || view.TenantPath == nil || !view.TenantPath.Inferred {
 				t.Errorf("plan shows the path %+v (%v)", view.TenantPath, err)
 			}
-			b.policy += "    " + fix + "\n"
+			b.policy += "    " + strings.TrimPrefix(fix, "write ") + "\n"
 			written := b.plans()[0].TenantPath()
 			if written.Inferred || !slices.Equal(written.Columns, path.Columns) {
 				t.Errorf("the path reads back as %+v, want %+v", written, path)
@@ -114,7 +114,7 @@ func TestFoundPath_Several(t *testing.T) {
 		CREATE TABLE things (id int PRIMARY KEY, at timestamptz, area int, buyer int, seller int NOT NULL REFERENCES accounts (id), FOREIGN KEY (area, buyer) REFERENCES accounts)`,
 		"tenants: {table: accounts, key: id, default: 30d}\npolicies:\n  - name: things\n    table: things\n    age: at\n")
 	errors := b.problems(purge.LevelError)
-	want := []string{"reaper.yaml:5:12: several shortest paths lead from public.things to public.accounts: [buyer] or [seller] => write the right one: tenant: [buyer], or tenant: [seller]"}
+	want := []string{"reaper.yaml:5:12: several shortest paths lead from public.things to public.accounts: [buyer] or [seller] => write tenant: [buyer] # choose the one that says who owns the rows: [buyer] or [seller]"}
 	if diff := cmp.Diff(want, errors); diff != "" {
 		t.Errorf("errors (-want +got):\n%s", diff)
 	}

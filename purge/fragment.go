@@ -58,6 +58,9 @@ const besides = " CROSS JOIN (SELECT) AS reaper_besides"
 // what is no matter of one row, aggregates, window functions and sets, which a SELECT
 // list would take.
 func (c *compiler) expression(what string, text policy.Text, relation string) (*fragment, error) {
+	if c.barred {
+		return nil, nil
+	}
 	sql := "(" + text.Value + "\n)"
 	f, err := c.understand("SELECT "+sql+" FROM "+relation+" WHERE "+sql+" IS NULL", "SELECT "+sql+" AS "+fragmentView+" FROM "+relation+besides)
 	var pgErr *pgconn.PgError

@@ -11,6 +11,9 @@ import (
 // reference, and in the order of more columns. It can be pasted whole: what else there
 // is to say is a comment.
 func (c *compiler) indexFix(t *schema.Table, pairs []comparison, more []string) (string, error) {
+	if t.Kind != schema.Ordinary && t.Kind != schema.Partitioned {
+		return "see that what it reads has an index: " + t.Name.String() + " itself can have none", nil
+	}
 	if what := c.stable(pairs); what != "" {
 		return "give both columns the same type: no index can be over " + what, nil
 	}
@@ -43,9 +46,9 @@ func (c *compiler) indexFix(t *schema.Table, pairs []comparison, more []string) 
 		notes += "; "
 	}
 	if notes += alike; notes != "" {
-		notes = "; -- " + visible.Text(notes) // a line break in a name would end the comment
+		notes = " -- " + visible.Text(notes) // a line break in a name would end the comment
 	}
-	return fmt.Sprintf("CREATE INDEX%s ON %s (%s)%s", how, ident(t.Name.Schema, t.Name.Name), list(len(columns), func(i int) string { return columns[i] }), notes), nil
+	return fmt.Sprintf("CREATE INDEX%s ON %s (%s);%s", how, ident(t.Name.Schema, t.Name.Name), list(len(columns), func(i int) string { return columns[i] }), notes), nil
 }
 
 // indexColumn is the column of an index that serves the comparison; false: no operator

@@ -161,5 +161,5 @@ func (c *compiler) needCounts() {
 		return
 	}
 	c.plan.problem(LevelError, "track_counts is off: rows that go by ON DELETE cannot be counted",
-		"turn it on: ALTER ROLE "+ident(c.server.Role)+" SET track_counts = on (as a superuser), or in postgresql.conf")
+		c.server.sources.settingFix("track_counts", "on", c.server.sources.trackCounts))
 }

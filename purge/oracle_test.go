@@ -200,7 +200,7 @@ func (x *trial) compile() bool {
 	if x.c.policy.omitPath && x.c.policy.pasted == "" {
 		// Its columns can be NULL, and the path has to be written: as it is proposed.
 		if i := slices.IndexFunc(x.plan.Problems, func(p purge.Problem) bool { return strings.Contains(p.Text, "must be written in the policy") }); i >= 0 {
-			x.c.policy.pasted = x.plan.Problems[i].Fix
+			x.c.policy.pasted = strings.TrimPrefix(x.plan.Problems[i].Fix, "write ")
 			x.planned()
 		} else if len(x.c.refused) == 0 {
 			x.fail("the path that was found over columns that can be NULL was taken")

@@ -2,7 +2,6 @@ package purge
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/schema"
@@ -40,7 +39,8 @@ const trustedRoles = `SELECT r.oid FROM pg_roles r WHERE r.rolsuper
 	UNION SELECT n.nspowner FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY ($1::oid[])`
 
 // pathSQL judges the schemas of a search_path ($2): the roles beside the trusted ones
-// that may create there, and the functions and operators that such roles have put
+// that may create there, for people; those of them that were granted it, the owner if
+// it is one of them, and the owner of the database, as SQL has their names; and the functions and operators that such roles have put
 // there. On PostgreSQL 14 everybody may create in public unless somebody took that
 // away: what counts there is whether anybody has.
 const pathSQL = `
@@ -48,6 +48,9 @@ WITH trusted AS MATERIALIZED (` + trustedRoles + ` UNION SELECT r.oid FROM pg_ro
 path AS MATERIALIZED (SELECT n.oid, n.nspname, coalesce(n.nspacl, acldefault('n', n.nspowner)) AS acl, n.nspowner FROM pg_namespace n
   WHERE n.nspname = ANY ($2::text[]) AND n.nspname <> 'pg_catalog' AND n.nspname NOT LIKE 'pg\_temp\_%')
 SELECT p.nspname, string_agg(DISTINCT CASE WHEN x.role = 0 THEN 'PUBLIC' ELSE pg_get_userbyid(x.role)::text END, ', '),
+       coalesce(string_agg(DISTINCT CASE WHEN x.role = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(x.role)) END, ', ') FILTER (WHERE x.role <> p.nspowner), ''),
+       coalesce(max(quote_ident(pg_get_userbyid(x.role))) FILTER (WHERE x.role = p.nspowner), ''),
+       (SELECT quote_ident(pg_get_userbyid(d.datdba)) FROM pg_database d WHERE d.datname = current_database()),
        coalesce((SELECT string_agg(f.what, ', ') FROM (
          SELECT format('function %s', o.oid::regprocedure) AS what FROM pg_proc o WHERE o.pronamespace = p.oid AND o.proowner NOT IN (SELECT * FROM trusted)
          UNION ALL SELECT format('operator %s', o.oid::regoperator) FROM pg_operator o WHERE o.oprnamespace = p.oid AND o.oprowner NOT IN (SELECT * FROM trusted)
@@ -71,29 +74,35 @@ func (c *compiler) searchPath() error {
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var name, roles, objects string
-		var granted bool
-		if err := rows.Scan(&name, &roles, &objects, &granted); err != nil {
+		var name, roles, granted, owner, trusted, objects string
+		var certain bool
+		if err := rows.Scan(&name, &roles, &granted, &owner, &trusted, &objects, &certain); err != nil {
 			return fmt.Errorf("reading who may create in the search_path: %w", err)
 		}
 		text := fmt.Sprintf("%s may create in schema %s of the search_path, and %s: what they create there can run as role %s", roles, name, p.codeOfOthers(), c.server.Role)
 		level := LevelWarning
-		if granted || objects != "" {
+		if certain || objects != "" {
 			level = LevelError
 		}
 		if objects != "" {
 			text += "; there are " + objects
 		}
-		var revokes []string
-		for _, r := range strings.Split(roles, ", ") {
-			if r != "PUBLIC" {
-				r = ident(r)
-			}
-			revokes = append(revokes, r)
-		}
-		p.problem(level, text, fmt.Sprintf("REVOKE CREATE ON SCHEMA %s FROM %s; and look at what is there", ident(name), strings.Join(revokes, ", ")))
+		p.problem(level, text, creatorsFix(ident(name), granted, owner, trusted))
 	}
 	return rows.Err()
+}
+
+// creatorsFix takes a schema from roles that may create in it: from its owner, if that is
+// not empty, and from those that were granted it. An owner could grant it to itself again.
+func creatorsFix(name, granted, owner, trusted string) string {
+	const look = " -- and look at what is there"
+	switch {
+	case owner == "":
+		return "REVOKE CREATE ON SCHEMA " + name + " FROM " + granted + ";" + look
+	case granted == "":
+		return "ALTER SCHEMA " + name + " OWNER TO " + trusted + ";" + look
+	}
+	return "ALTER SCHEMA " + name + " OWNER TO " + trusted + "; REVOKE CREATE ON SCHEMA " + name + " FROM " + granted + ";" + look
 }
 
 // codeOfOthers says what runs under the role's own search_path.

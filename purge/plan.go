@@ -99,6 +99,7 @@ type Edge struct {
 	ParentColumns, ChildColumns []string
 	Key                         *schema.ForeignKey  // nil: declared by `match`
 	keys                        []schema.ForeignKey // all those over its columns, Key among them
+	entry                       *policy.Dependent   // of the file, that decided it; nil: none
 	Where                       string              // of a match
 	Action                      EdgeAction
 	Index                       string   // the index that serves the child's columns; empty: none
@@ -200,7 +201,7 @@ type Server struct {
 	InRecovery      bool
 	TrackCounts     bool
 	ReplicationRole string
-	resetRole       string    // what sets that back where it was set
+	sources         sources
 	Now             time.Time // the database's clock
 	ClockSkew       time.Duration
 }

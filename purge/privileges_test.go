@@ -239,7 +239,7 @@ func TestPromise5_DecisionsThatAreRefused(t *testing.T) {
 		name, schema, policy string
 		words                []string
 	}{
-		{"undecided", noAction, shopPolicy, []string{"parts_mail_id_fkey", "nobody decided", "action: delete"}},
+		{"undecided", noAction, shopPolicy, []string{"parts_mail_id_fkey", "nobody decided", "action: keep"}},
 		{"undecided further down", strings.Replace(shop, "REFERENCES parts ON DELETE CASCADE", "REFERENCES parts ON DELETE RESTRICT", 1), shopPolicy, []string{"clicks_part_id_fkey", "nobody decided"}},
 		{"nullify under cascade", shop, withDependents("{table: parts, action: nullify}"), []string{"parts_mail_id_fkey", "ON DELETE CASCADE"}},
 		{"delete under cascade", shop, withDependents("{table: parts, action: delete}"), []string{"parts_mail_id_fkey", "ON DELETE CASCADE"}},

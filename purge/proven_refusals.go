@@ -36,19 +36,18 @@ func (c *compiler) provenWay() error {
 		return fmt.Errorf("asking the catalog about foreign_key_checks: %w", err)
 	}
 	reasons = append(p.refusals(), reasons...)
-	role, err := c.replicaRole()
-	if err != nil {
-		return err
-	}
-	if role != "" {
-		reasons = append(reasons, role)
-	}
-	p.proven = len(reasons) == 0
 	for _, r := range reasons {
-		p.problem(LevelWarning, "foreign_key_checks: proven is not possible here: "+r, "the policy goes the ordinary way: mend this, or write foreign_key_checks: ordinary")
+		p.problem(LevelWarning, notProven+r, ordinaryWay)
 	}
-	return nil
+	may, err := c.replicaRole()
+	p.proven = len(reasons) == 0 && may
+	return err
 }
+
+const (
+	notProven   = "foreign_key_checks: proven is not possible here: "
+	ordinaryWay = "write safety: {foreign_key_checks: ordinary} # the policy goes the ordinary way until this is mended"
+)
 
 // refusals are those that the plan itself knows.
 func (p *Plan) refusals() (reasons []string) {
@@ -77,22 +76,22 @@ func (p *Plan) refusals() (reasons []string) {
 	return reasons
 }
 
-// replicaRole tells why the role may not set session_replication_role; "" when
-// it may.
-func (c *compiler) replicaRole() (string, error) {
+// replicaRole reports whether the role may set session_replication_role, and records a
+// warning where it may not.
+func (c *compiler) replicaRole() (bool, error) {
 	err := c.apart(func(tx pgx.Tx) error {
 		_, err := tx.Exec(c.ctx, "SET LOCAL session_replication_role = replica")
 		return err
 	})
 	switch {
 	case isCode(err, "42501") && c.server.Version < 150000:
-		return "only a superuser may set session_replication_role before PostgreSQL 15", nil
+		c.plan.problem(LevelWarning, notProven+"only a superuser may set session_replication_role before PostgreSQL 15", ordinaryWay)
 	case isCode(err, "42501"):
-		return "the role may not set session_replication_role: " + grantReplicaRole(ident(c.server.Role)), nil
+		c.plan.problem(LevelWarning, notProven+"the role may not set session_replication_role", grantReplicaRole(ident(c.server.Role))+"; -- or write foreign_key_checks: ordinary")
 	case err != nil:
-		return "", fmt.Errorf("trying session_replication_role: %w", err)
+		return false, fmt.Errorf("trying session_replication_role: %w", err)
 	}
-	return "", nil
+	return err == nil, nil
 }
 
 func grantReplicaRole(role string) string {

@@ -87,7 +87,7 @@ func (c *compiler) lacksNeeds() {
 	for _, f := range c.plan.needs.Functions {
 		if !f.CanExecute && !slices.Contains(told, f.SQL) {
 			told = append(told, f.SQL)
-			c.plan.problem(LevelError, fmt.Sprintf("role %s lacks EXECUTE on %s", c.server.Role, f.SQL), fmt.Sprintf("GRANT EXECUTE ON ROUTINE %s TO %s", f.SQL, ident(c.server.Role)))
+			c.plan.problem(LevelError, fmt.Sprintf("role %s lacks EXECUTE on %s", c.server.Role, f.SQL), fmt.Sprintf("GRANT EXECUTE ON ROUTINE %s TO %s;", f.SQL, ident(c.server.Role)))
 		}
 	}
 	for _, r := range c.plan.needs.Relations {

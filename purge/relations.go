@@ -66,6 +66,17 @@ func (r relation) allows(a policy.Action) bool {
 	return slices.ContainsFunc(r.keys, func(k schema.ForeignKey) bool { return allowedFor(k.OnDelete, a) })
 }
 
+// allowedFor reports whether an entry may decide so where a key says this.
+func allowedFor(o schema.OnDelete, a policy.Action) bool {
+	switch o {
+	case schema.NoAction, schema.Restrict:
+		return true
+	case schema.Cascade:
+		return a == policy.Keep
+	}
+	return a == policy.Delete || a == policy.Keep
+}
+
 func (r relation) names() string {
 	return list(len(r.keys), func(i int) string { return r.keys[i].Name })
 }

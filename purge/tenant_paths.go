@@ -41,15 +41,30 @@ func (c *compiler) cuts(x onPath, n *Node) {
 	}
 	own := x.policy == p.Policy && n != p.Root // guards has said so
 	if x.rows && n.Deleted && !own && !(n == p.Root && c.tenant != nil && n.Table == c.tenant) {
-		p.problem(LevelError, fmt.Sprintf("rows of %s go, and %s through them: what belongs to a tenant by a row that is gone is never deleted", n.Table.Name, whose),
-			"take another way to the tenants (a column of the table itself), or let the rows go with those they stand above, as dependents of one policy")
+		c.cutsRows(n, whose)
 	}
 	for _, e := range n.In {
 		for _, column := range e.SetColumns {
 			if e.Action.clears() && slices.Contains(x.columns, column) {
-				p.problem(LevelError, fmt.Sprintf("%s.%s is emptied (%s, %s), and %s by it: rows without a tenant are never deleted", n.Table.Name, column, e.Label(), e.Action, whose),
-					"decide delete or keep for it under dependents, or let the policy take another way to its tenants")
+				pos, fix := c.keepFix(e, "or delete; or let the policy take another way to its tenants")
+				c.fail(pos, fix, "%s.%s is emptied (%s, %s), and %s by it: rows without a tenant are never deleted", n.Table.Name, column, e.Label(), e.Action, whose)
 			}
+		}
+	}
+}
+
+// cutsRows refuses that rows of a node go, the root's own or those behind each of its
+// edges.
+func (c *compiler) cutsRows(n *Node, whose string) {
+	if n == c.plan.Root {
+		c.plan.problem(LevelError, fmt.Sprintf("rows of %s go, and %s through them: what belongs to a tenant by a row that is gone is never deleted", n.Table.Name, whose),
+			"take another way to the tenants (a column of the table itself), or let the rows go with those they stand above, as dependents of one policy")
+		return
+	}
+	for _, e := range n.In {
+		if e.Action.deletes() {
+			pos, fix := c.keepFix(e, "or let the policy take another way to its tenants")
+			c.fail(pos, fix, "rows of %s go (%s), and %s through them: what belongs to a tenant by a row that is gone is never deleted", n.Table.Name, e.Label(), whose)
 		}
 	}
 }

@@ -115,7 +115,7 @@ func queryFix(wrong *pgconn.PgError, role, other string) string {
 		return other
 	}
 	if name, ok := strings.CutPrefix(wrong.Message, "permission denied for schema "); ok {
-		return fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s", ident(name), ident(role))
+		return fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s;", ident(name), ident(role))
 	}
 	return "run what reaper grants --role " + ident(role) + " prints, as the owner of what the SQL reads"
 }

@@ -48,8 +48,7 @@ func (c *compiler) usableTypes() error {
 		return fmt.Errorf("reading the privileges on schemas of types: %w", err)
 	}
 	for _, s := range lacking {
-		c.plan.problem(LevelError, fmt.Sprintf("role %s may not use schema %s, which has types or operators that references are compared by", c.server.Role, s),
-			fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s", ident(s), ident(c.server.Role)))
+		c.cannotUse(s, ", which has types or operators that references are compared by")
 	}
 	return nil
 }

@@ -20,9 +20,8 @@ func HasMaintain(version int) bool { return version >= 170000 }
 // VacuumRemedy is what helps where a role may not vacuum tables, named as SQL names
 // them.
 func VacuumRemedy(version int, role, tables string) string {
-	const remedy = "run as their owner, or write vacuum: never and leave them to autovacuum"
 	if HasMaintain(version) {
-		return fmt.Sprintf("GRANT MAINTAIN ON %s TO %s (of a partitioned table on each partition), ", tables, pgx.Identifier{role}.Sanitize()) + remedy
+		return fmt.Sprintf("GRANT MAINTAIN ON %s TO %s; -- of a partitioned table on each partition; or run as their owner, or write vacuum: never", tables, pgx.Identifier{role}.Sanitize())
 	}
-	return remedy
+	return "write vacuum: never # and leave them to autovacuum; or run as their owner"
 }

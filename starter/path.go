@@ -2,7 +2,6 @@ package starter
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/reaperdb/reaper/policy"
 	"github.com/reaperdb/reaper/schema"
@@ -17,11 +16,11 @@ type Path struct {
 
 // steps writes a path as the policy file has it.
 func (p Path) steps() string {
-	quoted := make([]string, len(p.Columns))
-	for i, c := range p.Columns {
-		quoted[i] = yamlScalar(policy.QuoteName(c))
+	var path policy.Path
+	for _, c := range p.Columns {
+		path.Steps = append(path.Steps, policy.Step{Column: c})
 	}
-	return "[" + strings.Join(quoted, ", ") + "]"
+	return path.YAML()
 }
 
 // paths are the shortest ways over foreign keys to the tenants, or else the column that

@@ -55,7 +55,7 @@ func (w *writer) tenants() {
 	}
 	w.line("tenants:                 # who owns rows, and how long each tenant keeps them")
 	w.line("  table: %s", yamlName(t.Table.Name))
-	w.line("  key: %s", yamlColumn(t.Key))
+	w.line("  key: %s", policy.YAMLColumn(t.Key))
 	if t.Retention != "" {
 		w.line("  retention: %s   # days, or an interval; used where a policy has no retention of its own", sqlColumn(t.Retention))
 	} else {
@@ -91,9 +91,9 @@ func (w *writer) policy(r Root, name string) {
 	w.line("  - name: %s", name)
 	w.line("    table: %-30s # about %.0f rows", yamlName(r.Table.Name), max(r.Table.EstimatedRows, 0))
 	if r.Unit != "" {
-		w.line("    age: {column: %s, unit: %s}", yamlColumn(r.Age.Name), r.Unit)
+		w.line("    age: {column: %s, unit: %s}", policy.YAMLColumn(r.Age.Name), r.Unit)
 	} else {
-		w.line("    age: %s", yamlColumn(r.Age.Name))
+		w.line("    age: %s", policy.YAMLColumn(r.Age.Name))
 	}
 	w.tenant(r)
 	switch {
@@ -158,7 +158,7 @@ func (w *writer) dependents(r Root) {
 			}
 		}
 		w.line("      - {table: %s, via: %s%s, action: %s}   # %s; %s references %s, ON DELETE %s",
-			yamlName(d.Key.ChildName), viaText(d.Key.ChildColumns), parent, action, note, text(d.Key.Name), text(d.Key.ParentName.String()), d.Key.OnDelete)
+			yamlName(d.Key.ChildName), policy.YAMLColumns(d.Key.ChildColumns), parent, action, note, text(d.Key.Name), text(d.Key.ParentName.String()), d.Key.OnDelete)
 	}
 	for _, p := range polymorphic {
 		w.line("    #  - %s", p)
@@ -170,7 +170,7 @@ func (w *writer) polymorphic(r Root) (lines []string) {
 	for _, p := range r.Polymorphic {
 		where := fmt.Sprintf("%s = '%s'", sqlName(p.Type), strings.ReplaceAll(p.Value, "'", "''"))
 		lines = append(lines, text(fmt.Sprintf("{table: %s, match: {%s: %s}, where: %s, action: delete}   # or nullify, or keep: no foreign key says that it references these rows",
-			yamlName(p.Table.Name), yamlColumn(p.ID), yamlColumn(primaryKey(r.Table)[0]), yamlQuoted(where))))
+			yamlName(p.Table.Name), policy.YAMLColumn(p.ID), policy.YAMLColumn(primaryKey(r.Table)[0]), policy.YAMLQuoted(where))))
 	}
 	return lines
 }
@@ -192,19 +192,4 @@ func (w *writer) others() {
 	}
 }
 
-func viaText(columns []string) string {
-	quoted := make([]string, len(columns))
-	for i, c := range columns {
-		quoted[i] = yamlColumn(c)
-	}
-	if len(quoted) == 1 {
-		return quoted[0]
-	}
-	return "[" + strings.Join(quoted, ", ") + "]"
-}
-
-func yamlName(n schema.Name) string {
-	return yamlScalar(policy.Table{Schema: n.Schema, Name: n.Name}.String())
-}
-
-func yamlColumn(name string) string { return yamlScalar(policy.QuoteName(name)) }
+func yamlName(n schema.Name) string { return policy.YAMLTable(n.Schema, n.Name) }

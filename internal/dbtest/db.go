@@ -2,6 +2,7 @@ package dbtest
 
 import (
 	"context"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -63,7 +64,8 @@ func (db *DB) drop(t testing.TB) {
 	}
 	drops := []string{"DROP DATABASE " + db.name + " WITH (FORCE)"}
 	for _, role := range db.roles {
-		drops = append(drops, "DROP ROLE "+role)
+		// What it was granted on parameters of the server outlives the database.
+		drops = append(drops, "DROP OWNED BY "+pgx.Identifier{role}.Sanitize(), "DROP ROLE "+pgx.Identifier{role}.Sanitize())
 	}
 	for _, sql := range drops {
 		if _, err := shared.pool.Exec(context.Background(), sql); err != nil {
@@ -84,14 +86,14 @@ func (db *DB) DSN() string { return db.dsn }
 func (db *DB) Role(t testing.TB, suffix string) string {
 	t.Helper()
 	role := db.name + "_" + suffix
-	db.Exec(t, "CREATE ROLE "+role+" LOGIN")
+	db.Exec(t, "CREATE ROLE "+pgx.Identifier{role}.Sanitize()+" LOGIN")
 	db.roles = append(db.roles, role)
 	return role
 }
 
 // As is the database's address for another role.
 func (db *DB) As(role string) string {
-	return strings.Replace(db.dsn, "//postgres@", "//"+role+"@", 1)
+	return strings.Replace(db.dsn, "//postgres@", "//"+url.PathEscape(role)+"@", 1)
 }
 
 // Pool opens a new pool for what is tested; it is closed with the test. Each

@@ -1,0 +1,41 @@
+package purge
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/reaperdb/reaper/policy"
+)
+
+// entry is an entry under dependents while the plan is made.
+type entry struct {
+	spec    *policy.Dependent
+	used    bool
+	unclear []relation // to one parent, of which it could mean each
+}
+
+// mayMean reports whether the entry could mean a relation, or others as well.
+func (e *entry) mayMean(r relation) bool {
+	return slices.ContainsFunc(e.unclear, func(o relation) bool { return o.first().OID == r.first().OID })
+}
+
+// entries are those of the file, whose tables there are.
+func (c *compiler) entries() (entries []*entry, err error) {
+	for i := range c.plan.Policy.Dependents {
+		d := &c.plan.Policy.Dependents[i]
+		entries = append(entries, &entry{spec: d})
+		for _, t := range []policy.Table{d.Table, d.Parent} {
+			if !t.IsSet() {
+				continue
+			}
+			_, missing := c.find(t)
+			if missing != nil && !errors.Is(missing, errStop) {
+				return nil, missing
+			}
+			if missing != nil {
+				err = missing // and what else is missing is said too
+			}
+		}
+	}
+	return entries, err
+}
