@@ -246,6 +246,9 @@ func (d *Daemon) readScans(ctx context.Context) error {
 
 func (d *Daemon) publish(context.Context) error {
 	d.timetable.publish(d.Metrics)
+	if d.scans.waiting(d.timetable.entries()) {
+		ask(d.rescan)
+	}
 	return nil
 }
 

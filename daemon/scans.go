@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -52,6 +53,9 @@ type measured struct {
 	problem   string       // why it could not be measured; empty: it could
 
 	scanAfter time.Time // measured again not before
+	// wanted: a run of it has ended since a measuring of it began. Whatever kept it from
+	// being measured then, it is its turn.
+	wanted bool
 	// sampled is when rows were last followed to their tenants; zero: not since the
 	// policy was read.
 	sampled time.Time
@@ -81,7 +85,7 @@ func (s *scans) round(ctx context.Context, entries []entry) {
 			return
 		}
 		began := s.now()
-		if began.Before(s.of(e.name()).scanAfter) {
+		if !s.begin(e.name(), began) {
 			continue
 		}
 		err := s.scan(ctx, e)
@@ -89,6 +93,23 @@ func (s *scans) round(ctx context.Context, entries []entry) {
 			s.complain("what is due of "+e.name(), err)
 		}
 	}
+}
+
+// begin reports whether it is a policy's turn to be measured.
+func (s *scans) begin(name string, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := s.policies.of(name)
+	if !m.wanted && now.Before(m.scanAfter) {
+		return false
+	}
+	m.wanted = false
+	return true
+}
+
+// waiting reports whether a run of some policy has ended that was not measured since.
+func (s *scans) waiting(entries []entry) bool {
+	return slices.ContainsFunc(entries, func(e entry) bool { return s.of(e.name()).wanted })
 }
 
 // end notes how the measuring of a policy ended, and reports whether that is news.
@@ -214,7 +235,7 @@ func (s *scans) once(ctx context.Context, e entry) (*ledger.Scan, error) {
 func (s *scans) again(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.policies.of(name).scanAfter = time.Time{}
+	s.policies.of(name).wanted = true
 }
 
 func (s *scans) see(e entry, scan *ledger.Scan) {

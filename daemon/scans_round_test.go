@@ -86,6 +86,27 @@ func TestScans_Round(t *testing.T) {
 	})
 }
 
+// A run that ends while its policy is being measured has it measured again at the next
+// round: what was read may be of before. The end of the measuring had forgotten that.
+func TestScans_RunEndsMeanwhile(t *testing.T) {
+	t.Parallel()
+	entries := entriesOf(t, Config{}, text)
+	synctest.Test(t, func(t *testing.T) {
+		m := &slowly{takes: map[string]time.Duration{entries[0].name(): 10 * time.Second}}
+		s := scansOf(m, shelf{}, &logbook{}, entries)
+		go every(t.Context(), time.Minute, nil, func(ctx context.Context) { s.round(ctx, entries) })
+		until(0, 0, 5)
+		s.again(entries[0].name())
+		if !s.waiting(entries) {
+			t.Error("nothing waits")
+		}
+		until(0, 1, 30)
+		if s.waiting(entries) || len(m.measured) != 2 {
+			t.Errorf("measured at %v, want twice", m.measured)
+		}
+	})
+}
+
 // Rows are followed to their tenants once an hour, and at once where the file has changed
 // what the policy means; what was found counts until then.
 func TestScans_Sample(t *testing.T) {
