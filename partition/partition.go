@@ -89,7 +89,7 @@ type Table struct {
 	// Counts is a query that counts the rows of a partition by tenant (text, or NULL), if
 	// all of them are expired; else it gives nothing.
 	Counts func(schema.Partition) (sql string, args []any)
-	// Stopping tells that the run is to end.
+	// Stopping is done when the run is to end.
 	Stopping context.Context
 	// Patience is how long the server is waited for, beside the attaching itself.
 	Patience time.Duration

@@ -32,7 +32,7 @@ func (c *compiler) rootKey() error {
 func bestKey(t *schema.Table) (best *schema.Index) {
 	for i := range t.Indexes {
 		x := &t.Indexes[i]
-		if usableKey(t, x) && (best == nil || x.Primary || !best.Primary && len(x.Columns) < len(best.Columns)) {
+		if t.Identifies(x) && (best == nil || x.Primary || !best.Primary && len(x.Columns) < len(best.Columns)) {
 			best = x
 		}
 	}
@@ -125,19 +125,6 @@ func (c *compiler) latestCutoff(p *policy.Policy) func(base string) string {
 	return func(base string) string {
 		return "greatest(" + list(len(lengths), func(i int) string { return base + " - " + interval(lengths[i]) }) + ")"
 	}
-}
-
-func usableKey(t *schema.Table, x *schema.Index) bool {
-	if !x.Unique || !x.Valid || !x.Immediate || x.Predicate != "" {
-		return false
-	}
-	for _, ic := range x.Columns {
-		column, ok := t.Column(ic.Name)
-		if !ok || !column.NotNull || !ic.OwnCollation || column.Array() {
-			return false
-		}
-	}
-	return true
 }
 
 // arrayInKey is a column that keeps a key from being used; "" when none does.

@@ -179,7 +179,7 @@ func plainChain(err error) string {
 	return plain(err)
 }
 
-// unfinishedWork tells whether a run that was told to stop has left anything:
+// unfinishedWork reports whether a run that was told to stop has left anything:
 // in doubt it has.
 func (w *work) unfinishedWork() bool {
 	if w.run.halt.Err() != nil {

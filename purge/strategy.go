@@ -67,7 +67,7 @@ func (c *compiler) sweep() {
 	}
 	p.Strategy = KeySweep
 	for _, x := range t.Indexes {
-		if usableKey(t, &x) && slices.Equal(x.ColumnNames(), columnNames(p.key)) {
+		if t.Identifies(&x) && slices.Equal(x.ColumnNames(), columnNames(p.key)) {
 			p.Index = x.Name
 		}
 	}

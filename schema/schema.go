@@ -83,6 +83,19 @@ func (t *Table) Column(name string) (Column, bool) {
 	return t.Columns[i], true
 }
 
+// Identifies reports whether a unique index tells all rows of the table apart: it is
+// whole, valid and immediate, over plain columns that are NOT NULL and no arrays, each in
+// its own collation.
+func (t *Table) Identifies(x *Index) bool {
+	if !x.Unique || !x.Valid || !x.Immediate || x.Predicate != "" {
+		return false
+	}
+	return !slices.ContainsFunc(x.Columns, func(i IndexColumn) bool {
+		c, ok := t.Column(i.Name)
+		return !ok || !c.NotNull || !i.OwnCollation || c.Array()
+	})
+}
+
 // ColumnNames are the names of all columns, in table order.
 func (t *Table) ColumnNames() []string {
 	names := make([]string, len(t.Columns))

@@ -51,7 +51,7 @@ func (r *reader) types(ctx context.Context, t *schema.Table, c schema.Column) ([
 	if t.Bytes == 0 {
 		return nil, nil
 	}
-	rows, err := r.q.Query(ctx, fmt.Sprintf("SELECT DISTINCT x FROM (SELECT %s::text AS x FROM %s LIMIT %d) s WHERE x IS NOT NULL ORDER BY x", quoted(c.Name), table(t), sampled))
+	rows, err := r.q.Query(ctx, fmt.Sprintf("SELECT DISTINCT x FROM (SELECT %s::text AS x FROM %s LIMIT %d) s WHERE x IS NOT NULL ORDER BY x", quoted(c.Name), t.Name.SQL(), sampled))
 	if err == nil {
 		var types []string
 		if types, err = pgx.CollectRows(rows, pgx.RowTo[string]); err == nil {

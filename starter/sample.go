@@ -23,8 +23,6 @@ const (
 	youngerDays = 90
 )
 
-func table(t *schema.Table) string { return pgx.Identifier{t.Name.Schema, t.Name.Name}.Sanitize() }
-
 func quoted(column string) string { return pgx.Identifier{column}.Sanitize() }
 
 // unread reports whether rows could not be looked at: no privilege, hidden rows, a lock,
@@ -42,7 +40,7 @@ func (r *reader) unit(ctx context.Context, t *schema.Table, age schema.Column) (
 		likely = "s"
 	}
 	var most *int64
-	err := r.q.QueryRow(ctx, fmt.Sprintf("SELECT max(x)::bigint FROM (SELECT %[1]s AS x FROM %[2]s WHERE %[1]s > 0 LIMIT %[3]d) s", quoted(age.Name), table(t), sampled)).Scan(&most)
+	err := r.q.QueryRow(ctx, fmt.Sprintf("SELECT max(x)::bigint FROM (SELECT %[1]s AS x FROM %[2]s WHERE %[1]s > 0 LIMIT %[3]d) s", quoted(age.Name), t.Name.SQL(), sampled)).Scan(&most)
 	if err != nil && unread(err) || err == nil && most == nil {
 		return likely, nil
 	}
@@ -95,7 +93,7 @@ func (r *reader) younger(ctx context.Context, root Root, k schema.ForeignKey) (s
   FROM (SELECT extract(epoch FROM c.%s::timestamp - p.%s::timestamp) / 86400 AS d
           FROM (SELECT * FROM %s %sLIMIT %d) c JOIN %s p ON %s
          WHERE isfinite(c.%[2]s) AND isfinite(p.%[3]s)) s`,
-		youngerDays, quoted(age.Name), quoted(root.Age.Name), table(child), order, sampled, table(root.Table), strings.Join(pairs, " AND "))).Scan(&rows, &later, &days)
+		youngerDays, quoted(age.Name), quoted(root.Age.Name), child.Name.SQL(), order, sampled, root.Table.Name.SQL(), strings.Join(pairs, " AND "))).Scan(&rows, &later, &days)
 	if err != nil && unread(err) {
 		return "", nil
 	}

@@ -10,15 +10,9 @@ import (
 // call it.
 var naturalNames = []string{"name", "slug", "email", "username", "login", "handle", "domain", "subdomain", "host", "hostname", "path", "code", "title", "key", "apikey", "fingerprint", "phone", "alias", "label", "displayname", "iso", "isocode"}
 
-// hasKey reports whether reaper can tell rows of a table apart: a unique index that is
-// whole, immediate, and over columns that are never NULL.
+// hasKey reports whether reaper can tell rows of a table apart.
 func hasKey(t *schema.Table) bool {
-	return slices.ContainsFunc(t.Indexes, func(x schema.Index) bool {
-		return x.Unique && x.Valid && x.Immediate && x.Predicate == "" && !slices.ContainsFunc(x.Columns, func(i schema.IndexColumn) bool {
-			c, ok := t.Column(i.Name)
-			return !ok || !c.NotNull || !i.OwnCollation || c.Array()
-		})
-	})
+	return slices.ContainsFunc(t.Indexes, func(x schema.Index) bool { return t.Identifies(&x) })
 }
 
 // primaryKey are the columns of a table's primary key.

@@ -21,28 +21,29 @@ const (
 // words are what the tables of each kind are called, in the singular. The last word
 // of a name counts: webhook_deliveries are deliveries, event_types are types.
 var words = map[kind][]string{
-	history: strings.Fields(`event message mail email log audit delivery run execution attempt session notification outbox ping heartbeat metric
-		measurement sample reading observation span trace history job change changelog export import scan crash
-		error failure occurrence result telemetry datapoint trail bounce invocation sighting checkin replay
-		login signin visit pageview hit click open impression search sms push call`),
+	history: strings.Fields(`event message mail email log audit delivery run execution attempt session notification outbox ping heartbeat metric measurement
+		sample reading observation span trace history job change changelog export import scan crash error failure occurrence result
+		telemetry datapoint trail bounce invocation sighting checkin replay login signin visit pageview hit click open impression search
+		sms push call`),
 	matter: strings.Fields(`ticket booking reservation appointment cart checkout enquiry inquiry incident`),
-	content: strings.Fields(`attachment comment post note reaction like vote item line detail body part recipient header file blob image photo
-		asset document upload entry payload chunk fragment embedding mention participant assignment follower read receipt tagging translation
-		annotation answer reply response revision version release snapshot backup build deployment view score record receipt digest`),
-	accounting: strings.Fields(`invoice payment transaction refund charge order credit creditnote transfer usage statistic stat counter download balance wallet payout payroll ledger subscription
-		contract bill fee tax commission coupon price plan quote cashflow settlement`),
+	content: strings.Fields(`attachment comment post note reaction like vote item line detail body part recipient header file blob image photo document upload
+		entry payload chunk fragment embedding mention assignment follower read receipt tagging translation annotation answer reply
+		response revision version release snapshot backup build deployment view score record digest`),
+	accounting: strings.Fields(`invoice payment transaction refund charge order credit creditnote transfer usage statistic stat download balance wallet payout
+		payroll ledger subscription bill fee tax commission coupon price plan quote cashflow settlement`),
 	live: strings.Fields(`user account member membership organization organisation org tenant workspace company customer client contact person people
-		profile role permission grant group team project domain site app application environment env key token secret credential certificate
-		identity authenticator device setting config configuration preference option flag feature product catalog integration connection connector
-		provider webhook endpoint destination source channel room conversation thread board list folder directory label tag category type status state
-		template theme layout page article dashboard chart widget query filter rule policy trigger schedule workflow automation bot agent inbox
-		mailbox form field question survey campaign segment audience address location country currency language locale timezone migration schema
-		table model dataset repository repo branch package registry crate gem server host node cluster machine instance service region zone network
-		resource limit quota ban block allowlist blocklist invitation invite follow friend friendship bookmark favorite participant link mapping
-		map relation owner creator admin actor peer employee student teacher patient course lesson exam property asset vehicle store shop warehouse
-		brand vendor supplier merchant partner cron monitor check alert dataset pipeline stage milestone sprint epic library plugin
-		extension module component collection space realm instance license registration enrollment waitlist queue topic stream subject variable
-		definition index metadata info data timer pool contract lock lease migration counter state`),
+		profile role permission grant group team project domain site app application environment env key token secret credential
+		certificate identity authenticator device setting config configuration preference option flag feature product catalog integration
+		connection connector provider webhook endpoint destination source channel room conversation thread board list folder directory
+		label tag category type status state template theme layout page article dashboard chart widget query filter rule policy trigger
+		schedule workflow automation bot agent inbox mailbox form field question survey campaign segment audience address location country
+		currency language locale timezone migration schema table model dataset repository repo branch package registry crate gem server
+		host node cluster machine instance service region zone network resource limit quota ban block allowlist blocklist invitation
+		invite follow friend friendship bookmark favorite participant link mapping map relation owner creator admin actor peer employee
+		student teacher patient course lesson exam property asset vehicle store shop warehouse brand vendor supplier merchant partner cron
+		monitor check alert pipeline stage milestone sprint epic library plugin extension module component collection space realm license
+		registration enrollment waitlist queue topic stream subject variable definition index metadata info data timer pool contract lock
+		lease counter`),
 }
 
 // tools are tables that a library keeps for itself, with whose rows.
