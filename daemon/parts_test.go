@@ -2,24 +2,17 @@ package daemon
 
 import (
 	"go/ast"
-	"go/parser"
-	"go/token"
 	"go/types"
-	"path/filepath"
-	"strings"
 	"testing"
+
+	"github.com/reaperdb/reaper/internal/gosource"
 )
 
 // A part of the daemon is reached by its methods alone: a field that another file uses
 // is used without the mutex.
 func TestPartsAreReachedByTheirMethods(t *testing.T) {
 	t.Parallel()
-	files := token.NewFileSet()
-	info := &types.Info{Uses: map[*ast.Ident]types.Object{}, Defs: map[*ast.Ident]types.Object{}}
-	parsed := programFiles(t, files)
-	config := types.Config{Importer: noPackages{}, Error: func(error) {}} // of what is not known
-	_, _ = config.Check("daemon", files, parsed, info)
-
+	files, parsed, info := gosource.Read(t)
 	fields := map[types.Object]bool{}
 	for _, file := range parsed {
 		for _, name := range guardedFields(file) {
@@ -37,35 +30,6 @@ func TestPartsAreReachedByTheirMethods(t *testing.T) {
 			t.Errorf("%s: %s belongs to %s: use a method, or add one there", at, id.Name, home.Filename)
 		}
 	}
-}
-
-// programFiles are those of the package, tests left out.
-func programFiles(t *testing.T, files *token.FileSet) (parsed []*ast.File) {
-	t.Helper()
-	names, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range names {
-		if strings.HasSuffix(name, "_test.go") {
-			continue
-		}
-		file, err := parser.ParseFile(files, name, nil, parser.SkipObjectResolution)
-		if err != nil {
-			t.Fatal(err)
-		}
-		parsed = append(parsed, file)
-	}
-	return parsed
-}
-
-// noPackages imports packages as empty ones: what is of this one is known all the same.
-type noPackages struct{}
-
-func (noPackages) Import(path string) (*types.Package, error) {
-	p := types.NewPackage(path, filepath.Base(path))
-	p.MarkComplete()
-	return p, nil
 }
 
 // guardedFields are the fields of the structs that have a mutex.

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/reaperdb/reaper/internal/gosource"
 )
 
 // Every error that the package knows by name.
@@ -324,7 +326,8 @@ func TestDecideKnowsEveryError(t *testing.T) {
 // namedErrors are the variables of the package whose names say that they are errors.
 func namedErrors(t *testing.T) (names []string) {
 	t.Helper()
-	for _, file := range sourceFiles(t, token.NewFileSet()) {
+	_, files, _ := gosource.Read(t, "dial_other.go")
+	for _, file := range files {
 		for _, d := range file.Decls {
 			g, is := d.(*ast.GenDecl)
 			if !is || g.Tok != token.VAR {

@@ -1,15 +1,12 @@
 package purge
 
 import (
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"go/types"
-	"path"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
+
+	"github.com/reaperdb/reaper/internal/gosource"
 )
 
 // stateTypes are the structs that the mutex of a run guards, and stateFiles the files
@@ -23,8 +20,7 @@ var (
 // without the mutex: so the drop of a partition once raced with other policies' batches.
 func TestStateIsReachedByItsMethodsAlone(t *testing.T) {
 	t.Parallel()
-	files := token.NewFileSet()
-	info := checked(t, files, sourceFiles(t, files))
+	files, _, info := gosource.Read(t, "dial_other.go")
 	fields := stateFields(t, info)
 	for id, object := range info.Uses {
 		at := files.Position(id.Pos())
@@ -32,44 +28,6 @@ func TestStateIsReachedByItsMethodsAlone(t *testing.T) {
 			t.Errorf("%s: %s is a field of what workers share: use a method that locks, or add one beside it", at, id.Name)
 		}
 	}
-}
-
-// sourceFiles parses the package, tests left out.
-func sourceFiles(t *testing.T, files *token.FileSet) (parsed []*ast.File) {
-	t.Helper()
-	names, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range names {
-		if strings.HasSuffix(name, "_test.go") || name == "dial_other.go" {
-			continue
-		}
-		file, err := parser.ParseFile(files, name, nil, parser.SkipObjectResolution)
-		if err != nil {
-			t.Fatal(err)
-		}
-		parsed = append(parsed, file)
-	}
-	return parsed
-}
-
-// nothing imports packages as empty ones: what is of other packages is not known then,
-// but what is of this one is.
-type nothing struct{}
-
-func (nothing) Import(name string) (*types.Package, error) {
-	p := types.NewPackage(name, path.Base(name))
-	p.MarkComplete()
-	return p, nil
-}
-
-func checked(t *testing.T, files *token.FileSet, parsed []*ast.File) *types.Info {
-	t.Helper()
-	info := &types.Info{Uses: map[*ast.Ident]types.Object{}, Defs: map[*ast.Ident]types.Object{}}
-	config := types.Config{Importer: nothing{}, Error: func(error) {}} // of what is not known
-	_, _ = config.Check("purge", files, parsed, info)
-	return info
 }
 
 // stateFields are the fields of those structs.

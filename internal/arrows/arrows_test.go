@@ -23,27 +23,28 @@ const anything = "*"
 // may import what they like. A package that is not here has no room yet:
 // decide what it may know before it is written.
 var rooms = map[string][]string{
-	"policy":          {"guard", "internal/nearest"},
-	"schema":          {"internal/nearest", "internal/pg"},
-	"guard":           {"internal/pg"},
-	"growth":          {},
-	"heartbeat":       {},
-	"metrics":         {},
-	"ledger":          {"internal/pg"},
-	"purge":           {"guard", "internal/components", "internal/pg", "internal/visible", "partition", "policy", "schema", "vacuum"},
-	"partition":       {"internal/pg", "schema"},
-	"vacuum":          {"internal/pg", "schema"},
-	"starter":         {"internal/visible", "policy", "schema"},
-	"web":             {"guard", "internal/visible", "policy", "purge"},
-	"daemon":          {"growth", "guard", "heartbeat", "internal/pg", "ledger", "metrics", "policy", "purge", "schema", "web"},
-	"demo":            {"internal/pg", "internal/pgtemp", "policy", "purge", "schema"},
-	"internal/pgtemp": {},
-	"internal/dbtest": {"internal/pgtemp"},
-	"internal/pg":     {},
-	"internal/lab":    {},
-	"cmd/reaper":      {anything},
-	"bench":           {anything},
-	"replay":          {"internal/lab", "internal/pgtemp", "purge"},
+	"policy":            {"guard", "internal/nearest"},
+	"schema":            {"internal/nearest", "internal/pg"},
+	"guard":             {"internal/pg"},
+	"growth":            {},
+	"heartbeat":         {},
+	"metrics":           {},
+	"ledger":            {"internal/pg"},
+	"purge":             {"guard", "internal/components", "internal/pg", "internal/visible", "partition", "policy", "schema", "vacuum"},
+	"partition":         {"internal/pg", "schema"},
+	"vacuum":            {"internal/pg", "schema"},
+	"starter":           {"internal/visible", "policy", "schema"},
+	"web":               {"guard", "internal/visible", "policy", "purge"},
+	"daemon":            {"growth", "guard", "heartbeat", "internal/pg", "ledger", "metrics", "policy", "purge", "schema", "web"},
+	"demo":              {"internal/pg", "internal/pgtemp", "policy", "purge", "schema"},
+	"internal/pgtemp":   {},
+	"internal/gosource": {},
+	"internal/dbtest":   {"internal/pgtemp"},
+	"internal/pg":       {},
+	"internal/lab":      {},
+	"cmd/reaper":        {anything},
+	"bench":             {anything},
+	"replay":            {"internal/lab", "internal/pgtemp", "purge"},
 
 	"internal/components": {},
 	"internal/nearest":    {},
@@ -51,7 +52,7 @@ var rooms = map[string][]string{
 }
 
 // testOnly packages have no place in a program.
-var testOnly = []string{"internal/dbtest"}
+var testOnly = []string{"internal/dbtest", "internal/gosource"}
 
 // wrong compares what packages import with the rooms; both maps are from the
 // importing package to the imported ones, without the module's path.
