@@ -80,7 +80,7 @@ func TestAdvise_YoungerDependents(t *testing.T) {
 	b.warned("deleting rows of public.projects takes rows of public.events that are much younger than the retention of 365d: of its newest 200, 200 were created more than half the retention after",
 		"(729 days after it on average, 730 days at most)", "=> if rows of public.events are what should expire")
 	for _, p := range b.plans() {
-		v, err := purge.Look(t.Context(), b.pool, p, purge.Options{}, false)
+		v, err := purge.Look(t.Context(), b.pool, p, purge.Selection{}, false)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,6 +3,8 @@ package purge
 import (
 	"context"
 	"time"
+
+	"github.com/reaperdb/reaper/internal/pg"
 )
 
 // aliveEvery is how often a run says that it is alive.
@@ -24,7 +26,7 @@ func (r *Run) keepAlive(ctx context.Context) {
 		err := r.ledger.KeepAlive(once, r.control, r.id)
 		cancel()
 		if err != nil && ctx.Err() == nil {
-			r.log.Warn("cannot renew the run's lease", "error", plain(err))
+			r.log.Warn("cannot renew the run's lease", "error", pg.ErrorText(err))
 		}
 	}
 }
@@ -39,7 +41,7 @@ func (r *Run) lost(ctx context.Context, losses int) bool {
 	}
 	err := r.withServer(ctx, func() error { return r.ledger.KeepAlive(ctx, r.pool, r.id) })
 	if err != nil {
-		r.log.Warn("cannot renew the run's lease", "error", plain(err))
+		r.log.Warn("cannot renew the run's lease", "error", pg.ErrorText(err))
 	}
 	_, now := r.state.progress()
 	return err == nil && now > losses

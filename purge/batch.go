@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/reaperdb/reaper/schema"
+	"github.com/reaperdb/reaper/internal/pg"
 )
 
 // candidate is an expired root that a search found.
@@ -79,9 +79,6 @@ func (b *batcher) statementTimeout(opts attemptOptions) time.Duration {
 	return max(2*b.plan.Policy.Limits.Time, 100*time.Millisecond)
 }
 
-// lockTimeout bounds a wait for a lock.
-func (p *Plan) lockTimeout() time.Duration { return min(p.Policy.Limits.Time, 500*time.Millisecond) }
-
 // lockKey is the advisory lock of one tenant of one policy.
 func (b *batcher) lockKey(tenant *string) int64 {
 	name := "reaper\x00" + b.plan.Policy.Name
@@ -94,15 +91,15 @@ func (b *batcher) lockKey(tenant *string) int64 {
 
 // counting are the options of a batch that counts before it deletes.
 func (b *batcher) counting() attemptOptions {
-	return attemptOptions{mode: b.plan.modes.full, locked: true}
+	return attemptOptions{mode: b.plan.full, locked: true}
 }
 
 // delete deletes candidates of one tenant with all that depends on them, in as
 // many transactions as it takes, and says what became of them. An error is
 // either the tenant's (faultTenant, faultRetry) or the database's.
-func (b *batcher) delete(ctx context.Context, t *who, cands []candidate) (outcome, error) {
+func (b *batcher) delete(ctx context.Context, t *TenantCutoff, cands []candidate) (outcome, error) {
 	if b.plan.proven {
-		return b.attempt(ctx, t, cands, attemptOptions{mode: b.plan.modes.full, locked: true, proven: true})
+		return b.attempt(ctx, t, cands, attemptOptions{mode: b.plan.full, locked: true, proven: true})
 	}
 	return b.attempt(ctx, t, cands, b.ordinary())
 }
@@ -113,12 +110,12 @@ func (b *batcher) ordinary() attemptOptions {
 		b.countFirst--
 		return b.counting()
 	}
-	return attemptOptions{mode: b.plan.modes.usual, locked: !b.plan.modes.usual.simple() || b.plan.watched()}
+	return attemptOptions{mode: b.plan.usual, locked: !b.plan.usual.simple() || b.plan.watched()}
 }
 
 // attempt tries candidates until they are gone, or decide has said what else becomes of
 // them.
-func (b *batcher) attempt(ctx context.Context, t *who, cands []candidate, opts attemptOptions) (outcome, error) {
+func (b *batcher) attempt(ctx context.Context, t *TenantCutoff, cands []candidate, opts attemptOptions) (outcome, error) {
 	for a := (attempt{roots: len(cands), options: opts}); ; {
 		if !b.work.waitForGuards(ctx, b.worker) {
 			return outcome{left: int64(len(cands))}, nil
@@ -164,7 +161,7 @@ func (b *batcher) prepare(ctx context.Context, err error, a attempt, d decision)
 		b.run.tell(func(o Observer) { o.Retry(b.plan.Policy.Name, reasonOf(err)) })
 	}
 	if d.logged {
-		b.run.log.Debug("retrying batch", "policy", b.plan.Policy.Name, "roots", a.roots, "error", plain(err))
+		b.run.log.Debug("retrying batch", "policy", b.plan.Policy.Name, "roots", a.roots, "error", pg.ErrorText(err))
 	}
 	b.size = d.size
 	if d.wary {
@@ -192,7 +189,7 @@ func (b *batcher) change(opts attemptOptions, c change) attemptOptions {
 	return opts
 }
 
-func (b *batcher) halves(ctx context.Context, t *who, cands []candidate, opts attemptOptions) (outcome, error) {
+func (b *batcher) halves(ctx context.Context, t *TenantCutoff, cands []candidate, opts attemptOptions) (outcome, error) {
 	var total outcome
 	middle := len(cands) / 2
 	for _, half := range [][]candidate{cands[:middle], cands[middle:]} {
@@ -207,7 +204,7 @@ func (b *batcher) halves(ctx context.Context, t *who, cands []candidate, opts at
 
 // transaction runs one batch, waiting for the server where it went away. A
 // connection that is lost while committing is looked up in the ledger.
-func (b *batcher) transaction(ctx context.Context, t *who, cands []candidate, opts attemptOptions) (outcome, error) {
+func (b *batcher) transaction(ctx context.Context, t *TenantCutoff, cands []candidate, opts attemptOptions) (outcome, error) {
 	return b.inTransaction(ctx, t, opts, func(tx *batchTx) (outcome, error) { return b.body(ctx, tx, t, cands, opts) })
 }
 
@@ -229,16 +226,8 @@ func (b *batcher) adapt(o outcome, took time.Duration) {
 	b.size = max(min(b.size, limits.Rows, int(fit-fit/10)), 1)
 }
 
-// leaves are the tables that hold a node's rows.
-func (p *Plan) leaves(n *Node) []uint32 {
-	if n.Table.Kind == schema.Partitioned {
-		return p.graph.Family(n.Table.OID)
-	}
-	return []uint32{n.Table.OID}
-}
-
 // body deletes candidates in an open transaction.
-func (b *batcher) body(ctx context.Context, tx *batchTx, t *who, cands []candidate, opts attemptOptions) (outcome, error) {
+func (b *batcher) body(ctx context.Context, tx *batchTx, t *TenantCutoff, cands []candidate, opts attemptOptions) (outcome, error) {
 	keys := keysOf(cands, len(b.plan.key))
 	if !opts.locked {
 		s := b.plan.deleteRootsSQL(b.scope(), t, keys)
@@ -271,7 +260,7 @@ func (b *batcher) body(ctx context.Context, tx *batchTx, t *who, cands []candida
 }
 
 // stillDue counts the candidates that are still expired, when not all went.
-func (b *batcher) stillDue(ctx context.Context, tx *batchTx, t *who, keys values, o outcome) (outcome, error) {
+func (b *batcher) stillDue(ctx context.Context, tx *batchTx, t *TenantCutoff, keys values, o outcome) (outcome, error) {
 	if o.roots+o.kept >= int64(keys.len()) {
 		return o, nil
 	}
@@ -285,7 +274,7 @@ func (b *batcher) stillDue(ctx context.Context, tx *batchTx, t *who, keys values
 }
 
 // lockRoots locks the roots nobody else has, and gives them with their keys.
-func (b *batcher) lockRoots(ctx context.Context, tx *batchTx, t *who, keys values) (*rowsOf, values, error) {
+func (b *batcher) lockRoots(ctx context.Context, tx *batchTx, t *TenantCutoff, keys values) (*rowsOf, values, error) {
 	found, locked := newRows(b.plan.Root), newValues(len(b.plan.key))
 	if err := tx.read(ctx, b.plan.lockRootsSQL(b.scope(), t, keys), found.scan(locked...)); err != nil {
 		return nil, nil, fmt.Errorf("locking rows of %s: %w", b.plan.Root.Table.Name, err)
@@ -294,7 +283,7 @@ func (b *batcher) lockRoots(ctx context.Context, tx *batchTx, t *who, keys value
 }
 
 // deleteLocked deletes locked roots: those that nothing keeps.
-func (b *batcher) deleteLocked(ctx context.Context, tx *batchTx, t *who, roots *rowsOf, keys values, opts attemptOptions) (o outcome, err error) {
+func (b *batcher) deleteLocked(ctx context.Context, tx *batchTx, t *TenantCutoff, roots *rowsOf, keys values, opts attemptOptions) (o outcome, err error) {
 	if roots.len() == 0 {
 		return o, nil
 	}
@@ -336,10 +325,22 @@ func (b *batcher) collectRoots(ctx context.Context, tx *batchTx, roots *rowsOf, 
 }
 
 // countRoots counts the roots among keys that are expired now.
-func (b *batcher) countRoots(ctx context.Context, tx *batchTx, t *who, keys values) (n int64, err error) {
+func (b *batcher) countRoots(ctx context.Context, tx *batchTx, t *TenantCutoff, keys values) (n int64, err error) {
 	s := b.plan.countRootsSQL(b.scope(), t, keys)
 	if err := tx.row(ctx, s).Scan(&n); err != nil {
 		return 0, fmt.Errorf("counting what is left: %w", err)
 	}
 	return n, nil
+}
+
+// firstRoots is how many roots the first batch takes at most: nothing is known
+// yet of how long they take, and caches are cold. It grows from there.
+const firstRoots = 100
+
+// firstSize is the size of the first batch, by what the planner knows of the
+// dependents of one root.
+func firstSize(p *Plan) int {
+	limits := p.Policy.Limits
+	perRoot := p.rowsPerRoot()
+	return max(1, min(limits.Rows, limits.TotalRows, int(float64(limits.TotalRows)/perRoot*0.8), firstRoots))
 }

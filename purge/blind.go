@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/reaperdb/reaper/internal/pg"
 )
 
 // finds is the plan by which expired rows are looked for: the policy's own, until its
@@ -36,7 +38,7 @@ func (w *work) find(what string, read func(p *Plan) error) error {
 		without.where = ""
 		if w.state.leaveOutWhere(&without) {
 			w.run.log.Warn("where failed on a row; searching without it and applying it in each batch",
-				"policy", w.plan.Policy.Name, "error", plain(err))
+				"policy", w.plan.Policy.Name, "error", pg.ErrorText(err))
 		}
 		if err = read(w.finds()); err == nil {
 			return nil

@@ -1,6 +1,7 @@
 package purge
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -138,65 +139,65 @@ func withThemselves(columns []schema.Column, orders []*schema.Order) []compariso
 }
 
 // comparisons are the pairs of a foreign key, child's columns with the parent's.
-func (c *compiler) comparisons(k *schema.ForeignKey, child, parent *schema.Table) []comparison {
+func comparisons(g *schema.Graph, k *schema.ForeignKey, child, parent *schema.Table) []comparison {
 	pairs := make([]comparison, len(k.ChildColumns))
 	for i := range pairs {
 		pairs[i].theirs, _ = child.Column(k.ChildColumns[i])
 		pairs[i].ours, _ = parent.Column(k.ParentColumns[i])
 		pairs[i].op = k.Operators[i]
-		pairs[i].direct = c.direct(pairs[i])
+		pairs[i].direct = direct(g, pairs[i])
 	}
 	return pairs
 }
 
 // direct reports whether theirs is compared as it is stored.
-func (c *compiler) direct(x comparison) bool {
+func direct(g *schema.Graph, x comparison) bool {
 	if x.op.Right == "" {
 		return x.theirs.TypeOID == x.ours.TypeOID
 	}
-	return c.graph.Relabels(x.theirs.TypeOID, x.op.RightOID)
+	return g.Relabels(x.theirs.TypeOID, x.op.RightOID)
 }
 
 // comparing finds how two columns compare that no constraint binds together: by the
 // family of a unique index over ours, or else as its type is ordered; nil: they
 // do not.
-func (c *compiler) comparing(ours, theirs schema.Column, family uint32) (*comparison, error) {
-	ordered, err := c.graph.DefaultOrder(c.ctx, c.conn, ours.TypeOID)
+func comparing(ctx context.Context, q schema.Querier, g *schema.Graph, ours, theirs schema.Column, family uint32) (*comparison, error) {
+	ordered, err := g.DefaultOrder(ctx, q, ours.TypeOID)
 	if err != nil || ordered == nil {
 		return nil, err
 	}
 	if family == 0 {
 		family = ordered.Family
 	}
-	own, err := c.graph.OrderIn(c.ctx, c.conn, family, ordered.Equal.LeftOID, theirs.TypeOID)
+	own, err := g.OrderIn(ctx, q, family, ordered.Equal.LeftOID, theirs.TypeOID)
 	if err != nil {
 		return nil, err
 	}
 	for _, o := range []*schema.Order{own, ordered} {
-		if o != nil && c.takes(o.Equal, ours, theirs) {
-			return c.pair(o.Equal, ours, theirs), nil
+		if o != nil && takes(g, o.Equal, ours, theirs) {
+			return pair(g, o.Equal, ours, theirs), nil
 		}
 	}
-	other, err := c.graph.DefaultOrder(c.ctx, c.conn, theirs.TypeOID)
-	if err != nil || other == nil || !c.takes(other.Equal, ours, theirs) {
+	other, err := g.DefaultOrder(ctx, q, theirs.TypeOID)
+	if err != nil || other == nil || !takes(g, other.Equal, ours, theirs) {
 		return nil, err
 	}
-	return c.pair(other.Equal, ours, theirs), nil
+	return pair(g, other.Equal, ours, theirs), nil
 }
 
-func (c *compiler) pair(op *schema.Operator, ours, theirs schema.Column) *comparison {
+func pair(g *schema.Graph, op *schema.Operator, ours, theirs schema.Column) *comparison {
 	x := comparison{op: op, ours: ours, theirs: theirs}
-	x.direct = c.direct(x)
+	x.direct = direct(g, x)
 	return &x
 }
 
 // takes reports whether both columns become the operator's input types by
 // themselves.
-func (c *compiler) takes(op *schema.Operator, ours, theirs schema.Column) bool {
+func takes(g *schema.Graph, op *schema.Operator, ours, theirs schema.Column) bool {
 	if op.Left == "" || op.Right == "" {
 		return ours.TypeOID == theirs.TypeOID
 	}
-	return c.graph.Converts(ours.TypeOID, op.LeftOID) && c.graph.Converts(theirs.TypeOID, op.RightOID)
+	return g.Converts(ours.TypeOID, op.LeftOID) && g.Converts(theirs.TypeOID, op.RightOID)
 }
 
 // crossed reports whether the two have different collations, and that of the column
@@ -207,9 +208,9 @@ func (c comparison) crossed(by schema.Column) bool {
 
 // stable names a comparison whose answer depends on more than the two values, such as
 // the time zone: PostgreSQL's own actions leave orphans there. Empty: none does.
-func (c *compiler) stable(pairs []comparison) string {
+func stable(g *schema.Graph, pairs []comparison) string {
 	for _, x := range pairs {
-		if !x.op.Immutable || !c.graph.ConvertsImmutably(x.ours.TypeOID, x.op.LeftOID) || !c.graph.ConvertsImmutably(x.theirs.TypeOID, x.op.RightOID) {
+		if !x.op.Immutable || !g.ConvertsImmutably(x.ours.TypeOID, x.op.LeftOID) || !g.ConvertsImmutably(x.theirs.TypeOID, x.op.RightOID) {
 			return fmt.Sprintf("%s (%s) with %s (%s)", x.theirs.Name, x.theirs.Type, x.ours.Name, x.ours.Type)
 		}
 	}

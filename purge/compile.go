@@ -114,7 +114,7 @@ func (c *compiler) compile() error {
 	if c.plan.HasErrors() {
 		return errStop
 	}
-	c.plan.modes.usual, c.plan.modes.full = newMode(c.plan, c.plan.watched()), newMode(c.plan, true)
+	c.plan.usual, c.plan.full = newMode(c.plan, c.plan.watched()), newMode(c.plan, true)
 	c.needCounts()
 	return c.steps(c.provenWay, c.strategy, c.partitions)
 }

@@ -148,7 +148,7 @@ func (c *compiler) addEdge(parent *Node, r relation, entries []*entry, siblings 
 	if err != nil {
 		return err
 	}
-	e := &Edge{Parent: parent, Child: child, ParentColumns: k.ParentColumns, ChildColumns: k.ChildColumns, Key: k, keys: r.keys, pairs: c.comparisons(k, child.Table, parent.Table)}
+	e := &Edge{Parent: parent, Child: child, ParentColumns: k.ParentColumns, ChildColumns: k.ChildColumns, Key: k, keys: r.keys, pairs: comparisons(c.graph, k, child.Table, parent.Table)}
 	if k.Parent != parent.Table.OID {
 		for _, oid := range c.graph.Family(k.Parent) {
 			e.within = append(e.within, strconv.FormatUint(uint64(oid), 10))
@@ -367,11 +367,11 @@ func (c *compiler) declared(ours, theirs schema.Column) (*comparison, error) {
 		if err != nil || order == nil {
 			return nil, err
 		}
-		x := c.pair(order.Equal, ours, theirs)
+		x := pair(c.graph, order.Equal, ours, theirs)
 		x.oursText = true
 		return x, nil
 	}
-	return c.comparing(ours, theirs, 0)
+	return comparing(c.ctx, c.conn, c.graph, ours, theirs, 0)
 }
 
 // servingIndex is the index by which rows of a table are found by what they

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/schema"
 )
 
@@ -222,7 +223,7 @@ func (c *compiler) oneAnswer(e *Edge) {
 		c.plan.problem(LevelError, fmt.Sprintf("%s of %s compares two collations, of which that of %s is not deterministic: ON DELETE SET NULL and SET DEFAULT leave rows behind there before PostgreSQL 15",
 			e.Label(), e.Child.Table.Name, e.Parent.Table.Name), "give both columns the same collation")
 	}
-	if what := c.stable(e.pairs); what != "" {
+	if what := stable(c.graph, e.pairs); what != "" {
 		c.plan.problem(LevelError, fmt.Sprintf("%s of %s compares %s: the answer depends on the TimeZone, and ON DELETE itself leaves rows behind", e.Label(), e.Child.Table.Name, what),
 			"give both columns the same type")
 	}
@@ -313,11 +314,11 @@ func (c *compiler) bigger(t *schema.Table, n int) (bool, error) {
 		return false, nil
 	}
 	var rows int
-	err := c.apart(func(tx pgx.Tx) error {
+	err := savepoint(c.ctx, c.conn, func(tx pgx.Tx) error {
 		return tx.QueryRow(c.ctx, fmt.Sprintf("SELECT count(*) FROM (SELECT FROM %s LIMIT %d) x", from(t), n+1)).Scan(&rows)
 	})
 	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) && !lockedOut(err) {
+	if errors.As(err, &pgErr) && !pg.HasCode(err, "55P03") {
 		return false, nil // said elsewhere: no privilege, row-level security
 	}
 	return rows > n, err

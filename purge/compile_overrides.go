@@ -54,7 +54,7 @@ func (c *compiler) firstOfEach(overrides []policy.Override) (first []int, err er
 		condition = same.write(typed("x.k"), typed("y.k"), same.ours.CollationName)
 	}
 	ask := func(sql string, arg, into any) error {
-		return c.apart(func(tx pgx.Tx) error { return tx.QueryRow(c.ctx, sql, arg).Scan(into) })
+		return savepoint(c.ctx, c.conn, func(tx pgx.Tx) error { return tx.QueryRow(c.ctx, sql, arg).Scan(into) })
 	}
 	err = ask("SELECT array(SELECT min(y.n)::int - 1 FROM unnest($1::text[]) WITH ORDINALITY x(k, n) JOIN unnest($1::text[]) WITH ORDINALITY y(k, n) ON "+
 		condition+" GROUP BY x.n ORDER BY x.n)", keys, &first)
@@ -100,7 +100,7 @@ func uniqueFamily(t *schema.Table, column string) uint32 {
 // them says.
 func (c *compiler) sameTenant() error {
 	t := c.plan.tenants
-	same, err := c.comparing(t.key, t.key, c.keyFamily())
+	same, err := comparing(c.ctx, c.conn, c.graph, t.key, t.key, c.keyFamily())
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/policy"
 	"github.com/reaperdb/reaper/schema"
 )
@@ -96,9 +97,9 @@ func uniqueOn(x schema.Index, column string) bool {
 // retention [, hold] by position.
 func (c *compiler) tenantsQuery(file *policy.Tenants) (relation string, own *source, err error) {
 	t := c.plan.tenants
-	f, err := c.understand("SELECT * FROM ("+file.Query.Value+"\n) AS tenants", file.Query.Value)
+	f, err := c.reader().understand("SELECT * FROM ("+file.Query.Value+"\n) AS tenants", file.Query.Value)
 	var wrong *pgconn.PgError
-	if errors.As(err, &wrong) && !lockedOut(err) {
+	if errors.As(err, &wrong) && !pg.HasCode(err, "55P03") {
 		c.fail(file.Query.Pos, queryFix(wrong, c.server.Role, "correct the query"), "tenants.query: %s", wrong.Message)
 		return "", nil, errStop
 	}
@@ -261,7 +262,7 @@ func (c *compiler) comparable() error {
 			p.groupOrders = append(p.groupOrders, order)
 		}
 	}
-	owner, err := c.comparing(p.tenants.key, p.last, c.keyFamily())
+	owner, err := comparing(c.ctx, c.conn, c.graph, p.tenants.key, p.last, c.keyFamily())
 	if err != nil {
 		return err
 	}

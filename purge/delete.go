@@ -8,7 +8,7 @@ import (
 
 // deleteKnown empties references, and deletes roots and all that was collected
 // below them. Without keys there are no roots among the rows.
-func (b *batcher) deleteKnown(ctx context.Context, tx *batchTx, t *who, m *mode, known map[*Node]*rowsOf, keys values) error {
+func (b *batcher) deleteKnown(ctx context.Context, tx *batchTx, t *TenantCutoff, m *mode, known map[*Node]*rowsOf, keys values) error {
 	for _, e := range m.clears {
 		if r := known[e.Parent]; r == nil || r.len() == 0 {
 			continue
@@ -35,7 +35,7 @@ func (b *batcher) deleteKnown(ctx context.Context, tx *batchTx, t *who, m *mode,
 }
 
 // deleteAtOnce deletes from tables in one statement.
-func (b *batcher) deleteAtOnce(ctx context.Context, tx *batchTx, t *who, m *mode, nodes []*Node, known map[*Node]*rowsOf, keys values) error {
+func (b *batcher) deleteAtOnce(ctx context.Context, tx *batchTx, t *TenantCutoff, m *mode, nodes []*Node, known map[*Node]*rowsOf, keys values) error {
 	s, targets, wanted := deleteSQL(b.plan, m, nodes, b.scope(), t, keys, known, tx.lockDependents)
 	if len(targets) == 0 {
 		return nil
@@ -68,8 +68,7 @@ func (b *batcher) moved(ctx context.Context, tx *batchTx, m *mode, n *Node, know
 	if tx.lockDependents && n.Table.CanUpdate { // they were locked: it was nobody else
 		return fmt.Errorf("%w: %s", errInterfered, n.stays())
 	}
-	s := &statement{}
-	s.add("SELECT EXISTS (SELECT FROM ", from(n.Table), " WHERE ", s.at(n.Table, known[n]), s.stillBehind(n, m, known, tx.lockDependents), ")")
+	s := collectedThereSQL(n, m, known, tx.lockDependents)
 	var there bool
 	if err := tx.row(ctx, s).Scan(&there); err != nil {
 		return fmt.Errorf("looking at what became of the rows: %w", err)
@@ -83,7 +82,7 @@ func (b *batcher) moved(ctx context.Context, tx *batchTx, m *mode, n *Node, know
 // stayed explains why locked roots were not deleted: a hold, a retention or a path
 // changed since they were locked, or something keeps rows that are expired
 // still. Then nothing below them may go either.
-func (b *batcher) stayed(ctx context.Context, tx *batchTx, t *who, keys values, n int64) error {
+func (b *batcher) stayed(ctx context.Context, tx *batchTx, t *TenantCutoff, keys values, n int64) error {
 	still, err := b.countRoots(ctx, tx, t, keys)
 	if err == nil && still == n {
 		return errKept
@@ -99,12 +98,10 @@ func (b *batcher) stayed(ctx context.Context, tx *batchTx, t *who, keys values, 
 
 // deleteOneByOne deletes from one table after the other, from the leaves up. Tables that
 // reference each other go in one statement.
-func (b *batcher) deleteOneByOne(ctx context.Context, tx *batchTx, t *who, m *mode, known map[*Node]*rowsOf, keys values) error {
+func (b *batcher) deleteOneByOne(ctx context.Context, tx *batchTx, t *TenantCutoff, m *mode, known map[*Node]*rowsOf, keys values) error {
 	for _, e := range m.deletes {
 		if r := known[e.Parent]; r != nil && r.len() > 0 {
-			s := &statement{}
-			s.add("DELETE FROM ", from(e.Child.Table), " WHERE ", s.behind(e, r))
-			n, err := tx.exec(ctx, s)
+			n, err := tx.exec(ctx, deleteAllBehindSQL(e, r))
 			if err != nil {
 				return fmt.Errorf("deleting from %s: %w", e.Child.Table.Name, err)
 			}
@@ -124,7 +121,7 @@ func (b *batcher) deleteOneByOne(ctx context.Context, tx *batchTx, t *who, m *mo
 	return nil
 }
 
-func (b *batcher) deleteGroup(ctx context.Context, tx *batchTx, t *who, m *mode, group []*Node, known map[*Node]*rowsOf, keys values) error {
+func (b *batcher) deleteGroup(ctx context.Context, tx *batchTx, t *TenantCutoff, m *mode, group []*Node, known map[*Node]*rowsOf, keys values) error {
 	if len(group) == 1 && !cyclic(group) {
 		return b.deleteNode(ctx, tx, t, m, group[0], known, keys)
 	}
@@ -134,7 +131,7 @@ func (b *batcher) deleteGroup(ctx context.Context, tx *batchTx, t *who, m *mode,
 	return b.deleteAtOnce(ctx, tx, t, m, group, known, keys)
 }
 
-func (b *batcher) deleteNode(ctx context.Context, tx *batchTx, t *who, m *mode, n *Node, known map[*Node]*rowsOf, keys values) error {
+func (b *batcher) deleteNode(ctx context.Context, tx *batchTx, t *TenantCutoff, m *mode, n *Node, known map[*Node]*rowsOf, keys values) error {
 	r := known[n]
 	if r == nil || r.len() == 0 {
 		return nil
@@ -148,8 +145,7 @@ func (b *batcher) deleteNode(ctx context.Context, tx *batchTx, t *who, m *mode, 
 	case n == b.plan.Root:
 		s = b.plan.deleteRootsSQL(b.scope(), t, keys)
 	default:
-		s = &statement{}
-		s.add("DELETE FROM ", from(n.Table), " WHERE ", s.at(n.Table, r), s.stillBehind(n, m, known, tx.lockDependents))
+		s = deleteCollectedSQL(n, m, known, tx.lockDependents)
 	}
 	count, err := tx.exec(ctx, s)
 	if err != nil {

@@ -11,9 +11,9 @@ import (
 // drain deletes one root with more dependents than a batch may hold, over
 // several batches from the leaves up. The root is locked and looked at again in
 // each: when it is no longer expired, or something keeps it, draining stops.
-func (b *batcher) drain(ctx context.Context, t *who, root candidate) (outcome, error) {
+func (b *batcher) drain(ctx context.Context, t *TenantCutoff, root candidate) (outcome, error) {
 	var total outcome
-	opts := attemptOptions{mode: b.plan.modes.full, locked: true, singleRoot: true, lockDependents: true}
+	opts := attemptOptions{mode: b.plan.full, locked: true, singleRoot: true, lockDependents: true}
 	if b.drainSize == 0 {
 		b.drainSize = b.plan.Policy.Limits.TotalRows
 	}
@@ -63,7 +63,7 @@ func (b *batcher) drain(ctx context.Context, t *who, root candidate) (outcome, e
 // find however few rows are then deleted: there a smaller batch is no shorter.
 func (b *batcher) adaptDrain(took time.Duration) {
 	limits := b.plan.Policy.Limits
-	if slices.ContainsFunc(b.plan.modes.full.order, cyclic) {
+	if slices.ContainsFunc(b.plan.full.order, cyclic) {
 		return
 	}
 	ratio := min(max(float64(limits.Time)/float64(took+1), 0.5), 2)
@@ -71,7 +71,7 @@ func (b *batcher) adaptDrain(took time.Duration) {
 }
 
 // drainOnce is one batch of a drain; more tells that the root is still there.
-func (b *batcher) drainOnce(ctx context.Context, tx *batchTx, t *who, c candidate, opts attemptOptions) (o outcome, more bool, err error) {
+func (b *batcher) drainOnce(ctx context.Context, tx *batchTx, t *TenantCutoff, c candidate, opts attemptOptions) (o outcome, more bool, err error) {
 	keys := keysOf([]candidate{c}, len(b.plan.key))
 	root, locked, err := b.lockRoots(ctx, tx, t, keys)
 	if err != nil {
@@ -83,7 +83,7 @@ func (b *batcher) drainOnce(ctx context.Context, tx *batchTx, t *who, c candidat
 	}
 	if b.plan.keeps() {
 		// All rows that a keeping edge could reference are locked first.
-		known, err := b.collect(ctx, tx, b.plan.modes.usual, map[*Node]*rowsOf{b.plan.Root: root}, 0)
+		known, err := b.collect(ctx, tx, b.plan.usual, map[*Node]*rowsOf{b.plan.Root: root}, 0)
 		if err != nil {
 			return o, false, err
 		}
@@ -107,7 +107,7 @@ func (b *batcher) drainOnce(ctx context.Context, tx *batchTx, t *who, c candidat
 	if !errors.Is(err, errOverflow) {
 		return o, false, err
 	}
-	d := &drainer{b: b, tx: tx, who: t, limit: limit}
+	d := &drainer{b: b, tx: tx, tenant: t, limit: limit}
 	done, err := d.below(ctx, b.plan.Root, root)
 	if err == nil && done && b.plan.watched() {
 		if err = b.fireDeferred(ctx, tx); err == nil {
@@ -128,12 +128,12 @@ func (b *batcher) drainOnce(ctx context.Context, tx *batchTx, t *who, c candidat
 // drainer finds some rows below a root, at most limit, below which nothing is
 // left behind, and deletes them.
 type drainer struct {
-	b     *batcher
-	tx    *batchTx
-	who   *who
-	limit int
-	jumps int
-	last  int // rows of the last whole closure that was too large
+	b      *batcher
+	tx     *batchTx
+	tenant *TenantCutoff
+	limit  int
+	jumps  int
+	last   int // rows of the last whole closure that was too large
 }
 
 // maxJumps bounds the search for the end of a long chain.
@@ -142,7 +142,7 @@ const maxJumps = 1000
 // below deletes some of what references the rows of a node; false: nothing
 // does, or nothing of it can go by itself.
 func (d *drainer) below(ctx context.Context, n *Node, rows *rowsOf) (bool, error) {
-	m := d.b.plan.modes.full
+	m := d.b.plan.full
 	for _, e := range n.Out {
 		if e.Action.clears() {
 			if done, err := d.clear(ctx, e, rows); err != nil || done {
@@ -175,7 +175,7 @@ func (d *drainer) below(ctx context.Context, n *Node, rows *rowsOf) (bool, error
 // the very row that goes or by a trigger, there would be no end of it.
 func (d *drainer) clear(ctx context.Context, e *Edge, rows *rowsOf) (bool, error) {
 	var cleared, stay int64
-	err := d.b.noteDue(ctx, d.tx, d.who, e, map[*Node]*rowsOf{e.Parent: rows})
+	err := d.b.noteDue(ctx, d.tx, d.tenant, e, map[*Node]*rowsOf{e.Parent: rows})
 	if err == nil {
 		err = d.tx.row(ctx, clearSomeSQL(e, rows, d.limit)).Scan(&cleared, &stay)
 	}
@@ -230,7 +230,7 @@ func (d *drainer) middle(ctx context.Context, e *Edge, rows *rowsOf) (bool, erro
 // cycle deletes some rows of a self-reference or a cycle of tables, from its
 // far end: rows come in the order of their distance.
 func (d *drainer) cycle(ctx context.Context, n *Node, rows *rowsOf) (bool, error) {
-	m := d.b.plan.modes.full
+	m := d.b.plan.full
 	var group []*Node
 	for _, g := range m.order {
 		if slices.Contains(g, n) {
@@ -273,7 +273,7 @@ func (d *drainer) cycle(ctx context.Context, n *Node, rows *rowsOf) (bool, error
 // some deletes as many of the first rows as fit into the batch with all that
 // hangs off them; false: not even one does.
 func (d *drainer) some(ctx context.Context, rows *rowsOf) (bool, error) {
-	m := d.b.plan.modes.full
+	m := d.b.plan.full
 	var best map[*Node]*rowsOf
 	for n := 1; ; n = min(n*4, rows.len()) {
 		known, err := d.b.collect(ctx, d.tx, m, map[*Node]*rowsOf{rows.node: rows.slice(0, n)}, d.limit)
@@ -294,14 +294,14 @@ func (d *drainer) some(ctx context.Context, rows *rowsOf) (bool, error) {
 	if best == nil {
 		return false, nil
 	}
-	return true, d.b.deleteKnown(ctx, d.tx, d.who, m, best, nil)
+	return true, d.b.deleteKnown(ctx, d.tx, d.tenant, m, best, nil)
 }
 
 // whole deletes one row and all that hangs off it, whatever its size.
 func (d *drainer) whole(ctx context.Context, one *rowsOf) (bool, error) {
-	known, err := d.b.collect(ctx, d.tx, d.b.plan.modes.full, map[*Node]*rowsOf{one.node: one}, 0)
+	known, err := d.b.collect(ctx, d.tx, d.b.plan.full, map[*Node]*rowsOf{one.node: one}, 0)
 	if err != nil {
 		return false, err
 	}
-	return true, d.b.deleteKnown(ctx, d.tx, d.who, d.b.plan.modes.full, known, nil)
+	return true, d.b.deleteKnown(ctx, d.tx, d.tenant, d.b.plan.full, known, nil)
 }

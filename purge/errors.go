@@ -79,8 +79,8 @@ const raisedRoutine = "exec_stmt_raise"
 // onlyReads distinguishes an attempt to write in a transaction that may only read from a server
 // that has become a standby, which has the same code in one that may write.
 func onlyReads(err error) error {
-	if isCode(err, "25006") {
-		return fmt.Errorf("%w: %s", errWrites, plain(err))
+	if pg.HasCode(err, "25006") {
+		return fmt.Errorf("%w: %s", errWrites, pg.ErrorText(err))
 	}
 	return err
 }
@@ -117,9 +117,3 @@ func reasonOf(err error) string {
 	}
 	return refused.Code
 }
-
-// isCode reports whether an error is the server's and has one of these SQLSTATEs.
-func isCode(err error, codes ...string) bool { return pg.HasCode(err, codes...) }
-
-// plain is an error without row data.
-func plain(err error) string { return pg.ErrorText(err) }

@@ -4,11 +4,11 @@ import "github.com/reaperdb/reaper/internal/visible"
 
 // SQL is the statements of a batch, for people: with sample values bound.
 // cutoffs is the ledger's table of them, quoted.
-func (p *Plan) SQL(opts Options, cutoffs string) string {
+func (p *Plan) SQL(sel Selection, cutoffs string) string {
 	key := "KEY"
 	one := &column{items: []*string{&key}}
-	sc := scope{base: "RUN START", olderThan: opts.OlderThan, run: "RUN", cutoffs: cutoffs}
-	w := &who{Cutoff: "CUTOFF"}
+	sc := scope{base: "RUN START", olderThan: sel.OlderThan, run: "RUN", cutoffs: cutoffs}
+	w := &TenantCutoff{Cutoff: "CUTOFF"}
 	if !p.noTenant {
 		w.Key = &key
 	}
@@ -18,7 +18,7 @@ func (p *Plan) SQL(opts Options, cutoffs string) string {
 	}
 	out := ""
 	section := func(title string, s *statement) { out += "-- " + visible.Text(title) + "\n" + s.String() + ";\n\n" }
-	if p.parts.droppable() && !opts.someRows() {
+	if p.parts.droppable() && !sel.someRows() {
 		p.partitionStatements(sc, section)
 	}
 	if p.sweeps() {
@@ -36,7 +36,7 @@ func (p *Plan) SQL(opts Options, cutoffs string) string {
 	}
 	section("each batch begins: nobody changes keys, triggers or rules from here on", (&statement{}).add(p.lockTables()))
 	section("and nobody has since the plan was made", p.factsSQL())
-	m := p.modes.usual
+	m := p.usual
 	if m.simple() && !p.watched() {
 		section("a batch", p.deleteRootsSQL(sc, w, keys))
 		return out

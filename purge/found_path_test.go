@@ -94,7 +94,7 @@ func TestFoundPath(t *testing.T) {
 				t.Fatalf("the path is %+v, want %s, %s", path, c.text, c.yaml)
 			}
 			b.noted("tenant path (found): " + c.text + " => " + fix)
-			view, err := purge.Look(t.Context(), b.pool, plan, purge.Options{}, true)
+			view, err := purge.Look(t.Context(), b.pool, plan, purge.Selection{}, true)
 			if err != nil || view.TenantPath == nil || !view.TenantPath.Inferred {
 				t.Errorf("plan shows the path %+v (%v)", view.TenantPath, err)
 			}

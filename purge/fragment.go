@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/reaperdb/reaper/internal/pg"
-	"github.com/reaperdb/reaper/policy"
 )
 
 // fragment is SQL of the policy file as PostgreSQL has understood it under the role's
@@ -53,94 +51,22 @@ const fragmentView = "reaper_fragment"
 // statement the column could be taken for another's.
 const besides = " CROSS JOIN (SELECT) AS reaper_besides"
 
-// expression has PostgreSQL read a user's SQL over one relation; nil after recording a
-// problem. It is described as a condition besides: there PostgreSQL itself refuses
-// what is no matter of one row, aggregates, window functions and sets, which a SELECT
-// list would take.
-func (c *compiler) expression(what string, text policy.Text, relation string) (*fragment, error) {
-	if c.barred {
-		return nil, nil
-	}
-	sql := "(" + text.Value + "\n)"
-	f, err := c.understand("SELECT "+sql+" FROM "+relation+" WHERE "+sql+" IS NULL", "SELECT "+sql+" AS "+fragmentView+" FROM "+relation+besides)
-	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) && !lockedOut(err) {
-		c.fail(text.Pos, queryFix(pgErr, c.server.Role, expressionFix(pgErr)), "%s: %s", what, pgErr.Message)
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("checking %s: %w", what, err)
-	}
-	if f.asWritten {
-		f.sql = text.Value
-	} else {
-		body := strings.TrimPrefix(strings.TrimSpace(f.sql), "SELECT ")
-		f.sql = body[:strings.LastIndex(body, " AS "+fragmentView)]
-	}
-	c.uses(what, text.Pos, f)
-	return f, nil
-}
-
-func expressionFix(pgErr *pgconn.PgError) string {
-	switch {
-	case pgErr.Code == "42803", pgErr.Code == "42P20", strings.HasPrefix(pgErr.Message, "set-returning"):
-		return "write an expression over one row: no aggregate, no window function, no function that returns a set"
-	case pgErr.Hint != "":
-		return pgErr.Hint
-	}
-	return "it may use the columns of that table alone"
-}
-
-const boolOID = 16
-
-// boolean has PostgreSQL read a user's condition; "" after recording a problem.
-func (c *compiler) boolean(what string, text policy.Text, relation string) (string, error) {
-	f, err := c.expression(what, text, relation)
-	if err != nil || f == nil {
-		return "", err
-	}
-	if f.columns[0].typ != boolOID {
-		c.fail(text.Pos, "write a condition that is true or false", "%s is not boolean", what)
-	}
-	return f.sql, nil
-}
-
-// uses notes what a fragment needs: privileges, a search_path, functions of others, and
-// the time zone.
-func (c *compiler) uses(what string, pos policy.Pos, f *fragment) {
-	if f.unread {
-		f.needs.Unknown = []string{what}
-	}
-	c.plan.needs.add(f.needs)
-	for _, x := range f.functions {
-		if !x.Trusted {
-			c.untrusted = true
-			c.fail(pos, fmt.Sprintf("look at it; then let a superuser or the owner of the database or of the table own it: ALTER FUNCTION %s … OWNER TO …", x.Name),
-				"%s calls %s, which belongs to role %s: whoever owns it decides what is deleted", what, x.Name, x.Owner)
-		}
-	}
-	if f.asWritten || slices.ContainsFunc(f.functions, func(x calledFunction) bool { return x.Looks }) {
-		c.plan.ownPath.reading, c.plan.ownPath.writing = true, true
-	}
-	if f.zoned && !isUTC(c.server.TimeZone) {
-		text := fmt.Sprintf("%s depends on the TimeZone: it is worked out in UTC, while other sessions of this role and database are in %s", what, c.server.TimeZone)
-		c.plan.problem(LevelWarning, c.file.Errorf(pos, "%s", text).Error(),
-			fmt.Sprintf("say which time zone is meant, such as: hold_until AT TIME ZONE %s > now()", pg.Literal(c.server.TimeZone)))
-	}
-}
-
-func isUTC(zone string) bool {
-	return slices.Contains([]string{"utc", "etc/utc", "gmt", "etc/gmt", "zulu", "etc/zulu", "uct", "etc/uct", "universal", "etc/universal", "greenwich", "gmt0", "etc/greenwich"}, strings.ToLower(zone))
+// fragmentReader has PostgreSQL read SQL of the policy file.
+type fragmentReader struct {
+	ctx            context.Context
+	tx             pgx.Tx
+	timeZone, path string   // of the role's own sessions; path is its search_path
+	tables         []uint32 // that are planned so far: their owners are trusted
 }
 
 // understand reads what a statement means under the role's own settings: described
 // first, and then as a temporary view, which is never committed.
-func (c *compiler) understand(described, viewed string) (f *fragment, err error) {
-	err = c.apart(func(tx pgx.Tx) error {
-		if _, err := tx.Exec(c.ctx, `SELECT set_config('TimeZone', $1, true), set_config('search_path', $2, true)`, c.server.TimeZone, c.server.path); err != nil {
+func (r *fragmentReader) understand(described, viewed string) (f *fragment, err error) {
+	err = savepoint(r.ctx, r.tx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(r.ctx, `SELECT set_config('TimeZone', $1, true), set_config('search_path', $2, true)`, r.timeZone, r.path); err != nil {
 			return err
 		}
-		d, err := tx.Conn().PgConn().Prepare(c.ctx, "", described, nil)
+		d, err := tx.Conn().PgConn().Prepare(r.ctx, "", described, nil)
 		if err != nil {
 			return err
 		}
@@ -148,13 +74,13 @@ func (c *compiler) understand(described, viewed string) (f *fragment, err error)
 		for _, x := range d.Fields {
 			f.columns = append(f.columns, viewColumn{x.Name, x.DataTypeOID})
 		}
-		return c.view(tx, f)
+		return r.view(tx, f)
 	})
 	return f, err
 }
 
 // view makes the view, and reads from it what the SQL means.
-func (c *compiler) view(tx pgx.Tx, f *fragment) error {
+func (r *fragmentReader) view(tx pgx.Tx, f *fragment) error {
 	// Columns of one name would be no view. An expression keeps its name, by which it is
 	// found again in the text.
 	columns := ""
@@ -163,10 +89,10 @@ func (c *compiler) view(tx pgx.Tx, f *fragment) error {
 	}
 	// Literals of the session's own zone become others in UTC: that shows in the text.
 	create := func(name string) string { return "CREATE TEMPORARY VIEW " + name + columns + " AS " + f.sql }
-	err := execAll(c.ctx, tx, create(fragmentView+"_local"), `SELECT pg_catalog.set_config('TimeZone', 'UTC', true)`, create(fragmentView), pg.Pin)
+	err := execAll(r.ctx, tx, create(fragmentView+"_local"), `SELECT pg_catalog.set_config('TimeZone', 'UTC', true)`, create(fragmentView), pg.Pin)
 	var refused *pgconn.PgError
 	switch {
-	case errors.As(err, &refused) && !lockedOut(err):
+	case errors.As(err, &refused) && !pg.HasCode(err, "55P03"):
 		// No TEMPORARY, an event trigger that refuses, or what no view may hold: it means
 		// what was described, under the role's own path.
 		f.asWritten, f.unread = true, true
@@ -174,7 +100,7 @@ func (c *compiler) view(tx pgx.Tx, f *fragment) error {
 	case err != nil:
 		return err
 	}
-	return c.readView(tx, f)
+	return r.readView(tx, f)
 }
 
 func execAll(ctx context.Context, tx pgx.Tx, statements ...string) error {
@@ -233,15 +159,15 @@ SELECT pg_get_viewdef('pg_temp.` + fragmentView + `'::regclass), pg_get_viewdef(
 // without the view's own number, which trees hold before PostgreSQL 16.
 const plainTree = `regexp_replace(regexp_replace(replace(v.tree, ':relid ' || v.own || ' ', ''), ':(location|stmt_location|stmt_len|list_start|list_end|ctelocation|rexpr_list_start|rexpr_list_end) -?\d+', '', 'g'), '` + fragmentView + `(_local|_again)?', '', 'g')`
 
-func (c *compiler) readView(tx pgx.Tx, f *fragment) error {
+func (r *fragmentReader) readView(tx pgx.Tx, f *fragment) error {
 	var local, tree string
 	written := f.sql
-	if err := tx.QueryRow(c.ctx, fragmentSQL, c.planned()).Scan(&f.sql, &local, &f.zoned, &f.asWritten, &f.functions, &f.needs, &tree); err != nil {
+	if err := tx.QueryRow(r.ctx, fragmentSQL, r.tables).Scan(&f.sql, &local, &f.zoned, &f.asWritten, &f.functions, &f.needs, &tree); err != nil {
 		return err
 	}
 	f.zoned = f.zoned || strings.ReplaceAll(local, fragmentView+"_local", fragmentView) != f.sql
 	f.sql = strings.TrimSuffix(strings.TrimSpace(f.sql), ";")
-	again, err := c.readAgain(tx, f.sql)
+	again, err := r.readAgain(tx, f.sql)
 	if err != nil {
 		return err
 	}
@@ -255,19 +181,30 @@ func (c *compiler) readView(tx pgx.Tx, f *fragment) error {
 
 // readAgain is the tree of the printed text, read under reaper's own search_path; empty:
 // it cannot be read there.
-func (c *compiler) readAgain(outer pgx.Tx, sql string) (tree string, err error) {
-	tx, err := outer.Begin(c.ctx)
+func (r *fragmentReader) readAgain(outer pgx.Tx, sql string) (tree string, err error) {
+	tx, err := outer.Begin(r.ctx)
 	if err != nil {
 		return "", err
 	}
-	defer rollback(tx)
-	err = execAll(c.ctx, tx, "CREATE TEMPORARY VIEW "+fragmentView+"_again AS "+sql)
+	defer pg.Rollback(tx)
+	err = execAll(r.ctx, tx, "CREATE TEMPORARY VIEW "+fragmentView+"_again AS "+sql)
 	var refused *pgconn.PgError
-	if errors.As(err, &refused) && !lockedOut(err) {
+	if errors.As(err, &refused) && !pg.HasCode(err, "55P03") {
 		return "", nil
 	}
 	if err == nil {
-		err = tx.QueryRow(c.ctx, `SELECT `+plainTree+` FROM (SELECT r.ev_class AS own, r.ev_action::text AS tree FROM pg_rewrite r WHERE r.ev_class = 'pg_temp.`+fragmentView+`_again'::regclass) v`).Scan(&tree)
+		err = tx.QueryRow(r.ctx, `SELECT `+plainTree+` FROM (SELECT r.ev_class AS own, r.ev_action::text AS tree FROM pg_rewrite r WHERE r.ev_class = 'pg_temp.`+fragmentView+`_again'::regclass) v`).Scan(&tree)
 	}
 	return tree, err
 }
+
+// trustedOwner is an SQL condition: whether the owner of function p is this role, or one
+// that could do anything to the planned tables anyway. $1 are the tables' OIDs.
+const trustedOwner = `(p.proowner IN (SELECT r.oid FROM pg_roles r WHERE r.rolname = current_user UNION ` + trustedRoles + `))`
+
+// trustedRoles gives the OIDs of superusers, of the owner of the database, and of those
+// of the planned tables and their schemas.
+const trustedRoles = `SELECT r.oid FROM pg_roles r WHERE r.rolsuper
+	UNION SELECT d.datdba FROM pg_database d WHERE d.datname = current_database()
+	UNION SELECT c.relowner FROM pg_class c WHERE c.oid = ANY ($1::oid[])
+	UNION SELECT n.nspowner FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY ($1::oid[])`

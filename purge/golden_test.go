@@ -81,7 +81,7 @@ policies: [{name: visits, table: visits, age: {column: at, unit: s}, tenant: non
 			t.Parallel()
 			policyFile := strings.Replace(c.policy, "table: Da.ta.Orgs", `table: '"Da.ta".Orgs'`, 1)
 			p := planOf(t, c.schema, policyFile)
-			golden(t, c.name, p.SQL(Options{}, `"reaper".cutoff`)+drainSQL(p))
+			golden(t, c.name, p.SQL(Selection{}, `"reaper".cutoff`)+drainSQL(p))
 		})
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/reaperdb/reaper/guard"
+	"github.com/reaperdb/reaper/internal/pg"
 )
 
 // Guard says whether a policy's rows may be deleted now. guard.Advice and Changed
@@ -169,7 +170,7 @@ func (w *work) recordAdvice(a guard.Advice) {
 		state = a.State.String()
 	}
 	if err := w.run.ledger.RecordAdvice(ctx, w.run.control, w.run.id, w.plan.Policy.Name, state, a.Guard, a.Reason); err != nil {
-		w.run.log.Warn("cannot record what the guards say", "policy", w.plan.Policy.Name, "error", plain(err))
+		w.run.log.Warn("cannot record what the guards say", "policy", w.plan.Policy.Name, "error", pg.ErrorText(err))
 	}
 }
 

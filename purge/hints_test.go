@@ -55,7 +55,7 @@ func TestRule_HintsOfMissingIndexes(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			b := ground.on(t, c.schema, c.policy)
 			p := b.plans()[0]
-			v, err := purge.Look(t.Context(), b.pool, p, purge.Options{}, false)
+			v, err := purge.Look(t.Context(), b.pool, p, purge.Selection{}, false)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -14,7 +14,7 @@ func (c *compiler) indexFix(t *schema.Table, pairs []comparison, more []string) 
 	if t.Kind != schema.Ordinary && t.Kind != schema.Partitioned {
 		return "see that what it reads has an index: " + t.Name.String() + " itself can have none", nil
 	}
-	if what := c.stable(pairs); what != "" {
+	if what := stable(c.graph, pairs); what != "" {
 		return "give both columns the same type: no index can be over " + what, nil
 	}
 	var columns []string

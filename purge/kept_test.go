@@ -63,7 +63,7 @@ func TestBacklogOfKeptRowsByReferencesOfAllTypes(t *testing.T) {
 			if err != nil || *due.Rows != 3 {
 				t.Errorf("%+v is due (%v), want all but one", due, err)
 			}
-			if v, err := purge.Look(t.Context(), b.pool, b.plans()[0], purge.Options{}, false); err != nil || v.ExpiredRows != 3 || *v.Tables[1].ExpiredRows != 3 {
+			if v, err := purge.Look(t.Context(), b.pool, b.plans()[0], purge.Selection{}, false); err != nil || v.ExpiredRows != 3 || *v.Tables[1].ExpiredRows != 3 {
 				t.Errorf("the plan is %+v (%v), want three letters and their pages", v, err)
 			}
 			b.purge().complete().rows(map[string]int64{"public.letters": 3, "public.pages": 3})
@@ -98,7 +98,7 @@ func TestPlanGoesOnAsKeepersGo(t *testing.T) {
 				INSERT INTO pages SELECT n, n FROM generate_series(1, 10) n;
 				CREATE TABLE seals (letter int REFERENCES letters); CREATE TABLE marks (page int REFERENCES pages); CREATE INDEX ON seals (letter); CREATE INDEX ON marks (page);`+c.more,
 				lettersPolicy[:len(lettersPolicy)-1]+`, unindexed: allow, dependents: [{table: letters, action: keep}, {table: pages, via: cover, action: keep}, {table: seals, action: keep}, {table: marks, action: keep}]}`)
-			v, err := purge.Look(t.Context(), b.pool, b.plans()[0], purge.Options{}, false)
+			v, err := purge.Look(t.Context(), b.pool, b.plans()[0], purge.Selection{}, false)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -12,6 +12,7 @@ import (
 // Ledger is what a run needs of reaper's own tables.
 type Ledger interface {
 	partition.Ledger
+	History
 	// OpenRun records that a policy's run has begun.
 	OpenRun(ctx context.Context, db *pgxpool.Pool, runID, policy, trigger, base string) error
 	// FixCutoffs keeps the cutoffs that count for a policy's run, by tenant, in
@@ -29,9 +30,6 @@ type Ledger interface {
 	// RecordAdvice writes what the guards make of a policy's run from now on; an empty
 	// state: nothing any more.
 	RecordAdvice(ctx context.Context, db *pgxpool.Pool, runID, policy, state, guard, reason string) error
-	// Written sums what the policy's latest runs have deleted and written: rows over
-	// all tables, and bytes of WAL.
-	Written(ctx context.Context, db *pgxpool.Pool, policy string) (rows, wal int64, err error)
 	// KeepAlive says that the run's process lives. When it returns, all that the
 	// run has committed is on disk.
 	KeepAlive(ctx context.Context, db *pgxpool.Pool, runID string) error

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/reaperdb/reaper/internal/pg"
 )
 
 // countTimeout bounds a count that is only told, never acted on.
@@ -101,9 +103,21 @@ func (w *work) measure(ctx context.Context) {
 	if w.stopReason() != "" || found.left > 0 || found.busy || found.moved || w.report.Tenants.Failed > 0 {
 		var err error
 		if rows, lag, w.behind, err = w.backlog(ctx); err != nil {
-			w.run.log.Info("backlog not measured", "policy", w.plan.Policy.Name, "error", plain(err))
+			w.run.log.Info("backlog not measured", "policy", w.plan.Policy.Name, "error", pg.ErrorText(err))
 			return
 		}
 	}
 	w.report.BacklogRows, w.report.LagSeconds = &rows, &lag
+}
+
+// sampleUnowned looks once a run whether most rows are out of its reach. A run that is
+// to end does not wait for it.
+func (w *work) sampleUnowned(ctx context.Context) {
+	if w.run.halt.Err() != nil {
+		return
+	}
+	var err error
+	if w.report.Unowned, err = SampleUnowned(ctx, w.run.pool, w.plan); err != nil {
+		w.run.log.Info("rows without a tenant not sampled", "policy", w.plan.Policy.Name, "error", pg.ErrorText(err))
+	}
 }

@@ -156,7 +156,7 @@ func (p *Plan) order() {
 // needCounts refuses a plan that leaves rows to
 // ON DELETE where PostgreSQL does not count them.
 func (c *compiler) needCounts() {
-	m := c.plan.modes.usual
+	m := c.plan.usual
 	if c.server.TrackCounts || len(m.counted)+len(m.countedUp) == 0 {
 		return
 	}

@@ -8,7 +8,7 @@ import (
 
 // preview compares the look ahead with the contract.
 func (x *trial) preview() {
-	preview, err := purge.Look(x.ctx, x.pool, x.plan, purge.Options{}, false)
+	preview, err := purge.Look(x.ctx, x.pool, x.plan, purge.Selection{}, false)
 	if err != nil {
 		x.fail("look: %v", err)
 	}

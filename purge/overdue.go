@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/reaperdb/reaper/internal/pg"
 )
 
 // worstTenants is how many of the most overdue tenants are named.
@@ -40,14 +42,14 @@ func Measure(ctx context.Context, pool *pgxpool.Pool, p *Plan, timeout, counting
 	var now int64
 	err = readOne(ctx, pool, p.readingPath(), timeout, (&statement{}).add(clockSQL), scanOne(&now, &sc.base))
 	if err != nil {
-		return o, fmt.Errorf("measuring policy %s: %s", p.Policy.Name, plain(err))
+		return o, fmt.Errorf("measuring policy %s: %s", p.Policy.Name, pg.ErrorText(err))
 	}
 	o.At = time.UnixMicro(now)
 	var oldest *int64
 	var worst string
 	quick := !p.sweeps() && !p.keeps()
 	if err := readOne(ctx, pool, p.readingPath(), timeout, p.measureSQL(sc, quick), scanOne(&o.Tenants, &o.Rows, &o.Lag, &oldest, &worst)); err != nil {
-		return o, fmt.Errorf("measuring policy %s: %s", p.Policy.Name, plain(err))
+		return o, fmt.Errorf("measuring policy %s: %s", p.Policy.Name, pg.ErrorText(err))
 	}
 	if err := json.Unmarshal([]byte(worst), &o.Worst); err != nil {
 		return o, fmt.Errorf("measuring policy %s: %w", p.Policy.Name, err)
@@ -64,8 +66,8 @@ func Measure(ctx context.Context, pool *pgxpool.Pool, p *Plan, timeout, counting
 			o.Rows = &rows
 		} else if err := readOne(ctx, pool, p.readingPath(), counting, p.backlogSQL(sc, ""), scanOne(&rows, &lag, &tenants)); err == nil {
 			o.Rows = &rows
-		} else if !isCode(err, "57014") {
-			return o, fmt.Errorf("counting what is due under policy %s: %s", p.Policy.Name, plain(err))
+		} else if !pg.HasCode(err, "57014") {
+			return o, fmt.Errorf("counting what is due under policy %s: %s", p.Policy.Name, pg.ErrorText(err))
 		}
 	}
 	return o, nil

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/partition"
 	"github.com/reaperdb/reaper/schema"
 )
@@ -40,7 +41,7 @@ func (x *partitionsWork) reasons() []string {
 // dropPartitions drops the partitions whose rows are all expired. Whatever stands
 // against one leaves its rows to be found and deleted like all others.
 func (w *work) dropPartitions(ctx context.Context, worker int) {
-	if w.ended() || w.fixed == 0 || len(w.parts.left) > 0 || !w.plan.parts.droppable() || w.run.opts.someRows() || w.stopping() {
+	if w.ended() || w.fixed == 0 || len(w.parts.left) > 0 || !w.plan.parts.droppable() || w.run.opts.Selection().someRows() || w.stopping() {
 		return
 	}
 	if w.run.pool.Config().MaxConns < 2 {
@@ -83,7 +84,7 @@ func (w *work) notDropped(what schema.Name, err error) {
 	case errors.Is(err, partition.ErrBusy):
 		w.run.log.Info("another process drops partitions of the table", "policy", w.plan.Policy.Name)
 	default:
-		w.run.log.Warn("partition not dropped; its expired rows are deleted one by one", "policy", w.plan.Policy.Name, "partition", what.String(), "error", plain(err))
+		w.run.log.Warn("partition not dropped; its expired rows are deleted one by one", "policy", w.plan.Policy.Name, "partition", what.String(), "error", pg.ErrorText(err))
 	}
 }
 

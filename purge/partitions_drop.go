@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/partition"
 	"github.com/reaperdb/reaper/schema"
 )
@@ -40,8 +41,8 @@ func (r dropRun) HeldUp() bool { return r.w.run.heldUp(r.w.plan.Policy.Name) }
 // Stays notes that a partition is still detached: the run ends incomplete.
 func (r dropRun) Stays(d partition.Detached, err error) {
 	w := r.w
-	w.run.log.Warn("partition is detached, and cannot be attached again yet", "policy", w.plan.Policy.Name, "partition", d.Name, "error", plain(err))
-	w.parts.left, w.parts.why = append(w.parts.left, d), plain(err)
+	w.run.log.Warn("partition is detached, and cannot be attached again yet", "policy", w.plan.Policy.Name, "partition", d.Name, "error", pg.ErrorText(err))
+	w.parts.left, w.parts.why = append(w.parts.left, d), pg.ErrorText(err)
 }
 
 // recoverPartitions undoes what an earlier run has left in the middle.

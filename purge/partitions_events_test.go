@@ -33,7 +33,7 @@ func TestPartitionDrop_EventTriggers(t *testing.T) {
 			t.Parallel()
 			b := prepare(t, yard+ticket+c.sql, yardPolicy)
 			plans := b.plans()
-			v, err := purge.Look(t.Context(), b.pool, plans[0], b.opts, false)
+			v, err := purge.Look(t.Context(), b.pool, plans[0], b.opts.Selection(), false)
 			if err != nil || (v.Strategy == purge.PartitionDrop) != c.drops || strings.Contains(v.Reason, "event trigger ticket fires on ALTER TABLE or DROP TABLE") == c.drops {
 				t.Errorf("strategy %s, %s (%v)", v.Strategy, v.Reason, err)
 			}

@@ -3,6 +3,7 @@ package purge
 import (
 	"fmt"
 
+	"github.com/reaperdb/reaper/policy"
 	"github.com/reaperdb/reaper/schema"
 )
 
@@ -92,9 +93,9 @@ func (c *compiler) partitions() error {
 
 // shown are the strategy as it is told, and why. A run that is narrowed to some
 // rows drops no partitions.
-func (p *Plan) shown(opts Options) (strategy, reason string) {
+func (p *Plan) shown(sel Selection) (strategy, reason string) {
 	against := p.parts.against
-	if against == "" && opts.someRows() {
+	if against == "" && sel.someRows() {
 		against = "the run is narrowed"
 	}
 	switch {
@@ -107,5 +108,13 @@ func (p *Plan) shown(opts Options) (strategy, reason string) {
 		p.age.column.Name, p.Strategy, p.Reason)
 }
 
-// someRows tells that a run is about some of the expired rows alone.
-func (o Options) someRows() bool { return len(o.Tenants) > 0 || o.MaxRows > 0 }
+// Selection narrows a run, or a look at what one would do, to some of the expired rows.
+// The zero value is all of them.
+type Selection struct {
+	Tenants   []string         // keys, as PostgreSQL prints them; nil: all tenants
+	OlderThan *policy.Duration // a cutoff of its own; the earlier of both counts. nil: none
+	MaxRows   int64            // roots; 0: no bound
+}
+
+// someRows reports whether only some of the expired rows are meant.
+func (s Selection) someRows() bool { return len(s.Tenants) > 0 || s.MaxRows > 0 }

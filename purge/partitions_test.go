@@ -138,7 +138,7 @@ func TestPartitionDrop_RefusedByThePlan(t *testing.T) {
 			}
 			b := ground.on(t, c.schema, c.policy)
 			plan := b.plans()[0]
-			v, err := purge.Look(t.Context(), b.pool, plan, b.opts, false)
+			v, err := purge.Look(t.Context(), b.pool, plan, b.opts.Selection(), false)
 			if err != nil || !strings.Contains(v.Reason, c.reason) {
 				t.Errorf("the reason is %q (%v), want %q in it", v.Reason, err, c.reason)
 			}
@@ -221,7 +221,7 @@ func TestPartitionDrop_NarrowedRuns(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			b := ground.on(t, yard, yardPolicy)
 			b.opts = c.opts
-			v, err := purge.Look(t.Context(), b.pool, b.plans()[0], b.opts, false)
+			v, err := purge.Look(t.Context(), b.pool, b.plans()[0], b.opts.Selection(), false)
 			if err != nil || (v.Strategy == purge.PartitionDrop) != (c.dropped != nil) {
 				t.Errorf("strategy %s (%s), %v", v.Strategy, v.Reason, err)
 			}
@@ -379,7 +379,7 @@ func TestPartitionDrop_Ownership(t *testing.T) {
 	}
 	b.Exec(t, strings.Join(grants, "\n"))
 	b.connect(b.As(role))
-	v, err := purge.Look(t.Context(), b.pool, b.plans()[0], b.opts, false)
+	v, err := purge.Look(t.Context(), b.pool, b.plans()[0], b.opts.Selection(), false)
 	if err != nil || !strings.Contains(v.Reason, "does not own the table") {
 		t.Errorf("the reason is %q, %v", v.Reason, err)
 	}

@@ -27,17 +27,6 @@ func (p *Plan) pathOf(own bool) string {
 	return pg.Path
 }
 
-// trustedOwner is an SQL condition: whether the owner of function p is this role, or one
-// that could do anything to the planned tables anyway. $1 are the tables' OIDs.
-const trustedOwner = `(p.proowner IN (SELECT r.oid FROM pg_roles r WHERE r.rolname = current_user UNION ` + trustedRoles + `))`
-
-// trustedRoles gives the OIDs of superusers, of the owner of the database, and of those
-// of the planned tables and their schemas.
-const trustedRoles = `SELECT r.oid FROM pg_roles r WHERE r.rolsuper
-	UNION SELECT d.datdba FROM pg_database d WHERE d.datname = current_database()
-	UNION SELECT c.relowner FROM pg_class c WHERE c.oid = ANY ($1::oid[])
-	UNION SELECT n.nspowner FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY ($1::oid[])`
-
 // pathSQL judges the schemas of a search_path ($2): the roles beside the trusted ones
 // that may create there, for people; those of them that were granted it, the owner if
 // it is one of them, and the owner of the database, as SQL has their names; and the functions and operators that such roles have put

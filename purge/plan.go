@@ -166,7 +166,7 @@ type Plan struct {
 	facts       string // print of what the catalog said of the tables when they were planned
 	keyInIndex  bool   // the index of the keyset goes on with the key
 	whereLeads  bool   // the index of the keyset serves where: it is a condition of the walk
-	modes       struct{ usual, full *mode }
+	usual, full *mode
 	parts       partitioning
 }
 

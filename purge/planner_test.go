@@ -40,7 +40,7 @@ const (
 // index is the index that the plan names behind the edge into a table.
 func (b *bed) index(table string) string {
 	b.t.Helper()
-	v, err := purge.Look(b.t.Context(), b.pool, b.plans()[0], purge.Options{}, true)
+	v, err := purge.Look(b.t.Context(), b.pool, b.plans()[0], purge.Selection{}, true)
 	if err != nil {
 		b.t.Fatal(err)
 	}

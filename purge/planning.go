@@ -29,7 +29,7 @@ func Compile(ctx context.Context, conn *pgx.Conn, file *policy.File, server Serv
 	if err != nil {
 		return nil, err
 	}
-	defer func() { rollback(tx) }()
+	defer func() { pg.Rollback(tx) }()
 	if graph, err = schema.Read(ctx, tx); err != nil {
 		return nil, err
 	}
@@ -40,8 +40,8 @@ func Compile(ctx context.Context, conn *pgx.Conn, file *policy.File, server Serv
 		}
 		c := &compiler{ctx: ctx, conn: tx, file: file, graph: graph, oids: oids, server: server, plan: &Plan{Policy: p, graph: graph, safety: file.Safety, server: server}}
 		err := c.compile()
-		if lockedOut(err) {
-			rollback(tx)
+		if pg.HasCode(err, "55P03") {
+			pg.Rollback(tx)
 			if tx, err = c.locked(conn, err); err != nil {
 				return nil, err
 			}
@@ -62,16 +62,6 @@ func beginPlanning(ctx context.Context, conn *pgx.Conn, server Server) (pgx.Tx, 
 		mode = "READ ONLY"
 	}
 	return conn.BeginTx(ctx, pgx.TxOptions{BeginQuery: "BEGIN ISOLATION LEVEL READ COMMITTED " + mode + "; " + pg.Pin + "; " + pg.Timeouts(planLock, planStatement)})
-}
-
-// apart runs what may fail in a savepoint of its own, which is rolled back.
-func (c *compiler) apart(do func(pgx.Tx) error) error {
-	tx, err := c.conn.Begin(c.ctx)
-	if err != nil {
-		return err
-	}
-	defer rollback(tx)
-	return do(tx)
 }
 
 // lockersSQL names the tables that somebody has locked against everybody, and who.

@@ -67,11 +67,11 @@ func (t TablePreview) Depth() int { return t.depth }
 
 // Look tells what a purge of a plan would do now. A plan with errors, or whose
 // tenants cannot be trusted, gives its problems alone.
-func Look(ctx context.Context, pool *pgxpool.Pool, p *Plan, opts Options, estimate bool) (*Preview, error) {
+func Look(ctx context.Context, pool *pgxpool.Pool, p *Plan, sel Selection, estimate bool) (*Preview, error) {
 	if p.unplanned != nil {
 		return nil, fmt.Errorf("looking at policy %s: %w", p.Policy.Name, p.unplanned)
 	}
-	strategy, reason := p.shown(opts)
+	strategy, reason := p.shown(sel)
 	v := &Preview{
 		Name: p.Policy.Name, Table: p.Policy.Table.String(), Strategy: strategy, Reason: reason, Index: p.Index, ForeignKeys: p.ForeignKeyChecks(),
 		Tenants: []TenantPreview{}, Tables: []TablePreview{}, Estimated: estimate, Problems: append([]Problem{}, p.Problems...), Notes: []Note{},
@@ -84,7 +84,7 @@ func Look(ctx context.Context, pool *pgxpool.Pool, p *Plan, opts Options, estima
 		return v, nil
 	}
 	v.Summary, v.TenantPath = p.Summary(), p.TenantPath()
-	l := &looker{plan: p, view: v, estimate: estimate, scope: scope{olderThan: opts.OlderThan, only: opts.Tenants}}
+	l := &looker{plan: p, view: v, estimate: estimate, scope: scope{olderThan: sel.OlderThan, only: sel.Tenants}}
 	problem, err := p.listProblem(ctx, pool, l.scope, LevelError)
 	if err != nil {
 		return nil, fmt.Errorf("looking at policy %s: reading tenants: %w", p.Policy.Name, err)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -31,7 +30,7 @@ var (
 // deleteProven deletes locked roots, and all that was collected below them. The
 // leaves go first, and in the ordinary role; what is left references nothing that
 // stays, and is referenced by nothing.
-func (b *batcher) deleteProven(ctx context.Context, tx *batchTx, t *who, known map[*Node]*rowsOf, keys values) error {
+func (b *batcher) deleteProven(ctx context.Context, tx *batchTx, t *TenantCutoff, known map[*Node]*rowsOf, keys values) error {
 	if err := b.emptyProven(ctx, tx, known); err != nil {
 		return err
 	}
@@ -60,8 +59,7 @@ func (b *batcher) deleteProven(ctx context.Context, tx *batchTx, t *who, known m
 				continue
 			}
 		}
-		s := &statement{}
-		s.add("DELETE FROM ", from(n.Table), " WHERE ", s.at(n.Table, r))
+		s := deleteAtSQL(r)
 		batch.Queue(s.String(), s.args...).Exec(func(tag pgconn.CommandTag) error {
 			tx.count(n, tag.RowsAffected())
 			if tag.RowsAffected() != int64(r.len()) {
@@ -91,7 +89,7 @@ func collected(known map[*Node]*rowsOf) (n int) {
 // emptyProven deletes the leaves and empties references, in the ordinary role,
 // and makes sure that nothing else references the rows that go.
 func (b *batcher) emptyProven(ctx context.Context, tx *batchTx, known map[*Node]*rowsOf) error {
-	m := b.plan.modes.full
+	m := b.plan.full
 	batch := &pgx.Batch{}
 	counted := func(s *statement, count func(int64)) {
 		batch.Queue(s.String(), s.args...).Exec(func(tag pgconn.CommandTag) error {
@@ -101,9 +99,7 @@ func (b *batcher) emptyProven(ctx context.Context, tx *batchTx, known map[*Node]
 	}
 	for _, e := range m.deletes {
 		if r := known[e.Parent]; r != nil && r.len() > 0 {
-			s := &statement{}
-			s.add("DELETE FROM ", from(e.Child.Table), " WHERE ", s.behind(e, r))
-			counted(s, func(n int64) { tx.count(e.Child, n) })
+			counted(deleteAllBehindSQL(e, r), func(n int64) { tx.count(e.Child, n) })
 		}
 	}
 	for _, e := range m.clears {
@@ -122,32 +118,4 @@ func (b *batcher) emptyProven(ctx context.Context, tx *batchTx, known map[*Node]
 		return errUnproven
 	}
 	return nil
-}
-
-// referencedSQL tells whether any row references, by a foreign key, rows that go
-// and does not go itself.
-func (p *Plan) referencedSQL(known map[*Node]*rowsOf) *statement {
-	s := &statement{}
-	var tests []string
-	for _, e := range p.Edges {
-		r := known[e.Parent]
-		if e.Key == nil || r == nil || r.len() == 0 {
-			continue
-		}
-		test := "EXISTS (SELECT FROM " + from(e.Child.Table) + " WHERE " + s.behind(e, r)
-		if going := known[e.Child]; going != nil && going.len() > 0 {
-			test += " AND (" + s.at(e.Child.Table, going) + ") IS NOT TRUE"
-		}
-		tests = append(tests, test+")")
-	}
-	return s.add("SELECT ", strings.Join(append(tests, "false"), "\n    OR "))
-}
-
-// deleteLockedRootsSQL deletes roots where they stand, with every condition
-// repeated.
-func (p *Plan) deleteLockedRootsSQL(sc scope, w *who, roots *rowsOf) *statement {
-	s := &statement{}
-	s.add("WITH ")
-	p.cut(s, sc, w)
-	return s.add("\nDELETE FROM ", from(p.Root.Table), "\n WHERE ", s.at(p.Root.Table, roots), "\n   AND ", p.conditions("reaper_cut"))
 }

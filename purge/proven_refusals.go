@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/schema"
 )
 
@@ -79,14 +80,14 @@ func (p *Plan) refusals() (reasons []string) {
 // replicaRole reports whether the role may set session_replication_role, and records a
 // warning where it may not.
 func (c *compiler) replicaRole() (bool, error) {
-	err := c.apart(func(tx pgx.Tx) error {
+	err := savepoint(c.ctx, c.conn, func(tx pgx.Tx) error {
 		_, err := tx.Exec(c.ctx, "SET LOCAL session_replication_role = replica")
 		return err
 	})
 	switch {
-	case isCode(err, "42501") && c.server.Version < 150000:
+	case pg.HasCode(err, "42501") && c.server.Version < 150000:
 		c.plan.problem(LevelWarning, notProven+"only a superuser may set session_replication_role before PostgreSQL 15", ordinaryWay)
-	case isCode(err, "42501"):
+	case pg.HasCode(err, "42501"):
 		c.plan.problem(LevelWarning, notProven+"the role may not set session_replication_role", grantReplicaRole(ident(c.server.Role))+"; -- or write foreign_key_checks: ordinary")
 	case err != nil:
 		return false, fmt.Errorf("trying session_replication_role: %w", err)

@@ -1,7 +1,6 @@
 package purge
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/reaperdb/reaper/schema"
@@ -76,23 +75,5 @@ func (n *needs) add(more needs) {
 			continue
 		}
 		n.Relations[i].CanSelect = n.Relations[i].CanSelect && r.CanSelect
-	}
-}
-
-// lacksNeeds records relations that SQL of the file reads and that the role may not read, but
-// for the plan's own tables, of which that is said anyway; and functions that it may not call.
-func (c *compiler) lacksNeeds() {
-	planned := c.planned()
-	var told []string
-	for _, f := range c.plan.needs.Functions {
-		if !f.CanExecute && !slices.Contains(told, f.SQL) {
-			told = append(told, f.SQL)
-			c.plan.problem(LevelError, fmt.Sprintf("role %s lacks EXECUTE on %s", c.server.Role, f.SQL), fmt.Sprintf("GRANT EXECUTE ON ROUTINE %s TO %s;", f.SQL, ident(c.server.Role)))
-		}
-	}
-	for _, r := range c.plan.needs.Relations {
-		if !r.CanSelect && !slices.Contains(planned, r.OID) {
-			c.lacks(r.Name, "SELECT")
-		}
 	}
 }

@@ -6,7 +6,7 @@ import "time"
 func Refusal(plans []*Plan, at time.Time, reason string) *Report {
 	r := &Report{Status: Refused, StartedAt: at, FinishedAt: at, Policies: []*PolicyReport{}}
 	for _, p := range plans {
-		strategy, _ := p.shown(Options{})
+		strategy, _ := p.shown(Selection{})
 		r.Policies = append(r.Policies, &PolicyReport{Name: p.Policy.Name, Status: Refused, Reason: reason, Strategy: strategy, Rows: map[string]int64{}, Partitions: []string{}, Vacuumed: []string{}})
 	}
 	return r

@@ -129,6 +129,11 @@ type Options struct {
 	MaxRate     int64            // rows a second, over all tables and connections; 0: no bound
 }
 
+// Selection is the part of the expired rows that the run is about.
+func (o Options) Selection() Selection {
+	return Selection{Tenants: o.Tenants, OlderThan: o.OlderThan, MaxRows: o.MaxRows}
+}
+
 // narrowed tells that a run cannot count as a policy's success.
 func (o Options) narrowed() bool {
 	return len(o.Tenants) > 0 || o.OlderThan != nil

@@ -3,6 +3,8 @@ package purge
 import (
 	"errors"
 	"time"
+
+	"github.com/reaperdb/reaper/internal/pg"
 )
 
 // What comes next after an error is decided in this file, by functions that look at
@@ -113,7 +115,7 @@ func decide(err error, a attempt) decision {
 		d.action, d.change, d.told = retryBatch, ordinaryChecks, true
 	case errors.Is(err, errOverflow):
 		return decideOverflow(a)
-	case isCode(err, "27000") && !a.stepwise:
+	case pg.HasCode(err, "27000") && !a.stepwise:
 		// A trigger has changed a row that the same statement was about to delete.
 		d.action, d.change, d.told = retryBatch, tableByTable, true
 	case lasting(classify(err)):
@@ -142,13 +144,13 @@ func decideOverflow(a attempt) decision {
 func decideRows(err error, a attempt) decision {
 	d := decision{action: retryBatch, size: a.size, told: true, logged: true}
 	switch {
-	case isCode(err, "55P03") && !a.options.locked:
+	case pg.HasCode(err, "55P03") && !a.options.locked:
 		d.change = lockRoots
 		return d
-	case (isCode(err, "23503", "23001") || errors.Is(err, errChanged)) && !a.options.lockDependents:
+	case (pg.HasCode(err, "23503", "23001") || errors.Is(err, errChanged)) && !a.options.lockDependents:
 		d.change = lockDependents
 		return d
-	case isCode(err, "57014") && !a.options.mode.full:
+	case pg.HasCode(err, "57014") && !a.options.mode.full:
 		// Too slow as a whole: count before deleting, and drain what is large.
 		d.change, d.wary = countFirst, true
 	}
@@ -198,11 +200,11 @@ func lasting(f fault) bool { return f == faultDatabase || f == faultPolicy }
 // passing reports whether others are at the rows: they are left, soon, and come back
 // for in the next round.
 func passing(err error) bool {
-	return isCode(err, "55P03", "40P01") || errors.Is(err, errChanged)
+	return pg.HasCode(err, "55P03", "40P01") || errors.Is(err, errChanged)
 }
 
 // tooSlow reports whether a batch did not end in its time.
-func tooSlow(err error) bool { return isCode(err, "57014") || errors.Is(err, errSlow) }
+func tooSlow(err error) bool { return pg.HasCode(err, "57014") || errors.Is(err, errSlow) }
 
 // decideServer says whether something waits for a server that did not answer. ended: its
 // context has. stopping is for how long it has been tried where the run is to end; 0: that

@@ -116,7 +116,7 @@ func TestPromise5_TenantsInDoubt(t *testing.T) {
 func (b *bed) distrusts(reason string) {
 	b.t.Helper()
 	plans := b.plans()
-	v, err := purge.Look(b.t.Context(), b.pool, plans[0], purge.Options{}, false)
+	v, err := purge.Look(b.t.Context(), b.pool, plans[0], purge.Selection{}, false)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -159,7 +159,7 @@ func TestRule_UnownedRowsStay(t *testing.T) {
 				`{tenants: {table: owners, key: id, default: 30d, overrides: {"77": 1d}}, policies: [{name: things, table: things, age: at, tenant: ["via -> vias.id", owner]}], version: 1}`)
 			b.purge().complete()
 			b.left(`SELECT id FROM things ORDER BY id`, "2", "3", "4", "5")
-			v, err := purge.Look(t.Context(), b.pool, b.plans()[0], purge.Options{}, false)
+			v, err := purge.Look(t.Context(), b.pool, b.plans()[0], purge.Selection{}, false)
 			if err != nil || v.UnownedRows == nil || *v.UnownedRows != 4 {
 				t.Errorf("unowned rows %v (%v), want 4", v.UnownedRows, err)
 			}

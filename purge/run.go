@@ -228,17 +228,13 @@ func CheckTenants(ctx context.Context, pool *pgxpool.Pool, plans []*Plan, tenant
 		if p.noTenant {
 			return &UsageError{fmt.Sprintf("policy %s has no tenants: --tenant cannot narrow it; select others with --policy", p.Policy.Name)}
 		}
-		s := &statement{}
-		keys := s.cast(tenants, "text[]")
-		key := p.tenants.key
-		s.add("SELECT array(SELECT k FROM unnest(", keys, ") k WHERE NOT EXISTS (SELECT FROM (",
-			p.tenants.relation(nil), ") t WHERE ", p.tenants.same.findTheirs("k::"+key.SQLType, "t.key"), "))")
+		s, key := p.unknownTenantsSQL(tenants), p.tenants.key
 		var unknown []string
 		err := readOnly(ctx, pool, p.readingPath(), time.Minute, func(tx pgx.Tx) error {
 			return tx.QueryRow(ctx, s.String(), s.args...).Scan(&unknown)
 		})
-		if isCode(err, "22P02", "22003", "22007") {
-			return &UsageError{fmt.Sprintf("--tenant: %s; keys of tenants are %s", plain(err), key.Type)}
+		if pg.HasCode(err, "22P02", "22003", "22007") {
+			return &UsageError{fmt.Sprintf("--tenant: %s; keys of tenants are %s", pg.ErrorText(err), key.Type)}
 		}
 		if err != nil {
 			return fmt.Errorf("looking up --tenant: %w", err)
@@ -355,7 +351,7 @@ func readOnly(ctx context.Context, pool *pgxpool.Pool, path string, timeout time
 	if err != nil {
 		return err
 	}
-	defer rollback(tx)
+	defer pg.Rollback(tx)
 	s := &statement{}
 	s.add("SELECT ", settings(s, path, timeout, 10*time.Second))
 	var set int
@@ -366,15 +362,6 @@ func readOnly(ctx context.Context, pool *pgxpool.Pool, path string, timeout time
 		return onlyReads(err)
 	}
 	return tx.Commit(ctx)
-}
-
-// rollback ends a transaction that was not committed. Its own context: the one
-// at hand may be the reason for rolling back. A connection that is gone has
-// rolled back already.
-func rollback(tx pgx.Tx) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	_ = tx.Rollback(ctx)
 }
 
 // tell tells the observer something.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"sync"
+
+	"github.com/reaperdb/reaper/internal/pg"
 )
 
 // turn is a piece of work of one policy: on one tenant for a moment, or a
@@ -97,7 +99,7 @@ func (s *schedule) end(w *work, t *turn) {
 
 // lockedOut reports whether a turn has found nothing since others have a whole table
 // locked.
-func lockedOut(err error) bool { return isCode(err, "55P03") && !errors.Is(err, ErrTenants) }
+func lockedOut(err error) bool { return pg.HasCode(err, "55P03") && !errors.Is(err, ErrTenants) }
 
 // runAnotherPolicy has a worker whose policy is paused take a turn of another one
 // meanwhile; false: there is none for it now.

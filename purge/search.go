@@ -94,7 +94,7 @@ func equalOf(o *schema.Order) string {
 // walkSQL reads up to limit rows of one group (rows that share the lead
 // columns) from a cursor on, below the cutoff: age, key…, whether the row is
 // expired and meant, and its size. byKey orders rows of one age by the key.
-func (p *Plan) walkSQL(w *who, group []*string, at cursor, byKey bool, limit int) *statement {
+func (p *Plan) walkSQL(w *TenantCutoff, group []*string, at cursor, byKey bool, limit int) *statement {
 	s := &statement{}
 	t := p.Root.Table
 	a := col(t, p.age.column.Name)
@@ -210,7 +210,7 @@ func (p *Plan) probes(s *statement, cutoff string) {
 
 // groupsSQL gives a page of the groups of one tenant that have something due,
 // in the order of their columns.
-func (p *Plan) groupsSQL(w *who, after []*string, limit int) *statement {
+func (p *Plan) groupsSQL(w *TenantCutoff, after []*string, limit int) *statement {
 	s := &statement{}
 	joins, _, key := p.pathJoin("")
 	first := p.hops[0]
@@ -308,4 +308,17 @@ func (p *Plan) sweepSQL(sc scope, after []*string, latest string, limit int) *st
 	}
 	return s.add("\nUNION ALL\n(SELECT 1, (SELECT count(*) FROM reaper_w), NULL, NULL, w.age::text, ", k("w."), " FROM reaper_w w ORDER BY ",
 		strings.Join(last, ", "), " LIMIT 1)")
+}
+
+// rest are the values of a key that stand in the cursor beside the age.
+func (p *Plan) rest(key []*string) []*string {
+	rest := []*string{}
+	for _, n := range p.orderKey() {
+		for i, k := range p.key {
+			if k.Name == n {
+				rest = append(rest, key[i])
+			}
+		}
+	}
+	return rest
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+
+	"github.com/reaperdb/reaper/internal/pg"
 )
 
 // haltPatience is how long a run that is to end still waits for the server, to
@@ -33,7 +35,7 @@ func (r *Run) withServer(ctx context.Context, fn func() error) error {
 		}
 		r.state.serverLost()
 		r.tell(func(o Observer) { o.Retry("", reasonOf(err)) })
-		r.log.Warn("the database did not answer; trying again", "error", plain(err))
+		r.log.Warn("the database did not answer; trying again", "error", pg.ErrorText(err))
 		return struct{}{}, err
 	}, backoff.WithBackOff(wait), backoff.WithMaxElapsedTime(r.patience))
 	var permanent *backoff.PermanentError

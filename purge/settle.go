@@ -7,6 +7,8 @@ import (
 	"maps"
 	"strings"
 	"time"
+
+	"github.com/reaperdb/reaper/internal/pg"
 )
 
 // close settles how the policy ended and records it.
@@ -48,9 +50,9 @@ func (w *work) close(ctx context.Context) {
 	}
 	if err != nil {
 		// Without this row the next run will record that the process ended.
-		w.run.log.Error("cannot record the end of the run", "policy", rep.Name, "error", plain(err))
+		w.run.log.Error("cannot record the end of the run", "policy", rep.Name, "error", pg.ErrorText(err))
 		rep.Status = Failed
-		rep.Reason = strings.TrimPrefix(rep.Reason+"; the end of the run could not be recorded: "+plain(err), "; ")
+		rep.Reason = strings.TrimPrefix(rep.Reason+"; the end of the run could not be recorded: "+pg.ErrorText(err), "; ")
 	}
 	w.run.log.Info("policy done", "policy", rep.Name, "status", rep.Status, "reason", rep.Reason, "roots", rep.Roots, "rows", rep.RowsTotal,
 		"batches", rep.Batches, "duration", time.Since(w.started).Round(time.Millisecond))
@@ -66,7 +68,7 @@ func (w *work) recount(ctx context.Context) {
 		return err
 	})
 	if err != nil {
-		w.run.log.Warn("cannot compare the report with the ledger", "policy", rep.Name, "error", plain(err))
+		w.run.log.Warn("cannot compare the report with the ledger", "policy", rep.Name, "error", pg.ErrorText(err))
 		return
 	}
 	rep.RowsTotal = 0
@@ -83,7 +85,7 @@ func (w *work) tally(ctx context.Context) {
 	if w.report.Batches > 0 {
 		var err error
 		if c.Done, err = w.run.ledger.DoneTenants(ctx, w.run.pool, w.run.id, w.report.Name, sorted(unfinished)); err != nil {
-			w.run.log.Warn("cannot count tenants", "policy", w.report.Name, "error", plain(err))
+			w.run.log.Warn("cannot count tenants", "policy", w.report.Name, "error", pg.ErrorText(err))
 		}
 	}
 	c.Due = c.Done + max(int64(len(unfinished)), w.behind)
@@ -174,9 +176,9 @@ func plainChain(err error) string {
 	}
 	text := err.Error()
 	if i := strings.Index(text, ": ERROR:"); i > 0 {
-		return text[:i] + ": " + plain(err)
+		return text[:i] + ": " + pg.ErrorText(err)
 	}
-	return plain(err)
+	return pg.ErrorText(err)
 }
 
 // unfinishedWork reports whether a run that was told to stop has left anything:

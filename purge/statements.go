@@ -6,31 +6,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/schema"
 )
 
 // This file and closure.go build what a batch says to the database. Every alias
 // and CTE begins with reaper_, so that a user's SQL, which sees the columns of
 // its own table unqualified, can never meet one.
-
-// settings are made local to every transaction in its first statement. One expression,
-// whose result says nothing.
-func settings(s *statement, path string, statementTimeout, lockTimeout time.Duration) string {
-	ms := func(d time.Duration) string { return s.cast(fmt.Sprintf("%dms", d.Milliseconds()), textType) }
-	return pg.Settings(path, ms(statementTimeout), ms(lockTimeout))
-}
-
-// writing settles whether the commit of a batch waits for the disk, and that rows
-// are fetched by their place or by an index: the planner's usual price for that is
-// one of cold disks, and makes it read whole tables for the few rows of a batch.
-func writing(synchronous bool) string {
-	commit := "'off'"
-	if synchronous {
-		commit = "pg_catalog.replace(pg_catalog.current_setting('synchronous_commit'), 'off', 'on')"
-	}
-	return "pg_catalog.num_nonnulls(" + pg.SetConfig("synchronous_commit", commit) + ", " + pg.SetConfig("random_page_cost", "'0.1'") + ")"
-}
 
 // cols are columns of a table, qualified by its bare name.
 func cols(t *schema.Table, names []string) []string {
@@ -70,25 +51,25 @@ func parenthesized(condition string) string {
 	return " AND (" + condition + "\n)"
 }
 
-// who is the tenant of a batch, as first read in this run.
-type who struct {
-	Key    *string // as PostgreSQL prints it; nil: the policy has no tenant
-	Cutoff string  // timestamptz as text
-	readAt time.Time
+// TenantCutoff is the tenant of a batch and its cutoff, as last read in this run.
+type TenantCutoff struct {
+	Key    *string   // as PostgreSQL prints it; nil: the policy has no tenant
+	Cutoff string    // timestamptz as text
+	ReadAt time.Time // when hold and retention were read
 }
 
 // cut writes the CTE with the tenant's cutoff at the moment of the statement:
 // a hold or a longer retention set meanwhile counts, a shorter one does not. A
 // key that by now comes twice has none. A query of tenants cannot stand here: it
 // was read a moment ago.
-func (p *Plan) cut(s *statement, sc scope, w *who) {
+func (p *Plan) cut(s *statement, sc scope, w *TenantCutoff) {
 	s.add("reaper_cut AS MATERIALIZED (")
 	p.cutoffOf(s, sc, w)
 	s.add(")")
 }
 
 // cutoffOf writes the query of that.
-func (p *Plan) cutoffOf(s *statement, sc scope, w *who) {
+func (p *Plan) cutoffOf(s *statement, sc scope, w *TenantCutoff) {
 	switch {
 	case p.noTenant:
 		s.add("SELECT ", s.cast(w.Cutoff, "timestamptz"), " AS cutoff")
@@ -176,20 +157,20 @@ func (p *Plan) keyed(s *statement, keys values) string {
 
 // rootsSQL begins a statement on roots by key, with every condition repeated;
 // verb is all that stands before the table's name.
-func (p *Plan) rootsSQL(s *statement, sc scope, w *who, keys values, verb string) *statement {
+func (p *Plan) rootsSQL(s *statement, sc scope, w *TenantCutoff, keys values, verb string) *statement {
 	s.add("WITH ")
 	p.cut(s, sc, w)
 	return s.add("\n", verb, from(p.Root.Table), "\n WHERE ", p.among(s, sc, keys, "reaper_cut"))
 }
 
 // deleteRootsSQL deletes roots.
-func (p *Plan) deleteRootsSQL(sc scope, w *who, keys values) *statement {
+func (p *Plan) deleteRootsSQL(sc scope, w *TenantCutoff, keys values) *statement {
 	return p.rootsSQL(&statement{}, sc, w, keys, "DELETE FROM ")
 }
 
 // deleteRuledSQL deletes roots of a table whose rules rewrite DELETE: PostgreSQL takes no
 // WITH there.
-func (p *Plan) deleteRuledSQL(sc scope, w *who, keys values) *statement {
+func (p *Plan) deleteRuledSQL(sc scope, w *TenantCutoff, keys values) *statement {
 	s := &statement{}
 	cut := s.inner()
 	p.cutoffOf(cut, sc, w)
@@ -197,13 +178,13 @@ func (p *Plan) deleteRuledSQL(sc scope, w *who, keys values) *statement {
 }
 
 // countRootsSQL counts the roots among keys that are still expired.
-func (p *Plan) countRootsSQL(sc scope, w *who, keys values) *statement {
+func (p *Plan) countRootsSQL(sc scope, w *TenantCutoff, keys values) *statement {
 	return p.rootsSQL(&statement{}, sc, w, keys, "SELECT count(*) FROM ")
 }
 
 // lockRootsSQL locks those of the roots that are expired and that nobody else
 // has locked, and gathers tableoid, ctid, referenced columns…, key….
-func (p *Plan) lockRootsSQL(sc scope, w *who, keys values) *statement {
+func (p *Plan) lockRootsSQL(sc scope, w *TenantCutoff, keys values) *statement {
 	t := p.Root.Table
 	name := ident(t.Name.Name)
 	selected, names := standing(t, p.Root.refs, columnNames(p.key))
@@ -273,153 +254,4 @@ func countBehindSQL(e *Edge, r *rowsOf, limit int) *statement {
 	s := &statement{}
 	s.add("SELECT count(*) FROM (SELECT FROM ", from(e.Child.Table), " WHERE ", s.behind(e, r), fmt.Sprintf(" LIMIT %d) x", limit))
 	return s
-}
-
-// clearSQL empties the reference of rows behind an edge; rows that reaper itself
-// deletes in the same batch are left as they are. Those that CASCADE deletes are
-// emptied too: it may come to them after the reference was checked. A nil mode is
-// that of a drain, which leaves nothing to CASCADE. limit 0: all of them.
-func clearSQL(s *statement, e *Edge, m *mode, known map[*Node]*rowsOf, limit int) *statement {
-	t := e.Child.Table
-	value := "NULL"
-	if e.Action == BySetDefault {
-		value = "DEFAULT"
-	}
-	s.add("UPDATE ", from(t), " SET ", list(len(e.SetColumns), func(i int) string { return ident(e.SetColumns[i]) + " = " + value }), "\n WHERE ")
-	s.add(limited(t, s.clearing(e, m, known), limit))
-	return s
-}
-
-// clearing is the condition that the reference of a row is emptied.
-func (s *statement) clearing(e *Edge, m *mode, known map[*Node]*rowsOf) string {
-	t := e.Child.Table
-	condition := s.behind(e, known[e.Parent])
-	if going := known[e.Child]; going != nil && going.len() > 0 {
-		condition += " AND (" + s.at(t, going) + ") IS NOT TRUE"
-	}
-	for _, in := range e.Child.In {
-		if r := known[in.Parent]; in.Action.deletes() && (m == nil || m.walks(in)) && r != nil && r.len() > 0 && known[e.Child] == nil {
-			condition += "\n   AND (" + s.behind(in, r) + ") IS NOT TRUE"
-		}
-	}
-	return condition
-}
-
-// clearSomeSQL empties the reference of some rows behind an edge, and gives
-// their number, and the number of those that reference the same row still.
-func clearSomeSQL(e *Edge, r *rowsOf, limit int) *statement {
-	s := &statement{}
-	update := clearSQL(s.inner(), e, nil, map[*Node]*rowsOf{e.Parent: r}, limit)
-	update.add("\nRETURNING (", update.behind(e, r), ") IS TRUE AS stays")
-	return s.add("WITH reaper_u AS (", update.String(), ")\nSELECT count(*), count(*) FILTER (WHERE stays) FROM reaper_u")
-}
-
-// limited narrows a condition to some of the rows it holds for.
-func limited(t *schema.Table, condition string, limit int) string {
-	if limit == 0 {
-		return condition
-	}
-	name := ident(t.Name.Name)
-	some := fmt.Sprintf("%[1]s.ctid = ANY(ARRAY(SELECT %[1]s.ctid FROM %[2]s WHERE %[3]s LIMIT %[4]d))", name, from(t), condition, limit)
-	if t.Kind == schema.Partitioned { // one ctid stands in many partitions
-		some = fmt.Sprintf("(%[1]s.tableoid, %[1]s.ctid) IN (SELECT %[1]s.tableoid, %[1]s.ctid FROM %[2]s WHERE %[3]s LIMIT %[4]d)", name, from(t), condition, limit)
-	}
-	return some + "\n   AND " + condition
-}
-
-// deleteBehindSQL deletes at most limit rows behind an edge.
-func deleteBehindSQL(e *Edge, r *rowsOf, limit int) *statement {
-	s := &statement{}
-	s.add("DELETE FROM ", from(e.Child.Table), "\n WHERE ", limited(e.Child.Table, s.behind(e, r), limit))
-	return s
-}
-
-// deleteSQL deletes, in one statement, roots by key with all conditions
-// repeated, the collected rows of some nodes (locked, or not yet), and the rows behind edges into
-// the others. One statement: PostgreSQL checks foreign keys at its end, so that
-// neither order nor cycles matter. It gives one count per entry of targets.
-// The first rows known of the root are those of keys, in any order. wanted are the
-// counts of the first targets, whose rows are known.
-func deleteSQL(p *Plan, m *mode, nodes []*Node, sc scope, w *who, keys values, known map[*Node]*rowsOf, locked bool) (s *statement, targets []*Node, wanted []int) {
-	s = &statement{}
-	s.add("WITH ")
-	if keys != nil {
-		p.cut(s, sc, w)
-		s.add(", ")
-	}
-	part := func(n *Node, condition string) {
-		if len(targets) > 0 {
-			s.add(",\n")
-		}
-		s.add(fmt.Sprintf("reaper_d%d AS (DELETE FROM %s WHERE %s RETURNING 1)", len(targets), from(n.Table), condition))
-		targets = append(targets, n)
-	}
-	if keys != nil {
-		part(p.Root, p.among(s, sc, keys, "reaper_cut"))
-		wanted = append(wanted, keys.len())
-	}
-	for _, n := range nodes {
-		r := known[n]
-		if n == p.Root && r != nil && keys != nil {
-			r = r.slice(keys.len(), r.len())
-		}
-		if r != nil && r.len() > 0 {
-			part(n, s.at(n.Table, r)+s.stillBehind(n, m, known, locked))
-			wanted = append(wanted, r.len())
-		}
-	}
-	for _, e := range m.deletes {
-		if r := known[e.Parent]; r != nil && r.len() > 0 {
-			part(e.Child, s.behind(e, r))
-		}
-	}
-	s.add("\nSELECT ", list(len(targets), func(i int) string { return fmt.Sprintf("(SELECT count(*) FROM reaper_d%d)", i) }))
-	return s, targets, wanted
-}
-
-// stillBehind repeats, for rows that were collected and are found again by their place,
-// the reference by which they were: a row that moved to another parent meanwhile, or
-// whose place is another row's by now, does not go. Empty: nothing was collected by a
-// reference, or all of it is locked.
-func (s *statement) stillBehind(n *Node, m *mode, known map[*Node]*rowsOf, locked bool) string {
-	if locked && n.Table.CanUpdate {
-		return ""
-	}
-	var references []string
-	for _, e := range n.In {
-		if r := known[e.Parent]; e.Action.deletes() && m.walks(e) && r != nil && r.len() > 0 {
-			references = append(references, "("+s.hashed(e, r)+parenthesized(e.Where)+")")
-		}
-	}
-	if references == nil {
-		return ""
-	}
-	return "\n   AND (" + strings.Join(references, " OR ") + ")"
-}
-
-// hashed is the condition of behind for rows that are at hand already: the list of
-// values goes into a hash table, where one lookup a row does.
-func (s *statement) hashed(e *Edge, r *rowsOf) string {
-	theirs, v := cols(e.Child.Table, e.ChildColumns), r.referenced(e)
-	x := e.pairs[0]
-	if len(e.pairs) > 1 || x.op.Commutator == nil || x.ours.Array() || x.collation(x.theirs) != "" {
-		return s.among(e.pairs, theirs, v, false)
-	}
-	// IS TRUE keeps PostgreSQL from making a join of it.
-	return fmt.Sprintf("(%s %s ANY (SELECT %s)) IS TRUE", x.theirsAs(theirs[0]), x.op.Commutator, x.oursAs("unnest("+s.list(v[0], x.ours.SQLType)+")"))
-}
-
-// counters are expressions for the WAL position in bytes and for what this
-// session has deleted from and updated in tables, by the statistics of their
-// leaves.
-func counters(s *statement, leaves func(*Node) []uint32, m *mode) []string {
-	parts := []string{pg.WALPosition}
-	sum := func(function string, nodes []*Node) {
-		for _, n := range nodes {
-			parts = append(parts, fmt.Sprintf("(SELECT coalesce(pg_catalog.sum(pg_catalog.%s(o)), 0)::pg_catalog.int8 FROM pg_catalog.unnest(%s) o)", function, s.cast(leaves(n), "pg_catalog.oid[]")))
-		}
-	}
-	sum("pg_stat_get_xact_tuples_deleted", m.counted)
-	sum("pg_stat_get_xact_tuples_updated", m.countedUp)
-	return parts
 }

@@ -149,7 +149,7 @@ func TestStorageOfAPlan(t *testing.T) {
 	look := func(policy string, room guard.Room) purge.Storage {
 		plan := b.plans()[0]
 		plan.Policy.Name = policy // the ledger's runs are found by it
-		v, err := purge.Look(t.Context(), b.pool, plan, b.opts, false)
+		v, err := purge.Look(t.Context(), b.pool, plan, b.opts.Selection(), false)
 		if err != nil {
 			t.Fatal(err)
 		}

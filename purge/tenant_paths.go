@@ -168,14 +168,14 @@ func (c *compiler) shortest(from, to uint32) [][]schema.ForeignKey {
 // keyHop is one step of the path along a foreign key. The referenced table is loaded.
 func (c *compiler) keyHop(table *schema.Table, k *schema.ForeignKey) hop {
 	to := c.graph.Tables[k.Parent]
-	return hop{table: to, from: k.ChildColumns, to: k.ParentColumns, pairs: c.comparisons(k, table, to)}
+	return hop{table: to, from: k.ChildColumns, to: k.ParentColumns, pairs: comparisons(c.graph, k, table, to)}
 }
 
 // declaredHop is one step of the path that the file declares, to a unique column.
 func (c *compiler) declaredHop(table, to *schema.Table, s policy.Step) (hop, error) {
 	theirs, _ := table.Column(s.Column)
 	ours, _ := to.Column(s.ToColumn)
-	pair, err := c.comparing(ours, theirs, uniqueFamily(to, s.ToColumn))
+	pair, err := comparing(c.ctx, c.conn, c.graph, ours, theirs, uniqueFamily(to, s.ToColumn))
 	if err != nil {
 		return hop{}, err
 	}
@@ -193,7 +193,7 @@ func (c *compiler) sameAnswer() error {
 	for _, h := range p.hops {
 		pairs = append(pairs, h.pairs...)
 	}
-	if what := c.stable(pairs); what != "" {
+	if what := stable(c.graph, pairs); what != "" {
 		c.fail(p.Policy.Tenant.Pos, "give both columns the same type", "the tenant path compares %s: the answer depends on the TimeZone", what)
 		return errStop
 	}

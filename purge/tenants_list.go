@@ -10,6 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/reaperdb/reaper/internal/pg"
 )
 
 var (
@@ -40,9 +42,6 @@ func (p *Plan) trust(rows, keys, longest int64) error {
 	}
 	return nil
 }
-
-// longestSQL is the length of the longest key of tenants, in bytes.
-const longestSQL = "coalesce(max(octet_length(key::text)), 0)"
 
 // CheckTenantLists reads the tenants of each plan as a purge would, and adds a
 // problem where a purge would delete nothing for their sake: a warning where there are no
@@ -83,13 +82,13 @@ func (p *Plan) listProblem(ctx context.Context, pool *pgxpool.Pool, sc scope, em
 		return tx.QueryRow(ctx, s.String(), s.args...).Scan(&rows, &keys, &longest, &states)
 	})
 	problem := &Problem{Policy: p.Policy.Name, Level: LevelError}
-	var pg *pgconn.PgError
+	var refused *pgconn.PgError
 	switch {
-	case errors.Is(err, errWrites), errors.As(err, &pg) && classify(err) != faultDatabase:
-		problem.Text = "reading tenants: " + plain(err)
+	case errors.Is(err, errWrites), errors.As(err, &refused) && (pg.Passes(err) || !pg.Away(err)):
+		problem.Text = "reading tenants: " + pg.ErrorText(err)
 		problem.Fix = "correct the query, retention or hold of the tenants: it has to work for each of them"
-		if pg != nil {
-			problem.Fix = queryFix(pg, p.server.Role, problem.Fix)
+		if refused != nil {
+			problem.Fix = queryFix(refused, p.server.Role, problem.Fix)
 		}
 		return problem, nil
 	case err != nil:

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -37,7 +36,7 @@ func (tx *batchTx) total() (rows int64) {
 
 // inTransaction is the frame of every batch: begin, advisory lock, settings and a
 // look for a person's pause in one statement, the body, the ledger's row, commit.
-func (b *batcher) inTransaction(ctx context.Context, t *who, opts attemptOptions, body func(*batchTx) (outcome, error)) (outcome, error) {
+func (b *batcher) inTransaction(ctx context.Context, t *TenantCutoff, opts attemptOptions, body func(*batchTx) (outcome, error)) (outcome, error) {
 	started := time.Now()
 	b.seq = b.work.state.nextBatch()
 	var o outcome
@@ -82,16 +81,13 @@ func (b *batcher) inTransaction(ctx context.Context, t *who, opts attemptOptions
 	return o, nil
 }
 
-func (b *batcher) begin(ctx context.Context, t *who, opts attemptOptions) (*batchTx, error) {
+func (b *batcher) begin(ctx context.Context, t *TenantCutoff, opts attemptOptions) (*batchTx, error) {
 	conn, err := b.run.pool.Acquire(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("beginning batch: %w", err)
 	}
 	tx := &batchTx{conn: conn, began: time.Now(), lockDependents: opts.lockDependents || opts.proven, rows: map[string]int64{}, nullified: map[string]int64{}}
-	s := &statement{}
-	s.add("SELECT pg_catalog.pg_try_advisory_xact_lock(", s.cast(strconv.FormatInt(b.lockKey(t.Key), 10), "pg_catalog.int8"), "), ",
-		settings(s, b.plan.writingPath(), b.statementTimeout(opts), b.plan.lockTimeout()), ", ", writing(b.plan.safety.SynchronousCommit), ", ",
-		b.run.ledger.PausedSQL(s.cast(b.plan.Policy.Name, textType)), ", ", strings.Join(counters(s, b.plan.leaves, opts.mode), ", "))
+	s := b.plan.beginSQL(b.lockKey(t.Key), b.statementTimeout(opts), b.run.ledger.PausedSQL, opts.mode)
 	var got, paused bool
 	var set, write int
 	tx.before = make([]int64, opts.mode.counters())
@@ -130,14 +126,9 @@ func pointers[T any](values []T) []any {
 	return into
 }
 
-// counters is how many numbers the counters of this mode are: the WAL position
-// first.
-func (m *mode) counters() int { return 1 + len(m.counted) + len(m.countedUp) }
-
 // queueCounters has the counters read behind other statements.
 func (b *batcher) queueCounters(batch *pgx.Batch, tx *batchTx, opts attemptOptions) {
-	s := &statement{}
-	s.add("SELECT ", strings.Join(counters(s, b.plan.leaves, opts.mode), ", "))
+	s := b.plan.countersSQL(opts.mode)
 	tx.after = make([]int64, opts.mode.counters())
 	batch.Queue(s.String(), s.args...).Query(scanOne(pointers(tx.after)...))
 }
@@ -172,7 +163,7 @@ func (b *batcher) weighed(ctx context.Context, tx *batchTx, opts attemptOptions)
 }
 
 // commit writes the ledger's row and commits.
-func (b *batcher) commit(ctx context.Context, tx *batchTx, t *who) error {
+func (b *batcher) commit(ctx context.Context, tx *batchTx, t *TenantCutoff) error {
 	batch := &pgx.Batch{}
 	if tx.total() > 0 {
 		if err := b.run.ledger.RecordBatch(batch, b.run.id, b.plan.Policy.Name, b.seq, t.Key, tx.rows, tx.nullified); err != nil {
@@ -197,23 +188,15 @@ func (b *batcher) bytes(tx *batchTx) int64 {
 	return int64(sum)
 }
 
-// meanBytes is the mean size of a stored row, TOAST included; 0 when unknown.
-func (n *Node) meanBytes() float64 {
-	if n.Table.EstimatedRows < 1 {
-		return 0
-	}
-	return float64(n.Table.Bytes) / n.Table.EstimatedRows
-}
-
 // settled tells, after a connection was lost in COMMIT, whether the batch is
 // in the ledger. The tenant's lock is waited for first: the lost transaction
 // holds it until it has ended.
-func (b *batcher) settled(ctx context.Context, t *who) (bool, error) {
+func (b *batcher) settled(ctx context.Context, t *TenantCutoff) (bool, error) {
 	tx, err := b.run.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
 	if err != nil {
 		return false, fmt.Errorf("resolving a lost commit: %w", err)
 	}
-	defer rollback(tx)
+	defer pg.Rollback(tx)
 	if err := execAll(ctx, tx, pg.Pin, pg.Timeouts(0, 10*time.Second)); err != nil {
 		return false, fmt.Errorf("resolving a lost commit: %w", err)
 	}
@@ -228,7 +211,7 @@ func (b *batcher) settled(ctx context.Context, t *who) (bool, error) {
 }
 
 // account adds a committed batch to the report.
-func (b *batcher) account(t *who, tx *batchTx, o *outcome, took time.Duration) {
+func (b *batcher) account(t *TenantCutoff, tx *batchTx, o *outcome, took time.Duration) {
 	for _, n := range tx.rows {
 		o.rows += n
 	}

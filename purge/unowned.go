@@ -9,6 +9,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/schema"
 )
 
@@ -57,7 +58,7 @@ func SampleUnowned(ctx context.Context, pool *pgxpool.Pool, p *Plan) (*Unowned, 
 	}
 	u := &Unowned{}
 	if err := readOne(ctx, pool, p.readingPath(), sampleTimeout, p.unownedSQL(), scanOne(&u.SampledRows, &u.Rows)); err != nil {
-		return nil, fmt.Errorf("sampling the tenants of rows of policy %s: %s", p.Policy.Name, plain(err))
+		return nil, fmt.Errorf("sampling the tenants of rows of policy %s: %s", p.Policy.Name, pg.ErrorText(err))
 	}
 	u.Exact = sampleOf(p.Root.Table) == "" && u.SampledRows < sampleRows
 	return u, nil
@@ -100,17 +101,5 @@ func (p *Plan) unownedWarning(u *Unowned) Problem {
 	return Problem{
 		Policy: p.Policy.Name, Level: LevelWarning, Text: p.Root.Table.Name.String() + ": " + u.Text(),
 		Fix: "see whether the " + path + " is the right one, and whether tenants lists every tenant; rows of deleted tenants need a policy with tenant: none",
-	}
-}
-
-// sampleUnowned looks once a run whether most rows are out of its reach. A run that is
-// to end does not wait for it.
-func (w *work) sampleUnowned(ctx context.Context) {
-	if w.run.halt.Err() != nil {
-		return
-	}
-	var err error
-	if w.report.Unowned, err = SampleUnowned(ctx, w.run.pool, w.plan); err != nil {
-		w.run.log.Info("rows without a tenant not sampled", "policy", w.plan.Policy.Name, "error", plain(err))
 	}
 }

@@ -29,7 +29,7 @@ type keyset struct {
 
 // tenantWalk is the place in one tenant's rows.
 type tenantWalk struct {
-	who     *who
+	tenant  *TenantCutoff
 	groups  [][]*string
 	after   []*string // last group of the page at hand
 	more    bool      // a further page of groups may follow
@@ -53,7 +53,7 @@ func (k *keyset) next(worker int) *turn {
 				if more {
 					k.queue = append(k.queue, t)
 				} else if t.left > 0 {
-					k.open[tenantName(t.who.Key)] = true
+					k.open[tenantName(t.tenant.Key)] = true
 				}
 			},
 		}
@@ -81,7 +81,7 @@ func (k *keyset) next(worker int) *turn {
 func (k *keyset) unfinished() map[string]bool {
 	names := maps.Clone(k.open)
 	for _, t := range k.queue {
-		names[tenantName(t.who.Key)] = true
+		names[tenantName(t.tenant.Key)] = true
 	}
 	return names
 }
@@ -92,10 +92,10 @@ func (k *keyset) page(ctx context.Context, p *Plan) (page []*tenantWalk, err err
 	err = w.run.withServer(ctx, func() error {
 		page = nil
 		return w.run.query(ctx, w.plan.readingPath(), dueTimeout, w.dueSQL(p, k.after), func(rows pgx.Rows) error {
-			var x who
+			var x TenantCutoff
 			_, err := pgx.ForEachRow(rows, []any{&x.Key, &x.Cutoff}, func() error {
 				if !w.gaveUp(x.Key) {
-					page = append(page, &tenantWalk{who: &who{Key: x.Key, Cutoff: x.Cutoff, readAt: time.Now()}})
+					page = append(page, &tenantWalk{tenant: &TenantCutoff{Key: x.Key, Cutoff: x.Cutoff, ReadAt: time.Now()}})
 				}
 				return nil
 			})
@@ -110,7 +110,7 @@ func (k *keyset) slice(ctx context.Context, b *batcher, t *tenantWalk) (bool, er
 	w := k.work
 	ends := time.Now().Add(sliceTime)
 	for !w.stopping() && ctx.Err() == nil && time.Now().Before(ends) {
-		if ok, err := w.refresh(ctx, t.who); err != nil || !ok {
+		if ok, err := w.refresh(ctx, t.tenant); err != nil || !ok {
 			return false, err
 		}
 		if len(t.groups) == 0 {
@@ -125,7 +125,7 @@ func (k *keyset) slice(ctx context.Context, b *batcher, t *tenantWalk) (bool, er
 		if err := k.batch(ctx, b, t); err != nil {
 			return false, err
 		}
-		if w.gaveUp(t.who.Key) {
+		if w.gaveUp(t.tenant.Key) {
 			return false, nil
 		}
 	}
@@ -142,10 +142,10 @@ func (k *keyset) groups(ctx context.Context, p *Plan, t *tenantWalk) error {
 		t.groups = [][]*string{nil}
 		return nil
 	case len(p.hops) == 0:
-		t.groups = [][]*string{{t.who.Key}}
+		t.groups = [][]*string{{t.tenant.Key}}
 		return nil
 	}
-	s := p.groupsSQL(t.who, t.after, groupPage)
+	s := p.groupsSQL(t.tenant, t.after, groupPage)
 	return k.work.run.withServer(ctx, func() error {
 		t.groups = nil
 		return k.work.run.query(ctx, k.work.plan.readingPath(), searchTimeout, s, func(rows pgx.Rows) error {
@@ -197,7 +197,7 @@ func (k *keyset) batch(ctx context.Context, b *batcher, t *tenantWalk) error {
 	if len(cands) == 0 {
 		return nil
 	}
-	o, err := w.delete(ctx, b, t.who, cands)
+	o, err := w.delete(ctx, b, t.tenant, cands)
 	t.left += o.left
 	if o.roots < int64(len(cands)) {
 		t.strict = true
@@ -214,7 +214,7 @@ func (k *keyset) search(ctx context.Context, p *Plan, t *tenantWalk, want int, r
 	}
 	// Kept rows stay where they are: only the key leads past those of one age.
 	byKey := p.keyInIndex || t.strict || p.keeps()
-	s := p.walkSQL(t.who, t.groups[0], t.at, byKey, limit)
+	s := p.walkSQL(t.tenant, t.groups[0], t.at, byKey, limit)
 	var found reading
 	err = k.work.run.withServer(ctx, func() error {
 		found = reading{want: want, room: room, columns: len(p.key)}
@@ -285,17 +285,4 @@ func (t *tenantWalk) move(age string, rest []*string, byKey bool) {
 		rest = []*string{}
 	}
 	t.at = cursor{set: true, age: age, key: rest}
-}
-
-// rest are the values of a key that stand in the cursor beside the age.
-func (p *Plan) rest(key []*string) []*string {
-	rest := []*string{}
-	for _, n := range p.orderKey() {
-		for i, k := range p.key {
-			if k.Name == n {
-				rest = append(rest, key[i])
-			}
-		}
-	}
-	return rest
 }

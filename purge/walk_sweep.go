@@ -25,10 +25,10 @@ type sweep struct {
 }
 
 func (s *sweep) next(worker int) *turn {
-	if i := slices.IndexFunc(s.queue, func(t *tenantCandidates) bool { return !s.busy[tenantName(t.who.Key)] }); i >= 0 {
+	if i := slices.IndexFunc(s.queue, func(t *tenantCandidates) bool { return !s.busy[tenantName(t.tenant.Key)] }); i >= 0 {
 		t := s.queue[i]
 		s.queue = slices.Delete(s.queue, i, i+1)
-		name := tenantName(t.who.Key)
+		name := tenantName(t.tenant.Key)
 		s.busy[name] = true
 		left := false
 		return &turn{
@@ -70,7 +70,7 @@ func (s *sweep) next(worker int) *turn {
 func (s *sweep) unfinished() map[string]bool {
 	names := maps.Clone(s.open)
 	for _, t := range s.queue {
-		names[tenantName(t.who.Key)] = true
+		names[tenantName(t.tenant.Key)] = true
 	}
 	return names
 }
@@ -79,15 +79,15 @@ func (s *sweep) unfinished() map[string]bool {
 // some of them stay.
 func (s *sweep) delete(ctx context.Context, b *batcher, t *tenantCandidates) (left bool, err error) {
 	w := s.work
-	for len(t.cands) > 0 && !w.gaveUp(t.who.Key) {
+	for len(t.cands) > 0 && !w.gaveUp(t.tenant.Key) {
 		if w.stopping() || ctx.Err() != nil {
 			return true, nil
 		}
-		if ok, err := w.refresh(ctx, t.who); err != nil || !ok {
+		if ok, err := w.refresh(ctx, t.tenant); err != nil || !ok {
 			return left, err
 		}
 		n := fitting(t.cands, b.want(), w.plan.Policy.Limits.Bytes)
-		o, err := w.delete(ctx, b, t.who, t.cands[:n])
+		o, err := w.delete(ctx, b, t.tenant, t.cands[:n])
 		if err != nil {
 			return left, err
 		}
@@ -111,8 +111,8 @@ func fitting(cands []candidate, size int, bytes int64) int {
 
 // tenantCandidates are the candidates of one tenant within a stretch.
 type tenantCandidates struct {
-	who   *who
-	cands []candidate
+	tenant *TenantCutoff
+	cands  []candidate
 }
 
 // stretch is what one reading has found.
@@ -152,7 +152,7 @@ func (s *sweep) read(ctx context.Context, p *Plan) (st stretch, err error) {
 				c.bytes = number
 				t := byTenant[tenantName(key)]
 				if t == nil {
-					t = &tenantCandidates{who: &who{Key: key, Cutoff: *cutoff, readAt: time.Now()}}
+					t = &tenantCandidates{tenant: &TenantCutoff{Key: key, Cutoff: *cutoff, ReadAt: time.Now()}}
 					byTenant[tenantName(key)] = t
 					st.found = append(st.found, t)
 				}

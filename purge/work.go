@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/reaperdb/reaper/internal/pg"
 )
 
 // sliceTime is about how long one tenant is worked on before the next one's
@@ -38,7 +39,7 @@ type work struct {
 }
 
 func newWork(r *Run, p *Plan) *work {
-	strategy, _ := p.shown(r.opts)
+	strategy, _ := p.shown(r.opts.Selection())
 	report := &PolicyReport{Name: p.Policy.Name, Status: Complete, Strategy: strategy, Rows: map[string]int64{}, Partitions: []string{}}
 	for _, n := range p.Nodes {
 		if n.Deleted {
@@ -53,21 +54,9 @@ func newWork(r *Run, p *Plan) *work {
 		if p.unplanned != nil {
 			break
 		}
-		w.batchers = append(w.batchers, &batcher{worker: i, run: r, work: w, plan: p, size: p.firstSize()})
+		w.batchers = append(w.batchers, &batcher{worker: i, run: r, work: w, plan: p, size: firstSize(p)})
 	}
 	return w
-}
-
-// firstRoots is how many roots the first batch takes at most: nothing is known
-// yet of how long they take, and caches are cold. It grows from there.
-const firstRoots = 100
-
-// firstSize is the size of the first batch, by what the planner knows of the
-// dependents of one root.
-func (p *Plan) firstSize() int {
-	limits := p.Policy.Limits
-	perRoot := p.rowsPerRoot()
-	return max(1, min(limits.Rows, limits.TotalRows, int(float64(limits.TotalRows)/perRoot*0.8), firstRoots))
 }
 
 func (w *work) ended() bool { return w.state.failure() != nil }
@@ -89,18 +78,14 @@ func (w *work) open(ctx context.Context) {
 // countTenants looks at all tenants once: how many are held, forever and
 // skipped, and whether the list of them can be trusted at all.
 func (w *work) countTenants(ctx context.Context) {
-	t := w.plan.tenants
-	s := &statement{}
-	sc := w.scope()
-	sc.whole = true
-	s.add("SELECT count(*), ", t.countKeys(), ", ", longestSQL, ", count(*) FILTER (WHERE state = 'held'), count(*) FILTER (WHERE state = 'forever'), count(*) FILTER (WHERE state = 'skipped') FROM ", t.write(s, sc), " s")
+	s := w.plan.countTenantsSQL(w.scope())
 	var all, distinct, longest int64
 	var c TenantCounts
 	err := w.run.withServer(ctx, func() error {
 		if err := w.run.query(ctx, w.plan.readingPath(), listTimeout, s, scanOne(&all, &distinct, &longest, &c.Held, &c.Forever, &c.Skipped)); err != nil || c.Skipped == 0 || w.plan.noTenant {
 			return err
 		}
-		return w.nameSkipped(ctx, sc)
+		return w.nameSkipped(ctx)
 	})
 	w.state.setTenants(c.Held, c.Forever, c.Skipped)
 	switch {
@@ -109,7 +94,7 @@ func (w *work) countTenants(ctx context.Context) {
 		w.fail(fmt.Errorf("reading tenants: %w", err))
 	case w.plan.noTenant:
 		if c.Skipped > 0 {
-			w.skipped = []string{"all rows (retention " + w.noTenantRetention() + ")"}
+			w.skipped = []string{"all rows (retention " + w.plan.constantRetention() + ")"}
 		}
 	default:
 		if err := w.plan.trust(all, distinct, longest); err != nil {
@@ -119,18 +104,8 @@ func (w *work) countTenants(ctx context.Context) {
 }
 
 // nameSkipped reads some of the tenants that are skipped, and what makes them so.
-func (w *work) nameSkipped(ctx context.Context, sc scope) error {
-	s := &statement{}
-	s.add("SELECT array_agg(x) FROM (SELECT key::text || coalesce(' (' || CASE retention WHEN '00:00:00' THEN 'zero or absurd' ELSE retention END || ')', ' (no retention)') AS x FROM ",
-		w.plan.tenants.write(s, sc), " s WHERE state = 'skipped' ORDER BY key LIMIT ", strconv.Itoa(namedTenants), ") x")
-	return w.run.query(ctx, w.plan.readingPath(), listTimeout, s, scanOne(&w.skipped))
-}
-
-func (w *work) noTenantRetention() string {
-	if len(w.plan.tenants.sources) == 0 {
-		return "missing"
-	}
-	return w.plan.tenants.sources[0].constant.String()
+func (w *work) nameSkipped(ctx context.Context) error {
+	return w.run.query(ctx, w.plan.readingPath(), listTimeout, w.plan.skippedTenantsSQL(w.scope(), namedTenants), scanOne(&w.skipped))
 }
 
 // scope is what the run reads of the tenants: all, or those of --tenant.
@@ -167,7 +142,7 @@ func (w *work) countOnce(ctx context.Context) {
 
 // delete hands candidates to a batcher, keeps the count, and gives up a tenant
 // whose rows cannot be deleted. An error is the database's.
-func (w *work) delete(ctx context.Context, b *batcher, t *who, cands []candidate) (outcome, error) {
+func (w *work) delete(ctx context.Context, b *batcher, t *TenantCutoff, cands []candidate) (outcome, error) {
 	o, err := b.delete(ctx, t, cands)
 	if lost := w.state.addOutcome(o, len(cands), err != nil); lost && !w.plan.noTenant {
 		// Some are no longer expired. If that is because the tenant's key has come
@@ -185,7 +160,7 @@ func (w *work) delete(ctx context.Context, b *batcher, t *who, cands []candidate
 		return o, err
 	}
 	name := tenantName(t.Key)
-	why := plain(err)
+	why := pg.ErrorText(err)
 	if names := w.plan.firing(); len(names) > 0 && !errors.Is(err, errInterfered) {
 		why += "; what can have a part in it: " + strings.Join(names, ", ")
 	}
@@ -206,18 +181,15 @@ func (w *work) gaveUp(key *string) bool { return w.state.gaveUp(tenantName(key))
 // refresh reads a tenant's hold and retention again: at the start of every
 // slice, and between the batches of a long one, so that a query of tenants is
 // never older than 5 s. false: nothing of the tenant may go any more.
-func (w *work) refresh(ctx context.Context, t *who) (bool, error) {
-	if w.plan.noTenant || time.Since(t.readAt) < sliceTime {
+func (w *work) refresh(ctx context.Context, t *TenantCutoff) (bool, error) {
+	if w.plan.noTenant || time.Since(t.ReadAt) < sliceTime {
 		return true, nil
 	}
 	return w.reread(ctx, t)
 }
 
-func (w *work) reread(ctx context.Context, t *who) (bool, error) {
-	sc := w.scope()
-	sc.only = []string{*t.Key}
-	s := &statement{}
-	s.add("SELECT count(*), coalesce(bool_and(state = 'active'), false), min(least(cutoff, ", s.cast(t.Cutoff, "timestamptz"), "))::text FROM ", w.plan.tenants.write(s, sc), " s")
+func (w *work) reread(ctx context.Context, t *TenantCutoff) (bool, error) {
+	s := w.plan.tenantSQL(w.scope(), t)
 	var n int
 	var active bool
 	var cutoff *string
@@ -233,6 +205,6 @@ func (w *work) reread(ctx context.Context, t *who) (bool, error) {
 	if !active {
 		return false, nil
 	}
-	t.Cutoff, t.readAt = *cutoff, time.Now()
+	t.Cutoff, t.ReadAt = *cutoff, time.Now()
 	return true, nil
 }

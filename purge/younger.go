@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/policy"
 	"github.com/reaperdb/reaper/schema"
 )
@@ -75,7 +76,7 @@ func (p *Plan) adviseYounger(ctx context.Context, pool *pgxpool.Pool, a *advice)
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil:
-			a.note(p, fmt.Sprintf("%s was not compared with its roots for rows much younger than the retention: %s", n.Table.Name, plain(err)))
+			a.note(p, fmt.Sprintf("%s was not compared with its roots for rows much younger than the retention: %s", n.Table.Name, pg.ErrorText(err)))
 		case g.ages >= youngLeast && 100*g.young >= youngShare*g.rows:
 			warned[n] = true
 			a.problems = append(a.problems, p.youngWarning(n, g, retention))

@@ -57,7 +57,7 @@ func (a *app) plan(ctx context.Context, flags planFlags) error {
 	blocked := len(s.server.Problems()) > 0
 	for _, p := range s.plans {
 		p.Problems = slices.Concat(s.server.Problems(), s.warningsOf(p.Policy.Name), p.Problems)
-		v, err := purge.Look(ctx, s.pool, p, opts, flags.estimate)
+		v, err := purge.Look(ctx, s.pool, p, opts.Selection(), flags.estimate)
 		if err != nil {
 			return failed(err)
 		}
@@ -78,7 +78,7 @@ func (a *app) plan(ctx context.Context, flags planFlags) error {
 				a.printf("\n")
 			}
 			if flags.sql && !s.plans[i].HasErrors() {
-				a.printf("\n%s\n", visible.SQL(s.plans[i].SQL(opts, l.Cutoffs())))
+				a.printf("\n%s\n", visible.SQL(s.plans[i].SQL(opts.Selection(), l.Cutoffs())))
 			}
 		}
 	}

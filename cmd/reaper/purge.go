@@ -172,7 +172,7 @@ func (a *app) ask(ctx context.Context, s *session, opts purge.Options) (bool, er
 	fmt.Fprintln(a.stderr, "Counting what is due …")
 	var due int64
 	for _, p := range s.plans {
-		v, err := purge.Look(ctx, s.pool, p, opts, false)
+		v, err := purge.Look(ctx, s.pool, p, opts.Selection(), false)
 		if err != nil {
 			return false, failed(err)
 		}
