@@ -10,6 +10,7 @@ import (
 
 	"github.com/reaperdb/reaper/internal/lab"
 	"github.com/reaperdb/reaper/ledger"
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/policy"
 	"github.com/reaperdb/reaper/purge"
 )
@@ -59,22 +60,22 @@ func (b *bench) purgeOnce(ctx context.Context, dsn string, w *watch) (*purge.Rep
 }
 
 // compile makes the plans of a side, which must have no errors.
-func compile(ctx context.Context, conn *pgx.Conn, s side) ([]*purge.Plan, error) {
+func compile(ctx context.Context, conn *pgx.Conn, s side) ([]*plan.Plan, error) {
 	file, err := policy.Parse("mail.yaml", []byte(s.policy()))
 	if err != nil {
 		return nil, err
 	}
-	server, err := purge.ReadServer(ctx, conn)
+	server, err := plan.ReadServer(ctx, conn)
 	if err != nil {
 		return nil, err
 	}
-	plans, err := purge.Compile(ctx, conn, file, server, nil)
+	plans, err := plan.Compile(ctx, conn, file, server, nil)
 	if err != nil {
 		return nil, err
 	}
 	for _, p := range plans {
 		for _, x := range p.Problems {
-			if x.Level == purge.LevelError {
+			if x.Level == plan.LevelError {
 				return nil, fmt.Errorf("planning: %s", x.Text)
 			}
 		}

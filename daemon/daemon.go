@@ -18,6 +18,7 @@ import (
 	"github.com/reaperdb/reaper/heartbeat"
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/metrics"
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/policy"
 	"github.com/reaperdb/reaper/purge"
 	"github.com/reaperdb/reaper/web"
@@ -262,7 +263,7 @@ func (d *Daemon) ended(name string) {
 }
 
 // planned takes over the tables that a policy's runs delete from.
-func (d *Daemon) planned(name string, p *purge.Plan) {
+func (d *Daemon) planned(name string, p *plan.Plan) {
 	t := targetOf(p)
 	if d.targets.note(name, t) {
 		ask(d.resize)

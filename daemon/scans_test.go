@@ -14,6 +14,8 @@ import (
 	"github.com/reaperdb/reaper/internal/dbtest"
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/metrics"
+	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/preview"
 	"github.com/reaperdb/reaper/purge"
 )
 
@@ -77,7 +79,7 @@ func TestUnownedIsSampledNowAndThen(t *testing.T) {
 	}
 	now := time.Now()
 	e, keeper := states(t, text)[0].entry, book{l, pool, "x"}
-	scans := newScans(survey{pool, scanTimeout}, keeper, func(string, *purge.Plan) {}, func() time.Time { return now },
+	scans := newScans(survey{pool, scanTimeout}, keeper, func(string, *plan.Plan) {}, func() time.Time { return now },
 		metrics.New(prometheus.NewRegistry(), metrics.Build{}), func(what string, err error) { t.Errorf("%s: %v", what, err) })
 	scans.adopt([]string{"a"}, nil)
 	scan := func(want int64) {
@@ -90,7 +92,7 @@ func TestUnownedIsSampledNowAndThen(t *testing.T) {
 		}
 		s := state{scheduled: scheduled{entry: e}, measured: scans.of("a")}
 		u := s.shown(now, time.Minute).Unowned
-		if got := samples.n.Load(); got != want || u == nil || *u != (purge.Unowned{SampledRows: 10, Rows: 9, Exact: true}) {
+		if got := samples.n.Load(); got != want || u == nil || *u != (preview.Unowned{SampledRows: 10, Rows: 9, Exact: true}) {
 			t.Errorf("after %d samples, want %d, the picture has %+v", got, want, u)
 		}
 	}

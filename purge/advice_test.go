@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/preview"
 	"github.com/reaperdb/reaper/purge"
 )
 
@@ -19,7 +21,7 @@ func (b *bed) advice() (warnings, notes []string) {
 	for i, p := range plans {
 		before[i] = len(p.Problems)
 	}
-	found, err := purge.Advise(b.t.Context(), b.pool, plans)
+	found, err := preview.Advise(b.t.Context(), b.pool, plans)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -80,11 +82,11 @@ func TestAdvise_YoungerDependents(t *testing.T) {
 	b.warned("deleting rows of public.projects takes rows of public.events that are much younger than the retention of 365d: of its newest 200, 200 were created more than half the retention after",
 		"(729 days after it on average, 730 days at most)", "=> if rows of public.events are what should expire")
 	for _, p := range b.plans() {
-		v, err := purge.Look(t.Context(), b.pool, p, purge.Selection{}, false)
+		v, err := preview.Look(t.Context(), b.pool, p, plan.Selection{}, false)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !slices.ContainsFunc(v.Problems, func(x purge.Problem) bool { return strings.Contains(x.Text, "public.events that are much younger") }) {
+		if !slices.ContainsFunc(v.Problems, func(x plan.Problem) bool { return strings.Contains(x.Text, "public.events that are much younger") }) {
 			t.Errorf("plan does not warn: %v", v.Problems)
 		}
 	}
@@ -192,12 +194,12 @@ func TestAdvise_TakesTooLong(t *testing.T) {
 	s := b.session()
 	plans := b.plans()
 	s.do(`BEGIN; LOCK TABLE events`)
-	notes, err := purge.Advise(t.Context(), b.pool, plans)
+	notes, err := preview.Advise(t.Context(), b.pool, plans)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.do(`ROLLBACK`)
-	if !slices.ContainsFunc(notes, func(n purge.Note) bool {
+	if !slices.ContainsFunc(notes, func(n preview.Note) bool {
 		return strings.HasPrefix(n.Text, "public.events was not compared with its roots")
 	}) {
 		t.Errorf("the notes are %v", notes)
@@ -217,13 +219,13 @@ func TestSummary(t *testing.T) {
 		", dependents: [{table: invoices, via: event, action: keep}, {table: notes, via: other, action: nullify}]": "deletes from events and 2 tables behind it; keeps invoices; empties 2 columns; sets 1 column to the default",
 	} {
 		b.policy = "policies: [{name: events, table: events, age: at, tenant: none, retention: 90d, undecided: delete" + dependents + "}]"
-		if got := b.plans()[0].Summary(); got != want {
+		if got := preview.Summary(b.plans()[0]); got != want {
 			t.Errorf("with %q the summary is %q, want %q", dependents, got, want)
 		}
 	}
 	b.policy = "policies: [{name: marks, table: notes, age: at, tenant: none, retention: 90d}]"
 	b.Exec(t, `ALTER TABLE notes ADD at timestamptz`)
-	if got := b.plans()[0].Summary(); got != "deletes from notes" {
+	if got := preview.Summary(b.plans()[0]); got != "deletes from notes" {
 		t.Errorf("the summary of one table is %q", got)
 	}
 }

@@ -10,7 +10,10 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/reaperdb/reaper/expiry"
 	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/preview"
 )
 
 // candidate is an expired root that a search found.
@@ -19,11 +22,11 @@ type candidate struct {
 	bytes int64
 }
 
-func keysOf(cands []candidate, columns int) values {
-	v := newValues(columns)
+func keysOf(cands []candidate, columns int) pg.Values {
+	v := pg.NewValues(columns)
 	for _, c := range cands {
 		for i := range v {
-			v[i].add(c.key[i])
+			v[i].Add(c.key[i])
 		}
 	}
 	return v
@@ -31,18 +34,18 @@ func keysOf(cands []candidate, columns int) values {
 
 // outcome is what became of candidates.
 type outcome struct {
-	roots int64 // deleted
-	rows  int64 // deleted over all tables
-	kept  int64 // protected by a keeping edge
-	left  int64 // still expired: locked, busy, or kept by a trigger
-	busy  bool  // some were left because of a lock: worth coming back for
+	roots     int64 // deleted
+	rows      int64 // deleted over all tables
+	kept      int64 // protected by a keeping edge
+	remaining int64 // still expired: locked, busy, or kept by a trigger
+	busy      bool  // some were left because of a lock: worth coming back for
 }
 
 func (o *outcome) add(x outcome) {
 	o.roots += x.roots
 	o.rows += x.rows
 	o.kept += x.kept
-	o.left += x.left
+	o.remaining += x.remaining
 	o.busy = o.busy || x.busy
 }
 
@@ -51,8 +54,8 @@ func (o *outcome) add(x outcome) {
 type batcher struct {
 	worker int // its number
 	run    *Run
-	work   *work
-	plan   *Plan
+	policy *policyRun
+	plan   *plan.Plan
 	seq    int64 // of the batch at hand, in the ledger
 	size   int   // roots aimed at in the next batch
 	// countFirst counts batches to come that count before they delete, after one that
@@ -65,7 +68,7 @@ type batcher struct {
 	drainSize int
 }
 
-func (b *batcher) scope() scope { return b.work.scope() }
+func (b *batcher) scope() expiry.Scope { return b.policy.scope() }
 
 // statementTimeout bounds a batch's statements: twice the time aimed at, which a
 // smaller batch will keep. A single root gets what it needs.
@@ -91,15 +94,15 @@ func (b *batcher) lockKey(tenant *string) int64 {
 
 // counting are the options of a batch that counts before it deletes.
 func (b *batcher) counting() attemptOptions {
-	return attemptOptions{mode: b.plan.full, locked: true}
+	return attemptOptions{traversal: b.plan.Full, locked: true}
 }
 
 // delete deletes candidates of one tenant with all that depends on them, in as
 // many transactions as it takes, and says what became of them. An error is
 // either the tenant's (faultTenant, faultRetry) or the database's.
-func (b *batcher) delete(ctx context.Context, t *TenantCutoff, cands []candidate) (outcome, error) {
-	if b.plan.proven {
-		return b.attempt(ctx, t, cands, attemptOptions{mode: b.plan.full, locked: true, proven: true})
+func (b *batcher) delete(ctx context.Context, t *plan.TenantCutoff, cands []candidate) (outcome, error) {
+	if b.plan.Proven {
+		return b.attempt(ctx, t, cands, attemptOptions{traversal: b.plan.Full, locked: true, proven: true})
 	}
 	return b.attempt(ctx, t, cands, b.ordinary())
 }
@@ -110,20 +113,20 @@ func (b *batcher) ordinary() attemptOptions {
 		b.countFirst--
 		return b.counting()
 	}
-	return attemptOptions{mode: b.plan.usual, locked: !b.plan.usual.simple() || b.plan.watched()}
+	return attemptOptions{traversal: b.plan.Usual, locked: !b.plan.Usual.Simple() || b.plan.Watched()}
 }
 
 // attempt tries candidates until they are gone, or decide has said what else becomes of
 // them.
-func (b *batcher) attempt(ctx context.Context, t *TenantCutoff, cands []candidate, opts attemptOptions) (outcome, error) {
+func (b *batcher) attempt(ctx context.Context, t *plan.TenantCutoff, cands []candidate, opts attemptOptions) (outcome, error) {
 	for a := (attempt{roots: len(cands), options: opts}); ; {
-		if !b.work.waitForGuards(ctx, b.worker) {
-			return outcome{left: int64(len(cands))}, nil
+		if !b.policy.waitForGuards(ctx, b.worker) {
+			return outcome{remaining: int64(len(cands))}, nil
 		}
-		if ok, err := b.work.refresh(ctx, t); err != nil || !ok {
+		if ok, err := b.policy.refresh(ctx, t); err != nil || !ok {
 			return outcome{}, err
 		}
-		a.size, a.stepwise = b.size, b.work.state.deletesStepwise()
+		a.size, a.stepwise = b.size, b.policy.state.deletesStepwise()
 		a.options.singleRoot = len(cands) == 1 && (a.try > 0 || b.slow)
 		o, err := b.transaction(ctx, t, cands, a.options)
 		if err == nil {
@@ -141,21 +144,21 @@ func (b *batcher) attempt(ctx context.Context, t *TenantCutoff, cands []candidat
 		case drainRoot:
 			return b.drain(ctx, t, cands[0])
 		case leaveRoots, leaveBusy:
-			return outcome{left: int64(len(cands)), busy: d.action == leaveBusy}, nil
+			return outcome{remaining: int64(len(cands)), busy: d.action == leaveBusy}, nil
 		default:
 			return outcome{}, err
 		}
 	}
 }
 
-// waryBatches is how many batches count before they delete after one that was too large.
-const waryBatches = 20
+// countFirstBatches is how many batches count before they delete after one that was too large.
+const countFirstBatches = 20
 
 // prepare carries out what a decision says of what comes before the next try, or in its
 // place.
 func (b *batcher) prepare(ctx context.Context, err error, a attempt, d decision) {
 	if d.action == awaitResume {
-		b.work.findByHand()
+		b.policy.findByHand()
 	}
 	if d.told {
 		b.run.tell(func(o Observer) { o.Retry(b.plan.Policy.Name, reasonOf(err)) })
@@ -164,8 +167,8 @@ func (b *batcher) prepare(ctx context.Context, err error, a attempt, d decision)
 		b.run.log.Debug("retrying batch", "policy", b.plan.Policy.Name, "roots", a.roots, "error", pg.ErrorText(err))
 	}
 	b.size = d.size
-	if d.wary {
-		b.countFirst = waryBatches
+	if d.countFirst {
+		b.countFirst = countFirstBatches
 	}
 	if d.backoff {
 		b.run.sleep(ctx, b.run.backoff(a.try))
@@ -184,12 +187,12 @@ func (b *batcher) change(opts attemptOptions, c change) attemptOptions {
 	case lockDependents:
 		opts.lockDependents = true
 	case tableByTable:
-		b.work.state.deleteStepwise()
+		b.policy.state.deleteStepwise()
 	}
 	return opts
 }
 
-func (b *batcher) halves(ctx context.Context, t *TenantCutoff, cands []candidate, opts attemptOptions) (outcome, error) {
+func (b *batcher) halves(ctx context.Context, t *plan.TenantCutoff, cands []candidate, opts attemptOptions) (outcome, error) {
 	var total outcome
 	middle := len(cands) / 2
 	for _, half := range [][]candidate{cands[:middle], cands[middle:]} {
@@ -204,7 +207,7 @@ func (b *batcher) halves(ctx context.Context, t *TenantCutoff, cands []candidate
 
 // transaction runs one batch, waiting for the server where it went away. A
 // connection that is lost while committing is looked up in the ledger.
-func (b *batcher) transaction(ctx context.Context, t *TenantCutoff, cands []candidate, opts attemptOptions) (outcome, error) {
+func (b *batcher) transaction(ctx context.Context, t *plan.TenantCutoff, cands []candidate, opts attemptOptions) (outcome, error) {
 	return b.inTransaction(ctx, t, opts, func(tx *batchTx) (outcome, error) { return b.body(ctx, tx, t, cands, opts) })
 }
 
@@ -227,21 +230,21 @@ func (b *batcher) adapt(o outcome, took time.Duration) {
 }
 
 // body deletes candidates in an open transaction.
-func (b *batcher) body(ctx context.Context, tx *batchTx, t *TenantCutoff, cands []candidate, opts attemptOptions) (outcome, error) {
-	keys := keysOf(cands, len(b.plan.key))
+func (b *batcher) body(ctx context.Context, tx *batchTx, t *plan.TenantCutoff, cands []candidate, opts attemptOptions) (outcome, error) {
+	keys := keysOf(cands, len(b.plan.Key))
 	if !opts.locked {
-		s := b.plan.deleteRootsSQL(b.scope(), t, keys)
+		s := b.plan.DeleteRootsSQL(b.scope(), t, keys)
 		var n int64
 		batch := &pgx.Batch{}
-		batch.Queue(s.String(), s.args...).Exec(func(tag pgconn.CommandTag) error {
+		batch.Queue(s.String(), s.Args...).Exec(func(tag pgconn.CommandTag) error {
 			n = tag.RowsAffected()
 			return nil
 		})
 		b.queueCounters(batch, tx, opts)
-		if err := send(ctx, tx.conn, batch); err != nil {
+		if err := pg.Send(ctx, tx.conn, batch); err != nil {
 			return outcome{}, fmt.Errorf("deleting from %s: %w", b.plan.Root.Table.Name, err)
 		}
-		tx.count(b.plan.Root, n)
+		tx.countDeleted(b.plan.Root, n)
 		o, err := b.stillDue(ctx, tx, t, keys, outcome{roots: n})
 		// This DELETE has waited for every lock: what stays was kept by a trigger
 		// or a rule, and will be again.
@@ -260,73 +263,73 @@ func (b *batcher) body(ctx context.Context, tx *batchTx, t *TenantCutoff, cands 
 }
 
 // stillDue counts the candidates that are still expired, when not all went.
-func (b *batcher) stillDue(ctx context.Context, tx *batchTx, t *TenantCutoff, keys values, o outcome) (outcome, error) {
-	if o.roots+o.kept >= int64(keys.len()) {
+func (b *batcher) stillDue(ctx context.Context, tx *batchTx, t *plan.TenantCutoff, keys pg.Values, o outcome) (outcome, error) {
+	if o.roots+o.kept >= int64(keys.Len()) {
 		return o, nil
 	}
 	still, err := b.countRoots(ctx, tx, t, keys)
 	if err != nil {
 		return o, err
 	}
-	o.left = max(still-o.kept, 0)
-	o.busy = o.left > 0
+	o.remaining = max(still-o.kept, 0)
+	o.busy = o.remaining > 0
 	return o, nil
 }
 
 // lockRoots locks the roots nobody else has, and gives them with their keys.
-func (b *batcher) lockRoots(ctx context.Context, tx *batchTx, t *TenantCutoff, keys values) (*rowsOf, values, error) {
-	found, locked := newRows(b.plan.Root), newValues(len(b.plan.key))
-	if err := tx.read(ctx, b.plan.lockRootsSQL(b.scope(), t, keys), found.scan(locked...)); err != nil {
+func (b *batcher) lockRoots(ctx context.Context, tx *batchTx, t *plan.TenantCutoff, keys pg.Values) (*plan.Rows, pg.Values, error) {
+	found, locked := plan.NewRows(b.plan.Root), pg.NewValues(len(b.plan.Key))
+	if err := tx.read(ctx, b.plan.LockRootsSQL(b.scope(), t, keys), found.Scan(locked...)); err != nil {
 		return nil, nil, fmt.Errorf("locking rows of %s: %w", b.plan.Root.Table.Name, err)
 	}
 	return found, locked, nil
 }
 
 // deleteLocked deletes locked roots: those that nothing keeps.
-func (b *batcher) deleteLocked(ctx context.Context, tx *batchTx, t *TenantCutoff, roots *rowsOf, keys values, opts attemptOptions) (o outcome, err error) {
-	if roots.len() == 0 {
+func (b *batcher) deleteLocked(ctx context.Context, tx *batchTx, t *plan.TenantCutoff, roots *plan.Rows, keys pg.Values, opts attemptOptions) (o outcome, err error) {
+	if roots.Len() == 0 {
 		return o, nil
 	}
 	known, err := b.collectRoots(ctx, tx, roots, opts)
 	if err != nil {
 		return o, err
 	}
-	if b.plan.keeps() {
-		free, err := b.free(ctx, tx, known, roots.len())
+	if b.plan.Keeps() {
+		free, err := b.free(ctx, tx, known, roots.Len())
 		if err != nil {
 			return o, err
 		}
-		if o.kept = int64(roots.len() - len(free)); o.kept > 0 {
+		if o.kept = int64(roots.Len() - len(free)); o.kept > 0 {
 			if len(free) == 0 {
 				return o, nil
 			}
-			roots, keys = roots.some(free), keys.some(free)
+			roots, keys = roots.Some(free), keys.Some(free)
 			if known, err = b.collectRoots(ctx, tx, roots, opts); err != nil {
 				return o, err
 			}
 		}
 	}
-	o.roots = int64(roots.len())
+	o.roots = int64(roots.Len())
 	if opts.proven {
 		return o, b.deleteProven(ctx, tx, t, known, keys)
 	}
-	return o, b.deleteKnown(ctx, tx, t, opts.mode, known, keys)
+	return o, b.deleteKnown(ctx, tx, t, opts.traversal, known, keys)
 }
 
 // collectRoots collects what goes with roots. The proven way finds out how much
 // that is by deleting it.
-func (b *batcher) collectRoots(ctx context.Context, tx *batchTx, roots *rowsOf, opts attemptOptions) (map[*Node]*rowsOf, error) {
+func (b *batcher) collectRoots(ctx context.Context, tx *batchTx, roots *plan.Rows, opts attemptOptions) (map[*plan.Node]*plan.Rows, error) {
 	limit := b.plan.Policy.Limits.TotalRows
-	known, err := b.collect(ctx, tx, opts.mode, map[*Node]*rowsOf{b.plan.Root: roots}, limit)
+	known, err := b.collect(ctx, tx, opts.traversal, map[*plan.Node]*plan.Rows{b.plan.Root: roots}, limit)
 	if err != nil || opts.proven {
 		return known, err
 	}
-	return known, b.weigh(ctx, tx, opts.mode, known, limit)
+	return known, b.checkLimits(ctx, tx, opts.traversal, known, limit)
 }
 
 // countRoots counts the roots among keys that are expired now.
-func (b *batcher) countRoots(ctx context.Context, tx *batchTx, t *TenantCutoff, keys values) (n int64, err error) {
-	s := b.plan.countRootsSQL(b.scope(), t, keys)
+func (b *batcher) countRoots(ctx context.Context, tx *batchTx, t *plan.TenantCutoff, keys pg.Values) (n int64, err error) {
+	s := b.plan.CountRootsSQL(b.scope(), t, keys)
 	if err := tx.row(ctx, s).Scan(&n); err != nil {
 		return 0, fmt.Errorf("counting what is left: %w", err)
 	}
@@ -339,8 +342,8 @@ const firstRoots = 100
 
 // firstSize is the size of the first batch, by what the planner knows of the
 // dependents of one root.
-func firstSize(p *Plan) int {
+func firstSize(p *plan.Plan) int {
 	limits := p.Policy.Limits
-	perRoot := p.rowsPerRoot()
+	perRoot := preview.RowsPerRoot(p)
 	return max(1, min(limits.Rows, limits.TotalRows, int(float64(limits.TotalRows)/perRoot*0.8), firstRoots))
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/reaperdb/reaper/internal/dbtest"
 	"github.com/reaperdb/reaper/ledger"
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/policy"
 	"github.com/reaperdb/reaper/purge"
 )
@@ -155,7 +156,7 @@ func (b *bed) inLedger() map[string]int {
 }
 
 // compile plans the policy file as the current role of the pool.
-func (b *bed) compile() []*purge.Plan {
+func (b *bed) compile() []*plan.Plan {
 	b.t.Helper()
 	plans, err := compilePlans(b.t.Context(), b.pool, b.policy)
 	if err != nil {
@@ -164,7 +165,7 @@ func (b *bed) compile() []*purge.Plan {
 	return plans
 }
 
-func compilePlans(ctx context.Context, pool *pgxpool.Pool, text string) (plans []*purge.Plan, err error) {
+func compilePlans(ctx context.Context, pool *pgxpool.Pool, text string) (plans []*plan.Plan, err error) {
 	if !strings.Contains(text, "version:") {
 		text = "version: 1\n" + text
 	}
@@ -173,18 +174,18 @@ func compilePlans(ctx context.Context, pool *pgxpool.Pool, text string) (plans [
 		return nil, err
 	}
 	err = pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error {
-		server, err := purge.ReadServer(ctx, c.Conn())
+		server, err := plan.ReadServer(ctx, c.Conn())
 		if err != nil {
 			return err
 		}
-		plans, err = purge.Compile(ctx, c.Conn(), file, server, nil)
+		plans, err = plan.Compile(ctx, c.Conn(), file, server, nil)
 		return err
 	})
 	return plans, err
 }
 
 // problems are the texts of what Compile found, of one level.
-func (b *bed) problems(level purge.Level) []string {
+func (b *bed) problems(level plan.Level) []string {
 	b.t.Helper()
 	texts := []string{}
 	for _, p := range b.compile() {
@@ -200,10 +201,10 @@ func (b *bed) problems(level purge.Level) []string {
 // refuses wants Compile to refuse the policy, for a reason with these words.
 func (b *bed) refuses(words ...string) {
 	b.t.Helper()
-	b.tells(purge.LevelError, words...)
+	b.tells(plan.LevelError, words...)
 }
 
-func (b *bed) tells(level purge.Level, words ...string) {
+func (b *bed) tells(level plan.Level, words ...string) {
 	b.t.Helper()
 	found := b.problems(level)
 	if !slices.ContainsFunc(found, func(text string) bool { return containsAll(text, words...) }) {
@@ -216,12 +217,12 @@ func containsAll(text string, words ...string) bool {
 }
 
 // plans compiles, and wants no errors.
-func (b *bed) plans() []*purge.Plan {
+func (b *bed) plans() []*plan.Plan {
 	b.t.Helper()
 	plans := b.compile()
 	for _, p := range plans {
 		for _, x := range p.Problems {
-			if x.Level == purge.LevelError {
+			if x.Level == plan.LevelError {
 				b.t.Fatalf("policy %s: %s (%s)", p.Policy.Name, x.Text, x.Fix)
 			}
 		}
@@ -235,7 +236,7 @@ func (b *bed) purge() *outcome {
 	return b.purgeWith(b.plans())
 }
 
-func (b *bed) purgeWith(plans []*purge.Plan) *outcome {
+func (b *bed) purgeWith(plans []*plan.Plan) *outcome {
 	b.t.Helper()
 	if b.before == nil {
 		b.mark()

@@ -6,6 +6,9 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/plan"
 )
 
 // heldTenants is how many tenants are held in memory while their list is read.
@@ -20,27 +23,27 @@ var errOneConnection = fmt.Errorf("more than %d tenants are due, and the pool ha
 // out only row by row, of all that have a cutoff. They are kept in the ledger,
 // since a list of tenants has no place in memory. A retention that becomes
 // shorter, or a hold that is lifted, counts from the next run on.
-func (w *work) fixCutoffs(ctx context.Context) {
-	if w.plan.noTenant {
+func (w *policyRun) fixCutoffs(ctx context.Context) {
+	if w.plan.NoTenant {
 		w.fixed = 1 // the one retention is the file's
 		return
 	}
-	err := w.find("settling the cutoffs of the run", func(p *Plan) error { return w.fixBy(ctx, p) })
+	err := w.find("settling the cutoffs of the run", func(p *plan.Plan) error { return w.fixBy(ctx, p) })
 	if err != nil && !errors.Is(err, errHalted) {
 		w.fail(err)
 	}
 }
 
 // fixBy settles the cutoffs by one plan.
-func (w *work) fixBy(ctx context.Context, p *Plan) error {
-	s := p.dueSQL(w.scope())
-	if p.sweeps() {
-		s = p.activeSQL(w.scope())
+func (w *policyRun) fixBy(ctx context.Context, p *plan.Plan) error {
+	s := p.DueSQL(w.scope())
+	if p.Sweeps() {
+		s = p.ActiveSQL(w.scope())
 	}
 	return w.run.withServer(ctx, func() error {
 		list := &tenantList{}
-		err := w.run.read(ctx, w.plan.readingPath(), dueTimeout, func(tx pgx.Tx) error {
-			rows, err := tx.Query(ctx, s.String(), s.args...)
+		err := w.run.read(ctx, w.plan.ReadingPath(), dueTimeout, func(tx pgx.Tx) error {
+			rows, err := tx.Query(ctx, s.String(), s.Args...)
 			if err != nil {
 				return err
 			}
@@ -62,7 +65,7 @@ func (w *work) fixBy(ctx context.Context, p *Plan) error {
 }
 
 // keep writes the list into the ledger.
-func (w *work) keep(ctx context.Context, list *tenantList) (err error) {
+func (w *policyRun) keep(ctx context.Context, list *tenantList) (err error) {
 	w.fixed, err = w.run.ledger.FixCutoffs(ctx, w.run.pool, w.run.id, w.plan.Policy.Name, list)
 	w.latest = list.latest
 	return err
@@ -70,13 +73,13 @@ func (w *work) keep(ctx context.Context, list *tenantList) (err error) {
 
 // dueSQL gives the tenants of the page behind a rank that have something due:
 // key and cutoff.
-func (w *work) dueSQL(p *Plan, after int64) *statement {
-	if p.noTenant {
-		return p.dueSQL(w.scope())
+func (w *policyRun) dueSQL(p *plan.Plan, after int64) *pg.Statement {
+	if p.NoTenant {
+		return p.DueSQL(w.scope())
 	}
 	sc := w.scope()
-	sc.only = nil // the list is of those already
-	return p.pageSQL(sc, after, after+tenantPage)
+	sc.Only = nil // the list is of those already
+	return p.PageSQL(sc, after, after+plan.TenantPage)
 }
 
 // tenantList is a list of tenants (key and cutoff) as pgx copies it: what is

@@ -2,12 +2,12 @@ package purge
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/plan"
 )
 
 var (
@@ -22,8 +22,6 @@ var (
 	errKept = errors.New("a trigger or a rule keeps some of the rows")
 	// errStay: rows go on referencing the row that goes.
 	errStay = errors.New("rows still reference the row that goes after their reference was emptied")
-	// errWrites: SQL of the policy file writes, in a transaction that may only read.
-	errWrites = errors.New("SQL of the policy file writes")
 	// errInterfered: a trigger or a rule has done something else to the rows of a batch
 	// than the batch had said. Nothing of the batch was deleted.
 	errInterfered = errors.New("a trigger or a rule interferes")
@@ -53,7 +51,7 @@ func classify(err error) fault {
 			return faultRetry
 		case errors.Is(err, errStay), errors.Is(err, errKept), errors.Is(err, errInterfered):
 			return faultTenant
-		case errors.Is(err, errFacts), errors.Is(err, errReplicaRole), errors.Is(err, errWrites):
+		case errors.Is(err, plan.ErrSchemaChanged), errors.Is(err, plan.ErrReplicaRole), errors.Is(err, pg.ErrWrites):
 			return faultPolicy
 		}
 		return faultDatabase // the connection, or the pool
@@ -75,15 +73,6 @@ func classify(err error) fault {
 // (pl_exec.c): it is the word of the application about one row, unless it passes on that
 // the server is out of resources or a connection is lost.
 const raisedRoutine = "exec_stmt_raise"
-
-// onlyReads distinguishes an attempt to write in a transaction that may only read from a server
-// that has become a standby, which has the same code in one that may write.
-func onlyReads(err error) error {
-	if pg.HasCode(err, "25006") {
-		return fmt.Errorf("%w: %s", errWrites, pg.ErrorText(err))
-	}
-	return err
-}
 
 // reasonOf is a short word for a metric or a message.
 func reasonOf(err error) string {

@@ -44,7 +44,7 @@ func (r *Run) heldUp(policy string) bool {
 // waitForGuards waits while a guard pauses the policy, with no lock and no transaction,
 // and with the worker's turn given back: it takes those of other policies meanwhile.
 // false: the policy's run ends.
-func (w *work) waitForGuards(ctx context.Context, worker int) bool {
+func (w *policyRun) waitForGuards(ctx context.Context, worker int) bool {
 	for {
 		a, changed := w.advice()
 		w.advised(a)
@@ -70,7 +70,7 @@ func (w *work) waitForGuards(ctx context.Context, worker int) bool {
 
 // wait waits for another advice, at most until the longest pause is over, which
 // ends the policy's run.
-func (w *work) wait(ctx context.Context, worker int, a guard.Advice, changed <-chan struct{}) {
+func (w *policyRun) wait(ctx context.Context, worker int, a guard.Advice, changed <-chan struct{}) {
 	if a.Checkpoint {
 		w.askCheckpoint(ctx)
 	}
@@ -104,7 +104,7 @@ func (w *work) wait(ctx context.Context, worker int, a guard.Advice, changed <-c
 }
 
 // tooLong ends the policy's run after the longest pause.
-func (w *work) tooLong(a guard.Advice) {
+func (w *policyRun) tooLong(a guard.Advice) {
 	why := fmt.Sprintf("paused for %s, the longest that max_pause allows, by the guard %s", w.run.maxPause, a.Because())
 	w.state.stop(why)
 	w.advised(guard.Advice{State: guard.Stop, Guard: a.Guard, Reason: why, Since: time.Now()})
@@ -112,7 +112,7 @@ func (w *work) tooLong(a guard.Advice) {
 
 // advice is what the guards say, and what is closed when they may say something
 // else. A pause by hand that a batch has found counts before they know of it.
-func (w *work) advice() (a guard.Advice, changed <-chan struct{}) {
+func (w *policyRun) advice() (a guard.Advice, changed <-chan struct{}) {
 	if changed = w.state.pausedByHand(); changed != nil {
 		return guard.Advice{State: guard.Pause, Guard: guard.ByHand, Reason: "the policy is paused by hand (reaper resume ends it)", Since: time.Now()}, changed
 	}
@@ -124,7 +124,7 @@ func (w *work) advice() (a guard.Advice, changed <-chan struct{}) {
 }
 
 // findByHand notes that a batch has found its policy paused by hand.
-func (w *work) findByHand() {
+func (w *policyRun) findByHand() {
 	var changed <-chan struct{}
 	if w.run.guard != nil {
 		changed = w.run.guard.Changed()
@@ -141,7 +141,7 @@ const retellAfter = 10 * time.Second
 
 // advised notes what the guards say, and tells it when it is something else than
 // before: one worker after the other, so that the newest is told last.
-func (w *work) advised(a guard.Advice) {
+func (w *policyRun) advised(a guard.Advice) {
 	w.telling.Lock()
 	defer w.telling.Unlock()
 	news, resumed := w.state.advise(a)
@@ -162,7 +162,7 @@ func (w *work) advised(a guard.Advice) {
 const recordTimeout = 2 * time.Second
 
 // recordAdvice writes into the ledger what the guards say from now on.
-func (w *work) recordAdvice(a guard.Advice) {
+func (w *policyRun) recordAdvice(a guard.Advice) {
 	ctx, cancel := context.WithTimeout(context.Background(), recordTimeout)
 	defer cancel()
 	state := ""
@@ -175,10 +175,10 @@ func (w *work) recordAdvice(a guard.Advice) {
 }
 
 // stopping reports whether the policy's part of the run ends after the batch under way.
-func (w *work) stopping() bool { return w.run.stopping() || w.state.stopped() != "" }
+func (w *policyRun) stopping() bool { return w.run.stopping() || w.state.stopped() != "" }
 
 // stopReason says why; empty: nothing has ended it.
-func (w *work) stopReason() string {
+func (w *policyRun) stopReason() string {
 	if reason := w.run.stopReason(); reason != "" {
 		return reason
 	}
@@ -187,7 +187,7 @@ func (w *work) stopReason() string {
 
 // heldAtLast says which guard was pausing the policy when something else has ended it;
 // empty: none was.
-func (w *work) heldAtLast() string {
+func (w *policyRun) heldAtLast() string {
 	a, paused := w.state.pausedBy()
 	if !paused {
 		return ""
@@ -198,7 +198,7 @@ func (w *work) heldAtLast() string {
 // askCheckpoint asks for a checkpoint: only then does the server give WAL back. The
 // guards know when the next is worth it. A role that may not ask waits for the server's
 // own.
-func (w *work) askCheckpoint(ctx context.Context) {
+func (w *policyRun) askCheckpoint(ctx context.Context) {
 	asked, err := w.run.guard.Checkpoint(ctx)
 	unasked := ""
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/reaperdb/reaper/guard"
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/policy"
 )
 
@@ -18,7 +19,7 @@ import (
 // the run.
 func TestPauseThatAnotherWorkerSawEnd(t *testing.T) {
 	t.Parallel()
-	w := &work{run: &Run{maxPause: time.Minute, halt: t.Context()}, state: (&runState{}).addPolicy(&PolicyReport{})}
+	w := &policyRun{run: &Run{maxPause: time.Minute, halt: t.Context()}, state: (&runState{}).addPolicy(&PolicyReport{})}
 	w.wait(t.Context(), 0, guard.Advice{State: guard.Pause, Guard: "storage"}, nil)
 	if reason := w.stopReason(); reason != "" {
 		t.Errorf("the run ends: %s", reason)
@@ -36,7 +37,7 @@ func (refusing) Checkpoint(context.Context) (bool, error) {
 func TestCheckpointRefused(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
-	w := &work{run: &Run{guard: refusing{}, log: slog.New(slog.NewTextHandler(&log, nil))}, plan: &Plan{Policy: &policy.Policy{}}, state: (&runState{}).addPolicy(&PolicyReport{})}
+	w := &policyRun{run: &Run{guard: refusing{}, log: slog.New(slog.NewTextHandler(&log, nil))}, plan: &plan.Plan{Policy: &policy.Policy{}}, state: (&runState{}).addPolicy(&PolicyReport{})}
 	for range 3 {
 		w.askCheckpoint(t.Context())
 	}

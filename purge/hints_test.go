@@ -7,7 +7,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/reaperdb/reaper/purge"
+	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/preview"
 )
 
 // A look at the plan tells what each missing index costs; the plan itself, which
@@ -55,7 +56,7 @@ func TestRule_HintsOfMissingIndexes(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			b := ground.on(t, c.schema, c.policy)
 			p := b.plans()[0]
-			v, err := purge.Look(t.Context(), b.pool, p, purge.Selection{}, false)
+			v, err := preview.Look(t.Context(), b.pool, p, plan.Selection{}, false)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/reaperdb/reaper/purge"
+	"github.com/reaperdb/reaper/plan"
 )
 
 // pasteIndexes runs each CREATE INDEX that the plan prints, whole, and wants that none
@@ -13,7 +13,7 @@ func (b *bed) pasteIndexes(want ...string) {
 	b.t.Helper()
 	const lack = "no index serves"
 	var fixes []string
-	for _, level := range []purge.Level{purge.LevelError, purge.LevelWarning} {
+	for _, level := range []plan.Level{plan.LevelError, plan.LevelWarning} {
 		for _, problem := range b.problems(level) {
 			if text, fix, _ := strings.Cut(problem, " => "); strings.Contains(text, lack) {
 				fixes = append(fixes, fix)
@@ -31,7 +31,7 @@ func (b *bed) pasteIndexes(want ...string) {
 			b.t.Errorf("no fix says %q; there are %q", w, fixes)
 		}
 	}
-	for _, level := range []purge.Level{purge.LevelError, purge.LevelWarning} {
+	for _, level := range []plan.Level{plan.LevelError, plan.LevelWarning} {
 		for _, problem := range b.problems(level) {
 			if strings.Contains(problem, lack) {
 				b.t.Errorf("after %q: %s", fixes, problem)

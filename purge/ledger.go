@@ -7,12 +7,13 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/reaperdb/reaper/partition"
+	"github.com/reaperdb/reaper/preview"
 )
 
 // Ledger is what a run needs of reaper's own tables.
 type Ledger interface {
 	partition.Ledger
-	History
+	preview.History
 	// OpenRun records that a policy's run has begun.
 	OpenRun(ctx context.Context, db *pgxpool.Pool, runID, policy, trigger, base string) error
 	// FixCutoffs keeps the cutoffs that count for a policy's run, by tenant, in

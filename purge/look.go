@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/schema"
 )
 
@@ -14,18 +16,18 @@ import (
 // before it commits: what was to go is gone, what was emptied is empty, and what was
 // due is gone or due still. Else nothing of it is committed, and the triggers are named.
 
-// look looks at the rows of a batch that has deleted them. keys: also the roots.
-func (b *batcher) look(ctx context.Context, tx *batchTx, m *mode, known map[*Node]*rowsOf, keys values) error {
-	if !b.plan.watched() {
+// checkRows looks at the rows of a batch that has deleted them. keys: also the roots.
+func (b *batcher) checkRows(ctx context.Context, tx *batchTx, m *plan.Traversal, known map[*plan.Node]*plan.Rows, keys pg.Values) error {
+	if !b.plan.Watched() {
 		return nil
 	}
 	if err := b.fireDeferred(ctx, tx); err != nil {
 		return err
 	}
-	if err := b.lookDue(ctx, tx); err != nil {
+	if err := b.checkDue(ctx, tx); err != nil {
 		return err
 	}
-	return b.passes(ctx, tx, b.plan.rowChecks(m, known, keys, tx.lockDependents))
+	return b.runChecks(ctx, tx, b.plan.RowChecks(m, known, keys, tx.lockDependents))
 }
 
 // fireDeferred has deferred triggers fire now: at COMMIT nobody looks any more.
@@ -36,65 +38,65 @@ func (b *batcher) fireDeferred(ctx context.Context, tx *batchTx) error {
 	return nil
 }
 
-// lookDue looks at the rows that were due when a reference in them was emptied.
-func (b *batcher) lookDue(ctx context.Context, tx *batchTx) error {
-	return b.passes(ctx, tx, dueChecks(tx.due))
+// checkDue looks at the rows that were due when a reference in them was emptied.
+func (b *batcher) checkDue(ctx context.Context, tx *batchTx) error {
+	return b.runChecks(ctx, tx, plan.DueChecks(tx.due))
 }
 
-// passes runs checks; the first that finds something wrong is the error.
-func (b *batcher) passes(ctx context.Context, tx *batchTx, c *checks) error {
-	if len(c.texts) == 0 {
+// runChecks runs checks; the first that finds something wrong is the error.
+func (b *batcher) runChecks(ctx context.Context, tx *batchTx, c *plan.Checks) error {
+	if len(c.Texts) == 0 {
 		return nil
 	}
-	found := make([]bool, len(c.texts))
-	if err := tx.row(ctx, c.sql()).Scan(pointers(found)...); err != nil {
+	found := make([]bool, len(c.Texts))
+	if err := tx.row(ctx, c.SQL()).Scan(pg.Pointers(found)...); err != nil {
 		return fmt.Errorf("looking at what became of the rows: %w", err)
 	}
 	if i := slices.Index(found, true); i >= 0 {
-		return fmt.Errorf("%w: %s", errInterfered, c.texts[i])
+		return fmt.Errorf("%w: %s", errInterfered, c.Texts[i])
 	}
 	return nil
 }
 
-// lookBehind says why nothing behind an edge was deleted or emptied: something keeps
+// checkBehind says why nothing behind an edge was deleted or emptied: something keeps
 // the rows that are there. nil: there are none.
-func (b *batcher) lookBehind(ctx context.Context, tx *batchTx, e *Edge, r *rowsOf) error {
-	if !b.plan.watched() {
+func (b *batcher) checkBehind(ctx context.Context, tx *batchTx, e *plan.Edge, r *plan.Rows) error {
+	if !b.plan.Watched() {
 		return nil
 	}
-	return b.passes(ctx, tx, behindChecks(e, r))
+	return b.runChecks(ctx, tx, plan.BehindChecks(e, r))
 }
 
 // stillOld looks whether locked roots are still old enough, and meant: nobody but a
 // trigger can have changed that.
-func (b *batcher) stillOld(ctx context.Context, tx *batchTx, t *TenantCutoff, keys values) error {
+func (b *batcher) stillOld(ctx context.Context, tx *batchTx, t *plan.TenantCutoff, keys pg.Values) error {
 	p := b.plan
 	var young bool
-	if err := tx.row(ctx, p.youngRootsSQL(b.scope(), t, keys)).Scan(&young); err != nil {
+	if err := tx.row(ctx, p.YoungRootsSQL(b.scope(), t, keys)).Scan(&young); err != nil {
 		return fmt.Errorf("looking at what became of the rows: %w", err)
 	}
 	if young {
-		return fmt.Errorf("%w: deleting what depends on rows of %s, which are expired, makes them young again: %s", errInterfered, p.Root.Table.Name, strings.Join(p.firing(), ", "))
+		return fmt.Errorf("%w: deleting what depends on rows of %s, which are expired, makes them young again: %s", errInterfered, p.Root.Table.Name, strings.Join(p.Firing(), ", "))
 	}
 	return nil
 }
 
 // noteDue locks and notes the rows behind an edge that are due, where a trigger could
 // make them young when their reference is emptied.
-func (b *batcher) noteDue(ctx context.Context, tx *batchTx, t *TenantCutoff, e *Edge, known map[*Node]*rowsOf) error {
+func (b *batcher) noteDue(ctx context.Context, tx *batchTx, t *plan.TenantCutoff, e *plan.Edge, known map[*plan.Node]*plan.Rows) error {
 	n := e.Child
-	if len(n.ages) == 0 || !slices.ContainsFunc(n.Table.Triggers, func(x schema.Trigger) bool { return x.FiresOnUpdateOf(e.SetColumns) }) {
+	if len(n.Ages) == 0 || !slices.ContainsFunc(n.Table.Triggers, func(x schema.Trigger) bool { return x.FiresOnUpdateOf(e.SetColumns) }) {
 		return nil
 	}
-	for _, a := range n.ages {
-		d := dueRows{edge: e, age: a, cutoff: t.Cutoff, key: newValues(len(n.key))}
-		if a.latest != nil {
-			d.cutoff = b.run.base
+	for _, a := range n.Ages {
+		d := plan.DueRows{Edge: e, Age: a, Cutoff: t.Cutoff, Key: pg.NewValues(len(n.Key))}
+		if a.Latest != nil {
+			d.Cutoff = b.run.base
 		}
-		if err := tx.read(ctx, d.lockSQL(known[e.Parent]), scanColumns(d.key)); err != nil {
+		if err := tx.read(ctx, d.LockSQL(known[e.Parent]), pg.ScanColumns(d.Key)); err != nil {
 			return fmt.Errorf("noting what is due of %s: %w", n.Table.Name, err)
 		}
-		if d.key.len() > 0 {
+		if d.Key.Len() > 0 {
 			tx.due = append(tx.due, d)
 		}
 	}

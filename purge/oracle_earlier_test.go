@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/policy"
 	"github.com/reaperdb/reaper/purge"
 )
@@ -75,7 +76,7 @@ func (x *trial) twoAtOnce() {
 	reports, errs := make([]*purge.Report, 2), make([]error, 2)
 	for i, r := range []purge.Runner{{Pool: x.pool, Ledger: x.ledger}, {Pool: x.second, Ledger: x.ledger}} {
 		wg.Go(func() {
-			reports[i], errs[i] = r.Run(x.ctx, []*purge.Plan{x.plan}, purge.Options{Trigger: "test"})
+			reports[i], errs[i] = r.Run(x.ctx, []*plan.Plan{x.plan}, purge.Options{Trigger: "test"})
 		})
 	}
 	wg.Wait()

@@ -5,8 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/policy"
-	"github.com/reaperdb/reaper/purge"
 )
 
 // This file is about cases that must be refused, and why.
@@ -124,11 +124,11 @@ func (b *genBystander) yaml() string {
 
 // refusal compares the plan's errors with the reasons to refuse it, and reports
 // whether it is refused.
-func (x *trial) refusal(problems []purge.Problem) bool {
+func (x *trial) refusal(problems []plan.Problem) bool {
 	x.t.Helper()
 	var errs []string
 	for _, p := range problems {
-		if p.Level == purge.LevelError {
+		if p.Level == plan.LevelError {
 			errs = append(errs, p.Text)
 		}
 	}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/reaperdb/reaper/internal/dbtest"
 	"github.com/reaperdb/reaper/ledger"
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/policy"
 	"github.com/reaperdb/reaper/purge"
 	"github.com/reaperdb/reaper/schema"
@@ -115,7 +116,7 @@ type trial struct {
 	*oracleWorld
 	t       *rapid.T
 	c       *genCase
-	plan    *purge.Plan
+	plan    *plan.Plan
 	before  map[*genTable][]*genRow
 	began   time.Time
 	reports []*purge.Report // of all runs
@@ -199,7 +200,7 @@ func (x *trial) compile() bool {
 	x.planned()
 	if x.c.policy.omitPath && x.c.policy.pasted == "" {
 		// Its columns can be NULL, and the path has to be written: as it is proposed.
-		if i := slices.IndexFunc(x.plan.Problems, func(p purge.Problem) bool { return strings.Contains(p.Text, "must be written in the policy") }); i >= 0 {
+		if i := slices.IndexFunc(x.plan.Problems, func(p plan.Problem) bool { return strings.Contains(p.Text, "must be written in the policy") }); i >= 0 {
 			x.c.policy.pasted = strings.TrimPrefix(x.plan.Problems[i].Fix, "write ")
 			x.planned()
 		} else if len(x.c.refused) == 0 {
@@ -214,11 +215,11 @@ func (x *trial) planned() {
 	if err != nil {
 		x.fail("parsing: %v", err)
 	}
-	var plans []*purge.Plan
+	var plans []*plan.Plan
 	err = x.pool.AcquireFunc(x.ctx, func(c *pgxpool.Conn) error {
-		server, err := purge.ReadServer(x.ctx, c.Conn())
+		server, err := plan.ReadServer(x.ctx, c.Conn())
 		if err == nil {
-			plans, err = purge.Compile(x.ctx, c.Conn(), file, server, nil)
+			plans, err = plan.Compile(x.ctx, c.Conn(), file, server, nil)
 		}
 		return err
 	})
@@ -231,7 +232,7 @@ func (x *trial) planned() {
 func (x *trial) run(opts purge.Options) *purge.Report {
 	r := purge.Runner{Pool: x.pool, Ledger: x.ledger, Connections: x.c.policy.connections}
 	opts.Trigger = "test"
-	report, err := r.Run(x.ctx, []*purge.Plan{x.plan}, opts)
+	report, err := r.Run(x.ctx, []*plan.Plan{x.plan}, opts)
 	if err != nil {
 		x.fail("running: %v", err)
 	}

@@ -8,8 +8,8 @@ import (
 // want is how many roots the next batch aims at: fewer while a guard slows the
 // policy down.
 func (b *batcher) want() int {
-	size := max(int(float64(b.size)*b.work.state.share()), 1)
-	if fitting, sized := b.work.state.fitting(); sized {
+	size := max(int(float64(b.size)*b.policy.state.share()), 1)
+	if fitting, sized := b.policy.state.fitting(); sized {
 		size = max(min(size, int(fitting)), 1)
 	}
 	return b.run.quota(size)
@@ -19,7 +19,7 @@ func (b *batcher) want() int {
 // policy's pace and the guards leave free, and until the run is within its rate of rows again.
 // No lock and no transaction lives meanwhile.
 func (b *batcher) pause(ctx context.Context, rows int64, took time.Duration) {
-	share := b.plan.Policy.Limits.Pace * b.work.state.share()
+	share := b.plan.Policy.Limits.Pace * b.policy.state.share()
 	pause := time.Duration(float64(took) * (1/share - 1))
 	if pause = max(pause, b.run.spend(rows)); pause > 0 {
 		b.run.shared.yieldSlot(func() { b.run.sleep(ctx, pause) })

@@ -20,15 +20,15 @@ const lookTimeout = 15 * time.Second
 // partitionsWork is what a policy's run has done with partitions: one worker at a time
 // drops those of a policy.
 type partitionsWork struct {
-	left []partition.Detached // could not be attached again
-	why  string               // the last reason
-	late []string             // names of those that could be after all, at the end
+	detached []partition.Detached // could not be attached again
+	why      string               // the last reason
+	late     []string             // names of those that could be after all, at the end
 }
 
 // reasons tell why a run that left a partition detached is incomplete.
 func (x *partitionsWork) reasons() []string {
 	var reasons []string
-	for _, d := range x.left {
+	for _, d := range x.detached {
 		if slices.Contains(x.late, d.Name) {
 			reasons = append(reasons, "partition "+d.Name+" was detached, and attached again only at the end")
 		} else {
@@ -40,8 +40,8 @@ func (x *partitionsWork) reasons() []string {
 
 // dropPartitions drops the partitions whose rows are all expired. Whatever stands
 // against one leaves its rows to be found and deleted like all others.
-func (w *work) dropPartitions(ctx context.Context, worker int) {
-	if w.ended() || w.fixed == 0 || len(w.parts.left) > 0 || !w.plan.parts.droppable() || w.run.opts.Selection().someRows() || w.stopping() {
+func (w *policyRun) dropPartitions(ctx context.Context, worker int) {
+	if w.ended() || w.fixed == 0 || len(w.parts.detached) > 0 || !w.plan.Parts.Droppable() || w.run.opts.Selection().SomeRows() || w.stopping() {
 		return
 	}
 	if w.run.pool.Config().MaxConns < 2 {
@@ -78,7 +78,7 @@ func (w *work) dropPartitions(ctx context.Context, worker int) {
 	}
 }
 
-func (w *work) notDropped(what schema.Name, err error) {
+func (w *policyRun) notDropped(what schema.Name, err error) {
 	switch {
 	case errors.Is(err, errHalted), errors.Is(err, partition.ErrStopping):
 	case errors.Is(err, partition.ErrBusy):
@@ -90,12 +90,12 @@ func (w *work) notDropped(what schema.Name, err error) {
 
 // expiredPartitions are the partitions that may be droppable by their range, and
 // the number of all there are.
-func (w *work) expiredPartitions(ctx context.Context) (found []schema.Partition, siblings int, err error) {
-	s := w.plan.expiredPartitionsSQL(w.scope())
+func (w *policyRun) expiredPartitions(ctx context.Context) (found []schema.Partition, siblings int, err error) {
+	s := w.plan.ExpiredPartitionsSQL(w.scope())
 	err = w.run.withServer(ctx, func() error {
 		found = nil
-		return w.run.read(ctx, w.plan.readingPath(), searchTimeout, func(tx pgx.Tx) error {
-			rows, err := tx.Query(ctx, s.String(), s.args...)
+		return w.run.read(ctx, w.plan.ReadingPath(), searchTimeout, func(tx pgx.Tx) error {
+			rows, err := tx.Query(ctx, s.String(), s.Args...)
 			if err != nil {
 				return err
 			}
@@ -119,12 +119,12 @@ func (w *work) expiredPartitions(ctx context.Context) (found []schema.Partition,
 
 // allExpired looks whether a partition has rows, all of them expired, before
 // anything happens to it.
-func (w *work) allExpired(ctx context.Context, x schema.Partition) (bool, error) {
-	s := w.plan.allExpiredSQL(w.scope(), x)
+func (w *policyRun) allExpired(ctx context.Context, x schema.Partition) (bool, error) {
+	s := w.plan.AllExpiredSQL(w.scope(), x)
 	var some, all bool
 	err := w.run.withServer(ctx, func() error {
-		return w.run.read(ctx, w.plan.readingPath(), lookTimeout, func(tx pgx.Tx) error {
-			return tx.QueryRow(ctx, s.String(), s.args...).Scan(&some, &all)
+		return w.run.read(ctx, w.plan.ReadingPath(), lookTimeout, func(tx pgx.Tx) error {
+			return tx.QueryRow(ctx, s.String(), s.Args...).Scan(&some, &all)
 		})
 	})
 	if err != nil {
@@ -135,7 +135,7 @@ func (w *work) allExpired(ctx context.Context, x schema.Partition) (bool, error)
 
 // dropPartition drops a partition if all its rows are expired. After an error it
 // is attached as before, or among the detached.
-func (w *work) dropPartition(ctx context.Context, x schema.Partition) (bool, error) {
+func (w *policyRun) dropPartition(ctx context.Context, x schema.Partition) (bool, error) {
 	if ok, err := w.allExpired(ctx, x); err != nil || !ok {
 		return false, err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/purge"
 )
 
@@ -26,7 +27,7 @@ policies:
   - {name: mails, table: mails, age: at, tenant: org_id, limits: {rows: 50}}`
 
 // besides makes a run of both policies on two connections.
-func besides(t *testing.T) (*bed, []*purge.Plan) {
+func besides(t *testing.T) (*bed, []*plan.Plan) {
 	t.Helper()
 	b := prepare(t, yard+beside, besidePolicy)
 	b.runner.Connections = 2

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/reaperdb/reaper/ledger"
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/purge"
 )
 
@@ -175,7 +176,7 @@ func TestPartitionDrop_RecoversFromEveryState(t *testing.T) {
 	t.Run("somebody else's", func(t *testing.T) {
 		b := ground.on(t, yard, yardPolicy)
 		halfway(b)
-		b.tells(purge.LevelWarning, "the detach of partition public.p4 from public.events was interrupted", "FINALIZE")
+		b.tells(plan.LevelWarning, "the detach of partition public.p4 from public.events was interrupted", "FINALIZE")
 		b.purge().is(purge.Complete).dropped()
 		b.count(`SELECT count(*) FROM pg_inherits WHERE inhdetachpending`, 1)
 		b.count(`SELECT count(*) FROM p4`, 30)
@@ -457,7 +458,7 @@ func TestPartitionDrop_TwoAtOnce(t *testing.T) {
 	other := *b
 	other.connect(b.DSN())
 	other.runner = purge.Runner{Pool: other.pool, Ledger: ledger.New(ledger.DefaultSchema, 0)}
-	plans := [2][]*purge.Plan{b.plans(), other.plans()}
+	plans := [2][]*plan.Plan{b.plans(), other.plans()}
 	outcomes := [2]*outcome{}
 	var second sync.WaitGroup
 	second.Go(func() { outcomes[1] = other.purgeWith(plans[1]) })

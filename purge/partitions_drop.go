@@ -10,43 +10,45 @@ import (
 )
 
 // partitioned is the root, as package partition drops its partitions.
-func (w *work) partitioned() *partition.Table {
+func (w *policyRun) partitioned() *partition.Table {
 	root := w.plan.Root.Table
 	return &partition.Table{
 		Run: dropRun{w}, Pool: w.run.pool, Ledger: w.run.ledger, Log: w.run.log, RunID: w.run.id, Policy: w.plan.Policy.Name,
-		OID: root.OID, Name: root.Name, LockTimeout: w.plan.lockTimeout(), Path: w.plan.readingPath(),
+		OID: root.OID, Name: root.Name, LockTimeout: w.plan.LockTimeout(), Path: w.plan.ReadingPath(),
 		Counts: func(x schema.Partition) (string, []any) {
-			s := w.plan.expiredCountsSQL(w.scope(), x)
-			return s.String(), s.args
+			s := w.plan.ExpiredCountsSQL(w.scope(), x)
+			return s.String(), s.Args
 		},
 		Stopping: w.run.halt, Patience: w.run.patience,
 	}
 }
 
 // dropRun is the policy's run, as package partition knows it.
-type dropRun struct{ w *work }
+type dropRun struct{ policy *policyRun }
 
 func (r dropRun) WithServer(ctx context.Context, fn func() error) error {
-	return r.w.run.withServer(ctx, fn)
+	return r.policy.run.withServer(ctx, fn)
 }
 
-func (r dropRun) Backoff(ctx context.Context, try int) { r.w.run.sleep(ctx, r.w.run.backoff(try)) }
+func (r dropRun) Backoff(ctx context.Context, try int) {
+	r.policy.run.sleep(ctx, r.policy.run.backoff(try))
+}
 
 func (r dropRun) Retry(err error) {
-	r.w.run.tell(func(o Observer) { o.Retry(r.w.plan.Policy.Name, reasonOf(err)) })
+	r.policy.run.tell(func(o Observer) { o.Retry(r.policy.plan.Policy.Name, reasonOf(err)) })
 }
 
-func (r dropRun) HeldUp() bool { return r.w.run.heldUp(r.w.plan.Policy.Name) }
+func (r dropRun) HeldUp() bool { return r.policy.run.heldUp(r.policy.plan.Policy.Name) }
 
 // Stays notes that a partition is still detached: the run ends incomplete.
 func (r dropRun) Stays(d partition.Detached, err error) {
-	w := r.w
+	w := r.policy
 	w.run.log.Warn("partition is detached, and cannot be attached again yet", "policy", w.plan.Policy.Name, "partition", d.Name, "error", pg.ErrorText(err))
-	w.parts.left, w.parts.why = append(w.parts.left, d), pg.ErrorText(err)
+	w.parts.detached, w.parts.why = append(w.parts.detached, d), pg.ErrorText(err)
 }
 
 // recoverPartitions undoes what an earlier run has left in the middle.
-func (w *work) recoverPartitions(ctx context.Context) {
+func (w *policyRun) recoverPartitions(ctx context.Context) {
 	if w.ended() {
 		return
 	}
@@ -57,8 +59,8 @@ func (w *work) recoverPartitions(ctx context.Context) {
 
 // attachAtLast tries once more, at the end of a run, with what could not be
 // attached before.
-func (w *work) attachAtLast(ctx context.Context) {
-	for _, d := range w.parts.left {
+func (w *policyRun) attachAtLast(ctx context.Context) {
+	for _, d := range w.parts.detached {
 		if w.partitioned().Attach(ctx, d) {
 			w.run.log.Info("partition attached again", "policy", w.plan.Policy.Name, "partition", d.Name)
 			w.parts.late = append(w.parts.late, d.Name)
@@ -67,7 +69,7 @@ func (w *work) attachAtLast(ctx context.Context) {
 }
 
 // accountDrop adds a dropped partition to the report.
-func (w *work) accountDrop(x schema.Partition, t *partition.Dropped) {
+func (w *policyRun) accountDrop(x schema.Partition, t *partition.Dropped) {
 	took := time.Since(t.Started)
 	wal := w.state.addDrop(w.plan.Root.Table.Name.String(), x.Name.String(), t, took)
 	name := w.plan.Policy.Name

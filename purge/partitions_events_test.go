@@ -6,6 +6,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/preview"
 	"github.com/reaperdb/reaper/purge"
 )
 
@@ -33,8 +35,8 @@ func TestPartitionDrop_EventTriggers(t *testing.T) {
 			t.Parallel()
 			b := prepare(t, yard+ticket+c.sql, yardPolicy)
 			plans := b.plans()
-			v, err := purge.Look(t.Context(), b.pool, plans[0], b.opts.Selection(), false)
-			if err != nil || (v.Strategy == purge.PartitionDrop) != c.drops || strings.Contains(v.Reason, "event trigger ticket fires on ALTER TABLE or DROP TABLE") == c.drops {
+			v, err := preview.Look(t.Context(), b.pool, plans[0], b.opts.Selection(), false)
+			if err != nil || (v.Strategy == plan.PartitionDrop) != c.drops || strings.Contains(v.Reason, "event trigger ticket fires on ALTER TABLE or DROP TABLE") == c.drops {
 				t.Errorf("strategy %s, %s (%v)", v.Strategy, v.Reason, err)
 			}
 			b.purgeWith(plans).is(purge.Complete).dropped(map[bool][]string{true: {"public.p4", "public.p3"}}[c.drops]...)

@@ -7,7 +7,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/policy"
+	"github.com/reaperdb/reaper/preview"
 	"github.com/reaperdb/reaper/purge"
 )
 
@@ -79,7 +81,7 @@ func TestPartitionDrop_WholeAndByRow(t *testing.T) {
 	b.left(`SELECT concat_ws(' ', org_id, count(*)) FROM events GROUP BY org_id ORDER BY 1`, "1 20", "2 30")
 	b.left(`SELECT concat_ws(' ', tenant, table_name, rows, rows_nullified) FROM reaper.deletions ORDER BY 1`, "1 public.events 80 0", "2 public.events 20 0")
 	r := o.one()
-	if r.Strategy != purge.PartitionDrop || r.Roots != 100 || r.RowsTotal != 100 || r.Batches != 5 || *r.BacklogRows != 0 {
+	if r.Strategy != plan.PartitionDrop || r.Roots != 100 || r.RowsTotal != 100 || r.Batches != 5 || *r.BacklogRows != 0 {
 		t.Errorf("the report is %+v", r)
 	}
 	if want := (purge.TenantCounts{Due: 2, Done: 2, Held: 1}); r.Tenants != want {
@@ -137,17 +139,17 @@ func TestPartitionDrop_RefusedByThePlan(t *testing.T) {
 				c.policy = yardPolicy
 			}
 			b := ground.on(t, c.schema, c.policy)
-			plan := b.plans()[0]
-			v, err := purge.Look(t.Context(), b.pool, plan, b.opts.Selection(), false)
+			p := b.plans()[0]
+			v, err := preview.Look(t.Context(), b.pool, p, b.opts.Selection(), false)
 			if err != nil || !strings.Contains(v.Reason, c.reason) {
 				t.Errorf("the reason is %q (%v), want %q in it", v.Reason, err, c.reason)
 			}
-			allowed := v.Strategy == purge.PartitionDrop
+			allowed := v.Strategy == plan.PartitionDrop
 			if allowed != (c.name == "nothing against it") {
 				t.Errorf("the strategy is %s", v.Strategy)
 			}
 			shape, rows := b.shape(), b.Int(t, `SELECT count(*) FROM events`)
-			o := b.purgeWith([]*purge.Plan{plan}).is(purge.Complete)
+			o := b.purgeWith([]*plan.Plan{p}).is(purge.Complete)
 			if !allowed {
 				o.dropped()
 				b.sameShape(shape)
@@ -221,8 +223,8 @@ func TestPartitionDrop_NarrowedRuns(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			b := ground.on(t, yard, yardPolicy)
 			b.opts = c.opts
-			v, err := purge.Look(t.Context(), b.pool, b.plans()[0], b.opts.Selection(), false)
-			if err != nil || (v.Strategy == purge.PartitionDrop) != (c.dropped != nil) {
+			v, err := preview.Look(t.Context(), b.pool, b.plans()[0], b.opts.Selection(), false)
+			if err != nil || (v.Strategy == plan.PartitionDrop) != (c.dropped != nil) {
 				t.Errorf("strategy %s (%s), %v", v.Strategy, v.Reason, err)
 			}
 			b.purge().is(purge.Complete).dropped(c.dropped...)
@@ -379,7 +381,7 @@ func TestPartitionDrop_Ownership(t *testing.T) {
 	}
 	b.Exec(t, strings.Join(grants, "\n"))
 	b.connect(b.As(role))
-	v, err := purge.Look(t.Context(), b.pool, b.plans()[0], b.opts.Selection(), false)
+	v, err := preview.Look(t.Context(), b.pool, b.plans()[0], b.opts.Selection(), false)
 	if err != nil || !strings.Contains(v.Reason, "does not own the table") {
 		t.Errorf("the reason is %q, %v", v.Reason, err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/purge"
 )
 
@@ -102,7 +103,7 @@ func TestPartitionDrop_SameAsRowByRow(t *testing.T) {
 				b.policy = policyFile
 				o := b.endsAsItCan()
 				b.ledgerIsTrue()
-				if o.one().Strategy != purge.PartitionDrop || o.Status != status {
+				if o.one().Strategy != plan.PartitionDrop || o.Status != status {
 					t.Errorf("the strategy is %s (%s), the end %s, want %s", o.one().Strategy, o.one().Reason, o.Status, status)
 				}
 				if got := b.remains(); !slices.Equal(want, got) {

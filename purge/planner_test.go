@@ -8,7 +8,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/reaperdb/reaper/purge"
+	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/preview"
 )
 
 // strictTree is a tree that refuses edges without an index.
@@ -40,7 +41,7 @@ const (
 // index is the index that the plan names behind the edge into a table.
 func (b *bed) index(table string) string {
 	b.t.Helper()
-	v, err := purge.Look(b.t.Context(), b.pool, b.plans()[0], purge.Selection{}, true)
+	v, err := preview.Look(b.t.Context(), b.pool, b.plans()[0], plan.Selection{}, true)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -170,7 +171,7 @@ func TestRule_ThePlannerIsAskedAboutLargeTablesAlone(t *testing.T) {
 	t.Run("a small one with an index in part is a warning", func(t *testing.T) {
 		b := ground.on(t, strings.Replace(pairs, "100001", "100000", 1)+`CREATE INDEX by_b ON parts (b)`, strictTree(""))
 		b.Exec(t, `ANALYZE`)
-		b.tells(purge.LevelWarning, "no index serves", "public.parts")
+		b.tells(plan.LevelWarning, "no index serves", "public.parts")
 	})
 }
 
@@ -248,8 +249,8 @@ func (b *bed) readsNotWhole(table string) {
 			return
 		}
 		lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
-		if plan := strings.Join(lines, "\n"); err != nil || strings.Contains(plan, "Seq Scan on "+table) {
-			b.t.Errorf("%s\n%s\n%v", sql, plan, err)
+		if p := strings.Join(lines, "\n"); err != nil || strings.Contains(p, "Seq Scan on "+table) {
+			b.t.Errorf("%s\n%s\n%v", sql, p, err)
 		}
 		explained++
 	}
@@ -297,17 +298,17 @@ func TestRule_SearchesAsThePlannerSeesThem(t *testing.T) {
 		name, schema, policy string
 		strategy, index      string
 	}{
-		{"the state between", jobs + `CREATE INDEX between ON jobs (owner, state, at)`, jobsPolicy(fixed), purge.TenantKeyset, "between"},
-		{"the state first", jobs + `CREATE INDEX first ON jobs (state, owner, at DESC)`, jobsPolicy(fixed), purge.TenantKeyset, "first"},
-		{"a partial index", jobs + `CREATE INDEX done ON jobs (owner, at, id) WHERE state = 'done'`, jobsPolicy(fixed), purge.TenantKeyset, "done"},
-		{"a partial index of more than is meant", jobs + `CREATE INDEX most ON jobs (owner, at, id) WHERE state <> 'open'`, jobsPolicy(fixed), purge.KeySweep, "jobs_pkey"},
-		{"a partial index of less than is meant", jobs + `CREATE INDEX done ON jobs (owner, at, id) WHERE state = 'done'`, jobsPolicy("state <> 'open'"), purge.KeySweep, "jobs_pkey"},
-		{"a state of several", jobs + `CREATE INDEX between ON jobs (owner, state, at)`, jobsPolicy("state IN ('done', 'failed')"), purge.KeySweep, "jobs_pkey"},
-		{"more than the state", jobs + `CREATE INDEX between ON jobs (owner, state, at)`, jobsPolicy(fixed + " AND length(text) > 3"), purge.KeySweep, "jobs_pkey"},
-		{"the age alone", jobs + `CREATE INDEX age ON jobs (at)`, jobsPolicy(fixed), purge.AgeSweep, "age"},
-		{"no tenant", jobs + `CREATE INDEX first ON jobs (state, at)`, noTenant, purge.AgeKeyset, "first"},
-		{"partitions", partitioned + `CREATE INDEX between ON jobs (owner, state, at)`, jobsPolicy(fixed), purge.TenantKeyset, "2 indexes"},
-		{"a small table", jobs + `DELETE FROM jobs WHERE id > 100000; CREATE INDEX between ON jobs (owner, state, at)`, jobsPolicy(fixed), purge.KeySweep, "jobs_pkey"},
+		{"the state between", jobs + `CREATE INDEX between ON jobs (owner, state, at)`, jobsPolicy(fixed), plan.TenantKeyset, "between"},
+		{"the state first", jobs + `CREATE INDEX first ON jobs (state, owner, at DESC)`, jobsPolicy(fixed), plan.TenantKeyset, "first"},
+		{"a partial index", jobs + `CREATE INDEX done ON jobs (owner, at, id) WHERE state = 'done'`, jobsPolicy(fixed), plan.TenantKeyset, "done"},
+		{"a partial index of more than is meant", jobs + `CREATE INDEX most ON jobs (owner, at, id) WHERE state <> 'open'`, jobsPolicy(fixed), plan.KeySweep, "jobs_pkey"},
+		{"a partial index of less than is meant", jobs + `CREATE INDEX done ON jobs (owner, at, id) WHERE state = 'done'`, jobsPolicy("state <> 'open'"), plan.KeySweep, "jobs_pkey"},
+		{"a state of several", jobs + `CREATE INDEX between ON jobs (owner, state, at)`, jobsPolicy("state IN ('done', 'failed')"), plan.KeySweep, "jobs_pkey"},
+		{"more than the state", jobs + `CREATE INDEX between ON jobs (owner, state, at)`, jobsPolicy(fixed + " AND length(text) > 3"), plan.KeySweep, "jobs_pkey"},
+		{"the age alone", jobs + `CREATE INDEX age ON jobs (at)`, jobsPolicy(fixed), plan.AgeSweep, "age"},
+		{"no tenant", jobs + `CREATE INDEX first ON jobs (state, at)`, noTenant, plan.AgeKeyset, "first"},
+		{"partitions", partitioned + `CREATE INDEX between ON jobs (owner, state, at)`, jobsPolicy(fixed), plan.TenantKeyset, "2 indexes"},
+		{"a small table", jobs + `DELETE FROM jobs WHERE id > 100000; CREATE INDEX between ON jobs (owner, state, at)`, jobsPolicy(fixed), plan.KeySweep, "jobs_pkey"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := ground.on(t, c.schema+`; ANALYZE`, c.policy)
@@ -315,8 +316,8 @@ func TestRule_SearchesAsThePlannerSeesThem(t *testing.T) {
 			if p.Strategy != c.strategy || p.Index != c.index {
 				t.Errorf("the strategy is %s along %s (%s), want %s along %s", p.Strategy, p.Index, p.Reason, c.strategy, c.index)
 			}
-			lacks := slices.ContainsFunc(p.Problems, func(x purge.Problem) bool { return strings.Contains(x.Text, "no index serves the search") })
-			if sweeps := c.strategy == purge.KeySweep || c.strategy == purge.AgeSweep; lacks != sweeps {
+			lacks := slices.ContainsFunc(p.Problems, func(x plan.Problem) bool { return strings.Contains(x.Text, "no index serves the search") })
+			if sweeps := c.strategy == plan.KeySweep || c.strategy == plan.AgeSweep; lacks != sweeps {
 				t.Errorf("the problems are %+v", p.Problems)
 			}
 			if lacks {

@@ -1,6 +1,10 @@
 package purge
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/reaperdb/reaper/preview"
+)
 
 // sizes is how large a policy's part of the run may be, by what fits on the disk with
 // the WAL that it writes.
@@ -63,7 +67,7 @@ func (s *policyState) sizeAgain() (x written, again bool) {
 	defer s.run.mu.Unlock()
 	rep, z := s.report, &s.sizes
 	x = written{roots: rep.Roots, wal: rep.WALBytes, fitting: z.fitting}
-	enough := !z.again && rep.RowsTotal >= enoughRows
+	enough := !z.again && rep.RowsTotal >= preview.EnoughRows
 	again = x.fitting > 0 && (x.roots >= x.fitting || enough)
 	if enough && x.fitting == 0 && x.roots > 0 && z.reserved > 0 && z.due > 0 {
 		z.reserved = x.walOf(z.due)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/reaperdb/reaper/partition"
+	"github.com/reaperdb/reaper/plan"
 )
 
 // policyState is what the workers of a run change of one policy. The run's mutex
@@ -23,8 +24,8 @@ type policyState struct {
 	drops         drops
 	droppedCounts int64 // rows of the ledger written for drops
 
-	stepwise     bool  // tables are deleted from one after the other
-	withoutWhere *Plan // the plan without `where`, once that has failed on a row
+	stepwise     bool       // tables are deleted from one after the other
+	withoutWhere *plan.Plan // the plan without `where`, once that has failed on a row
 
 	pauses pauses
 	sizes  sizes
@@ -32,9 +33,9 @@ type policyState struct {
 
 // pass is what one walk from the start has found.
 type pass struct {
-	kept, left int64
-	busy       bool
-	moved      bool // some were no longer expired, or gone, when their batch came to them
+	kept, remaining int64
+	busy            bool
+	moved           bool // some were no longer expired, or gone, when their batch came to them
 }
 
 // drops is how far a policy is with its partitions.
@@ -106,9 +107,9 @@ func (s *policyState) lockedOut() {
 func (s *policyState) addOutcome(o outcome, candidates int, failed bool) (lost bool) {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
-	lost = !failed && o.roots+o.kept+o.left < int64(candidates)
+	lost = !failed && o.roots+o.kept+o.remaining < int64(candidates)
 	s.pass.kept += o.kept
-	s.pass.left += o.left
+	s.pass.remaining += o.remaining
 	s.pass.busy = s.pass.busy || o.busy
 	s.pass.moved = s.pass.moved || lost && s.withoutWhere == nil
 	return lost
@@ -237,7 +238,7 @@ func (s *policyState) deleteStepwise() {
 }
 
 // planWithoutWhere is the plan without `where`; nil: that has not failed on a row.
-func (s *policyState) planWithoutWhere() *Plan {
+func (s *policyState) planWithoutWhere() *plan.Plan {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
 	return s.withoutWhere
@@ -245,7 +246,7 @@ func (s *policyState) planWithoutWhere() *Plan {
 
 // leaveOutWhere has rows found by a plan without `where` from now on; false: they are
 // so already.
-func (s *policyState) leaveOutWhere(p *Plan) bool {
+func (s *policyState) leaveOutWhere(p *plan.Plan) bool {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
 	if s.withoutWhere != nil {

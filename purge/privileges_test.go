@@ -14,6 +14,7 @@ import (
 	"github.com/reaperdb/reaper/internal/dbtest"
 	"github.com/reaperdb/reaper/internal/pgtemp"
 	"github.com/reaperdb/reaper/ledger"
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/purge"
 )
 
@@ -51,7 +52,7 @@ policies:
 // grantsFor are the privileges that reaper says a role needs.
 func (b *bed) grantsFor(role string) []string {
 	b.t.Helper()
-	return slices.Concat(purge.Grants(b.plans(), role), ledger.New(ledger.DefaultSchema, 0).Grants(role))
+	return slices.Concat(plan.Grants(b.plans(), role), ledger.New(ledger.DefaultSchema, 0).Grants(role))
 }
 
 // A role with exactly the privileges that `grants` prints can do everything: a
@@ -70,7 +71,7 @@ func TestRule_GrantsAreEnough(t *testing.T) {
 			b.Exec(t, `ANALYZE; REVOKE ALL ON SCHEMA public FROM public`)
 			b.Exec(t, strings.Join(b.grantsFor(role), "\n"))
 			b.connect(b.As(role))
-			for _, p := range b.problems(purge.LevelWarning) {
+			for _, p := range b.problems(plan.LevelWarning) {
 				if strings.Contains(p, "lacks") {
 					t.Errorf("with all that grants prints: %s", p)
 				}
@@ -91,7 +92,7 @@ func TestPromise5_EachMissingPrivilegeIsReported(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, estate, estatePolicy)
 	role := b.Role(t, "reaper")
-	grants := purge.Grants(b.plans(), role)
+	grants := plan.Grants(b.plans(), role)
 	b.Exec(t, strings.Join(b.grantsFor(role), "\n"))
 	b.connect(b.As(role))
 	for _, grant := range grants {
@@ -102,7 +103,7 @@ func TestPromise5_EachMissingPrivilegeIsReported(t *testing.T) {
 		on, _, _ := strings.Cut(rest, " TO ")
 		for _, privilege := range splitPrivileges(words) {
 			b.Exec(t, `REVOKE `+privilege+` ON `+on+` FROM `+role)
-			found := append(b.problems(purge.LevelError), b.problems(purge.LevelWarning)...)
+			found := append(b.problems(plan.LevelError), b.problems(plan.LevelWarning)...)
 			kind, _, _ := strings.Cut(privilege, " ")
 			name := strings.ReplaceAll(strings.TrimPrefix(on, "SCHEMA "), `"`, "")
 			if !slices.ContainsFunc(found, func(p string) bool {
@@ -212,16 +213,16 @@ func TestPromise5_ServerThatCannotDelete(t *testing.T) {
 		t.Parallel()
 		b := prepare(t, shop, shopPolicy)
 		s := readServer(t, b.pool)
-		if problems := s.Problems(); len(problems) != 0 || s.ClockSkew > purge.MaxClockSkew {
+		if problems := s.Problems(); len(problems) != 0 || s.ClockSkew > plan.MaxClockSkew {
 			t.Errorf("problems %+v, clocks %s apart, want none", problems, s.ClockSkew)
 		}
 	})
 }
 
-func readServer(t *testing.T, pool *pgxpool.Pool) (s purge.Server) {
+func readServer(t *testing.T, pool *pgxpool.Pool) (s plan.Server) {
 	t.Helper()
 	err := pool.AcquireFunc(t.Context(), func(c *pgxpool.Conn) (err error) {
-		s, err = purge.ReadServer(context.WithoutCancel(t.Context()), c.Conn())
+		s, err = plan.ReadServer(context.WithoutCancel(t.Context()), c.Conn())
 		return err
 	})
 	if err != nil {
@@ -264,10 +265,10 @@ func TestDecisionsOutOfReach(t *testing.T) {
 	t.Parallel()
 	open := strings.Replace(shop, "REFERENCES parts ON DELETE CASCADE", "REFERENCES parts ON DELETE RESTRICT", 1)
 	b := prepare(t, open, withDependents("{table: parts, action: keep}, {table: clicks, parent: parts, action: delete}"))
-	if errors := b.problems(purge.LevelError); len(errors) > 0 {
+	if errors := b.problems(plan.LevelError); len(errors) > 0 {
 		t.Errorf("refused: %v", errors)
 	}
-	b.tells(purge.LevelWarning, "the entry for clicks is not needed")
+	b.tells(plan.LevelWarning, "the entry for clicks is not needed")
 	b = prepare(t, open, withDependents("{table: parts, action: keep}, {table: orgs, parent: parts, action: delete}"))
 	b.refuses("no foreign key of the plan leads from orgs to parts")
 }

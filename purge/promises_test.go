@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/purge"
 )
 
@@ -553,7 +554,7 @@ func TestPromise6And10_TwoRunsAtOnce(t *testing.T) {
 			CREATE TRIGGER alone BEFORE INSERT ON reaper.batch FOR EACH ROW EXECUTE FUNCTION alone()`)
 		b.mark()
 		var runs sync.WaitGroup
-		plans := [][]*purge.Plan{b.plans(), b.plans(), b.plans()}
+		plans := [][]*plan.Plan{b.plans(), b.plans(), b.plans()}
 		outcomes := make([]*outcome, len(plans))
 		for i := range plans {
 			mine := *b

@@ -9,6 +9,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/plan"
 )
 
 // The proven way deletes without the foreign key checks that are redundant while
@@ -30,7 +33,7 @@ var (
 // deleteProven deletes locked roots, and all that was collected below them. The
 // leaves go first, and in the ordinary role; what is left references nothing that
 // stays, and is referenced by nothing.
-func (b *batcher) deleteProven(ctx context.Context, tx *batchTx, t *TenantCutoff, known map[*Node]*rowsOf, keys values) error {
+func (b *batcher) deleteProven(ctx context.Context, tx *batchTx, t *plan.TenantCutoff, known map[*plan.Node]*plan.Rows, keys pg.Values) error {
 	if err := b.emptyProven(ctx, tx, known); err != nil {
 		return err
 	}
@@ -45,24 +48,24 @@ func (b *batcher) deleteProven(ctx context.Context, tx *batchTx, t *TenantCutoff
 	var roots int64
 	for _, n := range slices.Backward(b.plan.Nodes) {
 		r := known[n]
-		if r == nil || r.len() == 0 {
+		if r == nil || r.Len() == 0 {
 			continue
 		}
 		if n == b.plan.Root {
-			s := b.plan.deleteLockedRootsSQL(b.scope(), t, r.slice(0, keys.len()))
-			batch.Queue(s.String(), s.args...).Exec(func(tag pgconn.CommandTag) error {
+			s := b.plan.DeleteLockedRootsSQL(b.scope(), t, r.Slice(0, keys.Len()))
+			batch.Queue(s.String(), s.Args...).Exec(func(tag pgconn.CommandTag) error {
 				roots = tag.RowsAffected()
-				tx.count(n, roots)
+				tx.countDeleted(n, roots)
 				return nil
 			})
-			if r = r.slice(keys.len(), r.len()); r.len() == 0 {
+			if r = r.Slice(keys.Len(), r.Len()); r.Len() == 0 {
 				continue
 			}
 		}
-		s := deleteAtSQL(r)
-		batch.Queue(s.String(), s.args...).Exec(func(tag pgconn.CommandTag) error {
-			tx.count(n, tag.RowsAffected())
-			if tag.RowsAffected() != int64(r.len()) {
+		s := plan.DeleteAtSQL(r)
+		batch.Queue(s.String(), s.Args...).Exec(func(tag pgconn.CommandTag) error {
+			tx.countDeleted(n, tag.RowsAffected())
+			if tag.RowsAffected() != int64(r.Len()) {
 				return errChanged
 			}
 			return nil
@@ -70,48 +73,48 @@ func (b *batcher) deleteProven(ctx context.Context, tx *batchTx, t *TenantCutoff
 	}
 	// Before COMMIT: deferred triggers run there, and must find the ordinary role.
 	batch.Queue("SET LOCAL session_replication_role = origin")
-	if err := send(ctx, tx.conn, batch); err != nil {
+	if err := pg.Send(ctx, tx.conn, batch); err != nil {
 		return fmt.Errorf("deleting from %s and its dependents: %w", b.plan.Root.Table.Name, err)
 	}
-	if roots != int64(keys.len()) {
-		return b.stayed(ctx, tx, t, keys, int64(keys.len())-roots)
+	if roots != int64(keys.Len()) {
+		return b.stayed(ctx, tx, t, keys, int64(keys.Len())-roots)
 	}
 	return nil
 }
 
-func collected(known map[*Node]*rowsOf) (n int) {
+func collected(known map[*plan.Node]*plan.Rows) (n int) {
 	for _, r := range known {
-		n += r.len()
+		n += r.Len()
 	}
 	return n
 }
 
 // emptyProven deletes the leaves and empties references, in the ordinary role,
 // and makes sure that nothing else references the rows that go.
-func (b *batcher) emptyProven(ctx context.Context, tx *batchTx, known map[*Node]*rowsOf) error {
-	m := b.plan.full
+func (b *batcher) emptyProven(ctx context.Context, tx *batchTx, known map[*plan.Node]*plan.Rows) error {
+	m := b.plan.Full
 	batch := &pgx.Batch{}
-	counted := func(s *statement, count func(int64)) {
-		batch.Queue(s.String(), s.args...).Exec(func(tag pgconn.CommandTag) error {
+	counted := func(s *pg.Statement, count func(int64)) {
+		batch.Queue(s.String(), s.Args...).Exec(func(tag pgconn.CommandTag) error {
 			count(tag.RowsAffected())
 			return nil
 		})
 	}
-	for _, e := range m.deletes {
-		if r := known[e.Parent]; r != nil && r.len() > 0 {
-			counted(deleteAllBehindSQL(e, r), func(n int64) { tx.count(e.Child, n) })
+	for _, e := range m.Deletes {
+		if r := known[e.Parent]; r != nil && r.Len() > 0 {
+			counted(plan.DeleteAllBehindSQL(e, r), func(n int64) { tx.countDeleted(e.Child, n) })
 		}
 	}
-	for _, e := range m.clears {
-		if r := known[e.Parent]; r != nil && r.len() > 0 {
-			counted(clearSQL(&statement{}, e, m, known, 0), func(n int64) { tx.countNullified(e.Child, n) })
+	for _, e := range m.Clears {
+		if r := known[e.Parent]; r != nil && r.Len() > 0 {
+			counted(plan.ClearSQL(&pg.Statement{}, e, m, known, 0), func(n int64) { tx.countNullified(e.Child, n) })
 		}
 	}
 	batch.Queue("SET CONSTRAINTS ALL IMMEDIATE")
 	referenced := false
-	s := b.plan.referencedSQL(known)
-	batch.Queue(s.String(), s.args...).Query(scanOne(&referenced))
-	if err := send(ctx, tx.conn, batch); err != nil {
+	s := b.plan.ReferencedSQL(known)
+	batch.Queue(s.String(), s.Args...).Query(pg.ScanOne(&referenced))
+	if err := pg.Send(ctx, tx.conn, batch); err != nil {
 		return fmt.Errorf("deleting the dependents of %s: %w", b.plan.Root.Table.Name, err)
 	}
 	if referenced {

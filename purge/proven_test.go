@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/purge"
 )
 
@@ -40,7 +41,7 @@ func TestProven_DeletesTheSame(t *testing.T) {
 		var used atomic.Int64
 		b := prepare(t, schema, proven(policy), watchProven(&used))
 		if got := b.plans()[0].ForeignKeyChecks(); got != "proven" {
-			t.Errorf("the plan goes the %s way: %q", got, b.problems(purge.LevelWarning))
+			t.Errorf("the plan goes the %s way: %q", got, b.problems(plan.LevelWarning))
 		}
 		b.purge().complete().rows(map[string]int64{"public.mails": 15, "public.parts": 45, "public.clicks": 45})
 		b.left(`SELECT id FROM mails ORDER BY id`, "16", "17", "18", "19", "20")
@@ -85,7 +86,7 @@ func TestProven_RefusesItself(t *testing.T) {
 					policy = strings.Replace(policy, "age: at,", "age: at, undecided: delete,", 1)
 				}
 				b := ground.on(t, w.schema+";"+c.change, proven(policy), watchProven(&used))
-				b.tells(purge.LevelWarning, "foreign_key_checks: proven is not possible", c.reason)
+				b.tells(plan.LevelWarning, "foreign_key_checks: proven is not possible", c.reason)
 				if got := b.plans()[0].ForeignKeyChecks(); got != "ordinary" {
 					t.Errorf("the plan goes the %s way", got)
 				}

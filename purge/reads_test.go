@@ -7,7 +7,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/reaperdb/reaper/purge"
+	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/preview"
 )
 
 // office keeps accounts where no role may look: only views lead there.
@@ -32,12 +33,12 @@ policies: [{name: things, table: public.things, age: at, tenant: account}]`
 func (b *bed) checks() (errors []string) {
 	b.t.Helper()
 	plans := b.compile()
-	if err := purge.CheckTenantLists(b.t.Context(), b.pool, plans); err != nil {
+	if err := preview.CheckTenantLists(b.t.Context(), b.pool, plans); err != nil {
 		b.t.Fatal(err)
 	}
 	for _, p := range plans {
 		for _, x := range p.Problems {
-			if x.Level == purge.LevelError {
+			if x.Level == plan.LevelError {
 				errors = append(errors, x.Text+" => "+x.Fix)
 			}
 		}
@@ -83,7 +84,7 @@ func TestRule_GrantsCoverWhatSQLOfTheFileReads(t *testing.T) {
 			b.Exec(t, c.schema)
 			role := b.Role(t, "reaper")
 			var got []string
-			for _, grant := range purge.Grants(b.plans(), role) {
+			for _, grant := range plan.Grants(b.plans(), role) {
 				privilege, granted := strings.CutPrefix(grant, "GRANT ")
 				if on, _, _ := strings.Cut(privilege, ` TO "`); granted && !strings.Contains(on, `"public"`) {
 					got = append(got, on)
@@ -128,7 +129,7 @@ func TestRule_GrantsOfColumnsAndOfUnknownReads(t *testing.T) {
 		t.Errorf("without SELECT on a column: %q", found)
 	}
 	b.Exec(t, `REVOKE TEMPORARY ON DATABASE `+b.Name()+` FROM PUBLIC; GRANT SELECT ON crm.accounts TO `+role)
-	if grants := strings.Join(purge.Grants(b.plans(), role), "\n"); !containsAll(grants, "-- which tables tenants.query reads could not be found out") {
+	if grants := strings.Join(plan.Grants(b.plans(), role), "\n"); !containsAll(grants, "-- which tables tenants.query reads could not be found out") {
 		t.Errorf("without TEMPORARY grants prints %s", grants)
 	}
 }
@@ -144,7 +145,7 @@ func TestRule_GrantsOfFunctions(t *testing.T) {
 	b.plans()
 	b.Exec(t, `REVOKE EXECUTE ON FUNCTION fn.days FROM `+role)
 	want := []string{"role " + role + " lacks EXECUTE on fn.days(plan text) => GRANT EXECUTE ON ROUTINE fn.days(plan text) TO \"" + role + `";`}
-	if d := cmp.Diff(want, b.problems(purge.LevelError)); d != "" {
+	if d := cmp.Diff(want, b.problems(plan.LevelError)); d != "" {
 		t.Errorf("errors (-want +got):\n%s", d)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/preview"
 	"github.com/reaperdb/reaper/purge"
 )
 
@@ -83,7 +85,7 @@ func TestKeptThroughAPartitionedTable(t *testing.T) {
 		INSERT INTO pages SELECT n, 'letter ' || n FROM generate_series(1, 4) n;
 		INSERT INTO prints SELECT n FROM generate_series(1, 4) n; INSERT INTO seals VALUES (2)`, lettersPolicy[:len(lettersPolicy)-1]+`,
      dependents: [{table: seals, action: keep}]}`)
-	preview, err := purge.Look(t.Context(), b.pool, b.plans()[0], purge.Selection{}, false)
+	preview, err := preview.Look(t.Context(), b.pool, b.plans()[0], plan.Selection{}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +122,7 @@ func TestPlanCountsEmptiedRowsThatStay(t *testing.T) {
 			b := prepare(t, letters+`; ALTER TABLE letters ADD answers int REFERENCES letters ON DELETE SET NULL; UPDATE letters SET answers = id - 1 WHERE id > 1;
 				INSERT INTO letters VALUES (9, now(), 4);`+pages+`;
 				INSERT INTO pages (id, letter, cover) VALUES (1, 1, 2), (2, NULL, 2), (3, NULL, 9), (4, 9, 1)`, lettersPolicy)
-			v, err := purge.Look(t.Context(), b.pool, b.plans()[0], purge.Selection{}, false)
+			v, err := preview.Look(t.Context(), b.pool, b.plans()[0], plan.Selection{}, false)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -6,7 +6,9 @@ import (
 	"time"
 
 	"github.com/reaperdb/reaper/guard"
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/policy"
+	"github.com/reaperdb/reaper/preview"
 )
 
 // Status is how a run, or one policy of it, ended.
@@ -54,7 +56,7 @@ type PolicyReport struct {
 	LagSeconds    *float64         `json:"lag_seconds"`        // null: not known
 	BacklogRows   *int64           `json:"backlog_rows"`       // null: not known
 	Vacuumed      []string         `json:"vacuumed"`           // tables, schema.table; of a partitioned one the partitions
-	Unowned       *Unowned         `json:"unowned"`            // null: no tenants, or not looked at
+	Unowned       *preview.Unowned `json:"unowned"`            // null: no tenants, or not looked at
 
 	Roots    int64 `json:"-"` // rows deleted as expired roots
 	WALBytes int64 `json:"-"`
@@ -130,8 +132,8 @@ type Options struct {
 }
 
 // Selection is the part of the expired rows that the run is about.
-func (o Options) Selection() Selection {
-	return Selection{Tenants: o.Tenants, OlderThan: o.OlderThan, MaxRows: o.MaxRows}
+func (o Options) Selection() plan.Selection {
+	return plan.Selection{Tenants: o.Tenants, OlderThan: o.OlderThan, MaxRows: o.MaxRows}
 }
 
 // narrowed tells that a run cannot count as a policy's success.

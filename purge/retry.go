@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/plan"
 )
 
 // What comes next after an error is decided in this file, by functions that look at
@@ -61,9 +62,9 @@ const (
 
 // attemptOptions is how a batch is tried.
 type attemptOptions struct {
-	mode   *mode
-	locked bool // lock the roots first, skipping locked ones
-	proven bool // skip the redundant foreign key checks
+	traversal *plan.Traversal
+	locked    bool // lock the roots first, skipping locked ones
+	proven    bool // skip the redundant foreign key checks
 	// lockDependents locks the dependents as well where a foreign key would tell, by
 	// an error, that something came to reference them: after it has.
 	lockDependents bool
@@ -83,13 +84,13 @@ type attempt struct {
 
 // decision is what comes next of a batch that has failed.
 type decision struct {
-	action  action
-	change  change
-	size    int  // roots aimed at in the next batch
-	wary    bool // the next batches count before they delete
-	backoff bool // wait a moment first
-	told    bool // the observer is told that the batch is tried again
-	logged  bool // so is the log
+	action     action
+	change     change
+	size       int  // roots aimed at in the next batch
+	countFirst bool // the next batches count before they delete
+	backoff    bool // wait a moment first
+	told       bool // the observer is told that the batch is tried again
+	logged     bool // so is the log
 }
 
 // retries is how often one root alone is tried again before its tenant fails.
@@ -128,9 +129,9 @@ func decide(err error, a attempt) decision {
 
 // decideOverflow is decide for a batch that was larger than its limits.
 func decideOverflow(a attempt) decision {
-	d := decision{action: drainRoot, size: max(a.roots/2, 1), wary: !a.options.proven, told: true}
+	d := decision{action: drainRoot, size: max(a.roots/2, 1), countFirst: !a.options.proven, told: true}
 	switch {
-	case !a.options.mode.full:
+	case !a.options.traversal.Full:
 		d.action, d.change = retryBatch, countFirst
 	case a.roots > 1:
 		d.action = splitBatch
@@ -150,9 +151,9 @@ func decideRows(err error, a attempt) decision {
 	case (pg.HasCode(err, "23503", "23001") || errors.Is(err, errChanged)) && !a.options.lockDependents:
 		d.change = lockDependents
 		return d
-	case pg.HasCode(err, "57014") && !a.options.mode.full:
+	case pg.HasCode(err, "57014") && !a.options.traversal.Full:
 		// Too slow as a whole: count before deleting, and drain what is large.
-		d.change, d.wary = countFirst, true
+		d.change, d.countFirst = countFirst, true
 	}
 	passes := classify(err) == faultRetry
 	switch {
@@ -185,7 +186,7 @@ func decideDrain(err error, a attempt) decision {
 // abandon says what an error ends that nothing more is tried after.
 func abandon(err error) action {
 	switch {
-	case errors.Is(err, errFacts):
+	case errors.Is(err, plan.ErrSchemaChanged):
 		return stopPolicy
 	case lasting(classify(err)):
 		return failPolicy

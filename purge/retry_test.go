@@ -17,6 +17,9 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/reaperdb/reaper/internal/gosource"
+	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/preview"
 )
 
 // Every error that the package knows by name.
@@ -24,10 +27,10 @@ var sentinels = map[string]error{
 	"errBusy": errBusy, "errHandPaused": errHandPaused, "errGuarded": errGuarded, "errHalted": errHalted,
 	"errOverflow": errOverflow, "errKept": errKept, "errStay": errStay, "errInterfered": errInterfered,
 	"errChanged": errChanged, "errUnproven": errUnproven, "errSlow": errSlow,
-	"errFacts": errFacts, "errReplicaRole": errReplicaRole, "errWrites": errWrites,
-	"ErrTenants": ErrTenants, "errNoTenants": errNoTenants, "errKeyTwice": errKeyTwice, "errLongKey": errLongKey,
+	"errFacts": plan.ErrSchemaChanged, "errReplicaRole": plan.ErrReplicaRole, "errWrites": pg.ErrWrites,
+	"ErrTenants": preview.ErrTenants, "errNoTenants": preview.ErrNoTenants, "errKeyTwice": preview.ErrKeyTwice, "errLongKey": preview.ErrLongKey,
 	"errOneConnection": errOneConnection,
-	"errStop":          errStop, "errMaxDuration": errMaxDuration,
+	"errMaxDuration":   errMaxDuration,
 }
 
 // The situations that an error is met in: those of a batch, and others.
@@ -35,17 +38,17 @@ var situations = []struct {
 	name string
 	of   attempt
 }{
-	{"many", attempt{roots: 8, size: 20, options: attemptOptions{mode: &mode{}}}},
-	{"many, locked, counted", attempt{roots: 8, size: 20, stepwise: true, options: attemptOptions{mode: &mode{full: true}, locked: true, lockDependents: true}}},
-	{"many, proven", attempt{roots: 8, size: 20, options: attemptOptions{mode: &mode{full: true}, locked: true, proven: true}}},
-	{"one", attempt{roots: 1, size: 20, options: attemptOptions{mode: &mode{}}}},
-	{"one, proven", attempt{roots: 1, size: 20, options: attemptOptions{mode: &mode{full: true}, locked: true, proven: true}}},
-	{"one, locked, counted", attempt{roots: 1, size: 20, stepwise: true, options: attemptOptions{mode: &mode{full: true}, locked: true, lockDependents: true}}},
-	{"one, again", attempt{try: 1, roots: 1, size: 20, stepwise: true, options: attemptOptions{mode: &mode{full: true}, locked: true, lockDependents: true}}},
-	{"one, for the last time", attempt{try: retries, roots: 1, size: 20, stepwise: true, options: attemptOptions{mode: &mode{full: true}, locked: true, lockDependents: true}}},
-	{"drain", attempt{roots: 1, size: 20, draining: true, options: attemptOptions{mode: &mode{full: true}, locked: true, lockDependents: true}}},
-	{"drain, again", attempt{try: 1, roots: 1, size: 20, draining: true, options: attemptOptions{mode: &mode{full: true}, locked: true, lockDependents: true}}},
-	{"drain, for the last time", attempt{try: retries, roots: 1, size: 20, draining: true, options: attemptOptions{mode: &mode{full: true}, locked: true, lockDependents: true}}},
+	{"many", attempt{roots: 8, size: 20, options: attemptOptions{traversal: &plan.Traversal{}}}},
+	{"many, locked, counted", attempt{roots: 8, size: 20, stepwise: true, options: attemptOptions{traversal: &plan.Traversal{Full: true}, locked: true, lockDependents: true}}},
+	{"many, proven", attempt{roots: 8, size: 20, options: attemptOptions{traversal: &plan.Traversal{Full: true}, locked: true, proven: true}}},
+	{"one", attempt{roots: 1, size: 20, options: attemptOptions{traversal: &plan.Traversal{}}}},
+	{"one, proven", attempt{roots: 1, size: 20, options: attemptOptions{traversal: &plan.Traversal{Full: true}, locked: true, proven: true}}},
+	{"one, locked, counted", attempt{roots: 1, size: 20, stepwise: true, options: attemptOptions{traversal: &plan.Traversal{Full: true}, locked: true, lockDependents: true}}},
+	{"one, again", attempt{try: 1, roots: 1, size: 20, stepwise: true, options: attemptOptions{traversal: &plan.Traversal{Full: true}, locked: true, lockDependents: true}}},
+	{"one, for the last time", attempt{try: retries, roots: 1, size: 20, stepwise: true, options: attemptOptions{traversal: &plan.Traversal{Full: true}, locked: true, lockDependents: true}}},
+	{"drain", attempt{roots: 1, size: 20, draining: true, options: attemptOptions{traversal: &plan.Traversal{Full: true}, locked: true, lockDependents: true}}},
+	{"drain, again", attempt{try: 1, roots: 1, size: 20, draining: true, options: attemptOptions{traversal: &plan.Traversal{Full: true}, locked: true, lockDependents: true}}},
+	{"drain, for the last time", attempt{try: retries, roots: 1, size: 20, draining: true, options: attemptOptions{traversal: &plan.Traversal{Full: true}, locked: true, lockDependents: true}}},
 }
 
 // String is a decision as the table writes it: the action, what changes, and with + what
@@ -59,7 +62,7 @@ func (d decision) String() string {
 	for _, x := range []struct {
 		is   bool
 		name string
-	}{{d.told, "told"}, {d.logged, "logged"}, {d.backoff, "backoff"}, {d.wary, "wary"}, {d.size != 20, fmt.Sprintf("size %d", d.size)}} {
+	}{{d.told, "told"}, {d.logged, "logged"}, {d.backoff, "backoff"}, {d.countFirst, "wary"}, {d.size != 20, fmt.Sprintf("size %d", d.size)}} {
 		if x.is {
 			text += " +" + x.name
 		}
@@ -228,7 +231,7 @@ var kinds = []struct {
 	{ // of other steps of a run, which no batch meets: as if the connection was lost
 		errors: []string{
 			"ErrTenants", "errNoTenants", "errKeyTwice", "errLongKey", "errOneConnection",
-			"errStop", "errMaxDuration",
+			"errMaxDuration",
 		},
 		want:   everywhere("fail policy"),
 		server: awaitServer, commit: resolveCommit,

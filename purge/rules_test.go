@@ -6,7 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/policy"
+	"github.com/reaperdb/reaper/preview"
 	"github.com/reaperdb/reaper/purge"
 )
 
@@ -116,21 +118,21 @@ func TestPromise5_TenantsInDoubt(t *testing.T) {
 func (b *bed) distrusts(reason string) {
 	b.t.Helper()
 	plans := b.plans()
-	v, err := purge.Look(b.t.Context(), b.pool, plans[0], purge.Selection{}, false)
+	v, err := preview.Look(b.t.Context(), b.pool, plans[0], plan.Selection{}, false)
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	last := v.Problems[len(v.Problems)-1]
-	if !v.Fails || last.Level != purge.LevelError || !strings.Contains(last.Text, reason) || last.Fix == "" || len(v.Tenants) > 0 || v.UnownedRows != nil || v.Tables[0].ExpiredRows != nil {
+	if !v.Fails || last.Level != plan.LevelError || !strings.Contains(last.Text, reason) || last.Fix == "" || len(v.Tenants) > 0 || v.UnownedRows != nil || v.Tables[0].ExpiredRows != nil {
 		b.t.Errorf("the look ahead is %+v, want it to fail: %s", v, reason)
 	}
-	if err := purge.CheckTenantLists(b.t.Context(), b.pool, plans); err != nil {
+	if err := preview.CheckTenantLists(b.t.Context(), b.pool, plans); err != nil {
 		b.t.Fatal(err)
 	}
 	if strings.Contains(reason, "empty") {
-		last.Level = purge.LevelWarning // where there are no rows yet, the file can be checked
+		last.Level = plan.LevelWarning // where there are no rows yet, the file can be checked
 	}
-	if p := plans[0].Problems; plans[0].HasErrors() != (last.Level == purge.LevelError) || p[len(p)-1] != last {
+	if p := plans[0].Problems; plans[0].HasErrors() != (last.Level == plan.LevelError) || p[len(p)-1] != last {
 		b.t.Errorf("the check finds %+v, want %+v", p, last)
 	}
 }
@@ -159,7 +161,7 @@ func TestRule_UnownedRowsStay(t *testing.T) {
 				`{tenants: {table: owners, key: id, default: 30d, overrides: {"77": 1d}}, policies: [{name: things, table: things, age: at, tenant: ["via -> vias.id", owner]}], version: 1}`)
 			b.purge().complete()
 			b.left(`SELECT id FROM things ORDER BY id`, "2", "3", "4", "5")
-			v, err := purge.Look(t.Context(), b.pool, b.plans()[0], purge.Selection{}, false)
+			v, err := preview.Look(t.Context(), b.pool, b.plans()[0], plan.Selection{}, false)
 			if err != nil || v.UnownedRows == nil || *v.UnownedRows != 4 {
 				t.Errorf("unowned rows %v (%v), want 4", v.UnownedRows, err)
 			}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/reaperdb/reaper/guard"
 	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/plan"
 )
 
 // DefaultConnections is how many connections delete at a time unless a setting
@@ -106,9 +107,6 @@ type Run struct {
 	rounding *schedule // the round under way, set when no worker is; nil: there was none
 }
 
-// ErrTenants is a table or query of tenants that cannot be trusted.
-var ErrTenants = errors.New("tenants")
-
 // UsageError is a wrong option, found before anything was touched.
 type UsageError struct{ msg string }
 
@@ -118,7 +116,7 @@ func (e *UsageError) Error() string { return e.msg }
 // Run deletes what is due under the plans, and reports. Plans must be free of
 // errors. A *UsageError means that nothing was touched; other errors that stop
 // a policy stand in its report.
-func (r *Runner) Run(ctx context.Context, plans []*Plan, opts Options) (*Report, error) {
+func (r *Runner) Run(ctx context.Context, plans []*plan.Plan, opts Options) (*Report, error) {
 	run := &Run{state: &runState{}, guard: r.Guard, maxPause: cmp.Or(r.MaxPause, guard.DefaultMaxPause), control: cmp.Or(r.Control, r.Pool), closed: r.Closed, shared: cmp.Or(r.Shared, NewShared(r.Connections)), pool: r.Pool, ledger: r.Ledger, observer: r.Observer, log: r.Log, opts: opts, patience: r.Patience, halt: r.Stopping, workers: max(r.Connections, 1), vacuumTime: cmp.Or(r.VacuumTime, vacuumTime)}
 	if opts.MaxRows > 0 {
 		run.workers = 1 // only so is it a hard bound
@@ -154,24 +152,20 @@ func (r *Runner) Run(ctx context.Context, plans []*Plan, opts Options) (*Report,
 
 var errMaxDuration = errors.New("--max-duration is used up")
 
-// clockSQL gives the database's time: microseconds since 1970, and text of one form
-// under every setting.
-const clockSQL = `SELECT (extract(epoch FROM now()) * 1000000)::bigint, to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') || '+00'`
-
-func (r *Run) all(ctx context.Context, plans []*Plan) (*Report, error) {
+func (r *Run) all(ctx context.Context, plans []*plan.Plan) (*Report, error) {
 	r.started = time.Now()
 	report := &Report{RunID: r.id, Status: Complete, Policies: []*PolicyReport{}}
 	var now int64 // a number reads the same under every DateStyle
 	err := r.withServer(ctx, func() error {
-		return pg.Pinned(r.pool).QueryRow(ctx, clockSQL).Scan(&now, &r.base)
+		return pg.Pinned(r.pool).QueryRow(ctx, plan.ClockSQL).Scan(&now, &r.base)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reading the database's clock: %w", err)
 	}
 	report.StartedAt = time.UnixMicro(now)
-	var works []*work
+	var works []*policyRun
 	for _, p := range plans {
-		works = append(works, newWork(r, p))
+		works = append(works, newPolicyRun(r, p))
 	}
 	if err := CheckTenants(ctx, r.pool, plans, r.opts.Tenants); err != nil {
 		return nil, err
@@ -204,7 +198,7 @@ func (r *Run) all(ctx context.Context, plans []*Plan) (*Report, error) {
 }
 
 // begin is what comes before the rounds.
-func (w *work) begin(ctx context.Context) {
+func (w *policyRun) begin(ctx context.Context) {
 	if w.ended() {
 		return
 	}
@@ -217,21 +211,21 @@ func (w *work) begin(ctx context.Context) {
 
 // CheckTenants refuses, by a *UsageError, keys of tenants that not every plan
 // knows. Plans must be free of errors.
-func CheckTenants(ctx context.Context, pool *pgxpool.Pool, plans []*Plan, tenants []string) error {
+func CheckTenants(ctx context.Context, pool *pgxpool.Pool, plans []*plan.Plan, tenants []string) error {
 	if len(tenants) == 0 {
 		return nil
 	}
 	for _, p := range plans {
-		if p.unplanned != nil {
+		if p.Unplanned() != nil {
 			continue
 		}
-		if p.noTenant {
+		if p.NoTenant {
 			return &UsageError{fmt.Sprintf("policy %s has no tenants: --tenant cannot narrow it; select others with --policy", p.Policy.Name)}
 		}
-		s, key := p.unknownTenantsSQL(tenants), p.tenants.key
+		s, key := p.UnknownTenantsSQL(tenants), p.Tenants.Key
 		var unknown []string
-		err := readOnly(ctx, pool, p.readingPath(), time.Minute, func(tx pgx.Tx) error {
-			return tx.QueryRow(ctx, s.String(), s.args...).Scan(&unknown)
+		err := pg.ReadOnly(ctx, pool, p.ReadingPath(), time.Minute, func(tx pgx.Tx) error {
+			return tx.QueryRow(ctx, s.String(), s.Args...).Scan(&unknown)
 		})
 		if pg.HasCode(err, "22P02", "22003", "22007") {
 			return &UsageError{fmt.Sprintf("--tenant: %s; keys of tenants are %s", pg.ErrorText(err), key.Type)}
@@ -253,10 +247,10 @@ const idleRounds = 6
 // rounds goes over all policies again and again until a whole round has
 // deleted nothing: a later policy, or another worker, may have freed what an
 // earlier one had to leave.
-func (r *Run) rounds(ctx context.Context, works []*work) {
+func (r *Run) rounds(ctx context.Context, works []*policyRun) {
 	for idle := 0; idle < idleRounds; {
 		before, losses := r.state.progress()
-		var open []*work
+		var open []*policyRun
 		for _, w := range works {
 			if !w.ended() && !w.stopping() {
 				w.startPass()
@@ -293,11 +287,11 @@ func (r *Run) rounds(ctx context.Context, works []*work) {
 
 // stopping tells whether the run ends after the batch at hand.
 func (r *Run) stopping() bool {
-	return r.halt.Err() != nil || r.opts.MaxRows > 0 && r.left() <= 0
+	return r.halt.Err() != nil || r.opts.MaxRows > 0 && r.remainingRoots() <= 0
 }
 
 // left is how many roots may still go under --max-rows.
-func (r *Run) left() int64 { return r.opts.MaxRows - r.state.rootsDeleted() }
+func (r *Run) remainingRoots() int64 { return r.opts.MaxRows - r.state.rootsDeleted() }
 
 // stopReason says why.
 func (r *Run) stopReason() string {
@@ -306,7 +300,7 @@ func (r *Run) stopReason() string {
 		return errMaxDuration.Error()
 	case r.halt.Err() != nil:
 		return "interrupted by a signal"
-	case r.opts.MaxRows > 0 && r.left() <= 0:
+	case r.opts.MaxRows > 0 && r.remainingRoots() <= 0:
 		return "--max-rows is used up"
 	}
 	return ""
@@ -317,7 +311,7 @@ func (r *Run) quota(size int) int {
 	if r.opts.MaxRows == 0 {
 		return size
 	}
-	return int(min(int64(size), r.left()))
+	return int(min(int64(size), r.remainingRoots()))
 }
 
 // errHalted is a reading that was cut short because the run is to end.
@@ -326,12 +320,12 @@ var errHalted = errors.New("the run is to end")
 // read runs fn in a short read-only transaction with the settings of a batch. A
 // run that is to end does not wait for it: errHalted.
 func (r *Run) read(ctx context.Context, path string, timeout time.Duration, fn func(pgx.Tx) error) error {
-	return r.unlessHalted(ctx, func(ctx context.Context) error { return readOnly(ctx, r.pool, path, timeout, fn) })
+	return r.unlessHalted(ctx, func(ctx context.Context) error { return pg.ReadOnly(ctx, r.pool, path, timeout, fn) })
 }
 
 // query runs one statement as read does.
-func (r *Run) query(ctx context.Context, path string, timeout time.Duration, s *statement, scan func(pgx.Rows) error) error {
-	return r.unlessHalted(ctx, func(ctx context.Context) error { return readOne(ctx, r.pool, path, timeout, s, scan) })
+func (r *Run) query(ctx context.Context, path string, timeout time.Duration, s *pg.Statement, scan func(pgx.Rows) error) error {
+	return r.unlessHalted(ctx, func(ctx context.Context) error { return pg.ReadOne(ctx, r.pool, path, timeout, s, scan) })
 }
 
 // unlessHalted cuts a reading short when the run is to end: errHalted.
@@ -344,24 +338,6 @@ func (r *Run) unlessHalted(ctx context.Context, read func(context.Context) error
 		return errHalted
 	}
 	return err
-}
-
-func readOnly(ctx context.Context, pool *pgxpool.Pool, path string, timeout time.Duration, fn func(pgx.Tx) error) error {
-	tx, err := pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadOnly})
-	if err != nil {
-		return err
-	}
-	defer pg.Rollback(tx)
-	s := &statement{}
-	s.add("SELECT ", settings(s, path, timeout, 10*time.Second))
-	var set int
-	if err := tx.QueryRow(ctx, s.String(), s.args...).Scan(&set); err != nil {
-		return err
-	}
-	if err := fn(tx); err != nil {
-		return onlyReads(err)
-	}
-	return tx.Commit(ctx)
 }
 
 // tell tells the observer something.

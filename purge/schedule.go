@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/preview"
 )
 
 // turn is a piece of work of one policy: on one tenant for a moment, or a
@@ -28,25 +29,25 @@ type walk interface {
 // schedule gives the policies of a round their turns, one after the other, so
 // that none has to wait for another's backlog.
 type schedule struct {
-	run   *Run
-	works []*work
+	run      *Run
+	policies []*policyRun
 
 	// mu guards what follows and the policies' walks. The run's state may be asked
 	// while it is held, never the other way round.
 	mu      sync.Mutex
-	first   int           // whose turn it is
-	flying  map[*work]int // turns under way of each policy
-	changed *sync.Cond    // a turn has ended, or a pause
+	first   int                // whose turn it is
+	flying  map[*policyRun]int // turns under way of each policy
+	changed *sync.Cond         // a turn has ended, or a pause
 }
 
-func newSchedule(r *Run, works []*work) *schedule {
-	s := &schedule{run: r, works: works, flying: map[*work]int{}}
+func newSchedule(r *Run, works []*policyRun) *schedule {
+	s := &schedule{run: r, policies: works, flying: map[*policyRun]int{}}
 	s.changed = sync.NewCond(&s.mu)
 	return s
 }
 
 // round works on policies, with so many workers, until each has ended its pass.
-func (r *Run) round(ctx context.Context, open []*work, n int) {
+func (r *Run) round(ctx context.Context, open []*policyRun, n int) {
 	s := newSchedule(r, open)
 	r.rounding = s
 	var workers sync.WaitGroup
@@ -68,7 +69,7 @@ func (s *schedule) work(ctx context.Context, worker int) {
 }
 
 // take carries out a turn.
-func (s *schedule) take(ctx context.Context, w *work, t *turn) {
+func (s *schedule) take(ctx context.Context, w *policyRun, t *turn) {
 	err := context.Cause(ctx)
 	if end := s.run.shared.turn(ctx); end != nil {
 		err = t.do(ctx)
@@ -87,7 +88,7 @@ func (s *schedule) take(ctx context.Context, w *work, t *turn) {
 }
 
 // end ends a turn.
-func (s *schedule) end(w *work, t *turn) {
+func (s *schedule) end(w *policyRun, t *turn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t.done()
@@ -99,7 +100,9 @@ func (s *schedule) end(w *work, t *turn) {
 
 // lockedOut reports whether a turn has found nothing since others have a whole table
 // locked.
-func lockedOut(err error) bool { return pg.HasCode(err, "55P03") && !errors.Is(err, ErrTenants) }
+func lockedOut(err error) bool {
+	return pg.HasCode(err, "55P03") && !errors.Is(err, preview.ErrTenants)
+}
 
 // runAnotherPolicy has a worker whose policy is paused take a turn of another one
 // meanwhile; false: there is none for it now.
@@ -118,13 +121,13 @@ func (r *Run) runAnotherPolicy(ctx context.Context, worker int) bool {
 
 // pick waits for a turn of a policy that is not paused; nil: the round is over, or,
 // without wait, there is none now.
-func (s *schedule) pick(worker int, wait bool) (*work, *turn) {
+func (s *schedule) pick(worker int, wait bool) (*policyRun, *turn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for {
-		for i := range s.works {
-			n := (s.first + i) % len(s.works)
-			w := s.works[n]
+		for i := range s.policies {
+			n := (s.first + i) % len(s.policies)
+			w := s.policies[n]
 			if !w.state.mayRun() || s.flying[w] > 0 && w.plan.Policy.Limits.Alone {
 				continue
 			}
@@ -152,7 +155,7 @@ func (s *schedule) resume() {
 }
 
 // next gives what is to be done next of a policy: first of all, its partitions.
-func (w *work) next(worker int) *turn {
+func (w *policyRun) next(worker int) *turn {
 	switch {
 	case !w.state.dropping():
 		return w.walk.next(worker)

@@ -9,10 +9,13 @@ import (
 	"time"
 
 	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/internal/visible"
+	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/preview"
 )
 
 // close settles how the policy ended and records it.
-func (w *work) close(ctx context.Context) {
+func (w *policyRun) close(ctx context.Context) {
 	w.report = w.state.finish()
 	rep := w.report
 	rep.Seconds = time.Since(w.started).Seconds()
@@ -60,7 +63,7 @@ func (w *work) close(ctx context.Context) {
 
 // recount takes the ledger's word for what was deleted: a crash of the server may
 // have undone batches whose commit was answered.
-func (w *work) recount(ctx context.Context) {
+func (w *policyRun) recount(ctx context.Context) {
 	rep := w.report
 	var rows map[string]int64
 	err := w.run.withServer(ctx, func() (err error) {
@@ -79,24 +82,24 @@ func (w *work) recount(ctx context.Context) {
 }
 
 // tally counts the tenants that were due and those that are done.
-func (w *work) tally(ctx context.Context) {
+func (w *policyRun) tally(ctx context.Context) {
 	unfinished := w.unfinished()
 	c := &w.report.Tenants
 	if w.report.Batches > 0 {
 		var err error
-		if c.Done, err = w.run.ledger.DoneTenants(ctx, w.run.pool, w.run.id, w.report.Name, sorted(unfinished)); err != nil {
+		if c.Done, err = w.run.ledger.DoneTenants(ctx, w.run.pool, w.run.id, w.report.Name, plan.Sorted(unfinished)); err != nil {
 			w.run.log.Warn("cannot count tenants", "policy", w.report.Name, "error", pg.ErrorText(err))
 		}
 	}
 	c.Due = c.Done + max(int64(len(unfinished)), w.behind)
-	if w.stopReason() != "" && !w.plan.noTenant && !w.plan.sweeps() {
+	if w.stopReason() != "" && !w.plan.NoTenant && !w.plan.Sweeps() {
 		c.Due = max(c.Due, w.fixed) // who had something due at the start, visited or not
 	}
 }
 
 // unfinished are the tenants that the last pass has left with something due, as
 // far as it came.
-func (w *work) unfinished() map[string]bool {
+func (w *policyRun) unfinished() map[string]bool {
 	names := map[string]bool{}
 	for name := range w.state.failedTenants() {
 		names[name] = true
@@ -109,11 +112,11 @@ func (w *work) unfinished() map[string]bool {
 }
 
 // settle derives status and reason.
-func (w *work) settle() {
+func (w *policyRun) settle() {
 	rep := w.report
 	var reasons []string
 	if len(w.skipped) > 0 {
-		reasons = append(reasons, fmt.Sprintf("%s skipped, without a usable retention: %s", many(max(rep.Tenants.Skipped, 1), "tenant", "tenants"), strings.Join(w.skipped, ", ")))
+		reasons = append(reasons, fmt.Sprintf("%s skipped, without a usable retention: %s", visible.Count(max(rep.Tenants.Skipped, 1), "tenant", "tenants"), strings.Join(w.skipped, ", ")))
 	}
 	if failed := w.state.failedTenants(); len(failed) > 0 {
 		var names []string
@@ -122,7 +125,7 @@ func (w *work) settle() {
 				names = append(names, name+": "+why)
 			}
 		}
-		reasons = append(reasons, fmt.Sprintf("%s failed: %s", many(int64(len(failed)), "tenant", "tenants"), strings.Join(names, "; ")))
+		reasons = append(reasons, fmt.Sprintf("%s failed: %s", visible.Count(int64(len(failed)), "tenant", "tenants"), strings.Join(names, "; ")))
 	}
 	reasons = append(reasons, w.parts.reasons()...)
 	stop, found := w.stopReason(), w.state.found()
@@ -132,18 +135,18 @@ func (w *work) settle() {
 			stop += w.heldAtLast()
 			reasons = append(reasons, stop)
 		}
-	case found.busy && found.left == 0:
+	case found.busy && found.remaining == 0:
 		reasons = append(reasons, "a table was locked by others")
 	case found.busy:
-		reasons = append(reasons, many(found.left, "expired row was", "expired rows were")+" locked by others")
+		reasons = append(reasons, visible.Count(found.remaining, "expired row was", "expired rows were")+" locked by others")
 	case found.moved && w.report.BacklogRows != nil && *w.report.BacklogRows > 0:
-		reasons = append(reasons, many(*w.report.BacklogRows, "expired row was", "expired rows were")+" changed by others while being deleted")
-	case found.left > 0:
+		reasons = append(reasons, visible.Count(*w.report.BacklogRows, "expired row was", "expired rows were")+" changed by others while being deleted")
+	case found.remaining > 0:
 		by := "a trigger or a rule"
-		if names := w.plan.firing(); len(names) > 0 {
+		if names := w.plan.Firing(); len(names) > 0 {
 			by = strings.Join(names, " or ")
 		}
-		reasons = append(reasons, many(found.left, "expired row", "expired rows")+" did not go: kept by "+by)
+		reasons = append(reasons, visible.Count(found.remaining, "expired row", "expired rows")+" did not go: kept by "+by)
 	}
 	rep.Reason = strings.Join(reasons, "; ")
 	switch {
@@ -161,17 +164,9 @@ func (w *work) settle() {
 	}
 }
 
-// many is "1 tenant", "2 tenants".
-func many(n int64, one, more string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, more)
-}
-
 // plainChain is an error's text without row data.
 func plainChain(err error) string {
-	if errors.Is(err, ErrTenants) {
+	if errors.Is(err, preview.ErrTenants) {
 		return err.Error()
 	}
 	text := err.Error()
@@ -183,7 +178,7 @@ func plainChain(err error) string {
 
 // unfinishedWork reports whether a run that was told to stop has left anything:
 // in doubt it has.
-func (w *work) unfinishedWork() bool {
+func (w *policyRun) unfinishedWork() bool {
 	if w.run.halt.Err() != nil {
 		return true
 	}

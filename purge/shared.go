@@ -1,6 +1,8 @@
 package purge
 
-import "context"
+import (
+	"context"
+)
 
 // Shared keeps runs that are under way at once within the connections that they
 // have together.
@@ -33,7 +35,7 @@ func (s *Shared) turn(ctx context.Context) func() {
 
 // exclusively does what holds one connection while it waits for another, which one run
 // at a time may: two could wait for each other for ever.
-func (w *work) exclusively(ctx context.Context, do func(context.Context)) {
+func (w *policyRun) exclusively(ctx context.Context, do func(context.Context)) {
 	select {
 	case w.run.shared.exclusive <- struct{}{}:
 		defer func() { <-w.run.shared.exclusive }()

@@ -10,6 +10,8 @@ import (
 
 	"github.com/reaperdb/reaper/guard"
 	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/internal/visible"
+	"github.com/reaperdb/reaper/preview"
 )
 
 // sizing is the look before the first batch, which one worker takes at a time: it reads
@@ -51,7 +53,7 @@ func (s *sizing) look(changed func() <-chan struct{}, size func() (decided, fail
 // WAL that its deletion writes: the run is made as large as fits, or refused. While
 // a guard pauses the policy, or is about to, it does not look yet, for what keeps WAL
 // now may be gone when that ends.
-func (w *work) sizeRun(ctx context.Context) {
+func (w *policyRun) sizeRun(ctx context.Context) {
 	if w.run.guard == nil {
 		return
 	}
@@ -67,7 +69,7 @@ func (w *work) sizeRun(ctx context.Context) {
 // size is sizeRun's look. Where nothing keeps WAL there is nothing to size: a checkpoint
 // gives it back, and the guards pause for that. Where nothing is free, they are about to
 // pause.
-func (w *work) size(ctx context.Context) (decided bool, err error) {
+func (w *policyRun) size(ctx context.Context) (decided bool, err error) {
 	room, err := w.run.guard.Room(ctx)
 	if err != nil {
 		return false, err
@@ -78,7 +80,7 @@ func (w *work) size(ctx context.Context) (decided bool, err error) {
 	if *room.Free == 0 {
 		return false, nil
 	}
-	perRow, err := walPerRow(ctx, w.run.pool, w.run.ledger, w.plan.Policy.Name)
+	perRow, err := preview.WalPerRow(ctx, w.run.pool, w.run.ledger, w.plan.Policy.Name)
 	if err != nil {
 		w.run.log.Warn("the run is sized by the planner's numbers alone", "policy", w.plan.Policy.Name, "error", pg.ErrorText(err))
 	}
@@ -95,7 +97,7 @@ func (w *work) size(ctx context.Context) (decided bool, err error) {
 
 // settleSize makes the run as large as fits, where so many roots are due; below 0: a
 // number that is not known.
-func (w *work) settleSize(roots int64, perRow float64, room guard.Room) {
+func (w *policyRun) settleSize(roots int64, perRow float64, room guard.Room) {
 	all := w.need(roots, perRow, room)
 	written, free := *room.Free+w.state.writtenByOthers(), w.state.unreserved(*room.Free)
 	room.Free = &written
@@ -105,14 +107,14 @@ func (w *work) settleSize(roots int64, perRow float64, room guard.Room) {
 	z := runSize{reserved: min(s.WALBytes, free), due: max(roots, 0)}
 	switch {
 	case *all.Runs == 0 && *alone.Runs == 0:
-		z.refused = fmt.Sprintf("%s due need %s", many(roots, "row", "rows"), all)
+		z.refused = fmt.Sprintf("%s due need %s", visible.Count(roots, "row", "rows"), all)
 		if roots < 0 {
 			z.refused = fmt.Sprintf("how much is due could not be counted in time; %d rows and what goes with them need %s", example, all)
 		}
 	case free == 0 || *s.Runs == 0:
 		z.crowded = true
 	case roots < 0: // as many as fit
-		z.fitting, z.reserved = max(int64(float64(free)/s.BytesPerRow/w.plan.rowsPerRoot()), 1), free
+		z.fitting, z.reserved = max(int64(float64(free)/s.BytesPerRow/preview.RowsPerRoot(w.plan)), 1), free
 	case *s.Runs > 1:
 		z.fitting = max(int64(float64(roots)*float64(free)/float64(s.WALBytes)), 1)
 	}
@@ -131,24 +133,24 @@ const example = 10_000
 
 // need estimates what it takes to delete so many roots; below 0: a number that is
 // not known, of which some are taken for an example.
-func (w *work) need(roots int64, perRow float64, room guard.Room) Storage {
+func (w *policyRun) need(roots int64, perRow float64, room guard.Room) preview.Storage {
 	if roots < 0 {
 		roots = example
 	}
 	rows := map[string]int64{}
 	for _, n := range w.plan.Nodes {
 		if n.Deleted {
-			rows[n.Table.Name.String()] = int64(float64(roots) * w.plan.perRoot(n))
+			rows[n.Table.Name.String()] = int64(float64(roots) * preview.PerRoot(w.plan, n))
 		}
 	}
-	return w.plan.storageOf(rows, perRow, room)
+	return preview.StorageOf(w.plan, rows, perRow, room)
 }
 
 // fits tells whether a sized run may go on. Once it has deleted enough for its own
 // WAL to tell, and again when it has come to its end, it is sized anew by what it
 // has written and what is free now; or not at all any more, when nothing keeps WAL:
 // then a checkpoint gives it back, and the guards pause for that.
-func (w *work) fits(ctx context.Context) bool {
+func (w *policyRun) fits(ctx context.Context) bool {
 	if w.sizeRun(ctx); w.stopping() {
 		return false
 	}
@@ -168,7 +170,7 @@ func (w *work) fits(ctx context.Context) bool {
 	if fitting == 0 || fitting > x.roots {
 		return true
 	}
-	reason := fmt.Sprintf("the run was as large as fits: %s went", many(x.roots, "row", "rows"))
+	reason := fmt.Sprintf("the run was as large as fits: %s went", visible.Count(x.roots, "row", "rows"))
 	if len(room.Holders) > 0 {
 		reason += "; WAL is kept by " + strings.Join(room.HeldBy(), ", ")
 	}

@@ -14,14 +14,14 @@ import (
 func TestFailureBesideAWorkerThatPicks(t *testing.T) {
 	t.Parallel()
 	r := &Run{state: &runState{}, shared: NewShared(1), halt: t.Context()}
-	w := &work{run: r, state: r.state.addPolicy(&PolicyReport{})}
+	w := &policyRun{run: r, state: r.state.addPolicy(&PolicyReport{})}
 	w.state.beginDrops()             // so that there is no turn
 	r.shared.exclusive <- struct{}{} // another run has it
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var waiting sync.WaitGroup
 	waiting.Go(func() { w.exclusively(ctx, func(context.Context) { t.Error("it had its turn") }) })
-	newSchedule(r, []*work{w}).pick(1, false)
+	newSchedule(r, []*policyRun{w}).pick(1, false)
 	waiting.Wait()
 	if !w.ended() {
 		t.Error("the policy has not failed")

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/reaperdb/reaper/guard"
+	"github.com/reaperdb/reaper/preview"
 	"github.com/reaperdb/reaper/purge"
 )
 
@@ -146,14 +147,14 @@ func TestStorageThatComesBackMeanwhile(t *testing.T) {
 func TestStorageOfAPlan(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, crowd, shopPolicy)
-	look := func(policy string, room guard.Room) purge.Storage {
-		plan := b.plans()[0]
-		plan.Policy.Name = policy // the ledger's runs are found by it
-		v, err := purge.Look(t.Context(), b.pool, plan, b.opts.Selection(), false)
+	look := func(policy string, room guard.Room) preview.Storage {
+		p := b.plans()[0]
+		p.Policy.Name = policy // the ledger's runs are found by it
+		v, err := preview.Look(t.Context(), b.pool, p, b.opts.Selection(), false)
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := plan.Storage(t.Context(), b.pool, b.runner.Ledger, v, room)
+		s, err := preview.StorageNeeded(t.Context(), b.pool, p, b.runner.Ledger, v, room)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,15 +10,17 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/preview"
 )
 
-func (tx *batchTx) count(n *Node, rows int64) {
+func (tx *batchTx) countDeleted(n *plan.Node, rows int64) {
 	if rows > 0 {
 		tx.rows[n.Table.Name.String()] += rows
 	}
 }
 
-func (tx *batchTx) countNullified(n *Node, rows int64) {
+func (tx *batchTx) countNullified(n *plan.Node, rows int64) {
 	if rows > 0 {
 		tx.nullified[n.Table.Name.String()] += rows
 	}
@@ -36,9 +38,9 @@ func (tx *batchTx) total() (rows int64) {
 
 // inTransaction is the frame of every batch: begin, advisory lock, settings and a
 // look for a person's pause in one statement, the body, the ledger's row, commit.
-func (b *batcher) inTransaction(ctx context.Context, t *TenantCutoff, opts attemptOptions, body func(*batchTx) (outcome, error)) (outcome, error) {
+func (b *batcher) inTransaction(ctx context.Context, t *plan.TenantCutoff, opts attemptOptions, body func(*batchTx) (outcome, error)) (outcome, error) {
 	started := time.Now()
-	b.seq = b.work.state.nextBatch()
+	b.seq = b.policy.state.nextBatch()
 	var o outcome
 	var tx *batchTx
 	committing := false
@@ -64,7 +66,7 @@ func (b *batcher) inTransaction(ctx context.Context, t *TenantCutoff, opts attem
 		if o, err = body(tx); err != nil {
 			return err
 		}
-		if err := b.weighed(ctx, tx, opts); err != nil {
+		if err := b.settleCounts(ctx, tx, opts); err != nil {
 			return err
 		}
 		committing = true
@@ -81,24 +83,24 @@ func (b *batcher) inTransaction(ctx context.Context, t *TenantCutoff, opts attem
 	return o, nil
 }
 
-func (b *batcher) begin(ctx context.Context, t *TenantCutoff, opts attemptOptions) (*batchTx, error) {
+func (b *batcher) begin(ctx context.Context, t *plan.TenantCutoff, opts attemptOptions) (*batchTx, error) {
 	conn, err := b.run.pool.Acquire(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("beginning batch: %w", err)
 	}
 	tx := &batchTx{conn: conn, began: time.Now(), lockDependents: opts.lockDependents || opts.proven, rows: map[string]int64{}, nullified: map[string]int64{}}
-	s := b.plan.beginSQL(b.lockKey(t.Key), b.statementTimeout(opts), b.run.ledger.PausedSQL, opts.mode)
+	s := b.plan.BeginSQL(b.lockKey(t.Key), b.statementTimeout(opts), b.run.ledger.PausedSQL, opts.traversal)
 	var got, paused bool
 	var set, write int
-	tx.before = make([]int64, opts.mode.counters())
+	tx.before = make([]int64, opts.traversal.Counters())
 	batch := &pgx.Batch{}
-	batch.Queue(beginWrite)
-	batch.Queue(s.String(), s.args...).Query(scanOne(append([]any{&got, &set, &write, &paused}, pointers(tx.before)...)...))
-	batch.Queue(b.plan.lockTables())
-	facts := b.plan.factsSQL()
+	batch.Queue(pg.BeginWrite)
+	batch.Queue(s.String(), s.Args...).Query(pg.ScanOne(append([]any{&got, &set, &write, &paused}, pg.Pointers(tx.before)...)...))
+	batch.Queue(b.plan.LockTables())
+	facts := b.plan.CatalogPrintSQL()
 	var role, found string
-	batch.Queue(facts.String(), facts.args...).Query(scanOne(&role, &found))
-	err = send(ctx, conn, batch)
+	batch.Queue(facts.String(), facts.Args...).Query(pg.ScanOne(&role, &found))
+	err = pg.Send(ctx, conn, batch)
 	switch {
 	case err != nil:
 		err = fmt.Errorf("beginning batch: %w", err)
@@ -107,9 +109,9 @@ func (b *batcher) begin(ctx context.Context, t *TenantCutoff, opts attemptOption
 	case paused:
 		err = errHandPaused
 	case role != "origin":
-		err = errReplicaRole
-	case found != b.plan.facts:
-		err = errFacts
+		err = plan.ErrReplicaRole
+	case found != b.plan.CatalogPrint:
+		err = plan.ErrSchemaChanged
 	}
 	if err != nil {
 		tx.close()
@@ -118,44 +120,36 @@ func (b *batcher) begin(ctx context.Context, t *TenantCutoff, opts attemptOption
 	return tx, nil
 }
 
-func pointers[T any](values []T) []any {
-	into := make([]any, len(values))
-	for i := range values {
-		into[i] = &values[i]
-	}
-	return into
-}
-
 // queueCounters has the counters read behind other statements.
 func (b *batcher) queueCounters(batch *pgx.Batch, tx *batchTx, opts attemptOptions) {
-	s := b.plan.countersSQL(opts.mode)
-	tx.after = make([]int64, opts.mode.counters())
-	batch.Queue(s.String(), s.args...).Query(scanOne(pointers(tx.after)...))
+	s := b.plan.CountersSQL(opts.traversal)
+	tx.after = make([]int64, opts.traversal.Counters())
+	batch.Queue(s.String(), s.Args...).Query(pg.ScanOne(pg.Pointers(tx.after)...))
 }
 
-// weighed adds what ON DELETE did, and refuses a batch over its limits.
-func (b *batcher) weighed(ctx context.Context, tx *batchTx, opts attemptOptions) error {
+// settleCounts adds what ON DELETE did, and refuses a batch over its limits.
+func (b *batcher) settleCounts(ctx context.Context, tx *batchTx, opts attemptOptions) error {
 	if tx.after == nil {
 		batch := &pgx.Batch{}
 		b.queueCounters(batch, tx, opts)
-		if err := send(ctx, tx.conn, batch); err != nil {
+		if err := pg.Send(ctx, tx.conn, batch); err != nil {
 			return fmt.Errorf("reading counters: %w", err)
 		}
 	}
 	tx.wal = [2]int64{tx.before[0], tx.after[0]}
 	// The counters also hold what an earlier transaction of the session did:
 	// only differences count.
-	for i, n := range opts.mode.counted {
+	for i, n := range opts.traversal.Counted {
 		at := 1 + i
 		tx.rows[n.Table.Name.String()] = tx.after[at] - tx.before[at] // what reaper deleted of it itself is part of it
 	}
-	for i, n := range opts.mode.countedUp {
-		at := 1 + len(opts.mode.counted) + i
+	for i, n := range opts.traversal.CountedUp {
+		at := 1 + len(opts.traversal.Counted) + i
 		tx.nullified[n.Table.Name.String()] = tx.after[at] - tx.before[at]
 	}
 	maps.DeleteFunc(tx.rows, func(_ string, n int64) bool { return n == 0 })
 	maps.DeleteFunc(tx.nullified, func(_ string, n int64) bool { return n == 0 })
-	if !opts.mode.full && (tx.total() > int64(b.plan.Policy.Limits.TotalRows) || b.bytes(tx) > b.plan.Policy.Limits.Bytes) &&
+	if !opts.traversal.Full && (tx.total() > int64(b.plan.Policy.Limits.TotalRows) || b.bytes(tx) > b.plan.Policy.Limits.Bytes) &&
 		tx.total() > 1 {
 		return errOverflow
 	}
@@ -163,7 +157,7 @@ func (b *batcher) weighed(ctx context.Context, tx *batchTx, opts attemptOptions)
 }
 
 // commit writes the ledger's row and commits.
-func (b *batcher) commit(ctx context.Context, tx *batchTx, t *TenantCutoff) error {
+func (b *batcher) commit(ctx context.Context, tx *batchTx, t *plan.TenantCutoff) error {
 	batch := &pgx.Batch{}
 	if tx.total() > 0 {
 		if err := b.run.ledger.RecordBatch(batch, b.run.id, b.plan.Policy.Name, b.seq, t.Key, tx.rows, tx.nullified); err != nil {
@@ -171,7 +165,7 @@ func (b *batcher) commit(ctx context.Context, tx *batchTx, t *TenantCutoff) erro
 		}
 	}
 	batch.Queue("COMMIT")
-	if err := send(ctx, tx.conn, batch); err != nil {
+	if err := pg.Send(ctx, tx.conn, batch); err != nil {
 		return fmt.Errorf("committing batch: %w", err)
 	}
 	return nil
@@ -182,7 +176,7 @@ func (b *batcher) bytes(tx *batchTx) int64 {
 	var sum float64
 	for _, n := range b.plan.Nodes {
 		if rows := tx.rows[n.Table.Name.String()]; rows > 0 && n != b.plan.Root {
-			sum += float64(rows) * n.meanBytes()
+			sum += float64(rows) * preview.MeanBytes(n)
 		}
 	}
 	return int64(sum)
@@ -191,13 +185,13 @@ func (b *batcher) bytes(tx *batchTx) int64 {
 // settled tells, after a connection was lost in COMMIT, whether the batch is
 // in the ledger. The tenant's lock is waited for first: the lost transaction
 // holds it until it has ended.
-func (b *batcher) settled(ctx context.Context, t *TenantCutoff) (bool, error) {
+func (b *batcher) settled(ctx context.Context, t *plan.TenantCutoff) (bool, error) {
 	tx, err := b.run.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
 	if err != nil {
 		return false, fmt.Errorf("resolving a lost commit: %w", err)
 	}
 	defer pg.Rollback(tx)
-	if err := execAll(ctx, tx, pg.Pin, pg.Timeouts(0, 10*time.Second)); err != nil {
+	if err := pg.ExecAll(ctx, tx, pg.Pin, pg.Timeouts(0, 10*time.Second)); err != nil {
 		return false, fmt.Errorf("resolving a lost commit: %w", err)
 	}
 	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1::bigint)`, strconv.FormatInt(b.lockKey(t.Key), 10)); err != nil {
@@ -211,12 +205,12 @@ func (b *batcher) settled(ctx context.Context, t *TenantCutoff) (bool, error) {
 }
 
 // account adds a committed batch to the report.
-func (b *batcher) account(t *TenantCutoff, tx *batchTx, o *outcome, took time.Duration) {
+func (b *batcher) account(t *plan.TenantCutoff, tx *batchTx, o *outcome, took time.Duration) {
 	for _, n := range tx.rows {
 		o.rows += n
 	}
 	b.adapt(*o, took)
-	wal := b.work.state.addBatch(tx, *o, took)
+	wal := b.policy.state.addBatch(tx, *o, took)
 	if b.run.guard != nil {
 		b.run.guard.Wrote(wal)
 	}

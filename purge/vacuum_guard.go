@@ -10,17 +10,17 @@ import (
 // vacuumGuard is the run's guard for vacuums.
 type vacuumGuard struct {
 	Guard
-	works map[string]*work // by policy
+	policies map[string]*policyRun // by policy
 }
 
 // vacuumGuard is nil where the run has no guard.
-func (r *Run) vacuumGuard(works []*work) vacuum.Guard {
+func (r *Run) vacuumGuard(works []*policyRun) vacuum.Guard {
 	if r.guard == nil {
 		return nil
 	}
-	g := vacuumGuard{Guard: r.guard, works: map[string]*work{}}
+	g := vacuumGuard{Guard: r.guard, policies: map[string]*policyRun{}}
 	for _, w := range works {
-		g.works[w.plan.Policy.Name] = w
+		g.policies[w.plan.Policy.Name] = w
 	}
 	return g
 }
@@ -36,10 +36,10 @@ func (g vacuumGuard) Objection(policy string) *vacuum.Objection {
 	if !a.Forbids() {
 		return nil
 	}
-	return &vacuum.Objection{Reason: a.Because(), Passing: a.State == guard.Pause && a.Checkpoint && g.works[policy].state.stopped() == ""}
+	return &vacuum.Objection{Reason: a.Because(), Passing: a.State == guard.Pause && a.Checkpoint && g.policies[policy].state.stopped() == ""}
 }
 
 // AskCheckpoint asks for a checkpoint, and logs what comes of it.
 func (g vacuumGuard) AskCheckpoint(ctx context.Context, policy string) {
-	g.works[policy].askCheckpoint(ctx)
+	g.policies[policy].askCheckpoint(ctx)
 }

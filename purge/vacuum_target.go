@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/policy"
 	"github.com/reaperdb/reaper/schema"
 	"github.com/reaperdb/reaper/vacuum"
@@ -17,7 +18,7 @@ const vacuumTime = 10 * time.Minute
 // is closed: a vacuum may take long, a run's lease does not last that long, and
 // a table of two policies gets one. Whatever becomes of it, the run has ended
 // as it has.
-func (r *Run) vacuum(ctx context.Context, works []*work) {
+func (r *Run) vacuum(ctx context.Context, works []*policyRun) {
 	for _, w := range works {
 		w.report.Vacuumed = []string{}
 	}
@@ -33,7 +34,7 @@ func (r *Run) vacuum(ctx context.Context, works []*work) {
 	case <-r.halt.Done():
 		return
 	}
-	server := works[0].plan.server
+	server := works[0].plan.Server
 	done := vacuum.Run(ctx, vacuum.Config{
 		Pool: r.pool, Log: r.log, Since: r.base, Timeout: r.vacuumTime, Stopping: r.halt, Guard: r.vacuumGuard(works), MaxWait: r.maxPause,
 		Role: server.Role, Version: server.Version,
@@ -49,12 +50,12 @@ func (r *Run) vacuum(ctx context.Context, works []*work) {
 type vacuumTargets struct {
 	list  []vacuum.Target
 	at    map[uint32]int // in list, by OID
-	works map[uint32][]*work
+	works map[uint32][]*policyRun
 }
 
 // vacuumTargetsOf leaves out what policies with vacuum: never deleted.
-func vacuumTargetsOf(works []*work) *vacuumTargets {
-	t := &vacuumTargets{at: map[uint32]int{}, works: map[uint32][]*work{}}
+func vacuumTargetsOf(works []*policyRun) *vacuumTargets {
+	t := &vacuumTargets{at: map[uint32]int{}, works: map[uint32][]*policyRun{}}
 	for _, w := range works {
 		if w.plan.Policy.Vacuum == policy.VacuumNever {
 			continue
@@ -69,8 +70,8 @@ func vacuumTargetsOf(works []*work) *vacuumTargets {
 }
 
 // add adds the table of a node, of a partitioned one all its partitions.
-func (t *vacuumTargets) add(w *work, n *Node, rows int64) {
-	for _, oid := range w.plan.leaves(n) {
+func (t *vacuumTargets) add(w *policyRun, n *plan.Node, rows int64) {
+	for _, oid := range w.plan.Leaves(n) {
 		i, known := t.at[oid]
 		if !known {
 			i = len(t.list)

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/reaperdb/reaper/guard"
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/purge"
 )
 
@@ -178,19 +179,19 @@ func TestVacuum_RoleThatMayNot(t *testing.T) {
 	role := b.Role(t, "reaper")
 	grants := b.grantsFor(role)
 	b.Exec(t, strings.Join(grants, "\n"))
-	if p := b.problems(purge.LevelWarning); len(p) > 0 {
+	if p := b.problems(plan.LevelWarning); len(p) > 0 {
 		t.Errorf("the owner is told %q", p)
 	}
 	b.connect(b.As(role))
 	log := b.logs()
-	b.tells(purge.LevelWarning, "vacuum: always, and role "+role+" may not vacuum", `"public"."piles", "public"."parts"`, "run as their owner")
+	b.tells(plan.LevelWarning, "vacuum: always, and role "+role+" may not vacuum", `"public"."piles", "public"."parts"`, "run as their owner")
 	b.purge().complete().vacuumed()
 	if got := strings.Count(log.String(), "level=WARN"); got != 1 || !containsAll(log.String(), "this role may not", "piles", "parts", "run as their owner") {
 		t.Errorf("%d warnings, want one that tells of the role:\n%s", got, log)
 	}
 
 	b.policy = pilesPolicy
-	for _, p := range b.problems(purge.LevelWarning) {
+	for _, p := range b.problems(plan.LevelWarning) {
 		if strings.Contains(p, "vacuum") {
 			t.Errorf("with vacuum: auto, check says %q", p)
 		}

@@ -6,11 +6,12 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/reaperdb/reaper/plan"
 )
 
 const (
-	tenantPage = 2000 // due tenants in memory at once
-	groupPage  = 500  // groups of one tenant
+	groupPage = 500 // groups of one tenant
 	// readAhead is how many rows a search may read beyond those it needs, where
 	// `where` or a time zone may reject some.
 	readAhead     = 2000
@@ -20,7 +21,7 @@ const (
 
 // keyset walks the due tenants, most overdue first, one slice each in turn.
 type keyset struct {
-	work    *work
+	policy  *policyRun
 	queue   []*tenantWalk
 	reading bool            // a page is being read
 	after   int64           // the rank where the page at hand ends
@@ -29,14 +30,14 @@ type keyset struct {
 
 // tenantWalk is the place in one tenant's rows.
 type tenantWalk struct {
-	tenant  *TenantCutoff
-	groups  [][]*string
-	after   []*string // last group of the page at hand
-	more    bool      // a further page of groups may follow
-	at      cursor
-	strict  bool // order rows of one age by key: some of them were left
-	started bool
-	left    int64
+	tenant    *plan.TenantCutoff
+	groups    [][]*string
+	after     []*string // last group of the page at hand
+	more      bool      // a further page of groups may follow
+	at        plan.Cursor
+	strict    bool // order rows of one age by key: some of them were left
+	started   bool
+	remaining int64
 }
 
 func (k *keyset) next(worker int) *turn {
@@ -46,33 +47,33 @@ func (k *keyset) next(worker int) *turn {
 		more := false
 		return &turn{
 			do: func(ctx context.Context) (err error) {
-				more, err = k.slice(ctx, k.work.batchers[worker], t)
+				more, err = k.slice(ctx, k.policy.batchers[worker], t)
 				return err
 			},
 			done: func() {
 				if more {
 					k.queue = append(k.queue, t)
-				} else if t.left > 0 {
+				} else if t.remaining > 0 {
 					k.open[tenantName(t.tenant.Key)] = true
 				}
 			},
 		}
 	}
-	if k.reading || k.after >= k.work.fixed {
+	if k.reading || k.after >= k.policy.fixed {
 		return nil
 	}
 	k.reading = true
 	var page []*tenantWalk
 	return &turn{
 		do: func(ctx context.Context) (err error) {
-			return k.work.find("looking for tenants with something due", func(p *Plan) error {
+			return k.policy.find("looking for tenants with something due", func(p *plan.Plan) error {
 				page, err = k.page(ctx, p)
 				return err
 			})
 		},
 		done: func() {
 			k.reading = false
-			k.after += tenantPage
+			k.after += plan.TenantPage
 			k.queue = append(k.queue, page...)
 		},
 	}
@@ -87,15 +88,15 @@ func (k *keyset) unfinished() map[string]bool {
 }
 
 // page reads which of the run's next tenants have something due still.
-func (k *keyset) page(ctx context.Context, p *Plan) (page []*tenantWalk, err error) {
-	w := k.work
+func (k *keyset) page(ctx context.Context, p *plan.Plan) (page []*tenantWalk, err error) {
+	w := k.policy
 	err = w.run.withServer(ctx, func() error {
 		page = nil
-		return w.run.query(ctx, w.plan.readingPath(), dueTimeout, w.dueSQL(p, k.after), func(rows pgx.Rows) error {
-			var x TenantCutoff
+		return w.run.query(ctx, w.plan.ReadingPath(), dueTimeout, w.dueSQL(p, k.after), func(rows pgx.Rows) error {
+			var x plan.TenantCutoff
 			_, err := pgx.ForEachRow(rows, []any{&x.Key, &x.Cutoff}, func() error {
 				if !w.gaveUp(x.Key) {
-					page = append(page, &tenantWalk{tenant: &TenantCutoff{Key: x.Key, Cutoff: x.Cutoff, ReadAt: time.Now()}})
+					page = append(page, &tenantWalk{tenant: &plan.TenantCutoff{Key: x.Key, Cutoff: x.Cutoff, ReadAt: time.Now()}})
 				}
 				return nil
 			})
@@ -107,7 +108,7 @@ func (k *keyset) page(ctx context.Context, p *Plan) (page []*tenantWalk, err err
 
 // slice works on one tenant for a moment; false: nothing more is found of it.
 func (k *keyset) slice(ctx context.Context, b *batcher, t *tenantWalk) (bool, error) {
-	w := k.work
+	w := k.policy
 	ends := time.Now().Add(sliceTime)
 	for !w.stopping() && ctx.Err() == nil && time.Now().Before(ends) {
 		if ok, err := w.refresh(ctx, t.tenant); err != nil || !ok {
@@ -117,7 +118,7 @@ func (k *keyset) slice(ctx context.Context, b *batcher, t *tenantWalk) (bool, er
 			if t.started && !t.more {
 				return false, nil
 			}
-			if err := w.findRows(func(p *Plan) error { return k.groups(ctx, p, t) }); err != nil {
+			if err := w.findRows(func(p *plan.Plan) error { return k.groups(ctx, p, t) }); err != nil {
 				return false, err
 			}
 			continue
@@ -134,22 +135,22 @@ func (k *keyset) slice(ctx context.Context, b *batcher, t *tenantWalk) (bool, er
 
 // groups reads the next page of groups; a tenant whose key stands in the root
 // itself is one group.
-func (k *keyset) groups(ctx context.Context, p *Plan, t *tenantWalk) error {
+func (k *keyset) groups(ctx context.Context, p *plan.Plan, t *tenantWalk) error {
 	t.started, t.more = true, false
-	t.at, t.strict = cursor{}, false
+	t.at, t.strict = plan.Cursor{}, false
 	switch {
-	case p.noTenant:
+	case p.NoTenant:
 		t.groups = [][]*string{nil}
 		return nil
-	case len(p.hops) == 0:
+	case len(p.Hops) == 0:
 		t.groups = [][]*string{{t.tenant.Key}}
 		return nil
 	}
-	s := p.groupsSQL(t.tenant, t.after, groupPage)
-	return k.work.run.withServer(ctx, func() error {
+	s := p.GroupsSQL(t.tenant, t.after, groupPage)
+	return k.policy.run.withServer(ctx, func() error {
 		t.groups = nil
-		return k.work.run.query(ctx, k.work.plan.readingPath(), searchTimeout, s, func(rows pgx.Rows) error {
-			group := make([]*string, len(p.hops[0].to))
+		return k.policy.run.query(ctx, k.policy.plan.ReadingPath(), searchTimeout, s, func(rows pgx.Rows) error {
+			group := make([]*string, len(p.Hops[0].To))
 			into := make([]any, len(group))
 			for i := range group {
 				into[i] = &group[i]
@@ -169,14 +170,14 @@ func (k *keyset) groups(ctx context.Context, p *Plan, t *tenantWalk) error {
 // batch gathers candidates from as many groups as fill a batch, deletes them,
 // and moves the cursor behind them.
 func (k *keyset) batch(ctx context.Context, b *batcher, t *tenantWalk) error {
-	w := k.work
+	w := k.policy
 	want := b.want()
 	var cands []candidate
 	room := w.plan.Policy.Limits.Bytes
 	for full := false; len(t.groups) > 0 && !full; {
 		var found []candidate
 		var ended bool
-		err := w.findRows(func(p *Plan) (err error) {
+		err := w.findRows(func(p *plan.Plan) (err error) {
 			found, ended, err = k.search(ctx, p, t, want-len(cands), room)
 			return err
 		})
@@ -191,14 +192,14 @@ func (k *keyset) batch(ctx context.Context, b *batcher, t *tenantWalk) error {
 			break // the batch is full, or only rejected rows so far: go on in the next step
 		}
 		t.groups = t.groups[1:]
-		t.at, t.strict = cursor{}, false
+		t.at, t.strict = plan.Cursor{}, false
 		full = len(cands) >= want || room <= 0
 	}
 	if len(cands) == 0 {
 		return nil
 	}
 	o, err := w.delete(ctx, b, t.tenant, cands)
-	t.left += o.left
+	t.remaining += o.remaining
 	if o.roots < int64(len(cands)) {
 		t.strict = true
 	}
@@ -207,18 +208,18 @@ func (k *keyset) batch(ctx context.Context, b *batcher, t *tenantWalk) error {
 
 // search reads candidates of the first group and moves the cursor; ended tells
 // that the group has no more.
-func (k *keyset) search(ctx context.Context, p *Plan, t *tenantWalk, want int, room int64) (cands []candidate, ended bool, err error) {
+func (k *keyset) search(ctx context.Context, p *plan.Plan, t *tenantWalk, want int, room int64) (cands []candidate, ended bool, err error) {
 	limit := want
-	if p.Policy.Where.IsSet() || p.age.skewed() {
+	if p.Policy.Where.IsSet() || p.Age.Skewed() {
 		limit += readAhead
 	}
 	// Kept rows stay where they are: only the key leads past those of one age.
-	byKey := p.keyInIndex || t.strict || p.keeps()
-	s := p.walkSQL(t.tenant, t.groups[0], t.at, byKey, limit)
+	byKey := p.KeyInIndex || t.strict || p.Keeps()
+	s := p.WalkSQL(t.tenant, t.groups[0], t.at, byKey, limit)
 	var found reading
-	err = k.work.run.withServer(ctx, func() error {
-		found = reading{want: want, room: room, columns: len(p.key)}
-		return k.work.run.query(ctx, k.work.plan.readingPath(), searchTimeout, s, found.scan)
+	err = k.policy.run.withServer(ctx, func() error {
+		found = reading{want: want, room: room, columns: len(p.Key)}
+		return k.policy.run.query(ctx, k.policy.plan.ReadingPath(), searchTimeout, s, found.scan)
 	})
 	if err != nil {
 		return nil, false, err
@@ -231,7 +232,7 @@ func (k *keyset) search(ctx context.Context, p *Plan, t *tenantWalk, want int, r
 		// key must order them, or the next reading would find the same.
 		t.strict = true
 	}
-	t.move(found.last, p.rest(found.lastKey), byKey)
+	t.move(found.last, p.KeyAfterAge(found.lastKey), byKey)
 	return found.cands, false, nil
 }
 
@@ -284,5 +285,5 @@ func (t *tenantWalk) move(age string, rest []*string, byKey bool) {
 	} else if rest == nil {
 		rest = []*string{}
 	}
-	t.at = cursor{set: true, age: age, key: rest}
+	t.at = plan.Cursor{Set: true, Age: age, Key: rest}
 }

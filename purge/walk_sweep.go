@@ -7,15 +7,14 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-)
 
-// sweepRows is how many rows of the root one reading of a sweep goes over.
-const sweepRows = 10_000
+	"github.com/reaperdb/reaper/plan"
+)
 
 // sweep walks the root's key, or its ages, from the start to the end, all tenants
 // together.
 type sweep struct {
-	work    *work
+	policy  *policyRun
 	after   []*string
 	ended   bool
 	reading bool // a stretch is being read
@@ -33,7 +32,7 @@ func (s *sweep) next(worker int) *turn {
 		left := false
 		return &turn{
 			do: func(ctx context.Context) (err error) {
-				left, err = s.delete(ctx, s.work.batchers[worker], t)
+				left, err = s.delete(ctx, s.policy.batchers[worker], t)
 				return err
 			},
 			done: func() {
@@ -47,21 +46,21 @@ func (s *sweep) next(worker int) *turn {
 	if s.reading || s.ended || len(s.queue) > 0 {
 		return nil
 	}
-	if s.work.plan.Strategy == AgeSweep && s.work.latest == "" {
+	if s.policy.plan.Strategy == plan.AgeSweep && s.policy.latest == "" {
 		return nil // no tenant has a cutoff
 	}
 	s.reading = true
 	var st stretch
 	return &turn{
 		do: func(ctx context.Context) (err error) {
-			return s.work.findRows(func(p *Plan) error {
+			return s.policy.findRows(func(p *plan.Plan) error {
 				st, err = s.read(ctx, p)
 				return err
 			})
 		},
 		done: func() {
 			s.reading = false
-			s.after, s.ended = st.end, st.read < sweepRows
+			s.after, s.ended = st.end, st.read < plan.SweepRows
 			s.queue = append(s.queue, st.found...)
 		},
 	}
@@ -78,7 +77,7 @@ func (s *sweep) unfinished() map[string]bool {
 // delete deletes the candidates of one tenant within a stretch; left tells that
 // some of them stay.
 func (s *sweep) delete(ctx context.Context, b *batcher, t *tenantCandidates) (left bool, err error) {
-	w := s.work
+	w := s.policy
 	for len(t.cands) > 0 && !w.gaveUp(t.tenant.Key) {
 		if w.stopping() || ctx.Err() != nil {
 			return true, nil
@@ -91,7 +90,7 @@ func (s *sweep) delete(ctx context.Context, b *batcher, t *tenantCandidates) (le
 		if err != nil {
 			return left, err
 		}
-		left = left || o.left > 0
+		left = left || o.remaining > 0
 		t.cands = t.cands[n:]
 	}
 	return left, nil
@@ -111,7 +110,7 @@ func fitting(cands []candidate, size int, bytes int64) int {
 
 // tenantCandidates are the candidates of one tenant within a stretch.
 type tenantCandidates struct {
-	tenant *TenantCutoff
+	tenant *plan.TenantCutoff
 	cands  []candidate
 }
 
@@ -122,19 +121,19 @@ type stretch struct {
 	read  int       // rows of the root gone over
 }
 
-func (s *sweep) read(ctx context.Context, p *Plan) (st stretch, err error) {
-	w := s.work
-	stmt := p.sweepSQL(w.scope(), s.after, w.latest, sweepRows)
+func (s *sweep) read(ctx context.Context, p *plan.Plan) (st stretch, err error) {
+	w := s.policy
+	stmt := p.SweepSQL(w.scope(), s.after, w.latest, plan.SweepRows)
 	err = w.run.withServer(ctx, func() error {
 		st = stretch{end: s.after}
-		return w.run.query(ctx, w.plan.readingPath(), dueTimeout, stmt, func(rows pgx.Rows) error {
+		return w.run.query(ctx, w.plan.ReadingPath(), dueTimeout, stmt, func(rows pgx.Rows) error {
 			byTenant := map[string]*tenantCandidates{}
 			for rows.Next() {
 				var kind int
 				var number int64
 				var key, cutoff *string
 				var age *string
-				c := candidate{key: make([]*string, len(w.plan.key))}
+				c := candidate{key: make([]*string, len(w.plan.Key))}
 				into := []any{&kind, &number, &key, &cutoff, &age}
 				for i := range c.key {
 					into = append(into, &c.key[i])
@@ -144,7 +143,7 @@ func (s *sweep) read(ctx context.Context, p *Plan) (st stretch, err error) {
 				}
 				if kind == 1 {
 					st.read, st.end = int(number), c.key
-					if w.plan.Strategy == AgeSweep {
+					if w.plan.Strategy == plan.AgeSweep {
 						st.end = append([]*string{age}, c.key...)
 					}
 					continue
@@ -152,7 +151,7 @@ func (s *sweep) read(ctx context.Context, p *Plan) (st stretch, err error) {
 				c.bytes = number
 				t := byTenant[tenantName(key)]
 				if t == nil {
-					t = &tenantCandidates{tenant: &TenantCutoff{Key: key, Cutoff: *cutoff, ReadAt: time.Now()}}
+					t = &tenantCandidates{tenant: &plan.TenantCutoff{Key: key, Cutoff: *cutoff, ReadAt: time.Now()}}
 					byTenant[tenantName(key)] = t
 					st.found = append(st.found, t)
 				}

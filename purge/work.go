@@ -8,7 +8,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/reaperdb/reaper/expiry"
 	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/preview"
 )
 
 // sliceTime is about how long one tenant is worked on before the next one's
@@ -20,9 +23,9 @@ const namedTenants = 10
 
 // work is one policy of a run: its batches, its walk, its report. What its workers
 // change is in its state.
-type work struct {
+type policyRun struct {
 	run      *Run
-	plan     *Plan
+	plan     *plan.Plan
 	state    *policyState
 	report   *PolicyReport // nil until the workers have ended
 	batchers []*batcher    // one a worker
@@ -38,33 +41,33 @@ type work struct {
 	telling  sync.Mutex // of what the guards say
 }
 
-func newWork(r *Run, p *Plan) *work {
-	strategy, _ := p.shown(r.opts.Selection())
+func newPolicyRun(r *Run, p *plan.Plan) *policyRun {
+	strategy, _ := p.Shown(r.opts.Selection())
 	report := &PolicyReport{Name: p.Policy.Name, Status: Complete, Strategy: strategy, Rows: map[string]int64{}, Partitions: []string{}}
 	for _, n := range p.Nodes {
 		if n.Deleted {
 			report.Rows[n.Table.Name.String()] = 0
 		}
 	}
-	w := &work{run: r, plan: p, state: r.state.addPolicy(report), started: time.Now()}
-	if p.unplanned != nil {
-		w.fail(p.unplanned)
+	w := &policyRun{run: r, plan: p, state: r.state.addPolicy(report), started: time.Now()}
+	if p.Unplanned() != nil {
+		w.fail(p.Unplanned())
 	}
 	for i := range r.workers {
-		if p.unplanned != nil {
+		if p.Unplanned() != nil {
 			break
 		}
-		w.batchers = append(w.batchers, &batcher{worker: i, run: r, work: w, plan: p, size: firstSize(p)})
+		w.batchers = append(w.batchers, &batcher{worker: i, run: r, policy: w, plan: p, size: firstSize(p)})
 	}
 	return w
 }
 
-func (w *work) ended() bool { return w.state.failure() != nil }
+func (w *policyRun) ended() bool { return w.state.failure() != nil }
 
-func (w *work) fail(err error) { w.state.fail(err) }
+func (w *policyRun) fail(err error) { w.state.fail(err) }
 
 // open records the run in the ledger before anything is deleted.
-func (w *work) open(ctx context.Context) {
+func (w *policyRun) open(ctx context.Context) {
 	err := w.run.withServer(ctx, func() error {
 		return w.run.ledger.OpenRun(ctx, w.run.pool, w.run.id, w.plan.Policy.Name, w.run.opts.Trigger, w.run.base)
 	})
@@ -77,12 +80,12 @@ func (w *work) open(ctx context.Context) {
 
 // countTenants looks at all tenants once: how many are held, forever and
 // skipped, and whether the list of them can be trusted at all.
-func (w *work) countTenants(ctx context.Context) {
-	s := w.plan.countTenantsSQL(w.scope())
+func (w *policyRun) countTenants(ctx context.Context) {
+	s := w.plan.CountTenantsSQL(w.scope())
 	var all, distinct, longest int64
 	var c TenantCounts
 	err := w.run.withServer(ctx, func() error {
-		if err := w.run.query(ctx, w.plan.readingPath(), listTimeout, s, scanOne(&all, &distinct, &longest, &c.Held, &c.Forever, &c.Skipped)); err != nil || c.Skipped == 0 || w.plan.noTenant {
+		if err := w.run.query(ctx, w.plan.ReadingPath(), preview.ListTimeout, s, pg.ScanOne(&all, &distinct, &longest, &c.Held, &c.Forever, &c.Skipped)); err != nil || c.Skipped == 0 || w.plan.NoTenant {
 			return err
 		}
 		return w.nameSkipped(ctx)
@@ -92,33 +95,33 @@ func (w *work) countTenants(ctx context.Context) {
 	case errors.Is(err, errHalted):
 	case err != nil:
 		w.fail(fmt.Errorf("reading tenants: %w", err))
-	case w.plan.noTenant:
+	case w.plan.NoTenant:
 		if c.Skipped > 0 {
-			w.skipped = []string{"all rows (retention " + w.plan.constantRetention() + ")"}
+			w.skipped = []string{"all rows (retention " + w.plan.ConstantRetention() + ")"}
 		}
 	default:
-		if err := w.plan.trust(all, distinct, longest); err != nil {
+		if err := preview.ValidateTenantList(w.plan, all, distinct, longest); err != nil {
 			w.fail(err)
 		}
 	}
 }
 
 // nameSkipped reads some of the tenants that are skipped, and what makes them so.
-func (w *work) nameSkipped(ctx context.Context) error {
-	return w.run.query(ctx, w.plan.readingPath(), listTimeout, w.plan.skippedTenantsSQL(w.scope(), namedTenants), scanOne(&w.skipped))
+func (w *policyRun) nameSkipped(ctx context.Context) error {
+	return w.run.query(ctx, w.plan.ReadingPath(), preview.ListTimeout, w.plan.SkippedTenantsSQL(w.scope(), namedTenants), pg.ScanOne(&w.skipped))
 }
 
 // scope is what the run reads of the tenants: all, or those of --tenant.
-func (w *work) scope() scope {
-	return scope{base: w.run.base, only: w.run.opts.Tenants, olderThan: w.run.opts.OlderThan, run: w.run.id, cutoffs: w.run.ledger.Cutoffs(), whereFailed: w.state.planWithoutWhere() != nil}
+func (w *policyRun) scope() expiry.Scope {
+	return expiry.Scope{Base: w.run.base, Only: w.run.opts.Tenants, OlderThan: w.run.opts.OlderThan, Run: w.run.id, Cutoffs: w.run.ledger.Cutoffs(), WhereFailed: w.state.planWithoutWhere() != nil}
 }
 
-func (w *work) startPass() {
+func (w *policyRun) startPass() {
 	w.state.startPass()
-	if w.plan.sweeps() {
-		w.walk = &sweep{work: w, open: map[string]bool{}, busy: map[string]bool{}}
+	if w.plan.Sweeps() {
+		w.walk = &sweep{policy: w, open: map[string]bool{}, busy: map[string]bool{}}
 	} else {
-		w.walk = &keyset{work: w, open: map[string]bool{}}
+		w.walk = &keyset{policy: w, open: map[string]bool{}}
 	}
 }
 
@@ -128,7 +131,7 @@ const countAfter = 2 * time.Second
 
 // countOnce counts what was due at the start, once that is worth it. The worker
 // does it between two turns: the connection beside the batches is for the guards.
-func (w *work) countOnce(ctx context.Context) {
+func (w *policyRun) countOnce(ctx context.Context) {
 	now, gone := w.state.tellDue(w.started, countAfter)
 	if !now {
 		return
@@ -142,9 +145,9 @@ func (w *work) countOnce(ctx context.Context) {
 
 // delete hands candidates to a batcher, keeps the count, and gives up a tenant
 // whose rows cannot be deleted. An error is the database's.
-func (w *work) delete(ctx context.Context, b *batcher, t *TenantCutoff, cands []candidate) (outcome, error) {
+func (w *policyRun) delete(ctx context.Context, b *batcher, t *plan.TenantCutoff, cands []candidate) (outcome, error) {
 	o, err := b.delete(ctx, t, cands)
-	if lost := w.state.addOutcome(o, len(cands), err != nil); lost && !w.plan.noTenant {
+	if lost := w.state.addOutcome(o, len(cands), err != nil); lost && !w.plan.NoTenant {
 		// Some are no longer expired. If that is because the tenant's key has come
 		// to be there twice, it must be said.
 		_, err = w.reread(ctx, t)
@@ -161,7 +164,7 @@ func (w *work) delete(ctx context.Context, b *batcher, t *TenantCutoff, cands []
 	}
 	name := tenantName(t.Key)
 	why := pg.ErrorText(err)
-	if names := w.plan.firing(); len(names) > 0 && !errors.Is(err, errInterfered) {
+	if names := w.plan.Firing(); len(names) > 0 && !errors.Is(err, errInterfered) {
 		why += "; what can have a part in it: " + strings.Join(names, ", ")
 	}
 	w.state.failTenant(name, why)
@@ -176,31 +179,31 @@ func tenantName(key *string) string {
 	return *key
 }
 
-func (w *work) gaveUp(key *string) bool { return w.state.gaveUp(tenantName(key)) }
+func (w *policyRun) gaveUp(key *string) bool { return w.state.gaveUp(tenantName(key)) }
 
 // refresh reads a tenant's hold and retention again: at the start of every
 // slice, and between the batches of a long one, so that a query of tenants is
 // never older than 5 s. false: nothing of the tenant may go any more.
-func (w *work) refresh(ctx context.Context, t *TenantCutoff) (bool, error) {
-	if w.plan.noTenant || time.Since(t.ReadAt) < sliceTime {
+func (w *policyRun) refresh(ctx context.Context, t *plan.TenantCutoff) (bool, error) {
+	if w.plan.NoTenant || time.Since(t.ReadAt) < sliceTime {
 		return true, nil
 	}
 	return w.reread(ctx, t)
 }
 
-func (w *work) reread(ctx context.Context, t *TenantCutoff) (bool, error) {
-	s := w.plan.tenantSQL(w.scope(), t)
+func (w *policyRun) reread(ctx context.Context, t *plan.TenantCutoff) (bool, error) {
+	s := w.plan.TenantSQL(w.scope(), t)
 	var n int
 	var active bool
 	var cutoff *string
 	err := w.run.withServer(ctx, func() error {
-		return w.run.query(ctx, w.plan.readingPath(), searchTimeout, s, scanOne(&n, &active, &cutoff))
+		return w.run.query(ctx, w.plan.ReadingPath(), searchTimeout, s, pg.ScanOne(&n, &active, &cutoff))
 	})
 	if err != nil {
 		return false, fmt.Errorf("reading tenants: %w", err)
 	}
 	if n > 1 {
-		return false, errKeyTwice
+		return false, preview.ErrKeyTwice
 	}
 	if !active {
 		return false, nil

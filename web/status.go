@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
-	"github.com/reaperdb/reaper/purge"
+	"github.com/reaperdb/reaper/preview"
 )
 
 // Status is the picture of a reaper at one moment: what the page shows, what
@@ -72,7 +72,7 @@ type Policy struct {
 	Reason       string     `json:"reason,omitempty"`
 	Problem      string     `json:"problem,omitempty"` // why something is null
 	// Unowned is how many rows reach no tenant; null: no tenants, or not looked at.
-	Unowned *purge.Unowned `json:"unowned"`
+	Unowned *preview.Unowned `json:"unowned"`
 
 	// Paused: by hand, and until when at least; the pause that ends last says why.
 	Paused       bool       `json:"paused"`

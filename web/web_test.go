@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/reaperdb/reaper/purge"
+	"github.com/reaperdb/reaper/preview"
 	"github.com/reaperdb/reaper/web"
 )
 
@@ -174,13 +174,13 @@ func TestPagePaused(t *testing.T) {
 func TestPageUnowned(t *testing.T) {
 	t.Parallel()
 	s := fine()
-	s.Policies[1].Unowned = &purge.Unowned{SampledRows: 9000, Rows: 8910}
+	s.Policies[1].Unowned = &preview.Unowned{SampledRows: 9000, Rows: 8910}
 	text, _ := read(t, s)
 	says(t, text, "Nothing is late, but look at this", "audit-log leaves most of its rows alone. 99 % of the rows reach no tenant and are never deleted (8,910 of 9,000 sampled)")
 	if w := ask(t, http.MethodGet, "/health", s); w.Code != http.StatusOK {
 		t.Errorf("/health: %d", w.Code)
 	}
-	for _, few := range []*purge.Unowned{{SampledRows: 9000, Rows: 4500}, {SampledRows: 19, Rows: 19}, {Exact: true}} {
+	for _, few := range []*preview.Unowned{{SampledRows: 9000, Rows: 4500}, {SampledRows: 19, Rows: 19}, {Exact: true}} {
 		s.Policies[1].Unowned = few
 		text, _ = read(t, s)
 		says(t, text, "All is well")

@@ -1,0 +1,131 @@
+package pg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// LocalSettings are made local to every transaction in its first statement. One expression,
+// whose result says nothing.
+func LocalSettings(s *Statement, path string, statementTimeout, lockTimeout time.Duration) string {
+	ms := func(d time.Duration) string { return s.Cast(fmt.Sprintf("%dms", d.Milliseconds()), TextType) }
+	return Settings(path, ms(statementTimeout), ms(lockTimeout))
+}
+
+// ErrWrites is SQL of the policy file that writes, in a transaction that may only read.
+var ErrWrites = errors.New("SQL of the policy file writes")
+
+// onlyReads distinguishes an attempt to write in a transaction that may only read from a server
+// that has become a standby, which has the same code in one that may write.
+func onlyReads(err error) error {
+	if HasCode(err, "25006") {
+		return fmt.Errorf("%w: %s", ErrWrites, ErrorText(err))
+	}
+	return err
+}
+
+// A round trip to the server costs as much as deleting some rows, and much more
+// over a network. So what needs no answer in between is sent at once.
+
+const (
+	beginRead  = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY"
+	BeginWrite = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+)
+
+// Send sends statements at once, and reads the answers of those that have a
+// reader. After an error the rest has not been carried out.
+func Send(ctx context.Context, conn *pgxpool.Conn, b *pgx.Batch) error {
+	return conn.SendBatch(ctx, b).Close()
+}
+
+// ReadOne runs one statement in a short read-only transaction with the settings
+// of a batch, in one round trip.
+func ReadOne(ctx context.Context, pool *pgxpool.Pool, path string, timeout time.Duration, s *Statement, scan func(pgx.Rows) error) error {
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	b := &pgx.Batch{}
+	b.Queue(beginRead)
+	set := &Statement{}
+	set.Add("SELECT ", LocalSettings(set, path, timeout, 10*time.Second))
+	b.Queue(set.String(), set.Args...)
+	b.Queue(s.String(), s.Args...).Query(scan)
+	b.Queue("COMMIT")
+	if err := Send(ctx, conn, b); err != nil {
+		EndTx(conn)
+		return onlyReads(err)
+	}
+	return nil
+}
+
+// ScanOne reads the one row of an answer.
+func ScanOne(into ...any) func(pgx.Rows) error {
+	return func(rows pgx.Rows) error {
+		_, err := pgx.ForEachRow(rows, into, func() error { return nil })
+		return err
+	}
+}
+
+// EndTx rolls back whatever transaction is open. Its own context: the one at hand
+// may be the reason for rolling back. A connection that is gone has rolled back
+// already.
+func EndTx(conn *pgxpool.Conn) {
+	pg := conn.Conn().PgConn()
+	if pg.IsClosed() || pg.TxStatus() == 'I' {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	_, _ = conn.Exec(ctx, "ROLLBACK")
+}
+
+// ScanColumns reads the answer of gathered.
+func ScanColumns(columns []*Column) func(pgx.Rows) error {
+	var n int
+	into := []any{&n}
+	for _, c := range columns {
+		into = append(into, &c.array)
+	}
+	return func(rows pgx.Rows) error {
+		_, err := pgx.ForEachRow(rows, into, func() error {
+			for _, c := range columns {
+				c.n = n
+			}
+			return nil
+		})
+		return err
+	}
+}
+
+func ReadOnly(ctx context.Context, pool *pgxpool.Pool, path string, timeout time.Duration, fn func(pgx.Tx) error) error {
+	tx, err := pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadOnly})
+	if err != nil {
+		return err
+	}
+	defer Rollback(tx)
+	s := &Statement{}
+	s.Add("SELECT ", LocalSettings(s, path, timeout, 10*time.Second))
+	var set int
+	if err := tx.QueryRow(ctx, s.String(), s.Args...).Scan(&set); err != nil {
+		return err
+	}
+	if err := fn(tx); err != nil {
+		return onlyReads(err)
+	}
+	return tx.Commit(ctx)
+}
+
+func Pointers[T any](values []T) []any {
+	into := make([]any, len(values))
+	for i := range values {
+		into[i] = &values[i]
+	}
+	return into
+}

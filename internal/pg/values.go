@@ -1,0 +1,93 @@
+package pg
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgtype"
+)
+
+const TextType = "pg_catalog.text"
+
+// Column is a list of values, as PostgreSQL prints them; nil is NULL. What came
+// from the database as one array stays one until somebody looks at a single value:
+// most of it goes back as it came.
+type Column struct {
+	array string // {…}; empty: items are all there is
+	n     int    // values in array
+	Items []*string
+}
+
+func (c *Column) Len() int {
+	if c.array != "" {
+		return c.n
+	}
+	return len(c.Items)
+}
+
+// All are the values one by one.
+func (c *Column) All() []*string {
+	if c.array != "" {
+		items := make([]*string, 0, c.n)
+		if err := pgtype.NewMap().Scan(pgtype.TextArrayOID, pgtype.TextFormatCode, []byte(c.array), &items); err != nil {
+			panic(fmt.Sprintf("an array that PostgreSQL has printed: %v", err))
+		}
+		c.array, c.Items = "", items
+	}
+	return c.Items
+}
+
+func (c *Column) Add(v *string) { c.Items = append(c.All(), v) }
+
+// bound is what stands for the list in a statement.
+func (c *Column) bound() any {
+	if c.array != "" {
+		return c.array
+	}
+	return c.Items
+}
+
+// Values is a set of tuples, column by column.
+type Values []*Column
+
+func NewValues(columns int) Values {
+	v := make(Values, columns)
+	for i := range v {
+		v[i] = &Column{}
+	}
+	return v
+}
+
+func (v Values) Len() int {
+	if len(v) == 0 {
+		return 0
+	}
+	return v[0].Len()
+}
+
+// Some gives the tuples with these ordinals (from 0).
+func (v Values) Some(ordinals []int) Values {
+	part := NewValues(len(v))
+	for k := range v {
+		for _, i := range ordinals {
+			part[k].Add(v[k].All()[i])
+		}
+	}
+	return part
+}
+
+// Places are where rows stand: tableoid and ctid of each.
+type Places struct{ Tables, CTIDs *Column }
+
+// list binds a column and gives its placeholder, cast to an array of a type.
+func (s *Statement) Array(c *Column, typ string) string { return s.Cast(c.bound(), typ+"[]") }
+
+// Gathered makes one row of the rows of a query: their number, and an array of
+// each of these columns of it.
+func Gathered(query string, columns []string) string {
+	arrays := make([]string, len(columns))
+	for i, c := range columns {
+		arrays[i] = ", coalesce(array_agg(reaper_x." + c + "), '{}')::text"
+	}
+	return "SELECT count(*)" + strings.Join(arrays, "") + "\n  FROM (" + query + ") reaper_x"
+}

@@ -1,0 +1,325 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/schema"
+)
+
+// unindexedRows is the size of a table from which an edge into it must have an
+// index.
+const unindexedRows = 100_000
+
+// guards records what stands against deleting from the tables of the plan:
+// privileges, row-level security, triggers, missing indexes, tenants in danger.
+func (c *compiler) guards() error {
+	p := c.plan
+	for _, n := range p.Nodes {
+		c.tableGuards(n)
+	}
+	for _, e := range p.Edges {
+		if err := c.edgeGuards(e); err != nil {
+			return err
+		}
+	}
+	c.mayVacuum()
+	c.lacksNeeds()
+	read := []*schema.Table{p.Tenants.Table}
+	for _, h := range p.Hops {
+		read = append(read, h.table)
+	}
+	for _, t := range read {
+		if t == nil {
+			continue
+		}
+		c.schemaUsage(t)
+		if !t.CanSelect {
+			c.lacks(t.Name, "SELECT")
+		}
+		c.rowSecurity(t)
+		for _, n := range p.Nodes {
+			if n.Table == t && n != p.Root {
+				c.deletedBy(n, "%s says who owns rows, and a deleting edge leads to it: %s")
+			}
+		}
+	}
+	if !p.NoTenant && p.Tenants.Table == p.Root.Table {
+		p.AddProblem(LevelError, fmt.Sprintf("%s is the tenants' table and cannot be a policy's root", p.Root.Table.Name), "name another table")
+	}
+	return nil
+}
+
+// deletedBy refuses each edge that deletes rows of a table from which none may go.
+func (c *compiler) deletedBy(n *Node, format string) {
+	for _, e := range n.In {
+		if e.Action.Deletes() {
+			pos, fix := c.keepFix(e, orNullify(e))
+			c.fail(pos, fix, format, n.Table.Name, e.Label())
+		}
+	}
+}
+
+func (c *compiler) lacks(name schema.Name, privilege string) {
+	c.once(fmt.Sprintf("role %s lacks %s on %s", c.server.Role, privilege, name), c.grantFix(privilege, name))
+}
+
+// grantFix is the grant of a privilege on a table.
+func (c *compiler) grantFix(privilege string, name schema.Name) string {
+	return fmt.Sprintf("GRANT %s ON %s TO %s;", privilege, pg.Ident(name.Schema, name.Name), pg.Ident(c.server.Role))
+}
+
+// schemaUsage records that the role may not use the schema of a table.
+func (c *compiler) schemaUsage(t *schema.Table) {
+	if !t.CanUseSchema {
+		c.cannotUse(t.Name.Schema, "")
+	}
+}
+
+// cannotUse records a schema that the role may not use.
+func (c *compiler) cannotUse(name, why string) {
+	c.once(fmt.Sprintf("role %s may not use schema %s%s", c.server.Role, name, why),
+		fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s;", pg.Ident(name), pg.Ident(c.server.Role)))
+}
+
+// once records an error unless there is one with the same fix already.
+func (c *compiler) once(text, fix string) {
+	if !slices.ContainsFunc(c.plan.Problems, func(p Problem) bool { return p.Level == LevelError && p.Fix == fix }) {
+		c.plan.AddProblem(LevelError, text, fix)
+	}
+}
+
+func (c *compiler) rowSecurity(t *schema.Table) {
+	if t.RowSecurity {
+		c.plan.AddProblem(LevelError, fmt.Sprintf("row-level security hides rows of %s from role %s", t.Name, c.server.Role),
+			"ALTER ROLE "+pg.Ident(c.server.Role)+" BYPASSRLS; -- or run as the table's owner")
+	}
+}
+
+func (c *compiler) tableGuards(n *Node) {
+	t := n.Table
+	c.schemaUsage(t)
+	if !t.CanSelect {
+		c.lacks(t.Name, "SELECT")
+	}
+	c.rowSecurity(t)
+	if n.Deleted {
+		c.deletedGuards(n)
+	}
+	c.triggers(n)
+	c.published(n)
+	for _, e := range n.In {
+		if !e.Action.Clears() {
+			continue
+		}
+		for _, column := range e.SetColumns {
+			if !slices.Contains(t.UpdateColumns, column) {
+				c.lacks(t.Name, "UPDATE ("+pg.Ident(column)+")")
+			}
+		}
+	}
+}
+
+func (c *compiler) deletedGuards(n *Node) {
+	p, t := c.plan, n.Table
+	if t.Kind != schema.Ordinary && t.Kind != schema.Partitioned {
+		c.deletedBy(n, "%s is not an ordinary table, and a deleting edge leads to it: %s")
+	}
+	if t.Kind == schema.Ordinary && len(t.Children) > 0 && n != p.Root {
+		p.AddProblem(LevelWarning, fmt.Sprintf("other tables inherit from %s: foreign keys do not see their rows, and neither does reaper", t.Name), "make it a partitioned table")
+	}
+	if !t.CanDelete {
+		c.lacks(t.Name, "DELETE")
+	}
+	if !t.CanUpdate {
+		c.cannotLock(n)
+	}
+	if n == p.Root {
+		return
+	}
+	for i := range c.file.Policies {
+		other := &c.file.Policies[i]
+		if other != p.Policy && c.names(other.Table, t.OID) {
+			p.AddProblem(LevelWarning, fmt.Sprintf("dependent %s is the root of policy %s: here its rows go with %s, whatever their own age", t.Name, other.Name, p.Root.Table.Name),
+				"make sure that is meant, or decide keep")
+		}
+	}
+	c.otherTenants(n)
+}
+
+// cannotLock records that the rows of a table cannot be locked: an error where
+// every batch does it, a warning where only a root with very many dependents
+// needs it.
+func (c *compiler) cannotLock(n *Node) {
+	column := pg.Ident(lockColumn(c.plan, n))
+	switch {
+	case n == c.plan.Root || n.NeedsLock() || newTraversal(c.plan, false).Collected[n]:
+		c.lacks(n.Table.Name, "UPDATE ("+column+")")
+	case n.inner():
+		c.plan.AddProblem(LevelWarning, fmt.Sprintf("role %s lacks UPDATE on a column of %s: a root with more dependents than a batch may hold cannot be drained", c.server.Role, n.Table.Name),
+			c.grantFix("UPDATE ("+column+")", n.Table.Name))
+	}
+}
+
+// NeedsLock tells whether rows of the table are locked before a keeping edge
+// is looked at. One that nobody decided may come to keep.
+func (n *Node) NeedsLock() bool {
+	seen := map[*Node]bool{}
+	var leads func(*Node) bool
+	leads = func(m *Node) bool {
+		if seen[m] {
+			return false
+		}
+		seen[m] = true
+		for _, e := range m.Out {
+			if e.Action == ByKeep || e.Action == undecided || e.Action.Deletes() && leads(e.Child) {
+				return true
+			}
+		}
+		return false
+	}
+	return leads(n)
+}
+
+// lockColumn is the column whose UPDATE privilege FOR UPDATE is granted by.
+func lockColumn(p *Plan, n *Node) string {
+	if n == p.Root && len(p.Key) > 0 {
+		return p.Key[0].Name
+	}
+	return n.Table.Columns[0].Name
+}
+
+// otherTenants warns when a dependent says by itself which tenant it belongs
+// to: a row of it may belong to another one than its root.
+func (c *compiler) otherTenants(n *Node) {
+	if c.tenant == nil {
+		return
+	}
+	for _, k := range c.graph.Outgoing(n.Table.OID) {
+		if k.Parent == c.tenant.OID {
+			c.plan.AddProblem(LevelWarning, fmt.Sprintf("dependent %s references the tenants itself (%s): rows of another tenant than the root's would go too", n.Table.Name, k.Name),
+				"make sure that both always agree, or decide keep")
+		}
+	}
+}
+
+// oneAnswer refuses a reference that is not compared in one way: over two collations
+// of which that of the referencing column takes different values for equal, since
+// PostgreSQL checks by one and acts by the other; or by more than the two values.
+func (c *compiler) oneAnswer(e *Edge) {
+	for _, x := range e.Pairs {
+		if x.Crossed(x.Theirs) {
+			c.plan.AddProblem(LevelError, fmt.Sprintf("%s compares %s.%s with %s.%s, which has another collation, and that of %s is not deterministic",
+				e.Label(), e.Child.Table.Name, x.Theirs.Name, e.Parent.Table.Name, x.Ours.Name, x.Theirs.Name), "give both columns the same collation")
+		}
+	}
+	if c.emptiesAcross(e) {
+		c.plan.AddProblem(LevelError, fmt.Sprintf("%s of %s compares two collations, of which that of %s is not deterministic: ON DELETE SET NULL and SET DEFAULT leave rows behind there before PostgreSQL 15",
+			e.Label(), e.Child.Table.Name, e.Parent.Table.Name), "give both columns the same collation")
+	}
+	if what := schema.Stable(c.graph, e.Pairs); what != "" {
+		c.plan.AddProblem(LevelError, fmt.Sprintf("%s of %s compares %s: the answer depends on the TimeZone, and ON DELETE itself leaves rows behind", e.Label(), e.Child.Table.Name, what),
+			"give both columns the same type")
+	}
+}
+
+// emptiesAcross reports a key whose SET NULL or SET DEFAULT PostgreSQL 14 itself does
+// not carry out rightly.
+func (c *compiler) emptiesAcross(e *Edge) bool {
+	return c.server.Version < 150000 &&
+		slices.ContainsFunc(e.keys, func(k schema.ForeignKey) bool { return k.OnDelete == schema.SetNull || k.OnDelete == schema.SetDefault }) &&
+		slices.ContainsFunc(e.Pairs, func(x schema.Comparison) bool { return x.Crossed(x.Ours) })
+}
+
+// arrays refuses a reference over arrays: references are looked for by lists of
+// values.
+func (c *compiler) arrays(e *Edge) {
+	for i := range e.ChildColumns {
+		theirs, _ := e.Child.Table.Column(e.ChildColumns[i])
+		ours, _ := e.Parent.Table.Column(e.ParentColumns[i])
+		if !theirs.Array() && !ours.Array() {
+			continue
+		}
+		fix := "reference a column of another type, or clean these tables without reaper"
+		if e.Key == nil {
+			fix = "match columns that are no arrays"
+		}
+		c.plan.AddProblem(LevelError, fmt.Sprintf("%s compares %s.%s with %s.%s: references over arrays cannot be looked for",
+			e.Label(), e.Child.Table.Name, theirs.Name, e.Parent.Table.Name, ours.Name), fix)
+	}
+}
+
+func (c *compiler) edgeGuards(e *Edge) error {
+	p := c.plan
+	if e.Action.Deletes() && e.Child == p.Root {
+		p.AddProblem(LevelWarning, fmt.Sprintf("%s leads back to the root table %s: rows that reference an expired root go too, whatever their own age", e.Label(), p.Root.Table.Name),
+			"make sure that is meant, or decide nullify or keep")
+	}
+	c.oneAnswer(e)
+	c.arrays(e)
+	if e.Index != "" {
+		return nil
+	}
+	big, err := c.bigger(e.Child.Table, unindexedRows)
+	known := lookup{analyzed: true}
+	switch {
+	case err != nil:
+		big = true // in doubt, act conservatively
+	case big:
+		if known, err = c.lookup(e); err != nil {
+			return err
+		}
+		if e.Index = known.index; e.Index != "" {
+			return nil
+		}
+	}
+	return c.unindexed(e, big, known.analyzed)
+}
+
+// unindexed records that no index serves an edge.
+func (c *compiler) unindexed(e *Edge, big, analyzed bool) error {
+	fix, err := c.indexFix(e.Child.Table, e.Pairs, nil)
+	if err != nil {
+		return err
+	}
+	level := LevelWarning
+	if big && !c.plan.Policy.AllowUnindexed {
+		level = LevelError
+	}
+	t := e.Child.Table.Name
+	reader := "every batch"
+	if e.Key != nil {
+		reader = fmt.Sprintf("each deleted row of %s", e.Parent.Table.Name)
+	}
+	text := fmt.Sprintf("no index serves %s (%s) of %s: %s reads the whole table", e.Label(), strings.Join(e.ChildColumns, ", "), t, reader)
+	if !analyzed {
+		text += fmt.Sprintf("; %s has no statistics: after ANALYZE, an index that serves in part may count too", t)
+	}
+	c.plan.AddMissingIndex(e, level, text, fix)
+	return nil
+}
+
+// bigger tells whether a table has more than n rows, reading at most n+1.
+func (c *compiler) bigger(t *schema.Table, n int) (bool, error) {
+	if t.EstimatedRows > float64(n) {
+		return true, nil
+	}
+	if !t.CanSelect {
+		return false, nil
+	}
+	var rows int
+	err := pg.Savepoint(c.ctx, c.conn, func(tx pgx.Tx) error {
+		return tx.QueryRow(c.ctx, fmt.Sprintf("SELECT count(*) FROM (SELECT FROM %s LIMIT %d) x", schema.From(t), n+1)).Scan(&rows)
+	})
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) && !pg.HasCode(err, "55P03") {
+		return false, nil // said elsewhere: no privilege, row-level security
+	}
+	return rows > n, err
+}

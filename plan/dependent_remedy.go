@@ -1,0 +1,227 @@
+package plan
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/reaperdb/reaper/policy"
+	"github.com/reaperdb/reaper/schema"
+)
+
+// A remedy can be applied as it is printed. One in SQL is statements for psql, each with
+// its semicolon; one for the policy file is `write`, and YAML behind it. What else is to
+// be said stands in a comment, behind `--` or `#`. Where only a person can decide, it is
+// prose.
+
+// entryFix is the entry that decides an edge.
+func (c *compiler) entryFix(e *Edge, action policy.Action) string {
+	return "write an entry under dependents: " + c.entryText(e.Child.Table, e.Parent.Table, e.Key, action)
+}
+
+// entryText is an entry of the policy file that speaks of one key and no other.
+func (c *compiler) entryText(child, parent *schema.Table, k *schema.ForeignKey, action policy.Action) string {
+	entry := "{table: " + policy.YAMLTable(child.Name.Schema, child.Name.Name)
+	if c.leadsElsewhere(k) {
+		entry += ", parent: " + policy.YAMLTable(parent.Name.Schema, parent.Name.Name)
+	}
+	return entry + ", via: " + policy.YAMLColumns(k.ChildColumns) + ", action: " + string(action) + "}"
+}
+
+// leadsElsewhere reports whether the columns of a key are also those of one to another
+// table: then the columns alone do not name it.
+func (c *compiler) leadsElsewhere(k *schema.ForeignKey) bool {
+	columns := func(k *schema.ForeignKey) []string { return slices.Sorted(slices.Values(k.ChildColumns)) }
+	return slices.ContainsFunc(c.graph.Outgoing(k.Child), func(o schema.ForeignKey) bool {
+		return o.Parent != k.Parent && slices.Equal(columns(&o), columns(k))
+	})
+}
+
+// proposal is an entry to be written for an edge that nobody decided.
+type proposal struct {
+	edge    *Edge
+	of      schema.Relation
+	problem int // ordinal of the plan's problem
+}
+
+// toDecide records that nobody decided an edge. The fix follows when all such edges are
+// known.
+func (c *compiler) toDecide(e *Edge, r schema.Relation, text string) {
+	e.Action = undecided
+	c.proposed = append(c.proposed, proposal{e, r, len(c.plan.Problems)})
+	c.plan.AddProblem(LevelError, text, "")
+}
+
+// proposals decides the edges that nobody decided: delete where nothing else stands in
+// the way of that, and else keep, which always can be.
+func (c *compiler) proposals() error {
+	if err := c.loadBelow(); err != nil {
+		return err
+	}
+	for _, x := range c.proposed {
+		action := policy.Keep
+		if allows(x.of, policy.Delete) && c.deletable(x.edge.Child.Table.OID, map[uint32]bool{}) {
+			action = policy.Delete
+		}
+		c.plan.Problems[x.problem].Fix = c.entryFix(x.edge, action) + " # " + c.otherActions(x.edge, x.of, action)
+	}
+	return nil
+}
+
+// mostBelow is how many tables are loaded at most for the sake of the proposals. Edges
+// into what is left are kept.
+const mostBelow = 200
+
+// loadBelow loads the tables that cascade from those that the proposals are about, all of
+// one depth at once.
+func (c *compiler) loadBelow() error {
+	seen := map[uint32]bool{}
+	var level []uint32
+	for _, x := range c.proposed { // their tables are loaded
+		level = append(level, x.edge.Child.Table.OID)
+	}
+	for most := len(c.graph.Tables) + mostBelow; len(level) > 0; {
+		missing := slices.DeleteFunc(slices.Clone(level), func(oid uint32) bool { return c.graph.Tables[oid] != nil })
+		if len(c.graph.Tables)+len(missing) > most {
+			return nil
+		}
+		if err := c.graph.Load(c.ctx, c.conn, missing...); err != nil {
+			return err
+		}
+		var next []uint32
+		for _, oid := range level {
+			if !seen[oid] && c.onlyCascades(oid) {
+				for _, k := range c.graph.References(oid) {
+					next = append(next, k.Child)
+				}
+			}
+			seen[oid] = true
+		}
+		level = slices.DeleteFunc(next, func(oid uint32) bool { return seen[oid] })
+	}
+	return nil
+}
+
+// onlyCascades reports whether all that references a table goes with its rows.
+func (c *compiler) onlyCascades(oid uint32) bool {
+	return !slices.ContainsFunc(c.graph.References(oid), func(k schema.ForeignKey) bool { return k.OnDelete != schema.Cascade })
+}
+
+// otherActions names what else may be decided.
+func (c *compiler) otherActions(e *Edge, r schema.Relation, action policy.Action) string {
+	var others []string
+	for _, a := range []policy.Action{policy.Delete, policy.Nullify, policy.Keep} {
+		may := allows(r, a)
+		switch a {
+		case policy.Delete:
+			may = may && !c.leadsToTenants(e.Child)
+		case policy.Nullify:
+			may = may && nullable(e, e.ChildColumns, e.Key.MatchFull) != nil
+		}
+		if may && a != action {
+			others = append(others, "or "+string(a))
+		}
+	}
+	if len(others) == 0 {
+		return "none of its rows may go"
+	}
+	return strings.Join(others, ", ")
+}
+
+// deletable reports whether the rows of a table may go with what they reference, with
+// nothing else to decide or to grant. In doubt they may not. What is below is loaded.
+func (c *compiler) deletable(oid uint32, seen map[uint32]bool) bool {
+	if seen[oid] {
+		return true
+	}
+	seen[oid] = true
+	t := c.graph.Tables[oid]
+	if t == nil || t.Kind != schema.Ordinary && t.Kind != schema.Partitioned || !t.CanDelete || t == c.tenant || c.onSomePath(oid) {
+		return false
+	}
+	if len(t.Triggers)+len(t.Rules)+len(t.Refusing) > 0 || maybeLarge(t) || !c.onlyCascades(oid) {
+		return false
+	}
+	return !slices.ContainsFunc(c.graph.References(oid), func(k schema.ForeignKey) bool { return !c.deletable(k.Child, seen) })
+}
+
+// maybeLarge reports whether a table may have so many rows that an edge into it has to
+// have an index. One that was never analyzed has no number of rows, but a size.
+func maybeLarge(t *schema.Table) bool {
+	const leastBytes = 28 // of a row: its header, and its pointer in the page
+	return t.EstimatedRows > unindexedRows || t.Bytes > unindexedRows*leastBytes
+}
+
+// onSomePath reports whether rows of any policy find their tenant through a table.
+func (c *compiler) onSomePath(oid uint32) bool {
+	if c.between == nil {
+		c.between = map[uint32]bool{}
+		for i := range c.file.Policies {
+			for _, x := range c.tenantPathOf(&c.file.Policies[i]) {
+				for _, table := range c.graph.Family(x.table) {
+					c.between[table] = c.between[table] || x.rows
+				}
+			}
+		}
+	}
+	return c.between[oid]
+}
+
+// keepFix has an edge keep what its rows reference, in the entry that decided it, which
+// stands at pos, or in a new one. What else may be decided is a comment.
+func (c *compiler) keepFix(e *Edge, alternatives string) (pos policy.Pos, fix string) {
+	if e.entry != nil {
+		return e.entry.Pos, "write action: keep # " + alternatives
+	}
+	return pos, c.entryFix(e, policy.Keep) + " # " + alternatives
+}
+
+// orNullify is the alternative to keep where none of the rows behind an edge may go.
+func orNullify(e *Edge) string {
+	may := e.Key == nil || slices.ContainsFunc(e.keys, func(k schema.ForeignKey) bool { return allowedFor(k.OnDelete, policy.Nullify) })
+	if may && nullable(e, e.ChildColumns, e.Key != nil && e.Key.MatchFull) != nil {
+		return "or nullify"
+	}
+	return "none of its rows may go"
+}
+
+// actionFix corrects an entry whose action the keys of its relation do not allow.
+func actionFix(r schema.Relation, asked policy.Action) string {
+	own := map[schema.OnDelete]policy.Action{schema.Cascade: policy.Delete, schema.SetNull: policy.Nullify}
+	switch onDelete, agreed := r.Agreed(); {
+	case agreed && own[onDelete] == asked:
+		return "remove the entry: the schema has decided so"
+	case allows(r, policy.Delete):
+		return "write action: keep # or delete, or remove the entry: the schema has decided"
+	}
+	return "write action: keep # or remove the entry: the schema has decided"
+}
+
+// viaFix parts an entry that could mean several relations into one for each, and for those
+// to other tables of the plan that it decides besides.
+func (c *compiler) viaFix(e *entry) string {
+	var entries []string
+	for _, r := range schema.Relations(c.graph.Outgoing(e.unclear[0].First().Child)) {
+		k := r.First()
+		unclear := slices.ContainsFunc(e.unclear, func(o schema.Relation) bool { return schema.SameColumns(*o.First(), *k) })
+		for _, n := range c.plan.Nodes {
+			if slices.Contains(c.graph.Family(k.Parent), n.Table.OID) && (unclear || n.Deleted && r.Open() != nil && !e.spec.Parent.IsSet()) {
+				entries = append(entries, c.entryText(c.graph.Tables[k.Child], n.Table, k, e.spec.Action))
+			}
+		}
+	}
+	return "write in its place: [" + strings.Join(entries, ", ") + "]"
+}
+
+// nullable are those of the columns of an edge that emptying it sets to NULL; nil: they
+// cannot be NULL, all of them where they have to be NULL together.
+func nullable(e *Edge, columns []string, together bool) (can []string) {
+	for _, n := range columns {
+		if k, ok := e.Child.Table.Column(n); ok && !k.NotNull && !k.Generated {
+			can = append(can, n)
+		}
+	}
+	if together && len(can) < len(columns) {
+		return nil
+	}
+	return can
+}

@@ -1,0 +1,42 @@
+package plan
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/reaperdb/reaper/policy"
+	"github.com/reaperdb/reaper/schema"
+)
+
+// entry is an entry under dependents while the plan is made.
+type entry struct {
+	spec    *policy.Dependent
+	used    bool
+	unclear []schema.Relation // to one parent, of which it could mean each
+}
+
+// mayMean reports whether the entry could mean a relation, or others as well.
+func (e *entry) mayMean(r schema.Relation) bool {
+	return slices.ContainsFunc(e.unclear, func(o schema.Relation) bool { return o.First().OID == r.First().OID })
+}
+
+// entries are those of the file, whose tables there are.
+func (c *compiler) entries() (entries []*entry, err error) {
+	for i := range c.plan.Policy.Dependents {
+		d := &c.plan.Policy.Dependents[i]
+		entries = append(entries, &entry{spec: d})
+		for _, t := range []policy.Table{d.Table, d.Parent} {
+			if !t.IsSet() {
+				continue
+			}
+			_, missing := c.find(t)
+			if missing != nil && !errors.Is(missing, errStop) {
+				return nil, missing
+			}
+			if missing != nil {
+				err = missing // and what else is missing is said too
+			}
+		}
+	}
+	return entries, err
+}

@@ -1,0 +1,37 @@
+package plan
+
+import (
+	"slices"
+
+	"github.com/reaperdb/reaper/policy"
+	"github.com/reaperdb/reaper/schema"
+)
+
+// allows reports whether an entry of the file may decide so: one of the keys lets it.
+func allows(r schema.Relation, a policy.Action) bool {
+	return slices.ContainsFunc(r.Keys, func(k schema.ForeignKey) bool { return allowedFor(k.OnDelete, a) })
+}
+
+// allowedFor reports whether an entry may decide so where a key says this.
+func allowedFor(o schema.OnDelete, a policy.Action) bool {
+	switch o {
+	case schema.NoAction, schema.Restrict:
+		return true
+	case schema.Cascade:
+		return a == policy.Keep
+	}
+	return a == policy.Delete || a == policy.Keep
+}
+
+// leaves reports whether an entry that names the relation by its columns leaves it to
+// the schema: it forbids the action, and the same columns make an open relation to the
+// same table, of which the entry speaks.
+func leaves(r schema.Relation, a policy.Action, siblings []schema.Relation) bool {
+	if _, agreed := r.Agreed(); !agreed || allows(r, a) {
+		return false
+	}
+	columns := func(r schema.Relation) []string { return slices.Sorted(slices.Values(r.First().ChildColumns)) }
+	return slices.ContainsFunc(siblings, func(o schema.Relation) bool {
+		return o.Open() != nil && o.First().Child == r.First().Child && o.First().Parent == r.First().Parent && slices.Equal(columns(o), columns(r))
+	})
+}

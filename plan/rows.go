@@ -1,0 +1,131 @@
+package plan
+
+import (
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/reaperdb/reaper/internal/pg"
+)
+
+// Rows are rows of one node: where they stand, and what others reference of
+// them.
+type Rows struct {
+	Node   *Node
+	Tables *pg.Column // tableoid
+	CTIDs  *pg.Column
+	refs   pg.Values     // by node.refs
+	at     map[RowID]int // the place of each row among them; nil: not asked for yet
+}
+
+// RowID tells a row of one node from all others: its tableoid and ctid.
+type RowID struct{ Table, CTID string }
+
+func NewRows(n *Node) *Rows {
+	return &Rows{Node: n, Tables: &pg.Column{}, CTIDs: &pg.Column{}, refs: pg.NewValues(len(n.Refs))}
+}
+
+func (r *Rows) Len() int { return r.CTIDs.Len() }
+
+// ID is where the i-th row stands.
+func (r *Rows) ID(i int) RowID { return RowID{*r.Tables.All()[i], *r.CTIDs.All()[i]} }
+
+// Places gives the place of each row among them.
+func (r *Rows) Places() map[RowID]int {
+	if r.at == nil {
+		r.at = make(map[RowID]int, r.Len())
+		for i := range r.Len() {
+			r.at[r.ID(i)] = i
+		}
+	}
+	return r.at
+}
+
+// Add adds a row once.
+func (r *Rows) Add(table, ctid string, refs []*string) {
+	id := RowID{table, ctid}
+	if _, there := r.Places()[id]; there {
+		return
+	}
+	r.at[id] = r.Len()
+	r.Tables.Add(&table)
+	r.CTIDs.Add(&ctid)
+	for i := range r.refs {
+		r.refs[i].Add(refs[i])
+	}
+}
+
+// Take adds the i-th row of another set of the same node.
+func (r *Rows) Take(from *Rows, i int) {
+	refs := make([]*string, len(from.refs))
+	for k := range refs {
+		refs[k] = from.refs[k].All()[i]
+	}
+	r.Add(*from.Tables.All()[i], *from.CTIDs.All()[i], refs)
+}
+
+// AddAll adds the rows of another set of the same node.
+func (r *Rows) AddAll(from *Rows) {
+	if r.Len() == 0 {
+		*r = *from
+		return
+	}
+	for i := range from.Len() {
+		r.Take(from, i)
+	}
+}
+
+// Slice gives the rows from one on, up to another, as a set of their own.
+func (r *Rows) Slice(from, to int) *Rows {
+	if from == 0 && to == r.Len() {
+		return &Rows{Node: r.Node, Tables: r.Tables, CTIDs: r.CTIDs, refs: r.refs}
+	}
+	part := NewRows(r.Node)
+	for i := from; i < to; i++ {
+		part.Take(r, i)
+	}
+	return part
+}
+
+// Some gives the rows with these ordinals (from 0) as a set of their own.
+func (r *Rows) Some(ordinals []int) *Rows {
+	part := NewRows(r.Node)
+	for _, i := range ordinals {
+		part.Take(r, i)
+	}
+	return part
+}
+
+// Reversed gives the rows from the last to the first.
+func (r *Rows) Reversed() *Rows {
+	part := NewRows(r.Node)
+	for i := range r.Len() {
+		part.Take(r, r.Len()-1-i)
+	}
+	return part
+}
+
+// referenced are the values by which an edge can reference the rows.
+func (r *Rows) referenced(e *Edge) pg.Values {
+	v := make(pg.Values, len(e.ParentColumns))
+	for i, n := range e.ParentColumns {
+		v[i] = r.refs[slices.Index(r.Node.Refs, n)]
+		if e.Within == nil {
+			continue
+		}
+		inside := &pg.Column{}
+		for row, x := range v[i].All() {
+			if slices.Contains(e.Within, r.ID(row).Table) {
+				inside.Add(x)
+			}
+		}
+		v[i] = inside
+	}
+	return v
+}
+
+// Scan reads the answer of gathered: one row with all of them. Other columns of
+// it come last.
+func (r *Rows) Scan(more ...*pg.Column) func(pgx.Rows) error {
+	return pg.ScanColumns(append(append([]*pg.Column{r.Tables, r.CTIDs}, r.refs...), more...))
+}

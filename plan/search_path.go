@@ -1,0 +1,96 @@
+package plan
+
+import (
+	"fmt"
+
+	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/internal/usersql"
+	"github.com/reaperdb/reaper/schema"
+)
+
+// ownPath says which statements run under the role's own search_path, because code of
+// others can run in them that may rely on it: triggers, rules, and functions that SQL
+// of the file calls. Everywhere else the path is pinned to pg_catalog.
+type ownPath struct{ reading, writing bool }
+
+// ReadingPath is the search_path of statements that only read.
+func (p *Plan) ReadingPath() string { return p.pathOf(p.ownPath.reading) }
+
+// writingPath is that of batches.
+func (p *Plan) writingPath() string { return p.pathOf(p.ownPath.writing) }
+
+// pathOf is the role's own path as it was planned with, and not as another client of a
+// pooler may have left it behind in a session.
+func (p *Plan) pathOf(own bool) string {
+	if own {
+		return p.Server.path
+	}
+	return pg.Path
+}
+
+// searchPath refuses the role's own search_path where it has to stay and others may
+// create in it: what they create there would run as this role.
+func (c *compiler) searchPath() error {
+	p := c.plan
+	if !p.ownPath.reading && !p.ownPath.writing {
+		return nil
+	}
+	found, err := usersql.Creators(c.ctx, c.conn, c.planned(), c.server.SearchPath)
+	if err != nil {
+		return err
+	}
+	for _, x := range found {
+		text := fmt.Sprintf("%s may create in schema %s of the search_path, and %s: what they create there can run as role %s", x.Roles, x.Schema, p.codeOfOthers(), c.server.Role)
+		level := LevelWarning
+		if x.Certain || x.Objects != "" {
+			level = LevelError
+		}
+		if x.Objects != "" {
+			text += "; there are " + x.Objects
+		}
+		p.AddProblem(level, text, creatorsFix(pg.Ident(x.Schema), x.Granted, x.Owner, x.Trusted))
+	}
+	return nil
+}
+
+// creatorsFix takes a schema from roles that may create in it: from its owner, if that is
+// not empty, and from those that were granted it. An owner could grant it to itself again.
+func creatorsFix(name, granted, owner, trusted string) string {
+	const look = " -- and look at what is there"
+	switch {
+	case owner == "":
+		return "REVOKE CREATE ON SCHEMA " + name + " FROM " + granted + ";" + look
+	case granted == "":
+		return "ALTER SCHEMA " + name + " OWNER TO " + trusted + ";" + look
+	}
+	return "ALTER SCHEMA " + name + " OWNER TO " + trusted + "; REVOKE CREATE ON SCHEMA " + name + " FROM " + granted + ";" + look
+}
+
+// codeOfOthers says what runs under the role's own search_path.
+func (p *Plan) codeOfOthers() string {
+	if names := p.Firing(); len(names) > 0 {
+		return names[0] + " runs under it"
+	}
+	return "functions that the policy file or the tables call run under it"
+}
+
+// planned are the OIDs of the tables that the plan is about, as far as they are known.
+func (c *compiler) planned() []uint32 {
+	p := c.plan
+	oids := []uint32{}
+	add := func(t *schema.Table) {
+		if t != nil {
+			oids = append(oids, t.OID)
+		}
+	}
+	for _, n := range p.Nodes {
+		add(n.Table)
+	}
+	for _, h := range p.Hops {
+		add(h.table)
+	}
+	if p.Tenants != nil {
+		add(p.Tenants.Table)
+	}
+	return oids
+}

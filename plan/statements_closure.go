@@ -1,0 +1,86 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/schema"
+)
+
+// ClosureSQL gives (node, tableoid, ctid, referenced columns as an array) of
+// all rows of a cyclic component that hang, at any depth, off the seeds within
+// it and off rows of the components before it.
+func ClosureSQL(p *Plan, m *Traversal, group []*Node, known map[*Node]*Rows, limit int) *pg.Statement {
+	s := &pg.Statement{}
+	s.Add("WITH RECURSIVE reaper_c(node, tab, tid, refs) AS (\n  ")
+	first := true
+	union := func() {
+		if !first {
+			s.Add("\n  UNION ALL ")
+		}
+		first = false
+	}
+	s.Add("(")
+	for _, n := range group {
+		if r := known[n]; r != nil && r.Len() > 0 {
+			union()
+			s.Add(fmt.Sprintf("SELECT %d, x.tab, x.tid, ARRAY[%s] FROM unnest(%s, %s%s) x(tab, tid%s)", slices.Index(p.Nodes, n),
+				pg.List(len(n.Refs), func(i int) string { return fmt.Sprintf("x.r%d", i) }),
+				s.Array(r.Tables, "text"), s.Array(r.CTIDs, "text"),
+				pg.Prefixed(len(n.Refs), func(i int) string { return s.Array(r.refs[i], "text") }),
+				pg.Prefixed(len(n.Refs), func(i int) string { return fmt.Sprintf("r%d", i) })))
+		}
+		for _, e := range n.In {
+			if r := known[e.Parent]; e.Action.Deletes() && m.Walks(e) && !e.Internal() && r != nil && r.Len() > 0 {
+				union()
+				s.Add("SELECT ", ClosureRow(p, e.Child), " FROM ", schema.From(e.Child.Table), " WHERE ", behind(s, e, r))
+			}
+		}
+	}
+	if first {
+		s.Add("SELECT 0, NULL::text, NULL::text, NULL::text[] WHERE false")
+	}
+	s.Add(")\n  UNION\n  SELECT x.* FROM reaper_c CROSS JOIN LATERAL (\n    ")
+	first = true
+	for _, n := range group {
+		for _, e := range n.Out {
+			if e.Internal() {
+				union()
+				s.Add(ClosureStep(p, e, "reaper_c"))
+			}
+		}
+	}
+	s.Add(") x)\nSELECT node, tab, tid, refs FROM reaper_c", fmt.Sprintf(" LIMIT %d", limit))
+	return s
+}
+
+// ClosureRow is a row of a node as the closure keeps it.
+func ClosureRow(p *Plan, n *Node) string {
+	name := pg.Ident(n.Table.Name.Name)
+	return fmt.Sprintf("%d, %s.tableoid::text, %s.ctid::text, ARRAY[%s]::text[]", slices.Index(p.Nodes, n), name, name,
+		pg.List(len(n.Refs), func(i int) string { return schema.Uncollated(n.Table, n.Refs[i]) + "::text" }))
+}
+
+// ClosureStep is one edge of a recursion: the child's rows that reference the
+// row at hand.
+func ClosureStep(p *Plan, e *Edge, c string) string {
+	return "SELECT " + ClosureRow(p, e.Child) + " FROM " + schema.From(e.Child.Table) +
+		fmt.Sprintf(" WHERE %s.node = %d AND ", c, slices.Index(p.Nodes, e.Parent)) + StepMatch(p, e, c) + Parenthesized(e.Where)
+}
+
+// StepMatch compares the child's columns with the referenced columns of the
+// row at hand. CASE keeps the conversion away from rows of other nodes, whose
+// values may be of any type: partitions are chosen by it before the condition on
+// the node is looked at.
+func StepMatch(p *Plan, e *Edge, c string) string {
+	within := ""
+	if e.Within != nil {
+		within = fmt.Sprintf("%s.tab = ANY('{%s}') AND ", c, strings.Join(e.Within, ","))
+	}
+	return within + pg.And(len(e.ChildColumns), func(i int) string {
+		return e.Pairs[i].FindTheirs(fmt.Sprintf("(CASE WHEN %s.node = %d THEN %s.refs[%d] END::%s)",
+			c, slices.Index(p.Nodes, e.Parent), c, slices.Index(e.Parent.Refs, e.ParentColumns[i])+1, e.Pairs[i].Ours.SQLType), schema.Col(e.Child.Table, e.ChildColumns[i]))
+	})
+}

@@ -1,0 +1,153 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/reaperdb/reaper/policy"
+	"github.com/reaperdb/reaper/schema"
+)
+
+// onPath is a table of a policy's way to its tenants.
+type onPath struct {
+	policy  *policy.Policy
+	table   uint32
+	columns []string // by which rows find their tenant
+	rows    bool     // its rows stand between others and their tenant; false: it is the root itself
+}
+
+// paths refuses a plan that deletes or empties what any policy of the file needs to
+// find the tenants of its rows: rows without a tenant are never deleted.
+func (c *compiler) paths() error {
+	p := c.plan
+	for i := range c.file.Policies {
+		for _, x := range c.tenantPathOf(&c.file.Policies[i]) {
+			for _, n := range p.Nodes {
+				if slices.Contains(c.graph.Family(x.table), n.Table.OID) || slices.Contains(c.graph.Family(n.Table.OID), x.table) {
+					c.cuts(x, n)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// cuts refuses a node of the plan that stands on a path.
+func (c *compiler) cuts(x onPath, n *Node) {
+	p := c.plan
+	whose := "policy " + x.policy.Name + " finds its tenants"
+	if x.policy == p.Policy {
+		whose = "the policy itself finds its tenants"
+	}
+	own := x.policy == p.Policy && n != p.Root // guards has said so
+	if x.rows && n.Deleted && !own && !(n == p.Root && c.tenant != nil && n.Table == c.tenant) {
+		c.cutsRows(n, whose)
+	}
+	for _, e := range n.In {
+		for _, column := range e.SetColumns {
+			if e.Action.Clears() && slices.Contains(x.columns, column) {
+				pos, fix := c.keepFix(e, "or delete; or let the policy take another way to its tenants")
+				c.fail(pos, fix, "%s.%s is emptied (%s, %s), and %s by it: rows without a tenant are never deleted", n.Table.Name, column, e.Label(), e.Action, whose)
+			}
+		}
+	}
+}
+
+// cutsRows refuses that rows of a node go, the root's own or those behind each of its
+// edges.
+func (c *compiler) cutsRows(n *Node, whose string) {
+	if n == c.plan.Root {
+		c.plan.AddProblem(LevelError, fmt.Sprintf("rows of %s go, and %s through them: what belongs to a tenant by a row that is gone is never deleted", n.Table.Name, whose),
+			"take another way to the tenants (a column of the table itself), or let the rows go with those they stand above, as dependents of one policy")
+		return
+	}
+	for _, e := range n.In {
+		if e.Action.Deletes() {
+			pos, fix := c.keepFix(e, "or let the policy take another way to its tenants")
+			c.fail(pos, fix, "rows of %s go (%s), and %s through them: what belongs to a tenant by a row that is gone is never deleted", n.Table.Name, e.Label(), whose)
+		}
+	}
+}
+
+// tenantPathOf is a policy's way from its root to the tenants, by the catalog alone. What
+// cannot be told is left out: its own plan says why.
+func (c *compiler) tenantPathOf(p *policy.Policy) (path []onPath) {
+	if p.Tenant.None {
+		return nil
+	}
+	at := c.resolve(p.Table)
+	if len(p.Tenant.Steps) == 0 {
+		return c.shortestPathOf(p, at)
+	}
+	for i, s := range p.Tenant.Steps {
+		step := onPath{policy: p, table: at, columns: []string{s.Column}, rows: i > 0}
+		next := uint32(0)
+		if s.Table.IsSet() {
+			next = c.resolve(s.Table)
+		} else if keys := schema.KeysOver(c.graph, at, s.Column); i < len(p.Tenant.Steps)-1 && len(keys) == 1 {
+			step.columns, next = keys[0].ChildColumns, keys[0].Parent
+		}
+		path = append(path, step)
+		if at = next; at == 0 {
+			return path
+		}
+	}
+	return path
+}
+
+func (c *compiler) shortestPathOf(p *policy.Policy, at uint32) (path []onPath) {
+	if c.file.Tenants == nil || at == 0 {
+		return nil
+	}
+	to := c.resolve(c.file.Tenants.Table)
+	found := schema.ShortestPaths(c.graph, at, to)
+	if len(found) != 1 {
+		return nil
+	}
+	for i, k := range found[0] {
+		path = append(path, onPath{policy: p, table: at, columns: k.ChildColumns, rows: i > 0})
+		at = k.Parent
+	}
+	return path
+}
+
+// keyHop is one step of the path along a foreign key. The referenced table is loaded.
+func (c *compiler) keyHop(table *schema.Table, k *schema.ForeignKey) Hop {
+	to := c.graph.Tables[k.Parent]
+	return Hop{table: to, from: k.ChildColumns, To: k.ParentColumns, pairs: schema.Comparisons(c.graph, k, table, to)}
+}
+
+// declaredHop is one step of the path that the file declares, to a unique column.
+func (c *compiler) declaredHop(table, to *schema.Table, s policy.Step) (Hop, error) {
+	theirs, _ := table.Column(s.Column)
+	ours, _ := to.Column(s.ToColumn)
+	pair, err := schema.Comparing(c.ctx, c.conn, c.graph, ours, theirs, uniqueFamily(to, s.ToColumn))
+	if err != nil {
+		return Hop{}, err
+	}
+	if pair == nil {
+		c.fail(s.Pos, "lead to a column of the same type", "%s.%s is %s and cannot be compared with %s.%s, which is %s", table.Name, theirs.Name, theirs.Type, to.Name, ours.Name, ours.Type)
+		return Hop{}, errStop
+	}
+	return Hop{table: to, from: []string{s.Column}, To: []string{s.ToColumn}, pairs: []schema.Comparison{*pair}}, nil
+}
+
+// sameAnswer refuses a path that compares by more than the two values.
+func (c *compiler) sameAnswer() error {
+	p := c.plan
+	pairs := []schema.Comparison{p.Owner, p.Tenants.Same}
+	for _, h := range p.Hops {
+		pairs = append(pairs, h.pairs...)
+	}
+	if what := schema.Stable(c.graph, pairs); what != "" {
+		c.fail(p.Policy.Tenant.Pos, "give both columns the same type", "the tenant path compares %s: the answer depends on the TimeZone", what)
+		return errStop
+	}
+	for _, x := range pairs {
+		if x.Crossed(x.Theirs) {
+			c.fail(p.Policy.Tenant.Pos, "give both columns the same collation", "the tenant path compares %s with %s, which has another collation, and that of %s is not deterministic", x.Theirs.Name, x.Ours.Name, x.Theirs.Name)
+			return errStop
+		}
+	}
+	return nil
+}

@@ -1,0 +1,160 @@
+package preview
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/reaperdb/reaper/expiry"
+	"github.com/reaperdb/reaper/internal/keeping"
+	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/schema"
+)
+
+// A look ahead works out in memory who keeps whom, up to this many expired roots
+// and this many references among what hangs off them.
+const (
+	keptRoots      = 100_000
+	keptReferences = 1_000_000
+)
+
+// keepers settles which expired roots stay in the end. A purge goes on as rows
+// that keep others go themselves, which one statement cannot tell.
+func (l *looker) keepers(ctx context.Context) error {
+	p := l.plan
+	if l.estimate || !slices.ContainsFunc(p.Edges, func(e *plan.Edge) bool { return e.Action == plan.ByKeep && e.Child.Deleted }) {
+		return nil // what keeps never goes
+	}
+	n := &numbering{at: map[placeOfRow]int{}}
+	s := keepersSQL(p, l.scope)
+	rows, err := l.tx.Query(ctx, s.String(), s.Args...)
+	if err != nil {
+		return fmt.Errorf("looking for what is kept: %w", err)
+	}
+	defer rows.Close()
+	roots := plan.NewRows(&plan.Node{})
+	references := 0
+	for rows.Next() {
+		var edge int
+		var tab, tid string
+		var childTab, childTid *string
+		if err := rows.Scan(&edge, &tab, &tid, &childTab, &childTid); err != nil {
+			return fmt.Errorf("looking for what is kept: %w", err)
+		}
+		if edge < 0 {
+			roots.Add(tab, tid, nil)
+		} else {
+			n.add(p.Edges[edge], plan.RowID{Table: tab, CTID: tid}, childTab, childTid)
+			references++
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("looking for what is kept: %w", err)
+	}
+	if roots.Len() > keptRoots || references > keptReferences {
+		l.warn(fmt.Sprintf("more than %d expired rows, or %d references among what hangs off them: those that are kept by rows which go themselves are not counted",
+			keptRoots, keptReferences), "a purge may delete more than is counted here; --tenant looks at one tenant")
+		return nil
+	}
+	stay := n.staying(p.Root, roots)
+	l.scope.Kept = &pg.Places{Tables: stay.Tables, CTIDs: stay.CTIDs}
+	return nil
+}
+
+// keepersSQL gives the expired roots (edge -1, tab, tid), and who references whom
+// along the edges that matter for what is kept: number of the edge, where the row
+// stands, and where that stands which references it; NULL: a row that never goes.
+func keepersSQL(p *plan.Plan, sc expiry.Scope) *pg.Statement {
+	var steps, parts []string
+	concerned := concerned(p)
+	for i, e := range p.Edges {
+		if e.Action != plan.ByKeep && (!e.Action.Deletes() || !concerned[e.Child]) {
+			continue
+		}
+		if e.Action.Deletes() {
+			steps = append(steps, plan.ClosureStep(p, e, "reaper_c"))
+		}
+		name := pg.Ident(e.Child.Table.Name.Name)
+		behind := " FROM " + schema.From(e.Child.Table) + fmt.Sprintf(" WHERE reaper_c.node = %d AND ", slices.Index(p.Nodes, e.Parent)) + plan.StepMatch(p, e, "reaper_c") + plan.Parenthesized(e.Where)
+		if e.Child.Deleted {
+			parts = append(parts, fmt.Sprintf("SELECT %d, reaper_c.tab, reaper_c.tid, reaper_x.tab, reaper_x.tid FROM reaper_c CROSS JOIN LATERAL (SELECT %s.tableoid::text AS tab, %s.ctid::text AS tid%s) reaper_x", i, name, name, behind))
+		} else {
+			parts = append(parts, fmt.Sprintf("SELECT %d, reaper_c.tab, reaper_c.tid, NULL, NULL FROM reaper_c WHERE EXISTS (SELECT%s)", i, behind))
+		}
+	}
+	s := &pg.Statement{}
+	return s.Add("WITH RECURSIVE reaper_e AS MATERIALIZED (", p.PastCutoffSQL(s, sc), fmt.Sprintf(" LIMIT %d)", keptRoots+1), p.ReachedSQL("reaper_e", steps),
+		"\nSELECT -1, tab, tid, NULL::text, NULL::text FROM reaper_e\nUNION ALL (", strings.Join(parts, "\nUNION ALL "), fmt.Sprintf("\nLIMIT %d)", keptReferences+1))
+}
+
+// concerned are the tables whose rows keep others or could be kept, and those
+// whose rows take such rows along.
+func concerned(p *plan.Plan) map[*plan.Node]bool {
+	nodes := map[*plan.Node]bool{}
+	for _, e := range p.Edges {
+		if e.Action == plan.ByKeep {
+			nodes[e.Parent], nodes[e.Child] = true, true
+		}
+	}
+	for changed := true; changed; {
+		changed = false
+		for _, e := range p.Edges {
+			if e.Action.Deletes() && nodes[e.Child] && !nodes[e.Parent] {
+				nodes[e.Parent], changed = true, true
+			}
+		}
+	}
+	return nodes
+}
+
+// placeOfRow tells a row from all others of a plan.
+type placeOfRow struct {
+	node *plan.Node
+	row  plan.RowID
+}
+
+// numbering numbers rows as they are met.
+type numbering struct {
+	keeping.Graph
+	at map[placeOfRow]int
+}
+
+func (n *numbering) number(place placeOfRow) int {
+	i, met := n.at[place]
+	if !met {
+		i = n.Add()
+		n.at[place] = i
+	}
+	return i
+}
+
+// add notes that a row is referenced.
+func (n *numbering) add(e *plan.Edge, row plan.RowID, table, ctid *string) {
+	parent, child := n.number(placeOfRow{e.Parent, row}), keeping.Stranger
+	if ctid != nil {
+		child = n.number(placeOfRow{e.Child, plan.RowID{Table: *table, CTID: *ctid}})
+	}
+	plan.LinkRows(&n.Graph, e, parent, child)
+}
+
+// staying are those of the roots that do not go in the end.
+func (n *numbering) staying(root *plan.Node, roots *plan.Rows) *plan.Rows {
+	expired := make([]bool, n.Len())
+	numbers := make([]int, roots.Len()) // of each root; -1: nothing references it
+	for i := range numbers {
+		numbers[i] = -1
+		if at, met := n.at[placeOfRow{root, roots.ID(i)}]; met {
+			numbers[i], expired[at] = at, true
+		}
+	}
+	going := n.Going(func(row int) bool { return expired[row] })
+	var stay []int
+	for i, at := range numbers {
+		if at >= 0 && !going[at] {
+			stay = append(stay, i)
+		}
+	}
+	return roots.Some(stay)
+}

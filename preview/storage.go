@@ -1,0 +1,169 @@
+package preview
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/dustin/go-humanize"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/reaperdb/reaper/guard"
+	"github.com/reaperdb/reaper/plan"
+)
+
+// Storage is what a purge will need of it, as `plan -o json` prints it. Deleting
+// needs room for WAL alone: dead rows stay where they were until a vacuum, and
+// their room is then the table's to fill again.
+type Storage struct {
+	WALBytes int64 `json:"wal_bytes"` // written over all
+	// PeakBytes is how much of it lies on the disk at a time: all of it, where
+	// something keeps it there.
+	PeakBytes   int64   `json:"peak_bytes"`
+	DeadBytes   int64   `json:"dead_bytes"`
+	BytesPerRow float64 `json:"wal_bytes_per_row"`
+	Measured    bool    `json:"measured"` // in earlier runs; else estimated from the planner's numbers
+	// FreeBytes is until a guard of the storage pauses; null: no guard knows.
+	FreeBytes *int64   `json:"free_bytes"`
+	Holders   []string `json:"wal_held_by"`
+	// Runs is in how many runs the backlog fits; 0: a purge would be refused. Null:
+	// not known.
+	Runs *int64 `json:"runs"`
+}
+
+const (
+	// deleteRecord is about how many bytes of WAL the deletion of a row is, without
+	// page images: the heap's record with its headers.
+	deleteRecord = 64
+	// leastShare is the share of a backlog that has to fit for a run to begin.
+	leastShare = 0.01
+	// mostImages is how many times the planner's number a measured one is believed.
+	mostImages = 2
+	// enoughRows is how many rows earlier runs must have deleted for their WAL to
+	// tell that of the next.
+	EnoughRows = 1000
+)
+
+// StorageOf estimates what it takes to delete rows, by table name. perRow is the
+// WAL a row of earlier runs, 0: not known.
+func StorageOf(p *plan.Plan, rows map[string]int64, perRow float64, room guard.Room) Storage {
+	s := Storage{Measured: perRow > 0, FreeBytes: room.Free, Holders: append([]string{}, room.HeldBy()...)}
+	var total int64
+	for _, n := range p.Nodes {
+		k := rows[n.Table.Name.String()]
+		if k == 0 {
+			continue
+		}
+		total += k
+		s.DeadBytes += int64(float64(k) * MeanBytes(n))
+		// Each page is written whole at its first change after a checkpoint.
+		s.WALBytes += k*deleteRecord + min(k*plan.Page, n.Table.Bytes)
+	}
+	if total == 0 {
+		return s
+	}
+	if s.Measured {
+		// Small runs, each soon after a checkpoint, wrote more pages a row than a large one
+		// can: of every table and its indexes each page once.
+		s.WALBytes = min(int64(perRow*float64(total)), mostImages*s.WALBytes)
+	}
+	s.BytesPerRow = float64(s.WALBytes) / float64(total)
+	s.PeakBytes = s.WALBytes
+	if len(room.Holders) == 0 {
+		// What a checkpoint no longer needs is used again, or removed.
+		most := room.MaxWAL + room.MaxWAL/10
+		if room.WAL != nil {
+			most = max(most-*room.WAL, 0)
+		}
+		s.PeakBytes = min(s.WALBytes, most)
+	}
+	s.Runs = s.runs()
+	return s
+}
+
+// runs is in how many runs it fits. Where a checkpoint gives WAL back, one run does
+// it with a pause for each.
+func (s Storage) runs() *int64 {
+	n := int64(1)
+	switch {
+	case s.FreeBytes == nil || *s.FreeBytes == 0: // then there is none before it is free
+		return nil
+	case s.PeakBytes <= *s.FreeBytes || len(s.Holders) == 0:
+	case float64(*s.FreeBytes) < leastShare*float64(s.WALBytes):
+		n = 0
+	default:
+		n = (s.WALBytes + *s.FreeBytes - 1) / *s.FreeBytes
+	}
+	return &n
+}
+
+// String says it to people.
+func (s Storage) String() string {
+	bytes := func(n int64) string { return humanize.IBytes(uint64(max(n, 0))) }
+	how := "estimated"
+	if s.Measured {
+		how = "by earlier runs"
+	}
+	text := fmt.Sprintf("%s of WAL (%s, %.0f bytes a row)", bytes(s.WALBytes), how, s.BytesPerRow)
+	if s.PeakBytes > 0 && s.PeakBytes < s.WALBytes {
+		text += fmt.Sprintf(", at most %s of it at a time", bytes(s.PeakBytes))
+	}
+	if s.DeadBytes > 0 {
+		text += fmt.Sprintf("; %s of rows become free in the tables", bytes(s.DeadBytes))
+	}
+	if len(s.Holders) > 0 {
+		text += "; WAL is kept by " + strings.Join(s.Holders, ", ")
+	}
+	if s.FreeBytes == nil {
+		return text
+	}
+	if *s.FreeBytes == 0 {
+		return text + "; nothing is free: the guard storage pauses it"
+	}
+	text += fmt.Sprintf("; %s are free until the guard storage pauses", bytes(*s.FreeBytes))
+	switch {
+	case *s.Runs == 0:
+		text += ": that is too little to begin"
+	case *s.Runs > 1:
+		text += fmt.Sprintf(": %d runs, each as large as fits", *s.Runs)
+	}
+	return text
+}
+
+// History is what earlier runs have cost.
+type History interface {
+	// Written sums what the policy's latest runs have deleted and written: rows over
+	// all tables, and bytes of WAL.
+	Written(ctx context.Context, db *pgxpool.Pool, policy string) (rows, wal int64, err error)
+}
+
+// StorageNeeded estimates what a purge of what was previewed needs.
+func StorageNeeded(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan, l History, v *Preview, room guard.Room) (Storage, error) {
+	perRow, err := WalPerRow(ctx, pool, l, p.Policy.Name)
+	if err != nil {
+		return Storage{}, err
+	}
+	rows := map[string]int64{}
+	for i, t := range v.Tables {
+		switch {
+		case i == 0:
+			rows[t.Table] += v.ExpiredRows
+		case t.ExpiredRows != nil && (t.Action == string(plan.ByCascade) || t.Action == string(plan.ByDelete)):
+			rows[t.Table] = max(rows[t.Table], *t.ExpiredRows)
+		}
+	}
+	return StorageOf(p, rows, perRow, room), nil
+}
+
+// WalPerRow is what a row of the policy's earlier runs has cost; 0: too little is
+// known.
+func WalPerRow(ctx context.Context, pool *pgxpool.Pool, l History, policy string) (float64, error) {
+	rows, wal, err := l.Written(ctx, pool, policy)
+	if err != nil {
+		return 0, fmt.Errorf("reading what earlier runs have written: %w", err)
+	}
+	if rows < EnoughRows {
+		return 0, nil
+	}
+	return float64(wal) / float64(rows), nil
+}

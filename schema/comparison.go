@@ -1,0 +1,245 @@
+package schema
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/reaperdb/reaper/internal/pg"
+)
+
+// Comparison is how a reference compares two columns: ours, which is referenced,
+// with theirs, which references it. The operator is that of the constraint, or of
+// the unique index over ours, and is named with its schema: what `=` means depends
+// on the search_path, and on types that convert by themselves.
+type Comparison struct {
+	Op           *Operator // ours on its left
+	Ours, Theirs Column
+	Direct       bool // theirs is compared as it is stored: its own index can serve
+	// oursText: theirs is text that a declared reference (match) takes for ours as
+	// PostgreSQL prints it.
+	OursText bool
+}
+
+// as casts an expression of a column's type to an input type of the operator.
+func castTo(expression string, column Column, want string) string {
+	if column.SQLType == want {
+		return expression
+	}
+	return expression + "::" + want
+}
+
+// OursAs is an expression of the type of ours as the operator takes it. Polymorphic
+// operators take both sides in the type of ours.
+func (c Comparison) OursAs(expression string) string {
+	switch {
+	case c.Op.Left == "":
+		return expression
+	case c.OursText && c.Op.Left != pg.TextType:
+		return expression + "::" + pg.TextType + "::" + c.Op.Left
+	}
+	return castTo(expression, c.Ours, c.Op.Left)
+}
+
+func (c Comparison) TheirsAs(expression string) string {
+	if c.Op.Right == "" {
+		return castTo(expression, c.Theirs, c.Ours.SQLType)
+	}
+	return castTo(expression, c.Theirs, c.Op.Right)
+}
+
+// Collation is the collation by which the two are compared, where it has to be said;
+// empty: the searched column's own applies by itself. A foreign key compares by the
+// collation of the referenced column where that takes different values for equal
+// (ri_GenerateQualCollation in ri_triggers.c); between two others equal means the same
+// bytes, so that the collation of the searched column serves as well.
+func (c Comparison) Collation(searched Column) string {
+	switch {
+	case c.Ours.Collation == c.Theirs.Collation || c.Ours.Collation == 0 && !c.Theirs.LaxCollation:
+		return ""
+	case c.Ours.LaxCollation:
+		return c.Ours.CollationName
+	}
+	return searched.CollationName
+}
+
+func (c Comparison) Write(ours, theirs, collation string) string {
+	left := c.OursAs(ours)
+	if collation != "" {
+		left = "(" + left + " COLLATE " + collation + ")"
+	}
+	return left + " " + c.Op.String() + " " + c.TheirsAs(theirs)
+}
+
+// FindTheirs is the condition that theirs, a column, references ours, a value.
+func (c Comparison) FindTheirs(ours, theirs string) string {
+	return c.Write(ours, theirs, c.Collation(c.Theirs))
+}
+
+// FindOurs is the condition that ours, a column, is referenced by theirs, a value.
+func (c Comparison) FindOurs(ours, theirs string) string {
+	return c.Write(ours, theirs, c.Collation(c.Ours))
+}
+
+// Value binds one value of ours, as text.
+func (c Comparison) Value(s *pg.Statement, v *string) string { return s.Cast(v, c.Ours.SQLType) }
+
+// any is the condition that theirs, a column, references one of a bound list of
+// values of ours; false: it cannot be written so.
+func (c Comparison) any(s *pg.Statement, theirs string, list *pg.Column, indexed bool) (condition string, ok bool) {
+	if c.Op.Commutator == nil || c.Ours.Array() {
+		return "", false
+	}
+	left := c.TheirsAs(theirs)
+	if collation := c.Collation(c.Theirs); collation != "" && c.Ours.LaxCollation {
+		left = "(" + left + " COLLATE " + collation + ")"
+	}
+	values := s.Array(list, c.Ours.SQLType)
+	switch {
+	case c.OursAs("x") != "x":
+		values = "ARRAY(SELECT " + c.OursAs("unnest("+values+")") + ")"
+	case indexed:
+		// The planner is not shown the values: it would weigh each of them, which takes
+		// longer than to find the rows.
+		values = "ARRAY(SELECT unnest(" + values + "))"
+	}
+	return left + " " + c.Op.Commutator.String() + " ANY (" + values + ")", true
+}
+
+// Among is the condition that columns (already qualified) reference a set of tuples,
+// which are compared pair by pair.
+func Among(s *pg.Statement, pairs []Comparison, theirs []string, v pg.Values, indexed bool) string {
+	if len(pairs) == 1 {
+		if condition, ok := pairs[0].any(s, theirs[0], v[0], indexed); ok {
+			return condition
+		}
+	}
+	// One list of text a column: lists of arrays cannot be bound otherwise.
+	return "EXISTS (SELECT FROM unnest(" + pg.List(len(pairs), func(i int) string { return s.Array(v[i], pg.TextType) }) +
+		") reaper_v(" + pg.List(len(pairs), func(i int) string { return fmt.Sprintf("v%d", i) }) + ") WHERE " +
+		pg.And(len(pairs), func(i int) string {
+			return pairs[i].FindTheirs(fmt.Sprintf("reaper_v.v%d::%s", i, pairs[i].Ours.SQLType), theirs[i])
+		}) + ")"
+}
+
+// Itself compares a column with values of its own.
+func Itself(column Column, order *Order) Comparison {
+	return Comparison{Op: order.Equal, Ours: column, Theirs: column, Direct: true}
+}
+
+// Themselves compare columns with values of their own.
+func Themselves(columns []Column, orders []*Order) []Comparison {
+	pairs := make([]Comparison, len(columns))
+	for i, k := range columns {
+		pairs[i] = Itself(k, orders[i])
+	}
+	return pairs
+}
+
+// Comparisons are the pairs of a foreign key, child's columns with the parent's.
+func Comparisons(g *Graph, k *ForeignKey, child, parent *Table) []Comparison {
+	pairs := make([]Comparison, len(k.ChildColumns))
+	for i := range pairs {
+		pairs[i].Theirs, _ = child.Column(k.ChildColumns[i])
+		pairs[i].Ours, _ = parent.Column(k.ParentColumns[i])
+		pairs[i].Op = k.Operators[i]
+		pairs[i].Direct = direct(g, pairs[i])
+	}
+	return pairs
+}
+
+// direct reports whether theirs is compared as it is stored.
+func direct(g *Graph, x Comparison) bool {
+	if x.Op.Right == "" {
+		return x.Theirs.TypeOID == x.Ours.TypeOID
+	}
+	return g.Relabels(x.Theirs.TypeOID, x.Op.RightOID)
+}
+
+// Comparing finds how two columns compare that no constraint binds together: by the
+// family of a unique index over ours, or else as its type is ordered; nil: they
+// do not.
+func Comparing(ctx context.Context, q Querier, g *Graph, ours, theirs Column, family uint32) (*Comparison, error) {
+	ordered, err := g.DefaultOrder(ctx, q, ours.TypeOID)
+	if err != nil || ordered == nil {
+		return nil, err
+	}
+	if family == 0 {
+		family = ordered.Family
+	}
+	own, err := g.OrderIn(ctx, q, family, ordered.Equal.LeftOID, theirs.TypeOID)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range []*Order{own, ordered} {
+		if o != nil && takes(g, o.Equal, ours, theirs) {
+			return Pair(g, o.Equal, ours, theirs), nil
+		}
+	}
+	other, err := g.DefaultOrder(ctx, q, theirs.TypeOID)
+	if err != nil || other == nil || !takes(g, other.Equal, ours, theirs) {
+		return nil, err
+	}
+	return Pair(g, other.Equal, ours, theirs), nil
+}
+
+func Pair(g *Graph, op *Operator, ours, theirs Column) *Comparison {
+	x := Comparison{Op: op, Ours: ours, Theirs: theirs}
+	x.Direct = direct(g, x)
+	return &x
+}
+
+// takes reports whether both columns become the operator's input types by
+// themselves.
+func takes(g *Graph, op *Operator, ours, theirs Column) bool {
+	if op.Left == "" || op.Right == "" {
+		return ours.TypeOID == theirs.TypeOID
+	}
+	return g.Converts(ours.TypeOID, op.LeftOID) && g.Converts(theirs.TypeOID, op.RightOID)
+}
+
+// Crossed reports whether the two have different collations, and that of the column
+// given, one of the two, takes different values for equal.
+func (c Comparison) Crossed(by Column) bool {
+	return by.LaxCollation && c.Ours.Collation != c.Theirs.Collation
+}
+
+// Stable names a comparison whose answer depends on more than the two values, such as
+// the time zone: PostgreSQL's own actions leave orphans there. Empty: none does.
+func Stable(g *Graph, pairs []Comparison) string {
+	for _, x := range pairs {
+		if !x.Op.Immutable || !g.ConvertsImmutably(x.Ours.TypeOID, x.Op.LeftOID) || !g.ConvertsImmutably(x.Theirs.TypeOID, x.Op.RightOID) {
+			return fmt.Sprintf("%s (%s) with %s (%s)", x.Theirs.Name, x.Theirs.Type, x.Ours.Name, x.Ours.Type)
+		}
+	}
+	return ""
+}
+
+// Serves reports whether an index column finds theirs by a value of ours: its
+// operator family has the operator, it sorts by the collation of the comparison, and
+// it is over what is compared.
+func (c Comparison) Serves(x IndexColumn) bool {
+	if c.Op.Commutator == nil || !slices.Contains(x.Equal, c.Op.Commutator.OID) {
+		return false
+	}
+	collation := c.Theirs.Collation
+	if c.Ours.LaxCollation {
+		collation = c.Ours.Collation
+	}
+	if x.Collation != 0 && x.Collation != collation {
+		return false
+	}
+	if c.Direct {
+		return x.Name == c.Theirs.Name
+	}
+	return x.Expression == c.Indexed()
+}
+
+// Indexed is the expression that an index serving the comparison is over, as
+// PostgreSQL prints it; where theirs is compared as it is stored, the column.
+func (c Comparison) Indexed() string {
+	if c.Direct {
+		return pg.Ident(c.Theirs.Name)
+	}
+	return fmt.Sprintf("((%s)::%s)", c.Theirs.Quoted, c.Op.RightName)
+}
