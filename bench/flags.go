@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/reaperdb/reaper/internal/lab"
-	"github.com/reaperdb/reaper/purge"
+	"github.com/reaperdb/reaper/internal/pg"
 )
 
 // parse reads the flags, and gives the parts to run.
@@ -17,7 +17,7 @@ func (b *bench) parse(args []string) (chosen []part, err error) {
 	flags, only := b.Flags(strings.Join(lab.Names(parts), ", ") + "; empty: all but scale")
 	flags.IntVar(&b.mails, "n", 200_000, "mails of the mail part; the other parts are sized by it")
 	flags.IntVar(&b.rounds, "rounds", 3, "how often each side is timed, in turn; the medians count")
-	flags.IntVar(&b.connections, "connections", purge.DefaultConnections, "connections of reaper that delete")
+	flags.IntVar(&b.connections, "connections", pg.DefaultConnections, "connections of reaper that delete")
 	flags.IntVar(&b.tenants, "tenants", 0, "tenants of the part idle; 0: five for each mail of -n")
 	flags.IntVar(&b.factor, "factor", 10, "how many times -n the part scale takes beside -n")
 	flags.DurationVar(&b.window, "window", 15*time.Second, "how long a purge of the part pace may take; shorter ones are cut off")

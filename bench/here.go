@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/reaperdb/reaper/internal/lab"
+	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/policy"
@@ -32,7 +33,7 @@ func (b *bench) purgeHere(ctx context.Context, dsn string, w *watch) (d did, err
 }
 
 func (b *bench) purgeOnce(ctx context.Context, dsn string, w *watch) (*purge.Report, error) {
-	config, err := purge.Config(dsn)
+	config, err := pg.PoolConfig(dsn)
 	if err != nil {
 		return nil, err
 	}

@@ -20,7 +20,7 @@ const scanRest = 20
 
 // measurer measures what is due of a policy. A survey is one.
 type measurer interface {
-	plan(ctx context.Context, e entry) (*plan.Plan, error)
+	compile(ctx context.Context, e entry) (*plan.Plan, error)
 	measure(ctx context.Context, p *plan.Plan) (*ledger.Scan, error)
 	// unowned follows a sample of the rows to their tenants; nil: there are none.
 	unowned(ctx context.Context, p *plan.Plan) (*ledger.Unowned, error)
@@ -128,15 +128,15 @@ func (s *scans) end(name string, took time.Duration, err error) bool {
 
 // scan measures one policy.
 func (s *scans) scan(ctx context.Context, e entry) error {
-	plan, err := s.measurer.plan(ctx, e)
+	p, err := s.measurer.compile(ctx, e)
 	if err != nil {
 		return err
 	}
-	scan, err := s.measurer.measure(ctx, plan)
+	scan, err := s.measurer.measure(ctx, p)
 	if err != nil {
 		return err
 	}
-	scan.Unowned = s.unowned(ctx, e.name(), plan)
+	scan.Unowned = s.unowned(ctx, e.name(), p)
 	if err := s.keeper.SaveScan(ctx, e.name(), *scan); err != nil {
 		return err
 	}
@@ -149,7 +149,7 @@ func (s *scans) scan(ctx context.Context, e entry) error {
 	}
 	s.metrics.LagScanned(e.name(), m)
 	s.see(e, scan)
-	s.planned(e.name(), plan)
+	s.planned(e.name(), p)
 	return nil
 }
 
@@ -218,16 +218,16 @@ func (s *scans) look(ctx context.Context, e entry) {
 // once measures a policy and follows its rows; both may be there, what was measured and
 // why the rest was not.
 func (s *scans) once(ctx context.Context, e entry) (*ledger.Scan, error) {
-	plan, err := s.measurer.plan(ctx, e)
+	p, err := s.measurer.compile(ctx, e)
 	if err != nil {
 		return nil, err
 	}
-	s.planned(e.name(), plan)
-	scan, err := s.measurer.measure(ctx, plan)
+	s.planned(e.name(), p)
+	scan, err := s.measurer.measure(ctx, p)
 	if err != nil {
 		return nil, err
 	}
-	scan.Unowned, err = s.measurer.unowned(ctx, plan)
+	scan.Unowned, err = s.measurer.unowned(ctx, p)
 	return scan, err
 }
 

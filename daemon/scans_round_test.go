@@ -23,7 +23,7 @@ type slowly struct {
 	of       string // the policy at hand
 }
 
-func (s *slowly) plan(_ context.Context, e entry) (*plan.Plan, error) {
+func (s *slowly) compile(_ context.Context, e entry) (*plan.Plan, error) {
 	s.of = e.name()
 	s.measured = append(s.measured, clock(time.Now())+" "+s.of)
 	time.Sleep(s.takes[s.of])

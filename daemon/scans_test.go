@@ -12,11 +12,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/reaperdb/reaper/internal/dbtest"
+	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/metrics"
 	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/preview"
-	"github.com/reaperdb/reaper/purge"
 )
 
 // counter counts the statements with a word in them, alone or among others.
@@ -63,7 +63,7 @@ func TestUnownedIsSampledNowAndThen(t *testing.T) {
 		CREATE TABLE letters (id int PRIMARY KEY, at timestamptz NOT NULL, org int); CREATE INDEX ON letters (org, at, id);
 		INSERT INTO letters SELECT n, now(), CASE WHEN n = 1 THEN 1 END FROM generate_series(1, 10) n`)
 	samples := &counter{word: "reaper_m AS MATERIALIZED"}
-	config, err := purge.Config(db.DSN())
+	config, err := pg.PoolConfig(db.DSN())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,7 +30,7 @@ type survey struct {
 	find time.Duration // how long finding the most overdue rows may take
 }
 
-func (s survey) plan(ctx context.Context, e entry) (*plan.Plan, error) {
+func (s survey) compile(ctx context.Context, e entry) (*plan.Plan, error) {
 	plans, err := compile(ctx, s.pool, e.file, e.name())
 	if err != nil {
 		return nil, err

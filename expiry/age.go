@@ -17,6 +17,7 @@ type Age struct {
 	Zone   string // of timestamp and date; "UTC" unless the file says otherwise
 }
 
+// Integer reports whether the age is a number of seconds, or of parts of one, since 1970.
 func (a Age) Integer() bool { return a.Unit != policy.UnitNone }
 
 // perSecond is how many of the column's units make a second.

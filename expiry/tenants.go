@@ -1,3 +1,5 @@
+// Package expiry says when a row is expired: how its age compares with a cutoff, and which
+// cutoff each tenant has. It holds the SQL of both.
 package expiry
 
 import (
@@ -21,7 +23,7 @@ const (
 // Source is one place a retention may come from, in order of precedence.
 type Source struct {
 	Constant *policy.Duration // else sql
-	Sql      string           // over the tenants' relation
+	SQL      string           // over the tenants' relation
 	Integer  bool             // sql gives days
 }
 
@@ -69,7 +71,7 @@ func (t *Tenants) Relation(extra func(key string) string) string {
 	b.WriteString(hold + " AS held")
 	for i, s := range t.Sources {
 		if s.Constant == nil {
-			fmt.Fprintf(&b, ", (%s) AS r%d", s.Sql, i)
+			fmt.Fprintf(&b, ", (%s) AS r%d", s.SQL, i)
 		}
 	}
 	switch {

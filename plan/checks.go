@@ -55,6 +55,7 @@ func (p *Plan) RowChecks(m *Traversal, known map[*Node]*Rows, keys pg.Values, lo
 	return c
 }
 
+// Stays is the error where rows of the table are still there after they were deleted.
 func (n *Node) Stays() string {
 	return fmt.Sprintf("rows of %s are still there after they were deleted: %s", n.Table.Name, n.fires())
 }

@@ -214,6 +214,7 @@ func (c *compiler) root() error {
 	return nil
 }
 
+// IntegerTypes are the names of the integer types in pg_type.
 var IntegerTypes = []string{"int2", "int4", "int8"}
 
 func (c *compiler) ageColumn() error {

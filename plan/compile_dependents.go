@@ -149,7 +149,7 @@ func (c *compiler) addEdge(parent *Node, r schema.Relation, entries []*entry, si
 	if err != nil {
 		return err
 	}
-	e := &Edge{Parent: parent, Child: child, ParentColumns: k.ParentColumns, ChildColumns: k.ChildColumns, Key: k, keys: r.Keys, Pairs: schema.Comparisons(c.graph, k, child.Table, parent.Table)}
+	e := &Edge{Parent: parent, Child: child, ParentColumns: k.ParentColumns, ChildColumns: k.ChildColumns, Key: k, keys: r.Keys, Pairs: c.graph.Comparisons(k, child.Table, parent.Table)}
 	if k.Parent != parent.Table.OID {
 		for _, oid := range c.graph.Family(k.Parent) {
 			e.Within = append(e.Within, strconv.FormatUint(uint64(oid), 10))

@@ -223,7 +223,7 @@ func (c *compiler) oneAnswer(e *Edge) {
 		c.plan.AddProblem(LevelError, fmt.Sprintf("%s of %s compares two collations, of which that of %s is not deterministic: ON DELETE SET NULL and SET DEFAULT leave rows behind there before PostgreSQL 15",
 			e.Label(), e.Child.Table.Name, e.Parent.Table.Name), "give both columns the same collation")
 	}
-	if what := schema.Stable(c.graph, e.Pairs); what != "" {
+	if what := c.graph.Stable(e.Pairs); what != "" {
 		c.plan.AddProblem(LevelError, fmt.Sprintf("%s of %s compares %s: the answer depends on the TimeZone, and ON DELETE itself leaves rows behind", e.Label(), e.Child.Table.Name, what),
 			"give both columns the same type")
 	}

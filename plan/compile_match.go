@@ -66,9 +66,9 @@ func (c *compiler) declared(ours, theirs schema.Column) (*schema.Comparison, err
 		if err != nil || order == nil {
 			return nil, err
 		}
-		x := schema.Pair(c.graph, order.Equal, ours, theirs)
+		x := c.graph.Pair(order.Equal, ours, theirs)
 		x.OursText = true
 		return x, nil
 	}
-	return schema.Comparing(c.ctx, c.conn, c.graph, ours, theirs, 0)
+	return c.graph.Comparing(c.ctx, c.conn, ours, theirs, 0)
 }

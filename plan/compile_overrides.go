@@ -102,7 +102,7 @@ func uniqueFamily(t *schema.Table, column string) uint32 {
 // them says.
 func (c *compiler) sameTenant() error {
 	t := c.plan.Tenants
-	same, err := schema.Comparing(c.ctx, c.conn, c.graph, t.Key, t.Key, c.keyFamily())
+	same, err := c.graph.Comparing(c.ctx, c.conn, t.Key, t.Key, c.keyFamily())
 	if err != nil {
 		return err
 	}

@@ -146,7 +146,7 @@ func (c *compiler) tenantsQuery(file *policy.Tenants) (relation string, own *exp
 		t.Holds = []string{pg.Ident("tenants", t.Columns[2])}
 	}
 	relation = "(" + file.Query.Value + "\n) AS tenants(" + pg.List(len(t.Columns), func(i int) string { return pg.Ident(t.Columns[i]) }) + ")"
-	return relation, &expiry.Source{Sql: pg.Ident("tenants", t.Columns[1]), Integer: integer}, nil
+	return relation, &expiry.Source{SQL: pg.Ident("tenants", t.Columns[1]), Integer: integer}, nil
 }
 
 // typeOf describes a type by OID as a column of that type would be.
@@ -191,7 +191,7 @@ func (c *compiler) retentions(relation string, own *expiry.Source, shared policy
 				if !ok {
 					c.fail(r.SQL.Pos, "a retention is smallint, int or bigint (days), or interval", "retention has another type")
 				}
-				t.Sources = append(t.Sources, expiry.Source{Sql: f.SQL, Integer: integer})
+				t.Sources = append(t.Sources, expiry.Source{SQL: f.SQL, Integer: integer})
 			}
 		}
 		if i == 1 && own != nil {
@@ -264,7 +264,7 @@ func (c *compiler) comparable() error {
 			p.groupOrders = append(p.groupOrders, order)
 		}
 	}
-	owner, err := schema.Comparing(c.ctx, c.conn, c.graph, p.Tenants.Key, p.last, c.keyFamily())
+	owner, err := c.graph.Comparing(c.ctx, c.conn, p.Tenants.Key, p.last, c.keyFamily())
 	if err != nil {
 		return err
 	}
@@ -315,7 +315,7 @@ func (c *compiler) follow(table *schema.Table, s policy.Step) (Hop, error) {
 		}
 		return c.declaredHop(table, to, s)
 	}
-	keys := schema.KeysOver(c.graph, table.OID, s.Column)
+	keys := c.graph.KeysOver(table.OID, s.Column)
 	switch len(keys) {
 	case 0:
 		c.fail(s.Pos, "write where it leads: "+s.String()+" -> table.column",

@@ -15,10 +15,10 @@ import (
 // tables of the plan against such changes, takes a print of what the catalog says of
 // them, and deletes nothing when it is another one than the plan's.
 
-// ErrSchemaChanged: the catalog says something else of the tables than when they were planned.
+// ErrSchemaChanged means that the catalog says something else of the tables than when they were planned.
 var ErrSchemaChanged = errors.New("foreign keys, triggers, rules or row-level security of the plan's tables have changed since they were planned, or the search_path is no longer safe; the next run plans anew")
 
-// ErrReplicaRole: a connection of the pool carries another client's setting.
+// ErrReplicaRole means that a connection of the pool carries another client's setting.
 var ErrReplicaRole = errors.New("session_replication_role is not origin on a connection of the pool, where foreign keys do not act: another client has left it behind; reset it there (RESET session_replication_role), and let the pooler reset connections (server_reset_query = DISCARD ALL)")
 
 // LockTables locks the tables of the plan against changes of their foreign keys,

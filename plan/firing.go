@@ -56,6 +56,7 @@ func (n *Node) updatedBy(t schema.Trigger) bool {
 	return slices.ContainsFunc(n.In, func(e *Edge) bool { return e.Action.Clears() && t.FiresOnUpdateOf(e.SetColumns) })
 }
 
+// FiringRules are the rules of the table that can rewrite a statement of a run.
 func (n *Node) FiringRules() (out []schema.Rule) {
 	for _, r := range n.Table.Rules {
 		if r.OnDelete && n.Deleted || !r.OnDelete && n.emptied() {

@@ -134,7 +134,7 @@ func (c *compiler) spell(keys []schema.ForeignKey) policy.Path {
 // there is none, it is said where the column leads.
 func (c *compiler) spellKey(k schema.ForeignKey) policy.Step {
 	for _, name := range slices.Backward(k.ChildColumns) {
-		if leads := schema.KeysOver(c.graph, k.Child, name); len(leads) == 1 && schema.SameColumns(leads[0], k) {
+		if leads := c.graph.KeysOver(k.Child, name); len(leads) == 1 && schema.SameColumns(leads[0], k) {
 			return policy.Step{Column: name}
 		}
 	}
@@ -164,7 +164,7 @@ func (c *compiler) shortestPath() ([]schema.ForeignKey, error) {
 		c.fail(pos, fix, "with a query of tenants the path from %s cannot be found by itself", c.plan.Root.Table.Name)
 		return nil, errStop
 	}
-	found := schema.ShortestPaths(c.graph, c.plan.Root.Table.OID, c.tenant.OID)
+	found := c.graph.ShortestPaths(c.plan.Root.Table.OID, c.tenant.OID)
 	if len(found) == 1 {
 		return found[0], nil
 	}

@@ -141,6 +141,7 @@ func (g *grants) statements() []string {
 	return append(out, g.maintain()...)
 }
 
+// Sorted are the keys of a map in their order.
 func Sorted[V any](m map[string]V) []string {
 	keys := make([]string, 0, len(m))
 	for k := range m {

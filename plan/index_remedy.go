@@ -15,7 +15,7 @@ func (c *compiler) indexFix(t *schema.Table, pairs []schema.Comparison, more []s
 	if t.Kind != schema.Ordinary && t.Kind != schema.Partitioned {
 		return "see that what it reads has an index: " + t.Name.String() + " itself can have none", nil
 	}
-	if what := schema.Stable(c.graph, pairs); what != "" {
+	if what := c.graph.Stable(pairs); what != "" {
 		return "give both columns the same type: no index can be over " + what, nil
 	}
 	var columns []string

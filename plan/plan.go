@@ -1,6 +1,6 @@
-// Package purge plans and runs deletions: from a policy file and the catalog
-// graph to an explicit plan, from the plan to batches, from the batches to a
-// report.
+// Package plan makes, of a policy and the catalog, an explicit plan: what goes, what goes
+// with it by which edge, how expired rows are found, what stands against it, and what the
+// role has to be granted. It holds every SQL statement that a run can need.
 package plan
 
 import (
@@ -54,7 +54,7 @@ type Problem struct {
 	Text   string `json:"text"`
 	Fix    string `json:"fix"`
 
-	MissingIndex *missingIndex // nil: of another kind
+	MissingIndex *missingIndex `json:"-"` // nil: of another kind
 }
 
 // EdgeAction is what is decided for the rows behind one edge.
@@ -181,6 +181,7 @@ func (p *Plan) HasErrors() bool {
 // has locked; nil: it is planned. A run of it fails, and touches nothing.
 func (p *Plan) Unplanned() error { return p.unplanned }
 
+// AddProblem records a problem of the policy.
 func (p *Plan) AddProblem(level Level, text, fix string) {
 	p.Problems = append(p.Problems, Problem{Policy: p.Policy.Name, Level: level, Text: text, Fix: fix})
 }

@@ -21,10 +21,12 @@ type Rows struct {
 // RowID tells a row of one node from all others: its tableoid and ctid.
 type RowID struct{ Table, CTID string }
 
+// NewRows makes an empty set of rows of a node.
 func NewRows(n *Node) *Rows {
 	return &Rows{Node: n, Tables: &pg.Column{}, CTIDs: &pg.Column{}, refs: pg.NewValues(len(n.Refs))}
 }
 
+// Len is the number of rows.
 func (r *Rows) Len() int { return r.CTIDs.Len() }
 
 // ID is where the i-th row stands.

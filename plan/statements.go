@@ -19,6 +19,7 @@ func texts(columns []string) []string {
 	return out
 }
 
+// Parenthesized is a condition to add to others with AND; empty: there is none.
 func Parenthesized(condition string) string {
 	if condition == "" {
 		return ""

@@ -54,6 +54,7 @@ func (p *Plan) BacklogSQL(sc expiry.Scope, by string) *pg.Statement {
 	return p.Backlog(&pg.Statement{}, sc, by)
 }
 
+// Backlog is BacklogSQL as a part of another statement.
 func (p *Plan) Backlog(s *pg.Statement, sc expiry.Scope, by string) *pg.Statement {
 	s.Add("SELECT ", by, "count(*), coalesce(extract(epoch FROM max(reaper_x.lag)), 0)::float8, count(DISTINCT reaper_x.tenant) FROM (", p.ExpiredSQL(s, sc), ") reaper_x")
 	return s

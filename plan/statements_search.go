@@ -168,6 +168,7 @@ func (p *Plan) probeSQL(cutoff string, lead func(int) string) string {
 // and cutoff.
 func (p *Plan) DueSQL(sc expiry.Scope) *pg.Statement { return p.Due(&pg.Statement{}, sc) }
 
+// Due is DueSQL as a part of another statement.
 func (p *Plan) Due(s *pg.Statement, sc expiry.Scope) *pg.Statement {
 	sc.Whole = true
 	s.Add("SELECT x.key::text, x.cutoff::text FROM (\n  SELECT reaper_s.key, reaper_s.cutoff, max(reaper_s.cutoff - ",

@@ -100,6 +100,7 @@ func (p *Plan) orderKey() []string {
 	})
 }
 
+// ColumnNames are the names of columns.
 func ColumnNames(columns []schema.Column) []string {
 	names := make([]string, len(columns))
 	for i, k := range columns {

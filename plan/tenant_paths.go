@@ -84,7 +84,7 @@ func (c *compiler) tenantPathOf(p *policy.Policy) (path []onPath) {
 		next := uint32(0)
 		if s.Table.IsSet() {
 			next = c.resolve(s.Table)
-		} else if keys := schema.KeysOver(c.graph, at, s.Column); i < len(p.Tenant.Steps)-1 && len(keys) == 1 {
+		} else if keys := c.graph.KeysOver(at, s.Column); i < len(p.Tenant.Steps)-1 && len(keys) == 1 {
 			step.columns, next = keys[0].ChildColumns, keys[0].Parent
 		}
 		path = append(path, step)
@@ -100,7 +100,7 @@ func (c *compiler) shortestPathOf(p *policy.Policy, at uint32) (path []onPath) {
 		return nil
 	}
 	to := c.resolve(c.file.Tenants.Table)
-	found := schema.ShortestPaths(c.graph, at, to)
+	found := c.graph.ShortestPaths(at, to)
 	if len(found) != 1 {
 		return nil
 	}
@@ -114,14 +114,14 @@ func (c *compiler) shortestPathOf(p *policy.Policy, at uint32) (path []onPath) {
 // keyHop is one step of the path along a foreign key. The referenced table is loaded.
 func (c *compiler) keyHop(table *schema.Table, k *schema.ForeignKey) Hop {
 	to := c.graph.Tables[k.Parent]
-	return Hop{table: to, from: k.ChildColumns, To: k.ParentColumns, pairs: schema.Comparisons(c.graph, k, table, to)}
+	return Hop{table: to, from: k.ChildColumns, To: k.ParentColumns, pairs: c.graph.Comparisons(k, table, to)}
 }
 
 // declaredHop is one step of the path that the file declares, to a unique column.
 func (c *compiler) declaredHop(table, to *schema.Table, s policy.Step) (Hop, error) {
 	theirs, _ := table.Column(s.Column)
 	ours, _ := to.Column(s.ToColumn)
-	pair, err := schema.Comparing(c.ctx, c.conn, c.graph, ours, theirs, uniqueFamily(to, s.ToColumn))
+	pair, err := c.graph.Comparing(c.ctx, c.conn, ours, theirs, uniqueFamily(to, s.ToColumn))
 	if err != nil {
 		return Hop{}, err
 	}
@@ -139,7 +139,7 @@ func (c *compiler) sameAnswer() error {
 	for _, h := range p.Hops {
 		pairs = append(pairs, h.pairs...)
 	}
-	if what := schema.Stable(c.graph, pairs); what != "" {
+	if what := c.graph.Stable(pairs); what != "" {
 		c.fail(p.Policy.Tenant.Pos, "give both columns the same type", "the tenant path compares %s: the answer depends on the TimeZone", what)
 		return errStop
 	}

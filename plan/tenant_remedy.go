@@ -38,7 +38,7 @@ func (c *compiler) pathsFrom(table uint32) (paths [][]policy.Step) {
 	if table == c.tenant.OID {
 		return [][]policy.Step{{{Column: c.plan.Tenants.Key.Name}}}
 	}
-	for _, keys := range schema.ShortestPaths(c.graph, table, c.tenant.OID) {
+	for _, keys := range c.graph.ShortestPaths(table, c.tenant.OID) {
 		if steps := c.stepsAlong(keys); steps != nil {
 			paths = append(paths, steps)
 		}

@@ -6,7 +6,7 @@ import (
 	"github.com/reaperdb/reaper/internal/components"
 )
 
-// mode is one way of carrying out a plan: which edges reaper walks itself, and
+// Traversal is one way of carrying out a plan: which edges reaper walks itself, and
 // which it leaves to ON DELETE. The usual mode leaves to PostgreSQL all it
 // safely can; the full mode walks every edge, so that a batch is counted before
 // it deletes and one root may be drained over several batches.

@@ -1,3 +1,5 @@
+// Package preview says what a purge would do now, and what is due: counts, lag, samples, the
+// storage it takes. It changes nothing.
 package preview
 
 import (

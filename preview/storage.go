@@ -39,7 +39,7 @@ const (
 	leastShare = 0.01
 	// mostImages is how many times the planner's number a measured one is believed.
 	mostImages = 2
-	// enoughRows is how many rows earlier runs must have deleted for their WAL to
+	// EnoughRows is how many rows earlier runs must have deleted for their WAL to
 	// tell that of the next.
 	EnoughRows = 1000
 )

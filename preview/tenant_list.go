@@ -20,9 +20,12 @@ import (
 var ErrTenants = errors.New("tenants")
 
 var (
+	// ErrNoTenants is an empty list.
 	ErrNoTenants = fmt.Errorf("%w: the list of tenants is empty; refusing to delete", ErrTenants)
-	ErrKeyTwice  = fmt.Errorf("%w: the list of tenants gives a key twice; which retention counts is unclear", ErrTenants)
-	ErrLongKey   = fmt.Errorf("%w: the list of tenants gives a key of more than %d bytes", ErrTenants, longestKey)
+	// ErrKeyTwice is a list in which two tenants have one key.
+	ErrKeyTwice = fmt.Errorf("%w: the list of tenants gives a key twice; which retention counts is unclear", ErrTenants)
+	// ErrLongKey is a list with a key that is no key.
+	ErrLongKey = fmt.Errorf("%w: the list of tenants gives a key of more than %d bytes", ErrTenants, longestKey)
 )
 
 // longestKey is how long the text of a tenant's key may be, in bytes: more than any index
@@ -32,7 +35,7 @@ const longestKey = 8192
 // ListTimeout bounds a reading of all tenants.
 const ListTimeout = 10 * time.Minute
 
-// trust judges a list of tenants by the number of its rows and of their keys, and by the
+// ValidateTenantList judges a list of tenants by the number of its rows and of their keys, and by the
 // longest key.
 func ValidateTenantList(p *plan.Plan, rows, keys, longest int64) error {
 	switch {

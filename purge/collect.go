@@ -17,8 +17,8 @@ const closureTries = 5
 // collect locks and reads, parents first, the rows that go with the seeds in
 // this mode; more rows than the limit give errOverflow. limit 0: as many as there
 // are.
-func (b *batcher) collect(ctx context.Context, tx *batchTx, m *plan.Traversal, seeds map[*plan.Node]*plan.Rows, limit int) (map[*plan.Node]*plan.Rows, error) {
-	known := map[*plan.Node]*plan.Rows{}
+func (tx *batchTx) collect(ctx context.Context, m *plan.Traversal, seeds collection, limit int) (collection, error) {
+	known := collection{}
 	total := 0
 	for n, r := range seeds {
 		known[n] = r
@@ -34,9 +34,9 @@ func (b *batcher) collect(ctx context.Context, tx *batchTx, m *plan.Traversal, s
 		}
 		var err error
 		if plan.Cyclic(group) {
-			err = b.collectCycle(ctx, tx, m, group, known, remaining(limit, total))
+			err = tx.collectCycle(ctx, m, group, known, remaining(limit, total))
 		} else {
-			err = b.collectBehind(ctx, tx, m, group[0], known, remaining(limit, total))
+			err = tx.collectBehind(ctx, m, group[0], known, remaining(limit, total))
 		}
 		if err != nil {
 			return nil, err
@@ -60,15 +60,15 @@ func remaining(limit, total int) int {
 }
 
 // collectBehind collects the rows of a node that reference collected rows.
-func (b *batcher) collectBehind(ctx context.Context, tx *batchTx, m *plan.Traversal, n *plan.Node, known map[*plan.Node]*plan.Rows, limit int) error {
+func (tx *batchTx) collectBehind(ctx context.Context, m *plan.Traversal, n *plan.Node, known collection, limit int) error {
 	for _, e := range n.In {
 		r := known[e.Parent]
 		if !e.Action.Deletes() || !m.Walks(e) || r == nil || r.Len() == 0 {
 			continue
 		}
 		// What keeps a row is looked for later, and must not come any more then.
-		lock := tx.lockDependents && n.Table.CanUpdate || n.NeedsLock()
-		if err := b.readRows(ctx, tx, plan.ReadBehindSQL(e, r, limit, lock), known[n]); err != nil {
+		lock := tx.opts.lockDependents && n.Table.CanUpdate || n.NeedsLock()
+		if err := tx.readRows(ctx, plan.ReadBehindSQL(e, r, limit, lock), known[n]); err != nil {
 			return fmt.Errorf("reading rows of %s: %w", n.Table.Name, err)
 		}
 	}
@@ -76,7 +76,7 @@ func (b *batcher) collectBehind(ctx context.Context, tx *batchTx, m *plan.Traver
 }
 
 // readRows adds the rows that a statement gathers.
-func (b *batcher) readRows(ctx context.Context, tx *batchTx, s *pg.Statement, into *plan.Rows) error {
+func (tx *batchTx) readRows(ctx context.Context, s *pg.Statement, into *plan.Rows) error {
 	found := plan.NewRows(into.Node)
 	if err := tx.read(ctx, s, found.Scan()); err != nil {
 		return err
@@ -87,8 +87,8 @@ func (b *batcher) readRows(ctx context.Context, tx *batchTx, s *pg.Statement, in
 
 // collectCycle collects the rows of tables that reference each other, or
 // themselves.
-func (b *batcher) collectCycle(ctx context.Context, tx *batchTx, m *plan.Traversal, group []*plan.Node, known map[*plan.Node]*plan.Rows, limit int) error {
-	read, err := b.lockClosure(ctx, tx, m, group, known, limit, false)
+func (tx *batchTx) collectCycle(ctx context.Context, m *plan.Traversal, group []*plan.Node, known collection, limit int) error {
+	read, err := tx.lockClosure(ctx, m, group, known, limit, false)
 	for _, n := range group {
 		known[n] = read[n]
 	}
@@ -99,10 +99,10 @@ func (b *batcher) collectCycle(ctx context.Context, tx *batchTx, m *plan.Travers
 // until nothing has changed. Once the rows are locked, no new row can come to
 // reference them, and none can leave. A reading that stops at the limit is
 // locked only if partly says so: else it is known to be too large.
-func (b *batcher) lockClosure(ctx context.Context, tx *batchTx, m *plan.Traversal, group []*plan.Node, seeds map[*plan.Node]*plan.Rows, limit int, partly bool) (map[*plan.Node]*plan.Rows, error) {
-	var locked map[*plan.Node]*plan.Rows
+func (tx *batchTx) lockClosure(ctx context.Context, m *plan.Traversal, group []*plan.Node, seeds collection, limit int, partly bool) (collection, error) {
+	var locked collection
 	for range closureTries {
-		read, err := b.readClosure(ctx, tx, m, group, seeds, limit)
+		read, err := tx.readClosure(ctx, m, group, seeds, limit)
 		if err != nil {
 			return nil, err
 		}
@@ -113,7 +113,7 @@ func (b *batcher) lockClosure(ctx context.Context, tx *batchTx, m *plan.Traversa
 			if read[n].Len() == 0 {
 				continue
 			}
-			if err := b.lockRows(ctx, tx, read[n]); err != nil {
+			if err := tx.lockRows(ctx, read[n]); err != nil {
 				return nil, err
 			}
 		}
@@ -123,7 +123,7 @@ func (b *batcher) lockClosure(ctx context.Context, tx *batchTx, m *plan.Traversa
 }
 
 // newRowsIn is how many rows a closure holds besides its seeds.
-func newRowsIn(read, seeds map[*plan.Node]*plan.Rows) int {
+func newRowsIn(read, seeds collection) int {
 	n := 0
 	for node, r := range read {
 		n += r.Len()
@@ -136,7 +136,7 @@ func newRowsIn(read, seeds map[*plan.Node]*plan.Rows) int {
 
 // lockRows locks rows where they stand. One that has moved meanwhile is no
 // longer known to be what it was: the batch is redone.
-func (b *batcher) lockRows(ctx context.Context, tx *batchTx, r *plan.Rows) error {
+func (tx *batchTx) lockRows(ctx context.Context, r *plan.Rows) error {
 	n, err := tx.exec(ctx, plan.LockAtSQL(r))
 	if err != nil {
 		return fmt.Errorf("locking rows of %s: %w", r.Node.Table.Name, err)
@@ -147,7 +147,7 @@ func (b *batcher) lockRows(ctx context.Context, tx *batchTx, r *plan.Rows) error
 	return nil
 }
 
-func sameRows(a, b map[*plan.Node]*plan.Rows) bool {
+func sameRows(a, b collection) bool {
 	if b == nil {
 		return false
 	}
@@ -166,8 +166,8 @@ func sameRows(a, b map[*plan.Node]*plan.Rows) bool {
 
 // readClosure reads the rows of a cyclic component, seeds first, in the order
 // of their distance.
-func (b *batcher) readClosure(ctx context.Context, tx *batchTx, m *plan.Traversal, group []*plan.Node, known map[*plan.Node]*plan.Rows, limit int) (map[*plan.Node]*plan.Rows, error) {
-	read := map[*plan.Node]*plan.Rows{}
+func (tx *batchTx) readClosure(ctx context.Context, m *plan.Traversal, group []*plan.Node, known collection, limit int) (collection, error) {
+	read := collection{}
 	for _, n := range group {
 		read[n] = plan.NewRows(n)
 		if k := known[n]; k != nil { // seeds keep their places
@@ -177,7 +177,7 @@ func (b *batcher) readClosure(ctx context.Context, tx *batchTx, m *plan.Traversa
 			}
 		}
 	}
-	rows, err := tx.query(ctx, plan.ClosureSQL(b.plan, m, group, known, limit))
+	rows, err := tx.query(ctx, plan.ClosureSQL(tx.plan, m, group, known, limit))
 	if err != nil {
 		return nil, fmt.Errorf("reading dependents of %s: %w", group[0].Table.Name, err)
 	}
@@ -189,7 +189,7 @@ func (b *batcher) readClosure(ctx context.Context, tx *batchTx, m *plan.Traversa
 		if err := rows.Scan(&node, &table, &ctid, &refs); err != nil {
 			return nil, fmt.Errorf("reading dependents of %s: %w", group[0].Table.Name, err)
 		}
-		read[b.plan.Nodes[node]].Add(table, ctid, refs)
+		read[tx.plan.Nodes[node]].Add(table, ctid, refs)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("reading dependents of %s: %w", group[0].Table.Name, err)
@@ -199,14 +199,14 @@ func (b *batcher) readClosure(ctx context.Context, tx *batchTx, m *plan.Traversa
 
 // checkLimits counts, in the full mode, what hangs below collected rows and was not
 // collected, and refuses more rows or bytes than the limits allow.
-func (b *batcher) checkLimits(ctx context.Context, tx *batchTx, m *plan.Traversal, known map[*plan.Node]*plan.Rows, limit int) error {
+func (tx *batchTx) checkLimits(ctx context.Context, m *plan.Traversal, known collection, limit int) error {
 	if !m.Full {
 		return nil
 	}
 	total := collected(known)
 	var bytes float64
 	for n, r := range known {
-		if n != b.plan.Root {
+		if n != tx.plan.Root {
 			bytes += float64(r.Len()) * preview.MeanBytes(n)
 		}
 	}
@@ -222,9 +222,90 @@ func (b *batcher) checkLimits(ctx context.Context, tx *batchTx, m *plan.Traversa
 		}
 		total += n
 		bytes += float64(n) * preview.MeanBytes(e.Child)
-		if total > limit && n > 0 || int64(bytes) > b.plan.Policy.Limits.Bytes && total > 1 {
+		if total > limit && n > 0 || int64(bytes) > tx.plan.Policy.Limits.Bytes && total > 1 {
 			return errOverflow
 		}
 	}
 	return nil
+}
+
+// stillDue counts the candidates that are still expired, when not all went.
+func (tx *batchTx) stillDue(ctx context.Context, o outcome) (outcome, error) {
+	if o.roots+o.kept >= int64(tx.keys.Len()) {
+		return o, nil
+	}
+	still, err := tx.countRoots(ctx, tx.keys)
+	if err != nil {
+		return o, err
+	}
+	o.remaining = max(still-o.kept, 0)
+	// A DELETE that locks nothing first has waited for every lock: what stays was kept by a
+	// trigger or a rule, and will be again.
+	o.busy = o.remaining > 0 && tx.opts.lockRoots
+	return o, nil
+}
+
+// lockRoots locks the roots nobody else has, and gives them with their keys.
+func (tx *batchTx) lockRoots(ctx context.Context) (*plan.Rows, pg.Values, error) {
+	found, locked := plan.NewRows(tx.plan.Root), pg.NewValues(len(tx.plan.Key))
+	if err := tx.read(ctx, tx.plan.LockRootsSQL(tx.scope, tx.tenant, tx.keys), found.Scan(locked...)); err != nil {
+		return nil, nil, fmt.Errorf("locking rows of %s: %w", tx.plan.Root.Table.Name, err)
+	}
+	return found, locked, nil
+}
+
+// countRoots counts the roots among keys that are expired now.
+func (tx *batchTx) countRoots(ctx context.Context, keys pg.Values) (n int64, err error) {
+	s := tx.plan.CountRootsSQL(tx.scope, tx.tenant, keys)
+	if err := tx.row(ctx, s).Scan(&n); err != nil {
+		return 0, fmt.Errorf("counting what is left: %w", err)
+	}
+	return n, nil
+}
+
+// freeRoots are locked roots that nothing keeps, by their keys, and all that was collected
+// below them, themselves included.
+type freeRoots struct {
+	rows collection
+	keys pg.Values
+}
+
+// collectFree locks the roots that nobody else has, and collects what goes with those that
+// nothing keeps. counted: errOverflow where that is more than the limits allow, leaves that
+// are not collected included.
+func (tx *batchTx) collectFree(ctx context.Context, m *plan.Traversal, counted bool) (f freeRoots, o outcome, err error) {
+	roots, keys, err := tx.lockRoots(ctx)
+	if err != nil || roots.Len() == 0 {
+		return f, o, err
+	}
+	f.keys = keys
+	if f.rows, err = tx.collectRoots(ctx, m, roots, counted); err != nil {
+		return f, o, err
+	}
+	if tx.plan.Keeps() {
+		free, err := tx.free(ctx, f.rows, roots.Len())
+		if err != nil {
+			return f, o, err
+		}
+		if o.kept = int64(roots.Len() - len(free)); o.kept > 0 {
+			if len(free) == 0 {
+				return f, o, nil
+			}
+			roots, f.keys = roots.Some(free), keys.Some(free)
+			if f.rows, err = tx.collectRoots(ctx, m, roots, counted); err != nil {
+				return f, o, err
+			}
+		}
+	}
+	o.roots = int64(roots.Len())
+	return f, o, nil
+}
+
+func (tx *batchTx) collectRoots(ctx context.Context, m *plan.Traversal, roots *plan.Rows, counted bool) (collection, error) {
+	limit := tx.plan.Policy.Limits.TotalRows
+	rows, err := tx.collect(ctx, m, collection{tx.plan.Root: roots}, limit)
+	if err != nil || !counted {
+		return rows, err
+	}
+	return rows, tx.checkLimits(ctx, m, rows, limit)
 }

@@ -13,9 +13,9 @@ import (
 // rows that go with such roots. Cycles of keeping rows stay. All rows that a
 // keeping edge could reference are locked by now, in an earlier statement: what
 // keeps them is visible, or cannot come any more.
-func (b *batcher) free(ctx context.Context, tx *batchTx, known map[*plan.Node]*plan.Rows, n int) ([]int, error) {
-	k := collectedRows(b.plan, known)
-	s := plan.KeepingSQL(b.plan, known)
+func (tx *batchTx) free(ctx context.Context, known collection, n int) ([]int, error) {
+	k := collectedRows(tx.plan, known)
+	s := plan.KeepingSQL(tx.plan, known)
 	rows, err := tx.query(ctx, s)
 	if err != nil {
 		return nil, fmt.Errorf("looking for what is kept: %w", err)
@@ -27,7 +27,7 @@ func (b *batcher) free(ctx context.Context, tx *batchTx, known map[*plan.Node]*p
 		if err := rows.Scan(&edge, &parent, &table, &ctid); err != nil {
 			return nil, fmt.Errorf("looking for what is kept: %w", err)
 		}
-		k.add(b.plan.Edges[edge], parent, table, ctid)
+		k.add(tx.plan.Edges[edge], parent, table, ctid)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("looking for what is kept: %w", err)
@@ -39,11 +39,11 @@ func (b *batcher) free(ctx context.Context, tx *batchTx, known map[*plan.Node]*p
 // roots from 0 on.
 type collectedGraph struct {
 	*keeping.Graph
-	known map[*plan.Node]*plan.Rows
+	known collection
 	first map[*plan.Node]int // number of a node's first row
 }
 
-func collectedRows(p *plan.Plan, known map[*plan.Node]*plan.Rows) *collectedGraph {
+func collectedRows(p *plan.Plan, known collection) *collectedGraph {
 	first, n := map[*plan.Node]int{}, 0
 	for _, node := range p.Nodes { // the root comes first
 		if r := known[node]; r != nil {

@@ -9,11 +9,11 @@ import (
 
 // preview compares the look ahead with the contract.
 func (x *trial) preview() {
-	preview, err := preview.Look(x.ctx, x.pool, x.plan, plan.Selection{}, false)
+	v, err := preview.Look(x.ctx, x.pool, x.plan, plan.Selection{}, false)
 	if err != nil {
 		x.fail("look: %v", err)
 	}
-	x.checkPreview(preview, newOracle(x.c, cloned(x.before), x.now()))
+	x.checkPreview(v, newOracle(x.c, cloned(x.before), x.now()))
 }
 
 // checkPreview compares the look ahead with what goes, going on as keepers go.

@@ -18,6 +18,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/reaperdb/reaper/internal/dbtest"
+	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/policy"
@@ -69,7 +70,7 @@ type oracleWorld struct {
 
 func newOracleWorld(t *testing.T) *oracleWorld {
 	db := dbtest.New(t)
-	config, err := purge.Config(db.DSN())
+	config, err := pg.PoolConfig(db.DSN())
 	if err != nil {
 		t.Fatal(err)
 	}

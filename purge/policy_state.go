@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/reaperdb/reaper/internal/reservoir"
 	"github.com/reaperdb/reaper/partition"
 	"github.com/reaperdb/reaper/plan"
 )
@@ -14,8 +15,8 @@ import (
 type policyState struct {
 	run     *runState
 	report  *PolicyReport
-	batches int64     // numbers given to batches
-	times   durations // of batches
+	batches int64            // numbers given to batches
+	times   reservoir.Sample // of batches, in seconds
 	pass    pass
 	failed  map[string]string // tenants given up, and why; they are not visited again
 	err     error             // ends the policy as failed
@@ -154,7 +155,7 @@ func (s *policyState) addBatch(tx *batchTx, o outcome, took time.Duration) (wal 
 	rep := s.report
 	if tx.total() > 0 {
 		rep.Batches++
-		s.times.add(took)
+		s.times.Add(took.Seconds())
 		wal = s.run.countWALLocked(tx.wal)
 		rep.WALBytes += wal
 	}
@@ -184,7 +185,7 @@ func (s *policyState) addDrop(table, name string, t *partition.Dropped, took tim
 	rep.Roots += t.Rows
 	rep.Batches += t.Batches
 	rep.WALBytes += wal
-	s.times.add(took)
+	s.times.Add(took.Seconds())
 	s.run.deleted += t.Rows
 	s.run.roots += t.Rows
 	return wal
@@ -273,7 +274,8 @@ func (s *policyState) finish() *PolicyReport {
 	defer s.run.mu.Unlock()
 	rep := *s.report
 	rep.Rows, rep.Partitions = maps.Clone(rep.Rows), slices.Clone(rep.Partitions)
-	rep.BatchSeconds = s.times.quantiles()
+	q := s.times.Quantiles(0.5, 0.99)
+	rep.BatchSeconds = Quantiles{P50: q[0], P99: q[1], Max: s.times.Max()}
 	rep.KeptRows = s.pass.kept
 	rep.PausedSeconds = s.pauses.length(time.Now()).Seconds()
 	return &rep

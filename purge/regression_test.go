@@ -85,12 +85,12 @@ func TestKeptThroughAPartitionedTable(t *testing.T) {
 		INSERT INTO pages SELECT n, 'letter ' || n FROM generate_series(1, 4) n;
 		INSERT INTO prints SELECT n FROM generate_series(1, 4) n; INSERT INTO seals VALUES (2)`, lettersPolicy[:len(lettersPolicy)-1]+`,
      dependents: [{table: seals, action: keep}]}`)
-	preview, err := preview.Look(t.Context(), b.pool, b.plans()[0], plan.Selection{}, false)
+	v, err := preview.Look(t.Context(), b.pool, b.plans()[0], plan.Selection{}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if preview.ExpiredRows != 3 {
-		t.Errorf("%d rows would go, want 3", preview.ExpiredRows)
+	if v.ExpiredRows != 3 {
+		t.Errorf("%d rows would go, want 3", v.ExpiredRows)
 	}
 	b.purge().complete().rows(map[string]int64{"public.letters": 3, "public.pages": 3, "public.prints": 3})
 }

@@ -1,7 +1,6 @@
 package purge
 
 import (
-	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -77,36 +76,6 @@ type Quantiles struct {
 	P50 float64 `json:"p50"`
 	P99 float64 `json:"p99"`
 	Max float64 `json:"max"`
-}
-
-// durations keeps a sample of bounded size (reservoir sampling), so that
-// memory does not grow with the number of batches; max is exact.
-type durations struct {
-	sample []float64
-	seen   int
-	max    float64
-}
-
-const sampleSize = 4096
-
-func (d *durations) add(x time.Duration) {
-	s := x.Seconds()
-	d.seen++
-	d.max = max(d.max, s)
-	if len(d.sample) < sampleSize {
-		d.sample = append(d.sample, s)
-	} else if i := rand.IntN(d.seen); i < sampleSize {
-		d.sample[i] = s
-	}
-}
-
-func (d *durations) quantiles() Quantiles {
-	if len(d.sample) == 0 {
-		return Quantiles{}
-	}
-	sorted := slices.Sorted(slices.Values(d.sample))
-	at := func(q float64) float64 { return sorted[int(q*float64(len(sorted)-1))] }
-	return Quantiles{P50: at(0.5), P99: at(0.99), Max: d.max}
 }
 
 // worst is the status of a whole run: the first of failed, refused,

@@ -62,9 +62,8 @@ const (
 
 // attemptOptions is how a batch is tried.
 type attemptOptions struct {
-	traversal *plan.Traversal
-	locked    bool // lock the roots first, skipping locked ones
-	proven    bool // skip the redundant foreign key checks
+	method    method
+	lockRoots bool // first, skipping those that others have locked
 	// lockDependents locks the dependents as well where a foreign key would tell, by
 	// an error, that something came to reference them: after it has.
 	lockDependents bool
@@ -79,7 +78,6 @@ type attempt struct {
 	size     int // roots aimed at in the next batch
 	options  attemptOptions
 	stepwise bool // it deleted from one table after the other
-	draining bool // it was one batch of a drain
 }
 
 // decision is what comes next of a batch that has failed.
@@ -110,9 +108,9 @@ func decide(err error, a attempt) decision {
 		d.action = splitBatch
 	case errors.Is(err, errKept):
 		d.action = leaveRoots
-	case a.draining:
+	case a.options.method == drain:
 		return decideDrain(err, a)
-	case a.options.proven && (errors.Is(err, errUnproven) || a.roots == 1 && tooSlow(err)):
+	case a.options.method == proven && (errors.Is(err, errUnproven) || a.roots == 1 && tooSlow(err)):
 		d.action, d.change, d.told = retryBatch, ordinaryChecks, true
 	case errors.Is(err, errOverflow):
 		return decideOverflow(a)
@@ -129,9 +127,9 @@ func decide(err error, a attempt) decision {
 
 // decideOverflow is decide for a batch that was larger than its limits.
 func decideOverflow(a attempt) decision {
-	d := decision{action: drainRoot, size: max(a.roots/2, 1), countFirst: !a.options.proven, told: true}
+	d := decision{action: drainRoot, size: max(a.roots/2, 1), countFirst: a.options.method != proven, told: true}
 	switch {
-	case !a.options.traversal.Full:
+	case a.options.method == cascade:
 		d.action, d.change = retryBatch, countFirst
 	case a.roots > 1:
 		d.action = splitBatch
@@ -145,13 +143,13 @@ func decideOverflow(a attempt) decision {
 func decideRows(err error, a attempt) decision {
 	d := decision{action: retryBatch, size: a.size, told: true, logged: true}
 	switch {
-	case pg.HasCode(err, "55P03") && !a.options.locked:
+	case pg.HasCode(err, "55P03") && !a.options.lockRoots:
 		d.change = lockRoots
 		return d
 	case (pg.HasCode(err, "23503", "23001") || errors.Is(err, errChanged)) && !a.options.lockDependents:
 		d.change = lockDependents
 		return d
-	case pg.HasCode(err, "57014") && !a.options.traversal.Full:
+	case pg.HasCode(err, "57014") && a.options.method == cascade:
 		// Too slow as a whole: count before deleting, and drain what is large.
 		d.change, d.countFirst = countFirst, true
 	}

@@ -38,17 +38,17 @@ var situations = []struct {
 	name string
 	of   attempt
 }{
-	{"many", attempt{roots: 8, size: 20, options: attemptOptions{traversal: &plan.Traversal{}}}},
-	{"many, locked, counted", attempt{roots: 8, size: 20, stepwise: true, options: attemptOptions{traversal: &plan.Traversal{Full: true}, locked: true, lockDependents: true}}},
-	{"many, proven", attempt{roots: 8, size: 20, options: attemptOptions{traversal: &plan.Traversal{Full: true}, locked: true, proven: true}}},
-	{"one", attempt{roots: 1, size: 20, options: attemptOptions{traversal: &plan.Traversal{}}}},
-	{"one, proven", attempt{roots: 1, size: 20, options: attemptOptions{traversal: &plan.Traversal{Full: true}, locked: true, proven: true}}},
-	{"one, locked, counted", attempt{roots: 1, size: 20, stepwise: true, options: attemptOptions{traversal: &plan.Traversal{Full: true}, locked: true, lockDependents: true}}},
-	{"one, again", attempt{try: 1, roots: 1, size: 20, stepwise: true, options: attemptOptions{traversal: &plan.Traversal{Full: true}, locked: true, lockDependents: true}}},
-	{"one, for the last time", attempt{try: retries, roots: 1, size: 20, stepwise: true, options: attemptOptions{traversal: &plan.Traversal{Full: true}, locked: true, lockDependents: true}}},
-	{"drain", attempt{roots: 1, size: 20, draining: true, options: attemptOptions{traversal: &plan.Traversal{Full: true}, locked: true, lockDependents: true}}},
-	{"drain, again", attempt{try: 1, roots: 1, size: 20, draining: true, options: attemptOptions{traversal: &plan.Traversal{Full: true}, locked: true, lockDependents: true}}},
-	{"drain, for the last time", attempt{try: retries, roots: 1, size: 20, draining: true, options: attemptOptions{traversal: &plan.Traversal{Full: true}, locked: true, lockDependents: true}}},
+	{"many", attempt{roots: 8, size: 20, options: attemptOptions{method: cascade}}},
+	{"many, locked, counted", attempt{roots: 8, size: 20, stepwise: true, options: attemptOptions{method: closure, lockRoots: true, lockDependents: true}}},
+	{"many, proven", attempt{roots: 8, size: 20, options: attemptOptions{method: proven, lockRoots: true}}},
+	{"one", attempt{roots: 1, size: 20, options: attemptOptions{method: cascade}}},
+	{"one, proven", attempt{roots: 1, size: 20, options: attemptOptions{method: proven, lockRoots: true}}},
+	{"one, locked, counted", attempt{roots: 1, size: 20, stepwise: true, options: attemptOptions{method: closure, lockRoots: true, lockDependents: true}}},
+	{"one, again", attempt{try: 1, roots: 1, size: 20, stepwise: true, options: attemptOptions{method: closure, lockRoots: true, lockDependents: true}}},
+	{"one, for the last time", attempt{try: retries, roots: 1, size: 20, stepwise: true, options: attemptOptions{method: closure, lockRoots: true, lockDependents: true}}},
+	{"drain", attempt{roots: 1, size: 20, options: attemptOptions{method: drain, lockRoots: true, lockDependents: true}}},
+	{"drain, again", attempt{try: 1, roots: 1, size: 20, options: attemptOptions{method: drain, lockRoots: true, lockDependents: true}}},
+	{"drain, for the last time", attempt{try: retries, roots: 1, size: 20, options: attemptOptions{method: drain, lockRoots: true, lockDependents: true}}},
 }
 
 // String is a decision as the table writes it: the action, what changes, and with + what

@@ -1,3 +1,5 @@
+// Package purge runs plans: it searches expired rows, deletes them in batches with all that
+// depends on them, retries, and reports.
 package purge
 
 import (
@@ -18,38 +20,6 @@ import (
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/plan"
 )
-
-// DefaultConnections is how many connections delete at a time unless a setting
-// says otherwise.
-const DefaultConnections = 2
-
-// maxIdleUnchecked is how long a connection may have been idle and still be used without
-// a ping first: a role's idle_session_timeout, or a pooler, may have closed it meanwhile.
-const maxIdleUnchecked = 10 * time.Millisecond
-
-// Config makes a pool's configuration for a connection string: few connections,
-// and a protocol that needs no prepared statements, so that it works through
-// PgBouncer in transaction mode. The pool holds one connection more than delete:
-// for signs of life, and for what is read beside the batches.
-func Config(dsn string) (*pgxpool.Config, error) {
-	c, err := pgxpool.ParseConfig(dsn)
-	if err != nil {
-		return nil, err
-	}
-	c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
-	c.ConnConfig.DialFunc = dialer().DialContext
-	c.ConnConfig.StatementCacheCapacity = 0
-	c.ConnConfig.DescriptionCacheCapacity = 0
-	if c.ConnConfig.RuntimeParams["application_name"] == "" {
-		c.ConnConfig.RuntimeParams["application_name"] = "reaper"
-	}
-	if c.ConnConfig.ConnectTimeout == 0 {
-		c.ConnConfig.ConnectTimeout = 10 * time.Second
-	}
-	c.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool { return p.IdleDuration > maxIdleUnchecked }
-	c.MaxConns, c.MinConns = DefaultConnections+1, 0
-	return c, nil
-}
 
 // Runner holds what every run needs.
 type Runner struct {

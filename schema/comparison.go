@@ -41,6 +41,7 @@ func (c Comparison) OursAs(expression string) string {
 	return castTo(expression, c.Ours, c.Op.Left)
 }
 
+// TheirsAs is an expression of the type of theirs as the operator takes it.
 func (c Comparison) TheirsAs(expression string) string {
 	if c.Op.Right == "" {
 		return castTo(expression, c.Theirs, c.Ours.SQLType)
@@ -137,19 +138,19 @@ func Themselves(columns []Column, orders []*Order) []Comparison {
 }
 
 // Comparisons are the pairs of a foreign key, child's columns with the parent's.
-func Comparisons(g *Graph, k *ForeignKey, child, parent *Table) []Comparison {
+func (g *Graph) Comparisons(k *ForeignKey, child, parent *Table) []Comparison {
 	pairs := make([]Comparison, len(k.ChildColumns))
 	for i := range pairs {
 		pairs[i].Theirs, _ = child.Column(k.ChildColumns[i])
 		pairs[i].Ours, _ = parent.Column(k.ParentColumns[i])
 		pairs[i].Op = k.Operators[i]
-		pairs[i].Direct = direct(g, pairs[i])
+		pairs[i].Direct = g.direct(pairs[i])
 	}
 	return pairs
 }
 
 // direct reports whether theirs is compared as it is stored.
-func direct(g *Graph, x Comparison) bool {
+func (g *Graph) direct(x Comparison) bool {
 	if x.Op.Right == "" {
 		return x.Theirs.TypeOID == x.Ours.TypeOID
 	}
@@ -159,7 +160,7 @@ func direct(g *Graph, x Comparison) bool {
 // Comparing finds how two columns compare that no constraint binds together: by the
 // family of a unique index over ours, or else as its type is ordered; nil: they
 // do not.
-func Comparing(ctx context.Context, q Querier, g *Graph, ours, theirs Column, family uint32) (*Comparison, error) {
+func (g *Graph) Comparing(ctx context.Context, q Querier, ours, theirs Column, family uint32) (*Comparison, error) {
 	ordered, err := g.DefaultOrder(ctx, q, ours.TypeOID)
 	if err != nil || ordered == nil {
 		return nil, err
@@ -172,26 +173,27 @@ func Comparing(ctx context.Context, q Querier, g *Graph, ours, theirs Column, fa
 		return nil, err
 	}
 	for _, o := range []*Order{own, ordered} {
-		if o != nil && takes(g, o.Equal, ours, theirs) {
-			return Pair(g, o.Equal, ours, theirs), nil
+		if o != nil && g.takes(o.Equal, ours, theirs) {
+			return g.Pair(o.Equal, ours, theirs), nil
 		}
 	}
 	other, err := g.DefaultOrder(ctx, q, theirs.TypeOID)
-	if err != nil || other == nil || !takes(g, other.Equal, ours, theirs) {
+	if err != nil || other == nil || !g.takes(other.Equal, ours, theirs) {
 		return nil, err
 	}
-	return Pair(g, other.Equal, ours, theirs), nil
+	return g.Pair(other.Equal, ours, theirs), nil
 }
 
-func Pair(g *Graph, op *Operator, ours, theirs Column) *Comparison {
+// Pair compares two columns by an operator that takes both.
+func (g *Graph) Pair(op *Operator, ours, theirs Column) *Comparison {
 	x := Comparison{Op: op, Ours: ours, Theirs: theirs}
-	x.Direct = direct(g, x)
+	x.Direct = g.direct(x)
 	return &x
 }
 
 // takes reports whether both columns become the operator's input types by
 // themselves.
-func takes(g *Graph, op *Operator, ours, theirs Column) bool {
+func (g *Graph) takes(op *Operator, ours, theirs Column) bool {
 	if op.Left == "" || op.Right == "" {
 		return ours.TypeOID == theirs.TypeOID
 	}
@@ -206,7 +208,7 @@ func (c Comparison) Crossed(by Column) bool {
 
 // Stable names a comparison whose answer depends on more than the two values, such as
 // the time zone: PostgreSQL's own actions leave orphans there. Empty: none does.
-func Stable(g *Graph, pairs []Comparison) string {
+func (g *Graph) Stable(pairs []Comparison) string {
 	for _, x := range pairs {
 		if !x.Op.Immutable || !g.ConvertsImmutably(x.Ours.TypeOID, x.Op.LeftOID) || !g.ConvertsImmutably(x.Theirs.TypeOID, x.Op.RightOID) {
 			return fmt.Sprintf("%s (%s) with %s (%s)", x.Theirs.Name, x.Theirs.Type, x.Ours.Name, x.Ours.Type)

@@ -6,7 +6,7 @@ import (
 
 // KeysOver are the foreign keys that tell where a column of a table leads: those over it
 // alone, or else those that it is part of.
-func KeysOver(g *Graph, table uint32, column string) []ForeignKey {
+func (g *Graph) KeysOver(table uint32, column string) []ForeignKey {
 	var keys []ForeignKey
 	for _, r := range Relations(g.Outgoing(table)) {
 		if slices.Contains(r.First().ChildColumns, column) {
@@ -21,7 +21,7 @@ func KeysOver(g *Graph, table uint32, column string) []ForeignKey {
 
 // ShortestPaths are the shortest ways over foreign keys from one table to another; keys over
 // the same columns are one way.
-func ShortestPaths(g *Graph, from, to uint32) [][]ForeignKey {
+func (g *Graph) ShortestPaths(from, to uint32) [][]ForeignKey {
 	type trail struct {
 		at   uint32
 		keys []ForeignKey

@@ -23,6 +23,7 @@ func Relations(keys []ForeignKey) (out []Relation) {
 	return out
 }
 
+// SameColumns reports whether two foreign keys compare the same columns.
 func SameColumns(a, b ForeignKey) bool {
 	return a.Child == b.Child && a.Parent == b.Parent && slices.Equal(pairNames(a), pairNames(b))
 }
@@ -60,6 +61,7 @@ func (r Relation) Agreed() (OnDelete, bool) {
 	return r.Keys[0].OnDelete, r.Open() == nil && !slices.ContainsFunc(r.Keys, differs)
 }
 
+// Names are the names of its keys, for people.
 func (r Relation) Names() string {
 	return pg.List(len(r.Keys), func(i int) string { return r.Keys[i].Name })
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/reaperdb/reaper/purge"
+	"github.com/reaperdb/reaper/internal/pg"
 )
 
 // A connection string holds a password, and what is wrong with it may well be
@@ -69,8 +69,8 @@ func (a *app) patiently(ctx context.Context, fn func() error) error {
 // takes connections now: waiting may help, and no change of the settings. A refusal of
 // this user, of this database or of a statement is none.
 func away(err error) bool {
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return slices.ContainsFunc([]string{"08", "53", "57P", "58030", "25P03"}, func(code string) bool { return strings.HasPrefix(pg.Code, code) })
+	if refused, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return slices.ContainsFunc([]string{"08", "53", "57P", "58030", "25P03"}, func(code string) bool { return strings.HasPrefix(refused.Code, code) })
 	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return false
@@ -95,7 +95,7 @@ func (a *app) pool(ctx context.Context, size int) (*pgxpool.Pool, error) {
 	if err := unescaped(a.DatabaseURL); err != nil {
 		return nil, usage(fmt.Errorf("DATABASE_URL: %w", err))
 	}
-	config, err := purge.Config(a.DatabaseURL)
+	config, err := pg.PoolConfig(a.DatabaseURL)
 	if err != nil {
 		return nil, usage(fmt.Errorf("%s: %s", source(a.DatabaseURL), unquoted(err)))
 	}

@@ -10,8 +10,15 @@ import (
 func TestFixesAreAllTried(t *testing.T) {
 	t.Parallel()
 	var sites []fixSite
-	for _, dir := range []string{"../../purge", "../../guard", "../../ledger", "../../policy", "."} {
-		sites = append(sites, readFixes(t, dir)...)
+	for _, dirs := range [][]string{
+		{"../../plan", "../../preview", "../../schema", "../../expiry", "../../internal/usersql"},
+		{"../../purge"},
+		{"../../guard"},
+		{"../../ledger"},
+		{"../../policy"},
+		{"."},
+	} {
+		sites = append(sites, readFixes(t, dirs...)...)
 	}
 	cases := parseFixes(t)
 	used := make([]bool, len(proseFixes))

@@ -33,7 +33,7 @@ var rooms = map[string][]string{
 	"heartbeat":         {},
 	"metrics":           {},
 	"ledger":            {"internal/pg"},
-	"purge":             {"expiry", "guard", "internal/keeping", "internal/pg", "internal/visible", "partition", "plan", "policy", "preview", "schema", "vacuum"},
+	"purge":             {"expiry", "guard", "internal/keeping", "internal/pg", "internal/reservoir", "internal/visible", "partition", "plan", "policy", "preview", "schema", "vacuum"},
 	"partition":         {"internal/pg", "schema"},
 	"vacuum":            {"internal/pg", "schema"},
 	"starter":           {"internal/visible", "policy", "schema"},
@@ -55,6 +55,7 @@ var rooms = map[string][]string{
 	"internal/plantest":   {"internal/dbtest", "plan", "policy"},
 	"internal/usersql":    {"internal/pg", "schema"},
 	"internal/nearest":    {},
+	"internal/reservoir":  {},
 	"internal/visible":    {},
 }
 
@@ -207,7 +208,7 @@ func TestWrong(t *testing.T) {
 		},
 		"sideways is wrong": {
 			map[string][]string{"purge": {"policy", "ledger"}},
-			[]string{"purge imports ledger; it may import expiry, guard, internal/keeping, internal/pg, internal/visible, partition, plan, policy, preview, schema, vacuum"},
+			[]string{"purge imports ledger; it may import expiry, guard, internal/keeping, internal/pg, internal/reservoir, internal/visible, partition, plan, policy, preview, schema, vacuum"},
 		},
 		"a program must not import what is for tests": {
 			map[string][]string{"cmd/reaper": {"internal/dbtest"}},

@@ -96,5 +96,5 @@ func measureFile(path string) (lines int, functions []int, err error) {
 			functions = append(functions, files.Position(f.End()).Line-files.Position(f.Pos()).Line+1)
 		}
 	}
-	return files.File(file.Pos()).LineCount() - 1, functions, nil
+	return files.File(file.Pos()).LineCount(), functions, nil
 }

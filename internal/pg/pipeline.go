@@ -33,7 +33,8 @@ func onlyReads(err error) error {
 // over a network. So what needs no answer in between is sent at once.
 
 const (
-	beginRead  = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY"
+	beginRead = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY"
+	// BeginWrite begins the transaction of a batch.
 	BeginWrite = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 )
 
@@ -104,6 +105,7 @@ func ScanColumns(columns []*Column) func(pgx.Rows) error {
 	}
 }
 
+// ReadOnly runs fn in a short transaction that only reads, with the settings of a batch.
 func ReadOnly(ctx context.Context, pool *pgxpool.Pool, path string, timeout time.Duration, fn func(pgx.Tx) error) error {
 	tx, err := pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadOnly})
 	if err != nil {
@@ -122,6 +124,7 @@ func ReadOnly(ctx context.Context, pool *pgxpool.Pool, path string, timeout time
 	return tx.Commit(ctx)
 }
 
+// Pointers are where to scan values into, one each.
 func Pointers[T any](values []T) []any {
 	into := make([]any, len(values))
 	for i := range values {

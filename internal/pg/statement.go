@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
+// Prefixed is a list of n items, each behind a comma.
 func Prefixed(n int, item func(int) string) string {
 	var b strings.Builder
 	for i := range n {
@@ -39,6 +40,7 @@ func (s *Statement) arg(v any) string {
 // Cast binds a value and gives its placeholder, cast to a type.
 func (s *Statement) Cast(v any, typ string) string { return s.arg(v) + "::" + typ }
 
+// Add adds SQL to the statement, and gives the statement.
 func (s *Statement) Add(parts ...string) *Statement {
 	for _, p := range parts {
 		s.WriteString(p)
@@ -46,8 +48,10 @@ func (s *Statement) Add(parts ...string) *Statement {
 	return s
 }
 
+// Ident is a name as SQL has it, qualified by those before it.
 func Ident(parts ...string) string { return pgx.Identifier(parts).Sanitize() }
 
+// List is a list of n items with commas between them.
 func List(n int, item func(int) string) string {
 	parts := make([]string, n)
 	for i := range parts {
@@ -56,6 +60,7 @@ func List(n int, item func(int) string) string {
 	return strings.Join(parts, ", ")
 }
 
+// And is n conditions, all of which hold.
 func And(n int, item func(int) string) string {
 	parts := make([]string, n)
 	for i := range parts {

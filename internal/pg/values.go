@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
+// TextType is the name of the type text under any search_path.
 const TextType = "pg_catalog.text"
 
 // Column is a list of values, as PostgreSQL prints them; nil is NULL. What came
@@ -18,6 +19,7 @@ type Column struct {
 	Items []*string
 }
 
+// Len is the number of values.
 func (c *Column) Len() int {
 	if c.array != "" {
 		return c.n
@@ -37,6 +39,7 @@ func (c *Column) All() []*string {
 	return c.Items
 }
 
+// Add adds a value; nil is NULL.
 func (c *Column) Add(v *string) { c.Items = append(c.All(), v) }
 
 // bound is what stands for the list in a statement.
@@ -50,6 +53,7 @@ func (c *Column) bound() any {
 // Values is a set of tuples, column by column.
 type Values []*Column
 
+// NewValues makes an empty set of tuples with so many columns.
 func NewValues(columns int) Values {
 	v := make(Values, columns)
 	for i := range v {
@@ -58,6 +62,7 @@ func NewValues(columns int) Values {
 	return v
 }
 
+// Len is the number of tuples.
 func (v Values) Len() int {
 	if len(v) == 0 {
 		return 0
@@ -79,7 +84,7 @@ func (v Values) Some(ordinals []int) Values {
 // Places are where rows stand: tableoid and ctid of each.
 type Places struct{ Tables, CTIDs *Column }
 
-// list binds a column and gives its placeholder, cast to an array of a type.
+// Array binds a column and gives its placeholder, cast to an array of a type.
 func (s *Statement) Array(c *Column, typ string) string { return s.Cast(c.bound(), typ+"[]") }
 
 // Gathered makes one row of the rows of a query: their number, and an array of

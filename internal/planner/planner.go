@@ -1,3 +1,4 @@
+// Package planner asks PostgreSQL's planner what it makes of a statement.
 package planner
 
 import (

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package purge
+package pg
 
 import (
 	"net"

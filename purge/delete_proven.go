@@ -12,6 +12,7 @@ import (
 
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/policy"
 )
 
 // The proven way deletes without the foreign key checks that are redundant while
@@ -30,29 +31,46 @@ var (
 	errSlow = errors.New("batch took too long")
 )
 
-// deleteProven deletes locked roots, and all that was collected below them. The
-// leaves go first, and in the ordinary role; what is left references nothing that
-// stays, and is referenced by nothing.
-func (b *batcher) deleteProven(ctx context.Context, tx *batchTx, t *plan.TenantCutoff, known map[*plan.Node]*plan.Rows, keys pg.Values) error {
-	if err := b.emptyProven(ctx, tx, known); err != nil {
-		return err
+// provenDeleter deletes the leaves first, and in the ordinary role. What is left references
+// nothing that stays, and is referenced by nothing: it goes without checks.
+type provenDeleter struct{}
+
+func (provenDeleter) traversal(p *plan.Plan) *plan.Traversal { return p.Full }
+
+func (provenDeleter) checksLimits() bool { return true }
+
+func (provenDeleter) statementTimeout(policy.Limits, bool) time.Duration { return provenTime }
+
+func (provenDeleter) delete(ctx context.Context, tx *batchTx) (outcome, error) {
+	free, o, err := tx.collectFree(ctx, tx.plan.Full, false) // how much goes shows as it is deleted
+	if err != nil || o.roots == 0 {
+		return o, err
 	}
-	if tx.total()+int64(collected(known)) > int64(b.plan.Policy.Limits.TotalRows) {
-		return errOverflow
+	if err := tx.emptyProven(ctx, free.rows); err != nil {
+		return o, err
+	}
+	if tx.total()+int64(collected(free.rows)) > int64(tx.plan.Policy.Limits.TotalRows) {
+		return o, errOverflow
 	}
 	if time.Since(tx.began) > provenTime {
-		return errSlow
+		return o, errSlow
 	}
+	return o, tx.deleteUnchecked(ctx, free.rows, free.keys)
+}
+
+// deleteUnchecked deletes locked roots, and all that was collected below them, in the role
+// of a replica, in which no foreign key is checked.
+func (tx *batchTx) deleteUnchecked(ctx context.Context, known collection, keys pg.Values) error {
 	batch := &pgx.Batch{}
 	batch.Queue("SET LOCAL session_replication_role = replica")
 	var roots int64
-	for _, n := range slices.Backward(b.plan.Nodes) {
+	for _, n := range slices.Backward(tx.plan.Nodes) {
 		r := known[n]
 		if r == nil || r.Len() == 0 {
 			continue
 		}
-		if n == b.plan.Root {
-			s := b.plan.DeleteLockedRootsSQL(b.scope(), t, r.Slice(0, keys.Len()))
+		if n == tx.plan.Root {
+			s := tx.plan.DeleteLockedRootsSQL(tx.scope, tx.tenant, r.Slice(0, keys.Len()))
 			batch.Queue(s.String(), s.Args...).Exec(func(tag pgconn.CommandTag) error {
 				roots = tag.RowsAffected()
 				tx.countDeleted(n, roots)
@@ -74,15 +92,15 @@ func (b *batcher) deleteProven(ctx context.Context, tx *batchTx, t *plan.TenantC
 	// Before COMMIT: deferred triggers run there, and must find the ordinary role.
 	batch.Queue("SET LOCAL session_replication_role = origin")
 	if err := pg.Send(ctx, tx.conn, batch); err != nil {
-		return fmt.Errorf("deleting from %s and its dependents: %w", b.plan.Root.Table.Name, err)
+		return fmt.Errorf("deleting from %s and its dependents: %w", tx.plan.Root.Table.Name, err)
 	}
 	if roots != int64(keys.Len()) {
-		return b.stayed(ctx, tx, t, keys, int64(keys.Len())-roots)
+		return tx.stayed(ctx, keys, int64(keys.Len())-roots)
 	}
 	return nil
 }
 
-func collected(known map[*plan.Node]*plan.Rows) (n int) {
+func collected(known collection) (n int) {
 	for _, r := range known {
 		n += r.Len()
 	}
@@ -91,8 +109,8 @@ func collected(known map[*plan.Node]*plan.Rows) (n int) {
 
 // emptyProven deletes the leaves and empties references, in the ordinary role,
 // and makes sure that nothing else references the rows that go.
-func (b *batcher) emptyProven(ctx context.Context, tx *batchTx, known map[*plan.Node]*plan.Rows) error {
-	m := b.plan.Full
+func (tx *batchTx) emptyProven(ctx context.Context, known collection) error {
+	m := tx.plan.Full
 	batch := &pgx.Batch{}
 	counted := func(s *pg.Statement, count func(int64)) {
 		batch.Queue(s.String(), s.Args...).Exec(func(tag pgconn.CommandTag) error {
@@ -112,10 +130,10 @@ func (b *batcher) emptyProven(ctx context.Context, tx *batchTx, known map[*plan.
 	}
 	batch.Queue("SET CONSTRAINTS ALL IMMEDIATE")
 	referenced := false
-	s := b.plan.ReferencedSQL(known)
+	s := tx.plan.ReferencedSQL(known)
 	batch.Queue(s.String(), s.Args...).Query(pg.ScanOne(&referenced))
 	if err := pg.Send(ctx, tx.conn, batch); err != nil {
-		return fmt.Errorf("deleting the dependents of %s: %w", b.plan.Root.Table.Name, err)
+		return fmt.Errorf("deleting the dependents of %s: %w", tx.plan.Root.Table.Name, err)
 	}
 	if referenced {
 		return errUnproven

@@ -17,21 +17,21 @@ import (
 // due is gone or due still. Else nothing of it is committed, and the triggers are named.
 
 // checkRows looks at the rows of a batch that has deleted them. keys: also the roots.
-func (b *batcher) checkRows(ctx context.Context, tx *batchTx, m *plan.Traversal, known map[*plan.Node]*plan.Rows, keys pg.Values) error {
-	if !b.plan.Watched() {
+func (tx *batchTx) checkRows(ctx context.Context, m *plan.Traversal, known collection, keys pg.Values) error {
+	if !tx.plan.Watched() {
 		return nil
 	}
-	if err := b.fireDeferred(ctx, tx); err != nil {
+	if err := tx.fireDeferred(ctx); err != nil {
 		return err
 	}
-	if err := b.checkDue(ctx, tx); err != nil {
+	if err := tx.checkDue(ctx); err != nil {
 		return err
 	}
-	return b.runChecks(ctx, tx, b.plan.RowChecks(m, known, keys, tx.lockDependents))
+	return tx.runChecks(ctx, tx.plan.RowChecks(m, known, keys, tx.opts.lockDependents))
 }
 
 // fireDeferred has deferred triggers fire now: at COMMIT nobody looks any more.
-func (b *batcher) fireDeferred(ctx context.Context, tx *batchTx) error {
+func (tx *batchTx) fireDeferred(ctx context.Context) error {
 	if _, err := tx.conn.Exec(ctx, "SET CONSTRAINTS ALL IMMEDIATE"); err != nil {
 		return fmt.Errorf("firing deferred triggers: %w", err)
 	}
@@ -39,12 +39,12 @@ func (b *batcher) fireDeferred(ctx context.Context, tx *batchTx) error {
 }
 
 // checkDue looks at the rows that were due when a reference in them was emptied.
-func (b *batcher) checkDue(ctx context.Context, tx *batchTx) error {
-	return b.runChecks(ctx, tx, plan.DueChecks(tx.due))
+func (tx *batchTx) checkDue(ctx context.Context) error {
+	return tx.runChecks(ctx, plan.DueChecks(tx.due))
 }
 
 // runChecks runs checks; the first that finds something wrong is the error.
-func (b *batcher) runChecks(ctx context.Context, tx *batchTx, c *plan.Checks) error {
+func (tx *batchTx) runChecks(ctx context.Context, c *plan.Checks) error {
 	if len(c.Texts) == 0 {
 		return nil
 	}
@@ -60,19 +60,19 @@ func (b *batcher) runChecks(ctx context.Context, tx *batchTx, c *plan.Checks) er
 
 // checkBehind says why nothing behind an edge was deleted or emptied: something keeps
 // the rows that are there. nil: there are none.
-func (b *batcher) checkBehind(ctx context.Context, tx *batchTx, e *plan.Edge, r *plan.Rows) error {
-	if !b.plan.Watched() {
+func (tx *batchTx) checkBehind(ctx context.Context, e *plan.Edge, r *plan.Rows) error {
+	if !tx.plan.Watched() {
 		return nil
 	}
-	return b.runChecks(ctx, tx, plan.BehindChecks(e, r))
+	return tx.runChecks(ctx, plan.BehindChecks(e, r))
 }
 
 // stillOld looks whether locked roots are still old enough, and meant: nobody but a
 // trigger can have changed that.
-func (b *batcher) stillOld(ctx context.Context, tx *batchTx, t *plan.TenantCutoff, keys pg.Values) error {
-	p := b.plan
+func (tx *batchTx) stillOld(ctx context.Context, keys pg.Values) error {
+	p := tx.plan
 	var young bool
-	if err := tx.row(ctx, p.YoungRootsSQL(b.scope(), t, keys)).Scan(&young); err != nil {
+	if err := tx.row(ctx, p.YoungRootsSQL(tx.scope, tx.tenant, keys)).Scan(&young); err != nil {
 		return fmt.Errorf("looking at what became of the rows: %w", err)
 	}
 	if young {
@@ -83,15 +83,15 @@ func (b *batcher) stillOld(ctx context.Context, tx *batchTx, t *plan.TenantCutof
 
 // noteDue locks and notes the rows behind an edge that are due, where a trigger could
 // make them young when their reference is emptied.
-func (b *batcher) noteDue(ctx context.Context, tx *batchTx, t *plan.TenantCutoff, e *plan.Edge, known map[*plan.Node]*plan.Rows) error {
+func (tx *batchTx) noteDue(ctx context.Context, e *plan.Edge, known collection) error {
 	n := e.Child
 	if len(n.Ages) == 0 || !slices.ContainsFunc(n.Table.Triggers, func(x schema.Trigger) bool { return x.FiresOnUpdateOf(e.SetColumns) }) {
 		return nil
 	}
 	for _, a := range n.Ages {
-		d := plan.DueRows{Edge: e, Age: a, Cutoff: t.Cutoff, Key: pg.NewValues(len(n.Key))}
+		d := plan.DueRows{Edge: e, Age: a, Cutoff: tx.tenant.Cutoff, Key: pg.NewValues(len(n.Key))}
 		if a.Latest != nil {
-			d.Cutoff = b.run.base
+			d.Cutoff = tx.scope.Base
 		}
 		if err := tx.read(ctx, d.LockSQL(known[e.Parent]), pg.ScanColumns(d.Key)); err != nil {
 			return fmt.Errorf("noting what is due of %s: %w", n.Table.Name, err)

@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/reaperdb/reaper/internal/dbtest"
+	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/policy"
@@ -61,7 +62,7 @@ func (b *bed) connect(dsn string, change ...func(*pgxpool.Config)) {
 
 func purgePool(t testing.TB, dsn string, change ...func(*pgxpool.Config)) *pgxpool.Pool {
 	t.Helper()
-	config, err := purge.Config(dsn)
+	config, err := pg.PoolConfig(dsn)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -477,7 +478,7 @@ const childEnv = "REAPER_TEST_CHILD"
 // address and the policy file in its environment.
 func child(dsn string) int {
 	ctx := context.Background()
-	config, err := purge.Config(dsn)
+	config, err := pg.PoolConfig(dsn)
 	if err != nil {
 		return 2
 	}
