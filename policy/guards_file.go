@@ -20,7 +20,7 @@ type guardsSection struct {
 	WALRate           switchable[walRateSection]                    `yaml:"wal_rate" jsonschema_description:"WAL a second; thresholds are sizes."`
 	ReplicaLag        switchable[replicaSection]                    `yaml:"replica_lag" jsonschema_description:"How far replicas are behind."`
 	Connections       switchable[thresholdsSection[shareThreshold]] `yaml:"connections" jsonschema_description:"The share of the connections that are in use."`
-	LockWaits         switchable[thresholdsSection[countThreshold]] `yaml:"lock_waits" jsonschema_description:"How many sessions wait for a lock of reaper's."`
+	LockWaits         switchable[thresholdsSection[countThreshold]] `yaml:"lock_waits" jsonschema_description:"How many sessions wait for a lock held by reaper."`
 	OldestTransaction switchable[thresholdsSection[timeThreshold]]  `yaml:"oldest_transaction" jsonschema_description:"For how long a transaction has kept vacuum from dead rows."`
 	DeadRows          switchable[deadRowsSection]                   `yaml:"dead_rows" jsonschema_description:"The share of dead rows in the tables that are deleted from."`
 	Latency           switchable[thresholdsSection[timeThreshold]]  `yaml:"latency" jsonschema_description:"How long a statement takes that does nothing."`

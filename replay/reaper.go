@@ -92,7 +92,7 @@ func (r *replay) purge(ctx context.Context, s *stage, onPause func(reason string
 type event struct{ Msg, State, Reason string }
 
 // pauses tells whether a line says that a guard pauses from now on.
-func (e event) pauses() bool { return e.Msg == "a guard has changed its state" && e.State == "pause" }
+func (e event) pauses() bool { return e.Msg == "guard state changed" && e.State == "pause" }
 
 // follow reads a log to its end, and tells why guards pause; it gives the text.
 func follow(logs io.Reader, onPause func(reason string)) string {

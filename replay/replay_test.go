@@ -92,10 +92,10 @@ func TestDifference(t *testing.T) {
 // Of a log the first pause is told, and no other state.
 func TestFollow(t *testing.T) {
 	t.Parallel()
-	log := `{"msg":"a guard has changed its state","guard":"latency","state":"slow","reason":"it took 0.6 s"}
+	log := `{"msg":"guard state changed","guard":"latency","state":"slow","reason":"it took 0.6 s"}
 emails: no JSON
-{"msg":"a guard has changed its state","guard":"wal_backlog","state":"pause","reason":"the slot x"}
-{"msg":"a guard has changed its state","guard":"storage","state":"pause","reason":"full"}
+{"msg":"guard state changed","guard":"wal_backlog","state":"pause","reason":"the slot x"}
+{"msg":"guard state changed","guard":"storage","state":"pause","reason":"full"}
 `
 	var told []string
 	text := follow(strings.NewReader(log), func(reason string) { told = append(told, reason) })

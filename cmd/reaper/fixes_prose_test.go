@@ -322,11 +322,11 @@ var proseFixes = []proseFix{
 		why: "a warning of plan, about what it has not counted",
 	},
 	{
-		fix: "mend its query, or write unknown: ignore beside it",
+		fix: "fix its query, or set unknown: ignore for it",
 		why: "what the query means, only a person can say",
 	},
 	{
-		fix: "mend it, or write unknown: ignore in …",
+		fix: "fix the cause, or set unknown: ignore in …",
 		why: "what is wrong is outside of the database, or not known",
 	},
 	{
