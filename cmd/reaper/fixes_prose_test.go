@@ -346,7 +346,7 @@ var proseFixes = []proseFix{
 		why: "commands of another role; the script privileges.txtar runs them",
 	},
 	{
-		fix: "take the minutes out, unless they are meant",
+		fix: "remove the minutes, unless they are intended",
 		why: "the duration has months already",
 	},
 	{fix: hole, text: "…: …", why: "the hint of PostgreSQL about SQL of the policy file"},
