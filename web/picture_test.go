@@ -46,7 +46,7 @@ func emails() web.Policy {
 		LagSeconds: new(3 * 3600.0), BacklogRows: new(int64(18204)), OldestExpiredAt: ago(33 * day), OverdueTenants: new(int64(41)),
 		MaxLagSeconds: new(12 * 3600.0), ScannedAt: ago(40 * time.Second),
 		LastSuccessAt: ago(4 * time.Hour), NextRunAt: ago(-(2*time.Hour + 2*time.Minute)),
-		Balance: &web.Balance{Arrival: new(61.2), Due: new(55.0), Deletion: new(55.01), ClearSeconds: new(331.0), Reason: "deleting keeps up: what is due goes with the next run"},
+		Balance: &web.Balance{Arrival: new(61.2), Due: new(55.0), Deletion: new(55.01), ClearSeconds: new(331.0), Reason: "deleting keeps up: the next run deletes what is due"},
 		Runs: []web.Run{
 			run("complete", "", 4*time.Hour, 11*time.Minute, map[string]int64{"public.outgoing_emails": 1204331, "public.attachments": 88310, "public.replies": 20113}),
 			run("complete", "", 10*time.Hour, 9*time.Minute, map[string]int64{"public.outgoing_emails": 998214, "public.attachments": 71002}),
