@@ -20,7 +20,7 @@ func HasMaintain(version int) bool { return version >= 170000 }
 // VacuumRemedy returns the remedy where a role may not vacuum tables, given as SQL names.
 func VacuumRemedy(version int, role, tables string) string {
 	if HasMaintain(version) {
-		return fmt.Sprintf("GRANT MAINTAIN ON %s TO %s; -- for a partitioned table, on each partition; or run as their owner, or set vacuum: never", tables, pgx.Identifier{role}.Sanitize())
+		return fmt.Sprintf("GRANT MAINTAIN ON %s TO %s; -- for a partitioned table, on each partition; or run as their owner, or write vacuum: never", tables, pgx.Identifier{role}.Sanitize())
 	}
-	return "set vacuum: never # and leave them to autovacuum; or run as their owner"
+	return "write vacuum: never # and leave them to autovacuum; or run as their owner"
 }

@@ -77,7 +77,7 @@ func TestHealth(t *testing.T) {
 			if c.ready == ok {
 				reasons = nil
 			} else if n := len(reasons); n == 4 {
-				reasons = reasons[:2] // policies are no matter of readiness
+				reasons = reasons[:2] // policies do not affect readiness
 			}
 			answers(t, s, "/readyz", c.ready, reasons)
 		})
@@ -100,7 +100,7 @@ func answers(t *testing.T, s web.Status, path string, code int, reasons []string
 	}
 }
 
-// What a person has paused, or a guard, is said by /health, and is no alarm.
+// Manual pauses and pausing guards appear in /health without making it unhealthy.
 func TestHealthNotes(t *testing.T) {
 	t.Parallel()
 	s := paused()
@@ -121,7 +121,7 @@ func TestHealthNotes(t *testing.T) {
 	}
 }
 
-// The clock of the machine may jump; the age of a picture does not.
+// The machine's clock may jump; a snapshot's age does not.
 func TestAgeByTheProcessClock(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

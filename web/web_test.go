@@ -18,7 +18,7 @@ import (
 
 type statusFunc = func() web.Status
 
-// still is a picture that does not change.
+// still is a snapshot that does not change.
 func still(s web.Status) statusFunc { return func() web.Status { return s } }
 
 func handler(status statusFunc) http.Handler {
@@ -81,7 +81,7 @@ var (
 	spaces = regexp.MustCompile(`\s+`)
 )
 
-// read is the text of the page, as somebody would read it.
+// read returns the text of the page, as a reader sees it.
 func read(t *testing.T, s web.Status) (text, source string) {
 	t.Helper()
 	w := ask(t, http.MethodGet, "/", s)
@@ -145,7 +145,7 @@ func TestPageBad(t *testing.T) {
 	)
 }
 
-// A pause by hand is said on top, with its end and its reason, and is no alarm.
+// A manual pause is shown on top with its end and reason, and is not an alarm.
 func TestPagePaused(t *testing.T) {
 	t.Parallel()
 	text, _ := read(t, paused())
@@ -170,7 +170,7 @@ func TestPagePaused(t *testing.T) {
 	says(t, text, "emails is held back by the guard wal_rate Next run")
 }
 
-// Rows that reach no tenant are a warning, where they are most, and no alarm.
+// A majority of rows without a tenant is a warning, and not an alarm.
 func TestPageUnowned(t *testing.T) {
 	t.Parallel()
 	s := fine()
@@ -187,7 +187,7 @@ func TestPageUnowned(t *testing.T) {
 	}
 }
 
-// That a policy is on time is not said of a time that nobody has looked at.
+// A policy is not called on time without current evidence.
 func TestPageBlind(t *testing.T) {
 	t.Parallel()
 	text, _ := read(t, down())
@@ -214,7 +214,7 @@ func TestHostileNames(t *testing.T) {
 	}
 }
 
-// A style or a script that is not the one of the policy would not be applied.
+// A style or script other than that of the policy would not be applied.
 func TestPolicyNamesWhatIsThere(t *testing.T) {
 	t.Parallel()
 	w := ask(t, http.MethodGet, "/", bad())
