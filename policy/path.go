@@ -57,7 +57,7 @@ func (n *node) entries(key, want string) ([]*node, error) {
 	case n.kind != kindList:
 		return []*node{n}, nil
 	case len(n.items) == 0:
-		return nil, errorAt(n.pos, "%s is an empty list: it must be %s or a list of them; or remove the key", key, want)
+		return nil, errorAt(n.pos, "%s is an empty list: it must be %s or a list of them; otherwise remove the key", key, want)
 	}
 	return n.items, nil
 }

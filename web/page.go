@@ -85,7 +85,7 @@ func (v *view) Headline() string {
 	case n == 1:
 		policies = v.Unhealthy[0].Policy + " " + v.Unhealthy[0].What
 	case n > 1:
-		policies = fmt.Sprintf("%d of %s are not well", n, plural(int64(len(v.Policies)), "policy", "policies"))
+		policies = fmt.Sprintf("%d of %s have problems", n, plural(int64(len(v.Policies)), "policy", "policies"))
 	}
 	switch {
 	case len(v.NotReady) > 0 && policies != "":
@@ -97,7 +97,7 @@ func (v *view) Headline() string {
 	case len(v.Held) > 0:
 		return v.heldHeadline()
 	case len(v.Warnings) > 0:
-		return "Nothing is late, but look at this"
+		return "Nothing is late, but see below"
 	}
 	return "All is well"
 }

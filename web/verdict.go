@@ -68,12 +68,12 @@ func (s Status) Judge(now time.Time, maxAge time.Duration) Verdict {
 	var v Verdict
 	v.Stale = now.Sub(s.At) > maxAge
 	if s.At.IsZero() {
-		v.NotReady = append(v.NotReady, Finding{What: "reaper has just started and knows nothing yet"})
+		v.NotReady = append(v.NotReady, Finding{What: "reaper has just started and has no data yet"})
 		return v
 	}
 	if v.Stale {
 		old := span(now.Sub(s.At).Truncate(time.Second))
-		v.NotReady = append(v.NotReady, Finding{What: "reaper is stuck", More: "what it knows is " + old + " old", Since: &s.At})
+		v.NotReady = append(v.NotReady, Finding{What: "reaper is stuck", More: "its data is " + old + " old", Since: &s.At})
 	}
 	v.NotReady = append(v.NotReady, s.basics(now)...)
 	v.Held = s.held(now)
@@ -86,7 +86,7 @@ func (s Status) Judge(now time.Time, maxAge time.Duration) Verdict {
 	v.Warnings = append(v.Warnings, s.Database.warnings(now)...)
 	for _, h := range s.Heartbeats {
 		if h.LastError != "" {
-			v.Warnings = append(v.Warnings, Finding{What: "the monitor " + h.Name + " does not take pings", Since: h.LastErrorAt, Why: h.LastError})
+			v.Warnings = append(v.Warnings, Finding{What: "the monitor " + h.Name + " does not accept pings", Since: h.LastErrorAt, Why: h.LastError})
 		}
 	}
 	return v
@@ -105,7 +105,7 @@ func (s Status) basics(now time.Time) []Finding {
 	case c.Error != "":
 		f := Finding{What: "the policy file is not valid", Since: c.FailedAt, Why: c.Error}
 		if !c.LoadedAt.IsZero() {
-			f.More = "the one loaded at " + clock(c.LoadedAt, now) + " stays in force"
+			f.More = "the one loaded at " + clock(c.LoadedAt, now) + " stays in effect"
 		}
 		found = append(found, f)
 	case len(s.Policies) == 0:
@@ -152,10 +152,10 @@ func (p Policy) warnings(now time.Time) []Finding {
 	case p.ScanStale:
 		found = append(found, Finding{Policy: p.Name, What: "was never measured", Why: p.Problem})
 	case p.Problem != "":
-		found = append(found, Finding{Policy: p.Name, What: "is not known in full", Why: p.Problem})
+		found = append(found, Finding{Policy: p.Name, What: "is only partly known", Why: p.Problem})
 	}
 	if p.Unowned.Most() {
-		found = append(found, Finding{Policy: p.Name, What: "leaves most of its rows alone", Why: p.Unowned.Text()})
+		found = append(found, Finding{Policy: p.Name, What: "never deletes most of its rows", Why: p.Unowned.Text()})
 	}
 	return found
 }
