@@ -12,6 +12,8 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -140,20 +142,44 @@ func (l *Ledger) dropCutoffs() string {
 	return `DELETE FROM ` + l.Cutoffs() + ` WHERE run_id = $1::uuid AND policy = $2`
 }
 
-// RecordBatch queues the row that records, by table, what a batch deleted and nullified.
-// It is part of the batch's own transaction.
-func (l *Ledger) RecordBatch(in *pgx.Batch, runID, policy string, seq int64, tenant *string, rows, nullified map[string]int64) error {
-	deleted, err := countsJSON(rows)
+// RecordBatch queues the row that records what a batch deleted and nullified, by tenant and
+// table. It is part of the batch's own transaction.
+func (l *Ledger) RecordBatch(in *pgx.Batch, runID, policy string, seq int64, tenants []*string, deleted, nullified []map[string]int64) error {
+	if len(tenants) > 1 {
+		l.recordMany(in, runID, policy, seq, tenants, deleted, nullified)
+		return nil
+	}
+	rows, err := countsJSON(deleted[0])
 	if err != nil {
 		return err
 	}
-	emptied, err := countsJSON(nullified)
+	emptied, err := countsJSON(nullified[0])
 	if err != nil {
 		return err
 	}
 	in.Queue(`INSERT INTO `+l.schema+`.batch (run_id, policy, seq, tenant, rows, nullified)
-		VALUES ($1::pg_catalog.uuid, $2::pg_catalog.text, $3::pg_catalog.int8, $4::pg_catalog.text, $5::pg_catalog.jsonb, $6::pg_catalog.jsonb)`, runID, policy, seq, tenant, deleted, emptied)
+		VALUES ($1::pg_catalog.uuid, $2::pg_catalog.text, $3::pg_catalog.int8, $4::pg_catalog.text, $5::pg_catalog.jsonb, $6::pg_catalog.jsonb)`, runID, policy, seq, tenants[0], rows, emptied)
 	return nil
+}
+
+// recordMany queues the row of a batch of many tenants.
+func (l *Ledger) recordMany(in *pgx.Batch, runID, policy string, seq int64, tenants []*string, deleted, nullified []map[string]int64) {
+	names := map[string]bool{}
+	for _, counts := range slices.Concat(deleted, nullified) {
+		for table := range counts {
+			names[table] = true
+		}
+	}
+	tables := slices.Sorted(maps.Keys(names))
+	var gone, emptied []int64
+	for i := range tenants {
+		for _, table := range tables {
+			gone, emptied = append(gone, deleted[i][table]), append(emptied, nullified[i][table])
+		}
+	}
+	in.Queue(`INSERT INTO `+l.schema+`.batch (run_id, policy, seq, rows, nullified, tables, tenants, deleted, emptied)
+		VALUES ($1::pg_catalog.uuid, $2::pg_catalog.text, $3::pg_catalog.int8, '{}', '{}', $4::pg_catalog.text[], $5::pg_catalog.text[], $6::pg_catalog.int8[], $7::pg_catalog.int8[])`,
+		runID, policy, seq, tables, tenants, gone, emptied)
 }
 
 // countsJSON encodes counts as JSON; nil becomes an empty object, not null.
@@ -191,7 +217,7 @@ func (l *Ledger) KeepAlive(ctx context.Context, db *pgxpool.Pool, runID string) 
 // except; "null" stands for a policy without tenants.
 func (l *Ledger) DoneTenants(ctx context.Context, db *pgxpool.Pool, runID, policy string, except []string) (int64, error) {
 	var n int64
-	err := l.on(db).QueryRow(ctx, `SELECT count(*) FROM (SELECT DISTINCT tenant FROM `+l.schema+`.batch
+	err := l.on(db).QueryRow(ctx, `SELECT count(*) FROM (SELECT DISTINCT tenant FROM `+l.schema+`.deletions
 		WHERE run_id = $1::uuid AND policy = $2 AND coalesce(tenant, 'null') <> ALL ($3::text[])) t`, runID, policy, except).Scan(&n)
 	return n, err
 }
@@ -200,7 +226,7 @@ func (l *Ledger) DoneTenants(ctx context.Context, db *pgxpool.Pool, runID, polic
 // that does so inside another statement.
 const (
 	forceSyncCommit = `SELECT ` + waitForSync
-	waitForSync       = `set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), true)`
+	waitForSync     = `set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), true)`
 )
 
 // Totals returns the rows that a policy's run deleted, by table, the rows it nullified,

@@ -63,7 +63,7 @@ func (b *book) batch(id, policy string, seq int64, tenant string, rows, nullifie
 	}
 	b.do(pgx.BeginFunc(b.t.Context(), b.pool, func(tx pgx.Tx) error {
 		row := &pgx.Batch{}
-		if err := b.RecordBatch(row, id, policy, seq, key, rows, nullified); err != nil {
+		if err := b.RecordBatch(row, id, policy, seq, []*string{key}, []map[string]int64{rows}, []map[string]int64{nullified}); err != nil {
 			return err
 		}
 		return tx.SendBatch(b.t.Context(), row).Close()

@@ -206,6 +206,9 @@ func (p *Plan) Keeps() bool {
 	return slices.ContainsFunc(p.Edges, func(e *Edge) bool { return e.Action == ByKeep })
 }
 
+// MaxLocks is how many locks the server has room for, of all sessions together.
+func (p *Plan) MaxLocks() int { return p.Server.maxLocks }
+
 // Server is what was read of the server before planning.
 type Server struct {
 	Version         int // server_version_num
@@ -219,6 +222,7 @@ type Server struct {
 	sources         sources
 	Now             time.Time // the database's clock
 	ClockSkew       time.Duration
+	maxLocks        int // of the whole server
 }
 
 // ClockSQL gives the database's time: microseconds since 1970, and text of one form

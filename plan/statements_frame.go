@@ -2,7 +2,6 @@ package plan
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -24,12 +23,13 @@ func writing(synchronous bool) string {
 // LockTimeout bounds a wait for a lock.
 func (p *Plan) LockTimeout() time.Duration { return min(p.Policy.Limits.Time, 500*time.Millisecond) }
 
-// BeginSQL is the first statement of a batch's transaction: the advisory lock of its
-// tenant, the settings, whether a person has paused the policy (pausedSQL is the
-// ledger's, for a placeholder with the policy's name), and the counters.
-func (p *Plan) BeginSQL(lockKey int64, timeout time.Duration, pausedSQL func(string) string, m *Traversal) *pg.Statement {
+// BeginSQL is the first statement of a batch's transaction: the advisory locks of its
+// tenants, of which it returns those that it got; the settings; whether a person has paused
+// the policy (pausedSQL is the ledger's, for a placeholder with the policy's name); and the
+// counters.
+func (p *Plan) BeginSQL(locks []int64, timeout time.Duration, pausedSQL func(string) string, m *Traversal) *pg.Statement {
 	s := &pg.Statement{}
-	return s.Add("SELECT pg_catalog.pg_try_advisory_xact_lock(", s.Cast(strconv.FormatInt(lockKey, 10), "pg_catalog.int8"), "), ",
+	return s.Add("SELECT ARRAY(SELECT l FROM pg_catalog.unnest(", s.Cast(locks, "pg_catalog.int8[]"), ") l WHERE pg_catalog.pg_try_advisory_xact_lock(l)), ",
 		pg.LocalSettings(s, p.writingPath(), timeout, p.LockTimeout()), ", ", writing(p.safety.SynchronousCommit), ", ",
 		pausedSQL(s.Cast(p.Policy.Name, pg.TextType)), ", ", strings.Join(p.counters(s, m), ", "))
 }

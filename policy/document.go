@@ -73,8 +73,8 @@ type safetySection struct {
 }
 
 type limitsSection struct {
-	Rows      count     `yaml:"rows" jsonschema:"default=1000" jsonschema_description:"Roots in a batch."`
-	TotalRows count     `yaml:"total_rows" jsonschema:"default=20000" jsonschema_description:"Rows in a batch, over all tables."`
+	Rows      count     `yaml:"rows" jsonschema:"default=10000" jsonschema_description:"Roots in a batch."`
+	TotalRows count     `yaml:"total_rows" jsonschema:"default=100000" jsonschema_description:"Rows in a batch, over all tables."`
 	Bytes     size      `yaml:"bytes" jsonschema:"default=64MB" jsonschema_description:"Bytes of rows in a batch."`
 	Time      batchTime `yaml:"time" jsonschema:"default=200ms" jsonschema_description:"Target duration of a batch."`
 	Pace      pace      `yaml:"pace" jsonschema:"default=full" jsonschema_description:"The share of the time that a connection works: full, gentle, or a percentage."`

@@ -173,7 +173,7 @@ type Limits struct {
 }
 
 // DefaultLimits are the limits of a policy that sets none.
-var DefaultLimits = Limits{Rows: 1000, TotalRows: 20000, Bytes: 64 << 20, Time: 200 * time.Millisecond, Pace: 1}
+var DefaultLimits = Limits{Rows: 10_000, TotalRows: 100_000, Bytes: 64 << 20, Time: 200 * time.Millisecond, Pace: 1}
 
 // Vacuum says when dead rows are vacuumed at the end of a run.
 type Vacuum string

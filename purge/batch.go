@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"slices"
 	"time"
 
@@ -75,15 +76,23 @@ func (b *batcher) lockKey(tenant *string) int64 {
 	return int64(binary.BigEndian.Uint64(sum[:8]))
 }
 
-// delete deletes candidates of one tenant with all that depends on them, in as
-// many transactions as it takes, and reports what became of them. An error is
-// either the tenant's (faultTenant, faultRetry) or the database's.
-func (b *batcher) delete(ctx context.Context, t *plan.TenantCutoff, cands []candidate) (outcome, error) {
+func (b *batcher) lockKeys(parts []*part) []int64 {
+	keys := make([]int64, len(parts))
+	for i, p := range parts {
+		keys[i] = b.lockKey(p.tenant.Key)
+	}
+	return keys
+}
+
+// delete deletes the candidates of tenants with all that depends on them, in as
+// many transactions as it takes; the parts' outcomes say what became of them. An error is
+// either the one tenant's (faultTenant, faultRetry) or the database's.
+func (b *batcher) delete(ctx context.Context, parts []*part) error {
 	opts := b.ordinary()
 	if b.plan.Proven {
 		opts = attemptOptions{method: proven, lockRoots: true}
 	}
-	return b.attempt(ctx, t, cands, opts)
+	return b.attempt(ctx, parts, opts)
 }
 
 // ordinary are the options of a batch that leaves the foreign key checks to PostgreSQL.
@@ -108,23 +117,24 @@ var (
 
 // attempt tries candidates until they are gone, or decide has settled what else becomes of
 // them.
-func (b *batcher) attempt(ctx context.Context, t *plan.TenantCutoff, cands []candidate, opts attemptOptions) (total outcome, err error) {
-	for a := (attempt{roots: len(cands), options: opts}); ; {
+func (b *batcher) attempt(ctx context.Context, parts []*part, opts attemptOptions) error {
+	for a := newAttempt(parts, opts); len(parts) > 0; {
 		if !b.policy.waitForGuards(ctx, b.worker) {
-			total.remaining += int64(len(cands))
-			return total, nil
+			leave(parts, false)
+			return nil
 		}
-		if ok, err := b.policy.refresh(ctx, t); err != nil || !ok {
-			return total, err
+		active, err := b.policy.refreshParts(ctx, parts)
+		if err != nil || len(active) == 0 {
+			return err
 		}
+		parts = active
 		a.size, a.stepwise = b.size, b.policy.state.deletesStepwise()
-		a.options.singleRoot = len(cands) == 1 && (a.try > 0 || b.slow)
-		o, err := b.transaction(ctx, t, cands, a.options)
+		a.options.singleRoot = a.roots == 1 && (a.try > 0 || b.slow)
+		more, err := b.transaction(ctx, parts, a.options)
+		if err == nil && !more {
+			return nil
+		}
 		if err == nil {
-			total.add(o)
-			if !o.more {
-				return total, nil
-			}
 			a.try = 0
 			continue
 		}
@@ -135,17 +145,67 @@ func (b *batcher) attempt(ctx context.Context, t *plan.TenantCutoff, cands []can
 		case retryBatch:
 			a.options = b.change(a.options, d.change)
 			a.try++
+		case isolateTenant:
+			parts = isolate(parts, err)
+			a = newAttempt(parts, opts)
+		case splitTenants:
+			return b.splitTenants(ctx, parts, opts)
 		case splitBatch:
-			return b.halves(ctx, t, cands, b.change(a.options, d.change))
+			return b.splitRoots(ctx, parts[0], b.change(a.options, d.change))
 		case drainRoot:
-			a = attempt{roots: 1, options: draining}
+			a = newAttempt(parts, draining)
 		case leaveRoots, leaveBusy:
-			total.add(outcome{remaining: int64(len(cands)), busy: d.action == leaveBusy})
-			return total, nil
+			leave(parts, d.action == leaveBusy)
+			return nil
 		default:
-			return total, err
+			return err
 		}
 	}
+	return nil
+}
+
+func newAttempt(parts []*part, opts attemptOptions) attempt {
+	return attempt{tenants: len(parts), roots: roots(parts), options: opts}
+}
+
+// isolate sets the tenant aside that an error names: its rows are left to batches of its
+// own. It returns the others.
+func isolate(parts []*part, err error) []*part {
+	named, _ := errors.AsType[*tenantError](err)
+	return slices.DeleteFunc(slices.Clone(parts), func(p *part) bool {
+		p.alone = p.alone || p.tenant == named.tenant
+		return p.tenant == named.tenant
+	})
+}
+
+// splitTenants tries the halves of the tenants, one after the other. One that is left by
+// itself, and fails, has failed alone.
+func (b *batcher) splitTenants(ctx context.Context, parts []*part, opts attemptOptions) error {
+	middle := len(parts) / 2
+	for _, half := range [][]*part{parts[:middle], parts[middle:]} {
+		err := b.attempt(ctx, half, opts)
+		if err != nil && len(half) == 1 && abandon(err) == failTenant && ctx.Err() == nil {
+			half[0].alone, err = true, nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// splitRoots tries the halves of one tenant's candidates, one after the other.
+func (b *batcher) splitRoots(ctx context.Context, p *part, opts attemptOptions) error {
+	middle := len(p.cands) / 2
+	for _, half := range [][]candidate{p.cands[:middle], p.cands[middle:]} {
+		h := newPart(p.tenant, half)
+		err := b.attempt(ctx, []*part{h}, opts)
+		p.outcome.add(h.outcome)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // countFirstBatches is how many batches count before they delete after one that was too large.
@@ -189,19 +249,6 @@ func (b *batcher) change(opts attemptOptions, c change) attemptOptions {
 	return opts
 }
 
-func (b *batcher) halves(ctx context.Context, t *plan.TenantCutoff, cands []candidate, opts attemptOptions) (outcome, error) {
-	var total outcome
-	middle := len(cands) / 2
-	for _, half := range [][]candidate{cands[:middle], cands[middle:]} {
-		o, err := b.attempt(ctx, t, half, opts)
-		total.add(o)
-		if err != nil {
-			return total, err
-		}
-	}
-	return total, nil
-}
-
 // adapt aims the next batch at the time wanted, and below the rows it may hold:
 // it grows by a fifth at most and shrinks in proportion.
 func (b *batcher) adapt(o outcome, took time.Duration) {
@@ -213,6 +260,8 @@ func (b *batcher) adapt(o outcome, took time.Duration) {
 	switch ratio := float64(limits.Time) / float64(took); {
 	case ratio < 1:
 		b.size = max(int(float64(roots)*max(ratio, 0.5)), 1)
+	case int(roots) >= b.size && ratio > 2: // far from the time aimed at
+		b.size *= 2
 	case int(roots) >= b.size:
 		b.size = b.size + b.size/5 + 1
 	}

@@ -21,18 +21,17 @@ type batchTx struct {
 	began    time.Time
 	plan     *plan.Plan
 	scope    expiry.Scope
-	tenant   *plan.TenantCutoff
-	keys     pg.Values // of the candidates
 	opts     attemptOptions
 	deleter  deleter
 	limit    int  // rows over all tables that it may delete
 	stepwise bool // tables are deleted from one after the other
 
-	rows, nullified map[string]int64
-	before          []int64        // counters at the start
-	after           []int64        // the same at the end; nil: not read yet
-	due             []plan.DueRows // rows whose age emptying could renew
-	wal             [2]int64       // positions in the WAL, in bytes: where it began, where it ended
+	*partTx                // the one that is being deleted
+	parts   []*partTx      // those whose tenant's lock it has
+	before  []int64        // counters before the part
+	after   []int64        // the same behind it; nil: not read yet
+	due     []plan.DueRows // rows whose age emptying could renew
+	wal     [2]int64       // positions in the WAL, in bytes: where it began, where it ended
 }
 
 // close gives the connection back, after rolling back what was not committed.
@@ -63,49 +62,78 @@ func (tx *batchTx) row(ctx context.Context, s *pg.Statement) pgx.Row {
 	return tx.conn.QueryRow(ctx, s.String(), s.Args...)
 }
 
-// delete deletes the candidates, and counts those that are still expired.
-func (tx *batchTx) delete(ctx context.Context) (outcome, error) {
-	o, err := tx.deleter.delete(ctx, tx)
-	if err != nil || o.more {
-		return o, err
+// delete deletes the candidates of one part after the other, each with its own counts. An
+// error names the tenant where there are others.
+func (tx *batchTx) delete(ctx context.Context) error {
+	if len(tx.parts) > 1 && tx.opts.method == cascade && !tx.opts.lockRoots {
+		return tx.deletePipelined(ctx)
 	}
-	return tx.stillDue(ctx, o)
+	for _, p := range tx.parts {
+		tx.partTx = p
+		if err := tx.deletePart(ctx); err != nil {
+			return tx.named(err)
+		}
+	}
+	return nil
 }
 
-func (tx *batchTx) countDeleted(n *plan.Node, rows int64) {
-	if rows > 0 {
-		tx.rows[n.Table.Name.String()] += rows
+// named is an error of the current part.
+func (tx *batchTx) named(err error) error {
+	if len(tx.parts) == 1 {
+		return err
 	}
+	return &tenantError{tx.tenant, err}
 }
 
-func (tx *batchTx) countNullified(n *plan.Node, rows int64) {
-	if rows > 0 {
-		tx.nullified[n.Table.Name.String()] += rows
+// deletePart deletes the candidates of a part, and counts those that are still expired.
+func (tx *batchTx) deletePart(ctx context.Context) (err error) {
+	if tx.now, err = tx.deleter.delete(ctx, tx); err != nil {
+		return err
 	}
+	if !tx.now.more {
+		if tx.now, err = tx.stillDue(ctx, tx.now); err != nil {
+			return err
+		}
+	}
+	return tx.settleCounts(ctx)
 }
 
-func (tx *batchTx) total() (rows int64) {
-	for _, n := range tx.rows {
-		rows += n
+// totals are the rows that all parts have deleted and emptied, by table.
+func (tx *batchTx) totals() (rows, nullified map[string]int64) {
+	rows, nullified = map[string]int64{}, map[string]int64{}
+	for _, p := range tx.parts {
+		for table, n := range p.rows {
+			rows[table] += n
+		}
+		for table, n := range p.nullified {
+			nullified[table] += n
+		}
 	}
-	for _, n := range tx.nullified {
-		rows += n
+	return rows, nullified
+}
+
+// touched is how many rows all parts have deleted or emptied.
+func (tx *batchTx) touched() (rows int64) {
+	for _, p := range tx.parts {
+		rows += p.total()
 	}
 	return rows
 }
 
 // bytes estimates what a batch deleted, by the mean row of each table.
 func (tx *batchTx) bytes() int64 {
+	rows, _ := tx.totals()
 	var sum float64
 	for _, n := range tx.plan.Nodes {
-		if rows := tx.rows[n.Table.Name.String()]; rows > 0 && n != tx.plan.Root {
-			sum += float64(rows) * preview.MeanBytes(n)
+		if n != tx.plan.Root {
+			sum += float64(rows[n.Table.Name.String()]) * preview.MeanBytes(n)
 		}
 	}
 	return int64(sum)
 }
 
-// settleCounts adds what ON DELETE did, and refuses a batch over its limits.
+// settleCounts adds to the current part what ON DELETE did. The counters also hold what
+// came before in the session: only differences count.
 func (tx *batchTx) settleCounts(ctx context.Context) error {
 	traversal := tx.deleter.traversal(tx.plan)
 	if tx.after == nil {
@@ -115,9 +143,6 @@ func (tx *batchTx) settleCounts(ctx context.Context) error {
 			return fmt.Errorf("reading counters: %w", err)
 		}
 	}
-	tx.wal = [2]int64{tx.before[0], tx.after[0]}
-	// The counters also hold what an earlier transaction of the session did:
-	// only differences count.
 	for i, n := range traversal.Counted {
 		at := 1 + i
 		tx.rows[n.Table.Name.String()] = tx.after[at] - tx.before[at] // what reaper deleted of it itself is part of it
@@ -128,8 +153,17 @@ func (tx *batchTx) settleCounts(ctx context.Context) error {
 	}
 	maps.DeleteFunc(tx.rows, func(_ string, n int64) bool { return n == 0 })
 	maps.DeleteFunc(tx.nullified, func(_ string, n int64) bool { return n == 0 })
-	if !tx.deleter.checksLimits() && (tx.total() > int64(tx.plan.Policy.Limits.TotalRows) || tx.bytes() > tx.plan.Policy.Limits.Bytes) &&
-		tx.total() > 1 {
+	tx.wal[1] = tx.after[0]
+	tx.before, tx.after = tx.after, nil
+	return nil
+}
+
+// checkTotals refuses a batch over its limits, where the deleter has not held them.
+func (tx *batchTx) checkTotals() error {
+	if tx.deleter.checksLimits() && len(tx.parts) == 1 || tx.touched() <= 1 {
+		return nil
+	}
+	if limits := tx.plan.Policy.Limits; tx.touched() > int64(limits.TotalRows) || tx.bytes() > limits.Bytes {
 		return errOverflow
 	}
 	return nil

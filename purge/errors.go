@@ -15,6 +15,8 @@ var (
 	errOverflow = errors.New("batch is larger than its limits")
 	// errBusy: another worker has the tenant.
 	errBusy = errors.New("another worker has the tenant")
+	// errCrowded: the server has no room for the locks of a batch of many tenants.
+	errCrowded = errors.New("the server's lock table is full")
 	// errChanged: what was locked is no longer what it was; the batch is redone.
 	errChanged = errors.New("rows changed under the batch")
 	// errKept: a trigger or a rule keeps some of the roots. Nothing of the batch

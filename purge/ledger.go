@@ -25,7 +25,7 @@ type Ledger interface {
 	Cutoffs() string
 	// RecordBatch queues the row that says what a batch deleted, for the batch's
 	// own transaction.
-	RecordBatch(in *pgx.Batch, runID, policy string, seq int64, tenant *string, rows, nullified map[string]int64) error
+	RecordBatch(in *pgx.Batch, runID, policy string, seq int64, tenants []*string, deleted, nullified []map[string]int64) error
 	// BatchCommitted reports whether that row is there.
 	BatchCommitted(ctx context.Context, tx pgx.Tx, runID, policy string, seq int64) (bool, error)
 	// RecordAdvice writes what the guards make of a policy's run from now on; an empty

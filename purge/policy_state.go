@@ -18,6 +18,7 @@ type policyState struct {
 	batches int64            // numbers given to batches
 	times   reservoir.Sample // of batches, in seconds
 	pass    pass
+	alone   map[string]bool   // tenants that stood in the way of others: they share no batch
 	failed  map[string]string // tenants given up, and why; they are not visited again
 	err     error             // ends the policy as failed
 	told    bool              // what was due at the start has been counted, or is being so
@@ -132,6 +133,23 @@ func (s *policyState) failTenant(name, why string) {
 	s.report.Tenants.Failed = int64(len(s.failed))
 }
 
+// setAlone has a tenant share no batch with others any more.
+func (s *policyState) setAlone(name string) {
+	s.run.mu.Lock()
+	defer s.run.mu.Unlock()
+	if s.alone == nil {
+		s.alone = map[string]bool{}
+	}
+	s.alone[name] = true
+}
+
+// goesAlone reports whether a tenant shares no batch with others.
+func (s *policyState) goesAlone(name string) bool {
+	s.run.mu.Lock()
+	defer s.run.mu.Unlock()
+	return s.alone[name]
+}
+
 // gaveUp reports whether a tenant was given up.
 func (s *policyState) gaveUp(name string) bool {
 	s.run.mu.Lock()
@@ -147,28 +165,36 @@ func (s *policyState) failedTenants() map[string]string {
 	return maps.Clone(s.failed)
 }
 
+// committed is what a committed batch has done.
+type committed struct {
+	rows, nullified map[string]int64 // by table
+	wal             [2]int64         // positions where it began and ended
+	outcome         outcome
+	took            time.Duration
+}
+
 // addBatch adds a committed batch to the counters, and gives the WAL that was written
 // while it ran, less what was counted for a batch beside it.
-func (s *policyState) addBatch(tx *batchTx, o outcome, took time.Duration) (wal int64) {
+func (s *policyState) addBatch(c committed) (wal int64) {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
 	rep := s.report
-	if tx.total() > 0 {
+	if len(c.rows)+len(c.nullified) > 0 {
 		rep.Batches++
-		s.times.Add(took.Seconds())
-		wal = s.run.countWALLocked(tx.wal)
+		s.times.Add(c.took.Seconds())
+		wal = s.run.countWALLocked(c.wal)
 		rep.WALBytes += wal
 	}
-	for table, n := range tx.rows {
+	for table, n := range c.rows {
 		rep.Rows[table] += n
 	}
-	rep.RowsTotal += o.rows
-	for _, n := range tx.nullified {
+	rep.RowsTotal += c.outcome.rows
+	for _, n := range c.nullified {
 		rep.RowsNullified += n
 	}
-	rep.Roots += o.roots
-	s.run.roots += o.roots
-	s.run.deleted += o.rows + int64(len(tx.nullified))
+	rep.Roots += c.outcome.roots
+	s.run.roots += c.outcome.roots
+	s.run.deleted += c.outcome.rows + int64(len(c.nullified))
 	return wal
 }
 

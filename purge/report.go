@@ -113,9 +113,10 @@ func (o Options) narrowed() bool {
 // BatchEvent is told to an Observer after every committed batch.
 type BatchEvent struct {
 	Policy   string
-	Tenant   *string
-	Roots    int64 // expired roots
-	Rows     int64 // over all tables
+	Tenant   *string // the one; nil: the policy has none, or the batch had many
+	Tenants  int     // how many it had rows of
+	Roots    int64   // expired roots
+	Rows     int64   // over all tables
 	Duration time.Duration
 	WALBytes int64
 	Deleted  map[string]int64 // rows by table, schema.table

@@ -19,6 +19,10 @@ const (
 	retryBatch action = "retry"
 	// splitBatch tries the two halves of the batch, one after the other.
 	splitBatch action = "split"
+	// isolateTenant redoes the batch without the tenant that the error names.
+	isolateTenant action = "isolate tenant"
+	// splitTenants tries the two halves of the tenants, one after the other.
+	splitTenants action = "split tenants"
 	// drainRoot deletes a single root over several batches.
 	drainRoot action = "drain"
 	// leaveRoots leaves the roots where they are.
@@ -74,6 +78,7 @@ type attemptOptions struct {
 // attempt is what is known of a batch when it has failed.
 type attempt struct {
 	try      int // how often the same roots were tried before
+	tenants  int
 	roots    int
 	size     int // roots aimed at in the next batch
 	options  attemptOptions
@@ -104,6 +109,8 @@ func decide(err error, a attempt) decision {
 		d.action = awaitResume
 	case errors.Is(err, errGuarded):
 		d.action = awaitGuards
+	case a.tenants > 1:
+		return decideTenants(err, a)
 	case errors.Is(err, errKept) && a.roots > 1: // which of them is found so
 		d.action = splitBatch
 	case errors.Is(err, errKept):
@@ -121,6 +128,23 @@ func decide(err error, a attempt) decision {
 		d.action = abandon(err)
 	default:
 		return decideRows(err, a)
+	}
+	return d
+}
+
+// decideTenants is decide for a batch of many tenants. Whatever stands in the way of one of
+// them must not hold up the others.
+func decideTenants(err error, a attempt) decision {
+	d := decision{action: splitTenants, size: a.size, told: true, logged: true}
+	_, named := errors.AsType[*tenantError](err)
+	switch {
+	case errors.Is(err, errOverflow):
+		d.size = max(a.roots/2, 1)
+	case errors.Is(err, errCrowded), errors.Is(err, errSlow):
+	case lasting(classify(err)):
+		return decision{action: abandon(err), size: a.size}
+	case named:
+		d.action = isolateTenant
 	}
 	return d
 }
@@ -209,7 +233,7 @@ func tooSlow(err error) bool { return pg.HasCode(err, "57014") || errors.Is(err,
 // context has. stopping is for how long it has been tried where the run is to end; 0: that
 // is not to.
 func decideServer(err error, ended bool, stopping time.Duration) action {
-	for _, other := range []error{errBusy, errHandPaused, errGuarded, errOverflow, errHalted} {
+	for _, other := range []error{errBusy, errHandPaused, errGuarded, errOverflow, errHalted, errCrowded} {
 		if errors.Is(err, other) {
 			return giveUp
 		}

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/reaperdb/reaper/expiry"
 	"github.com/reaperdb/reaper/internal/pg"
@@ -143,33 +146,53 @@ func (w *policyRun) countOnce(ctx context.Context) {
 	w.run.tell(func(o Observer) { o.Due(w.plan.Policy.Name, due) })
 }
 
-// delete hands candidates to a batcher, keeps the count, and gives up a tenant
-// whose rows cannot be deleted. An error is the database's.
+// delete hands candidates of one tenant to a batcher.
 func (w *policyRun) delete(ctx context.Context, b *batcher, t *plan.TenantCutoff, cands []candidate) (outcome, error) {
-	o, err := b.delete(ctx, t, cands)
-	if lost := w.state.addOutcome(o, len(cands), err != nil); lost && !w.plan.NoTenant {
+	p := newPart(t, cands)
+	err := w.deleteParts(ctx, b, []*part{p})
+	return p.outcome, err
+}
+
+// deleteParts hands candidates to a batcher, keeps the count, and gives up a tenant
+// whose rows cannot be deleted. An error is the database's.
+func (w *policyRun) deleteParts(ctx context.Context, b *batcher, parts []*part) error {
+	err := b.delete(ctx, parts)
+	for _, p := range parts {
+		if p.alone {
+			w.state.setAlone(tenantName(p.tenant.Key))
+		}
+		lost := w.state.addOutcome(p.outcome, len(p.cands), err != nil || p.alone)
+		if !lost || w.plan.NoTenant {
+			continue
+		}
 		// Some are no longer expired. If that is because the tenant's key has come
 		// to be there twice, it must be said.
-		_, err = w.reread(ctx, t)
+		if _, reread := w.reread(ctx, p.tenant); reread != nil {
+			err = reread
+		}
 	}
 	if err == nil {
-		return o, nil
+		return nil
 	}
 	switch end := abandon(err); {
 	case end == stopPolicy:
 		w.state.stop(err.Error())
-		return o, nil
-	case end == failPolicy, ctx.Err() != nil:
-		return o, err
+		return nil
+	case end == failPolicy, len(parts) > 1, ctx.Err() != nil:
+		return err
 	}
-	name := tenantName(t.Key)
-	why := pg.ErrorText(err)
+	w.failTenant(parts[0].tenant, err)
+	return nil
+}
+
+// failTenant gives up a tenant whose rows cannot be deleted.
+func (w *policyRun) failTenant(t *plan.TenantCutoff, err error) {
+	name, why := tenantName(t.Key), pg.ErrorText(err)
 	if names := w.plan.Firing(); len(names) > 0 && !errors.Is(err, errInterfered) {
 		why += "; what can have a part in it: " + strings.Join(names, ", ")
 	}
 	w.state.failTenant(name, why)
 	w.run.log.Warn("tenant failed", "policy", w.plan.Policy.Name, "tenant", name, "error", why)
-	return o, nil
 }
 
 func tenantName(key *string) string {
@@ -189,6 +212,58 @@ func (w *policyRun) refresh(ctx context.Context, t *plan.TenantCutoff) (bool, er
 		return true, nil
 	}
 	return w.reread(ctx, t)
+}
+
+// refreshParts is refresh for many tenants at once. It returns those whose rows may go.
+func (w *policyRun) refreshParts(ctx context.Context, parts []*part) ([]*part, error) {
+	if len(parts) == 1 {
+		ok, err := w.refresh(ctx, parts[0].tenant)
+		if err != nil || !ok {
+			return nil, err
+		}
+		return parts, nil
+	}
+	if time.Since(parts[0].tenant.ReadAt) < sliceTime {
+		return parts, nil
+	}
+	tenants := make([]*plan.TenantCutoff, len(parts))
+	for i, p := range parts {
+		tenants[i] = p.tenant
+	}
+	active, err := w.rereadAll(ctx, tenants)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(slices.Clone(parts), func(p *part) bool { return !active[p.tenant] }), nil
+}
+
+// rereadAll reads tenants again, and returns those whose rows may go.
+func (w *policyRun) rereadAll(ctx context.Context, tenants []*plan.TenantCutoff) (active map[*plan.TenantCutoff]bool, err error) {
+	s := w.plan.TenantsSQL(w.scope(), tenants)
+	twice := false
+	err = w.run.withServer(ctx, func() error {
+		active, twice = map[*plan.TenantCutoff]bool{}, false
+		var ordinal, n int
+		var may bool
+		var cutoff *string
+		return w.run.query(ctx, w.plan.ReadingPath(), searchTimeout, s, func(rows pgx.Rows) error {
+			_, err := pgx.ForEachRow(rows, []any{&ordinal, &n, &may, &cutoff}, func() error {
+				twice = twice || n > 1
+				if t := tenants[ordinal-1]; may && cutoff != nil {
+					active[t], t.Cutoff, t.ReadAt = true, *cutoff, time.Now()
+				}
+				return nil
+			})
+			return err
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading tenants: %w", err)
+	}
+	if twice {
+		return nil, preview.ErrKeyTwice
+	}
+	return active, nil
 }
 
 func (w *policyRun) reread(ctx context.Context, t *plan.TenantCutoff) (bool, error) {

@@ -3,6 +3,7 @@ package purge
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -13,19 +14,19 @@ import (
 	"github.com/reaperdb/reaper/plan"
 )
 
-// transaction is one batch: begin, with the tenant's lock, the settings and a check for a
+// transaction is one batch: begin, with the tenants' locks, the settings and a check for a
 // person's pause in one statement; delete; the ledger's row; commit. It waits for a server
 // that went away. A connection that is lost while committing is looked up in the ledger.
-func (b *batcher) transaction(ctx context.Context, t *plan.TenantCutoff, cands []candidate, opts attemptOptions) (outcome, error) {
+// Tenants whose lock another worker has are left.
+func (b *batcher) transaction(ctx context.Context, parts []*part, opts attemptOptions) (more bool, err error) {
 	started := time.Now()
 	b.seq = b.policy.state.nextBatch()
-	var o outcome
 	var tx *batchTx
 	committing := false
 	tries := 0
-	err := b.run.withServer(ctx, func() error {
+	err = b.run.withServer(ctx, func() error {
 		if committing {
-			done, err := b.settled(ctx, t)
+			done, err := b.settled(ctx, tx.parts)
 			if err != nil || done {
 				return err
 			}
@@ -36,16 +37,16 @@ func (b *batcher) transaction(ctx context.Context, t *plan.TenantCutoff, cands [
 			return errGuarded
 		}
 		var err error
-		tx, err = b.begin(ctx, t, cands, opts)
+		tx, err = b.begin(ctx, parts, opts)
 		if err != nil {
 			return err
 		}
 		defer tx.close()
-		if o, err = tx.delete(ctx); err != nil {
-			return err
+		if err = tx.delete(ctx); err == nil {
+			err = tx.checkTotals()
 		}
-		if err := tx.settleCounts(ctx); err != nil {
-			return err
+		if err != nil {
+			return crowded(err, parts)
 		}
 		committing = true
 		err = b.commit(ctx, tx)
@@ -53,29 +54,39 @@ func (b *batcher) transaction(ctx context.Context, t *plan.TenantCutoff, cands [
 		return err
 	})
 	if err != nil {
-		return outcome{}, err
+		return false, err
 	}
 	took := time.Since(started)
-	b.account(tx, &o, took)
-	b.pause(ctx, tx.total(), took)
-	return o, nil
+	b.account(tx, parts, took)
+	b.pause(ctx, tx.touched(), took)
+	return tx.parts[0].now.more, nil
 }
 
-func (b *batcher) begin(ctx context.Context, t *plan.TenantCutoff, cands []candidate, opts attemptOptions) (*batchTx, error) {
+// crowded is what a batch of many tenants makes of a server whose lock table is full: a
+// smaller one fits.
+func crowded(err error, parts []*part) error {
+	if len(parts) > 1 && pg.HasCode(err, "53200") {
+		return fmt.Errorf("%w: %w", errCrowded, err)
+	}
+	return err
+}
+
+func (b *batcher) begin(ctx context.Context, parts []*part, opts attemptOptions) (*batchTx, error) {
 	conn, err := b.run.pool.Acquire(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("beginning batch: %w", err)
 	}
-	tx := b.newTx(conn, t, cands, opts)
+	tx := b.newTx(conn, opts)
 	traversal := tx.deleter.traversal(b.plan)
 	timeout := tx.deleter.statementTimeout(b.plan.Policy.Limits, opts.singleRoot)
-	s := b.plan.BeginSQL(b.lockKey(t.Key), timeout, b.run.ledger.PausedSQL, traversal)
-	var got, paused bool
+	s := b.plan.BeginSQL(b.lockKeys(parts), timeout, b.run.ledger.PausedSQL, traversal)
+	var locked []int64
+	var paused bool
 	var set, write int
 	tx.before = make([]int64, traversal.Counters())
 	batch := &pgx.Batch{}
 	batch.Queue(pg.BeginWrite)
-	batch.Queue(s.String(), s.Args...).Query(pg.ScanOne(append([]any{&got, &set, &write, &paused}, pg.Pointers(tx.before)...)...))
+	batch.Queue(s.String(), s.Args...).Query(pg.ScanOne(append([]any{&locked, &set, &write, &paused}, pg.Pointers(tx.before)...)...))
 	batch.Queue(b.plan.LockTables())
 	facts := b.plan.CatalogPrintSQL()
 	var role, found string
@@ -83,8 +94,8 @@ func (b *batcher) begin(ctx context.Context, t *plan.TenantCutoff, cands []candi
 	err = pg.Send(ctx, conn, batch)
 	switch {
 	case err != nil:
-		err = fmt.Errorf("beginning batch: %w", err)
-	case !got:
+		err = fmt.Errorf("beginning batch: %w", crowded(err, parts))
+	case len(locked) == 0:
 		err = errBusy
 	case paused:
 		err = errHandPaused
@@ -97,27 +108,39 @@ func (b *batcher) begin(ctx context.Context, t *plan.TenantCutoff, cands []candi
 		tx.close()
 		return nil, err
 	}
+	tx.wal[0] = tx.before[0]
+	tx.take(parts, b.lockKeys(parts), locked)
 	return tx, nil
 }
 
-func (b *batcher) newTx(conn *pgxpool.Conn, t *plan.TenantCutoff, cands []candidate, opts attemptOptions) *batchTx {
+func (b *batcher) newTx(conn *pgxpool.Conn, opts attemptOptions) *batchTx {
 	limit := b.plan.Policy.Limits.TotalRows
 	if opts.method == drain && b.drainSize > 0 {
 		limit = b.drainSize
 	}
 	opts.lockDependents = opts.lockDependents || opts.method == proven
 	return &batchTx{
-		conn: conn, began: time.Now(), plan: b.plan, scope: b.policy.scope(), tenant: t, keys: keysOf(cands, len(b.plan.Key)),
+		conn: conn, began: time.Now(), plan: b.plan, scope: b.policy.scope(),
 		opts: opts, deleter: deleters[opts.method], limit: limit, stepwise: b.policy.state.deletesStepwise(),
-		rows: map[string]int64{}, nullified: map[string]int64{},
 	}
+}
+
+// take takes the parts whose tenant's lock it has.
+func (tx *batchTx) take(parts []*part, keys, locked []int64) {
+	for i, p := range parts {
+		if slices.Contains(locked, keys[i]) {
+			tx.parts = append(tx.parts, &partTx{part: p, keys: keysOf(p.cands, len(tx.plan.Key)), rows: map[string]int64{}, nullified: map[string]int64{}})
+		}
+	}
+	tx.partTx = tx.parts[0]
 }
 
 // commit writes the ledger's row and commits.
 func (b *batcher) commit(ctx context.Context, tx *batchTx) error {
 	batch := &pgx.Batch{}
-	if tx.total() > 0 {
-		if err := b.run.ledger.RecordBatch(batch, b.run.id, b.plan.Policy.Name, b.seq, tx.tenant.Key, tx.rows, tx.nullified); err != nil {
+	if tx.touched() > 0 {
+		tenants, deleted, nullified := tx.recorded()
+		if err := b.run.ledger.RecordBatch(batch, b.run.id, b.plan.Policy.Name, b.seq, tenants, deleted, nullified); err != nil {
 			return fmt.Errorf("writing the ledger: %w", err)
 		}
 	}
@@ -128,10 +151,20 @@ func (b *batcher) commit(ctx context.Context, tx *batchTx) error {
 	return nil
 }
 
-// settled tells, after a connection was lost in COMMIT, whether the batch is
-// in the ledger. The tenant's lock is waited for first: the lost transaction
-// holds it until it has ended.
-func (b *batcher) settled(ctx context.Context, t *plan.TenantCutoff) (bool, error) {
+// recorded is what the ledger is told of each tenant: its key, and rows by table.
+func (tx *batchTx) recorded() (tenants []*string, deleted, nullified []map[string]int64) {
+	for _, p := range tx.parts {
+		if p.total() > 0 {
+			tenants, deleted, nullified = append(tenants, p.tenant.Key), append(deleted, p.rows), append(nullified, p.nullified)
+		}
+	}
+	return tenants, deleted, nullified
+}
+
+// settled reports, after a connection was lost in COMMIT, whether the batch is in the
+// ledger. The tenants' locks are waited for first: the lost transaction holds them until it
+// has ended.
+func (b *batcher) settled(ctx context.Context, parts []*partTx) (bool, error) {
 	tx, err := b.run.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
 	if err != nil {
 		return false, fmt.Errorf("resolving a lost commit: %w", err)
@@ -140,7 +173,8 @@ func (b *batcher) settled(ctx context.Context, t *plan.TenantCutoff) (bool, erro
 	if err := pg.ExecAll(ctx, tx, pg.Pin, pg.Timeouts(0, 10*time.Second)); err != nil {
 		return false, fmt.Errorf("resolving a lost commit: %w", err)
 	}
-	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1::bigint)`, strconv.FormatInt(b.lockKey(t.Key), 10)); err != nil {
+	// One lock is enough: a transaction gives all of its locks back at once.
+	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1::bigint)`, strconv.FormatInt(b.lockKey(parts[0].tenant.Key), 10)); err != nil {
 		return false, fmt.Errorf("waiting for a lost commit: %w", err)
 	}
 	done, err := b.run.ledger.BatchCommitted(ctx, tx, b.run.id, b.plan.Policy.Name, b.seq)
@@ -150,22 +184,39 @@ func (b *batcher) settled(ctx context.Context, t *plan.TenantCutoff) (bool, erro
 	return done, nil
 }
 
-// account adds a committed batch to the report.
-func (b *batcher) account(tx *batchTx, o *outcome, took time.Duration) {
-	for _, n := range tx.rows {
-		o.rows += n
+// account adds a committed batch to the report, and to what became of its parts. Those
+// whose lock another worker has are left.
+func (b *batcher) account(tx *batchTx, parts []*part, took time.Duration) {
+	var sum outcome
+	taken := map[*part]bool{}
+	for _, p := range tx.parts {
+		for _, n := range p.rows {
+			p.now.rows += n
+		}
+		p.outcome.add(p.now)
+		sum.add(p.now)
+		taken[p.part] = true
 	}
-	if b.adapt(*o, took); tx.opts.method == drain {
+	for _, p := range parts {
+		if !taken[p] {
+			leave([]*part{p}, true)
+		}
+	}
+	if b.adapt(sum, took); tx.opts.method == drain {
 		b.adaptDrain(tx.limit, took)
 	}
-	wal := b.policy.state.addBatch(tx, *o, took)
+	rows, nullified := tx.totals()
+	wal := b.policy.state.addBatch(committed{rows: rows, nullified: nullified, wal: tx.wal, outcome: sum, took: took})
 	if b.run.guard != nil {
 		b.run.guard.Wrote(wal)
 	}
-	if tx.total() > 0 {
-		b.run.tell(func(w Observer) {
-			w.Batch(BatchEvent{Policy: b.plan.Policy.Name, Tenant: tx.tenant.Key, Roots: o.roots, Rows: o.rows, Duration: took, WALBytes: wal, Deleted: tx.rows})
-		})
-		b.run.log.Debug("batch", "policy", b.plan.Policy.Name, "roots", o.roots, "rows", o.rows, "duration", took.Round(time.Millisecond))
+	if tx.touched() == 0 {
+		return
 	}
+	e := BatchEvent{Policy: b.plan.Policy.Name, Roots: sum.roots, Rows: sum.rows, Tenants: len(tx.parts), Duration: took, WALBytes: wal, Deleted: rows}
+	if len(tx.parts) == 1 {
+		e.Tenant = tx.tenant.Key
+	}
+	b.run.tell(func(w Observer) { w.Batch(e) })
+	b.run.log.Debug("batch", "policy", b.plan.Policy.Name, "tenants", len(tx.parts), "roots", sum.roots, "rows", sum.rows, "duration_seconds", took.Seconds())
 }

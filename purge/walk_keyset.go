@@ -22,7 +22,10 @@ const (
 // keyset walks the due tenants, most overdue first, one slice each in turn.
 type keyset struct {
 	policy  *policyRun
-	queue   []*tenantWalk
+	fresh   []*plan.TenantCutoff // read, and not yet begun
+	cohorts []*cohort
+	queue   []*tenantWalk   // tenants by themselves
+	single  bool            // the next turn is of one of those, if there is any
 	reading bool            // a page is being read
 	after   int64           // the rank where the page at hand ends
 	open    map[string]bool // tenants of which this pass left something
@@ -32,8 +35,9 @@ type keyset struct {
 type tenantWalk struct {
 	tenant    *plan.TenantCutoff
 	groups    [][]*string
-	after     []*string // last group of the page at hand
-	more      bool      // a further page of groups may follow
+	after     []*string   // last group of the page at hand
+	more      bool        // a further page of groups may follow
+	start     plan.Cursor // of each group: a cohort has been as far as that
 	at        plan.Cursor
 	strict    bool // order rows of one age by key: some of them were left
 	started   bool
@@ -41,29 +45,93 @@ type tenantWalk struct {
 }
 
 func (k *keyset) next(worker int) *turn {
-	if len(k.queue) > 0 {
-		t := k.queue[0]
-		k.queue = k.queue[1:]
-		more := false
-		return &turn{
-			do: func(ctx context.Context) (err error) {
-				more, err = k.slice(ctx, k.policy.batchers[worker], t)
-				return err
-			},
-			done: func() {
-				if more {
-					k.queue = append(k.queue, t)
-				} else if t.remaining > 0 {
-					k.open[tenantName(t.tenant.Key)] = true
-				}
-			},
-		}
+	switch {
+	case len(k.queue) > 0 && (k.single || len(k.cohorts) == 0 && len(k.fresh) == 0):
+		k.single = false
+		return k.nextTenant(worker)
+	case len(k.cohorts) > 0:
+		c := k.cohorts[0]
+		k.cohorts, k.single = k.cohorts[1:], true
+		return k.nextCohort(worker, c)
 	}
+	switch tenants := k.takeFresh(); {
+	case len(tenants) > 1:
+		k.single = true
+		return k.nextCohort(worker, &cohort{tenants: tenants})
+	case len(k.queue) > 0:
+		return k.nextTenant(worker)
+	}
+	return k.nextPage()
+}
+
+// takeFresh takes the next tenants that go in step. Those that go alone are queued.
+func (k *keyset) takeFresh() (tenants []*plan.TenantCutoff) {
+	most := k.policy.cohortSize()
+	for len(k.fresh) > 0 && len(tenants) < most {
+		t := k.fresh[0]
+		k.fresh = k.fresh[1:]
+		if most == 1 || k.policy.state.goesAlone(tenantName(t.Key)) {
+			k.queue = append(k.queue, &tenantWalk{tenant: t})
+			if most == 1 {
+				break
+			}
+			continue
+		}
+		tenants = append(tenants, t)
+	}
+	if len(tenants) == 1 {
+		k.queue = append(k.queue, &tenantWalk{tenant: tenants[0]})
+		return nil
+	}
+	return tenants
+}
+
+// nextTenant is a slice of one tenant.
+func (k *keyset) nextTenant(worker int) *turn {
+	t := k.queue[0]
+	k.queue = k.queue[1:]
+	more := false
+	return &turn{
+		do: func(ctx context.Context) (err error) {
+			more, err = k.slice(ctx, k.policy.batchers[worker], t)
+			return err
+		},
+		done: func() {
+			if more {
+				k.queue = append(k.queue, t)
+			} else if t.remaining > 0 {
+				k.open[tenantName(t.tenant.Key)] = true
+			}
+		},
+	}
+}
+
+// nextCohort is a slice of many tenants.
+func (k *keyset) nextCohort(worker int, c *cohort) *turn {
+	more := false
+	c.open = map[string]bool{}
+	return &turn{
+		do: func(ctx context.Context) (err error) {
+			more, err = c.slice(ctx, k.policy, k.policy.batchers[worker])
+			return err
+		},
+		done: func() {
+			maps.Copy(k.open, c.open)
+			k.queue, c.aside = append(k.queue, c.aside...), nil
+			if more {
+				k.cohorts = append(k.cohorts, c)
+			}
+		},
+	}
+}
+
+// nextPage reads the next page of tenants; nil: there is none.
+func (k *keyset) nextPage() *turn {
 	if k.reading || k.after >= k.policy.fixed {
 		return nil
 	}
 	k.reading = true
-	var page []*tenantWalk
+	var page []*plan.TenantCutoff
 	return &turn{
 		do: func(ctx context.Context) (err error) {
 			return k.policy.find("looking for tenants with something due", func(p *plan.Plan) error {
@@ -74,7 +142,7 @@ func (k *keyset) next(worker int) *turn {
 		done: func() {
 			k.reading = false
 			k.after += plan.TenantPage
-			k.queue = append(k.queue, page...)
+			k.fresh = append(k.fresh, page...)
 		},
 	}
 }
@@ -84,11 +152,19 @@ func (k *keyset) unfinished() map[string]bool {
 	for _, t := range k.queue {
 		names[tenantName(t.tenant.Key)] = true
 	}
+	for _, t := range k.fresh {
+		names[tenantName(t.Key)] = true
+	}
+	for _, c := range k.cohorts {
+		for _, t := range c.tenants {
+			names[tenantName(t.Key)] = true
+		}
+	}
 	return names
 }
 
 // page reads which of the run's next tenants have something due still.
-func (k *keyset) page(ctx context.Context, p *plan.Plan) (page []*tenantWalk, err error) {
+func (k *keyset) page(ctx context.Context, p *plan.Plan) (page []*plan.TenantCutoff, err error) {
 	w := k.policy
 	err = w.run.withServer(ctx, func() error {
 		page = nil
@@ -96,7 +172,7 @@ func (k *keyset) page(ctx context.Context, p *plan.Plan) (page []*tenantWalk, er
 			var x plan.TenantCutoff
 			_, err := pgx.ForEachRow(rows, []any{&x.Key, &x.Cutoff}, func() error {
 				if !w.gaveUp(x.Key) {
-					page = append(page, &tenantWalk{tenant: &plan.TenantCutoff{Key: x.Key, Cutoff: x.Cutoff, ReadAt: time.Now()}})
+					page = append(page, &plan.TenantCutoff{Key: x.Key, Cutoff: x.Cutoff, ReadAt: time.Now()})
 				}
 				return nil
 			})
@@ -137,7 +213,7 @@ func (k *keyset) slice(ctx context.Context, b *batcher, t *tenantWalk) (bool, er
 // itself is one group.
 func (k *keyset) groups(ctx context.Context, p *plan.Plan, t *tenantWalk) error {
 	t.started, t.more = true, false
-	t.at, t.strict = plan.Cursor{}, false
+	t.at, t.strict = t.start, false
 	switch {
 	case p.NoTenant:
 		t.groups = [][]*string{nil}
@@ -192,7 +268,7 @@ func (k *keyset) batch(ctx context.Context, b *batcher, t *tenantWalk) error {
 			break // the batch is full, or only rejected rows so far: go on in the next step
 		}
 		t.groups = t.groups[1:]
-		t.at, t.strict = plan.Cursor{}, false
+		t.at, t.strict = t.start, false
 		full = len(cands) >= want || room <= 0
 	}
 	if len(cands) == 0 {

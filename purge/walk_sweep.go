@@ -24,21 +24,16 @@ type sweep struct {
 }
 
 func (s *sweep) next(worker int) *turn {
-	if i := slices.IndexFunc(s.queue, func(t *tenantCandidates) bool { return !s.busy[tenantName(t.tenant.Key)] }); i >= 0 {
-		t := s.queue[i]
-		s.queue = slices.Delete(s.queue, i, i+1)
-		name := tenantName(t.tenant.Key)
-		s.busy[name] = true
-		left := false
+	if parts := s.take(); len(parts) > 0 {
 		return &turn{
-			do: func(ctx context.Context) (err error) {
-				left, err = s.delete(ctx, s.policy.batchers[worker], t)
-				return err
-			},
+			do: func(ctx context.Context) error { return s.delete(ctx, s.policy.batchers[worker], parts) },
 			done: func() {
-				delete(s.busy, name)
-				if left {
-					s.open[name] = true
+				for _, t := range parts {
+					name := tenantName(t.tenant.Key)
+					delete(s.busy, name)
+					if t.remaining || len(t.cands) > 0 {
+						s.open[name] = true
+					}
 				}
 			},
 		}
@@ -66,6 +61,25 @@ func (s *sweep) next(worker int) *turn {
 	}
 }
 
+// take takes tenants of the queue that nobody works on: as many as go in step, but one that
+// stood in the way of others by itself.
+func (s *sweep) take() (taken []*tenantCandidates) {
+	most := s.policy.cohortSize()
+	s.queue = slices.DeleteFunc(s.queue, func(t *tenantCandidates) bool {
+		name := tenantName(t.tenant.Key)
+		if len(taken) == most || s.busy[name] || s.policy.state.goesAlone(name) && len(taken) > 0 {
+			return false
+		}
+		if s.policy.state.goesAlone(name) {
+			most = 1
+		}
+		s.busy[name] = true
+		taken = append(taken, t)
+		return true
+	})
+	return taken
+}
+
 func (s *sweep) unfinished() map[string]bool {
 	names := maps.Clone(s.open)
 	for _, t := range s.queue {
@@ -74,26 +88,54 @@ func (s *sweep) unfinished() map[string]bool {
 	return names
 }
 
-// delete deletes the candidates of one tenant within a stretch; left tells that
-// some of them stay.
-func (s *sweep) delete(ctx context.Context, b *batcher, t *tenantCandidates) (left bool, err error) {
+// delete deletes the candidates of tenants within a stretch. What is left of those that are
+// given up, or of which nothing may go any more, is for the next pass.
+func (s *sweep) delete(ctx context.Context, b *batcher, all []*tenantCandidates) error {
 	w := s.policy
-	for len(t.cands) > 0 && !w.gaveUp(t.tenant.Key) {
+	for {
+		parts, of := s.batch(b, all)
+		if len(parts) == 0 {
+			return nil
+		}
 		if w.stopping() || ctx.Err() != nil {
-			return true, nil
+			return nil
 		}
-		if ok, err := w.refresh(ctx, t.tenant); err != nil || !ok {
-			return left, err
+		if err := w.deleteParts(ctx, b, parts); err != nil {
+			return err
 		}
-		n := fitting(t.cands, b.want(), w.plan.Policy.Limits.Bytes)
-		o, err := w.delete(ctx, b, t.tenant, t.cands[:n])
-		if err != nil {
-			return left, err
+		for i, p := range parts {
+			of[i].remaining = of[i].remaining || p.outcome.remaining > 0
+			if !p.alone {
+				of[i].cands = of[i].cands[len(p.cands):]
+			}
 		}
-		left = left || o.remaining > 0
-		t.cands = t.cands[n:]
 	}
-	return left, nil
+}
+
+// batch is the next batch of a stretch, and whose candidates its parts have. A tenant that
+// stood in the way of others comes last, and alone.
+func (s *sweep) batch(b *batcher, all []*tenantCandidates) (parts []*part, of []*tenantCandidates) {
+	want, room := b.want(), s.policy.plan.Policy.Limits.Bytes
+	for _, alone := range []bool{false, true} {
+		for _, t := range all {
+			if len(t.cands) == 0 || s.policy.state.goesAlone(tenantName(t.tenant.Key)) != alone || s.policy.gaveUp(t.tenant.Key) || want <= 0 || room <= 0 {
+				continue
+			}
+			n := fitting(t.cands, want, room)
+			for _, c := range t.cands[:n] {
+				room -= c.bytes
+			}
+			want -= n
+			parts, of = append(parts, newPart(t.tenant, t.cands[:n])), append(of, t)
+			if alone {
+				return parts, of
+			}
+		}
+		if len(parts) > 0 {
+			return parts, of
+		}
+	}
+	return nil, nil
 }
 
 // fitting is how many candidates make a batch.
@@ -110,8 +152,9 @@ func fitting(cands []candidate, size int, bytes int64) int {
 
 // tenantCandidates are the candidates of one tenant within a stretch.
 type tenantCandidates struct {
-	tenant *plan.TenantCutoff
-	cands  []candidate
+	tenant    *plan.TenantCutoff
+	cands     []candidate
+	remaining bool // some of those that were tried stay
 }
 
 // stretch is what one reading has found.

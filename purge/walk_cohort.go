@@ -1,0 +1,194 @@
+package purge
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/plan"
+)
+
+// Rows lie on disk in the order in which they came, whoever owns them. Tenant by tenant,
+// each page of each table and index would be visited once for every tenant. So tenants are
+// worked on in cohorts: a batch has the oldest rows of all of them, up to one age, and the
+// next one begins there.
+
+// cohort is some tenants that are worked on in step.
+type cohort struct {
+	tenants []*plan.TenantCutoff
+	from    string // age at which the next window begins; empty: at the oldest row
+	at      int64  // the same in microseconds since 1970
+	width   int64  // of the next window, in microseconds; 0: not known
+	groups  int    // rows read of each group
+	open    map[string]bool
+	aside   []*tenantWalk
+}
+
+// leastGroup is how many rows of each group the first window of a cohort has at least.
+const leastGroup = 10
+
+// cohortSize is how many tenants go in step. All processes together may hold an eighth of
+// the server's lock table for the locks of tenants; two processes are reckoned with. Small
+// numbers of tenants are divided among the workers.
+func (w *policyRun) cohortSize() int {
+	if w.plan.NoTenant || w.state.planWithoutWhere() != nil || w.state.deletesStepwise() {
+		return 1
+	}
+	most := w.plan.MaxLocks() / 8 / 2 / w.run.workers
+	return max(min(most, int(w.fixed+int64(w.run.workers)-1)/w.run.workers), 1)
+}
+
+// slice works on a cohort for a moment; false: nothing more is found of it.
+func (c *cohort) slice(ctx context.Context, w *policyRun, b *batcher) (bool, error) {
+	ends := time.Now().Add(sliceTime)
+	for !w.stopping() && ctx.Err() == nil && time.Now().Before(ends) {
+		if len(c.tenants) < 2 || w.cohortSize() < 2 {
+			c.disband()
+			return false, nil
+		}
+		start := c.from
+		parts, more, err := c.step(ctx, w, b.want())
+		if err != nil {
+			return false, err
+		}
+		if err := w.deleteParts(ctx, b, parts); err != nil {
+			return false, err
+		}
+		c.settle(parts, start)
+		if !more {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// settle notes what a batch has left, and leaves tenants to themselves that stood in the way
+// of others. start is where the window began.
+func (c *cohort) settle(parts []*part, start string) {
+	for _, p := range parts {
+		name := tenantName(p.tenant.Key)
+		if p.outcome.remaining > 0 {
+			c.open[name] = true
+		}
+		if p.alone {
+			c.tenants = slices.DeleteFunc(c.tenants, func(t *plan.TenantCutoff) bool { return t == p.tenant })
+			c.aside = append(c.aside, from(p.tenant, start))
+		}
+	}
+}
+
+// from walks the rows of a tenant that are as old as that, or younger; empty: all.
+func from(t *plan.TenantCutoff, age string) *tenantWalk {
+	if age == "" {
+		return &tenantWalk{tenant: t}
+	}
+	return &tenantWalk{tenant: t, start: plan.Cursor{Set: true, Age: age}}
+}
+
+// disband leaves each tenant to itself.
+func (c *cohort) disband() {
+	for _, t := range c.tenants {
+		c.aside = append(c.aside, from(t, c.from))
+	}
+	c.tenants = nil
+}
+
+// step reads the candidates of the next window; false: there is none after it.
+func (c *cohort) step(ctx context.Context, w *policyRun, want int) (parts []*part, more bool, err error) {
+	if c.groups == 0 {
+		c.groups = max(2*want/len(c.tenants), leastGroup)
+	}
+	win := plan.Window{From: c.from, PerGroup: c.groups, Roots: want, Bytes: w.plan.Policy.Limits.Bytes}
+	if c.width > 0 {
+		win.Until, win.PerGroup = time.UnixMicro(c.at+c.width).UTC().Format("2006-01-02 15:04:05.999999Z07:00"), want
+	}
+	var found window
+	err = w.findRows(func(p *plan.Plan) error {
+		s := p.StepSQL(c.tenants, win)
+		return w.run.withServer(ctx, func() error {
+			found = window{columns: len(w.plan.Key), byTenant: map[int][]candidate{}}
+			return w.run.query(ctx, w.plan.ReadingPath(), searchTimeout, s, found.scan)
+		})
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	for i, t := range c.tenants {
+		if cands := found.byTenant[i+1]; len(cands) > 0 {
+			parts = append(parts, newPart(t, cands))
+		}
+	}
+	if found.until == nil {
+		return parts, false, nil
+	}
+	return parts, true, c.advance(found, want)
+}
+
+// advance moves the cohort to the end of a window, and aims the next one at as many rows as a
+// batch takes. Where more rows than a window may have are of one age, only the walk of a
+// single tenant gets past them.
+func (c *cohort) advance(found window, want int) error {
+	end, err := strconv.ParseInt(*found.end, 10, 64)
+	if err != nil {
+		return err
+	}
+	begin := c.at
+	if c.from == "" {
+		begin = end
+		if found.first != nil {
+			if begin, err = strconv.ParseInt(*found.first, 10, 64); err != nil {
+				return err
+			}
+		}
+	}
+	switch {
+	case found.candidates == 0 && *found.until == c.from, found.candidates == 0 && c.from == "":
+		if c.groups >= want {
+			c.disband()
+		}
+		c.groups, c.width = min(4*c.groups, want), 0
+	case found.candidates == 0:
+		c.width = max(4*c.width, int64(time.Minute/time.Microsecond))
+	default:
+		ratio := min(max(float64(want)/float64(found.candidates), 0.25), 4)
+		c.width = max(int64(float64(end-begin)*ratio), 1)
+	}
+	c.from, c.at = *found.until, end
+	return nil
+}
+
+// window is what one step has read.
+type window struct {
+	columns    int
+	until      *string // where it ends; nil: nothing is beyond it
+	end, first *string // the same and the oldest age that was read, in microseconds since 1970
+	byTenant   map[int][]candidate
+	candidates int
+}
+
+func (x *window) scan(rows pgx.Rows) error {
+	for rows.Next() {
+		var tenant int
+		var text, end, first *string
+		key := make([]*string, x.columns)
+		into := append([]any{&tenant, &text, &end, &first}, pg.Pointers(key)...)
+		if err := rows.Scan(into...); err != nil {
+			return err
+		}
+		if tenant == 0 {
+			x.until, x.end, x.first = text, end, first
+			continue
+		}
+		size, err := strconv.ParseInt(*text, 10, 64)
+		if err != nil {
+			return err
+		}
+		x.byTenant[tenant] = append(x.byTenant[tenant], candidate{key: key, bytes: size})
+		x.candidates++
+	}
+	return rows.Err()
+}
