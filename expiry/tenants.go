@@ -1,5 +1,3 @@
-// Package expiry says when a row is expired: how its age compares with a cutoff, and which
-// cutoff each tenant has. It holds the SQL of both.
 package expiry
 
 import (

@@ -1,6 +1,3 @@
-// Package guard decides whether rows may be deleted now, and if not, why. A Watch
-// samples the database every few seconds on a connection of its own and answers
-// from memory.
 package guard
 
 import (

@@ -1,5 +1,3 @@
-// Package usersql has PostgreSQL read SQL of the policy file: what it means under any
-// search_path, what it calls, and what a role needs to run it.
 package usersql
 
 import (
