@@ -202,8 +202,7 @@ func (b *batcher) halves(ctx context.Context, t *plan.TenantCutoff, cands []cand
 	return total, nil
 }
 
-// adapt aims the next batch at the time wanted, and below the rows it may hold:
-// it grows by a fifth at most and shrinks in proportion.
+// adapt aims the next batch at the time wanted, and below the rows it may hold.
 func (b *batcher) adapt(o outcome, took time.Duration) {
 	limits, roots := b.plan.Policy.Limits, o.roots
 	b.slow = roots == 1 && took > 2*limits.Time

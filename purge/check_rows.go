@@ -11,11 +11,6 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// A trigger may return NULL and keep a row, a rule may do something else instead, and
-// both may change other rows. So in a plan where any can fire, a batch looks at its rows
-// before it commits: what was to go is gone, what was emptied is empty, and what was
-// due is gone or due still. Else nothing of it is committed, and the triggers are named.
-
 // checkRows looks at the rows of a batch that has deleted them. keys: also the roots.
 func (tx *batchTx) checkRows(ctx context.Context, m *plan.Traversal, known collection, keys pg.Values) error {
 	if !tx.plan.Watched() {

@@ -18,11 +18,7 @@ const heldTenants = 20_000
 // errOneConnection is a list that is too long for one connection.
 var errOneConnection = fmt.Errorf("more than %d tenants are due, and the pool has but one connection: allow two", heldTenants)
 
-// fixCutoffs settles, at the run's start, whose rows it is about and by which
-// cutoffs: those of the tenants that have something due, or, where a sweep finds
-// out only row by row, of all that have a cutoff. They are kept in the ledger,
-// since a list of tenants has no place in memory. A retention that becomes
-// shorter, or a hold that is lifted, counts from the next run on.
+// fixCutoffs records the cutoffs of the run in the ledger; see package expiry.
 func (w *policyRun) fixCutoffs(ctx context.Context) {
 	if w.plan.NoTenant {
 		w.fixed = 1 // the one retention is the file's

@@ -13,8 +13,7 @@ import (
 	"github.com/reaperdb/reaper/policy"
 )
 
-// cascadeDeleter leaves to ON DELETE all that it safely can: often the DELETE of the roots
-// is all there is to do. What went along is known afterwards, by the counters.
+// cascadeDeleter leaves to ON DELETE what it can. Often it only deletes the roots.
 type cascadeDeleter struct{}
 
 func (cascadeDeleter) traversal(p *plan.Plan) *plan.Traversal { return p.Usual }

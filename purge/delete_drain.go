@@ -12,9 +12,8 @@ import (
 	"github.com/reaperdb/reaper/policy"
 )
 
-// drainDeleter deletes one root with more dependents than a batch may hold, over several
-// batches from the leaves up. The root is locked and checked again in each: when it is no
-// longer expired, or something keeps it, draining stops.
+// drainDeleter locks the root and checks it again in each batch: when it is no longer expired, or
+// something keeps it, draining stops.
 type drainDeleter struct{}
 
 func (drainDeleter) traversal(p *plan.Plan) *plan.Traversal { return p.Full }

@@ -10,9 +10,8 @@ import (
 
 // free gives the ordinals (from 0) of those of the first n roots among collected
 // rows that may go: those that nothing keeps, and those that are kept only by
-// rows that go with such roots. Cycles of keeping rows stay. All rows that a
-// keeping edge could reference are locked by now, in an earlier statement: what
-// keeps them is visible, or cannot come any more.
+// rows that go with such roots. Cycles of keeping rows stay. An earlier statement has
+// locked all rows that a keeping edge could reference.
 func (tx *batchTx) free(ctx context.Context, known collection, n int) ([]int, error) {
 	k := collectedRows(tx.plan, known)
 	s := plan.KeepingSQL(tx.plan, known)

@@ -31,10 +31,8 @@ func (r *Run) keepAlive(ctx context.Context) {
 	}
 }
 
-// lost reports whether batches may have been undone since there were so many
-// losses: without synchronous_commit a crash of the server takes the last ones
-// along, and a pass that came before it has found nothing in vain. What is
-// committed by the time of the answer is on disk.
+// lost reports whether a crash of the server may have undone batches since there were so many
+// losses; see package ledger. What is committed by the time of the answer is on disk.
 func (r *Run) lost(ctx context.Context, losses int) bool {
 	if deleted, _ := r.state.progress(); deleted == 0 {
 		return false

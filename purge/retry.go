@@ -8,9 +8,6 @@ import (
 	"github.com/reaperdb/reaper/plan"
 )
 
-// What comes next after an error is decided in this file, by functions that look at
-// nothing but their arguments. The loops that call them only carry it out.
-
 // action is what comes next of something that has failed.
 type action string
 

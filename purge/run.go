@@ -1,5 +1,3 @@
-// Package purge runs plans: it searches expired rows, deletes them in batches with all that
-// depends on them, retries, and reports.
 package purge
 
 import (
@@ -214,9 +212,7 @@ func CheckTenants(ctx context.Context, pool *pgxpool.Pool, plans []*plan.Plan, t
 // changed under them, before a run ends incomplete.
 const idleRounds = 6
 
-// rounds goes over all policies again and again until a whole round has
-// deleted nothing: a later policy, or another worker, may have freed what an
-// earlier one had to leave.
+// rounds repeats rounds until one has deleted nothing.
 func (r *Run) rounds(ctx context.Context, works []*policyRun) {
 	for idle := 0; idle < idleRounds; {
 		before, losses := r.state.progress()

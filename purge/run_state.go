@@ -5,14 +5,10 @@ import (
 	"time"
 )
 
-// runState is what the workers of a run change together: its counters, and the
-// state of each of its policies. One mutex guards all of it. Methods take it for
-// themselves and call no others that do; those with Locked in their names are for
-// methods that hold it. They call nothing that waits, and take no other lock: a
-// schedule's may be held around a call, never the other way round.
-//
-// No field of it, or of a policyState, is used outside the files run_state.go and
-// policy_*.go (a test says so): add a method.
+// runState is what the workers of a run change together. Methods lock mu; those with Locked in
+// their names need it held. None waits or takes another lock: a schedule's may be held around a
+// call, never the other way round. A test keeps its fields, and those of policyState, to the files
+// run_state.go and policy_*.go.
 type runState struct {
 	mu       sync.Mutex
 	policies []*policyState

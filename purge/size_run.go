@@ -49,10 +49,8 @@ func (s *sizing) look(changed func() <-chan struct{}, size func() (decided, fail
 	s.decided = decided || s.failed == mostLooks
 }
 
-// sizeRun looks, before the first batch, whether what is due fits on the disk with the
-// WAL that its deletion writes: the run is made as large as fits, or refused. While
-// a guard pauses the policy, or is about to, it does not look yet, for what keeps WAL
-// now may be gone when that ends.
+// sizeRun limits the run to what fits on the disk with its WAL, or refuses it, before the
+// first batch and once no guard pauses; see package guard.
 func (w *policyRun) sizeRun(ctx context.Context) {
 	if w.run.guard == nil {
 		return
@@ -66,9 +64,8 @@ func (w *policyRun) sizeRun(ctx context.Context) {
 	})
 }
 
-// size is sizeRun's look. Where nothing keeps WAL there is nothing to size: a checkpoint
-// gives it back, and the guards pause for that. Where nothing is free, they are about to
-// pause.
+// size is sizeRun's look. Where nothing keeps WAL there is nothing to size, and where nothing is
+// free the guards are about to pause.
 func (w *policyRun) size(ctx context.Context) (decided bool, err error) {
 	room, err := w.run.guard.Room(ctx)
 	if err != nil {
@@ -148,8 +145,7 @@ func (w *policyRun) need(roots int64, perRow float64, room guard.Room) preview.S
 
 // fits tells whether a sized run may go on. Once it has deleted enough for its own
 // WAL to tell, and again when it has come to its end, it is sized anew by what it
-// has written and what is free now; or not at all any more, when nothing keeps WAL:
-// then a checkpoint gives it back, and the guards pause for that.
+// has written and what is free now; or not at all any more, when nothing keeps WAL.
 func (w *policyRun) fits(ctx context.Context) bool {
 	if w.sizeRun(ctx); w.stopping() {
 		return false

@@ -13,9 +13,7 @@ import (
 	"github.com/reaperdb/reaper/plan"
 )
 
-// transaction is one batch: begin, with the tenant's lock, the settings and a check for a
-// person's pause in one statement; delete; the ledger's row; commit. It waits for a server
-// that went away. A connection that is lost while committing is looked up in the ledger.
+// transaction carries out one batch: begin, delete, the ledger's row, commit.
 func (b *batcher) transaction(ctx context.Context, t *plan.TenantCutoff, cands []candidate, opts attemptOptions) (outcome, error) {
 	started := time.Now()
 	b.seq = b.policy.state.nextBatch()

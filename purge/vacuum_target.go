@@ -14,10 +14,7 @@ import (
 // vacuumTime bounds the vacuum of one table where the Runner says nothing else.
 const vacuumTime = 10 * time.Minute
 
-// vacuum removes the dead rows that the run leaves. It comes when every policy
-// is closed: a vacuum may take long, a run's lease does not last that long, and
-// a table of two policies gets one. Whatever becomes of it, the run has ended
-// as it has.
+// vacuum removes the dead rows that the run leaves. Whatever becomes of it, the run has ended.
 func (r *Run) vacuum(ctx context.Context, works []*policyRun) {
 	for _, w := range works {
 		w.report.Vacuumed = []string{}
