@@ -8,10 +8,17 @@ import (
 	"github.com/reaperdb/reaper/internal/pg"
 )
 
-// Comparison is how a reference compares two columns: ours, which is referenced,
-// with theirs, which references it. The operator is that of the constraint, or of
-// the unique index over ours, and is named with its schema: what `=` means depends
-// on the search_path, and on types that convert by themselves.
+// Comparison is how a reference compares two columns: ours, which is referenced, with theirs,
+// which references it. Whether values are equal is left to PostgreSQL.
+//
+// The operator is that of the constraint (pg_constraint.conpfeqop, ours on its left) or, for a
+// tenant's key, of the unique index over ours. It is named with its schema, and both sides are
+// cast to its input types: what `=` means depends on the search_path, and on types that convert
+// by themselves. The collation is that by which the constraint compares.
+//
+// Lists of values go through the operator's commutator with ANY; several columns, or an operator
+// without a commutator, through unnest. An index serves only if its operator family has the
+// operator.
 type Comparison struct {
 	Op           *Operator // ours on its left
 	Ours, Theirs Column
