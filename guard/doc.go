@@ -1,4 +1,4 @@
-// Package guard says whether rows may be deleted now, and if not, why.
+// Package guard decides whether rows may be deleted now, and if not, why.
 //
 // A [Watch] reads the signals that the policy file configures, once per interval, over one
 // connection that no batch uses. Runs ask for [Watch.Advice], which is answered from memory: go,

@@ -1,5 +1,5 @@
-// Package ledger keeps reaper's own tables: which runs there were, what each deleted, and how it
-// ended. They are in the database that is cleaned, so that a batch and its record commit in one
+// Package ledger manages reaper's own tables: which runs there were, what each one deleted, and how
+// it ended. They live in the cleaned database, so that a batch and its record commit in one
 // transaction.
 //
 // # Tables
@@ -38,19 +38,13 @@
 // or writes anything, one statement asks the catalog who owns the schema and its relations, which
 // triggers and rules they have, and who may create objects or triggers there ([Ledger.Trusted]).
 //
-// Statements run under the search_path of package pg. Some run in transactions of others, which may
-// have another path: RecordBatch, BatchCommitted, ForgetDetach, RecordCounts, PausedSQL. These
-// qualify every name, operators included.
+// Statements run under the search_path of package pg, except those that join a caller's
+// transaction, which may have another path: RecordBatch, BatchCommitted, ForgetDetach, RecordCounts
+// and PausedSQL. These qualify every name, operators included.
 //
 // # Retention
 //
 // The ledger has a retention of its own. Old rows are deleted in separate transactions with short
 // timeouts, closed runs a few at a time. A failure is logged as a warning and fails nothing. A
 // policy's last success is never deleted.
-//
-// # Migrations
-//
-// They are applied by this package, not by jackc/tern. Tern takes a session-level advisory lock,
-// which neither holds nor is reliably released through PgBouncer in transaction mode. The lock
-// here lasts one transaction.
 package ledger

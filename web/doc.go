@@ -1,5 +1,5 @@
-// Package web provides what reaper says over HTTP: the status page, health, the JSON of the status,
-// and the metrics handler it is given. All of it is read-only.
+// Package web serves reaper's HTTP endpoints: the status page, health, the status as JSON, and the
+// metrics handler it is given. All of them are read-only.
 //
 // # The picture
 //
