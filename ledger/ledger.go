@@ -200,7 +200,7 @@ func (l *Ledger) DoneTenants(ctx context.Context, db *pgxpool.Pool, runID, polic
 // that does so inside another statement.
 const (
 	forceSyncCommit = `SELECT ` + waitForSync
-	waitForSync       = `set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), true)`
+	waitForSync     = `set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), true)`
 )
 
 // Totals returns the rows that a policy's run deleted, by table, the rows it nullified,
