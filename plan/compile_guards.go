@@ -13,12 +13,11 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// unindexedRows is the size of a table from which an edge into it must have an
-// index.
+// unindexedRows is the table size above which an edge must have an index.
 const unindexedRows = 100_000
 
-// guards records what stands against deleting from the tables of the plan:
-// privileges, row-level security, triggers, missing indexes, tenants in danger.
+// guards records what prevents or endangers deletion: missing privileges and indexes, row-level
+// security, triggers, edges that would delete tenants.
 func (c *compiler) guards() error {
 	p := c.plan
 	for _, n := range p.Nodes {
@@ -56,7 +55,7 @@ func (c *compiler) guards() error {
 	return nil
 }
 
-// deletedBy refuses each edge that deletes rows of a table from which none may go.
+// deletedBy refuses every edge that deletes rows of a table whose rows must stay.
 func (c *compiler) deletedBy(n *Node, format string) {
 	for _, e := range n.In {
 		if e.Action.Deletes() {
@@ -70,25 +69,24 @@ func (c *compiler) lacks(name schema.Name, privilege string) {
 	c.once(fmt.Sprintf("role %s lacks %s on %s", c.server.Role, privilege, name), c.grantFix(privilege, name))
 }
 
-// grantFix is the grant of a privilege on a table.
+// grantFix grants a privilege on a table.
 func (c *compiler) grantFix(privilege string, name schema.Name) string {
 	return fmt.Sprintf("GRANT %s ON %s TO %s;", privilege, pg.Ident(name.Schema, name.Name), pg.Ident(c.server.Role))
 }
 
-// schemaUsage records that the role may not use the schema of a table.
 func (c *compiler) schemaUsage(t *schema.Table) {
 	if !t.CanUseSchema {
 		c.cannotUse(t.Name.Schema, "")
 	}
 }
 
-// cannotUse records a schema that the role may not use.
+// cannotUse records that the role lacks USAGE on a schema.
 func (c *compiler) cannotUse(name, why string) {
 	c.once(fmt.Sprintf("role %s may not use schema %s%s", c.server.Role, name, why),
 		fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s;", pg.Ident(name), pg.Ident(c.server.Role)))
 }
 
-// once records an error unless there is one with the same fix already.
+// once records an error unless one with the same fix exists.
 func (c *compiler) once(text, fix string) {
 	if !slices.ContainsFunc(c.plan.Problems, func(p Problem) bool { return p.Level == LevelError && p.Fix == fix }) {
 		c.plan.AddProblem(LevelError, text, fix)
@@ -153,9 +151,8 @@ func (c *compiler) deletedGuards(n *Node) {
 	c.otherTenants(n)
 }
 
-// cannotLock records that the rows of a table cannot be locked: an error where
-// every batch does it, a warning where only a root with very many dependents
-// needs it.
+// cannotLock records that the role cannot lock rows of a table: an error if every batch needs to, a
+// warning if only a drain does.
 func (c *compiler) cannotLock(n *Node) {
 	column := pg.Ident(lockColumn(c.plan, n))
 	switch {
@@ -167,8 +164,8 @@ func (c *compiler) cannotLock(n *Node) {
 	}
 }
 
-// NeedsLock tells whether rows of the table are locked before a keeping edge
-// is looked at. One that nobody decided may come to keep.
+// NeedsLock reports whether rows of the table are locked before a keeping edge is checked. An
+// undecided edge may become a keeping one.
 func (n *Node) NeedsLock() bool {
 	seen := map[*Node]bool{}
 	var leads func(*Node) bool
@@ -187,7 +184,7 @@ func (n *Node) NeedsLock() bool {
 	return leads(n)
 }
 
-// lockColumn is the column whose UPDATE privilege FOR UPDATE is granted by.
+// lockColumn is the column whose UPDATE privilege allows FOR UPDATE.
 func lockColumn(p *Plan, n *Node) string {
 	if n == p.Root && len(p.Key) > 0 {
 		return p.Key[0].Name
@@ -195,8 +192,8 @@ func lockColumn(p *Plan, n *Node) string {
 	return n.Table.Columns[0].Name
 }
 
-// otherTenants warns when a dependent says by itself which tenant it belongs
-// to: a row of it may belong to another one than its root.
+// otherTenants warns about a dependent that references the tenants itself: its rows may belong to
+// another tenant than their root.
 func (c *compiler) otherTenants(n *Node) {
 	if c.tenant == nil {
 		return
@@ -209,9 +206,9 @@ func (c *compiler) otherTenants(n *Node) {
 	}
 }
 
-// oneAnswer refuses a reference that is not compared in one way: over two collations
-// of which that of the referencing column takes different values for equal, since
-// PostgreSQL checks by one and acts by the other; or by more than the two values.
+// oneAnswer refuses a reference with an ambiguous comparison. Across two collations, when that of
+// the referencing column is not deterministic, PostgreSQL checks by one and acts by the other.
+// Across some types the result depends on the TimeZone.
 func (c *compiler) oneAnswer(e *Edge) {
 	for _, x := range e.Pairs {
 		if x.Crossed(x.Theirs) {
@@ -229,16 +226,14 @@ func (c *compiler) oneAnswer(e *Edge) {
 	}
 }
 
-// emptiesAcross reports a key whose SET NULL or SET DEFAULT PostgreSQL 14 itself does
-// not carry out rightly.
+// emptiesAcross reports whether PostgreSQL 14 gets the key's SET NULL or SET DEFAULT wrong.
 func (c *compiler) emptiesAcross(e *Edge) bool {
 	return c.server.Version < 150000 &&
 		slices.ContainsFunc(e.keys, func(k schema.ForeignKey) bool { return k.OnDelete == schema.SetNull || k.OnDelete == schema.SetDefault }) &&
 		slices.ContainsFunc(e.Pairs, func(x schema.Comparison) bool { return x.Crossed(x.Ours) })
 }
 
-// arrays refuses a reference over arrays: references are looked for by lists of
-// values.
+// arrays refuses a reference over arrays: references are looked up by arrays of values.
 func (c *compiler) arrays(e *Edge) {
 	for i := range e.ChildColumns {
 		theirs, _ := e.Child.Table.Column(e.ChildColumns[i])
@@ -270,7 +265,7 @@ func (c *compiler) edgeGuards(e *Edge) error {
 	known := lookup{analyzed: true}
 	switch {
 	case err != nil:
-		big = true // in doubt, act conservatively
+		big = true // assume the worst
 	case big:
 		if known, err = c.lookup(e); err != nil {
 			return err
@@ -305,7 +300,7 @@ func (c *compiler) unindexed(e *Edge, big, analyzed bool) error {
 	return nil
 }
 
-// bigger tells whether a table has more than n rows, reading at most n+1.
+// bigger reports whether a table has more than n rows, reading at most n+1.
 func (c *compiler) bigger(t *schema.Table, n int) (bool, error) {
 	if t.EstimatedRows > float64(n) {
 		return true, nil
@@ -319,7 +314,7 @@ func (c *compiler) bigger(t *schema.Table, n int) (bool, error) {
 	})
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) && !pg.HasCode(err, "55P03") {
-		return false, nil // said elsewhere: no privilege, row-level security
+		return false, nil // reported elsewhere: no privilege, or row-level security
 	}
 	return rows > n, err
 }

@@ -6,8 +6,8 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// published refuses tables that a publication replicates in a way in which PostgreSQL
-// refuses to delete from them, or to update them.
+// published refuses tables on which PostgreSQL refuses DELETE or UPDATE because of a publication
+// without a usable replica identity.
 func (c *compiler) published(n *Node) {
 	for _, x := range n.Table.Refusing {
 		what := ""

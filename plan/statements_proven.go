@@ -8,8 +8,8 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// ReferencedSQL tells whether any row references, by a foreign key, rows that go
-// and does not go itself.
+// ReferencedSQL reports whether any row that stays references, by a foreign key, rows to be
+// deleted.
 func (p *Plan) ReferencedSQL(known map[*Node]*Rows) *pg.Statement {
 	s := &pg.Statement{}
 	var tests []string
@@ -27,8 +27,7 @@ func (p *Plan) ReferencedSQL(known map[*Node]*Rows) *pg.Statement {
 	return s.Add("SELECT ", strings.Join(append(tests, "false"), "\n    OR "))
 }
 
-// DeleteLockedRootsSQL deletes roots where they stand, with every condition
-// repeated.
+// DeleteLockedRootsSQL deletes roots by location, with every condition repeated.
 func (p *Plan) DeleteLockedRootsSQL(sc expiry.Scope, w *TenantCutoff, roots *Rows) *pg.Statement {
 	s := &pg.Statement{}
 	s.Add("WITH ")

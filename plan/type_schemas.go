@@ -7,8 +7,8 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// typeSchemas are the schemas, but for pg_catalog, of the types and operators that the
-// plan's comparisons name: the role needs USAGE on them.
+// typeSchemas are the schemas, except pg_catalog, of the types and operators that the plan's
+// comparisons name. The role needs USAGE on them.
 func (p *Plan) typeSchemas() []string {
 	var names []string
 	add := func(schemas ...string) {
@@ -38,7 +38,7 @@ func (p *Plan) typeSchemas() []string {
 	return names
 }
 
-// usableTypes records schemas of types and operators that the role may not use.
+// usableTypes records the schemas of types and operators on which the role lacks USAGE.
 func (c *compiler) usableTypes() error {
 	schemas := c.plan.typeSchemas()
 	if len(schemas) == 0 {
