@@ -31,7 +31,7 @@ func (p *Plan) RowChecks(m *Traversal, known map[*Node]*Rows, keys pg.Values, lo
 	c := &Checks{s: &pg.Statement{}}
 	s, add := c.s, c.rows
 	if keys != nil {
-		add(p.Root, p.keyed(s, keys), p.Root.Stays())
+		add(p.Root, p.keyCondition(s, keys), p.Root.Stays())
 	}
 	for _, n := range p.Nodes {
 		r := known[n]
@@ -39,7 +39,7 @@ func (p *Plan) RowChecks(m *Traversal, known map[*Node]*Rows, keys pg.Values, lo
 			r = r.Slice(keys.Len(), r.Len())
 		}
 		if r != nil && r.Len() > 0 {
-			add(n, at(s, n.Table, r)+stillBehind(s, n, m, known, locked), n.Stays())
+			add(n, located(s, n.Table, r)+stillBehind(s, n, m, known, locked), n.Stays())
 		}
 	}
 	for _, e := range p.Edges {
@@ -78,7 +78,7 @@ func BehindChecks(e *Edge, r *Rows) *Checks {
 func DueChecks(due []DueRows) *Checks {
 	c := &Checks{s: &pg.Statement{}}
 	for _, d := range due {
-		c.tests, c.Texts = append(c.tests, d.youngSQL(c.s)), append(c.Texts, d.text())
+		c.tests, c.Texts = append(c.tests, d.notDueSQL(c.s)), append(c.Texts, d.text())
 	}
 	return c
 }
@@ -87,8 +87,8 @@ func DueChecks(due []DueRows) *Checks {
 func (p *Plan) YoungRootsSQL(sc expiry.Scope, t *TenantCutoff, keys pg.Values) *pg.Statement {
 	s := &pg.Statement{}
 	a := schema.Col(p.Root.Table, p.Age.Column.Name)
-	return s.Add("SELECT EXISTS (SELECT FROM ", schema.From(p.Root.Table), " WHERE ", p.keyed(s, keys),
-		" AND (", p.Age.Expired(a, s.Cast(t.Cutoff, "timestamptz")), p.meant(s, sc, keys), ") IS NOT TRUE)")
+	return s.Add("SELECT EXISTS (SELECT FROM ", schema.From(p.Root.Table), " WHERE ", p.keyCondition(s, keys),
+		" AND (", p.Age.Expired(a, s.Cast(t.Cutoff, "timestamptz")), p.whereCondition(s, sc, keys), ") IS NOT TRUE)")
 }
 
 // rootAge is the age that a policy of the file uses for a table whose references this plan clears.
@@ -126,8 +126,8 @@ func (d DueRows) expired(s *pg.Statement) string {
 	return d.Age.age.Expired(schema.Col(d.Edge.Child.Table, d.Age.age.Column.Name), cutoff)
 }
 
-// youngSQL tests whether any of the rows still exists and is no longer due.
-func (d DueRows) youngSQL(s *pg.Statement) string {
+// notDueSQL tests whether any of the rows still exists and is no longer due.
+func (d DueRows) notDueSQL(s *pg.Statement) string {
 	n := d.Edge.Child
 	return "EXISTS (SELECT FROM " + schema.From(n.Table) + " WHERE " + schema.Among(s, schema.Themselves(n.Key, n.keyOrders), schema.Cols(n.Table, ColumnNames(n.Key)), d.Key, true) + " AND (" + d.expired(s) + ") IS NOT TRUE)"
 }

@@ -87,13 +87,13 @@ type compiler struct {
 	all    []schema.Name        // all user tables, for suggestions; read on first use
 	oids   map[[2]string]uint32 // resolved tables of the file
 	tenant *schema.Table
-	// barred: the role lacks USAGE on the schema of a table of the file, so SQL over that table
+	// schemaDenied: the role lacks USAGE on the schema of a table of the file, so SQL over that table
 	// cannot be parsed. The problem is recorded.
-	barred bool
-	// between reports, by table, whether rows of any policy find their tenant through it; nil until
+	schemaDenied bool
+	// leadsToTenant reports, by table, whether rows of any policy find their tenant through it; nil until
 	// first used.
-	between  map[uint32]bool
-	proposed []proposal // for undecided edges
+	leadsToTenant map[uint32]bool
+	proposed      []proposal // for undecided edges
 	// untrusted: SQL of the file calls a function of an untrusted owner. That is an error, and the
 	// SQL is not even planned.
 	untrusted bool
@@ -103,19 +103,19 @@ type compiler struct {
 var errStop = errors.New("policy cannot be planned")
 
 func (c *compiler) compile() error {
-	if err := c.steps(c.preload, c.root, c.ageColumn, c.rootKey, c.tenantsRelation, c.tenantPath, c.conditions, c.ageRange, c.dependents); err != nil {
+	if err := c.steps(c.preload, c.root, c.ageColumn, c.rootKey, c.tenantsRelation, c.tenantPath, c.conditions, c.checkAgeRange, c.dependents); err != nil {
 		return err
 	}
 	c.plan.order()
-	if err := c.steps(c.guards, c.emptiedAges, c.usableTypes, c.paths, c.keysAct, c.searchPath); err != nil {
+	if err := c.steps(c.guards, c.clearedAges, c.checkTypeSchemas, c.checkTenantPaths, c.checkForeignKeys, c.checkSearchPath); err != nil {
 		return err
 	}
 	if c.plan.HasErrors() {
 		return errStop
 	}
 	c.plan.Usual, c.plan.Full = newTraversal(c.plan, c.plan.Watched()), newTraversal(c.plan, true)
-	c.needCounts()
-	return c.steps(c.provenWay, c.strategy, c.partitions)
+	c.checkTrackCounts()
+	return c.steps(c.decideProven, c.strategy, c.partitions)
 }
 
 func (c *compiler) steps(steps ...func() error) error {
@@ -148,8 +148,8 @@ func (c *compiler) find(t policy.Table) (*schema.Table, error) {
 	}
 	found := c.graph.Tables[oid]
 	if !found.CanUseSchema {
-		c.cannotUse(found.Name.Schema, "")
-		c.barred = true
+		c.missingUsage(found.Name.Schema, "")
+		c.schemaDenied = true
 	}
 	return found, nil
 }

@@ -9,9 +9,9 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// ageRange refuses an integer age whose values are implausible in its unit: seconds read as
+// checkAgeRange refuses an integer age whose values are implausible in its unit: seconds read as
 // milliseconds would expire everything.
-func (c *compiler) ageRange() error {
+func (c *compiler) checkAgeRange() error {
 	a := c.plan.Age
 	if !a.Integer() {
 		return nil

@@ -49,13 +49,13 @@ func (c *compiler) walk(entries []*entry) error {
 // unusedEntries refuses entries that decide no foreign key, or an ambiguous one.
 func (c *compiler) unusedEntries(entries []*entry) {
 	for _, e := range entries {
-		if len(e.unclear) > 0 {
-			k := e.unclear[0].First()
+		if len(e.ambiguous) > 0 {
+			k := e.ambiguous[0].First()
 			c.fail(e.spec.Pos, c.viaFix(e), "%s references %s more than once", k.ChildName, k.ParentName)
 		}
 		switch {
 		case e.used:
-		case c.outOfReach(e.spec):
+		case c.unreachable(e.spec):
 			c.plan.AddProblem(LevelWarning, fmt.Sprintf("the entry for %s is not needed: no row that it references is deleted", e.spec.Table), "")
 		default:
 			c.fail(e.spec.Pos, "remove the entry, correct its table, via or parent, or declare the reference with match",
@@ -64,9 +64,9 @@ func (c *compiler) unusedEntries(entries []*entry) {
 	}
 }
 
-// outOfReach reports whether an entry names an existing foreign key that the plan never reaches,
+// unreachable reports whether an entry names an existing foreign key that the plan never reaches,
 // because an edge above it does not delete.
-func (c *compiler) outOfReach(d *policy.Dependent) bool {
+func (c *compiler) unreachable(d *policy.Dependent) bool {
 	if len(d.Match) > 0 || !d.Parent.IsSet() || c.names(d.Parent, c.plan.Root.Table.OID) {
 		return false
 	}
@@ -156,14 +156,14 @@ func (c *compiler) addEdge(parent *Node, r schema.Relation, entries []*entry, si
 		}
 	}
 	decided := c.entryFor(parent, r, entries, siblings)
-	c.decide(e, r, decided, slices.ContainsFunc(entries, func(o *entry) bool { return o.mayMean(r) }))
+	c.decide(e, r, decided, slices.ContainsFunc(entries, func(o *entry) bool { return o.isAmbiguous(r) }))
 	c.link(e)
 	return c.clearing(e)
 }
 
-// decide sets the action of an edge. unclear: an ambiguous entry may mean this key, and the problem
+// decide sets the action of an edge. ambiguous: an ambiguous entry may mean this key, and the problem
 // is recorded for the entry.
-func (c *compiler) decide(e *Edge, r schema.Relation, decided *entry, unclear bool) {
+func (c *compiler) decide(e *Edge, r schema.Relation, decided *entry, ambiguous bool) {
 	k := r.First()
 	onDelete, agreed := r.Agreed()
 	switch {
@@ -181,12 +181,12 @@ func (c *compiler) decide(e *Edge, r schema.Relation, decided *entry, unclear bo
 		c.plan.AddProblem(LevelWarning, fmt.Sprintf("%s references %s by %s (ON DELETE %s) and is decided by undecided: %s",
 			k.ChildName, k.ParentName, k.Name, k.OnDelete, c.plan.Policy.Undecided),
 			c.entryFix(e, c.plan.Policy.Undecided))
-	case unclear:
+	case ambiguous:
 		e.Action = undecided
 	case r.Open() != nil:
-		c.toDecide(e, r, fmt.Sprintf("%s references %s by %s (ON DELETE %s): nobody decided what happens to its rows", k.ChildName, k.ParentName, k.Name, k.OnDelete))
+		c.markUndecided(e, r, fmt.Sprintf("%s references %s by %s (ON DELETE %s): nobody decided what happens to its rows", k.ChildName, k.ParentName, k.Name, k.OnDelete))
 	default:
-		c.toDecide(e, r, fmt.Sprintf("%s references %s by %s, which disagree on what happens to its rows", k.ChildName, k.ParentName, r.Names()))
+		c.markUndecided(e, r, fmt.Sprintf("%s references %s by %s, which disagree on what happens to its rows", k.ChildName, k.ParentName, r.Names()))
 	}
 }
 
@@ -201,10 +201,10 @@ func (c *compiler) entryFor(parent *Node, r schema.Relation, entries []*entry, s
 			continue
 		}
 		if len(d.Via) > 0 {
-			if !c.viaNames(d.Via, k, siblings) || leaves(r, d.Action, siblings) {
+			if !c.viaNames(d.Via, k, siblings) || defersToSchema(r, d.Action, siblings) {
 				continue
 			}
-		} else if !c.speaksOf(e, r, siblings) {
+		} else if !c.appliesTo(e, r, siblings) {
 			continue
 		}
 		if found != nil {
@@ -240,7 +240,7 @@ func (c *compiler) viaNames(via []policy.Text, k *schema.ForeignKey, siblings []
 	})
 }
 
-func (c *compiler) speaksOf(e *entry, r schema.Relation, siblings []schema.Relation) bool {
+func (c *compiler) appliesTo(e *entry, r schema.Relation, siblings []schema.Relation) bool {
 	k := r.First()
 	var same, sameOpen []schema.Relation
 	for _, o := range siblings {
@@ -266,7 +266,7 @@ func (c *compiler) speaksOf(e *entry, r schema.Relation, siblings []schema.Relat
 		return false
 	}
 	if len(same) > 1 {
-		e.used, e.unclear = true, append(e.unclear, same...)
+		e.used, e.ambiguous = true, append(e.ambiguous, same...)
 		return false
 	}
 	return true

@@ -57,17 +57,17 @@ func (c *compiler) ordered(t *schema.Table, names []string) (columns []schema.Co
 	return columns, orders, nil
 }
 
-// emptiedAges records where clearing a reference could change a row's age: in tables that are the
+// clearedAges records where clearing a reference could change a row's age: in tables that are the
 // root of a policy.
-func (c *compiler) emptiedAges() error {
+func (c *compiler) clearedAges() error {
 	for _, n := range c.plan.Nodes {
 		best := bestKey(n.Table)
-		if !n.emptied() || best == nil {
+		if !n.cleared() || best == nil {
 			continue
 		}
 		for i := range c.file.Policies {
 			if other := &c.file.Policies[i]; c.names(other.Table, n.Table.OID) {
-				c.emptiedAge(n, other)
+				c.clearedAge(n, other)
 			}
 		}
 		var err error
@@ -78,7 +78,7 @@ func (c *compiler) emptiedAges() error {
 	return nil
 }
 
-func (c *compiler) emptiedAge(n *Node, p *policy.Policy) {
+func (c *compiler) clearedAge(n *Node, p *policy.Policy) {
 	column, ok := n.Table.Column(p.Age.Column.Value)
 	if !ok {
 		return // reported by its own plan

@@ -108,7 +108,7 @@ func (c *compiler) tenantsQuery(file *policy.Tenants) (relation string, own *exp
 	if err != nil {
 		return "", nil, fmt.Errorf("checking tenants.query: %w", err)
 	}
-	c.uses("tenants.query", file.Query.Pos, f)
+	c.recordNeeds("tenants.query", file.Query.Pos, f)
 	fields := f.Columns
 	if len(fields) < 2 || len(fields) > 3 {
 		c.fail(file.Query.Pos, "SELECT key, retention or key, retention, hold", "tenants.query gives %d columns", len(fields))
@@ -214,7 +214,7 @@ func (c *compiler) tenantPath() error {
 		if err := c.findPath(); err != nil {
 			return err
 		}
-		return c.comparable()
+		return c.checkPathEnd()
 	}
 	table := c.plan.Root.Table
 	for i, s := range steps {
@@ -237,11 +237,11 @@ func (c *compiler) tenantPath() error {
 		c.plan.Hops = append(c.plan.Hops, h)
 		table = h.table
 	}
-	return c.comparable()
+	return c.checkPathEnd()
 }
 
-// comparable checks that the end of the path can be compared with the tenant's key.
-func (c *compiler) comparable() error {
+// checkPathEnd checks that the end of the path can be compared with the tenant's key.
+func (c *compiler) checkPathEnd() error {
 	p := c.plan
 	for _, h := range p.Hops {
 		for _, n := range h.To {
@@ -274,7 +274,7 @@ func (c *compiler) comparable() error {
 		return errStop
 	}
 	p.Owner = *owner
-	if err := c.sameAnswer(); err != nil {
+	if err := c.checkPathComparisons(); err != nil {
 		return err
 	}
 	t := p.Tenants.Table

@@ -20,15 +20,15 @@ func (c *compiler) entryFix(e *Edge, action policy.Action) string {
 // entryText is an entry of the policy file that matches exactly one key.
 func (c *compiler) entryText(child, parent *schema.Table, k *schema.ForeignKey, action policy.Action) string {
 	entry := "{table: " + policy.YAMLTable(child.Name.Schema, child.Name.Name)
-	if c.leadsElsewhere(k) {
+	if c.ambiguousColumns(k) {
 		entry += ", parent: " + policy.YAMLTable(parent.Name.Schema, parent.Name.Name)
 	}
 	return entry + ", via: " + policy.YAMLColumns(k.ChildColumns) + ", action: " + string(action) + "}"
 }
 
-// leadsElsewhere reports whether another key uses the same columns to reference another table, so
+// ambiguousColumns reports whether another key uses the same columns to reference another table, so
 // that the columns alone do not identify the key.
-func (c *compiler) leadsElsewhere(k *schema.ForeignKey) bool {
+func (c *compiler) ambiguousColumns(k *schema.ForeignKey) bool {
 	columns := func(k *schema.ForeignKey) []string { return slices.Sorted(slices.Values(k.ChildColumns)) }
 	return slices.ContainsFunc(c.graph.Outgoing(k.Child), func(o schema.ForeignKey) bool {
 		return o.Parent != k.Parent && slices.Equal(columns(&o), columns(k))
@@ -42,8 +42,8 @@ type proposal struct {
 	problem int // index in plan.Problems
 }
 
-// toDecide records an undecided edge. Its Fix is filled in once all such edges are known.
-func (c *compiler) toDecide(e *Edge, r schema.Relation, text string) {
+// markUndecided records an undecided edge. Its Fix is filled in once all such edges are known.
+func (c *compiler) markUndecided(e *Edge, r schema.Relation, text string) {
 	e.Action = undecided
 	c.proposed = append(c.proposed, proposal{e, r, len(c.plan.Problems)})
 	c.plan.AddProblem(LevelError, text, "")
@@ -65,9 +65,9 @@ func (c *compiler) proposals() error {
 	return nil
 }
 
-// mostBelow limits how many more tables the proposals load. Edges into tables beyond the limit get
+// maxProposalTables limits how many more tables the proposals load. Edges into tables beyond the limit get
 // the proposal keep.
-const mostBelow = 200
+const maxProposalTables = 200
 
 // loadBelow loads the tables below the proposed edges that deletion would cascade to, one level at
 // a time.
@@ -77,7 +77,7 @@ func (c *compiler) loadBelow() error {
 	for _, x := range c.proposed { // already loaded
 		level = append(level, x.edge.Child.Table.OID)
 	}
-	for most := len(c.graph.Tables) + mostBelow; len(level) > 0; {
+	for most := len(c.graph.Tables) + maxProposalTables; len(level) > 0; {
 		missing := slices.DeleteFunc(slices.Clone(level), func(oid uint32) bool { return c.graph.Tables[oid] != nil })
 		if len(c.graph.Tables)+len(missing) > most {
 			return nil
@@ -151,17 +151,17 @@ func maybeLarge(t *schema.Table) bool {
 
 // onSomePath reports whether rows of any policy find their tenant through a table.
 func (c *compiler) onSomePath(oid uint32) bool {
-	if c.between == nil {
-		c.between = map[uint32]bool{}
+	if c.leadsToTenant == nil {
+		c.leadsToTenant = map[uint32]bool{}
 		for i := range c.file.Policies {
 			for _, x := range c.tenantPathOf(&c.file.Policies[i]) {
 				for _, table := range c.graph.Family(x.table) {
-					c.between[table] = c.between[table] || x.rows
+					c.leadsToTenant[table] = c.leadsToTenant[table] || x.rows
 				}
 			}
 		}
 	}
-	return c.between[oid]
+	return c.leadsToTenant[oid]
 }
 
 // keepFix suggests to change the edge's entry, which is at pos, to keep, or to add such an entry.
@@ -198,11 +198,11 @@ func actionFix(r schema.Relation, asked policy.Action) string {
 // tables of the plan that it decides.
 func (c *compiler) viaFix(e *entry) string {
 	var entries []string
-	for _, r := range schema.Relations(c.graph.Outgoing(e.unclear[0].First().Child)) {
+	for _, r := range schema.Relations(c.graph.Outgoing(e.ambiguous[0].First().Child)) {
 		k := r.First()
-		unclear := slices.ContainsFunc(e.unclear, func(o schema.Relation) bool { return schema.SameColumns(*o.First(), *k) })
+		ambiguous := slices.ContainsFunc(e.ambiguous, func(o schema.Relation) bool { return schema.SameColumns(*o.First(), *k) })
 		for _, n := range c.plan.Nodes {
-			if slices.Contains(c.graph.Family(k.Parent), n.Table.OID) && (unclear || n.Deleted && r.Open() != nil && !e.spec.Parent.IsSet()) {
+			if slices.Contains(c.graph.Family(k.Parent), n.Table.OID) && (ambiguous || n.Deleted && r.Open() != nil && !e.spec.Parent.IsSet()) {
 				entries = append(entries, c.entryText(c.graph.Tables[k.Child], n.Table, k, e.spec.Action))
 			}
 		}

@@ -10,14 +10,14 @@ import (
 
 // entry is an entry under dependents during planning.
 type entry struct {
-	spec    *policy.Dependent
-	used    bool
-	unclear []schema.Relation // relations to one parent, if it matches more than one
+	spec      *policy.Dependent
+	used      bool
+	ambiguous []schema.Relation // relations to one parent, if it matches more than one
 }
 
-// mayMean reports whether the entry ambiguously matches a relation.
-func (e *entry) mayMean(r schema.Relation) bool {
-	return slices.ContainsFunc(e.unclear, func(o schema.Relation) bool { return o.First().OID == r.First().OID })
+// isAmbiguous reports whether the entry ambiguously matches a relation.
+func (e *entry) isAmbiguous(r schema.Relation) bool {
+	return slices.ContainsFunc(e.ambiguous, func(o schema.Relation) bool { return o.First().OID == r.First().OID })
 }
 
 // entries are those of the file. It reports all tables that do not exist.

@@ -45,7 +45,7 @@ func (p *Plan) CatalogPrintSQL() *pg.Statement {
 	var all, partitioned []uint32
 	var deleted, emptied, child []bool
 	for _, n := range p.Nodes {
-		all, deleted, emptied, child = append(all, n.Table.OID), append(deleted, n.Deleted), append(emptied, n.emptied()), append(child, len(n.In) > 0)
+		all, deleted, emptied, child = append(all, n.Table.OID), append(deleted, n.Deleted), append(emptied, n.cleared()), append(child, len(n.In) > 0)
 		if n.Table.Kind == schema.Partitioned {
 			partitioned = append(partitioned, n.Table.OID)
 		}
@@ -80,9 +80,9 @@ func (p *Plan) foreignSchemas() []string {
 	return slices.DeleteFunc(slices.Clone(p.Server.SearchPath), func(s string) bool { return s == "pg_catalog" })
 }
 
-// keysAct computes the fingerprint, unless the plan has errors. Only then does it refuse foreign
+// checkForeignKeys computes the fingerprint, unless the plan has errors. Only then does it refuse foreign
 // keys that PostgreSQL does not enforce, so that every batch detects later changes.
-func (c *compiler) keysAct() error {
+func (c *compiler) checkForeignKeys() error {
 	p := c.plan
 	if !p.HasErrors() {
 		s := p.CatalogPrintSQL()

@@ -57,20 +57,20 @@ func (n *Node) updatedBy(t schema.Trigger) bool {
 // FiringRules are the table's rules that can rewrite a statement of a run.
 func (n *Node) FiringRules() (out []schema.Rule) {
 	for _, r := range n.Table.Rules {
-		if r.OnDelete && n.Deleted || !r.OnDelete && n.emptied() {
+		if r.OnDelete && n.Deleted || !r.OnDelete && n.cleared() {
 			out = append(out, r)
 		}
 	}
 	return out
 }
 
-// emptied reports whether any edge clears references in the table.
-func (n *Node) emptied() bool {
+// cleared reports whether any edge clears references in the table.
+func (n *Node) cleared() bool {
 	return slices.ContainsFunc(n.In, func(e *Edge) bool { return e.Action.Clears() })
 }
 
-// mayKeep reports whether a trigger or rule could silently suppress the deletion of rows.
-func (n *Node) mayKeep() bool {
+// maySuppressDelete reports whether a trigger or rule could silently suppress the deletion of rows.
+func (n *Node) maySuppressDelete() bool {
 	return n.Deleted && (slices.ContainsFunc(n.firingTriggers(), func(t schema.Trigger) bool { return t.OnDelete && t.Before && t.Row }) ||
 		slices.ContainsFunc(n.FiringRules(), func(r schema.Rule) bool { return r.OnDelete }))
 }
@@ -84,8 +84,8 @@ func (n *Node) fires() string {
 	return strings.Join(names, ", ")
 }
 
-// triggers records the problems of the table's triggers and rules that can fire.
-func (c *compiler) triggers(n *Node) {
+// checkTriggers records the problems of the table's checkTriggers and rules that can fire.
+func (c *compiler) checkTriggers(n *Node) {
 	p := c.plan
 	for _, t := range n.firingTriggers() {
 		on := "UPDATE"
@@ -114,5 +114,5 @@ func (c *compiler) triggers(n *Node) {
 				"write triggers: allow # see what it does first: rows that have to go must still go")
 		}
 	}
-	p.ownPath.writing = p.ownPath.writing || len(n.firingTriggers()) > 0 || len(n.FiringRules()) > 0 || n.emptied() && len(n.Table.Functions) > 0
+	p.ownPath.writing = p.ownPath.writing || len(n.firingTriggers()) > 0 || len(n.FiringRules()) > 0 || n.cleared() && len(n.Table.Functions) > 0
 }

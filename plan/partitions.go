@@ -15,15 +15,15 @@ const PartitionDrop = "partition drop"
 // partitioning describes whether the root is partitioned and its partitions may be dropped. The
 // zero value is a table without partitions.
 type partitioning struct {
-	is      bool
-	against string // why none may be dropped; empty if they may
-	owner   string // of the root
+	is       bool
+	obstacle string // why none may be dropped; empty if they may
+	owner    string // of the root
 	// ownership: nothing but a lack of ownership, at most, prevents dropping.
 	ownership bool
 }
 
 // Droppable reports whether a run may drop partitions.
-func (x partitioning) Droppable() bool { return x.is && x.against == "" }
+func (x partitioning) Droppable() bool { return x.is && x.obstacle == "" }
 
 // partitioningSQL reads, of a partitioned table: whether it is partitioned by range of the age
 // column alone, in the type's default order; whether it has a default partition, is a partition
@@ -81,13 +81,13 @@ func (c *compiler) partitions() error {
 		{publication != "", "publication " + publication + " replicates deletes, and no drop"},
 	} {
 		if no.is {
-			p.Parts.against = no.why
+			p.Parts.obstacle = no.why
 			return nil
 		}
 	}
 	p.Parts.ownership = true
 	if !owned {
-		p.Parts.against = fmt.Sprintf("role %s does not own the table", c.server.Role)
+		p.Parts.obstacle = fmt.Sprintf("role %s does not own the table", c.server.Role)
 	}
 	return nil
 }
@@ -95,15 +95,15 @@ func (c *compiler) partitions() error {
 // Shown returns the strategy and its reason for display. A run of selected rows drops no
 // partitions.
 func (p *Plan) Shown(sel Selection) (strategy, reason string) {
-	against := p.Parts.against
-	if against == "" && sel.SomeRows() {
-		against = "the run is narrowed"
+	obstacle := p.Parts.obstacle
+	if obstacle == "" && sel.SomeRows() {
+		obstacle = "the run is narrowed"
 	}
 	switch {
 	case !p.Parts.is:
 		return p.Strategy, p.Reason
-	case against != "":
-		return p.Strategy, p.Reason + "; no partition is dropped whole: " + against
+	case obstacle != "":
+		return p.Strategy, p.Reason + "; no partition is dropped whole: " + obstacle
 	}
 	return PartitionDrop, fmt.Sprintf("partitions are ranges of %s, and one goes as a whole when all its rows are expired; other rows by %s (%s)",
 		p.Age.Column.Name, p.Strategy, p.Reason)

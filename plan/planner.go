@@ -24,9 +24,9 @@ func lookupSQL(e *Edge) string {
 	}) + Parenthesized(e.Where)
 }
 
-// cheap is the plan of a statement that an index serves, under the policy's reading search_path;
+// cheapPlan is the plan of a statement that an index serves, under the policy's reading search_path;
 // nil if none does.
-func (c *compiler) cheap(sql string) (*planner.Node, error) {
+func (c *compiler) cheapPlan(sql string) (*planner.Node, error) {
 	return planner.Cheap(c.ctx, c.conn, c.plan.ReadingPath(), sql)
 }
 
@@ -43,7 +43,7 @@ func (c *compiler) lookup(e *Edge) (l lookup, err error) {
 	if l.analyzed, err = planner.Analyzed(c.ctx, c.conn, t.OID, e.ChildColumns); err != nil || !l.analyzed {
 		return l, err
 	}
-	found, err := c.cheap(lookupSQL(e))
+	found, err := c.cheapPlan(lookupSQL(e))
 	if found != nil {
 		l.index = found.IndexName()
 	}
@@ -64,7 +64,7 @@ func (c *compiler) searchIndex() (string, error) {
 	for i, x := range p.leadPairs() {
 		conditions = append(conditions, x.FindTheirs(planner.Hidden(x.Ours), schema.Col(t, p.Lead()[i])))
 	}
-	found, err := c.cheap("SELECT " + pg.Ident(t.Name.Name) + ".ctid FROM " + schema.From(t) + " WHERE " + strings.Join(conditions, " AND ") + Parenthesized(p.Where) +
+	found, err := c.cheapPlan("SELECT " + pg.Ident(t.Name.Name) + ".ctid FROM " + schema.From(t) + " WHERE " + strings.Join(conditions, " AND ") + Parenthesized(p.Where) +
 		" ORDER BY " + a + " LIMIT 1")
 	if found == nil || !found.Led() {
 		return "", err

@@ -20,9 +20,9 @@ func (p *Plan) ForeignKeyChecks() string {
 	return "ordinary"
 }
 
-// provenWay decides whether the plan can skip redundant foreign key checks. Each reason against it
+// decideProven decides whether the plan can skip redundant foreign key checks. Each reason against it
 // becomes a warning, and the policy runs with ordinary checks.
-func (c *compiler) provenWay() error {
+func (c *compiler) decideProven() error {
 	p := c.plan
 	if !p.safety.Proven || len(p.Edges) == 0 {
 		return nil // without dependents there are no checks to skip
@@ -38,7 +38,7 @@ func (c *compiler) provenWay() error {
 	}
 	reasons = append(p.refusals(), reasons...)
 	for _, r := range reasons {
-		p.AddProblem(LevelWarning, notProven+r, ordinaryWay)
+		p.AddProblem(LevelWarning, notProven+r, ordinaryFix)
 	}
 	may, err := c.replicaRole()
 	p.Proven = len(reasons) == 0 && may
@@ -47,7 +47,7 @@ func (c *compiler) provenWay() error {
 
 const (
 	notProven   = "foreign_key_checks: proven is not possible here: "
-	ordinaryWay = "write safety: {foreign_key_checks: ordinary} # the policy goes the ordinary way until this is mended"
+	ordinaryFix = "write safety: {foreign_key_checks: ordinary} # the policy goes the ordinary way until this is mended"
 )
 
 // refusals are the reasons that follow from the plan itself.
@@ -86,7 +86,7 @@ func (c *compiler) replicaRole() (bool, error) {
 	})
 	switch {
 	case pg.HasCode(err, "42501") && c.server.Version < 150000:
-		c.plan.AddProblem(LevelWarning, notProven+"only a superuser may set session_replication_role before PostgreSQL 15", ordinaryWay)
+		c.plan.AddProblem(LevelWarning, notProven+"only a superuser may set session_replication_role before PostgreSQL 15", ordinaryFix)
 	case pg.HasCode(err, "42501"):
 		c.plan.AddProblem(LevelWarning, notProven+"the role may not set session_replication_role", grantReplicaRole(pg.Ident(c.server.Role))+"; -- or write foreign_key_checks: ordinary")
 	case err != nil:
@@ -125,7 +125,7 @@ func (p *Plan) refusalsSQL() *pg.Statement {
 		"{deleted}", s.Cast(deleted, "oid[]"), "{all}", s.Cast(all, "oid[]"), "{known}", s.Cast(known, "oid[]"),
 		"{kinds}", "'"+string(schema.Ordinary)+"', '"+string(schema.Partitioned)+"'",
 		"{ins}", strconv.Itoa(riCheckIns), "{upd}", strconv.Itoa(riCheckUpd), "{dels}", riDeletes,
-	).Replace(refusalsText))
+	).Replace(refusalsQuery))
 }
 
 // OIDs of RI_FKey_check_ins, RI_FKey_check_upd and of the RI_FKey_*_del functions (pg_proc.dat).
@@ -135,7 +135,7 @@ const (
 	riDeletes  = "1646, 1648, 1650, 1652, 1654"
 )
 
-const refusalsText = `
+const refusalsQuery = `
 WITH key AS MATERIALIZED (SELECT * FROM pg_constraint WHERE contype = 'f' AND confrelid = ANY({deleted}))
 SELECT format('foreign key %s of %s is not in the plan', k.conname, k.conrelid::regclass)
   FROM key k WHERE k.oid <> ALL({known})

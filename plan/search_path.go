@@ -28,19 +28,19 @@ func (p *Plan) pathOf(own bool) string {
 	return pg.Path
 }
 
-// searchPath refuses the role's own search_path if it is needed and others may create objects in
+// checkSearchPath refuses the role's own search_path if it is needed and others may create objects in
 // it, which would run as this role.
-func (c *compiler) searchPath() error {
+func (c *compiler) checkSearchPath() error {
 	p := c.plan
 	if !p.ownPath.reading && !p.ownPath.writing {
 		return nil
 	}
-	found, err := usersql.Creators(c.ctx, c.conn, c.planned(), c.server.SearchPath)
+	found, err := usersql.Creators(c.ctx, c.conn, c.plannedTables(), c.server.SearchPath)
 	if err != nil {
 		return err
 	}
 	for _, x := range found {
-		text := fmt.Sprintf("%s may create in schema %s of the search_path, and %s: what they create there can run as role %s", x.Roles, x.Schema, p.codeOfOthers(), c.server.Role)
+		text := fmt.Sprintf("%s may create in schema %s of the search_path, and %s: what they create there can run as role %s", x.Roles, x.Schema, p.foreignCode(), c.server.Role)
 		level := LevelWarning
 		if x.Certain || x.Objects != "" {
 			level = LevelError
@@ -66,16 +66,16 @@ func creatorsFix(name, granted, owner, trusted string) string {
 	return "ALTER SCHEMA " + name + " OWNER TO " + trusted + "; REVOKE CREATE ON SCHEMA " + name + " FROM " + granted + ";" + look
 }
 
-// codeOfOthers names what runs under the role's own search_path.
-func (p *Plan) codeOfOthers() string {
+// foreignCode names what runs under the role's own search_path.
+func (p *Plan) foreignCode() string {
 	if names := p.Firing(); len(names) > 0 {
 		return names[0] + " runs under it"
 	}
 	return "functions that the policy file or the tables call run under it"
 }
 
-// planned are the OIDs of the plan's tables known so far.
-func (c *compiler) planned() []uint32 {
+// plannedTables are the OIDs of the plan's tables known so far.
+func (c *compiler) plannedTables() []uint32 {
 	p := c.plan
 	oids := []uint32{}
 	add := func(t *schema.Table) {

@@ -34,17 +34,17 @@ type TenantCutoff struct {
 	ReadAt time.Time // when hold and retention were read
 }
 
-// cut writes the CTE with the tenant's cutoff at the time of the statement. A hold or a longer
+// cutoffCTE writes the CTE with the tenant's cutoff at the time of the statement. A hold or a longer
 // retention set since the run's start counts; a shorter one does not. A key that now occurs twice
 // has no cutoff. A query of tenants is not run again here: it has just been read.
-func (p *Plan) cut(s *pg.Statement, sc expiry.Scope, w *TenantCutoff) {
+func (p *Plan) cutoffCTE(s *pg.Statement, sc expiry.Scope, w *TenantCutoff) {
 	s.Add("reaper_cut AS MATERIALIZED (")
-	p.cutoffOf(s, sc, w)
+	p.cutoffQuery(s, sc, w)
 	s.Add(")")
 }
 
-// cutoffOf writes the query of cut.
-func (p *Plan) cutoffOf(s *pg.Statement, sc expiry.Scope, w *TenantCutoff) {
+// cutoffQuery writes the query of that CTE.
+func (p *Plan) cutoffQuery(s *pg.Statement, sc expiry.Scope, w *TenantCutoff) {
 	switch {
 	case p.NoTenant:
 		s.Add("SELECT ", s.Cast(w.Cutoff, "timestamptz"), " AS cutoff")
@@ -80,8 +80,8 @@ func (p *Plan) PathJoin(first string) (joins, condition, key string) {
 	return b.String(), condition, key
 }
 
-// bracketed parenthesizes joins; PostgreSQL allows parentheses only around a join.
-func (p *Plan) bracketed(joins string) string {
+// parenthesizedJoin parenthesizes joins; PostgreSQL allows parentheses only around a join.
+func (p *Plan) parenthesizedJoin(joins string) string {
 	if len(p.Hops) > 1 {
 		return "(" + joins + ")"
 	}
@@ -91,11 +91,11 @@ func (p *Plan) bracketed(joins string) string {
 // conditions is everything that makes a root expired at the time of the statement: age, where,
 // hold, retention and the whole path. cut is the relation with the tenant's cutoff.
 func (p *Plan) conditions(cut string) string {
-	return p.aged(cut) + Parenthesized(p.Where)
+	return p.ageCondition(cut) + Parenthesized(p.Where)
 }
 
-// aged is conditions without where.
-func (p *Plan) aged(cut string) string {
+// ageCondition is conditions without where.
+func (p *Plan) ageCondition(cut string) string {
 	t := p.Root.Table
 	a := schema.Col(t, p.Age.Column.Name)
 	expired := p.Age.Expired(a, "reaper_cut.cutoff")
@@ -110,22 +110,22 @@ func (p *Plan) aged(cut string) string {
 		" WHERE " + on + " AND " + expired + ")"
 }
 
-// among is the conditions for roots with these keys. SQL evaluates conditions in no fixed order: a
+// rootCondition is the conditions for roots with these keys. SQL evaluates conditions in no fixed order: a
 // where that has raised an error is evaluated only for these keys.
-func (p *Plan) among(s *pg.Statement, sc expiry.Scope, keys pg.Values, cut string) string {
-	return p.keyed(s, keys) + "\n   AND " + p.aged(cut) + p.meant(s, sc, keys)
+func (p *Plan) rootCondition(s *pg.Statement, sc expiry.Scope, keys pg.Values, cut string) string {
+	return p.keyCondition(s, keys) + "\n   AND " + p.ageCondition(cut) + p.whereCondition(s, sc, keys)
 }
 
-// meant is the where condition for roots with these keys.
-func (p *Plan) meant(s *pg.Statement, sc expiry.Scope, keys pg.Values) string {
+// whereCondition is the where condition for roots with these keys.
+func (p *Plan) whereCondition(s *pg.Statement, sc expiry.Scope, keys pg.Values) string {
 	if !sc.WhereFailed || p.Where == "" {
 		return Parenthesized(p.Where)
 	}
-	return " AND CASE WHEN " + p.keyed(s, keys) + " THEN (" + p.Where + "\n) ELSE false END"
+	return " AND CASE WHEN " + p.keyCondition(s, keys) + " THEN (" + p.Where + "\n) ELSE false END"
 }
 
-// keyed is the condition that a root has one of the keys.
-func (p *Plan) keyed(s *pg.Statement, keys pg.Values) string {
+// keyCondition is the condition that a root has one of the keys.
+func (p *Plan) keyCondition(s *pg.Statement, keys pg.Values) string {
 	return schema.Among(s, schema.Themselves(p.Key, p.keyOrders), schema.Cols(p.Root.Table, ColumnNames(p.Key)), keys, true)
 }
 
@@ -133,8 +133,8 @@ func (p *Plan) keyed(s *pg.Statement, keys pg.Values) string {
 // the table's name.
 func (p *Plan) rootsSQL(s *pg.Statement, sc expiry.Scope, w *TenantCutoff, keys pg.Values, verb string) *pg.Statement {
 	s.Add("WITH ")
-	p.cut(s, sc, w)
-	return s.Add("\n", verb, schema.From(p.Root.Table), "\n WHERE ", p.among(s, sc, keys, "reaper_cut"))
+	p.cutoffCTE(s, sc, w)
+	return s.Add("\n", verb, schema.From(p.Root.Table), "\n WHERE ", p.rootCondition(s, sc, keys, "reaper_cut"))
 }
 
 // DeleteRootsSQL deletes roots by key.
@@ -147,8 +147,8 @@ func (p *Plan) DeleteRootsSQL(sc expiry.Scope, w *TenantCutoff, keys pg.Values) 
 func (p *Plan) DeleteRuledSQL(sc expiry.Scope, w *TenantCutoff, keys pg.Values) *pg.Statement {
 	s := &pg.Statement{}
 	cut := s.Inner()
-	p.cutoffOf(cut, sc, w)
-	return s.Add("DELETE FROM ", schema.From(p.Root.Table), "\n WHERE ", p.among(s, sc, keys, "("+cut.String()+" OFFSET 0) reaper_cut"))
+	p.cutoffQuery(cut, sc, w)
+	return s.Add("DELETE FROM ", schema.From(p.Root.Table), "\n WHERE ", p.rootCondition(s, sc, keys, "("+cut.String()+" OFFSET 0) reaper_cut"))
 }
 
 // CountRootsSQL counts the roots that are still expired.
@@ -161,16 +161,16 @@ func (p *Plan) CountRootsSQL(sc expiry.Scope, w *TenantCutoff, keys pg.Values) *
 func (p *Plan) LockRootsSQL(sc expiry.Scope, w *TenantCutoff, keys pg.Values) *pg.Statement {
 	t := p.Root.Table
 	name := pg.Ident(t.Name.Name)
-	selected, names := standing(t, p.Root.Refs, ColumnNames(p.Key))
+	selected, names := locations(t, p.Root.Refs, ColumnNames(p.Key))
 	s := &pg.Statement{}
 	inner := p.rootsSQL(s.Inner(), sc, w, keys, "SELECT "+selected+"\n  FROM ").
 		Add("\n   FOR UPDATE OF ", name, " SKIP LOCKED")
 	return s.Add(pg.Gathered(inner.String(), names))
 }
 
-// standing selects, as text, the location of rows and their columns, the referenced ones first, and
+// locations selects, as text, the location of rows and their columns, the referenced ones first, and
 // returns the names of what it selects.
-func standing(t *schema.Table, refs, more []string) (selected string, names []string) {
+func locations(t *schema.Table, refs, more []string) (selected string, names []string) {
 	name := pg.Ident(t.Name.Name)
 	columns, names := numbered(schema.Cols(t, slices.Concat(refs, more)))
 	parts := append([]string{name + ".tableoid::text AS tab", name + ".ctid::text AS tid"}, columns...)
@@ -186,8 +186,8 @@ func numbered(columns []string) (selected, names []string) {
 	return selected, names
 }
 
-// at is the condition that a row is at one of these locations.
-func at(s *pg.Statement, t *schema.Table, r *Rows) string {
+// located is the condition that a row is located one of these locations.
+func located(s *pg.Statement, t *schema.Table, r *Rows) string {
 	c := pg.Ident(t.Name.Name) + ".ctid = ANY(" + s.Array(r.CTIDs, "tid") + ")"
 	if t.Kind == schema.Partitioned {
 		c += " AND (" + pg.Ident(t.Name.Name) + ".tableoid, " + pg.Ident(t.Name.Name) + ".ctid) IN (SELECT * FROM unnest(" +
@@ -206,7 +206,7 @@ func behind(s *pg.Statement, e *Edge, r *Rows) string {
 func ReadBehindSQL(e *Edge, r *Rows, limit int, lock bool) *pg.Statement {
 	s := &pg.Statement{}
 	t := e.Child.Table
-	selected, names := standing(t, e.Child.Refs, nil)
+	selected, names := locations(t, e.Child.Refs, nil)
 	inner := "SELECT " + selected + "\n  FROM " + schema.From(t) + "\n WHERE " + behind(s, e, r) + fmt.Sprintf("\n LIMIT %d", limit)
 	if lock {
 		inner += "\n   FOR UPDATE OF " + pg.Ident(t.Name.Name)
@@ -218,7 +218,7 @@ func ReadBehindSQL(e *Edge, r *Rows, limit int, lock bool) *pg.Statement {
 func LockAtSQL(r *Rows) *pg.Statement {
 	s := &pg.Statement{}
 	t := r.Node.Table
-	s.Add("SELECT ", pg.Ident(t.Name.Name), ".ctid::text\n  FROM ", schema.From(t), "\n WHERE ", at(s, t, r), "\n   FOR UPDATE OF ", pg.Ident(t.Name.Name))
+	s.Add("SELECT ", pg.Ident(t.Name.Name), ".ctid::text\n  FROM ", schema.From(t), "\n WHERE ", located(s, t, r), "\n   FOR UPDATE OF ", pg.Ident(t.Name.Name))
 	return s
 }
 

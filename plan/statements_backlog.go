@@ -68,7 +68,7 @@ func (p *Plan) ownedBy(s *pg.Statement, relation, prefix string) {
 		s.Add("\n  JOIN ", relation, " ON ", p.Owner.FindOurs("reaper_s.key", prefix+"0"))
 	default:
 		joins, _, key := p.PathJoin("")
-		s.Add("\n  JOIN ", p.bracketed(joins), " ON ", pg.And(len(p.Hops[0].To), func(i int) string {
+		s.Add("\n  JOIN ", p.parenthesizedJoin(joins), " ON ", pg.And(len(p.Hops[0].To), func(i int) string {
 			return p.Hops[0].pairs[i].FindOurs("reaper_p1."+pg.Ident(p.Hops[0].To[i]), fmt.Sprintf("%s%d", prefix, i))
 		}), "\n  JOIN ", relation, " ON ", p.Owner.FindOurs("reaper_s.key", key))
 	}

@@ -28,7 +28,7 @@ func clearing(s *pg.Statement, e *Edge, m *Traversal, known map[*Node]*Rows) str
 	t := e.Child.Table
 	condition := behind(s, e, known[e.Parent])
 	if going := known[e.Child]; going != nil && going.Len() > 0 {
-		condition += " AND (" + at(s, t, going) + ") IS NOT TRUE"
+		condition += " AND (" + located(s, t, going) + ") IS NOT TRUE"
 	}
 	for _, in := range e.Child.In {
 		if r := known[in.Parent]; in.Action.Deletes() && (m == nil || m.Walks(in)) && r != nil && r.Len() > 0 && known[e.Child] == nil {
@@ -76,7 +76,7 @@ func DeleteSQL(p *Plan, m *Traversal, nodes []*Node, sc expiry.Scope, w *TenantC
 	s = &pg.Statement{}
 	s.Add("WITH ")
 	if keys != nil {
-		p.cut(s, sc, w)
+		p.cutoffCTE(s, sc, w)
 		s.Add(", ")
 	}
 	part := func(n *Node, condition string) {
@@ -87,7 +87,7 @@ func DeleteSQL(p *Plan, m *Traversal, nodes []*Node, sc expiry.Scope, w *TenantC
 		targets = append(targets, n)
 	}
 	if keys != nil {
-		part(p.Root, p.among(s, sc, keys, "reaper_cut"))
+		part(p.Root, p.rootCondition(s, sc, keys, "reaper_cut"))
 		wanted = append(wanted, keys.Len())
 	}
 	for _, n := range nodes {
@@ -96,7 +96,7 @@ func DeleteSQL(p *Plan, m *Traversal, nodes []*Node, sc expiry.Scope, w *TenantC
 			r = r.Slice(keys.Len(), r.Len())
 		}
 		if r != nil && r.Len() > 0 {
-			part(n, at(s, n.Table, r)+stillBehind(s, n, m, known, locked))
+			part(n, located(s, n.Table, r)+stillBehind(s, n, m, known, locked))
 			wanted = append(wanted, r.Len())
 		}
 	}
@@ -118,19 +118,19 @@ func DeleteAllBehindSQL(e *Edge, r *Rows) *pg.Statement {
 // DeleteAtSQL deletes locked rows by location.
 func DeleteAtSQL(r *Rows) *pg.Statement {
 	s := &pg.Statement{}
-	return s.Add("DELETE FROM ", schema.From(r.Node.Table), " WHERE ", at(s, r.Node.Table, r))
+	return s.Add("DELETE FROM ", schema.From(r.Node.Table), " WHERE ", located(s, r.Node.Table, r))
 }
 
 // DeleteCollectedSQL deletes the rows collected for a node.
 func DeleteCollectedSQL(n *Node, m *Traversal, known map[*Node]*Rows, locked bool) *pg.Statement {
 	s := &pg.Statement{}
-	return s.Add("DELETE FROM ", schema.From(n.Table), " WHERE ", at(s, n.Table, known[n]), stillBehind(s, n, m, known, locked))
+	return s.Add("DELETE FROM ", schema.From(n.Table), " WHERE ", located(s, n.Table, known[n]), stillBehind(s, n, m, known, locked))
 }
 
 // CollectedThereSQL reports whether any row collected for a node is still there, unchanged.
 func CollectedThereSQL(n *Node, m *Traversal, known map[*Node]*Rows, locked bool) *pg.Statement {
 	s := &pg.Statement{}
-	return s.Add("SELECT EXISTS (SELECT FROM ", schema.From(n.Table), " WHERE ", at(s, n.Table, known[n]), stillBehind(s, n, m, known, locked), ")")
+	return s.Add("SELECT EXISTS (SELECT FROM ", schema.From(n.Table), " WHERE ", located(s, n.Table, known[n]), stillBehind(s, n, m, known, locked), ")")
 }
 
 // stillBehind repeats, for collected rows found by location, the condition that they reference

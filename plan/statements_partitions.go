@@ -10,9 +10,9 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// ExpiredPartitionsSQL returns the non-empty partitions whose range ends below the
-// latest of the tenants' cutoffs, oldest first: OID, schema, name, bound, end of the range, whether it begins above
-// all ages that never expire, the number of partitions, CHECK constraints, and what prevents
+// ExpiredPartitionsSQL returns the non-empty partitions whose range ends below the latest of the
+// tenants' cutoffs, oldest first: OID, schema, name, bound, end of the range, whether it begins
+// above all ages that never expire, the number of partitions, CHECK constraints, and what prevents
 // dropping it. The catalog has both ends of a range as text.
 func (p *Plan) ExpiredPartitionsSQL(sc expiry.Scope) *pg.Statement {
 	s := &pg.Statement{}
@@ -49,10 +49,10 @@ func firstDated(a expiry.Age) string {
 	return "'1970-01-02'"
 }
 
-// closed writes the CTE reaper_c: the keys of the tenants for which everything below the end of the
+// closedTenants writes the CTE reaper_c: the keys of the tenants for which everything below the end of the
 // partition's range is expired, by the earlier of the current cutoff and that of the run's start. A
 // key that occurs twice is left out.
-func (p *Plan) closed(s *pg.Statement, sc expiry.Scope, upper string) {
+func (p *Plan) closedTenants(s *pg.Statement, sc expiry.Scope, upper string) {
 	sc.Whole = true
 	s.Add("WITH reaper_c AS MATERIALIZED (")
 	if p.NoTenant {
@@ -65,10 +65,10 @@ func (p *Plan) closed(s *pg.Statement, sc expiry.Scope, upper string) {
 		"\n   GROUP BY reaper_s.key HAVING count(*) = 1 AND bool_and(reaper_s.state = 'active')) x\n WHERE ", upper, " <= ", p.Age.Surely("x.cutoff"), ")")
 }
 
-// rowsIn writes the rows of a partition, attached or not: their lead columns l0, l1, …, and meant:
+// partitionRows writes the rows of a partition, attached or not: their lead columns l0, l1, …, and meant:
 // whether they satisfy where and are older than the end of its range. It is aliased to the root's
 // name, which users' SQL may refer to.
-func (p *Plan) rowsIn(x schema.Partition, upper string) string {
+func (p *Plan) partitionRows(x schema.Partition, upper string) string {
 	t := p.Root.Table
 	a := schema.Col(t, p.Age.Column.Name)
 	var b strings.Builder
@@ -101,14 +101,14 @@ func (p *Plan) owned() bool {
 func (p *Plan) AllExpiredSQL(sc expiry.Scope, x schema.Partition) *pg.Statement {
 	s := &pg.Statement{}
 	upper := s.Cast(x.Upper, p.Age.Column.Type)
-	p.closed(s, sc, upper)
+	p.closedTenants(s, sc, upper)
 	s.Add("\nSELECT EXISTS (SELECT FROM ONLY ", x.Name.SQL(), "),\n       CASE WHEN ")
 	if x.Dated && p.owned() {
 		s.Add("NOT EXISTS (SELECT FROM (", p.Tenants.Relation(nil), ") reaper_s LEFT JOIN reaper_c ON ", p.Tenants.Same.FindTheirs("reaper_c.key", "reaper_s.key"), " WHERE reaper_c.key IS NULL)")
 	} else {
 		s.Add("false")
 	}
-	s.Add(" THEN true\n            ELSE NOT EXISTS (SELECT FROM ", p.rowsIn(x, upper), " reaper_r\n         LEFT JOIN ")
+	s.Add(" THEN true\n            ELSE NOT EXISTS (SELECT FROM ", p.partitionRows(x, upper), " reaper_r\n         LEFT JOIN ")
 	switch {
 	case p.NoTenant:
 		s.Add("reaper_c ON true")
@@ -132,12 +132,12 @@ func (p *Plan) ExpiredCountsSQL(sc expiry.Scope, x schema.Partition) *pg.Stateme
 	lead := func(format string) string {
 		return pg.List(n, func(i int) string { return fmt.Sprintf(format, i) })
 	}
-	p.closed(s, sc, upper)
+	p.closedTenants(s, sc, upper)
 	s.Add(",\nreaper_g AS MATERIALIZED (\n  SELECT ")
 	if n > 0 {
 		s.Add(lead("reaper_r.l%d"), ", ")
 	}
-	s.Add("count(*) AS n, count(*) FILTER (WHERE reaper_r.meant) AS meant\n    FROM ", p.rowsIn(x, upper), " reaper_r")
+	s.Add("count(*) AS n, count(*) FILTER (WHERE reaper_r.meant) AS meant\n    FROM ", p.partitionRows(x, upper), " reaper_r")
 	if n > 0 {
 		s.Add("\n   GROUP BY ", lead("reaper_r.l%d"))
 	}

@@ -20,7 +20,7 @@ func (p *Plan) ReferencedSQL(known map[*Node]*Rows) *pg.Statement {
 		}
 		test := "EXISTS (SELECT FROM " + schema.From(e.Child.Table) + " WHERE " + behind(s, e, r)
 		if going := known[e.Child]; going != nil && going.Len() > 0 {
-			test += " AND (" + at(s, e.Child.Table, going) + ") IS NOT TRUE"
+			test += " AND (" + located(s, e.Child.Table, going) + ") IS NOT TRUE"
 		}
 		tests = append(tests, test+")")
 	}
@@ -31,6 +31,6 @@ func (p *Plan) ReferencedSQL(known map[*Node]*Rows) *pg.Statement {
 func (p *Plan) DeleteLockedRootsSQL(sc expiry.Scope, w *TenantCutoff, roots *Rows) *pg.Statement {
 	s := &pg.Statement{}
 	s.Add("WITH ")
-	p.cut(s, sc, w)
-	return s.Add("\nDELETE FROM ", schema.From(p.Root.Table), "\n WHERE ", at(s, p.Root.Table, roots), "\n   AND ", p.conditions("reaper_cut"))
+	p.cutoffCTE(s, sc, w)
+	return s.Add("\nDELETE FROM ", schema.From(p.Root.Table), "\n WHERE ", located(s, p.Root.Table, roots), "\n   AND ", p.conditions("reaper_cut"))
 }

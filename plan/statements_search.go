@@ -59,9 +59,9 @@ func (p *Plan) leadPairs() []schema.Comparison {
 	return []schema.Comparison{p.Owner}
 }
 
-// afterPlace is the condition that a row comes after a position, by the operators that ORDER BY
+// afterPosition is the condition that a row comes after a position, by the operators that ORDER BY
 // uses.
-func afterPlace(columns []string, orders []*schema.Order, place []string) string {
+func afterPosition(columns []string, orders []*schema.Order, place []string) string {
 	named := func(i int) string {
 		if orders[i] == nil { // an age: a built-in type
 			return "OPERATOR(pg_catalog.>)"
@@ -70,15 +70,15 @@ func afterPlace(columns []string, orders []*schema.Order, place []string) string
 	}
 	for i := range columns {
 		if named(i) != "OPERATOR(pg_catalog.>)" {
-			return afterPlaceEach(columns, orders, place, named)
+			return afterPositionEach(columns, orders, place, named)
 		}
 	}
 	return pg.Row(columns) + " OPERATOR(pg_catalog.>) " + pg.Row(place)
 }
 
-// afterPlaceEach serves types of extensions and users, since all operators of a row comparison come
+// afterPositionEach serves types of extensions and users, since all operators of a row comparison come
 // from one schema.
-func afterPlaceEach(columns []string, orders []*schema.Order, place []string, greater func(int) string) string {
+func afterPositionEach(columns []string, orders []*schema.Order, place []string, greater func(int) string) string {
 	var or []string
 	for i := range columns {
 		and := ""
@@ -122,7 +122,7 @@ func (p *Plan) WalkSQL(w *TenantCutoff, group []*string, at Cursor, byKey bool, 
 			tuple = append(tuple, s.Cast(at.Key[i], k.SQLType))
 			orders = append(orders, p.keyOrders[slices.Index(ColumnNames(p.Key), n)])
 		}
-		conditions = append(conditions, afterPlace(append([]string{a}, rest...), orders, tuple))
+		conditions = append(conditions, afterPosition(append([]string{a}, rest...), orders, tuple))
 	}
 	order := []string{a}
 	if byKey {
@@ -209,7 +209,7 @@ func (p *Plan) Probes(s *pg.Statement, cutoff string) {
 	lead := func(int) string { return "reaper_s.key" }
 	if len(p.Hops) > 0 {
 		joins, _, key := p.PathJoin("")
-		s.Add("\n    JOIN ", p.bracketed(joins), " ON ", p.Owner.FindTheirs("reaper_s.key", key))
+		s.Add("\n    JOIN ", p.parenthesizedJoin(joins), " ON ", p.Owner.FindTheirs("reaper_s.key", key))
 		lead = func(i int) string { return "reaper_p1." + pg.Ident(p.Hops[0].To[i]) }
 	}
 	s.Add("\n   CROSS JOIN LATERAL (", p.probeSQL(cutoff, lead), ") reaper_x")
@@ -236,7 +236,7 @@ func (p *Plan) GroupsSQL(w *TenantCutoff, after []*string, limit int) *pg.Statem
 		for i := range after {
 			tuple[i] = s.Cast(after[i], types[i])
 		}
-		s.Add("\n   AND ", afterPlace(names, p.groupOrders, tuple))
+		s.Add("\n   AND ", afterPosition(names, p.groupOrders, tuple))
 	}
 	s.Add("\n ORDER BY ", strings.Join(names, ", "), fmt.Sprintf("\n LIMIT %d", limit))
 	return s
@@ -266,7 +266,7 @@ func (p *Plan) SweepSQL(sc expiry.Scope, after []*string, latest string, limit i
 		for i := range tuple {
 			tuple[i] = s.Cast(after[i], types[i])
 		}
-		conditions = append(conditions, afterPlace(order, orders, tuple))
+		conditions = append(conditions, afterPosition(order, orders, tuple))
 	}
 	s.Add("WITH reaper_w AS MATERIALIZED (\n  SELECT ")
 	for i, k := range schema.Cols(t, ColumnNames(p.Key)) {
@@ -297,7 +297,7 @@ func (p *Plan) SweepSQL(sc expiry.Scope, after []*string, latest string, limit i
 		s.Add(" JOIN ", relation, " ON ", p.Owner.FindOurs("reaper_s.key", "w.l0"))
 	default:
 		joins, _, key := p.PathJoin("")
-		s.Add(" JOIN ", p.bracketed(joins), " ON ", pg.And(len(p.Hops[0].To), func(i int) string {
+		s.Add(" JOIN ", p.parenthesizedJoin(joins), " ON ", pg.And(len(p.Hops[0].To), func(i int) string {
 			return p.Hops[0].pairs[i].FindOurs("reaper_p1."+pg.Ident(p.Hops[0].To[i]), fmt.Sprintf("w.l%d", i))
 		}), "\n  JOIN ", relation, " ON ", p.Owner.FindOurs("reaper_s.key", key))
 	}

@@ -16,15 +16,15 @@ type onPath struct {
 	rows    bool     // false for the root, whose rows no others need
 }
 
-// paths refuses a plan that deletes or clears what any policy needs to find its tenants: rows
+// checkTenantPaths refuses a plan that deletes or clears what any policy needs to find its tenants: rows
 // without a tenant are never deleted.
-func (c *compiler) paths() error {
+func (c *compiler) checkTenantPaths() error {
 	p := c.plan
 	for i := range c.file.Policies {
 		for _, x := range c.tenantPathOf(&c.file.Policies[i]) {
 			for _, n := range p.Nodes {
 				if slices.Contains(c.graph.Family(x.table), n.Table.OID) || slices.Contains(c.graph.Family(n.Table.OID), x.table) {
-					c.cuts(x, n)
+					c.checkOnPath(x, n)
 				}
 			}
 		}
@@ -32,8 +32,8 @@ func (c *compiler) paths() error {
 	return nil
 }
 
-// cuts refuses what the plan does to a node that is on a path.
-func (c *compiler) cuts(x onPath, n *Node) {
+// checkOnPath refuses what the plan does to a node that is on a path.
+func (c *compiler) checkOnPath(x onPath, n *Node) {
 	p := c.plan
 	whose := "policy " + x.policy.Name + " finds its tenants"
 	if x.policy == p.Policy {
@@ -41,7 +41,7 @@ func (c *compiler) cuts(x onPath, n *Node) {
 	}
 	own := x.policy == p.Policy && n != p.Root // reported by guards
 	if x.rows && n.Deleted && !own && !(n == p.Root && c.tenant != nil && n.Table == c.tenant) {
-		c.cutsRows(n, whose)
+		c.refusePathDeletion(n, whose)
 	}
 	for _, e := range n.In {
 		for _, column := range e.SetColumns {
@@ -53,8 +53,8 @@ func (c *compiler) cuts(x onPath, n *Node) {
 	}
 }
 
-// cutsRows refuses deletion from a node: the root, or each deleting edge into it.
-func (c *compiler) cutsRows(n *Node, whose string) {
+// refusePathDeletion refuses deletion from a node: the root, or each deleting edge into it.
+func (c *compiler) refusePathDeletion(n *Node, whose string) {
 	if n == c.plan.Root {
 		c.plan.AddProblem(LevelError, fmt.Sprintf("rows of %s go, and %s through them: what belongs to a tenant by a row that is gone is never deleted", n.Table.Name, whose),
 			"take another way to the tenants (a column of the table itself), or let the rows go with those they stand above, as dependents of one policy")
@@ -131,8 +131,8 @@ func (c *compiler) declaredHop(table, to *schema.Table, s policy.Step) (Hop, err
 	return Hop{table: to, from: []string{s.Column}, To: []string{s.ToColumn}, pairs: []schema.Comparison{*pair}}, nil
 }
 
-// sameAnswer refuses a path with an ambiguous comparison (see oneAnswer).
-func (c *compiler) sameAnswer() error {
+// checkPathComparisons refuses a path with an ambiguous comparison (see checkComparison).
+func (c *compiler) checkPathComparisons() error {
 	p := c.plan
 	pairs := []schema.Comparison{p.Owner, p.Tenants.Same}
 	for _, h := range p.Hops {

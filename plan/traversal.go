@@ -36,8 +36,8 @@ func (m *Traversal) Walks(e *Edge) bool {
 // recurse as deep as the data.
 func (e *Edge) Internal() bool { return e.Action.Deletes() && e.Parent.Component == e.Child.Component }
 
-// inner reports whether the plan deletes or clears rows below the node.
-func (n *Node) inner() bool {
+// hasDependents reports whether the plan deletes or clears rows below the node.
+func (n *Node) hasDependents() bool {
 	return slices.ContainsFunc(n.Out, func(e *Edge) bool { return e.Action.Deletes() || e.Action.Clears() })
 }
 
@@ -96,7 +96,7 @@ func addNode(list []*Node, n *Node) []*Node {
 // needs reports whether the rows of a node must be collected: reaper acts on rows below, or rows
 // may be protected, or a trigger may suppress a deletion.
 func (m *Traversal) needs(n *Node) bool {
-	return m.Full && (n.inner() || n.mayKeep()) || slices.ContainsFunc(n.Out, func(e *Edge) bool {
+	return m.Full && (n.hasDependents() || n.maySuppressDelete()) || slices.ContainsFunc(n.Out, func(e *Edge) bool {
 		return e.Action == ByDelete || e.Action == ByNullify || e.Action == ByKeep || e.Internal() ||
 			e.Action.Deletes() && m.Collected[e.Child]
 	})
@@ -152,8 +152,8 @@ func (p *Plan) order() {
 	}
 }
 
-// needCounts refuses a plan that relies on ON DELETE if PostgreSQL does not count the rows.
-func (c *compiler) needCounts() {
+// checkTrackCounts refuses a plan that relies on ON DELETE if PostgreSQL does not count the rows.
+func (c *compiler) checkTrackCounts() {
 	m := c.plan.Usual
 	if c.server.TrackCounts || len(m.Counted)+len(m.CountedUp) == 0 {
 		return

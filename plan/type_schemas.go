@@ -38,8 +38,8 @@ func (p *Plan) typeSchemas() []string {
 	return names
 }
 
-// usableTypes records the schemas of types and operators on which the role lacks USAGE.
-func (c *compiler) usableTypes() error {
+// checkTypeSchemas records the schemas of types and operators on which the role lacks USAGE.
+func (c *compiler) checkTypeSchemas() error {
 	schemas := c.plan.typeSchemas()
 	if len(schemas) == 0 {
 		return nil
@@ -50,7 +50,7 @@ func (c *compiler) usableTypes() error {
 		return fmt.Errorf("reading the privileges on schemas of types: %w", err)
 	}
 	for _, s := range lacking {
-		c.cannotUse(s, ", which has types or operators that references are compared by")
+		c.missingUsage(s, ", which has types or operators that references are compared by")
 	}
 	return nil
 }

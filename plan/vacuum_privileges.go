@@ -9,9 +9,9 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// mayVacuum warns about `vacuum: always` for tables that the role may not vacuum. With auto, a run
+// checkVacuumPrivilege warns about `vacuum: always` for tables that the role may not vacuum. With auto, a run
 // warns by itself when there is anything to vacuum.
-func (c *compiler) mayVacuum() {
+func (c *compiler) checkVacuumPrivilege() {
 	p := c.plan
 	if p.Policy.Vacuum != policy.VacuumAlways {
 		return
