@@ -13,8 +13,8 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// countSQL counts in one statement the rows of every node that would go, and
-// those behind every other edge that stay.
+// countSQL counts, in one statement, the rows to delete of every node, and the rows that stay
+// behind every other edge.
 func (l *looker) countSQL(s *pg.Statement) (nodes []*plan.Node, others []*plan.Edge) {
 	p := l.plan
 	number := func(n *plan.Node) int { return slices.Index(p.Nodes, n) }
@@ -66,7 +66,7 @@ func (l *looker) countSQL(s *pg.Statement) (nodes []*plan.Node, others []*plan.E
 	return nodes, others
 }
 
-// staying is the condition that a row of a node does not go itself.
+// staying is the condition that a row of a node is not deleted itself.
 func (l *looker) staying(n *plan.Node) string {
 	if !n.Deleted {
 		return ""
@@ -76,16 +76,15 @@ func (l *looker) staying(n *plan.Node) string {
 		slices.Index(l.plan.Nodes, n), name, name)
 }
 
-// refList names where a node's row stands, tab and tid, and its referenced
-// columns r0, r1, ….
+// refList selects the location of a node's row (tab and tid) and its referenced columns r0, r1, ….
 func refList(n *plan.Node) string {
 	name := pg.Ident(n.Table.Name.Name)
 	return name + ".tableoid::text AS tab, " + name + ".ctid::text AS tid" +
 		pg.Prefixed(len(n.Refs), func(i int) string { return schema.Uncollated(n.Table, n.Refs[i]) + fmt.Sprintf(" AS r%d", i) })
 }
 
-// referencing is the condition that a row of the edge's child references one of those
-// rows of the parent that go, which stand among its node's r0, r1, ….
+// referencing is the condition that a row of the edge's child references a deleted row of the
+// parent.
 func (l *looker) referencing(e *plan.Edge) string {
 	theirs := schema.Cols(e.Child.Table, e.ChildColumns)
 	ours := func(i int) string {
@@ -97,14 +96,14 @@ func (l *looker) referencing(e *plan.Edge) string {
 		within = "reaper_v.tab = ANY('{" + strings.Join(e.Within, ",") + "}') AND "
 	}
 	if x := e.Pairs[0]; len(e.Pairs) == 1 && x.Op.Commutator != nil && x.Collation(x.Theirs) == "" {
-		// PostgreSQL can put such a list into a hash table, beside other conditions too.
+		// PostgreSQL can hash such a list, even along with other conditions.
 		return fmt.Sprintf("%s %s ANY (SELECT %s FROM %s WHERE %strue)", x.TheirsAs(theirs[0]), x.Op.Commutator, x.OursAs(ours(0)), rows, within)
 	}
 	return "EXISTS (SELECT FROM " + rows + " WHERE " + within + pg.And(len(e.Pairs), func(i int) string { return e.Pairs[i].FindTheirs(ours(i), theirs[i]) }) + ")"
 }
 
-// cycleCTE counts a cyclic component by recursion, and gives each node's rows
-// with typed columns again.
+// cycleCTE collects a cyclic component by recursion, and selects each node's rows with typed
+// columns.
 func (l *looker) cycleCTE(s *pg.Statement, scc int, group []*plan.Node) {
 	p := l.plan
 	s.Add(fmt.Sprintf(",\nreaper_c%d(node, tab, tid, refs) AS (\n  (", scc))
@@ -147,16 +146,15 @@ func (l *looker) cycleCTE(s *pg.Statement, scc int, group []*plan.Node) {
 	}
 }
 
-// estimatedCutoffs is how many different cutoffs an estimate asks the planner
-// about, those of most tenants first.
+// estimatedCutoffs is how many distinct cutoffs an estimate asks the planner about, most frequent
+// first.
 const estimatedCutoffs = 50
 
-// estimates takes the planner's word: the roots below each cutoff, in the share
-// of the tenants that have it, and for each dependent table its mean share of a
-// root.
+// estimates uses the planner's estimates: the roots below each cutoff, weighted by the share of
+// tenants that have it, and the mean number of dependents per root.
 func (l *looker) estimates(ctx context.Context) error {
 	p := l.plan
-	if !p.Sweeps() { // a sweep has counted the roots anyway
+	if !p.Sweeps() { // a sweep has already counted the roots
 		if err := l.estimateRoots(ctx); err != nil {
 			return fmt.Errorf("estimating: %w", err)
 		}
@@ -175,7 +173,7 @@ func (l *looker) estimateRoots(ctx context.Context) error {
 	p := l.plan
 	tenantsOf := map[string]int{}
 	for _, t := range l.view.Tenants {
-		if t.Cutoff != nil && t.State == "due" { // the others were found to have nothing
+		if t.Cutoff != nil && t.State == "due" { // the others have no expired rows
 			tenantsOf[t.Cutoff.UTC().Format(time.RFC3339Nano)]++
 		}
 	}
@@ -206,7 +204,7 @@ func (l *looker) estimateRoots(ctx context.Context) error {
 	return nil
 }
 
-// share is how many rows of a table hang off n roots on average.
+// share is the average number of rows of a table that depend on n roots.
 func share(t, root *schema.Table, n int64) int64 {
 	if t.EstimatedRows <= 0 || root.EstimatedRows <= 0 {
 		return 0

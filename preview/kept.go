@@ -13,19 +13,19 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// A look ahead works out in memory who keeps whom, up to this many expired roots
-// and this many references among what hangs off them.
+// A preview determines in memory which rows are kept, up to this many expired roots and this many
+// references among their dependents.
 const (
 	keptRoots      = 100_000
 	keptReferences = 1_000_000
 )
 
-// keepers settles which expired roots stay in the end. A purge goes on as rows
-// that keep others go themselves, which one statement cannot tell.
+// keepers determines which expired roots stay in the end. A purge can delete more once the rows
+// that keep others are deleted themselves, which a single statement cannot determine.
 func (l *looker) keepers(ctx context.Context) error {
 	p := l.plan
 	if l.estimate || !slices.ContainsFunc(p.Edges, func(e *plan.Edge) bool { return e.Action == plan.ByKeep && e.Child.Deleted }) {
-		return nil // what keeps never goes
+		return nil // what keeps rows is never deleted
 	}
 	n := &numbering{at: map[placeOfRow]int{}}
 	s := keepersSQL(p, l.scope)
@@ -63,9 +63,9 @@ func (l *looker) keepers(ctx context.Context) error {
 	return nil
 }
 
-// keepersSQL gives the expired roots (edge -1, tab, tid), and who references whom
-// along the edges that matter for what is kept: number of the edge, where the row
-// stands, and where that stands which references it; NULL: a row that never goes.
+// keepersSQL returns the expired roots (edge -1, tab, tid), and the references along the edges that
+// matter: index of the edge, location of the row, and location of the row that references it (NULL:
+// one that is never deleted).
 func keepersSQL(p *plan.Plan, sc expiry.Scope) *pg.Statement {
 	var steps, parts []string
 	concerned := concerned(p)
@@ -89,8 +89,8 @@ func keepersSQL(p *plan.Plan, sc expiry.Scope) *pg.Statement {
 		"\nSELECT -1, tab, tid, NULL::text, NULL::text FROM reaper_e\nUNION ALL (", strings.Join(parts, "\nUNION ALL "), fmt.Sprintf("\nLIMIT %d)", keptReferences+1))
 }
 
-// concerned are the tables whose rows keep others or could be kept, and those
-// whose rows take such rows along.
+// concerned are the tables whose rows keep others or may be kept, and the tables whose deletion
+// would cascade to them.
 func concerned(p *plan.Plan) map[*plan.Node]bool {
 	nodes := map[*plan.Node]bool{}
 	for _, e := range p.Edges {
@@ -109,13 +109,13 @@ func concerned(p *plan.Plan) map[*plan.Node]bool {
 	return nodes
 }
 
-// placeOfRow tells a row from all others of a plan.
+// placeOfRow identifies a row of a plan.
 type placeOfRow struct {
 	node *plan.Node
 	row  plan.RowID
 }
 
-// numbering numbers rows as they are met.
+// numbering numbers rows in order of appearance.
 type numbering struct {
 	keeping.Graph
 	at map[placeOfRow]int
@@ -130,7 +130,7 @@ func (n *numbering) number(place placeOfRow) int {
 	return i
 }
 
-// add notes that a row is referenced.
+// add records that a row is referenced.
 func (n *numbering) add(e *plan.Edge, row plan.RowID, table, ctid *string) {
 	parent, child := n.number(placeOfRow{e.Parent, row}), keeping.Stranger
 	if ctid != nil {
@@ -139,10 +139,10 @@ func (n *numbering) add(e *plan.Edge, row plan.RowID, table, ctid *string) {
 	plan.LinkRows(&n.Graph, e, parent, child)
 }
 
-// staying are those of the roots that do not go in the end.
+// staying are the roots that are not deleted in the end.
 func (n *numbering) staying(root *plan.Node, roots *plan.Rows) *plan.Rows {
 	expired := make([]bool, n.Len())
-	numbers := make([]int, roots.Len()) // of each root; -1: nothing references it
+	numbers := make([]int, roots.Len()) // by root; -1: nothing references it
 	for i := range numbers {
 		numbers[i] = -1
 		if at, met := n.at[placeOfRow{root, roots.ID(i)}]; met {

@@ -8,8 +8,7 @@ import (
 	"github.com/reaperdb/reaper/internal/plantest"
 )
 
-// The statements that sample rows for check, plan and report: of small tables, and of
-// large ones.
+// The statements that sample rows for check, plan and report, for small and for large tables.
 func TestGoldenSamples(t *testing.T) {
 	t.Parallel()
 	p := plantest.Compile(t, `
