@@ -15,7 +15,7 @@ import (
 
 // countSQL counts, in one statement, the rows to delete of every node, and the rows that stay
 // behind every other edge.
-func (l *looker) countSQL(s *pg.Statement) (nodes []*plan.Node, others []*plan.Edge) {
+func (l *previewer) countSQL(s *pg.Statement) (nodes []*plan.Node, others []*plan.Edge) {
 	p := l.plan
 	number := func(n *plan.Node) int { return slices.Index(p.Nodes, n) }
 	s.Add("WITH RECURSIVE reaper_r0 AS MATERIALIZED (", l.plan.ExpiredSQL(s, l.scope), ")")
@@ -59,15 +59,15 @@ func (l *looker) countSQL(s *pg.Statement) (nodes []*plan.Node, others []*plan.E
 	for _, e := range p.Edges {
 		if !e.Action.Deletes() {
 			others = append(others, e)
-			selects = append(selects, "(SELECT count(*) FROM "+schema.From(e.Child.Table)+" WHERE "+l.referencing(e)+plan.Parenthesized(e.Where)+l.staying(e.Child)+")")
+			selects = append(selects, "(SELECT count(*) FROM "+schema.From(e.Child.Table)+" WHERE "+l.referencing(e)+plan.Parenthesized(e.Where)+l.remaining(e.Child)+")")
 		}
 	}
 	s.Add("\nSELECT ", strings.Join(selects, ", "))
 	return nodes, others
 }
 
-// staying is the condition that a row of a node is not deleted itself.
-func (l *looker) staying(n *plan.Node) string {
+// remaining is the condition that a row of a node is not deleted itself.
+func (l *previewer) remaining(n *plan.Node) string {
 	if !n.Deleted {
 		return ""
 	}
@@ -85,7 +85,7 @@ func refList(n *plan.Node) string {
 
 // referencing is the condition that a row of the edge's child references a deleted row of the
 // parent.
-func (l *looker) referencing(e *plan.Edge) string {
+func (l *previewer) referencing(e *plan.Edge) string {
 	theirs := schema.Cols(e.Child.Table, e.ChildColumns)
 	ours := func(i int) string {
 		return fmt.Sprintf("reaper_v.r%d", slices.Index(e.Parent.Refs, e.ParentColumns[i]))
@@ -104,7 +104,7 @@ func (l *looker) referencing(e *plan.Edge) string {
 
 // cycleCTE collects a cyclic component by recursion, and selects each node's rows with typed
 // columns.
-func (l *looker) cycleCTE(s *pg.Statement, scc int, group []*plan.Node) {
+func (l *previewer) cycleCTE(s *pg.Statement, scc int, group []*plan.Node) {
 	p := l.plan
 	s.Add(fmt.Sprintf(",\nreaper_c%d(node, tab, tid, refs) AS (\n  (", scc))
 	first := true
@@ -152,7 +152,7 @@ const estimatedCutoffs = 50
 
 // estimates uses the planner's estimates: the roots below each cutoff, weighted by the share of
 // tenants that have it, and the mean number of dependents per root.
-func (l *looker) estimates(ctx context.Context) error {
+func (l *previewer) estimates(ctx context.Context) error {
 	p := l.plan
 	if !p.Sweeps() { // a sweep has already counted the roots
 		if err := l.estimateRoots(ctx); err != nil {
@@ -169,7 +169,7 @@ func (l *looker) estimates(ctx context.Context) error {
 	return nil
 }
 
-func (l *looker) estimateRoots(ctx context.Context) error {
+func (l *previewer) estimateRoots(ctx context.Context) error {
 	p := l.plan
 	tenantsOf := map[string]int{}
 	for _, t := range l.view.Tenants {

@@ -12,8 +12,8 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// hints adds to each problem about a missing index how many rows are read without it, and with it.
-func (l *looker) hints(ctx context.Context) error {
+// addHints adds to each problem about a missing index how many rows are read without it, and with it.
+func (l *previewer) addHints(ctx context.Context) error {
 	for i := range l.view.Problems {
 		x := &l.view.Problems[i]
 		if x.MissingIndex == nil || l.view.ExpiredRows == 0 {
@@ -30,7 +30,7 @@ func (l *looker) hints(ctx context.Context) error {
 	return nil
 }
 
-func (l *looker) hint(ctx context.Context, e *plan.Edge) (string, error) {
+func (l *previewer) hint(ctx context.Context, e *plan.Edge) (string, error) {
 	if e == nil {
 		return l.searchHint(ctx)
 	}
@@ -38,7 +38,7 @@ func (l *looker) hint(ctx context.Context, e *plan.Edge) (string, error) {
 }
 
 // searchHint is for a sweep, which walks rows of all tenants, expired or not.
-func (l *looker) searchHint(ctx context.Context) (string, error) {
+func (l *previewer) searchHint(ctx context.Context) (string, error) {
 	count := l.rowsOf
 	if l.plan.Strategy == plan.AgeSweep && !l.estimate {
 		count = l.oldEnough
@@ -52,7 +52,7 @@ func (l *looker) searchHint(ctx context.Context) (string, error) {
 
 // oldEnough is the number of roots below the latest cutoff of all tenants, which an age sweep
 // reads.
-func (l *looker) oldEnough(ctx context.Context, root *plan.Node) (rows int64, err error) {
+func (l *previewer) oldEnough(ctx context.Context, root *plan.Node) (rows int64, err error) {
 	var latest time.Time
 	for _, t := range l.view.Tenants {
 		if t.Cutoff != nil && t.Cutoff.After(latest) {
@@ -68,7 +68,7 @@ func (l *looker) oldEnough(ctx context.Context, root *plan.Node) (rows int64, er
 
 // sweepHint compares a sweep, which reads this many rows per pass, with a search by the missing
 // index.
-func (l *looker) sweepHint(pass int64) string {
+func (l *previewer) sweepHint(pass int64) string {
 	text := fmt.Sprintf("the %s reads %s for each one deleted, with the pass that confirms; with this index: 1",
 		l.plan.Strategy, l.many(readsPerRow(pass, l.view.ExpiredRows)))
 	if l.plan.Policy.Where.IsSet() || l.plan.Keeps() {
@@ -86,8 +86,8 @@ func readsPerRow(pass, deleted int64) float64 {
 
 // edgeHint is for an edge without an index. PostgreSQL checks a foreign key once per deleted
 // referenced row, whoever deletes the rows behind it; a `match` is read once per batch.
-func (l *looker) edgeHint(ctx context.Context, e *plan.Edge) (string, error) {
-	parents, behind := l.around(e)
+func (l *previewer) edgeHint(ctx context.Context, e *plan.Edge) (string, error) {
+	parents, behind := l.countsAround(e)
 	if parents == 0 {
 		return "", nil
 	}
@@ -108,9 +108,9 @@ func (l *looker) edgeHint(ctx context.Context, e *plan.Edge) (string, error) {
 	return fmt.Sprintf("%s read for each deleted row of %s; with this index: %s", l.many(reads), e.Parent.Table.Name, with), nil
 }
 
-// around returns how many referenced rows are deleted, and how many rows are behind the edge; -1 if
+// countsAround returns how many referenced rows are deleted, and how many rows are behind the edge; -1 if
 // unknown, because other edges delete from that table too.
-func (l *looker) around(e *plan.Edge) (parents, behind int64) {
+func (l *previewer) countsAround(e *plan.Edge) (parents, behind int64) {
 	behind = -1
 	deleting := 0
 	for _, in := range e.Child.In {
@@ -132,7 +132,7 @@ func (l *looker) around(e *plan.Edge) (parents, behind int64) {
 }
 
 // rowsOf is the counted or estimated number of rows of a table; -1 if unknown.
-func (l *looker) rowsOf(ctx context.Context, n *plan.Node) (rows int64, err error) {
+func (l *previewer) rowsOf(ctx context.Context, n *plan.Node) (rows int64, err error) {
 	if l.estimate {
 		return int64(n.Table.EstimatedRows), nil
 	}
@@ -144,7 +144,7 @@ func (l *looker) rowsOf(ctx context.Context, n *plan.Node) (rows int64, err erro
 }
 
 // many formats a number of rows, marked as approximate if estimated.
-func (l *looker) many(rows float64) string {
+func (l *previewer) many(rows float64) string {
 	text := ratio(rows) + " rows"
 	if ratio(rows) == "1" {
 		text = "1 row"

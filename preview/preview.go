@@ -92,7 +92,7 @@ func Look(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan, sel plan.Select
 		return v, nil
 	}
 	v.Summary, v.TenantPath = Summary(p), p.TenantPath()
-	l := &looker{plan: p, view: v, estimate: estimate, scope: expiry.Scope{OlderThan: sel.OlderThan, Only: sel.Tenants}}
+	l := &previewer{plan: p, view: v, estimate: estimate, scope: expiry.Scope{OlderThan: sel.OlderThan, Only: sel.Tenants}}
 	problem, err := listProblem(ctx, pool, p, l.scope, plan.LevelError)
 	if err != nil {
 		return nil, fmt.Errorf("looking at policy %s: reading tenants: %w", p.Policy.Name, err)
@@ -111,7 +111,7 @@ func Look(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan, sel plan.Select
 		if err := tx.QueryRow(ctx, `SELECT now()::text`).Scan(&l.scope.Base); err != nil {
 			return err
 		}
-		for _, step := range []func(context.Context) error{l.keepers, l.tenants, l.oddRows, l.tables, l.hints} {
+		for _, step := range []func(context.Context) error{l.findKept, l.tenants, l.neverExpiring, l.tables, l.addHints} {
 			if err := step(ctx); err != nil {
 				return err
 			}
@@ -155,7 +155,7 @@ func tree(p *plan.Plan) []TablePreview {
 	return out
 }
 
-type looker struct {
+type previewer struct {
 	tx       pgx.Tx
 	plan     *plan.Plan
 	view     *Preview
@@ -166,7 +166,7 @@ type looker struct {
 }
 
 // tenants lists every tenant with its state, and counts its expired roots.
-func (l *looker) tenants(ctx context.Context) error {
+func (l *previewer) tenants(ctx context.Context) error {
 	p := l.plan
 	s := &pg.Statement{}
 	s.Add("SELECT s.key::text, s.retention, s.cutoff, s.state, s.floored, ")
@@ -199,7 +199,7 @@ func (l *looker) tenants(ctx context.Context) error {
 	return rows.Err()
 }
 
-func (l *looker) add(t TenantPreview, found, probing bool) {
+func (l *previewer) add(t TenantPreview, found, probing bool) {
 	switch t.State {
 	case expiry.StateActive:
 		t.State = "clear"
@@ -221,8 +221,8 @@ func (l *looker) add(t TenantPreview, found, probing bool) {
 	l.view.Tenants = append(l.view.Tenants, t)
 }
 
-// oddRows counts rows that are never deleted: without a tenant, or without a valid age.
-func (l *looker) oddRows(ctx context.Context) error {
+// neverExpiring counts rows that are never deleted: without a tenant, or without a valid age.
+func (l *previewer) neverExpiring(ctx context.Context) error {
 	p := l.plan
 	if l.estimate {
 		return nil
@@ -259,12 +259,12 @@ func (l *looker) oddRows(ctx context.Context) error {
 	return nil
 }
 
-func (l *looker) warn(text, fix string) {
+func (l *previewer) warn(text, fix string) {
 	l.view.Problems = append(l.view.Problems, plan.Problem{Policy: l.plan.Policy.Name, Level: plan.LevelWarning, Text: text, Fix: fix})
 }
 
 // tables counts or estimates the rows to delete of every table.
-func (l *looker) tables(ctx context.Context) error {
+func (l *previewer) tables(ctx context.Context) error {
 	if l.estimate {
 		return l.estimates(ctx)
 	}
@@ -292,7 +292,7 @@ func (l *looker) tables(ctx context.Context) error {
 }
 
 // eachTable visits the preview's tables with their edges.
-func (l *looker) eachTable(visit func(*TablePreview, *plan.Edge)) {
+func (l *previewer) eachTable(visit func(*TablePreview, *plan.Edge)) {
 	visit(&l.view.Tables[0], nil)
 	for i := range l.view.Tables[1:] {
 		t := &l.view.Tables[i+1]

@@ -32,7 +32,7 @@ policies:
 	var b strings.Builder
 	for _, size := range []string{"small", "large"} {
 		fmt.Fprintf(&b, "-- %s tables: rows without a tenant\n%s;\n\n", size, unownedSQL(p))
-		for _, way := range waysUp(p) {
+		for _, way := range pathsUp(p) {
 			n := way[0].Child
 			own, ok := youngAge(n.Table)
 			if !ok {

@@ -57,7 +57,7 @@ func adviseYounger(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan, a *adv
 	}
 	warned := map[*plan.Node]bool{}
 	until := time.Now().Add(youngBudget)
-	for _, way := range waysUp(p) {
+	for _, way := range pathsUp(p) {
 		n := way[0].Child
 		own, ok := youngAge(n.Table)
 		if warned[way[0].Parent] {
@@ -151,9 +151,9 @@ func compareLengths(a, b policy.Duration) int {
 	return 0
 }
 
-// waysUp are the shortest paths from each dependent up to the root along deleting edges, nearest
+// pathsUp are the shortest paths from each dependent up to the root along deleting edges, nearest
 // dependents first.
-func waysUp(p *plan.Plan) (ways [][]*plan.Edge) {
+func pathsUp(p *plan.Plan) (ways [][]*plan.Edge) {
 	up := map[*plan.Node][]*plan.Edge{p.Root: nil}
 	queue := []*plan.Node{p.Root}
 	for i := 0; i < len(queue); i++ {
