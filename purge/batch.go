@@ -155,12 +155,12 @@ const countFirstBatches = 20
 // place.
 func (b *batcher) prepare(ctx context.Context, err error, a attempt, d decision) {
 	if d.action == awaitResume {
-		b.policy.findByHand()
+		b.policy.notePausedByHand()
 	}
-	if d.told {
-		b.run.tell(func(o Observer) { o.Retry(b.plan.Policy.Name, reasonOf(err)) })
+	if d.notify {
+		b.run.notify(func(o Observer) { o.Retry(b.plan.Policy.Name, reasonOf(err)) })
 	}
-	if d.logged {
+	if d.log {
 		b.run.log.Debug("retrying batch", "policy", b.plan.Policy.Name, "roots", a.roots, "error", pg.ErrorText(err))
 	}
 	b.size = d.size

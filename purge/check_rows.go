@@ -69,13 +69,13 @@ func (tx *batchTx) checkBehind(ctx context.Context, e *plan.Edge, r *plan.Rows) 
 
 // stillOld looks whether locked roots are still old enough, and meant: nobody but a
 // trigger can have changed that.
-func (tx *batchTx) stillOld(ctx context.Context, keys pg.Values) error {
+func (tx *batchTx) checkStillExpired(ctx context.Context, keys pg.Values) error {
 	p := tx.plan
-	var young bool
-	if err := tx.row(ctx, p.YoungRootsSQL(tx.scope, tx.tenant, keys)).Scan(&young); err != nil {
+	var unexpired bool
+	if err := tx.row(ctx, p.YoungRootsSQL(tx.scope, tx.tenant, keys)).Scan(&unexpired); err != nil {
 		return fmt.Errorf("looking at what became of the rows: %w", err)
 	}
-	if young {
+	if unexpired {
 		return fmt.Errorf("%w: deleting what depends on rows of %s, which are expired, makes them young again: %s", errInterfered, p.Root.Table.Name, strings.Join(p.Firing(), ", "))
 	}
 	return nil

@@ -23,19 +23,19 @@ func (w *policyRun) close(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
 	defer cancel()
 	if !w.opened {
-		w.settle()
+		w.setStatus()
 		return
 	}
-	w.attachAtLast(ctx)
+	w.reattachPartitions(ctx)
 	if _, losses := w.run.state.progress(); losses > 0 {
 		w.recount(ctx)
 	}
 	if !w.ended() {
 		w.measure(ctx)
-		w.tally(ctx)
+		w.countTenantOutcomes(ctx)
 		w.sampleUnowned(ctx)
 	}
-	w.settle()
+	w.setStatus()
 	if len(w.skipped) > 0 {
 		w.run.log.Warn("tenants skipped: no usable retention", "policy", rep.Name, "count", rep.Tenants.Skipped, "tenants", strings.Join(w.skipped, ", "))
 	}
@@ -82,7 +82,7 @@ func (w *policyRun) recount(ctx context.Context) {
 }
 
 // tally counts the tenants that were due and those that are done.
-func (w *policyRun) tally(ctx context.Context) {
+func (w *policyRun) countTenantOutcomes(ctx context.Context) {
 	unfinished := w.unfinished()
 	c := &w.report.Tenants
 	if w.report.Batches > 0 {
@@ -91,9 +91,9 @@ func (w *policyRun) tally(ctx context.Context) {
 			w.run.log.Warn("cannot count tenants", "policy", w.report.Name, "error", pg.ErrorText(err))
 		}
 	}
-	c.Due = c.Done + max(int64(len(unfinished)), w.behind)
+	c.Due = c.Done + max(int64(len(unfinished)), w.overdue)
 	if w.stopReason() != "" && !w.plan.NoTenant && !w.plan.Sweeps() {
-		c.Due = max(c.Due, w.fixed) // who had something due at the start, visited or not
+		c.Due = max(c.Due, w.cutoffCount) // who had something due at the start, visited or not
 	}
 }
 
@@ -112,7 +112,7 @@ func (w *policyRun) unfinished() map[string]bool {
 }
 
 // settle derives status and reason.
-func (w *policyRun) settle() {
+func (w *policyRun) setStatus() {
 	rep := w.report
 	var reasons []string
 	if len(w.skipped) > 0 {
@@ -132,7 +132,7 @@ func (w *policyRun) settle() {
 	switch {
 	case stop != "":
 		if w.unfinishedWork() {
-			stop += w.heldAtLast()
+			stop += w.pauseSuffix()
 			reasons = append(reasons, stop)
 		}
 	case found.busy && found.remaining == 0:

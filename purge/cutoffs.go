@@ -13,10 +13,10 @@ import (
 
 // heldTenants is how many tenants are held in memory while their list is read.
 // A longer list is written over a second connection while it is being read.
-const heldTenants = 20_000
+const bufferedTenants = 20_000
 
 // errOneConnection is a list that is too long for one connection.
-var errOneConnection = fmt.Errorf("more than %d tenants are due, and the pool has but one connection: allow two", heldTenants)
+var errOneConnection = fmt.Errorf("more than %d tenants are due, and the pool has but one connection: allow two", bufferedTenants)
 
 // fixCutoffs settles, at the run's start, whose rows it is about and by which
 // cutoffs: those of the tenants that have something due, or, where a sweep finds
@@ -25,17 +25,17 @@ var errOneConnection = fmt.Errorf("more than %d tenants are due, and the pool ha
 // shorter, or a hold that is lifted, counts from the next run on.
 func (w *policyRun) fixCutoffs(ctx context.Context) {
 	if w.plan.NoTenant {
-		w.fixed = 1 // the one retention is the file's
+		w.cutoffCount = 1 // the one retention is the file's
 		return
 	}
-	err := w.find("settling the cutoffs of the run", func(p *plan.Plan) error { return w.fixBy(ctx, p) })
+	err := w.search("settling the cutoffs of the run", func(p *plan.Plan) error { return w.fixCutoffsBy(ctx, p) })
 	if err != nil && !errors.Is(err, errHalted) {
 		w.fail(err)
 	}
 }
 
 // fixBy settles the cutoffs by one plan.
-func (w *policyRun) fixBy(ctx context.Context, p *plan.Plan) error {
+func (w *policyRun) fixCutoffsBy(ctx context.Context, p *plan.Plan) error {
 	s := p.DueSQL(w.scope())
 	if p.Sweeps() {
 		s = p.ActiveSQL(w.scope())
@@ -49,24 +49,24 @@ func (w *policyRun) fixBy(ctx context.Context, p *plan.Plan) error {
 			}
 			defer rows.Close()
 			list.rows = rows
-			if !list.hold() {
+			if !list.fill() {
 				return rows.Err()
 			}
 			if w.run.pool.Config().MaxConns < 2 {
 				return errOneConnection
 			}
-			return w.keep(ctx, list)
+			return w.storeCutoffs(ctx, list)
 		})
-		if err != nil || list.open || len(list.held) == 0 {
+		if err != nil || list.open || len(list.buffered) == 0 {
 			return err
 		}
-		return w.keep(ctx, list)
+		return w.storeCutoffs(ctx, list)
 	})
 }
 
 // keep writes the list into the ledger.
-func (w *policyRun) keep(ctx context.Context, list *tenantList) (err error) {
-	w.fixed, err = w.run.ledger.FixCutoffs(ctx, w.run.pool, w.run.id, w.plan.Policy.Name, list)
+func (w *policyRun) storeCutoffs(ctx context.Context, list *tenantList) (err error) {
+	w.cutoffCount, err = w.run.ledger.FixCutoffs(ctx, w.run.pool, w.run.id, w.plan.Policy.Name, list)
 	w.latest = list.latest
 	return err
 }
@@ -85,9 +85,9 @@ func (w *policyRun) dueSQL(p *plan.Plan, after int64) *pg.Statement {
 // tenantList is a list of tenants (key and cutoff) as pgx copies it: what is
 // held of it first, then what is still to be read.
 type tenantList struct {
-	rows pgx.Rows
-	open bool // there is more to be read
-	held [][]any
+	rows     pgx.Rows
+	open     bool // there is more to be read
+	buffered [][]any
 	// latest is the latest cutoff so far, as text: all are of one form and zone.
 	latest string
 	at     int // the next one of those held
@@ -96,12 +96,12 @@ type tenantList struct {
 }
 
 // hold reads the first of the list; true: there is more.
-func (l *tenantList) hold() bool {
-	for len(l.held) < heldTenants {
+func (l *tenantList) fill() bool {
+	for len(l.buffered) < bufferedTenants {
 		if !l.read() {
 			return false
 		}
-		l.held = append(l.held, l.next)
+		l.buffered = append(l.buffered, l.next)
 	}
 	l.open = true
 	return true
@@ -121,8 +121,8 @@ func (l *tenantList) read() bool {
 
 // Next is pgx.CopyFromSource's.
 func (l *tenantList) Next() bool {
-	if l.at < len(l.held) {
-		l.next = l.held[l.at]
+	if l.at < len(l.buffered) {
+		l.next = l.buffered[l.at]
 		l.at++
 		return true
 	}

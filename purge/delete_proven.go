@@ -95,7 +95,7 @@ func (tx *batchTx) deleteUnchecked(ctx context.Context, known collection, keys p
 		return fmt.Errorf("deleting from %s and its dependents: %w", tx.plan.Root.Table.Name, err)
 	}
 	if roots != int64(keys.Len()) {
-		return tx.stayed(ctx, keys, int64(keys.Len())-roots)
+		return tx.explainKeptRoots(ctx, keys, int64(keys.Len())-roots)
 	}
 	return nil
 }

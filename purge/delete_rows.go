@@ -52,9 +52,9 @@ func (tx *batchTx) deleteAtOnce(ctx context.Context, m *plan.Traversal, nodes []
 			continue
 		}
 		if i == 0 && keys != nil {
-			return tx.stayed(ctx, keys, int64(want)-counts[i])
+			return tx.explainKeptRoots(ctx, keys, int64(want)-counts[i])
 		}
-		return tx.moved(ctx, m, targets[i], known)
+		return tx.explainKeptRows(ctx, m, targets[i], known)
 	}
 	for i, n := range targets {
 		tx.countDeleted(n, counts[i])
@@ -64,7 +64,7 @@ func (tx *batchTx) deleteAtOnce(ctx context.Context, m *plan.Traversal, nodes []
 
 // moved explains why rows that were collected were not deleted: a trigger or a rule keeps them,
 // or somebody has changed them since.
-func (tx *batchTx) moved(ctx context.Context, m *plan.Traversal, n *plan.Node, known collection) error {
+func (tx *batchTx) explainKeptRows(ctx context.Context, m *plan.Traversal, n *plan.Node, known collection) error {
 	if !tx.plan.Watched() {
 		return errChanged
 	}
@@ -85,13 +85,13 @@ func (tx *batchTx) moved(ctx context.Context, m *plan.Traversal, n *plan.Node, k
 // stayed explains why locked roots were not deleted: a hold, a retention or a path
 // changed since they were locked, or something keeps rows that are expired
 // still. Then nothing below them may go either.
-func (tx *batchTx) stayed(ctx context.Context, keys pg.Values, n int64) error {
+func (tx *batchTx) explainKeptRoots(ctx context.Context, keys pg.Values, n int64) error {
 	still, err := tx.countRoots(ctx, keys)
 	if err == nil && still == n {
 		return errKept
 	}
 	if err == nil && tx.plan.Watched() {
-		err = tx.stillOld(ctx, keys)
+		err = tx.checkStillExpired(ctx, keys)
 	}
 	if err != nil {
 		return err
@@ -159,7 +159,7 @@ func (tx *batchTx) deleteNode(ctx context.Context, m *plan.Traversal, n *plan.No
 	case count == int64(r.Len()):
 		return nil
 	case n == tx.plan.Root:
-		return tx.stayed(ctx, keys, int64(r.Len())-count)
+		return tx.explainKeptRoots(ctx, keys, int64(r.Len())-count)
 	}
-	return tx.moved(ctx, m, n, known)
+	return tx.explainKeptRows(ctx, m, n, known)
 }

@@ -21,7 +21,7 @@ var (
 	// was deleted.
 	errKept = errors.New("a trigger or a rule keeps some of the rows")
 	// errStay: rows go on referencing the row that goes.
-	errStay = errors.New("rows still reference the row that goes after their reference was emptied")
+	errStillReferenced = errors.New("rows still reference the row that goes after their reference was emptied")
 	// errInterfered: a trigger or a rule has done something else to the rows of a batch
 	// than the batch had said. Nothing of the batch was deleted.
 	errInterfered = errors.New("a trigger or a rule interferes")
@@ -49,7 +49,7 @@ func classify(err error) fault {
 		switch {
 		case errors.Is(err, errChanged), errors.Is(err, errUnproven), errors.Is(err, errSlow):
 			return faultRetry
-		case errors.Is(err, errStay), errors.Is(err, errKept), errors.Is(err, errInterfered):
+		case errors.Is(err, errStillReferenced), errors.Is(err, errKept), errors.Is(err, errInterfered):
 			return faultTenant
 		case errors.Is(err, plan.ErrSchemaChanged), errors.Is(err, plan.ErrReplicaRole), errors.Is(err, pg.ErrWrites):
 			return faultPolicy

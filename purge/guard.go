@@ -28,16 +28,16 @@ type Guard interface {
 
 // handRecheck is how long a policy that was found paused by hand waits before it
 // looks again, where no guard tells when to.
-const handRecheck = time.Second
+const manualPauseRecheck = time.Second
 
 // errHandPaused is a batch that has found its policy paused by hand.
-var errHandPaused = errors.New("paused by hand")
+var errPausedByHand = errors.New("paused by hand")
 
 // errGuarded is a batch that a guard stands against, found before it is tried again.
 var errGuarded = errors.New("a guard stands against it")
 
 // heldUp tells that the guards let no batch begin now.
-func (r *Run) heldUp(policy string) bool {
+func (r *Run) guardsForbid(policy string) bool {
 	return r.guard != nil && r.guard.Advice(policy).Forbids()
 }
 
@@ -47,7 +47,7 @@ func (r *Run) heldUp(policy string) bool {
 func (w *policyRun) waitForGuards(ctx context.Context, worker int) bool {
 	for {
 		a, changed := w.advice()
-		w.advised(a)
+		w.noteAdvice(a)
 		if w.stopping() || ctx.Err() != nil {
 			return false
 		}
@@ -59,7 +59,7 @@ func (w *policyRun) waitForGuards(ctx context.Context, worker int) bool {
 			if !w.state.dropping() && !w.fits(ctx) {
 				return false
 			}
-			if !w.run.heldUp(w.plan.Policy.Name) { // fits may take its time
+			if !w.run.guardsForbid(w.plan.Policy.Name) { // fits may take its time
 				return true
 			}
 			continue
@@ -86,7 +86,7 @@ func (w *policyRun) wait(ctx context.Context, worker int, a guard.Advice, change
 			case <-changed:
 				return
 			case <-over.C:
-				w.tooLong(a)
+				w.stopAfterMaxPause(a)
 				return
 			default:
 				continue
@@ -95,7 +95,7 @@ func (w *policyRun) wait(ctx context.Context, worker int, a guard.Advice, change
 		select {
 		case <-changed:
 		case <-over.C:
-			w.tooLong(a)
+			w.stopAfterMaxPause(a)
 		case <-ctx.Done():
 		case <-w.run.halt.Done():
 		}
@@ -104,10 +104,10 @@ func (w *policyRun) wait(ctx context.Context, worker int, a guard.Advice, change
 }
 
 // tooLong ends the policy's run after the longest pause.
-func (w *policyRun) tooLong(a guard.Advice) {
+func (w *policyRun) stopAfterMaxPause(a guard.Advice) {
 	why := fmt.Sprintf("paused for %s, the longest that max_pause allows, by the guard %s", w.run.maxPause, a.Because())
 	w.state.stop(why)
-	w.advised(guard.Advice{State: guard.Stop, Guard: a.Guard, Reason: why, Since: time.Now()})
+	w.noteAdvice(guard.Advice{State: guard.Stop, Guard: a.Guard, Reason: why, Since: time.Now()})
 }
 
 // advice is what the guards say, and what is closed when they may say something
@@ -124,36 +124,36 @@ func (w *policyRun) advice() (a guard.Advice, changed <-chan struct{}) {
 }
 
 // findByHand notes that a batch has found its policy paused by hand.
-func (w *policyRun) findByHand() {
+func (w *policyRun) notePausedByHand() {
 	var changed <-chan struct{}
 	if w.run.guard != nil {
 		changed = w.run.guard.Changed()
 	} else {
 		later := make(chan struct{})
-		time.AfterFunc(handRecheck, func() { close(later) })
+		time.AfterFunc(manualPauseRecheck, func() { close(later) })
 		changed = later
 	}
 	w.state.pauseByHand(changed)
 }
 
 // retellAfter is how often the reason of what lasts is told anew: figures change.
-const retellAfter = 10 * time.Second
+const repeatReasonAfter = 10 * time.Second
 
 // advised notes what the guards say, and tells it when it is something else than
 // before: one worker after the other, so that the newest is told last.
-func (w *policyRun) advised(a guard.Advice) {
+func (w *policyRun) noteAdvice(a guard.Advice) {
 	w.telling.Lock()
 	defer w.telling.Unlock()
-	news, resumed := w.state.advise(a)
-	if resumed && w.run.rounding != nil {
-		w.run.rounding.resume()
+	isNew, resumed := w.state.setAdvice(a)
+	if resumed && w.run.currentRound != nil {
+		w.run.currentRound.resume()
 	}
-	if !news {
+	if !isNew {
 		return
 	}
 	// The guards have said it to the log themselves.
 	w.run.log.Debug("guards", "policy", w.plan.Policy.Name, "state", a.State, "guard", a.Guard, "reason", a.Reason)
-	w.run.tell(func(o Observer) { o.Advised(w.plan.Policy.Name, a) })
+	w.run.notify(func(o Observer) { o.Advised(w.plan.Policy.Name, a) })
 	w.recordAdvice(a)
 }
 
@@ -187,7 +187,7 @@ func (w *policyRun) stopReason() string {
 
 // heldAtLast says which guard was pausing the policy when something else has ended it;
 // empty: none was.
-func (w *policyRun) heldAtLast() string {
+func (w *policyRun) pauseSuffix() string {
 	a, paused := w.state.pausedBy()
 	if !paused {
 		return ""
@@ -200,15 +200,15 @@ func (w *policyRun) heldAtLast() string {
 // own.
 func (w *policyRun) askCheckpoint(ctx context.Context) {
 	asked, err := w.run.guard.Checkpoint(ctx)
-	unasked := ""
+	checkpointErr := ""
 	if err != nil {
-		unasked = err.Error()
+		checkpointErr = err.Error()
 	}
-	news := w.state.noteCheckpoint(unasked)
+	isNew := w.state.noteCheckpoint(checkpointErr)
 	switch {
 	case asked:
 		w.run.log.Info("asked for a checkpoint, so that WAL is given back", "policy", w.plan.Policy.Name)
-	case news:
+	case isNew:
 		w.run.log.Warn("no checkpoint was asked for: waiting for the server's own", "policy", w.plan.Policy.Name, "error", err)
 	}
 }

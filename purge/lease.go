@@ -8,12 +8,12 @@ import (
 )
 
 // aliveEvery is how often a run says that it is alive.
-const aliveEvery = 10 * time.Second
+const leaseInterval = 10 * time.Second
 
 // keepAlive renews the lease of a run, whatever its workers wait for, until ctx is
 // done.
 func (r *Run) keepAlive(ctx context.Context) {
-	t := time.NewTicker(aliveEvery)
+	t := time.NewTicker(leaseInterval)
 	defer t.Stop()
 	for {
 		select {
@@ -22,7 +22,7 @@ func (r *Run) keepAlive(ctx context.Context) {
 		case <-t.C:
 		}
 		// One that does not come back at once is no sign of life any more.
-		once, cancel := context.WithTimeout(ctx, aliveEvery)
+		once, cancel := context.WithTimeout(ctx, leaseInterval)
 		err := r.ledger.KeepAlive(once, r.control, r.id)
 		cancel()
 		if err != nil && ctx.Err() == nil {
@@ -35,7 +35,7 @@ func (r *Run) keepAlive(ctx context.Context) {
 // losses: without synchronous_commit a crash of the server takes the last ones
 // along, and a pass that came before it has found nothing in vain. What is
 // committed by the time of the answer is on disk.
-func (r *Run) lost(ctx context.Context, losses int) bool {
+func (r *Run) mayHaveLostBatches(ctx context.Context, losses int) bool {
 	if deleted, _ := r.state.progress(); deleted == 0 {
 		return false
 	}

@@ -35,7 +35,7 @@ func (w *policyRun) measure(ctx context.Context) {
 	found := w.state.found()
 	if w.stopReason() != "" || found.remaining > 0 || found.busy || found.moved || w.report.Tenants.Failed > 0 {
 		var err error
-		if rows, lag, w.behind, err = w.backlog(ctx); err != nil {
+		if rows, lag, w.overdue, err = w.backlog(ctx); err != nil {
 			w.run.log.Info("backlog not measured", "policy", w.plan.Policy.Name, "error", pg.ErrorText(err))
 			return
 		}

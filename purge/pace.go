@@ -7,7 +7,7 @@ import (
 
 // want is how many roots the next batch aims at: fewer while a guard slows the
 // policy down.
-func (b *batcher) want() int {
+func (b *batcher) nextSize() int {
 	size := max(int(float64(b.size)*b.policy.state.share()), 1)
 	if fitting, sized := b.policy.state.fitting(); sized {
 		size = max(min(size, int(fitting)), 1)

@@ -19,20 +19,20 @@ const lookTimeout = 15 * time.Second
 
 // partitionsWork is what a policy's run has done with partitions: one worker at a time
 // drops those of a policy.
-type partitionsWork struct {
-	detached []partition.Detached // could not be attached again
-	why      string               // the last reason
-	late     []string             // names of those that could be after all, at the end
+type detachedPartitions struct {
+	detached   []partition.Detached // could not be attached again
+	lastError  string               // the last reason
+	reattached []string             // names of those that could be after all, at the end
 }
 
 // reasons tell why a run that left a partition detached is incomplete.
-func (x *partitionsWork) reasons() []string {
+func (x *detachedPartitions) reasons() []string {
 	var reasons []string
 	for _, d := range x.detached {
-		if slices.Contains(x.late, d.Name) {
+		if slices.Contains(x.reattached, d.Name) {
 			reasons = append(reasons, "partition "+d.Name+" was detached, and attached again only at the end")
 		} else {
-			reasons = append(reasons, "partition "+d.Name+" is detached, its rows are out of sight until a later run can attach it again: "+x.why)
+			reasons = append(reasons, "partition "+d.Name+" is detached, its rows are out of sight until a later run can attach it again: "+x.lastError)
 		}
 	}
 	return reasons
@@ -41,7 +41,7 @@ func (x *partitionsWork) reasons() []string {
 // dropPartitions drops the partitions whose rows are all expired. Whatever stands
 // against one leaves its rows to be found and deleted like all others.
 func (w *policyRun) dropPartitions(ctx context.Context, worker int) {
-	if w.ended() || w.fixed == 0 || len(w.parts.detached) > 0 || !w.plan.Parts.Droppable() || w.run.opts.Selection().SomeRows() || w.stopping() {
+	if w.ended() || w.cutoffCount == 0 || len(w.parts.detached) > 0 || !w.plan.Parts.Droppable() || w.run.opts.Selection().SomeRows() || w.stopping() {
 		return
 	}
 	if w.run.pool.Config().MaxConns < 2 {
@@ -62,7 +62,7 @@ func (w *policyRun) dropPartitions(ctx context.Context, worker int) {
 		w.exclusively(ctx, func(ctx context.Context) { dropped, err = w.dropPartition(ctx, x) })
 		switch {
 		case errors.Is(err, partition.ErrPaused):
-			w.findByHand()
+			w.notePausedByHand()
 			continue
 		case errors.Is(err, partition.ErrHeldUp):
 			continue // waitForGuards waits
@@ -101,12 +101,12 @@ func (w *policyRun) expiredPartitions(ctx context.Context) (found []schema.Parti
 			}
 			var x schema.Partition
 			var oid int64
-			var against string
-			_, err = pgx.ForEachRow(rows, []any{&oid, &x.Name.Schema, &x.Name.Name, &x.Bound, &x.Upper, &x.Dated, &siblings, &x.Checks, &against}, func() error {
-				if x.OID = uint32(oid); against == "" {
+			var obstacle string
+			_, err = pgx.ForEachRow(rows, []any{&oid, &x.Name.Schema, &x.Name.Name, &x.Bound, &x.Upper, &x.Dated, &siblings, &x.Checks, &obstacle}, func() error {
+				if x.OID = uint32(oid); obstacle == "" {
 					found = append(found, x)
 				} else {
-					w.run.log.Info("partition not dropped", "policy", w.plan.Policy.Name, "partition", x.Name.String(), "reason", against)
+					w.run.log.Info("partition not dropped", "policy", w.plan.Policy.Name, "partition", x.Name.String(), "reason", obstacle)
 				}
 				x.Checks = nil
 				return nil

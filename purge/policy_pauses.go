@@ -8,12 +8,12 @@ import (
 
 // pauses is what the guards make of one policy's run.
 type pauses struct {
-	now     guard.Advice
-	since   time.Time     // when the pause under way began; zero: there is none
-	before  time.Duration // the pauses that have ended, together
-	stopped string        // why the policy's run is to end; empty: it is not
-	unasked string        // why no checkpoint could be asked for, as told; empty: one could
-	told    time.Time
+	now           guard.Advice
+	since         time.Time     // when the pause under way began; zero: there is none
+	before        time.Duration // the pauses that have ended, together
+	stopped       string        // why the policy's run is to end; empty: it is not
+	checkpointErr string        // why no checkpoint could be asked for, as told; empty: one could
+	notifiedAt    time.Time
 	// byHand is closed when the guards have been read again since a batch has found
 	// the policy paused by hand; nil: none has.
 	byHand <-chan struct{}
@@ -30,7 +30,7 @@ func (p *pauses) length(now time.Time) time.Duration {
 // advise notes what the guards say. news: it is something else than before, or the
 // reason has become another for long enough, and is to be told. resumed: it has ended a
 // pause. Nothing counts any more once the policy's run is to end, but that it does.
-func (s *policyState) advise(a guard.Advice) (news, resumed bool) {
+func (s *policyState) setAdvice(a guard.Advice) (isNew, resumed bool) {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
 	p := &s.pauses
@@ -41,18 +41,18 @@ func (s *policyState) advise(a guard.Advice) (news, resumed bool) {
 	p.now = a
 	switch {
 	case a.State == guard.Pause && p.since.IsZero():
-		p.since, p.unasked = now, ""
+		p.since, p.checkpointErr = now, ""
 	case a.State != guard.Pause && !p.since.IsZero():
 		p.before += now.Sub(p.since)
 		p.since = time.Time{}
 		resumed = true
 	}
 	same := before.State == a.State && before.Guard == a.Guard
-	news = !same || before.Reason != a.Reason && a.State != guard.Go && now.Sub(p.told) > retellAfter
-	if news {
-		p.told = now
+	isNew = !same || before.Reason != a.Reason && a.State != guard.Go && now.Sub(p.notifiedAt) > repeatReasonAfter
+	if isNew {
+		p.notifiedAt = now
 	}
-	return news, resumed
+	return isNew, resumed
 }
 
 // pausedSince is when the pause under way began; zero: there is none.
@@ -120,10 +120,10 @@ func (s *policyState) pausedByHand() <-chan struct{} {
 
 // noteCheckpoint notes why no checkpoint could be asked for, or that one could (empty),
 // and reports whether that is to be told: once in a pause.
-func (s *policyState) noteCheckpoint(unasked string) (news bool) {
+func (s *policyState) noteCheckpoint(checkpointErr string) (isNew bool) {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
-	news = unasked != "" && unasked != s.pauses.unasked
-	s.pauses.unasked = unasked
-	return news
+	isNew = checkpointErr != "" && checkpointErr != s.pauses.checkpointErr
+	s.pauses.checkpointErr = checkpointErr
+	return isNew
 }

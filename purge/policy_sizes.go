@@ -37,7 +37,7 @@ func (s *policyState) setSize(z runSize) {
 	case z.refused != "":
 		s.pauses.stopped, s.sizes.refused = z.refused, s.report.RowsTotal == 0
 	case z.crowded:
-		s.pauses.stopped = "all that is free until the guard storage pauses is needed by " + s.sharingLocked() + ", in the same run"
+		s.pauses.stopped = "all that is free until the guard storage pauses is needed by " + s.competitorsLocked() + ", in the same run"
 	}
 }
 
@@ -62,7 +62,7 @@ type written struct{ roots, wal, fitting int64 }
 // sizeAgain reports whether a sized part of the run is to be sized anew: once it has
 // deleted enough for its own WAL to tell, and again when it has come to its end. The
 // room that one keeps which needs no sizing is corrected by its own WAL here.
-func (s *policyState) sizeAgain() (x written, again bool) {
+func (s *policyState) dueForResize() (x written, again bool) {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
 	rep, z := s.report, &s.sizes
@@ -135,7 +135,7 @@ func (s *policyState) outstandingLocked() int64 {
 
 // sharingLocked are the names of the other policies that room is kept for, or that have
 // written.
-func (s *policyState) sharingLocked() string {
+func (s *policyState) competitorsLocked() string {
 	var names []string
 	for _, o := range s.run.policies {
 		if o != s && (o.outstandingLocked() > 0 || o.report.WALBytes > 0) {

@@ -13,14 +13,14 @@ import (
 // policyState is what the workers of a run change of one policy. The run's mutex
 // guards it; see runState.
 type policyState struct {
-	run     *runState
-	report  *PolicyReport
-	batches int64            // numbers given to batches
-	times   reservoir.Sample // of batches, in seconds
-	pass    pass
-	failed  map[string]string // tenants given up, and why; they are not visited again
-	err     error             // ends the policy as failed
-	told    bool              // what was due at the start has been counted, or is being so
+	run        *runState
+	report     *PolicyReport
+	batches    int64            // numbers given to batches
+	times      reservoir.Sample // of batches, in seconds
+	pass       pass
+	failed     map[string]string // tenants given up, and why; they are not visited again
+	err        error             // ends the policy as failed
+	dueCounted bool              // what was due at the start has been counted, or is being so
 
 	drops         drops
 	droppedCounts int64 // rows of the ledger written for drops
@@ -259,11 +259,11 @@ func (s *policyState) leaveOutWhere(p *plan.Plan) bool {
 
 // tellDue reports whether what was due at the start is to be counted now, which is
 // once, after so long a time and not in a pause; and how many roots have gone meanwhile.
-func (s *policyState) tellDue(started time.Time, after time.Duration) (now bool, gone int64) {
+func (s *policyState) claimDueCount(started time.Time, after time.Duration) (now bool, gone int64) {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
-	now = !s.told && time.Since(started) > after && s.pauses.since.IsZero()
-	s.told = s.told || now
+	now = !s.dueCounted && time.Since(started) > after && s.pauses.since.IsZero()
+	s.dueCounted = s.dueCounted || now
 	return now, s.report.Roots
 }
 

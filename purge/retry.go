@@ -87,8 +87,8 @@ type decision struct {
 	size       int  // roots aimed at in the next batch
 	countFirst bool // the next batches count before they delete
 	backoff    bool // wait a moment first
-	told       bool // the observer is told that the batch is tried again
-	logged     bool // so is the log
+	notify     bool // the observer is told that the batch is tried again
+	log        bool // so is the log
 }
 
 // retries is how often one root alone is tried again before its tenant fails.
@@ -100,7 +100,7 @@ func decide(err error, a attempt) decision {
 	switch {
 	case errors.Is(err, errBusy):
 		d.action = leaveBusy
-	case errors.Is(err, errHandPaused):
+	case errors.Is(err, errPausedByHand):
 		d.action = awaitResume
 	case errors.Is(err, errGuarded):
 		d.action = awaitGuards
@@ -111,13 +111,13 @@ func decide(err error, a attempt) decision {
 	case a.options.method == drain:
 		return decideDrain(err, a)
 	case a.options.method == proven && (errors.Is(err, errUnproven) || a.roots == 1 && tooSlow(err)):
-		d.action, d.change, d.told = retryBatch, ordinaryChecks, true
+		d.action, d.change, d.notify = retryBatch, ordinaryChecks, true
 	case errors.Is(err, errOverflow):
 		return decideOverflow(a)
 	case pg.HasCode(err, "27000") && !a.stepwise:
 		// A trigger has changed a row that the same statement was about to delete.
-		d.action, d.change, d.told = retryBatch, tableByTable, true
-	case lasting(classify(err)):
+		d.action, d.change, d.notify = retryBatch, tableByTable, true
+	case permanent(classify(err)):
 		d.action = abandon(err)
 	default:
 		return decideRows(err, a)
@@ -127,7 +127,7 @@ func decide(err error, a attempt) decision {
 
 // decideOverflow is decide for a batch that was larger than its limits.
 func decideOverflow(a attempt) decision {
-	d := decision{action: drainRoot, size: max(a.roots/2, 1), countFirst: a.options.method != proven, told: true}
+	d := decision{action: drainRoot, size: max(a.roots/2, 1), countFirst: a.options.method != proven, notify: true}
 	switch {
 	case a.options.method == cascade:
 		d.action, d.change = retryBatch, countFirst
@@ -141,7 +141,7 @@ func decideOverflow(a attempt) decision {
 // themselves. Where others are at the rows, more of them are locked first; then the batch
 // is split until the row is found.
 func decideRows(err error, a attempt) decision {
-	d := decision{action: retryBatch, size: a.size, told: true, logged: true}
+	d := decision{action: retryBatch, size: a.size, notify: true, log: true}
 	switch {
 	case pg.HasCode(err, "55P03") && !a.options.lockRoots:
 		d.change = lockRoots
@@ -159,7 +159,7 @@ func decideRows(err error, a attempt) decision {
 		d.action, d.size, d.backoff = splitBatch, max(a.size/2, 1), passes
 	case !passes:
 		d.action = failTenant
-	case a.try > 0 && passing(err):
+	case a.try > 0 && contended(err):
 		d.action = leaveBusy
 	case a.try >= retries:
 		d.action = failTenant
@@ -173,10 +173,10 @@ func decideRows(err error, a attempt) decision {
 func decideDrain(err error, a attempt) decision {
 	d := decision{action: abandon(err), size: a.size}
 	switch {
-	case passing(err) && a.try > 0:
+	case contended(err) && a.try > 0:
 		d.action = leaveBusy
 	case classify(err) == faultRetry && a.try < retries:
-		d.action, d.backoff, d.told = retryBatch, true, true
+		d.action, d.backoff, d.notify = retryBatch, true, true
 	}
 	return d
 }
@@ -186,7 +186,7 @@ func abandon(err error) action {
 	switch {
 	case errors.Is(err, plan.ErrSchemaChanged):
 		return stopPolicy
-	case lasting(classify(err)):
+	case permanent(classify(err)):
 		return failPolicy
 	}
 	return failTenant
@@ -194,11 +194,11 @@ func abandon(err error) action {
 
 // lasting reports whether an error would be the same for every row. The server has been
 // waited for already.
-func lasting(f fault) bool { return f == faultDatabase || f == faultPolicy }
+func permanent(f fault) bool { return f == faultDatabase || f == faultPolicy }
 
 // passing reports whether others are at the rows: they are left, soon, and come back
 // for in the next round.
-func passing(err error) bool {
+func contended(err error) bool {
 	return pg.HasCode(err, "55P03", "40P01") || errors.Is(err, errChanged)
 }
 
@@ -209,12 +209,12 @@ func tooSlow(err error) bool { return pg.HasCode(err, "57014") || errors.Is(err,
 // context has. stopping is for how long it has been tried where the run is to end; 0: that
 // is not to.
 func decideServer(err error, ended bool, stopping time.Duration) action {
-	for _, other := range []error{errBusy, errHandPaused, errGuarded, errOverflow, errHalted} {
+	for _, other := range []error{errBusy, errPausedByHand, errGuarded, errOverflow, errHalted} {
 		if errors.Is(err, other) {
 			return giveUp
 		}
 	}
-	if ended || classify(err) != faultDatabase || stopping > haltPatience {
+	if ended || classify(err) != faultDatabase || stopping > haltTimeout {
 		return giveUp
 	}
 	return awaitServer

@@ -24,8 +24,8 @@ import (
 
 // Every error that the package knows by name.
 var sentinels = map[string]error{
-	"errBusy": errBusy, "errHandPaused": errHandPaused, "errGuarded": errGuarded, "errHalted": errHalted,
-	"errOverflow": errOverflow, "errKept": errKept, "errStay": errStay, "errInterfered": errInterfered,
+	"errBusy": errBusy, "errPausedByHand": errPausedByHand, "errGuarded": errGuarded, "errHalted": errHalted,
+	"errOverflow": errOverflow, "errKept": errKept, "errStillReferenced": errStillReferenced, "errInterfered": errInterfered,
 	"errChanged": errChanged, "errUnproven": errUnproven, "errSlow": errSlow,
 	"errFacts": plan.ErrSchemaChanged, "errReplicaRole": plan.ErrReplicaRole, "errWrites": pg.ErrWrites,
 	"ErrTenants": preview.ErrTenants, "errNoTenants": preview.ErrNoTenants, "errKeyTwice": preview.ErrKeyTwice, "errLongKey": preview.ErrLongKey,
@@ -62,7 +62,7 @@ func (d decision) String() string {
 	for _, x := range []struct {
 		is   bool
 		name string
-	}{{d.told, "told"}, {d.logged, "logged"}, {d.backoff, "backoff"}, {d.countFirst, "wary"}, {d.size != 20, fmt.Sprintf("size %d", d.size)}} {
+	}{{d.notify, "notify"}, {d.log, "log"}, {d.backoff, "backoff"}, {d.countFirst, "count"}, {d.size != 20, fmt.Sprintf("size %d", d.size)}} {
 		if x.is {
 			text += " +" + x.name
 		}
@@ -88,7 +88,7 @@ var kinds = []struct {
 		server: giveUp, commit: resolveCommit,
 	},
 	{
-		errors: []string{"errHandPaused"},
+		errors: []string{"errPausedByHand"},
 		want:   everywhere("await resume"),
 		server: giveUp, commit: resolveCommit,
 	},
@@ -109,17 +109,17 @@ var kinds = []struct {
 	{
 		errors: []string{"errOverflow"},
 		want: []string{
-			"retry, count first +told +wary +size 4", "split +told +wary +size 4", "split +told +size 4",
-			"retry, count first +told +wary +size 1", "drain +told +size 1", "drain +told +wary +size 1", "drain +told +wary +size 1", "drain +told +wary +size 1",
+			"retry, count first +notify +count +size 4", "split +notify +count +size 4", "split +notify +size 4",
+			"retry, count first +notify +count +size 1", "drain +notify +size 1", "drain +notify +count +size 1", "drain +notify +count +size 1", "drain +notify +count +size 1",
 			"fail policy", "fail policy", "fail policy", // a drain takes care of it before
 		},
 		server: giveUp, commit: resolveCommit,
 	},
 	{ // rows that cannot be deleted
-		errors: []string{"errStay", "errInterfered", "23505", "22012", "P0001", "55006", "57000", "58000", "XX000", "XX001", "raised 42501", "raised 55000"},
+		errors: []string{"errStillReferenced", "errInterfered", "23505", "22012", "P0001", "55006", "57000", "58000", "XX000", "XX001", "raised 42501", "raised 55000"},
 		want: []string{
-			"split +told +logged +size 10", "split +told +logged +size 10", "split +told +logged +size 10",
-			"fail tenant +told +logged", "fail tenant +told +logged", "fail tenant +told +logged", "fail tenant +told +logged", "fail tenant +told +logged",
+			"split +notify +log +size 10", "split +notify +log +size 10", "split +notify +log +size 10",
+			"fail tenant +notify +log", "fail tenant +notify +log", "fail tenant +notify +log", "fail tenant +notify +log", "fail tenant +notify +log",
 			"fail tenant", "fail tenant", "fail tenant",
 		},
 		server: giveUp, commit: giveUp,
@@ -127,80 +127,80 @@ var kinds = []struct {
 	{ // something came to reference them, or they changed
 		errors: []string{"errChanged"},
 		want: []string{
-			"retry, lock dependents +told +logged", "split +told +logged +backoff +size 10", "retry, lock dependents +told +logged",
-			"retry, lock dependents +told +logged", "retry, lock dependents +told +logged", "retry +told +logged +backoff", "leave, busy +told +logged", "leave, busy +told +logged",
-			"retry +told +backoff", "leave, busy", "leave, busy",
+			"retry, lock dependents +notify +log", "split +notify +log +backoff +size 10", "retry, lock dependents +notify +log",
+			"retry, lock dependents +notify +log", "retry, lock dependents +notify +log", "retry +notify +log +backoff", "leave, busy +notify +log", "leave, busy +notify +log",
+			"retry +notify +backoff", "leave, busy", "leave, busy",
 		},
 		server: giveUp, commit: giveUp,
 	},
 	{
 		errors: []string{"23503", "23001"},
 		want: []string{
-			"retry, lock dependents +told +logged", "split +told +logged +backoff +size 10", "retry, lock dependents +told +logged",
-			"retry, lock dependents +told +logged", "retry, lock dependents +told +logged", "retry +told +logged +backoff", "retry +told +logged +backoff", "fail tenant +told +logged",
-			"retry +told +backoff", "retry +told +backoff", "fail tenant",
+			"retry, lock dependents +notify +log", "split +notify +log +backoff +size 10", "retry, lock dependents +notify +log",
+			"retry, lock dependents +notify +log", "retry, lock dependents +notify +log", "retry +notify +log +backoff", "retry +notify +log +backoff", "fail tenant +notify +log",
+			"retry +notify +backoff", "retry +notify +backoff", "fail tenant",
 		},
 		server: giveUp, commit: giveUp,
 	},
 	{ // others have a lock
 		errors: []string{"55P03"},
 		want: []string{
-			"retry, lock roots +told +logged", "split +told +logged +backoff +size 10", "split +told +logged +backoff +size 10",
-			"retry, lock roots +told +logged", "retry +told +logged +backoff", "retry +told +logged +backoff", "leave, busy +told +logged", "leave, busy +told +logged",
-			"retry +told +backoff", "leave, busy", "leave, busy",
+			"retry, lock roots +notify +log", "split +notify +log +backoff +size 10", "split +notify +log +backoff +size 10",
+			"retry, lock roots +notify +log", "retry +notify +log +backoff", "retry +notify +log +backoff", "leave, busy +notify +log", "leave, busy +notify +log",
+			"retry +notify +backoff", "leave, busy", "leave, busy",
 		},
 		server: giveUp, commit: giveUp,
 	},
 	{
 		errors: []string{"40P01"},
 		want: []string{
-			"split +told +logged +backoff +size 10", "split +told +logged +backoff +size 10", "split +told +logged +backoff +size 10",
-			"retry +told +logged +backoff", "retry +told +logged +backoff", "retry +told +logged +backoff", "leave, busy +told +logged", "leave, busy +told +logged",
-			"retry +told +backoff", "leave, busy", "leave, busy",
+			"split +notify +log +backoff +size 10", "split +notify +log +backoff +size 10", "split +notify +log +backoff +size 10",
+			"retry +notify +log +backoff", "retry +notify +log +backoff", "retry +notify +log +backoff", "leave, busy +notify +log", "leave, busy +notify +log",
+			"retry +notify +backoff", "leave, busy", "leave, busy",
 		},
 		server: giveUp, commit: giveUp,
 	},
 	{
 		errors: []string{"40001"},
 		want: []string{
-			"split +told +logged +backoff +size 10", "split +told +logged +backoff +size 10", "split +told +logged +backoff +size 10",
-			"retry +told +logged +backoff", "retry +told +logged +backoff", "retry +told +logged +backoff", "retry +told +logged +backoff", "fail tenant +told +logged",
-			"retry +told +backoff", "retry +told +backoff", "fail tenant",
+			"split +notify +log +backoff +size 10", "split +notify +log +backoff +size 10", "split +notify +log +backoff +size 10",
+			"retry +notify +log +backoff", "retry +notify +log +backoff", "retry +notify +log +backoff", "retry +notify +log +backoff", "fail tenant +notify +log",
+			"retry +notify +backoff", "retry +notify +backoff", "fail tenant",
 		},
 		server: giveUp, commit: giveUp,
 	},
 	{ // too slow
 		errors: []string{"57014"},
 		want: []string{
-			"split, count first +told +logged +backoff +wary +size 10", "split +told +logged +backoff +size 10", "split +told +logged +backoff +size 10",
-			"retry, count first +told +logged +backoff +wary", "retry, ordinary checks +told", "retry +told +logged +backoff", "retry +told +logged +backoff", "fail tenant +told +logged",
-			"retry +told +backoff", "retry +told +backoff", "fail tenant",
+			"split, count first +notify +log +backoff +count +size 10", "split +notify +log +backoff +size 10", "split +notify +log +backoff +size 10",
+			"retry, count first +notify +log +backoff +count", "retry, ordinary checks +notify", "retry +notify +log +backoff", "retry +notify +log +backoff", "fail tenant +notify +log",
+			"retry +notify +backoff", "retry +notify +backoff", "fail tenant",
 		},
 		server: giveUp, commit: giveUp,
 	},
 	{ // of the proven way alone
 		errors: []string{"errSlow"},
 		want: []string{
-			"split +told +logged +backoff +size 10", "split +told +logged +backoff +size 10", "split +told +logged +backoff +size 10",
-			"retry +told +logged +backoff", "retry, ordinary checks +told", "retry +told +logged +backoff", "retry +told +logged +backoff", "fail tenant +told +logged",
-			"retry +told +backoff", "retry +told +backoff", "fail tenant",
+			"split +notify +log +backoff +size 10", "split +notify +log +backoff +size 10", "split +notify +log +backoff +size 10",
+			"retry +notify +log +backoff", "retry, ordinary checks +notify", "retry +notify +log +backoff", "retry +notify +log +backoff", "fail tenant +notify +log",
+			"retry +notify +backoff", "retry +notify +backoff", "fail tenant",
 		},
 		server: giveUp, commit: giveUp,
 	},
 	{
 		errors: []string{"errUnproven"},
 		want: []string{
-			"split +told +logged +backoff +size 10", "split +told +logged +backoff +size 10", "retry, ordinary checks +told",
-			"retry +told +logged +backoff", "retry, ordinary checks +told", "retry +told +logged +backoff", "retry +told +logged +backoff", "fail tenant +told +logged",
-			"retry +told +backoff", "retry +told +backoff", "fail tenant",
+			"split +notify +log +backoff +size 10", "split +notify +log +backoff +size 10", "retry, ordinary checks +notify",
+			"retry +notify +log +backoff", "retry, ordinary checks +notify", "retry +notify +log +backoff", "retry +notify +log +backoff", "fail tenant +notify +log",
+			"retry +notify +backoff", "retry +notify +backoff", "fail tenant",
 		},
 		server: giveUp, commit: giveUp,
 	},
 	{ // a trigger has changed a row that was about to be deleted
 		errors: []string{"27000"},
 		want: []string{
-			"retry, table by table +told", "fail policy", "retry, table by table +told",
-			"retry, table by table +told", "retry, table by table +told", "fail policy", "fail policy", "fail policy",
+			"retry, table by table +notify", "fail policy", "retry, table by table +notify",
+			"retry, table by table +notify", "retry, table by table +notify", "fail policy", "fail policy", "fail policy",
 			"fail policy", "fail policy", "fail policy",
 		},
 		server: giveUp, commit: giveUp,
@@ -284,13 +284,13 @@ func TestDecideEnds(t *testing.T) {
 	lost := kind("08006")
 	for name, got := range map[string]action{
 		"a context that has ended":       decideServer(lost, true, 0),
-		"a run that was to end long ago": decideServer(lost, false, haltPatience+time.Second),
+		"a run that was to end long ago": decideServer(lost, false, haltTimeout+time.Second),
 	} {
 		if got != giveUp {
 			t.Errorf("%s: %s", name, got)
 		}
 	}
-	if got := decideServer(lost, false, haltPatience); got != awaitServer {
+	if got := decideServer(lost, false, haltTimeout); got != awaitServer {
 		t.Errorf("a run that is to end: %s", got)
 	}
 }

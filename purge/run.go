@@ -72,9 +72,9 @@ type Run struct {
 	workers    int
 	vacuumTime time.Duration // bounds the vacuum of one table
 
-	watching sync.Mutex // the observer is told one thing at a time
-	state    *runState
-	rounding *schedule // the round under way, set when no worker is; nil: there was none
+	observing    sync.Mutex // the observer is told one thing at a time
+	state        *runState
+	currentRound *schedule // the round under way, set when no worker is; nil: there was none
 }
 
 // UsageError is a wrong option, found before anything was touched.
@@ -133,24 +133,24 @@ func (r *Run) all(ctx context.Context, plans []*plan.Plan) (*Report, error) {
 		return nil, fmt.Errorf("reading the database's clock: %w", err)
 	}
 	report.StartedAt = time.UnixMicro(now)
-	var works []*policyRun
+	var policies []*policyRun
 	for _, p := range plans {
-		works = append(works, newPolicyRun(r, p))
+		policies = append(policies, newPolicyRun(r, p))
 	}
 	if err := CheckTenants(ctx, r.pool, plans, r.opts.Tenants); err != nil {
 		return nil, err
 	}
-	for _, w := range works {
+	for _, w := range policies {
 		w.open(ctx)
 	}
 	alive, died := context.WithCancel(ctx)
 	var living sync.WaitGroup
 	living.Go(func() { r.keepAlive(alive) })
-	for _, w := range works {
+	for _, w := range policies {
 		w.begin(ctx)
 	}
-	r.rounds(ctx, works)
-	for _, w := range works {
+	r.rounds(ctx, policies)
+	for _, w := range policies {
 		w.close(ctx)
 		report.Policies = append(report.Policies, w.report)
 		report.WALBytes += w.report.WALBytes
@@ -162,7 +162,7 @@ func (r *Run) all(ctx context.Context, plans []*plan.Plan) (*Report, error) {
 	if r.closed != nil {
 		r.closed(report)
 	}
-	r.vacuum(ctx, works)
+	r.vacuum(ctx, policies)
 	report.FinishedAt = report.StartedAt.Add(time.Since(r.started))
 	return report, nil
 }
@@ -217,11 +217,11 @@ const idleRounds = 6
 // rounds goes over all policies again and again until a whole round has
 // deleted nothing: a later policy, or another worker, may have freed what an
 // earlier one had to leave.
-func (r *Run) rounds(ctx context.Context, works []*policyRun) {
+func (r *Run) rounds(ctx context.Context, policies []*policyRun) {
 	for idle := 0; idle < idleRounds; {
 		before, losses := r.state.progress()
 		var open []*policyRun
-		for _, w := range works {
+		for _, w := range policies {
 			if !w.ended() && !w.stopping() {
 				w.startPass()
 				open = append(open, w)
@@ -239,7 +239,7 @@ func (r *Run) rounds(ctx context.Context, works []*policyRun) {
 			idle = 0
 			continue
 		}
-		if r.lost(ctx, losses) {
+		if r.mayHaveLostBatches(ctx, losses) {
 			continue
 		}
 		waiting := false
@@ -311,8 +311,8 @@ func (r *Run) unlessHalted(ctx context.Context, read func(context.Context) error
 }
 
 // tell tells the observer something.
-func (r *Run) tell(what func(Observer)) {
-	r.watching.Lock()
-	defer r.watching.Unlock()
+func (r *Run) notify(what func(Observer)) {
+	r.observing.Lock()
+	defer r.observing.Unlock()
 	what(r.observer)
 }

@@ -24,21 +24,21 @@ const namedTenants = 10
 // work is one policy of a run: its batches, its walk, its report. What its workers
 // change is in its state.
 type policyRun struct {
-	run      *Run
-	plan     *plan.Plan
-	state    *policyState
-	report   *PolicyReport // nil until the workers have ended
-	batchers []*batcher    // one a worker
-	started  time.Time
-	opened   bool
-	walk     walk     // its schedule's mutex guards it
-	skipped  []string // names of skipped tenants
-	latest   string   // of those cutoffs, as text
-	behind   int64    // tenants with something due at the end
-	fixed    int64    // tenants whose cutoffs were settled at the start
-	parts    partitionsWork
-	sizing   sizing
-	telling  sync.Mutex // of what the guards say
+	run         *Run
+	plan        *plan.Plan
+	state       *policyState
+	report      *PolicyReport // nil until the workers have ended
+	batchers    []*batcher    // one a worker
+	started     time.Time
+	opened      bool
+	walk        walk     // its schedule's mutex guards it
+	skipped     []string // names of skipped tenants
+	latest      string   // of those cutoffs, as text
+	overdue     int64    // tenants with something due at the end
+	cutoffCount int64    // tenants whose cutoffs were settled at the start
+	parts       detachedPartitions
+	sizing      sizing
+	telling     sync.Mutex // of what the guards say
 }
 
 func newPolicyRun(r *Run, p *plan.Plan) *policyRun {
@@ -132,7 +132,7 @@ const countAfter = 2 * time.Second
 // countOnce counts what was due at the start, once that is worth it. The worker
 // does it between two turns: the connection beside the batches is for the guards.
 func (w *policyRun) countOnce(ctx context.Context) {
-	now, gone := w.state.tellDue(w.started, countAfter)
+	now, gone := w.state.claimDueCount(w.started, countAfter)
 	if !now {
 		return
 	}
@@ -140,7 +140,7 @@ func (w *policyRun) countOnce(ctx context.Context) {
 	if due >= 0 {
 		due += gone
 	}
-	w.run.tell(func(o Observer) { o.Due(w.plan.Policy.Name, due) })
+	w.run.notify(func(o Observer) { o.Due(w.plan.Policy.Name, due) })
 }
 
 // delete hands candidates to a batcher, keeps the count, and gives up a tenant

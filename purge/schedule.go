@@ -34,14 +34,14 @@ type schedule struct {
 
 	// mu guards what follows and the policies' walks. The run's state may be asked
 	// while it is held, never the other way round.
-	mu      sync.Mutex
-	first   int                // whose turn it is
-	flying  map[*policyRun]int // turns under way of each policy
-	changed *sync.Cond         // a turn has ended, or a pause
+	mu       sync.Mutex
+	first    int                // whose turn it is
+	inFlight map[*policyRun]int // turns under way of each policy
+	changed  *sync.Cond         // a turn has ended, or a pause
 }
 
-func newSchedule(r *Run, works []*policyRun) *schedule {
-	s := &schedule{run: r, policies: works, flying: map[*policyRun]int{}}
+func newSchedule(r *Run, policies []*policyRun) *schedule {
+	s := &schedule{run: r, policies: policies, inFlight: map[*policyRun]int{}}
 	s.changed = sync.NewCond(&s.mu)
 	return s
 }
@@ -49,7 +49,7 @@ func newSchedule(r *Run, works []*policyRun) *schedule {
 // round works on policies, with so many workers, until each has ended its pass.
 func (r *Run) round(ctx context.Context, open []*policyRun, n int) {
 	s := newSchedule(r, open)
-	r.rounding = s
+	r.currentRound = s
 	var workers sync.WaitGroup
 	for i := range n {
 		workers.Go(func() { s.work(ctx, i) })
@@ -78,7 +78,7 @@ func (s *schedule) take(ctx context.Context, w *policyRun, t *turn) {
 	switch {
 	case err == nil, errors.Is(err, errHalted):
 	case lockedOut(err):
-		s.run.tell(func(o Observer) { o.Retry(w.plan.Policy.Name, reasonOf(err)) })
+		s.run.notify(func(o Observer) { o.Retry(w.plan.Policy.Name, reasonOf(err)) })
 		w.state.lockedOut()
 	default:
 		w.fail(err)
@@ -92,8 +92,8 @@ func (s *schedule) end(w *policyRun, t *turn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t.done()
-	if s.flying[w]--; s.flying[w] == 0 {
-		delete(s.flying, w)
+	if s.inFlight[w]--; s.inFlight[w] == 0 {
+		delete(s.inFlight, w)
 	}
 	s.changed.Broadcast()
 }
@@ -107,7 +107,7 @@ func lockedOut(err error) bool {
 // runAnotherPolicy has a worker whose policy is paused take a turn of another one
 // meanwhile; false: there is none for it now.
 func (r *Run) runAnotherPolicy(ctx context.Context, worker int) bool {
-	s := r.rounding
+	s := r.currentRound
 	if s == nil || r.stopping() || ctx.Err() != nil {
 		return false
 	}
@@ -128,19 +128,19 @@ func (s *schedule) pick(worker int, wait bool) (*policyRun, *turn) {
 		for i := range s.policies {
 			n := (s.first + i) % len(s.policies)
 			w := s.policies[n]
-			if !w.state.mayRun() || s.flying[w] > 0 && w.plan.Policy.Limits.Alone {
+			if !w.state.mayRun() || s.inFlight[w] > 0 && w.plan.Policy.Limits.Alone {
 				continue
 			}
 			if t := w.next(worker); t != nil {
 				s.first = n + 1
-				s.flying[w]++
+				s.inFlight[w]++
 				return w, t
 			}
-			if s.flying[w] == 0 {
+			if s.inFlight[w] == 0 {
 				w.state.release()
 			}
 		}
-		if len(s.flying) == 0 || !wait {
+		if len(s.inFlight) == 0 || !wait {
 			return nil, nil
 		}
 		s.changed.Wait()

@@ -13,7 +13,7 @@ import (
 
 // haltPatience is how long a run that is to end still waits for the server, to
 // learn what became of its last batch and to record its end.
-const haltPatience = 5 * time.Second
+const haltTimeout = 5 * time.Second
 
 // withServer runs fn, and again when the server went away or is out of
 // resources, for as long as patience lasts.
@@ -34,7 +34,7 @@ func (r *Run) withServer(ctx context.Context, fn func() error) error {
 			return struct{}{}, backoff.Permanent(err)
 		}
 		r.state.serverLost()
-		r.tell(func(o Observer) { o.Retry("", reasonOf(err)) })
+		r.notify(func(o Observer) { o.Retry("", reasonOf(err)) })
 		r.log.Warn("the database did not answer; trying again", "error", pg.ErrorText(err))
 		return struct{}{}, err
 	}, backoff.WithBackOff(wait), backoff.WithMaxElapsedTime(r.patience))

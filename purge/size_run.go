@@ -24,11 +24,11 @@ type sizing struct {
 }
 
 // mostLooks is how often a look is tried that fails.
-const mostLooks = 3
+const maxSizingAttempts = 3
 
 // look takes a look, unless one has decided, or there is nothing else to see than at
 // the last one.
-func (s *sizing) look(changed func() <-chan struct{}, size func() (decided, failed bool)) {
+func (s *sizing) attempt(changed func() <-chan struct{}, size func() (decided, failed bool)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.decided {
@@ -46,7 +46,7 @@ func (s *sizing) look(changed func() <-chan struct{}, size func() (decided, fail
 	if failed {
 		s.failed++
 	}
-	s.decided = decided || s.failed == mostLooks
+	s.decided = decided || s.failed == maxSizingAttempts
 }
 
 // sizeRun looks, before the first batch, whether what is due fits on the disk with the
@@ -57,7 +57,7 @@ func (w *policyRun) sizeRun(ctx context.Context) {
 	if w.run.guard == nil {
 		return
 	}
-	w.sizing.look(w.run.guard.Changed, func() (decided, failed bool) {
+	w.sizing.attempt(w.run.guard.Changed, func() (decided, failed bool) {
 		decided, err := w.size(ctx)
 		if err != nil {
 			w.run.log.Warn("the run is not sized: the guards tell how it goes", "policy", w.plan.Policy.Name, "error", pg.ErrorText(err))
@@ -109,7 +109,7 @@ func (w *policyRun) settleSize(roots int64, perRow float64, room guard.Room) {
 	case *all.Runs == 0 && *alone.Runs == 0:
 		z.refused = fmt.Sprintf("%s due need %s", visible.Count(roots, "row", "rows"), all)
 		if roots < 0 {
-			z.refused = fmt.Sprintf("how much is due could not be counted in time; %d rows and what goes with them need %s", example, all)
+			z.refused = fmt.Sprintf("how much is due could not be counted in time; %d rows and what goes with them need %s", assumedRoots, all)
 		}
 	case free == 0 || *s.Runs == 0:
 		z.crowded = true
@@ -129,13 +129,13 @@ func (w *policyRun) settleSize(roots int64, perRow float64, room guard.Room) {
 }
 
 // example is how many roots stand for a number that is not known.
-const example = 10_000
+const assumedRoots = 10_000
 
 // need estimates what it takes to delete so many roots; below 0: a number that is
 // not known, of which some are taken for an example.
 func (w *policyRun) need(roots int64, perRow float64, room guard.Room) preview.Storage {
 	if roots < 0 {
-		roots = example
+		roots = assumedRoots
 	}
 	rows := map[string]int64{}
 	for _, n := range w.plan.Nodes {
@@ -154,7 +154,7 @@ func (w *policyRun) fits(ctx context.Context) bool {
 	if w.sizeRun(ctx); w.stopping() {
 		return false
 	}
-	x, again := w.state.sizeAgain()
+	x, again := w.state.dueForResize()
 	if !again {
 		return true
 	}

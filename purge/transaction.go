@@ -25,14 +25,14 @@ func (b *batcher) transaction(ctx context.Context, t *plan.TenantCutoff, cands [
 	tries := 0
 	err := b.run.withServer(ctx, func() error {
 		if committing {
-			done, err := b.settled(ctx, t)
+			done, err := b.wasCommitted(ctx, t)
 			if err != nil || done {
 				return err
 			}
 			committing = false
 		}
 		// The server was away, or had no room: the guards are asked anew.
-		if tries++; tries > 1 && b.run.heldUp(b.plan.Policy.Name) {
+		if tries++; tries > 1 && b.run.guardsForbid(b.plan.Policy.Name) {
 			return errGuarded
 		}
 		var err error
@@ -87,7 +87,7 @@ func (b *batcher) begin(ctx context.Context, t *plan.TenantCutoff, cands []candi
 	case !got:
 		err = errBusy
 	case paused:
-		err = errHandPaused
+		err = errPausedByHand
 	case role != "origin":
 		err = plan.ErrReplicaRole
 	case found != b.plan.CatalogPrint:
@@ -131,7 +131,7 @@ func (b *batcher) commit(ctx context.Context, tx *batchTx) error {
 // settled tells, after a connection was lost in COMMIT, whether the batch is
 // in the ledger. The tenant's lock is waited for first: the lost transaction
 // holds it until it has ended.
-func (b *batcher) settled(ctx context.Context, t *plan.TenantCutoff) (bool, error) {
+func (b *batcher) wasCommitted(ctx context.Context, t *plan.TenantCutoff) (bool, error) {
 	tx, err := b.run.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
 	if err != nil {
 		return false, fmt.Errorf("resolving a lost commit: %w", err)
@@ -163,7 +163,7 @@ func (b *batcher) account(tx *batchTx, o *outcome, took time.Duration) {
 		b.run.guard.Wrote(wal)
 	}
 	if tx.total() > 0 {
-		b.run.tell(func(w Observer) {
+		b.run.notify(func(w Observer) {
 			w.Batch(BatchEvent{Policy: b.plan.Policy.Name, Tenant: tx.tenant.Key, Roots: o.roots, Rows: o.rows, Duration: took, WALBytes: wal, Deleted: tx.rows})
 		})
 		b.run.log.Debug("batch", "policy", b.plan.Policy.Name, "roots", o.roots, "rows", o.rows, "duration", took.Round(time.Millisecond))

@@ -14,12 +14,12 @@ type vacuumGuard struct {
 }
 
 // vacuumGuard is nil where the run has no guard.
-func (r *Run) vacuumGuard(works []*policyRun) vacuum.Guard {
+func (r *Run) vacuumGuard(policies []*policyRun) vacuum.Guard {
 	if r.guard == nil {
 		return nil
 	}
 	g := vacuumGuard{Guard: r.guard, policies: map[string]*policyRun{}}
-	for _, w := range works {
+	for _, w := range policies {
 		g.policies[w.plan.Policy.Name] = w
 	}
 	return g

@@ -18,11 +18,11 @@ const vacuumTime = 10 * time.Minute
 // is closed: a vacuum may take long, a run's lease does not last that long, and
 // a table of two policies gets one. Whatever becomes of it, the run has ended
 // as it has.
-func (r *Run) vacuum(ctx context.Context, works []*policyRun) {
-	for _, w := range works {
+func (r *Run) vacuum(ctx context.Context, policies []*policyRun) {
+	for _, w := range policies {
 		w.report.Vacuumed = []string{}
 	}
-	targets := vacuumTargetsOf(works)
+	targets := vacuumTargetsOf(policies)
 	if len(targets.list) == 0 {
 		return
 	}
@@ -34,13 +34,13 @@ func (r *Run) vacuum(ctx context.Context, works []*policyRun) {
 	case <-r.halt.Done():
 		return
 	}
-	server := works[0].plan.Server
+	server := policies[0].plan.Server
 	done := vacuum.Run(ctx, vacuum.Config{
-		Pool: r.pool, Log: r.log, Since: r.base, Timeout: r.vacuumTime, Stopping: r.halt, Guard: r.vacuumGuard(works), MaxWait: r.maxPause,
+		Pool: r.pool, Log: r.log, Since: r.base, Timeout: r.vacuumTime, Stopping: r.halt, Guard: r.vacuumGuard(policies), MaxWait: r.maxPause,
 		Role: server.Role, Version: server.Version,
 	}, targets.list)
 	for _, t := range done {
-		for _, w := range targets.works[t.OID] {
+		for _, w := range targets.policies[t.OID] {
 			w.report.Vacuumed = append(w.report.Vacuumed, t.Name.String())
 		}
 	}
@@ -48,15 +48,15 @@ func (r *Run) vacuum(ctx context.Context, works []*policyRun) {
 
 // vacuumTargets are the tables that policies deleted from, and which policies each.
 type vacuumTargets struct {
-	list  []vacuum.Target
-	at    map[uint32]int // in list, by OID
-	works map[uint32][]*policyRun
+	list     []vacuum.Target
+	at       map[uint32]int // in list, by OID
+	policies map[uint32][]*policyRun
 }
 
 // vacuumTargetsOf leaves out what policies with vacuum: never deleted.
-func vacuumTargetsOf(works []*policyRun) *vacuumTargets {
-	t := &vacuumTargets{at: map[uint32]int{}, works: map[uint32][]*policyRun{}}
-	for _, w := range works {
+func vacuumTargetsOf(policies []*policyRun) *vacuumTargets {
+	t := &vacuumTargets{at: map[uint32]int{}, policies: map[uint32][]*policyRun{}}
+	for _, w := range policies {
 		if w.plan.Policy.Vacuum == policy.VacuumNever {
 			continue
 		}
@@ -82,8 +82,8 @@ func (t *vacuumTargets) add(w *policyRun, n *plan.Node, rows int64) {
 		x.Deleted += rows
 		x.Whole = x.Whole || n.Table.Kind == schema.Partitioned
 		x.Always = x.Always || w.plan.Policy.Vacuum == policy.VacuumAlways
-		if !slices.Contains(t.works[oid], w) {
-			t.works[oid] = append(t.works[oid], w)
+		if !slices.Contains(t.policies[oid], w) {
+			t.policies[oid] = append(t.policies[oid], w)
 		}
 	}
 }

@@ -59,14 +59,14 @@ func (k *keyset) next(worker int) *turn {
 			},
 		}
 	}
-	if k.reading || k.after >= k.policy.fixed {
+	if k.reading || k.after >= k.policy.cutoffCount {
 		return nil
 	}
 	k.reading = true
 	var page []*tenantWalk
 	return &turn{
 		do: func(ctx context.Context) (err error) {
-			return k.policy.find("looking for tenants with something due", func(p *plan.Plan) error {
+			return k.policy.search("looking for tenants with something due", func(p *plan.Plan) error {
 				page, err = k.page(ctx, p)
 				return err
 			})
@@ -118,7 +118,7 @@ func (k *keyset) slice(ctx context.Context, b *batcher, t *tenantWalk) (bool, er
 			if t.started && !t.more {
 				return false, nil
 			}
-			if err := w.findRows(func(p *plan.Plan) error { return k.groups(ctx, p, t) }); err != nil {
+			if err := w.searchRows(func(p *plan.Plan) error { return k.groups(ctx, p, t) }); err != nil {
 				return false, err
 			}
 			continue
@@ -171,13 +171,13 @@ func (k *keyset) groups(ctx context.Context, p *plan.Plan, t *tenantWalk) error 
 // and moves the cursor behind them.
 func (k *keyset) batch(ctx context.Context, b *batcher, t *tenantWalk) error {
 	w := k.policy
-	want := b.want()
+	want := b.nextSize()
 	var cands []candidate
 	room := w.plan.Policy.Limits.Bytes
 	for full := false; len(t.groups) > 0 && !full; {
 		var found []candidate
 		var ended bool
-		err := w.findRows(func(p *plan.Plan) (err error) {
+		err := w.searchRows(func(p *plan.Plan) (err error) {
 			found, ended, err = k.search(ctx, p, t, want-len(cands), room)
 			return err
 		})
@@ -251,10 +251,10 @@ type reading struct {
 
 func (r *reading) scan(rows pgx.Rows) error {
 	for rows.Next() {
-		var meant bool
+		var matches bool
 		c := candidate{key: make([]*string, r.columns)}
 		var at string
-		into := []any{&at, &meant, &c.bytes}
+		into := []any{&at, &matches, &c.bytes}
 		for i := range c.key {
 			into = append(into, &c.key[i])
 		}
@@ -269,7 +269,7 @@ func (r *reading) scan(rows pgx.Rows) error {
 		}
 		r.read++
 		r.last, r.lastKey = at, c.key
-		if meant {
+		if matches {
 			r.room -= c.bytes
 			r.cands = append(r.cands, c)
 		}

@@ -53,7 +53,7 @@ func (s *sweep) next(worker int) *turn {
 	var st stretch
 	return &turn{
 		do: func(ctx context.Context) (err error) {
-			return s.policy.findRows(func(p *plan.Plan) error {
+			return s.policy.searchRows(func(p *plan.Plan) error {
 				st, err = s.read(ctx, p)
 				return err
 			})
@@ -85,7 +85,7 @@ func (s *sweep) delete(ctx context.Context, b *batcher, t *tenantCandidates) (le
 		if ok, err := w.refresh(ctx, t.tenant); err != nil || !ok {
 			return left, err
 		}
-		n := fitting(t.cands, b.want(), w.plan.Policy.Limits.Bytes)
+		n := fitting(t.cands, b.nextSize(), w.plan.Policy.Limits.Bytes)
 		o, err := w.delete(ctx, b, t.tenant, t.cands[:n])
 		if err != nil {
 			return left, err
