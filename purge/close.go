@@ -14,12 +14,12 @@ import (
 	"github.com/reaperdb/reaper/preview"
 )
 
-// close settles how the policy ended and records it.
+// close determines how the policy ended and records it.
 func (w *policyRun) close(ctx context.Context) {
 	w.report = w.state.finish()
 	rep := w.report
 	rep.Seconds = time.Since(w.started).Seconds()
-	// The end is recorded even when the run was interrupted.
+	// Record the end even when the run was interrupted.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
 	defer cancel()
 	if !w.opened {
@@ -47,9 +47,9 @@ func (w *policyRun) close(ctx context.Context) {
 	}
 	err := w.run.withServer(ctx, closing)
 	if err == nil && !ours {
-		// What that process took down with it, the cutoffs among it, this run may have
-		// missed: its own end says nothing.
-		err = errors.New("another process has closed the run, which took this one for dead")
+		// This run may have missed what the other process removed, its cutoffs for instance, so
+		// its own status is unreliable.
+		err = errors.New("another process took this one for dead and closed the run")
 	}
 	if err != nil {
 		// Without this row the next run will record that the process ended.
@@ -61,8 +61,8 @@ func (w *policyRun) close(ctx context.Context) {
 		"batches", rep.Batches, "duration", time.Since(w.started).Round(time.Millisecond))
 }
 
-// recount takes the ledger's word for what was deleted: a crash of the server may
-// have undone batches whose commit was answered.
+// recount replaces the report's counts with the ledger's: a server crash may have undone
+// batches whose COMMIT was acknowledged.
 func (w *policyRun) recount(ctx context.Context) {
 	rep := w.report
 	var rows map[string]int64
@@ -81,7 +81,7 @@ func (w *policyRun) recount(ctx context.Context) {
 	}
 }
 
-// tally counts the tenants that were due and those that are done.
+// countTenantOutcomes counts the tenants that were due and those that are done.
 func (w *policyRun) countTenantOutcomes(ctx context.Context) {
 	unfinished := w.unfinished()
 	c := &w.report.Tenants
@@ -93,25 +93,24 @@ func (w *policyRun) countTenantOutcomes(ctx context.Context) {
 	}
 	c.Due = c.Done + max(int64(len(unfinished)), w.overdue)
 	if w.stopReason() != "" && !w.plan.NoTenant && !w.plan.Sweeps() {
-		c.Due = max(c.Due, w.cutoffCount) // who had something due at the start, visited or not
+		c.Due = max(c.Due, w.cutoffCount) // due at the start, visited or not
 	}
 }
 
-// unfinished are the tenants that the last pass has left with something due, as
-// far as it came.
+// unfinished returns the tenants that the last pass left with due rows, as far as it got.
 func (w *policyRun) unfinished() map[string]bool {
 	names := map[string]bool{}
 	for name := range w.state.failedTenants() {
 		names[name] = true
 	}
 	if w.walk == nil || w.stopReason() != "" && w.report.BacklogRows != nil && *w.report.BacklogRows == 0 {
-		return names // cut off, but not before the end
+		return names // interrupted, but nothing was left
 	}
 	maps.Copy(names, w.walk.unfinished())
 	return names
 }
 
-// settle derives status and reason.
+// setStatus derives status and reason.
 func (w *policyRun) setStatus() {
 	rep := w.report
 	var reasons []string
@@ -176,8 +175,7 @@ func plainChain(err error) string {
 	return pg.ErrorText(err)
 }
 
-// unfinishedWork reports whether a run that was told to stop has left anything:
-// in doubt it has.
+// unfinishedWork reports whether a stopped run left anything; if unknown, true.
 func (w *policyRun) unfinishedWork() bool {
 	if w.run.halt.Err() != nil {
 		return true

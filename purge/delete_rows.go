@@ -9,8 +9,8 @@ import (
 	"github.com/reaperdb/reaper/plan"
 )
 
-// deleteCollected empties references, and deletes roots and all that was collected
-// below them. Without keys there are no roots among the rows.
+// deleteCollected clears references, then deletes the roots and everything collected below
+// them. nil keys: no roots among the rows.
 func (tx *batchTx) deleteCollected(ctx context.Context, m *plan.Traversal, known collection, keys pg.Values) error {
 	for _, e := range m.Clears {
 		if r := known[e.Parent]; r == nil || r.Len() == 0 {
@@ -21,7 +21,7 @@ func (tx *batchTx) deleteCollected(ctx context.Context, m *plan.Traversal, known
 		}
 		n, err := tx.exec(ctx, plan.ClearSQL(&pg.Statement{}, e, m, known, 0))
 		if err != nil {
-			return fmt.Errorf("emptying %s of %s: %w", e.Label(), e.Child.Table.Name, err)
+			return fmt.Errorf("clearing %s of %s: %w", e.Label(), e.Child.Table.Name, err)
 		}
 		tx.countNullified(e.Child, n)
 	}
@@ -37,7 +37,7 @@ func (tx *batchTx) deleteCollected(ctx context.Context, m *plan.Traversal, known
 	return tx.checkRows(ctx, m, known, keys)
 }
 
-// deleteAtOnce deletes from tables in one statement.
+// deleteAtOnce deletes from several tables in one statement.
 func (tx *batchTx) deleteAtOnce(ctx context.Context, m *plan.Traversal, nodes []*plan.Node, known collection, keys pg.Values) error {
 	s, targets, wanted := plan.DeleteSQL(tx.plan, m, nodes, tx.scope, tx.tenant, keys, known, tx.opts.lockDependents)
 	if len(targets) == 0 {
@@ -62,19 +62,19 @@ func (tx *batchTx) deleteAtOnce(ctx context.Context, m *plan.Traversal, nodes []
 	return nil
 }
 
-// moved explains why rows that were collected were not deleted: a trigger or a rule keeps them,
-// or somebody has changed them since.
+// explainKeptRows explains why collected rows were not deleted: a trigger or rule keeps them,
+// or another transaction changed them.
 func (tx *batchTx) explainKeptRows(ctx context.Context, m *plan.Traversal, n *plan.Node, known collection) error {
 	if !tx.plan.Watched() {
 		return errChanged
 	}
-	if tx.opts.lockDependents && n.Table.CanUpdate { // they were locked: it was nobody else
+	if tx.opts.lockDependents && n.Table.CanUpdate { // they were locked, so no other transaction changed them
 		return fmt.Errorf("%w: %s", errInterfered, n.Stays())
 	}
 	s := plan.CollectedThereSQL(n, m, known, tx.opts.lockDependents)
 	var there bool
 	if err := tx.row(ctx, s).Scan(&there); err != nil {
-		return fmt.Errorf("looking at what became of the rows: %w", err)
+		return fmt.Errorf("verifying rows: %w", err)
 	}
 	if there {
 		return fmt.Errorf("%w: %s", errInterfered, n.Stays())
@@ -82,9 +82,9 @@ func (tx *batchTx) explainKeptRows(ctx context.Context, m *plan.Traversal, n *pl
 	return errChanged
 }
 
-// stayed explains why locked roots were not deleted: a hold, a retention or a path
-// changed since they were locked, or something keeps rows that are expired
-// still. Then nothing below them may go either.
+// explainKeptRoots explains why locked roots were not deleted: a hold, a retention or a path
+// changed after they were locked, or a trigger or rule keeps rows that are still expired. In
+// both cases nothing below them may be deleted.
 func (tx *batchTx) explainKeptRoots(ctx context.Context, keys pg.Values, n int64) error {
 	still, err := tx.countRoots(ctx, keys)
 	if err == nil && still == n {
@@ -99,8 +99,8 @@ func (tx *batchTx) explainKeptRoots(ctx context.Context, keys pg.Values, n int64
 	return errChanged
 }
 
-// deleteOneByOne deletes from one table after the other, from the leaves up. Tables that
-// reference each other go in one statement.
+// deleteOneByOne deletes table by table, from the leaves up. Tables that reference each other
+// share one statement.
 func (tx *batchTx) deleteOneByOne(ctx context.Context, m *plan.Traversal, known collection, keys pg.Values) error {
 	for _, e := range m.Deletes {
 		if r := known[e.Parent]; r != nil && r.Len() > 0 {
