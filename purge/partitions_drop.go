@@ -9,7 +9,7 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// partitioned is the root, as package partition drops its partitions.
+// partitioned describes the root to package partition.
 func (w *policyRun) partitioned() *partition.Table {
 	root := w.plan.Root.Table
 	return &partition.Table{
@@ -23,7 +23,7 @@ func (w *policyRun) partitioned() *partition.Table {
 	}
 }
 
-// dropRun is the policy's run, as package partition knows it.
+// dropRun is the policy's run as package partition sees it.
 type dropRun struct{ policy *policyRun }
 
 func (r dropRun) WithServer(ctx context.Context, fn func() error) error {
@@ -40,14 +40,14 @@ func (r dropRun) Retry(err error) {
 
 func (r dropRun) HeldUp() bool { return r.policy.run.guardsForbid(r.policy.plan.Policy.Name) }
 
-// Stays notes that a partition is still detached: the run ends incomplete.
+// Stays records that a partition is still detached: the run ends incomplete.
 func (r dropRun) Stays(d partition.Detached, err error) {
 	w := r.policy
-	w.run.log.Warn("partition is detached, and cannot be attached again yet", "policy", w.plan.Policy.Name, "partition", d.Name, "error", pg.ErrorText(err))
+	w.run.log.Warn("partition is detached and cannot be reattached yet", "policy", w.plan.Policy.Name, "partition", d.Name, "error", pg.ErrorText(err))
 	w.parts.detached, w.parts.lastError = append(w.parts.detached, d), pg.ErrorText(err)
 }
 
-// recoverPartitions undoes what an earlier run has left in the middle.
+// recoverPartitions completes or undoes drops that an earlier run left unfinished.
 func (w *policyRun) recoverPartitions(ctx context.Context) {
 	if w.ended() {
 		return
@@ -57,12 +57,11 @@ func (w *policyRun) recoverPartitions(ctx context.Context) {
 	}
 }
 
-// attachAtLast tries once more, at the end of a run, with what could not be
-// attached before.
+// reattachPartitions makes a last attempt, at the end of a run.
 func (w *policyRun) reattachPartitions(ctx context.Context) {
 	for _, d := range w.parts.detached {
 		if w.partitioned().Attach(ctx, d) {
-			w.run.log.Info("partition attached again", "policy", w.plan.Policy.Name, "partition", d.Name)
+			w.run.log.Info("partition reattached", "policy", w.plan.Policy.Name, "partition", d.Name)
 			w.parts.reattached = append(w.parts.reattached, d.Name)
 		}
 	}

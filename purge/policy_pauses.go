@@ -6,20 +6,20 @@ import (
 	"github.com/reaperdb/reaper/guard"
 )
 
-// pauses is what the guards make of one policy's run.
+// pauses is the effect of the guards on one policy's run.
 type pauses struct {
 	now           guard.Advice
-	since         time.Time     // when the pause under way began; zero: there is none
-	before        time.Duration // the pauses that have ended, together
-	stopped       string        // why the policy's run is to end; empty: it is not
-	checkpointErr string        // why no checkpoint could be asked for, as told; empty: one could
+	since         time.Time     // start of the current pause; zero: none
+	before        time.Duration // total length of earlier pauses
+	stopped       string        // why the policy's run ends; empty: it does not
+	checkpointErr string        // last reported reason why no checkpoint could be requested
 	notifiedAt    time.Time
-	// byHand is closed when the guards have been read again since a batch has found
-	// the policy paused by hand; nil: none has.
+	// byHand is closed when the guards were reread after a batch found the policy paused by
+	// hand; nil: none did.
 	byHand <-chan struct{}
 }
 
-// length is how long the policy has been paused in all.
+// length is the total time paused.
 func (p *pauses) length(now time.Time) time.Duration {
 	if p.since.IsZero() {
 		return p.before
@@ -27,9 +27,9 @@ func (p *pauses) length(now time.Time) time.Duration {
 	return p.before + now.Sub(p.since)
 }
 
-// advise notes what the guards say. news: it is something else than before, or the
-// reason has become another for long enough, and is to be told. resumed: it has ended a
-// pause. Nothing counts any more once the policy's run is to end, but that it does.
+// setAdvice records the guards' advice. isNew: it differs, or its reason has changed and was
+// last reported long enough ago. resumed: it ended a pause. Once the policy's run is stopping,
+// only guard.Stop is recorded.
 func (s *policyState) setAdvice(a guard.Advice) (isNew, resumed bool) {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
@@ -55,22 +55,21 @@ func (s *policyState) setAdvice(a guard.Advice) (isNew, resumed bool) {
 	return isNew, resumed
 }
 
-// pausedSince is when the pause under way began; zero: there is none.
+// pausedSince is the start of the current pause; zero: none.
 func (s *policyState) pausedSince() time.Time {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
 	return s.pauses.since
 }
 
-// pausedBy is the advice that pauses the policy; false: none does, or its run was
-// stopped.
+// pausedBy is the advice that pauses the policy; false: not paused, or stopped.
 func (s *policyState) pausedBy() (guard.Advice, bool) {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
 	return s.pauses.now, s.pauses.stopped == "" && s.pauses.now.State == guard.Pause
 }
 
-// share is the share of the time that batches may take now.
+// share is the share of time that batches may take now.
 func (s *policyState) share() float64 {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
@@ -80,8 +79,7 @@ func (s *policyState) share() float64 {
 	return s.pauses.now.Share
 }
 
-// stop ends the policy's part of the run after the batches under way, for the first
-// reason that does.
+// stop ends the policy's part of the run after the current batches. The first reason wins.
 func (s *policyState) stop(reason string) {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
@@ -90,23 +88,23 @@ func (s *policyState) stop(reason string) {
 	}
 }
 
-// stopped is why the policy's part of the run is to end; empty: it is not.
+// stopped is why the policy's part of the run ends; empty: it does not.
 func (s *policyState) stopped() string {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
 	return s.pauses.stopped
 }
 
-// pauseByHand notes that a batch has found its policy paused by hand. changed is closed
-// when the guards have been read again.
+// pauseByHand records that a batch found its policy paused by hand. changed is closed when the
+// guards have been reread.
 func (s *policyState) pauseByHand(changed <-chan struct{}) {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
 	s.pauses.byHand = changed
 }
 
-// pausedByHand is closed when the guards have been read again since a batch has found
-// the policy paused by hand; nil: none has, or they have been.
+// pausedByHand returns that channel until it is closed; nil: no manual pause was found, or the
+// guards have been reread.
 func (s *policyState) pausedByHand() <-chan struct{} {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
@@ -118,8 +116,8 @@ func (s *policyState) pausedByHand() <-chan struct{} {
 	return s.pauses.byHand
 }
 
-// noteCheckpoint notes why no checkpoint could be asked for, or that one could (empty),
-// and reports whether that is to be told: once in a pause.
+// noteCheckpoint records why no checkpoint could be requested (empty: one was), and reports
+// whether to log it: once per pause.
 func (s *policyState) noteCheckpoint(checkpointErr string) (isNew bool) {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()

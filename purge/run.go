@@ -1,5 +1,5 @@
-// Package purge runs plans: it searches expired rows, deletes them in batches with all that
-// depends on them, retries, and reports.
+// Package purge runs plans: it searches for expired rows, deletes them in batches with
+// everything that depends on them, retries, and reports.
 package purge
 
 import (
@@ -27,35 +27,32 @@ type Runner struct {
 	Ledger   Ledger
 	Observer Observer     // nil: Silent
 	Log      *slog.Logger // nil: none
-	// Stopping ends a run after the batch at hand when it is cancelled; nil:
-	// nothing does.
+	// Stopping, when cancelled, ends a run after its current batches; nil: nothing does.
 	Stopping context.Context
-	// Patience is how long a run waits for a server that went away; 0: 30 s.
+	// Patience is how long to wait for an unavailable server; 0: 30 s.
 	Patience time.Duration
-	// Connections is how many batches may be under way at a time, each of another
-	// tenant; 0: one.
+	// Connections is how many batches may run at a time, each of a different tenant; 0: one.
 	Connections int
-	// VacuumTime bounds the vacuum of one table after a run; 0: 10 minutes.
+	// VacuumTime limits the vacuum of one table after a run; 0: 10 minutes.
 	VacuumTime time.Duration
-	// Control serves signs of life; nil: Pool does.
+	// Control is the pool for lease renewals and the like; nil: Pool.
 	Control *pgxpool.Pool
-	// Closed is told the report when the run is recorded, and before anything is
-	// vacuumed; nil: nobody is.
+	// Closed is called with the report once the run is recorded, before any vacuum; nil: no
+	// call.
 	Closed func(*Report)
-	// Guard says whether rows may be deleted now; nil: they always may.
+	// Guard decides whether rows may be deleted now; nil: always.
 	Guard Guard
-	// MaxPause is for how long it may pause a policy at a time, before the run ends
-	// incomplete; 0: guard.DefaultMaxPause.
+	// MaxPause is the longest pause of a policy before its run ends incomplete; 0:
+	// guard.DefaultMaxPause.
 	MaxPause time.Duration
-	// Shared is what runs share that are under way at once on one pool; nil: there
-	// is no other.
+	// Shared is shared by concurrent runs on one pool; nil: there are none.
 	Shared *Shared
 }
 
 // Run is one run over several policies.
 type Run struct {
 	shared     *Shared
-	guard      Guard // nil: nothing stands against it
+	guard      Guard // nil: none
 	maxPause   time.Duration
 	control    *pgxpool.Pool
 	closed     func(*Report)
@@ -65,31 +62,31 @@ type Run struct {
 	log        *slog.Logger
 	opts       Options
 	id         string
-	base       string // the run's start by the database's clock, as text
+	base       string // start of the run by the database's clock, as text
 	started    time.Time
 	patience   time.Duration
 	halt       context.Context
 	workers    int
-	vacuumTime time.Duration // bounds the vacuum of one table
+	vacuumTime time.Duration
 
-	observing    sync.Mutex // the observer is told one thing at a time
+	observing    sync.Mutex // serializes calls of the observer
 	state        *runState
-	currentRound *schedule // the round under way, set when no worker is; nil: there was none
+	currentRound *schedule // written only between rounds; nil: there was none
 }
 
-// UsageError is a wrong option, found before anything was touched.
+// UsageError is an invalid option, found before anything was touched.
 type UsageError struct{ msg string }
 
-// Error is the message.
+// Error implements error.
 func (e *UsageError) Error() string { return e.msg }
 
-// Run deletes what is due under the plans, and reports. Plans must be free of
-// errors. A *UsageError means that nothing was touched; other errors that stop
-// a policy stand in its report.
+// Run deletes what is due under the plans, which must be free of errors, and reports. A
+// *UsageError means that nothing was touched; errors that stop a single policy are in its
+// report.
 func (r *Runner) Run(ctx context.Context, plans []*plan.Plan, opts Options) (*Report, error) {
 	run := &Run{state: &runState{}, guard: r.Guard, maxPause: cmp.Or(r.MaxPause, guard.DefaultMaxPause), control: cmp.Or(r.Control, r.Pool), closed: r.Closed, shared: cmp.Or(r.Shared, NewShared(r.Connections)), pool: r.Pool, ledger: r.Ledger, observer: r.Observer, log: r.Log, opts: opts, patience: r.Patience, halt: r.Stopping, workers: max(r.Connections, 1), vacuumTime: cmp.Or(r.VacuumTime, vacuumTime)}
 	if opts.MaxRows > 0 {
-		run.workers = 1 // only so is it a hard bound
+		run.workers = 1 // otherwise the limit could be exceeded
 	}
 	if run.observer == nil {
 		run.observer = Silent{}
@@ -125,7 +122,7 @@ var errMaxDuration = errors.New("--max-duration is used up")
 func (r *Run) all(ctx context.Context, plans []*plan.Plan) (*Report, error) {
 	r.started = time.Now()
 	report := &Report{RunID: r.id, Status: Complete, Policies: []*PolicyReport{}}
-	var now int64 // a number reads the same under every DateStyle
+	var now int64 // independent of DateStyle
 	err := r.withServer(ctx, func() error {
 		return pg.Pinned(r.pool).QueryRow(ctx, plan.ClockSQL).Scan(&now, &r.base)
 	})
@@ -167,7 +164,7 @@ func (r *Run) all(ctx context.Context, plans []*plan.Plan) (*Report, error) {
 	return report, nil
 }
 
-// begin is what comes before the rounds.
+// begin prepares the policy for the rounds.
 func (w *policyRun) begin(ctx context.Context) {
 	if w.ended() {
 		return
@@ -179,8 +176,8 @@ func (w *policyRun) begin(ctx context.Context) {
 	w.exclusively(ctx, w.fixCutoffs)
 }
 
-// CheckTenants refuses, by a *UsageError, keys of tenants that not every plan
-// knows. Plans must be free of errors.
+// CheckTenants returns a *UsageError for tenant keys unknown to one of the plans, which must be
+// free of errors.
 func CheckTenants(ctx context.Context, pool *pgxpool.Pool, plans []*plan.Plan, tenants []string) error {
 	if len(tenants) == 0 {
 		return nil
@@ -210,13 +207,12 @@ func CheckTenants(ctx context.Context, pool *pgxpool.Pool, plans []*plan.Plan, t
 	return nil
 }
 
-// idleRounds is how many rounds in a row may find nothing but rows that are locked, or
-// changed under them, before a run ends incomplete.
+// idleRounds is how many rounds in a row may find only locked or concurrently changed rows
+// before a run ends incomplete.
 const idleRounds = 6
 
-// rounds goes over all policies again and again until a whole round has
-// deleted nothing: a later policy, or another worker, may have freed what an
-// earlier one had to leave.
+// rounds repeats rounds over all policies until one deletes nothing: a later policy or another
+// worker may have unblocked rows that an earlier one had to leave.
 func (r *Run) rounds(ctx context.Context, policies []*policyRun) {
 	for idle := 0; idle < idleRounds; {
 		before, losses := r.state.progress()
@@ -229,7 +225,7 @@ func (r *Run) rounds(ctx context.Context, policies []*policyRun) {
 		}
 		workers := r.workers
 		if idle > 0 {
-			workers = 1 // what was locked may have been so by another worker of ours
+			workers = 1 // the lock may have been another worker's
 		}
 		r.round(ctx, open, workers)
 		if r.stopping() || ctx.Err() != nil || len(open) == 0 {
@@ -255,15 +251,15 @@ func (r *Run) rounds(ctx context.Context, policies []*policyRun) {
 	}
 }
 
-// stopping tells whether the run ends after the batch at hand.
+// stopping reports whether the run ends after the current batches.
 func (r *Run) stopping() bool {
 	return r.halt.Err() != nil || r.opts.MaxRows > 0 && r.remainingRoots() <= 0
 }
 
-// left is how many roots may still go under --max-rows.
+// remainingRoots is how many roots may still be deleted under --max-rows.
 func (r *Run) remainingRoots() int64 { return r.opts.MaxRows - r.state.rootsDeleted() }
 
-// stopReason says why.
+// stopReason says why; empty: not stopping.
 func (r *Run) stopReason() string {
 	switch {
 	case errors.Is(context.Cause(r.halt), errMaxDuration):
@@ -284,21 +280,21 @@ func (r *Run) quota(size int) int {
 	return int(min(int64(size), r.remainingRoots()))
 }
 
-// errHalted is a reading that was cut short because the run is to end.
-var errHalted = errors.New("the run is to end")
+// errHalted: a read was cancelled because the run is stopping.
+var errHalted = errors.New("the run is stopping")
 
-// read runs fn in a short read-only transaction with the settings of a batch. A
-// run that is to end does not wait for it: errHalted.
+// read runs fn in a short read-only transaction. If the run is stopping, it returns errHalted
+// instead of waiting.
 func (r *Run) read(ctx context.Context, path string, timeout time.Duration, fn func(pgx.Tx) error) error {
 	return r.unlessHalted(ctx, func(ctx context.Context) error { return pg.ReadOnly(ctx, r.pool, path, timeout, fn) })
 }
 
-// query runs one statement as read does.
+// query does the same for one statement.
 func (r *Run) query(ctx context.Context, path string, timeout time.Duration, s *pg.Statement, scan func(pgx.Rows) error) error {
 	return r.unlessHalted(ctx, func(ctx context.Context) error { return pg.ReadOne(ctx, r.pool, path, timeout, s, scan) })
 }
 
-// unlessHalted cuts a reading short when the run is to end: errHalted.
+// unlessHalted cancels a read when the run is stopping, with errHalted.
 func (r *Run) unlessHalted(ctx context.Context, read func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -310,7 +306,7 @@ func (r *Run) unlessHalted(ctx context.Context, read func(context.Context) error
 	return err
 }
 
-// tell tells the observer something.
+// notify calls the observer.
 func (r *Run) notify(what func(Observer)) {
 	r.observing.Lock()
 	defer r.observing.Unlock()

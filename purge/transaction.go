@@ -13,9 +13,9 @@ import (
 	"github.com/reaperdb/reaper/plan"
 )
 
-// transaction is one batch: begin, with the tenant's lock, the settings and a check for a
-// person's pause in one statement; delete; the ledger's row; commit. It waits for a server
-// that went away. A connection that is lost while committing is looked up in the ledger.
+// transaction runs one batch: begin (tenant lock, settings and the check for a manual pause in
+// one statement), delete, ledger row, COMMIT. It waits for an unavailable server. If the
+// connection is lost during COMMIT, the ledger tells whether the batch was committed.
 func (b *batcher) transaction(ctx context.Context, t *plan.TenantCutoff, cands []candidate, opts attemptOptions) (outcome, error) {
 	started := time.Now()
 	b.seq = b.policy.state.nextBatch()
@@ -31,7 +31,7 @@ func (b *batcher) transaction(ctx context.Context, t *plan.TenantCutoff, cands [
 			}
 			committing = false
 		}
-		// The server was away, or had no room: the guards are asked anew.
+		// The server was unavailable: ask the guards again.
 		if tries++; tries > 1 && b.run.guardsForbid(b.plan.Policy.Name) {
 			return errGuarded
 		}
@@ -49,7 +49,7 @@ func (b *batcher) transaction(ctx context.Context, t *plan.TenantCutoff, cands [
 		}
 		committing = true
 		err = b.commit(ctx, tx)
-		committing = err != nil && decideCommit(err) == resolveCommit // else the server refused, and nothing happened
+		committing = err != nil && decideCommit(err) == resolveCommit // otherwise the server refused and nothing was committed
 		return err
 	})
 	if err != nil {
@@ -128,9 +128,8 @@ func (b *batcher) commit(ctx context.Context, tx *batchTx) error {
 	return nil
 }
 
-// settled tells, after a connection was lost in COMMIT, whether the batch is
-// in the ledger. The tenant's lock is waited for first: the lost transaction
-// holds it until it has ended.
+// wasCommitted reports, after a connection was lost during COMMIT, whether the batch is in the
+// ledger. It first waits for the tenant's lock, which the lost transaction holds until it ends.
 func (b *batcher) wasCommitted(ctx context.Context, t *plan.TenantCutoff) (bool, error) {
 	tx, err := b.run.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
 	if err != nil {

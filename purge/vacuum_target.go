@@ -11,13 +11,12 @@ import (
 	"github.com/reaperdb/reaper/vacuum"
 )
 
-// vacuumTime bounds the vacuum of one table where the Runner says nothing else.
+// vacuumTime is the default of Runner.VacuumTime.
 const vacuumTime = 10 * time.Minute
 
-// vacuum removes the dead rows that the run leaves. It comes when every policy
-// is closed: a vacuum may take long, a run's lease does not last that long, and
-// a table of two policies gets one. Whatever becomes of it, the run has ended
-// as it has.
+// vacuum removes the run's dead rows after every policy is closed: a vacuum may outlast the
+// run's lease, and a table of two policies gets only one. Its result does not change the run's
+// status.
 func (r *Run) vacuum(ctx context.Context, policies []*policyRun) {
 	for _, w := range policies {
 		w.report.Vacuumed = []string{}
@@ -46,14 +45,14 @@ func (r *Run) vacuum(ctx context.Context, policies []*policyRun) {
 	}
 }
 
-// vacuumTargets are the tables that policies deleted from, and which policies each.
+// vacuumTargets are the tables with deleted rows, and the policies that deleted them.
 type vacuumTargets struct {
 	list     []vacuum.Target
 	at       map[uint32]int // in list, by OID
 	policies map[uint32][]*policyRun
 }
 
-// vacuumTargetsOf leaves out what policies with vacuum: never deleted.
+// vacuumTargetsOf skips policies with vacuum: never.
 func vacuumTargetsOf(policies []*policyRun) *vacuumTargets {
 	t := &vacuumTargets{at: map[uint32]int{}, policies: map[uint32][]*policyRun{}}
 	for _, w := range policies {
@@ -69,7 +68,7 @@ func vacuumTargetsOf(policies []*policyRun) *vacuumTargets {
 	return t
 }
 
-// add adds the table of a node, of a partitioned one all its partitions.
+// add adds the table of a node; for a partitioned table, its partitions.
 func (t *vacuumTargets) add(w *policyRun, n *plan.Node, rows int64) {
 	for _, oid := range w.plan.Leaves(n) {
 		i, known := t.at[oid]

@@ -10,10 +10,9 @@ import (
 	"github.com/reaperdb/reaper/plan"
 )
 
-// finds is the plan by which expired rows are looked for: the policy's own, until its
-// `where` has failed on a row, from then on one that leaves it out. What it would have
-// rejected is rejected by the batch, whose statements all have it; and a batch that
-// fails is split until the row is found, whose tenant fails alone.
+// searchPlan is the plan for finding expired rows: the policy's own, or, once `where` has
+// failed on a row, one without it. Batches still apply `where`; one that fails is split until
+// the row is found, and only its tenant fails.
 func (w *policyRun) searchPlan() *plan.Plan {
 	if p := w.state.planWithoutWhere(); p != nil {
 		return p
@@ -21,13 +20,12 @@ func (w *policyRun) searchPlan() *plan.Plan {
 	return w.plan
 }
 
-// findRows finds expired rows of the root.
 func (w *policyRun) searchRows(read func(p *plan.Plan) error) error {
-	return w.search("looking for expired rows of "+w.plan.Root.Table.Name.String(), read)
+	return w.search("searching for expired rows of "+w.plan.Root.Table.Name.String(), read)
 }
 
-// find reads by the plan that finds, and again without `where` when that fails on a row.
-// Its error says where it is from.
+// search reads by the search plan, and again without `where` if that fails on a row. Errors are
+// prefixed with what.
 func (w *policyRun) search(what string, read func(p *plan.Plan) error) error {
 	p := w.searchPlan()
 	err := read(p)
