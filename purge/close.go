@@ -145,7 +145,7 @@ func (w *policyRun) setStatus() {
 		if names := w.plan.Firing(); len(names) > 0 {
 			by = strings.Join(names, " or ")
 		}
-		reasons = append(reasons, visible.Count(found.remaining, "expired row", "expired rows")+" did not go: kept by "+by)
+		reasons = append(reasons, visible.Count(found.remaining, "expired row", "expired rows")+" not deleted: kept by "+by)
 	}
 	rep.Reason = strings.Join(reasons, "; ")
 	switch {

@@ -104,7 +104,7 @@ func (w *policyRun) wait(ctx context.Context, worker int, a guard.Advice, change
 
 // stopAfterMaxPause ends the policy's run after the longest allowed pause.
 func (w *policyRun) stopAfterMaxPause(a guard.Advice) {
-	why := fmt.Sprintf("paused for %s, the longest that max_pause allows, by the guard %s", w.run.maxPause, a.Because())
+	why := fmt.Sprintf("paused for %s (max_pause) by the guard %s", w.run.maxPause, a.Because())
 	w.state.stop(why)
 	w.noteAdvice(guard.Advice{State: guard.Stop, Guard: a.Guard, Reason: why, Since: time.Now()})
 }

@@ -162,7 +162,7 @@ func TestGuardPauseHasALongestLength(t *testing.T) {
 		b, h := guarded(t, schema, policy)
 		h.set("", pause)
 		b.runner.MaxPause = 50 * time.Millisecond
-		o := b.purge().is(purge.Incomplete, "paused for 50ms, the longest that max_pause allows", "wal_backlog", "reports keeps 2 GB")
+		o := b.purge().is(purge.Incomplete, "paused for 50ms (max_pause)", "wal_backlog", "reports keeps 2 GB")
 		b.count(`SELECT count(*) FROM mails`, 20)
 		if o.one().PausedSeconds < 0.05 || *o.one().BacklogRows != 15 {
 			t.Errorf("paused for %v s, backlog %v", o.one().PausedSeconds, *o.one().BacklogRows)

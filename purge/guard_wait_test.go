@@ -41,7 +41,7 @@ func TestCheckpointRefused(t *testing.T) {
 	for range 3 {
 		w.askCheckpoint(t.Context())
 	}
-	if text := log.String(); strings.Count(text, "no checkpoint was asked for") != 1 || !strings.Contains(text, "this role may not") {
+	if text := log.String(); strings.Count(text, "cannot request a checkpoint") != 1 || !strings.Contains(text, "this role may not") {
 		t.Errorf("the log has not one line of why:\n%s", text)
 	}
 }

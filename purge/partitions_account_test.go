@@ -34,12 +34,12 @@ func besides(t *testing.T) (*bed, []*plan.Plan) {
 	return b, b.plans()
 }
 
-// telling counts the goroutines that tell the observer something, or wait to.
-func telling() int {
+// notifying counts the goroutines that are notifying the observer or waiting to.
+func notifying() int {
 	stacks := make([]byte, 1<<20)
 	n := 0
 	for stack := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
-		if strings.Contains(stack, "purge.(*Run).tell(") {
+		if strings.Contains(stack, "purge.(*Run).notify(") {
 			n++
 		}
 	}
@@ -67,7 +67,7 @@ func TestPartitionDrop_CountsBesideABatch(t *testing.T) {
 	met := false
 	b.runner.Observer = watcher{batch: func(e purge.BatchEvent) {
 		for deadline := time.Now().Add(30 * time.Second); e.Policy == "events" && !met && time.Now().Before(deadline); runtime.Gosched() {
-			met = telling() > 1
+			met = notifying() > 1
 		}
 	}}
 	o := b.purgeWith(plans).is(purge.Complete)

@@ -223,7 +223,7 @@ func TestPartitionDrop_ReaderHoldsUpTheDetach(t *testing.T) {
 	plans := b.plans()
 	reader := b.session()
 	b.connect(b.DSN(), before("CONCURRENTLY", func() { reader.do(`BEGIN; SELECT count(*) FROM events`) }))
-	o := b.purgeWith(plans).is(purge.Incomplete, "partition public.p4 is detached, its rows are out of sight until a later run").dropped()
+	o := b.purgeWith(plans).is(purge.Incomplete, "partition public.p4 is detached; its rows are not visible until a later run").dropped()
 	o.rows(map[string]int64{"public.events": 70})
 	b.count(`SELECT count(*) FROM events`, 50)
 	b.count(`SELECT count(*) FROM pg_inherits WHERE inhdetachpending`, 1)

@@ -498,9 +498,9 @@ func TestPromise5_TriggersAndRules(t *testing.T) {
 	const soft = `CREATE FUNCTION soft() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 		IF OLD.id % 2 = 0 THEN RETURN OLD; END IF; RETURN NULL; END $$;`
 	for _, c := range []struct{ name, schema, trap, word, reason string }{
-		{"soft delete on the root", shop, soft + `CREATE TRIGGER soft BEFORE DELETE ON mails FOR EACH ROW EXECUTE FUNCTION soft()`, "trigger soft of public.mails", "did not go"},
-		{"soft delete on the root, by hand", noAction, soft + `CREATE TRIGGER soft BEFORE DELETE ON mails FOR EACH ROW EXECUTE FUNCTION soft()`, "trigger soft of public.mails", "did not go"},
-		{"a rule", shop, `CREATE RULE keep AS ON DELETE TO mails WHERE OLD.id % 2 = 1 DO INSTEAD NOTHING`, "rule keep of public.mails", "did not go"},
+		{"soft delete on the root", shop, soft + `CREATE TRIGGER soft BEFORE DELETE ON mails FOR EACH ROW EXECUTE FUNCTION soft()`, "trigger soft of public.mails", "not deleted"},
+		{"soft delete on the root, by hand", noAction, soft + `CREATE TRIGGER soft BEFORE DELETE ON mails FOR EACH ROW EXECUTE FUNCTION soft()`, "trigger soft of public.mails", "not deleted"},
+		{"a rule", shop, `CREATE RULE keep AS ON DELETE TO mails WHERE OLD.id % 2 = 1 DO INSTEAD NOTHING`, "rule keep of public.mails", "not deleted"},
 		{"a trigger on a dependent", noAction, soft + `CREATE TRIGGER soft BEFORE DELETE ON clicks FOR EACH ROW EXECUTE FUNCTION soft()`, "trigger soft of public.clicks", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

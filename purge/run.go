@@ -109,7 +109,7 @@ func (r *Runner) Run(ctx context.Context, plans []*plan.Plan, opts Options) (*Re
 	if run.id == "" {
 		id, err := uuid.NewV7()
 		if err != nil {
-			return nil, fmt.Errorf("making a run id: %w", err)
+			return nil, fmt.Errorf("generating a run ID: %w", err)
 		}
 		run.id = id.String()
 	}
@@ -117,7 +117,7 @@ func (r *Runner) Run(ctx context.Context, plans []*plan.Plan, opts Options) (*Re
 	return run.all(ctx, plans)
 }
 
-var errMaxDuration = errors.New("--max-duration is used up")
+var errMaxDuration = errors.New("--max-duration reached")
 
 func (r *Run) all(ctx context.Context, plans []*plan.Plan) (*Report, error) {
 	r.started = time.Now()
@@ -187,7 +187,7 @@ func CheckTenants(ctx context.Context, pool *pgxpool.Pool, plans []*plan.Plan, t
 			continue
 		}
 		if p.NoTenant {
-			return &UsageError{fmt.Sprintf("policy %s has no tenants: --tenant cannot narrow it; select others with --policy", p.Policy.Name)}
+			return &UsageError{fmt.Sprintf("policy %s has no tenants, so --tenant does not apply; select other policies with --policy", p.Policy.Name)}
 		}
 		s, key := p.UnknownTenantsSQL(tenants), p.Tenants.Key
 		var unknown []string
@@ -195,13 +195,13 @@ func CheckTenants(ctx context.Context, pool *pgxpool.Pool, plans []*plan.Plan, t
 			return tx.QueryRow(ctx, s.String(), s.Args...).Scan(&unknown)
 		})
 		if pg.HasCode(err, "22P02", "22003", "22007") {
-			return &UsageError{fmt.Sprintf("--tenant: %s; keys of tenants are %s", pg.ErrorText(err), key.Type)}
+			return &UsageError{fmt.Sprintf("--tenant: %s; tenant keys are of type %s", pg.ErrorText(err), key.Type)}
 		}
 		if err != nil {
 			return fmt.Errorf("looking up --tenant: %w", err)
 		}
 		if len(unknown) > 0 {
-			return &UsageError{fmt.Sprintf("--tenant %s: policy %s knows no such tenant", strings.Join(unknown, ", "), p.Policy.Name)}
+			return &UsageError{fmt.Sprintf("--tenant %s: policy %s has no such tenant", strings.Join(unknown, ", "), p.Policy.Name)}
 		}
 	}
 	return nil
@@ -267,7 +267,7 @@ func (r *Run) stopReason() string {
 	case r.halt.Err() != nil:
 		return "interrupted by a signal"
 	case r.opts.MaxRows > 0 && r.remainingRoots() <= 0:
-		return "--max-rows is used up"
+		return "--max-rows reached"
 	}
 	return ""
 }

@@ -80,7 +80,7 @@ func (w *policyRun) size(ctx context.Context) (decided bool, err error) {
 	}
 	perRow, err := preview.WalPerRow(ctx, w.run.pool, w.run.ledger, w.plan.Policy.Name)
 	if err != nil {
-		w.run.log.Warn("the run is sized by the planner's numbers alone", "policy", w.plan.Policy.Name, "error", pg.ErrorText(err))
+		w.run.log.Warn("estimating storage from planner statistics only", "policy", w.plan.Policy.Name, "error", pg.ErrorText(err))
 	}
 	roots := w.countDue(ctx)
 	if most := w.run.opts.MaxRows; most > 0 && roots > most {
@@ -106,7 +106,7 @@ func (w *policyRun) settleSize(roots int64, perRow float64, room guard.Room) {
 	case *all.Runs == 0 && *alone.Runs == 0:
 		z.refused = fmt.Sprintf("%s due need %s", visible.Count(roots, "row", "rows"), all)
 		if roots < 0 {
-			z.refused = fmt.Sprintf("how much is due could not be counted in time; %d rows and what goes with them need %s", assumedRoots, all)
+			z.refused = fmt.Sprintf("counting due rows timed out; %d rows and their dependents need %s", assumedRoots, all)
 		}
 	case free == 0 || *s.Runs == 0:
 		z.crowded = true
@@ -119,9 +119,9 @@ func (w *policyRun) settleSize(roots int64, perRow float64, room guard.Room) {
 	switch {
 	case z.fitting == 0:
 	case roots < 0:
-		w.run.log.Warn("the run is as large as fits: how much is due could not be counted in time", "policy", w.plan.Policy.Name, "roots", z.fitting, "free", humanize.IBytes(uint64(free)))
+		w.run.log.Warn("run limited by free disk space; counting due rows timed out", "policy", w.plan.Policy.Name, "roots", z.fitting, "free", humanize.IBytes(uint64(free)))
 	default:
-		w.run.log.Warn("the run is as large as fits", "policy", w.plan.Policy.Name, "roots", z.fitting, "due", roots, "needs", s.String())
+		w.run.log.Warn("run limited by free disk space", "policy", w.plan.Policy.Name, "roots", z.fitting, "due", roots, "needs", s.String())
 	}
 }
 
@@ -166,7 +166,7 @@ func (w *policyRun) fits(ctx context.Context) bool {
 	if fitting == 0 || fitting > x.roots {
 		return true
 	}
-	reason := fmt.Sprintf("the run was as large as fits: %s went", visible.Count(x.roots, "row", "rows"))
+	reason := fmt.Sprintf("run limited by free disk space: %s deleted", visible.Count(x.roots, "row", "rows"))
 	if len(room.Holders) > 0 {
 		reason += "; WAL is kept by " + strings.Join(room.HeldBy(), ", ")
 	}

@@ -35,7 +35,7 @@ func TestStorageSizesTheRun(t *testing.T) {
 	b, h := guarded(t, crowd, shopPolicy)
 	b.policy = shopPolicy
 	h.room = guard.Room{Free: free(200_000), MaxWAL: 1 << 30, Holders: []guard.Holder{{Name: "slot reports"}}}
-	o := b.purge().is(purge.Incomplete, "as large as fits", "WAL is kept by slot reports")
+	o := b.purge().is(purge.Incomplete, "limited by free disk space", "WAL is kept by slot reports")
 	b.ledgerIsTrue()
 	if left := b.Int(t, `SELECT count(*) FROM mails`); left == 4020 || left < 100 {
 		t.Errorf("%d mails left", left)
@@ -77,7 +77,7 @@ policies:
 			if p.Status == purge.Refused || strings.Contains(p.Reason, "nothing is free") {
 				t.Errorf("of %d bytes free: %s is %s (%s)", room, p.Name, p.Status, p.Reason)
 			}
-			if p.Status == purge.Incomplete && !strings.Contains(p.Reason, "as large as fits") && !strings.Contains(p.Reason, "is needed by big, in the same run") {
+			if p.Status == purge.Incomplete && !strings.Contains(p.Reason, "limited by free disk space") && !strings.Contains(p.Reason, "is needed by big, in the same run") {
 				t.Errorf("of %d bytes free: %s is incomplete (%s)", room, p.Name, p.Reason)
 			}
 		}
@@ -111,7 +111,7 @@ func TestStorageLooksAgain(t *testing.T) {
 	b.runner.Observer = watcher{batch: func(purge.BatchEvent) { h.set("", goOn) }}
 	log := b.logs()
 	b.purge()
-	if !strings.Contains(log.String(), "the run is as large as fits") {
+	if !strings.Contains(log.String(), "run limited by free disk space") {
 		t.Errorf("it is not sized:\n%s", log)
 	}
 }
