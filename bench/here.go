@@ -16,9 +16,9 @@ import (
 	"github.com/reaperdb/reaper/purge"
 )
 
-// purgeHere makes what `reaper purge` makes of a database, from the connection
-// on, in this process: so each batch can be seen.
-func (b *bench) purgeHere(ctx context.Context, dsn string, w *watch) (d did, err error) {
+// purgeHere does what `reaper purge` does, from connecting on, but in this process so that
+// each batch can be observed.
+func (b *bench) purgeHere(ctx context.Context, dsn string, w *watch) (d outcome, err error) {
 	started := time.Now()
 	report, err := b.purgeOnce(ctx, dsn, w)
 	d.took = time.Since(started)
@@ -47,7 +47,7 @@ func (b *bench) purgeOnce(ctx context.Context, dsn string, w *watch) (*purge.Rep
 	if err != nil {
 		return nil, err
 	}
-	plans, err := compile(ctx, conn.Conn(), usual)
+	plans, err := compile(ctx, conn.Conn(), defaultSide)
 	conn.Release()
 	if err != nil {
 		return nil, err
@@ -60,7 +60,7 @@ func (b *bench) purgeOnce(ctx context.Context, dsn string, w *watch) (*purge.Rep
 	return runner.Run(ctx, plans, purge.Options{Trigger: "manual"})
 }
 
-// compile makes the plans of a side, which must have no errors.
+// compile compiles the plans of a side, which must have no errors.
 func compile(ctx context.Context, conn *pgx.Conn, s side) ([]*plan.Plan, error) {
 	file, err := policy.Parse("mail.yaml", []byte(s.policy()))
 	if err != nil {
@@ -84,9 +84,9 @@ func compile(ctx context.Context, conn *pgx.Conn, s side) ([]*plan.Plan, error) 
 	return plans, nil
 }
 
-// takesItsWay refuses a side called proven whose plan falls back to the
-// ordinary way, so that no figure stands under a wrong name.
-func (b *bench) takesItsWay(ctx context.Context, s side) error {
+// checkProven refuses a proven side whose plan falls back to ordinary checks, so that no
+// figure is mislabeled.
+func (b *bench) checkProven(ctx context.Context, s side) error {
 	if !s.proven {
 		return nil
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/reaperdb/reaper/policy"
 )
 
-// rival is a ratio of rows a second that a side is to reach.
+// rival is a ratio of rows per second that a side should reach.
 type rival struct {
 	side         string
 	peer         peer
@@ -24,7 +24,7 @@ var rivals = []rival{
 	{"no-action-proven", leafFirst, 2.5, 3.5},
 }
 
-// mail deletes the mail workload in every way there is, in turn.
+// mail deletes the mail workload in every way, in turn.
 func mail(ctx context.Context, b *bench) error {
 	load, err := b.fill(ctx, b.mails)
 	if err != nil {
@@ -38,7 +38,7 @@ func mail(ctx context.Context, b *bench) error {
 		ways = append(ways, p.way())
 	}
 	for _, s := range b.sides {
-		if err := b.takesItsWay(ctx, s); err != nil {
+		if err := b.checkProven(ctx, s); err != nil {
 			return err
 		}
 		ways = append(ways, b.way(s))
@@ -61,8 +61,7 @@ func mail(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// mailFigures are the turns of the part, by peer and, in the order of the
-// sides, by side.
+// mailFigures holds the turns by peer and, in the order of the sides, by side.
 type mailFigures struct {
 	b      *bench
 	byPeer map[string][]turn
@@ -99,7 +98,7 @@ func (m *mailFigures) ratios() {
 	}
 }
 
-// times are those of reaper's batches, each a transaction, by its own report.
+// times reports the times of reaper's batches, each one transaction, from its own report.
 func (m *mailFigures) times() {
 	aim := policy.DefaultLimits.Time
 	var longest, p99 float64

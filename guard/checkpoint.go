@@ -4,8 +4,8 @@ import (
 	"context"
 )
 
-// checkpoints is the WAL since the point from which a recovery would begin, as a
-// share of max_wal_size: checkpoints that keep up hold it below 1.
+// checkpoints is the WAL since the redo point, as a share of max_wal_size. Checkpoints
+// that keep up hold it below 1.
 type checkpoints struct{ levels Levels }
 
 const checkpointSQL = `SELECT (pg_current_wal_insert_lsn() - redo_lsn)::float8, pg_size_bytes(current_setting('max_wal_size'))::float8

@@ -5,7 +5,7 @@ import (
 	"strconv"
 )
 
-// connections is the share of the connections in use that ordinary roles may have.
+// connections is the share in use of the connections available to ordinary roles.
 type connections struct{ levels Levels }
 
 const connectionsSQL = `SELECT sum(numbackends)::int,

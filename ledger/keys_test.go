@@ -16,7 +16,7 @@ import (
 	"github.com/reaperdb/reaper/ledger"
 )
 
-// Whatever is published, the ledger included: rows of each of its tables can be
+// In a database with FOR ALL TABLES published, rows of every ledger table can still be
 // updated and deleted.
 func TestEveryTableHasAKey(t *testing.T) {
 	t.Parallel()
@@ -32,11 +32,11 @@ func TestEveryTableHasAKey(t *testing.T) {
 		b.Exec(t, `UPDATE reaper.run SET finished_at = finished_at - interval '1 hour'`)
 	}
 	b.end(b.begin("mails"), "mails", "failed", false)
-	b.lines("2", `SELECT count(*)::text FROM reaper.run`) // the last success, and the one that has just ended
+	b.lines("2", `SELECT count(*)::text FROM reaper.run`) // the last success and the run just ended
 	b.lines("3", `SELECT count(*)::text FROM reaper.deletion`)
 }
 
-// A ledger of an earlier version keeps what it has.
+// Upgrading a ledger keeps its rows.
 func TestUpgrade(t *testing.T) {
 	t.Parallel()
 	l := ledger.New(ledger.DefaultSchema, 0)
@@ -66,7 +66,7 @@ func TestUpgrade(t *testing.T) {
 	b.lines("8", `SELECT sum(rows + rows_nullified)::text FROM reaper.deletions WHERE table_name = 't' AND run_id = '`+id+`'`)
 }
 
-// A tenant's key may be longer than any index can hold, and incompressible.
+// A tenant's key may be incompressible and longer than any index can hold.
 func TestLongKeys(t *testing.T) {
 	t.Parallel()
 	for _, length := range []int{2690, 1 << 20} {
@@ -98,7 +98,7 @@ func TestLongKeys(t *testing.T) {
 	}
 }
 
-// warnings collects what is logged.
+// warnings collects log messages.
 type warnings struct {
 	slog.Handler
 	mu    sync.Mutex
@@ -119,8 +119,8 @@ func (w *warnings) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// What fails while old rows are deleted is a warning: the run is closed, the pause
-// made, the tick claimed.
+// A failure to delete old rows is only a warning: the run is closed, the pause made, the
+// tick claimed.
 func TestForgettingFails(t *testing.T) {
 	t.Parallel()
 	b := open(t, time.Hour)
@@ -158,7 +158,7 @@ func (b *book) claimed(at time.Time) {
 	}
 }
 
-// Somebody who holds a lock on what is old holds no run up.
+// A lock on old rows does not hold up a run.
 func TestForgettingWaitsForNobody(t *testing.T) {
 	t.Parallel()
 	b := open(t, time.Hour)

@@ -24,14 +24,14 @@ func (b *book) forget(partition uint32, want bool) {
 	}))
 }
 
-// A note of a detach stays until it is taken back, whatever becomes of its run.
+// A noted detach stays until it is settled, whatever becomes of its run.
 func TestDetaches(t *testing.T) {
 	t.Parallel()
 	b := open(t, 0)
 	id := b.begin("mails")
 	b.detach(id, 7)
 	b.detach(id, 4_100_000_000)
-	b.detach(id, 7) // after a lost answer
+	b.detach(id, 7) // as after a lost connection
 	b.forget(8, false)
 	b.end(id, "mails", "failed", false)
 	b.Exec(t, `DELETE FROM reaper.run`)
@@ -52,7 +52,7 @@ func TestDetaches(t *testing.T) {
 	notes("mails 4000000000 4100000000" + rest)
 }
 
-// What a query counts stands in the ledger as batches do, beside any batch.
+// Counts from a query are recorded like batches, next to real ones.
 func TestRecordCounts(t *testing.T) {
 	t.Parallel()
 	b := open(t, 0)

@@ -12,8 +12,8 @@ import (
 	"github.com/reaperdb/reaper/ledger"
 )
 
-// How a role has dates, intervals and times printed changes nothing, and neither do
-// operators and functions that its search_path finds first.
+// The role's output settings change nothing, nor do operators and functions that its
+// search_path finds first.
 func TestSettingsOfTheRole(t *testing.T) {
 	t.Parallel()
 	for name, settings := range map[string][]string{
@@ -39,7 +39,7 @@ func TestSettingsOfTheRole(t *testing.T) {
 	}
 }
 
-// theirs answers in place of pg_catalog, in a search_path that has it first.
+// theirs shadows pg_catalog, in a search_path that puts it first.
 const theirs = `CREATE SCHEMA theirs;
 	CREATE FUNCTION theirs.refuse() RETURNS bool LANGUAGE plpgsql AS $$ BEGIN RAISE 'stolen'; END $$;
 	CREATE FUNCTION theirs.no(text, text) RETURNS bool LANGUAGE sql AS 'SELECT theirs.refuse()';
@@ -94,7 +94,7 @@ func (b *book) everything() {
 	}
 }
 
-// pausedByRole asks as a batch does, in a transaction under the role's own search_path.
+// pausedByRole checks as a batch does, in a transaction under the role's search_path.
 func (b *book) pausedByRole(want bool) {
 	b.t.Helper()
 	var got bool

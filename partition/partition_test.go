@@ -34,7 +34,7 @@ const (
 	policy = "events"
 )
 
-// site is a database with a partitioned table, and a run that may drop partitions of it.
+// site is a database with a partitioned table and a run that may drop its partitions.
 type site struct {
 	*dbtest.DB
 	t      *testing.T
@@ -42,7 +42,7 @@ type site struct {
 	ledger *ledger.Ledger
 	old    schema.Partition
 
-	heldUp func() bool // nil: never
+	heldUp func() bool // nil means never
 	stays  []string
 }
 
@@ -85,8 +85,8 @@ func (s *site) Stays(d partition.Detached, err error) {
 	s.stays = append(s.stays, d.Name+": "+err.Error())
 }
 
-// whole wants all to be as before: the partition attached, with the constraints it had,
-// nothing noted, and nothing recorded.
+// whole checks that everything is as before: the partition attached with its constraints,
+// nothing noted, nothing recorded.
 func (s *site) whole() {
 	s.t.Helper()
 	if n := s.Int(s.t, `SELECT count(*) FROM events`); n != 8 {
@@ -130,19 +130,19 @@ func TestDrop(t *testing.T) {
 	s.nothingNoted()
 }
 
-// The look was before the detach: when the counts find another row in the partition,
-// it is attached again.
+// The first check precedes the detach: when the counts find a row that is not expired, the
+// partition is attached again.
 func TestDrop_NotExpiredAnyMore(t *testing.T) {
 	t.Parallel()
 	s := prepare(t)
 	s.table.Counts = func(schema.Partition) (string, []any) { return "SELECT NULL::text, 1::bigint WHERE false", nil }
-	if _, err := s.table.Drop(t.Context(), s.old, 0); err == nil || err.Error() != "a row in it is not expired any more" {
+	if _, err := s.table.Drop(t.Context(), s.old, 0); err == nil || err.Error() != "a row in it is no longer expired" {
 		t.Errorf("error %v", err)
 	}
 	s.whole()
 }
 
-// What rules out a drop is looked at again before the detach.
+// What rules out a drop is checked again before the detach.
 func TestDrop_Obstacle(t *testing.T) {
 	t.Parallel()
 	s := prepare(t)
@@ -153,14 +153,14 @@ func TestDrop_Obstacle(t *testing.T) {
 	s.whole()
 }
 
-// While one process drops partitions of a table no other does, and none undoes
-// what the first is about to do.
+// While one process drops partitions of a table, no other does, and none undoes what the
+// first is about to do.
 func TestDrop_Busy(t *testing.T) {
 	t.Parallel()
 	s := prepare(t)
 	other := prepareBeside(s)
 	var err error
-	s.heldUp = func() bool { // its lock is held by then
+	s.heldUp = func() bool { // called while its lock is held
 		_, err = other.Drop(t.Context(), s.old, 0)
 		return true
 	}
@@ -173,7 +173,7 @@ func TestDrop_Busy(t *testing.T) {
 	s.whole()
 }
 
-// prepareBeside is the same table in another process.
+// prepareBeside returns the same table in another process.
 func prepareBeside(s *site) *partition.Table {
 	s.t.Helper()
 	other := *s.table
@@ -193,8 +193,8 @@ func TestDrop_PausedByHand(t *testing.T) {
 	s.whole()
 }
 
-// A detach that was noted is undone by the next run, of whatever policy. One that was
-// not is a person's.
+// A noted detach is undone by the next run of any policy. One without a note was done by a
+// person.
 func TestRecover(t *testing.T) {
 	t.Parallel()
 	s := prepare(t)
@@ -216,7 +216,7 @@ func TestRecover(t *testing.T) {
 	s.nothingNoted()
 }
 
-// The run is told of a partition that cannot be attached: here its range is taken.
+// The run is told of a partition that cannot be attached, here because its range is taken.
 func TestRecover_CannotAttach(t *testing.T) {
 	t.Parallel()
 	s := prepare(t)

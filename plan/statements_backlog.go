@@ -43,7 +43,7 @@ func (p *Plan) PastCutoffSQL(s *pg.Statement, sc expiry.Scope) string {
 		inner.Add(fmt.Sprintf(", %s AS r%d", schema.Uncollated(t, c), i))
 	}
 	inner.Add(" FROM ", schema.From(t), " WHERE ", p.Age.Valid(a), Parenthesized(p.Where), ") reaper_r")
-	p.ownedBy(inner, p.Tenants.Write(inner, sc)+" reaper_s", "reaper_r.l")
+	inner.Add("\n  JOIN ", p.ownerJoin(p.Tenants.Write(inner, sc)+" reaper_s", "reaper_s", "reaper_r.l"))
 	inner.Add("\n WHERE reaper_s.state = 'active' AND ", p.Age.Expired("reaper_r.age", "reaper_s.cutoff"))
 	return inner.String()
 }
@@ -60,18 +60,17 @@ func (p *Plan) Backlog(s *pg.Statement, sc expiry.Scope, by string) *pg.Statemen
 	return s
 }
 
-// ownedBy joins rows, whose lead columns are named prefix0, prefix1, …, with
-// their tenants.
-func (p *Plan) ownedBy(s *pg.Statement, relation, prefix string) {
+// ownerJoin is what stands behind JOIN or LEFT JOIN to join rows, whose lead columns are
+// named prefix0, prefix1, …, with a relation of their tenants, which has this alias.
+func (p *Plan) ownerJoin(relation, alias, prefix string) string {
 	switch {
 	case p.NoTenant:
-		s.Add("\n CROSS JOIN ", relation)
+		return relation + " ON true"
 	case len(p.Hops) == 0:
-		s.Add("\n  JOIN ", relation, " ON ", p.Owner.FindOurs("reaper_s.key", prefix+"0"))
-	default:
-		joins, _, key := p.PathJoin("")
-		s.Add("\n  JOIN ", p.bracketed(joins), " ON ", pg.And(len(p.Hops[0].To), func(i int) string {
-			return p.Hops[0].pairs[i].FindOurs("reaper_p1."+pg.Ident(p.Hops[0].To[i]), fmt.Sprintf("%s%d", prefix, i))
-		}), "\n  JOIN ", relation, " ON ", p.Owner.FindOurs("reaper_s.key", key))
+		return relation + " ON " + p.Owner.FindOurs(alias+".key", prefix+"0")
 	}
+	joins, _, key := p.PathJoin("")
+	return "(" + joins + " JOIN " + relation + " ON " + p.Owner.FindOurs(alias+".key", key) + ") ON " + pg.And(len(p.Hops[0].To), func(i int) string {
+		return p.Hops[0].pairs[i].FindOurs("reaper_p1."+pg.Ident(p.Hops[0].To[i]), fmt.Sprintf("%s%d", prefix, i))
+	})
 }

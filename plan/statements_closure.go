@@ -14,19 +14,10 @@ import (
 // it and off rows of the components before it.
 func ClosureSQL(p *Plan, m *Traversal, group []*Node, known map[*Node]*Rows, limit int) *pg.Statement {
 	s := &pg.Statement{}
-	s.Add("WITH RECURSIVE reaper_c(node, tab, tid, refs) AS (\n  ")
-	first := true
-	union := func() {
-		if !first {
-			s.Add("\n  UNION ALL ")
-		}
-		first = false
-	}
-	s.Add("(")
+	var seeds []string
 	for _, n := range group {
 		if r := known[n]; r != nil && r.Len() > 0 {
-			union()
-			s.Add(fmt.Sprintf("SELECT %d, x.tab, x.tid, ARRAY[%s] FROM unnest(%s, %s%s) x(tab, tid%s)", slices.Index(p.Nodes, n),
+			seeds = append(seeds, fmt.Sprintf("SELECT %d, x.tab, x.tid, ARRAY[%s] FROM unnest(%s, %s%s) x(tab, tid%s)", slices.Index(p.Nodes, n),
 				pg.List(len(n.Refs), func(i int) string { return fmt.Sprintf("x.r%d", i) }),
 				s.Array(r.Tables, "text"), s.Array(r.CTIDs, "text"),
 				pg.Prefixed(len(n.Refs), func(i int) string { return s.Array(r.refs[i], "text") }),
@@ -34,26 +25,38 @@ func ClosureSQL(p *Plan, m *Traversal, group []*Node, known map[*Node]*Rows, lim
 		}
 		for _, e := range n.In {
 			if r := known[e.Parent]; e.Action.Deletes() && m.Walks(e) && !e.Internal() && r != nil && r.Len() > 0 {
-				union()
-				s.Add("SELECT ", ClosureRow(p, e.Child), " FROM ", schema.From(e.Child.Table), " WHERE ", behind(s, e, r))
+				seeds = append(seeds, "SELECT "+ClosureRow(p, e.Child)+" FROM "+schema.From(e.Child.Table)+" WHERE "+behind(s, e, r))
 			}
 		}
 	}
-	if first {
-		s.Add("SELECT 0, NULL::text, NULL::text, NULL::text[] WHERE false")
+	return s.Add("WITH RECURSIVE ", p.Closure("reaper_c", seeds, p.CycleSteps("reaper_c", group)),
+		"\nSELECT node, tab, tid, refs FROM reaper_c", fmt.Sprintf(" LIMIT %d", limit))
+}
+
+// Closure is a recursive CTE of rows (node, tab, tid, refs): the seeds, and what hangs off
+// them at any depth by steps (ClosureStep). Without seeds it is empty.
+func (p *Plan) Closure(name string, seeds, steps []string) string {
+	if len(seeds) == 0 {
+		seeds = []string{"SELECT 0, NULL::text, NULL::text, NULL::text[] WHERE false"}
 	}
-	s.Add(")\n  UNION\n  SELECT x.* FROM reaper_c CROSS JOIN LATERAL (\n    ")
-	first = true
+	return name + "(node, tab, tid, refs) AS (\n  (" + strings.Join(seeds, "\n  UNION ALL ") + ")" + recursion(name, steps) + ")"
+}
+
+// CycleSteps are the steps along the edges between tables that reference each other.
+func (p *Plan) CycleSteps(name string, group []*Node) (steps []string) {
 	for _, n := range group {
 		for _, e := range n.Out {
 			if e.Internal() {
-				union()
-				s.Add(ClosureStep(p, e, "reaper_c"))
+				steps = append(steps, ClosureStep(p, e, name))
 			}
 		}
 	}
-	s.Add(") x)\nSELECT node, tab, tid, refs FROM reaper_c", fmt.Sprintf(" LIMIT %d", limit))
-	return s
+	return steps
+}
+
+// RootSeed reads the roots (tab, tid, r0, r1, …) as a seed of a closure.
+func (p *Plan) RootSeed(roots string) string {
+	return "SELECT 0, tab, tid, ARRAY[" + pg.List(len(p.Root.Refs), func(i int) string { return fmt.Sprintf("r%d::text", i) }) + "]::text[] FROM " + roots
 }
 
 // ClosureRow is a row of a node as the closure keeps it.

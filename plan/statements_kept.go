@@ -33,8 +33,7 @@ func (p *Plan) keptSQL(roots string) string {
 // ReachedSQL adds a CTE reaper_c: the roots, and what hangs off them by these
 // steps.
 func (p *Plan) ReachedSQL(roots string, steps []string) string {
-	return ",\nreaper_c(node, tab, tid, refs) AS (\n  SELECT 0, tab, tid, ARRAY[" +
-		pg.List(len(p.Root.Refs), func(i int) string { return fmt.Sprintf("r%d::text", i) }) + "]::text[] FROM " + roots + recursion("reaper_c", steps) + ")"
+	return ",\n" + p.Closure("reaper_c", []string{p.RootSeed(roots)}, steps)
 }
 
 // recursion goes on from the rows of a CTE by all steps that there are.

@@ -109,18 +109,7 @@ func (p *Plan) AllExpiredSQL(sc expiry.Scope, x schema.Partition) *pg.Statement 
 	} else {
 		s.Add("false")
 	}
-	s.Add(" THEN true\n            ELSE NOT EXISTS (SELECT FROM ", p.rowsIn(x, upper), " reaper_r\n         LEFT JOIN ")
-	switch {
-	case p.NoTenant:
-		s.Add("reaper_c ON true")
-	case len(p.Hops) == 0:
-		s.Add("reaper_c ON ", p.Owner.FindOurs("reaper_c.key", "reaper_r.l0"))
-	default:
-		joins, _, key := p.PathJoin("")
-		s.Add("(", joins, " JOIN reaper_c ON ", p.Owner.FindOurs("reaper_c.key", key), ") ON ", pg.And(len(p.Hops[0].To), func(i int) string {
-			return p.Hops[0].pairs[i].FindOurs("reaper_p1."+pg.Ident(p.Hops[0].To[i]), fmt.Sprintf("reaper_r.l%d", i))
-		}))
-	}
+	s.Add(" THEN true\n            ELSE NOT EXISTS (SELECT FROM ", p.rowsIn(x, upper), " reaper_r\n         LEFT JOIN ", p.ownerJoin("reaper_c", "reaper_c", "reaper_r.l"))
 	return s.Add("\n        WHERE reaper_c.key IS NULL OR NOT reaper_r.meant) END")
 }
 
@@ -147,7 +136,7 @@ func (p *Plan) ExpiredCountsSQL(sc expiry.Scope, x schema.Partition) *pg.Stateme
 		key = "NULL::text"
 	}
 	s.Add("),\nreaper_t AS MATERIALIZED (\n  SELECT ", key, " AS tenant, sum(reaper_g.n)::bigint AS n\n    FROM reaper_g")
-	p.ownedBy(s, "reaper_c reaper_s", "reaper_g.l")
+	s.Add("\n  JOIN ", p.ownerJoin("reaper_c reaper_s", "reaper_s", "reaper_g.l"))
 	// A row with two owners would be counted for both, and the sums differ.
 	return s.Add("\n   GROUP BY reaper_s.key)\nSELECT tenant, n FROM reaper_t",
 		"\n WHERE n > 0 AND (SELECT sum(n) FROM reaper_t) = (SELECT sum(n) FROM reaper_g) AND (SELECT sum(meant) FROM reaper_g) = (SELECT sum(n) FROM reaper_g)")

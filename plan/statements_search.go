@@ -292,18 +292,7 @@ func (p *Plan) SweepSQL(sc expiry.Scope, after []*string, latest string, limit i
 		cutoff = "least(reaper_s.cutoff, reaper_f.cutoff)"
 	}
 	s.Add("\nSELECT 0, w.size, reaper_s.key::text, ", cutoff, "::text, NULL, ", k("w."), "\n  FROM reaper_w w")
-	relation := p.Tenants.Write(s, sc) + " reaper_s"
-	switch {
-	case p.NoTenant:
-		s.Add(" CROSS JOIN ", relation)
-	case len(p.Hops) == 0:
-		s.Add(" JOIN ", relation, " ON ", p.Owner.FindOurs("reaper_s.key", "w.l0"))
-	default:
-		joins, _, key := p.PathJoin("")
-		s.Add(" JOIN ", p.bracketed(joins), " ON ", pg.And(len(p.Hops[0].To), func(i int) string {
-			return p.Hops[0].pairs[i].FindOurs("reaper_p1."+pg.Ident(p.Hops[0].To[i]), fmt.Sprintf("w.l%d", i))
-		}), "\n  JOIN ", relation, " ON ", p.Owner.FindOurs("reaper_s.key", key))
-	}
+	s.Add("\n  JOIN ", p.ownerJoin(p.Tenants.Write(s, sc)+" reaper_s", "reaper_s", "w.l"))
 	if !p.NoTenant {
 		s.Add("\n  JOIN ", p.fixed(s, sc), " reaper_f ON reaper_f.tenant = reaper_s.key::text")
 	}

@@ -106,38 +106,19 @@ func (l *looker) referencing(e *plan.Edge) string {
 // cycleCTE counts a cyclic component by recursion, and gives each node's rows
 // with typed columns again.
 func (l *looker) cycleCTE(s *pg.Statement, scc int, group []*plan.Node) {
-	p := l.plan
-	s.Add(fmt.Sprintf(",\nreaper_c%d(node, tab, tid, refs) AS (\n  (", scc))
-	first := true
-	union := func() {
-		if !first {
-			s.Add("\n  UNION ALL ")
-		}
-		first = false
-	}
+	p, name := l.plan, fmt.Sprintf("reaper_c%d", scc)
+	var seeds []string
 	for _, n := range group {
 		if n == p.Root {
-			union()
-			s.Add(fmt.Sprintf("SELECT 0, tab, tid, ARRAY[%s]::text[] FROM reaper_r0", pg.List(len(n.Refs), func(i int) string { return fmt.Sprintf("r%d::text", i) })))
+			seeds = append(seeds, p.RootSeed("reaper_r0"))
 		}
 		for _, e := range n.In {
 			if e.Action.Deletes() && !e.Internal() {
-				union()
-				s.Add("SELECT ", plan.ClosureRow(p, n), " FROM ", schema.From(n.Table), " WHERE ", l.referencing(e), plan.Parenthesized(e.Where))
+				seeds = append(seeds, "SELECT "+plan.ClosureRow(p, n)+" FROM "+schema.From(n.Table)+" WHERE "+l.referencing(e)+plan.Parenthesized(e.Where))
 			}
 		}
 	}
-	s.Add(")\n  UNION\n  SELECT x.* FROM ", fmt.Sprintf("reaper_c%d", scc), " CROSS JOIN LATERAL (")
-	first = true
-	for _, n := range group {
-		for _, e := range n.Out {
-			if e.Internal() {
-				union()
-				s.Add(plan.ClosureStep(p, e, fmt.Sprintf("reaper_c%d", scc)))
-			}
-		}
-	}
-	s.Add(") x)")
+	s.Add(",\n", p.Closure(name, seeds, p.CycleSteps(name, group)))
 	for _, n := range group {
 		columns := "tab, tid" + pg.Prefixed(len(n.Refs), func(i int) string {
 			k, _ := n.Table.Column(n.Refs[i])

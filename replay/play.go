@@ -6,17 +6,17 @@ import (
 	"fmt"
 )
 
-// script is how a scenario goes.
+// script defines a scenario.
 type script struct {
 	name     string
-	settings map[string]string // of the server
-	// before is done to the stage while nobody is connected, and gives what undoes it;
-	// nil: nothing.
+	settings map[string]string // server settings
+	// before prepares the stage while nothing is connected, and returns how to undo it; nil
+	// means no preparation.
 	before func(context.Context, *stage) (undo func() error, err error)
 	act    func(context.Context, *play) error
 }
 
-// play is a scenario that goes on: a stage, its writer, and who watches both.
+// play is a scenario in progress: a stage with its writer and its watch.
 type play struct {
 	*replay
 	*stage
@@ -25,14 +25,13 @@ type play struct {
 	watch  *watch
 }
 
-// play sets a stage, acts on it while the writer writes and the watch watches, and
-// takes all down again.
+// play sets a stage, acts on it during writes and observation, and removes everything.
 func (r *replay) play(ctx context.Context, script script) (err error) {
 	s, err := r.set(ctx, script.settings)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.strike()) }()
+	defer func() { err = errors.Join(err, s.tearDown()) }()
 	if script.before != nil {
 		undo, err := script.before(ctx, s)
 		if err != nil {
@@ -50,8 +49,8 @@ func (r *replay) play(ctx context.Context, script script) (err error) {
 	return script.act(ctx, p)
 }
 
-// curtain ends the writing and the watching.
-func (p *play) curtain() error {
+// stopObserving stops the writer and the watch.
+func (p *play) stopObserving() error {
 	p.writer.end()
 	p.watch.end()
 	if p.watch.lookError != nil {
@@ -63,11 +62,11 @@ func (p *play) curtain() error {
 	return nil
 }
 
-// judgeEnd adds the lines on what must hold in every scenario with reaper: the
-// server was up, the volume had room, no write was lost, and what plain SQL would
-// leave is there, no more and no less.
-func (p *play) judgeEnd(ctx context.Context) error {
-	if err := p.curtain(); err != nil {
+// judgeOutcome adds the lines on what must hold in every scenario with reaper: the server stayed
+// up, the volume had room, no write was lost, and exactly the rows that plain SQL would leave
+// are there.
+func (p *play) judgeOutcome(ctx context.Context) error {
+	if err := p.stopObserving(); err != nil {
 		return err
 	}
 	crash, err := p.crash()
@@ -99,7 +98,7 @@ func (p *play) judgeEnd(ctx context.Context) error {
 	return nil
 }
 
-// writes says what became of the writer's mails.
+// writes summarizes the writer's mails.
 func (p *play) writes(lost int64) string {
 	text := fmt.Sprintf("%d acknowledged, %d lost, %d refused, the slowest %d ms", len(p.writer.acked), lost, p.writer.failed, p.writer.worst.Milliseconds())
 	if p.writer.first != nil {

@@ -22,9 +22,8 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(dbtest.Main(m, func() error { return goleak.Find() })) }
 
-// piles had 1000 rows of which a fifth was deleted, and 1000 parts of which few were.
-// Autovacuum stays away, and the statistics are there: what a session has inserted
-// counts a second later.
+// piles had 1000 rows of which a fifth was deleted, parts 1000 of which few were. Autovacuum
+// is off, and the statistics are up to date.
 const piles = `
 CREATE TABLE piles (id int PRIMARY KEY) WITH (autovacuum_enabled = off);
 CREATE TABLE parts (id int PRIMARY KEY) WITH (autovacuum_enabled = off);
@@ -34,7 +33,7 @@ DELETE FROM piles WHERE id <= 200;
 DELETE FROM parts WHERE id <= 5;
 ANALYZE`
 
-// ward is a database after a run, and what its vacuums need.
+// ward is a database after a run, with what its vacuums need.
 type ward struct {
 	*dbtest.DB
 	t      *testing.T
@@ -59,13 +58,13 @@ func prepare(t *testing.T, schema string, change ...func(*pgxpool.Config)) *ward
 	return w
 }
 
-// deleted is a table of which the run has deleted so many rows.
+// deleted returns a table from which the run deleted that many rows.
 func (w *ward) deleted(table string, rows int) vacuum.Target {
 	w.t.Helper()
 	return vacuum.Target{OID: uint32(w.Int(w.t, `SELECT $1::text::regclass::oid::bigint`, table)), Policy: "a policy", Deleted: int64(rows)}
 }
 
-// vacuums wants Run to vacuum these tables, in this order, and no others.
+// vacuums checks that Run vacuums exactly these tables, in this order.
 func (w *ward) vacuums(targets []vacuum.Target, want ...string) {
 	w.t.Helper()
 	var got []string
@@ -82,7 +81,7 @@ func (w *ward) vacuums(targets []vacuum.Target, want ...string) {
 	}
 }
 
-// logs wants the log to contain all words.
+// logs checks that the log contains all words.
 func (w *ward) logs(words ...string) {
 	w.t.Helper()
 	for _, word := range words {
@@ -92,7 +91,7 @@ func (w *ward) logs(words ...string) {
 	}
 }
 
-// session is one connection of somebody else.
+// session opens a connection other than the run's.
 func (w *ward) session() func(sql string) {
 	w.t.Helper()
 	conn, err := pgx.Connect(w.t.Context(), w.DSN())
@@ -125,8 +124,8 @@ func TestRun_LittleDeleted(t *testing.T) {
 	}
 }
 
-// Of a partitioned table, whose rows are counted as a whole, the partitions that lost
-// much are vacuumed, and no others.
+// Of a partitioned table, whose rows are counted as a whole, only the partitions that lost
+// much are vacuumed.
 func TestRun_Partitions(t *testing.T) {
 	t.Parallel()
 	w := prepare(t, `
@@ -145,7 +144,7 @@ func TestRun_Partitions(t *testing.T) {
 	w.vacuums([]vacuum.Target{old, young}, "public.piles_old")
 }
 
-// A table that is locked is left out, without waiting.
+// A locked table is skipped without waiting.
 func TestRun_LockedTable(t *testing.T) {
 	t.Parallel()
 	w := prepare(t, piles)
@@ -153,10 +152,10 @@ func TestRun_LockedTable(t *testing.T) {
 	other(`BEGIN; LOCK TABLE piles IN SHARE UPDATE EXCLUSIVE MODE`) // as autovacuum's
 	w.vacuums([]vacuum.Target{w.deleted("piles", 200)})
 	other(`ROLLBACK`)
-	w.logs("level=INFO", "not vacuumed: others have the table locked", "public.piles")
+	w.logs("level=INFO", "not vacuumed: another session, perhaps autovacuum, has locked the table", "public.piles")
 }
 
-// Tables that the role may not vacuum are told in one warning, with the remedy.
+// Tables that the role may not vacuum are reported in one warning, with the remedy.
 func TestRun_RoleThatMayNot(t *testing.T) {
 	t.Parallel()
 	w := prepare(t, piles)
@@ -173,16 +172,16 @@ func TestRun_RoleThatMayNot(t *testing.T) {
 	if got := strings.Count(w.log.String(), "level=WARN"); got != 1 {
 		t.Errorf("%d warnings, want one", got)
 	}
-	w.logs("this role may not", "piles", "parts", "run as their owner")
+	w.logs("this role may not vacuum these tables", "piles", "parts", "run as their owner")
 }
 
-// A run that is to end begins no vacuum.
+// A stopping run begins no vacuum.
 func TestRun_Stopped(t *testing.T) {
 	t.Parallel()
 	w := prepare(t, piles)
 	w.stop()
 	w.vacuums([]vacuum.Target{w.deleted("piles", 200)})
-	w.logs("level=INFO", "not vacuumed", "the run is to end")
+	w.logs("level=INFO", "not vacuumed", "the run is stopping")
 }
 
 // slow makes vacuums take minutes.
@@ -204,7 +203,7 @@ func (u *underWay) TraceQueryStart(ctx context.Context, _ *pgx.Conn, q pgx.Trace
 
 func (u *underWay) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
-// await polls until a vacuum of the database runs, or none does any more.
+// await polls until a vacuum is running in the database, or none is.
 func (w *ward) await(runs bool) {
 	w.t.Helper()
 	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); {
@@ -215,8 +214,8 @@ func (w *ward) await(runs bool) {
 	w.t.Errorf("no vacuum that runs: %t", runs)
 }
 
-// A vacuum ends at once when its time is used up, when the run is to end, when
-// somebody waits for the table, and when a guard stands against it.
+// A vacuum ends at once when it times out, when the run is stopping, when another session
+// waits for the table, and when a guard objects.
 func TestRun_EndsEarly(t *testing.T) {
 	for _, c := range []struct {
 		name, level string
@@ -224,8 +223,8 @@ func TestRun_EndsEarly(t *testing.T) {
 		meanwhile   func(w *ward)
 	}{
 		{"its time is used up", "level=WARN", func(w *ward) { w.config.Timeout = 100 * time.Millisecond }, nil},
-		{"the run is to end", "level=INFO", nil, func(w *ward) { w.stop() }},
-		{"somebody else waits for the table", "level=WARN", nil, func(w *ward) { w.session()(`ALTER TABLE piles ADD more int`) }},
+		{"the run is stopping", "level=INFO", nil, func(w *ward) { w.stop() }},
+		{"another session is waiting for the table", "level=WARN", nil, func(w *ward) { w.session()(`ALTER TABLE piles ADD more int`) }},
 		{"the guard wal_backlog: it is full", "level=WARN", func(w *ward) { w.config.Guard = newGuard() }, func(w *ward) {
 			w.config.Guard.(*guard).set(&vacuum.Objection{Reason: "wal_backlog: it is full"})
 		}},
@@ -241,7 +240,7 @@ func TestRun_EndsEarly(t *testing.T) {
 				}
 			})
 			w = prepare(t, piles, slow, func(p *pgxpool.Config) { p.ConnConfig.Tracer = &sent })
-			// Hundreds of pages, each of which is a pause.
+			// Hundreds of pages, with a pause for each.
 			w.Exec(t, `INSERT INTO piles SELECT generate_series(1001, 1500);
 				ALTER TABLE piles ADD pad text; UPDATE piles SET pad = repeat('x', 3000), id = id + 10000 WHERE id > 500; ANALYZE`)
 			if c.arrange != nil {
@@ -255,14 +254,14 @@ func TestRun_EndsEarly(t *testing.T) {
 	}
 }
 
-// guard is one that a test sets.
+// guard is a Guard controlled by a test.
 type guard struct {
 	mu          sync.Mutex
 	objection   *vacuum.Objection
 	changed     chan struct{}
 	wrote       int64
 	checkpoints int
-	asked       func() // for a checkpoint; nil: nothing happens
+	asked       func() // called for a checkpoint; may be nil
 }
 
 func newGuard() *guard { return &guard{changed: make(chan struct{})} }
@@ -302,8 +301,8 @@ func (g *guard) AskCheckpoint(context.Context, string) {
 	}
 }
 
-// No vacuum begins while a guard stands against it. Only what a checkpoint gives back
-// is waited for, for all tables together.
+// No vacuum begins while a guard objects. It waits only for what a checkpoint frees, for all
+// tables together.
 func TestRun_Guarded(t *testing.T) {
 	for _, c := range []struct {
 		name        string
@@ -332,7 +331,7 @@ func TestRun_Guarded(t *testing.T) {
 			few.Always = true
 			w.vacuums([]vacuum.Target{w.deleted("piles", 200), few}, c.want...)
 			if g.checkpoints != c.checkpoints {
-				t.Errorf("%d checkpoints were asked for, want %d", g.checkpoints, c.checkpoints)
+				t.Errorf("%d checkpoints were requested, want %d", g.checkpoints, c.checkpoints)
 			}
 			if (g.wrote > 0) != (c.want != nil) {
 				t.Errorf("the guard was told of %d bytes of WAL", g.wrote)

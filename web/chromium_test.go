@@ -12,8 +12,8 @@ import (
 	"github.com/reaperdb/reaper/web"
 )
 
-// contrasts gives the pairs of colours of all text on the page that are too
-// near to each other: below 4.5 to 1, as WCAG AA wants it.
+// contrasts returns the pairs of text colors with too little contrast: below 4.5 to 1, the
+// minimum of WCAG AA.
 const contrasts = `(() => {
 	const rgb = c => { const [r, g, b, a = 1] = c.match(/[\d.]+/g).map(Number); return [r, g, b, a]; };
 	const light = c => { const [r, g, b] = c.slice(0, 3).map(v => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
@@ -51,11 +51,11 @@ func TestInChromium(t *testing.T) {
 func (b *browser) holds(t *testing.T, what string) {
 	t.Helper()
 	for expression, want := range map[string]string{
-		`document.documentElement.dataset.owned`:               "undefined", // by a tenant's name
+		`document.documentElement.dataset.owned`:               "undefined", // set set by a tenant's name
 		`document.documentElement.dataset.refreshes`:           "10000",     // our own script ran
 		`document.querySelectorAll("script").length`:           "1",
 		`document.querySelectorAll("img").length`:              "0",
-		`document.documentElement.scrollWidth <= innerWidth`:   "true", // nothing hangs out at the side
+		`document.documentElement.scrollWidth <= innerWidth`:   "true", // no horizontal overflow
 		`getComputedStyle(document.body).maxWidth !== "none"`:  "true", // the style applies
 		`document.querySelector("h1").offsetTop < innerHeight`: "true",
 		contrasts: "",
@@ -69,7 +69,7 @@ func (b *browser) holds(t *testing.T, what string) {
 	}
 }
 
-// The page reads itself again, and says so when nobody answers any more.
+// The page refreshes itself, and says so when nobody answers.
 func TestRefreshInChromium(t *testing.T) {
 	t.Parallel()
 	b := newBrowser(t)

@@ -4,7 +4,8 @@ WITH reaper_w AS MATERIALIZED (
     FROM ONLY "Da.ta"."Root"
    ORDER BY "Root"."a", "Root"."b" LIMIT 10000)
 SELECT 0, w.size, reaper_s.key::text, least(reaper_s.cutoff, reaper_f.cutoff)::text, NULL, w.k0::text, w.k1::text
-  FROM reaper_w w JOIN (
+  FROM reaper_w w
+  JOIN (
   SELECT c.key,
          CASE WHEN c.held THEN 'held' WHEN c.forever THEN 'forever' WHEN c.own IS NULL THEN 'skipped' ELSE 'active' END AS state,
          least(c.own) AS cutoff, c.length::text AS retention, coalesce(least(c.own) < c.own, false) AS floored
@@ -56,8 +57,7 @@ WITH RECURSIVE reaper_c(node, tab, tid, refs) AS (
   (SELECT 1, x.tab, x.tid, ARRAY[x.r0] FROM unnest($1::text[], $2::text[], $3::text[]) x(tab, tid, r0)
   UNION ALL SELECT 1, "Child".tableoid::text, "Child".ctid::text, ARRAY["Child"."id"::text]::text[] FROM ONLY "Da.ta"."Child" WHERE EXISTS (SELECT FROM unnest($4::pg_catalog.text[], $5::pg_catalog.text[]) reaper_v(v0, v1) WHERE reaper_v.v0::pg_catalog.text OPERATOR(pg_catalog.=) "Child"."ra" AND reaper_v.v1::pg_catalog.uuid OPERATOR(pg_catalog.=) "Child"."rb"))
   UNION
-  SELECT x.* FROM reaper_c CROSS JOIN LATERAL (
-    SELECT 1, "Child".tableoid::text, "Child".ctid::text, ARRAY["Child"."id"::text]::text[] FROM ONLY "Da.ta"."Child" WHERE reaper_c.node = 1 AND (CASE WHEN reaper_c.node = 1 THEN reaper_c.refs[1] END::pg_catalog.int4) OPERATOR(pg_catalog.=) "Child"."up") x)
+  SELECT reaper_x.* FROM reaper_c CROSS JOIN LATERAL (SELECT 1, "Child".tableoid::text, "Child".ctid::text, ARRAY["Child"."id"::text]::text[] FROM ONLY "Da.ta"."Child" WHERE reaper_c.node = 1 AND (CASE WHEN reaper_c.node = 1 THEN reaper_c.refs[1] END::pg_catalog.int4) OPERATOR(pg_catalog.=) "Child"."up") reaper_x)
 SELECT node, tab, tid, refs FROM reaper_c LIMIT 20000;
 
 -- who takes whom along, and who keeps whom

@@ -102,8 +102,7 @@ reaper_g AS MATERIALIZED (
 reaper_t AS MATERIALIZED (
   SELECT reaper_s.key::text AS tenant, sum(reaper_g.n)::bigint AS n
     FROM reaper_g
-  JOIN "public"."domains" reaper_p1 ON reaper_p1."id" OPERATOR(pg_catalog.=) reaper_g.l0
-  JOIN reaper_c reaper_s ON reaper_s.key OPERATOR(pg_catalog.=) reaper_p1."org_id"
+  JOIN ("public"."domains" reaper_p1 JOIN reaper_c reaper_s ON reaper_s.key OPERATOR(pg_catalog.=) reaper_p1."org_id") ON reaper_p1."id" OPERATOR(pg_catalog.=) reaper_g.l0
    GROUP BY reaper_s.key)
 SELECT tenant, n FROM reaper_t
  WHERE n > 0 AND (SELECT sum(n) FROM reaper_t) = (SELECT sum(n) FROM reaper_g) AND (SELECT sum(meant) FROM reaper_g) = (SELECT sum(n) FROM reaper_g);
@@ -120,8 +119,8 @@ WITH reaper_w AS MATERIALIZED (
      AND "visits"."at" < (($1::timestamptz AT TIME ZONE 'Europe/Paris') + interval '3 hours')
    ORDER BY "visits"."at", "visits"."at", "visits"."id" LIMIT 10000)
 SELECT 0, w.size, reaper_s.key::text, least(reaper_s.cutoff, reaper_f.cutoff)::text, NULL, w.k0::text, w.k1::text
-  FROM reaper_w w JOIN "public"."domains" reaper_p1 ON reaper_p1."id" OPERATOR(pg_catalog.=) w.l0
-  JOIN (
+  FROM reaper_w w
+  JOIN ("public"."domains" reaper_p1 JOIN (
   SELECT c.key,
          CASE WHEN c.held THEN 'held' WHEN c.forever THEN 'forever' WHEN c.own IS NULL THEN 'skipped' ELSE 'active' END AS state,
          least(c.own) AS cutoff, c.length::text AS retention, coalesce(least(c.own) < c.own, false) AS floored
@@ -130,7 +129,7 @@ SELECT 0, w.size, reaper_s.key::text, least(reaper_s.cutoff, reaper_f.cutoff)::t
              CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'
                   THEN CASE WHEN $2::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $2::timestamptz - b.length < $2::timestamptz
                             THEN $2::timestamptz - b.length END END AS own
-        FROM (SELECT t.key, t.held, CASE WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END END AS length, coalesce(CASE WHEN t.r0 IS NOT NULL THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((orgs.held), false) AS held, (orgs.days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL) t) b) c) reaper_s ON reaper_s.key OPERATOR(pg_catalog.=) reaper_p1."org_id"
+        FROM (SELECT t.key, t.held, CASE WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END END AS length, coalesce(CASE WHEN t.r0 IS NOT NULL THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((orgs.held), false) AS held, (orgs.days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL) t) b) c) reaper_s ON reaper_s.key OPERATOR(pg_catalog.=) reaper_p1."org_id") ON reaper_p1."id" OPERATOR(pg_catalog.=) w.l0
   JOIN (SELECT rank, tenant, cutoff FROM "reaper".cutoff WHERE run_id = $3::uuid AND policy = $4::text) reaper_f ON reaper_f.tenant = reaper_s.key::text
  WHERE w.meant AND reaper_s.state = 'active' AND w.age >= '1900-01-01 00:00:00' AND w.age <> '1970-01-01 00:00:00' AND w.age <> ('1970-01-01 00:00:00+00'::timestamptz AT TIME ZONE 'Europe/Paris') AND w.age < ((least(reaper_s.cutoff, reaper_f.cutoff) AT TIME ZONE 'Europe/Paris') + interval '3 hours') AND CASE WHEN w.age < ((least(reaper_s.cutoff, reaper_f.cutoff) AT TIME ZONE 'Europe/Paris') + interval '3 hours') THEN (w.age AT TIME ZONE 'Europe/Paris') < least(reaper_s.cutoff, reaper_f.cutoff) ELSE false END
 UNION ALL

@@ -100,7 +100,7 @@ reaper_g AS MATERIALIZED (
 reaper_t AS MATERIALIZED (
   SELECT NULL::text AS tenant, sum(reaper_g.n)::bigint AS n
     FROM reaper_g
- CROSS JOIN reaper_c reaper_s
+  JOIN reaper_c reaper_s ON true
    GROUP BY reaper_s.key)
 SELECT tenant, n FROM reaper_t
  WHERE n > 0 AND (SELECT sum(n) FROM reaper_t) = (SELECT sum(n) FROM reaper_g) AND (SELECT sum(meant) FROM reaper_g) = (SELECT sum(n) FROM reaper_g);

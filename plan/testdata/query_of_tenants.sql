@@ -4,7 +4,8 @@ WITH reaper_w AS MATERIALIZED (
     FROM "public"."logs"
    ORDER BY "logs"."id" LIMIT 10000)
 SELECT 0, w.size, reaper_s.key::text, least(reaper_s.cutoff, reaper_f.cutoff)::text, NULL, w.k0::text
-  FROM reaper_w w JOIN (
+  FROM reaper_w w
+  JOIN (
   SELECT c.key,
          CASE WHEN c.held THEN 'held' WHEN c.forever THEN 'forever' WHEN c.own IS NULL THEN 'skipped' ELSE 'active' END AS state,
          least(c.own) AS cutoff, c.length::text AS retention, coalesce(least(c.own) < c.own, false) AS floored

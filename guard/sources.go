@@ -5,19 +5,19 @@ import (
 	"time"
 )
 
-// more reads what is made elsewhere.
+// more reads external sources.
 type more struct {
 	sources []Source
-	since   map[[2]string]Reading // the last reading of a guard for a policy
+	since   map[[2]string]Reading // last reading by guard and policy
 }
 
-// read asks every source. What fails is unknown, and the others count.
+// read asks every source. A source that fails is unknown; the others still count.
 func (m *more) read(ctx context.Context, w *Watch) []Reading {
 	var all []Reading
 	for _, source := range m.sources {
 		var readings []Reading
 		var err error
-		w.inTurn(ctx, func() {
+		w.exclusively(ctx, func() {
 			once, cancel := context.WithTimeout(ctx, w.c.Timeout)
 			defer cancel()
 			readings, err = source(once)
@@ -38,7 +38,7 @@ func (m *more) read(ctx context.Context, w *Watch) []Reading {
 	return all
 }
 
-// complete fills in what a source left out.
+// complete fills in the fields that a source left empty.
 func (m *more) complete(r *Reading, key [2]string) {
 	now := time.Now()
 	if r.Share <= 0 || r.Share > 1 {

@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// horizon is how long the oldest transaction or snapshot keeps vacuum from taking
-// dead rows: deleting meanwhile is growth.
+// horizon is how long the oldest transaction or snapshot has kept vacuum from
+// removing dead rows. Deleting meanwhile only adds bloat.
 type horizon struct {
 	levels      Levels
 	application string
 	now         func() time.Time
-	// first is since when each of those that have no time of their own, or one that
-	// may be too long, holds the transaction that it still does, as far as was seen.
+	// first is when each holder without a reliable time of its own was first seen with
+	// its current xmin.
 	first map[string]held
 }
 
@@ -22,38 +22,37 @@ type held struct {
 	since time.Time
 }
 
-// succeed takes over what another has remembered.
+// succeed takes over what another horizon remembers.
 func (h *horizon) succeed(other signal) {
 	if o, ok := other.(*horizon); ok {
 		h.first = o.first
 	}
 }
 
-// forget drops what sessions and slots of another server held.
+// forget drops the sessions and slots of another server.
 func (h *horizon) forget() { clear(h.first) }
 
 func newHorizon(c Config) *horizon {
 	return &horizon{levels: c.OldestTransaction.Levels, application: c.Application, now: time.Now, first: map[string]held{}}
 }
 
-// keeper is something that holds the horizon.
-type keeper struct {
-	Sees    bool     // the role is shown the sessions of others
-	Name    *string  // nil: there is none, and this row tells only what the role sees
-	Seconds *float64 // nil: it has no time of its own
-	// Moves tells that what it holds may have moved on within Seconds: a transaction
-	// that has written nothing may take a new snapshot with each statement.
+// xminHolder is something that holds back the xmin horizon.
+type xminHolder struct {
+	Sees    bool     // the role sees other roles' sessions
+	Name    *string  // nil in a row that only carries Sees
+	Seconds *float64 // nil if it has no time of its own
+	// Moves reports whether its xmin may have advanced within Seconds: a transaction that
+	// has written nothing may take a new snapshot with each statement.
 	Moves bool
 	Xmin  string
-	ID    string // by which it is known again
+	ID    string // stable between readings
 }
 
-// What holds the horizon of this database's tables: sessions of it, and those of no
-// database, which speak for a replica; prepared transactions; slots. The catalogs'
-// own horizon of a logical slot holds no rows of tables. A plain VACUUM holds
-// nothing, nor does a transaction after which there was none yet, nor a slot that is
-// lost. There is a row without any of them too.
-const keepersSQL = `SELECT sees, name, seconds::float8, coalesce(moves, false), coalesce(xmin, ''), coalesce(id, '')
+// What holds back the horizon of this database's tables: its own sessions, sessions
+// without a database (which act for a replica), prepared transactions and slots. A
+// logical slot's catalog_xmin holds back no user tables. A plain VACUUM, the newest
+// transaction and a lost slot hold back nothing. The query returns at least one row.
+const xminHoldersSQL = `SELECT sees, name, seconds::float8, coalesce(moves, false), coalesce(xmin, ''), coalesce(id, '')
 FROM (SELECT pg_has_role('pg_read_all_stats', 'USAGE') AS sees) role LEFT JOIN (
 SELECT CASE WHEN backend_type = 'walsender' THEN 'the replica ' || application_name || ' (pid ' || pid || ')'
 	ELSE 'the transaction of role ' || coalesce(usename, '?') || ' (' || concat_ws(', ', nullif(application_name, ''), 'pid ' || pid, state) || ')' END AS name,
@@ -73,18 +72,18 @@ FROM pg_replication_slots WHERE age(xmin) > 0 AND wal_status IS DISTINCT FROM 'l
 ) keeper ON true`
 
 func (h *horizon) read(ctx context.Context, db session) ([]measure, error) {
-	rows, err := many[keeper](ctx, db, keepersSQL, h.application)
+	rows, err := many[xminHolder](ctx, db, xminHoldersSQL, h.application)
 	if err != nil {
 		return nil, err
 	}
 	if !rows[0].Sees {
 		return nil, hidden("the transactions of other roles")
 	}
-	return h.take(slices.DeleteFunc(rows, func(k keeper) bool { return k.Name == nil })), nil
+	return h.take(slices.DeleteFunc(rows, func(k xminHolder) bool { return k.Name == nil })), nil
 }
 
-// take takes the rows in, and gives the oldest.
-func (h *horizon) take(rows []keeper) []measure {
+// take applies the rows and returns the oldest.
+func (h *horizon) take(rows []xminHolder) []measure {
 	now := h.now()
 	oldest := measure{unit: Seconds, levels: h.levels, before: "the oldest transaction holds back vacuum for "}
 	known := map[string]held{}
@@ -96,7 +95,7 @@ func (h *horizon) take(rows []keeper) []measure {
 		if k.Moves {
 			x, ok := h.first[k.ID]
 			switch {
-			case !ok: // for as long as it may be
+			case !ok: // assume the longest possible
 				x = held{k.Xmin, now.Add(-time.Duration(seconds * float64(time.Second)))}
 			case x.xmin != k.Xmin:
 				x = held{k.Xmin, now}

@@ -7,7 +7,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// What a message proposes for `tenant:` is pasted into the file.
+// The `tenant:` value that a message suggests can be pasted into the file.
 func TestPathYAML(t *testing.T) {
 	for want, p := range map[string]Path{
 		"none":                      {None: true},

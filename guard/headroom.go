@@ -8,22 +8,22 @@ import (
 	"time"
 )
 
-// Room is what there is before a purge begins.
+// Room is the available space before a purge begins.
 type Room struct {
-	// Free is how many bytes more may be stored until the storage guard pauses, or
-	// stops where it has no threshold to pause at; at least 0. Nil: there is no such
-	// guard, or it cannot be read.
+	// Free is how many more bytes may be stored until the storage guard pauses, or stops
+	// if it has no pause threshold; at least 0. Nil means there is no such guard, or it
+	// cannot be read.
 	Free *int64
-	// WAL is the size of pg_wal in bytes, without what is there to be written again;
-	// nil: the role may not see it.
+	// WAL is the size of pg_wal in bytes, without recycled segments; nil if the role may
+	// not see it.
 	WAL *int64
 	// MaxWAL is max_wal_size in bytes.
 	MaxWAL int64
-	// Holders are what keeps WAL from being removed now, the largest first.
+	// Holders are what keeps WAL from being removed now, largest first.
 	Holders []Holder
 }
 
-// HeldBy names the holders.
+// HeldBy returns the names of the holders.
 func (r Room) HeldBy() []string {
 	var names []string
 	for _, h := range r.Holders {
@@ -32,14 +32,15 @@ func (r Room) HeldBy() []string {
 	return names
 }
 
-// roomTimeouts is how many times Config.Timeout Room may take.
+// roomTimeouts is how many times Config.Timeout a call of Room may take.
 const roomTimeouts = 3
 
-// Room reads what there is, in a few statements of Config.Timeout each. What one
-// of them cannot read is nil; the error is of those that every role may read.
+// Room reads the available space with a few statements, each bounded by
+// Config.Timeout. A value that cannot be read is nil; the error concerns the values
+// that every role may read.
 func (w *Watch) Room(ctx context.Context) (room Room, err error) {
-	if !w.inTurn(ctx, func() { room, err = w.room(ctx) }) {
-		return Room{}, fmt.Errorf("reading what there is room for: %w", ctx.Err())
+	if !w.exclusively(ctx, func() { room, err = w.room(ctx) }) {
+		return Room{}, fmt.Errorf("reading available storage: %w", ctx.Err())
 	}
 	return room, err
 }
@@ -69,7 +70,7 @@ func (w *Watch) room(ctx context.Context) (Room, error) {
 	return room, nil
 }
 
-// free is how far the storage is from its pause; nil: unknown, or there is none.
+// free is how far the storage is from its pause; nil if unknown or unlimited.
 func (w *Watch) free(ctx context.Context) *int64 {
 	s := w.c.Storage
 	bound := s.Pause
@@ -79,7 +80,7 @@ func (w *Watch) free(ctx context.Context) *int64 {
 	if s.effective().Off != "" || bound == nil {
 		return nil
 	}
-	// A signal of its own: the watch's belongs to its goroutine.
+	// A separate signal: the watch's own belongs to the reading goroutine.
 	own := &Watch{c: w.c, web: w.web, wal: &walDirectory{}}
 	measures, err := own.storage().read(ctx, w.pool)
 	if err != nil || len(measures) == 0 {
@@ -94,38 +95,38 @@ func (w *Watch) free(ctx context.Context) *int64 {
 	return &bytes
 }
 
-// No checkpoint is asked for within checkpointAgain intervals after one, nor within
-// checkpointRest where it would give little back: reaper has written nothing since, and
-// nobody kept WAL then who does not now. Each makes the server write every page whole
-// once more.
+// Checkpoints are expensive: after each, the server writes every page in full once
+// more. Requests are at least checkpointIntervals intervals apart, and checkpointMinRest
+// where another would free little: reaper has written nothing since, and nothing
+// that kept WAL then has gone.
 const (
-	checkpointAgain = 2
-	checkpointRest  = time.Minute
+	checkpointIntervals = 2
+	checkpointMinRest   = time.Minute
 )
 
-// asking is what is remembered of a checkpoint.
-type asking struct {
-	at    time.Time // when it was asked for; zero: none was
-	wrote int64     // what reaper had written by then
-	again bool      // it cannot have given all back
+// checkpointRequest is the last checkpoint request.
+type checkpointRequest struct {
+	at    time.Time // zero if there was none
+	wrote int64     // WAL that reaper had written by then
+	again bool      // pronoun cannot have freed everything
 }
 
-// ErrCheckpointAsked is a checkpoint that was not asked for, since one was a moment
-// ago.
+// ErrCheckpointAsked is returned when a checkpoint was requested too recently to
+// request another.
 var ErrCheckpointAsked = errors.New("one was asked for a moment ago")
 
-// Checkpoint asks the server for a checkpoint, after which it may remove WAL, however
-// often it is called: once in two intervals, and once in a minute where that gives little
-// back, else it gives ErrCheckpointAsked. It does not wait for one that takes longer than
-// Config.Timeout: that goes on by itself. Any other error says that this role may not
-// ask, or that the server cannot be asked.
+// Checkpoint requests a checkpoint, after which the server may remove WAL. It is safe
+// to call often: it returns ErrCheckpointAsked within two intervals of the last
+// request, or within a minute where another would free little. It does not wait for a
+// checkpoint that takes longer than Config.Timeout; the server finishes it anyway. Any
+// other error means that this role may not request one or the server is unreachable.
 func (w *Watch) Checkpoint(ctx context.Context) error {
-	now := asking{at: time.Now(), wrote: w.wrote.Load()}
+	now := checkpointRequest{at: time.Now(), wrote: w.wrote.Load()}
 	w.mu.Lock()
 	before := w.ask
-	rest := checkpointAgain * w.c.Every
+	rest := checkpointIntervals * w.c.Every
 	if !before.again && before.wrote == now.wrote {
-		rest = max(rest, checkpointRest)
+		rest = max(rest, checkpointMinRest)
 	}
 	recently := !before.at.IsZero() && now.at.Sub(before.at) < rest
 	if !recently {
@@ -136,10 +137,10 @@ func (w *Watch) Checkpoint(ctx context.Context) error {
 		return ErrCheckpointAsked
 	}
 	var err error
-	if !w.inTurn(ctx, func() { err = w.checkpoint(ctx) }) {
+	if !w.exclusively(ctx, func() { err = w.checkpoint(ctx) }) {
 		err = fmt.Errorf("asking for a checkpoint: %w", ctx.Err())
 	}
-	if err != nil { // none was
+	if err != nil { // none was requested
 		w.mu.Lock()
 		w.ask = before
 		w.mu.Unlock()
@@ -154,7 +155,7 @@ func (w *Watch) checkpoint(ctx context.Context) error {
 	switch {
 	case err == nil:
 		return nil
-	case denies(err):
+	case isPrivilegeError(err):
 		return errors.New("asking for a checkpoint: this role may not; from PostgreSQL 15 on it needs " + checkpoint + ", before 15 only a superuser may")
 	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
 		return nil

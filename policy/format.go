@@ -2,7 +2,7 @@ package policy
 
 import "strings"
 
-// String writes the step as the policy file does, before YAML quotes it.
+// String formats the step as the policy file does, before YAML quoting.
 func (s Step) String() string {
 	if !s.Table.IsSet() {
 		return QuoteName(s.Column)
@@ -10,8 +10,8 @@ func (s Step) String() string {
 	return QuoteName(s.Column) + " -> " + s.Table.String() + "." + QuoteName(s.ToColumn)
 }
 
-// YAML writes the path as the value of `tenant:` on one line. A path without steps
-// that is not `none` has none: it is "".
+// YAML formats the path as the value of `tenant:` on one line. It returns "" for a path
+// without steps that is not `none`.
 func (p Path) YAML() string {
 	switch {
 	case p.None:

@@ -11,7 +11,7 @@ import (
 	"github.com/reaperdb/reaper/guard"
 )
 
-// span is a length of time on the clock, above zero.
+// span is a clock duration above zero.
 type span time.Duration
 
 func (s *span) decode(key string, n *node) error {
@@ -31,10 +31,10 @@ func (span) schema() *jsonschema.Schema {
 	return &jsonschema.Schema{Type: "string", Pattern: "^0*[1-9][0-9]*(ms|s|m|h|d)$"}
 }
 
-// or is the length, or another where the file has none.
-func (s span) or(otherwise time.Duration) time.Duration {
+// or returns the duration, or fallback if the file has none.
+func (s span) or(fallback time.Duration) time.Duration {
 	if s == 0 {
-		return otherwise
+		return fallback
 	}
 	return time.Duration(s)
 }
@@ -76,21 +76,21 @@ func (hysteresis) schema() *jsonschema.Schema {
 	return &jsonschema.Schema{Type: "string", Pattern: "^0*([1-9]|[1-4][0-9]|50)%$"}
 }
 
-// or is the share, or another where the file has none.
-func (h hysteresis) or(otherwise float64) float64 {
+// or returns the share, or fallback if the file has none.
+func (h hysteresis) or(fallback float64) float64 {
 	if h == 0 {
-		return otherwise
+		return fallback
 	}
 	return float64(h)
 }
 
-// unknownWord says what a signal means that cannot be read; empty: the file does not say.
+// unknownWord is the state of a signal that cannot be read; empty if the file has none.
 type unknownWord string
 
-// unknownIgnore has it count for nothing. That is to be said.
+// unknownIgnore makes such a signal count as go. It must be explicit.
 const unknownIgnore unknownWord = "ignore"
 
-// or is the word, or another that the file has in its place.
+// or returns own, or u if own is empty.
 func (u unknownWord) or(own unknownWord) unknownWord {
 	if own == "" {
 		return u
@@ -98,7 +98,7 @@ func (u unknownWord) or(own unknownWord) unknownWord {
 	return own
 }
 
-// stateOf is the state of a word; guard.Go for any other.
+// stateOf returns the state of a word; guard.Go for any other.
 func stateOf(word string) guard.State {
 	for _, s := range []guard.State{guard.Slow, guard.Pause, guard.Stop} {
 		if s.String() == word {
@@ -141,7 +141,7 @@ func (g *guardName) decode(key string, n *node) error {
 		return err
 	}
 	if strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
-		return errorAt(n.pos, "%s %q must be %s alone: it becomes a label", key, s, want)
+		return errorAt(n.pos, "%s %q must be %s only: it is used as a label", key, s, want)
 	}
 	*g = guardName{s, n.pos}
 	return nil
@@ -151,15 +151,15 @@ func (guardName) schema() *jsonschema.Schema {
 	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "string", Pattern: "^[a-z0-9_-]+$"}, {Type: "integer"}}}
 }
 
-// truth is true or false.
-type truth bool
+// boolean is a boolean.
+type boolean bool
 
-func (t *truth) decode(key string, n *node) error {
+func (t *boolean) decode(key string, n *node) error {
 	if n.kind != kindBool {
 		return errorAt(n.pos, "%s must be true or false, not %s", key, n.kind.describe())
 	}
-	*t = truth(strings.EqualFold(n.text, "true"))
+	*t = boolean(strings.EqualFold(n.text, "true"))
 	return nil
 }
 
-func (truth) schema() *jsonschema.Schema { return &jsonschema.Schema{Type: "boolean"} }
+func (boolean) schema() *jsonschema.Schema { return &jsonschema.Schema{Type: "boolean"} }

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// effective has the guard on for its second question alone, too.
+// effective keeps the guard on for Vacuuming alone, too.
 func (d DeadRows) effective() Signal {
 	s := d.Signal
 	if s.Off == "" && s.None() && d.Vacuuming == Go {
@@ -15,16 +15,17 @@ func (d DeadRows) effective() Signal {
 	return s
 }
 
-// deadRows is the greatest share of dead rows among the tables that are deleted
-// from, and whether one of them is vacuumed.
+// deadRows is the largest share of dead rows among the tables that are deleted from,
+// and whether one of them is being vacuumed.
 type deadRows struct {
 	DeadRows
 	touching func() []uint32
 }
 
-// Of partitioned tables the partitions count. A table of few rows is soon full of
-// dead ones, and soon vacuumed. After a crash the counts begin at zero, and only
-// reltuples knows how many rows there were. What is vacuumed, only some roles may see.
+// Partitioned tables count by partition. Small tables are left out: dead rows soon
+// dominate them, and vacuum soon removes them. After a crash the counters restart at
+// zero and only reltuples knows the row count. Only some roles may see what is being
+// vacuumed.
 const deadRowsSQL = `WITH touched AS (
 	SELECT coalesce(p.relid, o.oid) AS relid
 	FROM unnest($1::text::oid[]) o(oid) LEFT JOIN LATERAL pg_partition_tree(o.oid) p ON true
@@ -49,7 +50,7 @@ func (d deadRows) read(ctx context.Context, db session) ([]measure, error) {
 		return nil, err
 	}
 	if d.Vacuuming != Go && !sees {
-		return nil, hidden("what is vacuumed")
+		return nil, hidden("vacuum progress")
 	}
 	all := []measure{{key: "share", value: share, unit: Ratio, levels: d.Levels, after: " of the rows of " + table + " are dead"}}
 	if d.Vacuuming != Go && vacuumed != "" {
@@ -58,7 +59,7 @@ func (d deadRows) read(ctx context.Context, db session) ([]measure, error) {
 	return all, nil
 }
 
-// oidArray writes oids as PostgreSQL reads an array.
+// oidArray formats oids as an array literal.
 func oidArray(oids []uint32) string {
 	texts := make([]string, len(oids))
 	for i, oid := range oids {
