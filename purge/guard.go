@@ -141,8 +141,8 @@ const repeatReasonAfter = 10 * time.Second
 // noteAdvice records the guards' advice and reports it if it changed. The mutex keeps reports
 // of several workers in order.
 func (w *policyRun) noteAdvice(a guard.Advice) {
-	w.telling.Lock()
-	defer w.telling.Unlock()
+	w.adviceMu.Lock()
+	defer w.adviceMu.Unlock()
 	isNew, resumed := w.state.setAdvice(a)
 	if resumed && w.run.currentRound != nil {
 		w.run.currentRound.resume()

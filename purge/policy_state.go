@@ -129,8 +129,8 @@ func (s *policyState) failTenant(name, why string) {
 	s.report.Tenants.Failed = int64(len(s.failed))
 }
 
-// gaveUp reports whether a tenant has failed.
-func (s *policyState) gaveUp(name string) bool {
+// tenantFailed reports whether a tenant has failed.
+func (s *policyState) tenantFailed(name string) bool {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
 	_, failed := s.failed[name]

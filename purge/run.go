@@ -69,7 +69,7 @@ type Run struct {
 	workers    int
 	vacuumTime time.Duration
 
-	observing    sync.Mutex // serializes calls of the observer
+	observerMu   sync.Mutex // serializes calls of the observer
 	state        *runState
 	currentRound *schedule // written only between rounds; nil: there was none
 }
@@ -140,9 +140,9 @@ func (r *Run) all(ctx context.Context, plans []*plan.Plan) (*Report, error) {
 	for _, w := range policies {
 		w.open(ctx)
 	}
-	alive, died := context.WithCancel(ctx)
-	var living sync.WaitGroup
-	living.Go(func() { r.keepAlive(alive) })
+	aliveCtx, stopAlive := context.WithCancel(ctx)
+	var aliveDone sync.WaitGroup
+	aliveDone.Go(func() { r.keepAlive(aliveCtx) })
 	for _, w := range policies {
 		w.begin(ctx)
 	}
@@ -152,8 +152,8 @@ func (r *Run) all(ctx context.Context, plans []*plan.Plan) (*Report, error) {
 		report.Policies = append(report.Policies, w.report)
 		report.WALBytes += w.report.WALBytes
 	}
-	died()
-	living.Wait()
+	stopAlive()
+	aliveDone.Wait()
 	report.Status = worst(report.Policies)
 	report.FinishedAt = report.StartedAt.Add(time.Since(r.started))
 	if r.closed != nil {
@@ -308,7 +308,7 @@ func (r *Run) unlessHalted(ctx context.Context, read func(context.Context) error
 
 // notify calls the observer.
 func (r *Run) notify(what func(Observer)) {
-	r.observing.Lock()
-	defer r.observing.Unlock()
+	r.observerMu.Lock()
+	defer r.observerMu.Unlock()
 	what(r.observer)
 }

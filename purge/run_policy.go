@@ -38,7 +38,7 @@ type policyRun struct {
 	cutoffCount int64    // tenants with a cutoff fixed at the start
 	parts       detachedPartitions
 	sizing      sizing
-	telling     sync.Mutex // keeps reports of advice in order
+	adviceMu    sync.Mutex // keeps reports of advice in order
 }
 
 func newPolicyRun(r *Run, p *plan.Plan) *policyRun {
@@ -177,7 +177,7 @@ func tenantName(key *string) string {
 	return *key
 }
 
-func (w *policyRun) gaveUp(key *string) bool { return w.state.gaveUp(tenantName(key)) }
+func (w *policyRun) tenantFailed(key *string) bool { return w.state.tenantFailed(tenantName(key)) }
 
 // refresh rereads a tenant's hold and retention at the start of every slice and between the
 // batches of a long one, so that they are never older than 5 s. false: nothing of the tenant

@@ -95,7 +95,7 @@ func (k *keyset) page(ctx context.Context, p *plan.Plan) (page []*tenantWalk, er
 		return w.run.query(ctx, w.plan.ReadingPath(), dueTimeout, w.dueSQL(p, k.after), func(rows pgx.Rows) error {
 			var x plan.TenantCutoff
 			_, err := pgx.ForEachRow(rows, []any{&x.Key, &x.Cutoff}, func() error {
-				if !w.gaveUp(x.Key) {
+				if !w.tenantFailed(x.Key) {
 					page = append(page, &tenantWalk{tenant: &plan.TenantCutoff{Key: x.Key, Cutoff: x.Cutoff, ReadAt: time.Now()}})
 				}
 				return nil
@@ -126,7 +126,7 @@ func (k *keyset) slice(ctx context.Context, b *batcher, t *tenantWalk) (bool, er
 		if err := k.batch(ctx, b, t); err != nil {
 			return false, err
 		}
-		if w.gaveUp(t.tenant.Key) {
+		if w.tenantFailed(t.tenant.Key) {
 			return false, nil
 		}
 	}

@@ -76,7 +76,7 @@ func (s *sweep) unfinished() map[string]bool {
 // delete deletes one tenant's candidates of a stretch; left: some remain.
 func (s *sweep) delete(ctx context.Context, b *batcher, t *tenantCandidates) (left bool, err error) {
 	w := s.policy
-	for len(t.cands) > 0 && !w.gaveUp(t.tenant.Key) {
+	for len(t.cands) > 0 && !w.tenantFailed(t.tenant.Key) {
 		if w.stopping() || ctx.Err() != nil {
 			return true, nil
 		}
