@@ -13,7 +13,7 @@ import (
 	"github.com/reaperdb/reaper/purge"
 )
 
-// beside is a second policy, whose batches run beside the drops of the first.
+// beside is a second policy, whose batches run concurrently with the drops of the first.
 const beside = `
 	CREATE TABLE mails (id int PRIMARY KEY, org_id int NOT NULL REFERENCES orgs, at timestamptz, body text);
 	CREATE INDEX ON mails (org_id, at, id);
@@ -26,7 +26,7 @@ policies:
   - {name: events, table: events, age: at, tenant: org_id}
   - {name: mails, table: mails, age: at, tenant: org_id, limits: {rows: 50}}`
 
-// besides makes a run of both policies on two connections.
+// besides creates a run of both policies on two connections.
 func besides(t *testing.T) (*bed, []*plan.Plan) {
 	t.Helper()
 	b := prepare(t, yard+beside, besidePolicy)
@@ -46,9 +46,9 @@ func notifying() int {
 	return n
 }
 
-// The counts of a drop and those of another policy's batch, added at the same time, do
-// not race. The observer holds the drop's worker where it has just added its own, and
-// waits for a batch to have done so; the race detector judges.
+// A drop and another policy's batch add their counts concurrently without a race. The observer
+// holds the drop's worker just after it has added its counts, and waits for a batch to do the
+// same; the race detector judges.
 func TestPartitionDrop_CountsBesideABatch(t *testing.T) {
 	t.Parallel()
 	b, plans := besides(t)
@@ -83,11 +83,11 @@ func TestPartitionDrop_CountsBesideABatch(t *testing.T) {
 	}
 }
 
-// WAL that batches of another policy write while a partition is dropped counts once.
+// WAL written by another policy's batches during a drop counts once.
 func TestPartitionDrop_WALBesideBatches(t *testing.T) {
 	t.Parallel()
 	b, plans := besides(t)
-	mails := make(chan struct{}) // all are gone
+	mails := make(chan struct{}) // all deleted
 	begun := make(chan struct{})
 	b.connect(b.DSN(), func(c *pgxpool.Config) {
 		var once sync.Once
