@@ -22,7 +22,7 @@ import (
 	"github.com/reaperdb/reaper/preview"
 )
 
-// Every error that the package knows by name.
+// Every named error of the package.
 var sentinels = map[string]error{
 	"errBusy": errBusy, "errPausedByHand": errPausedByHand, "errGuarded": errGuarded, "errHalted": errHalted,
 	"errOverflow": errOverflow, "errKept": errKept, "errStillReferenced": errStillReferenced, "errInterfered": errInterfered,
@@ -33,7 +33,7 @@ var sentinels = map[string]error{
 	"errMaxDuration":   errMaxDuration,
 }
 
-// The situations that an error is met in: those of a batch, and others.
+// The situations in which an error can occur: those of a batch, and others.
 var situations = []struct {
 	name string
 	of   attempt
@@ -51,9 +51,9 @@ var situations = []struct {
 	{"drain, for the last time", attempt{try: retries, roots: 1, size: 20, options: attemptOptions{method: drain, lockRoots: true, lockDependents: true}}},
 }
 
-// String is a decision as the table writes it: the action, what changes, and with + what
-// comes before: a word to the observer (told) and to the log (logged), a pause (backoff), a
-// new size, counting before deleting from now on (wary).
+// String is a decision as written in the table: the action and its change, and with + what
+// precedes it: notifying the observer (notify), logging (log), a delay (backoff), a new size,
+// and counting before deleting from now on (count).
 func (d decision) String() string {
 	text := string(d.action)
 	if d.change != noChange {
@@ -75,11 +75,11 @@ func everywhere(want string) (all []string) {
 	return slices.Repeat([]string{want}, len(situations))
 }
 
-// kinds are the kinds of errors, and what comes of them in each of the situations.
+// kinds are the kinds of errors and their decisions, one per situation.
 var kinds = []struct {
 	errors []string // names of sentinels, or SQLSTATEs
 	want   []string
-	// others are what comes next where a server is waited for, and after a COMMIT.
+	// others are the decisions where a server is waited for, and after a COMMIT.
 	server, commit action
 }{
 	{
@@ -111,7 +111,7 @@ var kinds = []struct {
 		want: []string{
 			"retry, count first +notify +count +size 4", "split +notify +count +size 4", "split +notify +size 4",
 			"retry, count first +notify +count +size 1", "drain +notify +size 1", "drain +notify +count +size 1", "drain +notify +count +size 1", "drain +notify +count +size 1",
-			"fail policy", "fail policy", "fail policy", // a drain takes care of it before
+			"fail policy", "fail policy", "fail policy", // a drain handles it earlier
 		},
 		server: giveUp, commit: resolveCommit,
 	},
@@ -124,7 +124,7 @@ var kinds = []struct {
 		},
 		server: giveUp, commit: giveUp,
 	},
-	{ // something came to reference them, or they changed
+	{ // a new reference to the rows, or the rows changed
 		errors: []string{"errChanged"},
 		want: []string{
 			"retry, lock dependents +notify +log", "split +notify +log +backoff +size 10", "retry, lock dependents +notify +log",
@@ -142,7 +142,7 @@ var kinds = []struct {
 		},
 		server: giveUp, commit: giveUp,
 	},
-	{ // others have a lock
+	{ // another transaction has a lock
 		errors: []string{"55P03"},
 		want: []string{
 			"retry, lock roots +notify +log", "split +notify +log +backoff +size 10", "split +notify +log +backoff +size 10",
@@ -178,7 +178,7 @@ var kinds = []struct {
 		},
 		server: giveUp, commit: giveUp,
 	},
-	{ // of the proven way alone
+	{ // proven method only
 		errors: []string{"errSlow"},
 		want: []string{
 			"split +notify +log +backoff +size 10", "split +notify +log +backoff +size 10", "split +notify +log +backoff +size 10",
@@ -196,7 +196,7 @@ var kinds = []struct {
 		},
 		server: giveUp, commit: giveUp,
 	},
-	{ // a trigger has changed a row that was about to be deleted
+	{ // a trigger changed a row about to be deleted
 		errors: []string{"27000"},
 		want: []string{
 			"retry, table by table +notify", "fail policy", "retry, table by table +notify",
@@ -223,12 +223,12 @@ var kinds = []struct {
 		want:   everywhere("fail policy"),
 		server: awaitServer, commit: resolveCommit,
 	},
-	{ // not waited for, since the run is to end
+	{ // not waited for, since the run is stopping
 		errors: []string{"errHalted"},
 		want:   everywhere("fail policy"),
 		server: giveUp, commit: resolveCommit,
 	},
-	{ // of other steps of a run, which no batch meets: as if the connection was lost
+	{ // other steps of a run, not batches: handled like a lost connection
 		errors: []string{
 			"ErrTenants", "errNoTenants", "errKeyTwice", "errLongKey", "errOneConnection",
 			"errMaxDuration",
@@ -238,7 +238,7 @@ var kinds = []struct {
 	},
 }
 
-// kind makes an error of its name in the table.
+// kind makes an error from its name in the table.
 func kind(name string) error {
 	switch name {
 	case "a lost connection":
@@ -278,7 +278,7 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-// What is tried again comes to an end.
+// Retries come to an end.
 func TestDecideEnds(t *testing.T) {
 	t.Parallel()
 	lost := kind("08006")
@@ -295,8 +295,7 @@ func TestDecideEnds(t *testing.T) {
 	}
 }
 
-// Every error that the package has a name for, and every SQLSTATE that it tells apart, is
-// in the table.
+// The table has every named error of the package, and every SQLSTATE that it distinguishes.
 func TestDecideKnowsEveryError(t *testing.T) {
 	t.Parallel()
 	listed := map[string]bool{}
@@ -326,7 +325,7 @@ func TestDecideKnowsEveryError(t *testing.T) {
 	}
 }
 
-// namedErrors are the variables of the package whose names say that they are errors.
+// namedErrors are the package's variables with names of errors.
 func namedErrors(t *testing.T) (names []string) {
 	t.Helper()
 	_, files, _ := gosource.Read(t, "dial_other.go")
