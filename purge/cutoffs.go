@@ -16,7 +16,7 @@ import (
 const bufferedTenants = 20_000
 
 // errOneConnection: the tenant list is too long for one connection.
-var errOneConnection = fmt.Errorf("more than %d tenants are due, which takes two connections, and the pool has one", bufferedTenants)
+var errOneConnection = fmt.Errorf("more than %d tenants are due, and the pool has only one connection: allow two", bufferedTenants)
 
 // fixCutoffs fixes, at the start of a run, its tenants and their cutoffs: the tenants with
 // something due, or, for a sweep, all that have a cutoff. They are stored in the ledger because
