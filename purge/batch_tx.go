@@ -15,7 +15,7 @@ import (
 	"github.com/reaperdb/reaper/preview"
 )
 
-// batchTx is the transaction of one batch, and what it has counted.
+// batchTx is the transaction of one batch and its counts.
 type batchTx struct {
 	conn     *pgxpool.Conn
 	began    time.Time
@@ -25,17 +25,17 @@ type batchTx struct {
 	keys     pg.Values // of the candidates
 	opts     attemptOptions
 	deleter  deleter
-	limit    int  // rows over all tables that it may delete
-	stepwise bool // tables are deleted from one after the other
+	limit    int  // rows it may delete, over all tables
+	stepwise bool // delete table by table
 
 	rows, nullified map[string]int64
 	before          []int64        // counters at the start
 	after           []int64        // the same at the end; nil: not read yet
-	due             []plan.DueRows // rows whose age emptying could renew
-	wal             [2]int64       // positions in the WAL, in bytes: where it began, where it ended
+	due             []plan.DueRows // due rows whose age could change when their reference is cleared
+	wal             [2]int64       // WAL positions in bytes, start and end
 }
 
-// close gives the connection back, after rolling back what was not committed.
+// close rolls back what was not committed and releases the connection.
 func (tx *batchTx) close() {
 	pg.EndTx(tx.conn)
 	tx.conn.Release()
@@ -45,7 +45,7 @@ func (tx *batchTx) query(ctx context.Context, s *pg.Statement) (pgx.Rows, error)
 	return tx.conn.Query(ctx, s.String(), s.Args...)
 }
 
-// read runs one statement and reads its answer.
+// read runs one statement and scans its result.
 func (tx *batchTx) read(ctx context.Context, s *pg.Statement, scan func(pgx.Rows) error) error {
 	rows, err := tx.query(ctx, s)
 	if err != nil {
@@ -63,7 +63,7 @@ func (tx *batchTx) row(ctx context.Context, s *pg.Statement) pgx.Row {
 	return tx.conn.QueryRow(ctx, s.String(), s.Args...)
 }
 
-// delete deletes the candidates, and counts those that are still expired.
+// delete deletes the candidates and counts those still expired.
 func (tx *batchTx) delete(ctx context.Context) (outcome, error) {
 	o, err := tx.deleter.delete(ctx, tx)
 	if err != nil || o.more {
@@ -94,7 +94,7 @@ func (tx *batchTx) total() (rows int64) {
 	return rows
 }
 
-// bytes estimates what a batch deleted, by the mean row of each table.
+// bytes estimates the size of the deleted rows from the mean row size of each table.
 func (tx *batchTx) bytes() int64 {
 	var sum float64
 	for _, n := range tx.plan.Nodes {
@@ -105,7 +105,7 @@ func (tx *batchTx) bytes() int64 {
 	return int64(sum)
 }
 
-// settleCounts adds what ON DELETE did, and refuses a batch over its limits.
+// settleCounts adds what ON DELETE did and refuses a batch over its limits.
 func (tx *batchTx) settleCounts(ctx context.Context) error {
 	traversal := tx.deleter.traversal(tx.plan)
 	if tx.after == nil {
@@ -116,11 +116,10 @@ func (tx *batchTx) settleCounts(ctx context.Context) error {
 		}
 	}
 	tx.wal = [2]int64{tx.before[0], tx.after[0]}
-	// The counters also hold what an earlier transaction of the session did:
-	// only differences count.
+	// The counters include earlier transactions of the session; only differences count.
 	for i, n := range traversal.Counted {
 		at := 1 + i
-		tx.rows[n.Table.Name.String()] = tx.after[at] - tx.before[at] // what reaper deleted of it itself is part of it
+		tx.rows[n.Table.Name.String()] = tx.after[at] - tx.before[at] // includes the rows reaper deleted itself
 	}
 	for i, n := range traversal.CountedUp {
 		at := 1 + len(traversal.Counted) + i
@@ -135,7 +134,7 @@ func (tx *batchTx) settleCounts(ctx context.Context) error {
 	return nil
 }
 
-// queueCounters has the counters read behind other statements.
+// queueCounters queues a read of the counters behind other statements.
 func (tx *batchTx) queueCounters(batch *pgx.Batch) {
 	traversal := tx.deleter.traversal(tx.plan)
 	s := tx.plan.CountersSQL(traversal)

@@ -13,7 +13,9 @@ import (
 	"github.com/reaperdb/reaper/plan"
 )
 
-// transaction carries out one batch: begin, delete, the ledger's row, commit.
+// transaction runs one batch: begin (tenant lock, settings and the check for a manual pause in
+// one statement), delete, ledger row, COMMIT. It waits for an unavailable server. If the
+// connection is lost during COMMIT, the ledger tells whether the batch was committed.
 func (b *batcher) transaction(ctx context.Context, t *plan.TenantCutoff, cands []candidate, opts attemptOptions) (outcome, error) {
 	started := time.Now()
 	b.seq = b.policy.state.nextBatch()
@@ -23,14 +25,14 @@ func (b *batcher) transaction(ctx context.Context, t *plan.TenantCutoff, cands [
 	tries := 0
 	err := b.run.withServer(ctx, func() error {
 		if committing {
-			done, err := b.settled(ctx, t)
+			done, err := b.wasCommitted(ctx, t)
 			if err != nil || done {
 				return err
 			}
 			committing = false
 		}
-		// The server was away, or had no room: the guards are asked anew.
-		if tries++; tries > 1 && b.run.heldUp(b.plan.Policy.Name) {
+		// The server was unavailable: ask the guards again.
+		if tries++; tries > 1 && b.run.guardsForbid(b.plan.Policy.Name) {
 			return errGuarded
 		}
 		var err error
@@ -47,7 +49,7 @@ func (b *batcher) transaction(ctx context.Context, t *plan.TenantCutoff, cands [
 		}
 		committing = true
 		err = b.commit(ctx, tx)
-		committing = err != nil && decideCommit(err) == resolveCommit // else the server refused, and nothing happened
+		committing = err != nil && decideCommit(err) == resolveCommit // otherwise the server refused and nothing was committed
 		return err
 	})
 	if err != nil {
@@ -85,7 +87,7 @@ func (b *batcher) begin(ctx context.Context, t *plan.TenantCutoff, cands []candi
 	case !got:
 		err = errBusy
 	case paused:
-		err = errHandPaused
+		err = errPausedByHand
 	case role != "origin":
 		err = plan.ErrReplicaRole
 	case found != b.plan.CatalogPrint:
@@ -126,10 +128,9 @@ func (b *batcher) commit(ctx context.Context, tx *batchTx) error {
 	return nil
 }
 
-// settled tells, after a connection was lost in COMMIT, whether the batch is
-// in the ledger. The tenant's lock is waited for first: the lost transaction
-// holds it until it has ended.
-func (b *batcher) settled(ctx context.Context, t *plan.TenantCutoff) (bool, error) {
+// wasCommitted reports, after a connection was lost during COMMIT, whether the batch is in the
+// ledger. It first waits for the tenant's lock, which the lost transaction holds until it ends.
+func (b *batcher) wasCommitted(ctx context.Context, t *plan.TenantCutoff) (bool, error) {
 	tx, err := b.run.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
 	if err != nil {
 		return false, fmt.Errorf("resolving a lost commit: %w", err)
@@ -161,7 +162,7 @@ func (b *batcher) account(tx *batchTx, o *outcome, took time.Duration) {
 		b.run.guard.Wrote(wal)
 	}
 	if tx.total() > 0 {
-		b.run.tell(func(w Observer) {
+		b.run.notify(func(w Observer) {
 			w.Batch(BatchEvent{Policy: b.plan.Policy.Name, Tenant: tx.tenant.Key, Roots: o.roots, Rows: o.rows, Duration: took, WALBytes: wal, Deleted: tx.rows})
 		})
 		b.run.log.Debug("batch", "policy", b.plan.Policy.Name, "roots", o.roots, "rows", o.rows, "duration", took.Round(time.Millisecond))

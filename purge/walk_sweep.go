@@ -11,16 +11,15 @@ import (
 	"github.com/reaperdb/reaper/plan"
 )
 
-// sweep walks the root's key, or its ages, from the start to the end, all tenants
-// together.
+// sweep walks the root by key or age from start to end, all tenants together.
 type sweep struct {
 	policy  *policyRun
 	after   []*string
 	ended   bool
-	reading bool // a stretch is being read
+	reading bool // a read is in progress
 	queue   []*tenantCandidates
-	busy    map[string]bool // tenants that are being worked on
-	open    map[string]bool // tenants of which this pass left something
+	busy    map[string]bool // tenants being worked on
+	open    map[string]bool // tenants with rows left by this pass
 }
 
 func (s *sweep) next(worker int) *turn {
@@ -53,7 +52,7 @@ func (s *sweep) next(worker int) *turn {
 	var st stretch
 	return &turn{
 		do: func(ctx context.Context) (err error) {
-			return s.policy.findRows(func(p *plan.Plan) error {
+			return s.policy.searchRows(func(p *plan.Plan) error {
 				st, err = s.read(ctx, p)
 				return err
 			})
@@ -74,18 +73,17 @@ func (s *sweep) unfinished() map[string]bool {
 	return names
 }
 
-// delete deletes the candidates of one tenant within a stretch; left tells that
-// some of them stay.
+// delete deletes one tenant's candidates of a stretch; left: some remain.
 func (s *sweep) delete(ctx context.Context, b *batcher, t *tenantCandidates) (left bool, err error) {
 	w := s.policy
-	for len(t.cands) > 0 && !w.gaveUp(t.tenant.Key) {
+	for len(t.cands) > 0 && !w.tenantFailed(t.tenant.Key) {
 		if w.stopping() || ctx.Err() != nil {
 			return true, nil
 		}
 		if ok, err := w.refresh(ctx, t.tenant); err != nil || !ok {
 			return left, err
 		}
-		n := fitting(t.cands, b.want(), w.plan.Policy.Limits.Bytes)
+		n := fitting(t.cands, b.nextSize(), w.plan.Policy.Limits.Bytes)
 		o, err := w.delete(ctx, b, t.tenant, t.cands[:n])
 		if err != nil {
 			return left, err
@@ -96,7 +94,7 @@ func (s *sweep) delete(ctx context.Context, b *batcher, t *tenantCandidates) (le
 	return left, nil
 }
 
-// fitting is how many candidates make a batch.
+// fitting is how many candidates fit in a batch.
 func fitting(cands []candidate, size int, bytes int64) int {
 	n := 0
 	for n < len(cands) && n < size {
@@ -108,17 +106,17 @@ func fitting(cands []candidate, size int, bytes int64) int {
 	return n
 }
 
-// tenantCandidates are the candidates of one tenant within a stretch.
+// tenantCandidates are one tenant's candidates of a stretch.
 type tenantCandidates struct {
 	tenant *plan.TenantCutoff
 	cands  []candidate
 }
 
-// stretch is what one reading has found.
+// stretch is the result of one read.
 type stretch struct {
 	found []*tenantCandidates
-	end   []*string // the key where it ended; of an age sweep the age before it
-	read  int       // rows of the root gone over
+	end   []*string // key of the last row; in an age sweep its age precedes it
+	read  int       // rows of the root
 }
 
 func (s *sweep) read(ctx context.Context, p *plan.Plan) (st stretch, err error) {
