@@ -33,7 +33,7 @@ func activeRecord(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	turns, err := b.inTurn(ctx, small, []way{b.way(defaultSide), rails("in_batches")})
+	turns, err := b.runRounds(ctx, small, []method{b.method(defaultSide), rails("in_batches")})
 	if err != nil {
 		return err
 	}
@@ -41,7 +41,7 @@ func activeRecord(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	large, err := b.refilled(ctx)
+	large, err := b.fullSize(ctx)
 	if err != nil {
 		return err
 	}
@@ -56,9 +56,9 @@ func activeRecord(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// refilled runs reaper on all -n mails instead of the tenth that suffices for ActiveRecord's
+// fullSize runs reaper on all -n mails instead of the tenth that suffices for ActiveRecord's
 // rate: the slow peer is compared by rate.
-func (b *bench) refilled(ctx context.Context) ([]turn, error) {
+func (b *bench) fullSize(ctx context.Context) ([]turn, error) {
 	if err := b.drop(ctx, cascading); err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func (b *bench) refilled(ctx context.Context) ([]turn, error) {
 	if err != nil {
 		return nil, err
 	}
-	turns, err := b.inTurn(ctx, load, []way{b.way(defaultSide)})
+	turns, err := b.runRounds(ctx, load, []method{b.method(defaultSide)})
 	if err != nil {
 		return nil, err
 	}
@@ -75,8 +75,8 @@ func (b *bench) refilled(ctx context.Context) ([]turn, error) {
 
 // rails runs the script, which times the deletion only: neither Ruby's start nor connecting
 // counts.
-func rails(how string) way {
-	return way{name: "ActiveRecord " + how, template: cascading, run: func(ctx context.Context, dsn string) (d outcome, err error) {
+func rails(how string) method {
+	return method{name: "ActiveRecord " + how, template: cascading, run: func(ctx context.Context, dsn string) (d outcome, err error) {
 		err = lab.OnDatabase(ctx, dsn, func(conn *pgx.Conn) error {
 			d.base, err = now(ctx, conn)
 			return err

@@ -21,9 +21,9 @@ func guards(ctx context.Context, b *bench) error {
 	b.rounds = max(b.rounds, guardRounds)
 	off, on, often := defaultSide, defaultSide, defaultSide
 	off.guards, often.guards = unguarded, "guards: {every: 1s}\n"
-	ways := []way{b.way(off), b.way(on), b.way(often)}
+	ways := []method{b.method(off), b.method(on), b.method(often)}
 	ways[0].name, ways[1].name, ways[2].name = "reaper, no guards", "reaper, the default guards", "reaper, guards every second"
-	turns, err := b.inTurn(ctx, load, ways)
+	turns, err := b.runRounds(ctx, load, ways)
 	if err != nil {
 		return err
 	}

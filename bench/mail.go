@@ -33,17 +33,17 @@ func mail(ctx context.Context, b *bench) error {
 	if err := b.fillNoAction(ctx); err != nil {
 		return err
 	}
-	var ways []way
+	var ways []method
 	for _, p := range peers {
-		ways = append(ways, p.way())
+		ways = append(ways, p.method())
 	}
 	for _, s := range b.sides {
 		if err := b.checkProven(ctx, s); err != nil {
 			return err
 		}
-		ways = append(ways, b.way(s))
+		ways = append(ways, b.method(s))
 	}
-	turns, err := b.inTurn(ctx, load, ways)
+	turns, err := b.runRounds(ctx, load, ways)
 	if err != nil {
 		return err
 	}
@@ -104,21 +104,21 @@ func (m *mailFigures) times() {
 	var longest, p99 float64
 	var texts []string
 	for i, s := range m.b.sides {
-		most := slices.Max(each(m.bySide[i], func(t turn) float64 { return t.child.report.Policies[0].BatchSeconds.Max }))
+		maxRate := slices.Max(each(m.bySide[i], func(t turn) float64 { return t.child.report.Policies[0].BatchSeconds.Max }))
 		high := median(each(m.bySide[i], func(t turn) float64 { return t.child.report.Policies[0].BatchSeconds.P99 }))
 		middle := median(each(m.bySide[i], func(t turn) float64 { return t.child.report.Policies[0].BatchSeconds.P50 }))
-		longest, p99 = max(longest, most), max(p99, high)
-		texts = append(texts, fmt.Sprintf("%s %.0f, %.0f, %.0f", s.name, middle*1000, high*1000, most*1000))
+		longest, p99 = max(longest, maxRate), max(p99, high)
+		texts = append(texts, fmt.Sprintf("%s %.0f, %.0f, %.0f", s.name, middle*1000, high*1000, maxRate*1000))
 	}
 	if len(texts) == 0 {
 		return
 	}
 	m.b.Tell("mail", "ms of a batch: median, p99, longest of all rounds", strings.Join(texts, "; "))
-	m.within("longest batch of all sides", longest, aim, 2)
-	m.within("p99 of batches of the worst side", p99, aim, 1.25)
+	m.judgeTime("longest batch of all sides", longest, aim, 2)
+	m.judgeTime("p99 of batches of the worst side", p99, aim, 1.25)
 }
 
-func (m *mailFigures) within(name string, seconds float64, aim time.Duration, factor float64) {
+func (m *mailFigures) judgeTime(name string, seconds float64, aim time.Duration, factor float64) {
 	m.b.Judge("mail", name, fmt.Sprintf("%.0f ms", seconds*1000), fmt.Sprintf("≤ %g × %d ms", factor, aim.Milliseconds()), seconds <= factor*aim.Seconds())
 }
 

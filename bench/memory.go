@@ -15,7 +15,7 @@ func memory(ctx context.Context, b *bench) error {
 		if err != nil {
 			return err
 		}
-		t, err := b.turn(ctx, load, b.way(defaultSide))
+		t, err := b.turn(ctx, load, b.method(defaultSide))
 		if err != nil {
 			return err
 		}

@@ -27,40 +27,40 @@ func pace(ctx context.Context, b *bench) error {
 		return err
 	}
 	c := &curve{b: b, load: load, front: front}
-	most, err := c.most(ctx)
+	maxRate, err := c.maxRate(ctx)
 	if err != nil {
 		return err
 	}
-	c.rate = 0.3 * most
-	var alone []point
+	c.rate = 0.3 * maxRate
+	var undisturbed []point
 	paced := map[string][]point{}
 	for range b.rounds {
-		p, err := c.alone(ctx)
+		p, err := c.undisturbed(ctx)
 		if err != nil {
 			return err
 		}
-		alone = append(alone, p)
+		undisturbed = append(undisturbed, p)
 		for _, name := range b.paces {
-			if p, err = c.beside(ctx, name); err != nil {
+			if p, err = c.alongside(ctx, name); err != nil {
 				return fmt.Errorf("pace %s: %w", name, err)
 			}
 			paced[name] = append(paced[name], p)
 		}
 	}
-	b.Tell(part, fmt.Sprintf("foreground, %d clients: requests/s at most; wanted in the open loop", clients), fmt.Sprintf("%.0f; %.0f (30 %%)", most, c.rate))
-	b.Tell(part, "no purge", latencies(alone))
+	b.Tell(part, fmt.Sprintf("foreground, %d clients: requests/s at most; wanted in the open loop", clients), fmt.Sprintf("%.0f; %.0f (30 %%)", maxRate, c.rate))
+	b.Tell(part, "no purge", formatLatencies(undisturbed))
 	for _, name := range b.paces {
-		b.Tell(part, "pace "+name, fmt.Sprintf("%s rows/s; %s", spread(each(paced[name], point.rows), "%.0f"), latencies(paced[name])))
+		b.Tell(part, "pace "+name, fmt.Sprintf("%s rows/s; %s", spread(each(paced[name], point.rows), "%.0f"), formatLatencies(paced[name])))
 	}
-	c.judge(alone, paced["full"], paced["gentle"])
+	c.judge(undisturbed, paced["full"], paced["gentle"])
 	return nil
 }
 
-func (c *curve) judge(alone, full, gentle []point) {
+func (c *curve) judge(undisturbed, full, gentle []point) {
 	if len(gentle) == 0 {
 		return
 	}
-	p99 := ratios(each(gentle, point.p99), each(alone, point.p99))
+	p99 := ratios(each(gentle, point.p99), each(undisturbed, point.p99))
 	c.b.Judge("pace", "gentle, the foreground's p99 to that without a purge", spread(p99, "%.2f"), "≤ 1.5", median(p99) <= 1.5)
 	if len(full) == 0 {
 		return
@@ -88,7 +88,7 @@ func (p point) rows() float64 { return p.rowRate }
 func (p point) p50() float64  { return quantile(p.seconds, 0.5) }
 func (p point) p99() float64  { return quantile(p.seconds, 0.99) }
 
-func latencies(points []point) string {
+func formatLatencies(points []point) string {
 	ms := func(of func(point) float64) []float64 {
 		return each(points, func(p point) float64 { return of(p) * 1000 })
 	}
@@ -96,13 +96,13 @@ func latencies(points []point) string {
 		median(each(points, func(p point) float64 { return float64(len(p.seconds)) })))
 }
 
-// most measures the foreground's throughput with the server to itself.
-func (c *curve) most(ctx context.Context) (most float64, err error) {
+// maxRate measures the foreground's throughput with the server to itself.
+func (c *curve) maxRate(ctx context.Context) (maxRate float64, err error) {
 	err = c.onCopy(ctx, func(dsn string) error {
-		most, err = c.front.most(ctx, dsn, c.b.window)
+		maxRate, err = c.front.maxRate(ctx, dsn, c.b.window)
 		return err
 	})
-	return most, err
+	return maxRate, err
 }
 
 // onCopy runs fn on a fresh copy.
@@ -118,7 +118,7 @@ func (c *curve) onCopy(ctx context.Context, fn func(dsn string) error) error {
 	return c.b.drop(ctx, name)
 }
 
-func (c *curve) alone(ctx context.Context) (p point, err error) {
+func (c *curve) undisturbed(ctx context.Context) (p point, err error) {
 	err = c.onCopy(ctx, func(dsn string) error {
 		wait, err := c.front.start(ctx, dsn, c.rate, paceLead+c.b.window)
 		if err != nil {
@@ -138,8 +138,8 @@ func (c *curve) alone(ctx context.Context) (p point, err error) {
 	return p, err
 }
 
-// beside purges during the foreground, for at most the window.
-func (c *curve) beside(ctx context.Context, pace string) (p point, err error) {
+// alongside purges during the foreground, for at most the window.
+func (c *curve) alongside(ctx context.Context, pace string) (p point, err error) {
 	s := defaultSide
 	if pace != "full" { // the default
 		s.pace = pace

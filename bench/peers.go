@@ -30,9 +30,9 @@ var (
 
 var peers = []peer{bigDelete, leafFirst, ctidLoop}
 
-// way times the statements including COMMIT, but not connecting.
-func (p peer) way() way {
-	return way{name: p.name, template: p.template, run: func(ctx context.Context, dsn string) (d outcome, err error) {
+// method times the statements including COMMIT, but not connecting.
+func (p peer) method() method {
+	return method{name: p.name, template: p.template, run: func(ctx context.Context, dsn string) (d outcome, err error) {
 		script, err := peerFiles.ReadFile(p.file)
 		if err != nil {
 			return d, err

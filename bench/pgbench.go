@@ -81,8 +81,8 @@ func (f *foreground) command(ctx context.Context, dsn string, lasts time.Duratio
 
 var tps = regexp.MustCompile(`(?m)^tps = ([0-9.]+) \(without`)
 
-// most returns the requests per second in a closed loop.
-func (f *foreground) most(ctx context.Context, dsn string, lasts time.Duration) (float64, error) {
+// maxRate returns the requests per second in a closed loop.
+func (f *foreground) maxRate(ctx context.Context, dsn string, lasts time.Duration) (float64, error) {
 	cmd := f.command(ctx, dsn, lasts)
 	out, err := cmd.CombinedOutput()
 	if err != nil {

@@ -26,7 +26,7 @@ func scale(ctx context.Context, b *bench) error {
 		if err != nil {
 			return err
 		}
-		turns, err := b.inTurn(ctx, load, []way{b.way(defaultSide)})
+		turns, err := b.runRounds(ctx, load, []method{b.method(defaultSide)})
 		if err != nil {
 			return err
 		}

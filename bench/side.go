@@ -59,10 +59,10 @@ func (s side) policy() string {
 	return text + s.guards
 }
 
-// way runs the side as a separate process and counts all of its time: connecting, reading the
+// method runs the side as a separate process and counts all of its time: connecting, reading the
 // catalog, planning and creating the ledger.
-func (b *bench) way(s side) way {
-	return way{name: s.title(), template: s.template, run: func(ctx context.Context, dsn string) (d outcome, err error) {
+func (b *bench) method(s side) method {
+	return method{name: s.title(), template: s.template, run: func(ctx context.Context, dsn string) (d outcome, err error) {
 		if d.child, err = b.purgeChild(ctx, dsn, s.policy()); err != nil {
 			return d, err
 		}

@@ -18,7 +18,7 @@ func steady(ctx context.Context, b *bench) error {
 	}
 	var byTime, byRow []float64
 	var batches, retries int
-	w := way{name: "reaper in this process", template: cascading, run: func(ctx context.Context, dsn string) (d outcome, err error) {
+	w := method{name: "reaper in this process", template: cascading, run: func(ctx context.Context, dsn string) (d outcome, err error) {
 		seen := &watch{}
 		if d, err = b.purgeHere(ctx, dsn, seen); err != nil {
 			return d, err
@@ -30,7 +30,7 @@ func steady(ctx context.Context, b *bench) error {
 		retries += seen.retries
 		return d, nil
 	}}
-	if _, err := b.inTurn(ctx, load, []way{w}); err != nil {
+	if _, err := b.runRounds(ctx, load, []method{w}); err != nil {
 		return err
 	}
 	b.Tell(part, fmt.Sprintf("batches of a round, retries of all rounds, n=%d", load.mails), fmt.Sprintf("%d, %d", batches, retries))

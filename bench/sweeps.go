@@ -26,7 +26,7 @@ func sweeps(ctx context.Context, b *bench) error {
 		{"index (created_at)", "mail_by_age", []string{"DROP INDEX " + usualIndex, "CREATE INDEX ON outgoing_emails (created_at)"}},
 		{"no index but the key's", "mail_by_key", []string{"DROP INDEX " + usualIndex}},
 	}
-	var ways []way
+	var ways []method
 	reads := make([][]float64, len(variants))
 	for i, v := range variants {
 		if v.changes != nil {
@@ -34,7 +34,7 @@ func sweeps(ctx context.Context, b *bench) error {
 				return err
 			}
 		}
-		w := b.way(side{template: v.template})
+		w := b.method(side{template: v.template})
 		purge := w.run
 		w.name, w.run = v.name, func(ctx context.Context, dsn string) (outcome, error) {
 			d, err := purge(ctx, dsn)
@@ -47,7 +47,7 @@ func sweeps(ctx context.Context, b *bench) error {
 		}
 		ways = append(ways, w)
 	}
-	turns, err := b.inTurn(ctx, load, ways)
+	turns, err := b.runRounds(ctx, load, ways)
 	if err != nil {
 		return err
 	}

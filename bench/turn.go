@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// way is one way to delete the mails that are due.
-type way struct {
+// method is one way to delete the mails that are due.
+type method struct {
 	name     string
 	template string // the database to copy
 	run      func(ctx context.Context, dsn string) (outcome, error)
@@ -32,7 +32,7 @@ func (t turn) rowRate() float64   { return rate(t.rows, t.took) }
 func (t turn) walPerRow() float64 { return float64(t.wal) / float64(t.rows) }
 
 // turn runs a way on a fresh copy, and compares what stays with plain SQL.
-func (b *bench) turn(ctx context.Context, load workload, w way) (t turn, err error) {
+func (b *bench) turn(ctx context.Context, load workload, w method) (t turn, err error) {
 	const name = "turn"
 	dsn, err := b.fresh(ctx, name, w.template)
 	if err != nil {
@@ -64,9 +64,9 @@ func (b *bench) turn(ctx context.Context, load workload, w way) (t turn, err err
 	return t, b.drop(ctx, name)
 }
 
-// inTurn runs the ways one after the other, once per round; each round starts with a
+// runRounds runs the methods one after the other, once per round; each round starts with a
 // different one.
-func (b *bench) inTurn(ctx context.Context, load workload, ways []way) (turns [][]turn, err error) {
+func (b *bench) runRounds(ctx context.Context, load workload, ways []method) (turns [][]turn, err error) {
 	turns = make([][]turn, len(ways))
 	for round := range b.rounds {
 		for i := range ways {

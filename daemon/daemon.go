@@ -1,6 +1,3 @@
-// Package daemon keeps every policy on time: it runs them by their schedules,
-// shares the work with the other processes on the database, pings the monitors,
-// and keeps the picture that metrics and the status page show.
 package daemon
 
 import (

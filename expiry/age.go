@@ -9,34 +9,33 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// Age is the root's age column and how it compares with a cutoff. The column
-// is never wrapped in a function where an index has to serve it.
+// Age is the root's age column, and how it compares with a cutoff. Where an index is to serve the
+// column, no function is applied to it.
 type Age struct {
 	Column schema.Column
 	Unit   policy.Unit
-	Zone   string // of timestamp and date; "UTC" unless the file says otherwise
+	Zone   string // for timestamp and date; default "UTC"
 }
 
-// Integer reports whether the age is a number of seconds, or of parts of one, since 1970.
+// Integer reports whether the age is a number of seconds, or fractions of seconds, since 1970.
 func (a Age) Integer() bool { return a.Unit != policy.UnitNone }
 
-// perSecond is how many of the column's units make a second.
+// perSecond is the number of units per second.
 func (a Age) perSecond() string {
 	return map[policy.Unit]string{
 		policy.UnitSeconds: "1", policy.UnitMilliseconds: "1000", policy.UnitMicroseconds: "1000000",
 	}[a.Unit]
 }
 
-// Skewed tells whether the column's local time may run backwards against the
-// real one, so that the index's range needs a margin and a second look.
+// Skewed reports whether the column's local time may run backwards, so that an index range needs a
+// margin and a recheck.
 func (a Age) Skewed() bool {
 	return a.Column.TypeName == "timestamp" && !strings.EqualFold(a.Zone, "UTC")
 }
 
-// Valid is the condition that an age can expire at all. NULL, -infinity, integers up
-// to 0, what lies before 1900, and exactly the beginning of 1970 in UTC never do: where
-// a language has no NULL for times, they mean "not yet". +infinity fails every upper
-// bound.
+// Valid is the condition that an age can expire. These values mean "not yet" and never expire:
+// NULL, -infinity, integers up to 0, anything before 1900, and exactly the start of 1970 in UTC,
+// the zero value of many languages. +infinity fails every upper bound.
 func (a Age) Valid(col string) string {
 	switch {
 	case a.Integer():
@@ -46,7 +45,7 @@ func (a Age) Valid(col string) string {
 	case a.Column.TypeName == "timestamp":
 		zero := "'1970-01-01 00:00:00'"
 		valid := col + " >= '1900-01-01 00:00:00' AND " + col + " <> " + zero
-		if a.Skewed() { // local midnight is as likely to mean it
+		if a.Skewed() { // local midnight may be the zero value too
 			valid += " AND " + col + " <> ('1970-01-01 00:00:00+00'::timestamptz AT TIME ZONE " + pg.Literal(a.Zone) + ")"
 		}
 		return valid
@@ -54,16 +53,15 @@ func (a Age) Valid(col string) string {
 	return col + " >= '1900-01-01 00:00:00+00' AND " + col + " <> '1970-01-01 00:00:00+00'"
 }
 
-// Bound is the value of the column's own type below which a row may be
-// expired, for a cutoff given as SQL of type timestamptz. It is exact unless
-// skewed.
+// Bound is the value of the column's type below which a row may be expired. cutoff is SQL of type
+// timestamptz. The bound is exact unless the age is skewed.
 func (a Age) Bound(cutoff string) string {
 	zone := pg.Literal(a.Zone)
 	switch {
 	case a.Integer():
 		return fmt.Sprintf("ceil(extract(epoch FROM %s) * %s)::bigint", cutoff, a.perSecond())
 	case a.Column.TypeName == "date":
-		// A day is over when the cutoff's local date is a later one.
+		// A date expires when the cutoff's local date is later.
 		return fmt.Sprintf("(%s AT TIME ZONE %s)::date", cutoff, zone)
 	case a.Skewed():
 		// Local time jumps by at most two hours; three are safe.
@@ -75,8 +73,8 @@ func (a Age) Bound(cutoff string) string {
 	}
 }
 
-// Surely is the value of the column's own type below which every row is expired,
-// for a cutoff given as SQL of type timestamptz: the bound, unless it is skewed.
+// Surely is the value of the column's type below which every row is expired: the bound, or less if
+// the age is skewed. cutoff is SQL of type timestamptz.
 func (a Age) Surely(cutoff string) string {
 	if a.Skewed() {
 		return fmt.Sprintf("((%s AT TIME ZONE %s) - interval '3 hours')", cutoff, pg.Literal(a.Zone))
@@ -84,9 +82,8 @@ func (a Age) Surely(cutoff string) string {
 	return a.Bound(cutoff)
 }
 
-// Recheck is the exact condition that a skewed column needs besides its bound;
-// empty for the others. CASE keeps the conversion away from values that it
-// would refuse.
+// Recheck is the exact condition that a skewed column needs in addition to its bound; empty for
+// others. CASE keeps out-of-range values away from the conversion, which would fail.
 func (a Age) Recheck(col, cutoff string) string {
 	if !a.Skewed() {
 		return ""
@@ -95,13 +92,12 @@ func (a Age) Recheck(col, cutoff string) string {
 		col, cutoff, a.Bound(cutoff), pg.Literal(a.Zone))
 }
 
-// Expired is the whole condition: strictly older than the cutoff.
+// Expired is the complete condition: strictly older than the cutoff.
 func (a Age) Expired(col, cutoff string) string {
 	return a.Valid(col) + " AND " + col + " < " + a.Bound(cutoff) + a.Recheck(col, cutoff)
 }
 
-// Instant is the moment from which a lag is counted; only for values that are
-// valid and below a bound.
+// Instant is the time from which lag is counted, for values that are valid and below a bound.
 func (a Age) Instant(col string) string {
 	switch {
 	case a.Integer():

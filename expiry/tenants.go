@@ -1,5 +1,3 @@
-// Package expiry says when a row is expired: how its age compares with a cutoff, and which
-// cutoff each tenant has. It holds the SQL of both.
 package expiry
 
 import (
@@ -14,46 +12,46 @@ import (
 
 // The states of a tenant under one policy.
 const (
-	StateActive  = "active" // has a cutoff; due or clear is known only by looking
+	StateActive  = "active" // has a cutoff; whether rows are due takes a query
 	stateHeld    = "held"
 	StateForever = "forever"
 	stateSkipped = "skipped"
 )
 
-// Source is one place a retention may come from, in order of precedence.
+// Source is a possible source of a retention.
 type Source struct {
-	Constant *policy.Duration // else sql
+	Constant *policy.Duration // nil: use SQL
 	SQL      string           // over the tenants' relation
-	Integer  bool             // sql gives days
+	Integer  bool             // SQL returns a number of days
 }
 
-// Tenants builds the relation that says, per tenant, the state and the cutoff:
-// the one place where the precedence of retentions is written down.
+// Tenants builds the relation of each tenant's state and cutoff. It is the only place that defines
+// the precedence of retentions.
 type Tenants struct {
-	Table     *schema.Table     // of the table form
-	Query     string            // of the query form
+	Table     *schema.Table     // for the table form
+	Query     string            // for the query form
 	Columns   []string          // names of the query's columns
 	Key       schema.Column     // Name is empty for a policy without tenants
-	Same      schema.Comparison // of the key with itself
+	Same      schema.Comparison // compares the key with itself
 	Sources   []Source
 	Holds     []string
 	Min       *policy.Duration
 	Overrides []Override
-	Distinct  bool // the table itself keeps keys apart
+	Distinct  bool // a unique index prevents duplicate keys
 }
 
-// Override is one tenant's own retention; Key is as PostgreSQL prints it.
+// Override is the retention of a single tenant; Key is as PostgreSQL prints it.
 type Override struct {
 	Key      string
 	Duration policy.Duration
 }
 
-// Inline tells whether the relation may stand in any statement: a query is
-// read in read-only transactions alone.
+// Inline reports whether the relation may be part of any statement: a query may only run in
+// read-only transactions.
 func (t *Tenants) Inline() bool { return t.Query == "" }
 
-// Relation writes the tenants' own relation, where a user's SQL sees the
-// columns of the table (or query) and nothing else.
+// Relation writes the relation of tenants, in which users' SQL sees only the columns of the table
+// or query.
 func (t *Tenants) Relation(extra func(key string) string) string {
 	var b strings.Builder
 	key := "NULL::text"
@@ -89,24 +87,23 @@ func (t *Tenants) Relation(extra func(key string) string) string {
 	return b.String()
 }
 
-// Scope narrows a reading of the tenants, or of their roots.
+// Scope restricts a query of the tenants or of their roots.
 type Scope struct {
-	Base      string   // the run's start by the database's clock, as text
+	Base      string   // the start of the run by the database's clock, as text
 	Only      []string // keys; nil: all
 	OlderThan *policy.Duration
 	Run       string // the run's id
-	Cutoffs   string // the table with the cutoffs of its start, quoted
-	// whole: every tenant is asked for. Then each row's retention is worked out
-	// once, and not again wherever it is mentioned, which costs three times as
-	// much; but no condition from outside finds its way to an index.
+	Cutoffs   string // the quoted name of the table with the cutoffs of the run's start
+	// Whole: the query is for all tenants. Then each retention is computed once, not once per
+	// mention, which takes three times as long. But an outer condition cannot use an index.
 	Whole bool
-	// whereFailed: `where` has failed on a row, and is asked of the rows of a batch alone.
+	// WhereFailed: `where` has raised an error, and is only evaluated for the rows of a batch.
 	WhereFailed bool
-	// kept is where the expired roots stand that are known to stay; nil: not worked out.
+	// Kept are the locations of expired roots known to stay; nil: not determined.
 	Kept *pg.Places
 }
 
-// fence keeps PostgreSQL from merging a subquery into the one around it.
+// fence keeps PostgreSQL from flattening a subquery.
 func (sc Scope) fence() string {
 	if sc.Whole {
 		return " OFFSET 0"
@@ -114,8 +111,7 @@ func (sc Scope) fence() string {
 	return ""
 }
 
-// Write adds the relation (key, state, cutoff, retention, floored, raw) to a
-// statement. raw tells why a tenant is skipped.
+// Write adds the relation (key, state, cutoff, retention, floored) to a statement.
 func (t *Tenants) Write(s *pg.Statement, sc Scope) string {
 	base := s.Cast(sc.Base, "timestamptz")
 	var extra func(string) string
@@ -148,7 +144,7 @@ func (t *Tenants) Write(s *pg.Statement, sc Scope) string {
 		}
 		if len(keys) > 0 {
 			typ, key := t.Key.SQLType, "o.key"
-			if t.Key.Category == "C" { // unnest would make a column of each field
+			if t.Key.Category == "C" { // unnest would expand a composite into its fields
 				typ, key = pg.TextType, "o.key::"+t.Key.SQLType
 			}
 			join = fmt.Sprintf(" LEFT JOIN unnest(%s, %s, %s) AS o(key, forever, length) ON %s",
@@ -175,9 +171,8 @@ func (t *Tenants) Write(s *pg.Statement, sc Scope) string {
 		t.Relation(extra) + ") t" + join + sc.fence() + ") b" + sc.fence() + ") c)"
 }
 
-// sane tells that no length of time can be one that no calendar holds, which
-// PostgreSQL would answer with an error for all tenants. To ask each length
-// costs more than all else that is worked out of it.
+// sane reports whether no retention can exceed the calendar's range, for which PostgreSQL would
+// raise an error for all tenants. Checking each one costs more than the rest of the computation.
 func (t *Tenants) sane() bool {
 	known := func(d policy.Duration) bool {
 		return d.Forever || d.Months <= 2000*12 && d.Days <= 800_000 && d.Micros <= 20_000_000*3_600_000_000
@@ -190,7 +185,7 @@ func (t *Tenants) sane() bool {
 	return !slices.ContainsFunc(t.Overrides, func(o Override) bool { return !known(o.Duration) })
 }
 
-// CountKeys counts the distinct keys among its rows.
+// CountKeys counts the distinct keys.
 func (t *Tenants) CountKeys() string {
 	if t.Distinct {
 		return "count(*)"
@@ -198,8 +193,8 @@ func (t *Tenants) CountKeys() string {
 	return "count(DISTINCT key)"
 }
 
-// precedence writes the retention of a tenant (an interval) and whether it is
-// kept forever: the first source that has a value counts.
+// precedence writes the retention of a tenant (an interval), and whether it is forever: the first
+// source with a value wins.
 func (t *Tenants) precedence(withOverrides bool) (length, forever string) {
 	var l, f strings.Builder
 	if withOverrides {
@@ -210,13 +205,13 @@ func (t *Tenants) precedence(withOverrides bool) (length, forever string) {
 		if s.Constant != nil {
 			fmt.Fprintf(&l, " WHEN true THEN %s", Interval(*s.Constant))
 			fmt.Fprintf(&f, " WHEN true THEN %t", s.Constant.Forever)
-			break // nothing below a constant is ever asked
+			break // no source after a constant is used
 		}
 		r := fmt.Sprintf("t.r%d", i)
 		value := r
 		if s.Integer {
-			// Days that no calendar holds become 0: skipped, not an error that
-			// would stop every other tenant.
+			// An out-of-range number of days becomes 0. Then the tenant is skipped; an error would
+			// stop all others.
 			value = fmt.Sprintf("CASE WHEN %[1]s BETWEEN -800000 AND 800000 THEN make_interval(days => %[1]s::int) ELSE interval '0' END", r)
 		}
 		fmt.Fprintf(&l, " WHEN %s IS NOT NULL THEN %s", r, value)
@@ -228,7 +223,7 @@ func (t *Tenants) precedence(withOverrides bool) (length, forever string) {
 	return "CASE" + l.String() + " END", "coalesce(CASE" + f.String() + " END, false)"
 }
 
-// Interval writes a duration as a constant; forever has no length.
+// Interval writes a duration as an SQL constant; NULL for forever.
 func Interval(d policy.Duration) string {
 	if d.Forever {
 		return "NULL::interval"
@@ -236,8 +231,7 @@ func Interval(d policy.Duration) string {
 	return "interval " + pg.Literal(d.Interval())
 }
 
-// lengthOf is a duration as an interval's text; forever, whose flag stands
-// beside it, is 0.
+// lengthOf is a duration as text of an interval; 0 for forever, which has its own flag.
 func lengthOf(d policy.Duration) string {
 	if d.Forever {
 		return "0"

@@ -33,18 +33,18 @@ func Predict(samples []Sample, limit *int64) Forecast {
 		return Forecast{Reason: "not known yet: there are no samples"}
 	}
 	last := samples[len(samples)-1]
-	points := recent(hourly(samples))
-	parts := level(points)
+	points := latest(hourly(samples))
+	parts := splitAtJumps(points)
 	rate, ok := slope(parts)
 	if !ok {
-		return full(Forecast{Reason: fmt.Sprintf("the growth is not known yet: it takes %d hours of samples", forecastSpan/hour)}, last, limit)
+		return withLimit(Forecast{Reason: fmt.Sprintf("the growth is not known yet: it takes %d hours of samples", forecastSpan/hour)}, last, limit)
 	}
 	f := Forecast{BytesPerSecond: &rate, Reason: pace(rate, span(points), len(parts)-1)}
-	return full(f, last, limit)
+	return withLimit(f, last, limit)
 }
 
-// full adds when the limit is reached, or why it is not.
-func full(f Forecast, last Sample, limit *int64) Forecast {
+// withLimit adds when the limit is reached, or why it is not.
+func withLimit(f Forecast, last Sample, limit *int64) Forecast {
 	switch {
 	case limit == nil:
 		f.Reason += "; no limit is set"
@@ -84,8 +84,8 @@ func pace(rate float64, over time.Duration, steps int) string {
 	return text
 }
 
-// recent returns the points of the window, and earlier ones if a forecast needs them.
-func recent(points []point) []point {
+// latest returns the points of the window, and earlier ones if a forecast needs them.
+func latest(points []point) []point {
 	first := slices.IndexFunc(points, func(p point) bool { return p.at >= -window.Seconds() })
 	return points[max(min(first, len(points)-forecastPoints), 0):]
 }
@@ -104,8 +104,8 @@ const (
 	smallestGap = 1e-9 // seconds; simultaneous points have no slope
 )
 
-// level splits the points at jumps. Rates are computed within the parts only.
-func level(points []point) [][]point {
+// splitAtJumps splits the points at jumps. Rates are computed within the parts only.
+func splitAtJumps(points []point) [][]point {
 	if len(points) < 2 {
 		return [][]point{points}
 	}

@@ -31,7 +31,7 @@ type holder struct {
 }
 
 // The holders. The archiver's progress is only known as a segment name; queued turns
-// pronoun into bytes.
+// it into bytes.
 const (
 	holdersSQL = `WITH at AS (SELECT pg_current_wal_insert_lsn() AS lsn, pg_size_bytes(current_setting('wal_segment_size')) AS segment,
 	(SELECT (redo_lsn - '0/0')::bigint FROM pg_control_checkpoint()) AS redo)
@@ -82,7 +82,7 @@ func holders(ctx context.Context, db session, directory bool) ([]holder, error) 
 	if directory {
 		sql += directorySQL
 	}
-	all, err := many[holder](ctx, db, sql)
+	all, err := queryAll[holder](ctx, db, sql)
 	for i := range all {
 		if all[i].Kind == "archiver" {
 			all[i].Bytes = all[i].queued()
@@ -129,7 +129,7 @@ func (h holder) words() (before, after string) {
 		return "the replication slot " + h.Name + " keeps ", " of WAL"
 	case "archiver":
 		if h.Note != "" {
-			return "the archiver, which fails at " + brief(h.Note) + ", is behind by ", " of WAL"
+			return "the archiver, which fails at " + oneLine(h.Note) + ", is behind by ", " of WAL"
 		}
 		return "the archiver is behind by ", " of WAL"
 	}
@@ -150,16 +150,16 @@ func (h holder) keepsUp() bool {
 	return working && h.Current-h.Bytes+h.Segment >= h.Redo
 }
 
-// public converts a holder for Room; false if it keeps no WAL that the next checkpoint
+// exported converts a holder for Room; false if it keeps no WAL that the next checkpoint
 // needs anyway.
-func (h holder) public() (Holder, bool) {
+func (h holder) exported() (Holder, bool) {
 	name := ""
 	switch {
 	case h.keepsUp():
 	case h.Kind == "slot" && h.Bytes > 0:
 		name = fmt.Sprintf("the replication slot %s (%s)", h.Name, h.Note)
 	case h.Kind == "archiver" && h.Note != "":
-		name = "the archiver, which fails at " + brief(h.Note)
+		name = "the archiver, which fails at " + oneLine(h.Note)
 	case h.Kind == "archiver" && h.Bytes > 0:
 		name = "the archiver"
 	}

@@ -28,11 +28,11 @@ func Check(ctx context.Context, pool *pgxpool.Pool, c Config) []Problem {
 	w := New(c, pool, nil)
 	defer w.web.close()
 	var role string
-	if err := one(ctx, pool, "SELECT quote_ident(current_user)", nil, &role); err != nil {
-		return []Problem{{Text: "the guards cannot be read: " + why(err), Stops: true}}
+	if err := queryOne(ctx, pool, "SELECT quote_ident(current_user)", nil, &role); err != nil {
+		return []Problem{{Text: "the guards cannot be read: " + reasonOf(err), Stops: true}}
 	}
 	var problems []Problem
-	var left []string
+	var timeLeft []string
 	for _, g := range w.all {
 		if g.Off != "" {
 			continue
@@ -41,15 +41,15 @@ func Check(ctx context.Context, pool *pgxpool.Pool, c Config) []Problem {
 		switch {
 		case err == nil:
 		case w.c.Implicit && lacksPrivilege(err):
-			left = append(left, g.name)
+			timeLeft = append(timeLeft, g.name)
 		default:
 			problems = append(problems, g.problem(err, role))
 		}
 	}
-	if len(left) > 0 {
+	if len(timeLeft) > 0 {
 		problems = append(problems, Problem{
 			Note: true,
-			Text: "not watched, because this role may not read " + pronoun(left) + ": " + strings.Join(left, ", "),
+			Text: "not watched, because this role may not read " + pronoun(timeLeft) + ": " + strings.Join(timeLeft, ", "),
 			Fix:  grant(monitor, role) + " -- or add a guards section that turns them off",
 		})
 	}
@@ -68,7 +68,7 @@ func (w *Watch) try(ctx context.Context, g *watched) error {
 func (g *watched) problem(err error, role string) Problem {
 	state := g.ifUnknown()
 	p := Problem{Guard: g.name, Stops: state >= Pause}
-	p.Text = fmt.Sprintf("the guard %s cannot be read: %s", g.name, why(err))
+	p.Text = fmt.Sprintf("the guard %s cannot be read: %s", g.name, reasonOf(err))
 	switch state {
 	case Go:
 		p.Text += "; it is ignored, because of unknown: ignore"

@@ -13,7 +13,7 @@ FROM pg_control_checkpoint()`
 
 func (s checkpoints) read(ctx context.Context, db session) ([]measure, error) {
 	var since, most float64
-	if err := one(ctx, db, checkpointSQL, nil, &since, &most); err != nil {
+	if err := queryOne(ctx, db, checkpointSQL, nil, &since, &most); err != nil {
 		return nil, err
 	}
 	return []measure{{

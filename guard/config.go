@@ -86,7 +86,7 @@ type Signal struct {
 // effective turns off a signal that could never change state.
 func (s Signal) effective() Signal {
 	if s.Off == "" && s.None() {
-		s.Off = unwatched
+		s.Off = noThreshold
 	}
 	return s
 }

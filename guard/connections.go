@@ -14,7 +14,7 @@ FROM pg_stat_database`
 
 func (s connections) read(ctx context.Context, db session) ([]measure, error) {
 	var used, there int
-	if err := one(ctx, db, connectionsSQL, nil, &used, &there); err != nil {
+	if err := queryOne(ctx, db, connectionsSQL, nil, &used, &there); err != nil {
 		return nil, err
 	}
 	return []measure{{

@@ -10,7 +10,7 @@ import (
 func (d DeadRows) effective() Signal {
 	s := d.Signal
 	if s.Off == "" && s.None() && d.Vacuuming == Go {
-		s.Off = unwatched
+		s.Off = noThreshold
 	}
 	return s
 }
@@ -19,7 +19,7 @@ func (d DeadRows) effective() Signal {
 // and whether one of them is being vacuumed.
 type deadRows struct {
 	DeadRows
-	touching func() []uint32
+	touchedTables func() []uint32
 }
 
 // Partitioned tables count by partition. Small tables are left out: dead rows soon
@@ -39,18 +39,18 @@ SELECT coalesce((SELECT name FROM rows), ''), coalesce((SELECT share FROM rows),
 	pg_has_role('pg_read_all_stats', 'USAGE')`
 
 func (d deadRows) read(ctx context.Context, db session) ([]measure, error) {
-	oids := d.touching()
+	oids := d.touchedTables()
 	if len(oids) == 0 {
 		return nil, nil
 	}
 	var table, vacuumed string
 	var share float64
 	var sees bool
-	if err := one(ctx, db, deadRowsSQL, []any{oidArray(oids)}, &table, &share, &vacuumed, &sees); err != nil {
+	if err := queryOne(ctx, db, deadRowsSQL, []any{oidArray(oids)}, &table, &share, &vacuumed, &sees); err != nil {
 		return nil, err
 	}
 	if d.Vacuuming != Go && !sees {
-		return nil, hidden("vacuum progress")
+		return nil, hiddenColumns("vacuum progress")
 	}
 	all := []measure{{key: "share", value: share, unit: Ratio, levels: d.Levels, after: " of the rows of " + table + " are dead"}}
 	if d.Vacuuming != Go && vacuumed != "" {

@@ -18,8 +18,8 @@ func (e *deniedError) Error() string {
 	return "this role may not " + e.what + "; it needs " + e.need
 }
 
-// hidden is the error for a view whose columns are NULL without a privilege.
-func hidden(what string) error {
+// hiddenColumns is the error for a view whose columns are NULL without a privilege.
+func hiddenColumns(what string) error {
 	return &deniedError{what: "see " + what, need: statistics}
 }
 
@@ -36,9 +36,9 @@ type ownError string
 
 func (e ownError) Error() string { return string(e) }
 
-// why returns the reason of an error on one line. It quotes PostgreSQL's message, but
+// reasonOf returns the reason of an error on one line. It quotes PostgreSQL's message, but
 // no detail, which may hold row data, and nothing from pgx, which names hosts.
-func why(err error) string {
+func reasonOf(err error) string {
 	var denied *deniedError
 	var own ownError
 	var pg *pgconn.PgError
@@ -51,7 +51,7 @@ func why(err error) string {
 	case errors.As(err, &pg) && pg.Code == queryCanceled:
 		return "it took too long to read"
 	case errors.As(err, &pg):
-		return brief(pg.Message) + " (" + pg.Code + ")"
+		return oneLine(pg.Message) + " (" + pg.Code + ")"
 	case errors.Is(err, context.DeadlineExceeded), pgconn.Timeout(err):
 		return "it took too long to read"
 	case errors.As(err, &connect):

@@ -32,12 +32,12 @@ const (
 // needs; then only the address is read for a while.
 func (w *Watch) identify(ctx context.Context, db session) (s server, err error) {
 	if w.unidentified.IsZero() || time.Since(w.unidentified) > recheckAfter {
-		if err = one(ctx, db, serverSQL, nil, &s.System, &s.Timeline, &s.Address); !unsupported(err) {
+		if err = queryOne(ctx, db, serverSQL, nil, &s.System, &s.Timeline, &s.Address); !unsupported(err) {
 			return s, err
 		}
 		w.unidentified = time.Now()
 	}
-	err = one(ctx, db, "SELECT "+addressSQL, nil, &s.Address)
+	err = queryOne(ctx, db, "SELECT "+addressSQL, nil, &s.Address)
 	return s, err
 }
 

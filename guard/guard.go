@@ -1,6 +1,3 @@
-// Package guard decides whether rows may be deleted now, and if not, why. A Watch
-// samples the database every few seconds on a connection of its own and answers
-// from memory.
 package guard
 
 import (
@@ -96,10 +93,10 @@ func (a Advice) Forbids() bool { return a.State >= Pause }
 // ByHand is the guard name under which a manual pause is reported.
 const ByHand = "by_hand"
 
-// unwatched is why a guard without thresholds is off.
-const unwatched = "no threshold is given"
+// noThreshold is why a guard without thresholds is off.
+const noThreshold = "no threshold is given"
 
 // off returns the reading of a guard that is not watched.
-func off(guard, why string, since time.Time) Reading {
-	return Reading{Guard: guard, Off: why, Since: since, Share: 1}
+func off(guard, reasonOf string, since time.Time) Reading {
+	return Reading{Guard: guard, Off: reasonOf, Since: since, Share: 1}
 }

@@ -49,21 +49,21 @@ func (w *Watch) room(ctx context.Context) (Room, error) {
 	var room Room
 	ctx, cancel := context.WithTimeout(ctx, roomTimeouts*w.c.Timeout)
 	defer cancel()
-	if err := one(ctx, w.pool, `SELECT pg_size_bytes(current_setting('max_wal_size'))`, nil, &room.MaxWAL); err != nil {
-		return Room{}, fmt.Errorf("reading max_wal_size: %s", why(err))
+	if err := queryOne(ctx, w.pool, `SELECT pg_size_bytes(current_setting('max_wal_size'))`, nil, &room.MaxWAL); err != nil {
+		return Room{}, fmt.Errorf("reading max_wal_size: %s", reasonOf(err))
 	}
 	all, err := holders(ctx, w.pool, false)
 	if err != nil {
-		return Room{}, fmt.Errorf("reading what keeps WAL: %s", why(err))
+		return Room{}, fmt.Errorf("reading what keeps WAL: %s", reasonOf(err))
 	}
 	for _, h := range all {
-		if public, ok := h.public(); ok {
-			room.Holders = append(room.Holders, public)
+		if exported, ok := h.exported(); ok {
+			room.Holders = append(room.Holders, exported)
 		}
 	}
 	largestFirst(room.Holders)
 	var size int64
-	if err := one(ctx, w.pool, WALInUse, nil, &size); err == nil {
+	if err := queryOne(ctx, w.pool, WALInUse, nil, &size); err == nil {
 		room.WAL = &size
 	}
 	room.Free = w.free(ctx)
@@ -87,11 +87,11 @@ func (w *Watch) free(ctx context.Context) *int64 {
 		return nil
 	}
 	m := measures[0]
-	left := *bound - m.value
+	timeLeft := *bound - m.value
 	if m.below {
-		left = -left
+		timeLeft = -timeLeft
 	}
-	bytes := int64(math.Max(left, 0))
+	bytes := int64(math.Max(timeLeft, 0))
 	return &bytes
 }
 
@@ -160,5 +160,5 @@ func (w *Watch) checkpoint(ctx context.Context) error {
 	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
 		return nil
 	}
-	return fmt.Errorf("asking for a checkpoint: %s", why(err))
+	return fmt.Errorf("asking for a checkpoint: %s", reasonOf(err))
 }

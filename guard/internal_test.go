@@ -38,7 +38,7 @@ func TestReplicaForgotten(t *testing.T) {
 		{61 * time.Minute, nil, "the replica walreceiver is gone"},
 	} {
 		now = now.Add(step.later)
-		_, err := r.take(step.rows)
+		_, err := r.observe(step.rows)
 		got := ""
 		if err != nil {
 			got = err.Error()
@@ -78,7 +78,7 @@ func TestReplicaStuck(t *testing.T) {
 		{time.Minute, &lag, 10, 260, 2},       // late from now on
 	} {
 		now = now.Add(step.later)
-		measures, err := r.take([]sender{{Name: name("second"), Lag: step.lag, Behind: step.behind, At: step.at}})
+		measures, err := r.observe([]sender{{Name: name("second"), Lag: step.lag, Behind: step.behind, At: step.at}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -107,7 +107,7 @@ func TestHorizonWithoutTime(t *testing.T) {
 		{time.Minute, []xminHolder{slot("b", "8")}, 0}, // it was gone in between
 	} {
 		now = now.Add(step.later)
-		if got := h.take(step.rows)[0].value; got != step.want {
+		if got := h.observe(step.rows)[0].value; got != step.want {
 			t.Errorf("at %v: %v s, want %v", now, got, step.want)
 		}
 	}
@@ -202,7 +202,7 @@ func TestAmounts(t *testing.T) {
 			t.Errorf("%v %s is %q, want %q", c.value, c.unit, got, c.want)
 		}
 	}
-	if got := brief("two\nlines\x1b[31m " + strings.Repeat("é", 300)); strings.ContainsAny(got, "\n\x1b") || len([]rune(got)) != maxBrief+1 {
+	if got := oneLine("two\nlines\x1b[31m " + strings.Repeat("é", 300)); strings.ContainsAny(got, "\n\x1b") || len([]rune(got)) != maxBrief+1 {
 		t.Errorf("brief: %q", got)
 	}
 }
@@ -245,7 +245,7 @@ func TestReplicaGoneAndAnotherLate(t *testing.T) {
 		late := sender{Name: name("b"), Behind: 1 << 30, Lag: &lag, At: 1}
 		for i, rows := range [][]sender{{{Name: name("a")}, late}, {late}} {
 			at = at.Add(time.Duration(i) * time.Second)
-			measures, err := r.take(rows)
+			measures, err := r.observe(rows)
 			got := g.judge(measures, err, c, at)
 			want := max(Pause, map[bool]State{true: unknown.ifUnknown(), false: Go}[i == 1])
 			if got.State != want || (got.Unknown != "") != (i == 1) {
@@ -278,7 +278,7 @@ func TestHorizonThatMovesOn(t *testing.T) {
 		{3640, false, "7", 3640}, // it has written, so its xid stays
 	} {
 		k := xminHolder{Name: name("session"), Seconds: &step.seconds, Moves: step.moves, Xmin: step.xmin, ID: "session 1"}
-		if got := h.take([]xminHolder{k})[0].value; got != step.want {
+		if got := h.observe([]xminHolder{k})[0].value; got != step.want {
 			t.Errorf("after %v s with xmin %s: %v s, want %v", step.seconds, step.xmin, got, step.want)
 		}
 		now = now.Add(10 * time.Second)

@@ -23,7 +23,7 @@ SELECT count(*)::int FROM waiting WHERE EXISTS (SELECT FROM batch WHERE batch.pi
 
 func (s lockWaits) read(ctx context.Context, db session) ([]measure, error) {
 	var waiting int
-	if err := one(ctx, db, lockWaitsSQL, []any{s.application}, &waiting); err != nil {
+	if err := queryOne(ctx, db, lockWaitsSQL, []any{s.application}, &waiting); err != nil {
 		return nil, err
 	}
 	m := measure{value: float64(waiting), unit: Sessions, levels: s.levels, after: " sessions are waiting for a lock held by reaper"}

@@ -110,8 +110,8 @@ func (g *gauge) next(m measure, hysteresis float64) State {
 	return g.state
 }
 
-// raise enters a worse state without a reading.
-func (g *gauge) raise(s State) {
+// escalate enters a worse state without a reading.
+func (g *gauge) escalate(s State) {
 	if s > g.state {
 		*g = gauge{state: s, read: true}
 	}

@@ -72,18 +72,18 @@ FROM pg_replication_slots WHERE age(xmin) > 0 AND wal_status IS DISTINCT FROM 'l
 ) keeper ON true`
 
 func (h *horizon) read(ctx context.Context, db session) ([]measure, error) {
-	rows, err := many[xminHolder](ctx, db, xminHoldersSQL, h.application)
+	rows, err := queryAll[xminHolder](ctx, db, xminHoldersSQL, h.application)
 	if err != nil {
 		return nil, err
 	}
 	if !rows[0].Sees {
-		return nil, hidden("the transactions of other roles")
+		return nil, hiddenColumns("the transactions of other roles")
 	}
-	return h.take(slices.DeleteFunc(rows, func(k xminHolder) bool { return k.Name == nil })), nil
+	return h.observe(slices.DeleteFunc(rows, func(k xminHolder) bool { return k.Name == nil })), nil
 }
 
-// take applies the rows and returns the oldest.
-func (h *horizon) take(rows []xminHolder) []measure {
+// observe applies the rows and returns the oldest.
+func (h *horizon) observe(rows []xminHolder) []measure {
 	now := h.now()
 	oldest := measure{unit: Seconds, levels: h.levels, before: "the oldest transaction holds back vacuum for "}
 	known := map[string]held{}
@@ -104,7 +104,7 @@ func (h *horizon) take(rows []xminHolder) []measure {
 			seconds = now.Sub(x.since).Seconds()
 		}
 		if seconds > oldest.value {
-			oldest.value, oldest.before = seconds, brief(*k.Name)+" holds back vacuum for "
+			oldest.value, oldest.before = seconds, oneLine(*k.Name)+" holds back vacuum for "
 		}
 	}
 	h.first = known

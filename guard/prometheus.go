@@ -55,9 +55,9 @@ func prometheusError(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		return ownError("Prometheus did not answer in time")
 	case errors.As(err, &answer) && answer.Type == v1.ErrBadData:
-		return ownError("Prometheus rejected the query: " + brief(answer.Msg))
+		return ownError("Prometheus rejected the query: " + oneLine(answer.Msg))
 	case errors.As(err, &answer):
-		return ownError("Prometheus returned an error (" + brief(string(answer.Type)) + ")")
+		return ownError("Prometheus returned an error (" + oneLine(string(answer.Type)) + ")")
 	}
 	return ownError("Prometheus cannot be reached")
 }

@@ -131,11 +131,11 @@ func toNumber(v any) (float64, error) {
 
 // statementTimeout returns the statement that makes the server give up when ctx does.
 func statementTimeout(ctx context.Context) string {
-	return "SET LOCAL statement_timeout = " + strconv.FormatInt(max(left(ctx).Milliseconds(), 1), 10)
+	return "SET LOCAL statement_timeout = " + strconv.FormatInt(max(timeLeft(ctx).Milliseconds(), 1), 10)
 }
 
-// left returns the time until ctx ends, or an hour if it has no deadline.
-func left(ctx context.Context) time.Duration {
+// timeLeft returns the time until ctx ends, or an hour if it has no deadline.
+func timeLeft(ctx context.Context) time.Duration {
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		return time.Hour

@@ -27,7 +27,7 @@ const rateReadings = 4
 func (w *Watch) walRate() *walRate {
 	r := &walRate{levels: w.c.WALRate.Levels, what: "the server writes "}
 	r.position = func(ctx context.Context, db session) (at int64, err error) {
-		err = one(ctx, db, `SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint`, nil, &at)
+		err = queryOne(ctx, db, `SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint`, nil, &at)
 		return at, err
 	}
 	if w.c.WALRate.Own {

@@ -13,7 +13,7 @@ import (
 func (r ReplicaLag) effective() Signal {
 	s := r.Signal
 	if s.Off == "" && s.None() && r.Bytes.None() && r.Replicas == 0 {
-		s.Off = unwatched
+		s.Off = noThreshold
 	}
 	return s
 }
@@ -63,27 +63,27 @@ LEFT JOIN pg_stat_replication ON replay_lsn IS NOT NULL AND application_name !~ 
 ORDER BY application_name, backend_start, pid`
 
 func (r *replicas) read(ctx context.Context, db session) ([]measure, error) {
-	rows, err := many[sender](ctx, db, sendersSQL)
+	rows, err := queryAll[sender](ctx, db, sendersSQL)
 	if err != nil {
 		return nil, err
 	}
 	if !rows[0].Sees {
-		return nil, hidden("replication lag")
+		return nil, hiddenColumns("replication lag")
 	}
-	return r.take(slices.DeleteFunc(rows, func(s sender) bool { return s.Name == nil }))
+	return r.observe(slices.DeleteFunc(rows, func(s sender) bool { return s.Name == nil }))
 }
 
-// take applies the rows. The second of several replicas with one name is known as
+// observe applies the rows. The second of several replicas with one name is known as
 // name#2, so that one that reconnects from another address stays the same. A missing
 // replica is an error, next to the measures of the others.
-func (r *replicas) take(rows []sender) ([]measure, error) {
+func (r *replicas) observe(rows []sender) ([]measure, error) {
 	now := r.now()
 	latest := measure{key: "time", unit: Seconds, levels: r.Levels, external: true, before: "replicas are behind by "}
 	most := measure{key: "bytes", unit: Bytes, levels: r.Bytes, external: true, before: "replicas are behind by "}
 	count := map[string]int{}
 	for _, s := range rows {
 		count[*s.Name]++
-		name := brief(*s.Name)
+		name := oneLine(*s.Name)
 		if n := count[*s.Name]; n > 1 {
 			name = fmt.Sprintf("%s#%d", name, n)
 		}

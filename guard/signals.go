@@ -30,7 +30,7 @@ func (w *Watch) signals() []*watched {
 		{name: "connections", Signal: c.Connections.effective(), signal: connections{c.Connections.Levels}},
 		{name: "lock_waits", Signal: c.LockWaits.effective(), signal: lockWaits{c.LockWaits.Levels, c.Application}},
 		{name: "oldest_transaction", Signal: c.OldestTransaction.effective(), signal: newHorizon(c)},
-		{name: "dead_rows", Signal: c.DeadRows.effective(), signal: deadRows{c.DeadRows, w.touching}},
+		{name: "dead_rows", Signal: c.DeadRows.effective(), signal: deadRows{c.DeadRows, w.touchedTables}},
 		{name: "latency", Signal: c.Latency.effective(), signal: latency{c.Latency.Levels}, timeout: probeTime(c)},
 		{name: "checkpoint", Signal: c.Checkpoint.effective(), signal: checkpoints{c.Checkpoint.Levels}},
 	}
@@ -43,21 +43,21 @@ func (w *Watch) signals() []*watched {
 	return all
 }
 
-// session is a connection or a pool. Statements that resolve names go through one
-// and many, which pin the search_path; Exec is for statements that resolve none.
+// session is a connection or a pool. Statements that resolve names go through queryOne
+// and queryAll, which pin the search_path; Exec is for statements that resolve none.
 type session interface {
 	pg.Sender
 	pg.Beginner
 	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
 }
 
-// one scans the single row of one of reaper's own statements.
-func one(ctx context.Context, db session, sql string, args []any, into ...any) error {
+// queryOne scans the single row of one of reaper's own statements.
+func queryOne(ctx context.Context, db session, sql string, args []any, into ...any) error {
 	return pg.Pinned(db).QueryRow(ctx, sql, args...).Scan(into...)
 }
 
-// many reads the rows of one of reaper's own statements, each into a T by position.
-func many[T any](ctx context.Context, db session, sql string, args ...any) ([]T, error) {
+// queryAll reads the rows of one of reaper's own statements, each into a T by position.
+func queryAll[T any](ctx context.Context, db session, sql string, args ...any) ([]T, error) {
 	rows, err := pg.Pinned(db).Query(ctx, sql, args...)
 	if err != nil {
 		return nil, err

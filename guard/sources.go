@@ -23,7 +23,7 @@ func (m *more) read(ctx context.Context, w *Watch) []Reading {
 			readings, err = source(once)
 		})
 		if err != nil {
-			readings = []Reading{(&watched{name: "other"}).unknown(why(err), time.Now())}
+			readings = []Reading{(&watched{name: "other"}).unknown(reasonOf(err), time.Now())}
 		}
 		all = append(all, readings...)
 	}

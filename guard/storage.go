@@ -50,7 +50,7 @@ func (s *usedSpace) used(ctx context.Context, db session) (bytes int64, exact bo
 	if exact {
 		sql = "SELECT pg_database_size(current_database()) + (" + WALInUse + ")"
 	}
-	err = one(ctx, db, sql, nil, &bytes)
+	err = queryOne(ctx, db, sql, nil, &bytes)
 	if exact && s.wal.refused(err) {
 		return s.used(ctx, db)
 	}

@@ -74,8 +74,8 @@ func twoUnits(n, per int64, greater, lesser string) string {
 // maxBrief bounds text from outside.
 const maxBrief = 200
 
-// brief returns text from outside as one line of bounded length.
-func brief(s string) string {
+// oneLine returns text from outside as one line of bounded length.
+func oneLine(s string) string {
 	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
 	if runes := []rune(s); len(runes) > maxBrief {
 		return string(runes[:maxBrief]) + "…"

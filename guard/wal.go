@@ -41,7 +41,7 @@ func (d *walDirectory) listed(ctx context.Context, db session) (bool, error) {
 	if !d.asked.IsZero() && time.Since(d.asked) < recheckAfter {
 		return d.may, nil
 	}
-	if err := one(ctx, db, mayListWAL, nil, &d.may); err != nil {
+	if err := queryOne(ctx, db, mayListWAL, nil, &d.may); err != nil {
 		return false, err
 	}
 	d.asked = time.Now()

@@ -65,7 +65,7 @@ func New(c Config, pool *pgxpool.Pool, log *slog.Logger) *Watch {
 }
 
 // Run reads all signals at once and then every Config.Every until ctx is done. Call
-// pronoun once.
+// it once.
 func (w *Watch) Run(ctx context.Context) {
 	defer w.End()
 	defer w.web.close()
@@ -200,9 +200,9 @@ func (w *Watch) Advice(policy string, but ...string) Advice {
 	defer w.mu.Unlock()
 	worst := Advice{Share: 1}
 	forbid, gives, external := 0, 0, false
-	if why := w.stale(); why != "" {
+	if reasonOf := w.stale(); reasonOf != "" {
 		forbid++
-		worst = Advice{State: Pause, Guard: "guards", Reason: why, Since: w.lastRead(), Share: minShare}
+		worst = Advice{State: Pause, Guard: "guards", Reason: reasonOf, Since: w.lastRead(), Share: minShare}
 	}
 	for _, readings := range [][]Reading{w.readings, w.others} {
 		for _, r := range readings {
@@ -296,8 +296,8 @@ func (w *Watch) Touch(tables []uint32) {
 	}
 }
 
-// touching returns the tables passed to Touch, in order.
-func (w *Watch) touching() []uint32 {
+// touchedTables returns the tables passed to Touch, in order.
+func (w *Watch) touchedTables() []uint32 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	oids := make([]uint32, 0, len(w.touched))

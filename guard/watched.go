@@ -76,7 +76,7 @@ func (g *watched) read(ctx context.Context, w *Watch) Reading {
 	if g.name == storageGuard {
 		projected := w.takeProjected()
 		for _, gauge := range g.gauges {
-			gauge.raise(projected)
+			gauge.escalate(projected)
 		}
 	}
 	r := g.judge(measures, err, w.c, now)
@@ -98,12 +98,12 @@ func (g *watched) read(ctx context.Context, w *Watch) Reading {
 // judge turns what was read into a Reading.
 func (g *watched) judge(measures []measure, err error, c Config, now time.Time) Reading {
 	if c.Implicit && !g.seen && lacksPrivilege(err) {
-		return off(g.name, why(err), now)
+		return off(g.name, reasonOf(err), now)
 	}
 	r := g.apply(measures, c, now)
 	if err != nil {
 		g.known = 0
-		u := g.unknown(why(err), now)
+		u := g.unknown(reasonOf(err), now)
 		if r.State == Go || r.State < u.State {
 			return u
 		}
@@ -136,11 +136,11 @@ func (g *watched) apply(measures []measure, c Config, now time.Time) Reading {
 }
 
 // unknown returns the reading of a signal that cannot be read.
-func (g *watched) unknown(why string, now time.Time) Reading {
+func (g *watched) unknown(reasonOf string, now time.Time) Reading {
 	state := g.ifUnknown()
-	r := Reading{Guard: g.name, State: state, Unknown: why, At: now, Share: shareOf(state)}
+	r := Reading{Guard: g.name, State: state, Unknown: reasonOf, At: now, Share: shareOf(state)}
 	if state != Go {
-		r.Reason = fmt.Sprintf("%s is unknown: %s", g.name, why)
+		r.Reason = fmt.Sprintf("%s is unknown: %s", g.name, reasonOf)
 	}
 	return r
 }

@@ -47,7 +47,7 @@ func TestUpgrade(t *testing.T) {
 	db := dbtest.New(t)
 	sql, _, _ = strings.Cut(sql, "-- version 7\n")
 	db.Exec(t, sql+`COMMIT`)
-	b := &book{Ledger: l, DB: db, t: t, pool: connect(t, db)}
+	b := &fixture{Ledger: l, DB: db, t: t, pool: connect(t, db)}
 	id, under := b.begin("mails"), b.begin("mails")
 	b.batch(id, "mails", 1, "1", map[string]int64{"t": 7, "u": 2}, nil)
 	b.batch(id, "mails", 2, "", map[string]int64{"t": 1}, map[string]int64{"u": 3})
@@ -151,7 +151,7 @@ func TestForgettingFails(t *testing.T) {
 	}
 }
 
-func (b *book) claimed(at time.Time) {
+func (b *fixture) claimed(at time.Time) {
 	b.t.Helper()
 	if won, err := b.Claim(b.t.Context(), b.pool, "mails", at, "00000000-0000-0000-0000-00000000"+at.Format("0102"), "schedule", "i"); !won || err != nil {
 		b.t.Fatalf("claiming: %t, %v", won, err)

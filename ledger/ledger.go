@@ -1,10 +1,3 @@
-// Package ledger manages reaper's own tables: which runs there were, what each one
-// deleted, and how it ended. They live in the cleaned database, so that a batch and its
-// record commit in one transaction.
-//
-// Its statements run under the search_path of package pg, except those that join a
-// caller's transaction, which may have another path: RecordBatch, BatchCommitted,
-// ForgetDetach, RecordCounts and PausedSQL. These qualify every name, operators included.
 package ledger
 
 import (

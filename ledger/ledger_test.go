@@ -17,18 +17,18 @@ import (
 	"github.com/reaperdb/reaper/ledger"
 )
 
-// book is a ledger in a database of its own.
-type book struct {
+// fixture is a ledger in a database of its own.
+type fixture struct {
 	*ledger.Ledger
 	*dbtest.DB
 	t    *testing.T
 	pool *pgxpool.Pool
 }
 
-func open(t *testing.T, retention time.Duration) *book {
+func open(t *testing.T, retention time.Duration) *fixture {
 	t.Helper()
 	db := dbtest.New(t)
-	b := &book{Ledger: ledger.New(ledger.DefaultSchema, retention), DB: db, t: t, pool: connect(t, db)}
+	b := &fixture{Ledger: ledger.New(ledger.DefaultSchema, retention), DB: db, t: t, pool: connect(t, db)}
 	if _, err := b.Migrate(t.Context(), b.pool); err != nil {
 		t.Fatal(err)
 	}
@@ -41,21 +41,21 @@ func connect(t *testing.T, db *dbtest.DB, change ...func(*pgxpool.Config)) *pgxp
 	return db.Pool(t, append(change, func(c *pgxpool.Config) { c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec })...)
 }
 
-func (b *book) do(err error) {
+func (b *fixture) do(err error) {
 	b.t.Helper()
 	if err != nil {
 		b.t.Fatal(err)
 	}
 }
 
-func (b *book) begin(policy string) string {
+func (b *fixture) begin(policy string) string {
 	b.t.Helper()
 	id := uuid.NewString()
 	b.do(b.OpenRun(b.t.Context(), b.pool, id, policy, "manual", "2026-01-01 00:00:00+00"))
 	return id
 }
 
-func (b *book) batch(id, policy string, seq int64, tenant string, rows, nullified map[string]int64) {
+func (b *fixture) batch(id, policy string, seq int64, tenant string, rows, nullified map[string]int64) {
 	b.t.Helper()
 	key := &tenant
 	if tenant == "" {
@@ -70,14 +70,14 @@ func (b *book) batch(id, policy string, seq int64, tenant string, rows, nullifie
 	}))
 }
 
-func (b *book) end(id, policy, status string, success bool) {
+func (b *fixture) end(id, policy, status string, success bool) {
 	b.t.Helper()
 	if ours, err := b.CloseRun(b.t.Context(), b.pool, id, policy, status, "why", 99, success); !ours || err != nil {
 		b.t.Fatalf("closing run %s: %t, %v", id, ours, err)
 	}
 }
 
-func (b *book) fix(id string, cutoffs [][]any) {
+func (b *fixture) fix(id string, cutoffs [][]any) {
 	b.t.Helper()
 	n, err := b.FixCutoffs(b.t.Context(), b.pool, id, "mails", pgx.CopyFromRows(cutoffs))
 	if err != nil || n != int64(len(cutoffs)) {
@@ -85,7 +85,7 @@ func (b *book) fix(id string, cutoffs [][]any) {
 	}
 }
 
-func (b *book) lines(want string, query string) {
+func (b *fixture) lines(want string, query string) {
 	b.t.Helper()
 	got := strings.Join(b.Texts(b.t, query), "\n")
 	if diff := cmp.Diff(strings.TrimSpace(want), got); diff != "" {
@@ -288,7 +288,7 @@ func TestLast(t *testing.T) {
 	}
 }
 
-func (b *book) history() *ledger.History {
+func (b *fixture) history() *ledger.History {
 	b.t.Helper()
 	all, err := b.Histories(b.t.Context(), b.pool, []string{"mails"}, 10)
 	if err != nil {
@@ -335,7 +335,7 @@ func TestMigrate(t *testing.T) {
 			if needs, err := l.NeedsMigration(t.Context(), pool); needs || err != nil {
 				t.Errorf("it still needs a migration: %t, %v", needs, err)
 			}
-			b := &book{Ledger: l, DB: db, t: t, pool: pool}
+			b := &fixture{Ledger: l, DB: db, t: t, pool: pool}
 			id := b.begin("mails")
 			b.batch(id, "mails", 1, "1", map[string]int64{"t": 1}, nil)
 			b.end(id, "mails", "complete", true)
@@ -388,7 +388,7 @@ func TestPrivileges(t *testing.T) {
 	if applied, err := l.Migrate(t.Context(), pool); len(applied) != 0 || err != nil {
 		t.Errorf("migrating what is up to date: %v, %v", applied, err)
 	}
-	b := &book{Ledger: l, DB: db, t: t, pool: pool}
+	b := &fixture{Ledger: l, DB: db, t: t, pool: pool}
 	for range 3 {
 		id := b.begin("mails")
 		b.batch(id, "mails", 1, "1", map[string]int64{"t": 1}, map[string]int64{"u": 1})

@@ -8,12 +8,12 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-func (b *book) detach(id string, partition uint32) {
+func (b *fixture) detach(id string, partition uint32) {
 	b.t.Helper()
 	b.do(b.NoteDetach(b.t.Context(), b.pool, id, "mails", 4_000_000_000, partition, "public.p", "FOR VALUES FROM (1) TO (2)", []string{"a", "b c"}))
 }
 
-func (b *book) forget(partition uint32, want bool) {
+func (b *fixture) forget(partition uint32, want bool) {
 	b.t.Helper()
 	b.do(pgx.BeginFunc(b.t.Context(), b.pool, func(tx pgx.Tx) error {
 		there, err := b.ForgetDetach(b.t.Context(), tx, partition)

@@ -12,7 +12,7 @@ import (
 )
 
 // paused lists the pauses in effect, and for each policy whether a batch would be paused.
-func (b *book) paused() string {
+func (b *fixture) paused() string {
 	b.t.Helper()
 	pauses, err := b.Pauses(b.t.Context(), b.pool)
 	b.do(err)
@@ -157,7 +157,7 @@ func TestPausesAndSizesPrivileges(t *testing.T) {
 		t.Errorf("a role that may not write is to keep a size: %t, %v", due, err)
 	}
 	owner.Exec(t, strings.Join(owner.Grants(role), "\n"))
-	b := &book{Ledger: owner.Ledger, DB: owner.DB, t: t, pool: pool}
+	b := &fixture{Ledger: owner.Ledger, DB: owner.DB, t: t, pool: pool}
 	b.do(b.Pause(t.Context(), pool, []string{"mails"}, time.Hour, "why", ""))
 	if diff := cmp.Diff("mails: why (1h0m0s), mails", b.paused()); diff != "" {
 		t.Error(diff)

@@ -64,7 +64,7 @@ const theirs = `CREATE SCHEMA theirs;
 	`
 
 // everything calls what reaper calls, as the book's role.
-func (b *book) everything() {
+func (b *fixture) everything() {
 	b.t.Helper()
 	ctx := b.t.Context()
 	b.do(b.Usable(ctx, b.pool))
@@ -95,7 +95,7 @@ func (b *book) everything() {
 }
 
 // pausedByRole checks as a batch does, in a transaction under the role's search_path.
-func (b *book) pausedByRole(want bool) {
+func (b *fixture) pausedByRole(want bool) {
 	b.t.Helper()
 	var got bool
 	if err := b.pool.QueryRow(b.t.Context(), `SELECT `+b.PausedSQL(`$1::pg_catalog.text`), "mails").Scan(&got); err != nil || got != want {
@@ -103,7 +103,7 @@ func (b *book) pausedByRole(want bool) {
 	}
 }
 
-func (b *book) runs() {
+func (b *fixture) runs() {
 	b.t.Helper()
 	ctx := b.t.Context()
 	id := b.begin("mails")
@@ -143,7 +143,7 @@ func (b *book) runs() {
 	b.do(b.CloseDead(ctx, b.pool, "mails"))
 }
 
-func (b *book) schedules() {
+func (b *fixture) schedules() {
 	b.t.Helper()
 	ctx := b.t.Context()
 	at := time.Date(2026, 11, 5, 4, 3, 2, 1000, time.UTC)

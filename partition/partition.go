@@ -1,7 +1,9 @@
 // Package partition drops whole partitions and undoes interrupted drops.
 //
-// The plan says which partitions may be dropped, and the run first checks that all rows of
-// one are expired. Drop then proceeds in these steps:
+// A policy's partitions are its first turn in a run, after its cutoffs are fixed. The plan says
+// whether the table allows it. One statement reads from the catalog which partitions end below
+// the latest cutoff; the run then reads each of them up to the first row that stays. Whatever
+// rules out a drop leaves the rows to the batches. Drop proceeds in these steps:
 //
 //  1. One connection takes reaper's advisory lock for the table, in a transaction that does
 //     nothing else and holds no snapshot, because the detach itself cannot run in one.

@@ -9,28 +9,29 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// Checks are conditions, each true where something is wrong, and what that is.
+// Checks is a list of SQL conditions, each true if something is wrong, with the error text for
+// each.
 type Checks struct {
 	s            *pg.Statement
 	tests, Texts []string
 }
 
-// rows adds the condition that there are such rows of a node.
+// rows adds a check that no row of the node's table satisfies the condition.
 func (c *Checks) rows(n *Node, condition, text string) {
 	c.tests = append(c.tests, "EXISTS (SELECT FROM "+schema.From(n.Table)+" WHERE "+condition+")")
 	c.Texts = append(c.Texts, text)
 }
 
-// SQL asks all of them at once. There is at least one.
+// SQL evaluates all checks in one statement. There is at least one.
 func (c *Checks) SQL() *pg.Statement { return c.s.Add("SELECT ", strings.Join(c.tests, ",\n       ")) }
 
-// RowChecks look at the rows of a batch after it has deleted them. Rows that a trigger has
-// put in the place of others count as well.
+// RowChecks verifies, after a batch, that its rows are gone. It also finds rows that a trigger
+// inserted in their place.
 func (p *Plan) RowChecks(m *Traversal, known map[*Node]*Rows, keys pg.Values, locked bool) *Checks {
 	c := &Checks{s: &pg.Statement{}}
 	s, add := c.s, c.rows
 	if keys != nil {
-		add(p.Root, p.keyed(s, keys), p.Root.Stays())
+		add(p.Root, p.keyCondition(s, keys), p.Root.Stays())
 	}
 	for _, n := range p.Nodes {
 		r := known[n]
@@ -38,7 +39,7 @@ func (p *Plan) RowChecks(m *Traversal, known map[*Node]*Rows, keys pg.Values, lo
 			r = r.Slice(keys.Len(), r.Len())
 		}
 		if r != nil && r.Len() > 0 {
-			add(n, at(s, n.Table, r)+stillBehind(s, n, m, known, locked), n.Stays())
+			add(n, located(s, n.Table, r)+stillBehind(s, n, m, known, locked), n.Stays())
 		}
 	}
 	for _, e := range p.Edges {
@@ -55,12 +56,12 @@ func (p *Plan) RowChecks(m *Traversal, known map[*Node]*Rows, keys pg.Values, lo
 	return c
 }
 
-// Stays is the error where rows of the table are still there after they were deleted.
+// Stays is the error text for rows that survived their own deletion.
 func (n *Node) Stays() string {
 	return fmt.Sprintf("rows of %s are still there after they were deleted: %s", n.Table.Name, n.fires())
 }
 
-// BehindChecks look whether rows behind an edge are still there, or not emptied.
+// BehindChecks verifies that the rows behind an edge are deleted, or their reference cleared.
 func BehindChecks(e *Edge, r *Rows) *Checks {
 	c := &Checks{s: &pg.Statement{}}
 	condition := ""
@@ -73,35 +74,33 @@ func BehindChecks(e *Edge, r *Rows) *Checks {
 	return c
 }
 
-// DueChecks look at rows that were due before a reference in them was emptied.
+// DueChecks verifies that rows which were due before a reference in them was cleared still are.
 func DueChecks(due []DueRows) *Checks {
 	c := &Checks{s: &pg.Statement{}}
 	for _, d := range due {
-		c.tests, c.Texts = append(c.tests, d.youngSQL(c.s)), append(c.Texts, d.text())
+		c.tests, c.Texts = append(c.tests, d.notDueSQL(c.s)), append(c.Texts, d.text())
 	}
 	return c
 }
 
-// YoungRootsSQL tells whether any of the roots is no longer expired by the tenant's cutoff.
+// YoungRootsSQL reports whether any of the roots is no longer expired by the tenant's cutoff.
 func (p *Plan) YoungRootsSQL(sc expiry.Scope, t *TenantCutoff, keys pg.Values) *pg.Statement {
 	s := &pg.Statement{}
 	a := schema.Col(p.Root.Table, p.Age.Column.Name)
-	return s.Add("SELECT EXISTS (SELECT FROM ", schema.From(p.Root.Table), " WHERE ", p.keyed(s, keys),
-		" AND (", p.Age.Expired(a, s.Cast(t.Cutoff, "timestamptz")), p.meant(s, sc, keys), ") IS NOT TRUE)")
+	return s.Add("SELECT EXISTS (SELECT FROM ", schema.From(p.Root.Table), " WHERE ", p.keyCondition(s, keys),
+		" AND (", p.Age.Expired(a, s.Cast(t.Cutoff, "timestamptz")), p.whereCondition(s, sc, keys), ") IS NOT TRUE)")
 }
 
-// rootAge is an age by which a policy of the file finds rows of a table that this plan
-// empties references of.
+// rootAge is the age that a policy of the file uses for a table whose references this plan clears.
 type rootAge struct {
 	policy string
 	age    expiry.Age
-	// latest is the latest cutoff of its tenants, as SQL over the run's start; empty: this
-	// plan's own, which is that of the batch.
+	// Latest gives the latest cutoff of any of the policy's tenants, as SQL over the run's start.
+	// nil: use the cutoff of the batch.
 	Latest func(base string) string
 }
 
-// DueRows are rows behind an edge that are due under a policy, before the edge is
-// emptied.
+// DueRows are rows behind an edge that are due under a policy, read before the edge is cleared.
 type DueRows struct {
 	Edge   *Edge
 	Age    rootAge
@@ -109,8 +108,7 @@ type DueRows struct {
 	Key    pg.Values
 }
 
-// LockSQL locks the rows, and gathers their keys. r are the rows that their edge
-// references.
+// LockSQL locks the due rows that reference r, and gathers their keys.
 func (d DueRows) LockSQL(r *Rows) *pg.Statement {
 	s := &pg.Statement{}
 	n := d.Edge.Child
@@ -128,8 +126,8 @@ func (d DueRows) expired(s *pg.Statement) string {
 	return d.Age.age.Expired(schema.Col(d.Edge.Child.Table, d.Age.age.Column.Name), cutoff)
 }
 
-// youngSQL is the test whether any of the rows is there and not due any more.
-func (d DueRows) youngSQL(s *pg.Statement) string {
+// notDueSQL tests whether any of the rows still exists and is no longer due.
+func (d DueRows) notDueSQL(s *pg.Statement) string {
 	n := d.Edge.Child
 	return "EXISTS (SELECT FROM " + schema.From(n.Table) + " WHERE " + schema.Among(s, schema.Themselves(n.Key, n.keyOrders), schema.Cols(n.Table, ColumnNames(n.Key)), d.Key, true) + " AND (" + d.expired(s) + ") IS NOT TRUE)"
 }

@@ -16,17 +16,16 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// MaxClockSkew is how far the clocks of the database and of reaper may be
-// apart before a purge is refused.
+// MaxClockSkew is the largest difference between the clocks of reaper and the database at which a
+// purge still runs.
 const MaxClockSkew = time.Hour
 
-// ownSettingsSQL reads what the role's sessions are set to when they begin: another
-// client of a pooler may have left other settings behind in this one. It is qualified,
-// since it runs under whatever search_path there is.
+// ownSettingsSQL reads the values that the role's sessions start with, since another client of a
+// pooler may have changed this session. All names are qualified: the search_path is unknown.
 const ownSettingsSQL = `SELECT (SELECT s.reset_val FROM pg_catalog.pg_settings s WHERE s.name OPERATOR(pg_catalog.=) 'TimeZone'),
        (SELECT s.reset_val FROM pg_catalog.pg_settings s WHERE s.name OPERATOR(pg_catalog.=) 'search_path')`
 
-// ReadServer reads the facts of the server that every plan needs.
+// ReadServer reads the server settings that every plan needs.
 func ReadServer(ctx context.Context, conn *pgx.Conn) (Server, error) {
 	var s Server
 	var track, role string
@@ -55,7 +54,7 @@ func ReadServer(ctx context.Context, conn *pgx.Conn) (Server, error) {
 	return s, nil
 }
 
-// Problems are those of the server itself: no policy can run beside an error.
+// Problems are those of the server itself. With an error among them, no policy can run.
 func (s Server) Problems() []Problem {
 	var problems []Problem
 	bad := func(text, fix string) { problems = append(problems, Problem{Level: LevelError, Text: text, Fix: fix}) }
@@ -72,53 +71,52 @@ func (s Server) Problems() []Problem {
 	return problems
 }
 
-// Planning waits for a lock, and for a statement, no longer than this.
+// Lock and statement timeouts of planning.
 const (
 	planLock      = 5 * time.Second
 	planStatement = 5 * time.Minute
 )
 
-// compiler turns one policy into a plan, collecting problems instead of
-// stopping at the first.
+// compiler turns one policy into a plan. It collects problems rather than stopping at the first.
 type compiler struct {
 	ctx    context.Context
-	conn   pgx.Tx // pinned; users' SQL means what the role's own search_path makes of it (understand)
+	conn   pgx.Tx // its search_path is pinned; usersql resolves users' SQL by the role's own
 	file   *policy.File
 	graph  *schema.Graph
 	server Server
 	plan   *Plan
-	all    []schema.Name        // of all user tables, for suggestions; read on first need
-	oids   map[[2]string]uint32 // tables of the file that were looked up
+	all    []schema.Name        // all user tables, for suggestions; read on first use
+	oids   map[[2]string]uint32 // resolved tables of the file
 	tenant *schema.Table
-	// barred: the role may not use the schema of a table of the file, so that SQL over
-	// it cannot be read. The problem is recorded.
-	barred bool
-	// between tells of tables whether rows of any policy find their tenant through them;
-	// nil until it is asked for.
-	between  map[uint32]bool
-	proposed []proposal // for the edges that nobody decided
-	// untrusted: SQL of the file calls a function of somebody else, which is an error, and
-	// is not even planned.
+	// schemaDenied: the role lacks USAGE on the schema of a table of the file, so SQL over that table
+	// cannot be parsed. The problem is recorded.
+	schemaDenied bool
+	// leadsToTenant reports, by table, whether rows of any policy find their tenant through it; nil until
+	// first used.
+	leadsToTenant map[uint32]bool
+	proposed      []proposal // for undecided edges
+	// untrusted: SQL of the file calls a function of an untrusted owner. That is an error, and the
+	// SQL is not even planned.
 	untrusted bool
 }
 
-// errStop ends the compilation of a policy whose problem leaves nothing to plan.
+// errStop ends the compilation of a policy that cannot be planned any further.
 var errStop = errors.New("policy cannot be planned")
 
 func (c *compiler) compile() error {
-	if err := c.steps(c.preload, c.root, c.ageColumn, c.rootKey, c.tenantsRelation, c.tenantPath, c.conditions, c.ageRange, c.dependents); err != nil {
+	if err := c.steps(c.preload, c.root, c.ageColumn, c.rootKey, c.tenantsRelation, c.tenantPath, c.conditions, c.checkAgeRange, c.dependents); err != nil {
 		return err
 	}
 	c.plan.order()
-	if err := c.steps(c.guards, c.emptiedAges, c.usableTypes, c.paths, c.keysAct, c.searchPath); err != nil {
+	if err := c.steps(c.guards, c.clearedAges, c.checkTypeSchemas, c.checkTenantPaths, c.checkForeignKeys, c.checkSearchPath); err != nil {
 		return err
 	}
 	if c.plan.HasErrors() {
 		return errStop
 	}
 	c.plan.Usual, c.plan.Full = newTraversal(c.plan, c.plan.Watched()), newTraversal(c.plan, true)
-	c.needCounts()
-	return c.steps(c.provenWay, c.strategy, c.partitions)
+	c.checkTrackCounts()
+	return c.steps(c.decideProven, c.strategy, c.partitions)
 }
 
 func (c *compiler) steps(steps ...func() error) error {
@@ -130,7 +128,7 @@ func (c *compiler) steps(steps ...func() error) error {
 	return nil
 }
 
-// fail records an error at a place of the file.
+// fail records an error with its position in the file.
 func (c *compiler) fail(pos policy.Pos, fix, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	if pos.Line > 0 {
@@ -139,8 +137,7 @@ func (c *compiler) fail(pos policy.Pos, fix, format string, args ...any) {
 	c.plan.AddProblem(LevelError, text, fix)
 }
 
-// find resolves a table of the file and loads it; errStop after recording that
-// there is none.
+// find resolves and loads a table of the file; errStop, with a problem recorded, if there is none.
 func (c *compiler) find(t policy.Table) (*schema.Table, error) {
 	oid := c.resolve(t)
 	if oid == 0 {
@@ -152,13 +149,13 @@ func (c *compiler) find(t policy.Table) (*schema.Table, error) {
 	}
 	found := c.graph.Tables[oid]
 	if !found.CanUseSchema {
-		c.cannotUse(found.Name.Schema, "")
-		c.barred = true
+		c.missingUsage(found.Name.Schema, "")
+		c.schemaDenied = true
 	}
 	return found, nil
 }
 
-// resolve gives the OID of a table of the file; 0: there is none.
+// resolve returns the OID of a table of the file, or 0.
 func (c *compiler) resolve(t policy.Table) uint32 { return c.oids[[2]string{t.Schema, t.Name}] }
 
 func (c *compiler) suggestTable(t policy.Table) string {
@@ -182,7 +179,7 @@ func (c *compiler) suggestTable(t policy.Table) string {
 	return "check the name: it is exact and never folded"
 }
 
-// column finds a column of a table, or records the nearest name.
+// column finds a column of a table, or records a problem that suggests the nearest name.
 func (c *compiler) column(t *schema.Table, name string, pos policy.Pos) (schema.Column, error) {
 	found, ok := t.Column(name)
 	if ok {

@@ -9,9 +9,9 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// ageRange refuses an integer age whose values make no sense in its unit:
-// seconds taken for milliseconds would expire everything.
-func (c *compiler) ageRange() error {
+// checkAgeRange refuses an integer age whose values are implausible in its unit: seconds read as
+// milliseconds would expire everything.
+func (c *compiler) checkAgeRange() error {
 	a := c.plan.Age
 	if !a.Integer() {
 		return nil
@@ -30,8 +30,8 @@ func (c *compiler) ageRange() error {
 	return nil
 }
 
-// ageBounds are the oldest and the newest value of an integer age that are above 0; none
-// where there are none, or where the role may not read them.
+// ageBounds are the smallest and the largest positive value of an integer age; none if there are no
+// such values or the role may not read them.
 func (c *compiler) ageBounds(column schema.Column) (bounds []int64, err error) {
 	t := c.plan.Root.Table
 	if !t.CanUseSchema || !t.CanSelect || t.RowSecurity {
@@ -49,7 +49,7 @@ func (c *compiler) ageBounds(column schema.Column) (bounds []int64, err error) {
 	return []int64{*oldest, *newest}, nil
 }
 
-// unitFix is an age with the unit that its values have.
+// unitFix suggests the unit that fits the column's values.
 func (c *compiler) unitFix(column schema.Column) string {
 	unit := policy.UnitSeconds
 	if bounds, err := c.ageBounds(column); err == nil && expiry.UnitOf(bounds) != policy.UnitNone {
@@ -58,7 +58,7 @@ func (c *compiler) unitFix(column schema.Column) string {
 	return "write age: {column: " + policy.YAMLColumn(column.Name) + ", unit: " + string(unit) + "} # s, ms or us"
 }
 
-// rangeFix is the remedy where values are outside of what their unit allows.
+// rangeFix suggests the unit that fits the bounds.
 func (c *compiler) rangeFix(column schema.Column, bounds []int64) string {
 	if unit := expiry.UnitOf(bounds); unit != policy.UnitNone {
 		return "write age: {column: " + policy.YAMLColumn(column.Name) + ", unit: " + string(unit) + "} # in this unit its values lie within 1990-2100"

@@ -12,8 +12,8 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// dependents walks the references to the root, to any depth along deleting
-// edges, and decides each one.
+// dependents walks the references to the root, to any depth along deleting edges, and decides the
+// action of each.
 func (c *compiler) dependents() error {
 	entries, err := c.entries()
 	if err != nil {
@@ -30,7 +30,7 @@ func (c *compiler) dependents() error {
 	return nil
 }
 
-// walk expands the tables whose rows may go, the root first.
+// walk expands every table that rows may be deleted from, the root first.
 func (c *compiler) walk(entries []*entry) error {
 	p := c.plan
 	expanded := map[*Node]bool{}
@@ -46,16 +46,16 @@ func (c *compiler) walk(entries []*entry) error {
 	}
 }
 
-// unusedEntries refuses entries that decide nothing, or not one thing.
+// unusedEntries refuses entries that decide no foreign key, or an ambiguous one.
 func (c *compiler) unusedEntries(entries []*entry) {
 	for _, e := range entries {
-		if len(e.unclear) > 0 {
-			k := e.unclear[0].First()
+		if len(e.ambiguous) > 0 {
+			k := e.ambiguous[0].First()
 			c.fail(e.spec.Pos, c.viaFix(e), "%s references %s more than once", k.ChildName, k.ParentName)
 		}
 		switch {
 		case e.used:
-		case c.outOfReach(e.spec):
+		case c.unreachable(e.spec):
 			c.plan.AddProblem(LevelWarning, fmt.Sprintf("the entry for %s is not needed: no row that it references is deleted", e.spec.Table), "")
 		default:
 			c.fail(e.spec.Pos, "remove the entry, correct its table, via or parent, or declare the reference with match",
@@ -64,9 +64,9 @@ func (c *compiler) unusedEntries(entries []*entry) {
 	}
 }
 
-// outOfReach reports whether an entry decides a foreign key that there is, but which the
-// plan does not come to: an edge above it does not delete.
-func (c *compiler) outOfReach(d *policy.Dependent) bool {
+// unreachable reports whether an entry names an existing foreign key that the plan never reaches,
+// because an edge above it does not delete.
+func (c *compiler) unreachable(d *policy.Dependent) bool {
 	if len(d.Match) > 0 || !d.Parent.IsSet() || c.names(d.Parent, c.plan.Root.Table.OID) {
 		return false
 	}
@@ -92,7 +92,7 @@ func (c *compiler) parentText(d *policy.Dependent) string {
 	return c.plan.Root.Table.Name.String() + " or its dependents"
 }
 
-// expand adds the edges into a table whose rows may go.
+// expand adds the edges into a table that rows may be deleted from.
 func (c *compiler) expand(n *Node, entries []*entry) error {
 	siblings := schema.Relations(c.graph.References(n.Table.OID))
 	var children []uint32
@@ -117,7 +117,7 @@ func (c *compiler) expand(n *Node, entries []*entry) error {
 	return nil
 }
 
-// node finds the plan's node of a table, adding it on first sight.
+// node returns the plan's node of a table, creating it if needed.
 func (c *compiler) node(oid uint32) (*Node, error) {
 	if err := c.graph.Load(c.ctx, c.conn, oid); err != nil {
 		return nil, err
@@ -156,14 +156,14 @@ func (c *compiler) addEdge(parent *Node, r schema.Relation, entries []*entry, si
 		}
 	}
 	decided := c.entryFor(parent, r, entries, siblings)
-	c.decide(e, r, decided, slices.ContainsFunc(entries, func(o *entry) bool { return o.mayMean(r) }))
+	c.decide(e, r, decided, slices.ContainsFunc(entries, func(o *entry) bool { return o.isAmbiguous(r) }))
 	c.link(e)
 	return c.clearing(e)
 }
 
-// decide settles what becomes of the rows behind a foreign key. unclear: an entry may
-// mean it, or another key, which is said of the entry.
-func (c *compiler) decide(e *Edge, r schema.Relation, decided *entry, unclear bool) {
+// decide sets the action of an edge. ambiguous: an ambiguous entry may mean this key, and the problem
+// is recorded for the entry.
+func (c *compiler) decide(e *Edge, r schema.Relation, decided *entry, ambiguous bool) {
 	k := r.First()
 	onDelete, agreed := r.Agreed()
 	switch {
@@ -181,17 +181,17 @@ func (c *compiler) decide(e *Edge, r schema.Relation, decided *entry, unclear bo
 		c.plan.AddProblem(LevelWarning, fmt.Sprintf("%s references %s by %s (ON DELETE %s) and is decided by undecided: %s",
 			k.ChildName, k.ParentName, k.Name, k.OnDelete, c.plan.Policy.Undecided),
 			c.entryFix(e, c.plan.Policy.Undecided))
-	case unclear:
+	case ambiguous:
 		e.Action = undecided
 	case r.Open() != nil:
-		c.toDecide(e, r, fmt.Sprintf("%s references %s by %s (ON DELETE %s): nobody decided what happens to its rows", k.ChildName, k.ParentName, k.Name, k.OnDelete))
+		c.markUndecided(e, r, fmt.Sprintf("%s references %s by %s (ON DELETE %s): nobody decided what happens to its rows", k.ChildName, k.ParentName, k.Name, k.OnDelete))
 	default:
-		c.toDecide(e, r, fmt.Sprintf("%s references %s by %s, which disagree on what happens to its rows", k.ChildName, k.ParentName, r.Names()))
+		c.markUndecided(e, r, fmt.Sprintf("%s references %s by %s, which disagree on what happens to its rows", k.ChildName, k.ParentName, r.Names()))
 	}
 }
 
-// entryFor finds the entry that decides a relation. An entry without via speaks of the
-// keys nobody decided, if the table has any of those.
+// entryFor finds the entry that decides a relation. An entry without via applies to the undecided
+// keys of its table, if there are any.
 func (c *compiler) entryFor(parent *Node, r schema.Relation, entries []*entry, siblings []schema.Relation) *entry {
 	k := r.First()
 	var found *entry
@@ -201,10 +201,10 @@ func (c *compiler) entryFor(parent *Node, r schema.Relation, entries []*entry, s
 			continue
 		}
 		if len(d.Via) > 0 {
-			if !c.viaNames(d.Via, k, siblings) || leaves(r, d.Action, siblings) {
+			if !c.viaNames(d.Via, k, siblings) || defersToSchema(r, d.Action, siblings) {
 				continue
 			}
-		} else if !c.speaksOf(e, r, siblings) {
+		} else if !c.appliesTo(e, r, siblings) {
 			continue
 		}
 		if found != nil {
@@ -216,14 +216,13 @@ func (c *compiler) entryFor(parent *Node, r schema.Relation, entries []*entry, s
 	return found
 }
 
-// names tells whether a table of the file is the one with this OID.
+// names reports whether a table of the file has this OID.
 func (c *compiler) names(t policy.Table, oid uint32) bool {
 	return c.resolve(t) == oid
 }
 
-// viaNames reports whether via names the key's columns. An exact set of columns wins
-// over every key that has others besides, to whichever table they lead; else the
-// columns have to be enough to tell the key apart.
+// viaNames reports whether via identifies the key. A key over exactly these columns wins over keys
+// that have more, whatever table they reference; otherwise the columns must match only one key.
 func (c *compiler) viaNames(via []policy.Text, k *schema.ForeignKey, siblings []schema.Relation) bool {
 	covers := func(o *schema.ForeignKey) bool {
 		return !slices.ContainsFunc(via, func(v policy.Text) bool { return !slices.Contains(o.ChildColumns, v.Value) })
@@ -241,7 +240,7 @@ func (c *compiler) viaNames(via []policy.Text, k *schema.ForeignKey, siblings []
 	})
 }
 
-func (c *compiler) speaksOf(e *entry, r schema.Relation, siblings []schema.Relation) bool {
+func (c *compiler) appliesTo(e *entry, r schema.Relation, siblings []schema.Relation) bool {
 	k := r.First()
 	var same, sameOpen []schema.Relation
 	for _, o := range siblings {
@@ -253,7 +252,7 @@ func (c *compiler) speaksOf(e *entry, r schema.Relation, siblings []schema.Relat
 		}
 	}
 	if len(sameOpen) == 0 && !e.spec.Parent.IsSet() {
-		// Nothing open towards this parent, but perhaps towards another of the plan.
+		// No undecided key to this parent, but perhaps one to another table of the plan.
 		for _, o := range schema.Relations(c.graph.Outgoing(k.Child)) {
 			if o.Open() != nil && slices.ContainsFunc(c.plan.Nodes, func(n *Node) bool { return n.Deleted && n.Table.OID == o.First().Parent }) {
 				return false
@@ -267,21 +266,20 @@ func (c *compiler) speaksOf(e *entry, r schema.Relation, siblings []schema.Relat
 		return false
 	}
 	if len(same) > 1 {
-		e.used, e.unclear = true, append(e.unclear, same...)
+		e.used, e.ambiguous = true, append(e.ambiguous, same...)
 		return false
 	}
 	return true
 }
 
-// leadsToTenants reports whether rows find their tenant by a table's, the root's aside:
-// what hangs on it matters to nobody, since none of its rows may go.
+// leadsToTenants reports whether rows of the root find their tenant through this table. None of its
+// rows may be deleted, so what references it does not matter.
 func (c *compiler) leadsToTenants(n *Node) bool {
 	p := c.plan
 	return n != p.Root && !p.NoTenant && (n.Table == p.Tenants.Table || slices.ContainsFunc(p.Hops, func(h Hop) bool { return h.table == n.Table }))
 }
 
-// clearing settles which columns an emptied reference sets, and whether they
-// can be NULL.
+// clearing determines the columns that clearing a reference sets, and checks that they can be NULL.
 func (c *compiler) clearing(e *Edge) error {
 	if !e.Action.Clears() {
 		return nil
@@ -304,8 +302,7 @@ func (c *compiler) clearing(e *Edge) error {
 	return nil
 }
 
-// servingIndex is the index by which rows of a table are found by what they
-// reference; "" when there is none.
+// servingIndex is the index that finds a table's rows by what they reference; "" if there is none.
 func servingIndex(t *schema.Table, pairs []schema.Comparison) string {
 	columns := make([]string, len(pairs))
 	for i, x := range pairs {
@@ -322,13 +319,13 @@ func servingIndex(t *schema.Table, pairs []schema.Comparison) string {
 	return ""
 }
 
-// servesAll reports whether index columns, in any order, find all pairs.
+// servesAll reports whether the index columns, in any order, cover all pairs.
 func servesAll(columns []schema.IndexColumn, pairs []schema.Comparison) bool {
 	return !slices.ContainsFunc(pairs, func(x schema.Comparison) bool { return !slices.ContainsFunc(columns, x.Serves) })
 }
 
-// impliedByEquality tells whether a partial index still holds every row that
-// an equality on the columns can find.
+// impliedByEquality reports whether a partial index contains every row that an equality on the
+// columns can match.
 func impliedByEquality(predicate string, columns []string) bool {
 	if predicate == "" {
 		return true

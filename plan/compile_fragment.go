@@ -13,17 +13,16 @@ import (
 	"github.com/reaperdb/reaper/policy"
 )
 
-// reader reads SQL of the policy file in the plan's transaction.
+// reader parses SQL of the policy file in the planning transaction.
 func (c *compiler) reader() *usersql.Reader {
-	return &usersql.Reader{Ctx: c.ctx, Tx: c.conn, TimeZone: c.server.TimeZone, Path: c.server.path, Tables: c.planned()}
+	return &usersql.Reader{Ctx: c.ctx, Tx: c.conn, TimeZone: c.server.TimeZone, Path: c.server.path, Tables: c.plannedTables()}
 }
 
-// expression has PostgreSQL read a user's SQL over one relation; nil after recording a
-// problem. It is described as a condition besides: there PostgreSQL itself refuses
-// what is no matter of one row, aggregates, window functions and sets, which a SELECT
-// list would take.
+// expression has PostgreSQL parse a user's SQL over one relation; nil after recording a problem.
+// The SQL also appears in a WHERE clause: there PostgreSQL refuses aggregates, window functions and
+// set-returning functions, which a SELECT list would accept.
 func (c *compiler) expression(what string, text policy.Text, relation string) (*usersql.Fragment, error) {
-	if c.barred {
+	if c.schemaDenied {
 		return nil, nil
 	}
 	sql := "(" + text.Value + "\n)"
@@ -42,7 +41,7 @@ func (c *compiler) expression(what string, text policy.Text, relation string) (*
 		body := strings.TrimPrefix(strings.TrimSpace(f.SQL), "SELECT ")
 		f.SQL = body[:strings.LastIndex(body, " AS "+usersql.FragmentView)]
 	}
-	c.uses(what, text.Pos, f)
+	c.recordNeeds(what, text.Pos, f)
 	return f, nil
 }
 
@@ -58,7 +57,7 @@ func expressionFix(pgErr *pgconn.PgError) string {
 
 const boolOID = 16
 
-// boolean has PostgreSQL read a user's condition; "" after recording a problem.
+// boolean has PostgreSQL parse a user's condition; "" after recording a problem.
 func (c *compiler) boolean(what string, text policy.Text, relation string) (string, error) {
 	f, err := c.expression(what, text, relation)
 	if err != nil || f == nil {
@@ -70,9 +69,9 @@ func (c *compiler) boolean(what string, text policy.Text, relation string) (stri
 	return f.SQL, nil
 }
 
-// uses notes what a fragment needs: privileges, a search_path, functions of others, and
-// the time zone.
-func (c *compiler) uses(what string, pos policy.Pos, f *usersql.Fragment) {
+// recordNeeds records what a fragment depends on: privileges, the search_path, functions of other owners,
+// and the time zone.
+func (c *compiler) recordNeeds(what string, pos policy.Pos, f *usersql.Fragment) {
 	if f.Unread {
 		f.Needs.Unknown = []string{what}
 	}
@@ -98,20 +97,20 @@ func isUTC(zone string) bool {
 	return slices.Contains([]string{"utc", "etc/utc", "gmt", "etc/gmt", "zulu", "etc/zulu", "uct", "etc/uct", "universal", "etc/universal", "greenwich", "gmt0", "etc/greenwich"}, strings.ToLower(zone))
 }
 
-// lacksNeeds records relations that SQL of the file reads and that the role may not read, but
-// for the plan's own tables, of which that is said anyway; and functions that it may not call.
-func (c *compiler) lacksNeeds() {
-	planned := c.planned()
-	var told []string
+// checkNeeds records the functions and relations used by SQL of the file for which the role lacks
+// privileges. The plan's own tables are checked elsewhere.
+func (c *compiler) checkNeeds() {
+	planned := c.plannedTables()
+	var reported []string
 	for _, f := range c.plan.needs.Functions {
-		if !f.CanExecute && !slices.Contains(told, f.SQL) {
-			told = append(told, f.SQL)
+		if !f.CanExecute && !slices.Contains(reported, f.SQL) {
+			reported = append(reported, f.SQL)
 			c.plan.AddProblem(LevelError, fmt.Sprintf("role %s lacks EXECUTE on %s", c.server.Role, f.SQL), fmt.Sprintf("GRANT EXECUTE ON ROUTINE %s TO %s;", f.SQL, pg.Ident(c.server.Role)))
 		}
 	}
 	for _, r := range c.plan.needs.Relations {
 		if !r.CanSelect && !slices.Contains(planned, r.OID) {
-			c.lacks(r.Name, "SELECT")
+			c.missingPrivilege(r.Name, "SELECT")
 		}
 	}
 }

@@ -13,12 +13,11 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// unindexedRows is the size of a table from which an edge into it must have an
-// index.
+// unindexedRows is the table size above which an edge must have an index.
 const unindexedRows = 100_000
 
-// guards records what stands against deleting from the tables of the plan:
-// privileges, row-level security, triggers, missing indexes, tenants in danger.
+// guards records what prevents or endangers deletion: missing privileges and indexes, row-level
+// security, triggers, edges that would delete tenants.
 func (c *compiler) guards() error {
 	p := c.plan
 	for _, n := range p.Nodes {
@@ -29,8 +28,8 @@ func (c *compiler) guards() error {
 			return err
 		}
 	}
-	c.mayVacuum()
-	c.lacksNeeds()
+	c.checkVacuumPrivilege()
+	c.checkNeeds()
 	read := []*schema.Table{p.Tenants.Table}
 	for _, h := range p.Hops {
 		read = append(read, h.table)
@@ -41,12 +40,12 @@ func (c *compiler) guards() error {
 		}
 		c.schemaUsage(t)
 		if !t.CanSelect {
-			c.lacks(t.Name, "SELECT")
+			c.missingPrivilege(t.Name, "SELECT")
 		}
 		c.rowSecurity(t)
 		for _, n := range p.Nodes {
 			if n.Table == t && n != p.Root {
-				c.deletedBy(n, "%s says who owns rows, and a deleting edge leads to it: %s")
+				c.refuseDeletingEdges(n, "%s says who owns rows, and a deleting edge leads to it: %s")
 			}
 		}
 	}
@@ -56,8 +55,8 @@ func (c *compiler) guards() error {
 	return nil
 }
 
-// deletedBy refuses each edge that deletes rows of a table from which none may go.
-func (c *compiler) deletedBy(n *Node, format string) {
+// refuseDeletingEdges refuses every edge that deletes rows of a table whose rows must stay.
+func (c *compiler) refuseDeletingEdges(n *Node, format string) {
 	for _, e := range n.In {
 		if e.Action.Deletes() {
 			pos, fix := c.keepFix(e, orNullify(e))
@@ -66,30 +65,29 @@ func (c *compiler) deletedBy(n *Node, format string) {
 	}
 }
 
-func (c *compiler) lacks(name schema.Name, privilege string) {
-	c.once(fmt.Sprintf("role %s lacks %s on %s", c.server.Role, privilege, name), c.grantFix(privilege, name))
+func (c *compiler) missingPrivilege(name schema.Name, privilege string) {
+	c.failOnce(fmt.Sprintf("role %s lacks %s on %s", c.server.Role, privilege, name), c.grantFix(privilege, name))
 }
 
-// grantFix is the grant of a privilege on a table.
+// grantFix grants a privilege on a table.
 func (c *compiler) grantFix(privilege string, name schema.Name) string {
 	return fmt.Sprintf("GRANT %s ON %s TO %s;", privilege, pg.Ident(name.Schema, name.Name), pg.Ident(c.server.Role))
 }
 
-// schemaUsage records that the role may not use the schema of a table.
 func (c *compiler) schemaUsage(t *schema.Table) {
 	if !t.CanUseSchema {
-		c.cannotUse(t.Name.Schema, "")
+		c.missingUsage(t.Name.Schema, "")
 	}
 }
 
-// cannotUse records a schema that the role may not use.
-func (c *compiler) cannotUse(name, why string) {
-	c.once(fmt.Sprintf("role %s may not use schema %s%s", c.server.Role, name, why),
+// missingUsage records that the role lacks USAGE on a schema.
+func (c *compiler) missingUsage(name, why string) {
+	c.failOnce(fmt.Sprintf("role %s may not use schema %s%s", c.server.Role, name, why),
 		fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s;", pg.Ident(name), pg.Ident(c.server.Role)))
 }
 
-// once records an error unless there is one with the same fix already.
-func (c *compiler) once(text, fix string) {
+// failOnce records an error unless one with the same fix exists.
+func (c *compiler) failOnce(text, fix string) {
 	if !slices.ContainsFunc(c.plan.Problems, func(p Problem) bool { return p.Level == LevelError && p.Fix == fix }) {
 		c.plan.AddProblem(LevelError, text, fix)
 	}
@@ -106,21 +104,21 @@ func (c *compiler) tableGuards(n *Node) {
 	t := n.Table
 	c.schemaUsage(t)
 	if !t.CanSelect {
-		c.lacks(t.Name, "SELECT")
+		c.missingPrivilege(t.Name, "SELECT")
 	}
 	c.rowSecurity(t)
 	if n.Deleted {
 		c.deletedGuards(n)
 	}
-	c.triggers(n)
-	c.published(n)
+	c.checkTriggers(n)
+	c.checkPublications(n)
 	for _, e := range n.In {
 		if !e.Action.Clears() {
 			continue
 		}
 		for _, column := range e.SetColumns {
 			if !slices.Contains(t.UpdateColumns, column) {
-				c.lacks(t.Name, "UPDATE ("+pg.Ident(column)+")")
+				c.missingPrivilege(t.Name, "UPDATE ("+pg.Ident(column)+")")
 			}
 		}
 	}
@@ -129,16 +127,16 @@ func (c *compiler) tableGuards(n *Node) {
 func (c *compiler) deletedGuards(n *Node) {
 	p, t := c.plan, n.Table
 	if t.Kind != schema.Ordinary && t.Kind != schema.Partitioned {
-		c.deletedBy(n, "%s is not an ordinary table, and a deleting edge leads to it: %s")
+		c.refuseDeletingEdges(n, "%s is not an ordinary table, and a deleting edge leads to it: %s")
 	}
 	if t.Kind == schema.Ordinary && len(t.Children) > 0 && n != p.Root {
 		p.AddProblem(LevelWarning, fmt.Sprintf("other tables inherit from %s: foreign keys do not see their rows, and neither does reaper", t.Name), "make it a partitioned table")
 	}
 	if !t.CanDelete {
-		c.lacks(t.Name, "DELETE")
+		c.missingPrivilege(t.Name, "DELETE")
 	}
 	if !t.CanUpdate {
-		c.cannotLock(n)
+		c.checkCanLock(n)
 	}
 	if n == p.Root {
 		return
@@ -150,25 +148,24 @@ func (c *compiler) deletedGuards(n *Node) {
 				"make sure that is meant, or decide keep")
 		}
 	}
-	c.otherTenants(n)
+	c.warnOtherTenants(n)
 }
 
-// cannotLock records that the rows of a table cannot be locked: an error where
-// every batch does it, a warning where only a root with very many dependents
-// needs it.
-func (c *compiler) cannotLock(n *Node) {
+// checkCanLock records that the role cannot lock rows of a table: an error if every batch needs to, a
+// warning if only a drain does.
+func (c *compiler) checkCanLock(n *Node) {
 	column := pg.Ident(lockColumn(c.plan, n))
 	switch {
 	case n == c.plan.Root || n.NeedsLock() || newTraversal(c.plan, false).Collected[n]:
-		c.lacks(n.Table.Name, "UPDATE ("+column+")")
-	case n.inner():
+		c.missingPrivilege(n.Table.Name, "UPDATE ("+column+")")
+	case n.hasDependents():
 		c.plan.AddProblem(LevelWarning, fmt.Sprintf("role %s lacks UPDATE on a column of %s: a root with more dependents than a batch may hold cannot be drained", c.server.Role, n.Table.Name),
 			c.grantFix("UPDATE ("+column+")", n.Table.Name))
 	}
 }
 
-// NeedsLock tells whether rows of the table are locked before a keeping edge
-// is looked at. One that nobody decided may come to keep.
+// NeedsLock reports whether rows of the table are locked before a keeping edge is checked. An
+// undecided edge may become a keeping one.
 func (n *Node) NeedsLock() bool {
 	seen := map[*Node]bool{}
 	var leads func(*Node) bool
@@ -187,7 +184,7 @@ func (n *Node) NeedsLock() bool {
 	return leads(n)
 }
 
-// lockColumn is the column whose UPDATE privilege FOR UPDATE is granted by.
+// lockColumn is the column whose UPDATE privilege allows FOR UPDATE.
 func lockColumn(p *Plan, n *Node) string {
 	if n == p.Root && len(p.Key) > 0 {
 		return p.Key[0].Name
@@ -195,9 +192,9 @@ func lockColumn(p *Plan, n *Node) string {
 	return n.Table.Columns[0].Name
 }
 
-// otherTenants warns when a dependent says by itself which tenant it belongs
-// to: a row of it may belong to another one than its root.
-func (c *compiler) otherTenants(n *Node) {
+// warnOtherTenants warns about a dependent that references the tenants itself: its rows may belong to
+// another tenant than their root.
+func (c *compiler) warnOtherTenants(n *Node) {
 	if c.tenant == nil {
 		return
 	}
@@ -209,17 +206,17 @@ func (c *compiler) otherTenants(n *Node) {
 	}
 }
 
-// oneAnswer refuses a reference that is not compared in one way: over two collations
-// of which that of the referencing column takes different values for equal, since
-// PostgreSQL checks by one and acts by the other; or by more than the two values.
-func (c *compiler) oneAnswer(e *Edge) {
+// checkComparison refuses a reference with an ambiguous comparison. Across two collations, when that of
+// the referencing column is not deterministic, PostgreSQL checks by one and acts by the other.
+// Across some types the result depends on the TimeZone.
+func (c *compiler) checkComparison(e *Edge) {
 	for _, x := range e.Pairs {
 		if x.Crossed(x.Theirs) {
 			c.plan.AddProblem(LevelError, fmt.Sprintf("%s compares %s.%s with %s.%s, which has another collation, and that of %s is not deterministic",
 				e.Label(), e.Child.Table.Name, x.Theirs.Name, e.Parent.Table.Name, x.Ours.Name, x.Theirs.Name), "give both columns the same collation")
 		}
 	}
-	if c.emptiesAcross(e) {
+	if c.brokenSetNull(e) {
 		c.plan.AddProblem(LevelError, fmt.Sprintf("%s of %s compares two collations, of which that of %s is not deterministic: ON DELETE SET NULL and SET DEFAULT leave rows behind there before PostgreSQL 15",
 			e.Label(), e.Child.Table.Name, e.Parent.Table.Name), "give both columns the same collation")
 	}
@@ -229,17 +226,15 @@ func (c *compiler) oneAnswer(e *Edge) {
 	}
 }
 
-// emptiesAcross reports a key whose SET NULL or SET DEFAULT PostgreSQL 14 itself does
-// not carry out rightly.
-func (c *compiler) emptiesAcross(e *Edge) bool {
+// brokenSetNull reports whether PostgreSQL 14 gets the key's SET NULL or SET DEFAULT wrong.
+func (c *compiler) brokenSetNull(e *Edge) bool {
 	return c.server.Version < 150000 &&
 		slices.ContainsFunc(e.keys, func(k schema.ForeignKey) bool { return k.OnDelete == schema.SetNull || k.OnDelete == schema.SetDefault }) &&
 		slices.ContainsFunc(e.Pairs, func(x schema.Comparison) bool { return x.Crossed(x.Ours) })
 }
 
-// arrays refuses a reference over arrays: references are looked for by lists of
-// values.
-func (c *compiler) arrays(e *Edge) {
+// refuseArrays refuses a reference over refuseArrays: references are looked up by refuseArrays of values.
+func (c *compiler) refuseArrays(e *Edge) {
 	for i := range e.ChildColumns {
 		theirs, _ := e.Child.Table.Column(e.ChildColumns[i])
 		ours, _ := e.Parent.Table.Column(e.ParentColumns[i])
@@ -261,16 +256,16 @@ func (c *compiler) edgeGuards(e *Edge) error {
 		p.AddProblem(LevelWarning, fmt.Sprintf("%s leads back to the root table %s: rows that reference an expired root go too, whatever their own age", e.Label(), p.Root.Table.Name),
 			"make sure that is meant, or decide nullify or keep")
 	}
-	c.oneAnswer(e)
-	c.arrays(e)
+	c.checkComparison(e)
+	c.refuseArrays(e)
 	if e.Index != "" {
 		return nil
 	}
-	big, err := c.bigger(e.Child.Table, unindexedRows)
+	big, err := c.hasMoreRows(e.Child.Table, unindexedRows)
 	known := lookup{analyzed: true}
 	switch {
 	case err != nil:
-		big = true // in doubt, act conservatively
+		big = true // assume the worst
 	case big:
 		if known, err = c.lookup(e); err != nil {
 			return err
@@ -305,8 +300,8 @@ func (c *compiler) unindexed(e *Edge, big, analyzed bool) error {
 	return nil
 }
 
-// bigger tells whether a table has more than n rows, reading at most n+1.
-func (c *compiler) bigger(t *schema.Table, n int) (bool, error) {
+// hasMoreRows reports whether a table has more than n rows, reading at most n+1.
+func (c *compiler) hasMoreRows(t *schema.Table, n int) (bool, error) {
 	if t.EstimatedRows > float64(n) {
 		return true, nil
 	}
@@ -319,7 +314,7 @@ func (c *compiler) bigger(t *schema.Table, n int) (bool, error) {
 	})
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) && !pg.HasCode(err, "55P03") {
-		return false, nil // said elsewhere: no privilege, row-level security
+		return false, nil // reported elsewhere: no privilege, or row-level security
 	}
 	return rows > n, err
 }

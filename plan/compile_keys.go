@@ -10,8 +10,7 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// rootKey chooses the primary key, or else the narrowest unique index that is
-// whole, plain, immediate and NOT NULL.
+// rootKey chooses the primary key, or else the narrowest usable unique index (Table.Identifies).
 func (c *compiler) rootKey() error {
 	t := c.plan.Root.Table
 	best := bestKey(t)
@@ -29,8 +28,7 @@ func (c *compiler) rootKey() error {
 	return err
 }
 
-// bestKey is the primary key, or else the narrowest unique index that is usable; nil:
-// there is none.
+// bestKey is the primary key, or else the narrowest usable unique index; nil if there is none.
 func bestKey(t *schema.Table) (best *schema.Index) {
 	for i := range t.Indexes {
 		x := &t.Indexes[i]
@@ -41,7 +39,7 @@ func bestKey(t *schema.Table) (best *schema.Index) {
 	return best
 }
 
-// ordered gives columns with the order of each; errStop after recording that one has
+// ordered returns columns with their sort orders; errStop, with a problem recorded, if a type has
 // none.
 func (c *compiler) ordered(t *schema.Table, names []string) (columns []schema.Column, orders []*schema.Order, err error) {
 	for _, n := range names {
@@ -59,17 +57,17 @@ func (c *compiler) ordered(t *schema.Table, names []string) (columns []schema.Co
 	return columns, orders, nil
 }
 
-// emptiedAges notes where emptying a reference could make rows young that are due: in
-// tables that are roots of a policy.
-func (c *compiler) emptiedAges() error {
+// clearedAges records where clearing a reference could change a row's age: in tables that are the
+// root of a policy.
+func (c *compiler) clearedAges() error {
 	for _, n := range c.plan.Nodes {
 		best := bestKey(n.Table)
-		if !n.emptied() || best == nil {
+		if !n.cleared() || best == nil {
 			continue
 		}
 		for i := range c.file.Policies {
 			if other := &c.file.Policies[i]; c.names(other.Table, n.Table.OID) {
-				c.emptiedAge(n, other)
+				c.clearedAge(n, other)
 			}
 		}
 		var err error
@@ -80,10 +78,10 @@ func (c *compiler) emptiedAges() error {
 	return nil
 }
 
-func (c *compiler) emptiedAge(n *Node, p *policy.Policy) {
+func (c *compiler) clearedAge(n *Node, p *policy.Policy) {
 	column, ok := n.Table.Column(p.Age.Column.Value)
 	if !ok {
-		return // its own plan says so
+		return // reported by its own plan
 	}
 	a := rootAge{policy: p.Name, age: expiry.Age{Column: column, Unit: p.Age.Unit, Zone: "UTC"}}
 	if p.Age.TimeZone.IsSet() {
@@ -95,9 +93,8 @@ func (c *compiler) emptiedAge(n *Node, p *policy.Policy) {
 	n.Ages = append(n.Ages, a)
 }
 
-// latestCutoff is the latest cutoff that a policy can have for a run that begins at
-// base; nil where its retentions are not constants, and the cutoff of the batch is the
-// best that is known.
+// latestCutoff is the latest cutoff that a policy can have in a run that starts at base. nil if its
+// retentions are not constants; then the cutoff of the batch is the best estimate.
 func (c *compiler) latestCutoff(p *policy.Policy) func(base string) string {
 	overrides, retentions := p.Overrides, []policy.Retention{p.Retention}
 	if t := c.file.Tenants; t != nil && !p.Tenant.None {
@@ -129,7 +126,7 @@ func (c *compiler) latestCutoff(p *policy.Policy) func(base string) string {
 	}
 }
 
-// arrayInKey is a column that keeps a key from being used; "" when none does.
+// arrayInKey is an array column that makes a unique index unusable; "" if there is none.
 func arrayInKey(t *schema.Table) string {
 	for _, x := range t.Indexes {
 		for _, name := range x.ColumnNames() {

@@ -2,7 +2,7 @@ package plan
 
 import "github.com/reaperdb/reaper/schema"
 
-// addMatch adds a declared reference below this parent.
+// addMatch adds a reference that the file declares with match, if this is its parent.
 func (c *compiler) addMatch(parent *Node, e *entry) error {
 	d := e.spec
 	want := d.Parent
@@ -58,8 +58,8 @@ func (c *compiler) addMatch(parent *Node, e *entry) error {
 	return c.clearing(edge)
 }
 
-// declared is how a declared reference compares: a text holds ours as PostgreSQL prints
-// it, and columns of one kind compare as their types do. nil: they do not.
+// declared is the comparison of a declared reference: a text column holds the referenced value as
+// PostgreSQL prints it; columns of one category compare as their types do. nil: not comparable.
 func (c *compiler) declared(ours, theirs schema.Column) (*schema.Comparison, error) {
 	if theirs.Category == "S" && ours.Category != "S" {
 		order, err := c.graph.DefaultOrder(c.ctx, c.conn, theirs.TypeOID)

@@ -14,8 +14,8 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// overrides merges both lists key by key, the policy's first. PostgreSQL says which
-// keys are the same: "042" and "42" may be one tenant, or "Globex" and "globex".
+// overrides merges both lists by key; the policy's entries win. PostgreSQL decides which keys are
+// equal: "042" and "42" may be one tenant, as may "Globex" and "globex".
 func (c *compiler) overrides(lists ...[]policy.Override) error {
 	for _, overrides := range lists {
 		first, err := c.firstOfEach(overrides)
@@ -38,9 +38,8 @@ func (c *compiler) overrides(lists ...[]policy.Override) error {
 	return err
 }
 
-// firstOfEach gives, for each override, the ordinal (from 0) of the first one whose key
-// is the same. A key that is not of the key's type is named at its place; then there
-// is no answer.
+// firstOfEach returns, for each override, the index of the first override with an equal key. If a
+// key is not valid for the key's type, it records a problem and returns nil.
 func (c *compiler) firstOfEach(overrides []policy.Override) (first []int, err error) {
 	if len(overrides) == 0 || c.plan.HasErrors() {
 		return nil, nil
@@ -52,7 +51,7 @@ func (c *compiler) firstOfEach(overrides []policy.Override) (first []int, err er
 	same := c.plan.Tenants.Same
 	typed := func(k string) string { return k + "::" + same.Ours.SQLType }
 	condition := same.FindTheirs(typed("x.k"), typed("y.k"))
-	if same.Ours.CollationName != "" { // the keys as written have that of no column
+	if same.Ours.CollationName != "" { // literals have no column's collation
 		condition = same.Write(typed("x.k"), typed("y.k"), same.Ours.CollationName)
 	}
 	ask := func(sql string, arg, into any) error {
@@ -78,8 +77,7 @@ func (c *compiler) firstOfEach(overrides []policy.Override) (first []int, err er
 	return nil, nil
 }
 
-// keyFamily is the operator family of the unique index over the tenants' key; 0: there
-// is none.
+// keyFamily is the operator family of the unique index on the tenants' key; 0 if there is none.
 func (c *compiler) keyFamily() uint32 {
 	t := c.plan.Tenants
 	if t.Table == nil {
@@ -88,8 +86,7 @@ func (c *compiler) keyFamily() uint32 {
 	return uniqueFamily(t.Table, t.Key.Name)
 }
 
-// uniqueFamily is the operator family of a unique index over one column alone; 0: there
-// is none.
+// uniqueFamily is the operator family of a unique index on this column alone; 0 if there is none.
 func uniqueFamily(t *schema.Table, column string) uint32 {
 	i := slices.IndexFunc(t.Indexes, func(x schema.Index) bool { return uniqueOn(x, column) && x.Method == "btree" })
 	if i < 0 {
@@ -98,8 +95,7 @@ func uniqueFamily(t *schema.Table, column string) uint32 {
 	return t.Indexes[i].Columns[0].Family
 }
 
-// sameTenant settles when two keys of tenants are the same: as the unique index over
-// them says.
+// sameTenant determines how tenant keys are compared: as their unique index does.
 func (c *compiler) sameTenant() error {
 	t := c.plan.Tenants
 	same, err := c.graph.Comparing(c.ctx, c.conn, t.Key, t.Key, c.keyFamily())

@@ -6,15 +6,15 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// published refuses tables that a publication replicates in a way in which PostgreSQL
-// refuses to delete from them, or to update them.
-func (c *compiler) published(n *Node) {
+// checkPublications refuses tables on which PostgreSQL refuses DELETE or UPDATE because of a publication
+// without a usable replica identity.
+func (c *compiler) checkPublications(n *Node) {
 	for _, x := range n.Table.Refusing {
 		what := ""
 		switch {
 		case n.Deleted && x.Deletes:
 			what = "DELETE"
-		case n.emptied() && x.Updates:
+		case n.cleared() && x.Updates:
 			what = "UPDATE"
 		default:
 			continue

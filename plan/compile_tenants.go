@@ -16,7 +16,7 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// tenantsRelation resolves who owns rows and how long each keeps them.
+// tenantsRelation resolves which relation lists the tenants, and the retention of each.
 func (c *compiler) tenantsRelation() error {
 	p, file := c.plan.Policy, c.file.Tenants
 	t := &expiry.Tenants{}
@@ -47,7 +47,7 @@ func (c *compiler) tenantsRelation() error {
 		return err
 	}
 	if t.Table != nil && t.Table.Kind != schema.Ordinary && t.Table.Kind != schema.Partitioned {
-		// Functions that a view calls run under the path too.
+		// Functions that a view calls also run under the role's search_path.
 		if _, err := c.expression("tenants", policy.Text{Value: "true", Pos: file.Table.Pos}, relation); err != nil {
 			return err
 		}
@@ -68,8 +68,8 @@ func (c *compiler) tenantsRelation() error {
 	return c.overrides(p.Overrides, shared.Overrides)
 }
 
-// tenantsFrom resolves the table or the query of tenants, and gives it as SQL
-// for FROM, with the retention that a query brings along.
+// tenantsFrom resolves the table or query of tenants. It returns SQL for a FROM clause, and the
+// retention column if it is a query.
 func (c *compiler) tenantsFrom(file *policy.Tenants) (relation string, own *expiry.Source, err error) {
 	t := c.plan.Tenants
 	if file.Query.IsSet() {
@@ -89,14 +89,14 @@ func (c *compiler) tenantsFrom(file *policy.Tenants) (relation string, own *expi
 	return schema.FromWithChildren(table), nil, nil
 }
 
-// uniqueOn tells whether an index keeps the values of one column apart.
+// uniqueOn reports whether an index guarantees that the values of one column are unique.
 func uniqueOn(x schema.Index, column string) bool {
 	return x.Unique && x.Valid && x.Immediate && x.Predicate == "" && len(x.Columns) == 1 &&
 		x.Columns[0].Name == column && x.Columns[0].OwnCollation
 }
 
-// tenantsQuery describes the query form, as a subselect, which it will be: key,
-// retention [, hold] by position.
+// tenantsQuery describes the query as the subselect it is used as. Its columns are, by position:
+// key, retention[, hold].
 func (c *compiler) tenantsQuery(file *policy.Tenants) (relation string, own *expiry.Source, err error) {
 	t := c.plan.Tenants
 	f, err := c.reader().Understand("SELECT * FROM ("+file.Query.Value+"\n) AS tenants", file.Query.Value)
@@ -108,7 +108,7 @@ func (c *compiler) tenantsQuery(file *policy.Tenants) (relation string, own *exp
 	if err != nil {
 		return "", nil, fmt.Errorf("checking tenants.query: %w", err)
 	}
-	c.uses("tenants.query", file.Query.Pos, f)
+	c.recordNeeds("tenants.query", file.Query.Pos, f)
 	fields := f.Columns
 	if len(fields) < 2 || len(fields) > 3 {
 		c.fail(file.Query.Pos, "SELECT key, retention or key, retention, hold", "tenants.query gives %d columns", len(fields))
@@ -149,7 +149,7 @@ func (c *compiler) tenantsQuery(file *policy.Tenants) (relation string, own *exp
 	return relation, &expiry.Source{SQL: pg.Ident("tenants", t.Columns[1]), Integer: integer}, nil
 }
 
-// typeOf describes a type by OID as a column of that type would be.
+// typeOf returns a column of this type.
 func (c *compiler) typeOf(name string, oid uint32) (schema.Column, error) {
 	k := schema.Column{Name: name}
 	err := c.conn.QueryRow(c.ctx, `SELECT format_type(t.oid, -1), t.oid, t.typname::text, format('%I.%I', n.nspname, t.typname), n.nspname, t.typcategory::text, t.typcollation
@@ -161,8 +161,8 @@ func (c *compiler) typeOf(name string, oid uint32) (schema.Column, error) {
 	return k, nil
 }
 
-// retentionType tells whether a type may be a retention, and whether it counts
-// days (OIDs of pg_type.dat: int2, int4, int8, interval).
+// retentionType reports whether a type can be a retention, and whether it counts days (OIDs from
+// pg_type.dat: int2, int4, int8, interval).
 func retentionType(oid uint32) (integer, ok bool) {
 	switch oid {
 	case 21, 23, 20:
@@ -173,8 +173,8 @@ func retentionType(oid uint32) (integer, ok bool) {
 	return false, false
 }
 
-// retentions lists the sources of a retention in their order: policy, tenants,
-// default. Overrides come before all of them.
+// retentions lists the sources of a retention by precedence: policy, tenants, default. Overrides
+// precede all of them.
 func (c *compiler) retentions(relation string, own *expiry.Source, shared policy.Settings) error {
 	t, p := c.plan.Tenants, c.plan.Policy
 	for i, r := range []policy.Retention{p.Retention, shared.Retention} {
@@ -204,7 +204,7 @@ func (c *compiler) retentions(relation string, own *expiry.Source, shared policy
 	return nil
 }
 
-// tenantPath resolves the columns to follow from the root to the tenant's key.
+// tenantPath resolves the columns that lead from the root to the tenant's key.
 func (c *compiler) tenantPath() error {
 	if c.plan.NoTenant {
 		return nil
@@ -214,7 +214,7 @@ func (c *compiler) tenantPath() error {
 		if err := c.findPath(); err != nil {
 			return err
 		}
-		return c.comparable()
+		return c.checkPathEnd()
 	}
 	table := c.plan.Root.Table
 	for i, s := range steps {
@@ -237,11 +237,11 @@ func (c *compiler) tenantPath() error {
 		c.plan.Hops = append(c.plan.Hops, h)
 		table = h.table
 	}
-	return c.comparable()
+	return c.checkPathEnd()
 }
 
-// comparable checks that the path's end can be compared with the tenant's key.
-func (c *compiler) comparable() error {
+// checkPathEnd checks that the end of the path can be compared with the tenant's key.
+func (c *compiler) checkPathEnd() error {
 	p := c.plan
 	for _, h := range p.Hops {
 		for _, n := range h.To {
@@ -274,15 +274,15 @@ func (c *compiler) comparable() error {
 		return errStop
 	}
 	p.Owner = *owner
-	if err := c.sameAnswer(); err != nil {
+	if err := c.checkPathComparisons(); err != nil {
 		return err
 	}
 	t := p.Tenants.Table
 	if t == nil || t.Kind != schema.Ordinary && t.Kind != schema.Partitioned {
 		return nil
 	}
-	// The tenants' table may share its key with the table that is referenced:
-	// settings(org_id) beside organizations(id).
+	// The tenants' table may share its key with the referenced table: settings(org_id) beside
+	// organizations(id).
 	shares := func(parent uint32) bool {
 		return slices.ContainsFunc(c.graph.Outgoing(t.OID), func(k schema.ForeignKey) bool {
 			return k.Parent == parent && slices.Equal(k.ChildColumns, []string{p.Tenants.Key.Name})
@@ -298,8 +298,8 @@ func (c *compiler) comparable() error {
 	return nil
 }
 
-// follow is one step of the path: by the foreign key of the column, or as the
-// file says.
+// follow resolves one step of the path, by the foreign key on the column or as the file declares
+// it.
 func (c *compiler) follow(table *schema.Table, s policy.Step) (Hop, error) {
 	if s.Table.IsSet() {
 		to, err := c.find(s.Table)

@@ -8,51 +8,49 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// A remedy can be applied as it is printed. One in SQL is statements for psql, each with
-// its semicolon; one for the policy file is `write`, and YAML behind it. What else is to
-// be said stands in a comment, behind `--` or `#`. Where only a person can decide, it is
-// prose.
+// A Fix can be applied as printed. SQL is one or more statements for psql, each with its semicolon.
+// A change to the policy file is `write` followed by YAML. Remarks are comments, after `--` or `#`.
+// Where a person has to decide, the Fix is prose.
 
-// entryFix is the entry that decides an edge.
+// entryFix suggests the entry that decides an edge.
 func (c *compiler) entryFix(e *Edge, action policy.Action) string {
 	return "write an entry under dependents: " + c.entryText(e.Child.Table, e.Parent.Table, e.Key, action)
 }
 
-// entryText is an entry of the policy file that speaks of one key and no other.
+// entryText is an entry of the policy file that matches exactly one key.
 func (c *compiler) entryText(child, parent *schema.Table, k *schema.ForeignKey, action policy.Action) string {
 	entry := "{table: " + policy.YAMLTable(child.Name.Schema, child.Name.Name)
-	if c.leadsElsewhere(k) {
+	if c.ambiguousColumns(k) {
 		entry += ", parent: " + policy.YAMLTable(parent.Name.Schema, parent.Name.Name)
 	}
 	return entry + ", via: " + policy.YAMLColumns(k.ChildColumns) + ", action: " + string(action) + "}"
 }
 
-// leadsElsewhere reports whether the columns of a key are also those of one to another
-// table: then the columns alone do not name it.
-func (c *compiler) leadsElsewhere(k *schema.ForeignKey) bool {
+// ambiguousColumns reports whether another key uses the same columns to reference another table, so
+// that the columns alone do not identify the key.
+func (c *compiler) ambiguousColumns(k *schema.ForeignKey) bool {
 	columns := func(k *schema.ForeignKey) []string { return slices.Sorted(slices.Values(k.ChildColumns)) }
 	return slices.ContainsFunc(c.graph.Outgoing(k.Child), func(o schema.ForeignKey) bool {
 		return o.Parent != k.Parent && slices.Equal(columns(&o), columns(k))
 	})
 }
 
-// proposal is an entry to be written for an edge that nobody decided.
+// proposal is an entry to suggest for an undecided edge.
 type proposal struct {
 	edge    *Edge
 	of      schema.Relation
-	problem int // ordinal of the plan's problem
+	problem int // index in plan.Problems
 }
 
-// toDecide records that nobody decided an edge. The fix follows when all such edges are
-// known.
-func (c *compiler) toDecide(e *Edge, r schema.Relation, text string) {
+// markUndecided records an undecided edge. Its Fix is filled in once all such edges are known.
+func (c *compiler) markUndecided(e *Edge, r schema.Relation, text string) {
 	e.Action = undecided
 	c.proposed = append(c.proposed, proposal{e, r, len(c.plan.Problems)})
 	c.plan.AddProblem(LevelError, text, "")
 }
 
-// proposals decides the edges that nobody decided: delete where nothing else stands in
-// the way of that, and else keep, which always can be.
+// proposals suggests an action for each undecided edge: delete if nothing else prevents that,
+// otherwise keep, which is always possible.
 func (c *compiler) proposals() error {
 	if err := c.loadBelow(); err != nil {
 		return err
@@ -67,19 +65,19 @@ func (c *compiler) proposals() error {
 	return nil
 }
 
-// mostBelow is how many tables are loaded at most for the sake of the proposals. Edges
-// into what is left are kept.
-const mostBelow = 200
+// maxProposalTables limits how many more tables the proposals load. Edges into tables beyond the limit get
+// the proposal keep.
+const maxProposalTables = 200
 
-// loadBelow loads the tables that cascade from those that the proposals are about, all of
-// one depth at once.
+// loadBelow loads the tables below the proposed edges that deletion would cascade to, one level at
+// a time.
 func (c *compiler) loadBelow() error {
 	seen := map[uint32]bool{}
 	var level []uint32
-	for _, x := range c.proposed { // their tables are loaded
+	for _, x := range c.proposed { // already loaded
 		level = append(level, x.edge.Child.Table.OID)
 	}
-	for most := len(c.graph.Tables) + mostBelow; len(level) > 0; {
+	for most := len(c.graph.Tables) + maxProposalTables; len(level) > 0; {
 		missing := slices.DeleteFunc(slices.Clone(level), func(oid uint32) bool { return c.graph.Tables[oid] != nil })
 		if len(c.graph.Tables)+len(missing) > most {
 			return nil
@@ -101,12 +99,12 @@ func (c *compiler) loadBelow() error {
 	return nil
 }
 
-// onlyCascades reports whether all that references a table goes with its rows.
+// onlyCascades reports whether every foreign key that references a table is ON DELETE CASCADE.
 func (c *compiler) onlyCascades(oid uint32) bool {
 	return !slices.ContainsFunc(c.graph.References(oid), func(k schema.ForeignKey) bool { return k.OnDelete != schema.Cascade })
 }
 
-// otherActions names what else may be decided.
+// otherActions lists the other possible actions.
 func (c *compiler) otherActions(e *Edge, r schema.Relation, action policy.Action) string {
 	var others []string
 	for _, a := range []policy.Action{policy.Delete, policy.Nullify, policy.Keep} {
@@ -127,8 +125,8 @@ func (c *compiler) otherActions(e *Edge, r schema.Relation, action policy.Action
 	return strings.Join(others, ", ")
 }
 
-// deletable reports whether the rows of a table may go with what they reference, with
-// nothing else to decide or to grant. In doubt they may not. What is below is loaded.
+// deletable reports whether deleting from a table needs no other decision and no other grant. It
+// errs on the side of false. loadBelow has loaded what it needs.
 func (c *compiler) deletable(oid uint32, seen map[uint32]bool) bool {
 	if seen[oid] {
 		return true
@@ -144,30 +142,30 @@ func (c *compiler) deletable(oid uint32, seen map[uint32]bool) bool {
 	return !slices.ContainsFunc(c.graph.References(oid), func(k schema.ForeignKey) bool { return !c.deletable(k.Child, seen) })
 }
 
-// maybeLarge reports whether a table may have so many rows that an edge into it has to
-// have an index. One that was never analyzed has no number of rows, but a size.
+// maybeLarge reports whether a table may have enough rows to require an index on an edge into it. A
+// table that was never analyzed has a size but no row estimate.
 func maybeLarge(t *schema.Table) bool {
-	const leastBytes = 28 // of a row: its header, and its pointer in the page
+	const leastBytes = 28 // of a row: header and line pointer
 	return t.EstimatedRows > unindexedRows || t.Bytes > unindexedRows*leastBytes
 }
 
 // onSomePath reports whether rows of any policy find their tenant through a table.
 func (c *compiler) onSomePath(oid uint32) bool {
-	if c.between == nil {
-		c.between = map[uint32]bool{}
+	if c.leadsToTenant == nil {
+		c.leadsToTenant = map[uint32]bool{}
 		for i := range c.file.Policies {
 			for _, x := range c.tenantPathOf(&c.file.Policies[i]) {
 				for _, table := range c.graph.Family(x.table) {
-					c.between[table] = c.between[table] || x.rows
+					c.leadsToTenant[table] = c.leadsToTenant[table] || x.rows
 				}
 			}
 		}
 	}
-	return c.between[oid]
+	return c.leadsToTenant[oid]
 }
 
-// keepFix has an edge keep what its rows reference, in the entry that decided it, which
-// stands at pos, or in a new one. What else may be decided is a comment.
+// keepFix suggests to change the edge's entry, which is at pos, to keep, or to add such an entry.
+// The alternatives are a comment.
 func (c *compiler) keepFix(e *Edge, alternatives string) (pos policy.Pos, fix string) {
 	if e.entry != nil {
 		return e.entry.Pos, "write action: keep # " + alternatives
@@ -175,7 +173,7 @@ func (c *compiler) keepFix(e *Edge, alternatives string) (pos policy.Pos, fix st
 	return pos, c.entryFix(e, policy.Keep) + " # " + alternatives
 }
 
-// orNullify is the alternative to keep where none of the rows behind an edge may go.
+// orNullify is the alternative to keep when rows behind an edge must not be deleted.
 func orNullify(e *Edge) string {
 	may := e.Key == nil || slices.ContainsFunc(e.keys, func(k schema.ForeignKey) bool { return allowedFor(k.OnDelete, policy.Nullify) })
 	if may && nullable(e, e.ChildColumns, e.Key != nil && e.Key.MatchFull) != nil {
@@ -184,7 +182,7 @@ func orNullify(e *Edge) string {
 	return "none of its rows may go"
 }
 
-// actionFix corrects an entry whose action the keys of its relation do not allow.
+// actionFix corrects an entry whose action none of the relation's keys allows.
 func actionFix(r schema.Relation, asked policy.Action) string {
 	own := map[schema.OnDelete]policy.Action{schema.Cascade: policy.Delete, schema.SetNull: policy.Nullify}
 	switch onDelete, agreed := r.Agreed(); {
@@ -196,15 +194,15 @@ func actionFix(r schema.Relation, asked policy.Action) string {
 	return "write action: keep # or remove the entry: the schema has decided"
 }
 
-// viaFix parts an entry that could mean several relations into one for each, and for those
-// to other tables of the plan that it decides besides.
+// viaFix replaces an ambiguous entry with one entry per relation, including the relations to other
+// tables of the plan that it decides.
 func (c *compiler) viaFix(e *entry) string {
 	var entries []string
-	for _, r := range schema.Relations(c.graph.Outgoing(e.unclear[0].First().Child)) {
+	for _, r := range schema.Relations(c.graph.Outgoing(e.ambiguous[0].First().Child)) {
 		k := r.First()
-		unclear := slices.ContainsFunc(e.unclear, func(o schema.Relation) bool { return schema.SameColumns(*o.First(), *k) })
+		ambiguous := slices.ContainsFunc(e.ambiguous, func(o schema.Relation) bool { return schema.SameColumns(*o.First(), *k) })
 		for _, n := range c.plan.Nodes {
-			if slices.Contains(c.graph.Family(k.Parent), n.Table.OID) && (unclear || n.Deleted && r.Open() != nil && !e.spec.Parent.IsSet()) {
+			if slices.Contains(c.graph.Family(k.Parent), n.Table.OID) && (ambiguous || n.Deleted && r.Open() != nil && !e.spec.Parent.IsSet()) {
 				entries = append(entries, c.entryText(c.graph.Tables[k.Child], n.Table, k, e.spec.Action))
 			}
 		}
@@ -212,8 +210,8 @@ func (c *compiler) viaFix(e *entry) string {
 	return "write in its place: [" + strings.Join(entries, ", ") + "]"
 }
 
-// nullable are those of the columns of an edge that emptying it sets to NULL; nil: they
-// cannot be NULL, all of them where they have to be NULL together.
+// nullable are the columns that clearing an edge sets to NULL. nil: none can be NULL, or together
+// is set and some cannot.
 func nullable(e *Edge, columns []string, together bool) (can []string) {
 	for _, n := range columns {
 		if k, ok := e.Child.Table.Column(n); ok && !k.NotNull && !k.Generated {

@@ -8,19 +8,19 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// entry is an entry under dependents while the plan is made.
+// entry is an entry under dependents during planning.
 type entry struct {
-	spec    *policy.Dependent
-	used    bool
-	unclear []schema.Relation // to one parent, of which it could mean each
+	spec      *policy.Dependent
+	used      bool
+	ambiguous []schema.Relation // relations to one parent, if it matches more than one
 }
 
-// mayMean reports whether the entry could mean a relation, or others as well.
-func (e *entry) mayMean(r schema.Relation) bool {
-	return slices.ContainsFunc(e.unclear, func(o schema.Relation) bool { return o.First().OID == r.First().OID })
+// isAmbiguous reports whether the entry ambiguously matches a relation.
+func (e *entry) isAmbiguous(r schema.Relation) bool {
+	return slices.ContainsFunc(e.ambiguous, func(o schema.Relation) bool { return o.First().OID == r.First().OID })
 }
 
-// entries are those of the file, whose tables there are.
+// entries are those of the file. It reports all tables that do not exist.
 func (c *compiler) entries() (entries []*entry, err error) {
 	for i := range c.plan.Policy.Dependents {
 		d := &c.plan.Policy.Dependents[i]
@@ -34,7 +34,7 @@ func (c *compiler) entries() (entries []*entry, err error) {
 				return nil, missing
 			}
 			if missing != nil {
-				err = missing // and what else is missing is said too
+				err = missing // go on, to report every missing table
 			}
 		}
 	}

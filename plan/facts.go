@@ -10,20 +10,20 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// What a plan relies on may change after it was made: a foreign key is dropped, a
-// trigger disabled, a table added that references another. So every batch locks the
-// tables of the plan against such changes, takes a print of what the catalog says of
-// them, and deletes nothing when it is another one than the plan's.
+// The catalog may change after planning: a foreign key is dropped, a trigger disabled, a table
+// added that references another. So every batch locks the plan's tables against such changes,
+// computes a fingerprint of their catalog entries, and deletes nothing if it differs from the
+// plan's.
 
-// ErrSchemaChanged means that the catalog says something else of the tables than when they were planned.
+// ErrSchemaChanged means that the catalog fingerprint differs from the plan's.
 var ErrSchemaChanged = errors.New("foreign keys, triggers, rules or row-level security of the plan's tables have changed since they were planned, or the search_path is no longer safe; the next run plans anew")
 
-// ErrReplicaRole means that a connection of the pool carries another client's setting.
+// ErrReplicaRole means that a pooled connection kept another client's setting.
 var ErrReplicaRole = errors.New("session_replication_role is not origin on a connection of the pool, where foreign keys do not act: another client has left it behind; reset it there (RESET session_replication_role), and let the pooler reset connections (server_reset_query = DISCARD ALL)")
 
-// LockTables locks the tables of the plan against changes of their foreign keys,
-// triggers, rules and partitions, as far as the role may. Tables that it may not lock
-// are only read, or emptied column by column.
+// LockTables locks the plan's tables against changes to their foreign keys, triggers, rules and
+// partitions. It leaves out tables that the role may not lock: those are only read, or have columns
+// cleared.
 func (p *Plan) LockTables() string {
 	var names []string
 	for _, n := range p.Nodes {
@@ -34,18 +34,18 @@ func (p *Plan) LockTables() string {
 	return "LOCK TABLE " + strings.Join(names, ", ") + " IN ROW EXCLUSIVE MODE"
 }
 
-// CatalogPrintSQL gives session_replication_role, and a print of what the catalog says of the
-// tables of the plan: the triggers of others that can fire, and those of foreign keys.
-// Every foreign key that references a table shows by its trigger there; the checks of
-// those that it has itself (RI_FKey_check_ins and _upd in pg_proc.dat) count where it
-// references a table of the plan. A partition that comes or goes leaves the print as it
-// is, as long as its triggers are those of its table.
+// CatalogPrintSQL returns session_replication_role and a fingerprint of the catalog entries of the
+// plan's tables. It covers the users' triggers that can fire and the triggers of foreign keys. A
+// foreign key shows by its triggers on the referenced table; the check triggers on the referencing
+// side (RI_FKey_check_ins and _upd in pg_proc.dat) count only if it references a table of the plan.
+// Adding or dropping a partition does not change the fingerprint as long as its triggers match its
+// parent's.
 func (p *Plan) CatalogPrintSQL() *pg.Statement {
 	s := &pg.Statement{}
 	var all, partitioned []uint32
 	var deleted, emptied, child []bool
 	for _, n := range p.Nodes {
-		all, deleted, emptied, child = append(all, n.Table.OID), append(deleted, n.Deleted), append(emptied, n.emptied()), append(child, len(n.In) > 0)
+		all, deleted, emptied, child = append(all, n.Table.OID), append(deleted, n.Deleted), append(emptied, n.cleared()), append(child, len(n.In) > 0)
 		if n.Table.Kind == schema.Partitioned {
 			partitioned = append(partitioned, n.Table.OID)
 		}
@@ -74,15 +74,15 @@ func (p *Plan) CatalogPrintSQL() *pg.Statement {
 	return s.Add(") c")
 }
 
-// foreignSchemas are the schemas of the role's search_path in which functions could be
-// put that stand in for others.
+// foreignSchemas are the schemas of the role's search_path where somebody could create a function
+// that shadows another.
 func (p *Plan) foreignSchemas() []string {
 	return slices.DeleteFunc(slices.Clone(p.Server.SearchPath), func(s string) bool { return s == "pg_catalog" })
 }
 
-// keysAct takes the print, unless the plan has errors, and then refuses foreign keys that
-// PostgreSQL does not carry out: what changes in between, every batch will notice.
-func (c *compiler) keysAct() error {
+// checkForeignKeys computes the fingerprint, unless the plan has errors. Only then does it refuse foreign
+// keys that PostgreSQL does not enforce, so that every batch detects later changes.
+func (c *compiler) checkForeignKeys() error {
 	p := c.plan
 	if !p.HasErrors() {
 		s := p.CatalogPrintSQL()

@@ -8,10 +8,9 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// Firing names the triggers and rules of others that can fire in a run of the plan:
-// on DELETE where rows go, and on UPDATE where references are emptied, by reaper or by
-// ON DELETE. What they do cannot be known, so a plan with any of them leaves nothing to
-// CASCADE, and every batch looks at what became of its rows before it commits.
+// Firing names the users' triggers and rules that can fire in a run: on DELETE, and on UPDATE where
+// a reference is cleared by reaper or by ON DELETE. Their effects are unknown. So a plan with any
+// leaves nothing to CASCADE, and every batch verifies its rows before it commits.
 func (p *Plan) Firing() (names []string) {
 	for _, n := range p.Nodes {
 		names = append(names, n.firing()...)
@@ -19,7 +18,6 @@ func (p *Plan) Firing() (names []string) {
 	return names
 }
 
-// firing names those of one table.
 func (n *Node) firing() (names []string) {
 	for _, t := range n.firingTriggers() {
 		names = append(names, triggerText(t))
@@ -30,10 +28,10 @@ func (n *Node) firing() (names []string) {
 	return names
 }
 
-// Watched reports whether batches look at what became of their rows.
+// Watched reports whether batches verify what became of their rows.
 func (p *Plan) Watched() bool { return len(p.Firing()) > 0 }
 
-// Ruled reports whether a rule rewrites what a batch says.
+// Ruled reports whether a rule can rewrite a statement of a batch.
 func (p *Plan) Ruled() bool {
 	return slices.ContainsFunc(p.Nodes, func(n *Node) bool { return len(n.FiringRules()) > 0 })
 }
@@ -51,34 +49,33 @@ func (n *Node) firingTriggers() (out []schema.Trigger) {
 	return out
 }
 
-// updatedBy reports whether emptying references fires the trigger.
+// updatedBy reports whether clearing references fires the trigger.
 func (n *Node) updatedBy(t schema.Trigger) bool {
 	return slices.ContainsFunc(n.In, func(e *Edge) bool { return e.Action.Clears() && t.FiresOnUpdateOf(e.SetColumns) })
 }
 
-// FiringRules are the rules of the table that can rewrite a statement of a run.
+// FiringRules are the table's rules that can rewrite a statement of a run.
 func (n *Node) FiringRules() (out []schema.Rule) {
 	for _, r := range n.Table.Rules {
-		if r.OnDelete && n.Deleted || !r.OnDelete && n.emptied() {
+		if r.OnDelete && n.Deleted || !r.OnDelete && n.cleared() {
 			out = append(out, r)
 		}
 	}
 	return out
 }
 
-// emptied reports whether references in rows of the table are emptied.
-func (n *Node) emptied() bool {
+// cleared reports whether any edge clears references in the table.
+func (n *Node) cleared() bool {
 	return slices.ContainsFunc(n.In, func(e *Edge) bool { return e.Action.Clears() })
 }
 
-// mayKeep reports whether a trigger or a rule could keep rows of the table that are
-// deleted, without an error.
-func (n *Node) mayKeep() bool {
+// maySuppressDelete reports whether a trigger or rule could silently suppress the deletion of rows.
+func (n *Node) maySuppressDelete() bool {
 	return n.Deleted && (slices.ContainsFunc(n.firingTriggers(), func(t schema.Trigger) bool { return t.OnDelete && t.Before && t.Row }) ||
 		slices.ContainsFunc(n.FiringRules(), func(r schema.Rule) bool { return r.OnDelete }))
 }
 
-// fires names what fires in one table; "a trigger or a rule" where that is not known.
+// fires names what fires on the table.
 func (n *Node) fires() string {
 	names := n.firing()
 	if len(names) == 0 {
@@ -87,8 +84,8 @@ func (n *Node) fires() string {
 	return strings.Join(names, ", ")
 }
 
-// triggers records the problems of a table whose triggers or rules can fire.
-func (c *compiler) triggers(n *Node) {
+// checkTriggers records the problems of the table's checkTriggers and rules that can fire.
+func (c *compiler) checkTriggers(n *Node) {
 	p := c.plan
 	for _, t := range n.firingTriggers() {
 		on := "UPDATE"
@@ -117,5 +114,5 @@ func (c *compiler) triggers(n *Node) {
 				"write triggers: allow # see what it does first: rows that have to go must still go")
 		}
 	}
-	p.ownPath.writing = p.ownPath.writing || len(n.firingTriggers()) > 0 || len(n.FiringRules()) > 0 || n.emptied() && len(n.Table.Functions) > 0
+	p.ownPath.writing = p.ownPath.writing || len(n.firingTriggers()) > 0 || len(n.FiringRules()) > 0 || n.cleared() && len(n.Table.Functions) > 0
 }

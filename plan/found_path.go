@@ -9,22 +9,22 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// writtenSteps is from how many columns on a person has to write a tenant path down:
-// the longer a path, the more likely it is that another one was meant.
+// writtenSteps is the length from which a tenant path must be written in the policy file: the
+// longer an inferred path, the more likely it is the wrong one.
 const writtenSteps = 3
 
-// TenantPath is how a policy's rows lead to their tenant.
+// TenantPath describes how a policy's rows lead to their tenant.
 type TenantPath struct {
-	// Columns are the steps, as `tenant` in the policy file writes them.
+	// Columns are the steps, as under `tenant` in the policy file.
 	Columns  []string `json:"columns"`
 	Inferred bool     `json:"inferred"` // the file has no `tenant`
-	// Text names every column on the way, up to the tenant's key.
+	// Text names every column of the path, up to the tenant's key.
 	Text string `json:"-"`
-	// YAML is the value of `tenant` that says the same; empty: none does.
+	// YAML is the equivalent value of `tenant`; empty if there is none.
 	YAML string `json:"-"`
 }
 
-// TenantPath is the path of a plan without errors; nil: the policy has no tenants.
+// TenantPath is the path of a plan without errors; nil if the policy has no tenants.
 func (p *Plan) TenantPath() *TenantPath {
 	path := p.Policy.Tenant
 	if len(path.Steps) == 0 {
@@ -43,7 +43,7 @@ func (p *Plan) TenantPath() *TenantPath {
 	return t
 }
 
-// pathText is the path in words: orders.shop_id -> shops.account_id -> accounts.id.
+// pathText is, for example, orders.shop_id -> shops.account_id -> accounts.id.
 func (p *Plan) pathText(steps []policy.Step) string {
 	table := p.Root.Table
 	var parts []string
@@ -59,7 +59,7 @@ func (p *Plan) pathText(steps []policy.Step) string {
 	return strings.Join(parts, " -> ")
 }
 
-// ShortName names a table without its schema where that is the root's own.
+// ShortName omits the schema if it is the root's.
 func (p *Plan) ShortName(n schema.Name) string {
 	if n.Schema == p.Root.Table.Name.Schema {
 		return policy.QuoteName(n.Name)
@@ -67,9 +67,8 @@ func (p *Plan) ShortName(n schema.Name) string {
 	return n.String()
 }
 
-// findPath resolves a path that the file does not write down. One that can be another
-// than the one that was meant, or that rows can lack, is an error: whoever writes it
-// down has looked at it.
+// findPath infers a path that the file does not specify. An inferred path that is long, or that has
+// nullable columns, is an error: then the file has to specify it.
 func (c *compiler) findPath() error {
 	keys, err := c.shortestPath()
 	if err != nil {
@@ -97,7 +96,7 @@ func (c *compiler) findPath() error {
 	return nil
 }
 
-// nullableStep names a column of the path that can be NULL; "": there is none.
+// nullableStep names a column of the path that can be NULL; "" if there is none.
 func (c *compiler) nullableStep(keys []schema.ForeignKey) string {
 	table := c.plan.Root.Table
 	for i, k := range keys {
@@ -113,8 +112,8 @@ func (c *compiler) nullableStep(keys []schema.ForeignKey) string {
 	return ""
 }
 
-// spell writes a path of foreign keys as the policy file would, ending in the column
-// that holds the tenant's key.
+// spell translates a path of foreign keys to the file's notation, ending in the column that holds
+// the tenant's key.
 func (c *compiler) spell(keys []schema.ForeignKey) policy.Path {
 	var path policy.Path
 	key := c.plan.Tenants.Key.Name
@@ -129,9 +128,9 @@ func (c *compiler) spell(keys []schema.ForeignKey) policy.Path {
 	return path
 }
 
-// spellKey is the step along a foreign key: a column of it that is part of no other,
-// the last one first, since keys over several columns begin with the tenant's. Where
-// there is none, it is said where the column leads.
+// spellKey is the step along a foreign key: a column that is part of no other key, searched from
+// the end, since composite keys often start with the tenant's. If there is none, the step names its
+// target.
 func (c *compiler) spellKey(k schema.ForeignKey) policy.Step {
 	for _, name := range slices.Backward(k.ChildColumns) {
 		if leads := c.graph.KeysOver(k.Child, name); len(leads) == 1 && schema.SameColumns(leads[0], k) {
@@ -144,8 +143,8 @@ func (c *compiler) spellKey(k schema.ForeignKey) policy.Step {
 	}
 }
 
-// unwritable reports whether the file cannot name a key of the path: it is over several
-// columns, each of which is part of another key too.
+// unwritable reports whether the file cannot express a key of the path: it is composite, and each
+// of its columns is part of another key too.
 func unwritable(keys []schema.ForeignKey, path policy.Path) bool {
 	for i, k := range keys {
 		if len(k.ChildColumns) > 1 && path.Steps[i].Table.IsSet() {
@@ -155,8 +154,7 @@ func unwritable(keys []schema.ForeignKey, path policy.Path) bool {
 	return false
 }
 
-// shortestPath is the one shortest path over foreign keys from the root to the
-// tenants' table.
+// shortestPath is the only shortest path over foreign keys from the root to the tenants' table.
 func (c *compiler) shortestPath() ([]schema.ForeignKey, error) {
 	pos := c.plan.Policy.Table.Pos
 	fix := "name the columns that lead to the tenants (tenant: [column, …]), or write tenant: none and a retention"
@@ -182,7 +180,7 @@ func (c *compiler) shortestPath() ([]schema.ForeignKey, error) {
 	return nil, errStop
 }
 
-// followKeys makes the path of whole foreign keys, composite ones included.
+// followKeys makes the path from foreign keys, composite ones included.
 func (c *compiler) followKeys(keys []schema.ForeignKey) error {
 	last := keys[len(keys)-1]
 	table := c.plan.Root.Table

@@ -11,8 +11,7 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// Grants are the statements that give a role the least that these plans need
-// on the tables they touch.
+// Grants are the statements that grant a role the minimal privileges on the tables of these plans.
 func Grants(plans []*Plan, role string) []string {
 	g := grants{
 		role: pg.Ident(role), tables: map[string]map[string]bool{}, schemas: map[string]bool{}, vacuumed: map[string]schema.Kind{},
@@ -28,14 +27,13 @@ type grants struct {
 	role    string
 	tables  map[string]map[string]bool // quoted name → privileges
 	schemas map[string]bool
-	// functions are those that not everybody may call, with their arguments; unknown is SQL
-	// of the file of which nobody knows what it reads.
+	// functions are, with arguments, those that PUBLIC may not execute; unknown is SQL of the file
+	// whose relations could not be determined.
 	functions, unknown map[string]bool
-	bypass             []string // tables behind row-level security
-	// vacuumed are the tables that a run may vacuum, where there is a privilege
-	// for that.
+	bypass             []string // tables with row-level security
+	// vacuumed are the tables that a run may vacuum, if the server has the MAINTAIN privilege.
 	vacuumed map[string]schema.Kind
-	replica  bool        // some policy goes the proven way
+	replica  bool        // some policy asks for foreign_key_checks: proven
 	version  int         // of the server
 	owned    [][2]string // partitioned tables and their owners
 }
@@ -59,8 +57,8 @@ func (g *grants) on(n schema.Name, rowSecurity bool, privileges ...string) {
 	}
 }
 
-// reads adds what SQL of the file needs. A relation below a view is not named, and so the
-// role need not use its schema.
+// reads adds what SQL of the file needs. Relations below a view are not named in it, so the role
+// does not need USAGE on their schemas.
 func (g *grants) reads(n usersql.Needs) {
 	for _, r := range n.Relations {
 		g.on(r.Name, r.RowSecurity, "SELECT")
@@ -97,8 +95,8 @@ func (g *grants) plan(p *Plan) {
 				g.vacuumed[pg.Ident(n.Table.Name.Schema, n.Table.Name.Name)] = n.Table.Kind
 			}
 		}
-		// FOR UPDATE needs UPDATE on one column, whichever.
-		if n == p.Root || n.Deleted && (n.inner() || n.NeedsLock() || n.mayKeep()) {
+		// FOR UPDATE needs UPDATE on any one column.
+		if n == p.Root || n.Deleted && (n.hasDependents() || n.NeedsLock() || n.maySuppressDelete()) {
 			g.need(n.Table, "UPDATE ("+pg.Ident(lockColumn(p, n))+")")
 		}
 		for _, e := range n.In {
@@ -129,7 +127,7 @@ func (g *grants) statements() []string {
 			fmt.Sprintf("ALTER ROLE %s BYPASSRLS;", g.role))
 	}
 	for _, t := range g.owned {
-		// Not granted: whoever owns a table may do anything to it.
+		// Not granted: the owner of a table may do anything to it.
 		out = append(out, fmt.Sprintf("-- only to drop partitions of %s whole, and not to delete from it, %s would have to be a member of the owner %s", t[0], g.role, t[1]))
 	}
 	switch {
@@ -141,7 +139,7 @@ func (g *grants) statements() []string {
 	return append(out, g.maintain()...)
 }
 
-// Sorted are the keys of a map in their order.
+// Sorted returns the keys of a map in order.
 func Sorted[V any](m map[string]V) []string {
 	keys := make([]string, 0, len(m))
 	for k := range m {

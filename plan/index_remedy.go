@@ -8,9 +8,8 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// indexFix is the statement that creates an index by which rows are found by what they
-// reference, and in the order of more columns. It can be pasted whole: what else there
-// is to say is a comment.
+// indexFix is the statement that creates an index on what the pairs compare, followed by more
+// columns. Remarks are SQL comments, so the whole text can be pasted.
 func (c *compiler) indexFix(t *schema.Table, pairs []schema.Comparison, more []string) (string, error) {
 	if t.Kind != schema.Ordinary && t.Kind != schema.Partitioned {
 		return "see that what it reads has an index: " + t.Name.String() + " itself can have none", nil
@@ -39,8 +38,8 @@ func (c *compiler) indexFix(t *schema.Table, pairs []schema.Comparison, more []s
 	}
 	how, notes := " CONCURRENTLY", ""
 	if t.Kind == schema.Partitioned {
-		// PostgreSQL creates no index on a partitioned table concurrently, but takes those
-		// that its partitions have.
+		// CREATE INDEX CONCURRENTLY does not work on a partitioned table, but CREATE INDEX adopts
+		// the matching indexes of its partitions.
 		how, notes = "", "it blocks writes while it builds: to avoid that, first create the same index CONCURRENTLY on each partition that is not partitioned itself"
 	}
 	if alike != "" && notes != "" {
@@ -52,8 +51,7 @@ func (c *compiler) indexFix(t *schema.Table, pairs []schema.Comparison, more []s
 	return fmt.Sprintf("CREATE INDEX%s ON %s (%s);%s", how, pg.Ident(t.Name.Schema, t.Name.Name), pg.List(len(columns), func(i int) string { return columns[i] }), notes), nil
 }
 
-// indexColumn is the column of an index that serves the comparison; false: no operator
-// class does.
+// indexColumn is the index column that serves the comparison; false if there is no operator class.
 func (c *compiler) indexColumn(x schema.Comparison) (column string, found bool, err error) {
 	if x.Op.Commutator == nil {
 		return "", false, nil

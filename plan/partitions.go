@@ -8,28 +8,28 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// PartitionDrop drops a whole range partition of the root whose rows are all
-// expired; the rows of the others are found by the plan's Strategy.
+// PartitionDrop drops whole range partitions of the root whose rows are all expired. The plan's
+// Strategy finds the expired rows of the others.
 const PartitionDrop = "partition drop"
 
-// partitioning tells how the root is partitioned, and whether its partitions
-// may be dropped. The zero value is a table without partitions.
+// partitioning describes whether the root is partitioned and its partitions may be dropped. The
+// zero value is a table without partitions.
 type partitioning struct {
-	is      bool
-	against string // why none may be dropped; empty: they may
-	owner   string // of the root
-	// ownership tells that nothing, or nothing but ownership, stands against it.
+	is       bool
+	obstacle string // why none may be dropped; empty if they may
+	owner    string // of the root
+	// ownership: nothing but a lack of ownership, at most, prevents dropping.
 	ownership bool
 }
 
-// Droppable tells whether a run may drop partitions.
-func (x partitioning) Droppable() bool { return x.is && x.against == "" }
+// Droppable reports whether a run may drop partitions.
+func (x partitioning) Droppable() bool { return x.is && x.obstacle == "" }
 
-// partitioningSQL reads of a partitioned table: whether it is by range of one
-// column alone, in that type's usual order; its default partition, whether it is
-// a partition itself, owned, its owner, the number of partitions, one whose
-// detach was interrupted, a publication that replicates deletes, and an event trigger
-// that fires on what is done to partitions.
+// partitioningSQL reads, of a partitioned table: whether it is partitioned by range of the age
+// column alone, in the type's default order; whether it has a default partition, is a partition
+// itself, and is owned by the role; its owner; the number of partitions; one whose detach was
+// interrupted; a publication that replicates deletes; and an event trigger that fires on changes to
+// partitions.
 const partitioningSQL = `
 SELECT pt.partstrat = 'r' AND pt.partnatts = 1 AND pt.partexprs IS NULL AND a.attname = $2 AND o.opcdefault,
        pt.partdefid <> 0, c.relispartition, pg_has_role(c.relowner, 'USAGE'), pg_get_userbyid(c.relowner)::text,
@@ -45,7 +45,7 @@ SELECT pt.partstrat = 'r' AND pt.partnatts = 1 AND pt.partexprs IS NULL AND a.at
   LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = pt.partattrs[0]
  WHERE c.oid = $1::bigint::oid`
 
-// partitions settles whether partitions of the root may be dropped whole.
+// partitions determines whether partitions of the root may be dropped.
 func (c *compiler) partitions() error {
 	p, t := c.plan, c.plan.Root.Table
 	if t.Kind != schema.Partitioned {
@@ -81,41 +81,41 @@ func (c *compiler) partitions() error {
 		{publication != "", "publication " + publication + " replicates deletes, and no drop"},
 	} {
 		if no.is {
-			p.Parts.against = no.why
+			p.Parts.obstacle = no.why
 			return nil
 		}
 	}
 	p.Parts.ownership = true
 	if !owned {
-		p.Parts.against = fmt.Sprintf("role %s does not own the table", c.server.Role)
+		p.Parts.obstacle = fmt.Sprintf("role %s does not own the table", c.server.Role)
 	}
 	return nil
 }
 
-// Shown are the strategy as it is told, and why. A run that is narrowed to some
-// rows drops no partitions.
+// Shown returns the strategy and its reason for display. A run of selected rows drops no
+// partitions.
 func (p *Plan) Shown(sel Selection) (strategy, reason string) {
-	against := p.Parts.against
-	if against == "" && sel.SomeRows() {
-		against = "the run is narrowed"
+	obstacle := p.Parts.obstacle
+	if obstacle == "" && sel.SomeRows() {
+		obstacle = "the run is narrowed"
 	}
 	switch {
 	case !p.Parts.is:
 		return p.Strategy, p.Reason
-	case against != "":
-		return p.Strategy, p.Reason + "; no partition is dropped whole: " + against
+	case obstacle != "":
+		return p.Strategy, p.Reason + "; no partition is dropped whole: " + obstacle
 	}
 	return PartitionDrop, fmt.Sprintf("partitions are ranges of %s, and one goes as a whole when all its rows are expired; other rows by %s (%s)",
 		p.Age.Column.Name, p.Strategy, p.Reason)
 }
 
-// Selection narrows a run, or a look at what one would do, to some of the expired rows.
-// The zero value is all of them.
+// Selection restricts a run or a preview to some of the expired rows. The zero value selects all of
+// them.
 type Selection struct {
 	Tenants   []string         // keys, as PostgreSQL prints them; nil: all tenants
-	OlderThan *policy.Duration // a cutoff of its own; the earlier of both counts. nil: none
-	MaxRows   int64            // roots; 0: no bound
+	OlderThan *policy.Duration // another cutoff; the earlier one counts. nil: none
+	MaxRows   int64            // roots; 0: no limit
 }
 
-// SomeRows reports whether only some of the expired rows are meant.
+// SomeRows reports whether only some of the expired rows are selected.
 func (s Selection) SomeRows() bool { return len(s.Tenants) > 0 || s.MaxRows > 0 }

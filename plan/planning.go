@@ -13,10 +13,9 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// Compile makes the plans of the named policies, or of all when none is named.
-// A mistake of the file or the schema is a Problem of its plan, and a lock that does
-// not come is its plan's Unplanned; an error is returned only when the database could
-// not be asked. Of the tables of other policies the catalog alone is read.
+// Compile makes the plans of the named policies, or of all if none is named. A mistake in the file
+// or the schema becomes a Problem of its plan, and a lock timeout its plan's Unplanned; an error
+// means that a database query failed. Of tables of other policies only the catalog is read.
 func Compile(ctx context.Context, conn *pgx.Conn, file *policy.File, server Server, only []string) ([]*Plan, error) {
 	oids, err := resolve(ctx, conn, file, server)
 	if err != nil {
@@ -24,7 +23,7 @@ func Compile(ctx context.Context, conn *pgx.Conn, file *policy.File, server Serv
 	}
 	var plans []*Plan
 	var graph *schema.Graph
-	// All is read in one transaction, which holds no snapshot between its statements.
+	// Planning uses one READ COMMITTED transaction, which holds no snapshot between statements.
 	tx, err := beginPlanning(ctx, conn, server)
 	if err != nil {
 		return nil, err
@@ -54,8 +53,8 @@ func Compile(ctx context.Context, conn *pgx.Conn, file *policy.File, server Serv
 	return plans, nil
 }
 
-// beginPlanning begins a transaction under reaper's own search_path. Views of users'
-// SQL are made in it, and never committed; a standby takes none.
+// beginPlanning begins a transaction under reaper's own search_path. It creates views of users' SQL
+// and never commits them; a standby allows none.
 func beginPlanning(ctx context.Context, conn *pgx.Conn, server Server) (pgx.Tx, error) {
 	mode := "READ WRITE"
 	if server.InRecovery {
@@ -64,13 +63,13 @@ func beginPlanning(ctx context.Context, conn *pgx.Conn, server Server) (pgx.Tx, 
 	return conn.BeginTx(ctx, pgx.TxOptions{BeginQuery: "BEGIN ISOLATION LEVEL READ COMMITTED " + mode + "; " + pg.Pin + "; " + pg.Timeouts(planLock, planStatement)})
 }
 
-// lockersSQL names the tables that somebody has locked against everybody, and who.
+// lockersSQL names the tables with an ACCESS EXCLUSIVE lock, and the processes that hold it.
 const lockersSQL = `SELECT string_agg(format('%I.%I, by process %s', n.nspname, c.relname, l.pid), '; ' ORDER BY n.nspname, c.relname)
   FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()) AND l.mode = 'AccessExclusiveLock' AND l.granted AND c.relkind IN ('r', 'p', 'm')`
 
-// locked records that the policy cannot be planned, since a table of it is locked, and
-// gives another transaction for the policies to come.
+// locked records that a locked table prevents planning, and begins another transaction for the
+// remaining policies.
 func (c *compiler) locked(conn *pgx.Conn, cause error) (pgx.Tx, error) {
 	tx, err := beginPlanning(c.ctx, conn, c.server)
 	if err != nil {
@@ -88,7 +87,7 @@ func (c *compiler) locked(conn *pgx.Conn, cause error) (pgx.Tx, error) {
 	return tx, nil
 }
 
-// resolve looks up all tables of the file at once, by the role's search_path.
+// resolve looks up all tables of the file at once, under the role's search_path.
 func resolve(ctx context.Context, conn *pgx.Conn, file *policy.File, server Server) (map[[2]string]uint32, error) {
 	var names [][2]string
 	add := func(t policy.Table) {
@@ -126,9 +125,9 @@ func eachTable(p *policy.Policy, visit func(policy.Table)) {
 	}
 }
 
-// preload loads the tables that the policy names, those on the way to its tenants, and
-// those that reference its root, in a few statements; expand loads what hangs below.
-// Other tables are left alone: whoever has one locked shall not hold this policy up.
+// preload loads the policy's tables, those on its tenant path, and those that reference its root,
+// in a few statements; expand loads what is below. It does not touch other tables, so that a lock
+// on one of them cannot block this policy.
 func (c *compiler) preload() error {
 	var all []uint32
 	add := func(t policy.Table) {

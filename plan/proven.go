@@ -12,7 +12,7 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// ForeignKeyChecks tells people whether the plan goes the proven way.
+// ForeignKeyChecks is the mode of the plan's foreign key checks, for display.
 func (p *Plan) ForeignKeyChecks() string {
 	if p.Proven {
 		return "proven"
@@ -20,9 +20,9 @@ func (p *Plan) ForeignKeyChecks() string {
 	return "ordinary"
 }
 
-// provenWay settles whether a plan may go the proven way; what stands against it
-// is told, and the policy goes the ordinary way.
-func (c *compiler) provenWay() error {
+// decideProven decides whether the plan can skip redundant foreign key checks. Each reason against it
+// becomes a warning, and the policy runs with ordinary checks.
+func (c *compiler) decideProven() error {
 	p := c.plan
 	if !p.safety.Proven || len(p.Edges) == 0 {
 		return nil // without dependents there are no checks to skip
@@ -38,7 +38,7 @@ func (c *compiler) provenWay() error {
 	}
 	reasons = append(p.refusals(), reasons...)
 	for _, r := range reasons {
-		p.AddProblem(LevelWarning, notProven+r, ordinaryWay)
+		p.AddProblem(LevelWarning, notProven+r, ordinaryFix)
 	}
 	may, err := c.replicaRole()
 	p.Proven = len(reasons) == 0 && may
@@ -47,10 +47,10 @@ func (c *compiler) provenWay() error {
 
 const (
 	notProven   = "foreign_key_checks: proven is not possible here: "
-	ordinaryWay = "write safety: {foreign_key_checks: ordinary} # the policy goes the ordinary way until this is mended"
+	ordinaryFix = "write safety: {foreign_key_checks: ordinary} # the policy goes the ordinary way until this is mended"
 )
 
-// refusals are those that the plan itself knows.
+// refusals are the reasons that follow from the plan itself.
 func (p *Plan) refusals() (reasons []string) {
 	refuse := func(format string, args ...any) { reasons = append(reasons, fmt.Sprintf(format, args...)) }
 	if names := p.Firing(); len(names) > 0 {
@@ -77,8 +77,8 @@ func (p *Plan) refusals() (reasons []string) {
 	return reasons
 }
 
-// replicaRole reports whether the role may set session_replication_role, and records a
-// warning where it may not.
+// replicaRole reports whether the role may set session_replication_role, and records a warning if
+// not.
 func (c *compiler) replicaRole() (bool, error) {
 	err := pg.Savepoint(c.ctx, c.conn, func(tx pgx.Tx) error {
 		_, err := tx.Exec(c.ctx, "SET LOCAL session_replication_role = replica")
@@ -86,7 +86,7 @@ func (c *compiler) replicaRole() (bool, error) {
 	})
 	switch {
 	case pg.HasCode(err, "42501") && c.server.Version < 150000:
-		c.plan.AddProblem(LevelWarning, notProven+"only a superuser may set session_replication_role before PostgreSQL 15", ordinaryWay)
+		c.plan.AddProblem(LevelWarning, notProven+"only a superuser may set session_replication_role before PostgreSQL 15", ordinaryFix)
 	case pg.HasCode(err, "42501"):
 		c.plan.AddProblem(LevelWarning, notProven+"the role may not set session_replication_role", grantReplicaRole(pg.Ident(c.server.Role))+"; -- or write foreign_key_checks: ordinary")
 	case err != nil:
@@ -99,7 +99,7 @@ func grantReplicaRole(role string) string {
 	return "GRANT SET ON PARAMETER session_replication_role TO " + role
 }
 
-// families are the tables of some nodes with all that inherits from them.
+// families are the tables of the selected nodes with all that inherit from them.
 func (p *Plan) families(which func(*Node) bool) []uint32 {
 	oids := []uint32{}
 	for _, n := range p.Nodes {
@@ -110,8 +110,7 @@ func (p *Plan) families(which func(*Node) bool) []uint32 {
 	return oids
 }
 
-// refusalsSQL asks the catalog what stands against the proven way: one text a
-// row.
+// refusalsSQL returns the reasons that follow from the catalog, one text per row.
 func (p *Plan) refusalsSQL() *pg.Statement {
 	s := &pg.Statement{}
 	deleted := p.families(func(n *Node) bool { return n.Deleted })
@@ -126,18 +125,17 @@ func (p *Plan) refusalsSQL() *pg.Statement {
 		"{deleted}", s.Cast(deleted, "oid[]"), "{all}", s.Cast(all, "oid[]"), "{known}", s.Cast(known, "oid[]"),
 		"{kinds}", "'"+string(schema.Ordinary)+"', '"+string(schema.Partitioned)+"'",
 		"{ins}", strconv.Itoa(riCheckIns), "{upd}", strconv.Itoa(riCheckUpd), "{dels}", riDeletes,
-	).Replace(refusalsText))
+	).Replace(refusalsQuery))
 }
 
-// The OIDs of RI_FKey_check_ins, RI_FKey_check_upd and of the RI_FKey_*_del
-// functions (pg_proc.dat).
+// OIDs of RI_FKey_check_ins, RI_FKey_check_upd and of the RI_FKey_*_del functions (pg_proc.dat).
 const (
 	riCheckIns = 1644
 	riCheckUpd = 1645
 	riDeletes  = "1646, 1648, 1650, 1652, 1654"
 )
 
-const refusalsText = `
+const refusalsQuery = `
 WITH key AS MATERIALIZED (SELECT * FROM pg_constraint WHERE contype = 'f' AND confrelid = ANY({deleted}))
 SELECT format('foreign key %s of %s is not in the plan', k.conname, k.conrelid::regclass)
   FROM key k WHERE k.oid <> ALL({known})

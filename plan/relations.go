@@ -7,12 +7,12 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// allows reports whether an entry of the file may decide so: one of the keys lets it.
+// allows reports whether an entry of the file may choose this action: one of the keys allows it.
 func allows(r schema.Relation, a policy.Action) bool {
 	return slices.ContainsFunc(r.Keys, func(k schema.ForeignKey) bool { return allowedFor(k.OnDelete, a) })
 }
 
-// allowedFor reports whether an entry may decide so where a key says this.
+// allowedFor reports whether an entry may choose this action for a key with this ON DELETE.
 func allowedFor(o schema.OnDelete, a policy.Action) bool {
 	switch o {
 	case schema.NoAction, schema.Restrict:
@@ -23,10 +23,10 @@ func allowedFor(o schema.OnDelete, a policy.Action) bool {
 	return a == policy.Delete || a == policy.Keep
 }
 
-// leaves reports whether an entry that names the relation by its columns leaves it to
-// the schema: it forbids the action, and the same columns make an open relation to the
-// same table, of which the entry speaks.
-func leaves(r schema.Relation, a policy.Action, siblings []schema.Relation) bool {
+// defersToSchema reports whether an entry that names the relation by its columns defers to the schema: the
+// relation forbids the entry's action, and the same columns form an undecided relation to the same
+// table, which the entry decides instead.
+func defersToSchema(r schema.Relation, a policy.Action, siblings []schema.Relation) bool {
 	if _, agreed := r.Agreed(); !agreed || allows(r, a) {
 		return false
 	}

@@ -8,20 +8,19 @@ import (
 	"github.com/reaperdb/reaper/internal/pg"
 )
 
-// Rows are rows of one node: where they stand, and what others reference of
-// them.
+// Rows are rows of one node: their locations, and the values that others reference.
 type Rows struct {
 	Node   *Node
 	Tables *pg.Column // tableoid
 	CTIDs  *pg.Column
-	refs   pg.Values     // by node.refs
-	at     map[RowID]int // the place of each row among them; nil: not asked for yet
+	refs   pg.Values     // by Node.Refs
+	at     map[RowID]int // index of each row; nil until first used
 }
 
-// RowID tells a row of one node from all others: its tableoid and ctid.
+// RowID identifies a row of a node by its tableoid and ctid.
 type RowID struct{ Table, CTID string }
 
-// NewRows makes an empty set of rows of a node.
+// NewRows returns an empty set of rows of a node.
 func NewRows(n *Node) *Rows {
 	return &Rows{Node: n, Tables: &pg.Column{}, CTIDs: &pg.Column{}, refs: pg.NewValues(len(n.Refs))}
 }
@@ -29,10 +28,10 @@ func NewRows(n *Node) *Rows {
 // Len is the number of rows.
 func (r *Rows) Len() int { return r.CTIDs.Len() }
 
-// ID is where the i-th row stands.
+// ID is the location of the i-th row.
 func (r *Rows) ID(i int) RowID { return RowID{*r.Tables.All()[i], *r.CTIDs.All()[i]} }
 
-// Places gives the place of each row among them.
+// Places returns the index of each row.
 func (r *Rows) Places() map[RowID]int {
 	if r.at == nil {
 		r.at = make(map[RowID]int, r.Len())
@@ -43,7 +42,7 @@ func (r *Rows) Places() map[RowID]int {
 	return r.at
 }
 
-// Add adds a row once.
+// Add adds a row unless it is there.
 func (r *Rows) Add(table, ctid string, refs []*string) {
 	id := RowID{table, ctid}
 	if _, there := r.Places()[id]; there {
@@ -77,7 +76,7 @@ func (r *Rows) AddAll(from *Rows) {
 	}
 }
 
-// Slice gives the rows from one on, up to another, as a set of their own.
+// Slice returns the rows from one index up to, not including, another.
 func (r *Rows) Slice(from, to int) *Rows {
 	if from == 0 && to == r.Len() {
 		return &Rows{Node: r.Node, Tables: r.Tables, CTIDs: r.CTIDs, refs: r.refs}
@@ -89,7 +88,7 @@ func (r *Rows) Slice(from, to int) *Rows {
 	return part
 }
 
-// Some gives the rows with these ordinals (from 0) as a set of their own.
+// Some returns the rows with these indexes.
 func (r *Rows) Some(ordinals []int) *Rows {
 	part := NewRows(r.Node)
 	for _, i := range ordinals {
@@ -98,7 +97,7 @@ func (r *Rows) Some(ordinals []int) *Rows {
 	return part
 }
 
-// Reversed gives the rows from the last to the first.
+// Reversed returns the rows in reverse order.
 func (r *Rows) Reversed() *Rows {
 	part := NewRows(r.Node)
 	for i := range r.Len() {
@@ -126,8 +125,7 @@ func (r *Rows) referenced(e *Edge) pg.Values {
 	return v
 }
 
-// Scan reads the answer of gathered: one row with all of them. Other columns of
-// it come last.
+// Scan scans the one row of a gathered result. Additional columns come last.
 func (r *Rows) Scan(more ...*pg.Column) func(pgx.Rows) error {
 	return pg.ScanColumns(append(append([]*pg.Column{r.Tables, r.CTIDs}, r.refs...), more...))
 }

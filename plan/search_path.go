@@ -8,19 +8,19 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// ownPath says which statements run under the role's own search_path, because code of
-// others can run in them that may rely on it: triggers, rules, and functions that SQL
-// of the file calls. Everywhere else the path is pinned to pg_catalog.
+// ownPath tells which statements run under the role's own search_path, since users' code that runs
+// in them may rely on it: triggers, rules, and functions called by SQL of the file. All others run
+// with the path pinned to pg_catalog.
 type ownPath struct{ reading, writing bool }
 
 // ReadingPath is the search_path of statements that only read.
 func (p *Plan) ReadingPath() string { return p.pathOf(p.ownPath.reading) }
 
-// writingPath is that of batches.
+// writingPath is the search_path of batches.
 func (p *Plan) writingPath() string { return p.pathOf(p.ownPath.writing) }
 
-// pathOf is the role's own path as it was planned with, and not as another client of a
-// pooler may have left it behind in a session.
+// pathOf returns the role's own path as read at planning time: another client of a pooler may have
+// changed the session's.
 func (p *Plan) pathOf(own bool) string {
 	if own {
 		return p.Server.path
@@ -28,19 +28,19 @@ func (p *Plan) pathOf(own bool) string {
 	return pg.Path
 }
 
-// searchPath refuses the role's own search_path where it has to stay and others may
-// create in it: what they create there would run as this role.
-func (c *compiler) searchPath() error {
+// checkSearchPath refuses the role's own search_path if it is needed and others may create objects in
+// it, which would run as this role.
+func (c *compiler) checkSearchPath() error {
 	p := c.plan
 	if !p.ownPath.reading && !p.ownPath.writing {
 		return nil
 	}
-	found, err := usersql.Creators(c.ctx, c.conn, c.planned(), c.server.SearchPath)
+	found, err := usersql.Creators(c.ctx, c.conn, c.plannedTables(), c.server.SearchPath)
 	if err != nil {
 		return err
 	}
 	for _, x := range found {
-		text := fmt.Sprintf("%s may create in schema %s of the search_path, and %s: what they create there can run as role %s", x.Roles, x.Schema, p.codeOfOthers(), c.server.Role)
+		text := fmt.Sprintf("%s may create in schema %s of the search_path, and %s: what they create there can run as role %s", x.Roles, x.Schema, p.foreignCode(), c.server.Role)
 		level := LevelWarning
 		if x.Certain || x.Objects != "" {
 			level = LevelError
@@ -53,8 +53,8 @@ func (c *compiler) searchPath() error {
 	return nil
 }
 
-// creatorsFix takes a schema from roles that may create in it: from its owner, if that is
-// not empty, and from those that were granted it. An owner could grant it to itself again.
+// creatorsFix removes CREATE on a schema from untrusted roles: from its owner, if not empty, by
+// changing the owner, who could grant it to itself again; from the others by REVOKE.
 func creatorsFix(name, granted, owner, trusted string) string {
 	const look = " -- and look at what is there"
 	switch {
@@ -66,16 +66,16 @@ func creatorsFix(name, granted, owner, trusted string) string {
 	return "ALTER SCHEMA " + name + " OWNER TO " + trusted + "; REVOKE CREATE ON SCHEMA " + name + " FROM " + granted + ";" + look
 }
 
-// codeOfOthers says what runs under the role's own search_path.
-func (p *Plan) codeOfOthers() string {
+// foreignCode names what runs under the role's own search_path.
+func (p *Plan) foreignCode() string {
 	if names := p.Firing(); len(names) > 0 {
 		return names[0] + " runs under it"
 	}
 	return "functions that the policy file or the tables call run under it"
 }
 
-// planned are the OIDs of the tables that the plan is about, as far as they are known.
-func (c *compiler) planned() []uint32 {
+// plannedTables are the OIDs of the plan's tables known so far.
+func (c *compiler) plannedTables() []uint32 {
 	p := c.plan
 	oids := []uint32{}
 	add := func(t *schema.Table) {

@@ -4,8 +4,8 @@ import (
 	"fmt"
 )
 
-// sources says where the settings that matter to a purge come from: a session takes each
-// from the most special place where it is set. The names are quoted as SQL has them.
+// sources records where settings that matter to a purge come from. The most specific source wins.
+// Names are quoted as SQL identifiers.
 type sources struct {
 	session, database string // the role that logged in, and the database
 	replicationRole   string // pg_settings.source
@@ -16,7 +16,7 @@ const sourcesSQL = `SELECT quote_ident(session_user), quote_ident(current_databa
        (SELECT s.source FROM pg_settings s WHERE s.name = 'session_replication_role'),
        (SELECT s.source FROM pg_settings s WHERE s.name = 'track_counts')`
 
-// settingFix undoes a setting where it was made. wanted is what it has to be.
+// settingFix undoes a setting at its source. wanted is the value it must have.
 func (s sources) settingFix(setting, wanted, source string) string {
 	switch source {
 	case "database user":

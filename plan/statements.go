@@ -19,7 +19,7 @@ func texts(columns []string) []string {
 	return out
 }
 
-// Parenthesized is a condition to add to others with AND; empty: there is none.
+// Parenthesized is a condition to append to others with AND; empty if there is none.
 func Parenthesized(condition string) string {
 	if condition == "" {
 		return ""
@@ -27,25 +27,24 @@ func Parenthesized(condition string) string {
 	return " AND (" + condition + "\n)"
 }
 
-// TenantCutoff is the tenant of a batch and its cutoff, as last read in this run.
+// TenantCutoff is the tenant of a batch and its cutoff, as last read by the run.
 type TenantCutoff struct {
 	Key    *string   // as PostgreSQL prints it; nil: the policy has no tenant
 	Cutoff string    // timestamptz as text
 	ReadAt time.Time // when hold and retention were read
 }
 
-// cut writes the CTE with the tenant's cutoff at the moment of the statement:
-// a hold or a longer retention set meanwhile counts, a shorter one does not. A
-// key that by now comes twice has none. A query of tenants cannot stand here: it
-// was read a moment ago.
-func (p *Plan) cut(s *pg.Statement, sc expiry.Scope, w *TenantCutoff) {
+// cutoffCTE writes the CTE with the tenant's cutoff at the time of the statement. A hold or a longer
+// retention set since the run's start counts; a shorter one does not. A key that now occurs twice
+// has no cutoff. A query of tenants is not run again here: it has just been read.
+func (p *Plan) cutoffCTE(s *pg.Statement, sc expiry.Scope, w *TenantCutoff) {
 	s.Add("reaper_cut AS MATERIALIZED (")
-	p.cutoffOf(s, sc, w)
+	p.cutoffQuery(s, sc, w)
 	s.Add(")")
 }
 
-// cutoffOf writes the query of that.
-func (p *Plan) cutoffOf(s *pg.Statement, sc expiry.Scope, w *TenantCutoff) {
+// cutoffQuery writes the query of that CTE.
+func (p *Plan) cutoffQuery(s *pg.Statement, sc expiry.Scope, w *TenantCutoff) {
 	switch {
 	case p.NoTenant:
 		s.Add("SELECT ", s.Cast(w.Cutoff, "timestamptz"), " AS cutoff")
@@ -58,8 +57,8 @@ func (p *Plan) cutoffOf(s *pg.Statement, sc expiry.Scope, w *TenantCutoff) {
 	}
 }
 
-// PathJoin writes the tables of the tenant path from the root's side on, the
-// first joined by condition, and gives the expression that holds the key.
+// PathJoin returns the tables of the tenant path from the root's side on, the condition that joins
+// the first, and the expression of the tenant's key.
 func (p *Plan) PathJoin(first string) (joins, condition, key string) {
 	alias := func(i int) string { return fmt.Sprintf("reaper_p%d", i+1) }
 	var b strings.Builder
@@ -81,23 +80,22 @@ func (p *Plan) PathJoin(first string) (joins, condition, key string) {
 	return b.String(), condition, key
 }
 
-// bracketed keeps joins together; PostgreSQL allows brackets around a join only.
-func (p *Plan) bracketed(joins string) string {
+// parenthesizedJoin parenthesizes joins; PostgreSQL allows parentheses only around a join.
+func (p *Plan) parenthesizedJoin(joins string) string {
 	if len(p.Hops) > 1 {
 		return "(" + joins + ")"
 	}
 	return joins
 }
 
-// conditions writes everything that makes a root expired, as it stands at the
-// moment of the statement: age, where, hold, retention and the whole path. cut is the
-// relation with the tenant's cutoff.
+// conditions is everything that makes a root expired at the time of the statement: age, where,
+// hold, retention and the whole path. cut is the relation with the tenant's cutoff.
 func (p *Plan) conditions(cut string) string {
-	return p.aged(cut) + Parenthesized(p.Where)
+	return p.ageCondition(cut) + Parenthesized(p.Where)
 }
 
-// aged are those without where.
-func (p *Plan) aged(cut string) string {
+// ageCondition is conditions without where.
+func (p *Plan) ageCondition(cut string) string {
 	t := p.Root.Table
 	a := schema.Col(t, p.Age.Column.Name)
 	expired := p.Age.Expired(a, "reaper_cut.cutoff")
@@ -112,74 +110,74 @@ func (p *Plan) aged(cut string) string {
 		" WHERE " + on + " AND " + expired + ")"
 }
 
-// among are the conditions for roots that are among keys. Conditions are asked in no
-// certain order: a where that has failed is asked behind the key.
-func (p *Plan) among(s *pg.Statement, sc expiry.Scope, keys pg.Values, cut string) string {
-	return p.keyed(s, keys) + "\n   AND " + p.aged(cut) + p.meant(s, sc, keys)
+// rootCondition is the conditions for roots with these keys. SQL evaluates conditions in no fixed order: a
+// where that has raised an error is evaluated only for these keys.
+func (p *Plan) rootCondition(s *pg.Statement, sc expiry.Scope, keys pg.Values, cut string) string {
+	return p.keyCondition(s, keys) + "\n   AND " + p.ageCondition(cut) + p.whereCondition(s, sc, keys)
 }
 
-// meant is the condition of where for roots that are among keys.
-func (p *Plan) meant(s *pg.Statement, sc expiry.Scope, keys pg.Values) string {
+// whereCondition is the where condition for roots with these keys.
+func (p *Plan) whereCondition(s *pg.Statement, sc expiry.Scope, keys pg.Values) string {
 	if !sc.WhereFailed || p.Where == "" {
 		return Parenthesized(p.Where)
 	}
-	return " AND CASE WHEN " + p.keyed(s, keys) + " THEN (" + p.Where + "\n) ELSE false END"
+	return " AND CASE WHEN " + p.keyCondition(s, keys) + " THEN (" + p.Where + "\n) ELSE false END"
 }
 
-// keyed is the condition that a root is among keys.
-func (p *Plan) keyed(s *pg.Statement, keys pg.Values) string {
+// keyCondition is the condition that a root has one of the keys.
+func (p *Plan) keyCondition(s *pg.Statement, keys pg.Values) string {
 	return schema.Among(s, schema.Themselves(p.Key, p.keyOrders), schema.Cols(p.Root.Table, ColumnNames(p.Key)), keys, true)
 }
 
-// rootsSQL begins a statement on roots by key, with every condition repeated;
-// verb is all that stands before the table's name.
+// rootsSQL begins a statement on roots by key that repeats every condition; verb is the text before
+// the table's name.
 func (p *Plan) rootsSQL(s *pg.Statement, sc expiry.Scope, w *TenantCutoff, keys pg.Values, verb string) *pg.Statement {
 	s.Add("WITH ")
-	p.cut(s, sc, w)
-	return s.Add("\n", verb, schema.From(p.Root.Table), "\n WHERE ", p.among(s, sc, keys, "reaper_cut"))
+	p.cutoffCTE(s, sc, w)
+	return s.Add("\n", verb, schema.From(p.Root.Table), "\n WHERE ", p.rootCondition(s, sc, keys, "reaper_cut"))
 }
 
-// DeleteRootsSQL deletes roots.
+// DeleteRootsSQL deletes roots by key.
 func (p *Plan) DeleteRootsSQL(sc expiry.Scope, w *TenantCutoff, keys pg.Values) *pg.Statement {
 	return p.rootsSQL(&pg.Statement{}, sc, w, keys, "DELETE FROM ")
 }
 
-// DeleteRuledSQL deletes roots of a table whose rules rewrite DELETE: PostgreSQL takes no
-// WITH there.
+// DeleteRuledSQL deletes roots of a table with rules on DELETE, where PostgreSQL does not allow
+// WITH.
 func (p *Plan) DeleteRuledSQL(sc expiry.Scope, w *TenantCutoff, keys pg.Values) *pg.Statement {
 	s := &pg.Statement{}
 	cut := s.Inner()
-	p.cutoffOf(cut, sc, w)
-	return s.Add("DELETE FROM ", schema.From(p.Root.Table), "\n WHERE ", p.among(s, sc, keys, "("+cut.String()+" OFFSET 0) reaper_cut"))
+	p.cutoffQuery(cut, sc, w)
+	return s.Add("DELETE FROM ", schema.From(p.Root.Table), "\n WHERE ", p.rootCondition(s, sc, keys, "("+cut.String()+" OFFSET 0) reaper_cut"))
 }
 
-// CountRootsSQL counts the roots among keys that are still expired.
+// CountRootsSQL counts the roots that are still expired.
 func (p *Plan) CountRootsSQL(sc expiry.Scope, w *TenantCutoff, keys pg.Values) *pg.Statement {
 	return p.rootsSQL(&pg.Statement{}, sc, w, keys, "SELECT count(*) FROM ")
 }
 
-// LockRootsSQL locks those of the roots that are expired and that nobody else
-// has locked, and gathers tableoid, ctid, referenced columns…, key….
+// LockRootsSQL locks the roots that are expired and not locked by others. It gathers tableoid,
+// ctid, referenced columns…, key….
 func (p *Plan) LockRootsSQL(sc expiry.Scope, w *TenantCutoff, keys pg.Values) *pg.Statement {
 	t := p.Root.Table
 	name := pg.Ident(t.Name.Name)
-	selected, names := standing(t, p.Root.Refs, ColumnNames(p.Key))
+	selected, names := locations(t, p.Root.Refs, ColumnNames(p.Key))
 	s := &pg.Statement{}
 	inner := p.rootsSQL(s.Inner(), sc, w, keys, "SELECT "+selected+"\n  FROM ").
 		Add("\n   FOR UPDATE OF ", name, " SKIP LOCKED")
 	return s.Add(pg.Gathered(inner.String(), names))
 }
 
-// standing selects where rows of a table stand and what they hold in columns, the
-// referenced ones first, and gives the names of what is selected. All of it is text.
-func standing(t *schema.Table, refs, more []string) (selected string, names []string) {
+// locations selects, as text, the location of rows and their columns, the referenced ones first, and
+// returns the names of what it selects.
+func locations(t *schema.Table, refs, more []string) (selected string, names []string) {
 	name := pg.Ident(t.Name.Name)
 	columns, names := numbered(schema.Cols(t, slices.Concat(refs, more)))
 	parts := append([]string{name + ".tableoid::text AS tab", name + ".ctid::text AS tid"}, columns...)
 	return strings.Join(parts, ", "), append([]string{"tab", "tid"}, names...)
 }
 
-// numbered selects columns as text, and gives the names of what is selected: c0, c1, ….
+// numbered selects columns as text, and returns their names: c0, c1, ….
 func numbered(columns []string) (selected, names []string) {
 	for i, c := range columns {
 		names = append(names, fmt.Sprintf("c%d", i))
@@ -188,8 +186,8 @@ func numbered(columns []string) (selected, names []string) {
 	return selected, names
 }
 
-// at is the condition that a row of a table stands at one of these places.
-func at(s *pg.Statement, t *schema.Table, r *Rows) string {
+// located is the condition that a row is located one of these locations.
+func located(s *pg.Statement, t *schema.Table, r *Rows) string {
 	c := pg.Ident(t.Name.Name) + ".ctid = ANY(" + s.Array(r.CTIDs, "tid") + ")"
 	if t.Kind == schema.Partitioned {
 		c += " AND (" + pg.Ident(t.Name.Name) + ".tableoid, " + pg.Ident(t.Name.Name) + ".ctid) IN (SELECT * FROM unnest(" +
@@ -198,18 +196,17 @@ func at(s *pg.Statement, t *schema.Table, r *Rows) string {
 	return c
 }
 
-// behind is the condition that a row of the edge's child references one of
-// these rows of its parent.
+// behind is the condition that a row of the edge's child references one of these parent rows.
 func behind(s *pg.Statement, e *Edge, r *Rows) string {
 	return schema.Among(s, e.Pairs, schema.Cols(e.Child.Table, e.ChildColumns), r.referenced(e), e.Index != "") + Parenthesized(e.Where)
 }
 
-// ReadBehindSQL gathers the rows of the edge's child that reference rows of its
-// parent (tableoid, ctid, referenced columns…), and locks them.
+// ReadBehindSQL gathers the child rows that reference these parent rows (tableoid, ctid, referenced
+// columns…), and locks them if lock is set.
 func ReadBehindSQL(e *Edge, r *Rows, limit int, lock bool) *pg.Statement {
 	s := &pg.Statement{}
 	t := e.Child.Table
-	selected, names := standing(t, e.Child.Refs, nil)
+	selected, names := locations(t, e.Child.Refs, nil)
 	inner := "SELECT " + selected + "\n  FROM " + schema.From(t) + "\n WHERE " + behind(s, e, r) + fmt.Sprintf("\n LIMIT %d", limit)
 	if lock {
 		inner += "\n   FOR UPDATE OF " + pg.Ident(t.Name.Name)
@@ -217,11 +214,11 @@ func ReadBehindSQL(e *Edge, r *Rows, limit int, lock bool) *pg.Statement {
 	return s.Add(pg.Gathered(inner, names))
 }
 
-// LockAtSQL locks rows where they were seen; a row that moved is not given.
+// LockAtSQL locks rows at their known locations. It returns no row that has moved.
 func LockAtSQL(r *Rows) *pg.Statement {
 	s := &pg.Statement{}
 	t := r.Node.Table
-	s.Add("SELECT ", pg.Ident(t.Name.Name), ".ctid::text\n  FROM ", schema.From(t), "\n WHERE ", at(s, t, r), "\n   FOR UPDATE OF ", pg.Ident(t.Name.Name))
+	s.Add("SELECT ", pg.Ident(t.Name.Name), ".ctid::text\n  FROM ", schema.From(t), "\n WHERE ", located(s, t, r), "\n   FOR UPDATE OF ", pg.Ident(t.Name.Name))
 	return s
 }
 

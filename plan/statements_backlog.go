@@ -8,9 +8,8 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// ExpiredSQL gives the roots that a purge would take now, kept ones left out:
-// those of the scope where it names them, else those that anything keeps which is
-// there.
+// ExpiredSQL returns the roots that a purge would delete now, without kept ones: those listed in
+// the scope, or else all that a keeping edge protects now.
 func (p *Plan) ExpiredSQL(s *pg.Statement, sc expiry.Scope) string {
 	all := p.PastCutoffSQL(s, sc)
 	switch {
@@ -24,8 +23,8 @@ func (p *Plan) ExpiredSQL(s *pg.Statement, sc expiry.Scope) string {
 		"\nSELECT * FROM reaper_e WHERE NOT EXISTS (SELECT FROM reaper_k WHERE reaper_k.node = 0 AND reaper_k.tab = reaper_e.tab AND reaper_k.tid = reaper_e.tid)"
 }
 
-// PastCutoffSQL gives all expired roots: tenant (its key), lag (an interval), tab
-// and tid (where the row stands), r0, r1, … (its referenced columns), at (its age).
+// PastCutoffSQL returns all expired roots: tenant (its key), lag (an interval), tab and tid (the
+// location), r0, r1, … (referenced columns), at (the age).
 func (p *Plan) PastCutoffSQL(s *pg.Statement, sc expiry.Scope) string {
 	inner := s.Inner()
 	t := p.Root.Table
@@ -48,13 +47,13 @@ func (p *Plan) PastCutoffSQL(s *pg.Statement, sc expiry.Scope) string {
 	return inner.String()
 }
 
-// BacklogSQL counts expired roots, finds the greatest lag in seconds, and counts
-// the tenants that have any.
+// BacklogSQL returns the number of expired roots, the greatest lag in seconds, and the number of
+// tenants that have any.
 func (p *Plan) BacklogSQL(sc expiry.Scope, by string) *pg.Statement {
 	return p.Backlog(&pg.Statement{}, sc, by)
 }
 
-// Backlog is BacklogSQL as a part of another statement.
+// Backlog adds BacklogSQL to another statement.
 func (p *Plan) Backlog(s *pg.Statement, sc expiry.Scope, by string) *pg.Statement {
 	s.Add("SELECT ", by, "count(*), coalesce(extract(epoch FROM max(reaper_x.lag)), 0)::float8, count(DISTINCT reaper_x.tenant) FROM (", p.ExpiredSQL(s, sc), ") reaper_x")
 	return s

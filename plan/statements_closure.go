@@ -9,9 +9,8 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// ClosureSQL gives (node, tableoid, ctid, referenced columns as an array) of
-// all rows of a cyclic component that hang, at any depth, off the seeds within
-// it and off rows of the components before it.
+// ClosureSQL returns (node, tableoid, ctid, referenced columns as an array) of all rows of a cyclic
+// component that depend, at any depth, on its known rows or on rows of earlier components.
 func ClosureSQL(p *Plan, m *Traversal, group []*Node, known map[*Node]*Rows, limit int) *pg.Statement {
 	s := &pg.Statement{}
 	var seeds []string
@@ -59,24 +58,22 @@ func (p *Plan) RootSeed(roots string) string {
 	return "SELECT 0, tab, tid, ARRAY[" + pg.List(len(p.Root.Refs), func(i int) string { return fmt.Sprintf("r%d::text", i) }) + "]::text[] FROM " + roots
 }
 
-// ClosureRow is a row of a node as the closure keeps it.
+// ClosureRow is a node's row in the format of the closure.
 func ClosureRow(p *Plan, n *Node) string {
 	name := pg.Ident(n.Table.Name.Name)
 	return fmt.Sprintf("%d, %s.tableoid::text, %s.ctid::text, ARRAY[%s]::text[]", slices.Index(p.Nodes, n), name, name,
 		pg.List(len(n.Refs), func(i int) string { return schema.Uncollated(n.Table, n.Refs[i]) + "::text" }))
 }
 
-// ClosureStep is one edge of a recursion: the child's rows that reference the
-// row at hand.
+// ClosureStep is one edge of a recursion: the child's rows that reference the current row.
 func ClosureStep(p *Plan, e *Edge, c string) string {
 	return "SELECT " + ClosureRow(p, e.Child) + " FROM " + schema.From(e.Child.Table) +
 		fmt.Sprintf(" WHERE %s.node = %d AND ", c, slices.Index(p.Nodes, e.Parent)) + StepMatch(p, e, c) + Parenthesized(e.Where)
 }
 
-// StepMatch compares the child's columns with the referenced columns of the
-// row at hand. CASE keeps the conversion away from rows of other nodes, whose
-// values may be of any type: partitions are chosen by it before the condition on
-// the node is looked at.
+// StepMatch compares the child's columns with the referenced columns of the current row. CASE
+// avoids converting values of other nodes, which may have any type: partition pruning evaluates the
+// comparison before the condition on the node.
 func StepMatch(p *Plan, e *Edge, c string) string {
 	within := ""
 	if e.Within != nil {

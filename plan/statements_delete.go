@@ -9,10 +9,9 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// ClearSQL empties the reference of rows behind an edge; rows that reaper itself
-// deletes in the same batch are left as they are. Those that CASCADE deletes are
-// emptied too: it may come to them after the reference was checked. A nil mode is
-// that of a drain, which leaves nothing to CASCADE. limit 0: all of them.
+// ClearSQL clears the references of rows behind an edge. It skips rows that reaper itself deletes
+// in the same batch. It includes those left to CASCADE, which may delete them only after the
+// reference is checked. A nil m is a drain, which leaves nothing to CASCADE. limit 0: no limit.
 func ClearSQL(s *pg.Statement, e *Edge, m *Traversal, known map[*Node]*Rows, limit int) *pg.Statement {
 	t := e.Child.Table
 	value := "NULL"
@@ -24,12 +23,12 @@ func ClearSQL(s *pg.Statement, e *Edge, m *Traversal, known map[*Node]*Rows, lim
 	return s
 }
 
-// clearing is the condition that the reference of a row is emptied.
+// clearing is the condition that the reference of a row is to be cleared.
 func clearing(s *pg.Statement, e *Edge, m *Traversal, known map[*Node]*Rows) string {
 	t := e.Child.Table
 	condition := behind(s, e, known[e.Parent])
 	if going := known[e.Child]; going != nil && going.Len() > 0 {
-		condition += " AND (" + at(s, t, going) + ") IS NOT TRUE"
+		condition += " AND (" + located(s, t, going) + ") IS NOT TRUE"
 	}
 	for _, in := range e.Child.In {
 		if r := known[in.Parent]; in.Action.Deletes() && (m == nil || m.Walks(in)) && r != nil && r.Len() > 0 && known[e.Child] == nil {
@@ -39,8 +38,8 @@ func clearing(s *pg.Statement, e *Edge, m *Traversal, known map[*Node]*Rows) str
 	return condition
 }
 
-// ClearSomeSQL empties the reference of some rows behind an edge, and gives
-// their number, and the number of those that reference the same row still.
+// ClearSomeSQL clears the references of some rows behind an edge. It returns their number, and how
+// many of them still reference the same row.
 func ClearSomeSQL(e *Edge, r *Rows, limit int) *pg.Statement {
 	s := &pg.Statement{}
 	update := ClearSQL(s.Inner(), e, nil, map[*Node]*Rows{e.Parent: r}, limit)
@@ -48,14 +47,14 @@ func ClearSomeSQL(e *Edge, r *Rows, limit int) *pg.Statement {
 	return s.Add("WITH reaper_u AS (", update.String(), ")\nSELECT count(*), count(*) FILTER (WHERE stays) FROM reaper_u")
 }
 
-// limited narrows a condition to some of the rows it holds for.
+// limited restricts a condition to some of the rows that satisfy it.
 func limited(t *schema.Table, condition string, limit int) string {
 	if limit == 0 {
 		return condition
 	}
 	name := pg.Ident(t.Name.Name)
 	some := fmt.Sprintf("%[1]s.ctid = ANY(ARRAY(SELECT %[1]s.ctid FROM %[2]s WHERE %[3]s LIMIT %[4]d))", name, schema.From(t), condition, limit)
-	if t.Kind == schema.Partitioned { // one ctid stands in many partitions
+	if t.Kind == schema.Partitioned { // ctids are unique only within a partition
 		some = fmt.Sprintf("(%[1]s.tableoid, %[1]s.ctid) IN (SELECT %[1]s.tableoid, %[1]s.ctid FROM %[2]s WHERE %[3]s LIMIT %[4]d)", name, schema.From(t), condition, limit)
 	}
 	return some + "\n   AND " + condition
@@ -68,17 +67,16 @@ func DeleteBehindSQL(e *Edge, r *Rows, limit int) *pg.Statement {
 	return s
 }
 
-// DeleteSQL deletes, in one statement, roots by key with all conditions
-// repeated, the collected rows of some nodes (locked, or not yet), and the rows behind edges into
-// the others. One statement: PostgreSQL checks foreign keys at its end, so that
-// neither order nor cycles matter. It gives one count per entry of targets.
-// The first rows known of the root are those of keys, in any order. wanted are the
-// counts of the first targets, whose rows are known.
+// DeleteSQL deletes in one statement: roots by key, with all conditions repeated; the collected
+// rows of the given nodes (locked or not); and the rows behind edges into the other nodes.
+// PostgreSQL checks foreign keys at the end of the statement, so neither order nor cycles matter.
+// The result has one count per target. The first known rows of the root are those of keys, in any
+// order. wanted are the expected counts of the first targets, whose rows are known.
 func DeleteSQL(p *Plan, m *Traversal, nodes []*Node, sc expiry.Scope, w *TenantCutoff, keys pg.Values, known map[*Node]*Rows, locked bool) (s *pg.Statement, targets []*Node, wanted []int) {
 	s = &pg.Statement{}
 	s.Add("WITH ")
 	if keys != nil {
-		p.cut(s, sc, w)
+		p.cutoffCTE(s, sc, w)
 		s.Add(", ")
 	}
 	part := func(n *Node, condition string) {
@@ -89,7 +87,7 @@ func DeleteSQL(p *Plan, m *Traversal, nodes []*Node, sc expiry.Scope, w *TenantC
 		targets = append(targets, n)
 	}
 	if keys != nil {
-		part(p.Root, p.among(s, sc, keys, "reaper_cut"))
+		part(p.Root, p.rootCondition(s, sc, keys, "reaper_cut"))
 		wanted = append(wanted, keys.Len())
 	}
 	for _, n := range nodes {
@@ -98,7 +96,7 @@ func DeleteSQL(p *Plan, m *Traversal, nodes []*Node, sc expiry.Scope, w *TenantC
 			r = r.Slice(keys.Len(), r.Len())
 		}
 		if r != nil && r.Len() > 0 {
-			part(n, at(s, n.Table, r)+stillBehind(s, n, m, known, locked))
+			part(n, located(s, n.Table, r)+stillBehind(s, n, m, known, locked))
 			wanted = append(wanted, r.Len())
 		}
 	}
@@ -117,29 +115,27 @@ func DeleteAllBehindSQL(e *Edge, r *Rows) *pg.Statement {
 	return s.Add("DELETE FROM ", schema.From(e.Child.Table), " WHERE ", behind(s, e, r))
 }
 
-// DeleteAtSQL deletes rows where they stand. They are locked.
+// DeleteAtSQL deletes locked rows by location.
 func DeleteAtSQL(r *Rows) *pg.Statement {
 	s := &pg.Statement{}
-	return s.Add("DELETE FROM ", schema.From(r.Node.Table), " WHERE ", at(s, r.Node.Table, r))
+	return s.Add("DELETE FROM ", schema.From(r.Node.Table), " WHERE ", located(s, r.Node.Table, r))
 }
 
-// DeleteCollectedSQL deletes the rows that were collected of a node.
+// DeleteCollectedSQL deletes the rows collected for a node.
 func DeleteCollectedSQL(n *Node, m *Traversal, known map[*Node]*Rows, locked bool) *pg.Statement {
 	s := &pg.Statement{}
-	return s.Add("DELETE FROM ", schema.From(n.Table), " WHERE ", at(s, n.Table, known[n]), stillBehind(s, n, m, known, locked))
+	return s.Add("DELETE FROM ", schema.From(n.Table), " WHERE ", located(s, n.Table, known[n]), stillBehind(s, n, m, known, locked))
 }
 
-// CollectedThereSQL tells whether any of the rows that were collected of a node are still
-// what they were.
+// CollectedThereSQL reports whether any row collected for a node is still there, unchanged.
 func CollectedThereSQL(n *Node, m *Traversal, known map[*Node]*Rows, locked bool) *pg.Statement {
 	s := &pg.Statement{}
-	return s.Add("SELECT EXISTS (SELECT FROM ", schema.From(n.Table), " WHERE ", at(s, n.Table, known[n]), stillBehind(s, n, m, known, locked), ")")
+	return s.Add("SELECT EXISTS (SELECT FROM ", schema.From(n.Table), " WHERE ", located(s, n.Table, known[n]), stillBehind(s, n, m, known, locked), ")")
 }
 
-// stillBehind repeats, for rows that were collected and are found again by their place,
-// the reference by which they were: a row that moved to another parent meanwhile, or
-// whose place is another row's by now, does not go. Empty: nothing was collected by a
-// reference, or all of it is locked.
+// stillBehind repeats, for collected rows found by location, the condition that they reference
+// their parent. It excludes rows that have moved to another parent, and locations now taken by
+// another row. Empty if nothing was collected by reference, or all rows are locked.
 func stillBehind(s *pg.Statement, n *Node, m *Traversal, known map[*Node]*Rows, locked bool) string {
 	if locked && n.Table.CanUpdate {
 		return ""
@@ -156,14 +152,14 @@ func stillBehind(s *pg.Statement, n *Node, m *Traversal, known map[*Node]*Rows, 
 	return "\n   AND (" + strings.Join(references, " OR ") + ")"
 }
 
-// hashed is the condition of behind for rows that are at hand already: the list of
-// values goes into a hash table, where one lookup a row does.
+// hashed is behind for rows that are already located: the values go into a hash table, with one
+// lookup per row.
 func hashed(s *pg.Statement, e *Edge, r *Rows) string {
 	theirs, v := schema.Cols(e.Child.Table, e.ChildColumns), r.referenced(e)
 	x := e.Pairs[0]
 	if len(e.Pairs) > 1 || x.Op.Commutator == nil || x.Ours.Array() || x.Collation(x.Theirs) != "" {
 		return schema.Among(s, e.Pairs, theirs, v, false)
 	}
-	// IS TRUE keeps PostgreSQL from making a join of it.
+	// IS TRUE keeps PostgreSQL from turning it into a join.
 	return fmt.Sprintf("(%s %s ANY (SELECT %s)) IS TRUE", x.TheirsAs(theirs[0]), x.Op.Commutator, x.OursAs("unnest("+s.Array(v[0], x.Ours.SQLType)+")"))
 }

@@ -9,9 +9,9 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// writing settles whether the commit of a batch waits for the disk, and that rows
-// are fetched by their place or by an index: the planner's usual price for that is
-// one of cold disks, and makes it read whole tables for the few rows of a batch.
+// writing sets whether commits of batches wait for the disk, and makes the planner fetch rows by
+// location or index: the default random_page_cost assumes cold disks and would read whole tables
+// for the few rows of a batch.
 func writing(synchronous bool) string {
 	commit := "'off'"
 	if synchronous {
@@ -20,7 +20,7 @@ func writing(synchronous bool) string {
 	return "pg_catalog.num_nonnulls(" + pg.SetConfig("synchronous_commit", commit) + ", " + pg.SetConfig("random_page_cost", "'0.1'") + ")"
 }
 
-// LockTimeout bounds a wait for a lock.
+// LockTimeout limits how long a statement waits for a lock.
 func (p *Plan) LockTimeout() time.Duration { return min(p.Policy.Limits.Time, 500*time.Millisecond) }
 
 // BeginSQL is the first statement of a batch's transaction: the advisory locks of its
@@ -40,13 +40,11 @@ func (p *Plan) CountersSQL(m *Traversal) *pg.Statement {
 	return s.Add("SELECT ", strings.Join(p.counters(s, m), ", "))
 }
 
-// Counters is how many numbers the counters of this mode are: the WAL position
-// first.
+// Counters is the number of counters of this traversal, the WAL position included.
 func (m *Traversal) Counters() int { return 1 + len(m.Counted) + len(m.CountedUp) }
 
-// counters are expressions for the WAL position in bytes and for what this
-// session has deleted from and updated in tables, by the statistics of their
-// leaves.
+// counters are expressions for the WAL position in bytes, and for the tuples that this transaction
+// has deleted and updated, from the statistics of the tables' leaves.
 func (p *Plan) counters(s *pg.Statement, m *Traversal) []string {
 	parts := []string{pg.WALPosition}
 	sum := func(function string, nodes []*Node) {
@@ -59,7 +57,7 @@ func (p *Plan) counters(s *pg.Statement, m *Traversal) []string {
 	return parts
 }
 
-// Leaves are the tables that hold a node's rows.
+// Leaves are the tables that store a node's rows.
 func (p *Plan) Leaves(n *Node) []uint32 {
 	if n.Table.Kind == schema.Partitioned {
 		return p.graph.Family(n.Table.OID)

@@ -10,9 +10,8 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// KeepingSQL gives, for the edges along which something could be kept, who
-// references which of the rows: number of the edge, ordinal of the parent's row
-// (from 1), tableoid and ctid of the child's.
+// KeepingSQL returns, for each edge that could keep rows, which children reference the rows: index
+// of the edge, ordinal of the parent's row (from 1), tableoid and ctid of the child's.
 func KeepingSQL(p *Plan, known map[*Node]*Rows) *pg.Statement {
 	s := &pg.Statement{}
 	var parts []string
@@ -24,8 +23,7 @@ func KeepingSQL(p *Plan, known map[*Node]*Rows) *pg.Statement {
 		name := pg.Ident(e.Child.Table.Name.Name)
 		row, limit := name+".tableoid::text AS tab, "+name+".ctid::text AS tid", ""
 		if e.Action == ByKeep {
-			// One that stays is enough: of those that may go there are no more than
-			// were collected.
+			// One row that stays suffices, and at most all collected rows may be deleted.
 			going := known[e.Child]
 			if going == nil {
 				going, row = NewRows(e.Child), "NULL AS tab, NULL AS tid"
@@ -42,14 +40,14 @@ func KeepingSQL(p *Plan, known map[*Node]*Rows) *pg.Statement {
 	return s.Add(strings.Join(parts, "\nUNION ALL\n"))
 }
 
-// protects tells whether a row behind the edge could keep the row it
-// references, itself or through what references it.
+// protects reports whether a row behind the edge could keep the row it references, by itself or
+// through its own dependents.
 func (e *Edge) protects() bool {
 	return e.Action == ByKeep || e.Action.Deletes() && e.Child.NeedsLock()
 }
 
-// references is the condition that a child's row references a row x(tab, r0,
-// r1, …) of the parent, whose columns are those of the edge, as text.
+// references is the condition that a child's row references the row x(tab, r0, r1, …) of the
+// parent, with the edge's columns as text.
 func (e *Edge) references(x string) string {
 	within := ""
 	if e.Within != nil {
@@ -60,7 +58,7 @@ func (e *Edge) references(x string) string {
 	})
 }
 
-// LinkRows notes in a graph that one row references another along an edge. child may be a
+// LinkRows records in a graph that one row references another along an edge. child may be a
 // Stranger.
 func LinkRows(g *keeping.Graph, e *Edge, parent, child int) {
 	if e.Action == ByKeep || child == keeping.Stranger {

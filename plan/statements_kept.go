@@ -9,12 +9,10 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// keptSQL adds two CTEs to a statement with the roots (tab, tid, r0, r1, …):
-// reaper_c, the roots and those of their dependents that a keeping edge could
-// protect, and reaper_k, the rows among them that one does, with all that would
-// take them along. Each row is in either once: a
-// chain of rows takes time in proportion to its length, however many of them are
-// roots.
+// keptSQL adds two CTEs to a statement with the roots (tab, tid, r0, r1, …): reaper_c, the roots
+// and those of their dependents that a keeping edge could protect; and reaper_k, the rows that one
+// does protect, with all rows whose deletion would delete them. Each CTE has each row once, so a
+// chain of rows takes linear time, however many of them are roots.
 func (p *Plan) keptSQL(roots string) string {
 	var down, tests, up []string
 	for _, e := range p.Edges {
@@ -30,13 +28,12 @@ func (p *Plan) keptSQL(roots string) string {
 		",\nreaper_k(node, tab, tid) AS (\n  SELECT node, tab, tid FROM reaper_c WHERE " + strings.Join(tests, " OR ") + recursion("reaper_k", up) + ")"
 }
 
-// ReachedSQL adds a CTE reaper_c: the roots, and what hangs off them by these
-// steps.
+// ReachedSQL adds the CTE reaper_c: the roots and what these steps reach from them.
 func (p *Plan) ReachedSQL(roots string, steps []string) string {
 	return ",\n" + p.Closure("reaper_c", []string{p.RootSeed(roots)}, steps)
 }
 
-// recursion goes on from the rows of a CTE by all steps that there are.
+// recursion extends a CTE by all steps.
 func recursion(c string, steps []string) string {
 	if len(steps) == 0 {
 		return ""
@@ -44,9 +41,8 @@ func recursion(c string, steps []string) string {
 	return "\n  UNION\n  SELECT reaper_x.* FROM " + c + " CROSS JOIN LATERAL (" + strings.Join(steps, "\n    UNION ALL ") + ") reaper_x"
 }
 
-// ascent is one edge of a recursion upwards: the rows that the row of reaper_k
-// references. It stands in a subselect of its own, where a user's SQL sees the
-// columns of its table alone.
+// ascent is one upward edge of a recursion: the rows that the row of reaper_k references. Its
+// subselect lets users' SQL see only the columns of its own table.
 func ascent(p *Plan, e *Edge) string {
 	child, parent := e.Child.Table, e.Parent.Table
 	name, above := pg.Ident(child.Name.Name), pg.Ident(parent.Name.Name)
@@ -65,9 +61,9 @@ func ascent(p *Plan, e *Edge) string {
 		}))
 }
 
-// referencing compares a column of ours with a value of theirs, so that an index on
-// the column serves, where the types let it. A text that was declared to reference
-// something else holds anything: what is no such number or uuid references none.
+// referencing compares a parent column (ours) with a child's value (theirs) so that an index on the
+// column can serve, if the types allow it. A text column declared to reference a number or uuid may
+// hold anything; text that is not one references nothing.
 func referencing(c schema.Comparison, theirs, ours string) string {
 	if c.OursText {
 		switch {

@@ -10,11 +10,10 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// ExpiredPartitionsSQL gives the partitions, the oldest first, whose range ends
-// below the latest cutoff that any tenant has, empty files left out: OID, schema,
-// name, bound, end of the range, whether it begins above every age that never
-// expires, the number of partitions, CHECK constraints, and what rules out
-// dropping it. Both ends of a range are in the catalog as text.
+// ExpiredPartitionsSQL returns the non-empty partitions whose range ends below the latest of the
+// tenants' cutoffs, oldest first: OID, schema, name, bound, end of the range, whether it begins
+// above all ages that never expire, the number of partitions, CHECK constraints, and what prevents
+// dropping it. The catalog has both ends of a range as text.
 func (p *Plan) ExpiredPartitionsSQL(sc expiry.Scope) *pg.Statement {
 	s := &pg.Statement{}
 	latest := "(SELECT max(reaper_f.cutoff) AS cutoff FROM "
@@ -41,8 +40,8 @@ func (p *Plan) ExpiredPartitionsSQL(sc expiry.Scope) *pg.Statement {
 	return s
 }
 
-// firstDated is a value of the column's type below which all those lie that never
-// expire, whatever its time zone: integers up to 0, and what stands for no time.
+// firstDated is a value of the column's type up to which no value expires, in any time zone:
+// integers up to 0, and dates that stand for no time.
 func firstDated(a expiry.Age) string {
 	if a.Integer() {
 		return "0"
@@ -50,10 +49,10 @@ func firstDated(a expiry.Age) string {
 	return "'1970-01-02'"
 }
 
-// closed writes the CTE reaper_c: the keys of the tenants for whom everything
-// below the end of the partition's range is expired, by the earlier one of the
-// cutoff of now and of the run's start. A key that comes twice is none of them.
-func (p *Plan) closed(s *pg.Statement, sc expiry.Scope, upper string) {
+// closedTenants writes the CTE reaper_c: the keys of the tenants for which everything below the end of the
+// partition's range is expired, by the earlier of the current cutoff and that of the run's start. A
+// key that occurs twice is left out.
+func (p *Plan) closedTenants(s *pg.Statement, sc expiry.Scope, upper string) {
 	sc.Whole = true
 	s.Add("WITH reaper_c AS MATERIALIZED (")
 	if p.NoTenant {
@@ -66,10 +65,10 @@ func (p *Plan) closed(s *pg.Statement, sc expiry.Scope, upper string) {
 		"\n   GROUP BY reaper_s.key HAVING count(*) = 1 AND bool_and(reaper_s.state = 'active')) x\n WHERE ", upper, " <= ", p.Age.Surely("x.cutoff"), ")")
 }
 
-// rowsIn writes the rows of a partition, wherever it is attached: their lead
-// columns l0, l1, …, and whether they are older than the end of its range and
-// meant. The table has the root's name, by which a user's SQL may call it.
-func (p *Plan) rowsIn(x schema.Partition, upper string) string {
+// partitionRows writes the rows of a partition, attached or not: their lead columns l0, l1, …, and meant:
+// whether they satisfy where and are older than the end of its range. It is aliased to the root's
+// name, which users' SQL may refer to.
+func (p *Plan) partitionRows(x schema.Partition, upper string) string {
 	t := p.Root.Table
 	a := schema.Col(t, p.Age.Column.Name)
 	var b strings.Builder
@@ -82,8 +81,8 @@ func (p *Plan) rowsIn(x schema.Partition, upper string) string {
 	return b.String()
 }
 
-// owned tells that each row of the root belongs, by a foreign key, to one of the
-// tenants, and that all are meant.
+// owned reports whether a foreign key guarantees that every row of the root belongs to a tenant,
+// and the policy has no where.
 func (p *Plan) owned() bool {
 	t := p.Tenants
 	if t.Table == nil || len(p.Hops) > 0 || p.Policy.Where.IsSet() {
@@ -96,25 +95,25 @@ func (p *Plan) owned() bool {
 	})
 }
 
-// AllExpiredSQL tells whether a partition has rows, and whether all of them are
-// expired. It reads no further than the first that is not; and no row at all where
-// everything of every tenant is. What it says is looked at again before the drop.
+// AllExpiredSQL reports whether a partition has rows, and whether all of them are expired. It stops
+// at the first row that is not, and reads none if everything of every tenant is expired. The drop
+// checks the answer again.
 func (p *Plan) AllExpiredSQL(sc expiry.Scope, x schema.Partition) *pg.Statement {
 	s := &pg.Statement{}
 	upper := s.Cast(x.Upper, p.Age.Column.Type)
-	p.closed(s, sc, upper)
+	p.closedTenants(s, sc, upper)
 	s.Add("\nSELECT EXISTS (SELECT FROM ONLY ", x.Name.SQL(), "),\n       CASE WHEN ")
 	if x.Dated && p.owned() {
 		s.Add("NOT EXISTS (SELECT FROM (", p.Tenants.Relation(nil), ") reaper_s LEFT JOIN reaper_c ON ", p.Tenants.Same.FindTheirs("reaper_c.key", "reaper_s.key"), " WHERE reaper_c.key IS NULL)")
 	} else {
 		s.Add("false")
 	}
-	s.Add(" THEN true\n            ELSE NOT EXISTS (SELECT FROM ", p.rowsIn(x, upper), " reaper_r\n         LEFT JOIN ", p.ownerJoin("reaper_c", "reaper_c", "reaper_r.l"))
+	s.Add(" THEN true\n            ELSE NOT EXISTS (SELECT FROM ", p.partitionRows(x, upper), " reaper_r\n         LEFT JOIN ", p.ownerJoin("reaper_c", "reaper_c", "reaper_r.l"))
 	return s.Add("\n        WHERE reaper_c.key IS NULL OR NOT reaper_r.meant) END")
 }
 
-// ExpiredCountsSQL counts the rows of a partition by tenant (text, or NULL),
-// when all of them are expired; else it gives nothing.
+// ExpiredCountsSQL counts the rows of a partition by tenant (text, or NULL) if all of them are
+// expired; otherwise it returns nothing.
 func (p *Plan) ExpiredCountsSQL(sc expiry.Scope, x schema.Partition) *pg.Statement {
 	s := &pg.Statement{}
 	upper := s.Cast(x.Upper, p.Age.Column.Type)
@@ -122,12 +121,12 @@ func (p *Plan) ExpiredCountsSQL(sc expiry.Scope, x schema.Partition) *pg.Stateme
 	lead := func(format string) string {
 		return pg.List(n, func(i int) string { return fmt.Sprintf(format, i) })
 	}
-	p.closed(s, sc, upper)
+	p.closedTenants(s, sc, upper)
 	s.Add(",\nreaper_g AS MATERIALIZED (\n  SELECT ")
 	if n > 0 {
 		s.Add(lead("reaper_r.l%d"), ", ")
 	}
-	s.Add("count(*) AS n, count(*) FILTER (WHERE reaper_r.meant) AS meant\n    FROM ", p.rowsIn(x, upper), " reaper_r")
+	s.Add("count(*) AS n, count(*) FILTER (WHERE reaper_r.meant) AS meant\n    FROM ", p.partitionRows(x, upper), " reaper_r")
 	if n > 0 {
 		s.Add("\n   GROUP BY ", lead("reaper_r.l%d"))
 	}

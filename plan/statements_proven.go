@@ -8,8 +8,8 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// ReferencedSQL tells whether any row references, by a foreign key, rows that go
-// and does not go itself.
+// ReferencedSQL reports whether any row that stays references, by a foreign key, rows to be
+// deleted.
 func (p *Plan) ReferencedSQL(known map[*Node]*Rows) *pg.Statement {
 	s := &pg.Statement{}
 	var tests []string
@@ -20,18 +20,17 @@ func (p *Plan) ReferencedSQL(known map[*Node]*Rows) *pg.Statement {
 		}
 		test := "EXISTS (SELECT FROM " + schema.From(e.Child.Table) + " WHERE " + behind(s, e, r)
 		if going := known[e.Child]; going != nil && going.Len() > 0 {
-			test += " AND (" + at(s, e.Child.Table, going) + ") IS NOT TRUE"
+			test += " AND (" + located(s, e.Child.Table, going) + ") IS NOT TRUE"
 		}
 		tests = append(tests, test+")")
 	}
 	return s.Add("SELECT ", strings.Join(append(tests, "false"), "\n    OR "))
 }
 
-// DeleteLockedRootsSQL deletes roots where they stand, with every condition
-// repeated.
+// DeleteLockedRootsSQL deletes roots by location, with every condition repeated.
 func (p *Plan) DeleteLockedRootsSQL(sc expiry.Scope, w *TenantCutoff, roots *Rows) *pg.Statement {
 	s := &pg.Statement{}
 	s.Add("WITH ")
-	p.cut(s, sc, w)
-	return s.Add("\nDELETE FROM ", schema.From(p.Root.Table), "\n WHERE ", at(s, p.Root.Table, roots), "\n   AND ", p.conditions("reaper_cut"))
+	p.cutoffCTE(s, sc, w)
+	return s.Add("\nDELETE FROM ", schema.From(p.Root.Table), "\n WHERE ", located(s, p.Root.Table, roots), "\n   AND ", p.conditions("reaper_cut"))
 }

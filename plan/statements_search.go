@@ -10,28 +10,27 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// TenantPage is how many due tenants are in memory at once.
+// TenantPage is the maximum number of due tenants in memory.
 const TenantPage = 2000
 
-// SweepRows is how many rows of the root one reading of a sweep goes over.
+// SweepRows is how many rows of the root one statement of a sweep reads.
 const SweepRows = 10_000
 
-// Cursor is a place in the order of a walk; the zero cursor is its start.
+// Cursor is a position in a walk; the zero cursor is its start.
 type Cursor struct {
 	Set bool
 	Age string
-	// key is the rest of the tuple; nil: rows of that age are yet to be seen.
+	// Key is the rest of the tuple; nil: rows of that age are not read yet.
 	Key []*string
 }
 
-// Page is the size of a page of PostgreSQL, in bytes, as it is unless somebody
-// compiled it otherwise: no row takes more, but for what is TOASTed.
+// Page is PostgreSQL's default page size in bytes, the maximum size of a row without its TOASTed
+// values.
 const Page = 8192
 
-// sizeOf is the number of bytes of a row of the root as it is stored, TOASTed
-// values included, without reading them. Where nothing is TOASTed, and not even
-// a batch of the largest rows could be too large, the rows are not looked at:
-// then the index alone may answer the search.
+// sizeOf is the stored size of a root's row in bytes, including TOASTed values, without reading
+// those. If nothing is TOASTed and a batch of the largest rows is within the limit, it is a
+// constant, so that an index-only scan can serve the search.
 func (p *Plan) sizeOf() string {
 	t := p.Root.Table
 	if limits := p.Policy.Limits; t.ToastBytes == 0 && int64(limits.Rows)*Page <= limits.Bytes {
@@ -49,7 +48,7 @@ func (p *Plan) sizeOf() string {
 	return "(" + b.String() + ")::bigint"
 }
 
-// leadPairs are how the lead columns compare with what they reference.
+// leadPairs compare the lead columns with what they reference.
 func (p *Plan) leadPairs() []schema.Comparison {
 	switch {
 	case p.NoTenant:
@@ -60,26 +59,26 @@ func (p *Plan) leadPairs() []schema.Comparison {
 	return []schema.Comparison{p.Owner}
 }
 
-// afterPlace is the condition that a row comes after a place in the order of columns, by
-// the operators that ORDER BY goes by.
-func afterPlace(columns []string, orders []*schema.Order, place []string) string {
+// afterPosition is the condition that a row comes after a position, by the operators that ORDER BY
+// uses.
+func afterPosition(columns []string, orders []*schema.Order, place []string) string {
 	named := func(i int) string {
-		if orders[i] == nil { // an age: one of PostgreSQL's own types
+		if orders[i] == nil { // an age: a built-in type
 			return "OPERATOR(pg_catalog.>)"
 		}
 		return orders[i].Greater.String()
 	}
 	for i := range columns {
 		if named(i) != "OPERATOR(pg_catalog.>)" {
-			return afterPlaceEach(columns, orders, place, named)
+			return afterPositionEach(columns, orders, place, named)
 		}
 	}
 	return pg.Row(columns) + " OPERATOR(pg_catalog.>) " + pg.Row(place)
 }
 
-// afterPlaceEach is for types of others: a row comparison takes its operators from one
-// schema.
-func afterPlaceEach(columns []string, orders []*schema.Order, place []string, greater func(int) string) string {
+// afterPositionEach serves types of extensions and users, since all operators of a row comparison come
+// from one schema.
+func afterPositionEach(columns []string, orders []*schema.Order, place []string, greater func(int) string) string {
 	var or []string
 	for i := range columns {
 		and := ""
@@ -99,9 +98,9 @@ func equalOf(o *schema.Order) string {
 	return o.Equal.String()
 }
 
-// WalkSQL reads up to limit rows of one group (rows that share the lead
-// columns) from a cursor on, below the cutoff: age, key…, whether the row is
-// expired and meant, and its size. byKey orders rows of one age by the key.
+// WalkSQL reads up to limit rows of one group (rows that share the lead columns) from a cursor on,
+// below the cutoff: age, whether the row is expired and satisfies where, its size, key…. byKey
+// orders rows of one age by the key.
 func (p *Plan) WalkSQL(w *TenantCutoff, group []*string, at Cursor, byKey bool, limit int) *pg.Statement {
 	s := &pg.Statement{}
 	t := p.Root.Table
@@ -123,7 +122,7 @@ func (p *Plan) WalkSQL(w *TenantCutoff, group []*string, at Cursor, byKey bool, 
 			tuple = append(tuple, s.Cast(at.Key[i], k.SQLType))
 			orders = append(orders, p.keyOrders[slices.Index(ColumnNames(p.Key), n)])
 		}
-		conditions = append(conditions, afterPlace(append([]string{a}, rest...), orders, tuple))
+		conditions = append(conditions, afterPosition(append([]string{a}, rest...), orders, tuple))
 	}
 	order := []string{a}
 	if byKey {
@@ -144,14 +143,14 @@ func (p *Plan) groupConditions(s *pg.Statement, group []*string) []string {
 	return conditions
 }
 
-// meantSQL tells whether a row below the bound is expired and meant by where.
+// meantSQL reports whether a row below the bound is expired and satisfies where.
 func (p *Plan) meantSQL(cutoff string) string {
 	t := p.Root.Table
 	return "(true" + p.Age.Recheck(schema.Col(t, p.Age.Column.Name), cutoff) + Parenthesized(p.Where) + ") IS TRUE"
 }
 
-// probeSQL finds the age of the oldest expired row of one group, by one look
-// into the index that leads from the group to the age.
+// probeSQL finds the age of the oldest expired row of one group with one lookup in the index from
+// the group to the age.
 func (p *Plan) probeSQL(cutoff string, lead func(int) string) string {
 	t := p.Root.Table
 	a := schema.Col(t, p.Age.Column.Name)
@@ -164,11 +163,10 @@ func (p *Plan) probeSQL(cutoff string, lead func(int) string) string {
 	return b.String()
 }
 
-// DueSQL gives the tenants that have something due, the most overdue first: key
-// and cutoff.
+// DueSQL returns the tenants that have anything due, the most overdue first: key and cutoff.
 func (p *Plan) DueSQL(sc expiry.Scope) *pg.Statement { return p.Due(&pg.Statement{}, sc) }
 
-// Due is DueSQL as a part of another statement.
+// Due adds DueSQL to another statement.
 func (p *Plan) Due(s *pg.Statement, sc expiry.Scope) *pg.Statement {
 	sc.Whole = true
 	s.Add("SELECT x.key::text, x.cutoff::text FROM (\n  SELECT reaper_s.key, reaper_s.cutoff, max(reaper_s.cutoff - ",
@@ -178,16 +176,16 @@ func (p *Plan) Due(s *pg.Statement, sc expiry.Scope) *pg.Statement {
 	return s
 }
 
-// ActiveSQL gives all tenants that have a cutoff: key and cutoff.
+// ActiveSQL returns all tenants with a cutoff: key and cutoff.
 func (p *Plan) ActiveSQL(sc expiry.Scope) *pg.Statement {
 	s := &pg.Statement{}
 	sc.Whole = true
 	return s.Add("SELECT reaper_s.key::text, reaper_s.cutoff::text FROM ", p.Tenants.Write(s, sc), " reaper_s WHERE reaper_s.state = 'active'")
 }
 
-// PageSQL gives those of a page of a run's tenants that have something due
-// still, in their order: key and cutoff, which is the earlier one of now and of
-// the run's start. A page is the ranks above after, up to pageEnd.
+// PageSQL returns, in order, the tenants of a page of a run that still have anything due: key and
+// cutoff, the earlier of the current one and that of the run's start. A page is the ranks above
+// after, up to pageEnd.
 func (p *Plan) PageSQL(sc expiry.Scope, after, pageEnd int64) *pg.Statement {
 	s := &pg.Statement{}
 	cutoff := "least(reaper_s.cutoff, reaper_f.cutoff)"
@@ -199,26 +197,26 @@ func (p *Plan) PageSQL(sc expiry.Scope, after, pageEnd int64) *pg.Statement {
 	return s
 }
 
-// fixed writes the tenants of a run with the cutoffs of its start.
+// fixed writes the tenants of a run with the cutoffs of the run's start.
 func (p *Plan) fixed(s *pg.Statement, sc expiry.Scope) string {
 	return "(SELECT rank, tenant, cutoff FROM " + sc.Cutoffs + " WHERE run_id = " + s.Cast(sc.Run, "uuid") +
 		" AND policy = " + s.Cast(p.Policy.Name, "text") + ")"
 }
 
-// Probes joins tenants (reaper_s) with the age of the oldest expired row of
-// each of their groups (reaper_x.at).
+// Probes joins tenants (reaper_s) with the age of the oldest expired row of each of their groups
+// (reaper_x.at).
 func (p *Plan) Probes(s *pg.Statement, cutoff string) {
 	lead := func(int) string { return "reaper_s.key" }
 	if len(p.Hops) > 0 {
 		joins, _, key := p.PathJoin("")
-		s.Add("\n    JOIN ", p.bracketed(joins), " ON ", p.Owner.FindTheirs("reaper_s.key", key))
+		s.Add("\n    JOIN ", p.parenthesizedJoin(joins), " ON ", p.Owner.FindTheirs("reaper_s.key", key))
 		lead = func(i int) string { return "reaper_p1." + pg.Ident(p.Hops[0].To[i]) }
 	}
 	s.Add("\n   CROSS JOIN LATERAL (", p.probeSQL(cutoff, lead), ") reaper_x")
 }
 
-// GroupsSQL gives a page of the groups of one tenant that have something due,
-// in the order of their columns.
+// GroupsSQL returns a page of the groups of one tenant that have anything due, ordered by their
+// columns.
 func (p *Plan) GroupsSQL(w *TenantCutoff, after []*string, limit int) *pg.Statement {
 	s := &pg.Statement{}
 	joins, _, key := p.PathJoin("")
@@ -238,17 +236,16 @@ func (p *Plan) GroupsSQL(w *TenantCutoff, after []*string, limit int) *pg.Statem
 		for i := range after {
 			tuple[i] = s.Cast(after[i], types[i])
 		}
-		s.Add("\n   AND ", afterPlace(names, p.groupOrders, tuple))
+		s.Add("\n   AND ", afterPosition(names, p.groupOrders, tuple))
 	}
 	s.Add("\n ORDER BY ", strings.Join(names, ", "), fmt.Sprintf("\n LIMIT %d", limit))
 	return s
 }
 
-// SweepSQL reads the next limit rows along the key, or along the ages up to the
-// latest cutoff, all tenants together, and gives those that are expired, each with
-// its tenant and cutoff (the earlier one of now and of the run's start): kind 0,
-// size, tenant, cutoff, NULL, key…. The last row is kind 1: the number of rows
-// read, and the age and the key where the reading ended.
+// SweepSQL reads the next limit rows for all tenants at once, along the key, or along the ages up
+// to the latest cutoff. It returns the expired ones with tenant and cutoff (the earlier of the
+// current one and that of the run's start) as kind 0: size, tenant, cutoff, NULL, key…. The last
+// row is kind 1: the number of rows read, and the age and key of the last.
 func (p *Plan) SweepSQL(sc expiry.Scope, after []*string, latest string, limit int) *pg.Statement {
 	s := &pg.Statement{}
 	t := p.Root.Table
@@ -269,7 +266,7 @@ func (p *Plan) SweepSQL(sc expiry.Scope, after []*string, latest string, limit i
 		for i := range tuple {
 			tuple[i] = s.Cast(after[i], types[i])
 		}
-		conditions = append(conditions, afterPlace(order, orders, tuple))
+		conditions = append(conditions, afterPosition(order, orders, tuple))
 	}
 	s.Add("WITH reaper_w AS MATERIALIZED (\n  SELECT ")
 	for i, k := range schema.Cols(t, ColumnNames(p.Key)) {
@@ -308,7 +305,7 @@ func (p *Plan) SweepSQL(sc expiry.Scope, after []*string, latest string, limit i
 		strings.Join(last, ", "), " LIMIT 1)")
 }
 
-// KeyAfterAge are the values of a key that stand in the cursor beside the age.
+// KeyAfterAge are the key's values that follow the age in the cursor.
 func (p *Plan) KeyAfterAge(key []*string) []*string {
 	rest := []*string{}
 	for _, n := range p.orderKey() {

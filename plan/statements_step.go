@@ -34,7 +34,7 @@ func (p *Plan) StepSQL(tenants []*TenantCutoff, w Window) *pg.Statement {
 	lead := func(int) string { return key }
 	if len(p.Hops) > 0 {
 		joins, _, last := p.PathJoin("")
-		s.Add("\n    JOIN ", p.bracketed(joins), " ON ", p.Owner.FindTheirs(key, last))
+		s.Add("\n    JOIN ", p.parenthesizedJoin(joins), " ON ", p.Owner.FindTheirs(key, last))
 		lead = func(i int) string { return "reaper_p1." + pg.Ident(p.Hops[0].To[i]) }
 	}
 	s.Add("\n   CROSS JOIN LATERAL (SELECT row_number() OVER () AS i, reaper_q.* FROM (", p.stepRows(s, w, lead), ") reaper_q) reaper_x),",

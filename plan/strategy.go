@@ -8,11 +8,10 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// manyGroups is from how many rows of the first table of a tenant path on it
-// may be that most hold few roots: then one sweep beats a walk per group.
+// manyGroups is the number of rows in the first table of a tenant path from which most may have few
+// roots; then one sweep is cheaper than a walk per group.
 const manyGroups = 10_000
 
-// strategy chooses how expired roots are found.
 func (c *compiler) strategy() error {
 	p := c.plan
 	t := p.Root.Table
@@ -56,8 +55,7 @@ func (c *compiler) strategy() error {
 	return nil
 }
 
-// sweep chooses along what to walk over the rows of all tenants: the age, where
-// an index begins with it, or else the key.
+// sweep chooses the order of a sweep: the age if an index begins with it, otherwise the key.
 func (c *compiler) sweep() {
 	p := c.plan
 	t := p.Root.Table
@@ -81,7 +79,7 @@ func leadText(lead []string) string {
 	return pg.List(len(lead), func(i int) string { return lead[i] })
 }
 
-// Lead are the root's columns that a tenant's rows share.
+// Lead are the root's columns that identify a tenant's rows.
 func (p *Plan) Lead() []string {
 	switch {
 	case p.NoTenant:
@@ -92,15 +90,14 @@ func (p *Plan) Lead() []string {
 	return []string{p.last.Name}
 }
 
-// orderKey are the columns of the key that still order rows of one lead and
-// one age.
+// orderKey are the key columns that order rows of the same lead and age.
 func (p *Plan) orderKey() []string {
 	return slices.DeleteFunc(ColumnNames(p.Key), func(n string) bool {
 		return n == p.Age.Column.Name || slices.Contains(p.Lead(), n)
 	})
 }
 
-// ColumnNames are the names of columns.
+// ColumnNames returns the names of columns.
 func ColumnNames(columns []schema.Column) []string {
 	names := make([]string, len(columns))
 	for i, k := range columns {
@@ -131,8 +128,8 @@ func bestIndex(t *schema.Table, lead []schema.Comparison, age string, key []stri
 	return name, withKey
 }
 
-// servesOrder tells whether index columns give ORDER BY names, forwards or
-// backwards: all in one direction, NULLs where that direction has them.
+// servesOrder reports whether index columns provide ORDER BY names, forwards or backwards: all in
+// one direction, with NULLs in that direction's default place.
 func servesOrder(columns []schema.IndexColumn, names []string) bool {
 	for i, c := range columns {
 		if c.Name != names[i] || !c.OwnCollation || !c.DefaultOrder || c.Desc != columns[0].Desc || c.NullsFirst != c.Desc {

@@ -8,23 +8,23 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// onPath is a table of a policy's way to its tenants.
+// onPath is a table on a policy's path to its tenants.
 type onPath struct {
 	policy  *policy.Policy
 	table   uint32
-	columns []string // by which rows find their tenant
-	rows    bool     // its rows stand between others and their tenant; false: it is the root itself
+	columns []string // that lead rows to their tenant
+	rows    bool     // false for the root, whose rows no others need
 }
 
-// paths refuses a plan that deletes or empties what any policy of the file needs to
-// find the tenants of its rows: rows without a tenant are never deleted.
-func (c *compiler) paths() error {
+// checkTenantPaths refuses a plan that deletes or clears what any policy needs to find its tenants: rows
+// without a tenant are never deleted.
+func (c *compiler) checkTenantPaths() error {
 	p := c.plan
 	for i := range c.file.Policies {
 		for _, x := range c.tenantPathOf(&c.file.Policies[i]) {
 			for _, n := range p.Nodes {
 				if slices.Contains(c.graph.Family(x.table), n.Table.OID) || slices.Contains(c.graph.Family(n.Table.OID), x.table) {
-					c.cuts(x, n)
+					c.checkOnPath(x, n)
 				}
 			}
 		}
@@ -32,16 +32,16 @@ func (c *compiler) paths() error {
 	return nil
 }
 
-// cuts refuses a node of the plan that stands on a path.
-func (c *compiler) cuts(x onPath, n *Node) {
+// checkOnPath refuses what the plan does to a node that is on a path.
+func (c *compiler) checkOnPath(x onPath, n *Node) {
 	p := c.plan
 	whose := "policy " + x.policy.Name + " finds its tenants"
 	if x.policy == p.Policy {
 		whose = "the policy itself finds its tenants"
 	}
-	own := x.policy == p.Policy && n != p.Root // guards has said so
+	own := x.policy == p.Policy && n != p.Root // reported by guards
 	if x.rows && n.Deleted && !own && !(n == p.Root && c.tenant != nil && n.Table == c.tenant) {
-		c.cutsRows(n, whose)
+		c.refusePathDeletion(n, whose)
 	}
 	for _, e := range n.In {
 		for _, column := range e.SetColumns {
@@ -53,9 +53,8 @@ func (c *compiler) cuts(x onPath, n *Node) {
 	}
 }
 
-// cutsRows refuses that rows of a node go, the root's own or those behind each of its
-// edges.
-func (c *compiler) cutsRows(n *Node, whose string) {
+// refusePathDeletion refuses deletion from a node: the root, or each deleting edge into it.
+func (c *compiler) refusePathDeletion(n *Node, whose string) {
 	if n == c.plan.Root {
 		c.plan.AddProblem(LevelError, fmt.Sprintf("rows of %s go, and %s through them: what belongs to a tenant by a row that is gone is never deleted", n.Table.Name, whose),
 			"take another way to the tenants (a column of the table itself), or let the rows go with those they stand above, as dependents of one policy")
@@ -69,8 +68,8 @@ func (c *compiler) cutsRows(n *Node, whose string) {
 	}
 }
 
-// tenantPathOf is a policy's way from its root to the tenants, by the catalog alone. What
-// cannot be told is left out: its own plan says why.
+// tenantPathOf is a policy's path from its root to the tenants, from the catalog alone. It omits
+// what it cannot determine; the policy's own plan reports that.
 func (c *compiler) tenantPathOf(p *policy.Policy) (path []onPath) {
 	if p.Tenant.None {
 		return nil
@@ -111,13 +110,13 @@ func (c *compiler) shortestPathOf(p *policy.Policy, at uint32) (path []onPath) {
 	return path
 }
 
-// keyHop is one step of the path along a foreign key. The referenced table is loaded.
+// keyHop is one step along a foreign key. The referenced table is loaded.
 func (c *compiler) keyHop(table *schema.Table, k *schema.ForeignKey) Hop {
 	to := c.graph.Tables[k.Parent]
 	return Hop{table: to, from: k.ChildColumns, To: k.ParentColumns, pairs: c.graph.Comparisons(k, table, to)}
 }
 
-// declaredHop is one step of the path that the file declares, to a unique column.
+// declaredHop is one step to a unique column, as the file declares it.
 func (c *compiler) declaredHop(table, to *schema.Table, s policy.Step) (Hop, error) {
 	theirs, _ := table.Column(s.Column)
 	ours, _ := to.Column(s.ToColumn)
@@ -132,8 +131,8 @@ func (c *compiler) declaredHop(table, to *schema.Table, s policy.Step) (Hop, err
 	return Hop{table: to, from: []string{s.Column}, To: []string{s.ToColumn}, pairs: []schema.Comparison{*pair}}, nil
 }
 
-// sameAnswer refuses a path that compares by more than the two values.
-func (c *compiler) sameAnswer() error {
+// checkPathComparisons refuses a path with an ambiguous comparison (see checkComparison).
+func (c *compiler) checkPathComparisons() error {
 	p := c.plan
 	pairs := []schema.Comparison{p.Owner, p.Tenants.Same}
 	for _, h := range p.Hops {

@@ -9,19 +9,19 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// tenantFix is a whole tenant path, as the policy file has it.
+// tenantFix suggests a whole tenant path, in the file's notation.
 func tenantFix(steps []policy.Step) string {
 	return "write tenant: " + policy.Path{Steps: steps}.YAML()
 }
 
-// stepsBefore are the steps of the policy before one of them.
+// stepsBefore are the policy's steps before this one.
 func (c *compiler) stepsBefore(s policy.Step) []policy.Step {
 	steps := c.plan.Policy.Tenant.Steps
 	return slices.Clone(steps[:slices.Index(steps, s)])
 }
 
-// stepsAlong are the steps along foreign keys up to the tenants' table, and the column
-// that holds the tenant's key; nil: steps cannot say this.
+// stepsAlong are the steps along foreign keys to the column that holds the tenant's key; nil if the
+// file cannot express them.
 func (c *compiler) stepsAlong(keys []schema.ForeignKey) []policy.Step {
 	path := c.spell(keys)
 	if unwritable(keys, path) {
@@ -47,7 +47,7 @@ func (c *compiler) pathsFrom(table uint32) (paths [][]policy.Step) {
 	return paths
 }
 
-// oneOfFix is one of the shortest paths from the root; the comment names all.
+// oneOfFix suggests one of the shortest paths from the root; the comment lists all.
 func (c *compiler) oneOfFix() string {
 	paths := c.pathsFrom(c.plan.Root.Table.OID)
 	if len(paths) == 0 {
@@ -60,8 +60,7 @@ func (c *compiler) oneOfFix() string {
 	return tenantFix(paths[0]) + " # choose the one that says who owns the rows: " + visible.Text(strings.Join(all, " or "))
 }
 
-// continueFix is the path of the file, continued from the table that its last column
-// references.
+// continueFix suggests the file's path, continued from the table that its last column references.
 func (c *compiler) continueFix(k *schema.ForeignKey) string {
 	steps := c.plan.Policy.Tenant.Steps
 	step, rest := c.spellKey(*k), c.pathsFrom(k.Parent)
@@ -71,8 +70,8 @@ func (c *compiler) continueFix(k *schema.ForeignKey) string {
 	return tenantFix(slices.Concat(c.stepsBefore(steps[len(steps)-1]), []policy.Step{step}, rest[0]))
 }
 
-// endFix is the path without the arrow at its end, or continued where the arrow leads to
-// another table than the tenants'.
+// endFix suggests the path without the final arrow, or continued from the arrow's target if that is
+// not the tenants' key.
 func (c *compiler) endFix(s policy.Step) string {
 	to := c.resolve(s.Table)
 	if c.tenant == nil || to == c.tenant.OID && s.ToColumn == c.plan.Tenants.Key.Name {
@@ -85,7 +84,7 @@ func (c *compiler) endFix(s policy.Step) string {
 	return tenantFix(slices.Concat(c.stepsBefore(s), []policy.Step{s}, rest[0]))
 }
 
-// keyEndFix is the path by foreign keys, where there is one.
+// keyEndFix suggests the path along foreign keys, if there is exactly one.
 func (c *compiler) keyEndFix() string {
 	if paths := c.pathsFrom(c.plan.Root.Table.OID); len(paths) == 1 {
 		return tenantFix(paths[0])
@@ -93,8 +92,8 @@ func (c *compiler) keyEndFix() string {
 	return "end the path with a column that holds the tenant's key"
 }
 
-// whereFix says of a step, which several keys could be, the one from whose table the
-// path of the file goes on.
+// whereFix suggests, for a step that several keys match, the key whose table has the column of the
+// next step.
 func (c *compiler) whereFix(s policy.Step, keys []schema.ForeignKey) string {
 	steps := c.plan.Policy.Tenant.Steps
 	at := slices.Index(steps, s)

@@ -6,24 +6,24 @@ import (
 	"github.com/reaperdb/reaper/internal/components"
 )
 
-// Traversal is one way of carrying out a plan: which edges reaper walks itself, and
-// which it leaves to ON DELETE. The usual mode leaves to PostgreSQL all it
-// safely can; the full mode walks every edge, so that a batch is counted before
-// it deletes and one root may be drained over several batches.
+// Traversal divides the work of a plan: which edges reaper walks itself, and which it leaves to ON
+// DELETE. The usual traversal leaves as much to PostgreSQL as is safe. The full one walks every
+// edge, so that a batch can be counted before it deletes, and one root drained over several
+// batches.
 type Traversal struct {
 	Full      bool
-	Collected map[*Node]bool // nodes whose rows are locked and known before anything goes
-	Deletes   []*Edge        // deleting edges into nodes that are not collected: by the parent's values
+	Collected map[*Node]bool // nodes whose rows are locked and collected before any deletion
+	Deletes   []*Edge        // deleting edges into nodes that are not collected: deleted by the parent's values
 	Clears    []*Edge        // clearing edges done by UPDATE
 	Order     [][]*Node      // collected nodes by strongly connected component, parents first
 	Counted   []*Node        // nodes whose deletions are counted by pg_stat_get_xact_tuples_deleted
 	CountedUp []*Node        // the same for tuples updated by SET NULL and SET DEFAULT
 }
 
-// Simple tells that a DELETE of the roots is all there is to do.
+// Simple reports whether a DELETE of the roots is all there is to do.
 func (m *Traversal) Simple() bool { return len(m.Collected) == 0 }
 
-// Walks tells whether an edge is reaper's own work in this mode.
+// Walks reports whether reaper, not ON DELETE, acts on the rows behind an edge.
 func (m *Traversal) Walks(e *Edge) bool {
 	if !m.Collected[e.Parent] {
 		return false
@@ -32,12 +32,12 @@ func (m *Traversal) Walks(e *Edge) bool {
 		e.Action.Deletes() && (e.Internal() || m.Collected[e.Child])
 }
 
-// Internal tells whether a deleting edge lies on a cycle of tables: left to
-// CASCADE it would recurse as deep as the data.
+// Internal reports whether a deleting edge is part of a cycle of tables, where CASCADE would
+// recurse as deep as the data.
 func (e *Edge) Internal() bool { return e.Action.Deletes() && e.Parent.Component == e.Child.Component }
 
-// inner tells whether anything hangs below the node.
-func (n *Node) inner() bool {
+// hasDependents reports whether the plan deletes or clears rows below the node.
+func (n *Node) hasDependents() bool {
 	return slices.ContainsFunc(n.Out, func(e *Edge) bool { return e.Action.Deletes() || e.Action.Clears() })
 }
 
@@ -74,8 +74,8 @@ func newTraversal(p *Plan, full bool) *Traversal {
 	return m
 }
 
-// countsBehind has rows counted that ON DELETE takes along, or empties, though reaper
-// walks the edge itself: they came behind a row after it was collected.
+// countsBehind counts rows behind an edge that reaper walks, but ON DELETE acts on: those inserted
+// after their parent was collected.
 func (m *Traversal) countsBehind(e *Edge) {
 	switch {
 	case !m.Walks(e):
@@ -93,17 +93,16 @@ func addNode(list []*Node, n *Node) []*Node {
 	return append(list, n)
 }
 
-// needs tells whether the rows of a node must be known: something below is
-// reaper's own work, or may be protected, or a trigger may keep them unseen.
+// needs reports whether the rows of a node must be collected: reaper acts on rows below, or rows
+// may be protected, or a trigger may suppress a deletion.
 func (m *Traversal) needs(n *Node) bool {
-	return m.Full && (n.inner() || n.mayKeep()) || slices.ContainsFunc(n.Out, func(e *Edge) bool {
+	return m.Full && (n.hasDependents() || n.maySuppressDelete()) || slices.ContainsFunc(n.Out, func(e *Edge) bool {
 		return e.Action == ByDelete || e.Action == ByNullify || e.Action == ByKeep || e.Internal() ||
 			e.Action.Deletes() && m.Collected[e.Child]
 	})
 }
 
-// components groups the collected nodes; numbers of components count parents
-// first.
+// components groups the collected nodes by component, parents first.
 func (m *Traversal) components(p *Plan) [][]*Node {
 	var order [][]*Node
 	for scc := 0; scc < len(p.Nodes); scc++ {
@@ -120,15 +119,15 @@ func (m *Traversal) components(p *Plan) [][]*Node {
 	return order
 }
 
-// Cyclic tells whether a component's rows can reference each other.
+// Cyclic reports whether a component's rows can reference each other.
 func Cyclic(group []*Node) bool {
 	return slices.ContainsFunc(group, func(n *Node) bool {
 		return slices.ContainsFunc(n.Out, func(e *Edge) bool { return e.Internal() })
 	})
 }
 
-// order numbers the strongly connected components of the deleting edges,
-// parents first, and settles which columns are collected of each node.
+// order numbers the strongly connected components along deleting edges, parents first, and
+// determines the columns to collect for each node.
 func (p *Plan) order() {
 	number := map[*Node]int{}
 	for i, n := range p.Nodes {
@@ -153,9 +152,8 @@ func (p *Plan) order() {
 	}
 }
 
-// needCounts refuses a plan that leaves rows to
-// ON DELETE where PostgreSQL does not count them.
-func (c *compiler) needCounts() {
+// checkTrackCounts refuses a plan that relies on ON DELETE if PostgreSQL does not count the rows.
+func (c *compiler) checkTrackCounts() {
 	m := c.plan.Usual
 	if c.server.TrackCounts || len(m.Counted)+len(m.CountedUp) == 0 {
 		return

@@ -7,8 +7,8 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// typeSchemas are the schemas, but for pg_catalog, of the types and operators that the
-// plan's comparisons name: the role needs USAGE on them.
+// typeSchemas are the schemas, except pg_catalog, of the types and operators that the plan's
+// comparisons name. The role needs USAGE on them.
 func (p *Plan) typeSchemas() []string {
 	var names []string
 	add := func(schemas ...string) {
@@ -38,8 +38,8 @@ func (p *Plan) typeSchemas() []string {
 	return names
 }
 
-// usableTypes records schemas of types and operators that the role may not use.
-func (c *compiler) usableTypes() error {
+// checkTypeSchemas records the schemas of types and operators on which the role lacks USAGE.
+func (c *compiler) checkTypeSchemas() error {
 	schemas := c.plan.typeSchemas()
 	if len(schemas) == 0 {
 		return nil
@@ -50,7 +50,7 @@ func (c *compiler) usableTypes() error {
 		return fmt.Errorf("reading the privileges on schemas of types: %w", err)
 	}
 	for _, s := range lacking {
-		c.cannotUse(s, ", which has types or operators that references are compared by")
+		c.missingUsage(s, ", which has types or operators that references are compared by")
 	}
 	return nil
 }

@@ -9,9 +9,9 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// mayVacuum warns where the file asks for a vacuum that the role cannot do. With
-// auto a run warns by itself, when there is something to vacuum.
-func (c *compiler) mayVacuum() {
+// checkVacuumPrivilege warns about `vacuum: always` for tables that the role may not vacuum. With auto, a run
+// warns by itself when there is anything to vacuum.
+func (c *compiler) checkVacuumPrivilege() {
 	p := c.plan
 	if p.Policy.Vacuum != policy.VacuumAlways {
 		return
@@ -28,8 +28,8 @@ func (c *compiler) mayVacuum() {
 	}
 }
 
-// maintain are the privileges for vacuum, commented out: a run does without
-// them, and they allow more than it needs.
+// maintain returns the privileges for vacuum, commented out: a run works without them, and they
+// allow more than it needs.
 func (g *grants) maintain() []string {
 	if len(g.vacuumed) == 0 {
 		return nil

@@ -61,9 +61,9 @@ func (r *guardReader) fail(pos Pos, format string, args ...any) {
 }
 
 // requireThreshold refuses a configured guard without thresholds or defaults, unless it has
-// something else to act on (fallback).
-func (r *guardReader) requireThreshold(name string, set bool, g guard.Signal, pos Pos, fallback bool) {
-	if set && g.Off == "" && g.None() && !fallback {
+// something else to act on (exempt).
+func (r *guardReader) requireThreshold(name string, set bool, g guard.Signal, pos Pos, exempt bool) {
+	if set && g.Off == "" && g.None() && !exempt {
 		r.fail(pos, "%s has no threshold: write slow, pause or stop, or %s: off", name, name)
 	}
 }

@@ -8,16 +8,16 @@ import (
 	"github.com/reaperdb/reaper/plan"
 )
 
-// Note is something that a person may want to know of a policy, and nothing is wrong.
+// Note is information about a policy. Nothing is wrong.
 type Note struct {
-	Policy string `json:"policy,omitempty"` // empty: of no single policy
+	Policy string `json:"policy,omitempty"` // empty: not about a single policy
 	Text   string `json:"text"`
-	Fix    string `json:"fix"` // empty: there is nothing to do
+	Fix    string `json:"fix"` // empty: nothing to do
 }
 
-// Advise looks at samples of the rows of each plan without errors, and adds warnings
-// where they make a person doubt that the policy does what is meant. It is no matter
-// of Compile: rows decide nothing about whether a policy can run.
+// Advise samples the rows of each plan without errors, and adds warnings where they suggest that
+// the policy does not do what was intended. Compile does not: whether a policy can run does not
+// depend on rows.
 func Advise(ctx context.Context, pool *pgxpool.Pool, plans []*plan.Plan) ([]Note, error) {
 	notes := []Note{}
 	for _, p := range plans {
@@ -34,7 +34,7 @@ func Advise(ctx context.Context, pool *pgxpool.Pool, plans []*plan.Plan) ([]Note
 	return notes, nil
 }
 
-// wordNotes are what a plan does in words, and the tenant path that was found.
+// wordNotes are the summary of a plan, and its tenant path if inferred.
 func wordNotes(p *plan.Plan) []Note {
 	notes := []Note{{Policy: p.Policy.Name, Text: Summary(p)}}
 	if t := p.TenantPath(); t != nil && t.Inferred {
@@ -47,14 +47,14 @@ func wordNotes(p *plan.Plan) []Note {
 	return notes
 }
 
-// advice is what samples of a policy's rows say.
+// advice is the result of sampling a policy's rows.
 type advice struct {
 	problems []plan.Problem
 	notes    []Note
-	unowned  bool // most rows reach no tenant
+	unowned  bool // most rows have no tenant
 }
 
-// advise samples the rows of a plan. What takes too long, or fails on a row, is a note.
+// advise samples the rows of a plan. A timeout or an error becomes a note.
 func advise(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan) (a advice, err error) {
 	sample, err := SampleUnowned(ctx, pool, p)
 	switch {

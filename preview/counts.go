@@ -13,9 +13,9 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// countSQL counts in one statement the rows of every node that would go, and
-// those behind every other edge that stay.
-func (l *looker) countSQL(s *pg.Statement) (nodes []*plan.Node, others []*plan.Edge) {
+// countSQL counts, in one statement, the rows to delete of every node, and the rows that stay
+// behind every other edge.
+func (l *previewer) countSQL(s *pg.Statement) (nodes []*plan.Node, others []*plan.Edge) {
 	p := l.plan
 	number := func(n *plan.Node) int { return slices.Index(p.Nodes, n) }
 	s.Add("WITH RECURSIVE reaper_r0 AS MATERIALIZED (", l.plan.ExpiredSQL(s, l.scope), ")")
@@ -59,15 +59,15 @@ func (l *looker) countSQL(s *pg.Statement) (nodes []*plan.Node, others []*plan.E
 	for _, e := range p.Edges {
 		if !e.Action.Deletes() {
 			others = append(others, e)
-			selects = append(selects, "(SELECT count(*) FROM "+schema.From(e.Child.Table)+" WHERE "+l.referencing(e)+plan.Parenthesized(e.Where)+l.staying(e.Child)+")")
+			selects = append(selects, "(SELECT count(*) FROM "+schema.From(e.Child.Table)+" WHERE "+l.referencing(e)+plan.Parenthesized(e.Where)+l.remaining(e.Child)+")")
 		}
 	}
 	s.Add("\nSELECT ", strings.Join(selects, ", "))
 	return nodes, others
 }
 
-// staying is the condition that a row of a node does not go itself.
-func (l *looker) staying(n *plan.Node) string {
+// remaining is the condition that a row of a node is not deleted itself.
+func (l *previewer) remaining(n *plan.Node) string {
 	if !n.Deleted {
 		return ""
 	}
@@ -76,17 +76,16 @@ func (l *looker) staying(n *plan.Node) string {
 		slices.Index(l.plan.Nodes, n), name, name)
 }
 
-// refList names where a node's row stands, tab and tid, and its referenced
-// columns r0, r1, ….
+// refList selects the location of a node's row (tab and tid) and its referenced columns r0, r1, ….
 func refList(n *plan.Node) string {
 	name := pg.Ident(n.Table.Name.Name)
 	return name + ".tableoid::text AS tab, " + name + ".ctid::text AS tid" +
 		pg.Prefixed(len(n.Refs), func(i int) string { return schema.Uncollated(n.Table, n.Refs[i]) + fmt.Sprintf(" AS r%d", i) })
 }
 
-// referencing is the condition that a row of the edge's child references one of those
-// rows of the parent that go, which stand among its node's r0, r1, ….
-func (l *looker) referencing(e *plan.Edge) string {
+// referencing is the condition that a row of the edge's child references a deleted row of the
+// parent.
+func (l *previewer) referencing(e *plan.Edge) string {
 	theirs := schema.Cols(e.Child.Table, e.ChildColumns)
 	ours := func(i int) string {
 		return fmt.Sprintf("reaper_v.r%d", slices.Index(e.Parent.Refs, e.ParentColumns[i]))
@@ -97,7 +96,7 @@ func (l *looker) referencing(e *plan.Edge) string {
 		within = "reaper_v.tab = ANY('{" + strings.Join(e.Within, ",") + "}') AND "
 	}
 	if x := e.Pairs[0]; len(e.Pairs) == 1 && x.Op.Commutator != nil && x.Collation(x.Theirs) == "" {
-		// PostgreSQL can put such a list into a hash table, beside other conditions too.
+		// PostgreSQL can hash such a list, even along with other conditions.
 		return fmt.Sprintf("%s %s ANY (SELECT %s FROM %s WHERE %strue)", x.TheirsAs(theirs[0]), x.Op.Commutator, x.OursAs(ours(0)), rows, within)
 	}
 	return "EXISTS (SELECT FROM " + rows + " WHERE " + within + pg.And(len(e.Pairs), func(i int) string { return e.Pairs[i].FindTheirs(ours(i), theirs[i]) }) + ")"
@@ -105,7 +104,7 @@ func (l *looker) referencing(e *plan.Edge) string {
 
 // cycleCTE counts a cyclic component by recursion, and gives each node's rows
 // with typed columns again.
-func (l *looker) cycleCTE(s *pg.Statement, scc int, group []*plan.Node) {
+func (l *previewer) cycleCTE(s *pg.Statement, scc int, group []*plan.Node) {
 	p, name := l.plan, fmt.Sprintf("reaper_c%d", scc)
 	var seeds []string
 	for _, n := range group {
@@ -128,16 +127,15 @@ func (l *looker) cycleCTE(s *pg.Statement, scc int, group []*plan.Node) {
 	}
 }
 
-// estimatedCutoffs is how many different cutoffs an estimate asks the planner
-// about, those of most tenants first.
+// estimatedCutoffs is how many distinct cutoffs an estimate asks the planner about, most frequent
+// first.
 const estimatedCutoffs = 50
 
-// estimates takes the planner's word: the roots below each cutoff, in the share
-// of the tenants that have it, and for each dependent table its mean share of a
-// root.
-func (l *looker) estimates(ctx context.Context) error {
+// estimates uses the planner's estimates: the roots below each cutoff, weighted by the share of
+// tenants that have it, and the mean number of dependents per root.
+func (l *previewer) estimates(ctx context.Context) error {
 	p := l.plan
-	if !p.Sweeps() { // a sweep has counted the roots anyway
+	if !p.Sweeps() { // a sweep has already counted the roots
 		if err := l.estimateRoots(ctx); err != nil {
 			return fmt.Errorf("estimating: %w", err)
 		}
@@ -152,11 +150,11 @@ func (l *looker) estimates(ctx context.Context) error {
 	return nil
 }
 
-func (l *looker) estimateRoots(ctx context.Context) error {
+func (l *previewer) estimateRoots(ctx context.Context) error {
 	p := l.plan
 	tenantsOf := map[string]int{}
 	for _, t := range l.view.Tenants {
-		if t.Cutoff != nil && t.State == "due" { // the others were found to have nothing
+		if t.Cutoff != nil && t.State == "due" { // the others have no expired rows
 			tenantsOf[t.Cutoff.UTC().Format(time.RFC3339Nano)]++
 		}
 	}
@@ -187,7 +185,7 @@ func (l *looker) estimateRoots(ctx context.Context) error {
 	return nil
 }
 
-// share is how many rows of a table hang off n roots on average.
+// share is the average number of rows of a table that depend on n roots.
 func share(t, root *schema.Table, n int64) int64 {
 	if t.EstimatedRows <= 0 || root.EstimatedRows <= 0 {
 		return 0

@@ -4,8 +4,7 @@ import (
 	"github.com/reaperdb/reaper/plan"
 )
 
-// RowsPerRoot is how many rows over all tables go with a root, itself among them, by
-// the planner's numbers.
+// RowsPerRoot is the estimated number of rows in all tables deleted per root, including the root.
 func RowsPerRoot(p *plan.Plan) (rows float64) {
 	for _, n := range p.Nodes {
 		if n.Deleted {
@@ -15,7 +14,7 @@ func RowsPerRoot(p *plan.Plan) (rows float64) {
 	return rows
 }
 
-// PerRoot is how many rows of a node go with a root, by the planner's numbers.
+// PerRoot is the estimated number of a node's rows deleted per root.
 func PerRoot(p *plan.Plan, n *plan.Node) float64 {
 	if n == p.Root {
 		return 1
@@ -26,7 +25,7 @@ func PerRoot(p *plan.Plan, n *plan.Node) float64 {
 	return max(n.Table.EstimatedRows, 0) / p.Root.Table.EstimatedRows
 }
 
-// MeanBytes is the mean size of a stored row, TOAST included; 0 when unknown.
+// MeanBytes is the mean size of a stored row, TOAST included; 0 if unknown.
 func MeanBytes(n *plan.Node) float64 {
 	if n.Table.EstimatedRows < 1 {
 		return 0

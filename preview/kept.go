@@ -13,21 +13,21 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// A look ahead works out in memory who keeps whom, up to this many expired roots
-// and this many references among what hangs off them.
+// A preview determines in memory which rows are kept, up to this many expired roots and this many
+// references among their dependents.
 const (
 	keptRoots      = 100_000
 	keptReferences = 1_000_000
 )
 
-// keepers settles which expired roots stay in the end. A purge goes on as rows
-// that keep others go themselves, which one statement cannot tell.
-func (l *looker) keepers(ctx context.Context) error {
+// findKept determines which expired roots stay in the end. A purge can delete more once the rows
+// that keep others are deleted themselves, which a single statement cannot determine.
+func (l *previewer) findKept(ctx context.Context) error {
 	p := l.plan
 	if l.estimate || !slices.ContainsFunc(p.Edges, func(e *plan.Edge) bool { return e.Action == plan.ByKeep && e.Child.Deleted }) {
-		return nil // what keeps never goes
+		return nil // what keeps rows is never deleted
 	}
-	n := &numbering{at: map[placeOfRow]int{}}
+	n := &numbering{at: map[rowKey]int{}}
 	s := keepersSQL(p, l.scope)
 	rows, err := l.tx.Query(ctx, s.String(), s.Args...)
 	if err != nil {
@@ -58,19 +58,19 @@ func (l *looker) keepers(ctx context.Context) error {
 			keptRoots, keptReferences), "a purge may delete more than is counted here; --tenant looks at one tenant")
 		return nil
 	}
-	stay := n.staying(p.Root, roots)
+	stay := n.remaining(p.Root, roots)
 	l.scope.Kept = &pg.Places{Tables: stay.Tables, CTIDs: stay.CTIDs}
 	return nil
 }
 
-// keepersSQL gives the expired roots (edge -1, tab, tid), and who references whom
-// along the edges that matter for what is kept: number of the edge, where the row
-// stands, and where that stands which references it; NULL: a row that never goes.
+// keepersSQL returns the expired roots (edge -1, tab, tid), and the references along the edges that
+// matter: index of the edge, location of the row, and location of the row that references it (NULL:
+// one that is never deleted).
 func keepersSQL(p *plan.Plan, sc expiry.Scope) *pg.Statement {
 	var steps, parts []string
-	concerned := concerned(p)
+	involved := involved(p)
 	for i, e := range p.Edges {
-		if e.Action != plan.ByKeep && (!e.Action.Deletes() || !concerned[e.Child]) {
+		if e.Action != plan.ByKeep && (!e.Action.Deletes() || !involved[e.Child]) {
 			continue
 		}
 		if e.Action.Deletes() {
@@ -89,9 +89,9 @@ func keepersSQL(p *plan.Plan, sc expiry.Scope) *pg.Statement {
 		"\nSELECT -1, tab, tid, NULL::text, NULL::text FROM reaper_e\nUNION ALL (", strings.Join(parts, "\nUNION ALL "), fmt.Sprintf("\nLIMIT %d)", keptReferences+1))
 }
 
-// concerned are the tables whose rows keep others or could be kept, and those
-// whose rows take such rows along.
-func concerned(p *plan.Plan) map[*plan.Node]bool {
+// involved are the tables whose rows keep others or may be kept, and the tables whose deletion
+// would cascade to them.
+func involved(p *plan.Plan) map[*plan.Node]bool {
 	nodes := map[*plan.Node]bool{}
 	for _, e := range p.Edges {
 		if e.Action == plan.ByKeep {
@@ -109,19 +109,19 @@ func concerned(p *plan.Plan) map[*plan.Node]bool {
 	return nodes
 }
 
-// placeOfRow tells a row from all others of a plan.
-type placeOfRow struct {
+// rowKey identifies a row of a plan.
+type rowKey struct {
 	node *plan.Node
 	row  plan.RowID
 }
 
-// numbering numbers rows as they are met.
+// numbering numbers rows in order of appearance.
 type numbering struct {
 	keeping.Graph
-	at map[placeOfRow]int
+	at map[rowKey]int
 }
 
-func (n *numbering) number(place placeOfRow) int {
+func (n *numbering) number(place rowKey) int {
 	i, met := n.at[place]
 	if !met {
 		i = n.Add()
@@ -130,22 +130,22 @@ func (n *numbering) number(place placeOfRow) int {
 	return i
 }
 
-// add notes that a row is referenced.
+// add records that a row is referenced.
 func (n *numbering) add(e *plan.Edge, row plan.RowID, table, ctid *string) {
-	parent, child := n.number(placeOfRow{e.Parent, row}), keeping.Stranger
+	parent, child := n.number(rowKey{e.Parent, row}), keeping.Stranger
 	if ctid != nil {
-		child = n.number(placeOfRow{e.Child, plan.RowID{Table: *table, CTID: *ctid}})
+		child = n.number(rowKey{e.Child, plan.RowID{Table: *table, CTID: *ctid}})
 	}
 	plan.LinkRows(&n.Graph, e, parent, child)
 }
 
-// staying are those of the roots that do not go in the end.
-func (n *numbering) staying(root *plan.Node, roots *plan.Rows) *plan.Rows {
+// remaining are the roots that are not deleted in the end.
+func (n *numbering) remaining(root *plan.Node, roots *plan.Rows) *plan.Rows {
 	expired := make([]bool, n.Len())
-	numbers := make([]int, roots.Len()) // of each root; -1: nothing references it
+	numbers := make([]int, roots.Len()) // by root; -1: nothing references it
 	for i := range numbers {
 		numbers[i] = -1
-		if at, met := n.at[placeOfRow{root, roots.ID(i)}]; met {
+		if at, met := n.at[rowKey{root, roots.ID(i)}]; met {
 			numbers[i], expired[at] = at, true
 		}
 	}

@@ -12,9 +12,8 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// hints adds to the problems that tell of a missing index how many rows are read
-// for want of it, and how many would be with it.
-func (l *looker) hints(ctx context.Context) error {
+// addHints adds to each problem about a missing index how many rows are read without it, and with it.
+func (l *previewer) addHints(ctx context.Context) error {
 	for i := range l.view.Problems {
 		x := &l.view.Problems[i]
 		if x.MissingIndex == nil || l.view.ExpiredRows == 0 {
@@ -31,16 +30,15 @@ func (l *looker) hints(ctx context.Context) error {
 	return nil
 }
 
-func (l *looker) hint(ctx context.Context, e *plan.Edge) (string, error) {
+func (l *previewer) hint(ctx context.Context, e *plan.Edge) (string, error) {
 	if e == nil {
 		return l.searchHint(ctx)
 	}
 	return l.edgeHint(ctx, e)
 }
 
-// searchHint is for a search that walks over rows of all tenants, expired or
-// not.
-func (l *looker) searchHint(ctx context.Context) (string, error) {
+// searchHint is for a sweep, which walks rows of all tenants, expired or not.
+func (l *previewer) searchHint(ctx context.Context) (string, error) {
 	count := l.rowsOf
 	if l.plan.Strategy == plan.AgeSweep && !l.estimate {
 		count = l.oldEnough
@@ -52,9 +50,9 @@ func (l *looker) searchHint(ctx context.Context) (string, error) {
 	return l.sweepHint(rows), nil
 }
 
-// oldEnough is how many roots lie below the latest cutoff of all tenants: those
-// that an age sweep reads.
-func (l *looker) oldEnough(ctx context.Context, root *plan.Node) (rows int64, err error) {
+// oldEnough is the number of roots below the latest cutoff of all tenants, which an age sweep
+// reads.
+func (l *previewer) oldEnough(ctx context.Context, root *plan.Node) (rows int64, err error) {
 	var latest time.Time
 	for _, t := range l.view.Tenants {
 		if t.Cutoff != nil && t.Cutoff.After(latest) {
@@ -68,9 +66,9 @@ func (l *looker) oldEnough(ctx context.Context, root *plan.Node) (rows int64, er
 	return rows, err
 }
 
-// sweepHint compares a sweep, which reads so many rows in its first pass, with a
-// search by the index that is missing.
-func (l *looker) sweepHint(pass int64) string {
+// sweepHint compares a sweep, which reads this many rows per pass, with a search by the missing
+// index.
+func (l *previewer) sweepHint(pass int64) string {
 	text := fmt.Sprintf("the %s reads %s for each one deleted, with the pass that confirms; with this index: 1",
 		l.plan.Strategy, l.many(readsPerRow(pass, l.view.ExpiredRows)))
 	if l.plan.Policy.Where.IsSet() || l.plan.Keeps() {
@@ -79,19 +77,17 @@ func (l *looker) sweepHint(pass int64) string {
 	return text
 }
 
-// readsPerRow is how many rows a sweep reads for each one it deletes. It reads
-// as many as a pass has, and those that are left once more: a run ends after a
-// pass that has found nothing.
+// readsPerRow is how many rows a sweep reads per deleted row: a full pass, and then the remaining
+// rows once more, since a run ends after a pass that finds nothing.
 func readsPerRow(pass, deleted int64) float64 {
-	pass = max(pass, deleted) // an estimate may be below what was counted
+	pass = max(pass, deleted) // an estimate may be less than the count
 	return float64(2*pass-deleted) / float64(deleted)
 }
 
-// edgeHint is for an edge without an index. PostgreSQL looks behind a foreign
-// key once for each referenced row that goes, whoever deletes what is behind it;
-// what match declares is read once a batch.
-func (l *looker) edgeHint(ctx context.Context, e *plan.Edge) (string, error) {
-	parents, behind := l.around(e)
+// edgeHint is for an edge without an index. PostgreSQL checks a foreign key once per deleted
+// referenced row, whoever deletes the rows behind it; a `match` is read once per batch.
+func (l *previewer) edgeHint(ctx context.Context, e *plan.Edge) (string, error) {
+	parents, behind := l.countsAround(e)
 	if parents == 0 {
 		return "", nil
 	}
@@ -112,9 +108,9 @@ func (l *looker) edgeHint(ctx context.Context, e *plan.Edge) (string, error) {
 	return fmt.Sprintf("%s read for each deleted row of %s; with this index: %s", l.many(reads), e.Parent.Table.Name, with), nil
 }
 
-// around gives how many referenced rows go, and how many rows are behind the
-// edge; -1: not known, since rows of that table go along other edges too.
-func (l *looker) around(e *plan.Edge) (parents, behind int64) {
+// countsAround returns how many referenced rows are deleted, and how many rows are behind the edge; -1 if
+// unknown, because other edges delete from that table too.
+func (l *previewer) countsAround(e *plan.Edge) (parents, behind int64) {
 	behind = -1
 	deleting := 0
 	for _, in := range e.Child.In {
@@ -135,8 +131,8 @@ func (l *looker) around(e *plan.Edge) (parents, behind int64) {
 	return parents, behind
 }
 
-// rowsOf is how many rows a table has, or is thought to have; -1: not known.
-func (l *looker) rowsOf(ctx context.Context, n *plan.Node) (rows int64, err error) {
+// rowsOf is the counted or estimated number of rows of a table; -1 if unknown.
+func (l *previewer) rowsOf(ctx context.Context, n *plan.Node) (rows int64, err error) {
 	if l.estimate {
 		return int64(n.Table.EstimatedRows), nil
 	}
@@ -147,8 +143,8 @@ func (l *looker) rowsOf(ctx context.Context, n *plan.Node) (rows int64, err erro
 	return rows, err
 }
 
-// many is a number of rows, as exact as it is known.
-func (l *looker) many(rows float64) string {
+// many formats a number of rows, marked as approximate if estimated.
+func (l *previewer) many(rows float64) string {
 	text := ratio(rows) + " rows"
 	if ratio(rows) == "1" {
 		text = "1 row"
@@ -159,7 +155,7 @@ func (l *looker) many(rows float64) string {
 	return text
 }
 
-// ratio is a number to compare by: one decimal below ten.
+// ratio formats a number with one decimal if below ten.
 func ratio(x float64) string {
 	if x >= 9.95 {
 		return strconv.FormatFloat(x, 'f', 0, 64)

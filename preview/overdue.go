@@ -14,31 +14,29 @@ import (
 	"github.com/reaperdb/reaper/plan"
 )
 
-// worstTenants is how many of the most overdue tenants are named.
+// worstTenants is how many of the most overdue tenants are listed.
 const worstTenants = 5
 
-// Overdue is what is due of a policy now. Held, skipped and kept rows, and those
-// kept forever, are not.
+// Overdue is what is due under a policy now. It excludes rows that are held, skipped, kept by a
+// reference, or kept forever.
 type Overdue struct {
-	At      time.Time  // when it was measured, by the database's clock
-	Lag     float64    // seconds for which the row that is most overdue has been due; 0: nothing is due
+	At      time.Time  // time of the measurement, by the database's clock
+	Lag     float64    // seconds that the most overdue row has been due; 0: nothing is due
 	Oldest  *time.Time // age of the oldest expired row; nil: nothing is due
-	Tenants int64      // that have something due
+	Tenants int64      // number that have anything due
 	Rows    *int64     // expired roots; nil: counting took too long
 	Worst   []OverdueTenant
 }
 
-// OverdueTenant is one of the most overdue tenants. A nil Key: the policy has no
-// tenants.
+// OverdueTenant is one of the most overdue tenants. Key is nil if the policy has no tenants.
 type OverdueTenant struct {
 	Key *string `json:"key"`
 	Lag float64 `json:"lag_seconds"`
 }
 
-// Measure measures what is due. Where an index leads to the oldest row of each
-// tenant that is all that is read, and counting the rows has a time limit of its
-// own; else all of them are read. An error also tells that it took longer than
-// the timeout.
+// Measure measures what is due. If an index leads to each tenant's oldest row, it reads only those,
+// and counts the rows under a separate timeout. Otherwise it reads all expired rows. A timeout is
+// an error.
 func Measure(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan, timeout, counting time.Duration) (o Overdue, err error) {
 	sc := expiry.Scope{}
 	var now int64
@@ -75,10 +73,10 @@ func Measure(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan, timeout, cou
 	return o, nil
 }
 
-// measureSQL gives tenants with something due, rows that are, the greatest lag in
-// seconds, the age of the oldest row in microseconds, and the most overdue tenants as
-// JSON. quick: only the oldest row of each group of a tenant is read, and rows
-// says nothing.
+// measureSQL returns the number of tenants with due rows, the number of those rows, the greatest
+// lag in seconds, the age of the oldest row in microseconds, and the most overdue tenants as JSON.
+// quick reads only the oldest row of each group of a tenant; then the number of rows is
+// meaningless.
 func measureSQL(p *plan.Plan, sc expiry.Scope, quick bool) *pg.Statement {
 	s := &pg.Statement{}
 	s.Add("WITH reaper_o AS MATERIALIZED (\n  ")

@@ -1,5 +1,5 @@
-// Package preview says what a purge would do now, and what is due: counts, lag, samples, the
-// storage it takes. It changes nothing.
+// Package preview reports what a purge would do now and what is due: counts, lag, samples, storage.
+// It changes nothing.
 package preview
 
 import (
@@ -19,32 +19,32 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// Preview is what a purge would do now, as `plan -o json` prints it.
+// Preview is what a purge would do now, in the format of `plan -o json`.
 type Preview struct {
 	Name        string           `json:"name"`
 	Table       string           `json:"table"`
 	Strategy    string           `json:"strategy"`
 	Reason      string           `json:"reason"`
 	Index       string           `json:"index"`
-	ForeignKeys string           `json:"foreign_key_checks"` // ordinary, or proven
-	Summary     string           `json:"summary"`            // in words; empty: the plan has errors
-	TenantPath  *plan.TenantPath `json:"tenant_path"`        // null: no tenants, or not known
+	ForeignKeys string           `json:"foreign_key_checks"` // ordinary or proven
+	Summary     string           `json:"summary"`            // a sentence; empty if the plan has errors
+	TenantPath  *plan.TenantPath `json:"tenant_path"`        // null: no tenants, or unknown
 	Tenants     []TenantPreview  `json:"tenants"`
-	UnownedRows *int64           `json:"unowned_rows"` // null: estimated only
+	UnownedRows *int64           `json:"unowned_rows"` // null: not counted in an estimate
 	Tables      []TablePreview   `json:"tables"`
 	ExpiredRows int64            `json:"expired_rows"` // roots
 	Estimated   bool             `json:"estimated"`
 	Problems    []plan.Problem   `json:"problems"`
 	Notes       []Note           `json:"notes"`
-	// Storage is what it takes; null: it was not estimated.
+	// Storage is what the purge needs; null: not estimated.
 	Storage *Storage `json:"storage"`
-	// Fails tells that a purge would fail by a problem of the tenants' list, and
-	// delete nothing. Nothing is counted then.
+	// Fails: the purge would fail because of the tenants' list, and delete nothing. Then nothing is
+	// counted.
 	Fails bool `json:"-"`
 }
 
-// TenantPreview is one tenant under a policy. Cutoff is null where there is
-// none, ExpiredRows where it was not counted.
+// TenantPreview is one tenant under a policy. Cutoff is null if there is none, ExpiredRows if not
+// counted.
 type TenantPreview struct {
 	Key         *string    `json:"key"`
 	Retention   *string    `json:"retention"`
@@ -54,9 +54,9 @@ type TenantPreview struct {
 	ExpiredRows *int64     `json:"expired_rows"`
 }
 
-// TablePreview is one table of the plan and the edge that leads to it; the
-// root has no edge. ExpiredRows are rows that would go, or, for an edge that
-// empties or keeps, the rows behind it that stay.
+// TablePreview is a table of the plan and the edge that leads to it; the root has no edge.
+// ExpiredRows are the rows to delete or, for an edge that clears or keeps, the rows that stay
+// behind it.
 type TablePreview struct {
 	Table       string   `json:"table"`
 	Parent      string   `json:"parent"`
@@ -70,11 +70,11 @@ type TablePreview struct {
 	depth int
 }
 
-// Depth is how far the table hangs below the root.
+// Depth is the table's distance from the root.
 func (t TablePreview) Depth() int { return t.depth }
 
-// Look tells what a purge of a plan would do now. A plan with errors, or whose
-// tenants cannot be trusted, gives its problems alone.
+// Look previews a purge of a plan. If the plan has errors, or its tenants are invalid, the preview
+// has only the problems.
 func Look(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan, sel plan.Selection, estimate bool) (*Preview, error) {
 	if p.Unplanned() != nil {
 		return nil, fmt.Errorf("looking at policy %s: %w", p.Policy.Name, p.Unplanned())
@@ -92,7 +92,7 @@ func Look(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan, sel plan.Select
 		return v, nil
 	}
 	v.Summary, v.TenantPath = Summary(p), p.TenantPath()
-	l := &looker{plan: p, view: v, estimate: estimate, scope: expiry.Scope{OlderThan: sel.OlderThan, Only: sel.Tenants}}
+	l := &previewer{plan: p, view: v, estimate: estimate, scope: expiry.Scope{OlderThan: sel.OlderThan, Only: sel.Tenants}}
 	problem, err := listProblem(ctx, pool, p, l.scope, plan.LevelError)
 	if err != nil {
 		return nil, fmt.Errorf("looking at policy %s: reading tenants: %w", p.Policy.Name, err)
@@ -111,7 +111,7 @@ func Look(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan, sel plan.Select
 		if err := tx.QueryRow(ctx, `SELECT now()::text`).Scan(&l.scope.Base); err != nil {
 			return err
 		}
-		for _, step := range []func(context.Context) error{l.keepers, l.tenants, l.oddRows, l.tables, l.hints} {
+		for _, step := range []func(context.Context) error{l.findKept, l.tenants, l.neverExpiring, l.tables, l.addHints} {
 			if err := step(ctx); err != nil {
 				return err
 			}
@@ -124,8 +124,7 @@ func Look(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan, sel plan.Select
 	return v, nil
 }
 
-// tree lists the tables depth first, one entry an edge, cycles cut where they
-// close.
+// tree lists the tables depth first, one entry per edge; it visits each edge of a cycle once.
 func tree(p *plan.Plan) []TablePreview {
 	if p.Root == nil {
 		return []TablePreview{}
@@ -156,18 +155,18 @@ func tree(p *plan.Plan) []TablePreview {
 	return out
 }
 
-type looker struct {
+type previewer struct {
 	tx       pgx.Tx
 	plan     *plan.Plan
 	view     *Preview
 	scope    expiry.Scope
 	estimate bool
-	total    int64 // rows of the root, where they are counted
-	unowned  bool  // that most of them have no tenant was said
+	total    int64 // rows of the root, if counted
+	unowned  bool  // a problem already reports that most rows have no tenant
 }
 
 // tenants lists every tenant with its state, and counts its expired roots.
-func (l *looker) tenants(ctx context.Context) error {
+func (l *previewer) tenants(ctx context.Context) error {
 	p := l.plan
 	s := &pg.Statement{}
 	s.Add("SELECT s.key::text, s.retention, s.cutoff, s.state, s.floored, ")
@@ -200,7 +199,7 @@ func (l *looker) tenants(ctx context.Context) error {
 	return rows.Err()
 }
 
-func (l *looker) add(t TenantPreview, found, probing bool) {
+func (l *previewer) add(t TenantPreview, found, probing bool) {
 	switch t.State {
 	case expiry.StateActive:
 		t.State = "clear"
@@ -222,9 +221,8 @@ func (l *looker) add(t TenantPreview, found, probing bool) {
 	l.view.Tenants = append(l.view.Tenants, t)
 }
 
-// oddRows counts rows that never go: without an owner, or without a usable
-// age.
-func (l *looker) oddRows(ctx context.Context) error {
+// neverExpiring counts rows that are never deleted: without a tenant, or without a valid age.
+func (l *previewer) neverExpiring(ctx context.Context) error {
 	p := l.plan
 	if l.estimate {
 		return nil
@@ -261,12 +259,12 @@ func (l *looker) oddRows(ctx context.Context) error {
 	return nil
 }
 
-func (l *looker) warn(text, fix string) {
+func (l *previewer) warn(text, fix string) {
 	l.view.Problems = append(l.view.Problems, plan.Problem{Policy: l.plan.Policy.Name, Level: plan.LevelWarning, Text: text, Fix: fix})
 }
 
-// tables counts, or estimates, the rows that would go of every table.
-func (l *looker) tables(ctx context.Context) error {
+// tables counts or estimates the rows to delete of every table.
+func (l *previewer) tables(ctx context.Context) error {
 	if l.estimate {
 		return l.estimates(ctx)
 	}
@@ -294,7 +292,7 @@ func (l *looker) tables(ctx context.Context) error {
 }
 
 // eachTable visits the preview's tables with their edges.
-func (l *looker) eachTable(visit func(*TablePreview, *plan.Edge)) {
+func (l *previewer) eachTable(visit func(*TablePreview, *plan.Edge)) {
 	visit(&l.view.Tables[0], nil)
 	for i := range l.view.Tables[1:] {
 		t := &l.view.Tables[i+1]

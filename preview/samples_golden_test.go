@@ -8,8 +8,7 @@ import (
 	"github.com/reaperdb/reaper/internal/plantest"
 )
 
-// The statements that sample rows for check, plan and report: of small tables, and of
-// large ones.
+// The statements that sample rows for check, plan and report, for small and for large tables.
 func TestGoldenSamples(t *testing.T) {
 	t.Parallel()
 	p := plantest.Compile(t, `
@@ -33,7 +32,7 @@ policies:
 	var b strings.Builder
 	for _, size := range []string{"small", "large"} {
 		fmt.Fprintf(&b, "-- %s tables: rows without a tenant\n%s;\n\n", size, unownedSQL(p))
-		for _, way := range waysUp(p) {
+		for _, way := range pathsUp(p) {
 			n := way[0].Child
 			own, ok := youngAge(n.Table)
 			if !ok {

@@ -9,8 +9,8 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// SQL is the statements of a batch, for people: with sample values bound.
-// cutoffs is the ledger's table of them, quoted.
+// SQL shows the statements of a batch with sample values bound. cutoffs is the quoted name of the
+// ledger's table of cutoffs.
 func SQL(p *plan.Plan, sel plan.Selection, cutoffs string) string {
 	key := "KEY"
 	one := &pg.Column{Items: []*string{&key}}
@@ -80,7 +80,7 @@ func SQL(p *plan.Plan, sel plan.Selection, cutoffs string) string {
 	return out
 }
 
-// partitionStatements are the statements of a drop, for people.
+// partitionStatements shows the statements of a partition drop.
 func partitionStatements(p *plan.Plan, sc expiry.Scope, section func(string, *pg.Statement)) {
 	x := schema.Partition{Name: schema.Name{Schema: p.Root.Table.Name.Schema, Name: "PARTITION"}, Upper: "END OF ITS RANGE", Dated: true}
 	text := func(sql string) *pg.Statement { return (&pg.Statement{}).Add(sql) }

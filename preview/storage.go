@@ -12,40 +12,36 @@ import (
 	"github.com/reaperdb/reaper/plan"
 )
 
-// Storage is what a purge will need of it, as `plan -o json` prints it. Deleting
-// needs room for WAL alone: dead rows stay where they were until a vacuum, and
-// their room is then the table's to fill again.
+// Storage is the storage that a purge needs, in the format of `plan -o json`. Deleting only needs
+// space for WAL: dead rows stay in place until vacuum makes their space reusable.
 type Storage struct {
-	WALBytes int64 `json:"wal_bytes"` // written over all
-	// PeakBytes is how much of it lies on the disk at a time: all of it, where
-	// something keeps it there.
+	WALBytes int64 `json:"wal_bytes"` // total
+	// PeakBytes is how much of it is on disk at a time: all of it, if something retains WAL.
 	PeakBytes   int64   `json:"peak_bytes"`
 	DeadBytes   int64   `json:"dead_bytes"`
 	BytesPerRow float64 `json:"wal_bytes_per_row"`
-	Measured    bool    `json:"measured"` // in earlier runs; else estimated from the planner's numbers
-	// FreeBytes is until a guard of the storage pauses; null: no guard knows.
+	Measured    bool    `json:"measured"` // from earlier runs; otherwise from the planner's estimates
+	// FreeBytes is what may be used before the storage guard pauses; null if no guard knows.
 	FreeBytes *int64   `json:"free_bytes"`
 	Holders   []string `json:"wal_held_by"`
-	// Runs is in how many runs the backlog fits; 0: a purge would be refused. Null:
-	// not known.
+	// Runs is how many runs the backlog takes; 0: a purge would be refused. Null: unknown.
 	Runs *int64 `json:"runs"`
 }
 
 const (
-	// deleteRecord is about how many bytes of WAL the deletion of a row is, without
-	// page images: the heap's record with its headers.
+	// deleteRecord is the approximate WAL of deleting a row without page images, in bytes: the heap
+	// record with its headers.
 	deleteRecord = 64
-	// leastShare is the share of a backlog that has to fit for a run to begin.
+	// leastShare is the share of a backlog that must fit in free space for a run to start.
 	leastShare = 0.01
-	// mostImages is how many times the planner's number a measured one is believed.
+	// mostImages caps a measured estimate at this multiple of the planner's.
 	mostImages = 2
-	// EnoughRows is how many rows earlier runs must have deleted for their WAL to
-	// tell that of the next.
+	// EnoughRows is how many rows earlier runs must have deleted for a prediction from their WAL.
 	EnoughRows = 1000
 )
 
-// StorageOf estimates what it takes to delete rows, by table name. perRow is the
-// WAL a row of earlier runs, 0: not known.
+// StorageOf estimates the storage for deleting these rows, by table name. perRow is the WAL per row
+// of earlier runs; 0 if unknown.
 func StorageOf(p *plan.Plan, rows map[string]int64, perRow float64, room guard.Room) Storage {
 	s := Storage{Measured: perRow > 0, FreeBytes: room.Free, Holders: append([]string{}, room.HeldBy()...)}
 	var total int64
@@ -56,21 +52,21 @@ func StorageOf(p *plan.Plan, rows map[string]int64, perRow float64, room guard.R
 		}
 		total += k
 		s.DeadBytes += int64(float64(k) * MeanBytes(n))
-		// Each page is written whole at its first change after a checkpoint.
+		// The first change of a page after a checkpoint writes its full image.
 		s.WALBytes += k*deleteRecord + min(k*plan.Page, n.Table.Bytes)
 	}
 	if total == 0 {
 		return s
 	}
 	if s.Measured {
-		// Small runs, each soon after a checkpoint, wrote more pages a row than a large one
-		// can: of every table and its indexes each page once.
+		// Small runs soon after a checkpoint write more page images per row than a large run, which
+		// writes each page of a table and its indexes once.
 		s.WALBytes = min(int64(perRow*float64(total)), mostImages*s.WALBytes)
 	}
 	s.BytesPerRow = float64(s.WALBytes) / float64(total)
 	s.PeakBytes = s.WALBytes
 	if len(room.Holders) == 0 {
-		// What a checkpoint no longer needs is used again, or removed.
+		// A checkpoint recycles or removes WAL that is no longer needed.
 		most := room.MaxWAL + room.MaxWAL/10
 		if room.WAL != nil {
 			most = max(most-*room.WAL, 0)
@@ -81,12 +77,11 @@ func StorageOf(p *plan.Plan, rows map[string]int64, perRow float64, room guard.R
 	return s
 }
 
-// runs is in how many runs it fits. Where a checkpoint gives WAL back, one run does
-// it with a pause for each.
+// runs is how many runs it takes. If checkpoints free WAL, a single run suffices, with pauses.
 func (s Storage) runs() *int64 {
 	n := int64(1)
 	switch {
-	case s.FreeBytes == nil || *s.FreeBytes == 0: // then there is none before it is free
+	case s.FreeBytes == nil || *s.FreeBytes == 0: // unknown until there is free space
 		return nil
 	case s.PeakBytes <= *s.FreeBytes || len(s.Holders) == 0:
 	case float64(*s.FreeBytes) < leastShare*float64(s.WALBytes):
@@ -97,7 +92,7 @@ func (s Storage) runs() *int64 {
 	return &n
 }
 
-// String says it to people.
+// String describes the storage in a sentence.
 func (s Storage) String() string {
 	bytes := func(n int64) string { return humanize.IBytes(uint64(max(n, 0))) }
 	how := "estimated"
@@ -130,14 +125,13 @@ func (s Storage) String() string {
 	return text
 }
 
-// History is what earlier runs have cost.
+// History is what earlier runs cost.
 type History interface {
-	// Written sums what the policy's latest runs have deleted and written: rows over
-	// all tables, and bytes of WAL.
+	// Written sums the policy's latest runs: rows deleted from all tables, and bytes of WAL.
 	Written(ctx context.Context, db *pgxpool.Pool, policy string) (rows, wal int64, err error)
 }
 
-// StorageNeeded estimates what a purge of what was previewed needs.
+// StorageNeeded estimates the storage of the previewed purge.
 func StorageNeeded(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan, l History, v *Preview, room guard.Room) (Storage, error) {
 	perRow, err := WalPerRow(ctx, pool, l, p.Policy.Name)
 	if err != nil {
@@ -155,8 +149,7 @@ func StorageNeeded(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan, l Hist
 	return StorageOf(p, rows, perRow, room), nil
 }
 
-// WalPerRow is what a row of the policy's earlier runs has cost; 0: too little is
-// known.
+// WalPerRow is the mean WAL per row of the policy's earlier runs; 0 if they deleted too few rows.
 func WalPerRow(ctx context.Context, pool *pgxpool.Pool, l History, policy string) (float64, error) {
 	rows, wal, err := l.Written(ctx, pool, policy)
 	if err != nil {

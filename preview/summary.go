@@ -8,8 +8,8 @@ import (
 	"github.com/reaperdb/reaper/plan"
 )
 
-// Summary says in words what a plan without errors takes: "deletes from events and 3
-// tables behind it; keeps invoices; empties 1 column".
+// Summary says what a plan without errors does: "deletes from events and 3 tables behind it; keeps
+// invoices; empties 1 column".
 func Summary(p *plan.Plan) string {
 	behind := int64(0)
 	for _, n := range p.Nodes {

@@ -16,27 +16,26 @@ import (
 	"github.com/reaperdb/reaper/plan"
 )
 
-// ErrTenants is a table or query of tenants that cannot be trusted.
+// ErrTenants is an invalid table or query of tenants.
 var ErrTenants = errors.New("tenants")
 
 var (
 	// ErrNoTenants is an empty list.
 	ErrNoTenants = fmt.Errorf("%w: the list of tenants is empty; refusing to delete", ErrTenants)
-	// ErrKeyTwice is a list in which two tenants have one key.
+	// ErrKeyTwice is a list with a duplicate key.
 	ErrKeyTwice = fmt.Errorf("%w: the list of tenants gives a key twice; which retention counts is unclear", ErrTenants)
-	// ErrLongKey is a list with a key that is no key.
+	// ErrLongKey is a list with an implausibly long key.
 	ErrLongKey = fmt.Errorf("%w: the list of tenants gives a key of more than %d bytes", ErrTenants, longestKey)
 )
 
-// longestKey is how long the text of a tenant's key may be, in bytes: more than any index
-// over it can hold, and still little enough to keep a list of them in memory.
+// longestKey is the maximum length of a tenant's key as text, in bytes: more than an index entry
+// can hold, but little enough to keep a list of keys in memory.
 const longestKey = 8192
 
-// ListTimeout bounds a reading of all tenants.
+// ListTimeout limits how long reading all tenants may take.
 const ListTimeout = 10 * time.Minute
 
-// ValidateTenantList judges a list of tenants by the number of its rows and of their keys, and by the
-// longest key.
+// ValidateTenantList checks the number of rows and distinct keys, and the longest key.
 func ValidateTenantList(p *plan.Plan, rows, keys, longest int64) error {
 	switch {
 	case p.NoTenant:
@@ -51,11 +50,9 @@ func ValidateTenantList(p *plan.Plan, rows, keys, longest int64) error {
 	return nil
 }
 
-// CheckTenantLists reads the tenants of each plan as a purge would, and adds a
-// problem where a purge would delete nothing for their sake: a warning where there are no
-// tenants at all, as in a database that has only its schema, and else an error. It is no
-// matter of Compile: what the list says now may be otherwise when a purge begins, which
-// then fails.
+// CheckTenantLists reads the tenants of each plan as a purge would, and adds a problem if a purge
+// would refuse them: an error or, if there are no tenants at all, as in a database without data, a
+// warning. Compile does not: the list may change before a purge starts, which then fails.
 func CheckTenantLists(ctx context.Context, pool *pgxpool.Pool, plans []*plan.Plan) error {
 	for _, p := range plans {
 		if p.HasErrors() || p.Unplanned() != nil {
@@ -72,8 +69,8 @@ func CheckTenantLists(ctx context.Context, pool *pgxpool.Pool, plans []*plan.Pla
 	return nil
 }
 
-// listProblem is why a purge of this scope would not trust the tenants; nil: it
-// would. empty is the level of a list without any.
+// listProblem is why a purge of this scope would refuse the tenants; nil if it would not. empty is
+// the level of the problem of an empty list.
 func listProblem(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan, sc expiry.Scope, empty plan.Level) (*plan.Problem, error) {
 	if p.NoTenant {
 		return nil, nil
@@ -85,7 +82,7 @@ func listProblem(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan, sc expir
 		}
 		s := &pg.Statement{}
 		sc.Whole = true
-		// The states are asked for so that every hold and retention is worked out.
+		// Counting the states evaluates every hold and retention.
 		s.Add("SELECT count(*), ", p.Tenants.CountKeys(), ", ", plan.LongestSQL, ", count(state) FROM ", p.Tenants.Write(s, sc), " s")
 		return tx.QueryRow(ctx, s.String(), s.Args...).Scan(&rows, &keys, &longest, &states)
 	})

@@ -14,34 +14,34 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// Rows without a tenant are never deleted. Where most rows are such, the policy does
-// next to nothing, and a run of it looks like one that had nothing to do. So a sample
-// of them is followed to the tenants: one query, bounded in pages, rows and time.
+// Rows without a tenant are never deleted. A policy for which that is most rows does next to
+// nothing, and its runs look as if nothing were due. So a sample of rows is followed to the
+// tenants, in one query with limited pages, rows and time.
 
-// The bounds of a sample. A table of so many pages is read whole.
+// The limits of a sample. A table of up to samplePages is read in full.
 const (
 	samplePages   = 400
 	sampleRows    = 50_000
 	sampleTimeout = 3 * time.Second
-	// sampleLeast is how many rows a sample of a larger table needs to say anything.
+	// sampleLeast is the minimum sample of a larger table for a conclusion.
 	sampleLeast = 20
-	blockSize   = 8192 // of nearly every server; a sample need not be exact
+	blockSize   = 8192 // of nearly every server; the sample does not need to be exact
 )
 
-// Unowned is how many of a policy's rows reach no tenant, by a sample of those that
-// `where` selects, of any age.
+// Unowned is how many rows of a policy have no tenant, from a sample of those that `where` selects,
+// of any age.
 type Unowned struct {
 	SampledRows int64 `json:"sampled_rows"`
-	Rows        int64 `json:"rows"`  // of the sampled ones, without a tenant
-	Exact       bool  `json:"exact"` // all rows were looked at
+	Rows        int64 `json:"rows"`  // sampled rows without a tenant
+	Exact       bool  `json:"exact"` // all rows were read
 }
 
-// Most reports whether most rows reach no tenant. A nil Unowned says nothing.
+// Most reports whether most rows have no tenant; false if u is nil.
 func (u *Unowned) Most() bool {
 	return u != nil && 2*u.Rows > u.SampledRows && (u.Exact || u.SampledRows >= sampleLeast)
 }
 
-// Text says so: "98 % of the rows reach no tenant and are never deleted (…)".
+// Text is, for example, "98 % of the rows reach no tenant and are never deleted (…)".
 func (u *Unowned) Text() string {
 	text := fmt.Sprintf("%d %% of the rows reach no tenant and are never deleted (%s of %s",
 		100*u.Rows/u.SampledRows, humanize.Comma(u.Rows), humanize.Comma(u.SampledRows))
@@ -51,8 +51,8 @@ func (u *Unowned) Text() string {
 	return text + " sampled)"
 }
 
-// SampleUnowned follows a sample of a plan's rows to their tenants; nil: the policy has
-// no tenants. It takes at most a few seconds, or fails.
+// SampleUnowned follows a sample of a plan's rows to their tenants; nil if the policy has no
+// tenants. It fails after a few seconds.
 func SampleUnowned(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan) (*Unowned, error) {
 	if p.NoTenant {
 		return nil, nil
@@ -65,7 +65,7 @@ func SampleUnowned(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan) (*Unow
 	return u, nil
 }
 
-// unownedSQL counts the rows of the sample, and those of them without a tenant.
+// unownedSQL counts the rows of the sample, and those without a tenant.
 func unownedSQL(p *plan.Plan) *pg.Statement {
 	t := p.Root.Table
 	where := ""
@@ -83,8 +83,8 @@ func unownedSQL(p *plan.Plan) *pg.Statement {
 		" LIMIT ", strconv.Itoa(sampleRows), ")\nSELECT count(*), count(*) - (SELECT count(*) FROM reaper_m WHERE EXISTS (SELECT FROM ", owned, "))\n  FROM reaper_m")
 }
 
-// sampleOf narrows FROM to some pages of a large table, the same ones each time; empty:
-// the table is small.
+// sampleOf restricts FROM to some pages of a large table, always the same; empty if the table is
+// small.
 func sampleOf(t *schema.Table) string {
 	pages := float64(t.Bytes-t.ToastBytes) / blockSize
 	if pages <= samplePages {
@@ -93,7 +93,7 @@ func sampleOf(t *schema.Table) string {
 	return " TABLESAMPLE SYSTEM (" + strconv.FormatFloat(100*samplePages/pages, 'f', 6, 64) + ") REPEATABLE (0)"
 }
 
-// unownedWarning is what a person is told of a policy whose rows mostly have no tenant.
+// unownedWarning warns that most rows of a policy have no tenant.
 func unownedWarning(p *plan.Plan, u *Unowned) plan.Problem {
 	path := "tenant path"
 	if t := p.TenantPath(); t != nil {

@@ -18,39 +18,38 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// Dependents go with their root, whatever their own age. Where they come long after
-// it, as events of a project do, a policy on the root takes what is alive. So the
-// newest rows of each dependent that has an age are compared with their roots.
+// Dependents are deleted with their root, whatever their own age. If they are created long after
+// it, as a project's events are, a policy on the root deletes live data. So the newest rows of each
+// dependent that has an age are compared with their roots.
 
 const (
-	youngRows    = 200             // the newest rows that are compared
+	youngRows    = 200             // the newest rows, which are compared
 	youngRead    = 2000            // rows read to find them
-	youngLeast   = 5               // fewer young rows, or ages of them, say nothing
-	youngShare   = 10              // percent of the rows that have to be young
-	youngTimeout = 2 * time.Second // of one table
-	youngBudget  = 5 * time.Second // of one policy
+	youngLeast   = 5               // fewer young rows, or distinct ages of them, are inconclusive
+	youngShare   = 10              // minimum percentage of young rows
+	youngTimeout = 2 * time.Second // per table
+	youngBudget  = 5 * time.Second // per policy
 )
 
-// usualRetention stands for one that only SQL knows.
+// usualRetention replaces a retention that only SQL determines.
 var usualRetention = policy.Duration{Days: 30, Text: "30d"}
 
-// youngAges are names of columns that say when a row came to be, the surest first,
-// without underscores and in lower case.
+// youngAges are names of columns that hold a creation time, most reliable first, in lower case
+// without underscores.
 var youngAges = []string{
 	"createdat", "insertedat", "createdon", "created", "creationdate", "datecreated", "createddate", "createdtime", "timecreated",
 	"timestamp", "occurredat", "happenedat", "recordedat", "loggedat", "receivedat", "sentat", "eventtime", "eventat", "addedat", "startedat", "time", "datetime", "ts", "at",
 }
 
-// youngGap is what the newest rows of a dependent say: how much later than their
-// roots they came.
+// youngGap is how much later than their roots the newest rows of a dependent were created.
 type youngGap struct {
-	rows, young int64   // compared; of those, by more than half the retention
-	ages        int64   // different ones among the young: one, where a column was filled in at once
+	rows, young int64   // compared; of those, later by more than half the retention
+	ages        int64   // distinct ages of the young rows: one if a column was filled in all at once
 	mean, most  float64 // seconds, of the young ones
 }
 
-// adviseYounger warns of dependents that would go much younger than the retention.
-// Those behind one that was warned of are not looked at: the same is true of them.
+// adviseYounger warns about dependents that would be deleted much earlier than after the retention.
+// It skips those behind a dependent it warned about, for which the same is true.
 func adviseYounger(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan, a *advice) error {
 	retention := shortestRetention(p)
 	if retention.Forever {
@@ -58,7 +57,7 @@ func adviseYounger(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan, a *adv
 	}
 	warned := map[*plan.Node]bool{}
 	until := time.Now().Add(youngBudget)
-	for _, way := range waysUp(p) {
+	for _, way := range pathsUp(p) {
 		n := way[0].Child
 		own, ok := youngAge(n.Table)
 		if warned[way[0].Parent] {
@@ -102,7 +101,7 @@ func youngWarning(p *plan.Plan, n *plan.Node, g youngGap, retention policy.Durat
 	}
 }
 
-// daysText is a length of time in whole days, or in hours below two of them.
+// daysText is a duration in days or, below two days, in hours.
 func daysText(seconds float64) string {
 	d := time.Duration(seconds * float64(time.Second))
 	if d < 48*time.Hour {
@@ -111,8 +110,7 @@ func daysText(seconds float64) string {
 	return visible.Count(int64(d.Hours()/24), "day", "days")
 }
 
-// shortestRetention is the shortest one that the file says outright, no shorter than
-// min; forever: no row expires.
+// shortestRetention is the shortest constant retention, but at least min; forever: no row expires.
 func shortestRetention(p *plan.Plan) policy.Duration {
 	t := p.Tenants
 	var all []policy.Duration
@@ -139,7 +137,7 @@ func shortestRetention(p *plan.Plan) policy.Duration {
 	return shortest
 }
 
-// compareLengths compares durations by a usual calendar.
+// compareLengths compares durations, counting a month as 30.44 days.
 func compareLengths(a, b policy.Duration) int {
 	length := func(d policy.Duration) float64 {
 		return float64(d.Months)*30.44 + float64(d.Days) + float64(d.Micros)/float64(24*time.Hour/time.Microsecond)
@@ -153,9 +151,9 @@ func compareLengths(a, b policy.Duration) int {
 	return 0
 }
 
-// waysUp are the shortest ways from each dependent up to the root over edges that
-// delete, those of the nearest dependents first.
-func waysUp(p *plan.Plan) (ways [][]*plan.Edge) {
+// pathsUp are the shortest paths from each dependent up to the root along deleting edges, nearest
+// dependents first.
+func pathsUp(p *plan.Plan) (ways [][]*plan.Edge) {
 	up := map[*plan.Node][]*plan.Edge{p.Root: nil}
 	queue := []*plan.Node{p.Root}
 	for i := 0; i < len(queue); i++ {
@@ -172,8 +170,8 @@ func waysUp(p *plan.Plan) (ways [][]*plan.Edge) {
 	return ways
 }
 
-// youngAge is the column that says when a row of a dependent came to be; false: there
-// is none. One that an index begins with is preferred, then one that is never NULL.
+// youngAge is the column that holds the creation time of a dependent's rows; false if there is
+// none. It prefers a column that an index begins with, then one that is NOT NULL.
 func youngAge(t *schema.Table) (best expiry.Age, ok bool) {
 	rank := func(k schema.Column) int {
 		r := slices.Index(youngAges, strings.ToLower(strings.ReplaceAll(k.Name, "_", "")))
@@ -197,15 +195,15 @@ func youngAge(t *schema.Table) (best expiry.Age, ok bool) {
 	return best, least >= 0
 }
 
-// orderedBy is the ORDER BY that gives the greatest values of a column first along an
-// index; empty: none begins with it.
+// orderedBy is the ORDER BY that reads the greatest values of a column from an index; empty if none
+// begins with the column.
 func orderedBy(t *schema.Table, column string) string {
 	for _, x := range t.Indexes {
 		if !x.Valid || x.Method != "btree" || x.Predicate != "" || len(x.Columns) == 0 || x.Columns[0].Name != column ||
 			!x.Columns[0].DefaultOrder || !x.Columns[0].OwnCollation {
 			continue
 		}
-		if x.Columns[0].NullsFirst != x.Columns[0].Desc { // read backwards, an index turns its NULLs around too
+		if x.Columns[0].NullsFirst != x.Columns[0].Desc { // a backward scan also reverses the place of NULLs
 			return schema.Col(t, column) + " DESC NULLS LAST"
 		}
 		return schema.Col(t, column) + " DESC"
@@ -213,8 +211,8 @@ func orderedBy(t *schema.Table, column string) string {
 	return ""
 }
 
-// newestSQL reads rows of a dependent that are likely to be its newest: along an index
-// on the age, or along a key that grows, or else from some of the table's pages.
+// newestSQL reads rows of a dependent that are probably the newest: by an index on the age, or by
+// an integer key, or from a sample of pages.
 func newestSQL(t *schema.Table, own expiry.Age) string {
 	a := schema.Col(t, own.Column.Name)
 	order := orderedBy(t, own.Column.Name)
@@ -232,8 +230,7 @@ func newestSQL(t *schema.Table, own expiry.Age) string {
 	return "SELECT * FROM " + schema.From(t) + sample + " WHERE " + own.Valid(a) + " AND " + a + " < " + own.Bound("now()") + " ORDER BY " + order + " LIMIT " + strconv.Itoa(youngRead)
 }
 
-// youngSQL compares the newest rows of a dependent with their roots, which the way
-// leads up to.
+// youngSQL compares the newest rows of a dependent with their roots, along the path.
 func youngSQL(p *plan.Plan, way []*plan.Edge, own expiry.Age, retention policy.Duration) *pg.Statement {
 	s := &pg.Statement{}
 	t := way[0].Child.Table
@@ -250,13 +247,13 @@ func youngSQL(p *plan.Plan, way []*plan.Edge, own expiry.Age, retention policy.D
 	}
 	limit := "extract(epoch FROM " + expiry.Interval(retention) + ") / 2"
 	if own.Column.TypeName != "timestamptz" || p.Age.Column.TypeName == "date" || p.Age.Column.TypeName == "timestamp" {
-		limit += " + 86400" // whole days, and time zones that nobody knows
+		limit += " + 86400" // whole days and unknown time zones
 	}
 	return s.Add(")\nSELECT count(*), count(*) FILTER (WHERE gap > ", limit, "), count(DISTINCT at) FILTER (WHERE gap > ", limit, "), coalesce(avg(gap) FILTER (WHERE gap > ", limit, "), 0), coalesce(max(gap), 0)\n  FROM reaper_g")
 }
 
-// stepUp joins the row that an edge references, and gives its alias. Of the root, its
-// age is read.
+// stepUp joins the row that an edge references, and returns its alias. For the root it selects the
+// age.
 func stepUp(p *plan.Plan, s *pg.Statement, way []*plan.Edge, i int, e *plan.Edge, before string) string {
 	alias := "reaper_u" + strconv.Itoa(i)
 	t := e.Parent.Table
@@ -279,7 +276,7 @@ func stepUp(p *plan.Plan, s *pg.Statement, way []*plan.Edge, i int, e *plan.Edge
 	return alias
 }
 
-// aliased selects columns as c0, c1, …, behind others.
+// aliased selects columns as c0, c1, …, each preceded by a comma.
 func aliased(t *schema.Table, columns []string) string {
 	return pg.Prefixed(len(columns), func(i int) string { return fmt.Sprintf("%s AS c%d", schema.Col(t, columns[i]), i) })
 }

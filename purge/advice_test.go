@@ -12,8 +12,7 @@ import (
 	"github.com/reaperdb/reaper/purge"
 )
 
-// advice is what check adds to a policy without errors, each with its remedy: warnings,
-// and notes.
+// advice is what check reports for a policy without errors, each with its remedy.
 func (b *bed) advice() (warnings, notes []string) {
 	b.t.Helper()
 	plans := b.plans()
@@ -36,7 +35,7 @@ func (b *bed) advice() (warnings, notes []string) {
 	return warnings, notes
 }
 
-// warned wants one warning of Advise, with these words; without words, none.
+// warned wants one warning of Advise with these words; without words, none.
 func (b *bed) warned(words ...string) {
 	b.t.Helper()
 	warnings, _ := b.advice()
@@ -55,7 +54,7 @@ func (b *bed) noted(words ...string) {
 	}
 }
 
-// projects are two years old and alive: their events are of the last 70 days.
+// projects are two years old and in use: their events are from the last 70 days.
 const projects = `
 CREATE TABLE organizations (id bigint PRIMARY KEY, spend_threshold numeric);
 CREATE TABLE projects (id bigint PRIMARY KEY, organization_id bigint NOT NULL REFERENCES organizations ON DELETE CASCADE, created_at timestamptz NOT NULL);
@@ -74,8 +73,8 @@ tenants: {table: organizations, key: id, default: 365d}
 policies:
   - {name: projects, table: projects, age: created_at}`
 
-// A policy on projects, which were created long ago and are in use, passed check without
-// a word, and would have deleted the events of this week.
+// A policy on projects, which were created long ago and are still in use, passed check silently
+// and would have deleted this week's events.
 func TestAdvise_YoungerDependents(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, projects, projectsPolicy)
@@ -92,8 +91,8 @@ func TestAdvise_YoungerDependents(t *testing.T) {
 	}
 }
 
-// Wherever the newest rows of a dependent are found, and whatever is odd among its ages,
-// what they say of their roots is the same.
+// The newest rows of a dependent say the same about their roots, however they are found and
+// whatever odd ages they have.
 func TestAdvise_YoungerBy(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
@@ -137,8 +136,8 @@ func TestAdvise_YoungerBy(t *testing.T) {
 	}
 }
 
-// Which retention counts: the shortest that the file says, but for forever, and no
-// shorter than min. One that only SQL knows is taken for a month.
+// The retention that counts is the shortest in the file except forever, and at least min. One
+// known only to SQL is taken as a month.
 func TestAdvise_YoungerThanWhat(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, `CREATE TABLE owners (id int PRIMARY KEY, days int);
@@ -167,7 +166,7 @@ func TestAdvise_YoungerThanWhat(t *testing.T) {
 	}
 }
 
-// What belongs to a mail comes with it: nothing to warn of.
+// Rows that belong to a mail expire with it: no warning.
 func TestAdvise_Mail(t *testing.T) {
 	t.Parallel()
 	var sql strings.Builder
@@ -187,7 +186,7 @@ func TestAdvise_Mail(t *testing.T) {
 	b.noted("deletes from outgoing_emails and 10 tables behind it")
 }
 
-// A look that takes too long is given up, and said.
+// A look that takes too long is abandoned and reported.
 func TestAdvise_TakesTooLong(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, projects, projectsPolicy)
@@ -271,7 +270,7 @@ policies: [{name: things, table: things, age: at, tenant: ["group_id -> groups.i
 	}
 }
 
-// Tenants may come from a query, and a run asks once, however many tenants there are.
+// Tenants may come from a query, which a run executes once however many tenants there are.
 func TestUnowned_OneQueryARun(t *testing.T) {
 	t.Parallel()
 	asked := 0
@@ -287,7 +286,7 @@ func TestUnowned_OneQueryARun(t *testing.T) {
 	b.warned("public.things: 79 % of the rows")
 }
 
-// A sample that fails is a note, and no end of a run.
+// A sample that fails is a note and does not end the run.
 func TestUnowned_NotSampled(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, owners+`INSERT INTO owners VALUES (1, 30); INSERT INTO things (owner, at) SELECT 2, now() FROM generate_series(1, 10) n`,

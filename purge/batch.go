@@ -29,14 +29,14 @@ func keysOf(cands []candidate, columns int) pg.Values {
 	return v
 }
 
-// outcome is what became of candidates.
+// outcome is the result of deleting candidates.
 type outcome struct {
 	roots     int64 // deleted
 	rows      int64 // deleted over all tables
-	kept      int64 // protected by a keeping edge
+	kept      int64 // protected by a keep edge
 	remaining int64 // still expired: locked, busy, or kept by a trigger
-	busy      bool  // some were left because of a lock: the next round retries them
-	more      bool  // the root is still there, and another batch has to follow
+	busy      bool  // some were skipped because of a lock; the next round retries them
+	more      bool  // the root is still there and needs another batch
 }
 
 func (o *outcome) add(x outcome) {
@@ -47,26 +47,24 @@ func (o *outcome) add(x outcome) {
 	o.busy = o.busy || x.busy
 }
 
-// batcher carries out batches of one policy, one transaction each, for one
-// worker.
+// batcher runs the batches of one policy for one worker, one transaction each.
 type batcher struct {
-	worker int // its number
+	worker int
 	run    *Run
 	policy *policyRun
 	plan   *plan.Plan
-	seq    int64 // of the batch at hand, in the ledger
-	size   int   // roots aimed at in the next batch
-	// countFirst counts batches to come that count before they delete, after one that
-	// turned out too large.
+	seq    int64 // of the current batch, in the ledger
+	size   int   // target number of roots in the next batch
+	// countFirst is how many of the next batches count before they delete. It is set after a
+	// batch exceeded its limits.
 	countFirst int
-	// slow tells that the last single root took longer than a batch may.
+	// slow reports whether the last single root took longer than a batch may.
 	slow bool
-	// drainSize is how many rows the next batch of a drain may delete; 0: not
-	// drained yet.
+	// drainSize is how many rows the next batch of a drain may delete; 0: no drain yet.
 	drainSize int
 }
 
-// lockKey is the advisory lock of one tenant of one policy.
+// lockKey is the advisory lock key of one tenant of one policy.
 func (b *batcher) lockKey(tenant *string) int64 {
 	name := "reaper\x00" + b.plan.Policy.Name
 	if tenant != nil {
@@ -95,7 +93,7 @@ func (b *batcher) delete(ctx context.Context, parts []*part) error {
 	return b.attempt(ctx, parts, opts)
 }
 
-// ordinary are the options of a batch that leaves the foreign key checks to PostgreSQL.
+// ordinary returns the options of a batch that leaves the foreign key checks to PostgreSQL.
 // Where triggers or rules can fire, nothing is left to ON DELETE.
 func (b *batcher) ordinary() attemptOptions {
 	if b.countFirst > 0 {
@@ -109,9 +107,9 @@ func (b *batcher) ordinary() attemptOptions {
 }
 
 var (
-	// counting are the options of a batch that counts before it deletes.
+	// counting is for a batch that counts before it deletes.
 	counting = attemptOptions{method: closure, lockRoots: true}
-	// draining are those of the batches of a single root that is too large for one.
+	// draining is for a single root that is too large for one batch.
 	draining = attemptOptions{method: drain, lockRoots: true, lockDependents: true}
 )
 
@@ -208,19 +206,18 @@ func (b *batcher) splitRoots(ctx context.Context, p *part, opts attemptOptions) 
 	return nil
 }
 
-// countFirstBatches is how many batches count before they delete after one that was too large.
+// countFirstBatches is how many batches count before they delete after one exceeded its limits.
 const countFirstBatches = 20
 
-// prepare carries out what a decision says of what comes before the next try, or in its
-// place.
+// prepare does what a decision asks for before the next attempt, or instead of it.
 func (b *batcher) prepare(ctx context.Context, err error, a attempt, d decision) {
 	if d.action == awaitResume {
-		b.policy.findByHand()
+		b.policy.notePausedByHand()
 	}
-	if d.told {
-		b.run.tell(func(o Observer) { o.Retry(b.plan.Policy.Name, reasonOf(err)) })
+	if d.notify {
+		b.run.notify(func(o Observer) { o.Retry(b.plan.Policy.Name, reasonOf(err)) })
 	}
-	if d.logged {
+	if d.log {
 		b.run.log.Debug("retrying batch", "policy", b.plan.Policy.Name, "roots", a.roots, "error", pg.ErrorText(err))
 	}
 	b.size = d.size
@@ -232,7 +229,7 @@ func (b *batcher) prepare(ctx context.Context, err error, a attempt, d decision)
 	}
 }
 
-// change makes the options of the next try.
+// change returns the options of the next attempt.
 func (b *batcher) change(opts attemptOptions, c change) attemptOptions {
 	switch c {
 	case ordinaryChecks:
@@ -269,21 +266,20 @@ func (b *batcher) adapt(o outcome, took time.Duration) {
 	b.size = max(min(b.size, limits.Rows, int(fit-fit/10)), 1)
 }
 
-// firstRoots is how many roots the first batch takes at most: nothing is known
-// yet of how long they take, and caches are cold. It grows from there.
+// firstRoots is the most roots the first batch takes: nothing is known yet about how long they
+// take, and caches are cold. The size grows from there.
 const firstRoots = 100
 
-// firstSize is the size of the first batch, by what the planner knows of the
-// dependents of one root.
+// firstSize is the size of the first batch, from the planner's estimate of dependents per root.
 func firstSize(p *plan.Plan) int {
 	limits := p.Policy.Limits
 	perRoot := preview.RowsPerRoot(p)
 	return max(1, min(limits.Rows, limits.TotalRows, int(float64(limits.TotalRows)/perRoot*0.8), firstRoots))
 }
 
-// adaptDrain aims the next batch of a drain at the time wanted: at most
-// doubled, at most halved. The far end of a cycle of tables costs the same to
-// find however few rows are then deleted: there a smaller batch is no shorter.
+// adaptDrain sets the size of the next batch of a drain from the target time; it at most
+// doubles or halves. With a cycle of tables, finding the far end costs the same however few
+// rows are deleted, so a smaller batch would be no faster.
 func (b *batcher) adaptDrain(size int, took time.Duration) {
 	limits := b.plan.Policy.Limits
 	if slices.ContainsFunc(b.plan.Full.Order, plan.Cyclic) {

@@ -15,7 +15,7 @@ import (
 	"github.com/reaperdb/reaper/preview"
 )
 
-// batchTx is the transaction of one batch, and what it has counted.
+// batchTx is the transaction of one batch and its counts.
 type batchTx struct {
 	conn     *pgxpool.Conn
 	began    time.Time
@@ -23,8 +23,8 @@ type batchTx struct {
 	scope    expiry.Scope
 	opts     attemptOptions
 	deleter  deleter
-	limit    int  // rows over all tables that it may delete
-	stepwise bool // tables are deleted from one after the other
+	limit    int  // rows it may delete, over all tables
+	stepwise bool // delete table by table
 
 	*partTx                // the one that is being deleted
 	parts   []*partTx      // those whose tenant's lock it has
@@ -34,7 +34,7 @@ type batchTx struct {
 	wal     [2]int64       // positions in the WAL, in bytes: where it began, where it ended
 }
 
-// close gives the connection back, after rolling back what was not committed.
+// close rolls back what was not committed and releases the connection.
 func (tx *batchTx) close() {
 	pg.EndTx(tx.conn)
 	tx.conn.Release()
@@ -44,7 +44,7 @@ func (tx *batchTx) query(ctx context.Context, s *pg.Statement) (pgx.Rows, error)
 	return tx.conn.Query(ctx, s.String(), s.Args...)
 }
 
-// read runs one statement and reads its answer.
+// read runs one statement and scans its result.
 func (tx *batchTx) read(ctx context.Context, s *pg.Statement, scan func(pgx.Rows) error) error {
 	rows, err := tx.query(ctx, s)
 	if err != nil {
@@ -120,7 +120,7 @@ func (tx *batchTx) touched() (rows int64) {
 	return rows
 }
 
-// bytes estimates what a batch deleted, by the mean row of each table.
+// bytes estimates the size of the deleted rows from the mean row size of each table.
 func (tx *batchTx) bytes() int64 {
 	rows, _ := tx.totals()
 	var sum float64
@@ -145,7 +145,7 @@ func (tx *batchTx) settleCounts(ctx context.Context) error {
 	}
 	for i, n := range traversal.Counted {
 		at := 1 + i
-		tx.rows[n.Table.Name.String()] = tx.after[at] - tx.before[at] // what reaper deleted of it itself is part of it
+		tx.rows[n.Table.Name.String()] = tx.after[at] - tx.before[at] // includes the rows reaper deleted itself
 	}
 	for i, n := range traversal.CountedUp {
 		at := 1 + len(traversal.Counted) + i
@@ -169,7 +169,7 @@ func (tx *batchTx) checkTotals() error {
 	return nil
 }
 
-// queueCounters has the counters read behind other statements.
+// queueCounters queues a read of the counters behind other statements.
 func (tx *batchTx) queueCounters(batch *pgx.Batch) {
 	traversal := tx.deleter.traversal(tx.plan)
 	s := tx.plan.CountersSQL(traversal)

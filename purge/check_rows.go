@@ -11,12 +11,12 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// A trigger may return NULL and keep a row, a rule may do something else instead, and
-// both may change other rows. So in a plan where any can fire, a batch looks at its rows
-// before it commits: what was to go is gone, what was emptied is empty, and what was
-// due is gone or due still. Else nothing of it is committed, and the triggers are named.
+// A trigger may return NULL and keep a row, a rule may do something else instead, and both may
+// change other rows. Where any can fire, a batch therefore verifies its rows before it commits:
+// deleted rows are gone, cleared references are empty, and rows that were due are gone or still
+// due. Otherwise the batch rolls back and the error names the triggers.
 
-// checkRows looks at the rows of a batch that has deleted them. keys: also the roots.
+// checkRows verifies the rows of a batch after the DELETE, roots included if keys are given.
 func (tx *batchTx) checkRows(ctx context.Context, m *plan.Traversal, known collection, keys pg.Values) error {
 	if !tx.plan.Watched() {
 		return nil
@@ -30,7 +30,7 @@ func (tx *batchTx) checkRows(ctx context.Context, m *plan.Traversal, known colle
 	return tx.runChecks(ctx, tx.plan.RowChecks(m, known, keys, tx.opts.lockDependents))
 }
 
-// fireDeferred has deferred triggers fire now: at COMMIT nobody looks any more.
+// fireDeferred fires deferred triggers now, before the checks, instead of at COMMIT.
 func (tx *batchTx) fireDeferred(ctx context.Context) error {
 	if _, err := tx.conn.Exec(ctx, "SET CONSTRAINTS ALL IMMEDIATE"); err != nil {
 		return fmt.Errorf("firing deferred triggers: %w", err)
@@ -38,19 +38,19 @@ func (tx *batchTx) fireDeferred(ctx context.Context) error {
 	return nil
 }
 
-// checkDue looks at the rows that were due when a reference in them was emptied.
+// checkDue verifies the rows that were due when one of their references was cleared.
 func (tx *batchTx) checkDue(ctx context.Context) error {
 	return tx.runChecks(ctx, plan.DueChecks(tx.due))
 }
 
-// runChecks runs checks; the first that finds something wrong is the error.
+// runChecks runs the checks; the first one that fails is the error.
 func (tx *batchTx) runChecks(ctx context.Context, c *plan.Checks) error {
 	if len(c.Texts) == 0 {
 		return nil
 	}
 	found := make([]bool, len(c.Texts))
 	if err := tx.row(ctx, c.SQL()).Scan(pg.Pointers(found)...); err != nil {
-		return fmt.Errorf("looking at what became of the rows: %w", err)
+		return fmt.Errorf("verifying rows: %w", err)
 	}
 	if i := slices.Index(found, true); i >= 0 {
 		return fmt.Errorf("%w: %s", errInterfered, c.Texts[i])
@@ -58,8 +58,8 @@ func (tx *batchTx) runChecks(ctx context.Context, c *plan.Checks) error {
 	return nil
 }
 
-// checkBehind says why nothing behind an edge was deleted or emptied: something keeps
-// the rows that are there. nil: there are none.
+// checkBehind explains why nothing behind an edge was deleted or cleared: a trigger or rule
+// kept the rows. nil: there are none.
 func (tx *batchTx) checkBehind(ctx context.Context, e *plan.Edge, r *plan.Rows) error {
 	if !tx.plan.Watched() {
 		return nil
@@ -67,22 +67,22 @@ func (tx *batchTx) checkBehind(ctx context.Context, e *plan.Edge, r *plan.Rows) 
 	return tx.runChecks(ctx, plan.BehindChecks(e, r))
 }
 
-// stillOld looks whether locked roots are still old enough, and meant: nobody but a
-// trigger can have changed that.
-func (tx *batchTx) stillOld(ctx context.Context, keys pg.Values) error {
+// checkStillExpired verifies that locked roots are still expired and still match `where`. Only
+// a trigger can have changed that.
+func (tx *batchTx) checkStillExpired(ctx context.Context, keys pg.Values) error {
 	p := tx.plan
-	var young bool
-	if err := tx.row(ctx, p.YoungRootsSQL(tx.scope, tx.tenant, keys)).Scan(&young); err != nil {
-		return fmt.Errorf("looking at what became of the rows: %w", err)
+	var unexpired bool
+	if err := tx.row(ctx, p.YoungRootsSQL(tx.scope, tx.tenant, keys)).Scan(&unexpired); err != nil {
+		return fmt.Errorf("verifying rows: %w", err)
 	}
-	if young {
-		return fmt.Errorf("%w: deleting what depends on rows of %s, which are expired, makes them young again: %s", errInterfered, p.Root.Table.Name, strings.Join(p.Firing(), ", "))
+	if unexpired {
+		return fmt.Errorf("%w: deleting the dependents of expired rows of %s makes those rows unexpired: %s", errInterfered, p.Root.Table.Name, strings.Join(p.Firing(), ", "))
 	}
 	return nil
 }
 
-// noteDue locks and notes the rows behind an edge that are due, where a trigger could
-// make them young when their reference is emptied.
+// noteDue locks and records the due rows behind an edge, where a trigger could make them
+// unexpired when their reference is cleared.
 func (tx *batchTx) noteDue(ctx context.Context, e *plan.Edge, known collection) error {
 	n := e.Child
 	if len(n.Ages) == 0 || !slices.ContainsFunc(n.Table.Triggers, func(x schema.Trigger) bool { return x.FiresOnUpdateOf(e.SetColumns) }) {
@@ -94,7 +94,7 @@ func (tx *batchTx) noteDue(ctx context.Context, e *plan.Edge, known collection) 
 			d.Cutoff = tx.scope.Base
 		}
 		if err := tx.read(ctx, d.LockSQL(known[e.Parent]), pg.ScanColumns(d.Key)); err != nil {
-			return fmt.Errorf("noting what is due of %s: %w", n.Table.Name, err)
+			return fmt.Errorf("recording due rows of %s: %w", n.Table.Name, err)
 		}
 		if d.Key.Len() > 0 {
 			tx.due = append(tx.due, d)

@@ -14,28 +14,28 @@ import (
 	"github.com/reaperdb/reaper/preview"
 )
 
-// close settles how the policy ended and records it.
+// close determines how the policy ended and records it.
 func (w *policyRun) close(ctx context.Context) {
 	w.report = w.state.finish()
 	rep := w.report
 	rep.Seconds = time.Since(w.started).Seconds()
-	// The end is recorded even when the run was interrupted.
+	// Record the end even when the run was interrupted.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
 	defer cancel()
 	if !w.opened {
-		w.settle()
+		w.setStatus()
 		return
 	}
-	w.attachAtLast(ctx)
+	w.reattachPartitions(ctx)
 	if _, losses := w.run.state.progress(); losses > 0 {
 		w.recount(ctx)
 	}
 	if !w.ended() {
 		w.measure(ctx)
-		w.tally(ctx)
+		w.countTenantOutcomes(ctx)
 		w.sampleUnowned(ctx)
 	}
-	w.settle()
+	w.setStatus()
 	if len(w.skipped) > 0 {
 		w.run.log.Warn("tenants skipped: no usable retention", "policy", rep.Name, "count", rep.Tenants.Skipped, "tenants", strings.Join(w.skipped, ", "))
 	}
@@ -47,9 +47,9 @@ func (w *policyRun) close(ctx context.Context) {
 	}
 	err := w.run.withServer(ctx, closing)
 	if err == nil && !ours {
-		// What that process took down with it, the cutoffs among it, this run may have
-		// missed: its own end says nothing.
-		err = errors.New("another process has closed the run, which took this one for dead")
+		// This run may have missed what the other process removed, its cutoffs for instance, so
+		// its own status is unreliable.
+		err = errors.New("another process took this one for dead and closed the run")
 	}
 	if err != nil {
 		// Without this row the next run will record that the process ended.
@@ -61,8 +61,8 @@ func (w *policyRun) close(ctx context.Context) {
 		"batches", rep.Batches, "duration", time.Since(w.started).Round(time.Millisecond))
 }
 
-// recount takes the ledger's word for what was deleted: a crash of the server may
-// have undone batches whose commit was answered.
+// recount replaces the report's counts with the ledger's: a server crash may have undone
+// batches whose COMMIT was acknowledged.
 func (w *policyRun) recount(ctx context.Context) {
 	rep := w.report
 	var rows map[string]int64
@@ -81,8 +81,8 @@ func (w *policyRun) recount(ctx context.Context) {
 	}
 }
 
-// tally counts the tenants that were due and those that are done.
-func (w *policyRun) tally(ctx context.Context) {
+// countTenantOutcomes counts the tenants that were due and those that are done.
+func (w *policyRun) countTenantOutcomes(ctx context.Context) {
 	unfinished := w.unfinished()
 	c := &w.report.Tenants
 	if w.report.Batches > 0 {
@@ -91,28 +91,27 @@ func (w *policyRun) tally(ctx context.Context) {
 			w.run.log.Warn("cannot count tenants", "policy", w.report.Name, "error", pg.ErrorText(err))
 		}
 	}
-	c.Due = c.Done + max(int64(len(unfinished)), w.behind)
+	c.Due = c.Done + max(int64(len(unfinished)), w.overdue)
 	if w.stopReason() != "" && !w.plan.NoTenant && !w.plan.Sweeps() {
-		c.Due = max(c.Due, w.fixed) // who had something due at the start, visited or not
+		c.Due = max(c.Due, w.cutoffCount) // due at the start, visited or not
 	}
 }
 
-// unfinished are the tenants that the last pass has left with something due, as
-// far as it came.
+// unfinished returns the tenants that the last pass left with due rows, as far as it got.
 func (w *policyRun) unfinished() map[string]bool {
 	names := map[string]bool{}
 	for name := range w.state.failedTenants() {
 		names[name] = true
 	}
 	if w.walk == nil || w.stopReason() != "" && w.report.BacklogRows != nil && *w.report.BacklogRows == 0 {
-		return names // cut off, but not before the end
+		return names // interrupted, but nothing was left
 	}
 	maps.Copy(names, w.walk.unfinished())
 	return names
 }
 
-// settle derives status and reason.
-func (w *policyRun) settle() {
+// setStatus derives status and reason.
+func (w *policyRun) setStatus() {
 	rep := w.report
 	var reasons []string
 	if len(w.skipped) > 0 {
@@ -132,7 +131,7 @@ func (w *policyRun) settle() {
 	switch {
 	case stop != "":
 		if w.unfinishedWork() {
-			stop += w.heldAtLast()
+			stop += w.pauseSuffix()
 			reasons = append(reasons, stop)
 		}
 	case found.busy && found.remaining == 0:
@@ -146,7 +145,7 @@ func (w *policyRun) settle() {
 		if names := w.plan.Firing(); len(names) > 0 {
 			by = strings.Join(names, " or ")
 		}
-		reasons = append(reasons, visible.Count(found.remaining, "expired row", "expired rows")+" did not go: kept by "+by)
+		reasons = append(reasons, visible.Count(found.remaining, "expired row", "expired rows")+" not deleted: kept by "+by)
 	}
 	rep.Reason = strings.Join(reasons, "; ")
 	switch {
@@ -176,8 +175,7 @@ func plainChain(err error) string {
 	return pg.ErrorText(err)
 }
 
-// unfinishedWork reports whether a run that was told to stop has left anything:
-// in doubt it has.
+// unfinishedWork reports whether a stopped run left anything; if unknown, true.
 func (w *policyRun) unfinishedWork() bool {
 	if w.run.halt.Err() != nil {
 		return true

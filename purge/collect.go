@@ -10,13 +10,11 @@ import (
 	"github.com/reaperdb/reaper/preview"
 )
 
-// closureTries is how often a cyclic component is read and locked until both
-// agree.
+// closureTries is how often a cyclic component is read and locked until both agree.
 const closureTries = 5
 
-// collect locks and reads, parents first, the rows that go with the seeds in
-// this mode; more rows than the limit give errOverflow. limit 0: as many as there
-// are.
+// collect locks and reads, parents first, the rows deleted along with the seeds in this
+// traversal. More rows than limit is errOverflow; limit 0 means no limit.
 func (tx *batchTx) collect(ctx context.Context, m *plan.Traversal, seeds collection, limit int) (collection, error) {
 	known := collection{}
 	total := 0
@@ -51,7 +49,7 @@ func (tx *batchTx) collect(ctx context.Context, m *plan.Traversal, seeds collect
 	return known, nil
 }
 
-// remaining is how many rows are still worth reading: one more than fit.
+// remaining is how many rows are worth reading: one more than fits.
 func remaining(limit, total int) int {
 	if limit == 0 {
 		return 1 << 30
@@ -66,7 +64,7 @@ func (tx *batchTx) collectBehind(ctx context.Context, m *plan.Traversal, n *plan
 		if !e.Action.Deletes() || !m.Walks(e) || r == nil || r.Len() == 0 {
 			continue
 		}
-		// What keeps a row is looked for later, and must not come any more then.
+		// free looks for keeping rows later; none may be added after that.
 		lock := tx.opts.lockDependents && n.Table.CanUpdate || n.NeedsLock()
 		if err := tx.readRows(ctx, plan.ReadBehindSQL(e, r, limit, lock), known[n]); err != nil {
 			return fmt.Errorf("reading rows of %s: %w", n.Table.Name, err)
@@ -75,7 +73,7 @@ func (tx *batchTx) collectBehind(ctx context.Context, m *plan.Traversal, n *plan
 	return nil
 }
 
-// readRows adds the rows that a statement gathers.
+// readRows appends the rows that a statement returns.
 func (tx *batchTx) readRows(ctx context.Context, s *pg.Statement, into *plan.Rows) error {
 	found := plan.NewRows(into.Node)
 	if err := tx.read(ctx, s, found.Scan()); err != nil {
@@ -85,8 +83,7 @@ func (tx *batchTx) readRows(ctx context.Context, s *pg.Statement, into *plan.Row
 	return nil
 }
 
-// collectCycle collects the rows of tables that reference each other, or
-// themselves.
+// collectCycle collects the rows of tables that reference each other or themselves.
 func (tx *batchTx) collectCycle(ctx context.Context, m *plan.Traversal, group []*plan.Node, known collection, limit int) error {
 	read, err := tx.lockClosure(ctx, m, group, known, limit, false)
 	for _, n := range group {
@@ -95,10 +92,10 @@ func (tx *batchTx) collectCycle(ctx context.Context, m *plan.Traversal, group []
 	return err
 }
 
-// lockClosure reads all rows of a cyclic component, locks them, and reads again
-// until nothing has changed. Once the rows are locked, no new row can come to
-// reference them, and none can leave. A reading that stops at the limit is
-// locked only if partly says so: else it is known to be too large.
+// lockClosure reads all rows of a cyclic component, locks them, and rereads until nothing
+// changes. Once the rows are locked, no new row can reference them and none can leave. A read
+// that stopped at the limit is locked only if partly is set; otherwise it is known to be too
+// large.
 func (tx *batchTx) lockClosure(ctx context.Context, m *plan.Traversal, group []*plan.Node, seeds collection, limit int, partly bool) (collection, error) {
 	var locked collection
 	for range closureTries {
@@ -122,7 +119,7 @@ func (tx *batchTx) lockClosure(ctx context.Context, m *plan.Traversal, group []*
 	return nil, errChanged
 }
 
-// newRowsIn is how many rows a closure holds besides its seeds.
+// newRowsIn counts the rows of a closure without its seeds.
 func newRowsIn(read, seeds collection) int {
 	n := 0
 	for node, r := range read {
@@ -134,8 +131,7 @@ func newRowsIn(read, seeds collection) int {
 	return n
 }
 
-// lockRows locks rows where they stand. One that has moved meanwhile is no
-// longer known to be what it was: the batch is redone.
+// lockRows locks rows by ctid. If one has moved, the batch is redone.
 func (tx *batchTx) lockRows(ctx context.Context, r *plan.Rows) error {
 	n, err := tx.exec(ctx, plan.LockAtSQL(r))
 	if err != nil {
@@ -164,13 +160,12 @@ func sameRows(a, b collection) bool {
 	return true
 }
 
-// readClosure reads the rows of a cyclic component, seeds first, in the order
-// of their distance.
+// readClosure reads the rows of a cyclic component, seeds first, ordered by distance.
 func (tx *batchTx) readClosure(ctx context.Context, m *plan.Traversal, group []*plan.Node, known collection, limit int) (collection, error) {
 	read := collection{}
 	for _, n := range group {
 		read[n] = plan.NewRows(n)
-		if k := known[n]; k != nil { // seeds keep their places
+		if k := known[n]; k != nil { // seeds keep their positions
 			limit += k.Len()
 			for i := range k.Len() {
 				read[n].Take(k, i)
@@ -197,8 +192,8 @@ func (tx *batchTx) readClosure(ctx context.Context, m *plan.Traversal, group []*
 	return read, nil
 }
 
-// checkLimits counts, in the full mode, what hangs below collected rows and was not
-// collected, and refuses more rows or bytes than the limits allow.
+// checkLimits counts, in a full traversal, the dependents that were not collected, and refuses
+// more rows or bytes than the limits allow.
 func (tx *batchTx) checkLimits(ctx context.Context, m *plan.Traversal, known collection, limit int) error {
 	if !m.Full {
 		return nil
@@ -229,7 +224,7 @@ func (tx *batchTx) checkLimits(ctx context.Context, m *plan.Traversal, known col
 	return nil
 }
 
-// stillDue counts the candidates that are still expired, when not all went.
+// stillDue counts the candidates still expired when not all were deleted.
 func (tx *batchTx) stillDue(ctx context.Context, o outcome) (outcome, error) {
 	if o.roots+o.kept >= int64(tx.keys.Len()) {
 		return o, nil
@@ -239,13 +234,14 @@ func (tx *batchTx) stillDue(ctx context.Context, o outcome) (outcome, error) {
 		return o, err
 	}
 	o.remaining = max(still-o.kept, 0)
-	// A DELETE that locks nothing first has waited for every lock: what stays was kept by a
-	// trigger or a rule, and will be again.
+	// A DELETE without prior locks has waited for every lock: remaining rows were kept by a
+	// trigger or rule, and will be again.
 	o.busy = o.remaining > 0 && tx.opts.lockRoots
 	return o, nil
 }
 
-// lockRoots locks the roots nobody else has, and gives them with their keys.
+// lockRoots locks the roots that no other transaction has locked, and returns them with their
+// keys.
 func (tx *batchTx) lockRoots(ctx context.Context) (*plan.Rows, pg.Values, error) {
 	found, locked := plan.NewRows(tx.plan.Root), pg.NewValues(len(tx.plan.Key))
 	if err := tx.read(ctx, tx.plan.LockRootsSQL(tx.scope, tx.tenant, tx.keys), found.Scan(locked...)); err != nil {
@@ -254,25 +250,24 @@ func (tx *batchTx) lockRoots(ctx context.Context) (*plan.Rows, pg.Values, error)
 	return found, locked, nil
 }
 
-// countRoots counts the roots among keys that are expired now.
+// countRoots counts the roots among keys that are still expired.
 func (tx *batchTx) countRoots(ctx context.Context, keys pg.Values) (n int64, err error) {
 	s := tx.plan.CountRootsSQL(tx.scope, tx.tenant, keys)
 	if err := tx.row(ctx, s).Scan(&n); err != nil {
-		return 0, fmt.Errorf("counting what is left: %w", err)
+		return 0, fmt.Errorf("counting remaining rows: %w", err)
 	}
 	return n, nil
 }
 
-// freeRoots are locked roots that nothing keeps, by their keys, and all that was collected
-// below them, themselves included.
+// freeRoots are locked roots that nothing keeps, by their keys, and all rows collected below
+// them, roots included.
 type freeRoots struct {
 	rows collection
 	keys pg.Values
 }
 
-// collectFree locks the roots that nobody else has, and collects what goes with those that
-// nothing keeps. counted: errOverflow where that is more than the limits allow, leaves that
-// are not collected included.
+// collectFree locks the available roots and collects what is deleted along with those that
+// nothing keeps. If counted, exceeding the limits is errOverflow, uncollected leaves included.
 func (tx *batchTx) collectFree(ctx context.Context, m *plan.Traversal, counted bool) (f freeRoots, o outcome, err error) {
 	roots, keys, err := tx.lockRoots(ctx)
 	if err != nil || roots.Len() == 0 {

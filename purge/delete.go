@@ -8,24 +8,24 @@ import (
 	"github.com/reaperdb/reaper/policy"
 )
 
-// deleter is a way to delete roots with all that depends on them. The loop searches,
-// retries, splits and accounts, and knows no more of a way than this. Each is one file,
+// deleter is a way to delete roots and everything that depends on them. The loop searches,
+// retries, splits and accounts; this interface is all it knows. Each deleter is one file,
 // delete_*.go, and one line in deleters.
 type deleter interface {
-	// traversal is which edges it walks itself. The others are left to ON DELETE, and
-	// counted by the statistics of the session.
+	// traversal selects the edges it walks itself. The others are left to ON DELETE and counted
+	// by the session's statistics.
 	traversal(p *plan.Plan) *plan.Traversal
-	// checksLimits reports whether it holds the limits before it deletes. Otherwise the
-	// counters are compared with them before COMMIT.
+	// checksLimits reports whether it checks the limits before it deletes. If not, the counters
+	// are checked before COMMIT.
 	checksLimits() bool
 	// statementTimeout bounds each of its statements.
 	statementTimeout(l policy.Limits, singleRoot bool) time.Duration
-	// delete deletes the candidates of an open transaction, and reports what became of
-	// them. Nothing of it counts unless the transaction commits.
+	// delete deletes the candidates in an open transaction. The outcome counts only if the
+	// transaction commits.
 	delete(ctx context.Context, tx *batchTx) (outcome, error)
 }
 
-// method names a way to delete.
+// method names a deleter.
 type method string
 
 const (
@@ -42,11 +42,11 @@ var deleters = map[method]deleter{
 	drain:   drainDeleter{},
 }
 
-// collection is the rows of a batch that are known, by table.
+// collection is the collected rows of a batch, by table.
 type collection = map[*plan.Node]*plan.Rows
 
-// usualTimeout is twice the time that a batch aims at, which a smaller one will keep. A
-// single root gets what it needs.
+// usualTimeout is twice the target time of a batch, so that a smaller batch stays within it. A
+// single root gets a minute.
 func usualTimeout(l policy.Limits, singleRoot bool) time.Duration {
 	if singleRoot {
 		return time.Minute

@@ -15,8 +15,8 @@ import (
 	"github.com/reaperdb/reaper/policy"
 )
 
-// cascadeDeleter leaves to ON DELETE all that it safely can: often the DELETE of the roots
-// is all there is to do. What went along is known afterwards, by the counters.
+// cascadeDeleter leaves everything it safely can to ON DELETE; often a DELETE of the roots is
+// enough. The counters tell afterwards what was deleted along with them.
 type cascadeDeleter struct{}
 
 func (cascadeDeleter) traversal(p *plan.Plan) *plan.Traversal { return p.Usual }
@@ -38,8 +38,8 @@ func (cascadeDeleter) delete(ctx context.Context, tx *batchTx) (outcome, error) 
 	return o, tx.deleteCollected(ctx, tx.plan.Usual, free.rows, free.keys)
 }
 
-// deleteRoots deletes the roots without locking them first, and reads the counters, all in
-// one round trip.
+// deleteRoots deletes the roots without locking them first and reads the counters, in one round
+// trip.
 func (tx *batchTx) deleteRoots(ctx context.Context) (o outcome, err error) {
 	s := tx.plan.DeleteRootsSQL(tx.scope, tx.tenant, tx.keys)
 	batch := &pgx.Batch{}

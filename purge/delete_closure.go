@@ -8,8 +8,8 @@ import (
 	"github.com/reaperdb/reaper/policy"
 )
 
-// closureDeleter walks every edge itself: all that goes along is collected, counted and
-// held against the limits before anything is deleted.
+// closureDeleter walks every edge itself: it collects and counts everything, and checks the
+// limits, before it deletes.
 type closureDeleter struct{}
 
 func (closureDeleter) traversal(p *plan.Plan) *plan.Traversal { return p.Full }

@@ -12,9 +12,9 @@ import (
 	"github.com/reaperdb/reaper/policy"
 )
 
-// drainDeleter deletes one root with more dependents than a batch may hold, over several
-// batches from the leaves up. The root is locked and checked again in each: when it is no
-// longer expired, or something keeps it, draining stops.
+// drainDeleter deletes one root with more dependents than fit in a batch, over several batches
+// from the leaves up. Each batch locks and rechecks the root; draining stops when it is no
+// longer expired or something keeps it.
 type drainDeleter struct{}
 
 func (drainDeleter) traversal(p *plan.Plan) *plan.Traversal { return p.Full }
@@ -36,20 +36,20 @@ func (drainDeleter) delete(ctx context.Context, tx *batchTx) (outcome, error) {
 	if err := tx.deleteWhole(ctx, root, keys, tx.limit); !errors.Is(err, errOverflow) {
 		return outcome{roots: 1}, err
 	}
-	some, err := (&drainer{tx: tx, limit: tx.limit}).below(ctx, tx.plan.Root, root)
+	some, err := (&drainer{tx: tx, limit: tx.limit}).deleteBelow(ctx, tx.plan.Root, root)
 	if err == nil && some {
 		err = tx.checkDrained(ctx, keys)
 	}
 	if err != nil || some {
 		return outcome{more: true}, err
 	}
-	// Nothing below can go by itself: a cycle larger than a batch, or a limit
-	// below what one root needs. It goes whole.
+	// Nothing below can be deleted separately: a cycle larger than a batch, or a limit below
+	// what one root needs. Delete it whole.
 	return outcome{roots: 1}, tx.deleteWhole(ctx, root, keys, 0)
 }
 
-// keptRoot reports whether something keeps a locked root. All rows that a keeping edge
-// could reference are locked first.
+// keptRoot reports whether something keeps a locked root. All rows that a keep edge could
+// reference are locked first.
 func (tx *batchTx) keptRoot(ctx context.Context, root *plan.Rows) (bool, error) {
 	if !tx.plan.Keeps() {
 		return false, nil
@@ -62,9 +62,9 @@ func (tx *batchTx) keptRoot(ctx context.Context, root *plan.Rows) (bool, error) 
 	return len(free) == 0, err
 }
 
-// deleteWhole deletes rows and all that hangs off them: errOverflow where that is more than
-// a limit, and then nothing goes. limit 0: whatever their size. keys are those of the roots
-// among them; nil: there are none.
+// deleteWhole deletes rows and everything below them. If that exceeds limit, it deletes nothing
+// and returns errOverflow; limit 0 means no limit. keys are those of the roots among the rows;
+// nil: no roots.
 func (tx *batchTx) deleteWhole(ctx context.Context, rows *plan.Rows, keys pg.Values, limit int) error {
 	known, err := tx.collect(ctx, tx.plan.Full, collection{rows.Node: rows}, limit)
 	if err == nil && limit > 0 {
@@ -76,8 +76,8 @@ func (tx *batchTx) deleteWhole(ctx context.Context, rows *plan.Rows, keys pg.Val
 	return tx.deleteCollected(ctx, tx.plan.Full, known, keys)
 }
 
-// checkDrained looks, where triggers can fire, whether the root is still expired after some
-// of what depends on it has gone.
+// checkDrained verifies, where triggers can fire, that the root is still expired after some of
+// its dependents were deleted.
 func (tx *batchTx) checkDrained(ctx context.Context, keys pg.Values) error {
 	if !tx.plan.Watched() {
 		return nil
@@ -85,28 +85,28 @@ func (tx *batchTx) checkDrained(ctx context.Context, keys pg.Values) error {
 	if err := tx.fireDeferred(ctx); err != nil {
 		return err
 	}
-	return tx.stillOld(ctx, keys)
+	return tx.checkStillExpired(ctx, keys)
 }
 
-// drainer finds some rows below a root, at most limit, below which nothing is
-// left behind, and deletes them.
+// drainer finds at most limit rows below a root that can be deleted with everything below them,
+// and deletes them.
 type drainer struct {
-	tx    *batchTx
-	limit int
-	jumps int
-	last  int // rows of the last whole closure that was too large
+	tx        *batchTx
+	limit     int
+	descents  int
+	lastTotal int // size of the last complete closure, which was too large
 }
 
-// maxJumps bounds the search for the end of a long chain.
-const maxJumps = 1000
+// maxDescents bounds the search for the end of a long chain.
+const maxDescents = 1000
 
-// below deletes some of what references the rows of a node; false: nothing
-// does, or nothing of it can go by itself.
-func (d *drainer) below(ctx context.Context, n *plan.Node, rows *plan.Rows) (bool, error) {
+// deleteBelow deletes some of the rows that reference the rows of a node. false: there are
+// none, or none can be deleted separately.
+func (d *drainer) deleteBelow(ctx context.Context, n *plan.Node, rows *plan.Rows) (bool, error) {
 	m := d.tx.plan.Full
 	for _, e := range n.Out {
 		if e.Action.Clears() {
-			if done, err := d.clear(ctx, e, rows); err != nil || done {
+			if done, err := d.clearReferences(ctx, e, rows); err != nil || done {
 				return done, err
 			}
 		}
@@ -119,11 +119,11 @@ func (d *drainer) below(ctx context.Context, n *plan.Node, rows *plan.Rows) (boo
 		var err error
 		switch {
 		case !m.Collected[e.Child]:
-			done, err = d.leaves(ctx, e, rows)
+			done, err = d.deleteLeaves(ctx, e, rows)
 		case e.Internal():
-			done, err = d.cycle(ctx, n, rows)
+			done, err = d.deleteFromCycle(ctx, n, rows)
 		default:
-			done, err = d.middle(ctx, e, rows)
+			done, err = d.deleteSubtrees(ctx, e, rows)
 		}
 		if err != nil || done {
 			return done, err
@@ -132,9 +132,9 @@ func (d *drainer) below(ctx context.Context, n *plan.Node, rows *plan.Rows) (boo
 	return false, nil
 }
 
-// clear empties some references. Where they come back, by a default that is
-// the very row that goes or by a trigger, there would be no end of it.
-func (d *drainer) clear(ctx context.Context, e *plan.Edge, rows *plan.Rows) (bool, error) {
+// clearReferences clears some references. If a trigger, or a default that is the deleted row
+// itself, restores them, draining would never end: errStillReferenced.
+func (d *drainer) clearReferences(ctx context.Context, e *plan.Edge, rows *plan.Rows) (bool, error) {
 	var cleared, stay int64
 	err := d.tx.noteDue(ctx, e, collection{e.Parent: rows})
 	if err == nil {
@@ -147,16 +147,16 @@ func (d *drainer) clear(ctx context.Context, e *plan.Edge, rows *plan.Rows) (boo
 		err = d.tx.checkDue(ctx)
 	}
 	if err == nil && stay > 0 {
-		err = errStay
+		err = errStillReferenced
 	}
 	if err != nil {
-		return false, fmt.Errorf("emptying %s of %s: %w", e.Label(), e.Child.Table.Name, err)
+		return false, fmt.Errorf("clearing %s of %s: %w", e.Label(), e.Child.Table.Name, err)
 	}
 	d.tx.countNullified(e.Child, cleared)
 	return cleared > 0, nil
 }
 
-func (d *drainer) leaves(ctx context.Context, e *plan.Edge, rows *plan.Rows) (bool, error) {
+func (d *drainer) deleteLeaves(ctx context.Context, e *plan.Edge, rows *plan.Rows) (bool, error) {
 	n, err := d.tx.exec(ctx, plan.DeleteBehindSQL(e, rows, d.limit))
 	if err == nil && n == 0 {
 		err = d.tx.checkBehind(ctx, e, rows)
@@ -168,8 +168,8 @@ func (d *drainer) leaves(ctx context.Context, e *plan.Edge, rows *plan.Rows) (bo
 	return n > 0, nil
 }
 
-// middle deletes some rows of a node with all that hangs off them.
-func (d *drainer) middle(ctx context.Context, e *plan.Edge, rows *plan.Rows) (bool, error) {
+// deleteSubtrees deletes some rows of a node with everything below them.
+func (d *drainer) deleteSubtrees(ctx context.Context, e *plan.Edge, rows *plan.Rows) (bool, error) {
 	found := plan.NewRows(e.Child)
 	if err := d.tx.readRows(ctx, plan.ReadBehindSQL(e, rows, d.limit, true), found); err != nil {
 		return false, fmt.Errorf("locking rows of %s: %w", e.Child.Table.Name, err)
@@ -177,20 +177,20 @@ func (d *drainer) middle(ctx context.Context, e *plan.Edge, rows *plan.Rows) (bo
 	if found.Len() == 0 {
 		return false, nil
 	}
-	done, err := d.some(ctx, found)
+	done, err := d.deletePrefix(ctx, found)
 	if err != nil || done {
 		return done, err
 	}
 	one := found.Slice(0, 1)
-	if done, err = d.below(ctx, e.Child, one); err != nil || done {
+	if done, err = d.deleteBelow(ctx, e.Child, one); err != nil || done {
 		return done, err
 	}
 	return true, d.tx.deleteWhole(ctx, one, nil, 0)
 }
 
-// cycle deletes some rows of a self-reference or a cycle of tables, from its
-// far end: rows come in the order of their distance.
-func (d *drainer) cycle(ctx context.Context, n *plan.Node, rows *plan.Rows) (bool, error) {
+// deleteFromCycle deletes some rows of a self-reference or a cycle of tables, farthest first:
+// rows are read in order of distance.
+func (d *drainer) deleteFromCycle(ctx context.Context, n *plan.Node, rows *plan.Rows) (bool, error) {
 	m := d.tx.plan.Full
 	var group []*plan.Node
 	for _, g := range m.Order {
@@ -208,7 +208,7 @@ func (d *drainer) cycle(ctx context.Context, n *plan.Node, rows *plan.Rows) (boo
 		total += read[g].Len()
 		from := 0
 		if g == n {
-			from = rows.Len() // the rows themselves are not below themselves
+			from = rows.Len() // skip the starting rows
 		}
 		if read[g].Len()-from > far.Len() {
 			far = read[g].Slice(from, read[g].Len())
@@ -218,22 +218,22 @@ func (d *drainer) cycle(ctx context.Context, n *plan.Node, rows *plan.Rows) (boo
 		return false, nil
 	}
 	far = far.Reversed()
-	if done, err := d.some(ctx, far); err != nil || done {
+	if done, err := d.deletePrefix(ctx, far); err != nil || done {
 		return done, err
 	}
 	whole := total < reach+rows.Len()
-	if d.jumps++; d.jumps > maxJumps || whole && d.last > 0 && total >= d.last {
+	if d.descents++; d.descents > maxDescents || whole && d.lastTotal > 0 && total >= d.lastTotal {
 		return false, nil
 	}
 	if whole {
-		d.last = total
+		d.lastTotal = total
 	}
-	return d.below(ctx, far.Node, far.Slice(0, 1))
+	return d.deleteBelow(ctx, far.Node, far.Slice(0, 1))
 }
 
-// some deletes as many of the first rows as fit into the batch with all that
-// hangs off them; false: not even one does.
-func (d *drainer) some(ctx context.Context, rows *plan.Rows) (bool, error) {
+// deletePrefix deletes as many of the first rows, with everything below them, as fit into the
+// batch. false: not even one fits.
+func (d *drainer) deletePrefix(ctx context.Context, rows *plan.Rows) (bool, error) {
 	m := d.tx.plan.Full
 	var best collection
 	for n := 1; ; n = min(n*4, rows.Len()) {

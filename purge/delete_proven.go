@@ -15,24 +15,23 @@ import (
 	"github.com/reaperdb/reaper/policy"
 )
 
-// The proven way deletes without the foreign key checks that are redundant while
-// reaper holds its locks. docs/PROVEN.md has the argument, and what each step is
-// for; no step here can be left out or moved.
+// The proven method skips the foreign key checks that are redundant while reaper holds its
+// locks. docs/PROVEN.md has the proof and the purpose of each step. Do not remove or reorder
+// steps.
 
-// provenTime bounds a batch of the proven way, well below PostgreSQL's default
-// deadlock_timeout of 1 s: writers that wait for the batch never have to look for
-// a deadlock.
+// provenTime bounds a proven batch well below PostgreSQL's default deadlock_timeout of 1 s, so
+// that writers waiting for the batch never run a deadlock check.
 const provenTime = 700 * time.Millisecond
 
 var (
-	// errUnproven: the batch has to go the ordinary way.
-	errUnproven = errors.New("rows came to reference those that go")
-	// errSlow: the batch took so long that it is better tried smaller.
+	// errUnproven: retry the batch with ordinary checks.
+	errUnproven = errors.New("other rows now reference the rows to delete")
+	// errSlow: retry with a smaller batch.
 	errSlow = errors.New("batch took too long")
 )
 
-// provenDeleter deletes the leaves first, and in the ordinary role. What is left references
-// nothing that stays, and is referenced by nothing: it goes without checks.
+// provenDeleter first deletes the leaves under the ordinary role. The remaining rows reference
+// nothing that stays, and nothing references them, so they are deleted without checks.
 type provenDeleter struct{}
 
 func (provenDeleter) traversal(p *plan.Plan) *plan.Traversal { return p.Full }
@@ -42,7 +41,7 @@ func (provenDeleter) checksLimits() bool { return true }
 func (provenDeleter) statementTimeout(policy.Limits, bool) time.Duration { return provenTime }
 
 func (provenDeleter) delete(ctx context.Context, tx *batchTx) (outcome, error) {
-	free, o, err := tx.collectFree(ctx, tx.plan.Full, false) // how much goes shows as it is deleted
+	free, o, err := tx.collectFree(ctx, tx.plan.Full, false) // counted as it is deleted
 	if err != nil || o.roots == 0 {
 		return o, err
 	}
@@ -58,8 +57,8 @@ func (provenDeleter) delete(ctx context.Context, tx *batchTx) (outcome, error) {
 	return o, tx.deleteUnchecked(ctx, free.rows, free.keys)
 }
 
-// deleteUnchecked deletes locked roots, and all that was collected below them, in the role
-// of a replica, in which no foreign key is checked.
+// deleteUnchecked deletes locked roots, and all rows collected below them, as a replica, where
+// no foreign key is checked.
 func (tx *batchTx) deleteUnchecked(ctx context.Context, known collection, keys pg.Values) error {
 	batch := &pgx.Batch{}
 	batch.Queue("SET LOCAL session_replication_role = replica")
@@ -89,13 +88,13 @@ func (tx *batchTx) deleteUnchecked(ctx context.Context, known collection, keys p
 			return nil
 		})
 	}
-	// Before COMMIT: deferred triggers run there, and must find the ordinary role.
+	// Reset before COMMIT: deferred triggers fire there and need the ordinary role.
 	batch.Queue("SET LOCAL session_replication_role = origin")
 	if err := pg.Send(ctx, tx.conn, batch); err != nil {
 		return fmt.Errorf("deleting from %s and its dependents: %w", tx.plan.Root.Table.Name, err)
 	}
 	if roots != int64(keys.Len()) {
-		return tx.stayed(ctx, keys, int64(keys.Len())-roots)
+		return tx.explainKeptRoots(ctx, keys, int64(keys.Len())-roots)
 	}
 	return nil
 }
@@ -107,8 +106,8 @@ func collected(known collection) (n int) {
 	return n
 }
 
-// emptyProven deletes the leaves and empties references, in the ordinary role,
-// and makes sure that nothing else references the rows that go.
+// emptyProven deletes the leaves and clears references under the ordinary role, and verifies
+// that nothing else references the rows to delete.
 func (tx *batchTx) emptyProven(ctx context.Context, known collection) error {
 	m := tx.plan.Full
 	batch := &pgx.Batch{}

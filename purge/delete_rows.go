@@ -9,8 +9,8 @@ import (
 	"github.com/reaperdb/reaper/plan"
 )
 
-// deleteCollected empties references, and deletes roots and all that was collected
-// below them. Without keys there are no roots among the rows.
+// deleteCollected clears references, then deletes the roots and everything collected below
+// them. nil keys: no roots among the rows.
 func (tx *batchTx) deleteCollected(ctx context.Context, m *plan.Traversal, known collection, keys pg.Values) error {
 	for _, e := range m.Clears {
 		if r := known[e.Parent]; r == nil || r.Len() == 0 {
@@ -21,7 +21,7 @@ func (tx *batchTx) deleteCollected(ctx context.Context, m *plan.Traversal, known
 		}
 		n, err := tx.exec(ctx, plan.ClearSQL(&pg.Statement{}, e, m, known, 0))
 		if err != nil {
-			return fmt.Errorf("emptying %s of %s: %w", e.Label(), e.Child.Table.Name, err)
+			return fmt.Errorf("clearing %s of %s: %w", e.Label(), e.Child.Table.Name, err)
 		}
 		tx.countNullified(e.Child, n)
 	}
@@ -37,7 +37,7 @@ func (tx *batchTx) deleteCollected(ctx context.Context, m *plan.Traversal, known
 	return tx.checkRows(ctx, m, known, keys)
 }
 
-// deleteAtOnce deletes from tables in one statement.
+// deleteAtOnce deletes from several tables in one statement.
 func (tx *batchTx) deleteAtOnce(ctx context.Context, m *plan.Traversal, nodes []*plan.Node, known collection, keys pg.Values) error {
 	s, targets, wanted := plan.DeleteSQL(tx.plan, m, nodes, tx.scope, tx.tenant, keys, known, tx.opts.lockDependents)
 	if len(targets) == 0 {
@@ -52,9 +52,9 @@ func (tx *batchTx) deleteAtOnce(ctx context.Context, m *plan.Traversal, nodes []
 			continue
 		}
 		if i == 0 && keys != nil {
-			return tx.stayed(ctx, keys, int64(want)-counts[i])
+			return tx.explainKeptRoots(ctx, keys, int64(want)-counts[i])
 		}
-		return tx.moved(ctx, m, targets[i], known)
+		return tx.explainKeptRows(ctx, m, targets[i], known)
 	}
 	for i, n := range targets {
 		tx.countDeleted(n, counts[i])
@@ -62,19 +62,19 @@ func (tx *batchTx) deleteAtOnce(ctx context.Context, m *plan.Traversal, nodes []
 	return nil
 }
 
-// moved explains why rows that were collected were not deleted: a trigger or a rule keeps them,
-// or somebody has changed them since.
-func (tx *batchTx) moved(ctx context.Context, m *plan.Traversal, n *plan.Node, known collection) error {
+// explainKeptRows explains why collected rows were not deleted: a trigger or rule keeps them,
+// or another transaction changed them.
+func (tx *batchTx) explainKeptRows(ctx context.Context, m *plan.Traversal, n *plan.Node, known collection) error {
 	if !tx.plan.Watched() {
 		return errChanged
 	}
-	if tx.opts.lockDependents && n.Table.CanUpdate { // they were locked: it was nobody else
+	if tx.opts.lockDependents && n.Table.CanUpdate { // they were locked, so no other transaction changed them
 		return fmt.Errorf("%w: %s", errInterfered, n.Stays())
 	}
 	s := plan.CollectedThereSQL(n, m, known, tx.opts.lockDependents)
 	var there bool
 	if err := tx.row(ctx, s).Scan(&there); err != nil {
-		return fmt.Errorf("looking at what became of the rows: %w", err)
+		return fmt.Errorf("verifying rows: %w", err)
 	}
 	if there {
 		return fmt.Errorf("%w: %s", errInterfered, n.Stays())
@@ -82,16 +82,16 @@ func (tx *batchTx) moved(ctx context.Context, m *plan.Traversal, n *plan.Node, k
 	return errChanged
 }
 
-// stayed explains why locked roots were not deleted: a hold, a retention or a path
-// changed since they were locked, or something keeps rows that are expired
-// still. Then nothing below them may go either.
-func (tx *batchTx) stayed(ctx context.Context, keys pg.Values, n int64) error {
+// explainKeptRoots explains why locked roots were not deleted: a hold, a retention or a path
+// changed after they were locked, or a trigger or rule keeps rows that are still expired. In
+// both cases nothing below them may be deleted.
+func (tx *batchTx) explainKeptRoots(ctx context.Context, keys pg.Values, n int64) error {
 	still, err := tx.countRoots(ctx, keys)
 	if err == nil && still == n {
 		return errKept
 	}
 	if err == nil && tx.plan.Watched() {
-		err = tx.stillOld(ctx, keys)
+		err = tx.checkStillExpired(ctx, keys)
 	}
 	if err != nil {
 		return err
@@ -99,8 +99,8 @@ func (tx *batchTx) stayed(ctx context.Context, keys pg.Values, n int64) error {
 	return errChanged
 }
 
-// deleteOneByOne deletes from one table after the other, from the leaves up. Tables that
-// reference each other go in one statement.
+// deleteOneByOne deletes table by table, from the leaves up. Tables that reference each other
+// share one statement.
 func (tx *batchTx) deleteOneByOne(ctx context.Context, m *plan.Traversal, known collection, keys pg.Values) error {
 	for _, e := range m.Deletes {
 		if r := known[e.Parent]; r != nil && r.Len() > 0 {
@@ -159,7 +159,7 @@ func (tx *batchTx) deleteNode(ctx context.Context, m *plan.Traversal, n *plan.No
 	case count == int64(r.Len()):
 		return nil
 	case n == tx.plan.Root:
-		return tx.stayed(ctx, keys, int64(r.Len())-count)
+		return tx.explainKeptRoots(ctx, keys, int64(r.Len())-count)
 	}
-	return tx.moved(ctx, m, n, known)
+	return tx.explainKeptRows(ctx, m, n, known)
 }

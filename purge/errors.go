@@ -22,26 +22,26 @@ var (
 	// errKept: a trigger or a rule keeps some of the roots. Nothing of the batch
 	// was deleted.
 	errKept = errors.New("a trigger or a rule keeps some of the rows")
-	// errStay: rows go on referencing the row that goes.
-	errStay = errors.New("rows still reference the row that goes after their reference was emptied")
+	// errStillReferenced: rows go on referencing the row that goes.
+	errStillReferenced = errors.New("rows still reference the row that goes after their reference was emptied")
 	// errInterfered: a trigger or a rule has done something else to the rows of a batch
 	// than the batch had said. Nothing of the batch was deleted.
 	errInterfered = errors.New("a trigger or a rule interferes")
 )
 
-// fault is how an error of a batch is answered.
+// fault is the class of a batch error, which decides how it is handled.
 type fault int
 
 const (
-	// faultTenant is an error of the rows themselves: the batch is split until
-	// the row is found, and its tenant fails alone.
+	// faultTenant is caused by the rows: the batch is split until the row is found, and only
+	// its tenant fails.
 	faultTenant fault = iota
-	// faultRetry passes by itself: a lock, a deadlock, a concurrent insert.
+	// faultRetry is transient: a lock, a deadlock, a concurrent insert.
 	faultRetry
-	// faultPolicy is an error of the schema or the role: it would be the same for every
-	// row, and ends the policy.
+	// faultPolicy is an error of the schema or the role. It would be the same for every row, so
+	// it ends the policy.
 	faultPolicy
-	// faultDatabase is the server's: wait for it, and give up after a while.
+	// faultDatabase is an error of the server: wait for it until patience runs out.
 	faultDatabase
 )
 
@@ -51,7 +51,7 @@ func classify(err error) fault {
 		switch {
 		case errors.Is(err, errChanged), errors.Is(err, errUnproven), errors.Is(err, errSlow):
 			return faultRetry
-		case errors.Is(err, errStay), errors.Is(err, errKept), errors.Is(err, errInterfered):
+		case errors.Is(err, errStillReferenced), errors.Is(err, errKept), errors.Is(err, errInterfered):
 			return faultTenant
 		case errors.Is(err, plan.ErrSchemaChanged), errors.Is(err, plan.ErrReplicaRole), errors.Is(err, pg.ErrWrites):
 			return faultPolicy
@@ -71,12 +71,12 @@ func classify(err error) fault {
 	return faultTenant
 }
 
-// raisedRoutine is where PostgreSQL's source raises what RAISE of a function says
-// (pl_exec.c): it is the word of the application about one row, unless it passes on that
-// the server is out of resources or a connection is lost.
+// raisedRoutine is the C function (pl_exec.c) that reports a RAISE in PL/pgSQL. Such an error
+// is about one row, unless its code says that the server is out of resources or a connection is
+// lost.
 const raisedRoutine = "exec_stmt_raise"
 
-// reasonOf is a short word for a metric or a message.
+// reasonOf returns a short reason for a metric or a message.
 func reasonOf(err error) string {
 	var refused *pgconn.PgError
 	if !errors.As(err, &refused) {
@@ -103,7 +103,7 @@ func reasonOf(err error) string {
 		return "serialization_failure"
 	case "57014":
 		return "statement_timeout"
-	case "23503", "23001": // RESTRICT has a code of its own from PostgreSQL 18 on
+	case "23503", "23001": // RESTRICT has its own code since PostgreSQL 18
 		return "foreign_key_violation"
 	}
 	return refused.Code

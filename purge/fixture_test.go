@@ -23,7 +23,7 @@ import (
 	"github.com/reaperdb/reaper/purge"
 )
 
-// bed is one test's database with a policy file, and what a purge of it needs.
+// bed is one test's database with a policy file and everything a purge needs.
 type bed struct {
 	*dbtest.DB
 	t      testing.TB
@@ -34,26 +34,25 @@ type bed struct {
 	before map[string]int // rows of every table, by mark
 }
 
-// prepare makes a database of a schema with the ledger in it. A policy file
-// without `version:` gets it.
+// prepare creates a database with a schema and the ledger. `version:` is added to the policy
+// file if missing.
 func prepare(t testing.TB, schema, policyFile string, change ...func(*pgxpool.Config)) *bed {
 	t.Helper()
-	// One template for all: a second one for every schema would cost more than
-	// running its SQL.
+	// One template for all tests: one per schema would cost more than running its SQL.
 	b := &bed{DB: dbtest.New(t, ledgerSQL(t)), t: t, policy: policyFile}
 	b.Exec(t, schema)
 	b.connect(b.DSN(), change...)
 	return b
 }
 
-// again empties the ledger, for another start in the same database.
+// again empties the ledger for another run in the same database.
 func (b *bed) again() {
 	b.t.Helper()
 	b.Exec(b.t, `DELETE FROM reaper.run`)
 	b.before = nil
 }
 
-// connect makes the purge's own pool, as the command makes it.
+// connect creates the purge's own pool, as the command does.
 func (b *bed) connect(dsn string, change ...func(*pgxpool.Config)) {
 	b.t.Helper()
 	b.pool = purgePool(b.t, dsn, change...)
@@ -77,7 +76,7 @@ func purgePool(t testing.TB, dsn string, change ...func(*pgxpool.Config)) *pgxpo
 	return pool
 }
 
-// fresh replaces all tables of the schema public, and the policy.
+// fresh replaces all tables of schema public, and the policy.
 func (b *bed) fresh(schema, policyFile string) {
 	b.t.Helper()
 	b.again()
@@ -86,8 +85,8 @@ func (b *bed) fresh(schema, policyFile string) {
 	b.policy = policyFile
 }
 
-// on is the bed made anew for a subtest, which must not run beside others of
-// the same database: making one takes longer than most tests of it.
+// on resets the bed for a subtest, which must not run in parallel with others on the same
+// database. Creating a database takes longer than most subtests.
 func (b *bed) on(t testing.TB, schema, policyFile string, change ...func(*pgxpool.Config)) *bed {
 	t.Helper()
 	sub := &bed{DB: b.DB, t: t}
@@ -96,13 +95,13 @@ func (b *bed) on(t testing.TB, schema, policyFile string, change ...func(*pgxpoo
 	return sub
 }
 
-// ground is a database for beds, one after the other.
+// ground is a database for consecutive beds.
 func ground(t testing.TB) *bed {
 	t.Helper()
 	return prepare(t, "SELECT 1", "")
 }
 
-// ledgerSQL creates the ledger, without a transaction of its own.
+// ledgerSQL creates the ledger without its own transaction.
 func ledgerSQL(t testing.TB) string {
 	t.Helper()
 	sql, err := ledger.New(ledger.DefaultSchema, 0).Print()
@@ -112,7 +111,7 @@ func ledgerSQL(t testing.TB) string {
 	return strings.NewReplacer("BEGIN;\n", "", "COMMIT;\n", "").Replace(sql)
 }
 
-// mark notes how many rows every table has.
+// mark records the row count of every table.
 func (b *bed) mark() {
 	b.t.Helper()
 	b.before = b.sizes()
@@ -129,8 +128,7 @@ func (b *bed) sizes() map[string]int {
 	return sizes
 }
 
-// ledgerIsTrue compares what the ledger says with the rows that are gone since
-// mark.
+// ledgerIsTrue compares the ledger with the rows deleted since mark.
 func (b *bed) ledgerIsTrue() {
 	b.t.Helper()
 	gone := map[string]int{}
@@ -185,7 +183,7 @@ func compilePlans(ctx context.Context, pool *pgxpool.Pool, text string) (plans [
 	return plans, err
 }
 
-// problems are the texts of what Compile found, of one level.
+// problems returns the texts of Compile's problems of one level.
 func (b *bed) problems(level plan.Level) []string {
 	b.t.Helper()
 	texts := []string{}
@@ -199,7 +197,7 @@ func (b *bed) problems(level plan.Level) []string {
 	return texts
 }
 
-// refuses wants Compile to refuse the policy, for a reason with these words.
+// refuses wants Compile to refuse the policy for a reason with these words.
 func (b *bed) refuses(words ...string) {
 	b.t.Helper()
 	b.tells(plan.LevelError, words...)
@@ -217,7 +215,7 @@ func containsAll(text string, words ...string) bool {
 	return !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(text, w) })
 }
 
-// plans compiles, and wants no errors.
+// plans compiles and wants no errors.
 func (b *bed) plans() []*plan.Plan {
 	b.t.Helper()
 	plans := b.compile()
@@ -251,17 +249,17 @@ func (b *bed) purgeWith(plans []*plan.Plan) *outcome {
 	return &outcome{Report: r, bed: b}
 }
 
-// outcome is how a run ended.
+// outcome is the result of a run.
 type outcome struct {
 	*purge.Report
 	bed *bed
 }
 
-// one is the report of the only policy.
+// one returns the report of the only policy.
 func (o *outcome) one() *purge.PolicyReport { return o.Policies[0] }
 
-// is wants the run to have ended like this, each word being in its reason, and
-// the ledger's closing row to say the same.
+// is wants the run to have this status, its reason to contain each word, and the ledger's
+// closing row to agree.
 func (o *outcome) is(want purge.Status, words ...string) *outcome {
 	t := o.bed.t
 	t.Helper()
@@ -280,7 +278,7 @@ func (o *outcome) is(want purge.Status, words ...string) *outcome {
 	return o
 }
 
-// complete wants a run that did all that was due, with a true ledger.
+// complete wants a run that deleted everything due, with a correct ledger.
 func (o *outcome) complete() *outcome {
 	o.bed.t.Helper()
 	o.is(purge.Complete)
@@ -288,7 +286,7 @@ func (o *outcome) complete() *outcome {
 	return o
 }
 
-// rows wants the report to name these rows as deleted; tables with none left out.
+// rows wants the report to count exactly these deleted rows; tables with none are omitted.
 func (o *outcome) rows(want map[string]int64) *outcome {
 	o.bed.t.Helper()
 	got := map[string]int64{}
@@ -304,7 +302,7 @@ func (o *outcome) rows(want map[string]int64) *outcome {
 	return o
 }
 
-// left wants a query to give these values, as text, in its order.
+// left wants a query to return these values, as text and in its order.
 func (b *bed) left(query string, want ...string) {
 	b.t.Helper()
 	if want == nil {
@@ -316,7 +314,7 @@ func (b *bed) left(query string, want ...string) {
 	}
 }
 
-// count wants a query to give this number.
+// count wants a query to return this number.
 func (b *bed) count(query string, want int) {
 	b.t.Helper()
 	if got := b.Int(b.t, query); got != want {
@@ -336,23 +334,23 @@ func number(t testing.TB, text string) int {
 	return n
 }
 
-// Words by which a hook knows a statement of the engine.
+// Strings by which a hook recognizes the engine's statements.
 const (
-	atBatch  = "pg_try_advisory_xact_lock" // a batch's first statement: the search is done
+	atBatch  = "pg_try_advisory_xact_lock" // a batch's first statement, after the search
 	atDelete = "DELETE FROM ONLY"          // not the ledger's
 	atLock   = "SKIP LOCKED"               // locking the roots
 	atRecord = ".batch (run_id"
 )
 
-// hook calls back before statements of the purge that contain some words.
+// hook calls back before the purge's statements that contain given words.
 type hook struct {
 	mu    sync.Mutex
 	words string
-	call  func() // nil: not again
+	call  func() // nil: already called
 	every bool
 }
 
-// before is told of every statement before it is sent.
+// before is called with every statement before it is sent.
 func (h *hook) before(sql string, _ []any) {
 	h.mu.Lock()
 	var call func()
@@ -368,23 +366,22 @@ func (h *hook) before(sql string, _ []any) {
 	}
 }
 
-// TraceQueryEnd is pgx's.
+// TraceQueryEnd implements pgx.QueryTracer.
 func (h *hook) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
-// argsHook is told of every statement with its values before it is sent, alone
-// or with others.
+// argsHook is called with every statement and its values before it is sent, single or batched.
 type argsHook func(sql string, args []any)
 
-// TraceQueryStart is pgx's.
+// TraceQueryStart implements pgx.QueryTracer.
 func (h argsHook) TraceQueryStart(ctx context.Context, _ *pgx.Conn, q pgx.TraceQueryStartData) context.Context {
 	h(q.SQL, q.Args)
 	return ctx
 }
 
-// TraceQueryEnd is pgx's.
+// TraceQueryEnd implements pgx.QueryTracer.
 func (argsHook) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
-// TraceBatchStart is pgx's.
+// TraceBatchStart implements pgx.BatchTracer.
 func (h argsHook) TraceBatchStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceBatchStartData) context.Context {
 	for _, q := range data.Batch.QueuedQueries {
 		h(q.SQL, q.Arguments)
@@ -392,26 +389,26 @@ func (h argsHook) TraceBatchStart(ctx context.Context, _ *pgx.Conn, data pgx.Tra
 	return ctx
 }
 
-// TraceBatchQuery is pgx's.
+// TraceBatchQuery implements pgx.BatchTracer.
 func (argsHook) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) {}
 
-// TraceBatchEnd is pgx's.
+// TraceBatchEnd implements pgx.BatchTracer.
 func (argsHook) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {}
 
-// before calls back once, just before the first statement with these words;
-// with nothing else between it and the search when words is atBatch.
+// before calls back once, just before the first statement with these words. With atBatch,
+// nothing else runs between it and the search.
 func before(words string, call func()) func(*pgxpool.Config) {
 	return func(c *pgxpool.Config) { c.ConnConfig.Tracer = argsHook((&hook{words: words, call: call}).before) }
 }
 
-// beforeEvery calls back before every such statement.
+// beforeEvery calls back before each such statement.
 func beforeEvery(words string, call func()) func(*pgxpool.Config) {
 	return func(c *pgxpool.Config) {
 		c.ConnConfig.Tracer = argsHook((&hook{words: words, call: call, every: true}).before)
 	}
 }
 
-// session is one connection of somebody else.
+// session is another client's connection.
 type session struct {
 	*pgx.Conn
 	t testing.TB
@@ -435,7 +432,7 @@ func (s *session) do(sql string, args ...any) {
 	}
 }
 
-// awaitBlocked waits until some statement of the purge waits for a lock.
+// awaitBlocked waits until a statement of the purge waits for a lock.
 func (b *bed) awaitBlocked() {
 	b.t.Helper()
 	b.await(`SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'reaper' AND wait_event_type = 'Lock')`)
@@ -452,7 +449,7 @@ func (b *bed) await(query string) {
 	b.t.Fatalf("never true: %s", query)
 }
 
-// watcher tells a test of every batch.
+// watcher reports every batch to a test.
 type watcher struct {
 	purge.Silent
 	batch func(purge.BatchEvent)
@@ -471,11 +468,11 @@ func (w watcher) Retry(_, reason string) {
 	}
 }
 
-// childEnv names what a child process of the test binary is to do.
+// childEnv names the task of a child process of the test binary.
 const childEnv = "REAPER_TEST_CHILD"
 
-// child is the main of a child process: it purges a database once, by the
-// address and the policy file in its environment.
+// child is the main of a child process. It purges the database and policy file named in its
+// environment once.
 func child(dsn string) int {
 	ctx := context.Background()
 	config, err := pg.PoolConfig(dsn)

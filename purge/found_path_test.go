@@ -11,10 +11,10 @@ import (
 	"github.com/reaperdb/reaper/preview"
 )
 
-// A path that the file does not write is said, in words and as the file would write it.
-// One over a column that can be NULL, or of more than two steps, was taken in silence:
-// rows without a value were never deleted, and nobody had looked at the path. It is an
-// error at the policy's table, whose remedy, pasted, passes.
+// A tenant path that the file omits is reported, in words and as the file would write it. A
+// path over a nullable column or of more than two steps used to be accepted silently: rows
+// without a value were never deleted, and nobody had reviewed the path. It is now an error at
+// the policy's table, with a remedy that passes.
 func TestFoundPath(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
@@ -22,7 +22,7 @@ func TestFoundPath(t *testing.T) {
 	const things = `CREATE TABLE things (id int PRIMARY KEY, at timestamptz NOT NULL, `
 	for _, c := range []struct {
 		name, schema string
-		refused      string // why; empty: it is not
+		refused      string // why; empty: accepted
 		text, yaml   string
 	}{
 		{"one step", accounts + things + `account_id int NOT NULL REFERENCES accounts)`, "", "things.account_id -> accounts.id", "[account_id]"},
@@ -108,7 +108,7 @@ func TestFoundPath(t *testing.T) {
 	}
 }
 
-// Columns of a composite key stood there joined by +, which no policy file may write.
+// Columns of a composite key were joined by +, which is invalid in a policy file.
 func TestFoundPath_Several(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, `CREATE TABLE accounts (area int, id int UNIQUE, PRIMARY KEY (area, id));
@@ -127,7 +127,7 @@ func TestFoundPath_Several(t *testing.T) {
 	}
 }
 
-// What cannot be written is not proposed.
+// A path that cannot be written is not proposed.
 func TestFoundPath_Unwritable(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, `CREATE TABLE accounts (id int PRIMARY KEY); CREATE TABLE areas (id int PRIMARY KEY); CREATE TABLE owners (id int PRIMARY KEY);

@@ -8,35 +8,33 @@ import (
 	"github.com/reaperdb/reaper/plan"
 )
 
-// free gives the ordinals (from 0) of those of the first n roots among collected
-// rows that may go: those that nothing keeps, and those that are kept only by
-// rows that go with such roots. Cycles of keeping rows stay. All rows that a
-// keeping edge could reference are locked by now, in an earlier statement: what
-// keeps them is visible, or cannot come any more.
+// free returns the indexes, among the first n collected roots, of those that may be deleted:
+// nothing keeps them, or only rows that are deleted along with such roots. Cycles of keeping
+// rows stay. An earlier statement locked all rows that a keep edge could reference, so rows
+// that keep them are visible or can no longer be added.
 func (tx *batchTx) free(ctx context.Context, known collection, n int) ([]int, error) {
 	k := collectedRows(tx.plan, known)
 	s := plan.KeepingSQL(tx.plan, known)
 	rows, err := tx.query(ctx, s)
 	if err != nil {
-		return nil, fmt.Errorf("looking for what is kept: %w", err)
+		return nil, fmt.Errorf("searching for kept rows: %w", err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var edge, parent int
-		var table, ctid *string // NULL: a row that cannot go in this batch
+		var table, ctid *string // NULL: a row that cannot be deleted in this batch
 		if err := rows.Scan(&edge, &parent, &table, &ctid); err != nil {
-			return nil, fmt.Errorf("looking for what is kept: %w", err)
+			return nil, fmt.Errorf("searching for kept rows: %w", err)
 		}
 		k.add(tx.plan.Edges[edge], parent, table, ctid)
 	}
 	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("looking for what is kept: %w", err)
+		return nil, fmt.Errorf("searching for kept rows: %w", err)
 	}
 	return k.free(n), nil
 }
 
-// collected are the rows of a batch, numbered: those of each node one after the other, the
-// roots from 0 on.
+// collectedGraph numbers the rows of a batch node by node, roots first, from 0.
 type collectedGraph struct {
 	*keeping.Graph
 	known collection
@@ -54,8 +52,7 @@ func collectedRows(p *plan.Plan, known collection) *collectedGraph {
 	return &collectedGraph{Graph: keeping.New(n), known: known, first: first}
 }
 
-// add notes that a child row references the parent's row with this ordinal
-// (from 1).
+// add records that a child row references the parent's row with this ordinal (from 1).
 func (g *collectedGraph) add(e *plan.Edge, parent int, table, ctid *string) {
 	p, c := g.first[e.Parent]+parent-1, keeping.Stranger
 	if r := g.known[e.Child]; r != nil && ctid != nil {
@@ -66,7 +63,7 @@ func (g *collectedGraph) add(e *plan.Edge, parent int, table, ctid *string) {
 	plan.LinkRows(g.Graph, e, p, c)
 }
 
-// free gives those of the first n rows, the roots, that may go.
+// free returns those of the first n rows, the roots, that may be deleted.
 func (g *collectedGraph) free(n int) (free []int) {
 	going := g.Going(func(row int) bool { return row < n })
 	for r := range n {

@@ -12,8 +12,8 @@ import (
 	"github.com/reaperdb/reaper/preview"
 )
 
-// chained is a table of letters of which each answers the one before, and goes
-// with it, and seals that keep letters.
+// chained is a table of letters, each answering the previous one and deleted with it, and seals
+// that keep letters.
 func chained(n int) string {
 	return fmt.Sprintf(`CREATE TABLE letters (id int PRIMARY KEY, answers int REFERENCES letters ON DELETE CASCADE, at timestamptz);
 		CREATE INDEX ON letters (answers);
@@ -21,8 +21,8 @@ func chained(n int) string {
 		CREATE TABLE seals (letter int REFERENCES letters); CREATE INDEX ON seals (letter); ANALYZE;`, n)
 }
 
-// What is kept is looked for once a row, and not once a row and root: a chain of
-// letters took time in proportion to the square of its length.
+// Keeping rows are searched once per row, not once per row and root. The time for a chain of
+// letters used to grow with the square of its length.
 func TestBacklogOfALongChain(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, chained(20_000)+`INSERT INTO seals VALUES (10000)`, lettersPolicy[:len(lettersPolicy)-1]+`, dependents: [{table: seals, action: keep}]}`)
@@ -34,8 +34,8 @@ func TestBacklogOfALongChain(t *testing.T) {
 	}
 }
 
-// From a row that is kept, the way up to its root leads over columns of other
-// types and collations than the way down, and over texts that hold anything.
+// The way from a kept row up to its root may use columns of other types and collations than the
+// way down, and arbitrary texts.
 func TestBacklogOfKeptRowsByReferencesOfAllTypes(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
@@ -72,9 +72,8 @@ func TestBacklogOfKeptRowsByReferencesOfAllTypes(t *testing.T) {
 	}
 }
 
-// A purge goes on as rows that keep others go themselves, and so does a plan:
-// along a line of letters of which each keeps the one before, it counted one where
-// the purge deleted all.
+// When keeping rows are themselves deleted, both purge and plan continue. In a line of letters
+// that each keep the previous one, the plan counted one where the purge deleted all.
 func TestPlanGoesOnAsKeepersGo(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)

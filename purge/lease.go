@@ -7,13 +7,12 @@ import (
 	"github.com/reaperdb/reaper/internal/pg"
 )
 
-// aliveEvery is how often a run says that it is alive.
-const aliveEvery = 10 * time.Second
+// leaseInterval is how often a run renews its lease.
+const leaseInterval = 10 * time.Second
 
-// keepAlive renews the lease of a run, whatever its workers wait for, until ctx is
-// done.
+// keepAlive renews the run's lease until ctx is done, whatever its workers wait for.
 func (r *Run) keepAlive(ctx context.Context) {
-	t := time.NewTicker(aliveEvery)
+	t := time.NewTicker(leaseInterval)
 	defer t.Stop()
 	for {
 		select {
@@ -21,8 +20,8 @@ func (r *Run) keepAlive(ctx context.Context) {
 			return
 		case <-t.C:
 		}
-		// One that does not come back at once is no sign of life any more.
-		once, cancel := context.WithTimeout(ctx, aliveEvery)
+		// A renewal that takes longer than the interval is no sign of life.
+		once, cancel := context.WithTimeout(ctx, leaseInterval)
 		err := r.ledger.KeepAlive(once, r.control, r.id)
 		cancel()
 		if err != nil && ctx.Err() == nil {
@@ -31,11 +30,11 @@ func (r *Run) keepAlive(ctx context.Context) {
 	}
 }
 
-// lost reports whether batches may have been undone since there were so many
-// losses: without synchronous_commit a crash of the server takes the last ones
-// along, and a pass that came before it has found nothing in vain. What is
-// committed by the time of the answer is on disk.
-func (r *Run) lost(ctx context.Context, losses int) bool {
+// mayHaveLostBatches reports whether the server went away since losses was read, after the run
+// deleted something. Without synchronous_commit a crash undoes the last batches, so a pass
+// before it that found nothing proves nothing. Whatever is committed when this returns is on
+// disk.
+func (r *Run) mayHaveLostBatches(ctx context.Context, losses int) bool {
 	if deleted, _ := r.state.progress(); deleted == 0 {
 		return false
 	}

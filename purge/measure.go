@@ -8,10 +8,10 @@ import (
 	"github.com/reaperdb/reaper/preview"
 )
 
-// countTimeout bounds a count that is only told, never acted on.
+// countTimeout bounds a count that is only reported, never acted on.
 const countTimeout = 5 * time.Second
 
-// countDue counts the roots that are due; -1 when that takes too long.
+// countDue counts the due roots; -1 if that takes too long.
 func (w *policyRun) countDue(ctx context.Context) int64 {
 	rows, _, _, err := w.backlog(ctx)
 	if err != nil {
@@ -26,16 +26,15 @@ func (w *policyRun) backlog(ctx context.Context) (rows int64, lag float64, tenan
 	return rows, lag, tenants, err
 }
 
-// measure settles lag and backlog at the end of a run. After a pass from the
-// start that has found nothing they are known to be zero: what it found was
-// kept.
+// measure sets lag and backlog at the end of a run. They are zero after a full pass that found
+// nothing but kept rows.
 func (w *policyRun) measure(ctx context.Context) {
 	var rows int64
 	var lag float64
 	found := w.state.found()
 	if w.stopReason() != "" || found.remaining > 0 || found.busy || found.moved || w.report.Tenants.Failed > 0 {
 		var err error
-		if rows, lag, w.behind, err = w.backlog(ctx); err != nil {
+		if rows, lag, w.overdue, err = w.backlog(ctx); err != nil {
 			w.run.log.Info("backlog not measured", "policy", w.plan.Policy.Name, "error", pg.ErrorText(err))
 			return
 		}
@@ -43,8 +42,8 @@ func (w *policyRun) measure(ctx context.Context) {
 	w.report.BacklogRows, w.report.LagSeconds = &rows, &lag
 }
 
-// sampleUnowned looks once a run whether most rows are out of its reach. A run that is
-// to end does not wait for it.
+// sampleUnowned samples once per run whether most rows reach no tenant. A stopping run skips
+// it.
 func (w *policyRun) sampleUnowned(ctx context.Context) {
 	if w.run.halt.Err() != nil {
 		return

@@ -11,8 +11,8 @@ import (
 	"github.com/reaperdb/reaper/preview"
 )
 
-// A look at the plan tells what each missing index costs; the plan itself, which
-// has counted nothing, does not.
+// A look at the plan reports the cost of each missing index; the plan itself, which has counted
+// nothing, does not.
 func TestRule_HintsOfMissingIndexes(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)

@@ -16,8 +16,8 @@ func (x *trial) preview() {
 	x.checkPreview(v, newOracle(x.c, cloned(x.before), x.now()))
 }
 
-// checkPreview compares the look ahead with what goes, going on as keepers go.
-// References that are emptied on the way, and kept something, are not in it.
+// checkPreview compares the look ahead with what is deleted, including rows freed by deleted
+// keepers. References that are cleared on the way and kept something are excluded.
 func (x *trial) checkPreview(got *preview.Preview, want *oracle) {
 	x.t.Helper()
 	type counted struct {

@@ -10,8 +10,8 @@ import (
 	"github.com/reaperdb/reaper/preview"
 )
 
-// What is due is measured alike by the oldest rows that an index leads to, and
-// by reading all of them.
+// Lag and backlog are the same whether measured by the oldest rows of an index or by reading
+// all rows.
 func TestMeasure(t *testing.T) {
 	t.Parallel()
 	const schema = `
@@ -39,7 +39,7 @@ policies: [{name: letters, table: letters, age: at, tenant: org%s}]`
 			if o.Oldest == nil {
 				t.Fatal("no oldest row")
 			}
-			// Tenant 1 has every fourth day from 4 on, tenant 2 from 1 on.
+			// Tenant 1 has every fourth day from day 4, tenant 2 from day 1.
 			type numbers struct {
 				Tenants, Rows int64
 				Lag, Oldest   time.Duration

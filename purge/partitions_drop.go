@@ -9,7 +9,7 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// partitioned is the root, as package partition drops its partitions.
+// partitioned describes the root to package partition.
 func (w *policyRun) partitioned() *partition.Table {
 	root := w.plan.Root.Table
 	return &partition.Table{
@@ -23,7 +23,7 @@ func (w *policyRun) partitioned() *partition.Table {
 	}
 }
 
-// dropRun is the policy's run, as package partition knows it.
+// dropRun is the policy's run as package partition sees it.
 type dropRun struct{ policy *policyRun }
 
 func (r dropRun) WithServer(ctx context.Context, fn func() error) error {
@@ -35,19 +35,19 @@ func (r dropRun) Backoff(ctx context.Context, try int) {
 }
 
 func (r dropRun) Retry(err error) {
-	r.policy.run.tell(func(o Observer) { o.Retry(r.policy.plan.Policy.Name, reasonOf(err)) })
+	r.policy.run.notify(func(o Observer) { o.Retry(r.policy.plan.Policy.Name, reasonOf(err)) })
 }
 
-func (r dropRun) HeldUp() bool { return r.policy.run.heldUp(r.policy.plan.Policy.Name) }
+func (r dropRun) HeldUp() bool { return r.policy.run.guardsForbid(r.policy.plan.Policy.Name) }
 
-// Stays notes that a partition is still detached: the run ends incomplete.
+// Stays records that a partition is still detached: the run ends incomplete.
 func (r dropRun) Stays(d partition.Detached, err error) {
 	w := r.policy
-	w.run.log.Warn("partition is detached, and cannot be attached again yet", "policy", w.plan.Policy.Name, "partition", d.Name, "error", pg.ErrorText(err))
-	w.parts.detached, w.parts.why = append(w.parts.detached, d), pg.ErrorText(err)
+	w.run.log.Warn("partition is detached and cannot be reattached yet", "policy", w.plan.Policy.Name, "partition", d.Name, "error", pg.ErrorText(err))
+	w.parts.detached, w.parts.lastError = append(w.parts.detached, d), pg.ErrorText(err)
 }
 
-// recoverPartitions undoes what an earlier run has left in the middle.
+// recoverPartitions completes or undoes drops that an earlier run left unfinished.
 func (w *policyRun) recoverPartitions(ctx context.Context) {
 	if w.ended() {
 		return
@@ -57,13 +57,12 @@ func (w *policyRun) recoverPartitions(ctx context.Context) {
 	}
 }
 
-// attachAtLast tries once more, at the end of a run, with what could not be
-// attached before.
-func (w *policyRun) attachAtLast(ctx context.Context) {
+// reattachPartitions makes a last attempt, at the end of a run.
+func (w *policyRun) reattachPartitions(ctx context.Context) {
 	for _, d := range w.parts.detached {
 		if w.partitioned().Attach(ctx, d) {
-			w.run.log.Info("partition attached again", "policy", w.plan.Policy.Name, "partition", d.Name)
-			w.parts.late = append(w.parts.late, d.Name)
+			w.run.log.Info("partition reattached", "policy", w.plan.Policy.Name, "partition", d.Name)
+			w.parts.reattached = append(w.parts.reattached, d.Name)
 		}
 	}
 }
@@ -73,7 +72,7 @@ func (w *policyRun) accountDrop(x schema.Partition, t *partition.Dropped) {
 	took := time.Since(t.Started)
 	wal := w.state.addDrop(w.plan.Root.Table.Name.String(), x.Name.String(), t, took)
 	name := w.plan.Policy.Name
-	w.run.tell(func(o Observer) {
+	w.run.notify(func(o Observer) {
 		o.Batch(BatchEvent{Policy: name, Roots: t.Rows, Rows: t.Rows, Duration: took, WALBytes: wal, Deleted: map[string]int64{w.plan.Root.Table.Name.String(): t.Rows}})
 	})
 	w.run.log.Info("partition dropped", "policy", name, "partition", x.Name.String(), "rows", t.Rows, "duration", took.Round(time.Millisecond))

@@ -11,12 +11,12 @@ import (
 	"github.com/reaperdb/reaper/purge"
 )
 
-// ticket refuses to alter and drop tables. Event triggers are the database's, not a
-// schema's: each test has a database of its own.
+// ticket refuses ALTER TABLE and DROP TABLE. Event triggers belong to the database, not a
+// schema: each test has its own database.
 const ticket = `
 	CREATE FUNCTION ddl_needs_ticket() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN IF tg_tag IN ('ALTER TABLE', 'DROP TABLE') THEN RAISE 'no DDL without a ticket'; END IF; END $$;`
 
-// Event triggers that fire on what is done to partitions have all rows go one by one.
+// With event triggers that fire on partition commands, all rows are deleted one by one.
 func TestPartitionDrop_EventTriggers(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -46,8 +46,8 @@ func TestPartitionDrop_EventTriggers(t *testing.T) {
 	}
 }
 
-// One that comes after planning, or after the first look at the partitions, is seen
-// before anything is detached.
+// One created after planning, or after the first look at the partitions, is noticed before
+// anything is detached.
 func TestPartitionDrop_EventTriggerSincePlanning(t *testing.T) {
 	t.Parallel()
 	for name, words := range map[string]string{"after planning": "", "after the first look": "FROM ONLY"} {
@@ -82,8 +82,8 @@ func TestPartitionDrop_EventTriggerSincePlanning(t *testing.T) {
 	}
 }
 
-// A detach that an event trigger has left halfway is undone once the trigger lets it
-// pass. Until then each run says so.
+// A detach left halfway by an event trigger is undone once the trigger allows it. Until then
+// each run reports it.
 func TestPartitionDrop_EventTriggerKeepsADetachHalfway(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, yard+ticket, yardPolicy)

@@ -17,7 +17,7 @@ func strictTree(dependents string) string {
 	return strings.Replace(tree(dependents), "unindexed: allow", "unindexed: error", 1)
 }
 
-// Tables of 100 001 rows, over the limit by one.
+// Tables of 100 001 rows, one above the limit.
 const (
 	// pairs reference one of 2000 roots by two columns: a has two values, b has 2000.
 	pairs = `CREATE TABLE roots (a int, b int, at timestamptz NOT NULL DEFAULT now() - interval '40 days', PRIMARY KEY (a, b));
@@ -38,7 +38,7 @@ const (
 		INSERT INTO months SELECT n, 1 + n % 5000 FROM generate_series(1, 100001) n; `
 )
 
-// index is the index that the plan names behind the edge into a table.
+// index is the index that the plan names for the edge to a table.
 func (b *bed) index(table string) string {
 	b.t.Helper()
 	v, err := preview.Look(b.t.Context(), b.pool, b.plans()[0], plan.Selection{}, true)
@@ -53,16 +53,16 @@ func (b *bed) index(table string) string {
 	return ""
 }
 
-// Above 100 000 rows an edge that no index serves by its columns alone is left to the
-// planner: it counts as indexed where the planner finds the rows behind one of the
-// referenced rows for less than a tenth of what reading the whole table costs.
+// Above 100 000 rows, an edge not served by an index's columns is left to the planner: it
+// counts as indexed if the planner finds the rows behind a referenced row for less than a tenth
+// of the cost of reading the whole table.
 func TestRule_IndexesAsThePlannerSeesThem(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
 	for _, c := range []struct {
 		name, schema, dependents, table string
 		want                            string // the index; empty: refused
-		since                           int    // the version from which PostgreSQL can use it; 0: each
+		since                           int    // the first version in which PostgreSQL can use it; 0: all
 	}{
 		{"nothing", pairs, "", "parts", "", 0},
 		{"a composite key, one column of many values", pairs + `CREATE INDEX by_b ON parts (b)`, "", "parts", "by_b", 0},
@@ -101,8 +101,8 @@ func TestRule_IndexesAsThePlannerSeesThem(t *testing.T) {
 	}
 }
 
-// Without statistics the planner takes any column for one of 200 values: in a table of wide
-// rows it would accept an index on two.
+// Without statistics the planner assumes 200 distinct values per column: in a table of wide
+// rows it would accept an index on two columns.
 func TestRule_IndexesWithoutStatistics(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
@@ -144,8 +144,8 @@ func (b *bed) asked() *int {
 	return n
 }
 
-// The planner is not asked about edges that are served anyway, nor about tables of
-// 100 000 rows and fewer, which it reads whole by itself.
+// The planner is not asked about edges that are served anyway, nor about tables of at most 100
+// 000 rows, which it would read whole.
 func TestRule_ThePlannerIsAskedAboutLargeTablesAlone(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
@@ -175,8 +175,8 @@ func TestRule_ThePlannerIsAskedAboutLargeTablesAlone(t *testing.T) {
 	})
 }
 
-// Neither settings of the role that keep the planner from tables or from indexes, nor the
-// privileges that it lacks, change the answer into a wrong one.
+// Neither role settings that restrict the planner's choice of tables or indexes nor missing
+// privileges make the answer wrong.
 func TestRule_SettingsAndThePlanner(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, pairs, strictTree(""))
@@ -202,7 +202,7 @@ func TestRule_SettingsAndThePlanner(t *testing.T) {
 	b.refuses("no index serves", "public.parts")
 }
 
-// Statistics of partitions that the role may not read by themselves do not count against it.
+// Statistics of partitions that the role may not read directly do not matter.
 func TestRule_IndexesOfPartitionsAsThePlannerSeesThem(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, months+`CREATE INDEX ON months_1 (ref); CREATE INDEX ON months_2 (ref)`, strictTree(""))
@@ -215,8 +215,8 @@ func TestRule_IndexesOfPartitionsAsThePlannerSeesThem(t *testing.T) {
 	}
 }
 
-// What the planner was asked about is what the batches then do: no statement of theirs
-// reads a large table whole.
+// Batches do what the planner was asked about: none of their statements reads a large table
+// whole.
 func TestRule_PurgesUseTheIndexesThatCount(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
@@ -235,8 +235,8 @@ func TestRule_PurgesUseTheIndexesThatCount(t *testing.T) {
 	}
 }
 
-// readsNotWhole wants no statement of the next purge to read a table whole, nor what
-// foreign keys of the table ask when a referenced row goes.
+// readsNotWhole wants no statement of the next purge, and no foreign key check of the table, to
+// read a table whole.
 func (b *bed) readsNotWhole(table string) {
 	b.t.Helper()
 	watched := b.session()
@@ -275,8 +275,8 @@ func (b *bed) readsNotWhole(table string) {
 	})
 }
 
-// jobs are 120 000 rows of 40 owners in three states, of which every fourth is older than
-// its owner keeps it.
+// jobs are 120 000 rows of 40 owners in three states. Every fourth row is older than its
+// owner's retention.
 const jobs = `CREATE TABLE owners (id int PRIMARY KEY, days int); INSERT INTO owners SELECT n, 17 + n % 2 FROM generate_series(1, 40) n;
 	CREATE TABLE jobs (id int PRIMARY KEY, owner int, state text, at timestamptz, text text);
 	INSERT INTO jobs SELECT n, 1 + n % 40, (ARRAY['done', 'done', 'open', 'failed'])[1 + n / 40 % 4], now() - (n / 160 % 20) * interval '1 day' + n * interval '1 microsecond', repeat('x', 40) FROM generate_series(1, 120000) n; `
@@ -285,9 +285,9 @@ func jobsPolicy(where string) string {
 	return "tenants: {table: owners, key: id, retention: days}\npolicies: [{name: jobs, table: jobs, age: at, tenant: owner, where: \"" + where + "\", limits: {rows: 700}}]"
 }
 
-// The search for expired rows of a large table walks an index, too, that leads to the age by
-// way of what where fixes. It read the whole table. Where rows would have to be rejected
-// or sorted, it sweeps.
+// The search for expired rows of a large table also walks an index that leads to the age
+// through columns fixed by where. It used to read the whole table. If rows would have to be
+// rejected or sorted, it sweeps.
 func TestRule_SearchesAsThePlannerSeesThem(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)

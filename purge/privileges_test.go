@@ -18,8 +18,8 @@ import (
 	"github.com/reaperdb/reaper/purge"
 )
 
-// estate needs every privilege that a plan can need: cascades, edges followed
-// by hand, emptied ones, kept ones, a path of two steps, and a drain.
+// estate needs every privilege that a plan can need: cascades, edges walked by reaper, cleared
+// ones, keep edges, a path of two steps, and a drain.
 const estate = `
 CREATE SCHEMA app;
 CREATE TABLE app.orgs (id int PRIMARY KEY, days int);
@@ -49,14 +49,14 @@ policies:
     dependents: [{table: app.notes, action: delete}, {table: app.links, via: part, action: nullify}, {table: app.bills, action: keep}]
     limits: {rows: 5, total_rows: 50}`
 
-// grantsFor are the privileges that reaper says a role needs.
+// grantsFor returns the privileges that reaper says a role needs.
 func (b *bed) grantsFor(role string) []string {
 	b.t.Helper()
 	return slices.Concat(plan.Grants(b.plans(), role), ledger.New(ledger.DefaultSchema, 0).Grants(role))
 }
 
-// A role with exactly the privileges that `grants` prints can do everything: a
-// usual batch, a drain, emptying, keeping.
+// A role with exactly the privileges that `grants` prints can do everything: a usual batch, a
+// drain, clearing, keep.
 func TestRule_GrantsAreEnough(t *testing.T) {
 	for _, c := range []struct{ name, schema, policy string }{
 		{"estate", estate, estatePolicy},
@@ -86,8 +86,8 @@ func TestRule_GrantsAreEnough(t *testing.T) {
 	}
 }
 
-// Each of these privileges, when it is missing, is reported before anything is
-// touched – or was not needed to begin with.
+// Each of these privileges, when missing, is reported before anything is touched, or was never
+// needed.
 func TestPromise5_EachMissingPrivilegeIsReported(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, estate, estatePolicy)
@@ -134,8 +134,8 @@ func splitPrivileges(words string) (all []string) {
 	return append(all, strings.TrimSpace(words[from:]))
 }
 
-// Row-level security that hides rows is an error, wherever it stands, and not
-// "0 deleted"; a role that it does not bind may go on.
+// Row-level security that hides rows is an error, on any table, and not "0 deleted"; a role
+// that is not subject to it may continue.
 func TestPromise5_RowSecurity(t *testing.T) {
 	for _, table := range []string{"app.roots", "app.parts", "app.orgs", "app.projects", "app.bills"} {
 		t.Run(table, func(t *testing.T) {
@@ -147,7 +147,7 @@ func TestPromise5_RowSecurity(t *testing.T) {
 			plans := b.plans()
 			b.Exec(t, `ALTER TABLE `+table+` ENABLE ROW LEVEL SECURITY; CREATE POLICY own ON `+table+` USING (false)`)
 			b.refuses("row-level security", table)
-			// Switched on after the plan was made, it is an error in the batch.
+			// Enabled after the plan was made, it is an error in the batch.
 			o := b.purgeWith(plans)
 			if o.Status == purge.Complete && table != "app.bills" {
 				t.Errorf("the run is complete behind row-level security")
@@ -162,7 +162,7 @@ func TestPromise5_RowSecurity(t *testing.T) {
 	}
 }
 
-// Where PostgreSQL does not count what CASCADE deletes, nothing is left to it.
+// Where PostgreSQL does not count what CASCADE deletes, nothing is left to CASCADE.
 func TestPromise5_TrackCountsOff(t *testing.T) {
 	t.Parallel()
 	server := dbtest.Server(t, pgtemp.Options{Settings: map[string]string{"track_counts": "off"}})
@@ -183,7 +183,7 @@ func TestPromise5_ServerThatCannotDelete(t *testing.T) {
 		if err := server.Kill(); err != nil {
 			t.Fatal(err)
 		}
-		// A server whose data says standby.signal is one, of nobody.
+		// A server with standby.signal in its data directory is a standby.
 		signal := filepath.Join(server.Dir(), "data", "standby.signal")
 		if err := os.WriteFile(signal, nil, 0o644); err != nil {
 			t.Fatal(err)
@@ -231,8 +231,8 @@ func readServer(t *testing.T, pool *pgxpool.Pool) (s plan.Server) {
 	return s
 }
 
-// An edge nobody decided, or decided wrongly, refuses the policy and names the
-// constraint; so does what would delete tenants.
+// An edge without a decision, or with a wrong one, refuses the policy and names the constraint;
+// so does one that would delete tenants.
 func TestPromise5_DecisionsThatAreRefused(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
@@ -259,8 +259,8 @@ func TestPromise5_DecisionsThatAreRefused(t *testing.T) {
 	}
 }
 
-// A decision below an edge that keeps or empties is not needed, and no mistake: whoever
-// changes delete to keep need not take out what stands below. What no key leads to is one.
+// A decision below an edge that keeps or clears is unnecessary but no error: changing delete to
+// keep does not require removing what is below. A decision that no key leads to is an error.
 func TestDecisionsOutOfReach(t *testing.T) {
 	t.Parallel()
 	open := strings.Replace(shop, "REFERENCES parts ON DELETE CASCADE", "REFERENCES parts ON DELETE RESTRICT", 1)

@@ -6,7 +6,7 @@ import (
 	"github.com/reaperdb/reaper/plan"
 )
 
-// Refusal is the report of a run that a person has to allow first.
+// Refusal is the report of a run that needs approval first.
 func Refusal(plans []*plan.Plan, at time.Time, reason string) *Report {
 	r := &Report{Status: Refused, StartedAt: at, FinishedAt: at, Policies: []*PolicyReport{}}
 	for _, p := range plans {

@@ -1,5 +1,3 @@
-// Package purge runs plans: it searches expired rows, deletes them in batches with all that
-// depends on them, retries, and reports.
 package purge
 
 import (
@@ -27,35 +25,32 @@ type Runner struct {
 	Ledger   Ledger
 	Observer Observer     // nil: Silent
 	Log      *slog.Logger // nil: none
-	// Stopping ends a run after the batch at hand when it is cancelled; nil:
-	// nothing does.
+	// Stopping, when cancelled, ends a run after its current batches; nil: nothing does.
 	Stopping context.Context
-	// Patience is how long a run waits for a server that went away; 0: 30 s.
+	// Patience is how long to wait for an unavailable server; 0: 30 s.
 	Patience time.Duration
-	// Connections is how many batches may be under way at a time, each of another
-	// tenant; 0: one.
+	// Connections is how many batches may run at a time, each of a different tenant; 0: one.
 	Connections int
-	// VacuumTime bounds the vacuum of one table after a run; 0: 10 minutes.
+	// VacuumTime limits the vacuum of one table after a run; 0: 10 minutes.
 	VacuumTime time.Duration
-	// Control serves signs of life; nil: Pool does.
+	// Control is the pool for lease renewals and the like; nil: Pool.
 	Control *pgxpool.Pool
-	// Closed is told the report when the run is recorded, and before anything is
-	// vacuumed; nil: nobody is.
+	// Closed is called with the report once the run is recorded, before any vacuum; nil: no
+	// call.
 	Closed func(*Report)
-	// Guard says whether rows may be deleted now; nil: they always may.
+	// Guard decides whether rows may be deleted now; nil: always.
 	Guard Guard
-	// MaxPause is for how long it may pause a policy at a time, before the run ends
-	// incomplete; 0: guard.DefaultMaxPause.
+	// MaxPause is the longest pause of a policy before its run ends incomplete; 0:
+	// guard.DefaultMaxPause.
 	MaxPause time.Duration
-	// Shared is what runs share that are under way at once on one pool; nil: there
-	// is no other.
+	// Shared is shared by concurrent runs on one pool; nil: there are none.
 	Shared *Shared
 }
 
 // Run is one run over several policies.
 type Run struct {
 	shared     *Shared
-	guard      Guard // nil: nothing stands against it
+	guard      Guard // nil: none
 	maxPause   time.Duration
 	control    *pgxpool.Pool
 	closed     func(*Report)
@@ -65,31 +60,31 @@ type Run struct {
 	log        *slog.Logger
 	opts       Options
 	id         string
-	base       string // the run's start by the database's clock, as text
+	base       string // start of the run by the database's clock, as text
 	started    time.Time
 	patience   time.Duration
 	halt       context.Context
 	workers    int
-	vacuumTime time.Duration // bounds the vacuum of one table
+	vacuumTime time.Duration
 
-	watching sync.Mutex // the observer is told one thing at a time
-	state    *runState
-	rounding *schedule // the round under way, set when no worker is; nil: there was none
+	observerMu   sync.Mutex // serializes calls of the observer
+	state        *runState
+	currentRound *schedule // written only between rounds; nil: there was none
 }
 
-// UsageError is a wrong option, found before anything was touched.
+// UsageError is an invalid option, found before anything was touched.
 type UsageError struct{ msg string }
 
-// Error is the message.
+// Error implements error.
 func (e *UsageError) Error() string { return e.msg }
 
-// Run deletes what is due under the plans, and reports. Plans must be free of
-// errors. A *UsageError means that nothing was touched; other errors that stop
-// a policy stand in its report.
+// Run deletes what is due under the plans, which must be free of errors, and reports. A
+// *UsageError means that nothing was touched; errors that stop a single policy are in its
+// report.
 func (r *Runner) Run(ctx context.Context, plans []*plan.Plan, opts Options) (*Report, error) {
 	run := &Run{state: &runState{}, guard: r.Guard, maxPause: cmp.Or(r.MaxPause, guard.DefaultMaxPause), control: cmp.Or(r.Control, r.Pool), closed: r.Closed, shared: cmp.Or(r.Shared, NewShared(r.Connections)), pool: r.Pool, ledger: r.Ledger, observer: r.Observer, log: r.Log, opts: opts, patience: r.Patience, halt: r.Stopping, workers: max(r.Connections, 1), vacuumTime: cmp.Or(r.VacuumTime, vacuumTime)}
 	if opts.MaxRows > 0 {
-		run.workers = 1 // only so is it a hard bound
+		run.workers = 1 // otherwise the limit could be exceeded
 	}
 	if run.observer == nil {
 		run.observer = Silent{}
@@ -112,7 +107,7 @@ func (r *Runner) Run(ctx context.Context, plans []*plan.Plan, opts Options) (*Re
 	if run.id == "" {
 		id, err := uuid.NewV7()
 		if err != nil {
-			return nil, fmt.Errorf("making a run id: %w", err)
+			return nil, fmt.Errorf("generating a run ID: %w", err)
 		}
 		run.id = id.String()
 	}
@@ -120,12 +115,12 @@ func (r *Runner) Run(ctx context.Context, plans []*plan.Plan, opts Options) (*Re
 	return run.all(ctx, plans)
 }
 
-var errMaxDuration = errors.New("--max-duration is used up")
+var errMaxDuration = errors.New("--max-duration reached")
 
 func (r *Run) all(ctx context.Context, plans []*plan.Plan) (*Report, error) {
 	r.started = time.Now()
 	report := &Report{RunID: r.id, Status: Complete, Policies: []*PolicyReport{}}
-	var now int64 // a number reads the same under every DateStyle
+	var now int64 // independent of DateStyle
 	err := r.withServer(ctx, func() error {
 		return pg.Pinned(r.pool).QueryRow(ctx, plan.ClockSQL).Scan(&now, &r.base)
 	})
@@ -133,41 +128,41 @@ func (r *Run) all(ctx context.Context, plans []*plan.Plan) (*Report, error) {
 		return nil, fmt.Errorf("reading the database's clock: %w", err)
 	}
 	report.StartedAt = time.UnixMicro(now)
-	var works []*policyRun
+	var policies []*policyRun
 	for _, p := range plans {
-		works = append(works, newPolicyRun(r, p))
+		policies = append(policies, newPolicyRun(r, p))
 	}
 	if err := CheckTenants(ctx, r.pool, plans, r.opts.Tenants); err != nil {
 		return nil, err
 	}
-	for _, w := range works {
+	for _, w := range policies {
 		w.open(ctx)
 	}
-	alive, died := context.WithCancel(ctx)
-	var living sync.WaitGroup
-	living.Go(func() { r.keepAlive(alive) })
-	for _, w := range works {
+	aliveCtx, stopAlive := context.WithCancel(ctx)
+	var aliveDone sync.WaitGroup
+	aliveDone.Go(func() { r.keepAlive(aliveCtx) })
+	for _, w := range policies {
 		w.begin(ctx)
 	}
-	r.rounds(ctx, works)
-	for _, w := range works {
+	r.rounds(ctx, policies)
+	for _, w := range policies {
 		w.close(ctx)
 		report.Policies = append(report.Policies, w.report)
 		report.WALBytes += w.report.WALBytes
 	}
-	died()
-	living.Wait()
+	stopAlive()
+	aliveDone.Wait()
 	report.Status = worst(report.Policies)
 	report.FinishedAt = report.StartedAt.Add(time.Since(r.started))
 	if r.closed != nil {
 		r.closed(report)
 	}
-	r.vacuum(ctx, works)
+	r.vacuum(ctx, policies)
 	report.FinishedAt = report.StartedAt.Add(time.Since(r.started))
 	return report, nil
 }
 
-// begin is what comes before the rounds.
+// begin prepares the policy for the rounds.
 func (w *policyRun) begin(ctx context.Context) {
 	if w.ended() {
 		return
@@ -179,8 +174,8 @@ func (w *policyRun) begin(ctx context.Context) {
 	w.exclusively(ctx, w.fixCutoffs)
 }
 
-// CheckTenants refuses, by a *UsageError, keys of tenants that not every plan
-// knows. Plans must be free of errors.
+// CheckTenants returns a *UsageError for tenant keys unknown to one of the plans, which must be
+// free of errors.
 func CheckTenants(ctx context.Context, pool *pgxpool.Pool, plans []*plan.Plan, tenants []string) error {
 	if len(tenants) == 0 {
 		return nil
@@ -190,7 +185,7 @@ func CheckTenants(ctx context.Context, pool *pgxpool.Pool, plans []*plan.Plan, t
 			continue
 		}
 		if p.NoTenant {
-			return &UsageError{fmt.Sprintf("policy %s has no tenants: --tenant cannot narrow it; select others with --policy", p.Policy.Name)}
+			return &UsageError{fmt.Sprintf("policy %s has no tenants, so --tenant does not apply; select other policies with --policy", p.Policy.Name)}
 		}
 		s, key := p.UnknownTenantsSQL(tenants), p.Tenants.Key
 		var unknown []string
@@ -198,30 +193,29 @@ func CheckTenants(ctx context.Context, pool *pgxpool.Pool, plans []*plan.Plan, t
 			return tx.QueryRow(ctx, s.String(), s.Args...).Scan(&unknown)
 		})
 		if pg.HasCode(err, "22P02", "22003", "22007") {
-			return &UsageError{fmt.Sprintf("--tenant: %s; keys of tenants are %s", pg.ErrorText(err), key.Type)}
+			return &UsageError{fmt.Sprintf("--tenant: %s; tenant keys are of type %s", pg.ErrorText(err), key.Type)}
 		}
 		if err != nil {
 			return fmt.Errorf("looking up --tenant: %w", err)
 		}
 		if len(unknown) > 0 {
-			return &UsageError{fmt.Sprintf("--tenant %s: policy %s knows no such tenant", strings.Join(unknown, ", "), p.Policy.Name)}
+			return &UsageError{fmt.Sprintf("--tenant %s: policy %s has no such tenant", strings.Join(unknown, ", "), p.Policy.Name)}
 		}
 	}
 	return nil
 }
 
-// idleRounds is how many rounds in a row may find nothing but rows that are locked, or
-// changed under them, before a run ends incomplete.
+// idleRounds is how many rounds in a row may find only locked or concurrently changed rows
+// before a run ends incomplete.
 const idleRounds = 6
 
-// rounds goes over all policies again and again until a whole round has
-// deleted nothing: a later policy, or another worker, may have freed what an
-// earlier one had to leave.
-func (r *Run) rounds(ctx context.Context, works []*policyRun) {
+// rounds repeats rounds over all policies until one deletes nothing: a later policy or another
+// worker may have unblocked rows that an earlier one had to leave.
+func (r *Run) rounds(ctx context.Context, policies []*policyRun) {
 	for idle := 0; idle < idleRounds; {
 		before, losses := r.state.progress()
 		var open []*policyRun
-		for _, w := range works {
+		for _, w := range policies {
 			if !w.ended() && !w.stopping() {
 				w.startPass()
 				open = append(open, w)
@@ -229,7 +223,7 @@ func (r *Run) rounds(ctx context.Context, works []*policyRun) {
 		}
 		workers := r.workers
 		if idle > 0 {
-			workers = 1 // what was locked may have been so by another worker of ours
+			workers = 1 // the lock may have been another worker's
 		}
 		r.round(ctx, open, workers)
 		if r.stopping() || ctx.Err() != nil || len(open) == 0 {
@@ -239,7 +233,7 @@ func (r *Run) rounds(ctx context.Context, works []*policyRun) {
 			idle = 0
 			continue
 		}
-		if r.lost(ctx, losses) {
+		if r.mayHaveLostBatches(ctx, losses) {
 			continue
 		}
 		waiting := false
@@ -255,15 +249,15 @@ func (r *Run) rounds(ctx context.Context, works []*policyRun) {
 	}
 }
 
-// stopping tells whether the run ends after the batch at hand.
+// stopping reports whether the run ends after the current batches.
 func (r *Run) stopping() bool {
 	return r.halt.Err() != nil || r.opts.MaxRows > 0 && r.remainingRoots() <= 0
 }
 
-// left is how many roots may still go under --max-rows.
+// remainingRoots is how many roots may still be deleted under --max-rows.
 func (r *Run) remainingRoots() int64 { return r.opts.MaxRows - r.state.rootsDeleted() }
 
-// stopReason says why.
+// stopReason says why; empty: not stopping.
 func (r *Run) stopReason() string {
 	switch {
 	case errors.Is(context.Cause(r.halt), errMaxDuration):
@@ -271,7 +265,7 @@ func (r *Run) stopReason() string {
 	case r.halt.Err() != nil:
 		return "interrupted by a signal"
 	case r.opts.MaxRows > 0 && r.remainingRoots() <= 0:
-		return "--max-rows is used up"
+		return "--max-rows reached"
 	}
 	return ""
 }
@@ -284,21 +278,21 @@ func (r *Run) quota(size int) int {
 	return int(min(int64(size), r.remainingRoots()))
 }
 
-// errHalted is a reading that was cut short because the run is to end.
-var errHalted = errors.New("the run is to end")
+// errHalted: a read was cancelled because the run is stopping.
+var errHalted = errors.New("the run is stopping")
 
-// read runs fn in a short read-only transaction with the settings of a batch. A
-// run that is to end does not wait for it: errHalted.
+// read runs fn in a short read-only transaction. If the run is stopping, it returns errHalted
+// instead of waiting.
 func (r *Run) read(ctx context.Context, path string, timeout time.Duration, fn func(pgx.Tx) error) error {
 	return r.unlessHalted(ctx, func(ctx context.Context) error { return pg.ReadOnly(ctx, r.pool, path, timeout, fn) })
 }
 
-// query runs one statement as read does.
+// query does the same for one statement.
 func (r *Run) query(ctx context.Context, path string, timeout time.Duration, s *pg.Statement, scan func(pgx.Rows) error) error {
 	return r.unlessHalted(ctx, func(ctx context.Context) error { return pg.ReadOne(ctx, r.pool, path, timeout, s, scan) })
 }
 
-// unlessHalted cuts a reading short when the run is to end: errHalted.
+// unlessHalted cancels a read when the run is stopping, with errHalted.
 func (r *Run) unlessHalted(ctx context.Context, read func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -310,9 +304,9 @@ func (r *Run) unlessHalted(ctx context.Context, read func(context.Context) error
 	return err
 }
 
-// tell tells the observer something.
-func (r *Run) tell(what func(Observer)) {
-	r.watching.Lock()
-	defer r.watching.Unlock()
+// notify calls the observer.
+func (r *Run) notify(what func(Observer)) {
+	r.observerMu.Lock()
+	defer r.observerMu.Unlock()
 	what(r.observer)
 }

@@ -17,31 +17,31 @@ import (
 	"github.com/reaperdb/reaper/preview"
 )
 
-// sliceTime is about how long one tenant is worked on before the next one's
-// turn. It stays below the 5 s after which a query of tenants is read again.
+// sliceTime is about how long to work on one tenant before the next. It is below the 5 s after
+// which tenants are reread.
 const sliceTime = 2 * time.Second
 
 // namedTenants is how many skipped or failed tenants a reason names.
 const namedTenants = 10
 
-// work is one policy of a run: its batches, its walk, its report. What its workers
-// change is in its state.
+// policyRun is one policy of a run: its batches, walk and report. State shared by its workers
+// is in state.
 type policyRun struct {
-	run      *Run
-	plan     *plan.Plan
-	state    *policyState
-	report   *PolicyReport // nil until the workers have ended
-	batchers []*batcher    // one a worker
-	started  time.Time
-	opened   bool
-	walk     walk     // its schedule's mutex guards it
-	skipped  []string // names of skipped tenants
-	latest   string   // of those cutoffs, as text
-	behind   int64    // tenants with something due at the end
-	fixed    int64    // tenants whose cutoffs were settled at the start
-	parts    partitionsWork
-	sizing   sizing
-	telling  sync.Mutex // of what the guards say
+	run         *Run
+	plan        *plan.Plan
+	state       *policyState
+	report      *PolicyReport // nil until the workers have ended
+	batchers    []*batcher    // one per worker
+	started     time.Time
+	opened      bool
+	walk        walk     // guarded by its schedule's mutex
+	skipped     []string // some of the skipped tenants
+	latest      string   // latest of the cutoffs, as text
+	overdue     int64    // tenants with something due at the end
+	cutoffCount int64    // tenants with a cutoff fixed at the start
+	parts       detachedPartitions
+	sizing      sizing
+	adviceMu    sync.Mutex // keeps reports of advice in order
 }
 
 func newPolicyRun(r *Run, p *plan.Plan) *policyRun {
@@ -81,8 +81,7 @@ func (w *policyRun) open(ctx context.Context) {
 	w.opened = true
 }
 
-// countTenants looks at all tenants once: how many are held, forever and
-// skipped, and whether the list of them can be trusted at all.
+// countTenants counts the held, forever and skipped tenants, and validates their list.
 func (w *policyRun) countTenants(ctx context.Context) {
 	s := w.plan.CountTenantsSQL(w.scope())
 	var all, distinct, longest int64
@@ -109,12 +108,12 @@ func (w *policyRun) countTenants(ctx context.Context) {
 	}
 }
 
-// nameSkipped reads some of the tenants that are skipped, and what makes them so.
+// nameSkipped reads some of the skipped tenants, and why each is skipped.
 func (w *policyRun) nameSkipped(ctx context.Context) error {
 	return w.run.query(ctx, w.plan.ReadingPath(), preview.ListTimeout, w.plan.SkippedTenantsSQL(w.scope(), namedTenants), pg.ScanOne(&w.skipped))
 }
 
-// scope is what the run reads of the tenants: all, or those of --tenant.
+// scope returns the tenants that the run covers: all, or those of --tenant.
 func (w *policyRun) scope() expiry.Scope {
 	return expiry.Scope{Base: w.run.base, Only: w.run.opts.Tenants, OlderThan: w.run.opts.OlderThan, Run: w.run.id, Cutoffs: w.run.ledger.Cutoffs(), WhereFailed: w.state.planWithoutWhere() != nil}
 }
@@ -128,14 +127,14 @@ func (w *policyRun) startPass() {
 	}
 }
 
-// countAfter is how long a run has to last until what is due is counted: who
-// watches a shorter one learns nothing from it.
+// countAfter is how long a run must last before what is due is counted; nobody watches a
+// shorter one.
 const countAfter = 2 * time.Second
 
-// countOnce counts what was due at the start, once that is worth it. The worker
-// does it between two turns: the connection beside the batches is for the guards.
+// countOnce counts what was due at the start, once the run has lasted a while. A worker does it
+// between turns: the spare connection is for the guards.
 func (w *policyRun) countOnce(ctx context.Context) {
-	now, gone := w.state.tellDue(w.started, countAfter)
+	now, gone := w.state.claimDueCount(w.started, countAfter)
 	if !now {
 		return
 	}
@@ -143,7 +142,7 @@ func (w *policyRun) countOnce(ctx context.Context) {
 	if due >= 0 {
 		due += gone
 	}
-	w.run.tell(func(o Observer) { o.Due(w.plan.Policy.Name, due) })
+	w.run.notify(func(o Observer) { o.Due(w.plan.Policy.Name, due) })
 }
 
 // delete hands candidates of one tenant to a batcher.
@@ -189,7 +188,7 @@ func (w *policyRun) deleteParts(ctx context.Context, b *batcher, parts []*part) 
 func (w *policyRun) failTenant(t *plan.TenantCutoff, err error) {
 	name, why := tenantName(t.Key), pg.ErrorText(err)
 	if names := w.plan.Firing(); len(names) > 0 && !errors.Is(err, errInterfered) {
-		why += "; what can have a part in it: " + strings.Join(names, ", ")
+		why += "; possibly caused by " + strings.Join(names, ", ")
 	}
 	w.state.failTenant(name, why)
 	w.run.log.Warn("tenant failed", "policy", w.plan.Policy.Name, "tenant", name, "error", why)
@@ -202,11 +201,11 @@ func tenantName(key *string) string {
 	return *key
 }
 
-func (w *policyRun) gaveUp(key *string) bool { return w.state.gaveUp(tenantName(key)) }
+func (w *policyRun) tenantFailed(key *string) bool { return w.state.tenantFailed(tenantName(key)) }
 
-// refresh reads a tenant's hold and retention again: at the start of every
-// slice, and between the batches of a long one, so that a query of tenants is
-// never older than 5 s. false: nothing of the tenant may go any more.
+// refresh rereads a tenant's hold and retention at the start of every slice and between the
+// batches of a long one, so that they are never older than 5 s. false: nothing of the tenant
+// may be deleted any more.
 func (w *policyRun) refresh(ctx context.Context, t *plan.TenantCutoff) (bool, error) {
 	if w.plan.NoTenant || time.Since(t.ReadAt) < sliceTime {
 		return true, nil

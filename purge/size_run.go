@@ -14,21 +14,21 @@ import (
 	"github.com/reaperdb/reaper/preview"
 )
 
-// sizing is the look before the first batch, which one worker takes at a time: it reads
-// the database, and the others wait for what comes of it.
+// sizing is the storage check before the first batch. One worker runs it while the others wait
+// for the result.
 type sizing struct {
 	mu      sync.Mutex
 	decided bool
-	failed  int             // looks
-	again   <-chan struct{} // closed when there is something else to see; nil: look
+	failed  int             // attempts
+	again   <-chan struct{} // closed when another attempt may differ; nil: none yet
 }
 
-// mostLooks is how often a look is tried that fails.
-const mostLooks = 3
+// maxSizingAttempts is how many attempts may fail.
+const maxSizingAttempts = 3
 
-// look takes a look, unless one has decided, or there is nothing else to see than at
-// the last one.
-func (s *sizing) look(changed func() <-chan struct{}, size func() (decided, failed bool)) {
+// attempt calls size, unless it is already decided or nothing has changed since the last
+// attempt.
+func (s *sizing) attempt(changed func() <-chan struct{}, size func() (decided, failed bool)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.decided {
@@ -46,35 +46,33 @@ func (s *sizing) look(changed func() <-chan struct{}, size func() (decided, fail
 	if failed {
 		s.failed++
 	}
-	s.decided = decided || s.failed == mostLooks
+	s.decided = decided || s.failed == maxSizingAttempts
 }
 
-// sizeRun looks, before the first batch, whether what is due fits on the disk with the
-// WAL that its deletion writes: the run is made as large as fits, or refused. While
-// a guard pauses the policy, or is about to, it does not look yet, for what keeps WAL
-// now may be gone when that ends.
+// sizeRun checks, before the first batch, whether deleting what is due fits on the disk with
+// the WAL it writes. If not, it limits the run or refuses it. While a guard pauses the policy,
+// or is about to, the check is postponed: what holds WAL now may be gone after the pause.
 func (w *policyRun) sizeRun(ctx context.Context) {
 	if w.run.guard == nil {
 		return
 	}
-	w.sizing.look(w.run.guard.Changed, func() (decided, failed bool) {
+	w.sizing.attempt(w.run.guard.Changed, func() (decided, failed bool) {
 		decided, err := w.size(ctx)
 		if err != nil {
-			w.run.log.Warn("the run is not sized: the guards tell how it goes", "policy", w.plan.Policy.Name, "error", pg.ErrorText(err))
+			w.run.log.Warn("cannot check storage for the run; relying on guards", "policy", w.plan.Policy.Name, "error", pg.ErrorText(err))
 		}
 		return decided, err != nil
 	})
 }
 
-// size is sizeRun's look. Where nothing keeps WAL there is nothing to size: a checkpoint
-// gives it back, and the guards pause for that. Where nothing is free, they are about to
-// pause.
+// size does the check of sizeRun. If nothing holds WAL, there is nothing to check: a checkpoint
+// recycles WAL, and the guards pause for it. If nothing is free, the guards are about to pause.
 func (w *policyRun) size(ctx context.Context) (decided bool, err error) {
 	room, err := w.run.guard.Room(ctx)
 	if err != nil {
 		return false, err
 	}
-	if len(room.Holders) == 0 || room.Free == nil { // or no guard knows
+	if len(room.Holders) == 0 || room.Free == nil { // no guard measures it
 		return true, nil
 	}
 	if *room.Free == 0 {
@@ -82,7 +80,7 @@ func (w *policyRun) size(ctx context.Context) (decided bool, err error) {
 	}
 	perRow, err := preview.WalPerRow(ctx, w.run.pool, w.run.ledger, w.plan.Policy.Name)
 	if err != nil {
-		w.run.log.Warn("the run is sized by the planner's numbers alone", "policy", w.plan.Policy.Name, "error", pg.ErrorText(err))
+		w.run.log.Warn("estimating storage from planner statistics only", "policy", w.plan.Policy.Name, "error", pg.ErrorText(err))
 	}
 	roots := w.countDue(ctx)
 	if most := w.run.opts.MaxRows; most > 0 && roots > most {
@@ -95,8 +93,7 @@ func (w *policyRun) size(ctx context.Context) (decided bool, err error) {
 	return true, nil
 }
 
-// settleSize makes the run as large as fits, where so many roots are due; below 0: a
-// number that is not known.
+// settleSize limits the run to what fits, given the number of due roots; negative: unknown.
 func (w *policyRun) settleSize(roots int64, perRow float64, room guard.Room) {
 	all := w.need(roots, perRow, room)
 	written, free := *room.Free+w.state.writtenByOthers(), w.state.unreserved(*room.Free)
@@ -109,11 +106,11 @@ func (w *policyRun) settleSize(roots int64, perRow float64, room guard.Room) {
 	case *all.Runs == 0 && *alone.Runs == 0:
 		z.refused = fmt.Sprintf("%s due need %s", visible.Count(roots, "row", "rows"), all)
 		if roots < 0 {
-			z.refused = fmt.Sprintf("how much is due could not be counted in time; %d rows and what goes with them need %s", example, all)
+			z.refused = fmt.Sprintf("counting due rows timed out; %d rows and their dependents need %s", assumedRoots, all)
 		}
 	case free == 0 || *s.Runs == 0:
 		z.crowded = true
-	case roots < 0: // as many as fit
+	case roots < 0:
 		z.fitting, z.reserved = max(int64(float64(free)/s.BytesPerRow/preview.RowsPerRoot(w.plan)), 1), free
 	case *s.Runs > 1:
 		z.fitting = max(int64(float64(roots)*float64(free)/float64(s.WALBytes)), 1)
@@ -122,20 +119,19 @@ func (w *policyRun) settleSize(roots int64, perRow float64, room guard.Room) {
 	switch {
 	case z.fitting == 0:
 	case roots < 0:
-		w.run.log.Warn("the run is as large as fits: how much is due could not be counted in time", "policy", w.plan.Policy.Name, "roots", z.fitting, "free", humanize.IBytes(uint64(free)))
+		w.run.log.Warn("run limited by free disk space; counting due rows timed out", "policy", w.plan.Policy.Name, "roots", z.fitting, "free", humanize.IBytes(uint64(free)))
 	default:
-		w.run.log.Warn("the run is as large as fits", "policy", w.plan.Policy.Name, "roots", z.fitting, "due", roots, "needs", s.String())
+		w.run.log.Warn("run limited by free disk space", "policy", w.plan.Policy.Name, "roots", z.fitting, "due", roots, "needs", s.String())
 	}
 }
 
-// example is how many roots stand for a number that is not known.
-const example = 10_000
+// assumedRoots is used where the number of due roots is unknown.
+const assumedRoots = 10_000
 
-// need estimates what it takes to delete so many roots; below 0: a number that is
-// not known, of which some are taken for an example.
+// need estimates the storage that deleting roots takes; negative: assumedRoots.
 func (w *policyRun) need(roots int64, perRow float64, room guard.Room) preview.Storage {
 	if roots < 0 {
-		roots = example
+		roots = assumedRoots
 	}
 	rows := map[string]int64{}
 	for _, n := range w.plan.Nodes {
@@ -146,15 +142,15 @@ func (w *policyRun) need(roots int64, perRow float64, room guard.Room) preview.S
 	return preview.StorageOf(w.plan, rows, perRow, room)
 }
 
-// fits tells whether a sized run may go on. Once it has deleted enough for its own
-// WAL to tell, and again when it has come to its end, it is sized anew by what it
-// has written and what is free now; or not at all any more, when nothing keeps WAL:
-// then a checkpoint gives it back, and the guards pause for that.
+// fits reports whether a sized run may continue. Once it has deleted enough to judge by its own
+// WAL, and again at its limit, it is resized by what it wrote and what is free now. The limit
+// is lifted when nothing holds WAL any more: then a checkpoint recycles it, and the guards
+// pause for it.
 func (w *policyRun) fits(ctx context.Context) bool {
 	if w.sizeRun(ctx); w.stopping() {
 		return false
 	}
-	x, again := w.state.sizeAgain()
+	x, again := w.state.dueForResize()
 	if !again {
 		return true
 	}
@@ -170,7 +166,7 @@ func (w *policyRun) fits(ctx context.Context) bool {
 	if fitting == 0 || fitting > x.roots {
 		return true
 	}
-	reason := fmt.Sprintf("the run was as large as fits: %s went", visible.Count(x.roots, "row", "rows"))
+	reason := fmt.Sprintf("run limited by free disk space: %s deleted", visible.Count(x.roots, "row", "rows"))
 	if len(room.Holders) > 0 {
 		reason += "; WAL is kept by " + strings.Join(room.HeldBy(), ", ")
 	}

@@ -26,14 +26,14 @@ func (b *batcher) transaction(ctx context.Context, parts []*part, opts attemptOp
 	tries := 0
 	err = b.run.withServer(ctx, func() error {
 		if committing {
-			done, err := b.settled(ctx, tx.parts)
+			done, err := b.wasCommitted(ctx, tx.parts)
 			if err != nil || done {
 				return err
 			}
 			committing = false
 		}
-		// The server was away, or had no room: the guards are asked anew.
-		if tries++; tries > 1 && b.run.heldUp(b.plan.Policy.Name) {
+		// The server was unavailable: ask the guards again.
+		if tries++; tries > 1 && b.run.guardsForbid(b.plan.Policy.Name) {
 			return errGuarded
 		}
 		var err error
@@ -50,7 +50,7 @@ func (b *batcher) transaction(ctx context.Context, parts []*part, opts attemptOp
 		}
 		committing = true
 		err = b.commit(ctx, tx)
-		committing = err != nil && decideCommit(err) == resolveCommit // else the server refused, and nothing happened
+		committing = err != nil && decideCommit(err) == resolveCommit // otherwise the server refused and nothing was committed
 		return err
 	})
 	if err != nil {
@@ -98,7 +98,7 @@ func (b *batcher) begin(ctx context.Context, parts []*part, opts attemptOptions)
 	case len(locked) == 0:
 		err = errBusy
 	case paused:
-		err = errHandPaused
+		err = errPausedByHand
 	case role != "origin":
 		err = plan.ErrReplicaRole
 	case found != b.plan.CatalogPrint:
@@ -161,10 +161,10 @@ func (tx *batchTx) recorded() (tenants []*string, deleted, nullified []map[strin
 	return tenants, deleted, nullified
 }
 
-// settled reports, after a connection was lost in COMMIT, whether the batch is in the
+// wasCommitted reports, after a connection was lost in COMMIT, whether the batch is in the
 // ledger. The tenants' locks are waited for first: the lost transaction holds them until it
 // has ended.
-func (b *batcher) settled(ctx context.Context, parts []*partTx) (bool, error) {
+func (b *batcher) wasCommitted(ctx context.Context, parts []*partTx) (bool, error) {
 	tx, err := b.run.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
 	if err != nil {
 		return false, fmt.Errorf("resolving a lost commit: %w", err)
@@ -217,6 +217,6 @@ func (b *batcher) account(tx *batchTx, parts []*part, took time.Duration) {
 	if len(tx.parts) == 1 {
 		e.Tenant = tx.tenant.Key
 	}
-	b.run.tell(func(w Observer) { w.Batch(e) })
+	b.run.notify(func(w Observer) { w.Batch(e) })
 	b.run.log.Debug("batch", "policy", b.plan.Policy.Name, "tenants", len(tx.parts), "roots", sum.roots, "rows", sum.rows, "duration_seconds", took.Seconds())
 }

@@ -39,7 +39,7 @@ func (w *policyRun) cohortSize() int {
 		return 1
 	}
 	most := w.plan.MaxLocks() / 8 / 2 / w.run.workers
-	return max(min(most, int(w.fixed+int64(w.run.workers)-1)/w.run.workers), 1)
+	return max(min(most, int(w.cutoffCount+int64(w.run.workers)-1)/w.run.workers), 1)
 }
 
 // slice works on a cohort for a moment; false: nothing more is found of it.
@@ -51,7 +51,7 @@ func (c *cohort) slice(ctx context.Context, w *policyRun, b *batcher) (bool, err
 			return false, nil
 		}
 		start := c.from
-		parts, more, err := c.step(ctx, w, b.want())
+		parts, more, err := c.step(ctx, w, b.nextSize())
 		if err != nil {
 			return false, err
 		}
@@ -107,7 +107,7 @@ func (c *cohort) step(ctx context.Context, w *policyRun, want int) (parts []*par
 		win.Until, win.PerGroup = time.UnixMicro(c.at+c.width).UTC().Format("2006-01-02 15:04:05.999999Z07:00"), want
 	}
 	var found window
-	err = w.findRows(func(p *plan.Plan) error {
+	err = w.searchRows(func(p *plan.Plan) error {
 		s := p.StepSQL(c.tenants, win)
 		return w.run.withServer(ctx, func() error {
 			found = window{columns: len(w.plan.Key), byTenant: map[int][]candidate{}}

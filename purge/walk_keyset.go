@@ -12,14 +12,14 @@ import (
 
 const (
 	groupPage = 500 // groups of one tenant
-	// readAhead is how many rows a search may read beyond those it needs, where
-	// `where` or a time zone may reject some.
+	// readAhead is how many extra rows a search may read where `where` or a time zone may
+	// reject some.
 	readAhead     = 2000
 	searchTimeout = 2 * time.Minute
 	dueTimeout    = 10 * time.Minute
 )
 
-// keyset walks the due tenants, most overdue first, one slice each in turn.
+// keyset walks the due tenants in turn, most overdue first, one slice each.
 type keyset struct {
 	policy  *policyRun
 	fresh   []*plan.TenantCutoff // read, and not yet begun
@@ -31,7 +31,7 @@ type keyset struct {
 	open    map[string]bool // tenants of which this pass left something
 }
 
-// tenantWalk is the place in one tenant's rows.
+// tenantWalk is the position in one tenant's rows.
 type tenantWalk struct {
 	tenant    *plan.TenantCutoff
 	groups    [][]*string
@@ -39,7 +39,7 @@ type tenantWalk struct {
 	more      bool        // a further page of groups may follow
 	start     plan.Cursor // of each group: a cohort has been as far as that
 	at        plan.Cursor
-	strict    bool // order rows of one age by key: some of them were left
+	strict    bool // order rows of equal age by key: some of them were left
 	started   bool
 	remaining int64
 }
@@ -127,14 +127,14 @@ func (k *keyset) nextCohort(worker int, c *cohort) *turn {
 
 // nextPage reads the next page of tenants; nil: there is none.
 func (k *keyset) nextPage() *turn {
-	if k.reading || k.after >= k.policy.fixed {
+	if k.reading || k.after >= k.policy.cutoffCount {
 		return nil
 	}
 	k.reading = true
 	var page []*plan.TenantCutoff
 	return &turn{
 		do: func(ctx context.Context) (err error) {
-			return k.policy.find("looking for tenants with something due", func(p *plan.Plan) error {
+			return k.policy.search("searching for tenants with something due", func(p *plan.Plan) error {
 				page, err = k.page(ctx, p)
 				return err
 			})
@@ -171,7 +171,7 @@ func (k *keyset) page(ctx context.Context, p *plan.Plan) (page []*plan.TenantCut
 		return w.run.query(ctx, w.plan.ReadingPath(), dueTimeout, w.dueSQL(p, k.after), func(rows pgx.Rows) error {
 			var x plan.TenantCutoff
 			_, err := pgx.ForEachRow(rows, []any{&x.Key, &x.Cutoff}, func() error {
-				if !w.gaveUp(x.Key) {
+				if !w.tenantFailed(x.Key) {
 					page = append(page, &plan.TenantCutoff{Key: x.Key, Cutoff: x.Cutoff, ReadAt: time.Now()})
 				}
 				return nil
@@ -182,7 +182,7 @@ func (k *keyset) page(ctx context.Context, p *plan.Plan) (page []*plan.TenantCut
 	return page, err
 }
 
-// slice works on one tenant for a moment; false: nothing more is found of it.
+// slice works on one tenant for a while; false: the tenant is done.
 func (k *keyset) slice(ctx context.Context, b *batcher, t *tenantWalk) (bool, error) {
 	w := k.policy
 	ends := time.Now().Add(sliceTime)
@@ -194,7 +194,7 @@ func (k *keyset) slice(ctx context.Context, b *batcher, t *tenantWalk) (bool, er
 			if t.started && !t.more {
 				return false, nil
 			}
-			if err := w.findRows(func(p *plan.Plan) error { return k.groups(ctx, p, t) }); err != nil {
+			if err := w.searchRows(func(p *plan.Plan) error { return k.groups(ctx, p, t) }); err != nil {
 				return false, err
 			}
 			continue
@@ -202,15 +202,15 @@ func (k *keyset) slice(ctx context.Context, b *batcher, t *tenantWalk) (bool, er
 		if err := k.batch(ctx, b, t); err != nil {
 			return false, err
 		}
-		if w.gaveUp(t.tenant.Key) {
+		if w.tenantFailed(t.tenant.Key) {
 			return false, nil
 		}
 	}
 	return true, nil
 }
 
-// groups reads the next page of groups; a tenant whose key stands in the root
-// itself is one group.
+// groups reads the next page of groups. A tenant whose key is a column of the root is one
+// group.
 func (k *keyset) groups(ctx context.Context, p *plan.Plan, t *tenantWalk) error {
 	t.started, t.more = true, false
 	t.at, t.strict = t.start, false
@@ -243,17 +243,17 @@ func (k *keyset) groups(ctx context.Context, p *plan.Plan, t *tenantWalk) error 
 	})
 }
 
-// batch gathers candidates from as many groups as fill a batch, deletes them,
-// and moves the cursor behind them.
+// batch collects candidates from as many groups as fill a batch, deletes them and advances the
+// cursor.
 func (k *keyset) batch(ctx context.Context, b *batcher, t *tenantWalk) error {
 	w := k.policy
-	want := b.want()
+	want := b.nextSize()
 	var cands []candidate
 	room := w.plan.Policy.Limits.Bytes
 	for full := false; len(t.groups) > 0 && !full; {
 		var found []candidate
 		var ended bool
-		err := w.findRows(func(p *plan.Plan) (err error) {
+		err := w.searchRows(func(p *plan.Plan) (err error) {
 			found, ended, err = k.search(ctx, p, t, want-len(cands), room)
 			return err
 		})
@@ -265,7 +265,7 @@ func (k *keyset) batch(ctx context.Context, b *batcher, t *tenantWalk) error {
 		}
 		cands = append(cands, found...)
 		if !ended {
-			break // the batch is full, or only rejected rows so far: go on in the next step
+			break // the batch is full, or all rows were rejected so far: continue next time
 		}
 		t.groups = t.groups[1:]
 		t.at, t.strict = t.start, false
@@ -282,14 +282,14 @@ func (k *keyset) batch(ctx context.Context, b *batcher, t *tenantWalk) error {
 	return err
 }
 
-// search reads candidates of the first group and moves the cursor; ended tells
-// that the group has no more.
+// search reads candidates of the first group and advances the cursor; ended: the group has no
+// more.
 func (k *keyset) search(ctx context.Context, p *plan.Plan, t *tenantWalk, want int, room int64) (cands []candidate, ended bool, err error) {
 	limit := want
 	if p.Policy.Where.IsSet() || p.Age.Skewed() {
 		limit += readAhead
 	}
-	// Kept rows stay where they are: only the key leads past those of one age.
+	// Kept rows stay, so only the key leads past those of equal age.
 	byKey := p.KeyInIndex || t.strict || p.Keeps()
 	s := p.WalkSQL(t.tenant, t.groups[0], t.at, byKey, limit)
 	var found reading
@@ -304,33 +304,33 @@ func (k *keyset) search(ctx context.Context, p *plan.Plan, t *tenantWalk, want i
 		return found.cands, true, nil
 	}
 	if !byKey && len(found.cands) == 0 {
-		// A whole reading of rejected rows of one age or more: from here on the
-		// key must order them, or the next reading would find the same.
+		// Every row read was rejected. From here on order by key too, or rows of equal age
+		// would be read again.
 		t.strict = true
 	}
 	t.move(found.last, p.KeyAfterAge(found.lastKey), byKey)
 	return found.cands, false, nil
 }
 
-// reading is what one search reads of a group.
+// reading is the result of one search in a group.
 type reading struct {
-	want    int   // candidates
-	room    int64 // bytes of them; the first may be larger
+	want    int   // number of candidates
+	room    int64 // their bytes; the first may exceed it
 	columns int   // of the key
 
 	cands   []candidate
-	read    int // rows, candidates or not
+	read    int // rows, including rejected ones
 	full    bool
-	last    string // age and key of the last one
+	last    string // age and key of the last row
 	lastKey []*string
 }
 
 func (r *reading) scan(rows pgx.Rows) error {
 	for rows.Next() {
-		var meant bool
+		var matches bool
 		c := candidate{key: make([]*string, r.columns)}
 		var at string
-		into := []any{&at, &meant, &c.bytes}
+		into := []any{&at, &matches, &c.bytes}
 		for i := range c.key {
 			into = append(into, &c.key[i])
 		}
@@ -338,14 +338,14 @@ func (r *reading) scan(rows pgx.Rows) error {
 			return err
 		}
 		if len(r.cands) >= r.want || len(r.cands) > 0 && r.room < c.bytes {
-			// The row stays for the next batch; all before it are done with.
+			// Leave the row for the next batch.
 			r.full = true
 			rows.Close()
 			break
 		}
 		r.read++
 		r.last, r.lastKey = at, c.key
-		if meant {
+		if matches {
 			r.room -= c.bytes
 			r.cands = append(r.cands, c)
 		}
@@ -353,8 +353,8 @@ func (r *reading) scan(rows pgx.Rows) error {
 	return rows.Err()
 }
 
-// move sets the cursor behind a row; without the key in the order, rows of its
-// age are yet to be seen.
+// move puts the cursor behind a row. Without the key in the order, rows of its age are read
+// again.
 func (t *tenantWalk) move(age string, rest []*string, byKey bool) {
 	if !byKey {
 		rest = nil

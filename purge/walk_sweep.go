@@ -11,16 +11,15 @@ import (
 	"github.com/reaperdb/reaper/plan"
 )
 
-// sweep walks the root's key, or its ages, from the start to the end, all tenants
-// together.
+// sweep walks the root by key or age from start to end, all tenants together.
 type sweep struct {
 	policy  *policyRun
 	after   []*string
 	ended   bool
-	reading bool // a stretch is being read
+	reading bool // a read is in progress
 	queue   []*tenantCandidates
-	busy    map[string]bool // tenants that are being worked on
-	open    map[string]bool // tenants of which this pass left something
+	busy    map[string]bool // tenants being worked on
+	open    map[string]bool // tenants with rows left by this pass
 }
 
 func (s *sweep) next(worker int) *turn {
@@ -48,7 +47,7 @@ func (s *sweep) next(worker int) *turn {
 	var st stretch
 	return &turn{
 		do: func(ctx context.Context) (err error) {
-			return s.policy.findRows(func(p *plan.Plan) error {
+			return s.policy.searchRows(func(p *plan.Plan) error {
 				st, err = s.read(ctx, p)
 				return err
 			})
@@ -115,10 +114,10 @@ func (s *sweep) delete(ctx context.Context, b *batcher, all []*tenantCandidates)
 // batch is the next batch of a stretch, and whose candidates its parts have. A tenant that
 // stood in the way of others comes last, and alone.
 func (s *sweep) batch(b *batcher, all []*tenantCandidates) (parts []*part, of []*tenantCandidates) {
-	want, room := b.want(), s.policy.plan.Policy.Limits.Bytes
+	want, room := b.nextSize(), s.policy.plan.Policy.Limits.Bytes
 	for _, alone := range []bool{false, true} {
 		for _, t := range all {
-			if len(t.cands) == 0 || s.policy.state.goesAlone(tenantName(t.tenant.Key)) != alone || s.policy.gaveUp(t.tenant.Key) || want <= 0 || room <= 0 {
+			if len(t.cands) == 0 || s.policy.state.goesAlone(tenantName(t.tenant.Key)) != alone || s.policy.tenantFailed(t.tenant.Key) || want <= 0 || room <= 0 {
 				continue
 			}
 			n := fitting(t.cands, want, room)
@@ -138,7 +137,7 @@ func (s *sweep) batch(b *batcher, all []*tenantCandidates) (parts []*part, of []
 	return nil, nil
 }
 
-// fitting is how many candidates make a batch.
+// fitting is how many candidates fit in a batch.
 func fitting(cands []candidate, size int, bytes int64) int {
 	n := 0
 	for n < len(cands) && n < size {
@@ -150,18 +149,18 @@ func fitting(cands []candidate, size int, bytes int64) int {
 	return n
 }
 
-// tenantCandidates are the candidates of one tenant within a stretch.
+// tenantCandidates are one tenant's candidates of a stretch.
 type tenantCandidates struct {
 	tenant    *plan.TenantCutoff
 	cands     []candidate
 	remaining bool // some of those that were tried stay
 }
 
-// stretch is what one reading has found.
+// stretch is the result of one read.
 type stretch struct {
 	found []*tenantCandidates
-	end   []*string // the key where it ended; of an age sweep the age before it
-	read  int       // rows of the root gone over
+	end   []*string // key of the last row; in an age sweep its age precedes it
+	read  int       // rows of the root
 }
 
 func (s *sweep) read(ctx context.Context, p *plan.Plan) (st stretch, err error) {

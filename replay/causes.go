@@ -11,7 +11,7 @@ import (
 
 // unreadSlot is a replication slot that nothing reads.
 func unreadSlot(ctx context.Context, r *replay) error {
-	return r.held(ctx, cause{
+	return r.playCause(ctx, cause{
 		script: script{name: "slot that nobody reads"},
 		names:  "replication slot abandoned",
 		start: func(ctx context.Context, s *stage) error {
@@ -32,7 +32,7 @@ func failingArchiver(ctx context.Context, r *replay) error {
 			return lab.Execute(ctx, s.dsn(), `ALTER SYSTEM SET archive_command = '`+command+`'`, `SELECT pg_reload_conf()`)
 		}
 	}
-	return r.held(ctx, cause{
+	return r.playCause(ctx, cause{
 		script: script{name: "archive_command fails", settings: map[string]string{"archive_mode": "on", "archive_command": working}},
 		names:  "archiver",
 		start:  command("false"),
@@ -48,7 +48,7 @@ func pausedReplica(ctx context.Context, r *replay) error {
 	replay := func(sql string) func(context.Context, *stage) error {
 		return func(ctx context.Context, _ *stage) error { return lab.Execute(ctx, standby.DSN("postgres"), sql) }
 	}
-	return r.held(ctx, cause{
+	return r.playCause(ctx, cause{
 		script: script{
 			name: "replay of a replica paused",
 			before: func(ctx context.Context, s *stage) (undo func() error, err error) {

@@ -20,14 +20,14 @@ type cause struct {
 	gone   string // how it is removed, for the output
 }
 
-// held plays one purge that a cause pauses until it gives up, and one during whose pause the
+// playCause plays one purge that a cause pauses until it gives up, and one during whose pause the
 // cause is removed.
-func (r *replay) held(ctx context.Context, c cause) error {
+func (r *replay) playCause(ctx context.Context, c cause) error {
 	c.act = func(ctx context.Context, p *play) error {
 		if err := c.start(ctx, p.stage); err != nil {
 			return fmt.Errorf("creating the cause: %w", err)
 		}
-		if err := p.givesUp(ctx, c); err != nil {
+		if err := p.pauseExpires(ctx, c); err != nil {
 			return err
 		}
 		if err := p.resumes(ctx, c); err != nil {
@@ -42,8 +42,8 @@ func (r *replay) held(ctx context.Context, c cause) error {
 // machine.
 const slack = time.Second
 
-// givesUp runs the purge that the cause outlasts.
-func (p *play) givesUp(ctx context.Context, c cause) error {
+// pauseExpires runs the purge that the cause outlasts.
+func (p *play) pauseExpires(ctx context.Context, c cause) error {
 	did, err := p.purge(ctx, p.stage, nil)
 	if err != nil {
 		return err

@@ -27,7 +27,7 @@ type play struct {
 
 // play sets a stage, acts on it during writes and observation, and removes everything.
 func (r *replay) play(ctx context.Context, script script) (err error) {
-	s, err := r.set(ctx, script.settings)
+	s, err := r.setStage(ctx, script.settings)
 	if err != nil {
 		return err
 	}
@@ -56,8 +56,8 @@ func (p *play) stopObserving() error {
 	if p.watch.lookError != nil {
 		return p.watch.lookError
 	}
-	if p.watch.looks == 0 || p.watch.pings == 0 || len(p.writer.acked) == 0 {
-		return fmt.Errorf("nothing was seen: %d looks at the volume, %d pings, %d writes", p.watch.looks, p.watch.pings, len(p.writer.acked))
+	if p.watch.samples == 0 || p.watch.pings == 0 || len(p.writer.acked) == 0 {
+		return fmt.Errorf("nothing was seen: %d looks at the volume, %d pings, %d writes", p.watch.samples, p.watch.pings, len(p.writer.acked))
 	}
 	return nil
 }
@@ -73,12 +73,12 @@ func (p *play) judgeOutcome(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	up := fmt.Sprintf("%d of %d pings answered", p.watch.pings-p.watch.silent, p.watch.pings)
+	up := fmt.Sprintf("%d of %d pings answered", p.watch.pings-p.watch.unanswered, p.watch.pings)
 	if crash != "" {
 		up += "; " + crash
 	}
-	p.judge(p.name, "the server", up, "up all the time", p.watch.silent == 0 && crash == "")
-	p.judge(p.name, "free space of the volume", fmt.Sprintf("%s at the least, of %d looks", mib(p.watch.least), p.watch.looks),
+	p.judge(p.name, "the server", up, "up all the time", p.watch.unanswered == 0 && crash == "")
+	p.judge(p.name, "free space of the volume", fmt.Sprintf("%s at the least, of %d looks", mib(p.watch.least), p.watch.samples),
 		"never under "+mib(p.room.keep), p.watch.least >= p.room.keep)
 	lost, err := p.writer.lost(ctx, p.dsn())
 	if err != nil {

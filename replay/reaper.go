@@ -71,7 +71,7 @@ func (r *replay) purge(ctx context.Context, s *stage, onPause func(reason string
 	if err := cmd.Start(); err != nil {
 		return p, fmt.Errorf("starting reaper: %w", err)
 	}
-	text := follow(logs, onPause)
+	text := followLog(logs, onPause)
 	err = cmd.Wait()
 	p.took = time.Since(started)
 	if ctx.Err() != nil {
@@ -94,8 +94,8 @@ type event struct{ Msg, State, Reason string }
 // pauses reports whether the line announces a guard's pause.
 func (e event) pauses() bool { return e.Msg == "guard state changed" && e.State == "pause" }
 
-// follow reads a log to its end, reports pauses, and returns the text.
-func follow(logs io.Reader, onPause func(reason string)) string {
+// followLog reads a log to its end, reports pauses, and returns the text.
+func followLog(logs io.Reader, onPause func(reason string)) string {
 	var text strings.Builder
 	lines := bufio.NewScanner(logs)
 	for lines.Scan() {

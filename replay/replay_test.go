@@ -97,7 +97,7 @@ emails: no JSON
 {"msg":"guard state changed","guard":"storage","state":"pause","reason":"full"}
 `
 	var told []string
-	text := follow(strings.NewReader(log), func(reason string) { told = append(told, reason) })
+	text := followLog(strings.NewReader(log), func(reason string) { told = append(told, reason) })
 	if diff := cmp.Diff([]string{"the slot x", "full"}, told); diff != "" {
 		t.Errorf("told (-want +got):\n%s", diff)
 	}

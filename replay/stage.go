@@ -41,8 +41,8 @@ var serverSettings = map[string]string{
 // largeVolume is enough for any fill; the volume is shrunk afterwards.
 const largeVolume = 4 << 30
 
-// set sets the stage, with additional server settings.
-func (r *replay) set(ctx context.Context, settings map[string]string) (s *stage, err error) {
+// setStage sets the stage, with additional server settings.
+func (r *replay) setStage(ctx context.Context, settings map[string]string) (s *stage, err error) {
 	s = &stage{}
 	if s.volume, err = mount(largeVolume); err != nil {
 		return nil, err

@@ -17,13 +17,13 @@ const (
 // watch observes a stage from outside: the free space, and whether the server answers new
 // connections.
 type watch struct {
-	stop      func()
-	both      sync.WaitGroup
-	least     int64 // minimum free bytes on the volume
-	looks     int
-	pings     int
-	silent    int // pings without an answer
-	lookError error
+	stop       func()
+	both       sync.WaitGroup
+	least      int64 // minimum free bytes on the volume
+	samples    int
+	pings      int
+	unanswered int // pings without an answer
+	lookError  error
 }
 
 // observe starts watching; the results are valid after end.
@@ -56,7 +56,7 @@ func (w *watch) look(v *volume) {
 		w.lookError = err
 		return
 	}
-	w.looks++
+	w.samples++
 	w.least = min(w.least, free)
 }
 
@@ -67,7 +67,7 @@ func (w *watch) ping(ctx context.Context, dsn string) {
 	}
 	w.pings++
 	if !ok {
-		w.silent++
+		w.unanswered++
 	}
 }
 

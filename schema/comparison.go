@@ -8,20 +8,27 @@ import (
 	"github.com/reaperdb/reaper/internal/pg"
 )
 
-// Comparison is how a reference compares two columns: ours, which is referenced,
-// with theirs, which references it. The operator is that of the constraint, or of
-// the unique index over ours, and is named with its schema: what `=` means depends
-// on the search_path, and on types that convert by themselves.
+// Comparison is how a reference compares two columns: ours, which is referenced, with theirs,
+// which references it. Whether values are equal is left to PostgreSQL.
+//
+// The operator is that of the constraint (pg_constraint.conpfeqop, ours on its left) or, for a
+// tenant's key, of the unique index over ours. It is named with its schema, and both sides are
+// cast to its input types: what `=` means depends on the search_path, and on types that convert
+// by themselves. The collation is that by which the constraint compares.
+//
+// Lists of values go through the operator's commutator with ANY; several columns, or an operator
+// without a commutator, through unnest. An index serves only if its operator family has the
+// operator.
 type Comparison struct {
-	Op           *Operator // ours on its left
+	Op           *Operator // its left operand is ours
 	Ours, Theirs Column
-	Direct       bool // theirs is compared as it is stored: its own index can serve
-	// oursText: theirs is text that a declared reference (match) takes for ours as
+	Direct       bool // theirs is compared without a cast, so an index on it can serve
+	// OursText: theirs is a text column that a declared reference (match) compares with ours as
 	// PostgreSQL prints it.
 	OursText bool
 }
 
-// as casts an expression of a column's type to an input type of the operator.
+// castTo casts an expression of a column's type to an input type of the operator.
 func castTo(expression string, column Column, want string) string {
 	if column.SQLType == want {
 		return expression
@@ -29,8 +36,8 @@ func castTo(expression string, column Column, want string) string {
 	return expression + "::" + want
 }
 
-// OursAs is an expression of the type of ours as the operator takes it. Polymorphic
-// operators take both sides in the type of ours.
+// OursAs casts an expression of the type of ours for the operator. For a polymorphic operator both
+// sides have the type of ours.
 func (c Comparison) OursAs(expression string) string {
 	switch {
 	case c.Op.Left == "":
@@ -41,7 +48,7 @@ func (c Comparison) OursAs(expression string) string {
 	return castTo(expression, c.Ours, c.Op.Left)
 }
 
-// TheirsAs is an expression of the type of theirs as the operator takes it.
+// TheirsAs casts an expression of the type of theirs for the operator.
 func (c Comparison) TheirsAs(expression string) string {
 	if c.Op.Right == "" {
 		return castTo(expression, c.Theirs, c.Ours.SQLType)
@@ -49,11 +56,10 @@ func (c Comparison) TheirsAs(expression string) string {
 	return castTo(expression, c.Theirs, c.Op.Right)
 }
 
-// Collation is the collation by which the two are compared, where it has to be said;
-// empty: the searched column's own applies by itself. A foreign key compares by the
-// collation of the referenced column where that takes different values for equal
-// (ri_GenerateQualCollation in ri_triggers.c); between two others equal means the same
-// bytes, so that the collation of the searched column serves as well.
+// Collation is the collation of the comparison, if it must be explicit; empty if the searched
+// column's own applies by default. A foreign key uses the collation of the referenced column if
+// that is not deterministic (ri_GenerateQualCollation in ri_triggers.c). Between deterministic
+// collations equality is bytewise, so that of the searched column serves as well.
 func (c Comparison) Collation(searched Column) string {
 	switch {
 	case c.Ours.Collation == c.Theirs.Collation || c.Ours.Collation == 0 && !c.Theirs.LaxCollation:
@@ -64,6 +70,7 @@ func (c Comparison) Collation(searched Column) string {
 	return searched.CollationName
 }
 
+// Write is the comparison of two expressions, of the types of ours and theirs.
 func (c Comparison) Write(ours, theirs, collation string) string {
 	left := c.OursAs(ours)
 	if collation != "" {
@@ -85,8 +92,8 @@ func (c Comparison) FindOurs(ours, theirs string) string {
 // Value binds one value of ours, as text.
 func (c Comparison) Value(s *pg.Statement, v *string) string { return s.Cast(v, c.Ours.SQLType) }
 
-// any is the condition that theirs, a column, references one of a bound list of
-// values of ours; false: it cannot be written so.
+// any is the condition that theirs, a column, references one of a bound list of values of ours;
+// false if it has no such form.
 func (c Comparison) any(s *pg.Statement, theirs string, list *pg.Column, indexed bool) (condition string, ok bool) {
 	if c.Op.Commutator == nil || c.Ours.Array() {
 		return "", false
@@ -100,22 +107,20 @@ func (c Comparison) any(s *pg.Statement, theirs string, list *pg.Column, indexed
 	case c.OursAs("x") != "x":
 		values = "ARRAY(SELECT " + c.OursAs("unnest("+values+")") + ")"
 	case indexed:
-		// The planner is not shown the values: it would weigh each of them, which takes
-		// longer than to find the rows.
+		// Hide the values from the planner: estimating each takes longer than finding the rows.
 		values = "ARRAY(SELECT unnest(" + values + "))"
 	}
 	return left + " " + c.Op.Commutator.String() + " ANY (" + values + ")", true
 }
 
-// Among is the condition that columns (already qualified) reference a set of tuples,
-// which are compared pair by pair.
+// Among is the condition that columns (qualified names) reference one of these tuples.
 func Among(s *pg.Statement, pairs []Comparison, theirs []string, v pg.Values, indexed bool) string {
 	if len(pairs) == 1 {
 		if condition, ok := pairs[0].any(s, theirs[0], v[0], indexed); ok {
 			return condition
 		}
 	}
-	// One list of text a column: lists of arrays cannot be bound otherwise.
+	// One text array per column: arrays of arrays cannot be bound otherwise.
 	return "EXISTS (SELECT FROM unnest(" + pg.List(len(pairs), func(i int) string { return s.Array(v[i], pg.TextType) }) +
 		") reaper_v(" + pg.List(len(pairs), func(i int) string { return fmt.Sprintf("v%d", i) }) + ") WHERE " +
 		pg.And(len(pairs), func(i int) string {
@@ -123,12 +128,12 @@ func Among(s *pg.Statement, pairs []Comparison, theirs []string, v pg.Values, in
 		}) + ")"
 }
 
-// Itself compares a column with values of its own.
+// Itself compares a column with its own values.
 func Itself(column Column, order *Order) Comparison {
 	return Comparison{Op: order.Equal, Ours: column, Theirs: column, Direct: true}
 }
 
-// Themselves compare columns with values of their own.
+// Themselves compares columns with their own values.
 func Themselves(columns []Column, orders []*Order) []Comparison {
 	pairs := make([]Comparison, len(columns))
 	for i, k := range columns {
@@ -137,7 +142,7 @@ func Themselves(columns []Column, orders []*Order) []Comparison {
 	return pairs
 }
 
-// Comparisons are the pairs of a foreign key, child's columns with the parent's.
+// Comparisons are those of a foreign key.
 func (g *Graph) Comparisons(k *ForeignKey, child, parent *Table) []Comparison {
 	pairs := make([]Comparison, len(k.ChildColumns))
 	for i := range pairs {
@@ -149,7 +154,7 @@ func (g *Graph) Comparisons(k *ForeignKey, child, parent *Table) []Comparison {
 	return pairs
 }
 
-// direct reports whether theirs is compared as it is stored.
+// direct reports whether theirs is compared without a cast.
 func (g *Graph) direct(x Comparison) bool {
 	if x.Op.Right == "" {
 		return x.Theirs.TypeOID == x.Ours.TypeOID
@@ -157,9 +162,8 @@ func (g *Graph) direct(x Comparison) bool {
 	return g.Relabels(x.Theirs.TypeOID, x.Op.RightOID)
 }
 
-// Comparing finds how two columns compare that no constraint binds together: by the
-// family of a unique index over ours, or else as its type is ordered; nil: they
-// do not.
+// Comparing finds a comparison of two columns that no constraint connects: by the operator family
+// of a unique index on ours, or by the default order of either type; nil if there is none.
 func (g *Graph) Comparing(ctx context.Context, q Querier, ours, theirs Column, family uint32) (*Comparison, error) {
 	ordered, err := g.DefaultOrder(ctx, q, ours.TypeOID)
 	if err != nil || ordered == nil {
@@ -184,15 +188,14 @@ func (g *Graph) Comparing(ctx context.Context, q Querier, ours, theirs Column, f
 	return g.Pair(other.Equal, ours, theirs), nil
 }
 
-// Pair compares two columns by an operator that takes both.
+// Pair compares two columns by an operator that accepts both.
 func (g *Graph) Pair(op *Operator, ours, theirs Column) *Comparison {
 	x := Comparison{Op: op, Ours: ours, Theirs: theirs}
 	x.Direct = g.direct(x)
 	return &x
 }
 
-// takes reports whether both columns become the operator's input types by
-// themselves.
+// takes reports whether both columns convert implicitly to the operator's input types.
 func (g *Graph) takes(op *Operator, ours, theirs Column) bool {
 	if op.Left == "" || op.Right == "" {
 		return ours.TypeOID == theirs.TypeOID
@@ -200,14 +203,14 @@ func (g *Graph) takes(op *Operator, ours, theirs Column) bool {
 	return g.Converts(ours.TypeOID, op.LeftOID) && g.Converts(theirs.TypeOID, op.RightOID)
 }
 
-// Crossed reports whether the two have different collations, and that of the column
-// given, one of the two, takes different values for equal.
+// Crossed reports whether the collations differ and that of the given column, one of the two, is
+// not deterministic.
 func (c Comparison) Crossed(by Column) bool {
 	return by.LaxCollation && c.Ours.Collation != c.Theirs.Collation
 }
 
-// Stable names a comparison whose answer depends on more than the two values, such as
-// the time zone: PostgreSQL's own actions leave orphans there. Empty: none does.
+// Stable names a comparison whose result depends on more than the two values, such as the time
+// zone: even PostgreSQL's own actions leave orphans there. Empty if there is none.
 func (g *Graph) Stable(pairs []Comparison) string {
 	for _, x := range pairs {
 		if !x.Op.Immutable || !g.ConvertsImmutably(x.Ours.TypeOID, x.Op.LeftOID) || !g.ConvertsImmutably(x.Theirs.TypeOID, x.Op.RightOID) {
@@ -217,9 +220,8 @@ func (g *Graph) Stable(pairs []Comparison) string {
 	return ""
 }
 
-// Serves reports whether an index column finds theirs by a value of ours: its
-// operator family has the operator, it sorts by the collation of the comparison, and
-// it is over what is compared.
+// Serves reports whether an index column finds theirs by a value of ours: its operator family has
+// the operator, and its collation and expression match the comparison.
 func (c Comparison) Serves(x IndexColumn) bool {
 	if c.Op.Commutator == nil || !slices.Contains(x.Equal, c.Op.Commutator.OID) {
 		return false
@@ -237,8 +239,8 @@ func (c Comparison) Serves(x IndexColumn) bool {
 	return x.Expression == c.Indexed()
 }
 
-// Indexed is the expression that an index serving the comparison is over, as
-// PostgreSQL prints it; where theirs is compared as it is stored, the column.
+// Indexed is the column or expression, as PostgreSQL prints it, of an index that can serve the
+// comparison.
 func (c Comparison) Indexed() string {
 	if c.Direct {
 		return pg.Ident(c.Theirs.Name)

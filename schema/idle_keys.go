@@ -7,13 +7,13 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// idleKey is a foreign key that PostgreSQL does not carry out everywhere.
+// idleKey is a foreign key that PostgreSQL does not enforce everywhere.
 type idleKey struct {
-	Key, Child, On string // On: the table whose triggers of it are not enabled
-	Fix            string // statements that enable them; empty: the triggers are gone
+	Key, Child, On string // On: the table whose triggers are not enabled
+	Fix            string // statements that enable them; empty if the triggers are missing
 }
 
-// IdleKeys are those among foreign keys (OIDs) whose triggers are not all enabled.
+// IdleKeys are the foreign keys, among these OIDs, whose triggers are not all enabled.
 func IdleKeys(ctx context.Context, q Querier, oids []uint32) ([]idleKey, error) {
 	rows, err := q.Query(ctx, idleKeysSQL, oids)
 	if err != nil {
@@ -26,12 +26,12 @@ func IdleKeys(ctx context.Context, q Querier, oids []uint32) ([]idleKey, error) 
 	return idle, nil
 }
 
-// idleKeysSQL gives the foreign keys, among those with OIDs $1, whose triggers are not
-// all enabled, on every partition and at both ends: the key, its table, the table of
-// the triggers, and what enables them (which takes a superuser). A partition has a key
-// of its own; one that merely names a partition at the other end has no triggers there
-// (addFkRecurseReferenced and addFkRecurseReferencing in tablecmds.c). OIDs of functions
-// are those of pg_proc.dat: RI_FKey_check_ins and _upd, and the RI_FKey_*_del.
+// idleKeysSQL returns the foreign keys, among those with OIDs $1, whose triggers are not all
+// enabled on every partition at both ends: the key, its table, the triggers' table, and the
+// statements that enable them (which take a superuser). Each partition has its own key; a key that
+// only references a partition has no triggers there (addFkRecurseReferenced and
+// addFkRecurseReferencing in tablecmds.c). The function OIDs are from pg_proc.dat:
+// RI_FKey_check_ins and _upd, and the RI_FKey_*_del.
 const idleKeysSQL = `
 WITH RECURSIVE key AS (
   SELECT k.*, k.oid AS top FROM pg_constraint k WHERE k.oid = ANY ($1::oid[])

@@ -4,8 +4,8 @@ import (
 	"slices"
 )
 
-// KeysOver are the foreign keys that tell where a column of a table leads: those over it
-// alone, or else those that it is part of.
+// KeysOver are the foreign keys that a column of a table may refer to: those on the column alone,
+// otherwise composite ones that include it.
 func (g *Graph) KeysOver(table uint32, column string) []ForeignKey {
 	var keys []ForeignKey
 	for _, r := range Relations(g.Outgoing(table)) {
@@ -19,8 +19,8 @@ func (g *Graph) KeysOver(table uint32, column string) []ForeignKey {
 	return keys
 }
 
-// ShortestPaths are the shortest ways over foreign keys from one table to another; keys over
-// the same columns are one way.
+// ShortestPaths are the shortest paths along foreign keys from one table to another. Keys on the
+// same columns count as one.
 func (g *Graph) ShortestPaths(from, to uint32) [][]ForeignKey {
 	type trail struct {
 		at   uint32

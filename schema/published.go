@@ -22,6 +22,7 @@ type Published struct {
 // PublishedWhy is why PostgreSQL refuses.
 type PublishedWhy string
 
+// The possible reasons.
 const (
 	NoIdentity       PublishedWhy = "identity"
 	IdentityFilter   PublishedWhy = "filter"    // WHERE has columns outside the replica identity

@@ -7,12 +7,12 @@ import (
 	"github.com/reaperdb/reaper/internal/visible"
 )
 
-// PublishedProblem is why PostgreSQL refuses, and the remedy.
+// PublishedProblem describes why PostgreSQL refuses changes to a published table, and the remedy.
 func PublishedProblem(x Published) (text, fix string) {
 	table, publication := pg.Ident(x.Table.Schema, x.Table.Name), pg.Ident(x.Publication)
 	columns := pg.List(len(x.Columns), func(i int) string {
 		if x.Columns[i] == "*" {
-			return "the whole row" // of a filter
+			return "the whole row" // used in a row filter
 		}
 		return pg.Ident(x.Columns[i])
 	})

@@ -6,8 +6,8 @@ import (
 	"github.com/reaperdb/reaper/internal/pg"
 )
 
-// Relation is what one or more foreign keys say of the same columns: migrations leave
-// a key behind another. Its rows have one fate.
+// Relation is one or more foreign keys on the same columns, such as a key that a migration left
+// beside its replacement. All decide about the same rows.
 type Relation struct{ Keys []ForeignKey }
 
 // Relations groups foreign keys by the columns that they compare.
@@ -37,8 +37,7 @@ func pairNames(k ForeignKey) []string {
 	return names
 }
 
-// Open is the first key of the relation that says nothing of its rows; nil: there is
-// none.
+// Open is the first key of the relation whose ON DELETE decides no action; nil if there is none.
 func (r Relation) Open() *ForeignKey {
 	i := slices.IndexFunc(r.Keys, func(k ForeignKey) bool { return k.OnDelete == NoAction || k.OnDelete == Restrict })
 	if i < 0 {
@@ -47,7 +46,7 @@ func (r Relation) Open() *ForeignKey {
 	return &r.Keys[i]
 }
 
-// First is the key that stands for the relation: an open one, if there is any.
+// First represents the relation: an open key, if there is one.
 func (r Relation) First() *ForeignKey {
 	if k := r.Open(); k != nil {
 		return k
@@ -55,13 +54,13 @@ func (r Relation) First() *ForeignKey {
 	return &r.Keys[0]
 }
 
-// Agreed is what all its keys do; false: they differ, or one of them is open.
+// Agreed is the common ON DELETE of all keys; false if they differ or one is open.
 func (r Relation) Agreed() (OnDelete, bool) {
 	differs := func(k ForeignKey) bool { return k.OnDelete != r.Keys[0].OnDelete }
 	return r.Keys[0].OnDelete, r.Open() == nil && !slices.ContainsFunc(r.Keys, differs)
 }
 
-// Names are the names of its keys, for people.
+// Names are the names of its keys, for display.
 func (r Relation) Names() string {
 	return pg.List(len(r.Keys), func(i int) string { return r.Keys[i].Name })
 }

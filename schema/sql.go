@@ -4,8 +4,8 @@ import (
 	"github.com/reaperdb/reaper/internal/pg"
 )
 
-// From is the table as FROM, UPDATE and DELETE name it. ONLY: a foreign key
-// speaks of the table alone, never of plain inheritance children.
+// From names a table in FROM, UPDATE and DELETE. ONLY, because a foreign key covers the table
+// without its inheritance children.
 func From(t *Table) string {
 	if t.Kind == Partitioned {
 		return pg.Ident(t.Name.Schema, t.Name.Name)
@@ -13,13 +13,12 @@ func From(t *Table) string {
 	return "ONLY " + pg.Ident(t.Name.Schema, t.Name.Name)
 }
 
-// Col is a column qualified by its table's bare name, as it is visible where
-// the table is named without an alias: there a user's SQL sees its columns too.
+// Col is a column qualified by its table's bare name. The table is named without an alias, so that
+// users' SQL can refer to its columns too.
 func Col(t *Table, column string) string { return pg.Ident(t.Name.Name, column) }
 
-// This file and closure.go build what a batch says to the database. Every alias
-// and CTE begins with reaper_, so that a user's SQL, which sees the columns of
-// its own table unqualified, can never meet one.
+// Aliases and CTEs of generated SQL begin with reaper_, so that they cannot clash with the
+// unqualified columns of users' SQL.
 
 // Cols are columns of a table, qualified by its bare name.
 func Cols(t *Table, names []string) []string {
@@ -33,9 +32,8 @@ func Cols(t *Table, names []string) []string {
 // defaultCollation is the OID of pg_catalog."default".
 const defaultCollation = 100
 
-// Uncollated is a column's value for others to be compared with, which is done
-// by their collation once the value has come out of its subselect: two columns
-// with a collation each cannot be compared at all.
+// Uncollated is a column's value with the default collation, for comparison with columns of another
+// collation: PostgreSQL cannot compare two columns with different explicit collations.
 func Uncollated(t *Table, column string) string {
 	k, _ := t.Column(column)
 	if k.Collation == 0 || k.Collation == defaultCollation {
@@ -44,5 +42,5 @@ func Uncollated(t *Table, column string) string {
 	return "(" + Col(t, column) + ` COLLATE "default")`
 }
 
-// FromWithChildren reads a tenants' table as a plain SELECT would.
+// FromWithChildren names the tenants' table as a plain SELECT would.
 func FromWithChildren(t *Table) string { return pg.Ident(t.Name.Schema, t.Name.Name) }

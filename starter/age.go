@@ -63,5 +63,5 @@ var unseparated = strings.NewReplacer("_", "", " ", "", "-", "")
 // plainName lowercases a name and removes its separators.
 func plainName(name string) string { return strings.ToLower(unseparated.Replace(name)) }
 
-// integer reports whether a column counts units since 1970.
-func integer(c schema.Column) bool { return !slices.Contains(ageTypes, c.TypeName) }
+// isInteger reports whether a column counts units since 1970.
+func isInteger(c schema.Column) bool { return !slices.Contains(ageTypes, c.TypeName) }

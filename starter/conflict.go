@@ -26,8 +26,8 @@ func (r *reader) deletedBy(t *schema.Table) deletedBy {
 	return x
 }
 
-// cuts reports whether the policy may remove something on a path from a table.
-func (r *reader) cuts(x deletedBy, from *schema.Table, p Path) bool {
+// breaks reports whether the policy may remove something on a path from a table.
+func (r *reader) breaks(x deletedBy, from *schema.Table, p Path) bool {
 	at := from.OID
 	for i, column := range p.Columns {
 		if i > 0 && slices.Contains(x.tables, at) || slices.Contains(x.columns[at], column) {
@@ -58,7 +58,7 @@ func (r *reader) withoutConflicts(roots []Root) (kept []Root, left []Other) {
 	for _, root := range roots {
 		var by *schema.Table
 		paths := slices.DeleteFunc(slices.Clone(root.Paths), func(p Path) bool {
-			i := slices.IndexFunc(all, func(x deletedBy) bool { return r.cuts(x, root.Table, p) })
+			i := slices.IndexFunc(all, func(x deletedBy) bool { return r.breaks(x, root.Table, p) })
 			if i >= 0 {
 				by = all[i].root
 			}

@@ -27,7 +27,7 @@ func (r *reader) candidate(ctx context.Context, t *schema.Table) (Root, string, 
 	if root.Age, ok = ageOf(t, r.kinds[t.OID]); !ok {
 		return root, "no column holds a row's age", nil
 	}
-	if integer(root.Age) {
+	if isInteger(root.Age) {
 		unit, err := r.unit(ctx, t, root.Age)
 		if err != nil || unit == "" {
 			return root, fmt.Sprintf("%s is an integer but not a time since 1970", text(root.Age.Name)), err
@@ -61,9 +61,9 @@ func (r *reader) refusal(t *schema.Table) string {
 		return fmt.Sprintf("accounting records (%s): the law may say how long to keep them", word)
 	case unique != "":
 		return fmt.Sprintf("its rows have names (a unique index on %s)", text(unique))
-	case k == unknown && r.link(t):
+	case k == unknown && r.isLink(t):
 		return "connects other tables"
-	case period(t):
+	case isPeriod(t):
 		return "its rows have a beginning and an end, which may lie ahead"
 	case t.Kind == schema.Ordinary && len(t.Children) > 0:
 		return "other tables inherit from it"
@@ -180,7 +180,7 @@ func (r *reader) inUse(k schema.ForeignKey, parent uint32) bool {
 	if t == nil || r.found.Tenants != nil && t == r.found.Tenants.Table {
 		return true
 	}
-	if r.partOf(t, r.graph.Tables[parent]) || r.link(t) {
+	if r.partOf(t, r.graph.Tables[parent]) || r.isLink(t) {
 		return false
 	}
 	return r.kinds[t.OID] == live || r.kinds[t.OID] == accounting || uniqueName(t) != "" && r.kinds[t.OID] != history

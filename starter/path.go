@@ -56,7 +56,7 @@ func (r *reader) paths(t *schema.Table) []Path {
 			}
 		}
 		if len(found) > 0 {
-			if direct := r.declared(t); len(found[0].Columns) > 1 && len(direct) > 0 && len(direct[0].Nullable) == 0 {
+			if direct := r.byColumnName(t); len(found[0].Columns) > 1 && len(direct) > 0 && len(direct[0].Nullable) == 0 {
 				return direct
 			}
 			slices.SortFunc(found, func(x, y Path) int { return slices.Compare(x.Columns, y.Columns) })
@@ -67,7 +67,7 @@ func (r *reader) paths(t *schema.Table) []Path {
 		}
 		level = next
 	}
-	return r.declared(t)
+	return r.byColumnName(t)
 }
 
 // step follows a foreign key. ok is false if the policy file cannot express it: a key of
@@ -101,8 +101,8 @@ func (r *reader) step(path Path, k schema.ForeignKey, to uint32) (_ Path, ok boo
 	return next, true
 }
 
-// declared returns a column that holds the tenants' key without a foreign key.
-func (r *reader) declared(t *schema.Table) []Path {
+// byColumnName returns a column that holds the tenants' key without a foreign key.
+func (r *reader) byColumnName(t *schema.Table) []Path {
 	owner := r.found.Tenants
 	key, _ := owner.Table.Column(owner.Key)
 	parts := split(owner.Table.Name.Name)

@@ -73,7 +73,7 @@ func (r *reader) inOrder(ctx context.Context, t *schema.Table, age schema.Column
 func (r *reader) younger(ctx context.Context, root Root, k schema.ForeignKey) (string, error) {
 	child := r.graph.Tables[k.Child]
 	age, ok := ageOf(child, unknown)
-	if !ok || integer(age) || integer(root.Age) || child.Bytes == 0 || root.Table.Bytes == 0 {
+	if !ok || isInteger(age) || isInteger(root.Age) || child.Bytes == 0 || root.Table.Bytes == 0 {
 		return "", nil
 	}
 	var pairs []string

@@ -47,10 +47,10 @@ func indexedAge(t *schema.Table, age string) bool {
 	})
 }
 
-// link reports whether a table only connects others: besides foreign keys, its key and
+// isLink reports whether a table only connects others: besides foreign keys, its key and
 // times it has at most one column; with a single foreign key, that column must hold the key
 // of something else. A table with a name column is no link.
-func (r *reader) link(t *schema.Table) bool {
+func (r *reader) isLink(t *schema.Table) bool {
 	keys := r.graph.Outgoing(t.OID)
 	var own []string
 	for _, c := range t.Columns {
@@ -68,9 +68,9 @@ func (r *reader) link(t *schema.Table) bool {
 	return len(keys) > 1 && len(own) <= 1
 }
 
-// period reports whether a table has columns for the beginning and end of something that
+// isPeriod reports whether a table has columns for the beginning and end of something that
 // may lie in the future.
-func period(t *schema.Table) bool {
+func isPeriod(t *schema.Table) bool {
 	has := func(names ...string) bool {
 		return slices.ContainsFunc(t.Columns, func(c schema.Column) bool { return slices.Contains(names, plainName(c.Name)) })
 	}

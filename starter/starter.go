@@ -99,14 +99,14 @@ func Read(ctx context.Context, q schema.Querier, ledger string) (*Proposal, erro
 		}
 	}
 	r.found.Tenants = r.findTenants()
-	if err := r.judge(ctx); err != nil {
+	if err := r.classify(ctx); err != nil {
 		return nil, fmt.Errorf("looking at the rows of tables: %w", err)
 	}
 	return r.found, nil
 }
 
-// judge divides the tables into roots and others.
-func (r *reader) judge(ctx context.Context) error {
+// classify divides the tables into roots and others.
+func (r *reader) classify(ctx context.Context) error {
 	var candidates []Root
 	for _, t := range r.tables {
 		root, reason, err := r.candidate(ctx, t)
@@ -121,7 +121,7 @@ func (r *reader) judge(ctx context.Context) error {
 	}
 	var roots []Root
 	for _, c := range candidates {
-		if head := r.goesWith(c, candidates); head != nil {
+		if head := r.deletedWith(c, candidates); head != nil {
 			r.found.Others = append(r.found.Others, Other{c.Table, "deleted with " + head.Name.String()})
 			continue
 		}
@@ -147,9 +147,9 @@ func (r *reader) judge(ctx context.Context) error {
 	return nil
 }
 
-// goesWith returns another candidate with whose rows those of c are deleted, or nil if there
+// deletedWith returns another candidate with whose rows those of c are deleted, or nil if there
 // is none or the two depend on each other.
-func (r *reader) goesWith(c Root, candidates []Root) *schema.Table {
+func (r *reader) deletedWith(c Root, candidates []Root) *schema.Table {
 	for _, o := range candidates {
 		if o.Table != c.Table && slices.Contains(r.below(o.Table.OID), c.Table.OID) && !slices.Contains(r.below(c.Table.OID), o.Table.OID) {
 			return o.Table

@@ -25,7 +25,7 @@ func (r *reader) findTenants() *Tenants {
 	most, rank := 0, 0
 	for _, t := range r.tables {
 		i := r.ownerRank(t.Name.Name)
-		if i < 0 || len(primaryKey(t)) != 1 || r.owned(t) {
+		if i < 0 || len(primaryKey(t)) != 1 || r.isOwned(t) {
 			continue
 		}
 		reach := len(r.graph.Below(t.OID)) - 1
@@ -47,15 +47,15 @@ func (r *reader) ownerRank(name string) int {
 		return -1
 	}
 	i := slices.Index(ownerNames, singular(parts[len(parts)-1]))
-	if len(parts) == 2 && i >= 0 && singular(parts[0]) != singular(parts[1]) && !r.application(parts[0]) {
+	if len(parts) == 2 && i >= 0 && singular(parts[0]) != singular(parts[1]) && !r.isApplicationName(parts[0]) {
 		return -1 // user_accounts, email_accounts
 	}
 	return i
 }
 
-// application reports whether so many table names begin with a word that it must be the
+// isApplicationName reports whether so many table names begin with a word that it must be the
 // application's name.
-func (r *reader) application(word string) bool {
+func (r *reader) isApplicationName(word string) bool {
 	n := 0
 	for _, t := range r.tables {
 		if parts := split(t.Name.Name); len(parts) > 1 && parts[0] == word {
@@ -65,9 +65,9 @@ func (r *reader) application(word string) bool {
 	return n*5 >= len(r.tables)
 }
 
-// owned reports whether each row of a table belongs to a row of another, other than its
+// isOwned reports whether each row of a table belongs to a row of another, other than its
 // creator: the accounts by which a user signs in are no tenants.
-func (r *reader) owned(t *schema.Table) bool {
+func (r *reader) isOwned(t *schema.Table) bool {
 	return slices.ContainsFunc(r.graph.Outgoing(t.OID), func(k schema.ForeignKey) bool {
 		if k.Parent == t.OID || r.ownerRank(k.ParentName.Name) >= 0 || r.partOf(r.graph.Tables[k.Parent], t) {
 			return false

@@ -54,7 +54,7 @@ func (t *table) remaining() int64 {
 const inverseShare = 10
 
 // due reports whether the table should be vacuumed: when dead rows of this run exceed a
-// inverseShare of the rows that the table had.
+// tenth of the rows that the table had.
 func (t *table) due() bool {
 	if t.Always {
 		return t.removed() > 0

@@ -1,10 +1,14 @@
 // Package vacuum removes the dead rows that a run leaves behind.
 //
-// What is due is a function of numbers (Target): the rows deleted by the run's own count,
-// the size of the table by PostgreSQL's statistics. For partitions, and after a vacuum in the
-// middle of the run, only the statistics know what is dead, so the pool's sessions are asked
-// to report theirs first. PostgreSQL 14 has no function for that; there, a run shorter than a
-// second may miss a partition.
+// It runs when every policy of the run is closed: a vacuum may outlast the run's lease, and a
+// table of two policies needs only one.
+//
+// A table is due when the run's dead rows are more than a tenth of the rows it had, or when a
+// policy asks to vacuum always. That is a function of numbers (Target): the rows deleted by the
+// run's own count, the size of the table by PostgreSQL's statistics. For partitions, and after a
+// vacuum in the middle of the run, only the statistics know what is dead, so the pool's sessions
+// are asked to report theirs first. PostgreSQL 14 has no function for that; there, a run shorter
+// than a second may miss a partition.
 //
 // VACUUM cannot run in a transaction, and a session setting would leak through a pooler. So
 // the client cancels it: after a timeout, when the run is stopping, or when pg_locks shows

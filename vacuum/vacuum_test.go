@@ -33,8 +33,8 @@ DELETE FROM piles WHERE id <= 200;
 DELETE FROM parts WHERE id <= 5;
 ANALYZE`
 
-// ward is a database after a run, with what its vacuums need.
-type ward struct {
+// fixture is a database after a run, with what its vacuums need.
+type fixture struct {
 	*dbtest.DB
 	t      *testing.T
 	config vacuum.Config
@@ -42,9 +42,9 @@ type ward struct {
 	stop   context.CancelFunc
 }
 
-func prepare(t *testing.T, schema string, change ...func(*pgxpool.Config)) *ward {
+func prepare(t *testing.T, schema string, change ...func(*pgxpool.Config)) *fixture {
 	t.Helper()
-	w := &ward{DB: dbtest.New(t, "SELECT 1"), t: t}
+	w := &fixture{DB: dbtest.New(t, "SELECT 1"), t: t}
 	since := w.Text(t, `SELECT now()::text`)
 	w.Exec(t, schema)
 	change = append(change, func(c *pgxpool.Config) { c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec })
@@ -59,13 +59,13 @@ func prepare(t *testing.T, schema string, change ...func(*pgxpool.Config)) *ward
 }
 
 // deleted returns a table from which the run deleted that many rows.
-func (w *ward) deleted(table string, rows int) vacuum.Target {
+func (w *fixture) deleted(table string, rows int) vacuum.Target {
 	w.t.Helper()
 	return vacuum.Target{OID: uint32(w.Int(w.t, `SELECT $1::text::regclass::oid::bigint`, table)), Policy: "a policy", Deleted: int64(rows)}
 }
 
 // vacuums checks that Run vacuums exactly these tables, in this order.
-func (w *ward) vacuums(targets []vacuum.Target, want ...string) {
+func (w *fixture) vacuums(targets []vacuum.Target, want ...string) {
 	w.t.Helper()
 	var got []string
 	for _, t := range vacuum.Run(w.t.Context(), w.config, targets) {
@@ -82,7 +82,7 @@ func (w *ward) vacuums(targets []vacuum.Target, want ...string) {
 }
 
 // logs checks that the log contains all words.
-func (w *ward) logs(words ...string) {
+func (w *fixture) logs(words ...string) {
 	w.t.Helper()
 	for _, word := range words {
 		if !strings.Contains(w.log.String(), word) {
@@ -92,7 +92,7 @@ func (w *ward) logs(words ...string) {
 }
 
 // session opens a connection other than the run's.
-func (w *ward) session() func(sql string) {
+func (w *fixture) session() func(sql string) {
 	w.t.Helper()
 	conn, err := pgx.Connect(w.t.Context(), w.DSN())
 	if err != nil {
@@ -204,7 +204,7 @@ func (u *underWay) TraceQueryStart(ctx context.Context, _ *pgx.Conn, q pgx.Trace
 func (u *underWay) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
 // await polls until a vacuum is running in the database, or none is.
-func (w *ward) await(runs bool) {
+func (w *fixture) await(runs bool) {
 	w.t.Helper()
 	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); {
 		if w.Bool(w.t, `SELECT EXISTS (SELECT FROM pg_stat_progress_vacuum WHERE datname = current_database())`) == runs {
@@ -219,13 +219,13 @@ func (w *ward) await(runs bool) {
 func TestRun_EndsEarly(t *testing.T) {
 	for _, c := range []struct {
 		name, level string
-		arrange     func(w *ward)
-		meanwhile   func(w *ward)
+		arrange     func(w *fixture)
+		meanwhile   func(w *fixture)
 	}{
-		{"its time is used up", "level=WARN", func(w *ward) { w.config.Timeout = 100 * time.Millisecond }, nil},
-		{"the run is stopping", "level=INFO", nil, func(w *ward) { w.stop() }},
-		{"another session is waiting for the table", "level=WARN", nil, func(w *ward) { w.session()(`ALTER TABLE piles ADD more int`) }},
-		{"the guard wal_backlog: it is full", "level=WARN", func(w *ward) { w.config.Guard = newGuard() }, func(w *ward) {
+		{"its time is used up", "level=WARN", func(w *fixture) { w.config.Timeout = 100 * time.Millisecond }, nil},
+		{"the run is stopping", "level=INFO", nil, func(w *fixture) { w.stop() }},
+		{"another session is waiting for the table", "level=WARN", nil, func(w *fixture) { w.session()(`ALTER TABLE piles ADD more int`) }},
+		{"the guard wal_backlog: it is full", "level=WARN", func(w *fixture) { w.config.Guard = newGuard() }, func(w *fixture) {
 			w.config.Guard.(*guard).set(&vacuum.Objection{Reason: "wal_backlog: it is full"})
 		}},
 	} {
@@ -233,7 +233,7 @@ func TestRun_EndsEarly(t *testing.T) {
 			t.Parallel()
 			var others sync.WaitGroup
 			defer others.Wait()
-			var w *ward
+			var w *fixture
 			sent := underWay(func() {
 				if c.meanwhile != nil {
 					others.Go(func() { w.await(true); c.meanwhile(w) })

@@ -174,15 +174,15 @@ func (b *browser) eval(expression string) string {
 	return r.Result.Value
 }
 
-// looks sets the page's width and color scheme.
-func (b *browser) looks(width int, scheme string) {
+// setViewport sets the page's width and color scheme.
+func (b *browser) setViewport(width int, scheme string) {
 	b.t.Helper()
 	b.call("Emulation.setDeviceMetricsOverride", fmt.Sprintf(`{"width": %d, "height": 844, "deviceScaleFactor": 1, "mobile": %t}`, width, width < 600), nil)
 	b.call("Emulation.setEmulatedMedia", fmt.Sprintf(`{"features": [{"name": "prefers-color-scheme", "value": %q}]}`, scheme), nil)
 }
 
-// shoot saves an image of the whole page: go test -artifacts says where.
-func (b *browser) shoot(name string) {
+// screenshot saves an image of the whole page: go test -artifacts says where.
+func (b *browser) screenshot(name string) {
 	b.t.Helper()
 	var shot struct{ Data string }
 	b.call("Page.captureScreenshot", `{"captureBeyondViewport": true}`, &shot)
@@ -195,9 +195,9 @@ func (b *browser) shoot(name string) {
 	}
 }
 
-// complaints returns what the browser logged: errors, and violations of the page's
+// consoleErrors returns what the browser logged: errors, and violations of the page's
 // Content-Security-Policy.
-func (b *browser) complaints() []string {
+func (b *browser) consoleErrors() []string {
 	var list []string
 	for _, e := range b.events {
 		if e.Method == "Log.entryAdded" || e.Method == "Runtime.exceptionThrown" || e.Method == "Runtime.consoleAPICalled" {
@@ -207,8 +207,8 @@ func (b *browser) complaints() []string {
 	return list
 }
 
-// comes refreshes the page as if it became visible, and waits for something.
-func (b *browser) comes(condition string) {
+// refreshAndWait refreshes the page as if it became visible, and waits for something.
+func (b *browser) refreshAndWait(condition string) {
 	b.t.Helper()
 	b.eval(`new Promise(done => {
 		const look = () => (` + condition + `) && done();

@@ -1,6 +1,3 @@
-// Package web serves reaper's HTTP endpoints: the status page, health, the status as JSON,
-// and metrics. All are read-only and answered from a snapshot taken elsewhere: no request
-// reaches the database.
 package web
 
 import (

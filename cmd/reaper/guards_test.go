@@ -155,7 +155,7 @@ func TestGuards_MaxPause(t *testing.T) {
 	h := purging(t, db, policy)
 	db.Exec(t, `UPDATE knob SET v = 2`)
 	report := h.ends(3)
-	if got := report.Policies[0].Reason; !strings.Contains(got, "paused for 1s, the longest that max_pause allows, by the guard turned") {
+	if got := report.Policies[0].Reason; !strings.Contains(got, "paused for 1s (max_pause) by the guard turned") {
 		t.Errorf("reason %q", got)
 	}
 	left := h.left()

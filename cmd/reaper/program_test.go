@@ -152,7 +152,7 @@ func TestMaxDuration(t *testing.T) {
 	if code := exitCode(t, err); code != 3 {
 		t.Errorf("exit code %d, want 3", code)
 	}
-	if !strings.Contains(string(out), "p: incomplete (--max-duration is used up)\n") {
+	if !strings.Contains(string(out), "p: incomplete (--max-duration reached)\n") {
 		t.Errorf("got %s", out)
 	}
 }

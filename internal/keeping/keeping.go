@@ -1,46 +1,46 @@
-// Package keeping works out which rows may go, where rows take each other along and
-// others keep them. It knows numbers of rows alone.
+// Package keeping determines which rows may be deleted when deletions cascade and some rows keep
+// others. Rows are plain numbers.
 package keeping
 
 import "github.com/reaperdb/reaper/internal/components"
 
-// Stranger is a row outside of the graph, which keeps others and never goes.
+// Stranger is a row outside the graph that keeps others and is never deleted.
 const Stranger = -1
 
-// Graph is who takes whom along, and who keeps whom. Its rows are numbered from 0.
+// Graph records, for rows numbered from 0, which deletions cascade and which rows keep others.
 type Graph struct {
-	parents [][]int // of each row: those that would take it along
-	taken   [][]int // of each row: those that it would take along
-	keepers [][]int // of each row: those that keep it
+	parents [][]int // by row: rows whose deletion cascades to it
+	taken   [][]int // by row: rows that its deletion cascades to
+	keepers [][]int // by row: rows that keep it
 }
 
-// New makes a graph of so many rows, which nothing links yet.
+// New returns a graph of this many rows without links.
 func New(rows int) *Graph {
 	return &Graph{parents: make([][]int, rows), taken: make([][]int, rows), keepers: make([][]int, rows)}
 }
 
-// Len is the number of its rows.
+// Len is the number of rows.
 func (g *Graph) Len() int { return len(g.keepers) }
 
-// Add adds a row, and gives its number.
+// Add adds a row and returns its number.
 func (g *Graph) Add() int {
 	g.parents, g.taken, g.keepers = append(g.parents, nil), append(g.taken, nil), append(g.keepers, nil)
 	return len(g.keepers) - 1
 }
 
-// Keep links a row to one that keeps it, which may be a Stranger.
+// Keep records that keeper, which may be a Stranger, keeps row.
 func (g *Graph) Keep(row, keeper int) { g.keepers[row] = append(g.keepers[row], keeper) }
 
-// Take links a row to one that it takes along.
+// Take records that deleting parent deletes child.
 func (g *Graph) Take(parent, child int) {
 	g.parents[child] = append(g.parents[child], parent)
 	g.taken[parent] = append(g.taken[parent], child)
 }
 
-// Going reports of each row whether it goes. It starts from nothing going, and releases
-// every root that no row keeps which stays, with all that it takes along, until there are
-// no more. Every row and every reference is visited a few times in all: rows that keep
-// each other in a long line take no longer than others.
+// Going reports for each row whether it is deleted. Starting from no deletions, it repeatedly
+// deletes every root of which neither itself nor any row it cascades to is kept by a row that
+// stays. It visits each row and reference a constant number of times, however long the chains of
+// rows.
 func (g *Graph) Going(root func(row int) bool) []bool {
 	w := &walk{Graph: g, gone: make([]bool, len(g.keepers))}
 	w.knot, w.rows = components.Of(g.taken)
@@ -56,7 +56,7 @@ func (g *Graph) Going(root func(row int) bool) []bool {
 		for _, row := range w.rows[knot] {
 			for _, p := range g.parents[row] {
 				if w.knot[p] != knot {
-					w.loosen(p)
+					w.unhold(p)
 				}
 			}
 		}
@@ -65,19 +65,19 @@ func (g *Graph) Going(root func(row int) bool) []bool {
 	return w.gone
 }
 
-// walk is the state of Going. Rows that take each other along in a cycle are one knot:
-// they go together or not at all.
+// walk is the state of Going. Rows in a cycle of cascades form a knot: they are deleted together or
+// not at all.
 type walk struct {
 	*Graph
 	gone  []bool
-	knot  []int   // of each row: its knot; those that it takes along have higher numbers
-	rows  [][]int // of each knot
-	keeps [][]int // of each row: those that it keeps
-	holds []int   // of each knot: how many keepers of its rows stay, and how many references lead down to knots that are held
-	freed []int   // knots that nothing holds any more, and whose parents do not know yet
+	knot  []int   // by row: its knot; the rows it cascades to have higher numbers
+	rows  [][]int // by knot
+	keeps [][]int // by row: the rows it keeps
+	holds []int   // by knot: the number of keepers of its rows that stay, plus the number of references down to held knots
+	freed []int   // knots that are no longer held, but whose parents are not updated yet
 }
 
-// count counts what holds each knot while nothing goes, from below.
+// count counts the holds of each knot before any deletion, bottom up.
 func (w *walk) count() {
 	w.keeps, w.holds = make([][]int, len(w.keepers)), make([]int, len(w.rows))
 	for knot := len(w.rows) - 1; knot >= 0; knot-- {
@@ -97,7 +97,7 @@ func (w *walk) count() {
 	}
 }
 
-// release marks the roots of a knot that nothing holds as going, with all they take along.
+// release deletes the roots of a free knot, and the rows they cascade to.
 func (w *walk) release(knot int, root func(row int) bool) {
 	for _, row := range w.rows[knot] {
 		if w.gone[row] || !root(row) {
@@ -108,7 +108,7 @@ func (w *walk) release(knot int, root func(row int) bool) {
 			row := open[len(open)-1]
 			open = open[:len(open)-1]
 			for _, kept := range w.keeps[row] {
-				w.loosen(kept)
+				w.unhold(kept)
 			}
 			for _, c := range w.taken[row] {
 				if !w.gone[c] {
@@ -120,8 +120,8 @@ func (w *walk) release(knot int, root func(row int) bool) {
 	}
 }
 
-// loosen takes one hold off a row's knot.
-func (w *walk) loosen(row int) {
+// unhold removes one hold from a row's knot.
+func (w *walk) unhold(row int) {
 	knot := w.knot[row]
 	if w.holds[knot]--; w.holds[knot] == 0 {
 		w.freed = append(w.freed, knot)

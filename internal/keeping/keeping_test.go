@@ -7,8 +7,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// What may go is what the plain rule gives: start from nothing going, add the
-// roots that nothing keeps which stays, until there are no more.
+// The result must match the definition: starting from no deletions, repeatedly delete the roots
+// that no remaining row keeps.
 func TestGoing(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -55,8 +55,7 @@ func (g *Graph) closure(row int) []int {
 	return all
 }
 
-// A million rows that each keep the next one, and a million that each take it
-// along.
+// Half of a million rows keep the next one, and half cascade to it.
 func TestGoingOfLongLines(t *testing.T) {
 	t.Parallel()
 	const n = 1_000_000

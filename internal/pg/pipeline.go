@@ -10,18 +10,18 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// LocalSettings are made local to every transaction in its first statement. One expression,
-// whose result says nothing.
+// LocalSettings is an expression that applies the settings to the current transaction. It is part
+// of every transaction's first statement; its value is meaningless.
 func LocalSettings(s *Statement, path string, statementTimeout, lockTimeout time.Duration) string {
 	ms := func(d time.Duration) string { return s.Cast(fmt.Sprintf("%dms", d.Milliseconds()), TextType) }
 	return Settings(path, ms(statementTimeout), ms(lockTimeout))
 }
 
-// ErrWrites is SQL of the policy file that writes, in a transaction that may only read.
+// ErrWrites means that SQL of the policy file tried to write in a read-only transaction.
 var ErrWrites = errors.New("SQL of the policy file writes")
 
-// onlyReads distinguishes an attempt to write in a transaction that may only read from a server
-// that has become a standby, which has the same code in one that may write.
+// onlyReads recognizes a write in a read-only transaction. In a read-write transaction the same
+// code means that the server has become a standby.
 func onlyReads(err error) error {
 	if HasCode(err, "25006") {
 		return fmt.Errorf("%w: %s", ErrWrites, ErrorText(err))
@@ -29,8 +29,8 @@ func onlyReads(err error) error {
 	return err
 }
 
-// A round trip to the server costs as much as deleting some rows, and much more
-// over a network. So what needs no answer in between is sent at once.
+// A round trip costs as much as deleting some rows, and much more over a network. So statements
+// whose results are not needed in between are sent together.
 
 const (
 	beginRead = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY"
@@ -38,14 +38,14 @@ const (
 	BeginWrite = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 )
 
-// Send sends statements at once, and reads the answers of those that have a
-// reader. After an error the rest has not been carried out.
+// Send sends statements together, and passes results to those that have a reader. After an error,
+// PostgreSQL skips the remaining statements.
 func Send(ctx context.Context, conn *pgxpool.Conn, b *pgx.Batch) error {
 	return conn.SendBatch(ctx, b).Close()
 }
 
-// ReadOne runs one statement in a short read-only transaction with the settings
-// of a batch, in one round trip.
+// ReadOne runs one statement in a short read-only transaction with the settings of a batch, in one
+// round trip.
 func ReadOne(ctx context.Context, pool *pgxpool.Pool, path string, timeout time.Duration, s *Statement, scan func(pgx.Rows) error) error {
 	conn, err := pool.Acquire(ctx)
 	if err != nil {
@@ -66,7 +66,7 @@ func ReadOne(ctx context.Context, pool *pgxpool.Pool, path string, timeout time.
 	return nil
 }
 
-// ScanOne reads the one row of an answer.
+// ScanOne scans a result of one row.
 func ScanOne(into ...any) func(pgx.Rows) error {
 	return func(rows pgx.Rows) error {
 		_, err := pgx.ForEachRow(rows, into, func() error { return nil })
@@ -74,9 +74,8 @@ func ScanOne(into ...any) func(pgx.Rows) error {
 	}
 }
 
-// EndTx rolls back whatever transaction is open. Its own context: the one at hand
-// may be the reason for rolling back. A connection that is gone has rolled back
-// already.
+// EndTx rolls back any open transaction. It uses its own context: the caller's may have been
+// canceled. A closed connection has already rolled back.
 func EndTx(conn *pgxpool.Conn) {
 	pg := conn.Conn().PgConn()
 	if pg.IsClosed() || pg.TxStatus() == 'I' {
@@ -87,7 +86,7 @@ func EndTx(conn *pgxpool.Conn) {
 	_, _ = conn.Exec(ctx, "ROLLBACK")
 }
 
-// ScanColumns reads the answer of gathered.
+// ScanColumns scans the result of Gathered.
 func ScanColumns(columns []*Column) func(pgx.Rows) error {
 	var n int
 	into := []any{&n}
@@ -105,7 +104,7 @@ func ScanColumns(columns []*Column) func(pgx.Rows) error {
 	}
 }
 
-// ReadOnly runs fn in a short transaction that only reads, with the settings of a batch.
+// ReadOnly runs fn in a short read-only transaction with the settings of a batch.
 func ReadOnly(ctx context.Context, pool *pgxpool.Pool, path string, timeout time.Duration, fn func(pgx.Tx) error) error {
 	tx, err := pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadOnly})
 	if err != nil {
@@ -124,7 +123,7 @@ func ReadOnly(ctx context.Context, pool *pgxpool.Pool, path string, timeout time
 	return tx.Commit(ctx)
 }
 
-// Pointers are where to scan values into, one each.
+// Pointers returns scan targets for the values.
 func Pointers[T any](values []T) []any {
 	into := make([]any, len(values))
 	for i := range values {

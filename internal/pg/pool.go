@@ -8,18 +8,16 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// DefaultConnections is how many connections delete at a time unless a setting
-// says otherwise.
+// DefaultConnections is the default number of connections that delete at a time.
 const DefaultConnections = 2
 
-// maxIdleUnchecked is how long a connection may have been idle and still be used without
-// a ping first: a role's idle_session_timeout, or a pooler, may have closed it meanwhile.
+// maxIdleUnchecked is how long a connection may be idle before it is pinged on use: a role's
+// idle_session_timeout, or a pooler, may have closed it.
 const maxIdleUnchecked = 10 * time.Millisecond
 
-// PoolConfig makes a pool's configuration for a connection string: few connections,
-// and a protocol that needs no prepared statements, so that it works through
-// PgBouncer in transaction mode. The pool holds one connection more than delete:
-// for signs of life, and for what is read beside the batches.
+// PoolConfig returns a pool configuration for a connection string: few connections, and a protocol
+// without prepared statements, so that it works with PgBouncer in transaction mode. The pool has
+// one connection more than delete, for heartbeats and for reads beside the batches.
 func PoolConfig(dsn string) (*pgxpool.Config, error) {
 	c, err := pgxpool.ParseConfig(dsn)
 	if err != nil {

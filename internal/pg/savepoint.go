@@ -6,7 +6,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Savepoint runs what may fail in a savepoint, which is always rolled back.
+// Savepoint runs do, which may fail, in a savepoint that is always rolled back.
 func Savepoint(ctx context.Context, outer pgx.Tx, do func(pgx.Tx) error) error {
 	tx, err := outer.Begin(ctx)
 	if err != nil {
@@ -16,7 +16,7 @@ func Savepoint(ctx context.Context, outer pgx.Tx, do func(pgx.Tx) error) error {
 	return do(tx)
 }
 
-// ExecAll runs statements one after the other.
+// ExecAll runs statements in order.
 func ExecAll(ctx context.Context, tx pgx.Tx, statements ...string) error {
 	for _, s := range statements {
 		if _, err := tx.Exec(ctx, s); err != nil {

@@ -7,7 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Prefixed is a list of n items, each behind a comma.
+// Prefixed is a list of n items, each preceded by a comma.
 func Prefixed(n int, item func(int) string) string {
 	var b strings.Builder
 	for i := range n {
@@ -16,19 +16,17 @@ func Prefixed(n int, item func(int) string) string {
 	return b.String()
 }
 
-// Statement is one SQL statement under construction, with the values bound to
-// it.
+// Statement builds one SQL statement and its bound values.
 type Statement struct {
 	strings.Builder
 	Args  []any
-	outer *Statement // whose values these are; nil: it stands by itself
+	outer *Statement // the statement that holds the values; nil: this one
 }
 
-// Inner begins a part of the statement that is put into it later. Its values are
-// bound to the whole.
+// Inner begins a part to be added to the statement later. Its values are bound to the whole.
 func (s *Statement) Inner() *Statement { return &Statement{outer: s} }
 
-// arg binds a value and gives its placeholder.
+// arg binds a value and returns its placeholder.
 func (s *Statement) arg(v any) string {
 	if s.outer != nil {
 		return s.outer.arg(v)
@@ -37,10 +35,10 @@ func (s *Statement) arg(v any) string {
 	return "$" + strconv.Itoa(len(s.Args))
 }
 
-// Cast binds a value and gives its placeholder, cast to a type.
+// Cast binds a value and returns its placeholder, cast to a type.
 func (s *Statement) Cast(v any, typ string) string { return s.arg(v) + "::" + typ }
 
-// Add adds SQL to the statement, and gives the statement.
+// Add appends SQL and returns the statement.
 func (s *Statement) Add(parts ...string) *Statement {
 	for _, p := range parts {
 		s.WriteString(p)
@@ -48,10 +46,10 @@ func (s *Statement) Add(parts ...string) *Statement {
 	return s
 }
 
-// Ident is a name as SQL has it, qualified by those before it.
+// Ident quotes an identifier, qualified by the parts before it.
 func Ident(parts ...string) string { return pgx.Identifier(parts).Sanitize() }
 
-// List is a list of n items with commas between them.
+// List joins n items with commas.
 func List(n int, item func(int) string) string {
 	parts := make([]string, n)
 	for i := range parts {
@@ -60,7 +58,7 @@ func List(n int, item func(int) string) string {
 	return strings.Join(parts, ", ")
 }
 
-// And is n conditions, all of which hold.
+// And joins n conditions with AND.
 func And(n int, item func(int) string) string {
 	parts := make([]string, n)
 	for i := range parts {

@@ -10,12 +10,12 @@ import (
 // TextType is the name of the type text under any search_path.
 const TextType = "pg_catalog.text"
 
-// Column is a list of values, as PostgreSQL prints them; nil is NULL. What came
-// from the database as one array stays one until somebody looks at a single value:
-// most of it goes back as it came.
+// Column is a list of values as PostgreSQL prints them; nil is NULL. A list that came from the
+// database as one array stays an array until a single value is needed: most lists are sent back
+// unchanged.
 type Column struct {
-	array string // {…}; empty: items are all there is
-	n     int    // values in array
+	array string // {…}; empty: Items holds the values
+	n     int    // number of values in array
 	Items []*string
 }
 
@@ -42,7 +42,7 @@ func (c *Column) All() []*string {
 // Add adds a value; nil is NULL.
 func (c *Column) Add(v *string) { c.Items = append(c.All(), v) }
 
-// bound is what stands for the list in a statement.
+// bound is the value to bind in a statement.
 func (c *Column) bound() any {
 	if c.array != "" {
 		return c.array
@@ -50,10 +50,10 @@ func (c *Column) bound() any {
 	return c.Items
 }
 
-// Values is a set of tuples, column by column.
+// Values is a set of tuples, by column.
 type Values []*Column
 
-// NewValues makes an empty set of tuples with so many columns.
+// NewValues returns an empty set of tuples with this many columns.
 func NewValues(columns int) Values {
 	v := make(Values, columns)
 	for i := range v {
@@ -70,7 +70,7 @@ func (v Values) Len() int {
 	return v[0].Len()
 }
 
-// Some gives the tuples with these ordinals (from 0).
+// Some returns the tuples with these indexes.
 func (v Values) Some(ordinals []int) Values {
 	part := NewValues(len(v))
 	for k := range v {
@@ -81,14 +81,14 @@ func (v Values) Some(ordinals []int) Values {
 	return part
 }
 
-// Places are where rows stand: tableoid and ctid of each.
+// Places are locations of rows: tableoid and ctid of each.
 type Places struct{ Tables, CTIDs *Column }
 
-// Array binds a column and gives its placeholder, cast to an array of a type.
+// Array binds a column and returns its placeholder, cast to an array of a type.
 func (s *Statement) Array(c *Column, typ string) string { return s.Cast(c.bound(), typ+"[]") }
 
-// Gathered makes one row of the rows of a query: their number, and an array of
-// each of these columns of it.
+// Gathered turns the rows of a query into one row: their number, and an array for each of these
+// columns.
 func Gathered(query string, columns []string) string {
 	arrays := make([]string, len(columns))
 	for i, c := range columns {

@@ -54,7 +54,7 @@ func (s *Server) createDir() (err error) {
 	if s.o.Data == "" {
 		return nil
 	}
-	if err := give(s.o.Data); err != nil {
+	if err := chown(s.o.Data); err != nil {
 		return fmt.Errorf("giving the data directory to the server's user: %w", err)
 	}
 	return nil

@@ -62,7 +62,7 @@ func (s *Server) copyOf(primary *Server, name string) error {
 	if err := os.WriteFile(signal, nil, 0o600); err != nil {
 		return fmt.Errorf("writing standby.signal: %w", err)
 	}
-	return give(signal)
+	return chown(signal)
 }
 
 // copyTree copies a directory for the user that servers run as.
@@ -84,7 +84,7 @@ func copyTree(from, to string) error {
 		default:
 			return nil // there are no tablespaces
 		}
-		return errors.Join(err, give(target))
+		return errors.Join(err, chown(target))
 	})
 	if err != nil {
 		return fmt.Errorf("copying the data directory: %w", err)
@@ -106,8 +106,8 @@ func copyFile(from, to string) error {
 	return errors.Join(err, out.Close())
 }
 
-// give makes the user that servers run as the owner of a path.
-func give(path string) error {
+// chown makes the user that servers run as the owner of a path.
+func chown(path string) error {
 	name := runAs()
 	if name == "" {
 		return nil

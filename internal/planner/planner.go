@@ -1,4 +1,4 @@
-// Package planner asks PostgreSQL's planner what it makes of a statement.
+// Package planner asks PostgreSQL's planner how it would run a statement.
 package planner
 
 import (
@@ -15,8 +15,8 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// indexedShare is the share of a sequential scan's cost below which a lookup counts as
-// served by an index.
+// indexedShare is the fraction of a sequential scan's cost below which an index counts as serving a
+// lookup.
 const indexedShare = 0.1
 
 // Node is a node of EXPLAIN (FORMAT JSON).
@@ -38,7 +38,7 @@ func (n Node) nodes() []Node {
 	return all
 }
 
-// IndexName names the index that a plan reads, or says how many; empty: none.
+// IndexName is the index that a plan reads, or the number of them; empty if it reads none.
 func (n Node) IndexName() string {
 	var names []string
 	for _, x := range n.nodes() {
@@ -52,23 +52,21 @@ func (n Node) IndexName() string {
 	return strings.Join(names, "")
 }
 
-// Led reports that indexes alone lead a plan to its rows, in their order: none that was
-// read is rejected, and none is sorted.
+// Led reports whether indexes alone yield a plan's rows in order, with no filter and no sort.
 func (n Node) Led() bool {
 	return !slices.ContainsFunc(n.nodes(), func(x Node) bool {
 		return x.Type == "Sort" || x.Type == "Incremental Sort" || x.Relation != "" && (x.Index == "" || x.Filter != "")
 	})
 }
 
-// Hidden is a value that the planner does not know. A scalar subselect hides it just as the
-// parameter of a generic plan does, and costs nothing: unlike EXPLAIN (GENERIC_PLAN)
-// PostgreSQL 14 has it, and unlike PREPARE it leaves nothing behind in a pooled session.
+// Hidden is a value unknown to the planner. A scalar subselect hides it like a parameter of a
+// generic plan, at no cost. Unlike EXPLAIN (GENERIC_PLAN) it works on PostgreSQL 14, and unlike
+// PREPARE it leaves nothing behind in a pooled session.
 func Hidden(column schema.Column) string { return "(SELECT NULL::" + column.SQLType + ")" }
 
-// Cheap asks the planner for the plan of a statement where it costs under a tenth of what
-// reading the whole table does; nil: it does not, or the planner could not be asked. Costs are
-// those of the server's own settings, but for parallel workers: neither a trigger nor a
-// statement that locks rows has any.
+// Cheap is the plan of a statement if it costs less than a tenth of reading the whole table; nil if
+// not, or if the planner could not be asked. It uses the server's cost settings, without parallel
+// workers: neither triggers nor locking statements use them.
 func Cheap(ctx context.Context, outer pgx.Tx, path, sql string) (*Node, error) {
 	var by, scan []struct{ Plan Node }
 	err := pg.Savepoint(ctx, outer, func(tx pgx.Tx) error {
@@ -82,7 +80,7 @@ func Cheap(ctx context.Context, outer pgx.Tx, path, sql string) (*Node, error) {
 	})
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) && !pg.HasCode(err, "55P03") {
-		return nil, nil // a privilege is missing, say, which is told elsewhere
+		return nil, nil // for example, a missing privilege, which is reported elsewhere
 	}
 	if err != nil {
 		return nil, fmt.Errorf("asking the planner: %w", err)
@@ -93,9 +91,9 @@ func Cheap(ctx context.Context, outer pgx.Tx, path, sql string) (*Node, error) {
 	return &by[0].Plan, nil
 }
 
-// analyzedSQL reports whether each of the columns ($2) of a table ($1) has statistics, in one
-// of its partitions at least. Without any the planner takes 200 different values for
-// granted. Partitions whose statistics are hidden from the role do not count.
+// analyzedSQL reports whether each of the columns ($2) of a table ($1) has statistics, at least in
+// one partition. Without, the planner assumes 200 distinct values. It ignores partitions whose
+// statistics are hidden from the role.
 const analyzedSQL = `
 WITH leaf AS MATERIALIZED (
   SELECT c.oid, n.nspname, c.relname FROM (SELECT $1::oid UNION SELECT relid FROM pg_partition_tree($1::oid::regclass)) x(oid)
@@ -106,7 +104,7 @@ SELECT NOT EXISTS (
     LEFT JOIN pg_stats s ON s.schemaname = leaf.nspname AND s.tablename = leaf.relname AND s.attname = a.attname AND NOT s.inherited
    GROUP BY k.name HAVING count(s.attname) = 0)`
 
-// Analyzed reports whether the planner has statistics of each of a table's columns.
+// Analyzed reports whether the planner has statistics for each of the columns.
 func Analyzed(ctx context.Context, tx pgx.Tx, table uint32, columns []string) (all bool, err error) {
 	err = tx.QueryRow(ctx, analyzedSQL, table, columns).Scan(&all)
 	return all, err

@@ -9,16 +9,16 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// creator is a schema of a search_path in which roles may create that are not trusted.
+// creator is a schema of a search_path in which untrusted roles may create objects.
 type creator struct {
-	Schema, Roles  string // roles for people
-	Granted, Owner string // of them those that were granted it, and the owner, as SQL has their names
-	Trusted        string // the owner of the database, as SQL has it
-	Objects        string // what such roles have put there
-	Certain        bool   // whoever may create there was allowed to by somebody
+	Schema, Roles  string // roles for display
+	Granted, Owner string // the roles with a grant, and the untrusted owner, as SQL identifiers
+	Trusted        string // the owner of the database, as an SQL identifier
+	Objects        string // objects there that untrusted roles own
+	Certain        bool   // more than PUBLIC's default privilege on schema public before PostgreSQL 15
 }
 
-// Creators judges the schemas of a search_path, for planned tables (OIDs).
+// Creators checks the schemas of a search_path for a plan's tables (OIDs).
 func Creators(ctx context.Context, q schema.Querier, tables []uint32, path []string) ([]creator, error) {
 	rows, err := q.Query(ctx, pathSQL, tables, path)
 	if err != nil {
@@ -31,11 +31,11 @@ func Creators(ctx context.Context, q schema.Querier, tables []uint32, path []str
 	return found, nil
 }
 
-// pathSQL judges the schemas of a search_path ($2): the roles beside the trusted ones
-// that may create there, for people; those of them that were granted it, the owner if
-// it is one of them, and the owner of the database, as SQL has their names; and the functions and operators that such roles have put
-// there. On PostgreSQL 14 everybody may create in public unless somebody took that
-// away: what counts there is whether anybody has.
+// pathSQL returns, for the schemas of a search_path ($2): the untrusted roles that may create
+// objects, for display; those with a grant, the owner if untrusted, and the owner of the database,
+// as SQL identifiers; and the functions and operators that these roles own there. On PostgreSQL 14,
+// PUBLIC may create in schema public by default; that alone does not count as certain, but objects
+// there do.
 const pathSQL = `
 WITH trusted AS MATERIALIZED (` + trustedRoles + ` UNION SELECT r.oid FROM pg_roles r WHERE r.rolname IN (current_user, 'pg_database_owner')),
 path AS MATERIALIZED (SELECT n.oid, n.nspname, coalesce(n.nspacl, acldefault('n', n.nspowner)) AS acl, n.nspowner FROM pg_namespace n

@@ -6,21 +6,21 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// Needs are what a role has to be granted to run SQL of the policy file. PostgreSQL asks for
-// a relation below a view as its owner, or as the role itself where the view is
-// security_invoker – also where another view leads to that one.
+// Needs are the privileges for running SQL of the policy file. PostgreSQL checks access to
+// relations below a view as the view's owner or, for a security_invoker view, as the role itself –
+// even if another view refers to it.
 type Needs struct {
-	Schemas   []string // of all that the SQL names itself
-	Relations []read   // asked for as the role
-	Functions []called // only those that not everybody may call
-	Unknown   []string // what SQL of the file could not be read as a view
+	Schemas   []string // schemas that the SQL itself names
+	Relations []read   // checked as the role
+	Functions []called // without those that PUBLIC may execute
+	Unknown   []string // SQL of the file that could not become a view
 }
 
 // read is a relation that SQL of the policy file reads.
 type read struct {
 	OID         uint32
 	Name        schema.Name
-	CanSelect   bool // the columns that are read, that is
+	CanSelect   bool // on the columns that it reads
 	RowSecurity bool // row_security_active for the current role
 }
 
@@ -30,9 +30,9 @@ type called struct {
 	CanExecute bool
 }
 
-// needsSQL are CTEs that read from a fragment's view (v) what a role needs. rules are the
-// view's own and those of the views below it, invoked: what they read is asked for as the
-// role.
+// needsSQL are CTEs that determine, from a fragment's view (v), what privileges a role needs. rules
+// are the rules of the view and of the views below it; invoked are those whose relations are
+// checked as the role.
 const needsSQL = `
 rules(oid, view, invoked) AS (
   SELECT v.oid, v.own, true FROM v
@@ -52,7 +52,7 @@ named AS (
                   UNION ALL SELECT t.typnamespace FROM pg_type t WHERE d.refclassid = 'pg_type'::regclass AND t.oid = d.refobjid) x(namespace) ON true
     JOIN pg_namespace n ON n.oid = x.namespace AND n.nspname NOT IN ('pg_catalog', 'information_schema'))`
 
-// needed is an SQL expression over these CTEs: needs as JSON. calls are those of reachedSQL.
+// needed is an SQL expression over these CTEs: Needs as JSON. calls is a CTE of reachedSQL.
 const needed = `json_build_object(
   'Schemas', (SELECT array_agg(nspname ORDER BY nspname) FROM named),
   'Relations', (SELECT json_agg(json_build_object('OID', oid::int8, 'Name', json_build_object('Schema', nspname, 'Name', relname), 'RowSecurity', row_security_active(oid),
@@ -63,7 +63,7 @@ const needed = `json_build_object(
       FROM calls JOIN pg_proc p ON p.oid = calls.id JOIN pg_namespace n ON n.oid = p.pronamespace
      WHERE n.nspname <> 'pg_catalog' AND NOT has_function_privilege('public', p.oid, 'EXECUTE')))`
 
-// Add collects what more SQL needs.
+// Add adds the needs of more SQL.
 func (n *Needs) Add(more Needs) {
 	n.Schemas = append(n.Schemas, more.Schemas...)
 	n.Functions = append(n.Functions, more.Functions...)

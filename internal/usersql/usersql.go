@@ -1,5 +1,3 @@
-// Package usersql has PostgreSQL read SQL of the policy file: what it means under any
-// search_path, what it calls, and what a role needs to run it.
 package usersql
 
 import (
@@ -14,22 +12,21 @@ import (
 	"github.com/reaperdb/reaper/internal/pg"
 )
 
-// Fragment is SQL of the policy file as PostgreSQL has understood it under the role's
-// own search_path: every name outside of pg_catalog is qualified, so that it means the
-// same under any other.
+// Fragment is SQL of the policy file as PostgreSQL resolved it under the role's own search_path.
+// Every name outside pg_catalog is qualified, so its meaning does not depend on the search_path.
 type Fragment struct {
 	SQL     string
 	Columns []viewColumn // of a query; an expression has one
-	// functions are those outside of pg_catalog that it calls, themselves or by an
-	// operator, but for those in C, which look nothing up by name.
+	// Functions are those outside pg_catalog that it calls, directly or through operators, except C
+	// functions, which look up nothing by name.
 	Functions []CalledFunction
 	Needs     Needs
-	// zoned: its answer depends on the session's TimeZone.
+	// Zoned: the result depends on the session's TimeZone.
 	Zoned bool
-	// asWritten: it keeps its own text and the role's search_path: no view could
-	// be made of it, or names in it still mean what the path makes of them.
+	// AsWritten: the original text and the role's search_path are used, because it cannot become a
+	// view, or names in it are resolved at run time.
 	AsWritten bool
-	Unread    bool // no view could be made of it
+	Unread    bool // it could not become a view
 }
 
 type viewColumn struct {
@@ -37,32 +34,30 @@ type viewColumn struct {
 	Type uint32 // OID
 }
 
-// CalledFunction is a function that is looked at before it is trusted.
+// CalledFunction is a function whose owner must be trusted.
 type CalledFunction struct {
 	Name, Owner string
-	Looks       bool // it is not in C: its body may look up names by the search_path
-	Trusted     bool // its owner is a superuser, or owns the database or what is planned
+	Looks       bool // not in C: the body may look up names on the search_path
+	Trusted     bool // the owner is a superuser, or owns the database or a planned table
 }
 
-// FragmentView is the temporary view that a fragment becomes for a moment. Its only
-// column is named like it.
+// FragmentView is the temporary view made of a fragment. Its only column has the same name.
 const FragmentView = "reaper_fragment"
 
-// Besides is a second relation of that view, without columns: PostgreSQL 18 leaves out
-// the table's name before columns where there is one relation alone, and in a larger
-// statement the column could be taken for another's.
+// Besides is a second relation of that view, without columns. With a single relation, PostgreSQL 18
+// prints columns unqualified, which could be ambiguous in a larger statement.
 const Besides = " CROSS JOIN (SELECT) AS reaper_besides"
 
-// Reader has PostgreSQL read SQL of the policy file.
+// Reader parses SQL of the policy file.
 type Reader struct {
 	Ctx            context.Context
 	Tx             pgx.Tx
-	TimeZone, Path string   // of the role's own sessions; path is its search_path
-	Tables         []uint32 // that are planned so far: their owners are trusted
+	TimeZone, Path string   // of the role's own sessions; Path is the search_path
+	Tables         []uint32 // planned so far; their owners are trusted
 }
 
-// Understand reads what a statement means under the role's own settings: described
-// first, and then as a temporary view, which is never committed.
+// Understand resolves a statement under the role's own settings: it describes the statement, and
+// then makes a temporary view of it, which is never committed.
 func (r *Reader) Understand(described, viewed string) (f *Fragment, err error) {
 	err = pg.Savepoint(r.Ctx, r.Tx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(r.Ctx, `SELECT set_config('TimeZone', $1, true), set_config('search_path', $2, true)`, r.TimeZone, r.Path); err != nil {
@@ -81,22 +76,22 @@ func (r *Reader) Understand(described, viewed string) (f *Fragment, err error) {
 	return f, err
 }
 
-// view makes the view, and reads from it what the SQL means.
+// view makes the view and reads the resolved SQL from it.
 func (r *Reader) view(tx pgx.Tx, f *Fragment) error {
-	// Columns of one name would be no view. An expression keeps its name, by which it is
-	// found again in the text.
+	// A view cannot have two columns of one name. An expression keeps its name, which locates it in
+	// the text.
 	columns := ""
 	if len(f.Columns) > 1 {
 		columns = " (" + pg.List(len(f.Columns), func(i int) string { return fmt.Sprintf("column%d", i+1) }) + ")"
 	}
-	// Literals of the session's own zone become others in UTC: that shows in the text.
+	// Literals in the session's own zone differ from those in UTC, which shows in the text.
 	create := func(name string) string { return "CREATE TEMPORARY VIEW " + name + columns + " AS " + f.SQL }
 	err := pg.ExecAll(r.Ctx, tx, create(FragmentView+"_local"), `SELECT pg_catalog.set_config('TimeZone', 'UTC', true)`, create(FragmentView), pg.Pin)
 	var refused *pgconn.PgError
 	switch {
 	case errors.As(err, &refused) && !pg.HasCode(err, "55P03"):
-		// No TEMPORARY, an event trigger that refuses, or what no view may hold: it means
-		// what was described, under the role's own path.
+		// No TEMPORARY privilege, an event trigger that refuses, or SQL that a view cannot contain:
+		// use the original text under the role's own path.
 		f.AsWritten, f.Unread = true, true
 		return nil
 	case err != nil:
@@ -105,9 +100,8 @@ func (r *Reader) view(tx pgx.Tx, f *Fragment) error {
 	return r.readView(tx, f)
 }
 
-// reachedSQL is what a view rests on, at any depth: other views, functions, operators,
-// aggregates, types and the checks of domains. PostgreSQL notes no dependency on what is
-// its own.
+// reachedSQL are the objects that a view depends on at any depth: views, functions, operators,
+// aggregates, types and domain checks. PostgreSQL records no dependencies on its built-in objects.
 const reachedSQL = `
 reached(class, id) AS (
   SELECT 'pg_rewrite'::regclass::oid, v.oid FROM v
@@ -119,19 +113,18 @@ calls AS MATERIALIZED (
   SELECT r.id FROM reached r WHERE r.class = 'pg_proc'::regclass
   UNION SELECT o.oprcode FROM reached r JOIN pg_operator o ON r.class = 'pg_operator'::regclass AND o.oid = r.id)`
 
-// byNameSQL is an SQL expression over a rule's tree: whether it looks up names while it
-// runs, by a type of object identifiers (regclass and its like, pg_type.dat) or by a
-// function that takes names.
+// byNameSQL is an SQL expression over a rule's tree: whether it looks up names at run time, through
+// an object identifier type (regclass and the like, pg_type.dat) or a function that takes names.
 const byNameSQL = `(v.tree ~ ':(vartype|consttype|resulttype|funcresulttype|paramtype) (24|2202|2203|2204|2205|2206|3734|3769|4089|4096|4191) '
     OR EXISTS (SELECT FROM regexp_matches(v.tree, ':(?:opfuncid|funcid) (\d+)', 'g') m JOIN pg_proc p ON p.oid = m[1]::oid
                 WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.proname ~ '^(current_schemas?|.*_is_visible|to_reg.*|has_.*_privilege|.*_to_xml.*|pg_get_serial_sequence)$'))`
 
-// fragmentSQL reads the temporary views: the text of the one, that of the one made in the
-// session's own zone, whether something in it depends on the zone, whether what it means
-// depends on the search_path while it runs, the functions outside of pg_catalog that it
-// rests on, what a role needs to run it, and its tree. A conversion between timestamptz and local dates or times is
-// STABLE and takes or gives both; of SQLValueFunction (primnodes.h) 0 to 2 and 5 to 8 are
-// local. Aggregates call functions that need not be in C.
+// fragmentSQL reads the temporary views: the text of the view; that of the one made in the
+// session's own zone; whether the result depends on the zone; whether names are looked up at run
+// time; the functions outside pg_catalog that it depends on; the privileges it needs; and its tree.
+// A function depends on the zone if it is STABLE and converts between timestamptz and local dates
+// or times; so do values 0 to 2 and 5 to 8 of SQLValueFunction (primnodes.h). Aggregates may call
+// functions that are not in C.
 const fragmentSQL = `
 WITH RECURSIVE v AS MATERIALIZED (SELECT r.oid, r.ev_class AS own, r.ev_action::text AS tree FROM pg_rewrite r WHERE r.ev_class = 'pg_temp.` + FragmentView + `'::regclass),` + reachedSQL + `,` + needsSQL + `
 SELECT pg_get_viewdef('pg_temp.` + FragmentView + `'::regclass), pg_get_viewdef('pg_temp.` + FragmentView + `_local'::regclass),
@@ -148,8 +141,8 @@ SELECT pg_get_viewdef('pg_temp.` + FragmentView + `'::regclass), pg_get_viewdef(
        ` + needed + `,
        (SELECT ` + plainTree + ` FROM v)`
 
-// plainTree is a rule's tree without what only tells where in the text it stood, and
-// without the view's own number, which trees hold before PostgreSQL 16.
+// plainTree is a rule's tree without text locations, and without the view's OID, which trees
+// contain before PostgreSQL 16.
 const plainTree = `regexp_replace(regexp_replace(replace(v.tree, ':relid ' || v.own || ' ', ''), ':(location|stmt_location|stmt_len|list_start|list_end|ctelocation|rexpr_list_start|rexpr_list_end) -?\d+', '', 'g'), '` + FragmentView + `(_local|_again)?', '', 'g')`
 
 func (r *Reader) readView(tx pgx.Tx, f *Fragment) error {
@@ -164,16 +157,16 @@ func (r *Reader) readView(tx pgx.Tx, f *Fragment) error {
 	if err != nil {
 		return err
 	}
-	// PostgreSQL prints some operators without their names (CASE x WHEN, IS DISTINCT FROM,
-	// NULLIF, USING): under another path they would be others.
+	// PostgreSQL prints some constructs without the operator's name (CASE x WHEN, IS DISTINCT FROM,
+	// NULLIF, USING). Under another search_path they could mean other operators.
 	if f.AsWritten = f.AsWritten || again != tree; f.AsWritten {
 		f.SQL = written
 	}
 	return nil
 }
 
-// readAgain is the tree of the printed text, read under reaper's own search_path; empty:
-// it cannot be read there.
+// readAgain is the tree of the printed text, parsed under reaper's own search_path; empty if that
+// fails.
 func (r *Reader) readAgain(outer pgx.Tx, sql string) (tree string, err error) {
 	tx, err := outer.Begin(r.Ctx)
 	if err != nil {
@@ -191,19 +184,19 @@ func (r *Reader) readAgain(outer pgx.Tx, sql string) (tree string, err error) {
 	return tree, err
 }
 
-// trustedOwner is an SQL condition: whether the owner of function p is this role, or one
-// that could do anything to the planned tables anyway. $1 are the tables' OIDs.
+// trustedOwner is an SQL condition: the owner of function p is this role, or one with full control
+// of the planned tables ($1: OIDs) anyway.
 const trustedOwner = `(p.proowner IN (SELECT r.oid FROM pg_roles r WHERE r.rolname = current_user UNION ` + trustedRoles + `))`
 
-// trustedRoles gives the OIDs of superusers, of the owner of the database, and of those
-// of the planned tables and their schemas.
+// trustedRoles are the OIDs of superusers, of the owner of the database, and of the owners of the
+// planned tables and their schemas.
 const trustedRoles = `SELECT r.oid FROM pg_roles r WHERE r.rolsuper
 	UNION SELECT d.datdba FROM pg_database d WHERE d.datname = current_database()
 	UNION SELECT c.relowner FROM pg_class c WHERE c.oid = ANY ($1::oid[])
 	UNION SELECT n.nspowner FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY ($1::oid[])`
 
-// QueryFix is the remedy of an error of a user's SQL: grants where a privilege is missing, or
-// else another one. An error names the schema in its text alone, which may be translated.
+// QueryFix is the remedy for an error in users' SQL: grants if a privilege is missing, otherwise
+// other. The schema's name is only in the error's message, which may be translated.
 func QueryFix(wrong *pgconn.PgError, role, other string) string {
 	if wrong.Code != "42501" {
 		return other

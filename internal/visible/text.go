@@ -2,8 +2,10 @@
 // words of the policy file. On a terminal such text could clear the screen, hide a line or
 // reverse it; on a page it could reorder the text around it.
 //
-// Text, Brief and SQL escape one value, including its line breaks. Writer is the safety net: it
-// passes line breaks and tabs, which the program itself writes.
+// Text, Brief and SQL escape one value, including its line breaks. Values are escaped one by one,
+// before they become part of a line or a table's cell, so that no key can break a line. Writer,
+// around stdout and stderr, is the safety net: it passes line breaks and tabs, which the program
+// itself writes. The control sequences of a progress line have to bypass it.
 package visible
 
 import (
