@@ -28,13 +28,16 @@ type Cursor struct {
 // values.
 const Page = 8192
 
+// toastThreshold is about the size of a row, in bytes, above which PostgreSQL TOASTs values.
+const toastThreshold = 2048
+
 // sizeOf is the stored size of a root's row in bytes, including TOASTed values, without reading
 // those. If nothing is TOASTed and a batch of the largest rows is within the limit, it is a
 // constant, so that an index-only scan can serve the search.
 func (p *Plan) sizeOf() string {
 	t := p.Root.Table
-	if limits := p.Policy.Limits; t.ToastBytes == 0 && int64(limits.Rows)*Page <= limits.Bytes {
-		return fmt.Sprintf("%d::bigint", Page)
+	if limits := p.Policy.Limits; t.ToastBytes == 0 && int64(limits.Rows)*toastThreshold <= limits.Bytes {
+		return fmt.Sprintf("%d::bigint", toastThreshold)
 	}
 	var b strings.Builder
 	b.WriteString("24")
@@ -206,13 +209,19 @@ func (p *Plan) fixed(s *pg.Statement, sc expiry.Scope) string {
 // Probes joins tenants (reaper_s) with the age of the oldest expired row of each of their groups
 // (reaper_x.at).
 func (p *Plan) Probes(s *pg.Statement, cutoff string) {
-	lead := func(int) string { return "reaper_s.key" }
-	if len(p.Hops) > 0 {
-		joins, _, key := p.PathJoin("")
-		s.Add("\n    JOIN ", p.parenthesizedJoin(joins), " ON ", p.Owner.FindTheirs("reaper_s.key", key))
-		lead = func(i int) string { return "reaper_p1." + pg.Ident(p.Hops[0].To[i]) }
+	groups, lead := p.groupsOf("reaper_s.key")
+	s.Add(groups, "\n   CROSS JOIN LATERAL (", p.probeSQL(cutoff, lead), ") reaper_x")
+}
+
+// groupsOf joins tenants, by an expression of their key, with their groups, and returns the
+// expressions that the lead columns of a group's rows are compared with.
+func (p *Plan) groupsOf(key string) (join string, lead func(int) string) {
+	if len(p.Hops) == 0 {
+		return "", func(int) string { return key }
 	}
-	s.Add("\n   CROSS JOIN LATERAL (", p.probeSQL(cutoff, lead), ") reaper_x")
+	joins, _, last := p.PathJoin("")
+	return "\n    JOIN " + p.parenthesizedJoin(joins) + " ON " + p.Owner.FindTheirs(key, last),
+		func(i int) string { return "reaper_p1." + pg.Ident(p.Hops[0].To[i]) }
 }
 
 // GroupsSQL returns a page of the groups of one tenant that have anything due, ordered by their

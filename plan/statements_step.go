@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/reaperdb/reaper/expiry"
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/schema"
 )
@@ -29,14 +28,8 @@ func (p *Plan) StepSQL(tenants []*TenantCutoff, w Window) *pg.Statement {
 	for _, t := range tenants {
 		keys, cutoffs = append(keys, t.Key), append(cutoffs, &t.Cutoff)
 	}
-	key := "reaper_t.key::" + p.Tenants.Key.SQLType
-	s.Add("WITH reaper_x AS MATERIALIZED (\n  SELECT reaper_t.n, reaper_x.*\n    FROM unnest(", s.Cast(keys, "text[]"), ", ", s.Cast(cutoffs, "timestamptz[]"), ") WITH ORDINALITY reaper_t(key, cutoff, n)")
-	lead := func(int) string { return key }
-	if len(p.Hops) > 0 {
-		joins, _, last := p.PathJoin("")
-		s.Add("\n    JOIN ", p.parenthesizedJoin(joins), " ON ", p.Owner.FindTheirs(key, last))
-		lead = func(i int) string { return "reaper_p1." + pg.Ident(p.Hops[0].To[i]) }
-	}
+	groups, lead := p.groupsOf("reaper_t.key::" + p.Tenants.Key.SQLType)
+	s.Add("WITH reaper_x AS MATERIALIZED (\n  SELECT reaper_t.n, reaper_x.*\n    FROM unnest(", s.Cast(keys, "text[]"), ", ", s.Cast(cutoffs, "timestamptz[]"), ") WITH ORDINALITY reaper_t(key, cutoff, n)", groups)
 	s.Add("\n   CROSS JOIN LATERAL (SELECT row_number() OVER () AS i, reaper_q.* FROM (", p.stepRows(s, w, lead), ") reaper_q) reaper_x),",
 		"\nreaper_y AS (SELECT *, row_number() OVER (ORDER BY age) AS r, sum(size) OVER (ORDER BY age) AS bytes FROM reaper_x),",
 		"\nreaper_u AS (SELECT ", p.stepEnd(s, w, cutoffs), " AS until, min(age) AS first FROM reaper_y)")
@@ -84,19 +77,4 @@ func (p *Plan) stepEnd(s *pg.Statement, w Window, cutoffs []*string) string {
 	}
 	until := s.Cast(w.Until, "timestamptz")
 	return "least(" + end + ", CASE WHEN " + until + " < (SELECT max(c) FROM unnest(" + s.Cast(cutoffs, "timestamptz[]") + ") c) THEN " + p.Age.Bound(until) + " END)"
-}
-
-// TenantsSQL reads tenants again: the ordinal of each that there is (from 1), how many have
-// its key, whether its rows may go, and the earlier one of its cutoffs.
-func (p *Plan) TenantsSQL(sc expiry.Scope, tenants []*TenantCutoff) *pg.Statement {
-	s := &pg.Statement{}
-	var keys []string
-	var cutoffs []*string
-	for _, t := range tenants {
-		keys, cutoffs = append(keys, *t.Key), append(cutoffs, &t.Cutoff)
-	}
-	sc.Only, sc.Whole = keys, true
-	return s.Add("SELECT reaper_t.n, count(*), coalesce(bool_and(reaper_s.state = 'active'), false), min(least(reaper_s.cutoff, reaper_t.cutoff))::text\n  FROM unnest(",
-		s.Cast(keys, "text[]"), ", ", s.Cast(cutoffs, "timestamptz[]"), ") WITH ORDINALITY reaper_t(key, cutoff, n) JOIN ", p.Tenants.Write(s, sc), " reaper_s ON ",
-		p.Tenants.Same.FindTheirs("reaper_t.key::"+p.Tenants.Key.SQLType, "reaper_s.key"), "\n GROUP BY reaper_t.n")
 }

@@ -26,14 +26,6 @@ func (p *Plan) SkippedTenantsSQL(sc expiry.Scope, limit int) *pg.Statement {
 		p.Tenants.Write(s, sc), " s WHERE state = 'skipped' ORDER BY key LIMIT ", strconv.Itoa(limit), ") x")
 }
 
-// TenantSQL reads one tenant again: how many have its key, whether its rows may be deleted, and the
-// earlier of its cutoffs.
-func (p *Plan) TenantSQL(sc expiry.Scope, t *TenantCutoff) *pg.Statement {
-	s := &pg.Statement{}
-	sc.Only = []string{*t.Key}
-	return s.Add("SELECT count(*), coalesce(bool_and(state = 'active'), false), min(least(cutoff, ", s.Cast(t.Cutoff, "timestamptz"), "))::text FROM ", p.Tenants.Write(s, sc), " s")
-}
-
 // UnknownTenantsSQL returns the keys that no tenant has.
 func (p *Plan) UnknownTenantsSQL(keys []string) *pg.Statement {
 	s := &pg.Statement{}
@@ -47,4 +39,19 @@ func (p *Plan) ConstantRetention() string {
 		return "missing"
 	}
 	return p.Tenants.Sources[0].Constant.String()
+}
+
+// TenantsSQL reads tenants again: the ordinal of each that there is (from 1), how many have
+// its key, whether its rows may go, and the earlier one of its cutoffs.
+func (p *Plan) TenantsSQL(sc expiry.Scope, tenants []*TenantCutoff) *pg.Statement {
+	s := &pg.Statement{}
+	var keys []string
+	var cutoffs []*string
+	for _, t := range tenants {
+		keys, cutoffs = append(keys, *t.Key), append(cutoffs, &t.Cutoff)
+	}
+	sc.Only, sc.Whole = keys, true
+	return s.Add("SELECT reaper_t.n, count(*), coalesce(bool_and(reaper_s.state = 'active'), false), min(least(reaper_s.cutoff, reaper_t.cutoff))::text\n  FROM unnest(",
+		s.Cast(keys, "text[]"), ", ", s.Cast(cutoffs, "timestamptz[]"), ") WITH ORDINALITY reaper_t(key, cutoff, n) JOIN ", p.Tenants.Write(s, sc), " reaper_s ON ",
+		p.Tenants.Same.FindTheirs("reaper_t.key::"+p.Tenants.Key.SQLType, "reaper_s.key"), "\n GROUP BY reaper_t.n")
 }

@@ -166,7 +166,7 @@ func (w *policyRun) deleteParts(ctx context.Context, b *batcher, parts []*part) 
 		}
 		// Some are no longer expired. If that is because the tenant's key has come
 		// to be there twice, it must be said.
-		if _, reread := w.reread(ctx, p.tenant); reread != nil {
+		if _, reread := w.reread(ctx, []*plan.TenantCutoff{p.tenant}); reread != nil {
 			err = reread
 		}
 	}
@@ -203,41 +203,35 @@ func tenantName(key *string) string {
 
 func (w *policyRun) tenantFailed(key *string) bool { return w.state.tenantFailed(tenantName(key)) }
 
-// refresh rereads a tenant's hold and retention at the start of every slice and between the
-// batches of a long one, so that they are never older than 5 s. false: nothing of the tenant
-// may be deleted any more.
-func (w *policyRun) refresh(ctx context.Context, t *plan.TenantCutoff) (bool, error) {
-	if w.plan.NoTenant || time.Since(t.ReadAt) < sliceTime {
-		return true, nil
+// refresh reads the hold and the retention of tenants again, if they were read some time
+// ago: at the start of every slice, and between the batches of a long one, so that a query
+// of tenants is never older than 5 s. It returns those whose rows may be deleted.
+func (w *policyRun) refresh(ctx context.Context, tenants []*plan.TenantCutoff) (map[*plan.TenantCutoff]bool, error) {
+	if !w.plan.NoTenant && time.Since(tenants[0].ReadAt) >= sliceTime {
+		return w.reread(ctx, tenants)
 	}
-	return w.reread(ctx, t)
+	active := map[*plan.TenantCutoff]bool{}
+	for _, t := range tenants {
+		active[t] = true
+	}
+	return active, nil
 }
 
-// refreshParts is refresh for many tenants at once. It returns those whose rows may go.
+// refreshParts returns the parts whose tenants' rows may be deleted.
 func (w *policyRun) refreshParts(ctx context.Context, parts []*part) ([]*part, error) {
-	if len(parts) == 1 {
-		ok, err := w.refresh(ctx, parts[0].tenant)
-		if err != nil || !ok {
-			return nil, err
-		}
-		return parts, nil
-	}
-	if time.Since(parts[0].tenant.ReadAt) < sliceTime {
-		return parts, nil
-	}
 	tenants := make([]*plan.TenantCutoff, len(parts))
 	for i, p := range parts {
 		tenants[i] = p.tenant
 	}
-	active, err := w.rereadAll(ctx, tenants)
+	active, err := w.refresh(ctx, tenants)
 	if err != nil {
 		return nil, err
 	}
 	return slices.DeleteFunc(slices.Clone(parts), func(p *part) bool { return !active[p.tenant] }), nil
 }
 
-// rereadAll reads tenants again, and returns those whose rows may go.
-func (w *policyRun) rereadAll(ctx context.Context, tenants []*plan.TenantCutoff) (active map[*plan.TenantCutoff]bool, err error) {
+// reread reads tenants again, and returns those whose rows may go.
+func (w *policyRun) reread(ctx context.Context, tenants []*plan.TenantCutoff) (active map[*plan.TenantCutoff]bool, err error) {
 	s := w.plan.TenantsSQL(w.scope(), tenants)
 	twice := false
 	err = w.run.withServer(ctx, func() error {
@@ -263,25 +257,4 @@ func (w *policyRun) rereadAll(ctx context.Context, tenants []*plan.TenantCutoff)
 		return nil, preview.ErrKeyTwice
 	}
 	return active, nil
-}
-
-func (w *policyRun) reread(ctx context.Context, t *plan.TenantCutoff) (bool, error) {
-	s := w.plan.TenantSQL(w.scope(), t)
-	var n int
-	var active bool
-	var cutoff *string
-	err := w.run.withServer(ctx, func() error {
-		return w.run.query(ctx, w.plan.ReadingPath(), searchTimeout, s, pg.ScanOne(&n, &active, &cutoff))
-	})
-	if err != nil {
-		return false, fmt.Errorf("reading tenants: %w", err)
-	}
-	if n > 1 {
-		return false, preview.ErrKeyTwice
-	}
-	if !active {
-		return false, nil
-	}
-	t.Cutoff, t.ReadAt = *cutoff, time.Now()
-	return true, nil
 }

@@ -187,7 +187,7 @@ func (k *keyset) slice(ctx context.Context, b *batcher, t *tenantWalk) (bool, er
 	w := k.policy
 	ends := time.Now().Add(sliceTime)
 	for !w.stopping() && ctx.Err() == nil && time.Now().Before(ends) {
-		if ok, err := w.refresh(ctx, t.tenant); err != nil || !ok {
+		if active, err := w.refresh(ctx, []*plan.TenantCutoff{t.tenant}); err != nil || !active[t.tenant] {
 			return false, err
 		}
 		if len(t.groups) == 0 {

@@ -1,6 +1,6 @@
 -- the next rows of a key sweep, and which of them are expired
 WITH reaper_w AS MATERIALIZED (
-  SELECT "Root"."a" AS k0, "Root"."b" AS k1, "Root"."org" AS l0, "Root"."At" AS age, ("Root"."At" > 0) IS TRUE AS meant, 8192::bigint AS size
+  SELECT "Root"."a" AS k0, "Root"."b" AS k1, "Root"."org" AS l0, "Root"."At" AS age, ("Root"."At" > 0) IS TRUE AS meant, 2048::bigint AS size
     FROM ONLY "Da.ta"."Root"
    ORDER BY "Root"."a", "Root"."b" LIMIT 10000)
 SELECT 0, w.size, reaper_s.key::text, least(reaper_s.cutoff, reaper_f.cutoff)::text, NULL, w.k0::text, w.k1::text
@@ -58,7 +58,7 @@ WITH RECURSIVE reaper_c(node, tab, tid, refs) AS (
   UNION ALL SELECT 1, "Child".tableoid::text, "Child".ctid::text, ARRAY["Child"."id"::text]::text[] FROM ONLY "Da.ta"."Child" WHERE EXISTS (SELECT FROM unnest($4::pg_catalog.text[], $5::pg_catalog.text[]) reaper_v(v0, v1) WHERE reaper_v.v0::pg_catalog.text OPERATOR(pg_catalog.=) "Child"."ra" AND reaper_v.v1::pg_catalog.uuid OPERATOR(pg_catalog.=) "Child"."rb"))
   UNION
   SELECT reaper_x.* FROM reaper_c CROSS JOIN LATERAL (SELECT 1, "Child".tableoid::text, "Child".ctid::text, ARRAY["Child"."id"::text]::text[] FROM ONLY "Da.ta"."Child" WHERE reaper_c.node = 1 AND (CASE WHEN reaper_c.node = 1 THEN reaper_c.refs[1] END::pg_catalog.int4) OPERATOR(pg_catalog.=) "Child"."up") reaper_x)
-SELECT node, tab, tid, refs FROM reaper_c LIMIT 20000;
+SELECT node, tab, tid, refs FROM reaper_c LIMIT 100000;
 
 -- who takes whom along, and who keeps whom
 SELECT 0, reaper_x.n::int, reaper_c.tab, reaper_c.tid FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY reaper_x(tab, r0, r1, n) CROSS JOIN LATERAL (SELECT "Child".tableoid::text AS tab, "Child".ctid::text AS tid FROM ONLY "Da.ta"."Child" WHERE reaper_x.r0::pg_catalog.text OPERATOR(pg_catalog.=) "Child"."ra" AND reaper_x.r1::pg_catalog.uuid OPERATOR(pg_catalog.=) "Child"."rb") reaper_c

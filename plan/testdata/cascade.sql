@@ -39,13 +39,13 @@ SELECT reaper_f.tenant, min(least(reaper_s.cutoff, reaper_f.cutoff))::text
 
 -- the next expired rows of one group
 SELECT "mails"."at"::text, (true AND ((mails.state <> 'queued'::text)
-)) IS TRUE, 8192::bigint, "mails"."id"::text
+)) IS TRUE, 2048::bigint, "mails"."id"::text
   FROM ONLY "public"."mails"
  WHERE $2::pg_catalog.int4 OPERATOR(pg_catalog.=) "mails"."domain_id"
    AND "mails"."at" >= '1900-01-01 00:00:00+00' AND "mails"."at" <> '1970-01-01 00:00:00+00'
    AND "mails"."at" < $1::timestamptz
  ORDER BY "mails"."at", "mails"."id"
- LIMIT 1000;
+ LIMIT 10000;
 
 -- each batch begins: nobody changes keys, triggers or rules from here on
 LOCK TABLE ONLY "public"."mails", ONLY "public"."parts" IN ROW EXCLUSIVE MODE;

@@ -17,12 +17,12 @@ SELECT x.key::text, x.cutoff::text FROM (
  ORDER BY x.lag DESC, x.key;
 
 -- the next expired rows of one group
-SELECT "events"."at"::text, (true AND CASE WHEN "events"."at" < (($1::timestamptz AT TIME ZONE 'Europe/Paris') + interval '3 hours') THEN ("events"."at" AT TIME ZONE 'Europe/Paris') < $1::timestamptz ELSE false END) IS TRUE, 8192::bigint, "events"."id"::text
+SELECT "events"."at"::text, (true AND CASE WHEN "events"."at" < (($1::timestamptz AT TIME ZONE 'Europe/Paris') + interval '3 hours') THEN ("events"."at" AT TIME ZONE 'Europe/Paris') < $1::timestamptz ELSE false END) IS TRUE, 2048::bigint, "events"."id"::text
   FROM ONLY "public"."events"
  WHERE "events"."at" >= '1900-01-01 00:00:00' AND "events"."at" <> '1970-01-01 00:00:00' AND "events"."at" <> ('1970-01-01 00:00:00+00'::timestamptz AT TIME ZONE 'Europe/Paris')
    AND "events"."at" < (($1::timestamptz AT TIME ZONE 'Europe/Paris') + interval '3 hours')
  ORDER BY "events"."at"
- LIMIT 1000;
+ LIMIT 10000;
 
 -- each batch begins: nobody changes keys, triggers or rules from here on
 LOCK TABLE ONLY "public"."events" IN ROW EXCLUSIVE MODE;

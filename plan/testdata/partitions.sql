@@ -113,7 +113,7 @@ DROP TABLE "public"."PARTITION";
 -- the next rows of a age sweep, and which of them are expired
 WITH reaper_w AS MATERIALIZED (
   SELECT "visits"."at" AS k0, "visits"."id" AS k1, "visits"."domain_id" AS l0, "visits"."at" AS age, ("visits"."at" >= '1900-01-01 00:00:00' AND "visits"."at" <> '1970-01-01 00:00:00' AND "visits"."at" <> ('1970-01-01 00:00:00+00'::timestamptz AT TIME ZONE 'Europe/Paris') AND ((visits.state <> 'queued'::text)
-)) IS TRUE AS meant, 8192::bigint AS size
+)) IS TRUE AS meant, 2048::bigint AS size
     FROM "public"."visits"
    WHERE "visits"."at" >= '1900-01-01 00:00:00' AND "visits"."at" <> '1970-01-01 00:00:00' AND "visits"."at" <> ('1970-01-01 00:00:00+00'::timestamptz AT TIME ZONE 'Europe/Paris')
      AND "visits"."at" < (($1::timestamptz AT TIME ZONE 'Europe/Paris') + interval '3 hours')

@@ -127,12 +127,12 @@ SELECT x.key::text, x.cutoff::text FROM (
  ORDER BY x.lag DESC, x.key;
 
 -- the next expired rows of one group
-SELECT "visits"."at"::text, (true) IS TRUE, 8192::bigint, "visits"."at"::text, "visits"."id"::text
+SELECT "visits"."at"::text, (true) IS TRUE, 2048::bigint, "visits"."at"::text, "visits"."id"::text
   FROM "public"."visits"
  WHERE "visits"."at" > 0
    AND "visits"."at" < ceil(extract(epoch FROM $1::timestamptz) * 1)::bigint
  ORDER BY "visits"."at", "visits"."id"
- LIMIT 1000;
+ LIMIT 10000;
 
 -- each batch begins: nobody changes keys, triggers or rules from here on
 LOCK TABLE "public"."visits" IN ROW EXCLUSIVE MODE;

@@ -1,6 +1,6 @@
 -- the next rows of a key sweep, and which of them are expired
 WITH reaper_w AS MATERIALIZED (
-  SELECT "logs"."id" AS k0, "logs"."org" AS l0, "logs"."day" AS age, ("logs"."day" >= '1900-01-01' AND "logs"."day" <> '1970-01-01') IS TRUE AS meant, 8192::bigint AS size
+  SELECT "logs"."id" AS k0, "logs"."org" AS l0, "logs"."day" AS age, ("logs"."day" >= '1900-01-01' AND "logs"."day" <> '1970-01-01') IS TRUE AS meant, 2048::bigint AS size
     FROM "public"."logs"
    ORDER BY "logs"."id" LIMIT 10000)
 SELECT 0, w.size, reaper_s.key::text, least(reaper_s.cutoff, reaper_f.cutoff)::text, NULL, w.k0::text
