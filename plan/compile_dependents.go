@@ -208,7 +208,7 @@ func (c *compiler) entryFor(parent *Node, r schema.Relation, entries []*entry, s
 			continue
 		}
 		if found != nil {
-			c.fail(d.Pos, "remove the entry, or tell it from the other one with via and parent", "two entries decide %s of %s", r.Names(), k.ChildName)
+			c.fail(d.Pos, "remove the entry, or distinguish it from the other one with via and parent", "two entries decide %s of %s", r.Names(), k.ChildName)
 			continue
 		}
 		found = e

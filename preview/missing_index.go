@@ -72,7 +72,7 @@ func (l *previewer) sweepHint(pass int64) string {
 	text := fmt.Sprintf("the %s reads %s for each one deleted, with the pass that confirms; with this index: 1",
 		l.plan.Strategy, l.many(readsPerRow(pass, l.view.ExpiredRows)))
 	if l.plan.Policy.Where.IsSet() || l.plan.Keeps() {
-		text += ", and those that are old enough but stay"
+		text += ", plus those that are old enough but stay"
 	}
 	return text
 }
