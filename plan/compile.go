@@ -90,8 +90,8 @@ type compiler struct {
 	// schemaDenied: the role lacks USAGE on the schema of a table of the file, so SQL over that table
 	// cannot be parsed. The problem is recorded.
 	schemaDenied bool
-	// leadsToTenant reports, by table, whether rows of any policy find their tenant through it; nil until
-	// first used.
+	// leadsToTenant reports, by table, whether rows of any policy find their tenant through it; nil
+	// until first used.
 	leadsToTenant map[uint32]bool
 	proposed      []proposal // for undecided edges
 	// untrusted: SQL of the file calls a function of an untrusted owner. That is an error, and the

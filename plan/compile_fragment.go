@@ -69,8 +69,8 @@ func (c *compiler) boolean(what string, text policy.Text, relation string) (stri
 	return f.SQL, nil
 }
 
-// recordNeeds records what a fragment depends on: privileges, the search_path, functions of other owners,
-// and the time zone.
+// recordNeeds records what a fragment depends on: privileges, the search_path, functions of other
+// owners, and the time zone.
 func (c *compiler) recordNeeds(what string, pos policy.Pos, f *usersql.Fragment) {
 	if f.Unread {
 		f.Needs.Unknown = []string{what}

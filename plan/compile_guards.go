@@ -206,9 +206,9 @@ func (c *compiler) warnOtherTenants(n *Node) {
 	}
 }
 
-// checkComparison refuses a reference with an ambiguous comparison. Across two collations, when that of
-// the referencing column is not deterministic, PostgreSQL checks by one and acts by the other.
-// Across some types the result depends on the TimeZone.
+// checkComparison refuses a reference with an ambiguous comparison. Across two collations, when
+// that of the referencing column is not deterministic, PostgreSQL checks by one and acts by the
+// other. Across some types the result depends on the TimeZone.
 func (c *compiler) checkComparison(e *Edge) {
 	for _, x := range e.Pairs {
 		if x.Crossed(x.Theirs) {
@@ -233,7 +233,7 @@ func (c *compiler) brokenSetNull(e *Edge) bool {
 		slices.ContainsFunc(e.Pairs, func(x schema.Comparison) bool { return x.Crossed(x.Ours) })
 }
 
-// refuseArrays refuses a reference over refuseArrays: references are looked up by refuseArrays of values.
+// refuseArrays refuses a reference over arrays: references are looked up by arrays of values.
 func (c *compiler) refuseArrays(e *Edge) {
 	for i := range e.ChildColumns {
 		theirs, _ := e.Child.Table.Column(e.ChildColumns[i])

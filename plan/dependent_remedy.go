@@ -65,8 +65,8 @@ func (c *compiler) proposals() error {
 	return nil
 }
 
-// maxProposalTables limits how many more tables the proposals load. Edges into tables beyond the limit get
-// the proposal keep.
+// maxProposalTables limits how many more tables the proposals load. Edges into tables beyond the
+// limit get the proposal keep.
 const maxProposalTables = 200
 
 // loadBelow loads the tables below the proposed edges that deletion would cascade to, one level at

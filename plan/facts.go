@@ -80,8 +80,8 @@ func (p *Plan) foreignSchemas() []string {
 	return slices.DeleteFunc(slices.Clone(p.Server.SearchPath), func(s string) bool { return s == "pg_catalog" })
 }
 
-// checkForeignKeys computes the fingerprint, unless the plan has errors. Only then does it refuse foreign
-// keys that PostgreSQL does not enforce, so that every batch detects later changes.
+// checkForeignKeys computes the fingerprint, unless the plan has errors. Only then does it refuse
+// foreign keys that PostgreSQL does not enforce, so that every batch detects later changes.
 func (c *compiler) checkForeignKeys() error {
 	p := c.plan
 	if !p.HasErrors() {

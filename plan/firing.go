@@ -84,7 +84,7 @@ func (n *Node) fires() string {
 	return strings.Join(names, ", ")
 }
 
-// checkTriggers records the problems of the table's checkTriggers and rules that can fire.
+// checkTriggers records the problems of the table's triggers and rules that can fire.
 func (c *compiler) checkTriggers(n *Node) {
 	p := c.plan
 	for _, t := range n.firingTriggers() {

@@ -16,8 +16,8 @@ type onPath struct {
 	rows    bool     // false for the root, whose rows no others need
 }
 
-// checkTenantPaths refuses a plan that deletes or clears what any policy needs to find its tenants: rows
-// without a tenant are never deleted.
+// checkTenantPaths refuses a plan that deletes or clears what any policy needs to find its tenants:
+// rows without a tenant are never deleted.
 func (c *compiler) checkTenantPaths() error {
 	p := c.plan
 	for i := range c.file.Policies {

@@ -9,8 +9,8 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// checkVacuumPrivilege warns about `vacuum: always` for tables that the role may not vacuum. With auto, a run
-// warns by itself when there is anything to vacuum.
+// checkVacuumPrivilege warns about `vacuum: always` for tables that the role may not vacuum. With
+// auto, a run warns by itself when there is anything to vacuum.
 func (c *compiler) checkVacuumPrivilege() {
 	p := c.plan
 	if p.Policy.Vacuum != policy.VacuumAlways {

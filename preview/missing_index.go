@@ -108,8 +108,8 @@ func (l *previewer) edgeHint(ctx context.Context, e *plan.Edge) (string, error) 
 	return fmt.Sprintf("%s read for each deleted row of %s; with this index: %s", l.many(reads), e.Parent.Table.Name, with), nil
 }
 
-// countsAround returns how many referenced rows are deleted, and how many rows are behind the edge; -1 if
-// unknown, because other edges delete from that table too.
+// countsAround returns how many referenced rows are deleted, and how many rows are behind the edge;
+// -1 if unknown, because other edges delete from that table too.
 func (l *previewer) countsAround(e *plan.Edge) (parents, behind int64) {
 	behind = -1
 	deleting := 0

@@ -488,7 +488,7 @@ func TestRun_Observe(t *testing.T) {
 	s.await("healthy", 5*time.Second, s.answers("/health", 200))
 	s.await("the metric", 5*time.Second, s.shows(`reaper_policy_failing{policy="letters"} 0`))
 	both := program(t, db.DSN(), "run", "--once", "--observe")
-	if out, err := both.CombinedOutput(); exitCode(t, err) != 2 || !strings.Contains(string(out), "choose one") {
+	if out, err := both.CombinedOutput(); exitCode(t, err) != 2 || !strings.Contains(string(out), "use only one of them") {
 		t.Errorf("--once and --observe: %v\n%s", err, out)
 	}
 	s.ends()
