@@ -345,7 +345,7 @@ func (a *app) options() (purge.Options, error) {
 			return o, usage(fmt.Errorf("--older-than: %w", err))
 		}
 		if d.Forever || d.IsZero() {
-			return o, usage(fmt.Errorf("--older-than %s: write a length of time, such as 90d", a.OlderThan))
+			return o, usage(fmt.Errorf("--older-than %s: write a duration, such as 90d", a.OlderThan))
 		}
 		o.OlderThan = &d
 	}
@@ -365,7 +365,7 @@ func (a *app) options() (purge.Options, error) {
 	if a.MaxDuration != "" {
 		d, err := policy.ParseDuration(a.MaxDuration)
 		if err != nil || d.Forever || d.IsZero() {
-			return o, usage(fmt.Errorf("--max-duration %s: write a length of time, such as 10m", a.MaxDuration))
+			return o, usage(fmt.Errorf("--max-duration %s: write a duration, such as 10m", a.MaxDuration))
 		}
 		o.MaxDuration = d.Approximately()
 	}

@@ -114,24 +114,24 @@ func (a *app) ledgerProblems(ctx context.Context, s *session) ([]plan.Problem, e
 
 // verdict is the last line of a check.
 func verdict(s *session, problems []plan.Problem) string {
-	var wrong, doubtful int64
+	var errorCount, warningCount int64
 	for _, p := range problems {
 		if p.Level == plan.LevelError {
-			wrong++
+			errorCount++
 		} else {
-			doubtful++
+			warningCount++
 		}
 	}
-	if wrong > 0 {
-		text := many(wrong, "error", "errors")
-		if doubtful > 0 {
-			text += " and " + many(doubtful, "warning", "warnings")
+	if errorCount > 0 {
+		text := many(errorCount, "error", "errors")
+		if warningCount > 0 {
+			text += " and " + many(warningCount, "warning", "warnings")
 		}
-		return text + ": until the errors are mended, nothing is deleted"
+		return text + ": nothing is deleted until the errors are fixed"
 	}
 	text := "ok"
-	if doubtful > 0 {
-		text += ", with " + many(doubtful, "warning", "warnings")
+	if warningCount > 0 {
+		text += ", with " + many(warningCount, "warning", "warnings")
 	}
 	return fmt.Sprintf("%s: %s can run as role %s", text, many(int64(len(s.plans)), "policy", "policies"), visible.Text(s.server.Role))
 }

@@ -47,12 +47,12 @@ func (a *app) patiently(ctx context.Context, fn func() error) error {
 	if a.Patience <= 0 {
 		options = append(options, backoff.WithMaxTries(1))
 	}
-	told := false
+	logged := false
 	options = append(options, backoff.WithNotify(func(err error, _ time.Duration) {
-		if !told { // the last error is reported too
+		if !logged { // the last error is reported too
 			a.log.Warn("database does not answer; waiting for it", "patience", a.Patience, "error", oneLine(err))
 		}
-		told = true
+		logged = true
 	}))
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		err := fn()

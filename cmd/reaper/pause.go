@@ -54,7 +54,7 @@ func pauseLength(text string) (time.Duration, error) {
 	d, err := policy.ParseDuration(text)
 	length := d.Approximately()
 	if err != nil || d.Forever || length <= 0 || length > ledger.LongestPause {
-		return 0, usage(fmt.Errorf("--for %s: write a length of time of at most 7d, such as 2h: a pause ends by itself", text))
+		return 0, usage(fmt.Errorf("--for %s: write a duration of at most 7d, such as 2h: every pause expires", text))
 	}
 	return length, nil
 }

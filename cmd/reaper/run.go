@@ -74,7 +74,7 @@ reads the ledger, runs nothing, and pings no monitor.`,
 
 // talkative makes a daemon log each run by default.
 func (a *app) talkative(cmd *cobra.Command) error {
-	if _, told := os.LookupEnv("REAPER_LOG_LEVEL"); told || cmd.Flags().Changed("log-level") {
+	if _, set := os.LookupEnv("REAPER_LOG_LEVEL"); set || cmd.Flags().Changed("log-level") {
 		return nil
 	}
 	a.LogLevel = slog.LevelInfo
