@@ -178,7 +178,7 @@ func (d *Daemon) farewell(left time.Duration) {
 	var both sync.WaitGroup
 	both.Go(func() { d.lease.release(ctx) })
 	if err := d.Pings.Close(ctx); err != nil {
-		d.Log.Warn("not every ping was sent", "error", err)
+		d.Log.Warn("some pings were not sent", "error", err)
 	}
 	both.Wait()
 }

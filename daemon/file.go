@@ -124,7 +124,7 @@ func (f *policyFile) take(data []byte) error {
 		return err
 	}
 	for _, w := range file.Warnings {
-		f.log.Warn("setting is probably not meant so", "warning", file.Errorf(w.Pos, "%s", w.Text).Error(), "policy", w.Policy, "fix", w.Fix)
+		f.log.Warn("setting is probably a mistake", "warning", file.Errorf(w.Pos, "%s", w.Text).Error(), "policy", w.Policy, "fix", w.Fix)
 	}
 	before := f.replace(string(data), file)
 	f.adopt(before, file, entries)

@@ -26,7 +26,7 @@ import (
 	"github.com/reaperdb/reaper/web"
 )
 
-// service is a daemon as a process of its own.
+// service is a daemon as a separate process.
 type service struct {
 	t   *testing.T
 	cmd *exec.Cmd
@@ -86,7 +86,7 @@ func (s *service) text() string {
 	return s.log.String()
 }
 
-// get asks for a path; code 0: no answer.
+// get requests a path; code 0: no response.
 func (s *service) get(path string) (code int, body string) {
 	s.t.Helper()
 	client := http.Client{Timeout: 5 * time.Second}
@@ -106,7 +106,7 @@ func (s *service) get(path string) (code int, body string) {
 	return answer.StatusCode, string(text)
 }
 
-// await waits until something holds.
+// await waits until a condition holds.
 func (s *service) await(what string, within time.Duration, holds func() bool) {
 	s.t.Helper()
 	for end := time.Now().Add(within); !holds(); time.Sleep(50 * time.Millisecond) {
@@ -134,7 +134,7 @@ func (s *service) status() (st web.Status) {
 	return st
 }
 
-// ends sends SIGTERM and wants a clean end within the grace time.
+// ends sends SIGTERM and expects a clean end within the grace time.
 func (s *service) ends() {
 	s.t.Helper()
 	const within = 10 * time.Second
@@ -150,7 +150,7 @@ func (s *service) ends() {
 	}
 }
 
-// monitor is a cron monitor that notes the pings it gets.
+// monitor is a cron monitor that records its pings.
 type monitor struct {
 	*httptest.Server
 	mu    sync.Mutex
@@ -249,8 +249,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// A broken policy file changes nothing, and everything says so; a mended one
-// is taken over.
+// A broken policy file changes nothing, and everything reports it; once fixed, it is loaded.
 func TestRun_PolicyFileChanges(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, letters)
@@ -269,14 +268,14 @@ func TestRun_PolicyFileChanges(t *testing.T) {
 		t.Errorf("policies: %+v", p)
 	}
 	write(t, s.cmd.Dir, lettersPolicy("@every 1s", ""))
-	// Without a signal: it looks by itself.
+	// Without a signal: the daemon notices by itself.
 	s.await("it runs by the new schedule", 20*time.Second, func() bool { return db.Int(t, `SELECT count(*) FROM letters`) == 0 })
 	s.await("ready", 5*time.Second, s.answers("/readyz", 200))
 	s.ends()
 }
 
-// A run that fails is told to the monitor as such, and makes the process unhealthy,
-// with the reason.
+// A failed run is reported to the monitor as such, and makes the process unhealthy, with the
+// reason.
 func TestRun_Failing(t *testing.T) {
 	t.Parallel()
 	db, m := dbtest.New(t, letters), newMonitor(t)
@@ -296,7 +295,7 @@ func TestRun_Failing(t *testing.T) {
 	s.ends()
 }
 
-// A process that may not make its ledger can run nothing, and must not look well.
+// A process that may not create its ledger can run nothing, and must not look healthy.
 func TestRun_NoLedger(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, letters)
@@ -310,8 +309,8 @@ func TestRun_NoLedger(t *testing.T) {
 	s.ends()
 }
 
-// A role that lacks a privilege on an upgraded ledger runs nothing, says which, and
-// goes on once it has it.
+// A role that lacks a privilege on an upgraded ledger runs nothing, names the privilege, and
+// resumes once it has it.
 func TestRun_LedgerWithoutGrants(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, letters)
@@ -335,8 +334,8 @@ func TestRun_LedgerWithoutGrants(t *testing.T) {
 	s.ends()
 }
 
-// A daemon does not touch a ledger's schema that somebody else has made. It says so,
-// and runs once the schema is gone.
+// A daemon does not touch a ledger schema that another role created. It reports that, and runs once
+// the schema is gone.
 func TestRun_LedgerOfOthers(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, letters)
@@ -362,7 +361,7 @@ func TestRun_LedgerOfOthers(t *testing.T) {
 	s.ends()
 }
 
-// What was due while no process was there is caught up with once.
+// Missed runs are made up by a single run.
 func TestRun_CatchesUp(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, letters)
@@ -389,8 +388,7 @@ func TestRun_CatchesUp(t *testing.T) {
 	}
 }
 
-// The end of the process ends a run after the batch at hand; the next process goes
-// on with it.
+// When the process ends, a run ends after the current batch; the next process resumes it.
 func TestRun_EndsInTheMiddle(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, slow)
@@ -414,7 +412,7 @@ func TestRun_EndsInTheMiddle(t *testing.T) {
 	}
 }
 
-// The database is away in the middle of a run, and comes back.
+// The database goes away during a run, and comes back.
 func TestRun_DatabaseAway(t *testing.T) {
 	t.Parallel()
 	server := dbtest.Server(t, pgtemp.Options{})
@@ -456,12 +454,12 @@ func TestRun_DatabaseAway(t *testing.T) {
 	}
 }
 
-// An observer shows what is due and what others did. It runs nothing, claims
-// nothing, and tells no monitor.
+// An observer shows what is due and what others did. It runs nothing, claims nothing, and pings no
+// monitor.
 func TestRun_Observe(t *testing.T) {
 	t.Parallel()
 	db, m := dbtest.New(t, letters), newMonitor(t)
-	// By the policy's own schedule, which nobody obeys here, it would be late at once.
+	// By the policy's own schedule, which nobody follows here, it would be late at once.
 	policy := lettersPolicy("@every 1s", ", heartbeat: "+m.URL+monitorPath)
 	s := serve(t, db.DSN(), policy, "REAPER_OBSERVE=true", "REAPER_SCHEDULE=0 0 1 1 *")
 	s.await("what is due is measured", 20*time.Second, s.shows(`reaper_expired_rows{policy="letters"} 2000`))
@@ -490,7 +488,7 @@ func TestRun_Observe(t *testing.T) {
 	s.await("healthy", 5*time.Second, s.answers("/health", 200))
 	s.await("the metric", 5*time.Second, s.shows(`reaper_policy_failing{policy="letters"} 0`))
 	both := program(t, db.DSN(), "run", "--once", "--observe")
-	if out, err := both.CombinedOutput(); exitCode(t, err) != 2 || !strings.Contains(string(out), "choose one") {
+	if out, err := both.CombinedOutput(); exitCode(t, err) != 2 || !strings.Contains(string(out), "use only one of them") {
 		t.Errorf("--once and --observe: %v\n%s", err, out)
 	}
 	s.ends()
@@ -528,7 +526,7 @@ func TestRun_Once(t *testing.T) {
 	}
 }
 
-// No part of a heartbeat's URL is printed, wherever it is wrong.
+// No part of a heartbeat's URL is printed, wherever the mistake is.
 func TestRun_RefusesBadSettings(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, letters)
