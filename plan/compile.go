@@ -44,7 +44,7 @@ func ReadServer(ctx context.Context, conn *pgx.Conn) (Server, error) {
 	}
 	if err == nil {
 		from := &s.sources
-		err = pg.Pinned(conn).QueryRow(ctx, sourcesSQL).Scan(&from.session, &from.database, &from.replicationRole, &from.trackCounts)
+		err = pg.Pinned(conn).QueryRow(ctx, schema.SourcesSQL).Scan(&from.Session, &from.Database, &from.ReplicationRole, &from.TrackCounts)
 	}
 	if err != nil {
 		return s, fmt.Errorf("reading the server's settings: %w", err)
@@ -66,7 +66,7 @@ func (s Server) Problems() []Problem {
 	}
 	if s.ReplicationRole != "origin" {
 		bad(fmt.Sprintf("session_replication_role is %s for this role: foreign keys would not be enforced", s.ReplicationRole),
-			s.sources.settingFix("session_replication_role", "origin", s.sources.replicationRole))
+			s.sources.SettingFix("session_replication_role", "origin", s.sources.ReplicationRole))
 	}
 	return problems
 }

@@ -1,6 +1,8 @@
 package plan
 
-import "github.com/reaperdb/reaper/schema"
+import (
+	"github.com/reaperdb/reaper/schema"
+)
 
 // addMatch adds a reference that the file declares with match, if this is its parent.
 func (c *compiler) addMatch(parent *Node, e *entry) error {

@@ -217,7 +217,7 @@ type Server struct {
 	InRecovery      bool
 	TrackCounts     bool
 	ReplicationRole string
-	sources         sources
+	sources         schema.SettingSources
 	Now             time.Time // the database's clock
 	ClockSkew       time.Duration
 	maxLocks        int // of the whole server

@@ -326,3 +326,17 @@ func (p *Plan) KeyAfterAge(key []*string) []*string {
 	}
 	return rest
 }
+
+// Behind is the place in the walk of one tenant's rows that a place in the order of age and
+// key of all rows stands for: rows that come after it are seen. Where the key has columns
+// that all rows of a tenant share, so may be rows of the same age that come before it.
+func (p *Plan) Behind(c Cursor) Cursor {
+	if !c.Set || c.Key == nil {
+		return c
+	}
+	key := p.KeyAfterAge(c.Key)
+	if len(key) < len(p.Key) {
+		return Cursor{Set: true, Age: c.Age}
+	}
+	return Cursor{Set: true, Age: c.Age, Key: key}
+}

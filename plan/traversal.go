@@ -159,5 +159,5 @@ func (c *compiler) checkTrackCounts() {
 		return
 	}
 	c.plan.AddProblem(LevelError, "track_counts is off: rows that go by ON DELETE cannot be counted",
-		c.server.sources.settingFix("track_counts", "on", c.server.sources.trackCounts))
+		c.server.sources.SettingFix("track_counts", "on", c.server.sources.TrackCounts))
 }

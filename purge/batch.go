@@ -8,44 +8,11 @@ import (
 	"slices"
 	"time"
 
+	"github.com/reaperdb/reaper/deletion"
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/preview"
 )
-
-// candidate is an expired root that a search found.
-type candidate struct {
-	key   []*string
-	bytes int64
-}
-
-func keysOf(cands []candidate, columns int) pg.Values {
-	v := pg.NewValues(columns)
-	for _, c := range cands {
-		for i := range v {
-			v[i].Add(c.key[i])
-		}
-	}
-	return v
-}
-
-// outcome is the result of deleting candidates.
-type outcome struct {
-	roots     int64 // deleted
-	rows      int64 // deleted over all tables
-	kept      int64 // protected by a keep edge
-	remaining int64 // still expired: locked, busy, or kept by a trigger
-	busy      bool  // some were skipped because of a lock; the next round retries them
-	more      bool  // the root is still there and needs another batch
-}
-
-func (o *outcome) add(x outcome) {
-	o.roots += x.roots
-	o.rows += x.rows
-	o.kept += x.kept
-	o.remaining += x.remaining
-	o.busy = o.busy || x.busy
-}
 
 // batcher runs the batches of one policy for one worker, one transaction each.
 type batcher struct {
@@ -74,10 +41,10 @@ func (b *batcher) lockKey(tenant *string) int64 {
 	return int64(binary.BigEndian.Uint64(sum[:8]))
 }
 
-func (b *batcher) lockKeys(parts []*part) []int64 {
+func (b *batcher) lockKeys(parts []*deletion.Part) []int64 {
 	keys := make([]int64, len(parts))
 	for i, p := range parts {
-		keys[i] = b.lockKey(p.tenant.Key)
+		keys[i] = b.lockKey(p.Tenant.Key)
 	}
 	return keys
 }
@@ -85,17 +52,17 @@ func (b *batcher) lockKeys(parts []*part) []int64 {
 // delete deletes the candidates of tenants with all that depends on them, in as
 // many transactions as it takes; the parts' outcomes say what became of them. An error is
 // either the one tenant's (faultTenant, faultRetry) or the database's.
-func (b *batcher) delete(ctx context.Context, parts []*part) error {
+func (b *batcher) delete(ctx context.Context, parts []*deletion.Part) error {
 	opts := b.ordinary()
 	if b.plan.Proven {
-		opts = attemptOptions{method: proven, lockRoots: true}
+		opts = deletion.Options{Method: deletion.Proven, LockRoots: true}
 	}
 	return b.attempt(ctx, parts, opts)
 }
 
 // ordinary returns the options of a batch that leaves the foreign key checks to PostgreSQL.
 // Where triggers or rules can fire, nothing is left to ON DELETE.
-func (b *batcher) ordinary() attemptOptions {
+func (b *batcher) ordinary() deletion.Options {
 	if b.countFirst > 0 {
 		b.countFirst--
 		return counting
@@ -103,22 +70,22 @@ func (b *batcher) ordinary() attemptOptions {
 	if b.plan.Usual.Full {
 		return counting
 	}
-	return attemptOptions{method: cascade, lockRoots: !b.plan.Usual.Simple()}
+	return deletion.Options{Method: deletion.Cascade, LockRoots: !b.plan.Usual.Simple()}
 }
 
 var (
 	// counting is for a batch that counts before it deletes.
-	counting = attemptOptions{method: closure, lockRoots: true}
+	counting = deletion.Options{Method: deletion.Closure, LockRoots: true}
 	// draining is for a single root that is too large for one batch.
-	draining = attemptOptions{method: drain, lockRoots: true, lockDependents: true}
+	draining = deletion.Options{Method: deletion.Drain, LockRoots: true, LockDependents: true}
 )
 
 // attempt tries candidates until they are gone, or decide has settled what else becomes of
 // them.
-func (b *batcher) attempt(ctx context.Context, parts []*part, opts attemptOptions) error {
+func (b *batcher) attempt(ctx context.Context, parts []*deletion.Part, opts deletion.Options) error {
 	for a := newAttempt(parts, opts); len(parts) > 0; {
 		if !b.policy.waitForGuards(ctx, b.worker) {
-			leave(parts, false)
+			deletion.LeaveAll(parts, false)
 			return nil
 		}
 		active, err := b.policy.refreshParts(ctx, parts)
@@ -127,7 +94,7 @@ func (b *batcher) attempt(ctx context.Context, parts []*part, opts attemptOption
 		}
 		parts = active
 		a.size, a.stepwise = b.size, b.policy.state.deletesStepwise()
-		a.options.singleRoot = a.roots == 1 && (a.try > 0 || b.slow)
+		a.options.SingleRoot = a.roots == 1 && (a.try > 0 || b.slow)
 		more, err := b.transaction(ctx, parts, a.options)
 		if err == nil && !more {
 			return nil
@@ -153,7 +120,7 @@ func (b *batcher) attempt(ctx context.Context, parts []*part, opts attemptOption
 		case drainRoot:
 			a = newAttempt(parts, draining)
 		case leaveRoots, leaveBusy:
-			leave(parts, d.action == leaveBusy)
+			deletion.LeaveAll(parts, d.action == leaveBusy)
 			return nil
 		default:
 			return err
@@ -162,28 +129,28 @@ func (b *batcher) attempt(ctx context.Context, parts []*part, opts attemptOption
 	return nil
 }
 
-func newAttempt(parts []*part, opts attemptOptions) attempt {
-	return attempt{tenants: len(parts), roots: roots(parts), options: opts}
+func newAttempt(parts []*deletion.Part, opts deletion.Options) attempt {
+	return attempt{tenants: len(parts), roots: deletion.CountRoots(parts), options: opts}
 }
 
 // isolate sets the tenant aside that an error names: its rows are left to batches of its
 // own. It returns the others.
-func isolate(parts []*part, err error) []*part {
-	named, _ := errors.AsType[*tenantError](err)
-	return slices.DeleteFunc(slices.Clone(parts), func(p *part) bool {
-		p.alone = p.alone || p.tenant == named.tenant
-		return p.tenant == named.tenant
+func isolate(parts []*deletion.Part, err error) []*deletion.Part {
+	named, _ := errors.AsType[*deletion.TenantError](err)
+	return slices.DeleteFunc(slices.Clone(parts), func(p *deletion.Part) bool {
+		p.Alone = p.Alone || p.Tenant == named.Tenant
+		return p.Tenant == named.Tenant
 	})
 }
 
 // splitTenants tries the halves of the tenants, one after the other. One that is left by
 // itself, and fails, has failed alone.
-func (b *batcher) splitTenants(ctx context.Context, parts []*part, opts attemptOptions) error {
+func (b *batcher) splitTenants(ctx context.Context, parts []*deletion.Part, opts deletion.Options) error {
 	middle := len(parts) / 2
-	for _, half := range [][]*part{parts[:middle], parts[middle:]} {
+	for _, half := range [][]*deletion.Part{parts[:middle], parts[middle:]} {
 		err := b.attempt(ctx, half, opts)
 		if err != nil && len(half) == 1 && abandon(err) == failTenant && ctx.Err() == nil {
-			half[0].alone, err = true, nil
+			half[0].Alone, err = true, nil
 		}
 		if err != nil {
 			return err
@@ -193,12 +160,12 @@ func (b *batcher) splitTenants(ctx context.Context, parts []*part, opts attemptO
 }
 
 // splitRoots tries the halves of one tenant's candidates, one after the other.
-func (b *batcher) splitRoots(ctx context.Context, p *part, opts attemptOptions) error {
-	middle := len(p.cands) / 2
-	for _, half := range [][]candidate{p.cands[:middle], p.cands[middle:]} {
-		h := newPart(p.tenant, half)
-		err := b.attempt(ctx, []*part{h}, opts)
-		p.outcome.add(h.outcome)
+func (b *batcher) splitRoots(ctx context.Context, p *deletion.Part, opts deletion.Options) error {
+	middle := len(p.Candidates) / 2
+	for _, half := range [][]deletion.Candidate{p.Candidates[:middle], p.Candidates[middle:]} {
+		h := deletion.NewPart(p.Tenant, half)
+		err := b.attempt(ctx, []*deletion.Part{h}, opts)
+		p.Outcome.Add(h.Outcome)
 		if err != nil {
 			return err
 		}
@@ -230,16 +197,16 @@ func (b *batcher) prepare(ctx context.Context, err error, a attempt, d decision)
 }
 
 // change returns the options of the next attempt.
-func (b *batcher) change(opts attemptOptions, c change) attemptOptions {
+func (b *batcher) change(opts deletion.Options, c change) deletion.Options {
 	switch c {
 	case ordinaryChecks:
 		return b.ordinary()
 	case countFirst:
 		return counting
 	case lockRoots:
-		opts.lockRoots = true
+		opts.LockRoots = true
 	case lockDependents:
-		opts.lockDependents = true
+		opts.LockDependents = true
 	case tableByTable:
 		b.policy.state.deleteStepwise()
 	}
@@ -248,8 +215,8 @@ func (b *batcher) change(opts attemptOptions, c change) attemptOptions {
 
 // adapt aims the next batch at the time wanted, and below the rows it may hold:
 // it grows by a fifth at most and shrinks in proportion.
-func (b *batcher) adapt(o outcome, took time.Duration) {
-	limits, roots := b.plan.Policy.Limits, o.roots
+func (b *batcher) adapt(o deletion.Outcome, took time.Duration) {
+	limits, roots := b.plan.Policy.Limits, o.Roots
 	b.slow = roots == 1 && took > 2*limits.Time
 	if roots == 0 {
 		return
@@ -262,7 +229,7 @@ func (b *batcher) adapt(o outcome, took time.Duration) {
 	case int(roots) >= b.size:
 		b.size = b.size + b.size/5 + 1
 	}
-	fit := b.rows() * roots / max(o.rows, roots)
+	fit := b.rows() * roots / max(o.Rows, roots)
 	b.size = max(min(b.size, limits.Rows, int(fit-fit/10)), 1)
 }
 

@@ -6,27 +6,15 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/reaperdb/reaper/deletion"
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/plan"
 )
 
 var (
-	// errOverflow: the batch would touch more rows or bytes than its limits.
-	errOverflow = errors.New("batch is larger than its limits")
-	// errBusy: another worker has the tenant.
-	errBusy = errors.New("another worker has the tenant")
+	errBusy = errors.New("another worker has locked the tenant")
 	// errCrowded: the server has no room for the locks of a batch of many tenants.
 	errCrowded = errors.New("the server's lock table is full")
-	// errChanged: what was locked is no longer what it was; the batch is redone.
-	errChanged = errors.New("rows changed under the batch")
-	// errKept: a trigger or a rule keeps some of the roots. Nothing of the batch
-	// was deleted.
-	errKept = errors.New("a trigger or a rule keeps some of the rows")
-	// errStillReferenced: rows go on referencing the row that goes.
-	errStillReferenced = errors.New("rows still reference the row that goes after their reference was emptied")
-	// errInterfered: a trigger or a rule has done something else to the rows of a batch
-	// than the batch had said. Nothing of the batch was deleted.
-	errInterfered = errors.New("a trigger or a rule interferes")
 )
 
 // fault is the class of a batch error, which decides how it is handled.
@@ -49,9 +37,9 @@ func classify(err error) fault {
 	var refused *pgconn.PgError
 	if !errors.As(err, &refused) {
 		switch {
-		case errors.Is(err, errChanged), errors.Is(err, errUnproven), errors.Is(err, errSlow):
+		case errors.Is(err, deletion.ErrChanged), errors.Is(err, deletion.ErrUnproven), errors.Is(err, deletion.ErrSlow):
 			return faultRetry
-		case errors.Is(err, errStillReferenced), errors.Is(err, errKept), errors.Is(err, errInterfered):
+		case errors.Is(err, deletion.ErrStillReferenced), errors.Is(err, deletion.ErrKept), errors.Is(err, deletion.ErrInterfered):
 			return faultTenant
 		case errors.Is(err, plan.ErrSchemaChanged), errors.Is(err, plan.ErrReplicaRole), errors.Is(err, pg.ErrWrites):
 			return faultPolicy
@@ -81,15 +69,15 @@ func reasonOf(err error) string {
 	var refused *pgconn.PgError
 	if !errors.As(err, &refused) {
 		switch {
-		case errors.Is(err, errChanged):
+		case errors.Is(err, deletion.ErrChanged):
 			return "changed"
-		case errors.Is(err, errUnproven):
+		case errors.Is(err, deletion.ErrUnproven):
 			return "unproven"
-		case errors.Is(err, errSlow):
+		case errors.Is(err, deletion.ErrSlow):
 			return "slow"
-		case errors.Is(err, errInterfered):
+		case errors.Is(err, deletion.ErrInterfered):
 			return "trigger"
-		case errors.Is(err, errOverflow):
+		case errors.Is(err, deletion.ErrOverflow):
 			return Overrun
 		}
 		return "connection"

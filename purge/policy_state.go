@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/reaperdb/reaper/deletion"
 	"github.com/reaperdb/reaper/internal/reservoir"
 	"github.com/reaperdb/reaper/partition"
 	"github.com/reaperdb/reaper/plan"
@@ -103,13 +104,13 @@ func (s *policyState) lockedOut() {
 
 // addOutcome adds the outcome of candidates to the pass. lost: some were gone or no longer
 // expired. failed: the batch was abandoned, so nothing is known about them.
-func (s *policyState) addOutcome(o outcome, candidates int, failed bool) (lost bool) {
+func (s *policyState) addOutcome(o deletion.Outcome, candidates int, failed bool) (lost bool) {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
-	lost = !failed && o.roots+o.kept+o.remaining < int64(candidates)
-	s.pass.kept += o.kept
-	s.pass.remaining += o.remaining
-	s.pass.busy = s.pass.busy || o.busy
+	lost = !failed && o.Roots+o.Kept+o.Remaining < int64(candidates)
+	s.pass.kept += o.Kept
+	s.pass.remaining += o.Remaining
+	s.pass.busy = s.pass.busy || o.Busy
 	s.pass.moved = s.pass.moved || lost && s.withoutWhere == nil
 	return lost
 }
@@ -166,7 +167,7 @@ func (s *policyState) failedTenants() map[string]string {
 type committed struct {
 	rows, nullified map[string]int64 // by table
 	wal             [2]int64         // positions where it began and ended
-	outcome         outcome
+	outcome         deletion.Outcome
 	took            time.Duration
 }
 
@@ -185,13 +186,13 @@ func (s *policyState) addBatch(c committed) (wal int64) {
 	for table, n := range c.rows {
 		rep.Rows[table] += n
 	}
-	rep.RowsTotal += c.outcome.rows
+	rep.RowsTotal += c.outcome.Rows
 	for _, n := range c.nullified {
 		rep.RowsNullified += n
 	}
-	rep.Roots += c.outcome.roots
-	s.run.roots += c.outcome.roots
-	s.run.deleted += c.outcome.rows + int64(len(c.nullified))
+	rep.Roots += c.outcome.Roots
+	s.run.roots += c.outcome.Roots
+	s.run.deleted += c.outcome.Rows + int64(len(c.nullified))
 	return wal
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -580,7 +581,10 @@ func TestPromise6_TenantLockedElsewhere(t *testing.T) {
 		b.connect(b.DSN(), func(c *pgxpool.Config) {
 			c.ConnConfig.Tracer = argsHook(func(sql string, args []any) {
 				if strings.Contains(sql, atBatch) {
-					once.Do(func() { s.do(`BEGIN`); s.do(`SELECT pg_advisory_xact_lock($1::text::bigint)`, args[0]) })
+					once.Do(func() {
+						s.do(`BEGIN`)
+						s.do(`SELECT pg_advisory_xact_lock($1::text::bigint)`, strconv.FormatInt(args[0].([]int64)[0], 10))
+					})
 				}
 			})
 		})

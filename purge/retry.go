@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/reaperdb/reaper/deletion"
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/plan"
 )
@@ -64,24 +65,13 @@ const (
 	tableByTable change = "table by table"
 )
 
-// attemptOptions is how a batch is attempted.
-type attemptOptions struct {
-	method    method
-	lockRoots bool // first, skipping those already locked
-	// lockDependents also locks dependents where otherwise a foreign key violation would report
-	// a new reference to them.
-	lockDependents bool
-	// singleRoot gives statements the time that a single root may need.
-	singleRoot bool
-}
-
 // attempt is what is known about a failed batch.
 type attempt struct {
 	try      int // how often the same roots were tried before
 	tenants  int
 	roots    int
 	size     int // target number of roots in the next batch
-	options  attemptOptions
+	options  deletion.Options
 	stepwise bool // it deleted table by table
 }
 
@@ -111,15 +101,15 @@ func decide(err error, a attempt) decision {
 		d.action = awaitGuards
 	case a.tenants > 1:
 		return decideTenants(err, a)
-	case errors.Is(err, errKept) && a.roots > 1: // which of them is found so
+	case errors.Is(err, deletion.ErrKept) && a.roots > 1: // which of them is found so
 		d.action = splitBatch
-	case errors.Is(err, errKept):
+	case errors.Is(err, deletion.ErrKept):
 		d.action = leaveRoots
-	case a.options.method == drain:
+	case a.options.Method == deletion.Drain:
 		return decideDrain(err, a)
-	case a.options.method == proven && (errors.Is(err, errUnproven) || a.roots == 1 && tooSlow(err)):
+	case a.options.Method == deletion.Proven && (errors.Is(err, deletion.ErrUnproven) || a.roots == 1 && tooSlow(err)):
 		d.action, d.change, d.notify = retryBatch, ordinaryChecks, true
-	case errors.Is(err, errOverflow):
+	case errors.Is(err, deletion.ErrOverflow):
 		return decideOverflow(a)
 	case pg.HasCode(err, "27000") && !a.stepwise:
 		// A trigger changed a row that the same statement was about to delete.
@@ -136,11 +126,11 @@ func decide(err error, a attempt) decision {
 // them must not hold up the others.
 func decideTenants(err error, a attempt) decision {
 	d := decision{action: splitTenants, size: a.size, notify: true, log: true}
-	_, named := errors.AsType[*tenantError](err)
+	_, named := errors.AsType[*deletion.TenantError](err)
 	switch {
-	case errors.Is(err, errOverflow):
+	case errors.Is(err, deletion.ErrOverflow):
 		d.size = max(a.roots/2, 1)
-	case errors.Is(err, errCrowded), errors.Is(err, errSlow):
+	case errors.Is(err, errCrowded), errors.Is(err, deletion.ErrSlow):
 	case permanent(classify(err)) && (a.stepwise || !pg.HasCode(err, "27000")):
 		return decision{action: abandon(err), size: a.size}
 	case named:
@@ -151,9 +141,9 @@ func decideTenants(err error, a attempt) decision {
 
 // decideOverflow is decide for a batch that was larger than its limits.
 func decideOverflow(a attempt) decision {
-	d := decision{action: drainRoot, size: max(a.roots/2, 1), countFirst: a.options.method != proven, notify: true}
+	d := decision{action: drainRoot, size: max(a.roots/2, 1), countFirst: a.options.Method != deletion.Proven, notify: true}
 	switch {
-	case a.options.method == cascade:
+	case a.options.Method == deletion.Cascade:
 		d.action, d.change = retryBatch, countFirst
 	case a.roots > 1:
 		d.action = splitBatch
@@ -166,13 +156,13 @@ func decideOverflow(a attempt) decision {
 func decideRows(err error, a attempt) decision {
 	d := decision{action: retryBatch, size: a.size, notify: true, log: true}
 	switch {
-	case pg.HasCode(err, "55P03") && !a.options.lockRoots:
+	case pg.HasCode(err, "55P03") && !a.options.LockRoots:
 		d.change = lockRoots
 		return d
-	case (pg.HasCode(err, "23503", "23001") || errors.Is(err, errChanged)) && !a.options.lockDependents:
+	case (pg.HasCode(err, "23503", "23001") || errors.Is(err, deletion.ErrChanged)) && !a.options.LockDependents:
 		d.change = lockDependents
 		return d
-	case pg.HasCode(err, "57014") && a.options.method == cascade:
+	case pg.HasCode(err, "57014") && a.options.Method == deletion.Cascade:
 		// Too slow as a whole: count before deleting, and drain large roots.
 		d.change, d.countFirst = countFirst, true
 	}
@@ -222,16 +212,16 @@ func permanent(f fault) bool { return f == faultDatabase || f == faultPolicy }
 // contended reports whether other transactions hold or change the rows, which are then left for
 // the next round.
 func contended(err error) bool {
-	return pg.HasCode(err, "55P03", "40P01") || errors.Is(err, errChanged)
+	return pg.HasCode(err, "55P03", "40P01") || errors.Is(err, deletion.ErrChanged)
 }
 
 // tooSlow reports whether a batch exceeded its time.
-func tooSlow(err error) bool { return pg.HasCode(err, "57014") || errors.Is(err, errSlow) }
+func tooSlow(err error) bool { return pg.HasCode(err, "57014") || errors.Is(err, deletion.ErrSlow) }
 
 // decideServer decides whether to wait for a server that did not answer. ended: the context has
 // ended. stopping is how long a stopping run has been trying; 0: the run is not stopping.
 func decideServer(err error, ended bool, stopping time.Duration) action {
-	for _, other := range []error{errBusy, errPausedByHand, errGuarded, errOverflow, errHalted, errCrowded} {
+	for _, other := range []error{errBusy, errPausedByHand, errGuarded, deletion.ErrOverflow, errHalted, errCrowded} {
 		if errors.Is(err, other) {
 			return giveUp
 		}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/reaperdb/reaper/deletion"
 	"github.com/reaperdb/reaper/internal/gosource"
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/plan"
@@ -25,8 +26,8 @@ import (
 // Every named error of the package.
 var sentinels = map[string]error{
 	"errBusy": errBusy, "errPausedByHand": errPausedByHand, "errGuarded": errGuarded, "errHalted": errHalted,
-	"errOverflow": errOverflow, "errKept": errKept, "errStillReferenced": errStillReferenced, "errInterfered": errInterfered,
-	"errChanged": errChanged, "errUnproven": errUnproven, "errSlow": errSlow,
+	"errOverflow": deletion.ErrOverflow, "errKept": deletion.ErrKept, "errStillReferenced": deletion.ErrStillReferenced, "errInterfered": deletion.ErrInterfered,
+	"errChanged": deletion.ErrChanged, "errUnproven": deletion.ErrUnproven, "errSlow": deletion.ErrSlow,
 	"errFacts": plan.ErrSchemaChanged, "errReplicaRole": plan.ErrReplicaRole, "errWrites": pg.ErrWrites,
 	"ErrTenants": preview.ErrTenants, "errNoTenants": preview.ErrNoTenants, "errKeyTwice": preview.ErrKeyTwice, "errLongKey": preview.ErrLongKey,
 	"errOneConnection": errOneConnection, "errCrowded": errCrowded,
@@ -38,19 +39,19 @@ var situations = []struct {
 	name string
 	of   attempt
 }{
-	{"many", attempt{roots: 8, size: 20, options: attemptOptions{method: cascade}}},
-	{"many, locked, counted", attempt{roots: 8, size: 20, stepwise: true, options: attemptOptions{method: closure, lockRoots: true, lockDependents: true}}},
-	{"many, proven", attempt{roots: 8, size: 20, options: attemptOptions{method: proven, lockRoots: true}}},
-	{"one", attempt{roots: 1, size: 20, options: attemptOptions{method: cascade}}},
-	{"one, proven", attempt{roots: 1, size: 20, options: attemptOptions{method: proven, lockRoots: true}}},
-	{"one, locked, counted", attempt{roots: 1, size: 20, stepwise: true, options: attemptOptions{method: closure, lockRoots: true, lockDependents: true}}},
-	{"one, again", attempt{try: 1, roots: 1, size: 20, stepwise: true, options: attemptOptions{method: closure, lockRoots: true, lockDependents: true}}},
-	{"one, for the last time", attempt{try: retries, roots: 1, size: 20, stepwise: true, options: attemptOptions{method: closure, lockRoots: true, lockDependents: true}}},
-	{"drain", attempt{roots: 1, size: 20, options: attemptOptions{method: drain, lockRoots: true, lockDependents: true}}},
-	{"drain, again", attempt{try: 1, roots: 1, size: 20, options: attemptOptions{method: drain, lockRoots: true, lockDependents: true}}},
-	{"drain, for the last time", attempt{try: retries, roots: 1, size: 20, options: attemptOptions{method: drain, lockRoots: true, lockDependents: true}}},
-	{"many tenants, one of them named", attempt{tenants: 3, roots: 8, size: 20, options: attemptOptions{method: cascade}}},
-	{"many tenants", attempt{tenants: 3, roots: 8, size: 20, options: attemptOptions{method: proven, lockRoots: true}}},
+	{"many", attempt{roots: 8, size: 20, options: deletion.Options{Method: deletion.Cascade}}},
+	{"many, locked, counted", attempt{roots: 8, size: 20, stepwise: true, options: deletion.Options{Method: deletion.Closure, LockRoots: true, LockDependents: true}}},
+	{"many, proven", attempt{roots: 8, size: 20, options: deletion.Options{Method: deletion.Proven, LockRoots: true}}},
+	{"one", attempt{roots: 1, size: 20, options: deletion.Options{Method: deletion.Cascade}}},
+	{"one, proven", attempt{roots: 1, size: 20, options: deletion.Options{Method: deletion.Proven, LockRoots: true}}},
+	{"one, locked, counted", attempt{roots: 1, size: 20, stepwise: true, options: deletion.Options{Method: deletion.Closure, LockRoots: true, LockDependents: true}}},
+	{"one, again", attempt{try: 1, roots: 1, size: 20, stepwise: true, options: deletion.Options{Method: deletion.Closure, LockRoots: true, LockDependents: true}}},
+	{"one, for the last time", attempt{try: retries, roots: 1, size: 20, stepwise: true, options: deletion.Options{Method: deletion.Closure, LockRoots: true, LockDependents: true}}},
+	{"drain", attempt{roots: 1, size: 20, options: deletion.Options{Method: deletion.Drain, LockRoots: true, LockDependents: true}}},
+	{"drain, again", attempt{try: 1, roots: 1, size: 20, options: deletion.Options{Method: deletion.Drain, LockRoots: true, LockDependents: true}}},
+	{"drain, for the last time", attempt{try: retries, roots: 1, size: 20, options: deletion.Options{Method: deletion.Drain, LockRoots: true, LockDependents: true}}},
+	{"many tenants, one of them named", attempt{tenants: 3, roots: 8, size: 20, options: deletion.Options{Method: deletion.Cascade}}},
+	{"many tenants", attempt{tenants: 3, roots: 8, size: 20, options: deletion.Options{Method: deletion.Proven, LockRoots: true}}},
 }
 
 // named is the situation in which an error names its tenant.
@@ -287,7 +288,7 @@ func TestDecide(t *testing.T) {
 			for i, s := range situations {
 				err := err
 				if s.name == named {
-					err = &tenantError{&plan.TenantCutoff{}, err}
+					err = &deletion.TenantError{Tenant: &plan.TenantCutoff{}, Err: err}
 				}
 				if got := decide(err, s.of).String(); got != k.want[i] {
 					t.Errorf("%s, %s: %q, want %q", name, s.name, got, k.want[i])

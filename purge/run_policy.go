@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/reaperdb/reaper/deletion"
 	"github.com/reaperdb/reaper/expiry"
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/plan"
@@ -146,27 +147,27 @@ func (w *policyRun) countOnce(ctx context.Context) {
 }
 
 // delete hands candidates of one tenant to a batcher.
-func (w *policyRun) delete(ctx context.Context, b *batcher, t *plan.TenantCutoff, cands []candidate) (outcome, error) {
-	p := newPart(t, cands)
-	err := w.deleteParts(ctx, b, []*part{p})
-	return p.outcome, err
+func (w *policyRun) delete(ctx context.Context, b *batcher, t *plan.TenantCutoff, cands []deletion.Candidate) (deletion.Outcome, error) {
+	p := deletion.NewPart(t, cands)
+	err := w.deleteParts(ctx, b, []*deletion.Part{p})
+	return p.Outcome, err
 }
 
 // deleteParts hands candidates to a batcher, keeps the count, and gives up a tenant
 // whose rows cannot be deleted. An error is the database's.
-func (w *policyRun) deleteParts(ctx context.Context, b *batcher, parts []*part) error {
+func (w *policyRun) deleteParts(ctx context.Context, b *batcher, parts []*deletion.Part) error {
 	err := b.delete(ctx, parts)
 	for _, p := range parts {
-		if p.alone {
-			w.state.setAlone(tenantName(p.tenant.Key))
+		if p.Alone {
+			w.state.setAlone(deletion.TenantName(p.Tenant.Key))
 		}
-		lost := w.state.addOutcome(p.outcome, len(p.cands), err != nil || p.alone)
+		lost := w.state.addOutcome(p.Outcome, len(p.Candidates), err != nil || p.Alone)
 		if !lost || w.plan.NoTenant {
 			continue
 		}
 		// Some are no longer expired. If that is because the tenant's key has come
 		// to be there twice, it must be said.
-		if _, reread := w.reread(ctx, []*plan.TenantCutoff{p.tenant}); reread != nil {
+		if _, reread := w.reread(ctx, []*plan.TenantCutoff{p.Tenant}); reread != nil {
 			err = reread
 		}
 	}
@@ -180,28 +181,23 @@ func (w *policyRun) deleteParts(ctx context.Context, b *batcher, parts []*part) 
 	case end == failPolicy, len(parts) > 1, ctx.Err() != nil:
 		return err
 	}
-	w.failTenant(parts[0].tenant, err)
+	w.failTenant(parts[0].Tenant, err)
 	return nil
 }
 
 // failTenant gives up a tenant whose rows cannot be deleted.
 func (w *policyRun) failTenant(t *plan.TenantCutoff, err error) {
-	name, why := tenantName(t.Key), pg.ErrorText(err)
-	if names := w.plan.Firing(); len(names) > 0 && !errors.Is(err, errInterfered) {
+	name, why := deletion.TenantName(t.Key), pg.ErrorText(err)
+	if names := w.plan.Firing(); len(names) > 0 && !errors.Is(err, deletion.ErrInterfered) {
 		why += "; possibly caused by " + strings.Join(names, ", ")
 	}
 	w.state.failTenant(name, why)
 	w.run.log.Warn("tenant failed", "policy", w.plan.Policy.Name, "tenant", name, "error", why)
 }
 
-func tenantName(key *string) string {
-	if key == nil {
-		return "null"
-	}
-	return *key
+func (w *policyRun) tenantFailed(key *string) bool {
+	return w.state.tenantFailed(deletion.TenantName(key))
 }
-
-func (w *policyRun) tenantFailed(key *string) bool { return w.state.tenantFailed(tenantName(key)) }
 
 // refresh reads the hold and the retention of tenants again, if they were read some time
 // ago: at the start of every slice, and between the batches of a long one, so that a query
@@ -218,16 +214,16 @@ func (w *policyRun) refresh(ctx context.Context, tenants []*plan.TenantCutoff) (
 }
 
 // refreshParts returns the parts whose tenants' rows may be deleted.
-func (w *policyRun) refreshParts(ctx context.Context, parts []*part) ([]*part, error) {
+func (w *policyRun) refreshParts(ctx context.Context, parts []*deletion.Part) ([]*deletion.Part, error) {
 	tenants := make([]*plan.TenantCutoff, len(parts))
 	for i, p := range parts {
-		tenants[i] = p.tenant
+		tenants[i] = p.Tenant
 	}
 	active, err := w.refresh(ctx, tenants)
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(slices.Clone(parts), func(p *part) bool { return !active[p.tenant] }), nil
+	return slices.DeleteFunc(slices.Clone(parts), func(p *deletion.Part) bool { return !active[p.Tenant] }), nil
 }
 
 // reread reads tenants again, and returns those whose rows may go.

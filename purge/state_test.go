@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/reaperdb/reaper/deletion"
 	"github.com/reaperdb/reaper/partition"
 )
 
@@ -57,8 +58,8 @@ func TestWALCountsOnce(t *testing.T) {
 	one, other := r.addPolicy(&PolicyReport{Rows: map[string]int64{}}), r.addPolicy(&PolicyReport{Rows: map[string]int64{}})
 	rows := map[string]int64{"public.mails": 1}
 	got := []int64{
-		one.addBatch(committed{rows: rows, wal: [2]int64{100, 200}, outcome: outcome{roots: 1, rows: 1}}),
-		other.addBatch(committed{rows: rows, wal: [2]int64{50, 260}, outcome: outcome{roots: 1, rows: 1}}),
+		one.addBatch(committed{rows: rows, wal: [2]int64{100, 200}, outcome: deletion.Outcome{Roots: 1, Rows: 1}}),
+		other.addBatch(committed{rows: rows, wal: [2]int64{50, 260}, outcome: deletion.Outcome{Roots: 1, Rows: 1}}),
 		one.addDrop("public.mails", "public.p1", &partition.Dropped{Batches: 1, Rows: 7, WAL: [2]int64{150, 240}}, time.Millisecond),
 	}
 	for i, want := range []int64{100, 60, 0} {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/reaperdb/reaper/deletion"
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/plan"
 )
@@ -20,10 +21,10 @@ import (
 // cohort is some tenants that are worked on in step.
 type cohort struct {
 	tenants []*plan.TenantCutoff
-	from    string // age at which the next window begins; empty: at the oldest row
-	at      int64  // the same in microseconds since 1970
-	width   int64  // of the next window, in microseconds; 0: not known
-	groups  int    // rows read of each group
+	from    plan.Cursor // where the next window begins
+	at      int64       // its age in microseconds since 1970
+	width   int64       // of the next window, in microseconds; 0: not known
+	groups  int         // rows read of each group
 	open    map[string]bool
 	aside   []*tenantWalk
 }
@@ -47,7 +48,7 @@ func (c *cohort) slice(ctx context.Context, w *policyRun, b *batcher) (bool, err
 	ends := time.Now().Add(sliceTime)
 	for !w.stopping() && ctx.Err() == nil && time.Now().Before(ends) {
 		if len(c.tenants) < 2 || w.cohortSize() < 2 {
-			c.disband()
+			c.disband(w.plan)
 			return false, nil
 		}
 		start := c.from
@@ -58,7 +59,7 @@ func (c *cohort) slice(ctx context.Context, w *policyRun, b *batcher) (bool, err
 		if err := w.deleteParts(ctx, b, parts); err != nil {
 			return false, err
 		}
-		c.settle(parts, start)
+		c.settle(w.plan, parts, start)
 		if !more {
 			return false, nil
 		}
@@ -68,37 +69,35 @@ func (c *cohort) slice(ctx context.Context, w *policyRun, b *batcher) (bool, err
 
 // settle notes what a batch has left, and leaves tenants to themselves that stood in the way
 // of others. start is where the window began.
-func (c *cohort) settle(parts []*part, start string) {
-	for _, p := range parts {
-		name := tenantName(p.tenant.Key)
-		if p.outcome.remaining > 0 {
-			c.open[name] = true
+func (c *cohort) settle(p *plan.Plan, parts []*deletion.Part, start plan.Cursor) {
+	for _, x := range parts {
+		if x.Outcome.Remaining > 0 {
+			c.open[deletion.TenantName(x.Tenant.Key)] = true
 		}
-		if p.alone {
-			c.tenants = slices.DeleteFunc(c.tenants, func(t *plan.TenantCutoff) bool { return t == p.tenant })
-			c.aside = append(c.aside, from(p.tenant, start))
+		if x.Alone {
+			c.tenants = slices.DeleteFunc(c.tenants, func(t *plan.TenantCutoff) bool { return t == x.Tenant })
+			c.aside = append(c.aside, from(p, x.Tenant, start))
 		}
 	}
 }
 
-// from walks the rows of a tenant that are as old as that, or younger; empty: all.
-func from(t *plan.TenantCutoff, age string) *tenantWalk {
-	if age == "" {
-		return &tenantWalk{tenant: t}
-	}
-	return &tenantWalk{tenant: t, start: plan.Cursor{Set: true, Age: age}}
+// from walks the rows of a tenant that come behind a place.
+func from(p *plan.Plan, t *plan.TenantCutoff, start plan.Cursor) *tenantWalk {
+	w := &tenantWalk{tenant: t, start: p.Behind(start)}
+	w.strict = w.start.Key != nil
+	return w
 }
 
 // disband leaves each tenant to itself.
-func (c *cohort) disband() {
+func (c *cohort) disband(p *plan.Plan) {
 	for _, t := range c.tenants {
-		c.aside = append(c.aside, from(t, c.from))
+		c.aside = append(c.aside, from(p, t, c.from))
 	}
 	c.tenants = nil
 }
 
 // step reads the candidates of the next window; false: there is none after it.
-func (c *cohort) step(ctx context.Context, w *policyRun, want int) (parts []*part, more bool, err error) {
+func (c *cohort) step(ctx context.Context, w *policyRun, want int) (parts []*deletion.Part, more bool, err error) {
 	if c.groups == 0 {
 		c.groups = max(2*want/len(c.tenants), leastGroup)
 	}
@@ -110,7 +109,7 @@ func (c *cohort) step(ctx context.Context, w *policyRun, want int) (parts []*par
 	err = w.searchRows(func(p *plan.Plan) error {
 		s := p.StepSQL(c.tenants, win)
 		return w.run.withServer(ctx, func() error {
-			found = window{columns: len(w.plan.Key), byTenant: map[int][]candidate{}}
+			found = window{columns: len(w.plan.Key), byTenant: map[int][]deletion.Candidate{}}
 			return w.run.query(ctx, w.plan.ReadingPath(), searchTimeout, s, found.scan)
 		})
 	})
@@ -119,75 +118,73 @@ func (c *cohort) step(ctx context.Context, w *policyRun, want int) (parts []*par
 	}
 	for i, t := range c.tenants {
 		if cands := found.byTenant[i+1]; len(cands) > 0 {
-			parts = append(parts, newPart(t, cands))
+			parts = append(parts, deletion.NewPart(t, cands))
 		}
 	}
-	if found.until == nil {
+	if found.age == nil {
 		return parts, false, nil
 	}
 	return parts, true, c.advance(found, want)
 }
 
-// advance moves the cohort to the end of a window, and aims the next one at as many rows as a
-// batch takes. Where more rows than a window may have are of one age, only the walk of a
-// single tenant gets past them.
+// advance moves the cohort to where a window ended, and aims the next one at as many rows
+// as a batch takes.
 func (c *cohort) advance(found window, want int) error {
-	end, err := strconv.ParseInt(*found.end, 10, 64)
+	end, err := strconv.ParseInt(*found.micros, 10, 64)
 	if err != nil {
 		return err
 	}
 	begin := c.at
-	if c.from == "" {
-		begin = end
-		if found.first != nil {
-			if begin, err = strconv.ParseInt(*found.first, 10, 64); err != nil {
-				return err
-			}
+	if !c.from.Set && found.first != nil {
+		if begin, err = strconv.ParseInt(*found.first, 10, 64); err != nil {
+			return err
 		}
 	}
-	switch {
-	case found.candidates == 0 && *found.until == c.from, found.candidates == 0 && c.from == "":
-		if c.groups >= want {
-			c.disband()
-		}
-		c.groups, c.width = min(4*c.groups, want), 0
-	case found.candidates == 0:
-		c.width = max(4*c.width, int64(time.Minute/time.Microsecond))
-	default:
+	if found.candidates == 0 {
+		c.width = max(4*(end-begin), leastWidth)
+	} else {
 		ratio := min(max(float64(want)/float64(found.candidates), 0.25), 4)
-		c.width = max(int64(float64(end-begin)*ratio), 1)
+		c.width = max(int64(float64(end-begin)*ratio), leastWidth)
 	}
-	c.from, c.at = *found.until, end
+	c.from, c.at = plan.Cursor{Set: true, Age: *found.age}, end
+	if !slices.Contains(found.key, nil) {
+		c.from.Key = found.key
+	}
 	return nil
 }
 
+// leastWidth is how wide a window is at least, in microseconds: rows of one age are read in
+// the order of their keys.
+const leastWidth = int64(time.Second / time.Microsecond)
+
 // window is what one step has read.
 type window struct {
-	columns    int
-	until      *string // where it ends; nil: nothing is beyond it
-	end, first *string // the same and the oldest age that was read, in microseconds since 1970
-	byTenant   map[int][]candidate
-	candidates int
+	columns       int
+	age           *string // where it stopped; nil: every expired row was read
+	key           []*string
+	micros, first *string // that age and the oldest that was read, in microseconds since 1970
+	byTenant      map[int][]deletion.Candidate
+	candidates    int
 }
 
 func (x *window) scan(rows pgx.Rows) error {
 	for rows.Next() {
 		var tenant int
-		var text, end, first *string
+		var text, micros, first *string
 		key := make([]*string, x.columns)
-		into := append([]any{&tenant, &text, &end, &first}, pg.Pointers(key)...)
+		into := append([]any{&tenant, &text, &micros, &first}, pg.Pointers(key)...)
 		if err := rows.Scan(into...); err != nil {
 			return err
 		}
 		if tenant == 0 {
-			x.until, x.end, x.first = text, end, first
+			x.age, x.micros, x.first, x.key = text, micros, first, key
 			continue
 		}
 		size, err := strconv.ParseInt(*text, 10, 64)
 		if err != nil {
 			return err
 		}
-		x.byTenant[tenant] = append(x.byTenant[tenant], candidate{key: key, bytes: size})
+		x.byTenant[tenant] = append(x.byTenant[tenant], deletion.Candidate{Key: key, Bytes: size})
 		x.candidates++
 	}
 	return rows.Err()

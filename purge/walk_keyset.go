@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/reaperdb/reaper/deletion"
 	"github.com/reaperdb/reaper/plan"
 )
 
@@ -70,7 +71,7 @@ func (k *keyset) takeFresh() (tenants []*plan.TenantCutoff) {
 	for len(k.fresh) > 0 && len(tenants) < most {
 		t := k.fresh[0]
 		k.fresh = k.fresh[1:]
-		if most == 1 || k.policy.state.goesAlone(tenantName(t.Key)) {
+		if most == 1 || k.policy.state.goesAlone(deletion.TenantName(t.Key)) {
 			k.queue = append(k.queue, &tenantWalk{tenant: t})
 			if most == 1 {
 				break
@@ -100,7 +101,7 @@ func (k *keyset) nextTenant(worker int) *turn {
 			if more {
 				k.queue = append(k.queue, t)
 			} else if t.remaining > 0 {
-				k.open[tenantName(t.tenant.Key)] = true
+				k.open[deletion.TenantName(t.tenant.Key)] = true
 			}
 		},
 	}
@@ -150,14 +151,14 @@ func (k *keyset) nextPage() *turn {
 func (k *keyset) unfinished() map[string]bool {
 	names := maps.Clone(k.open)
 	for _, t := range k.queue {
-		names[tenantName(t.tenant.Key)] = true
+		names[deletion.TenantName(t.tenant.Key)] = true
 	}
 	for _, t := range k.fresh {
-		names[tenantName(t.Key)] = true
+		names[deletion.TenantName(t.Key)] = true
 	}
 	for _, c := range k.cohorts {
 		for _, t := range c.tenants {
-			names[tenantName(t.Key)] = true
+			names[deletion.TenantName(t.Key)] = true
 		}
 	}
 	return names
@@ -213,7 +214,7 @@ func (k *keyset) slice(ctx context.Context, b *batcher, t *tenantWalk) (bool, er
 // group.
 func (k *keyset) groups(ctx context.Context, p *plan.Plan, t *tenantWalk) error {
 	t.started, t.more = true, false
-	t.at, t.strict = t.start, false
+	t.at, t.strict = t.start, t.start.Key != nil
 	switch {
 	case p.NoTenant:
 		t.groups = [][]*string{nil}
@@ -248,10 +249,10 @@ func (k *keyset) groups(ctx context.Context, p *plan.Plan, t *tenantWalk) error 
 func (k *keyset) batch(ctx context.Context, b *batcher, t *tenantWalk) error {
 	w := k.policy
 	want := b.nextSize()
-	var cands []candidate
+	var cands []deletion.Candidate
 	room := w.plan.Policy.Limits.Bytes
 	for full := false; len(t.groups) > 0 && !full; {
-		var found []candidate
+		var found []deletion.Candidate
 		var ended bool
 		err := w.searchRows(func(p *plan.Plan) (err error) {
 			found, ended, err = k.search(ctx, p, t, want-len(cands), room)
@@ -261,22 +262,22 @@ func (k *keyset) batch(ctx context.Context, b *batcher, t *tenantWalk) error {
 			return err
 		}
 		for _, c := range found {
-			room -= c.bytes
+			room -= c.Bytes
 		}
 		cands = append(cands, found...)
 		if !ended {
 			break // the batch is full, or all rows were rejected so far: continue next time
 		}
 		t.groups = t.groups[1:]
-		t.at, t.strict = t.start, false
+		t.at, t.strict = t.start, t.start.Key != nil
 		full = len(cands) >= want || room <= 0
 	}
 	if len(cands) == 0 {
 		return nil
 	}
 	o, err := w.delete(ctx, b, t.tenant, cands)
-	t.remaining += o.remaining
-	if o.roots < int64(len(cands)) {
+	t.remaining += o.Remaining
+	if o.Roots < int64(len(cands)) {
 		t.strict = true
 	}
 	return err
@@ -284,7 +285,7 @@ func (k *keyset) batch(ctx context.Context, b *batcher, t *tenantWalk) error {
 
 // search reads candidates of the first group and advances the cursor; ended: the group has no
 // more.
-func (k *keyset) search(ctx context.Context, p *plan.Plan, t *tenantWalk, want int, room int64) (cands []candidate, ended bool, err error) {
+func (k *keyset) search(ctx context.Context, p *plan.Plan, t *tenantWalk, want int, room int64) (cands []deletion.Candidate, ended bool, err error) {
 	limit := want
 	if p.Policy.Where.IsSet() || p.Age.Skewed() {
 		limit += readAhead
@@ -318,7 +319,7 @@ type reading struct {
 	room    int64 // their bytes; the first may exceed it
 	columns int   // of the key
 
-	cands   []candidate
+	cands   []deletion.Candidate
 	read    int // rows, including rejected ones
 	full    bool
 	last    string // age and key of the last row
@@ -328,25 +329,25 @@ type reading struct {
 func (r *reading) scan(rows pgx.Rows) error {
 	for rows.Next() {
 		var matches bool
-		c := candidate{key: make([]*string, r.columns)}
+		c := deletion.Candidate{Key: make([]*string, r.columns)}
 		var at string
-		into := []any{&at, &matches, &c.bytes}
-		for i := range c.key {
-			into = append(into, &c.key[i])
+		into := []any{&at, &matches, &c.Bytes}
+		for i := range c.Key {
+			into = append(into, &c.Key[i])
 		}
 		if err := rows.Scan(into...); err != nil {
 			return err
 		}
-		if len(r.cands) >= r.want || len(r.cands) > 0 && r.room < c.bytes {
+		if len(r.cands) >= r.want || len(r.cands) > 0 && r.room < c.Bytes {
 			// Leave the row for the next batch.
 			r.full = true
 			rows.Close()
 			break
 		}
 		r.read++
-		r.last, r.lastKey = at, c.key
+		r.last, r.lastKey = at, c.Key
 		if matches {
-			r.room -= c.bytes
+			r.room -= c.Bytes
 			r.cands = append(r.cands, c)
 		}
 	}

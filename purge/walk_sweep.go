@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/reaperdb/reaper/deletion"
 	"github.com/reaperdb/reaper/plan"
 )
 
@@ -28,7 +29,7 @@ func (s *sweep) next(worker int) *turn {
 			do: func(ctx context.Context) error { return s.delete(ctx, s.policy.batchers[worker], parts) },
 			done: func() {
 				for _, t := range parts {
-					name := tenantName(t.tenant.Key)
+					name := deletion.TenantName(t.tenant.Key)
 					delete(s.busy, name)
 					if t.remaining || len(t.cands) > 0 {
 						s.open[name] = true
@@ -65,7 +66,7 @@ func (s *sweep) next(worker int) *turn {
 func (s *sweep) take() (taken []*tenantCandidates) {
 	most := s.policy.cohortSize()
 	s.queue = slices.DeleteFunc(s.queue, func(t *tenantCandidates) bool {
-		name := tenantName(t.tenant.Key)
+		name := deletion.TenantName(t.tenant.Key)
 		if len(taken) == most || s.busy[name] || s.policy.state.goesAlone(name) && len(taken) > 0 {
 			return false
 		}
@@ -82,7 +83,7 @@ func (s *sweep) take() (taken []*tenantCandidates) {
 func (s *sweep) unfinished() map[string]bool {
 	names := maps.Clone(s.open)
 	for _, t := range s.queue {
-		names[tenantName(t.tenant.Key)] = true
+		names[deletion.TenantName(t.tenant.Key)] = true
 	}
 	return names
 }
@@ -103,9 +104,9 @@ func (s *sweep) delete(ctx context.Context, b *batcher, all []*tenantCandidates)
 			return err
 		}
 		for i, p := range parts {
-			of[i].remaining = of[i].remaining || p.outcome.remaining > 0
-			if !p.alone {
-				of[i].cands = of[i].cands[len(p.cands):]
+			of[i].remaining = of[i].remaining || p.Outcome.Remaining > 0
+			if !p.Alone {
+				of[i].cands = of[i].cands[len(p.Candidates):]
 			}
 		}
 	}
@@ -113,19 +114,19 @@ func (s *sweep) delete(ctx context.Context, b *batcher, all []*tenantCandidates)
 
 // batch is the next batch of a stretch, and whose candidates its parts have. A tenant that
 // stood in the way of others comes last, and alone.
-func (s *sweep) batch(b *batcher, all []*tenantCandidates) (parts []*part, of []*tenantCandidates) {
+func (s *sweep) batch(b *batcher, all []*tenantCandidates) (parts []*deletion.Part, of []*tenantCandidates) {
 	want, room := b.nextSize(), s.policy.plan.Policy.Limits.Bytes
 	for _, alone := range []bool{false, true} {
 		for _, t := range all {
-			if len(t.cands) == 0 || s.policy.state.goesAlone(tenantName(t.tenant.Key)) != alone || s.policy.tenantFailed(t.tenant.Key) || want <= 0 || room <= 0 {
+			if len(t.cands) == 0 || s.policy.state.goesAlone(deletion.TenantName(t.tenant.Key)) != alone || s.policy.tenantFailed(t.tenant.Key) || want <= 0 || room <= 0 {
 				continue
 			}
 			n := fitting(t.cands, want, room)
 			for _, c := range t.cands[:n] {
-				room -= c.bytes
+				room -= c.Bytes
 			}
 			want -= n
-			parts, of = append(parts, newPart(t.tenant, t.cands[:n])), append(of, t)
+			parts, of = append(parts, deletion.NewPart(t.tenant, t.cands[:n])), append(of, t)
 			if alone {
 				return parts, of
 			}
@@ -138,10 +139,10 @@ func (s *sweep) batch(b *batcher, all []*tenantCandidates) (parts []*part, of []
 }
 
 // fitting is how many candidates fit in a batch.
-func fitting(cands []candidate, size int, bytes int64) int {
+func fitting(cands []deletion.Candidate, size int, bytes int64) int {
 	n := 0
 	for n < len(cands) && n < size {
-		if bytes -= cands[n].bytes; bytes < 0 && n > 0 {
+		if bytes -= cands[n].Bytes; bytes < 0 && n > 0 {
 			break
 		}
 		n++
@@ -152,7 +153,7 @@ func fitting(cands []candidate, size int, bytes int64) int {
 // tenantCandidates are one tenant's candidates of a stretch.
 type tenantCandidates struct {
 	tenant    *plan.TenantCutoff
-	cands     []candidate
+	cands     []deletion.Candidate
 	remaining bool // some of those that were tried stay
 }
 
@@ -175,26 +176,26 @@ func (s *sweep) read(ctx context.Context, p *plan.Plan) (st stretch, err error) 
 				var number int64
 				var key, cutoff *string
 				var age *string
-				c := candidate{key: make([]*string, len(w.plan.Key))}
+				c := deletion.Candidate{Key: make([]*string, len(w.plan.Key))}
 				into := []any{&kind, &number, &key, &cutoff, &age}
-				for i := range c.key {
-					into = append(into, &c.key[i])
+				for i := range c.Key {
+					into = append(into, &c.Key[i])
 				}
 				if err := rows.Scan(into...); err != nil {
 					return err
 				}
 				if kind == 1 {
-					st.read, st.end = int(number), c.key
+					st.read, st.end = int(number), c.Key
 					if w.plan.Strategy == plan.AgeSweep {
-						st.end = append([]*string{age}, c.key...)
+						st.end = append([]*string{age}, c.Key...)
 					}
 					continue
 				}
-				c.bytes = number
-				t := byTenant[tenantName(key)]
+				c.Bytes = number
+				t := byTenant[deletion.TenantName(key)]
 				if t == nil {
 					t = &tenantCandidates{tenant: &plan.TenantCutoff{Key: key, Cutoff: *cutoff, ReadAt: time.Now()}}
-					byTenant[tenantName(key)] = t
+					byTenant[deletion.TenantName(key)] = t
 					st.found = append(st.found, t)
 				}
 				t.cands = append(t.cands, c)

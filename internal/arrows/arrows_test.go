@@ -33,7 +33,8 @@ var rooms = map[string][]string{
 	"heartbeat":         {},
 	"metrics":           {},
 	"ledger":            {"internal/pg"},
-	"purge":             {"expiry", "guard", "internal/keeping", "internal/pg", "internal/reservoir", "internal/visible", "partition", "plan", "policy", "preview", "schema", "vacuum"},
+	"deletion":          {"expiry", "internal/keeping", "internal/pg", "plan", "policy", "preview", "schema"},
+	"purge":             {"deletion", "expiry", "guard", "internal/keeping", "internal/pg", "internal/reservoir", "internal/visible", "partition", "plan", "policy", "preview", "schema", "vacuum"},
 	"partition":         {"internal/pg", "schema"},
 	"vacuum":            {"internal/pg", "schema"},
 	"starter":           {"internal/visible", "policy", "schema"},
@@ -208,7 +209,7 @@ func TestWrong(t *testing.T) {
 		},
 		"sideways is wrong": {
 			map[string][]string{"purge": {"policy", "ledger"}},
-			[]string{"purge imports ledger; it may import expiry, guard, internal/keeping, internal/pg, internal/reservoir, internal/visible, partition, plan, policy, preview, schema, vacuum"},
+			[]string{"purge imports ledger; it may import deletion, expiry, guard, internal/keeping, internal/pg, internal/reservoir, internal/visible, partition, plan, policy, preview, schema, vacuum"},
 		},
 		"a program must not import what is for tests": {
 			map[string][]string{"cmd/reaper": {"internal/dbtest"}},

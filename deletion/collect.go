@@ -1,4 +1,4 @@
-package purge
+package deletion
 
 import (
 	"context"
@@ -15,7 +15,7 @@ const closureTries = 5
 
 // collect locks and reads, parents first, the rows deleted along with the seeds in this
 // traversal. More rows than limit is errOverflow; limit 0 means no limit.
-func (tx *batchTx) collect(ctx context.Context, m *plan.Traversal, seeds collection, limit int) (collection, error) {
+func (tx *Tx) collect(ctx context.Context, m *plan.Traversal, seeds collection, limit int) (collection, error) {
 	known := collection{}
 	total := 0
 	for n, r := range seeds {
@@ -43,7 +43,7 @@ func (tx *batchTx) collect(ctx context.Context, m *plan.Traversal, seeds collect
 			total += known[n].Len()
 		}
 		if total -= before; limit > 0 && total > limit {
-			return nil, errOverflow
+			return nil, ErrOverflow
 		}
 	}
 	return known, nil
@@ -58,14 +58,14 @@ func remaining(limit, total int) int {
 }
 
 // collectBehind collects the rows of a node that reference collected rows.
-func (tx *batchTx) collectBehind(ctx context.Context, m *plan.Traversal, n *plan.Node, known collection, limit int) error {
+func (tx *Tx) collectBehind(ctx context.Context, m *plan.Traversal, n *plan.Node, known collection, limit int) error {
 	for _, e := range n.In {
 		r := known[e.Parent]
 		if !e.Action.Deletes() || !m.Walks(e) || r == nil || r.Len() == 0 {
 			continue
 		}
 		// free looks for keeping rows later; none may be added after that.
-		lock := tx.opts.lockDependents && n.Table.CanUpdate || n.NeedsLock()
+		lock := tx.Opts.LockDependents && n.Table.CanUpdate || n.NeedsLock()
 		if err := tx.readRows(ctx, plan.ReadBehindSQL(e, r, limit, lock), known[n]); err != nil {
 			return fmt.Errorf("reading rows of %s: %w", n.Table.Name, err)
 		}
@@ -74,7 +74,7 @@ func (tx *batchTx) collectBehind(ctx context.Context, m *plan.Traversal, n *plan
 }
 
 // readRows appends the rows that a statement returns.
-func (tx *batchTx) readRows(ctx context.Context, s *pg.Statement, into *plan.Rows) error {
+func (tx *Tx) readRows(ctx context.Context, s *pg.Statement, into *plan.Rows) error {
 	found := plan.NewRows(into.Node)
 	if err := tx.read(ctx, s, found.Scan()); err != nil {
 		return err
@@ -84,7 +84,7 @@ func (tx *batchTx) readRows(ctx context.Context, s *pg.Statement, into *plan.Row
 }
 
 // collectCycle collects the rows of tables that reference each other or themselves.
-func (tx *batchTx) collectCycle(ctx context.Context, m *plan.Traversal, group []*plan.Node, known collection, limit int) error {
+func (tx *Tx) collectCycle(ctx context.Context, m *plan.Traversal, group []*plan.Node, known collection, limit int) error {
 	read, err := tx.lockClosure(ctx, m, group, known, limit, false)
 	for _, n := range group {
 		known[n] = read[n]
@@ -96,7 +96,7 @@ func (tx *batchTx) collectCycle(ctx context.Context, m *plan.Traversal, group []
 // changes. Once the rows are locked, no new row can reference them and none can leave. A read
 // that stopped at the limit is locked only if partly is set; otherwise it is known to be too
 // large.
-func (tx *batchTx) lockClosure(ctx context.Context, m *plan.Traversal, group []*plan.Node, seeds collection, limit int, partly bool) (collection, error) {
+func (tx *Tx) lockClosure(ctx context.Context, m *plan.Traversal, group []*plan.Node, seeds collection, limit int, partly bool) (collection, error) {
 	var locked collection
 	for range closureTries {
 		read, err := tx.readClosure(ctx, m, group, seeds, limit)
@@ -116,7 +116,7 @@ func (tx *batchTx) lockClosure(ctx context.Context, m *plan.Traversal, group []*
 		}
 		locked = read
 	}
-	return nil, errChanged
+	return nil, ErrChanged
 }
 
 // newRowsIn counts the rows of a closure without its seeds.
@@ -132,13 +132,13 @@ func newRowsIn(read, seeds collection) int {
 }
 
 // lockRows locks rows by ctid. If one has moved, the batch is redone.
-func (tx *batchTx) lockRows(ctx context.Context, r *plan.Rows) error {
+func (tx *Tx) lockRows(ctx context.Context, r *plan.Rows) error {
 	n, err := tx.exec(ctx, plan.LockAtSQL(r))
 	if err != nil {
 		return fmt.Errorf("locking rows of %s: %w", r.Node.Table.Name, err)
 	}
 	if n != int64(r.Len()) {
-		return errChanged
+		return ErrChanged
 	}
 	return nil
 }
@@ -161,7 +161,7 @@ func sameRows(a, b collection) bool {
 }
 
 // readClosure reads the rows of a cyclic component, seeds first, ordered by distance.
-func (tx *batchTx) readClosure(ctx context.Context, m *plan.Traversal, group []*plan.Node, known collection, limit int) (collection, error) {
+func (tx *Tx) readClosure(ctx context.Context, m *plan.Traversal, group []*plan.Node, known collection, limit int) (collection, error) {
 	read := collection{}
 	for _, n := range group {
 		read[n] = plan.NewRows(n)
@@ -194,7 +194,7 @@ func (tx *batchTx) readClosure(ctx context.Context, m *plan.Traversal, group []*
 
 // checkLimits counts, in a full traversal, the dependents that were not collected, and refuses
 // more rows or bytes than the limits allow.
-func (tx *batchTx) checkLimits(ctx context.Context, m *plan.Traversal, known collection, limit int) error {
+func (tx *Tx) checkLimits(ctx context.Context, m *plan.Traversal, known collection, limit int) error {
 	if !m.Full {
 		return nil
 	}
@@ -218,41 +218,41 @@ func (tx *batchTx) checkLimits(ctx context.Context, m *plan.Traversal, known col
 		total += n
 		bytes += float64(n) * preview.MeanBytes(e.Child)
 		if total > limit && n > 0 || int64(bytes) > tx.plan.Policy.Limits.Bytes && total > 1 {
-			return errOverflow
+			return ErrOverflow
 		}
 	}
 	return nil
 }
 
 // stillDue counts the candidates still expired when not all were deleted.
-func (tx *batchTx) stillDue(ctx context.Context, o outcome) (outcome, error) {
-	if o.roots+o.kept >= int64(tx.keys.Len()) {
+func (tx *Tx) stillDue(ctx context.Context, o Outcome) (Outcome, error) {
+	if o.Roots+o.Kept >= int64(tx.keys.Len()) {
 		return o, nil
 	}
 	still, err := tx.countRoots(ctx, tx.keys)
 	if err != nil {
 		return o, err
 	}
-	o.remaining = max(still-o.kept, 0)
+	o.Remaining = max(still-o.Kept, 0)
 	// A DELETE without prior locks has waited for every lock: remaining rows were kept by a
 	// trigger or rule, and will be again.
-	o.busy = o.remaining > 0 && tx.opts.lockRoots
+	o.Busy = o.Remaining > 0 && tx.Opts.LockRoots
 	return o, nil
 }
 
 // lockRoots locks the roots that no other transaction has locked, and returns them with their
 // keys.
-func (tx *batchTx) lockRoots(ctx context.Context) (*plan.Rows, pg.Values, error) {
+func (tx *Tx) lockRoots(ctx context.Context) (*plan.Rows, pg.Values, error) {
 	found, locked := plan.NewRows(tx.plan.Root), pg.NewValues(len(tx.plan.Key))
-	if err := tx.read(ctx, tx.plan.LockRootsSQL(tx.scope, tx.tenant, tx.keys), found.Scan(locked...)); err != nil {
+	if err := tx.read(ctx, tx.plan.LockRootsSQL(tx.scope, tx.Tenant, tx.keys), found.Scan(locked...)); err != nil {
 		return nil, nil, fmt.Errorf("locking rows of %s: %w", tx.plan.Root.Table.Name, err)
 	}
 	return found, locked, nil
 }
 
 // countRoots counts the roots among keys that are still expired.
-func (tx *batchTx) countRoots(ctx context.Context, keys pg.Values) (n int64, err error) {
-	s := tx.plan.CountRootsSQL(tx.scope, tx.tenant, keys)
+func (tx *Tx) countRoots(ctx context.Context, keys pg.Values) (n int64, err error) {
+	s := tx.plan.CountRootsSQL(tx.scope, tx.Tenant, keys)
 	if err := tx.row(ctx, s).Scan(&n); err != nil {
 		return 0, fmt.Errorf("counting remaining rows: %w", err)
 	}
@@ -268,7 +268,7 @@ type freeRoots struct {
 
 // collectFree locks the available roots and collects what is deleted along with those that
 // nothing keeps. If counted, exceeding the limits is errOverflow, uncollected leaves included.
-func (tx *batchTx) collectFree(ctx context.Context, m *plan.Traversal, counted bool) (f freeRoots, o outcome, err error) {
+func (tx *Tx) collectFree(ctx context.Context, m *plan.Traversal, counted bool) (f freeRoots, o Outcome, err error) {
 	roots, keys, err := tx.lockRoots(ctx)
 	if err != nil || roots.Len() == 0 {
 		return f, o, err
@@ -282,7 +282,7 @@ func (tx *batchTx) collectFree(ctx context.Context, m *plan.Traversal, counted b
 		if err != nil {
 			return f, o, err
 		}
-		if o.kept = int64(roots.Len() - len(free)); o.kept > 0 {
+		if o.Kept = int64(roots.Len() - len(free)); o.Kept > 0 {
 			if len(free) == 0 {
 				return f, o, nil
 			}
@@ -292,11 +292,11 @@ func (tx *batchTx) collectFree(ctx context.Context, m *plan.Traversal, counted b
 			}
 		}
 	}
-	o.roots = int64(roots.Len())
+	o.Roots = int64(roots.Len())
 	return f, o, nil
 }
 
-func (tx *batchTx) collectRoots(ctx context.Context, m *plan.Traversal, roots *plan.Rows, counted bool) (collection, error) {
+func (tx *Tx) collectRoots(ctx context.Context, m *plan.Traversal, roots *plan.Rows, counted bool) (collection, error) {
 	limit := tx.plan.Policy.Limits.TotalRows
 	rows, err := tx.collect(ctx, m, collection{tx.plan.Root: roots}, limit)
 	if err != nil || !counted {

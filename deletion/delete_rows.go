@@ -1,4 +1,4 @@
-package purge
+package deletion
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 
 // deleteCollected clears references, then deletes the roots and everything collected below
 // them. nil keys: no roots among the rows.
-func (tx *batchTx) deleteCollected(ctx context.Context, m *plan.Traversal, known collection, keys pg.Values) error {
+func (tx *Tx) deleteCollected(ctx context.Context, m *plan.Traversal, known collection, keys pg.Values) error {
 	for _, e := range m.Clears {
 		if r := known[e.Parent]; r == nil || r.Len() == 0 {
 			continue
@@ -38,8 +38,8 @@ func (tx *batchTx) deleteCollected(ctx context.Context, m *plan.Traversal, known
 }
 
 // deleteAtOnce deletes from several tables in one statement.
-func (tx *batchTx) deleteAtOnce(ctx context.Context, m *plan.Traversal, nodes []*plan.Node, known collection, keys pg.Values) error {
-	s, targets, wanted := plan.DeleteSQL(tx.plan, m, nodes, tx.scope, tx.tenant, keys, known, tx.opts.lockDependents)
+func (tx *Tx) deleteAtOnce(ctx context.Context, m *plan.Traversal, nodes []*plan.Node, known collection, keys pg.Values) error {
+	s, targets, wanted := plan.DeleteSQL(tx.plan, m, nodes, tx.scope, tx.Tenant, keys, known, tx.Opts.LockDependents)
 	if len(targets) == 0 {
 		return nil
 	}
@@ -64,31 +64,31 @@ func (tx *batchTx) deleteAtOnce(ctx context.Context, m *plan.Traversal, nodes []
 
 // explainKeptRows explains why collected rows were not deleted: a trigger or rule keeps them,
 // or another transaction changed them.
-func (tx *batchTx) explainKeptRows(ctx context.Context, m *plan.Traversal, n *plan.Node, known collection) error {
+func (tx *Tx) explainKeptRows(ctx context.Context, m *plan.Traversal, n *plan.Node, known collection) error {
 	if !tx.plan.Watched() {
-		return errChanged
+		return ErrChanged
 	}
-	if tx.opts.lockDependents && n.Table.CanUpdate { // they were locked, so no other transaction changed them
-		return fmt.Errorf("%w: %s", errInterfered, n.Stays())
+	if tx.Opts.LockDependents && n.Table.CanUpdate { // they were locked, so no other transaction changed them
+		return fmt.Errorf("%w: %s", ErrInterfered, n.Stays())
 	}
-	s := plan.CollectedThereSQL(n, m, known, tx.opts.lockDependents)
+	s := plan.CollectedThereSQL(n, m, known, tx.Opts.LockDependents)
 	var there bool
 	if err := tx.row(ctx, s).Scan(&there); err != nil {
 		return fmt.Errorf("verifying rows: %w", err)
 	}
 	if there {
-		return fmt.Errorf("%w: %s", errInterfered, n.Stays())
+		return fmt.Errorf("%w: %s", ErrInterfered, n.Stays())
 	}
-	return errChanged
+	return ErrChanged
 }
 
 // explainKeptRoots explains why locked roots were not deleted: a hold, a retention or a path
 // changed after they were locked, or a trigger or rule keeps rows that are still expired. In
 // both cases nothing below them may be deleted.
-func (tx *batchTx) explainKeptRoots(ctx context.Context, keys pg.Values, n int64) error {
+func (tx *Tx) explainKeptRoots(ctx context.Context, keys pg.Values, n int64) error {
 	still, err := tx.countRoots(ctx, keys)
 	if err == nil && still == n {
-		return errKept
+		return ErrKept
 	}
 	if err == nil && tx.plan.Watched() {
 		err = tx.checkStillExpired(ctx, keys)
@@ -96,12 +96,12 @@ func (tx *batchTx) explainKeptRoots(ctx context.Context, keys pg.Values, n int64
 	if err != nil {
 		return err
 	}
-	return errChanged
+	return ErrChanged
 }
 
 // deleteOneByOne deletes table by table, from the leaves up. Tables that reference each other
 // share one statement.
-func (tx *batchTx) deleteOneByOne(ctx context.Context, m *plan.Traversal, known collection, keys pg.Values) error {
+func (tx *Tx) deleteOneByOne(ctx context.Context, m *plan.Traversal, known collection, keys pg.Values) error {
 	for _, e := range m.Deletes {
 		if r := known[e.Parent]; r != nil && r.Len() > 0 {
 			n, err := tx.exec(ctx, plan.DeleteAllBehindSQL(e, r))
@@ -124,7 +124,7 @@ func (tx *batchTx) deleteOneByOne(ctx context.Context, m *plan.Traversal, known 
 	return nil
 }
 
-func (tx *batchTx) deleteGroup(ctx context.Context, m *plan.Traversal, group []*plan.Node, known collection, keys pg.Values) error {
+func (tx *Tx) deleteGroup(ctx context.Context, m *plan.Traversal, group []*plan.Node, known collection, keys pg.Values) error {
 	if len(group) == 1 && !plan.Cyclic(group) {
 		return tx.deleteNode(ctx, m, group[0], known, keys)
 	}
@@ -134,7 +134,7 @@ func (tx *batchTx) deleteGroup(ctx context.Context, m *plan.Traversal, group []*
 	return tx.deleteAtOnce(ctx, m, group, known, keys)
 }
 
-func (tx *batchTx) deleteNode(ctx context.Context, m *plan.Traversal, n *plan.Node, known collection, keys pg.Values) error {
+func (tx *Tx) deleteNode(ctx context.Context, m *plan.Traversal, n *plan.Node, known collection, keys pg.Values) error {
 	r := known[n]
 	if r == nil || r.Len() == 0 {
 		return nil
@@ -144,11 +144,11 @@ func (tx *batchTx) deleteNode(ctx context.Context, m *plan.Traversal, n *plan.No
 	case n == tx.plan.Root && keys == nil:
 		return nil
 	case n == tx.plan.Root && len(n.FiringRules()) > 0:
-		s = tx.plan.DeleteRuledSQL(tx.scope, tx.tenant, keys)
+		s = tx.plan.DeleteRuledSQL(tx.scope, tx.Tenant, keys)
 	case n == tx.plan.Root:
-		s = tx.plan.DeleteRootsSQL(tx.scope, tx.tenant, keys)
+		s = tx.plan.DeleteRootsSQL(tx.scope, tx.Tenant, keys)
 	default:
-		s = plan.DeleteCollectedSQL(n, m, known, tx.opts.lockDependents)
+		s = plan.DeleteCollectedSQL(n, m, known, tx.Opts.LockDependents)
 	}
 	count, err := tx.exec(ctx, s)
 	if err != nil {

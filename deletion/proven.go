@@ -1,4 +1,4 @@
-package purge
+package deletion
 
 import (
 	"context"
@@ -23,12 +23,12 @@ import (
 // that writers waiting for the batch never run a deadlock check.
 const provenTime = 700 * time.Millisecond
 
-var (
-	// errUnproven: retry the batch with ordinary checks.
-	errUnproven = errors.New("other rows now reference the rows to delete")
-	// errSlow: retry with a smaller batch.
-	errSlow = errors.New("batch took too long")
-)
+// ErrUnproven is a batch whose foreign keys have to be checked: rows came to reference those
+// that are deleted.
+var ErrUnproven = errors.New("other rows now reference the rows to delete")
+
+// ErrSlow is a batch that took too long, and is better tried smaller.
+var ErrSlow = errors.New("batch took too long")
 
 // provenDeleter first deletes the leaves under the ordinary role. The remaining rows reference
 // nothing that stays, and nothing references them, so they are deleted without checks.
@@ -40,26 +40,26 @@ func (provenDeleter) checksLimits() bool { return true }
 
 func (provenDeleter) statementTimeout(policy.Limits, bool) time.Duration { return provenTime }
 
-func (provenDeleter) delete(ctx context.Context, tx *batchTx) (outcome, error) {
+func (provenDeleter) delete(ctx context.Context, tx *Tx) (Outcome, error) {
 	free, o, err := tx.collectFree(ctx, tx.plan.Full, false) // counted as it is deleted
-	if err != nil || o.roots == 0 {
+	if err != nil || o.Roots == 0 {
 		return o, err
 	}
 	if err := tx.emptyProven(ctx, free.rows); err != nil {
 		return o, err
 	}
-	if tx.total()+int64(collected(free.rows)) > int64(tx.plan.Policy.Limits.TotalRows) {
-		return o, errOverflow
+	if tx.Total()+int64(collected(free.rows)) > int64(tx.plan.Policy.Limits.TotalRows) {
+		return o, ErrOverflow
 	}
 	if time.Since(tx.began) > provenTime {
-		return o, errSlow
+		return o, ErrSlow
 	}
 	return o, tx.deleteUnchecked(ctx, free.rows, free.keys)
 }
 
 // deleteUnchecked deletes locked roots, and all rows collected below them, as a replica, where
 // no foreign key is checked.
-func (tx *batchTx) deleteUnchecked(ctx context.Context, known collection, keys pg.Values) error {
+func (tx *Tx) deleteUnchecked(ctx context.Context, known collection, keys pg.Values) error {
 	batch := &pgx.Batch{}
 	batch.Queue("SET LOCAL session_replication_role = replica")
 	var roots int64
@@ -69,7 +69,7 @@ func (tx *batchTx) deleteUnchecked(ctx context.Context, known collection, keys p
 			continue
 		}
 		if n == tx.plan.Root {
-			s := tx.plan.DeleteLockedRootsSQL(tx.scope, tx.tenant, r.Slice(0, keys.Len()))
+			s := tx.plan.DeleteLockedRootsSQL(tx.scope, tx.Tenant, r.Slice(0, keys.Len()))
 			batch.Queue(s.String(), s.Args...).Exec(func(tag pgconn.CommandTag) error {
 				roots = tag.RowsAffected()
 				tx.countDeleted(n, roots)
@@ -83,14 +83,14 @@ func (tx *batchTx) deleteUnchecked(ctx context.Context, known collection, keys p
 		batch.Queue(s.String(), s.Args...).Exec(func(tag pgconn.CommandTag) error {
 			tx.countDeleted(n, tag.RowsAffected())
 			if tag.RowsAffected() != int64(r.Len()) {
-				return errChanged
+				return ErrChanged
 			}
 			return nil
 		})
 	}
 	// Reset before COMMIT: deferred triggers fire there and need the ordinary role.
 	batch.Queue("SET LOCAL session_replication_role = origin")
-	if err := pg.Send(ctx, tx.conn, batch); err != nil {
+	if err := pg.Send(ctx, tx.Conn, batch); err != nil {
 		return fmt.Errorf("deleting from %s and its dependents: %w", tx.plan.Root.Table.Name, err)
 	}
 	if roots != int64(keys.Len()) {
@@ -108,7 +108,7 @@ func collected(known collection) (n int) {
 
 // emptyProven deletes the leaves and clears references under the ordinary role, and verifies
 // that nothing else references the rows to delete.
-func (tx *batchTx) emptyProven(ctx context.Context, known collection) error {
+func (tx *Tx) emptyProven(ctx context.Context, known collection) error {
 	m := tx.plan.Full
 	batch := &pgx.Batch{}
 	counted := func(s *pg.Statement, count func(int64)) {
@@ -131,11 +131,11 @@ func (tx *batchTx) emptyProven(ctx context.Context, known collection) error {
 	referenced := false
 	s := tx.plan.ReferencedSQL(known)
 	batch.Queue(s.String(), s.Args...).Query(pg.ScanOne(&referenced))
-	if err := pg.Send(ctx, tx.conn, batch); err != nil {
+	if err := pg.Send(ctx, tx.Conn, batch); err != nil {
 		return fmt.Errorf("deleting the dependents of %s: %w", tx.plan.Root.Table.Name, err)
 	}
 	if referenced {
-		return errUnproven
+		return ErrUnproven
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package purge
+package deletion
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 // nothing keeps them, or only rows that are deleted along with such roots. Cycles of keeping
 // rows stay. An earlier statement locked all rows that a keep edge could reference, so rows
 // that keep them are visible or can no longer be added.
-func (tx *batchTx) free(ctx context.Context, known collection, n int) ([]int, error) {
+func (tx *Tx) free(ctx context.Context, known collection, n int) ([]int, error) {
 	k := collectedRows(tx.plan, known)
 	s := plan.KeepingSQL(tx.plan, known)
 	rows, err := tx.query(ctx, s)

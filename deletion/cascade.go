@@ -1,4 +1,4 @@
-package purge
+package deletion
 
 import (
 	"context"
@@ -27,12 +27,12 @@ func (cascadeDeleter) statementTimeout(l policy.Limits, singleRoot bool) time.Du
 	return usualTimeout(l, singleRoot)
 }
 
-func (cascadeDeleter) delete(ctx context.Context, tx *batchTx) (outcome, error) {
-	if !tx.opts.lockRoots {
+func (cascadeDeleter) delete(ctx context.Context, tx *Tx) (Outcome, error) {
+	if !tx.Opts.LockRoots {
 		return tx.deleteRoots(ctx)
 	}
 	free, o, err := tx.collectFree(ctx, tx.plan.Usual, false)
-	if err != nil || o.roots == 0 {
+	if err != nil || o.Roots == 0 {
 		return o, err
 	}
 	return o, tx.deleteCollected(ctx, tx.plan.Usual, free.rows, free.keys)
@@ -40,39 +40,39 @@ func (cascadeDeleter) delete(ctx context.Context, tx *batchTx) (outcome, error) 
 
 // deleteRoots deletes the roots without locking them first and reads the counters, in one round
 // trip.
-func (tx *batchTx) deleteRoots(ctx context.Context) (o outcome, err error) {
-	s := tx.plan.DeleteRootsSQL(tx.scope, tx.tenant, tx.keys)
+func (tx *Tx) deleteRoots(ctx context.Context) (o Outcome, err error) {
+	s := tx.plan.DeleteRootsSQL(tx.scope, tx.Tenant, tx.keys)
 	batch := &pgx.Batch{}
 	batch.Queue(s.String(), s.Args...).Exec(func(tag pgconn.CommandTag) error {
-		o.roots = tag.RowsAffected()
+		o.Roots = tag.RowsAffected()
 		return nil
 	})
 	tx.queueCounters(batch)
-	if err := pg.Send(ctx, tx.conn, batch); err != nil {
-		return outcome{}, fmt.Errorf("deleting from %s: %w", tx.plan.Root.Table.Name, err)
+	if err := pg.Send(ctx, tx.Conn, batch); err != nil {
+		return Outcome{}, fmt.Errorf("deleting from %s: %w", tx.plan.Root.Table.Name, err)
 	}
-	tx.countDeleted(tx.plan.Root, o.roots)
+	tx.countDeleted(tx.plan.Root, o.Roots)
 	return o, nil
 }
 
 // deletePipelined deletes the roots of many tenants, a statement for each, and reads the
 // counters behind each: a statement costs microseconds then, and an error names its tenant.
-func (tx *batchTx) deletePipelined(ctx context.Context) (err error) {
-	p := pg.NewPipeline(tx.conn, "reaper_batch")
+func (tx *Tx) deletePipelined(ctx context.Context) (err error) {
+	p := pg.NewPipeline(tx.Conn, "reaper_batch")
 	defer func() { err = errors.Join(err, p.Close(context.WithoutCancel(ctx))) }()
-	traversal := tx.deleter.traversal(tx.plan)
+	traversal := tx.Traversal()
 	counted := len(traversal.Counted)+len(traversal.CountedUp) > 0
-	marks := make([][]int64, len(tx.parts))
-	for i, part := range tx.parts {
-		s := tx.plan.DeleteRootsSQL(tx.scope, part.tenant, part.keys)
+	marks := make([][]int64, len(tx.Parts))
+	for i, part := range tx.Parts {
+		s := tx.plan.DeleteRootsSQL(tx.scope, part.Tenant, part.keys)
 		if err := p.Queue(ctx, s, func(_ [][][]byte, n int64) error {
-			part.now.roots = n
+			part.Now.Roots = n
 			part.countDeleted(tx.plan.Root, n)
 			return nil
 		}); err != nil {
 			return fmt.Errorf("deleting from %s: %w", tx.plan.Root.Table.Name, err)
 		}
-		if !counted && i < len(tx.parts)-1 {
+		if !counted && i < len(tx.Parts)-1 {
 			continue
 		}
 		if err := p.Queue(ctx, tx.plan.CountersSQL(traversal), func(rows [][][]byte, _ int64) (err error) {
@@ -86,22 +86,22 @@ func (tx *batchTx) deletePipelined(ctx context.Context) (err error) {
 		if counted {
 			at /= 2
 		}
-		tx.partTx = tx.parts[min(at, len(tx.parts)-1)]
+		tx.Share = tx.Parts[min(at, len(tx.Parts)-1)]
 		return tx.named(fmt.Errorf("deleting from %s: %w", tx.plan.Root.Table.Name, err))
 	}
 	return tx.settleParts(ctx, marks)
 }
 
 // settleParts settles what each part has done, by the counters behind it.
-func (tx *batchTx) settleParts(ctx context.Context, marks [][]int64) (err error) {
-	for i, part := range tx.parts {
-		tx.partTx = part
+func (tx *Tx) settleParts(ctx context.Context, marks [][]int64) (err error) {
+	for i, part := range tx.Parts {
+		tx.Share = part
 		if tx.after = marks[i]; tx.after != nil {
 			if err := tx.settleCounts(ctx); err != nil {
 				return err
 			}
 		}
-		if part.now, err = tx.stillDue(ctx, part.now); err != nil {
+		if part.Now, err = tx.stillDue(ctx, part.Now); err != nil {
 			return tx.named(err)
 		}
 	}

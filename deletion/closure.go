@@ -1,4 +1,4 @@
-package purge
+package deletion
 
 import (
 	"context"
@@ -20,9 +20,9 @@ func (closureDeleter) statementTimeout(l policy.Limits, singleRoot bool) time.Du
 	return usualTimeout(l, singleRoot)
 }
 
-func (closureDeleter) delete(ctx context.Context, tx *batchTx) (outcome, error) {
+func (closureDeleter) delete(ctx context.Context, tx *Tx) (Outcome, error) {
 	free, o, err := tx.collectFree(ctx, tx.plan.Full, true)
-	if err != nil || o.roots == 0 {
+	if err != nil || o.Roots == 0 {
 		return o, err
 	}
 	return o, tx.deleteCollected(ctx, tx.plan.Full, free.rows, free.keys)

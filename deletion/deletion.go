@@ -1,4 +1,4 @@
-package purge
+package deletion
 
 import (
 	"context"
@@ -22,24 +22,24 @@ type deleter interface {
 	statementTimeout(l policy.Limits, singleRoot bool) time.Duration
 	// delete deletes the candidates in an open transaction. The outcome counts only if the
 	// transaction commits.
-	delete(ctx context.Context, tx *batchTx) (outcome, error)
+	delete(ctx context.Context, tx *Tx) (Outcome, error)
 }
 
-// method names a deleter.
-type method string
+// Method names a deleter.
+type Method string
 
 const (
-	cascade method = "cascade"
-	closure method = "closure"
-	proven  method = "proven"
-	drain   method = "drain"
+	Cascade Method = "cascade"
+	Closure Method = "closure"
+	Proven  Method = "proven"
+	Drain   Method = "drain"
 )
 
-var deleters = map[method]deleter{
-	cascade: cascadeDeleter{},
-	closure: closureDeleter{},
-	proven:  provenDeleter{},
-	drain:   drainDeleter{},
+var deleters = map[Method]deleter{
+	Cascade: cascadeDeleter{},
+	Closure: closureDeleter{},
+	Proven:  provenDeleter{},
+	Drain:   drainDeleter{},
 }
 
 // collection is the collected rows of a batch, by table.
@@ -52,4 +52,15 @@ func usualTimeout(l policy.Limits, singleRoot bool) time.Duration {
 		return time.Minute
 	}
 	return max(2*l.Time, 100*time.Millisecond)
+}
+
+// Options is how a batch is attempted.
+type Options struct {
+	Method    Method
+	LockRoots bool // first, skipping those already locked
+	// lockDependents also locks dependents where otherwise a foreign key violation would report
+	// a new reference to them.
+	LockDependents bool
+	// singleRoot gives statements the time that a single root may need.
+	SingleRoot bool
 }

@@ -1,30 +1,30 @@
-package plan
+package schema
 
 import (
 	"fmt"
 )
 
-// sources records where settings that matter to a purge come from. The most specific source wins.
+// SettingSources records where settings that matter to a purge come from. The most specific source wins.
 // Names are quoted as SQL identifiers.
-type sources struct {
-	session, database string // the role that logged in, and the database
-	replicationRole   string // pg_settings.source
-	trackCounts       string
+type SettingSources struct {
+	Session, Database string // the role that logged in, and the database
+	ReplicationRole   string // pg_settings.source
+	TrackCounts       string
 }
 
-const sourcesSQL = `SELECT quote_ident(session_user), quote_ident(current_database()),
+const SourcesSQL = `SELECT quote_ident(session_user), quote_ident(current_database()),
        (SELECT s.source FROM pg_settings s WHERE s.name = 'session_replication_role'),
        (SELECT s.source FROM pg_settings s WHERE s.name = 'track_counts')`
 
-// settingFix undoes a setting at its source. wanted is the value it must have.
-func (s sources) settingFix(setting, wanted, source string) string {
+// SettingFix undoes a setting at its source. wanted is the value it must have.
+func (s SettingSources) SettingFix(setting, wanted, source string) string {
 	switch source {
 	case "database user":
-		return "ALTER ROLE " + s.session + " IN DATABASE " + s.database + " RESET " + setting + ";"
+		return "ALTER ROLE " + s.Session + " IN DATABASE " + s.Database + " RESET " + setting + ";"
 	case "user":
-		return "ALTER ROLE " + s.session + " RESET " + setting + ";"
+		return "ALTER ROLE " + s.Session + " RESET " + setting + ";"
 	case "database":
-		return "ALTER DATABASE " + s.database + " RESET " + setting + ";"
+		return "ALTER DATABASE " + s.Database + " RESET " + setting + ";"
 	case "global":
 		return "ALTER ROLE ALL RESET " + setting + ";"
 	case "configuration file":

@@ -1,4 +1,4 @@
-package purge
+package deletion
 
 import (
 	"context"
@@ -25,32 +25,32 @@ func (drainDeleter) statementTimeout(l policy.Limits, _ bool) time.Duration {
 	return usualTimeout(l, true)
 }
 
-func (drainDeleter) delete(ctx context.Context, tx *batchTx) (outcome, error) {
+func (drainDeleter) delete(ctx context.Context, tx *Tx) (Outcome, error) {
 	root, keys, err := tx.lockRoots(ctx)
 	if err != nil || root.Len() == 0 {
-		return outcome{}, err
+		return Outcome{}, err
 	}
 	if kept, err := tx.keptRoot(ctx, root); err != nil || kept {
-		return outcome{kept: 1}, err
+		return Outcome{Kept: 1}, err
 	}
-	if err := tx.deleteWhole(ctx, root, keys, tx.limit); !errors.Is(err, errOverflow) {
-		return outcome{roots: 1}, err
+	if err := tx.deleteWhole(ctx, root, keys, tx.Limit); !errors.Is(err, ErrOverflow) {
+		return Outcome{Roots: 1}, err
 	}
-	some, err := (&drainer{tx: tx, limit: tx.limit}).deleteBelow(ctx, tx.plan.Root, root)
+	some, err := (&drainer{tx: tx, limit: tx.Limit}).deleteBelow(ctx, tx.plan.Root, root)
 	if err == nil && some {
 		err = tx.checkDrained(ctx, keys)
 	}
 	if err != nil || some {
-		return outcome{more: true}, err
+		return Outcome{More: true}, err
 	}
 	// Nothing below can be deleted separately: a cycle larger than a batch, or a limit below
 	// what one root needs. Delete it whole.
-	return outcome{roots: 1}, tx.deleteWhole(ctx, root, keys, 0)
+	return Outcome{Roots: 1}, tx.deleteWhole(ctx, root, keys, 0)
 }
 
 // keptRoot reports whether something keeps a locked root. All rows that a keep edge could
 // reference are locked first.
-func (tx *batchTx) keptRoot(ctx context.Context, root *plan.Rows) (bool, error) {
+func (tx *Tx) keptRoot(ctx context.Context, root *plan.Rows) (bool, error) {
 	if !tx.plan.Keeps() {
 		return false, nil
 	}
@@ -65,7 +65,7 @@ func (tx *batchTx) keptRoot(ctx context.Context, root *plan.Rows) (bool, error) 
 // deleteWhole deletes rows and everything below them. If that exceeds limit, it deletes nothing
 // and returns errOverflow; limit 0 means no limit. keys are those of the roots among the rows;
 // nil: no roots.
-func (tx *batchTx) deleteWhole(ctx context.Context, rows *plan.Rows, keys pg.Values, limit int) error {
+func (tx *Tx) deleteWhole(ctx context.Context, rows *plan.Rows, keys pg.Values, limit int) error {
 	known, err := tx.collect(ctx, tx.plan.Full, collection{rows.Node: rows}, limit)
 	if err == nil && limit > 0 {
 		err = tx.checkLimits(ctx, tx.plan.Full, known, limit)
@@ -78,7 +78,7 @@ func (tx *batchTx) deleteWhole(ctx context.Context, rows *plan.Rows, keys pg.Val
 
 // checkDrained verifies, where triggers can fire, that the root is still expired after some of
 // its dependents were deleted.
-func (tx *batchTx) checkDrained(ctx context.Context, keys pg.Values) error {
+func (tx *Tx) checkDrained(ctx context.Context, keys pg.Values) error {
 	if !tx.plan.Watched() {
 		return nil
 	}
@@ -91,7 +91,7 @@ func (tx *batchTx) checkDrained(ctx context.Context, keys pg.Values) error {
 // drainer finds at most limit rows below a root that can be deleted with everything below them,
 // and deletes them.
 type drainer struct {
-	tx        *batchTx
+	tx        *Tx
 	limit     int
 	descents  int
 	lastTotal int // size of the last complete closure, which was too large
@@ -147,7 +147,7 @@ func (d *drainer) clearReferences(ctx context.Context, e *plan.Edge, rows *plan.
 		err = d.tx.checkDue(ctx)
 	}
 	if err == nil && stay > 0 {
-		err = errStillReferenced
+		err = ErrStillReferenced
 	}
 	if err != nil {
 		return false, fmt.Errorf("clearing %s of %s: %w", e.Label(), e.Child.Table.Name, err)
@@ -241,7 +241,7 @@ func (d *drainer) deletePrefix(ctx context.Context, rows *plan.Rows) (bool, erro
 		if err == nil {
 			err = d.tx.checkLimits(ctx, m, known, d.limit)
 		}
-		if errors.Is(err, errOverflow) {
+		if errors.Is(err, ErrOverflow) {
 			break
 		}
 		if err != nil {

@@ -1,0 +1,125 @@
+package purge_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/reaperdb/reaper/purge"
+)
+
+// many has 300 tenants with ten rows each, five of them expired, and two children a row.
+const many = `
+CREATE TABLE owners (id int PRIMARY KEY, days int NOT NULL, held bool NOT NULL DEFAULT false);
+CREATE TABLE events (id int PRIMARY KEY, owner int NOT NULL REFERENCES owners, at timestamptz NOT NULL);
+CREATE INDEX ON events (owner, at, id);
+CREATE TABLE details (id int PRIMARY KEY, event int NOT NULL REFERENCES events ON DELETE CASCADE);
+CREATE INDEX ON details (event);
+INSERT INTO owners SELECT n, 30 FROM generate_series(1, 300) n;
+INSERT INTO events SELECT n, 1 + n % 300, now() - (5 + n / 300 * 6) * interval '1 day' FROM generate_series(0, 2999) n;
+INSERT INTO details SELECT n, n / 2 FROM generate_series(0, 5999) n;
+`
+
+const manyPolicy = `
+tenants: {table: owners, key: id, retention: days, hold: held}
+policies: [{name: events, table: events, age: at, tenant: owner}]`
+
+// perTenant compares the ledger's rows of each tenant and table with what is gone, by plain
+// SQL over a copy from before.
+func (b *bed) perTenant() {
+	b.t.Helper()
+	want := b.Texts(b.t, `
+		SELECT owner || ' public.events ' || count(*) FROM copy_of_events c WHERE NOT EXISTS (SELECT FROM events e WHERE e.id = c.id) GROUP BY owner
+		UNION ALL SELECT c.owner || ' public.details ' || count(*) FROM copy_of_events c JOIN copy_of_details d ON d.event = c.id
+		 WHERE NOT EXISTS (SELECT FROM details e WHERE e.id = d.id) GROUP BY c.owner ORDER BY 1`)
+	got := b.Texts(b.t, `SELECT tenant || ' ' || table_name || ' ' || rows FROM reaper.deletions ORDER BY 1`)
+	if diff := cmp.Diff(want, got); diff != "" {
+		b.t.Errorf("rows gone (-) and the ledger (+) differ:\n%s", diff)
+	}
+}
+
+const copies = `CREATE TABLE copy_of_events AS TABLE events; CREATE TABLE copy_of_details AS TABLE details`
+
+// Tenants with few rows share batches, whatever finds them and whatever deletes them; each
+// has its own counts.
+func TestTenantsShareBatches(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, sql, policy string }{
+		{"in step", "", manyPolicy},
+		{"swept", "DROP INDEX events_owner_at_id_idx", manyPolicy},
+		{"NO ACTION keys", `ALTER TABLE details DROP CONSTRAINT details_event_fkey, ADD CONSTRAINT details_event_fkey FOREIGN KEY (event) REFERENCES events`,
+			strings.Replace(manyPolicy, "tenant: owner", "tenant: owner, dependents: [{table: details, action: delete}]", 1)},
+		{"proven", "", "safety: {foreign_key_checks: proven}\n" + manyPolicy},
+		{"along a path", `CREATE TABLE places (id int PRIMARY KEY, owner int NOT NULL REFERENCES owners); INSERT INTO places SELECT id, id FROM owners;
+			ALTER TABLE events ADD place int REFERENCES places; UPDATE events SET place = owner; CREATE INDEX ON events (place, at, id)`,
+			strings.Replace(manyPolicy, "tenant: owner", "tenant: [place, owner]", 1)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			b := prepare(t, many+c.sql+";"+copies, c.policy)
+			o := b.purge().complete()
+			b.count(`SELECT count(*) FROM events`, 1500)
+			b.count(`SELECT count(*) FROM events WHERE at < now() - interval '30 days'`, 0)
+			b.perTenant()
+			if r := o.one(); r.Batches > 60 || r.Tenants.Due < 300 || r.Tenants.Done != 300 {
+				t.Errorf("%d batches, %+v: of 300 tenants many should share one", r.Batches, r.Tenants)
+			}
+		})
+	}
+}
+
+// A tenant whose rows cannot be deleted costs the others nothing, and is named.
+func TestTenantsShareBatches_Poisoned(t *testing.T) {
+	t.Parallel()
+	b := prepare(t, many+copies+`;
+		CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+			IF OLD.owner = 7 THEN RAISE EXCEPTION 'not this one'; END IF; RETURN OLD; END $$;
+		CREATE TRIGGER poison AFTER DELETE ON events FOR EACH ROW EXECUTE FUNCTION refuse()`, manyPolicy)
+	o := b.purge().is(purge.Incomplete, "1 tenant failed: 7: not this one")
+	b.count(`SELECT count(*) FROM events WHERE at < now() - interval '30 days'`, 5)
+	b.count(`SELECT count(*) FROM events WHERE at < now() - interval '30 days' AND owner <> 7`, 0)
+	b.perTenant()
+	if c := o.one().Tenants; c.Due != 300 || c.Done != 299 || c.Failed != 1 {
+		t.Errorf("tenants %+v, want 300 due, 299 done, 1 failed", c)
+	}
+}
+
+// Rows that somebody has locked cost only themselves.
+func TestTenantsShareBatches_Locked(t *testing.T) {
+	t.Parallel()
+	b := prepare(t, many+copies, manyPolicy)
+	s := b.session()
+	s.do(`BEGIN; SELECT FROM events WHERE owner = 7 AND at < now() - interval '50 days' FOR UPDATE`)
+	within(t, time.Minute, func() { b.purge().is(purge.Incomplete, "locked") })
+	b.count(`SELECT count(*) FROM events WHERE at < now() - interval '30 days' AND owner <> 7`, 0)
+	b.perTenant()
+	s.do(`ROLLBACK`)
+	b.again()
+	b.purge().complete()
+	b.count(`SELECT count(*) FROM events WHERE at < now() - interval '30 days'`, 0)
+}
+
+// A hold, or a longer retention, counts from its commit on, for the tenants of a batch that has
+// been searched for too.
+func TestTenantsShareBatches_HeldBetweenSearchAndDelete(t *testing.T) {
+	t.Parallel()
+	b := prepare(t, many+copies, manyPolicy)
+	b.connect(b.DSN(), before(atBatch, func() {
+		b.Exec(t, `UPDATE owners SET held = true WHERE id = 7; UPDATE owners SET days = 400 WHERE id = 8`)
+	}))
+	b.purge()
+	b.count(`SELECT count(*) FROM events WHERE at < now() - interval '30 days' AND owner IN (7, 8)`, 10)
+	b.count(`SELECT count(*) FROM events WHERE at < now() - interval '30 days' AND owner NOT IN (7, 8)`, 0)
+	b.perTenant()
+}
+
+// Many rows of one age do not keep the walk from going on.
+func TestTenantsShareBatches_OneAge(t *testing.T) {
+	t.Parallel()
+	b := prepare(t, many+`UPDATE events SET at = date_trunc('day', now()) - interval '90 days' WHERE owner % 2 = 0;`+copies, strings.Replace(manyPolicy, "tenant: owner", "tenant: owner, limits: {rows: 3}", 1))
+	b.purge().complete()
+	b.count(`SELECT count(*) FROM events WHERE at < now() - interval '30 days'`, 0)
+	b.perTenant()
+}
