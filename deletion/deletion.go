@@ -28,6 +28,7 @@ type deleter interface {
 // Method names a deleter.
 type Method string
 
+// The ways to delete; see the package comment.
 const (
 	Cascade Method = "cascade"
 	Closure Method = "closure"

@@ -33,6 +33,7 @@ type Outcome struct {
 	More      bool  // the root is still there and needs another batch
 }
 
+// Add adds what became of others.
 func (o *Outcome) Add(x Outcome) {
 	o.Roots += x.Roots
 	o.Rows += x.Rows
@@ -45,13 +46,14 @@ func (o *Outcome) Add(x Outcome) {
 type Part struct {
 	Tenant     *plan.TenantCutoff
 	Candidates []Candidate
-	// outcome is what became of the candidates, over all transactions that it took.
+	// Outcome is what became of the candidates, over all transactions that it took.
 	Outcome Outcome
-	// alone: something of this tenant stood in the way of others, and its rows are left to
+	// Alone: something of this tenant stood in the way of others, and its rows are left to
 	// batches of its own.
 	Alone bool
 }
 
+// NewPart makes a part of the candidates of one tenant.
 func NewPart(t *plan.TenantCutoff, cands []Candidate) *Part {
 	return &Part{Tenant: t, Candidates: cands}
 }
@@ -114,6 +116,7 @@ func (e *TenantError) Error() string {
 
 func (e *TenantError) Unwrap() error { return e.Err }
 
+// TenantName is a tenant's key, as messages have it; "null": the policy has no tenants.
 func TenantName(key *string) string {
 	if key == nil {
 		return "null"

@@ -83,6 +83,7 @@ var (
 // attempt tries candidates until they are gone, or decide has settled what else becomes of
 // them.
 func (b *batcher) attempt(ctx context.Context, parts []*deletion.Part, opts deletion.Options) error {
+	shared := len(parts) > 1
 	for a := newAttempt(parts, opts); len(parts) > 0; {
 		if !b.policy.waitForGuards(ctx, b.worker) {
 			deletion.LeaveAll(parts, false)
@@ -123,6 +124,10 @@ func (b *batcher) attempt(ctx context.Context, parts []*deletion.Part, opts dele
 			deletion.LeaveAll(parts, d.action == leaveBusy)
 			return nil
 		default:
+			if shared && len(parts) == 1 && abandon(err) == failTenant && ctx.Err() == nil {
+				parts[0].Alone = true // what else there is of it may still be deleted
+				return nil
+			}
 			return err
 		}
 	}

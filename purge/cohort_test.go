@@ -49,12 +49,16 @@ func TestTenantsShareBatches(t *testing.T) {
 	for _, c := range []struct{ name, sql, policy string }{
 		{"in step", "", manyPolicy},
 		{"swept", "DROP INDEX events_owner_at_id_idx", manyPolicy},
-		{"NO ACTION keys", `ALTER TABLE details DROP CONSTRAINT details_event_fkey, ADD CONSTRAINT details_event_fkey FOREIGN KEY (event) REFERENCES events`,
-			strings.Replace(manyPolicy, "tenant: owner", "tenant: owner, dependents: [{table: details, action: delete}]", 1)},
+		{
+			"NO ACTION keys", `ALTER TABLE details DROP CONSTRAINT details_event_fkey, ADD CONSTRAINT details_event_fkey FOREIGN KEY (event) REFERENCES events`,
+			strings.Replace(manyPolicy, "tenant: owner", "tenant: owner, dependents: [{table: details, action: delete}]", 1),
+		},
 		{"proven", "", "safety: {foreign_key_checks: proven}\n" + manyPolicy},
-		{"along a path", `CREATE TABLE places (id int PRIMARY KEY, owner int NOT NULL REFERENCES owners); INSERT INTO places SELECT id, id FROM owners;
+		{
+			"along a path", `CREATE TABLE places (id int PRIMARY KEY, owner int NOT NULL REFERENCES owners); INSERT INTO places SELECT id, id FROM owners;
 			ALTER TABLE events ADD place int REFERENCES places; UPDATE events SET place = owner; CREATE INDEX ON events (place, at, id)`,
-			strings.Replace(manyPolicy, "tenant: owner", "tenant: [place, owner]", 1)},
+			strings.Replace(manyPolicy, "tenant: owner", "tenant: [place, owner]", 1),
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -147,7 +147,7 @@ func TestPromise2And3_GiantRootIsDrained(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			b := prepare(t, roots+`INSERT INTO roots VALUES (1), (2), (3);`+c.schema+`; ANALYZE`, tree(c.dependents))
+			b := prepare(t, roots+`INSERT INTO roots VALUES (1), (2), (3);`+c.schema+`; ANALYZE`, tree(c.dependents, "total_rows: 20000"))
 			batches := b.noBatchAbove(20000)
 			o := b.purge().complete().rows(c.gone)
 			if *batches < 3 {
@@ -233,7 +233,7 @@ func TestPromise3_LongChains(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			b := prepare(t, `CREATE TABLE roots (id int PRIMARY KEY, up int, at timestamptz)`, tree(c.dependents))
+			b := prepare(t, `CREATE TABLE roots (id int PRIMARY KEY, up int, at timestamptz)`, tree(c.dependents, "total_rows: 20000"))
 			b.Exec(t, fmt.Sprintf(`
 				INSERT INTO roots SELECT n, nullif(n - 1, 0), now() - CASE WHEN n = 1 OR '%s' = 'all' THEN interval '40 days' ELSE interval '1 day' END FROM generate_series(1, %d) n`, c.roots, c.n))
 			b.Exec(t, `

@@ -291,7 +291,7 @@ INSERT INTO logs SELECT n, now() - interval '40 days' FROM generate_series(1, 10
 func TestGuardSlowsDown(t *testing.T) {
 	t.Parallel()
 	b, h := guarded(t, shop, shopPolicy)
-	b.policy = strings.Replace(b.policy, "rows: 1}", "rows: 20}", 1)
+	b.policy = strings.Replace(b.policy, "rows: 1}", "rows: 3}", 1)
 	h.set("", slower)
 	var began, worked time.Duration
 	start := time.Now()

@@ -267,6 +267,7 @@ func TestPromise1_AgeMovedWhileTheDeleteWaits(t *testing.T) {
 				writer <- s
 			}()
 		}))
+		b.opts.Tenants = []string{"1"}
 		if schema == noAction {
 			// Roots are locked before the DELETE: the writer has to be first.
 			b.connect(b.DSN(), before(atLock, func() {
@@ -278,7 +279,6 @@ func TestPromise1_AgeMovedWhileTheDeleteWaits(t *testing.T) {
 					writer <- s
 				}()
 			}))
-			b.opts.Tenants = []string{"1"}
 		}
 		b.purge().complete()
 		<-writer

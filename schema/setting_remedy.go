@@ -12,6 +12,7 @@ type SettingSources struct {
 	TrackCounts       string
 }
 
+// SourcesSQL reads them.
 const SourcesSQL = `SELECT quote_ident(session_user), quote_ident(current_database()),
        (SELECT s.source FROM pg_settings s WHERE s.name = 'session_replication_role'),
        (SELECT s.source FROM pg_settings s WHERE s.name = 'track_counts')`
