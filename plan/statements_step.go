@@ -34,8 +34,8 @@ func (p *Plan) StepSQL(tenants []*TenantCutoff, w Window) *pg.Statement {
 	groups, lead := p.groupsOf("reaper_t.key::" + p.Tenants.Key.SQLType)
 	s.Add("WITH reaper_x AS MATERIALIZED (\n  SELECT reaper_t.n, reaper_x.*\n    FROM unnest(", s.Cast(keys, "text[]"), ", ", s.Cast(cutoffs, "timestamptz[]"), ") WITH ORDINALITY reaper_t(key, cutoff, n)", groups,
 		"\n   CROSS JOIN LATERAL (SELECT row_number() OVER () AS i, reaper_q.* FROM (", p.stepRows(s, w, lead), ") reaper_q) reaper_x),",
-		"\nreaper_y AS (SELECT *, row_number() OVER reaper_o AS r, sum(size) OVER (reaper_o ROWS UNBOUNDED PRECEDING) AS bytes FROM reaper_x WINDOW reaper_o AS (ORDER BY age, ", names("k%d"), ")),",
-		"\nreaper_u AS (SELECT min(r) FILTER (WHERE i = ", s.Cast(w.PerGroup, "bigint"), " OR r = ", s.Cast(w.Roots, "bigint"), " OR bytes >= ", s.Cast(w.Bytes, "bigint"), ") AS stop, min(age) AS first FROM reaper_y)")
+		"\nreaper_y AS (SELECT *, row_number() OVER reaper_o AS r, sum(size) OVER (reaper_o ROWS UNBOUNDED PRECEDING) + lead(size) OVER reaper_o AS bytes FROM reaper_x WINDOW reaper_o AS (ORDER BY age, ", names("k%d"), ")),",
+		"\nreaper_u AS (SELECT min(r) FILTER (WHERE i = ", s.Cast(w.PerGroup, "bigint"), " OR r = ", s.Cast(w.Roots, "bigint"), " OR bytes > ", s.Cast(w.Bytes, "bigint"), ") AS stop, min(age) AS first FROM reaper_y)")
 	micros := func(age string) string {
 		return "(extract(epoch FROM " + p.Age.Instant(age) + ") * 1000000)::bigint::text"
 	}

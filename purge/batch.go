@@ -117,21 +117,27 @@ func (b *batcher) attempt(ctx context.Context, parts []*deletion.Part, opts dele
 		case splitTenants:
 			return b.splitTenants(ctx, parts, opts)
 		case splitBatch:
-			return b.splitRoots(ctx, parts[0], b.change(a.options, d.change))
+			return setAside(ctx, parts, shared, b.splitRoots(ctx, parts[0], b.change(a.options, d.change)))
 		case drainRoot:
 			a = newAttempt(parts, draining)
 		case leaveRoots, leaveBusy:
 			deletion.LeaveAll(parts, d.action == leaveBusy)
 			return nil
 		default:
-			if shared && len(parts) == 1 && abandon(err) == failTenant && ctx.Err() == nil {
-				parts[0].Alone = true // what else there is of it may still be deleted
-				return nil
-			}
-			return err
+			return setAside(ctx, parts, shared, err)
 		}
 	}
 	return nil
+}
+
+// setAside leaves the last of several tenants to batches of its own if it has failed: what
+// else there is of it may still be deleted. Any other error is the caller's.
+func setAside(ctx context.Context, parts []*deletion.Part, shared bool, err error) error {
+	if err != nil && shared && len(parts) == 1 && abandon(err) == failTenant && ctx.Err() == nil {
+		parts[0].Alone = true
+		return nil
+	}
+	return err
 }
 
 func newAttempt(parts []*deletion.Part, opts deletion.Options) attempt {
@@ -153,11 +159,7 @@ func isolate(parts []*deletion.Part, err error) []*deletion.Part {
 func (b *batcher) splitTenants(ctx context.Context, parts []*deletion.Part, opts deletion.Options) error {
 	middle := len(parts) / 2
 	for _, half := range [][]*deletion.Part{parts[:middle], parts[middle:]} {
-		err := b.attempt(ctx, half, opts)
-		if err != nil && len(half) == 1 && abandon(err) == failTenant && ctx.Err() == nil {
-			half[0].Alone, err = true, nil
-		}
-		if err != nil {
+		if err := setAside(ctx, half, true, b.attempt(ctx, half, opts)); err != nil {
 			return err
 		}
 	}
