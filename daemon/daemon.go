@@ -200,7 +200,7 @@ func (d *Daemon) adopt(before, after *policy.File, entries []entry) {
 	}
 	var known []metrics.Policy
 	for _, e := range entries {
-		known = append(known, metrics.Policy{Name: e.name(), Tables: d.targets.of(e.name()).tables, MaxLag: e.maxLag()})
+		known = append(known, metrics.Policy{Name: e.name(), Tables: d.targets.of(e.name()).tables, MaxLag: e.maxLag(), Interval: e.schedule.Longest(time.Now())})
 	}
 	d.Metrics.SetPolicies(known...)
 	if before != nil {

@@ -72,10 +72,11 @@ func (c *claimed) set(change func(*claimed)) {
 
 // process schedules the policy a, every hour, and notes the runs that it begins.
 type process struct {
-	log    *logbook
-	table  *timetable
-	runs   *runs
-	closed atomic.Pointer[guard.Reading]
+	log       *logbook
+	table     *timetable
+	runs      *runs
+	scheduler *scheduler
+	closed    atomic.Pointer[guard.Reading]
 
 	mu    sync.Mutex
 	begun []string // times and triggers, since anyone last asked
@@ -84,15 +85,21 @@ type process struct {
 // schedule has a process of a bubble begin runs until the test has ended.
 func schedule(t *testing.T, c *claimed, entries []entry) *process {
 	t.Helper()
+	p := newProcess(c, entries)
+	go every(t.Context(), tickEvery, nil, p.scheduler.due)
+	synctest.Wait()
+	return p
+}
+
+// newProcess makes a process whose clock does not turn by itself.
+func newProcess(c *claimed, entries []entry) *process {
 	p := &process{log: &logbook{}}
 	p.table = newTimetable(time.Now, p.log.logger())
 	p.runs = newRuns(p.log.logger(), p.table.inForce)
 	p.adopt(entries)
-	s := &scheduler{
+	p.scheduler = &scheduler{
 		timetable: p.table, claims: c, closed: p.closed.Load, running: p.runs.running, begin: p.begin, complain: p.log.complain,
 	}
-	go every(t.Context(), tickEvery, nil, s.due)
-	synctest.Wait()
 	return p
 }
 

@@ -26,8 +26,7 @@ const overdue = 5 * time.Minute
 // last runs were no successes, or none begins. What a pause by hand, or a window, has
 // kept from beginning or from its end does not count.
 func (s *state) failing(now time.Time) (since *time.Time, reason string) {
-	if due := s.schedule.Last(s.seenTo(), now.Add(-s.later)); !due.IsZero() && s.pause == nil && !s.outside && s.running == nil && !s.underWay() && now.Sub(latest(due.Add(s.later), s.resumed)) > overdue {
-		due = latest(due.Add(s.later), s.resumed)
+	if due := s.missed(now); !due.IsZero() && now.Sub(due) > overdue {
 		reason = "it was due and has not begun"
 		if s.trouble != "" {
 			reason += ": " + s.trouble
@@ -54,6 +53,20 @@ func (s *state) failing(now time.Time) (since *time.Time, reason string) {
 		since = f.FinishedAt
 	}
 	return since, reason
+}
+
+// missed is the first time of the schedule for which no run has begun, however many
+// have passed since; zero: there is none, or something is meant to keep it waiting.
+// What a pause or a window kept waiting counts from when that ended.
+func (s *state) missed(now time.Time) time.Time {
+	if s.pause != nil || s.outside || s.running != nil || s.underWay() {
+		return time.Time{}
+	}
+	due := s.schedule.Next(s.seenTo())
+	if due.IsZero() || due.Add(s.later).After(now) {
+		return time.Time{}
+	}
+	return latest(due.Add(s.later), s.resumed)
 }
 
 func latest(a, b time.Time) time.Time {

@@ -55,6 +55,7 @@ type Metrics struct {
 	nextRun         *prometheus.GaugeVec
 	failing         *prometheus.GaugeVec
 	maxLag          *prometheus.GaugeVec
+	interval        *prometheus.GaugeVec
 	inProgress      *prometheus.GaugeVec
 	rows            *prometheus.CounterVec
 	batches         *prometheus.CounterVec
@@ -86,7 +87,7 @@ func New(reg prometheus.Registerer, b Build) *Metrics {
 	reg.MustRegister(m.tables, m.guards)
 	m.perPolicy = []series{
 		m.oldest, m.lag, m.backlog, m.overdue, m.scanned, m.runs, m.lastRun, m.lastSuccess,
-		m.nextRun, m.failing, m.maxLag, m.inProgress, m.rows, m.batches, m.batchDuration,
+		m.nextRun, m.failing, m.maxLag, m.interval, m.inProgress, m.rows, m.batches, m.batchDuration,
 		m.policyPaused, m.pauseEnd, m.arrival, m.deletion, m.clear,
 	}
 	m.untilRemeasured = []series{m.oldest, m.lag, m.backlog, m.overdue, m.scanned}
@@ -117,6 +118,7 @@ func (m *Metrics) work(f promauto.Factory) {
 	m.lastRun = gauges(f, "reaper_last_run_timestamp_seconds", "When the last run of the policy ended, however it ended.", "policy")
 	m.lastSuccess = gauges(f, "reaper_last_success_timestamp_seconds", "When the policy's last success ended: a whole run that found nothing more.", "policy")
 	m.nextRun = gauges(f, "reaper_next_run_timestamp_seconds", "When the policy is to run next.", "policy")
+	m.interval = gauges(f, "reaper_schedule_interval_seconds", "The longest time between two runs of the policy's schedule.", "policy")
 	m.failing = gauges(f, "reaper_policy_failing", "1 while the policy is failing, as /health has it: its newest run was no success, or none began when it was due; else 0.", "policy")
 	m.inProgress = gauges(f, "reaper_run_in_progress", "1 while a run of the policy is under way in this process, else 0.", "policy")
 	m.rows = counters(f, "reaper_rows_deleted_total", "Rows deleted, dependents and dropped partitions included.", "policy", "table")

@@ -30,7 +30,7 @@ func newBed(policies ...metrics.Policy) bed {
 	return bed{m, reg}
 }
 
-var emails = metrics.Policy{Name: "emails", Tables: []string{"public.emails", "public.replies"}, MaxLag: 12 * time.Hour}
+var emails = metrics.Policy{Name: "emails", Tables: []string{"public.emails", "public.replies"}, MaxLag: 12 * time.Hour, Interval: 6 * time.Hour}
 
 // is compares all series of one metric, sorted.
 func (b bed) is(t *testing.T, name string, want ...string) {
@@ -185,6 +185,7 @@ func TestEvents(t *testing.T) {
 	b.SetFailing("emails", true)
 	b.is(t, "reaper_policy_failing", `{policy="emails"} 1`)
 	b.is(t, "reaper_max_lag_seconds", `{policy="emails"} 43200`)
+	b.is(t, "reaper_schedule_interval_seconds", `{policy="emails"} 21600`)
 	b.SetPolicies(metrics.Policy{Name: "emails"})
 	b.is(t, "reaper_policy_failing", `{policy="emails"} 1`)
 	b.is(t, "reaper_max_lag_seconds")
