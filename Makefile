@@ -64,7 +64,7 @@ test-prometheus: postgres ## a real Prometheus scrapes the daemon (needs prometh
 	$(GO) test -tags prometheus -run TestPrometheus ./cmd/reaper
 
 .PHONY: chart-tools
-chart-tools: ## makes sure that helm, helm-unittest, helm-docs and promtool are there
+chart-tools: ## makes sure that helm, helm-unittest, helm-docs, promtool and Alertmanager are there
 	@bash scripts/chart-tools.sh
 
 .PHONY: chart

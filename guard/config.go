@@ -45,13 +45,17 @@ type Config struct {
 	Custom            []Custom
 	// Allow are the times at which batches may run; empty: always.
 	Allow []Window
-	// More gives readings that are made elsewhere, every round. An error is a
-	// reading of the guard named other, which then is unknown.
+	// More gives readings that are made elsewhere, every round.
 	More []Source
 }
 
-// Source gives readings in its own order. It is given the time of a statement.
-type Source func(ctx context.Context) ([]Reading, error)
+// Source gives readings that are made elsewhere.
+type Source struct {
+	// Name is that of the guard that is unknown while the source cannot be read.
+	Name string
+	// Read gives the readings in their own order. It is given the time of a statement.
+	Read func(ctx context.Context) ([]Reading, error)
+}
 
 // Levels are thresholds; nil: there is none.
 type Levels struct{ Slow, Pause, Stop *float64 }

@@ -14,6 +14,8 @@ type Guard struct {
 	State string    // go, slow, pause or stop
 	Value *float64  // nil: not known
 	Since time.Time // of a state that is not go; zero: it is, or nobody knows since when
+	// Unknown: it could not be read.
+	Unknown bool
 }
 
 // SetGuards gives what the guards say, all of them: guards that are not among them
@@ -34,7 +36,7 @@ func worst(list []Guard) []Guard {
 		case g.number() < 0:
 		case i < 0:
 			kept = append(kept, g)
-		case g.number() > kept[i].number():
+		case g.number() > kept[i].number(), g.number() == kept[i].number() && kept[i].Unknown:
 			kept[i] = g
 		}
 	}
@@ -51,15 +53,17 @@ type guards struct {
 }
 
 var (
-	guardState = prometheus.NewDesc("reaper_guard_state", "What the guard says: 0 go, 1 slow, 2 pause, 3 stop.", []string{"guard"}, nil)
-	guardValue = prometheus.NewDesc("reaper_guard_value", "What the guard has read, in its unit; absent while it is not known.", []string{"guard"}, nil)
-	guardSince = prometheus.NewDesc("reaper_guard_active_since_timestamp_seconds", "Since when the guard slows, pauses or stops; absent while it says go.", []string{"guard"}, nil)
+	guardState   = prometheus.NewDesc("reaper_guard_state", "What the guard says: 0 go, 1 slow, 2 pause, 3 stop.", []string{"guard"}, nil)
+	guardValue   = prometheus.NewDesc("reaper_guard_value", "What the guard has read, in its unit; absent while it is not known.", []string{"guard"}, nil)
+	guardUnknown = prometheus.NewDesc("reaper_guard_unknown", "1 while the guard cannot be read, else 0.", []string{"guard"}, nil)
+	guardSince   = prometheus.NewDesc("reaper_guard_active_since_timestamp_seconds", "Since when the guard slows, pauses or stops; absent while it says go.", []string{"guard"}, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (*guards) Describe(ch chan<- *prometheus.Desc) {
 	ch <- guardState
 	ch <- guardValue
+	ch <- guardUnknown
 	ch <- guardSince
 }
 
@@ -73,6 +77,7 @@ func (g *guards) Collect(ch chan<- prometheus.Metric) {
 			ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, x.Name)
 		}
 		tell(guardState, float64(x.number()))
+		tell(guardUnknown, number(x.Unknown))
 		if x.Value != nil {
 			tell(guardValue, *x.Value)
 		}

@@ -275,6 +275,8 @@ func TestGuards(t *testing.T) {
 		{Name: "storage", State: "go", Value: new(7.5)},
 		{Name: "wal_rate", State: "slow", Since: at},
 		{Name: "latency", State: "pause", Value: new(0.0), Since: at},
+		{Name: "latency", State: "pause", Unknown: true, Since: at},
+		{Name: "window", State: "stop", Unknown: true},
 		{Name: "window", State: "stop"},
 		{Name: "odd", State: "maybe", Value: new(1.0)},
 		{Name: "dead_rows", State: "go", Value: new(1.0)},
@@ -284,6 +286,9 @@ func TestGuards(t *testing.T) {
 	b.is(t, "reaper_guard_state", `{guard="dead_rows"} 1`, `{guard="latency"} 2`, `{guard="storage"} 0`, `{guard="wal_rate"} 1`, `{guard="window"} 3`)
 	b.is(t, "reaper_guard_value", `{guard="dead_rows"} 2`, `{guard="latency"} 0`, `{guard="storage"} 7.5`)
 	b.is(t, "reaper_guard_active_since_timestamp_seconds", `{guard="dead_rows"} 1.772424e+09`, `{guard="latency"} 1.772424e+09`, `{guard="wal_rate"} 1.772424e+09`)
+	b.is(t, "reaper_guard_unknown", `{guard="dead_rows"} 0`, `{guard="latency"} 0`, `{guard="storage"} 0`, `{guard="wal_rate"} 0`, `{guard="window"} 0`)
+	b.SetGuards([]metrics.Guard{{Name: "latency", State: "pause", Unknown: true, Since: at}})
+	b.is(t, "reaper_guard_unknown", `{guard="latency"} 1`)
 	b.SetGuards([]metrics.Guard{{Name: "wal_rate", State: "go"}})
 	b.is(t, "reaper_guard_state", `{guard="wal_rate"} 0`)
 	b.is(t, "reaper_guard_value")
