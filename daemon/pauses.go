@@ -87,6 +87,13 @@ func meant(status, reason string) bool {
 	return strings.Contains(reason, " by the guard "+guard.ByHand+": ") || strings.Contains(reason, " by the guard "+guard.WindowsGuard+": ")
 }
 
+// handedOver reports whether a run was ended with its process, or for a change of the
+// policy file: its claim is free, and another run resumes it. What somebody has begun by
+// hand, or a CronJob, nobody resumes.
+func handedOver(trigger, status, reason string) bool {
+	return trigger != byHand && trigger != byOnce && status != string(purge.Complete) && strings.Contains(reason, ledger.StoppedReason)
+}
+
 // pauseOf is the pause that keeps a policy paused for longest; nil: none does.
 func pauseOf(pauses []ledger.Pause, policy string) *ledger.Pause {
 	var last *ledger.Pause

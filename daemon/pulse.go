@@ -111,3 +111,6 @@ func safe(err error) string {
 	}
 	return err.Error()
 }
+
+// inSeconds is a duration as logs have it.
+func inSeconds(d time.Duration) float64 { return d.Round(time.Millisecond).Seconds() }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/reaperdb/reaper/heartbeat"
+	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/metrics"
 	"github.com/reaperdb/reaper/policy"
 	"github.com/reaperdb/reaper/purge"
@@ -16,12 +18,11 @@ import (
 // begin begins a run of one policy.
 func (d *Daemon) begin(e entry, runID, trigger string) {
 	r := &run{d: d, id: runID, trigger: trigger, started: time.Now()}
-	r.entry, r.stopping, r.stop = d.runs.begin(e, web.Progress{RunID: runID, Trigger: trigger, Instance: d.Instance, StartedAt: r.started})
+	r.claimed.Store(trigger != byAssist)
+	r.entry, r.stopping, r.stop = d.runs.begin(e, web.Progress{RunID: runID, Trigger: trigger, Instance: d.Instance, StartedAt: r.started}, r.claim)
 	d.Metrics.RunStarted(e.name())
 	d.Log.Info("run begins", "run_id", runID, "policy", e.name(), "trigger", trigger)
-	if r.pinged() {
-		d.Pings.Send(r.entry.monitor, heartbeat.Ping{Event: heartbeat.Start, RunID: runID, Policy: e.name()})
-	}
+	r.tellStart()
 	d.runs.start(r.do)
 }
 
@@ -30,6 +31,7 @@ type run struct {
 	d           *Daemon
 	entry       entry // as it was when the run began
 	id, trigger string
+	claimed     atomic.Bool // it is the run of a claim, from the beginning or by now
 	started     time.Time
 	stopping    context.Context
 	stop        context.CancelFunc
@@ -38,7 +40,28 @@ type run struct {
 
 // pinged reports whether a monitor hears of the run: of those of several processes
 // on one occasion, only the one that has claimed it.
-func (r *run) pinged() bool { return r.trigger != byAssist }
+func (r *run) pinged() bool { return r.claimed.Load() }
+
+// cause is what started the run, or what it has become since.
+func (r *run) cause() string {
+	if r.trigger == byAssist && r.claimed.Load() {
+		return byCatchUp
+	}
+	return r.trigger
+}
+
+// claim makes a run beside another's that of the claim: the other's process is gone.
+func (r *run) claim() {
+	r.claimed.Store(true)
+	r.d.Log.Info("run takes over the claim of a process that is gone", "run_id", r.id, "policy", r.entry.name())
+	r.tellStart()
+}
+
+func (r *run) tellStart() {
+	if r.pinged() {
+		r.d.Pings.Send(r.entry.monitor, heartbeat.Ping{Event: heartbeat.Start, RunID: r.id, Policy: r.entry.name()})
+	}
+}
 
 func (r *run) do() {
 	defer r.stop()
@@ -86,9 +109,12 @@ func (r *run) end(report *purge.PolicyReport) {
 		d, name := r.d, r.entry.name()
 		at := time.Now()
 		d.Metrics.RunEnded(metrics.Run{
-			Policy: name, Trigger: r.trigger, Status: string(report.Status), EndedAt: at, Took: at.Sub(r.started), Success: report.Status == purge.Complete,
+			Policy: name, Trigger: r.cause(), Status: string(report.Status), EndedAt: at, Took: at.Sub(r.started), Success: report.Status == purge.Complete,
 		})
 		ping := Verdict(r.entry.policy, r.id, report)
+		if handedOver(r.cause(), string(report.Status), report.Reason) {
+			ping.Event, ping.Reason = heartbeat.Log, report.Reason+"; the next run resumes it"
+		}
 		d.runs.end(name)
 		d.scans.again(name)
 		if r.pinged() {
@@ -139,6 +165,9 @@ func maxLag(p policy.Policy) time.Duration {
 // that cannot be done, the occasion is not seen to.
 func (r *run) failed(reason string) *purge.PolicyReport {
 	d, name := r.d, r.entry.name()
+	if r.stopping.Err() != nil {
+		reason += "; " + ledger.StoppedReason
+	}
 	d.Log.Error("run failed before it began", "run_id", r.id, "policy", name, "reason", reason)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.runs.lifetime()), askTimeout)
 	defer cancel()

@@ -51,6 +51,16 @@ func (c *claimed) Claim(_ context.Context, _ string, at time.Time, _, _ string) 
 	return true, nil
 }
 
+func (c *claimed) TakeOver(_ context.Context, _ string, at time.Time, _, _ string) (bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil || !c.died || !at.Equal(c.ticks[len(c.ticks)-1]) {
+		return false, c.err
+	}
+	c.died = false
+	return true, nil
+}
+
 func (c *claimed) Running(_ context.Context, _ string, at time.Time) (bool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -98,7 +108,7 @@ func newProcess(c *claimed, entries []entry) *process {
 	p.runs = newRuns(p.log.logger(), p.table.inForce)
 	p.adopt(entries)
 	p.scheduler = &scheduler{
-		timetable: p.table, claims: c, closed: p.closed.Load, running: p.runs.running, begin: p.begin, complain: p.log.complain,
+		timetable: p.table, claims: c, closed: p.closed.Load, running: p.runs.running, begin: p.begin, promote: p.runs.promote, complain: p.log.complain,
 	}
 	return p
 }
@@ -109,10 +119,14 @@ func (p *process) adopt(entries []entry) {
 }
 
 func (p *process) begin(e entry, runID, trigger string) {
-	p.runs.begin(e, web.Progress{RunID: runID, Trigger: trigger, StartedAt: time.Now()})
+	p.runs.begin(e, web.Progress{RunID: runID, Trigger: trigger, StartedAt: time.Now()}, func() { p.note(e.name() + " is promoted") })
+	p.note(clock(time.Now()) + " " + trigger)
+}
+
+func (p *process) note(what string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.begun = append(p.begun, clock(time.Now())+" "+trigger)
+	p.begun = append(p.begun, what)
 }
 
 // began wants these runs to have begun since the last look.
@@ -252,6 +266,25 @@ func TestScheduler_TwoProcesses(t *testing.T) {
 		second.began(t, "00:30:05 catch_up")
 	})
 
+	bubble(t, "the run beside it takes its place when the first has died meanwhile", func(t *testing.T, c *claimed) {
+		c.ticks = []time.Time{time.Now()} // by the first
+		second := schedule(t, c, hourly)
+		until(0, 10, 0)
+		second.began(t, "00:00:00 assist")
+		c.set(func(c *claimed) { c.died = true })
+		until(0, 10, 5)
+		second.began(t, "a is promoted")
+		if p := second.runs.running("a"); p.Trigger != byCatchUp {
+			t.Errorf("%+v, want the trigger of a claim", p)
+		}
+		until(0, 20, 0)
+		second.end(c)
+		until(0, 59, 59)
+		second.began(t)
+		until(1, 0, 0)
+		second.began(t, "01:00:00 schedule")
+	})
+
 	bubble(t, "a reload has a run that it ends begun again, by whoever comes first", func(t *testing.T, c *claimed) {
 		p := schedule(t, c, hourly)
 		until(1, 10, 0)
@@ -344,7 +377,7 @@ func TestTimetable_Adopt(t *testing.T) {
 			runs.adopt(before)
 			table.handle("a", noon.Add(-24*time.Hour))
 			if c.running {
-				runs.begin(before[0], web.Progress{})
+				runs.begin(before[0], web.Progress{}, nil)
 			}
 			after := entriesOf(t, Config{}, strings.Replace(text, c.old, c.new, 1))
 			changed := table.adopt(after)

@@ -34,7 +34,7 @@ func (s *state) failing(now time.Time) (since *time.Time, reason string) {
 		return &due, reason
 	}
 	for _, e := range s.ended { // newest first
-		if !telling(e) || meant(e.Status, e.Reason) || s.pause != nil && e.Status == "incomplete" && e.FinishedAt.After(s.pause.Since) {
+		if !telling(e) || s.pause != nil && e.Status == "incomplete" && e.FinishedAt.After(s.pause.Since) {
 			continue
 		}
 		if e.Success {
@@ -49,7 +49,7 @@ func (s *state) failing(now time.Time) (since *time.Time, reason string) {
 		since = e.FinishedAt
 	}
 	// It may be failing for longer than these few runs.
-	if f := s.failure; since != nil && f != nil && f.FinishedAt != nil && f.FinishedAt.Before(*since) && !meant(f.Status, f.Reason) {
+	if f := s.failure; since != nil && f != nil && f.FinishedAt != nil && f.FinishedAt.Before(*since) && telling(*f) {
 		since = f.FinishedAt
 	}
 	return since, reason
@@ -109,7 +109,14 @@ func (s *state) seenTo() time.Time {
 func (s *state) underWay() bool { return s.last != nil && s.last.FinishedAt == nil }
 
 // telling reports whether the end of a run says something of the policy: one beside
-// another's, or one that a person has narrowed or bounded, says nothing.
+// another's, one that a person has narrowed or bounded, one that a pause has outlasted,
+// and one that another run resumes say nothing.
 func telling(e ledger.Ended) bool {
-	return e.Success || e.Trigger != byAssist && e.Trigger != byHand
+	switch {
+	case e.Success:
+		return true
+	case e.Trigger == byAssist, e.Trigger == byHand, meant(e.Status, e.Reason):
+		return false
+	}
+	return !handedOver(e.Trigger, e.Status, e.Reason)
 }

@@ -197,6 +197,20 @@ func (t *timetable) due(name string, running *web.Progress) *tick {
 	return &tick{at: at, assisted: assisted, late: now.Sub(at.Add(s.later)) > catchUpAfter}
 }
 
+// orphaned is the time of a policy's schedule whose run, in another process, this one
+// helps along, when it is time to ask whether that process is still there; zero: it is not.
+func (t *timetable) orphaned(name string, running *web.Progress) time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.now()
+	s := find(t.policies, name)
+	if s == nil || running == nil || running.Trigger != byAssist || !s.assisted.After(s.handled) || now.Sub(s.asked) < controlEvery {
+		return time.Time{}
+	}
+	s.asked, s.askedFor = now, s.assisted
+	return s.assisted
+}
+
 // leave reports whether a policy's run that is due is not begun, since the policy is
 // paused by hand, or outside the windows of allow: it would only wait. It is due still
 // when that ends.

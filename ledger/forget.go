@@ -65,4 +65,5 @@ func (l *Ledger) forgetPauses(ctx context.Context, db *pgxpool.Pool) {
 // forgetTicks deletes ticks of a policy that are much older than this one.
 func (l *Ledger) forgetTicks(ctx context.Context, db *pgxpool.Pool, policy string, at time.Time) {
 	l.kept("ticks", l.delete(ctx, db, `DELETE FROM `+l.schema+`.tick WHERE policy = $1 AND at < $2::timestamptz - $3::interval`, policy, at, keptTicks.String()))
+	l.kept("leases", l.delete(ctx, db, `DELETE FROM `+l.schema+`.lease WHERE starts_with(name, $1) AND lease_until < clock_timestamp() - interval '1 day'`, processLease))
 }

@@ -26,8 +26,9 @@ const DefaultSchema = "reaper"
 // lease is how long a run counts as alive without a sign of life.
 const lease = 2 * time.Minute
 
-// stoppedReason is that of a run whose process was told to end.
-const stoppedReason = "interrupted by a signal"
+// StoppedReason is that of a run whose process was told to end, alone or among others:
+// its claim is free again.
+const StoppedReason = "interrupted by a signal"
 
 // diedReason is that of a run that was closed for its dead process.
 const diedReason = "the process ended without closing the run"

@@ -393,10 +393,10 @@ func TestRun_CatchesUp(t *testing.T) {
 // on with it.
 func TestRun_EndsInTheMiddle(t *testing.T) {
 	t.Parallel()
-	db := dbtest.New(t, slow)
-	policy := strings.Replace(slowPolicy, "name: p,", `name: p, schedule: "@every 1h",`, 1)
+	db, m := dbtest.New(t, slow), newMonitor(t)
+	policy := strings.Replace(slowPolicy, "name: p,", `name: p, schedule: "@every 1h", heartbeat: "`+m.URL+monitorPath+`",`, 1)
 	s := serve(t, db.DSN(), policy)
-	s.await("ready", 20*time.Second, s.answers("/readyz", 200))
+	s.await("healthy", 20*time.Second, s.answers("/health", 200))
 	db.Exec(t, `INSERT INTO reaper.tick (policy, at, run_id, instance, claimed_at) SELECT 'p', now() - interval '1 day', gen_random_uuid(), 'before', now() - interval '1 day'`)
 	s.ends()
 	for range 2 {
@@ -404,13 +404,53 @@ func TestRun_EndsInTheMiddle(t *testing.T) {
 		s = serve(t, db.DSN(), policy)
 		s.await("it deletes", 20*time.Second, func() bool { return db.Int(t, `SELECT count(*) FROM event`) < before })
 		s.await("its progress is shown", 5*time.Second, func() bool { p := s.status().Policies[0].Running; return p != nil && p.Rows > 0 })
+		if code, body := s.get("/health"); code != 200 {
+			t.Errorf("while it resumes what the one before has left: %d %s", code, body)
+		}
 		s.ends()
+	}
+	if got := m.got(); !slices.Equal(got, []string{"/start", "/log", "/start", "/log"}) {
+		t.Errorf("pings: %q", got)
 	}
 	if got := db.Texts(t, `SELECT status || ' ' || reason FROM reaper.runs`); len(got) != 2 || got[0] != "incomplete interrupted by a signal" || got[1] != got[0] {
 		t.Errorf("runs: %q", got)
 	}
 	if gone, counted := 3000-db.Int(t, `SELECT count(*) FROM event`), db.Int(t, `SELECT sum(rows) FROM reaper.deletions`); gone != counted {
 		t.Errorf("%d rows are gone, the ledger has %d", gone, counted)
+	}
+}
+
+// What a process that was killed has claimed is taken up within 15 s, and no monitor
+// hears of a failure.
+func TestRun_Killed(t *testing.T) {
+	t.Parallel()
+	db, m := dbtest.New(t, slow), newMonitor(t)
+	policy := strings.Replace(slowPolicy, "name: p,", `name: p, schedule: "@every 1h", heartbeat: "`+m.URL+monitorPath+`",`, 1)
+	s := serve(t, db.DSN(), policy)
+	s.await("healthy", 20*time.Second, s.answers("/health", 200))
+	db.Exec(t, `INSERT INTO reaper.tick (policy, at, run_id, instance, claimed_at) SELECT 'p', now() - interval '1 day', gen_random_uuid(), 'before', now() - interval '1 day'`)
+	s.ends()
+	s = serve(t, db.DSN(), policy)
+	s.await("it deletes", 20*time.Second, func() bool { return db.Int(t, `SELECT count(*) FROM event`) < 3000 })
+	const claim = `SELECT run_id::text FROM reaper.tick ORDER BY at DESC LIMIT 1`
+	first := db.Text(t, claim)
+	if err := s.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	killed := time.Now()
+	s = serve(t, db.DSN(), policy)
+	s.await("its claim is taken up", 15*time.Second-time.Since(killed), func() bool {
+		return db.Text(t, claim) != first
+	})
+	if code, body := s.get("/health"); code != 200 {
+		t.Errorf("/health: %d %s", code, body)
+	}
+	s.ends()
+	if got := m.got(); !slices.Equal(got, []string{"/start", "/start", "/log"}) {
+		t.Errorf("pings: %q", got)
+	}
+	if n := db.Int(t, `SELECT count(*) FROM reaper.lease WHERE name LIKE 'process %'`); n != 1 {
+		t.Errorf("%d signs of life, want that of the process that was killed alone", n)
 	}
 }
 
