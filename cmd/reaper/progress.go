@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync"
@@ -27,6 +28,7 @@ type progress struct {
 	terminal io.Writer  // that w is, for what clears a line; nil: it is none
 	width    func() int // of the terminal
 	every    time.Duration
+	log      *slog.Logger // in place of w; nil: w it is
 
 	mu       sync.Mutex
 	policies map[string]*policyProgress
@@ -42,6 +44,10 @@ type policyProgress struct {
 
 func (a *app) newProgress() *progress {
 	p := &progress{w: a.stderr, policies: map[string]*policyProgress{}, every: cmp.Or(a.progressEvery, 10*time.Second), shown: time.Now()}
+	if a.records {
+		p.log, p.every = a.log, time.Minute
+		return p
+	}
 	if a.screen != nil {
 		p.terminal, p.every = a.screen, 100*time.Millisecond
 		p.width = func() int {
@@ -84,6 +90,14 @@ func (p *progress) Batch(e purge.BatchEvent) {
 		return
 	}
 	p.shown = time.Now()
+	if p.log != nil {
+		attrs := []any{"policy", e.Policy, "roots", x.roots, "rows", x.rows, "wal_bytes", p.wal, "duration_seconds", time.Since(x.since).Seconds()}
+		if x.due >= 0 {
+			attrs = append(attrs, "due", x.due)
+		}
+		p.log.Info("run in progress", attrs...)
+		return
+	}
 	line := x.line(e.Policy, e.Tenant) + ", " + bytesText(p.wal) + " WAL"
 	if p.terminal != nil {
 		fmt.Fprint(p.terminal, clearLine)
@@ -123,6 +137,10 @@ func (p *progress) Retry(string, string) {}
 func (p *progress) Advised(policy string, a guard.Advice) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.log != nil {
+		p.log.Info("guard state changed", "policy", policy, "state", a.State.String(), "guard", a.Guard, "reason", a.Reason)
+		return
+	}
 	line := policy + ": " + map[guard.State]string{
 		guard.Go: "goes on", guard.Slow: "slowed down", guard.Pause: "paused", guard.Stop: "stopped",
 	}[a.State]

@@ -71,7 +71,7 @@ func (a *app) purge(ctx context.Context) (*purge.Report, error) {
 
 func (a *app) purgeAs(ctx context.Context, s *session, opts purge.Options) (*purge.Report, error) {
 	if s.hasErrors() {
-		printProblems(a.stderr, s.problems())
+		a.sayProblems(s.problems())
 		return nil, usage(errors.New("nothing was touched: mend the errors above first"))
 	}
 	l, err := a.ledger()

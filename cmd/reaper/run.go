@@ -40,7 +40,9 @@ all share the work. A changed policy file is taken over by itself, or at once by
 SIGHUP; a broken one changes nothing. SIGTERM ends it after the batch at hand.
 
 With --once it makes one run of every policy now, asks nothing, and ends with the
-exit codes of purge: for a CronJob. With --observe it serves the same page, health
+exit codes of purge: for a CronJob. It waits for a database that is away as long as
+REAPER_PATIENCE says. Where -o json or --log-format json is given, both streams are
+JSON: stdout has the report, stderr one log record a line. With --observe it serves the same page, health
 and metrics beside such a CronJob, whose schedule is then --schedule: it measures
 and reads the ledger, runs nothing, and pings nobody.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -256,7 +258,11 @@ func (a *app) runOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	opts.Trigger, opts.RunID = "once", uuid.NewString()
+	id, err := uuid.NewV7() // as purge makes them
+	if err != nil {
+		return failed(err)
+	}
+	opts.Trigger, opts.RunID = "once", id.String()
 	o := &once{app: a, runID: opts.RunID, pings: heartbeat.New(heartbeat.Config{Version: version, Logger: a.log})}
 	defer o.flush(ctx)
 	if err := o.read(); err != nil {
