@@ -1,6 +1,7 @@
 package web
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -9,14 +10,17 @@ import (
 
 // Verdict is what a Status comes to. An empty list says that there is nothing.
 type Verdict struct {
-	NotReady  []Finding // /readyz: the database, the configuration, and the picture itself
+	NotReady  []Finding // /readyz: the process itself, and that it has a valid policy file
+	Broken    []Finding // /health, besides: the database, the ledger, and the policy file as it is now
 	Unhealthy []Finding // /health, besides: policies that are failing or late
 	Held      []Finding // what holds deleting back: a person, or a guard; that makes nothing unhealthy
 	Warnings  []Finding // what should be looked at, and makes nothing unhealthy
 	Stale     bool      // the picture is too old, or there is none
 }
 
-// Ready tells that the database answers and the configuration is valid.
+// Ready reports whether the process works by a valid policy file. What it cannot mend is
+// no matter of it: a pod that is unready for a database that is away would only keep nodes
+// from being drained.
 func (v Verdict) Ready() bool { return len(v.NotReady) == 0 }
 
 // Healthy tells that, besides, no policy is failing or late.
@@ -24,7 +28,7 @@ func (v Verdict) Healthy() bool { return len(v.Problems()) == 0 }
 
 // Problems are all findings that make it unhealthy, the worst first.
 func (v Verdict) Problems() []Finding {
-	return append(v.NotReady[:len(v.NotReady):len(v.NotReady)], v.Unhealthy...)
+	return slices.Concat(v.NotReady, v.Broken, v.Unhealthy)
 }
 
 // Finding is one thing that a person should know.
@@ -75,7 +79,12 @@ func (s Status) Judge(now time.Time, maxAge time.Duration) Verdict {
 		old := span(now.Sub(s.At).Truncate(time.Second))
 		v.NotReady = append(v.NotReady, Finding{What: "reaper is stuck", More: "what it knows is " + old + " old", Since: &s.At})
 	}
-	v.NotReady = append(v.NotReady, s.foundations(now)...)
+	file := s.file(now)
+	if s.Config.LoadedAt.IsZero() {
+		v.NotReady = append(v.NotReady, file...)
+		file = nil
+	}
+	v.Broken = slices.Concat(s.foundations(), file)
 	v.Held = s.held(now)
 	for _, p := range s.Policies {
 		if f, ok := p.trouble(); ok {
@@ -92,8 +101,8 @@ func (s Status) Judge(now time.Time, maxAge time.Duration) Verdict {
 	return v
 }
 
-// foundations finds what is wrong with the database and the policy file.
-func (s Status) foundations(now time.Time) []Finding {
+// foundations finds what is wrong with the database and the ledger.
+func (s Status) foundations() []Finding {
 	var found []Finding
 	if !s.Database.Up {
 		found = append(found, Finding{What: "the database does not answer", Since: s.Database.DownSince, Why: s.Database.Error})
@@ -101,6 +110,11 @@ func (s Status) foundations(now time.Time) []Finding {
 	if s.LedgerError != "" {
 		found = append(found, Finding{What: "reaper's ledger cannot be used, and nothing runs", Why: s.LedgerError})
 	}
+	return found
+}
+
+// file finds what is wrong with the policy file.
+func (s Status) file(now time.Time) (found []Finding) {
 	switch c := s.Config; {
 	case c.Error != "":
 		f := Finding{What: "the policy file is not valid", Since: c.FailedAt, Why: c.Error}

@@ -190,13 +190,13 @@ func TestRun_Guards(t *testing.T) {
 	s.ends()
 }
 
-// Guards that take their time hold nothing else up: the daemon stays ready.
+// Guards that take their time hold nothing else up: the daemon stays healthy.
 func TestRun_SlowGuard(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, few)
 	policy := strings.NewReplacer("every: 100ms", "every: 100ms\n  timeout: 10s", "query: SELECT v FROM knob", `query: "SELECT v FROM knob, pg_sleep(5)"`, "limits:", `schedule: "0 0 1 1 *", limits:`).Replace(guardedPolicy)
 	s := serve(t, db.DSN(), policy)
-	s.await("ready", 20*time.Second, s.answers("/readyz", 200))
+	s.await("healthy", 20*time.Second, s.answers("/health", 200))
 	read := func() bool {
 		for _, g := range s.status().Guards {
 			if g.Name == "turned" {
@@ -206,8 +206,8 @@ func TestRun_SlowGuard(t *testing.T) {
 		return false
 	}
 	for end := time.Now().Add(30 * time.Second); !read(); time.Sleep(50 * time.Millisecond) {
-		if code, body := s.get("/readyz"); code != 200 {
-			t.Fatalf("/readyz: %d while a guard is read\n%s", code, body)
+		if code, body := s.get("/health"); code != 200 {
+			t.Fatalf("/health: %d while a guard is read\n%s", code, body)
 		}
 		if time.Now().After(end) {
 			t.Fatal("the slow guard is not read")

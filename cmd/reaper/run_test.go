@@ -21,7 +21,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/reaperdb/reaper/internal/dbtest"
-	"github.com/reaperdb/reaper/internal/pgtemp"
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/web"
 )
@@ -132,6 +131,12 @@ func (s *service) status() (st web.Status) {
 		s.t.Fatalf("%v: %s", err, body)
 	}
 	return st
+}
+
+// works reports whether it reaches its database, and has its ledger there.
+func (s *service) works() bool {
+	st := s.status()
+	return st.Database.Up && st.LedgerError == ""
 }
 
 // ends sends SIGTERM and wants a clean end within the grace time.
@@ -255,14 +260,17 @@ func TestRun_PolicyFileChanges(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, letters)
 	s := serve(t, db.DSN(), lettersPolicy("0 0 1 1 *", ""))
-	s.await("ready", 20*time.Second, s.answers("/readyz", 200))
+	s.await("it has its ledger", 20*time.Second, s.works)
 	write(t, s.cmd.Dir, lettersPolicy("0 0 31 2 *", ""))
 	if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	s.await("not ready", 3*time.Second, s.answers("/readyz", 503))
-	if _, body := s.get("/readyz"); !strings.Contains(body, "never be due") {
-		t.Errorf("it does not say why: %s", body)
+	s.await("unhealthy, and it says why", 3*time.Second, func() bool {
+		code, body := s.get("/health")
+		return code == 503 && strings.Contains(body, "never be due")
+	})
+	if code, body := s.get("/readyz"); code != 200 {
+		t.Errorf("/readyz: %d, and the file before is in force: %s", code, body)
 	}
 	s.await("the metric", 3*time.Second, s.shows("reaper_config_last_reload_successful 0"))
 	if p := s.status().Policies; len(p) != 1 || p[0].Schedule != "0 0 1 1 *" {
@@ -271,7 +279,7 @@ func TestRun_PolicyFileChanges(t *testing.T) {
 	write(t, s.cmd.Dir, lettersPolicy("@every 1s", ""))
 	// Without a signal: it looks by itself.
 	s.await("it runs by the new schedule", 20*time.Second, func() bool { return db.Int(t, `SELECT count(*) FROM letters`) == 0 })
-	s.await("ready", 5*time.Second, s.answers("/readyz", 200))
+	s.await("healthy", 5*time.Second, s.answers("/health", 200))
 	s.ends()
 }
 
@@ -303,8 +311,8 @@ func TestRun_NoLedger(t *testing.T) {
 	role := db.Role(t, "worker")
 	db.Exec(t, `GRANT SELECT, DELETE, UPDATE ON ALL TABLES IN SCHEMA public TO `+pgx.Identifier{role}.Sanitize())
 	s := serve(t, db.As(role), lettersPolicy("@every 1h", ""))
-	s.await("not ready, and it says why", 10*time.Second, func() bool {
-		code, body := s.get("/readyz")
+	s.await("unhealthy, and it says why", 10*time.Second, func() bool {
+		code, body := s.get("/health")
 		return code == 503 && strings.Contains(body, "may not create the ledger")
 	})
 	s.ends()
@@ -323,8 +331,8 @@ func TestRun_LedgerWithoutGrants(t *testing.T) {
 	}
 	db.Exec(t, `GRANT SELECT, DELETE, UPDATE ON ALL TABLES IN SCHEMA public TO `+role+`; `+strings.Join(l.Grants(name), " ")+`REVOKE ALL ON reaper.throttle FROM `+role)
 	s := serve(t, db.As(name), lettersPolicy("@every 1s", ""))
-	s.await("not ready, and it says why", 10*time.Second, func() bool {
-		code, body := s.get("/readyz")
+	s.await("unhealthy, and it says why", 10*time.Second, func() bool {
+		code, body := s.get("/health")
 		return code == 503 && strings.Contains(body, "lacks privileges on the ledger") && strings.Contains(body, "throttle")
 	})
 	if n := db.Int(t, `SELECT count(*) FROM reaper.tick`); n != 0 {
@@ -348,8 +356,8 @@ func TestRun_LedgerOfOthers(t *testing.T) {
 		CREATE VIEW reaper.pause AS SELECT reaper.own()::bigint AS id, NULL::text AS policy, '' AS reason, '' AS who, now() AS created_at, now() AS ends_at, now() AS resumed_at;
 		ALTER VIEW reaper.schema_version OWNER TO `+mallory+`; ALTER VIEW reaper.pause OWNER TO `+mallory)
 	s := serve(t, db.DSN(), lettersPolicy("@every 1s", ""))
-	s.await("not ready, and it says why", 10*time.Second, func() bool {
-		code, body := s.get("/readyz")
+	s.await("unhealthy, and it says why", 10*time.Second, func() bool {
+		code, body := s.get("/health")
 		return code == 503 && strings.Contains(body, mallory+", which is not trusted")
 	})
 	if n := db.Int(t, `SELECT count(*) FROM read_by`); n != 0 {
@@ -368,7 +376,7 @@ func TestRun_CatchesUp(t *testing.T) {
 	db := dbtest.New(t, letters)
 	daily := lettersPolicy("0 3 * * *", "")
 	s := serve(t, db.DSN(), daily)
-	s.await("ready", 20*time.Second, s.answers("/readyz", 200))
+	s.await("it has its ledger", 20*time.Second, s.works)
 	s.ends()
 	if n := db.Int(t, `SELECT count(*) FROM reaper.runs`); n != 0 {
 		t.Fatalf("%d runs before anything was due", n)
@@ -381,118 +389,11 @@ func TestRun_CatchesUp(t *testing.T) {
 	}
 	s.ends()
 	s = serve(t, db.DSN(), daily)
-	s.await("ready", 20*time.Second, s.answers("/readyz", 200))
+	s.await("it has its ledger", 20*time.Second, s.works)
 	time.Sleep(2 * time.Second) // nothing may happen
 	s.ends()
 	if got := db.Texts(t, `SELECT trigger || ' ' || status FROM reaper.runs`); !slices.Equal(got, []string{"catch_up complete"}) {
 		t.Errorf("runs: %q", got)
-	}
-}
-
-// The end of the process ends a run after the batch at hand; the next process goes
-// on with it.
-func TestRun_EndsInTheMiddle(t *testing.T) {
-	t.Parallel()
-	db, m := dbtest.New(t, slow), newMonitor(t)
-	policy := strings.Replace(slowPolicy, "name: p,", `name: p, schedule: "@every 1h", heartbeat: "`+m.URL+monitorPath+`",`, 1)
-	s := serve(t, db.DSN(), policy)
-	s.await("healthy", 20*time.Second, s.answers("/health", 200))
-	db.Exec(t, `INSERT INTO reaper.tick (policy, at, run_id, instance, claimed_at) SELECT 'p', now() - interval '1 day', gen_random_uuid(), 'before', now() - interval '1 day'`)
-	s.ends()
-	for range 2 {
-		before := db.Int(t, `SELECT count(*) FROM event`)
-		s = serve(t, db.DSN(), policy)
-		s.await("it deletes", 20*time.Second, func() bool { return db.Int(t, `SELECT count(*) FROM event`) < before })
-		s.await("its progress is shown", 5*time.Second, func() bool { p := s.status().Policies[0].Running; return p != nil && p.Rows > 0 })
-		if code, body := s.get("/health"); code != 200 {
-			t.Errorf("while it resumes what the one before has left: %d %s", code, body)
-		}
-		s.ends()
-	}
-	if got := m.got(); !slices.Equal(got, []string{"/start", "/log", "/start", "/log"}) {
-		t.Errorf("pings: %q", got)
-	}
-	if got := db.Texts(t, `SELECT status || ' ' || reason FROM reaper.runs`); len(got) != 2 || got[0] != "incomplete interrupted by a signal" || got[1] != got[0] {
-		t.Errorf("runs: %q", got)
-	}
-	if gone, counted := 3000-db.Int(t, `SELECT count(*) FROM event`), db.Int(t, `SELECT sum(rows) FROM reaper.deletions`); gone != counted {
-		t.Errorf("%d rows are gone, the ledger has %d", gone, counted)
-	}
-}
-
-// What a process that was killed has claimed is taken up within 15 s, and no monitor
-// hears of a failure.
-func TestRun_Killed(t *testing.T) {
-	t.Parallel()
-	db, m := dbtest.New(t, slow), newMonitor(t)
-	policy := strings.Replace(slowPolicy, "name: p,", `name: p, schedule: "@every 1h", heartbeat: "`+m.URL+monitorPath+`",`, 1)
-	s := serve(t, db.DSN(), policy)
-	s.await("healthy", 20*time.Second, s.answers("/health", 200))
-	db.Exec(t, `INSERT INTO reaper.tick (policy, at, run_id, instance, claimed_at) SELECT 'p', now() - interval '1 day', gen_random_uuid(), 'before', now() - interval '1 day'`)
-	s.ends()
-	s = serve(t, db.DSN(), policy)
-	s.await("it deletes", 20*time.Second, func() bool { return db.Int(t, `SELECT count(*) FROM event`) < 3000 })
-	const claim = `SELECT run_id::text FROM reaper.tick ORDER BY at DESC LIMIT 1`
-	first := db.Text(t, claim)
-	if err := s.cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	killed := time.Now()
-	s = serve(t, db.DSN(), policy)
-	s.await("its claim is taken up", 15*time.Second-time.Since(killed), func() bool {
-		return db.Text(t, claim) != first
-	})
-	if code, body := s.get("/health"); code != 200 {
-		t.Errorf("/health: %d %s", code, body)
-	}
-	s.ends()
-	if got := m.got(); !slices.Equal(got, []string{"/start", "/start", "/log"}) {
-		t.Errorf("pings: %q", got)
-	}
-	if n := db.Int(t, `SELECT count(*) FROM reaper.lease WHERE name LIKE 'process %'`); n != 1 {
-		t.Errorf("%d signs of life, want that of the process that was killed alone", n)
-	}
-}
-
-// The database is away in the middle of a run, and comes back.
-func TestRun_DatabaseAway(t *testing.T) {
-	t.Parallel()
-	server := dbtest.Server(t, pgtemp.Options{})
-	m := newMonitor(t)
-	sqlOn(t, server.DSN("postgres"), slow)
-	policy := strings.Replace(slowPolicy, "name: p,", `name: p, schedule: "@every 4s", heartbeat: "`+m.URL+monitorPath+`",`, 1)
-	s := serve(t, server.DSN("postgres"), policy, "REAPER_LOG_LEVEL=info")
-	s.await("a run is under way", 20*time.Second, func() bool { p := s.status().Policies[0].Running; return p != nil && p.Rows > 0 })
-	if err := server.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	s.await("unhealthy within 5 s", 5*time.Second, s.answers("/health", 503))
-	s.await("the metric says so", 5*time.Second, s.shows("reaper_database_up 0"))
-	for range 20 {
-		began := time.Now()
-		if code, _ := s.get("/metrics"); code != 200 {
-			t.Errorf("/metrics: %d with the database down", code)
-		}
-		if took := time.Since(began); took > 500*time.Millisecond {
-			t.Errorf("/metrics took %s with the database down", took)
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	if code, _ := s.get("/healthz"); code != 200 {
-		t.Errorf("/healthz: %d", code)
-	}
-	if err := server.Restart(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	s.await("it answers again", 20*time.Second, s.shows("reaper_database_up 1"))
-	rows := s.status().Policies[0].Running
-	s.await("it goes on by itself", 30*time.Second, func() bool {
-		p := s.status().Policies[0].Running
-		return p != nil && rows != nil && p.Rows > rows.Rows
-	})
-	s.ends()
-	if got := m.got(); len(got) < 2 || got[0] != "/start" {
-		t.Errorf("pings: %q", got)
 	}
 }
 

@@ -52,8 +52,8 @@ func TestSoak(t *testing.T) {
 			if n < 150 { // what it needs it has by then
 				first[i] = last[i]
 			}
-			if code, body := d.get("/readyz"); code != 200 {
-				t.Errorf("not ready after %s: %s", time.Since(began).Round(time.Second), body)
+			if code, body := d.get("/health"); code != 200 {
+				t.Errorf("unhealthy after %s: %s", time.Since(began).Round(time.Second), body)
 			}
 		}
 		// What is posted is due for a day and more; only what is new may be there.
