@@ -171,7 +171,7 @@ func (d *Daemon) Run(ctx context.Context) {
 	}
 
 	began := time.Now()
-	d.Log.Info("ending: runs end after the batch at hand", "grace", d.Grace)
+	d.Log.Info("shutting down: runs finish their current batch", "grace_seconds", d.Grace.Seconds())
 	d.runs.await(d.Grace)
 	end()
 	all.Wait()
@@ -186,7 +186,7 @@ func (d *Daemon) farewell(left time.Duration) {
 	all.Go(func() { d.lease.release(ctx) })
 	all.Go(func() { d.leave(ctx) })
 	if err := d.Pings.Close(ctx); err != nil {
-		d.Log.Warn("not every ping was sent", "error", err)
+		d.Log.Warn("heartbeats lost in the shutdown", "error", err)
 	}
 	all.Wait()
 }
@@ -199,7 +199,7 @@ func (d *Daemon) leave(ctx context.Context) {
 	once, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	if err := d.book.Leave(once); err != nil {
-		d.Log.Warn("sign of life is left to lapse", "error", safe(err))
+		d.Log.Warn("sign of life not removed; it expires by itself", "error", safe(err))
 	}
 }
 

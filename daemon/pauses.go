@@ -53,11 +53,11 @@ func (p *pauses) see(all []ledger.Pause) {
 		case s.pause != nil:
 			until = s.pause.Until
 			if before == nil {
-				p.log.Warn("paused by hand", "policy", name, "until", until, "reason", s.pause.Reason, "by", s.pause.By)
+				p.log.Warn("policy paused by hand", "policy", name, "until", until, "reason", s.pause.Reason, "by", s.pause.By)
 			}
 		case before != nil:
 			s.resumed = p.now()
-			p.log.Info("no longer paused by hand", "policy", name)
+			p.log.Info("pause by hand ended", "policy", name)
 		}
 		p.metrics.SetPolicyPaused(name, until)
 	}

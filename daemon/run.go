@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/reaperdb/reaper/heartbeat"
+	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/metrics"
 	"github.com/reaperdb/reaper/policy"
@@ -21,7 +22,7 @@ func (d *Daemon) begin(e entry, runID, trigger string) {
 	r.claimed.Store(trigger != byAssist)
 	r.entry, r.stopping, r.stop = d.runs.begin(e, web.Progress{RunID: runID, Trigger: trigger, Instance: d.Instance, StartedAt: r.started}, r.claim)
 	d.Metrics.RunStarted(e.name())
-	d.Log.Info("run begins", "run_id", runID, "policy", e.name(), "trigger", trigger)
+	d.Log.Info("run started", "run_id", runID, "policy", e.name(), "trigger", trigger)
 	r.tellStart()
 	d.runs.start(r.do)
 }
@@ -53,7 +54,7 @@ func (r *run) cause() string {
 // claim makes a run beside another's that of the claim: the other's process is gone.
 func (r *run) claim() {
 	r.claimed.Store(true)
-	r.d.Log.Info("run takes over the claim of a process that is gone", "run_id", r.id, "policy", r.entry.name())
+	r.d.Log.Info("run took over the claim of a process that is gone", "run_id", r.id, "policy", r.entry.name())
 	r.tellStart()
 }
 
@@ -74,7 +75,7 @@ func (r *run) do() {
 	d := r.d
 	plans, err := r.plan()
 	if err != nil {
-		r.end(r.failed(err.Error()))
+		r.end(r.failed(pg.OneLine(err)))
 		return
 	}
 	d.planned(r.entry.name(), plans[0])
@@ -85,7 +86,7 @@ func (r *run) do() {
 		Closed: func(report *purge.Report) { r.end(report.Policies[0]) },
 	}
 	if _, err := runner.Run(d.runs.lifetime(), plans, purge.Options{RunID: r.id, Trigger: r.trigger, MaxDuration: d.Deadline, MaxRate: d.MaxRate}); err != nil {
-		r.end(r.failed(err.Error()))
+		r.end(r.failed(pg.OneLine(err)))
 	}
 }
 
@@ -111,6 +112,7 @@ func (r *run) end(report *purge.PolicyReport) {
 		d.Metrics.RunEnded(metrics.Run{
 			Policy: name, Trigger: r.cause(), Status: string(report.Status), EndedAt: at, Took: at.Sub(r.started), Success: report.Status == purge.Complete,
 		})
+		LogRun(d.Log, r.id, r.cause(), report)
 		ping := Verdict(r.entry.policy, r.id, report)
 		if handedOver(r.cause(), string(report.Status), report.Reason) {
 			ping.Event, ping.Reason = heartbeat.Log, report.Reason+"; the next run resumes it"
@@ -168,7 +170,6 @@ func (r *run) failed(reason string) *purge.PolicyReport {
 	if r.stopping.Err() != nil {
 		reason += "; " + ledger.StoppedReason
 	}
-	d.Log.Error("run failed before it began", "run_id", r.id, "policy", name, "reason", reason)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.runs.lifetime()), askTimeout)
 	defer cancel()
 	err := d.Ledger.OpenRun(ctx, d.Control, r.id, name, r.trigger, r.started.UTC().Format(time.RFC3339Nano))
@@ -176,8 +177,8 @@ func (r *run) failed(reason string) *purge.PolicyReport {
 		_, err = d.Ledger.CloseRun(ctx, d.Control, r.id, name, string(purge.Failed), reason, 0, false)
 	}
 	if err != nil {
-		d.Log.Error("cannot record a run that failed", "run_id", r.id, "policy", name, "error", safe(err))
+		d.Log.Error("cannot record a failed run in the ledger", "run_id", r.id, "policy", name, "error", safe(err))
 		d.timetable.handle(name, time.Time{})
 	}
-	return &purge.PolicyReport{Name: name, Status: purge.Failed, Reason: reason, Rows: map[string]int64{}}
+	return &purge.PolicyReport{Name: name, Status: purge.Failed, Reason: reason, Seconds: time.Since(r.started).Seconds(), Rows: map[string]int64{}}
 }

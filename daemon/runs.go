@@ -182,12 +182,12 @@ func (r *runs) await(grace time.Duration) {
 	select {
 	case <-done:
 	case <-time.After(grace * 6 / 10):
-		r.log.Warn("a batch takes too long for the grace time, and is rolled back")
+		r.log.Warn("batch exceeds the grace time; rolling it back")
 		r.kill()
 		select {
 		case <-done:
 		case <-time.After(grace / 10):
-			r.log.Warn("a run does not end: its connections are cut") // the server rolls back
+			r.log.Warn("run does not end; closing its connections") // the server rolls back
 		}
 	}
 }

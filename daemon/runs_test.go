@@ -26,8 +26,8 @@ func TestRuns_Await(t *testing.T) {
 			<-r.stopping.Done()
 			time.Sleep(3 * time.Second)
 		}, 3 * time.Second, ""},
-		{"a batch has to be rolled back", func(r *runs, _ <-chan struct{}) { <-r.lifetime().Done() }, 12 * time.Second, "is rolled back"},
-		{"a server does not answer", func(_ *runs, cut <-chan struct{}) { <-cut }, 14 * time.Second, "its connections are cut"},
+		{"a batch has to be rolled back", func(r *runs, _ <-chan struct{}) { <-r.lifetime().Done() }, 12 * time.Second, "rolling it back"},
+		{"a server does not answer", func(_ *runs, cut <-chan struct{}) { <-cut }, 14 * time.Second, "closing its connections"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

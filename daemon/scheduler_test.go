@@ -220,7 +220,7 @@ func TestScheduler(t *testing.T) {
 		p := schedule(t, c, hourly)
 		until(2, 30, 0)
 		p.began(t, "01:00:00 schedule")
-		p.log.says(t, "it is left out", 1)
+		p.log.says(t, "run skipped", 1)
 		p.end(c)
 		until(2, 59, 59)
 		p.began(t)
@@ -306,7 +306,7 @@ func TestScheduler_KeptFromBeginning(t *testing.T) {
 		c.set(func(c *claimed) { c.pauses = []ledger.Pause{{Since: time.Now(), Until: time.Now().Add(2 * time.Hour)}} })
 		until(1, 59, 0)
 		p.began(t)
-		p.log.says(t, "begins when the pause by hand ends", 1)
+		p.log.says(t, "run postponed: the policy is paused by hand", 1)
 		c.set(func(c *claimed) { c.pauses = nil })
 		until(1, 59, 5)
 		p.began(t, "01:59:05 catch_up")
@@ -320,7 +320,7 @@ func TestScheduler_KeptFromBeginning(t *testing.T) {
 		p.closed.Store(&guard.Reading{Since: time.Now(), Reason: "outside"})
 		until(1, 0, 30)
 		p.began(t)
-		p.log.says(t, "begins when a window of allow opens", 1)
+		p.log.says(t, "run postponed: no window of allow is open", 1)
 		if s := p.table.all()[0]; !s.outside || !s.reopened.IsZero() {
 			t.Errorf("%+v, want it to wait for a window", s.timing)
 		}

@@ -185,7 +185,7 @@ func (t *timetable) due(name string, running *web.Progress) *tick {
 	assisted := s.assisted.Equal(at)
 	if running != nil {
 		if !assisted && running.StartedAt.Before(at) {
-			t.log.Warn("a run is due while the one before is under way: it is left out", "policy", name, "due", at)
+			t.log.Warn("run skipped: the previous one is still under way", "policy", name, "due", at)
 			s.handled = at
 		}
 		return nil
@@ -226,12 +226,12 @@ func (t *timetable) leave(name string, pause *ledger.Pause, closed *guard.Readin
 	case pause != nil:
 		if !s.leftFor.Equal(pause.Since) {
 			s.leftFor = pause.Since
-			t.log.Info("a run is due, and begins when the pause by hand ends", "policy", name, "until", pause.Until)
+			t.log.Info("run postponed: the policy is paused by hand", "policy", name, "until", pause.Until)
 		}
 	case closed != nil:
 		if !s.leftFor.Equal(closed.Since) {
 			s.leftFor = closed.Since
-			t.log.Info("a run is due, and begins when a window of allow opens", "policy", name, "reason", closed.Reason)
+			t.log.Info("run postponed: no window of allow is open", "policy", name, "reason", closed.Reason)
 		}
 	}
 	return pause != nil || closed != nil

@@ -92,13 +92,13 @@ func (c *Client) report(m Monitor, r Result) {
 		level = slog.LevelWarn
 	}
 	attrs := []slog.Attr{
-		slog.String("event", string(r.Event)), slog.String("outcome", string(r.Outcome)),
+		slog.String("event", string(r.Event)),
 		slog.String("kind", string(r.Kind)), slog.String("monitor", m.String()),
 		slog.String("policy", r.Policy), slog.String("run_id", r.RunID),
-		slog.Int("tries", r.Tries), slog.Duration("took", r.Duration),
+		slog.Int("tries", r.Tries), slog.Float64("duration_seconds", r.Duration.Round(time.Millisecond).Seconds()),
 	}
 	if r.Error != "" {
 		attrs = append(attrs, slog.String("error", r.Error))
 	}
-	c.log.LogAttrs(c.ctx, level, "heartbeat", attrs...)
+	c.log.LogAttrs(c.ctx, level, "heartbeat "+string(r.Outcome), attrs...)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/purge"
 )
 
@@ -51,7 +52,7 @@ func (a *app) patiently(ctx context.Context, fn func() error) error {
 	told := false
 	options = append(options, backoff.WithNotify(func(err error, _ time.Duration) {
 		if !told { // once is enough: the last error is reported too
-			a.log.Warn("database does not answer; waiting for it", "patience", a.Patience, "error", oneLine(err))
+			a.log.Warn("database does not answer; waiting for it", "patience_seconds", a.Patience.Seconds(), "error", oneLine(err))
 		}
 		told = true
 	}))
@@ -69,8 +70,8 @@ func (a *app) patiently(ctx context.Context, fn func() error) error {
 // takes connections now: waiting may help, and no change of the settings. A refusal of
 // this user, of this database or of a statement is none.
 func away(err error) bool {
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return slices.ContainsFunc([]string{"08", "53", "57P", "58030", "25P03"}, func(code string) bool { return strings.HasPrefix(pg.Code, code) })
+	if refused, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return slices.ContainsFunc([]string{"08", "53", "57P", "58030", "25P03"}, func(code string) bool { return strings.HasPrefix(refused.Code, code) })
 	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return false
@@ -155,21 +156,5 @@ func lined(err error) error {
 	return err
 }
 
-// oneLine is pgx's list of what it tried, each thing once.
-func oneLine(err error) string {
-	var lines []string
-	for line := range strings.Lines(err.Error()) {
-		line = strings.TrimSpace(line)
-		if line != "" && !slices.ContainsFunc(lines, func(l string) bool { return strings.Contains(l, line) }) {
-			lines = append(lines, line)
-		}
-	}
-	if len(lines) == 0 {
-		return "no reason given"
-	}
-	first := lines[0]
-	if len(lines) > 1 {
-		first += " "
-	}
-	return first + strings.Join(lines[1:], "; ")
-}
+// oneLine is an error on one line.
+func oneLine(err error) string { return pg.OneLine(err) }

@@ -137,8 +137,7 @@ func (p *progress) Retry(string, string) {}
 func (p *progress) Advised(policy string, a guard.Advice) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.log != nil {
-		p.log.Info("guard state changed", "policy", policy, "state", a.State.String(), "guard", a.Guard, "reason", a.Reason)
+	if p.log != nil { // the guards log it themselves
 		return
 	}
 	line := policy + ": " + map[guard.State]string{

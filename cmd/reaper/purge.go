@@ -125,7 +125,7 @@ func (a *app) keepSize(s *session, l *ledger.Ledger, opts purge.Options, report 
 		}
 	}
 	if err := daemon.KeepSize(ctx, s.pool, l, s.plans, backlogs); err != nil && a.running.Err() == nil {
-		a.log.Warn("the size of the database is not kept", "error", err)
+		a.log.Warn("cannot save the size of the database", "error", oneLine(err))
 	}
 }
 
@@ -154,7 +154,7 @@ func (a *app) refuse(s *session, reason string) error {
 func (a *app) confirm(ctx context.Context, s *session, opts purge.Options) error {
 	if a.Yes {
 		for _, w := range s.warnings { // the rest is for check to say
-			a.log.Warn("setting is probably not meant so", "warning", w.Text, "policy", w.Policy, "fix", w.Fix)
+			a.log.Warn("setting is probably a mistake", "warning", w.Text, "policy", w.Policy, "fix", w.Fix)
 		}
 		return nil
 	}

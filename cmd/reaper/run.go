@@ -172,6 +172,7 @@ func (a *app) serve(ctx context.Context, c daemon.Config) error {
 			c.Metrics.HeartbeatNotSent(string(r.Event), string(r.Outcome))
 		}
 	}})
+	a.started("instance", c.Instance, "observe", c.Observe)
 	d, err := daemon.New(c)
 	if err != nil {
 		return usage(err)
@@ -187,11 +188,11 @@ func (a *app) serve(ctx context.Context, c daemon.Config) error {
 			Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
 		}),
 		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
-		MaxHeaderBytes: 1 << 16,
+		MaxHeaderBytes: 1 << 16, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
-	a.log.Info("serving", "addr", listener.Addr().String(), "instance", c.Instance, "observe", c.Observe)
+	a.log.Info("serving", "addr", listener.Addr().String())
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -215,12 +216,21 @@ func (a *app) serve(ctx context.Context, c daemon.Config) error {
 	end, stop := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer stop()
 	if err := server.Shutdown(end); err != nil {
-		a.log.Warn("requests were cut short", "error", err)
+		a.log.Warn("HTTP requests interrupted by the shutdown", "error", err)
 	}
 	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) {
 		return failed(err)
 	}
 	return nil
+}
+
+// started is the first line of the log.
+func (a *app) started(more ...any) {
+	attrs := []any{"version", version}
+	if r := revision(); r != "" {
+		attrs = append(attrs, "revision", r)
+	}
+	a.log.Info("reaper started", append(attrs, more...)...)
 }
 
 // instanceName is the host's name and something that no other process has: after
@@ -263,6 +273,7 @@ func (a *app) runOnce(ctx context.Context) error {
 		return failed(err)
 	}
 	opts.Trigger, opts.RunID = "once", id.String()
+	a.started("run_id", opts.RunID)
 	o := &once{app: a, runID: opts.RunID, pings: heartbeat.New(heartbeat.Config{Version: version, Logger: a.log})}
 	defer o.flush(ctx)
 	if err := o.read(); err != nil {
@@ -328,6 +339,7 @@ func (o *once) tell(report *purge.Report, failure error) {
 		}
 	} else {
 		for _, r := range report.Policies {
+			daemon.LogRun(o.app.log, o.runID, "once", r)
 			for _, p := range o.policies {
 				if p.Name == r.Name {
 					verdicts[p.Name] = daemon.Verdict(p, o.runID, r)
@@ -351,6 +363,6 @@ func (o *once) flush(ctx context.Context) {
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.app.Grace)
 	defer cancel()
 	if err := o.pings.Close(end); err != nil {
-		o.app.log.Warn("not every ping was sent", "error", err)
+		o.app.log.Warn("heartbeats lost in the shutdown", "error", err)
 	}
 }

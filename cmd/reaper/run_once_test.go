@@ -22,13 +22,13 @@ func TestRun_OnceJSON(t *testing.T) {
 		code       int
 		says       string // in a record
 	}{
-		"it deletes":                        {db.DSN(), "", []string{"-o", "json"}, 0, "policy done"},
-		"by the format of the logs":         {db.DSN(), "", []string{"--log-format", "json"}, 0, "policy done"},
+		"it deletes":                        {db.DSN(), "", []string{"-o", "json"}, 0, "run ended"},
+		"by the format of the logs":         {db.DSN(), "", []string{"--log-format", "json"}, 0, "run ended"},
 		"the database stays away":           {nowhere, "", []string{"-o", "json"}, 1, "waiting for it"},
 		"the same, by the logs":             {nowhere, "", []string{"--log-format=json"}, 1, "cannot be reached"},
 		"an error in the policy":            {db.DSN(), ", where: no_such_column > 1", []string{"-o", "json"}, 2, "no_such_column"},
 		"a flag that there is not":          {db.DSN(), "", []string{"-o", "json", "--nonsense"}, 2, "nonsense"},
-		"a text format of the logs besides": {db.DSN(), "", []string{"-o", "json", "--log-format", "text"}, 0, "policy done"},
+		"a text format of the logs besides": {db.DSN(), "", []string{"-o", "json", "--log-format", "text"}, 0, "run ended"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -237,6 +237,9 @@ func TestRun(t *testing.T) {
 		return p.Running == nil && p.LastRun != nil && p.LastRun.FinishedAt != nil && time.Since(*p.LastRun.FinishedAt) < time.Second
 	})
 	s.ends()
+	if first, _, _ := strings.Cut(s.text(), "\n"); !strings.Contains(first, `msg="reaper started" version=`) {
+		t.Errorf("the log begins with %s", first)
+	}
 	pings := m.got()
 	if len(pings) < 4 || len(pings)%2 != 0 {
 		t.Fatalf("pings: %q", pings)
