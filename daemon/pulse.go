@@ -113,4 +113,4 @@ func safe(err error) string {
 }
 
 // inSeconds is a duration as logs have it.
-func inSeconds(d time.Duration) float64 { return d.Round(time.Millisecond).Seconds() }
+func inSeconds(d time.Duration) float64 { return float64(d.Milliseconds()) / 1000 }

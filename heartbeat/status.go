@@ -95,7 +95,7 @@ func (c *Client) report(m Monitor, r Result) {
 		slog.String("event", string(r.Event)),
 		slog.String("kind", string(r.Kind)), slog.String("monitor", m.String()),
 		slog.String("policy", r.Policy), slog.String("run_id", r.RunID),
-		slog.Int("tries", r.Tries), slog.Float64("duration_seconds", r.Duration.Round(time.Millisecond).Seconds()),
+		slog.Int("tries", r.Tries), slog.Float64("duration_seconds", float64(r.Duration.Milliseconds())/1000),
 	}
 	if r.Error != "" {
 		attrs = append(attrs, slog.String("error", r.Error))

@@ -91,7 +91,7 @@ func (p *progress) Batch(e purge.BatchEvent) {
 	}
 	p.shown = time.Now()
 	if p.log != nil {
-		attrs := []any{"policy", e.Policy, "roots", x.roots, "rows", x.rows, "wal_bytes", p.wal, "duration_seconds", time.Since(x.since).Seconds()}
+		attrs := []any{"policy", e.Policy, "roots", x.roots, "rows", x.rows, "wal_bytes", p.wal, "duration_seconds", float64(time.Since(x.since).Milliseconds()) / 1000}
 		if x.due >= 0 {
 			attrs = append(attrs, "due", x.due)
 		}
