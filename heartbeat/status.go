@@ -87,10 +87,6 @@ func (c *Client) note(m Monitor, r Result) {
 }
 
 func (c *Client) report(m Monitor, r Result) {
-	level := slog.LevelDebug
-	if r.Outcome == Failed || r.Outcome == Dropped {
-		level = slog.LevelWarn
-	}
 	attrs := []slog.Attr{
 		slog.String("event", string(r.Event)),
 		slog.String("kind", string(r.Kind)), slog.String("monitor", m.String()),
@@ -100,5 +96,14 @@ func (c *Client) report(m Monitor, r Result) {
 	if r.Error != "" {
 		attrs = append(attrs, slog.String("error", r.Error))
 	}
-	c.log.LogAttrs(c.ctx, level, "heartbeat "+string(r.Outcome), attrs...)
+	switch r.Outcome {
+	case Failed:
+		c.log.LogAttrs(c.ctx, slog.LevelWarn, "heartbeat failed", attrs...)
+	case Dropped:
+		c.log.LogAttrs(c.ctx, slog.LevelWarn, "heartbeat dropped", attrs...)
+	case Withheld:
+		c.log.LogAttrs(c.ctx, slog.LevelDebug, "heartbeat withheld", attrs...)
+	case Sent:
+		c.log.LogAttrs(c.ctx, slog.LevelDebug, "heartbeat sent", attrs...)
+	}
 }

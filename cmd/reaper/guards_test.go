@@ -196,7 +196,7 @@ func TestRun_SlowGuard(t *testing.T) {
 	db := dbtest.New(t, few)
 	policy := strings.NewReplacer("every: 100ms", "every: 100ms\n  timeout: 10s", "query: SELECT v FROM knob", `query: "SELECT v FROM knob, pg_sleep(5)"`, "limits:", `schedule: "0 0 1 1 *", limits:`).Replace(guardedPolicy)
 	s := serve(t, db.DSN(), policy)
-	s.await("healthy", 20*time.Second, s.answers("/health", 200))
+	s.await("healthy", 20*time.Second, s.health(200))
 	read := func() bool {
 		for _, g := range s.status().Guards {
 			if g.Name == "turned" {

@@ -72,7 +72,7 @@ func TestRun_PausedByHand(t *testing.T) {
 	db := dbtest.New(t, letters)
 	db.Exec(t, `DELETE FROM letters`)
 	s := serve(t, db.DSN(), twoPolicies)
-	s.await("healthy", 20*time.Second, s.answers("/health", 200))
+	s.await("healthy", 20*time.Second, s.health(200))
 	for _, metric := range []string{`reaper_paused 0`, `reaper_policy_paused{policy="letters"} 0`} {
 		s.await(metric, 5*time.Second, s.shows(metric))
 	}
@@ -127,7 +127,7 @@ func TestRun_LeftForAPause(t *testing.T) {
 	}
 	policy := strings.Replace(lettersPolicy("@every 1s", ""), "max_lag: 1h, ", "", 1) // what is overdue is overdue after a pause too
 	s := serve(t, db.DSN(), "guards: {max_pause: 1s}\n"+policy, "REAPER_HEARTBEAT="+m.URL+monitorPath)
-	s.await("it is paused, and that is no alarm", 20*time.Second, func() bool { return s.paused(true)() && s.answers("/health", 200)() })
+	s.await("it is paused, and that is no alarm", 20*time.Second, func() bool { return s.paused(true)() && s.health(200)() })
 	s.await("what is due is left", 10*time.Second, func() bool { return strings.Contains(s.text(), "run postponed: the policy is paused by hand") })
 	time.Sleep(2 * time.Second) // several are due, and nothing may happen
 	if n := db.Int(t, `SELECT (SELECT count(*) FROM reaper.tick) + (SELECT count(*) FROM reaper.runs)`); n != 0 {

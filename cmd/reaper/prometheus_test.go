@@ -23,7 +23,7 @@ func TestPrometheus(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, letters)
 	s := serve(t, db.DSN(), lettersPolicy("@every 2s", ", where: no_such_column > 1"))
-	s.await("a run has failed", 20*time.Second, s.answers("/health", 503))
+	s.await("a run has failed", 20*time.Second, s.health(503))
 
 	_, text := s.get("/metrics")
 	check := exec.CommandContext(t.Context(), "promtool", "check", "metrics")

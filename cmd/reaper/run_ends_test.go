@@ -87,7 +87,7 @@ func TestRun_DatabaseAway(t *testing.T) {
 	if err := server.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	s.await("unhealthy within 5 s", 5*time.Second, s.answers("/health", 503))
+	s.await("unhealthy within 5 s", 5*time.Second, s.health(503))
 	s.await("the metric says so", 5*time.Second, s.shows("reaper_database_up 0"))
 	for range 20 {
 		began := time.Now()

@@ -116,8 +116,9 @@ func (s *service) await(what string, within time.Duration, holds func() bool) {
 	}
 }
 
-func (s *service) answers(path string, code int) func() bool {
-	return func() bool { got, _ := s.get(path); return got == code }
+// health reports whether /health answers with a code.
+func (s *service) health(code int) func() bool {
+	return func() bool { got, _ := s.get("/health"); return got == code }
 }
 
 func (s *service) shows(metric string) func() bool {
@@ -215,7 +216,7 @@ func TestRun(t *testing.T) {
 		p := s.status().Policies
 		return len(p) == 1 && p[0].LastSuccessAt != nil && p[0].BacklogRows != nil && *p[0].BacklogRows == 0
 	})
-	s.await("healthy", 5*time.Second, s.answers("/health", 200))
+	s.await("healthy", 5*time.Second, s.health(200))
 	if n := db.Int(t, `SELECT count(*) FROM letters`) + db.Int(t, `SELECT count(*) FROM pages`); n != 0 {
 		t.Errorf("%d rows are left", n)
 	}
@@ -282,7 +283,7 @@ func TestRun_PolicyFileChanges(t *testing.T) {
 	write(t, s.cmd.Dir, lettersPolicy("@every 1s", ""))
 	// Without a signal: it looks by itself.
 	s.await("it runs by the new schedule", 20*time.Second, func() bool { return db.Int(t, `SELECT count(*) FROM letters`) == 0 })
-	s.await("healthy", 5*time.Second, s.answers("/health", 200))
+	s.await("healthy", 5*time.Second, s.health(200))
 	s.ends()
 }
 
@@ -431,7 +432,7 @@ func TestRun_Observe(t *testing.T) {
 		p := s.status().Policies[0]
 		return p.LastSuccessAt != nil && p.LastRun.Trigger == "once" && p.LastRun.RowsTotal == 6000 && p.BacklogRows != nil && *p.BacklogRows == 0
 	})
-	s.await("healthy", 5*time.Second, s.answers("/health", 200))
+	s.await("healthy", 5*time.Second, s.health(200))
 	s.await("the metric", 5*time.Second, s.shows(`reaper_policy_failing{policy="letters"} 0`))
 	both := program(t, db.DSN(), "run", "--once", "--observe")
 	if out, err := both.CombinedOutput(); exitCode(t, err) != 2 || !strings.Contains(string(out), "choose one") {
