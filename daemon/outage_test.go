@@ -34,24 +34,22 @@ func TestOutage(t *testing.T) {
 		o := newOutage(time.Now, log.logger(),
 			func(reason string) { told = append(told, clock(time.Now())+" down: "+reason) },
 			func(after time.Duration) { told = append(told, fmt.Sprint(clock(time.Now()), " back after ", after)) })
-		go every(t.Context(), pingEvery, nil, func(ctx context.Context) {
-			p.beat(ctx)
-			o.look(p.state())
-		})
-		until(0, 22, 0) // from the start
+		pass := func(length time.Duration, isUp bool) {
+			up = isUp
+			for end := time.Now().Add(length); time.Now().Before(end); time.Sleep(pingEvery) {
+				p.beat(t.Context())
+				o.look(p.state())
+			}
+		}
+		pass(22*time.Minute, false) // from the start
 		log.says(t, "database is still down", 4)
 		log.says(t, "duration_seconds=1200", 1)
-		up = true
-		until(1, 0, 0)
-		up = false
-		until(1, 0, 59) // a failover
-		up = true
-		until(2, 0, 0)
-		up = false
-		until(2, 3, 0)
-		up = true
-		until(3, 0, 0)
-		want := []string{"00:01:00 down: refused", "00:22:01 back after 22m1s", "02:01:01 down: refused", "02:03:01 back after 3m0s"}
+		pass(38*time.Minute, true)
+		pass(59*time.Second, false) // a failover
+		pass(time.Hour, true)
+		pass(3*time.Minute, false)
+		pass(time.Minute, true)
+		want := []string{"00:01:00 down: refused", "00:22:00 back after 22m0s", "02:01:59 down: refused", "02:03:59 back after 3m0s"}
 		if diff := cmp.Diff(want, told); diff != "" {
 			t.Errorf("told (-want +got):\n%s", diff)
 		}
@@ -79,17 +77,20 @@ func TestPresence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, ledger, running := &logbook{}, &signs{}, false
 		p := newPresence(ledger, func() bool { return running }, log.complain)
-		go every(t.Context(), time.Minute, nil, p.beat)
-		until(0, 10, 30)
+		pass := func(length time.Duration) {
+			over(length-time.Minute, time.Minute, func() { p.beat(t.Context()) })
+			time.Sleep(time.Minute)
+		}
+		pass(10 * time.Minute)
 		running = true
-		until(0, 12, 30)
+		pass(2 * time.Minute)
 		ledger.err = errors.New("no answer")
-		until(0, 14, 30)
+		pass(2 * time.Minute)
 		ledger.err = nil
-		until(0, 15, 30)
+		pass(time.Minute)
 		running = false
-		until(0, 20, 30)
-		if diff := cmp.Diff([]string{"00:11:00", "00:12:00", "00:13:00", "00:14:00", "00:15:00"}, ledger.given); diff != "" {
+		pass(5 * time.Minute)
+		if diff := cmp.Diff([]string{"00:10:00", "00:11:00", "00:12:00", "00:13:00", "00:14:00"}, ledger.given); diff != "" {
 			t.Errorf("signs of life (-want +got):\n%s", diff)
 		}
 		log.says(t, "no answer", 1)
