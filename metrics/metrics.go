@@ -22,12 +22,14 @@ type Metrics struct {
 	mu       sync.Mutex
 	policies map[string]bool // those that have series
 	leads    bool
+	database string // its name; empty: not known
 
 	leader          prometheus.Gauge
 	databaseUp      prometheus.Gauge
 	configOK        prometheus.Gauge
 	configSuccess   *prometheus.GaugeVec
 	databaseSize    *prometheus.GaugeVec
+	info            *prometheus.GaugeVec
 	tables          *tables
 	guards          *guards
 	paused          prometheus.Gauge
@@ -100,6 +102,7 @@ func (m *Metrics) process(f promauto.Factory, b Build) {
 	f.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "reaper_build_info", Help: "Always 1; the labels say which program this is.",
 	}, []string{"version", "revision", "goversion"}).WithLabelValues(b.Version, b.Revision, b.GoVersion).Set(1)
+	m.info = gauges(f, "reaper_info", "Always 1; the label says which database this is. Absent while it is not known.", "database")
 	m.leader = gauge(f, "reaper_leader", "1 while this process holds the lease of the one that measures the lag, else 0.")
 	m.databaseUp = gauge(f, "reaper_database_up", "1 while the database answers; 0 when it does not, or was never reached.")
 	m.configOK = gauge(f, "reaper_config_last_reload_successful", "1 when the policy file was valid at the last look; at 0 the one before is in force.")
