@@ -162,21 +162,6 @@ func (a *app) recorder() *slog.Logger {
 	return slog.New(slog.NewJSONHandler(visible.NewJSONWriter(a.stderr), &slog.HandlerOptions{Level: a.LogLevel}))
 }
 
-// sayProblems says what is wrong on stderr.
-func (a *app) sayProblems(problems []purge.Problem) {
-	if !a.records {
-		printProblems(a.stderr, problems)
-		return
-	}
-	for _, p := range problems {
-		level := slog.LevelWarn
-		if p.Level == purge.LevelError {
-			level = slog.LevelError
-		}
-		a.log.Log(a.running, level, "policy file and database disagree", "policy", p.Policy, "problem", p.Text, "fix", p.Fix)
-	}
-}
-
 func (a *app) json() bool { return a.Output == "json" }
 
 func (a *app) printJSON(v any) error {
