@@ -22,8 +22,7 @@ var purgeRB string
 
 const rubyRemedy = "install it: apt-get install --no-install-recommends ruby-activerecord ruby-pg (elsewhere: Ruby, then gem install activerecord pg)"
 
-// activeRecord purges the mail workload as a Rails application would, and with
-// reaper.
+// activeRecord purges the mail workload as a Rails application would, and with reaper.
 func activeRecord(ctx context.Context, b *bench) error {
 	const part = "activerecord"
 	version, err := rubyVersion(ctx)
@@ -34,7 +33,7 @@ func activeRecord(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	turns, err := b.inTurn(ctx, small, []way{b.way(usual), rails("in_batches")})
+	turns, err := b.runRounds(ctx, small, []method{b.method(defaultSide), rails("in_batches")})
 	if err != nil {
 		return err
 	}
@@ -42,24 +41,24 @@ func activeRecord(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	large, err := b.refilled(ctx)
+	large, err := b.fullSize(ctx)
 	if err != nil {
 		return err
 	}
 	alike, theirs, ours := each(turns[0], turn.mailRate), each(turns[1], turn.mailRate), each(large, turn.mailRate)
 	b.Tell(part, fmt.Sprintf("ActiveRecord %s, in_batches(of: 50).destroy_all, n=%d", version, small.mails), spread(theirs, "%.0f")+" mails/s")
 	b.Tell(part, fmt.Sprintf("destroy_all, one round, n=%d", small.mails), fmt.Sprintf("%.0f mails/s", all.mailRate()))
-	b.Tell(part, fmt.Sprintf("%s, n=%d", usual.title(), small.mails),
+	b.Tell(part, fmt.Sprintf("%s, n=%d", defaultSide.title(), small.mails),
 		fmt.Sprintf("%s mails/s, %.0f × in_batches", spread(alike, "%.0f"), median(ratios(alike, theirs))))
-	b.Tell(part, fmt.Sprintf("%s, n=%d", usual.title(), b.mails), spread(ours, "%.0f")+" mails/s")
+	b.Tell(part, fmt.Sprintf("%s, n=%d", defaultSide.title(), b.mails), spread(ours, "%.0f")+" mails/s")
 	values := ratios(ours, theirs)
 	b.Judge(part, fmt.Sprintf("reaper, n=%d, to in_batches, n=%d, mails/s", b.mails, small.mails), spread(values, "%.0f")+" ×", "≥ 80 ×", median(values) >= 80)
 	return nil
 }
 
-// refilled gives reaper the whole of -n, in place of the tenth that is enough
-// to learn ActiveRecord's rate: the slow peer is compared by rate.
-func (b *bench) refilled(ctx context.Context) ([]turn, error) {
+// fullSize runs reaper on all -n mails instead of the tenth that suffices for ActiveRecord's
+// rate: the slow peer is compared by rate.
+func (b *bench) fullSize(ctx context.Context) ([]turn, error) {
 	if err := b.drop(ctx, cascading); err != nil {
 		return nil, err
 	}
@@ -67,17 +66,17 @@ func (b *bench) refilled(ctx context.Context) ([]turn, error) {
 	if err != nil {
 		return nil, err
 	}
-	turns, err := b.inTurn(ctx, load, []way{b.way(usual)})
+	turns, err := b.runRounds(ctx, load, []method{b.method(defaultSide)})
 	if err != nil {
 		return nil, err
 	}
 	return turns[0], nil
 }
 
-// rails runs the script, which times the deletion alone: neither Ruby's start
-// nor the connection counts.
-func rails(how string) way {
-	return way{name: "ActiveRecord " + how, template: cascading, run: func(ctx context.Context, dsn string) (d did, err error) {
+// rails runs the script, which times the deletion only: neither Ruby's start nor connecting
+// counts.
+func rails(how string) method {
+	return method{name: "ActiveRecord " + how, template: cascading, run: func(ctx context.Context, dsn string) (d outcome, err error) {
 		err = lab.OnDatabase(ctx, dsn, func(conn *pgx.Conn) error {
 			d.base, err = now(ctx, conn)
 			return err
@@ -114,11 +113,11 @@ func destroy(ctx context.Context, dsn, how, base string) (took time.Duration, er
 
 func rubyVersion(ctx context.Context) (string, error) {
 	if _, err := exec.LookPath("ruby"); err != nil {
-		return "", errors.New("there is no ruby; " + rubyRemedy)
+		return "", errors.New("ruby not found; " + rubyRemedy)
 	}
 	out, err := exec.CommandContext(ctx, "ruby", "-e", `require "pg"; require "active_record"; puts ActiveRecord.version`).CombinedOutput()
 	if err != nil {
-		return "", fmt.Errorf("ruby has no ActiveRecord, or not the pg gem; %s: %w\n%s", rubyRemedy, err, out)
+		return "", fmt.Errorf("ruby lacks ActiveRecord or the pg gem; %s: %w\n%s", rubyRemedy, err, out)
 	}
 	return strings.TrimSpace(string(out)), nil
 }

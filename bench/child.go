@@ -17,15 +17,15 @@ import (
 	"github.com/reaperdb/reaper/purge"
 )
 
-// child is what a `reaper purge` of its own process did.
+// child is the result of a `reaper purge` process.
 type child struct {
 	took   time.Duration // from its start to its exit
-	peak   int64         // bytes of memory, by the process's own account where the system gives one
-	maxRSS int64         // bytes, as the system reports it afterwards
+	peak   int64         // peak memory in bytes, from /proc where available
+	maxRSS int64         // bytes, as reported by the system afterwards
 	report purge.Report
 }
 
-// rows that it says it deleted, over all tables.
+// rows returns the rows deleted according to the report, over all tables.
 func (c child) rows() (n int64) {
 	for _, p := range c.report.Policies {
 		n += p.RowsTotal
@@ -42,7 +42,7 @@ func (b *bench) purgeChild(ctx context.Context, dsn, policyFile string) (child, 
 	return c, err
 }
 
-// purgeFor runs it for a time at most, so that it may end incomplete.
+// purgeFor runs it for a limited time, so that it may end incomplete.
 func (b *bench) purgeFor(ctx context.Context, dsn, policyFile string, atMost time.Duration) (child, error) {
 	return b.reaper(ctx, dsn, policyFile, "--max-duration", atMost.String())
 }
@@ -64,7 +64,7 @@ func (b *bench) reaper(ctx context.Context, dsn, policyFile string, args ...stri
 	return c, nil
 }
 
-// command runs the binary with a command of its own, and gives what it printed.
+// command runs the binary with the given arguments and returns its output.
 func (b *bench) command(ctx context.Context, dsn string, args ...string) (c child, output []byte, err error) {
 	cmd := exec.CommandContext(ctx, b.Binary, args...)
 	cmd.Env = []string{"DATABASE_URL=" + dsn}
@@ -91,7 +91,7 @@ func maxRSS(state *os.ProcessState) int64 {
 	if !ok {
 		return 0
 	}
-	if runtime.GOOS == "darwin" { // there it is bytes
+	if runtime.GOOS == "darwin" { // in bytes there
 		return usage.Maxrss
 	}
 	return usage.Maxrss * 1024

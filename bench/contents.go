@@ -11,8 +11,7 @@ import (
 	"github.com/reaperdb/reaper/internal/lab"
 )
 
-// content is what a table holds: the number of its rows, and the sum of their
-// ids.
+// content is a summary of a table: its number of rows and the sum of their ids.
 type content struct {
 	rows int64
 	ids  string
@@ -42,7 +41,7 @@ func contents(ctx context.Context, dsn string) (map[string]content, error) {
 	return all, err
 }
 
-// difference names the tables of x that are not alike in y; empty: none.
+// difference names the tables whose contents differ; empty if there are none.
 func difference(x, y map[string]content) string {
 	var found []string
 	for t := range x {
@@ -54,8 +53,8 @@ func difference(x, y map[string]content) string {
 	return strings.Join(found, "; ")
 }
 
-// gone is the number of rows that a deletion took, over all tables.
-func gone(before, after map[string]content) (rows int64) {
+// rowsDeleted returns the number of rows deleted, over all tables.
+func rowsDeleted(before, after map[string]content) (rows int64) {
 	for t := range before {
 		rows += before[t].rows - after[t].rows
 	}

@@ -18,7 +18,7 @@ func TestDifference(t *testing.T) {
 func TestGone(t *testing.T) {
 	t.Parallel()
 	before := map[string]content{"a": {5, "15"}, "b": {3, "6"}}
-	if n := gone(before, map[string]content{"a": {1, "1"}, "b": {3, "6"}}); n != 4 {
+	if n := rowsDeleted(before, map[string]content{"a": {1, "1"}, "b": {3, "6"}}); n != 4 {
 		t.Errorf("%d rows gone, want 4", n)
 	}
 }

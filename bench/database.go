@@ -9,9 +9,8 @@ import (
 	"github.com/reaperdb/reaper/internal/lab"
 )
 
-// serverSettings hold for all sides. No autovacuum, so that dead rows stay and
-// a walk that reads them again would show; no checkpoint but the one before
-// each turn. fsync stays on.
+// serverSettings apply to all sides. Autovacuum is off, so that dead rows stay and repeated
+// reads of them show; the only checkpoint is the one before each turn. fsync stays on.
 var serverSettings = map[string]string{
 	"autovacuum":         "off",
 	"shared_buffers":     "512MB",
@@ -20,7 +19,7 @@ var serverSettings = map[string]string{
 	"log_line_prefix":    logPrefix,
 }
 
-// create makes a database that has been filled and vacuumed.
+// create creates, fills and vacuums a database.
 func (b *bench) create(ctx context.Context, name, what string, scripts ...string) error {
 	b.Say("filling %s", what)
 	if err := lab.Execute(ctx, b.server.DSN("postgres"), "CREATE DATABASE "+name); err != nil {
@@ -29,7 +28,7 @@ func (b *bench) create(ctx context.Context, name, what string, scripts ...string
 	return lab.Execute(ctx, b.server.DSN(name), append(scripts, "VACUUM ANALYZE")...)
 }
 
-// variant makes a database with the mail workload, and changes its schema.
+// variant creates a database with the mail workload and a changed schema.
 func (b *bench) variant(ctx context.Context, name string, changes ...string) error {
 	dsn, err := b.fresh(ctx, name, cascading)
 	if err != nil {
@@ -38,8 +37,8 @@ func (b *bench) variant(ctx context.Context, name string, changes ...string) err
 	return lab.Execute(ctx, dsn, append(changes, "VACUUM ANALYZE")...)
 }
 
-// fresh makes a copy of a database and flushes it to disk, so that each side
-// starts from the same.
+// fresh copies a database and flushes it to disk, so that each side starts from the same
+// state.
 func (b *bench) fresh(ctx context.Context, name, template string) (dsn string, err error) {
 	return b.server.DSN(name), lab.Execute(ctx, b.server.DSN("postgres"), "CREATE DATABASE "+name+" TEMPLATE "+template, "CHECKPOINT")
 }
@@ -53,10 +52,10 @@ func (b *bench) drop(ctx context.Context, names ...string) error {
 	return nil
 }
 
-// written gives the bytes of WAL that the server writes while fn runs. Pages
-// that change for the first time after a checkpoint are written whole, so a
-// checkpoint in the middle would make one side's rows dearer: an error.
-func written(ctx context.Context, dsn string, fn func() error) (bytes int64, err error) {
+// walWritten returns the bytes of WAL that the server writes while fn runs. Pages that change for
+// the first time after a checkpoint are written in full, so a checkpoint during a turn would
+// distort the result and is an error.
+func walWritten(ctx context.Context, dsn string, fn func() error) (bytes int64, err error) {
 	const sql = `SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint, redo_lsn::text FROM pg_control_checkpoint()`
 	var before, after int64
 	var redo, redoAfter string
@@ -70,7 +69,7 @@ func written(ctx context.Context, dsn string, fn func() error) (bytes int64, err
 		return conn.QueryRow(ctx, sql).Scan(&after, &redoAfter)
 	})
 	if err == nil && redo != redoAfter {
-		err = errors.New("the server made a checkpoint in the middle of a turn")
+		err = errors.New("the server ran a checkpoint during a turn")
 	}
 	return after - before, err
 }

@@ -9,24 +9,24 @@ import (
 	"time"
 
 	"github.com/reaperdb/reaper/internal/lab"
-	"github.com/reaperdb/reaper/purge"
+	"github.com/reaperdb/reaper/internal/pg"
 )
 
-// parse reads the flags, and gives the parts to run.
+// parse parses the flags and returns the parts to run.
 func (b *bench) parse(args []string) (chosen []part, err error) {
 	flags, only := b.Flags(strings.Join(lab.Names(parts), ", ") + "; empty: all but scale")
-	flags.IntVar(&b.mails, "n", 200_000, "mails of the mail part; the other parts are sized by it")
-	flags.IntVar(&b.rounds, "rounds", 3, "how often each side is timed, in turn; the medians count")
-	flags.IntVar(&b.connections, "connections", purge.DefaultConnections, "connections of reaper that delete")
-	flags.IntVar(&b.tenants, "tenants", 0, "tenants of the part idle; 0: five for each mail of -n")
-	flags.IntVar(&b.factor, "factor", 10, "how many times -n the part scale takes beside -n")
-	flags.DurationVar(&b.window, "window", 15*time.Second, "how long a purge of the part pace may take; shorter ones are cut off")
+	flags.IntVar(&b.mails, "n", 200_000, "mails in the mail part; determines the size of the other parts")
+	flags.IntVar(&b.rounds, "rounds", 3, "rounds in which the sides are timed in turn; the medians count")
+	flags.IntVar(&b.connections, "connections", pg.DefaultConnections, "number of reaper's deleting connections")
+	flags.IntVar(&b.tenants, "tenants", 0, "tenants of the part idle; 0 means five for each mail of -n")
+	flags.IntVar(&b.factor, "factor", 10, "multiple of -n that the part scale compares with -n")
+	flags.DurationVar(&b.window, "window", 15*time.Second, "time limit of each purge in the part pace")
 	paces := flags.String("paces", defaultPaces, "the paces of the part pace")
 	ours := flags.String("sides", "", "reaper's sides of the part mail: a comma-separated list of "+strings.Join(sideNames(), ", ")+"; empty: all")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
-	if err := b.sane(flags.NArg()); err != nil {
+	if err := b.validate(flags.NArg()); err != nil {
 		return nil, err
 	}
 	if b.paces, err = choosePaces(*paces); err != nil {
@@ -38,18 +38,18 @@ func (b *bench) parse(args []string) (chosen []part, err error) {
 	return lab.Choose(parts, *only)
 }
 
-// sane refuses numbers that measure nothing, and words after the flags.
-func (b *bench) sane(words int) error {
+// validate refuses numbers that measure nothing, and arguments.
+func (b *bench) validate(words int) error {
 	if b.mails < 1000 || b.rounds < 1 || b.factor < 2 || words > 0 {
-		return errors.New("-n is at least 1000, -rounds at least 1, -factor at least 2, and nothing else follows the flags")
+		return errors.New("-n must be at least 1000, -rounds at least 1, -factor at least 2, and there must be no arguments")
 	}
 	if b.connections < 1 || b.tenants < 0 || b.window < time.Second {
-		return errors.New("-connections is at least 1, -tenants not negative, and -window at least 1s")
+		return errors.New("-connections must be at least 1, -tenants not negative, and -window at least 1s")
 	}
 	return nil
 }
 
-// chooseSides finds reaper's sides by their names; empty: all.
+// chooseSides finds reaper's sides by name; empty means all.
 func chooseSides(only string) (chosen []side, err error) {
 	if only == "" {
 		return sides, nil
@@ -57,7 +57,7 @@ func chooseSides(only string) (chosen []side, err error) {
 	for name := range strings.SplitSeq(only, ",") {
 		i := slices.Index(sideNames(), strings.TrimSpace(name))
 		if i < 0 {
-			return nil, fmt.Errorf("-sides %s: there are %s", name, strings.Join(sideNames(), ", "))
+			return nil, fmt.Errorf("-sides %s: choose from %s", name, strings.Join(sideNames(), ", "))
 		}
 		chosen = append(chosen, sides[i])
 	}
@@ -74,8 +74,8 @@ func sideNames() []string {
 
 var paceWords = regexp.MustCompile(`^(full|gentle|[0-9]+%)$`)
 
-// choosePaces splits a list of paces. They end up in a policy file, so that
-// nothing but a pace may be among them.
+// choosePaces splits a list of paces. They are inserted into a policy file, so only valid
+// paces are allowed.
 func choosePaces(list string) (paces []string, err error) {
 	for p := range strings.SplitSeq(list, ",") {
 		if p = strings.TrimSpace(p); !paceWords.MatchString(p) {

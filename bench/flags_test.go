@@ -47,7 +47,7 @@ func TestFlags(t *testing.T) {
 	}
 }
 
-// What takes very long runs only when it is asked for.
+// Very long parts run only on request.
 func TestAllParts(t *testing.T) {
 	t.Parallel()
 	chosen, err := lab.Choose(parts, "")

@@ -2,15 +2,15 @@ package main
 
 import "context"
 
-// guardRounds is how often each side of the part guards is timed at least: what
-// guards cost is less than what two rounds differ by.
+// guardRounds is the minimum number of rounds for the part guards: the cost of guards is
+// smaller than the difference between two rounds.
 const guardRounds = 7
 
-// unguarded is the section that switches every guard off that has a default.
+// unguarded is the section that turns off every guard with a default.
 const unguarded = "guards: {wal_backlog: off, replica_lag: off, connections: off, lock_waits: off, oldest_transaction: off, latency: off, checkpoint: off}\n"
 
-// guards times a purge with the guards that a file has by default, with the same
-// read five times as often, and with none.
+// guards times a purge with the default guards, with the same guards read five times as
+// often, and with none.
 func guards(ctx context.Context, b *bench) error {
 	const part = "guards"
 	load, err := b.fill(ctx, b.mails)
@@ -19,11 +19,11 @@ func guards(ctx context.Context, b *bench) error {
 	}
 	defer func(rounds int) { b.rounds = rounds }(b.rounds)
 	b.rounds = max(b.rounds, guardRounds)
-	off, on, often := usual, usual, usual
+	off, on, often := defaultSide, defaultSide, defaultSide
 	off.guards, often.guards = unguarded, "guards: {every: 1s}\n"
-	ways := []way{b.way(off), b.way(on), b.way(often)}
+	ways := []method{b.method(off), b.method(on), b.method(often)}
 	ways[0].name, ways[1].name, ways[2].name = "reaper, no guards", "reaper, the default guards", "reaper, guards every second"
-	turns, err := b.inTurn(ctx, load, ways)
+	turns, err := b.runRounds(ctx, load, ways)
 	if err != nil {
 		return err
 	}

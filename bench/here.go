@@ -9,14 +9,16 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/reaperdb/reaper/internal/lab"
+	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/ledger"
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/policy"
 	"github.com/reaperdb/reaper/purge"
 )
 
-// purgeHere makes what `reaper purge` makes of a database, from the connection
-// on, in this process: so each batch can be seen.
-func (b *bench) purgeHere(ctx context.Context, dsn string, w *watch) (d did, err error) {
+// purgeHere does what `reaper purge` does, from connecting on, but in this process so that
+// each batch can be observed.
+func (b *bench) purgeHere(ctx context.Context, dsn string, w *watch) (d outcome, err error) {
 	started := time.Now()
 	report, err := b.purgeOnce(ctx, dsn, w)
 	d.took = time.Since(started)
@@ -31,7 +33,7 @@ func (b *bench) purgeHere(ctx context.Context, dsn string, w *watch) (d did, err
 }
 
 func (b *bench) purgeOnce(ctx context.Context, dsn string, w *watch) (*purge.Report, error) {
-	config, err := purge.Config(dsn)
+	config, err := pg.PoolConfig(dsn)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +47,7 @@ func (b *bench) purgeOnce(ctx context.Context, dsn string, w *watch) (*purge.Rep
 	if err != nil {
 		return nil, err
 	}
-	plans, err := compile(ctx, conn.Conn(), usual)
+	plans, err := compile(ctx, conn.Conn(), defaultSide)
 	conn.Release()
 	if err != nil {
 		return nil, err
@@ -58,23 +60,23 @@ func (b *bench) purgeOnce(ctx context.Context, dsn string, w *watch) (*purge.Rep
 	return runner.Run(ctx, plans, purge.Options{Trigger: "manual"})
 }
 
-// compile makes the plans of a side, which must have no errors.
-func compile(ctx context.Context, conn *pgx.Conn, s side) ([]*purge.Plan, error) {
+// compile compiles the plans of a side, which must have no errors.
+func compile(ctx context.Context, conn *pgx.Conn, s side) ([]*plan.Plan, error) {
 	file, err := policy.Parse("mail.yaml", []byte(s.policy()))
 	if err != nil {
 		return nil, err
 	}
-	server, err := purge.ReadServer(ctx, conn)
+	server, err := plan.ReadServer(ctx, conn)
 	if err != nil {
 		return nil, err
 	}
-	plans, err := purge.Compile(ctx, conn, file, server, nil)
+	plans, err := plan.Compile(ctx, conn, file, server, nil)
 	if err != nil {
 		return nil, err
 	}
 	for _, p := range plans {
 		for _, x := range p.Problems {
-			if x.Level == purge.LevelError {
+			if x.Level == plan.LevelError {
 				return nil, fmt.Errorf("planning: %s", x.Text)
 			}
 		}
@@ -82,9 +84,9 @@ func compile(ctx context.Context, conn *pgx.Conn, s side) ([]*purge.Plan, error)
 	return plans, nil
 }
 
-// takesItsWay refuses a side called proven whose plan falls back to the
-// ordinary way, so that no figure stands under a wrong name.
-func (b *bench) takesItsWay(ctx context.Context, s side) error {
+// checkProven refuses a proven side whose plan falls back to ordinary checks, so that no
+// figure is mislabeled.
+func (b *bench) checkProven(ctx context.Context, s side) error {
 	if !s.proven {
 		return nil
 	}

@@ -22,18 +22,15 @@ var (
 	idleSQL string
 )
 
-// logPrefix puts the name of the application before each line of the server's
-// log.
+// logPrefix puts the application name before each line of the server's log.
 const logPrefix = "%a|"
 
-// Whatever the server was given to execute, BEGIN and COMMIT too, and whatever
-// it refused.
+// Every statement the server received, including BEGIN, COMMIT and refused ones.
 var logged = regexp.MustCompile(`^reaper\|(?:LOG:  (?:statement|execute [^:]*)|ERROR): *(.*)`)
 
 var errDue = errors.New("something was due, and deleted")
 
-// idle looks at what a purge costs when nothing is due: many tenants, each with
-// a few fresh rows.
+// idle measures a purge when nothing is due: many tenants with a few fresh rows each.
 func idle(ctx context.Context, b *bench) error {
 	const part = "idle"
 	tenants := b.tenants
@@ -45,7 +42,7 @@ func idle(ctx context.Context, b *bench) error {
 		return err
 	}
 	dsn := b.server.DSN("idle")
-	// The first run makes the ledger; every other finds it.
+	// The first run creates the ledger; later ones find it.
 	first, statements, err := b.logged(ctx, dsn)
 	if err != nil {
 		return err
@@ -74,7 +71,7 @@ func idle(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// logged runs a purge with every statement logged by the server.
+// logged runs a purge while the server logs every statement.
 func (b *bench) logged(ctx context.Context, dsn string) (c child, statements []string, err error) {
 	if err := lab.Execute(ctx, b.server.DSN("postgres"), `ALTER DATABASE idle SET log_statement = 'all'`); err != nil {
 		return c, nil, err

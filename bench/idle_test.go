@@ -4,8 +4,8 @@ import (
 	"testing"
 )
 
-// What the server logs of reaper's statements, in either protocol, and of those
-// it refused; nothing of other programs.
+// The server's log of reaper's statements, in either protocol, including refused ones; nothing
+// from other programs.
 func TestLogged(t *testing.T) {
 	t.Parallel()
 	for line, want := range map[string]string{

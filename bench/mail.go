@@ -10,7 +10,7 @@ import (
 	"github.com/reaperdb/reaper/policy"
 )
 
-// rival is a ratio of rows a second that a side is to reach.
+// rival is a ratio of rows per second that a side should reach.
 type rival struct {
 	side         string
 	peer         peer
@@ -24,7 +24,7 @@ var rivals = []rival{
 	{"no-action-proven", leafFirst, 2.5, 3.5},
 }
 
-// mail deletes the mail workload in every way there is, in turn.
+// mail deletes the mail workload in every way, in turn.
 func mail(ctx context.Context, b *bench) error {
 	load, err := b.fill(ctx, b.mails)
 	if err != nil {
@@ -33,17 +33,17 @@ func mail(ctx context.Context, b *bench) error {
 	if err := b.fillNoAction(ctx); err != nil {
 		return err
 	}
-	var ways []way
+	var ways []method
 	for _, p := range peers {
-		ways = append(ways, p.way())
+		ways = append(ways, p.method())
 	}
 	for _, s := range b.sides {
-		if err := b.takesItsWay(ctx, s); err != nil {
+		if err := b.checkProven(ctx, s); err != nil {
 			return err
 		}
-		ways = append(ways, b.way(s))
+		ways = append(ways, b.method(s))
 	}
-	turns, err := b.inTurn(ctx, load, ways)
+	turns, err := b.runRounds(ctx, load, ways)
 	if err != nil {
 		return err
 	}
@@ -61,8 +61,7 @@ func mail(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// mailFigures are the turns of the part, by peer and, in the order of the
-// sides, by side.
+// mailFigures holds the turns by peer and, in the order of the sides, by side.
 type mailFigures struct {
 	b      *bench
 	byPeer map[string][]turn
@@ -99,27 +98,27 @@ func (m *mailFigures) ratios() {
 	}
 }
 
-// times are those of reaper's batches, each a transaction, by its own report.
+// times reports the times of reaper's batches, each one transaction, from its own report.
 func (m *mailFigures) times() {
 	aim := policy.DefaultLimits.Time
 	var longest, p99 float64
 	var texts []string
 	for i, s := range m.b.sides {
-		most := slices.Max(each(m.bySide[i], func(t turn) float64 { return t.child.report.Policies[0].BatchSeconds.Max }))
+		maxRate := slices.Max(each(m.bySide[i], func(t turn) float64 { return t.child.report.Policies[0].BatchSeconds.Max }))
 		high := median(each(m.bySide[i], func(t turn) float64 { return t.child.report.Policies[0].BatchSeconds.P99 }))
 		middle := median(each(m.bySide[i], func(t turn) float64 { return t.child.report.Policies[0].BatchSeconds.P50 }))
-		longest, p99 = max(longest, most), max(p99, high)
-		texts = append(texts, fmt.Sprintf("%s %.0f, %.0f, %.0f", s.name, middle*1000, high*1000, most*1000))
+		longest, p99 = max(longest, maxRate), max(p99, high)
+		texts = append(texts, fmt.Sprintf("%s %.0f, %.0f, %.0f", s.name, middle*1000, high*1000, maxRate*1000))
 	}
 	if len(texts) == 0 {
 		return
 	}
 	m.b.Tell("mail", "ms of a batch: median, p99, longest of all rounds", strings.Join(texts, "; "))
-	m.within("longest batch of all sides", longest, aim, 2)
-	m.within("p99 of batches of the worst side", p99, aim, 1.25)
+	m.judgeTime("longest batch of all sides", longest, aim, 2)
+	m.judgeTime("p99 of batches of the worst side", p99, aim, 1.25)
 }
 
-func (m *mailFigures) within(name string, seconds float64, aim time.Duration, factor float64) {
+func (m *mailFigures) judgeTime(name string, seconds float64, aim time.Duration, factor float64) {
 	m.b.Judge("mail", name, fmt.Sprintf("%.0f ms", seconds*1000), fmt.Sprintf("≤ %g × %d ms", factor, aim.Milliseconds()), seconds <= factor*aim.Seconds())
 }
 

@@ -1,6 +1,6 @@
-// Bench measures what docs/BENCHMARKS.md tells: reaper beside other ways to
-// delete, on throwaway servers of its own. Its last output is a Markdown table;
-// it ends with 1 when a target is missed or a part failed, and 2 on wrong flags.
+// Bench produces the measurements in docs/BENCHMARKS.md: reaper compared with other ways to
+// delete, on throwaway servers. Its last output is a Markdown table. It exits with 1 if a
+// target is missed or a part failed, and with 2 on wrong flags.
 package main
 
 import (
@@ -18,11 +18,11 @@ import (
 
 func main() { os.Exit(lab.Main(run)) }
 
-// part is one comparison; it adds its figures to the bench.
+// part is one comparison; it adds its figures to the table.
 type part = lab.Part[*bench]
 
-// Memory is first: the peak that the kernel reports of a child is never below
-// that of the process that started it, and ours grows with the other parts.
+// Memory comes first: the peak that the kernel reports for a child is never below that of its
+// parent, and ours grows with the other parts.
 var parts = []part{
 	{Name: "memory", Run: memory},
 	{Name: "mail", Run: mail},
@@ -37,7 +37,7 @@ var parts = []part{
 	{Name: "scale", Run: scale, Asked: true},
 }
 
-// bench is one call of the program.
+// bench is one run of the program.
 type bench struct {
 	lab.Program
 	mails       int // of the mail part; the others are sized by it
@@ -86,7 +86,7 @@ func (b *bench) part(ctx context.Context, p part) (err error) {
 	return p.Run(ctx, b)
 }
 
-// load tells whether the machine was quiet, where the system says so.
+// load reports the load average, where the system provides one.
 func load() string {
 	text, err := os.ReadFile("/proc/loadavg")
 	if err != nil {

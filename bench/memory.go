@@ -6,7 +6,7 @@ import (
 	"math"
 )
 
-// memory looks at the peak of a purge's memory beside two sizes of backlog.
+// memory compares the peak memory of purges of two backlogs.
 func memory(ctx context.Context, b *bench) error {
 	const part, mib = "memory", 1 << 20
 	var peaks []float64
@@ -15,13 +15,13 @@ func memory(ctx context.Context, b *bench) error {
 		if err != nil {
 			return err
 		}
-		t, err := b.turn(ctx, load, b.way(usual))
+		t, err := b.turn(ctx, load, b.method(defaultSide))
 		if err != nil {
 			return err
 		}
 		peak := float64(t.child.peak) / mib
 		peaks = append(peaks, peak)
-		// The larger of both accounts is judged.
+		// The larger of the two figures is judged.
 		b.Judge(part, fmt.Sprintf("peak of `reaper purge`, n=%d (%d rows deleted)", mails, t.rows),
 			fmt.Sprintf("%.1f MiB (Maxrss %.1f MiB)", peak, float64(t.child.maxRSS)/mib), "≤ 64 MiB", max(t.child.peak, t.child.maxRSS) <= 64*mib)
 		if err := b.drop(ctx, cascading); err != nil {

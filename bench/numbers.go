@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// median of some values, at least one.
+// median returns the median of at least one value.
 func median(values []float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
 	n := len(sorted)
@@ -17,14 +17,14 @@ func median(values []float64) float64 {
 	return (sorted[n/2-1] + sorted[n/2]) / 2
 }
 
-// quantile is the least value that the share q of all values (at least one)
-// does not exceed.
+// quantile returns the smallest value that a share q of all values (at least one) does not
+// exceed.
 func quantile(values []float64, q float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
 	return sorted[max(int(math.Ceil(q*float64(len(sorted))))-1, 0)]
 }
 
-// spread prints the median of some values, and the least and the greatest.
+// spread formats the median of some values with the minimum and maximum.
 func spread(values []float64, format string) string {
 	if len(values) == 1 {
 		return fmt.Sprintf(format, values[0])
@@ -32,7 +32,7 @@ func spread(values []float64, format string) string {
 	return fmt.Sprintf(format+" ("+format+" to "+format+")", median(values), slices.Min(values), slices.Max(values))
 }
 
-// each gives one figure of every turn.
+// each returns one figure of every turn.
 func each[T any](turns []T, of func(T) float64) []float64 {
 	values := make([]float64, len(turns))
 	for i, t := range turns {
@@ -41,7 +41,7 @@ func each[T any](turns []T, of func(T) float64) []float64 {
 	return values
 }
 
-// ratios divides the figures of each round by those of another in the same.
+// ratios divides the figures of each round by those of another side in the same round.
 func ratios(ours, theirs []float64) []float64 {
 	quotients := make([]float64, len(ours))
 	for i := range ours {
@@ -50,5 +50,5 @@ func ratios(ours, theirs []float64) []float64 {
 	return quotients
 }
 
-// rate is a number a second.
+// rate is a number per second.
 func rate(n int64, took time.Duration) float64 { return float64(n) / took.Seconds() }

@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// defaultPaces are those of the curve; the first and gentle are compared.
+// defaultPaces are the paces of the curve; full and gentle are compared.
 const defaultPaces = "full,75%,50%,gentle,25%,10%"
 
-// Of the time before the purge, and after the longest it may take: the
-// foreground is there before it comes and until it has gone.
+// The time before the purge, and after its limit: the foreground starts earlier and ends
+// later.
 const paceLead, paceTail = 2 * time.Second, 3 * time.Second
 
-// pace draws the curve of pace against rows a second and the latency of an
-// application that works on the same database.
+// pace plots pace against rows per second and the latency of an application on the same
+// database.
 func pace(ctx context.Context, b *bench) error {
 	const part = "pace"
 	front, err := b.foreground(b.mails)
@@ -27,40 +27,40 @@ func pace(ctx context.Context, b *bench) error {
 		return err
 	}
 	c := &curve{b: b, load: load, front: front}
-	most, err := c.most(ctx)
+	maxRate, err := c.maxRate(ctx)
 	if err != nil {
 		return err
 	}
-	c.rate = 0.3 * most
-	var alone []point
+	c.rate = 0.3 * maxRate
+	var undisturbed []point
 	paced := map[string][]point{}
 	for range b.rounds {
-		p, err := c.alone(ctx)
+		p, err := c.undisturbed(ctx)
 		if err != nil {
 			return err
 		}
-		alone = append(alone, p)
+		undisturbed = append(undisturbed, p)
 		for _, name := range b.paces {
-			if p, err = c.beside(ctx, name); err != nil {
+			if p, err = c.alongside(ctx, name); err != nil {
 				return fmt.Errorf("pace %s: %w", name, err)
 			}
 			paced[name] = append(paced[name], p)
 		}
 	}
-	b.Tell(part, fmt.Sprintf("foreground, %d clients: requests/s at most; wanted in the open loop", clients), fmt.Sprintf("%.0f; %.0f (30 %%)", most, c.rate))
-	b.Tell(part, "no purge", latencies(alone))
+	b.Tell(part, fmt.Sprintf("foreground, %d clients: requests/s at most; wanted in the open loop", clients), fmt.Sprintf("%.0f; %.0f (30 %%)", maxRate, c.rate))
+	b.Tell(part, "no purge", formatLatencies(undisturbed))
 	for _, name := range b.paces {
-		b.Tell(part, "pace "+name, fmt.Sprintf("%s rows/s; %s", spread(each(paced[name], point.rows), "%.0f"), latencies(paced[name])))
+		b.Tell(part, "pace "+name, fmt.Sprintf("%s rows/s; %s", spread(each(paced[name], point.rows), "%.0f"), formatLatencies(paced[name])))
 	}
-	c.judge(alone, paced["full"], paced["gentle"])
+	c.judge(undisturbed, paced["full"], paced["gentle"])
 	return nil
 }
 
-func (c *curve) judge(alone, full, gentle []point) {
+func (c *curve) judge(undisturbed, full, gentle []point) {
 	if len(gentle) == 0 {
 		return
 	}
-	p99 := ratios(each(gentle, point.p99), each(alone, point.p99))
+	p99 := ratios(each(gentle, point.p99), each(undisturbed, point.p99))
 	c.b.Judge("pace", "gentle, the foreground's p99 to that without a purge", spread(p99, "%.2f"), "≤ 1.5", median(p99) <= 1.5)
 	if len(full) == 0 {
 		return
@@ -74,11 +74,11 @@ type curve struct {
 	b     *bench
 	load  workload
 	front *foreground
-	rate  float64 // of requests a second in the open loop
+	rate  float64 // requests per second in the open loop
 }
 
-// point is one measurement: a purge's speed (0: none), and the latencies of the
-// requests that were due while it ran, in seconds.
+// point is one measurement: a purge's speed (0 if none), and the latencies, in seconds, of the
+// requests that were due during it.
 type point struct {
 	rowRate float64
 	seconds []float64
@@ -88,7 +88,7 @@ func (p point) rows() float64 { return p.rowRate }
 func (p point) p50() float64  { return quantile(p.seconds, 0.5) }
 func (p point) p99() float64  { return quantile(p.seconds, 0.99) }
 
-func latencies(points []point) string {
+func formatLatencies(points []point) string {
 	ms := func(of func(point) float64) []float64 {
 		return each(points, func(p point) float64 { return of(p) * 1000 })
 	}
@@ -96,16 +96,16 @@ func latencies(points []point) string {
 		median(each(points, func(p point) float64 { return float64(len(p.seconds)) })))
 }
 
-// most finds what the foreground reaches when it has the server for itself.
-func (c *curve) most(ctx context.Context) (most float64, err error) {
+// maxRate measures the foreground's throughput with the server to itself.
+func (c *curve) maxRate(ctx context.Context) (maxRate float64, err error) {
 	err = c.onCopy(ctx, func(dsn string) error {
-		most, err = c.front.most(ctx, dsn, c.b.window)
+		maxRate, err = c.front.maxRate(ctx, dsn, c.b.window)
 		return err
 	})
-	return most, err
+	return maxRate, err
 }
 
-// onCopy runs fn on a copy of its own.
+// onCopy runs fn on a fresh copy.
 func (c *curve) onCopy(ctx context.Context, fn func(dsn string) error) error {
 	const name = "turn"
 	dsn, err := c.b.fresh(ctx, name, cascading)
@@ -118,7 +118,7 @@ func (c *curve) onCopy(ctx context.Context, fn func(dsn string) error) error {
 	return c.b.drop(ctx, name)
 }
 
-func (c *curve) alone(ctx context.Context) (p point, err error) {
+func (c *curve) undisturbed(ctx context.Context) (p point, err error) {
 	err = c.onCopy(ctx, func(dsn string) error {
 		wait, err := c.front.start(ctx, dsn, c.rate, paceLead+c.b.window)
 		if err != nil {
@@ -138,10 +138,10 @@ func (c *curve) alone(ctx context.Context) (p point, err error) {
 	return p, err
 }
 
-// beside purges while the foreground works, for as long as the window.
-func (c *curve) beside(ctx context.Context, pace string) (p point, err error) {
-	s := usual
-	if pace != "full" { // which is the default
+// alongside purges during the foreground, for at most the window.
+func (c *curve) alongside(ctx context.Context, pace string) (p point, err error) {
+	s := defaultSide
+	if pace != "full" { // the default
 		s.pace = pace
 	}
 	err = c.onCopy(ctx, func(dsn string) error {
@@ -152,7 +152,7 @@ func (c *curve) beside(ctx context.Context, pace string) (p point, err error) {
 		lead := time.NewTimer(paceLead)
 		select {
 		case <-lead.C:
-		case <-ctx.Done(): // which ends pgbench too
+		case <-ctx.Done(): // this ends pgbench too
 		}
 		run, purgeErr := c.b.purgeFor(ctx, dsn, s.policy(), c.b.window)
 		all, err := wait()
@@ -172,7 +172,7 @@ func (c *curve) beside(ctx context.Context, pace string) (p point, err error) {
 	return p, err
 }
 
-// enough refuses a p99 of next to nothing.
+// enough refuses a p99 of too few requests.
 func enough(p point) error {
 	if len(p.seconds) < 100 {
 		return fmt.Errorf("only %d requests were due in that time, too few for a p99; take a larger -n or -window", len(p.seconds))
@@ -180,8 +180,8 @@ func enough(p point) error {
 	return nil
 }
 
-// check holds the rows that plain SQL would leave against those of them that
-// are there; a purge that was cut short leaves others too.
+// check compares the rows that plain SQL would leave with those that exist; an interrupted
+// purge leaves others too.
 func (c *curve) check(ctx context.Context, dsn string) error {
 	base, err := baseOf(ctx, dsn)
 	if err != nil {
@@ -196,7 +196,7 @@ func (c *curve) check(ctx context.Context, dsn string) error {
 		return err
 	}
 	if d := difference(want, has); d != "" {
-		return fmt.Errorf("rows went that were not due: %s", d)
+		return fmt.Errorf("rows were deleted that were not due: %s", d)
 	}
 	return nil
 }

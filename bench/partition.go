@@ -13,7 +13,7 @@ import (
 //go:embed partition.sql
 var partitionSQL string
 
-// The rows that plain SQL would leave, and those that are there.
+// The rows that plain SQL would leave, and those that exist.
 const (
 	partitionStays = `SELECT count(*) || ' rows, ids ' || sum(e.id) FROM events e JOIN tenants t ON t.id = e.tenant_id
 		WHERE NOT e.created_at < $1::text::timestamptz - make_interval(days => t.retention_days)`
@@ -21,8 +21,7 @@ const (
 	partitions   = `SELECT string_agg(inhrelid::regclass::text, ', ' ORDER BY 1) FROM pg_inherits WHERE inhparent = 'events'::regclass`
 )
 
-// partition looks what it takes to get rid of a partition that is expired as a
-// whole.
+// partition measures how a partition that is expired as a whole is removed.
 func partition(ctx context.Context, b *bench) error {
 	const part, template, name = "partition", "events", "turn"
 	rows := b.mails * 5
@@ -44,7 +43,7 @@ func partition(ctx context.Context, b *bench) error {
 			return err
 		}
 		if c.rows() != int64(rows) {
-			return fmt.Errorf("reaper reports %d rows deleted, and it was %d", c.rows(), rows)
+			return fmt.Errorf("reaper reports %d rows deleted, want %d", c.rows(), rows)
 		}
 		if left, err = lab.Ask[string](ctx, dsn, partitions); err != nil {
 			return err
@@ -71,7 +70,7 @@ func (b *bench) checkPartition(ctx context.Context, dsn, template string) error 
 	}
 	has, err := lab.Ask[string](ctx, dsn, partitionHas)
 	if err == nil && has != want {
-		err = fmt.Errorf("plain SQL would leave other rows: %s, and not %s", want, has)
+		err = fmt.Errorf("plain SQL would leave other rows: %s instead of %s", want, has)
 	}
 	return err
 }

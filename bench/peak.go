@@ -10,8 +10,8 @@ import (
 
 var highWater = regexp.MustCompile(`VmHWM:\s+(\d+) kB`)
 
-// watchPeak follows a process's peak of memory. What the system reports at the
-// end is never below the peak of the process that started it, which is us.
+// watchPeak follows a process's peak memory. The figure that the system reports at the end is
+// never below the peak of the parent process, which is us.
 func watchPeak(pid int) (stop func() int64) {
 	var peak int64
 	ended, done := make(chan struct{}), make(chan struct{})

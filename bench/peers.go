@@ -15,7 +15,7 @@ import (
 //go:embed peers/*.sql
 var peerFiles embed.FS
 
-// peer is plain SQL that others would delete the mail workload with.
+// peer is plain SQL that others would use to delete the mail workload.
 type peer struct {
 	name     string
 	template string
@@ -30,9 +30,9 @@ var (
 
 var peers = []peer{bigDelete, leafFirst, ctidLoop}
 
-// way times the statements alone, COMMIT included and connecting not.
-func (p peer) way() way {
-	return way{name: p.name, template: p.template, run: func(ctx context.Context, dsn string) (d did, err error) {
+// method times the statements including COMMIT, but not connecting.
+func (p peer) method() method {
+	return method{name: p.name, template: p.template, run: func(ctx context.Context, dsn string) (d outcome, err error) {
 		script, err := peerFiles.ReadFile(p.file)
 		if err != nil {
 			return d, err
@@ -53,7 +53,7 @@ func (p peer) way() way {
 	}}
 }
 
-// now is the database's clock, as text.
+// now returns the database's clock as text.
 func now(ctx context.Context, conn *pgx.Conn) (base string, err error) {
 	err = conn.QueryRow(ctx, `SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')`).Scan(&base)
 	return base, err

@@ -19,18 +19,18 @@ import (
 //go:embed foreground.sql
 var foregroundSQL string
 
-// foreground is pgbench with foreground.sql.
+// foreground is pgbench running foreground.sql.
 type foreground struct {
 	program string
-	script  string // its file
-	dir     string // for its logs
+	script  string // path of the script
+	dir     string // directory for logs
 	mails   int
 }
 
-// request is one round of the script.
+// request is one execution of the script.
 type request struct {
-	due     time.Time     // when the open loop wanted it to start
-	latency time.Duration // from then to its end, waiting for a free client included
+	due     time.Time     // scheduled start in the open loop
+	latency time.Duration // from due to the end, including the wait for a free client
 }
 
 // foreground prepares pgbench.
@@ -47,15 +47,15 @@ func (b *bench) foreground(mails int) (*foreground, error) {
 	return &foreground{program: program, script: script, dir: dir, mails: mails}, nil
 }
 
-// findPgbench takes the one beside the server, or else the one in PATH, whose
-// version does not matter.
+// findPgbench returns the pgbench next to the server, or else the one in PATH; its version
+// does not matter.
 func findPgbench(binDir string) (string, error) {
 	if program := filepath.Join(binDir, "pgbench"); executable(program) {
 		return program, nil
 	}
 	program, err := exec.LookPath("pgbench")
 	if err != nil {
-		return "", fmt.Errorf("there is no pgbench in %s, nor in PATH; install it: apt-get install postgresql (elsewhere: the package postgresql-contrib)", binDir)
+		return "", fmt.Errorf("no pgbench in %s or in PATH; install it: apt-get install postgresql (elsewhere: the package postgresql-contrib)", binDir)
 	}
 	return program, nil
 }
@@ -65,8 +65,8 @@ func executable(file string) bool {
 	return err == nil
 }
 
-// clients are enough that the open loop seldom waits for a free one, on a
-// server that keeps up.
+// clients is enough for the open loop to rarely wait for a free one, on a server that keeps
+// up.
 const clients = 8
 
 func (f *foreground) command(ctx context.Context, dsn string, lasts time.Duration, args ...string) *exec.Cmd {
@@ -81,8 +81,8 @@ func (f *foreground) command(ctx context.Context, dsn string, lasts time.Duratio
 
 var tps = regexp.MustCompile(`(?m)^tps = ([0-9.]+) \(without`)
 
-// most is how many requests a second it reaches in a closed loop.
-func (f *foreground) most(ctx context.Context, dsn string, lasts time.Duration) (float64, error) {
+// maxRate returns the requests per second in a closed loop.
+func (f *foreground) maxRate(ctx context.Context, dsn string, lasts time.Duration) (float64, error) {
 	cmd := f.command(ctx, dsn, lasts)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -95,8 +95,8 @@ func (f *foreground) most(ctx context.Context, dsn string, lasts time.Duration) 
 	return strconv.ParseFloat(string(m[1]), 64)
 }
 
-// start lets requests come at a rate, whether or not the ones before have
-// ended. wait gives them all.
+// start issues requests at a fixed rate, whether or not earlier ones have finished. wait
+// returns all of them.
 func (f *foreground) start(ctx context.Context, dsn string, rate float64, lasts time.Duration) (wait func() ([]request, error), err error) {
 	dir, err := os.MkdirTemp(f.dir, "pgbench-")
 	if err != nil {
@@ -136,15 +136,15 @@ func readLogs(dir string) (all []request, err error) {
 	return all, nil
 }
 
-// readLog reads pgbench's log of transactions: client, number, latency, script,
-// end in seconds, and the microseconds of it, lag. Under --rate the latency is
-// in microseconds from the scheduled start on, so that the lag is part of it.
+// readLog parses pgbench's transaction log: client, number, latency, script, end in seconds,
+// microseconds of the end, lag. Under --rate the latency is in microseconds from the scheduled
+// start, so it includes the lag.
 func readLog(log io.Reader) (all []request, err error) {
 	lines := bufio.NewScanner(log)
 	for lines.Scan() {
 		fields := strings.Fields(lines.Text())
 		if len(fields) < 7 {
-			return nil, fmt.Errorf("%q has not the seven fields of a log under --rate", lines.Text())
+			return nil, fmt.Errorf("%q does not have the seven fields of a log under --rate", lines.Text())
 		}
 		var numbers [3]int64
 		for i, at := range []int{2, 4, 5} {
@@ -159,8 +159,7 @@ func readLog(log io.Reader) (all []request, err error) {
 	return all, lines.Err()
 }
 
-// between gives the latencies, in seconds, of the requests that were due in a
-// span of time.
+// between returns the latencies, in seconds, of the requests due in a time span.
 func between(all []request, from, to time.Time) (seconds []float64) {
 	for _, r := range all {
 		if !r.due.Before(from) && r.due.Before(to) {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Where there is none, the error says what to install.
+// If there is none, the error says what to install.
 func TestFindPgbench(t *testing.T) {
 	beside, path := t.TempDir(), t.TempDir()
 	t.Setenv("PATH", path)
@@ -27,8 +27,7 @@ func TestFindPgbench(t *testing.T) {
 	}
 }
 
-// The lag is part of the latency already, so that a request was due that much
-// before it ended.
+// The latency includes the lag, so a request was due that long before it ended.
 func TestReadLog(t *testing.T) {
 	t.Parallel()
 	all, err := readLog(strings.NewReader("3 1 4210 0 1700000000 500000 900\n0 2 1000 0 1700000001 250 0\n"))
@@ -44,8 +43,7 @@ func TestReadLog(t *testing.T) {
 	}
 }
 
-// A log without lag is not of an open loop, and a request that failed has no
-// latency.
+// A log without lag is not of an open loop, and a failed request has no latency.
 func TestReadLogRefuses(t *testing.T) {
 	t.Parallel()
 	for _, line := range []string{"3 1 4210 0 1700000000 500000", "3 1 failed 0 1700000000 500000 900"} {

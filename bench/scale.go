@@ -13,7 +13,7 @@ import (
 	"github.com/reaperdb/reaper/internal/lab"
 )
 
-// scale looks whether rows a second hold when there are many times the mails.
+// scale measures whether rows per second hold with many times the mails.
 func scale(ctx context.Context, b *bench) error {
 	const part = "scale"
 	var rates [][]float64
@@ -26,13 +26,13 @@ func scale(ctx context.Context, b *bench) error {
 		if err != nil {
 			return err
 		}
-		turns, err := b.inTurn(ctx, load, []way{b.way(usual)})
+		turns, err := b.runRounds(ctx, load, []method{b.method(defaultSide)})
 		if err != nil {
 			return err
 		}
 		rows := each(turns[0], turn.rowRate)
 		rates = append(rates, rows)
-		b.Tell(part, fmt.Sprintf("%s, n=%d", usual.title(), mails), fmt.Sprintf("%s rows/s; %s", spread(rows, "%.0f"), size))
+		b.Tell(part, fmt.Sprintf("%s, n=%d", defaultSide.title(), mails), fmt.Sprintf("%s rows/s; %s", spread(rows, "%.0f"), size))
 		if err := b.drop(ctx, cascading); err != nil {
 			return err
 		}
@@ -42,7 +42,7 @@ func scale(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// room tells how large the workload is beside what could hold it in memory.
+// room describes the size of the workload relative to the available memory.
 func (b *bench) room(ctx context.Context) (told string, err error) {
 	var size, buffers int64
 	err = lab.OnDatabase(ctx, b.server.DSN(cascading), func(conn *pgx.Conn) error {
@@ -51,7 +51,7 @@ func (b *bench) room(ctx context.Context) (told string, err error) {
 	return fits(size, buffers, memoryTotal()), err
 }
 
-// fits puts it in words; ram 0: not known.
+// fits formats it; a ram of 0 means unknown.
 func fits(size, buffers, ram int64) string {
 	told := fmt.Sprintf("a database of %s, shared_buffers %s", humanize.IBytes(uint64(size)), humanize.IBytes(uint64(buffers)))
 	if ram == 0 {
@@ -69,7 +69,7 @@ func fits(size, buffers, ram int64) string {
 
 var memTotal = regexp.MustCompile(`(?m)^MemTotal:\s+(\d+) kB`)
 
-// memoryTotal is the machine's RAM in bytes, where the system says so, else 0.
+// memoryTotal returns the machine's RAM in bytes, or 0 if unknown.
 func memoryTotal() int64 {
 	text, err := os.ReadFile("/proc/meminfo")
 	if err != nil {

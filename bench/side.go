@@ -12,20 +12,20 @@ import (
 //go:embed mail.yaml
 var mailPolicy string
 
-// side is one way that reaper itself deletes the mail workload.
+// side is one way in which reaper deletes the mail workload.
 type side struct {
 	name     string // for -sides
 	template string
 	proven   bool   // foreign_key_checks: proven
-	pace     string // empty: the default, full
-	guards   string // the section of the policy file; empty: there is none
+	pace     string // empty means the default, full
+	guards   string // guards section of the policy file; may be empty
 }
 
-// usual is the side that most parts take: default settings, CASCADE keys.
-var usual = side{name: "cascade", template: cascading}
+// defaultSide is the side of most parts: default settings, CASCADE keys.
+var defaultSide = side{name: "cascade", template: cascading}
 
 var sides = []side{
-	usual,
+	defaultSide,
 	{name: "cascade-proven", template: cascading, proven: true},
 	{name: "no-action", template: noAction},
 	{name: "no-action-proven", template: noAction, proven: true},
@@ -43,8 +43,8 @@ func (s side) title() string {
 	return fmt.Sprintf("reaper, %s, %s keys", checks, keys)
 }
 
-// policy is the policy file. What a side changes comes after mail.yaml, whose
-// last lines are those of its one policy.
+// policy returns the policy file. A side's changes follow mail.yaml, which ends with its one
+// policy.
 func (s side) policy() string {
 	text := mailPolicy
 	if s.template == noAction {
@@ -59,10 +59,10 @@ func (s side) policy() string {
 	return text + s.guards
 }
 
-// way runs the side as a program of its own. Its time is that of the whole
-// process: connecting, the catalog, the plan and the ledger's tables count.
-func (b *bench) way(s side) way {
-	return way{name: s.title(), template: s.template, run: func(ctx context.Context, dsn string) (d did, err error) {
+// method runs the side as a separate process and counts all of its time: connecting, reading the
+// catalog, planning and creating the ledger.
+func (b *bench) method(s side) method {
+	return method{name: s.title(), template: s.template, run: func(ctx context.Context, dsn string) (d outcome, err error) {
 		if d.child, err = b.purgeChild(ctx, dsn, s.policy()); err != nil {
 			return d, err
 		}
@@ -72,12 +72,10 @@ func (b *bench) way(s side) way {
 	}}
 }
 
-// baseOf is what retentions counted from, by the ledger of the one run there
-// was.
+// baseOf returns the time from which retentions counted, from the ledger of the only run.
 func baseOf(ctx context.Context, dsn string) (string, error) {
 	return lab.Ask[string](ctx, dsn, `SELECT to_char(cutoff_base AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') FROM reaper.runs`)
 }
 
-// seconds that the run took by its own account, without connecting and
-// planning.
+// seconds is the duration of the run by its own report, without connecting and planning.
 func (c child) seconds() time.Duration { return c.report.FinishedAt.Sub(c.report.StartedAt) }

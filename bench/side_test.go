@@ -7,7 +7,7 @@ import (
 	"github.com/reaperdb/reaper/policy"
 )
 
-// What a side adds stands in its place: below the policy, or beside policies.
+// What a side adds goes in the right place: below the policy, or next to policies.
 func TestSidePolicy(t *testing.T) {
 	t.Parallel()
 	for want, s := range map[string]side{

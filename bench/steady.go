@@ -8,8 +8,8 @@ import (
 	"github.com/reaperdb/reaper/purge"
 )
 
-// steady looks whether batches become slower in the course of a purge, as they
-// do where each one reads the dead rows of those before it. Autovacuum is off.
+// steady measures whether batches slow down during a purge, as they do if each one reads the
+// dead rows of earlier ones. Autovacuum is off.
 func steady(ctx context.Context, b *bench) error {
 	const part = "steady"
 	load, err := b.fill(ctx, b.mails)
@@ -18,7 +18,7 @@ func steady(ctx context.Context, b *bench) error {
 	}
 	var byTime, byRow []float64
 	var batches, retries int
-	w := way{name: "reaper in this process", template: cascading, run: func(ctx context.Context, dsn string) (d did, err error) {
+	w := method{name: "reaper in this process", template: cascading, run: func(ctx context.Context, dsn string) (d outcome, err error) {
 		seen := &watch{}
 		if d, err = b.purgeHere(ctx, dsn, seen); err != nil {
 			return d, err
@@ -30,7 +30,7 @@ func steady(ctx context.Context, b *bench) error {
 		retries += seen.retries
 		return d, nil
 	}}
-	if _, err := b.inTurn(ctx, load, []way{w}); err != nil {
+	if _, err := b.runRounds(ctx, load, []method{w}); err != nil {
 		return err
 	}
 	b.Tell(part, fmt.Sprintf("batches of a round, retries of all rounds, n=%d", load.mails), fmt.Sprintf("%d, %d", batches, retries))
@@ -43,24 +43,23 @@ func steady(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// watch keeps what a run says of its batches. It is told one thing at a time,
-// whichever of the run's goroutines it comes from.
+// watch records a run's batches. The run calls it from one goroutine at a time.
 type watch struct {
 	purge.Silent
 	batches []purge.BatchEvent
 	retries int
 }
 
-// Batch keeps a batch.
+// Batch records a batch.
 func (w *watch) Batch(e purge.BatchEvent) { w.batches = append(w.batches, e) }
 
-// Retry counts.
+// Retry counts retries.
 func (w *watch) Retry(string, string) { w.retries++ }
 
 func (w *watch) Advised(string, guard.Advice) {}
 
-// tenths compares the last tenth of the batches with the first: the median of
-// their times, and of their times per row.
+// tenths compares the last tenth of the batches with the first: the median of their times, and
+// of their times per row.
 func tenths(batches []purge.BatchEvent) (byTime, byRow float64) {
 	tenth := len(batches) / 10
 	medians := func(of []purge.BatchEvent) (time, row float64) {

@@ -11,7 +11,7 @@ import (
 	"github.com/reaperdb/reaper/internal/lab"
 )
 
-// sweeps deletes the mail workload without the index that serves it.
+// sweeps deletes the mail workload without its usual index.
 func sweeps(ctx context.Context, b *bench) error {
 	load, err := b.fill(ctx, b.mails)
 	if err != nil {
@@ -26,7 +26,7 @@ func sweeps(ctx context.Context, b *bench) error {
 		{"index (created_at)", "mail_by_age", []string{"DROP INDEX " + usualIndex, "CREATE INDEX ON outgoing_emails (created_at)"}},
 		{"no index but the key's", "mail_by_key", []string{"DROP INDEX " + usualIndex}},
 	}
-	var ways []way
+	var ways []method
 	reads := make([][]float64, len(variants))
 	for i, v := range variants {
 		if v.changes != nil {
@@ -34,9 +34,9 @@ func sweeps(ctx context.Context, b *bench) error {
 				return err
 			}
 		}
-		w := b.way(side{template: v.template})
+		w := b.method(side{template: v.template})
 		purge := w.run
-		w.name, w.run = v.name, func(ctx context.Context, dsn string) (did, error) {
+		w.name, w.run = v.name, func(ctx context.Context, dsn string) (outcome, error) {
 			d, err := purge(ctx, dsn)
 			if err != nil {
 				return d, err
@@ -47,7 +47,7 @@ func sweeps(ctx context.Context, b *bench) error {
 		}
 		ways = append(ways, w)
 	}
-	turns, err := b.inTurn(ctx, load, ways)
+	turns, err := b.runRounds(ctx, load, ways)
 	if err != nil {
 		return err
 	}
@@ -59,9 +59,9 @@ func sweeps(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// readPerRow is how many rows of outgoing_emails the server has read in this
-// copy, by sequential and by index scans, for each one that was deleted. The
-// copy's counts began at zero, and those of a session come when it has ended.
+// readPerRow is the number of rows of outgoing_emails that the server has read in this copy,
+// by sequential and index scans, per deleted row. The copy's counters started at zero, and a
+// session's are added when it ends.
 func readPerRow(ctx context.Context, dsn string, deleted int64) (perRow float64, err error) {
 	if deleted == 0 {
 		return 0, errors.New("nothing was deleted")
@@ -82,5 +82,5 @@ func readPerRow(ctx context.Context, dsn string, deleted int64) (perRow float64,
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
-	return 0, fmt.Errorf("the server's statistics tell of %d rows deleted from outgoing_emails, and not of %d", counted, deleted)
+	return 0, fmt.Errorf("the server's statistics show %d rows deleted from outgoing_emails, want %d", counted, deleted)
 }

@@ -6,24 +6,24 @@ import (
 	"time"
 )
 
-// way is one way to delete the mails that are due.
-type way struct {
+// method is one way to delete the mails that are due.
+type method struct {
 	name     string
-	template string // the database that it gets a copy of
-	run      func(ctx context.Context, dsn string) (did, error)
+	template string // the database to copy
+	run      func(ctx context.Context, dsn string) (outcome, error)
 }
 
-// did is what a way says of itself.
-type did struct {
-	base  string // what retentions counted from
+// outcome is what a way reports about itself.
+type outcome struct {
+	base  string // time from which retentions counted
 	took  time.Duration
-	child child // of reaper's own sides
+	child child // for reaper's sides
 }
 
-// turn is one way to delete, once.
+// turn is one execution of a way.
 type turn struct {
-	did
-	mails, rows int64 // that are gone, by what the tables hold
+	outcome
+	mails, rows int64 // deleted, by the contents of the tables
 	wal         int64 // bytes
 }
 
@@ -31,15 +31,15 @@ func (t turn) mailRate() float64  { return rate(t.mails, t.took) }
 func (t turn) rowRate() float64   { return rate(t.rows, t.took) }
 func (t turn) walPerRow() float64 { return float64(t.wal) / float64(t.rows) }
 
-// turn gives a way a fresh copy, and holds what stays against plain SQL.
-func (b *bench) turn(ctx context.Context, load workload, w way) (t turn, err error) {
+// turn runs a way on a fresh copy, and compares what stays with plain SQL.
+func (b *bench) turn(ctx context.Context, load workload, w method) (t turn, err error) {
 	const name = "turn"
 	dsn, err := b.fresh(ctx, name, w.template)
 	if err != nil {
 		return t, err
 	}
-	t.wal, err = written(ctx, b.server.DSN("postgres"), func() (err error) {
-		t.did, err = w.run(ctx, dsn)
+	t.wal, err = walWritten(ctx, b.server.DSN("postgres"), func() (err error) {
+		t.outcome, err = w.run(ctx, dsn)
 		return err
 	})
 	if err != nil {
@@ -56,7 +56,7 @@ func (b *bench) turn(ctx context.Context, load workload, w way) (t turn, err err
 	if d := difference(want, after); d != "" {
 		return t, fmt.Errorf("%s: plain SQL would leave other rows: %s", w.name, d)
 	}
-	t.mails, t.rows = load.before["outgoing_emails"].rows-after["outgoing_emails"].rows, gone(load.before, after)
+	t.mails, t.rows = load.before["outgoing_emails"].rows-after["outgoing_emails"].rows, rowsDeleted(load.before, after)
 	if t.rows == 0 {
 		return t, fmt.Errorf("%s: nothing was due", w.name)
 	}
@@ -64,9 +64,9 @@ func (b *bench) turn(ctx context.Context, load workload, w way) (t turn, err err
 	return t, b.drop(ctx, name)
 }
 
-// inTurn lets the ways delete one after the other, as often as there are
-// rounds; each round begins with another of them.
-func (b *bench) inTurn(ctx context.Context, load workload, ways []way) (turns [][]turn, err error) {
+// runRounds runs the methods one after the other, once per round; each round starts with a
+// different one.
+func (b *bench) runRounds(ctx context.Context, load workload, ways []method) (turns [][]turn, err error) {
 	turns = make([][]turn, len(ways))
 	for round := range b.rounds {
 		for i := range ways {

@@ -10,20 +10,19 @@ import (
 	"github.com/reaperdb/reaper/internal/lab"
 )
 
-// The databases that copies are made of: the mail workload as demo/mail has
-// it, and with NO ACTION keys.
+// The databases to copy: the mail workload of demo/mail, and the same with NO ACTION keys.
 const (
 	cascading = "mail"
 	noAction  = "mail_no_action"
 )
 
-// workload is the mail workload, filled.
+// workload is the filled mail workload.
 type workload struct {
 	mails  int
 	before map[string]content
 }
 
-// fill makes the database with the mail workload of the demo.
+// fill creates the database with the demo's mail workload.
 func (b *bench) fill(ctx context.Context, mails int) (load workload, err error) {
 	scripts, err := b.Mail(mails)
 	if err != nil {
@@ -36,7 +35,7 @@ func (b *bench) fill(ctx context.Context, mails int) (load workload, err error) 
 	return workload{mails: mails, before: before}, err
 }
 
-// fillNoAction makes its twin, whose keys let nothing go by itself.
+// fillNoAction creates its twin with NO ACTION keys.
 func (b *bench) fillNoAction(ctx context.Context) error {
 	sql, err := b.Script("no-action.sql")
 	if err != nil {
@@ -45,15 +44,15 @@ func (b *bench) fillNoAction(ctx context.Context) error {
 	return b.variant(ctx, noAction, sql)
 }
 
-// stayingSQL reads the mails that are not due, when retentions count from $1. Ids
-// above $2 were not made by the fill.
+// stayingSQL selects the mails that are not due when retentions count from $1. Ids above $2 are
+// not from the fill.
 const stayingSQL = `WITH staying AS MATERIALIZED (
 	SELECT e.id FROM outgoing_emails e JOIN domains d ON d.id = e.domain_id JOIN organizations o ON o.id = d.organization_id
 	WHERE e.id <= $2 AND NOT e.created_at < $1::text::timestamptz - make_interval(days => o.retention_days)
 )`
 
-// staying reads what plain SQL would leave of the rows that the fill made, when
-// retentions count from base: every table, a dependent by its mail.
+// staying reads what plain SQL would leave of the fill's rows when retentions count from base:
+// every table, dependents by their mail.
 func staying(ctx context.Context, dsn, base string, mails int) (map[string]content, error) {
 	from := map[string]string{
 		"organizations":   "organizations x",

@@ -1,6 +1,3 @@
-// Package daemon keeps every policy on time: it runs them by their schedules,
-// shares the work with the other processes on the database, pings the monitors,
-// and keeps the picture that metrics and the status page show.
 package daemon
 
 import (
@@ -18,6 +15,7 @@ import (
 	"github.com/reaperdb/reaper/heartbeat"
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/metrics"
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/policy"
 	"github.com/reaperdb/reaper/purge"
 	"github.com/reaperdb/reaper/web"
@@ -286,7 +284,7 @@ func (d *Daemon) ended(name string) {
 }
 
 // planned takes over the tables that a policy's runs delete from.
-func (d *Daemon) planned(name string, p *purge.Plan) {
+func (d *Daemon) planned(name string, p *plan.Plan) {
 	t := targetOf(p)
 	if d.targets.note(name, t) {
 		ask(d.resize)

@@ -7,7 +7,7 @@ import (
 	"github.com/reaperdb/reaper/heartbeat"
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/metrics"
-	"github.com/reaperdb/reaper/purge"
+	"github.com/reaperdb/reaper/preview"
 	"github.com/reaperdb/reaper/web"
 )
 
@@ -73,7 +73,7 @@ func (s *state) shown(now time.Time, scanEvery time.Duration) web.Policy {
 	p.Failing = p.Reason != ""
 	if scan := s.scan; scan != nil {
 		p.LagSeconds, p.BacklogRows, p.OldestExpiredAt, p.OverdueTenants, p.ScannedAt = &scan.Lag, scan.Rows, scan.Oldest, &scan.Tenants, &scan.At
-		p.ScanStale, p.Unowned = stale(scan, now, scanEvery), (*purge.Unowned)(scan.Unowned)
+		p.ScanStale, p.Unowned = stale(scan, now, scanEvery), (*preview.Unowned)(scan.Unowned)
 		for _, w := range scan.Worst {
 			p.WorstTenants = append(p.WorstTenants, web.Tenant{Key: w.Key, LagSeconds: w.Lag})
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/metrics"
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/policy"
 	"github.com/reaperdb/reaper/purge"
 	"github.com/reaperdb/reaper/web"
@@ -91,7 +92,7 @@ func (r *run) do() {
 }
 
 // plan plans the policy, and waits for a server that went away.
-func (r *run) plan() ([]*purge.Plan, error) {
+func (r *run) plan() ([]*plan.Plan, error) {
 	d := r.d
 	plans, err := compile(d.runs.lifetime(), d.Pool, r.entry.file, r.entry.name())
 	for began := time.Now(); passing(err) && time.Since(began) < d.Patience && r.stopping.Err() == nil; {

@@ -13,7 +13,7 @@ import (
 	"github.com/reaperdb/reaper/guard"
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/ledger"
-	"github.com/reaperdb/reaper/purge"
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/schema"
 )
 
@@ -116,7 +116,7 @@ func (s sample) kept(roots []root) ledger.Size {
 // KeepSize takes a sample of the sizes after a run that no daemon has made, and
 // keeps it in the ledger, unless the last one is recent or the role may not.
 // backlogs are the rows due, by policy; those that are missing are not known.
-func KeepSize(ctx context.Context, db *pgxpool.Pool, l *ledger.Ledger, plans []*purge.Plan, backlogs map[string]*int64) error {
+func KeepSize(ctx context.Context, db *pgxpool.Pool, l *ledger.Ledger, plans []*plan.Plan, backlogs map[string]*int64) error {
 	due, err := l.SizeDue(ctx, db)
 	if err != nil || !due {
 		return err

@@ -8,7 +8,7 @@ import (
 
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/metrics"
-	"github.com/reaperdb/reaper/purge"
+	"github.com/reaperdb/reaper/plan"
 )
 
 // sampleEvery is how often rows of a policy are followed to their tenants.
@@ -20,10 +20,10 @@ const scanRest = 20
 
 // measurer measures what is due of a policy. A survey is one.
 type measurer interface {
-	plan(ctx context.Context, e entry) (*purge.Plan, error)
-	measure(ctx context.Context, p *purge.Plan) (*ledger.Scan, error)
+	compile(ctx context.Context, e entry) (*plan.Plan, error)
+	measure(ctx context.Context, p *plan.Plan) (*ledger.Scan, error)
 	// unowned follows a sample of the rows to their tenants; nil: there are none.
-	unowned(ctx context.Context, p *purge.Plan) (*ledger.Unowned, error)
+	unowned(ctx context.Context, p *plan.Plan) (*ledger.Unowned, error)
 }
 
 // scanKeeper keeps what was measured. A book does.
@@ -37,7 +37,7 @@ type scanKeeper interface {
 type scans struct {
 	measurer measurer
 	keeper   scanKeeper
-	planned  func(policy string, p *purge.Plan) // is told of each plan
+	planned  func(policy string, p *plan.Plan) // is told of each plan
 	now      func() time.Time
 	metrics  *metrics.Metrics
 	complain func(what string, err error)
@@ -61,7 +61,7 @@ type measured struct {
 	sampled time.Time
 }
 
-func newScans(m measurer, k scanKeeper, planned func(string, *purge.Plan), now func() time.Time, to *metrics.Metrics, complain func(string, error)) *scans {
+func newScans(m measurer, k scanKeeper, planned func(string, *plan.Plan), now func() time.Time, to *metrics.Metrics, complain func(string, error)) *scans {
 	return &scans{measurer: m, keeper: k, planned: planned, now: now, metrics: to, complain: complain}
 }
 
@@ -128,26 +128,26 @@ func (s *scans) end(name string, took time.Duration, err error) bool {
 
 // scan measures one policy.
 func (s *scans) scan(ctx context.Context, e entry) error {
-	plan, err := s.measurer.plan(ctx, e)
+	p, err := s.measurer.compile(ctx, e)
 	if err != nil {
 		return err
 	}
-	scan, err := s.measurer.measure(ctx, plan)
+	scan, err := s.measurer.measure(ctx, p)
 	if err != nil {
 		return err
 	}
-	scan.Unowned = s.unowned(ctx, e.name(), plan)
+	scan.Unowned = s.unowned(ctx, e.name(), p)
 	if err := s.keeper.SaveScan(ctx, e.name(), *scan); err != nil {
 		return err
 	}
 	s.see(e, scan)
-	s.planned(e.name(), plan)
+	s.planned(e.name(), p)
 	return nil
 }
 
 // unowned is how many rows of a sample reach no tenant: what was found last, where that
 // is not long ago; nil: not known.
-func (s *scans) unowned(ctx context.Context, name string, p *purge.Plan) *ledger.Unowned {
+func (s *scans) unowned(ctx context.Context, name string, p *plan.Plan) *ledger.Unowned {
 	last, due := s.sample(name)
 	if !due {
 		return last
@@ -210,16 +210,16 @@ func (s *scans) look(ctx context.Context, e entry) {
 // once measures a policy and follows its rows; both may be there, what was measured and
 // why the rest was not.
 func (s *scans) once(ctx context.Context, e entry) (*ledger.Scan, error) {
-	plan, err := s.measurer.plan(ctx, e)
+	p, err := s.measurer.compile(ctx, e)
 	if err != nil {
 		return nil, err
 	}
-	s.planned(e.name(), plan)
-	scan, err := s.measurer.measure(ctx, plan)
+	s.planned(e.name(), p)
+	scan, err := s.measurer.measure(ctx, p)
 	if err != nil {
 		return nil, err
 	}
-	scan.Unowned, err = s.measurer.unowned(ctx, plan)
+	scan.Unowned, err = s.measurer.unowned(ctx, p)
 	return scan, err
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/reaperdb/reaper/ledger"
-	"github.com/reaperdb/reaper/purge"
+	"github.com/reaperdb/reaper/plan"
 )
 
 // slowly measures policies, each in its own time, and notes when.
@@ -23,18 +23,18 @@ type slowly struct {
 	of       string // the policy at hand
 }
 
-func (s *slowly) plan(_ context.Context, e entry) (*purge.Plan, error) {
+func (s *slowly) compile(_ context.Context, e entry) (*plan.Plan, error) {
 	s.of = e.name()
 	s.measured = append(s.measured, clock(time.Now())+" "+s.of)
 	time.Sleep(s.takes[s.of])
 	return nil, s.err
 }
 
-func (s *slowly) measure(context.Context, *purge.Plan) (*ledger.Scan, error) {
+func (s *slowly) measure(context.Context, *plan.Plan) (*ledger.Scan, error) {
 	return &ledger.Scan{At: time.Now(), Lag: s.lag}, nil
 }
 
-func (s *slowly) unowned(context.Context, *purge.Plan) (*ledger.Unowned, error) {
+func (s *slowly) unowned(context.Context, *plan.Plan) (*ledger.Unowned, error) {
 	s.sampled++
 	return &ledger.Unowned{Rows: int64(s.sampled)}, nil
 }
@@ -51,7 +51,7 @@ func (s shelf) Scans(context.Context, []string) (map[string]*ledger.Scan, error)
 
 // scansOf are scans of policies in a bubble.
 func scansOf(m *slowly, kept shelf, log *logbook, entries []entry) *scans {
-	s := newScans(m, kept, func(string, *purge.Plan) {}, time.Now, noMetrics(), log.complain)
+	s := newScans(m, kept, func(string, *plan.Plan) {}, time.Now, noMetrics(), log.complain)
 	s.adopt(namesOf(entries), nil)
 	return s
 }

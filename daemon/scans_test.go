@@ -13,9 +13,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/reaperdb/reaper/internal/dbtest"
+	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/metrics"
-	"github.com/reaperdb/reaper/purge"
+	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/preview"
 )
 
 // counter counts the statements with a word in them, alone or among others.
@@ -62,7 +64,7 @@ func TestUnownedIsSampledNowAndThen(t *testing.T) {
 		CREATE TABLE letters (id int PRIMARY KEY, at timestamptz NOT NULL, org int); CREATE INDEX ON letters (org, at, id);
 		INSERT INTO letters SELECT n, now(), CASE WHEN n = 1 THEN 1 END FROM generate_series(1, 10) n`)
 	samples := &counter{word: "reaper_m AS MATERIALIZED"}
-	config, err := purge.Config(db.DSN())
+	config, err := pg.PoolConfig(db.DSN())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +80,7 @@ func TestUnownedIsSampledNowAndThen(t *testing.T) {
 	}
 	now := time.Now()
 	e, keeper := states(t, text)[0].entry, book{l, pool, "x"}
-	scans := newScans(survey{pool, scanTimeout}, keeper, func(string, *purge.Plan) {}, func() time.Time { return now },
+	scans := newScans(survey{pool, scanTimeout}, keeper, func(string, *plan.Plan) {}, func() time.Time { return now },
 		metrics.New(prometheus.NewRegistry(), metrics.Build{}), func(what string, err error) { t.Errorf("%s: %v", what, err) })
 	scans.adopt([]string{"a"}, nil)
 	scan := func(want int64) {
@@ -91,7 +93,7 @@ func TestUnownedIsSampledNowAndThen(t *testing.T) {
 		}
 		s := state{scheduled: scheduled{entry: e}, measured: scans.of("a")}
 		u := s.shown(now, time.Minute).Unowned
-		if got := samples.n.Load(); got != want || u == nil || *u != (purge.Unowned{SampledRows: 10, Rows: 9, Exact: true}) {
+		if got := samples.n.Load(); got != want || u == nil || *u != (preview.Unowned{SampledRows: 10, Rows: 9, Exact: true}) {
 			t.Errorf("after %d samples, want %d, the picture has %+v", got, want, u)
 		}
 	}

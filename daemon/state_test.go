@@ -59,7 +59,7 @@ func TestDiffers(t *testing.T) {
 }
 
 // byHandReason is that of a run which a pause by hand has outlasted.
-const byHandReason = "paused for 30m0s, the longest that max_pause allows, by the guard by_hand: until 2026-11-24 18:00:00 UTC, by ada: an audit"
+const byHandReason = "paused for 30m0s (max_pause) by the guard by_hand: until 2026-11-24 18:00:00 UTC, by ada: an audit"
 
 // A pause by hand is no failure to the monitor; what went wrong besides is.
 func TestVerdictOfAPause(t *testing.T) {

@@ -11,8 +11,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/reaperdb/reaper/ledger"
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/policy"
-	"github.com/reaperdb/reaper/purge"
+	"github.com/reaperdb/reaper/preview"
 )
 
 // How long measuring one policy may take: to plan it, to find the most overdue rows,
@@ -29,7 +30,7 @@ type survey struct {
 	find time.Duration // how long finding the most overdue rows may take
 }
 
-func (s survey) plan(ctx context.Context, e entry) (*purge.Plan, error) {
+func (s survey) compile(ctx context.Context, e entry) (*plan.Plan, error) {
 	plans, err := compile(ctx, s.pool, e.file, e.name())
 	if err != nil {
 		return nil, err
@@ -37,21 +38,21 @@ func (s survey) plan(ctx context.Context, e entry) (*purge.Plan, error) {
 	return plans[0], nil
 }
 
-func (s survey) measure(ctx context.Context, p *purge.Plan) (*ledger.Scan, error) {
-	o, err := purge.Measure(ctx, s.pool, p, s.find, countTimeout)
+func (s survey) measure(ctx context.Context, p *plan.Plan) (*ledger.Scan, error) {
+	o, err := preview.Measure(ctx, s.pool, p, s.find, countTimeout)
 	if err != nil {
 		return nil, err
 	}
 	return scanned(o), nil
 }
 
-func (s survey) unowned(ctx context.Context, p *purge.Plan) (*ledger.Unowned, error) {
-	u, err := purge.SampleUnowned(ctx, s.pool, p)
+func (s survey) unowned(ctx context.Context, p *plan.Plan) (*ledger.Unowned, error) {
+	u, err := preview.SampleUnowned(ctx, s.pool, p)
 	return (*ledger.Unowned)(u), err
 }
 
 // scanned is what was measured, as the ledger keeps it.
-func scanned(o purge.Overdue) *ledger.Scan {
+func scanned(o preview.Overdue) *ledger.Scan {
 	scan := &ledger.Scan{At: o.At, Lag: o.Lag, Oldest: o.Oldest, Tenants: o.Tenants, Rows: o.Rows}
 	for _, w := range o.Worst {
 		scan.Worst = append(scan.Worst, ledger.Overdue(w))
@@ -61,15 +62,15 @@ func scanned(o purge.Overdue) *ledger.Scan {
 
 // compile plans one policy anew, for the schema may have changed; an error says
 // everything that stands against it.
-func compile(ctx context.Context, pool *pgxpool.Pool, file *policy.File, name string) (plans []*purge.Plan, err error) {
+func compile(ctx context.Context, pool *pgxpool.Pool, file *policy.File, name string) (plans []*plan.Plan, err error) {
 	ctx, cancel := context.WithTimeout(ctx, compileTimeout)
 	defer cancel()
-	var server purge.Server
+	var server plan.Server
 	err = pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error {
-		if server, err = purge.ReadServer(ctx, c.Conn()); err != nil {
+		if server, err = plan.ReadServer(ctx, c.Conn()); err != nil {
 			return err
 		}
-		plans, err = purge.Compile(ctx, c.Conn(), file, server, []string{name})
+		plans, err = plan.Compile(ctx, c.Conn(), file, server, []string{name})
 		return err
 	})
 	if err != nil {
@@ -89,14 +90,14 @@ func compile(ctx context.Context, pool *pgxpool.Pool, file *policy.File, name st
 }
 
 // against is all that stands against running a plan.
-func against(plans []*purge.Plan, problems []purge.Problem, server purge.Server) (errs []string) {
+func against(plans []*plan.Plan, problems []plan.Problem, server plan.Server) (errs []string) {
 	for _, p := range problems {
-		if p.Level == purge.LevelError {
+		if p.Level == plan.LevelError {
 			errs = append(errs, p.Text)
 		}
 	}
 	switch {
-	case server.ClockSkew > purge.MaxClockSkew:
+	case server.ClockSkew > plan.MaxClockSkew:
 		errs = append(errs, fmt.Sprintf("the clocks of the database and of this machine are %s apart", server.ClockSkew.Round(time.Minute)))
 	case len(plans) != 1:
 		errs = append(errs, "the policy is not in the policy file")

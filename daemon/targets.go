@@ -4,7 +4,7 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/reaperdb/reaper/purge"
+	"github.com/reaperdb/reaper/plan"
 )
 
 // targets are the tables that policies delete from, as far as they are known: a policy
@@ -57,7 +57,7 @@ func (t *targets) oids() []uint32 {
 }
 
 // targetOf are the tables that a plan deletes from, the root among them.
-func targetOf(p *purge.Plan) target {
+func targetOf(p *plan.Plan) target {
 	t := target{root: p.Root.Table.OID}
 	for _, n := range p.Nodes {
 		if n.Deleted {

@@ -21,14 +21,14 @@ var files embed.FS
 
 const (
 	mailDatabase = "mail"
-	copyDatabase = "mail_copy" // where one plain DELETE is tried
+	copyDatabase = "mail_copy" // where a single plain DELETE is tried
 )
 
 // mail is the throwaway server with the mail database.
 type mail struct{ server *pgtemp.Server }
 
 func start(ctx context.Context, o Options) (*mail, error) {
-	// The settings are those of a small server, but for the room for WAL.
+	// The settings of a small server, except for more room for WAL.
 	server, err := pgtemp.Start(ctx, pgtemp.Options{BinDir: o.BinDir, Detach: o.Keep, Settings: map[string]string{"max_wal_size": "1GB"}})
 	if err != nil {
 		return nil, fmt.Errorf("starting the demo's server: %w", err)
@@ -38,7 +38,7 @@ func start(ctx context.Context, o Options) (*mail, error) {
 
 func (m *mail) dsn() string { return m.server.DSN(mailDatabase) }
 
-// policyFile stands in the server's directory, and goes with it.
+// policyFile is in the server's directory and is removed with it.
 func (m *mail) policyFile() string { return filepath.Join(m.server.Dir(), "reaper.yaml") }
 
 func (m *mail) stop() error {
@@ -48,7 +48,7 @@ func (m *mail) stop() error {
 	return nil
 }
 
-// fill makes the mail database, a copy of it, and the policy file.
+// fill creates the mail database, a copy of it, and the policy file.
 func (m *mail) fill(ctx context.Context, mails int) error {
 	schema, err := files.ReadFile("mail/schema.sql")
 	if err != nil {
@@ -73,7 +73,7 @@ func (m *mail) fill(ctx context.Context, mails int) error {
 	if err := m.exec(ctx, "postgres", "CREATE DATABASE "+copyDatabase+" TEMPLATE "+mailDatabase); err != nil {
 		return fmt.Errorf("copying the mail database: %w", err)
 	}
-	if err := os.WriteFile(m.policyFile(), policy, 0o644); err != nil { //nolint:gosec // it is there to be read
+	if err := os.WriteFile(m.policyFile(), policy, 0o644); err != nil { //nolint:gosec // meant to be read
 		return fmt.Errorf("writing the policy file: %w", err)
 	}
 	return nil
@@ -90,11 +90,11 @@ func (m *mail) exec(ctx context.Context, database, sql string) error {
 		return err
 	}
 	_, err = conn.Exec(ctx, sql)
-	// Closed in turn: a database that is copied must have no connection left.
+	// Closed at once: a database can only be copied without open connections.
 	return errors.Join(err, conn.Close(ctx))
 }
 
-// Table is one table of the mail database at one moment.
+// Table is the state of one table of the mail database.
 type Table struct {
 	Name  string
 	Rows  int64
@@ -108,14 +108,13 @@ func totals(tables []Table) (rows, bytes int64) {
 	return rows, bytes
 }
 
-// tables counts every table of a database, in the order in which schema.sql
-// makes them.
+// tables counts the rows of every table, in the order in which schema.sql creates them.
 func (m *mail) tables(ctx context.Context, database string) ([]Table, error) {
 	conn, err := m.connect(ctx, database)
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Close(ctx) //nolint:errcheck // only read
+	defer conn.Close(ctx) //nolint:errcheck // read-only
 	rows, err := conn.Query(ctx, `SELECT relname::text, 0::bigint, pg_total_relation_size(oid) FROM pg_class
 		WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY oid`)
 	if err != nil {
@@ -134,20 +133,20 @@ func (m *mail) tables(ctx context.Context, database string) ([]Table, error) {
 	return tables, nil
 }
 
-// deletion is what one plain DELETE did.
+// deletion is the result of one plain DELETE.
 type deletion struct {
 	took   time.Duration
 	wal    int64
 	tables []Table
 }
 
-// plainDelete says in plain SQL what mail.yaml means.
+// plainDelete expresses mail.yaml in plain SQL.
 const plainDelete = `
 	DELETE FROM outgoing_emails e USING domains d, organizations o
 	 WHERE d.id = e.domain_id AND o.id = d.organization_id AND o.id <> 42
 	   AND e.created_at < $1::timestamptz - greatest(coalesce(o.retention_days, 30), 1) * interval '1 day'`
 
-// oneDelete runs it on the copy, in one transaction.
+// oneDelete runs plainDelete on the copy, in one transaction.
 func (m *mail) oneDelete(ctx context.Context, at time.Time) (d deletion, err error) {
 	conn, err := m.connect(ctx, copyDatabase)
 	if err != nil {

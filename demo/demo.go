@@ -1,5 +1,5 @@
-// Package demo shows reaper at work: on a throwaway PostgreSQL, filled with
-// weeks of mail, it runs the program's own commands and tells what they did.
+// Package demo demonstrates reaper on a throwaway PostgreSQL filled with weeks of mail: it
+// runs the program's own commands and explains what they did.
 package demo
 
 import (
@@ -16,33 +16,31 @@ import (
 	"github.com/reaperdb/reaper/purge"
 )
 
-// Commands are reaper's own commands on the demo's database, printing what
-// they always print.
+// Commands are reaper's own commands, run on the demo's database with their usual output.
 type Commands interface {
 	Check(ctx context.Context, dsn, policyFile string) error
 	Plan(ctx context.Context, dsn, policyFile string) error
 	Purge(ctx context.Context, dsn, policyFile string) (*purge.Report, error)
 }
 
-// Options say how the demo is to be.
+// Options configure the demo.
 type Options struct {
 	Mails int  // about twelve rows each; must be positive
-	Keep  bool // leave the server up at the end
-	// BinDir holds PostgreSQL's initdb and postgres; empty: where they are
-	// usually installed.
+	Keep  bool // leave the server running at the end
+	// BinDir holds PostgreSQL's initdb and postgres; empty means the usual locations.
 	BinDir string
-	// Program is how a person calls reaper, for the commands to try next.
+	// Program is how the user calls reaper, for the commands to try next.
 	Program string
 	Out     io.Writer
-	// Table lays out a table; all columns but the first are numbers.
+	// Table formats a table; all columns but the first are numbers.
 	Table func(header []string, rows [][]string) string
 }
 
-// Run tells the whole story. Whatever it started it removes, also when ctx
-// ends; with Keep, only a demo that came to its end leaves the server up.
+// Run runs the demo. It removes everything it started, even when ctx ends; with Keep, it
+// leaves the server running only if the demo completed.
 func Run(ctx context.Context, o Options, commands Commands) (err error) {
 	s := &story{Options: o, commands: commands}
-	s.say("Starting a PostgreSQL of its own, which nothing else uses.\n")
+	s.say("Starting a throwaway PostgreSQL server.\n")
 	if s.mail, err = start(ctx, o); err != nil {
 		return err
 	}
@@ -73,7 +71,7 @@ type story struct {
 
 func (s *story) say(format string, args ...any) { fmt.Fprintf(s.Out, format, args...) }
 
-// step announces a command in one line and shows it as a person would type it.
+// step announces a command in one line and shows how to type it.
 func (s *story) step(what, command string) {
 	s.say("\n%s\n\n$ reaper %s\n", what, command)
 }
@@ -90,12 +88,12 @@ func (s *story) fill(ctx context.Context) error {
 	rows, bytes := totals(s.before)
 	s.say("PostgreSQL %d holds 60 days of mail of 50 organizations: %s rows in %d tables, %s (filled in %.1f s).\n",
 		s.mail.server.Version(), humanize.Comma(rows), len(s.before), humanize.IBytes(uint64(bytes)), time.Since(started).Seconds())
-	s.say("Each organization decides how long its mails are kept: 7, 30 or 90 days. Organization 42 keeps them forever.\n")
+	s.say("Each organization decides how long to keep its mails: 7, 30 or 90 days. Organization 42 keeps them forever.\n")
 	return nil
 }
 
 func (s *story) check(ctx context.Context) error {
-	s.step("First, hold the policy file against the database. Nothing is touched.", "check")
+	s.step("First, check the policy file against the database. Nothing is touched.", "check")
 	return s.commands.Check(ctx, s.mail.dsn(), s.mail.policyFile())
 }
 
@@ -105,21 +103,21 @@ func (s *story) plan(ctx context.Context) error {
 }
 
 func (s *story) purge(ctx context.Context) error {
-	s.step("Now delete it, in short transactions that anything else can run beside.", "purge --yes")
+	s.step("Now delete it, in short transactions that do not block other work for long.", "purge --yes")
 	var err error
 	s.report, err = s.commands.Purge(ctx, s.mail.dsn(), s.mail.policyFile())
 	return err
 }
 
-// compare shows what became of every table, and holds it against one plain
-// DELETE on a copy of the database.
+// compare shows the result for every table and compares it with one plain DELETE on a copy of
+// the database.
 func (s *story) compare(ctx context.Context) error {
 	after, err := s.mail.tables(ctx, mailDatabase)
 	if err != nil {
 		return err
 	}
 	s.say("\nWhat became of each table:\n\n%s\n", s.Table([]string{"table", "rows before", "deleted", "rows after"}, s.rows(after)))
-	// The vacuum that comes after is not part of it: the one big DELETE has none.
+	// Without the vacuum that follows: the one big DELETE has none either.
 	seconds, longest, batches := 0.0, 0.0, int64(0)
 	for _, p := range s.report.Policies {
 		seconds, longest, batches = max(seconds, p.Seconds), max(longest, p.BatchSeconds.Max), batches+p.Batches
@@ -127,7 +125,7 @@ func (s *story) compare(ctx context.Context) error {
 	s.say("\nIt took %.1f s, in %s transactions; the longest lasted %.0f ms, and no row was locked longer than that.\n",
 		seconds, humanize.Comma(batches), longest*1000)
 	_, bytes := totals(after)
-	s.say("The tables still take %s on disk: PostgreSQL keeps the room of deleted rows for new ones.\n", humanize.IBytes(uint64(bytes)))
+	s.say("The tables still take %s on disk: PostgreSQL keeps the space of deleted rows for new ones.\n", humanize.IBytes(uint64(bytes)))
 	return s.oneDelete(ctx, after)
 }
 
@@ -143,7 +141,7 @@ func (s *story) rows(after []Table) [][]string {
 	return append(lines, []string{"all", humanize.Comma(sum[0]), humanize.Comma(sum[1]), humanize.Comma(sum[2])})
 }
 
-// oneDelete does the same by hand, on the copy, and says what was measured.
+// oneDelete does the same with plain SQL on the copy, and reports the measurements.
 func (s *story) oneDelete(ctx context.Context, after []Table) error {
 	d, err := s.mail.oneDelete(ctx, s.report.StartedAt)
 	if err != nil {
@@ -184,8 +182,7 @@ When done, this stops the server and removes it with the policy file:
 `, s.mail.dsn(), s.mail.policyFile(), s.Program, s.mail.server.StopCommand())
 }
 
-// NoServer tells that the demo could not begin because this machine has no
-// PostgreSQL.
+// NoServer reports whether the demo could not start because this machine has no PostgreSQL.
 func NoServer(err error) bool {
 	var missing *pgtemp.NotFoundError
 	return errors.As(err, &missing)

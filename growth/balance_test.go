@@ -9,8 +9,8 @@ import (
 	"github.com/reaperdb/reaper/growth"
 )
 
-// table is one whose rows come and become due at a rate each, in rows a second, and
-// from which every so often so many are deleted at most.
+// table simulates a table whose rows arrive and become due at given rates per second, and
+// from which each cycle deletes at most a given number.
 type table struct {
 	arrival, due float64
 	backlog      int64
@@ -19,7 +19,7 @@ type table struct {
 	length       time.Duration
 }
 
-// counts are those every five minutes. The last is in the middle of a cycle.
+// counts returns a count every five minutes. The last one is in the middle of a cycle.
 func (x table) counts() []growth.Count {
 	var list []growth.Count
 	c := growth.Count{At: start, Deleted: 1000, Inserted: 5000}

@@ -7,45 +7,44 @@ import (
 	"time"
 )
 
-// What a forecast needs: so much time between the first and the last of so many
-// hourly medians that no step parts.
+// The minimum time span and number of hourly medians, without a jump, for a forecast.
 const (
 	forecastSpan   = 6 * time.Hour
 	forecastPoints = 6
-	// window is how far back it looks: a whole week, so that weekdays and weekends
-	// weigh as they come, and a rate that has changed counts soon.
+	// window is how far back a forecast looks: one week, so that weekdays and weekends are
+	// represented and a change of rate soon counts.
 	window = week
-	// horizon is how far ahead it looks. Farther out, no rate of a week says anything.
+	// horizon is how far ahead it looks. A week's rate says nothing about later times.
 	horizon = 10 * 365 * day
 )
 
-// Forecast is where a size leads.
+// Forecast extrapolates a size.
 type Forecast struct {
-	BytesPerSecond *float64   // below 0: it shrinks; nil: not known yet
-	FullAt         *time.Time // when the limit is reached at this rate; nil: see Reason
-	Reason         string     // what the forecast rests on, or why there is none
+	BytesPerSecond *float64   // negative when shrinking; nil if not known yet
+	FullAt         *time.Time // when the limit is reached at this rate; if nil, see Reason
+	Reason         string     // the basis of the forecast, or why there is none
 }
 
-// Predict looks at the last week of the samples, in any order; where that holds too
-// few of them, as far back as it must. limit is in bytes; nil: there is none.
+// Predict evaluates the last week of the samples, in any order, or further back where the
+// week has too few. limit is in bytes; nil means none.
 func Predict(samples []Sample, limit *int64) Forecast {
 	samples = sorted(samples, func(s Sample) time.Time { return s.At })
 	if len(samples) == 0 {
 		return Forecast{Reason: "not known yet: there are no samples"}
 	}
 	last := samples[len(samples)-1]
-	points := recent(hourly(samples))
-	parts := level(points)
+	points := latest(hourly(samples))
+	parts := splitAtJumps(points)
 	rate, ok := slope(parts)
 	if !ok {
-		return full(Forecast{Reason: fmt.Sprintf("the growth is not known yet: it takes %d hours of samples", forecastSpan/hour)}, last, limit)
+		return withLimit(Forecast{Reason: fmt.Sprintf("the growth is not known yet: it takes %d hours of samples", forecastSpan/hour)}, last, limit)
 	}
 	f := Forecast{BytesPerSecond: &rate, Reason: pace(rate, span(points), len(parts)-1)}
-	return full(f, last, limit)
+	return withLimit(f, last, limit)
 }
 
-// full adds when the limit is reached, or why it is not.
-func full(f Forecast, last Sample, limit *int64) Forecast {
+// withLimit adds when the limit is reached, or why it is not.
+func withLimit(f Forecast, last Sample, limit *int64) Forecast {
 	switch {
 	case limit == nil:
 		f.Reason += "; no limit is set"
@@ -66,7 +65,7 @@ func full(f Forecast, last Sample, limit *int64) Forecast {
 	return f
 }
 
-// pace says what the rate is, and on what it rests.
+// pace describes the rate and its basis.
 func pace(rate float64, over time.Duration, steps int) string {
 	text := "it stays the same"
 	switch daily := rate * day.Seconds(); {
@@ -85,8 +84,8 @@ func pace(rate float64, over time.Duration, steps int) string {
 	return text
 }
 
-// recent are the points of the window, and so many before it as a forecast needs.
-func recent(points []point) []point {
+// latest returns the points of the window, and earlier ones if a forecast needs them.
+func latest(points []point) []point {
 	first := slices.IndexFunc(points, func(p point) bool { return p.at >= -window.Seconds() })
 	return points[max(min(first, len(points)-forecastPoints), 0):]
 }
@@ -95,18 +94,18 @@ func span(points []point) time.Duration {
 	return time.Duration((points[len(points)-1].at - points[0].at) * float64(time.Second))
 }
 
-// What happens once – a table rewritten by VACUUM FULL, a load of a year's rows, an
-// index built – is a jump that dwarfs all others, and says nothing of the rate.
-// What recurs is growth, however large: more than so many jumps are none.
+// A one-time event – a table rewritten by VACUUM FULL, a bulk load, a new index – is a jump
+// that dwarfs all others and says nothing about the rate. Recurring jumps are growth,
+// however large: more than maxJumps of them are none.
 const (
-	mostJumps   = 3
-	dwarfs      = 8    // times the largest that is not one
-	noticeable  = 0.01 // of the size; below that nothing is a jump
-	smallestGap = 1e-9 // seconds; of points at one time there is no slope
+	maxJumps    = 3
+	jumpFactor  = 8    // times the largest step that is not a jump
+	minJump     = 0.01 // share of the size below which nothing is a jump
+	smallestGap = 1e-9 // seconds; simultaneous points have no slope
 )
 
-// level cuts the points where they jump. Rates are compared within the parts alone.
-func level(points []point) [][]point {
+// splitAtJumps splits the points at jumps. Rates are computed within the parts only.
+func splitAtJumps(points []point) [][]point {
 	if len(points) < 2 {
 		return [][]point{points}
 	}
@@ -117,13 +116,13 @@ func level(points []point) [][]point {
 	largest := slices.Sorted(slices.Values(steps))
 	slices.Reverse(largest)
 	usual := 0.0
-	if len(largest) > mostJumps {
-		usual = largest[mostJumps]
+	if len(largest) > maxJumps {
+		usual = largest[maxJumps]
 	}
 	var parts [][]point
 	from := 0
 	for i, s := range steps {
-		if s > dwarfs*usual && s > noticeable*max(points[i].value, points[i+1].value) {
+		if s > jumpFactor*usual && s > minJump*max(points[i].value, points[i+1].value) {
 			parts = append(parts, points[from:i+1])
 			from = i + 1
 		}
@@ -131,8 +130,8 @@ func level(points []point) [][]point {
 	return append(parts, points[from:])
 }
 
-// slope is the median of the slopes between all pairs of points of one part
-// (Theil and Sen's): a third of the points may be anything, and it still holds.
+// slope is the median of the slopes between all pairs of points within each part
+// (Theil–Sen): up to about 29 % of the points may be arbitrary.
 func slope(parts [][]point) (rate float64, ok bool) {
 	var slopes []float64
 	for _, points := range parts {

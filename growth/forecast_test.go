@@ -10,8 +10,8 @@ import (
 	"github.com/reaperdb/reaper/growth"
 )
 
-// Of 100 GiB that grow by one a day 200 are full in a hundred days, whatever comes
-// in between.
+// 100 GiB growing by 1 GiB a day reach 200 GiB in a hundred days, whatever happens in
+// between.
 func TestPredict(t *testing.T) {
 	t.Parallel()
 	grows := line(1)

@@ -1,6 +1,6 @@
-// Package growth says where a series of sizes leads: when a limit is reached, and
-// whether deleting keeps up with what becomes due. It knows neither database nor
-// clock; the last sample is the present.
+// Package growth extrapolates a series of sizes: when a limit is reached, and whether
+// deleting keeps up with what becomes due. It uses neither a database nor a clock; the last
+// sample is the present.
 package growth
 
 import (
@@ -18,17 +18,17 @@ const (
 	week = 7 * day
 )
 
-// Sample is the size of something at a time, in bytes.
+// Sample is a size at a time, in bytes.
 type Sample struct {
 	At    time.Time
 	Bytes int64
 }
 
-// point is a value at a time in seconds before the last sample's, which is 0.
+// point is a value at a time, in seconds relative to the last sample.
 type point struct{ at, value float64 }
 
-// hourly are the medians of each hour's samples, the oldest first. One hour of many
-// samples so weighs no more than one of a single sample, and a moment's peak nothing.
+// hourly returns the median of each hour's samples, oldest first, so that an hour with many
+// samples weighs no more than one with a single sample and short peaks vanish.
 func hourly(samples []Sample) []point {
 	last := samples[len(samples)-1].At
 	var points []point
@@ -48,7 +48,7 @@ func hourly(samples []Sample) []point {
 	return points
 }
 
-// median sorts its argument, which is not empty.
+// median sorts its argument, which must not be empty.
 func median(list []float64) float64 {
 	slices.Sort(list)
 	middle := len(list) / 2
@@ -58,15 +58,15 @@ func median(list []float64) float64 {
 	return (list[middle-1] + list[middle]) / 2
 }
 
-// sorted is a copy in order of time.
+// sorted returns a copy in order of time.
 func sorted[T any](list []T, at func(T) time.Time) []T {
 	return slices.SortedStableFunc(slices.Values(list), func(a, b T) int { return at(a).Compare(at(b)) })
 }
 
-// bytesText is a number of bytes for people, without its sign.
+// bytesText formats the absolute value of a number of bytes.
 func bytesText(n float64) string { return humanize.IBytes(uint64(math.Abs(n))) }
 
-// spanText is a length of time of several hours for people.
+// spanText formats a duration of several hours or days.
 func spanText(d time.Duration) string {
 	if d >= 2*day {
 		return fmt.Sprintf("%.0f days", d.Hours()/24)

@@ -17,13 +17,13 @@ const (
 	day = 24 * time.Hour
 )
 
-// start is a Monday, 04:12 in the morning.
+// start is a Monday, 04:12.
 var start = time.Date(2026, 3, 2, 4, 12, 0, 0, time.UTC)
 
 // dice are the same in every run.
 func dice() *rand.Rand { return rand.New(rand.NewPCG(1, 2)) }
 
-// series are sizes every five minutes, from start on.
+// series returns sizes every five minutes from start on.
 func series(length time.Duration, bytes func(t time.Duration) float64) []growth.Sample {
 	return every(5*time.Minute, length, bytes)
 }
@@ -36,7 +36,7 @@ func every(step, length time.Duration, bytes func(t time.Duration) float64) []gr
 	return list
 }
 
-// line begins at 100 GiB and grows by so many a day.
+// line starts at 100 GiB and grows by a fixed amount per day.
 func line(daily float64) func(time.Duration) float64 {
 	return func(t time.Duration) float64 { return gb * (100 + daily*t.Hours()/24) }
 }

@@ -9,8 +9,8 @@ import (
 )
 
 // walBacklog is the WAL that the server has to keep: the largest of what a slot
-// holds back, what waits for the archiver, and what pg_wal has beyond
-// max_wal_size, or wal_keep_size.
+// retains, what waits for the archiver, and what pg_wal holds beyond max_wal_size or
+// wal_keep_size.
 type walBacklog struct {
 	levels Levels
 	wal    *walDirectory
@@ -19,20 +19,19 @@ type walBacklog struct {
 // holder is something that WAL is kept for, with its bytes.
 type holder struct {
 	Kind  string // slot, lost, archiver, directory
-	Name  string // of a slot; the segment that was archived last
+	Name  string // of the slot, or the last archived segment
 	Bytes int64
-	// Note is a slot's state, or the segment that cannot be archived.
+	// Note is a slot's state, or the segment that fails to archive.
 	Note string
-	// Segment is the size of a segment of WAL.
+	// Segment is the size of a WAL segment.
 	Segment int64
-	Current int64 // the server's position, in bytes
-	// Redo is the position from which a recovery would begin: the WAL from there on is
-	// kept whatever anybody holds.
+	Current int64 // current WAL position, in bytes
+	// Redo is the redo point. The WAL from there on is kept in any case.
 	Redo int64
 }
 
-// The holders. What is archived is told by the name of a segment, which archived
-// makes bytes of.
+// The holders. The archiver's progress is only known as a segment name; queued turns
+// it into bytes.
 const (
 	holdersSQL = `WITH at AS (SELECT pg_current_wal_insert_lsn() AS lsn, pg_size_bytes(current_setting('wal_segment_size')) AS segment,
 	(SELECT (redo_lsn - '0/0')::bigint FROM pg_control_checkpoint()) AS redo)
@@ -64,12 +63,12 @@ func (b *walBacklog) read(ctx context.Context, db session) ([]measure, error) {
 	var most int64
 	for _, h := range all {
 		if h.Kind == "lost" {
-			lost += "; the replication slot " + h.Name + " is lost, and keeps nothing"
+			lost += "; the replication slot " + h.Name + " is lost and keeps nothing"
 		}
 		if h.Bytes > most {
 			most = h.Bytes
 			worst.before, worst.after = h.words()
-			worst.somebody, worst.returns = h.Kind != "directory", h.Kind == "directory"
+			worst.external, worst.reclaimable = h.Kind != "directory", h.Kind == "directory"
 		}
 	}
 	worst.value, worst.unit, worst.levels = float64(most), Bytes, b.levels
@@ -77,13 +76,13 @@ func (b *walBacklog) read(ctx context.Context, db session) ([]measure, error) {
 	return []measure{worst}, nil
 }
 
-// holders reads what keeps WAL; directory adds what nobody does.
+// holders reads what retains WAL; directory adds what nothing accounts for.
 func holders(ctx context.Context, db session, directory bool) ([]holder, error) {
 	sql := holdersSQL
 	if directory {
 		sql += directorySQL
 	}
-	all, err := many[holder](ctx, db, sql)
+	all, err := queryAll[holder](ctx, db, sql)
 	for i := range all {
 		if all[i].Kind == "archiver" {
 			all[i].Bytes = all[i].queued()
@@ -92,8 +91,8 @@ func holders(ctx context.Context, db session, directory bool) ([]holder, error) 
 	return all, err
 }
 
-// queued is how many bytes of whole segments wait for the archiver. Where it has
-// archived nothing yet, they are counted from the one that fails.
+// queued returns the bytes of complete segments that wait for the archiver. If it has
+// archived nothing yet, they count from the failing segment.
 func (h holder) queued() int64 {
 	next, ok := segmentStart(h.Name, h.Segment)
 	next += h.Segment
@@ -105,9 +104,9 @@ func (h holder) queued() int64 {
 	return max(h.Current/h.Segment*h.Segment-next, 0)
 }
 
-// segmentStart is the position at which a segment begins, from its file's name:
-// timeline, high and low part in hexadecimal. A backup's history file is called
-// after its segment; other files of the archive tell nothing.
+// segmentStart returns the position at which a segment begins, from its file name:
+// timeline, high and low part in hexadecimal. A backup history file is named after its
+// segment; other archived files are not segments.
 func segmentStart(name string, segment int64) (int64, bool) {
 	if len(name) < 24 || segment <= 0 {
 		return 0, false
@@ -120,47 +119,47 @@ func segmentStart(name string, segment int64) (int64, bool) {
 	return high<<32 + low*segment, true
 }
 
-// words are what stands before and after the bytes.
+// words returns the text before and after the bytes.
 func (h holder) words() (before, after string) {
 	switch h.Kind {
 	case "slot":
 		if h.Note == "inactive" {
-			return "the replication slot " + h.Name + ", which nobody reads, keeps ", " of WAL"
+			return "the replication slot " + h.Name + ", which nothing reads, keeps ", " of WAL"
 		}
 		return "the replication slot " + h.Name + " keeps ", " of WAL"
 	case "archiver":
 		if h.Note != "" {
-			return "the archiver, which fails at " + brief(h.Note) + ", is behind by ", " of WAL"
+			return "the archiver, which fails at " + oneLine(h.Note) + ", is behind by ", " of WAL"
 		}
 		return "the archiver is behind by ", " of WAL"
 	}
-	return "pg_wal is ", " larger than max_wal_size and wal_keep_size make it"
+	return "pg_wal is ", " larger than max_wal_size and wal_keep_size allow"
 }
 
 // Holder is something that keeps WAL from being removed.
 type Holder struct {
-	// Name says what it is, fit to follow "kept by".
+	// Name is fit to follow "kept by".
 	Name  string
 	Bytes int64 // that it keeps
 }
 
-// keepsUp tells that somebody reads, or archives, and is not behind the last
-// checkpoint: WAL is removed by whole segments.
+// keepsUp reports whether the slot or archiver is active and not behind the last
+// checkpoint. WAL is removed in whole segments, hence the margin.
 func (h holder) keepsUp() bool {
 	working := h.Kind == "slot" && h.Note == "active" || h.Kind == "archiver" && h.Note == ""
 	return working && h.Current-h.Bytes+h.Segment >= h.Redo
 }
 
-// public is a holder for Room, or nothing where it keeps none that a checkpoint
-// would not.
-func (h holder) public() (Holder, bool) {
+// exported converts a holder for Room; false if it keeps no WAL that the next checkpoint
+// needs anyway.
+func (h holder) exported() (Holder, bool) {
 	name := ""
 	switch {
 	case h.keepsUp():
 	case h.Kind == "slot" && h.Bytes > 0:
 		name = fmt.Sprintf("the replication slot %s (%s)", h.Name, h.Note)
 	case h.Kind == "archiver" && h.Note != "":
-		name = "the archiver, which fails at " + brief(h.Note)
+		name = "the archiver, which fails at " + oneLine(h.Note)
 	case h.Kind == "archiver" && h.Bytes > 0:
 		name = "the archiver"
 	}

@@ -9,30 +9,30 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Problem is a guard that would not do what it is to.
+// Problem is a guard that would not work as intended.
 type Problem struct {
-	// Guard is its name; empty: several of them.
+	// Guard is its name; empty means several guards.
 	Guard string
 	Text  string
-	Fix   string // the remedy; empty: none is known
-	// Stops tells that nothing is deleted while it is so.
+	Fix   string // the remedy; empty if none is known
+	// Stops reports whether nothing is deleted until the problem is fixed.
 	Stops bool
-	// Note tells that nobody has asked for what is missing.
+	// Note reports whether the missing guards were only defaults, not asked for.
 	Note bool
 }
 
 // Check reads every guard once over a connection of pool, as the role that runs,
-// and says which cannot be read, and why. Where nobody has asked for guards, those
-// that the role may not read make one problem together.
+// and returns the ones that cannot be read. When guards are implicit, those that the
+// role may not read are combined into one note.
 func Check(ctx context.Context, pool *pgxpool.Pool, c Config) []Problem {
 	w := New(c, pool, nil)
 	defer w.web.close()
 	var role string
-	if err := one(ctx, pool, "SELECT quote_ident(current_user)", nil, &role); err != nil {
-		return []Problem{{Text: "the guards cannot be read: " + why(err), Stops: true}}
+	if err := queryOne(ctx, pool, "SELECT quote_ident(current_user)", nil, &role); err != nil {
+		return []Problem{{Text: "the guards cannot be read: " + reasonOf(err), Stops: true}}
 	}
 	var problems []Problem
-	var left []string
+	var timeLeft []string
 	for _, g := range w.all {
 		if g.Off != "" {
 			continue
@@ -40,20 +40,20 @@ func Check(ctx context.Context, pool *pgxpool.Pool, c Config) []Problem {
 		err := w.try(ctx, g)
 		switch {
 		case err == nil:
-		case w.c.Implicit && mayNot(err):
-			left = append(left, g.name)
+		case w.c.Implicit && lacksPrivilege(err):
+			timeLeft = append(timeLeft, g.name)
 		default:
 			problems = append(problems, g.problem(err, role))
 		}
 	}
-	if len(left) > 0 {
+	if len(timeLeft) > 0 {
 		problems = append(problems, Problem{
 			Note: true,
-			Text: "not watched, since this role may not read " + it(left) + ": " + strings.Join(left, ", "),
-			Fix:  grant(monitor, role) + " -- or write a section guards that switches them off",
+			Text: "not watched, because this role may not read " + pronoun(timeLeft) + ": " + strings.Join(timeLeft, ", "),
+			Fix:  grant(monitor, role) + " -- or add a guards section that turns them off",
 		})
 	}
-	return append(problems, w.unlisted(ctx, role)...)
+	return append(problems, w.walSizeWarning(ctx, role)...)
 }
 
 // try reads a guard once.
@@ -64,16 +64,16 @@ func (w *Watch) try(ctx context.Context, g *watched) error {
 	return err
 }
 
-// problem puts an error of a signal in words.
+// problem describes the error of a signal.
 func (g *watched) problem(err error, role string) Problem {
 	state := g.ifUnknown()
 	p := Problem{Guard: g.name, Stops: state >= Pause}
-	p.Text = fmt.Sprintf("the guard %s cannot be read: %s", g.name, why(err))
+	p.Text = fmt.Sprintf("the guard %s cannot be read: %s", g.name, reasonOf(err))
 	switch state {
 	case Go:
-		p.Text += "; it counts for nothing, as unknown: ignore says"
+		p.Text += "; it is ignored, because of unknown: ignore"
 	case Slow:
-		p.Text += "; purges would be slow"
+		p.Text += "; purges would slow down"
 	default:
 		p.Text += "; purges would " + state.String()
 	}
@@ -81,17 +81,17 @@ func (g *watched) problem(err error, role string) Problem {
 	_, own := g.signal.(custom)
 	switch {
 	case errors.As(err, &denied):
-		p.Fix = grant(denied.need, role) + " -- or write " + g.name + ": off"
+		p.Fix = grant(denied.need, role) + " -- or set " + g.name + ": off"
 	case own:
-		p.Fix = "mend its query, or write unknown: ignore beside it"
+		p.Fix = "fix its query, or set unknown: ignore for it"
 	default:
-		p.Fix = "mend it, or write unknown: ignore in " + g.name
+		p.Fix = "fix the cause, or set unknown: ignore in " + g.name
 	}
 	return p
 }
 
-// unlisted warns that the size of the WAL is only known by its bound.
-func (w *Watch) unlisted(ctx context.Context, role string) []Problem {
+// walSizeWarning warns when only an upper bound of the WAL's size is known.
+func (w *Watch) walSizeWarning(ctx context.Context, role string) []Problem {
 	if !w.sizesWAL() || w.c.Implicit {
 		return nil
 	}
@@ -100,12 +100,12 @@ func (w *Watch) unlisted(ctx context.Context, role string) []Problem {
 		return nil
 	}
 	return []Problem{{
-		Text: "this role may not list pg_wal: its size is taken for what the server may keep of it, and what it has beyond max_wal_size is not seen",
+		Text: "this role may not list pg_wal: the upper bound that the server may keep is used as its size, and growth beyond max_wal_size goes unnoticed",
 		Fix:  grant(monitor, role),
 	}}
 }
 
-// sizesWAL tells whether a guard wants to know the size of pg_wal.
+// sizesWAL reports whether any guard needs the size of pg_wal.
 func (w *Watch) sizesWAL() bool {
 	for _, g := range w.all {
 		if g.Off == "" && (g.name == backlogGuard || g.name == storageGuard && w.c.Storage.Free == (Query{})) {
@@ -117,8 +117,8 @@ func (w *Watch) sizesWAL() bool {
 
 func grant(of, role string) string { return "GRANT " + of + " TO " + role + ";" }
 
-// it is the pronoun for so many guards.
-func it(guards []string) string {
+// pronoun returns the pronoun for the guards.
+func pronoun(guards []string) string {
 	if len(guards) == 1 {
 		return "it"
 	}

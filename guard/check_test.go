@@ -9,7 +9,7 @@ import (
 	"github.com/reaperdb/reaper/internal/dbtest"
 )
 
-// sessions are the guards that look at what other roles do.
+// sessions configures the guards that look at other roles' sessions.
 func sessions() guard.Config {
 	return guard.Config{
 		ReplicaLag:        guard.ReplicaLag{Signal: levels(none, 60, none)},
@@ -18,8 +18,8 @@ func sessions() guard.Config {
 	}
 }
 
-// A privilege that is revoked makes unknown what could be read before; it counts
-// again when it is granted again.
+// Revoking a privilege makes a readable signal unknown; granting it again makes it
+// count again.
 func TestPrivilegeRevoked(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t)
@@ -31,7 +31,7 @@ func TestPrivilegeRevoked(t *testing.T) {
 	await(t, w, guard.Go)
 	db.Exec(t, "REVOKE pg_read_all_stats FROM "+role)
 	until(t, w, "pause of the replicas' guard", func() bool { return w.Advice("").Guard == "replica_lag" })
-	says(t, await(t, w, guard.Pause), "replica_lag", "unknown|this role may not see how far replicas are behind; it needs pg_read_all_stats")
+	says(t, await(t, w, guard.Pause), "replica_lag", "unknown|this role may not see replication lag; it needs pg_read_all_stats")
 	if r := reading(t, w, "connections"); r.State != guard.Go {
 		t.Errorf("connections: %+v, want go", r)
 	}
@@ -39,9 +39,8 @@ func TestPrivilegeRevoked(t *testing.T) {
 	await(t, w, guard.Go)
 }
 
-// refused checks guards that a role may not read: where they were asked for, one pauses
-// with the reason; where nobody has asked, another is off with it. It gives the Watch of
-// the latter.
+// refused checks guards that a role may not read: explicit ones pause with the reason,
+// implicit ones are off with the reason. It returns the Watch of the implicit ones.
 func refused(t *testing.T, dsn string, c guard.Config, pauses, off, why string) *guard.Watch {
 	t.Helper()
 	asked := run(t, guard.New(quick(c), as(t, dsn), nil))
@@ -55,8 +54,8 @@ func refused(t *testing.T, dsn string, c guard.Config, pauses, off, why string) 
 	return unasked
 }
 
-// What a role may not read from the start is unknown where guards were asked for,
-// and else off, with the reason.
+// A signal that the role may not read from the start is unknown if it was asked for,
+// and otherwise off, with the reason.
 func TestPrivilegeMissing(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t)
@@ -68,8 +67,8 @@ func TestPrivilegeMissing(t *testing.T) {
 	})
 }
 
-// On a server that was made strict, what nobody has asked for and the role may not read
-// is off, whoever refuses it.
+// On a hardened server, implicit guards that the role may not read are off, whichever
+// function refuses.
 func TestFunctionRevoked(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, "REVOKE EXECUTE ON FUNCTION pg_control_checkpoint() FROM PUBLIC")
@@ -78,8 +77,8 @@ func TestFunctionRevoked(t *testing.T) {
 	refused(t, db.As(role), c, "wal_backlog", "checkpoint", "permission denied for function pg_control_checkpoint")
 }
 
-// A server that refuses to list pg_wal to a role with the privilege, as some managed ones
-// do, is told the bound.
+// A managed server that refuses to list pg_wal even to a privileged role gets the upper
+// bound.
 func TestListingRefused(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, `ALTER FUNCTION pg_catalog.pg_ls_waldir() RENAME TO pg_ls_waldir_of_postgres;
@@ -88,7 +87,7 @@ func TestListingRefused(t *testing.T) {
 	c := guard.Config{WALBacklog: levels(none, 1<<50, none)}
 	c.Storage = guard.Storage{Signal: levels(none, 1, none), Limit: 1 << 50}
 	w := run(t, guard.New(quick(c), db.Pool(t, control), nil))
-	says(t, await(t, w, guard.Pause), "storage", "database and WAL take|the WAL by what the server may keep of it")
+	says(t, await(t, w, guard.Pause), "storage", "database and WAL take|with an upper bound for the WAL")
 	if r := reading(t, w, "wal_backlog"); r.State != guard.Go || r.Unknown != "" {
 		t.Errorf("wal_backlog: %+v, want it known", r)
 	}
@@ -113,19 +112,19 @@ func TestCheck(t *testing.T) {
 		return lines
 	}
 	want := []string{
-		"replica_lag: the guard replica_lag cannot be read: this role may not see how far replicas are behind; it needs pg_read_all_stats; purges would pause" +
-			" | GRANT pg_read_all_stats TO " + role + "; -- or write replica_lag: off",
+		"replica_lag: the guard replica_lag cannot be read: this role may not see replication lag; it needs pg_read_all_stats; purges would pause" +
+			" | GRANT pg_read_all_stats TO " + role + "; -- or set replica_lag: off",
 		"oldest_transaction: the guard oldest_transaction cannot be read: this role may not see the transactions of other roles; it needs pg_read_all_stats; purges would pause" +
-			" | GRANT pg_read_all_stats TO " + role + "; -- or write oldest_transaction: off",
-		"queue_depth: the guard queue_depth cannot be read: permission denied for table queue (42501); it counts for nothing, as unknown: ignore says | mend its query, or write unknown: ignore beside it",
-		": this role may not list pg_wal: its size is taken for what the server may keep of it, and what it has beyond max_wal_size is not seen" +
+			" | GRANT pg_read_all_stats TO " + role + "; -- or set oldest_transaction: off",
+		"queue_depth: the guard queue_depth cannot be read: permission denied for table queue (42501); it is ignored, because of unknown: ignore | fix its query, or set unknown: ignore for it",
+		": this role may not list pg_wal: the upper bound that the server may keep is used as its size, and growth beyond max_wal_size goes unnoticed" +
 			" | GRANT pg_monitor TO " + role + ";",
 	}
 	if got := describe(c); !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 	c.Implicit, c.Custom = true, nil
-	want = []string{": not watched, since this role may not read them: replica_lag, oldest_transaction | GRANT pg_monitor TO " + role + "; -- or write a section guards that switches them off"}
+	want = []string{": not watched, because this role may not read them: replica_lag, oldest_transaction | GRANT pg_monitor TO " + role + "; -- or add a guards section that turns them off"}
 	if got := describe(c); !slices.Equal(got, want) {
 		t.Errorf("nobody asked:\ngot\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}

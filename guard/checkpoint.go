@@ -4,8 +4,8 @@ import (
 	"context"
 )
 
-// checkpoints is the WAL since the point from which a recovery would begin, as a
-// share of max_wal_size: checkpoints that keep up hold it below 1.
+// checkpoints is the WAL since the redo point, as a share of max_wal_size. Checkpoints
+// that keep up hold it below 1.
 type checkpoints struct{ levels Levels }
 
 const checkpointSQL = `SELECT (pg_current_wal_insert_lsn() - redo_lsn)::float8, pg_size_bytes(current_setting('max_wal_size'))::float8
@@ -13,7 +13,7 @@ FROM pg_control_checkpoint()`
 
 func (s checkpoints) read(ctx context.Context, db session) ([]measure, error) {
 	var since, most float64
-	if err := one(ctx, db, checkpointSQL, nil, &since, &most); err != nil {
+	if err := queryOne(ctx, db, checkpointSQL, nil, &since, &most); err != nil {
 		return nil, err
 	}
 	return []measure{{

@@ -5,7 +5,7 @@ import (
 	"strconv"
 )
 
-// connections is the share of the connections in use that ordinary roles may have.
+// connections is the share in use of the connections available to ordinary roles.
 type connections struct{ levels Levels }
 
 const connectionsSQL = `SELECT sum(numbackends)::int,
@@ -14,7 +14,7 @@ FROM pg_stat_database`
 
 func (s connections) read(ctx context.Context, db session) ([]measure, error) {
 	var used, there int
-	if err := one(ctx, db, connectionsSQL, nil, &used, &there); err != nil {
+	if err := queryOne(ctx, db, connectionsSQL, nil, &used, &there); err != nil {
 		return nil, err
 	}
 	return []measure{{

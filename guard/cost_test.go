@@ -14,8 +14,8 @@ import (
 	"github.com/reaperdb/reaper/internal/pg"
 )
 
-// statements counts what is sent, alone or in a batch, without what a transaction is
-// made of.
+// statements counts the statements sent, alone or in a batch, without those that only
+// delimit a transaction.
 type statements struct {
 	mu   sync.Mutex
 	sent map[string]int
@@ -48,8 +48,8 @@ func (*statements) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndDa
 
 func (*statements) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
-// A round costs one statement a signal, one for each of the three that have to know
-// which server answers, and once in a while one more.
+// A round costs one statement per signal, one more for each of the three that identify
+// the server, and now and then another.
 func TestStatements(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, queueTable+"; CREATE TABLE t(id int)")

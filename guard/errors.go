@@ -7,39 +7,38 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// deniedError is a signal that the role may not read.
+// deniedError is returned for a signal that the role may not read.
 type deniedError struct {
-	what string // the role may not do: see other roles' sessions
+	what string // what the role may not do, such as "see vacuum progress"
 	need string // the role or privilege that is missing
 }
 
-// Error says what may not be read, and the grant that is missing.
+// Error says what the role may not do and which privilege it needs.
 func (e *deniedError) Error() string {
 	return "this role may not " + e.what + "; it needs " + e.need
 }
 
-// hidden is the error of a view whose columns are empty for want of a privilege.
-func hidden(what string) error {
+// hiddenColumns is the error for a view whose columns are NULL without a privilege.
+func hiddenColumns(what string) error {
 	return &deniedError{what: "see " + what, need: statistics}
 }
 
-// The roles of PostgreSQL's own that guards need: to see what other roles'
-// sessions do; that, and the directory of the WAL; to ask for a checkpoint, from
-// 15 on.
+// The predefined roles that guards need: statistics to see other roles' sessions,
+// monitor to list the WAL directory too, checkpoint (PostgreSQL 15 on) to request one.
 const (
 	statistics = "pg_read_all_stats"
 	monitor    = "pg_monitor"
 	checkpoint = "pg_checkpoint"
 )
 
-// ownError is a reason in words of this package, fit to be shown.
+// ownError is a reason that is safe to show.
 type ownError string
 
 func (e ownError) Error() string { return string(e) }
 
-// why is the reason of an error on one line. It quotes PostgreSQL's message, but
-// no detail, which may hold rows, and nothing of pgx, which names hosts.
-func why(err error) string {
+// reasonOf returns the reason of an error on one line. It quotes PostgreSQL's message, but
+// no detail, which may hold row data, and nothing from pgx, which names hosts.
+func reasonOf(err error) string {
 	var denied *deniedError
 	var own ownError
 	var pg *pgconn.PgError
@@ -52,30 +51,29 @@ func why(err error) string {
 	case errors.As(err, &pg) && pg.Code == queryCanceled:
 		return "it took too long to read"
 	case errors.As(err, &pg):
-		return brief(pg.Message) + " (" + pg.Code + ")"
+		return oneLine(pg.Message) + " (" + pg.Code + ")"
 	case errors.Is(err, context.DeadlineExceeded), pgconn.Timeout(err):
 		return "it took too long to read"
 	case errors.As(err, &connect):
 		return "the database cannot be reached"
 	}
-	return "the connection to the database broke"
+	return "the connection to the database was lost"
 }
 
-// PostgreSQL's codes of a statement that was cancelled, and of one that is not
-// allowed.
+// The SQLSTATEs of a cancelled statement and of a missing privilege.
 const (
 	queryCanceled         = "57014"
 	insufficientPrivilege = "42501"
 )
 
-// mayNot tells that a signal cannot be read for want of a privilege.
-func mayNot(err error) bool {
+// lacksPrivilege reports whether a signal cannot be read for lack of a privilege.
+func lacksPrivilege(err error) bool {
 	var denied *deniedError
-	return errors.As(err, &denied) || denies(err)
+	return errors.As(err, &denied) || isPrivilegeError(err)
 }
 
-// denies tells that the server refused a statement for want of a privilege.
-func denies(err error) bool {
+// isPrivilegeError reports whether the server refused a statement for lack of a privilege.
+func isPrivilegeError(err error) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && pg.Code == insufficientPrivilege
 }

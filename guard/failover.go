@@ -10,13 +10,13 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// server is what tells one database server from another. An empty field is unknown.
+// server identifies a database server. An empty field is unknown.
 type server struct {
-	// System is the identifier that initdb has made. A replica shares it.
+	// System is the identifier assigned by initdb. A replica shares it.
 	System string
 	// Timeline changes when a replica is promoted. It is read from the name of a WAL
-	// file: pg_control_checkpoint() gives the old one until the next checkpoint. A
-	// standby writes no WAL, and so has none.
+	// file, because pg_control_checkpoint() returns the old one until the next checkpoint.
+	// A standby writes no WAL and so has none.
 	Timeline string
 	// Address is where the server accepted the connection.
 	Address string
@@ -28,26 +28,26 @@ const (
 	addressSQL = `concat_ws(':', host(inet_server_addr()), coalesce(inet_server_port()::text, current_setting('port')))`
 )
 
-// identify reads which server answers. Some managed servers refuse functions that it
-// needs; the address alone is then read for a while.
+// identify reads which server answers. Some managed servers refuse the functions it
+// needs; then only the address is read for a while.
 func (w *Watch) identify(ctx context.Context, db session) (s server, err error) {
-	if w.unidentified.IsZero() || time.Since(w.unidentified) > listAgain {
-		if err = one(ctx, db, serverSQL, nil, &s.System, &s.Timeline, &s.Address); !unsupported(err) {
+	if w.unidentified.IsZero() || time.Since(w.unidentified) > recheckAfter {
+		if err = queryOne(ctx, db, serverSQL, nil, &s.System, &s.Timeline, &s.Address); !unsupported(err) {
 			return s, err
 		}
 		w.unidentified = time.Now()
 	}
-	err = one(ctx, db, "SELECT "+addressSQL, nil, &s.Address)
+	err = queryOne(ctx, db, "SELECT "+addressSQL, nil, &s.Address)
 	return s, err
 }
 
-// unsupported reports whether the server has no such function, or does not allow it.
+// unsupported reports whether the server lacks the function or does not allow it.
 func unsupported(err error) bool {
 	refused, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && (strings.HasPrefix(refused.Code, "0A") || strings.HasPrefix(refused.Code, "42"))
 }
 
-// replacedBy reports whether another server answers now, as far as is known of both.
+// replacedBy reports whether now is another server, as far as both are known.
 func (s server) replacedBy(now server) bool {
 	for _, x := range [][2]string{{s.System, now.System}, {s.Timeline, now.Timeline}, {s.Address, now.Address}} {
 		if x[0] != "" && x[1] != "" && x[0] != x[1] {
@@ -57,7 +57,7 @@ func (s server) replacedBy(now server) bool {
 	return false
 }
 
-// with adds what is known now.
+// with merges in what is known now.
 func (s server) with(now server) server {
 	for _, x := range []struct{ known, read *string }{{&s.System, &now.System}, {&s.Timeline, &now.Timeline}, {&s.Address, &now.Address}} {
 		if *x.read != "" {
@@ -67,14 +67,13 @@ func (s server) with(now server) server {
 	return s
 }
 
-// rememberer is a signal that compares a reading with those before it. What it
-// remembers is true of one server only: after a failover the replica that is missing
-// is the new primary itself.
-type rememberer interface{ forget() }
+// stateful is a signal that compares readings over time. Its memory applies to one
+// server only: after a failover the missing replica is the new primary itself.
+type stateful interface{ forget() }
 
-// recognize has the signal forget what it remembers when another server answers.
-func (g *watched) recognize(ctx context.Context, w *Watch, db session) error {
-	signal, ok := g.signal.(rememberer)
+// detectServerChange makes the signal forget its past when another server answers.
+func (g *watched) detectServerChange(ctx context.Context, w *Watch, db session) error {
+	signal, ok := g.signal.(stateful)
 	if !ok {
 		return nil
 	}
@@ -83,7 +82,7 @@ func (g *watched) recognize(ctx context.Context, w *Watch, db session) error {
 		return err
 	}
 	if g.server.replacedBy(now) {
-		w.log.LogAttrs(ctx, slog.LevelInfo, "another database server answers; the guard starts afresh", slog.String("guard", g.name),
+		w.log.LogAttrs(ctx, slog.LevelInfo, "database server changed; guard state reset", slog.String("guard", g.name),
 			slog.String("server", now.Address), slog.String("timeline", now.Timeline))
 		signal.forget()
 		g.server = now

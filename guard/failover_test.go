@@ -10,7 +10,7 @@ import (
 	"github.com/reaperdb/reaper/internal/pgtemp"
 )
 
-// either is the address of whichever of two servers takes writes.
+// either is a connection string for whichever of two servers accepts writes.
 func either(t *testing.T, a, b *pgtemp.Server) string {
 	t.Helper()
 	u, err := url.Parse(a.DSN("postgres"))
@@ -28,7 +28,7 @@ func either(t *testing.T, a, b *pgtemp.Server) string {
 	return u.String()
 }
 
-// promote makes a replica the primary, after the end of the one that it followed.
+// promote makes a replica the primary after stopping its old primary.
 func promote(t *testing.T, primary, replica *pgtemp.Server) {
 	t.Helper()
 	if err := primary.Kill(); err != nil {
@@ -37,7 +37,7 @@ func promote(t *testing.T, primary, replica *pgtemp.Server) {
 	connect(t, replica.DSN("postgres"), "").exec("SELECT pg_promote()")
 }
 
-// remembering watches all that is compared with earlier readings.
+// remembering watches every signal that compares readings over time.
 func remembering() guard.Config {
 	return guard.Config{
 		ReplicaLag: guard.ReplicaLag{Signal: levels(none, 60, none)}, OldestTransaction: levels(none, 3600, none),
@@ -54,7 +54,7 @@ func known(t *testing.T, w *guard.Watch) {
 	})
 }
 
-// A replica that has become the primary is not missed there.
+// A replica that became the primary is not reported missing there.
 func TestFailover(t *testing.T) {
 	t.Parallel()
 	s := server(t, nil)
@@ -71,8 +71,7 @@ func TestFailover(t *testing.T) {
 	})
 }
 
-// A Watch that takes the place of another takes over its replicas, but not those of
-// another server.
+// A Watch that replaces another takes over its replicas, unless the server changed.
 func TestFailoverBetweenWatches(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]struct {
@@ -126,7 +125,7 @@ func once(t *testing.T, w *guard.Watch) {
 	<-done
 }
 
-// streams waits until a server has so many replicas that have said what they replayed.
+// streams waits until a server has want replicas that have reported a replay position.
 func streams(t *testing.T, s *pgtemp.Server, want int) {
 	t.Helper()
 	conn := connect(t, s.DSN("postgres"), "")

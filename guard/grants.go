@@ -2,10 +2,10 @@ package guard
 
 import "slices"
 
-// Grants are the roles of PostgreSQL's own that a role has to be granted for these
-// guards, on a server of a version like 150004: pg_monitor, or where the WAL's
-// size does not matter pg_read_all_stats; and pg_checkpoint, which there is from 15
-// on, where the storage is watched: only a pause of that guard asks for a checkpoint.
+// Grants returns the predefined roles that these guards need on a server of the given
+// version, such as 150004: pg_monitor, or pg_read_all_stats where the size of the WAL
+// does not matter; and pg_checkpoint, from PostgreSQL 15 on, where storage is watched,
+// because only that guard requests checkpoints.
 func Grants(c Config, version int) []string {
 	w := New(c, nil, nil)
 	var roles []string
@@ -21,7 +21,7 @@ func Grants(c Config, version int) []string {
 	return roles
 }
 
-// looksAtSessions tells whether the guard wants to see what other roles do.
+// looksAtSessions reports whether the guard has to see other roles' sessions.
 func (g *watched) looksAtSessions() bool {
 	if g.Off != "" {
 		return false

@@ -1,6 +1,3 @@
-// Package guard says whether rows may be deleted now, and if not, why. A Watch
-// reads signals of the database every few seconds, on one connection beside the
-// batches, and answers from memory.
 package guard
 
 import (
@@ -8,11 +5,11 @@ import (
 	"time"
 )
 
-// State is what a guard says, the worse the greater.
+// State is a guard's verdict, from best to worst.
 type State int
 
-// The states: on; with pauses between smaller batches; not before it is better;
-// not in this run any more.
+// Go: full speed. Slow: smaller batches with pauses between them. Pause: wait until
+// the guard recovers. Stop: end this run.
 const (
 	Go State = iota
 	Slow
@@ -22,7 +19,7 @@ const (
 
 var states = [...]string{"go", "slow", "pause", "stop"}
 
-// String is the state's word: go, slow, pause, stop.
+// String returns the state's name: go, slow, pause or stop.
 func (s State) String() string {
 	if s < Go || s > Stop {
 		return fmt.Sprintf("state %d", int(s))
@@ -30,10 +27,10 @@ func (s State) String() string {
 	return states[s]
 }
 
-// MarshalText writes the state's word.
+// MarshalText returns the state's name.
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// The units of readings. Bytes are powers of 1024 where they are printed.
+// The units of readings. Bytes are printed in powers of 1024.
 const (
 	Bytes          = "bytes"
 	BytesPerSecond = "bytes_per_second"
@@ -43,63 +40,63 @@ const (
 	Plain          = ""
 )
 
-// Reading is what one guard says, and from what.
+// Reading is the latest verdict of one guard and the numbers behind it.
 type Reading struct {
-	// Guard is the signal's name, as in the policy file, or that of a custom one.
+	// Guard is the signal's name as in the policy file, or the name of a custom guard.
 	Guard string `json:"guard"`
-	// Policy is the only policy that it counts for; empty: it counts for all.
+	// Policy is the only policy the reading applies to; empty means all.
 	Policy string `json:"policy,omitempty"`
 	State  State  `json:"state"`
-	// Value is in Unit; nil: it is unknown, or there is none.
+	// Value is in Unit; nil means unknown or not applicable.
 	Value *float64 `json:"value"`
 	Unit  string   `json:"unit"`
-	// The thresholds, in Unit; nil: there is none.
+	// The thresholds, in Unit; nil means none.
 	Slow  *float64 `json:"slow,omitempty"`
 	Pause *float64 `json:"pause,omitempty"`
 	Stop  *float64 `json:"stop,omitempty"`
-	// Reason is one line for people; empty only while State is Go.
+	// Reason is one line for people; it is empty only while State is Go.
 	Reason string `json:"reason,omitempty"`
-	// Unknown says why the signal could not be read; empty: it could.
+	// Unknown says why the signal could not be read; empty means it was.
 	Unknown string `json:"unknown,omitempty"`
-	// Off says why the signal is not watched; empty: it is.
+	// Off says why the signal is not watched; empty means it is.
 	Off string `json:"off,omitempty"`
 	// Since is when State was entered.
 	Since time.Time `json:"since"`
-	// At is when the signal was last read; zero: it was not, or is not to be.
+	// At is when the signal was last read; zero means not yet, or not at all.
 	At time.Time `json:"at,omitzero"`
-	// Share is the share of the time that batches may take: above 0, and 1 when
+	// Share is the fraction of the time that batches may take: above 0, and 1 when
 	// State is Go.
 	Share float64 `json:"share"`
 
-	somebody, returns bool // as in the measure
+	external, reclaimable bool // as in the measure
 }
 
-// Advice is the worst of the readings that count for a policy.
+// Advice is the worst reading that applies to a policy.
 type Advice struct {
 	State State
 	// Guard and Reason are empty when State is Go.
 	Guard, Reason string
 	Since         time.Time // when the guard's state was entered
-	// Share is the share of the time that batches may take: above 0, at most 1.
+	// Share is the fraction of the time that batches may take: above 0, at most 1.
 	Share float64
-	// Checkpoint tells that a checkpoint would give back what every guard that says
-	// pause or stop misses.
+	// Checkpoint reports whether a checkpoint would free what every pausing or
+	// stopping guard is short of.
 	Checkpoint bool
 }
 
-// Because is the advice as a reason for not going on.
+// Because formats the advice as the reason for a wait.
 func (a Advice) Because() string { return a.Guard + ": " + a.Reason }
 
-// Forbids reports whether nothing may begin now.
+// Forbids reports whether no batch may begin now.
 func (a Advice) Forbids() bool { return a.State >= Pause }
 
-// ByHand names the guard that a person's pause is.
+// ByHand is the guard name under which a manual pause is reported.
 const ByHand = "by_hand"
 
-// unwatched says why a guard is off that has no threshold.
-const unwatched = "no threshold is given"
+// noThreshold is why a guard without thresholds is off.
+const noThreshold = "no threshold is given"
 
-// off is the reading of a guard that is not watched.
-func off(guard, why string, since time.Time) Reading {
-	return Reading{Guard: guard, Off: why, Since: since, Share: 1}
+// off returns the reading of a guard that is not watched.
+func off(guard, reasonOf string, since time.Time) Reading {
+	return Reading{Guard: guard, Off: reasonOf, Since: since, Share: 1}
 }

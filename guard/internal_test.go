@@ -16,8 +16,8 @@ import (
 
 func name(s string) *string { return &s }
 
-// A replica that is gone is waited for, and forgotten in the end, which is logged;
-// of two of one name, one that goes is missed.
+// A missing replica is reported, and eventually forgotten with a log message. Of two
+// with the same name, the one that goes is noticed.
 func TestReplicaForgotten(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
@@ -31,14 +31,14 @@ func TestReplicaForgotten(t *testing.T) {
 		unknown string
 	}{
 		{0, two, ""},
-		{time.Second, two[:1], "the replica walreceiver#2 is gone, which was last seen 12:00:00 UTC"},
+		{time.Second, two[:1], "the replica walreceiver#2 is gone; it was last seen 12:00:00 UTC"},
 		{89 * time.Minute, two[:1], "the replica walreceiver#2 is gone"},
 		{time.Minute, two[:1], ""}, // it was gone for longer than the longest pause
 		{time.Minute, two, ""},     // and is back
 		{61 * time.Minute, nil, "the replica walreceiver is gone"},
 	} {
 		now = now.Add(step.later)
-		_, err := r.take(step.rows)
+		_, err := r.observe(step.rows)
 		got := ""
 		if err != nil {
 			got = err.Error()
@@ -52,8 +52,8 @@ func TestReplicaForgotten(t *testing.T) {
 	}
 }
 
-// What a replica says of its lag stands still while its replay is paused: then it
-// is as late as it has been behind without replaying.
+// The lag that a replica reports stands still while its replay is paused; the time
+// without replay counts instead.
 func TestReplicaStuck(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
@@ -68,17 +68,17 @@ func TestReplicaStuck(t *testing.T) {
 	}{
 		{0, nil, 0, 100, 0},
 		{time.Hour, nil, 0, 100, 0},           // nothing to replay
-		{time.Second, nil, 50, 100, 0},        // as of now
-		{10 * time.Second, nil, 80, 100, 10},  // nothing since
-		{10 * time.Second, &lag, 90, 100, 20}, // and what it said is old
-		{10 * time.Second, &lag, 60, 160, 2},  // it moves, and says how late
-		{10 * time.Second, &lag, 60, 200, 2},  // and moves
-		{30 * time.Second, &lag, 60, 200, 30}, // no more
-		{time.Second, &lag, 0, 260, 0},        // caught up: what it said is old again
-		{time.Minute, &lag, 10, 260, 2},       // late as of now
+		{time.Second, nil, 50, 100, 0},        // late from now on
+		{10 * time.Second, nil, 80, 100, 10},  // nothing replayed
+		{10 * time.Second, &lag, 90, 100, 20}, // and its report is stale
+		{10 * time.Second, &lag, 60, 160, 2},  // moving, with a fresh report
+		{10 * time.Second, &lag, 60, 200, 2},  // still moving
+		{30 * time.Second, &lag, 60, 200, 30}, // stopped
+		{time.Second, &lag, 0, 260, 0},        // caught up: its report is stale again
+		{time.Minute, &lag, 10, 260, 2},       // late from now on
 	} {
 		now = now.Add(step.later)
-		measures, err := r.take([]sender{{Name: name("second"), Lag: step.lag, Behind: step.behind, At: step.at}})
+		measures, err := r.observe([]sender{{Name: name("second"), Lag: step.lag, Behind: step.behind, At: step.at}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -88,33 +88,33 @@ func TestReplicaStuck(t *testing.T) {
 	}
 }
 
-// A slot's xmin is as old as it has been the same.
+// A slot's xmin is as old as it has stayed the same.
 func TestHorizonWithoutTime(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 	h := newHorizon(Config{})
 	h.now = func() time.Time { return now }
-	slot := func(n, xmin string) keeper { return keeper{Name: &n, Moves: true, Xmin: xmin, ID: n} }
+	slot := func(n, xmin string) xminHolder { return xminHolder{Name: &n, Moves: true, Xmin: xmin, ID: n} }
 	for _, step := range []struct {
 		later time.Duration
-		rows  []keeper
+		rows  []xminHolder
 		want  float64
 	}{
-		{0, []keeper{slot("a", "7")}, 0},
-		{time.Minute, []keeper{slot("a", "7"), slot("b", "8")}, 60},
-		{time.Minute, []keeper{slot("a", "9"), slot("b", "8")}, 60},
+		{0, []xminHolder{slot("a", "7")}, 0},
+		{time.Minute, []xminHolder{slot("a", "7"), slot("b", "8")}, 60},
+		{time.Minute, []xminHolder{slot("a", "9"), slot("b", "8")}, 60},
 		{time.Minute, nil, 0},
-		{time.Minute, []keeper{slot("b", "8")}, 0}, // it was away meanwhile
+		{time.Minute, []xminHolder{slot("b", "8")}, 0}, // it was gone in between
 	} {
 		now = now.Add(step.later)
-		if got := h.take(step.rows)[0].value; got != step.want {
+		if got := h.observe(step.rows)[0].value; got != step.want {
 			t.Errorf("at %v: %v s, want %v", now, got, step.want)
 		}
 	}
 }
 
-// The time of a reading begins when the connection is free: what else the Watch does
-// with it makes nothing unknown.
+// A reading's timeout starts when the connection is free, so other uses of it by the
+// Watch make nothing unknown.
 func TestTurn(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t)
@@ -134,13 +134,13 @@ func TestTurn(t *testing.T) {
 	}
 }
 
-// The state of what has a limit is left by a share of what the limit leaves: a database
-// of 85 % of it, which no delete makes smaller, is paused for what takes more alone.
+// With a limit, a state is left by a share of what remains up to the limit: a database
+// that stays at 85 % of it does not keep a run paused forever.
 func TestHysteresisOfALimit(t *testing.T) {
 	t.Parallel()
-	limited := measure{unit: Bytes, full: 1000, levels: Levels{Slow: At(800), Pause: At(900), Stop: At(2000)}}
+	limited := measure{unit: Bytes, ceiling: 1000, levels: Levels{Slow: At(800), Pause: At(900), Stop: At(2000)}}
 	plain := limited
-	plain.full = 0
+	plain.ceiling = 0
 	for _, c := range []struct {
 		name   string
 		m      measure
@@ -159,8 +159,8 @@ func TestHysteresisOfALimit(t *testing.T) {
 			}
 		}
 	}
-	low := measure{full: 1000, levels: Levels{Pause: At(100)}}
-	if got := low.exit(100, 0.1); got != 90 {
+	low := measure{ceiling: 1000, levels: Levels{Pause: At(100)}}
+	if got := low.exitLevel(100, 0.1); got != 90 {
 		t.Errorf("a pause at a tenth of the limit ends at %v, want 90", got)
 	}
 	limited.value = 895
@@ -202,7 +202,7 @@ func TestAmounts(t *testing.T) {
 			t.Errorf("%v %s is %q, want %q", c.value, c.unit, got, c.want)
 		}
 	}
-	if got := brief("two\nlines\x1b[31m " + strings.Repeat("é", 300)); strings.ContainsAny(got, "\n\x1b") || len([]rune(got)) != longest+1 {
+	if got := oneLine("two\nlines\x1b[31m " + strings.Repeat("é", 300)); strings.ContainsAny(got, "\n\x1b") || len([]rune(got)) != maxBrief+1 {
 		t.Errorf("brief: %q", got)
 	}
 }
@@ -229,7 +229,7 @@ func TestSegments(t *testing.T) {
 	}
 }
 
-// A replica that is gone hides nothing of the others, whatever unknown means.
+// A missing replica does not hide the state of the others, whatever unknown means.
 func TestReplicaGoneAndAnotherLate(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
@@ -245,7 +245,7 @@ func TestReplicaGoneAndAnotherLate(t *testing.T) {
 		late := sender{Name: name("b"), Behind: 1 << 30, Lag: &lag, At: 1}
 		for i, rows := range [][]sender{{{Name: name("a")}, late}, {late}} {
 			at = at.Add(time.Duration(i) * time.Second)
-			measures, err := r.take(rows)
+			measures, err := r.observe(rows)
 			got := g.judge(measures, err, c, at)
 			want := max(Pause, map[bool]State{true: unknown.ifUnknown(), false: Go}[i == 1])
 			if got.State != want || (got.Unknown != "") != (i == 1) {
@@ -258,8 +258,8 @@ func TestReplicaGoneAndAnotherLate(t *testing.T) {
 	}
 }
 
-// A transaction that takes a new snapshot with each statement holds back vacuum for as
-// long as the last one: at first it counts for as long as it may have held one.
+// A transaction that takes a new snapshot per statement holds back vacuum only since the
+// last one. When first seen, it is assumed to have held one since it began.
 func TestHorizonThatMovesOn(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
@@ -275,23 +275,23 @@ func TestHorizonThatMovesOn(t *testing.T) {
 		{3610, true, "7", 3610},
 		{3620, true, "8", 0},
 		{3630, true, "8", 10},
-		{3640, false, "7", 3640}, // it has written, and that stays
+		{3640, false, "7", 3640}, // it has written, so its xid stays
 	} {
-		k := keeper{Name: name("session"), Seconds: &step.seconds, Moves: step.moves, Xmin: step.xmin, ID: "session 1"}
-		if got := h.take([]keeper{k})[0].value; got != step.want {
+		k := xminHolder{Name: name("session"), Seconds: &step.seconds, Moves: step.moves, Xmin: step.xmin, ID: "session 1"}
+		if got := h.observe([]xminHolder{k})[0].value; got != step.want {
 			t.Errorf("after %v s with xmin %s: %v s, want %v", step.seconds, step.xmin, got, step.want)
 		}
 		now = now.Add(10 * time.Second)
 	}
 }
 
-// Which guard speaks of several that pause, and whether a checkpoint is of use.
+// Which of several pausing guards is reported, and whether a checkpoint helps.
 func TestAdviceOfSeveral(t *testing.T) {
 	t.Parallel()
-	full := Reading{Guard: storageGuard, State: Pause, returns: true}
-	slot := Reading{Guard: backlogGuard, State: Pause, somebody: true}
-	directory := Reading{Guard: backlogGuard, State: Pause, returns: true}
-	replica := Reading{Guard: replicaGuard, State: Pause, somebody: true}
+	full := Reading{Guard: storageGuard, State: Pause, reclaimable: true}
+	slot := Reading{Guard: backlogGuard, State: Pause, external: true}
+	directory := Reading{Guard: backlogGuard, State: Pause, reclaimable: true}
+	replica := Reading{Guard: replicaGuard, State: Pause, external: true}
 	for _, c := range []struct {
 		name       string
 		readings   []Reading
@@ -306,7 +306,7 @@ func TestAdviceOfSeveral(t *testing.T) {
 		{"pg_wal", []Reading{directory}, backlogGuard, true},
 		{"storage and a replica", []Reading{full, replica}, replicaGuard, false},
 		{"storage and an unknown backlog", []Reading{full, {Guard: backlogGuard, State: Pause, Unknown: "x"}}, storageGuard, false},
-		{"storage and a slot that is slow", []Reading{full, {Guard: backlogGuard, State: Slow, somebody: true}}, storageGuard, true},
+		{"storage and a slot that is slow", []Reading{full, {Guard: backlogGuard, State: Slow, external: true}}, storageGuard, true},
 		{"connections", []Reading{{Guard: "connections", State: Pause}}, "connections", false},
 		{"none", nil, "", false},
 	} {
@@ -322,8 +322,8 @@ func TestAdviceOfSeveral(t *testing.T) {
 	}
 }
 
-// What others do with the connection takes no time from a reading, and a probe that was
-// cut off below its worst threshold is unknown: how slow it is, nobody knows.
+// Other uses of the connection do not count against a reading. A probe cut off below
+// its worst threshold is unknown.
 func TestConnectionOfOthers(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t)
@@ -340,7 +340,7 @@ func TestConnectionOfOthers(t *testing.T) {
 	}
 }
 
-// stuck is a session that answers nothing.
+// stuck is a session that never answers.
 type stuck struct{ session }
 
 func (stuck) Exec(ctx context.Context, _ string, _ ...any) (pgconn.CommandTag, error) {
@@ -363,7 +363,7 @@ func TestLatencyCutOff(t *testing.T) {
 	}
 }
 
-// Another server is told by what is known of both.
+// A server change is detected from whatever is known of both servers.
 func TestReplacedBy(t *testing.T) {
 	t.Parallel()
 	first := server{System: "7", Timeline: "00000001", Address: "10.0.0.1:5432"}
@@ -394,7 +394,7 @@ func TestReplacedBy(t *testing.T) {
 	}
 }
 
-// A server that refuses the functions of a server's identity is known by its address.
+// A server that refuses the identifying functions is known by its address.
 func TestIdentityRefused(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, "REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
@@ -409,7 +409,7 @@ func TestIdentityRefused(t *testing.T) {
 	}
 	defer pool.Close()
 	w := New(Config{}, pool, nil)
-	for range 2 { // the second does not ask for what was refused
+	for range 2 { // the second round skips what was refused
 		now, err := w.identify(t.Context(), pool)
 		if err != nil || now.System != "" || now.Timeline != "" || now.Address == "" {
 			t.Errorf("%+v (%v), want the address alone", now, err)

@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// latency is how long a statement takes that has nothing to do.
+// latency is how long a no-op statement takes.
 type latency struct{ levels Levels }
 
-// probeSlack is how much longer than its highest threshold a probe may take.
+// probeSlack is how far beyond its highest threshold a probe may run.
 const probeSlack = 100 * time.Millisecond
 
-// probeTime is how long the probe may take: longer than its highest threshold, so
-// that this can be reached.
+// probeTime is the timeout of the probe: longer than its highest threshold, so that
+// the threshold can be reached.
 func probeTime(c Config) time.Duration {
 	if c.Shared {
 		return c.Timeout
@@ -31,8 +31,8 @@ func (s latency) read(ctx context.Context, db session) ([]measure, error) {
 	began := time.Now()
 	_, err := db.Exec(ctx, "SELECT 1")
 	took := time.Since(began).Seconds()
-	m := measure{value: took, unit: Seconds, levels: s.levels, before: "a statement that does nothing takes "}
-	// One that was cut off has taken that long; how much longer, nobody knows.
+	m := measure{value: took, unit: Seconds, levels: s.levels, before: "a no-op statement takes "}
+	// A probe that was cut off took at least this long; its real latency is unknown.
 	switch {
 	case err == nil:
 	case errors.Is(err, context.DeadlineExceeded) && m.reached(0) == s.levels.worst():

@@ -4,15 +4,15 @@ import (
 	"context"
 )
 
-// lockWaits is how many sessions wait for a lock that one of reaper's batches has.
+// lockWaits counts the sessions that wait for a lock held by one of reaper's batches.
 type lockWaits struct {
 	levels      Levels
 	application string
 }
 
-// Batches are the sessions of this database, role and application. They may wait for each
-// other: that hurts nobody else. More waiting sessions than a hundred are not
-// looked at, since each costs the lock manager something.
+// Batches are the sessions with this database, role and application_name. They may wait
+// for each other without hurting anyone else. At most a hundred waiters are examined,
+// because each costs the lock manager something.
 const lockWaitsSQL = `WITH batch AS (
 	SELECT pid FROM pg_stat_activity
 	WHERE datname = current_database() AND usename = session_user AND application_name = $1 AND pid <> pg_backend_pid()
@@ -23,12 +23,12 @@ SELECT count(*)::int FROM waiting WHERE EXISTS (SELECT FROM batch WHERE batch.pi
 
 func (s lockWaits) read(ctx context.Context, db session) ([]measure, error) {
 	var waiting int
-	if err := one(ctx, db, lockWaitsSQL, []any{s.application}, &waiting); err != nil {
+	if err := queryOne(ctx, db, lockWaitsSQL, []any{s.application}, &waiting); err != nil {
 		return nil, err
 	}
-	m := measure{value: float64(waiting), unit: Sessions, levels: s.levels, after: " sessions wait for a lock of reaper's"}
+	m := measure{value: float64(waiting), unit: Sessions, levels: s.levels, after: " sessions are waiting for a lock held by reaper"}
 	if waiting == 1 {
-		m.after = " session waits for a lock of reaper's"
+		m.after = " session is waiting for a lock held by reaper"
 	}
 	return []measure{m}, nil
 }

@@ -5,57 +5,57 @@ import (
 	"time"
 )
 
-// measure is what one reading of a signal gave: a number to be held against
-// thresholds, or a state by itself.
+// measure is the result of reading a signal once: either a number to compare with
+// thresholds, or a state with its reason.
 type measure struct {
-	// key tells the measures of one signal apart: each has its own gauge.
+	// key identifies one of several measures of a signal; each has its own gauge.
 	key    string
 	value  float64
 	unit   string
 	levels Levels
-	below  bool // the lower the worse
-	// full is the value that is never to be reached; 0: there is none. A state is then
-	// left by a share of what is between the threshold and it: what fills up to 90 %
-	// and never shrinks much is not held to be too full for good.
-	full float64
-	// before and after are the words around the number: "the slot x keeps ", " of WAL".
+	below  bool // lower is worse
+	// ceiling is the value that must never be reached; 0 means none. With it, a state is
+	// left by a share of the distance between the threshold and it: something that
+	// fills to 90 % and rarely shrinks much must not stay paused forever.
+	ceiling float64
+	// before and after are the text around the number: "the slot x keeps ", " of WAL".
 	before, after string
 
-	// somebody tells that the words name who has to be seen to: no checkpoint helps.
-	// returns tells that a checkpoint gives it back, or a part.
-	somebody, returns bool
+	// external: the cause needs attention elsewhere, and a checkpoint does not help.
+	// reclaimable: a checkpoint frees some or all of it.
+	external, reclaimable bool
 
-	// state and reason stand for themselves when there is a reason.
+	// When reason is set, state and reason replace the number.
 	state  State
 	reason string
 }
 
-// reached is the worst state whose threshold the value has reached, each
-// threshold moved to its good side by a share, as exit does.
+// reached returns the worst state whose threshold the value has reached, with each
+// threshold moved towards its good side by a share, as in exitLevel.
 func (m measure) reached(by float64) State {
 	for _, s := range []State{Stop, Pause, Slow} {
-		if at := m.level(s); at != nil && m.bad(m.value, m.exit(*at, by)) {
+		if at := m.level(s); at != nil && m.crossed(m.value, m.exitLevel(*at, by)) {
 			return s
 		}
 	}
 	return Go
 }
 
-// bad tells that a value has reached a threshold.
-func (m measure) bad(value, at float64) bool {
+// crossed reports whether a value has reached a threshold.
+func (m measure) crossed(value, at float64) bool {
 	if m.below {
 		return value <= at
 	}
 	return value >= at
 }
 
-// exit is the value at which a state is left that is entered at a threshold: on its
-// good side by a share of the threshold, or of what is between it and full, if that is
-// less.
-func (m measure) exit(at, by float64) float64 {
+// exitLevel is the value at which the state behind a threshold is left: the threshold,
+// moved to its good side by a share of itself or of the distance to ceiling, whichever
+// is less.
+func (m measure) exitLevel(at, by float64) float64 {
 	room := by * math.Abs(at)
-	if m.full != 0 {
-		room = by * min(math.Abs(at), max(m.full-at, 0))
+	if m.ceiling != 0 {
+		room = by * min(math.Abs(at), max(m.ceiling-at, 0))
 	}
 	if m.below {
 		return at + room
@@ -75,19 +75,19 @@ func (m measure) level(s State) *float64 {
 	return nil
 }
 
-// gauge remembers the state that a measure is in.
+// gauge holds the current state of a measure.
 type gauge struct {
 	state State
-	read  bool // there was a reading
-	// leaving is what the last reading alone would have had, which was better than
-	// the state; waiting tells that there is such a reading.
+	read  bool // at least one reading was taken
+	// leaving is the better state that the last reading alone called for; waiting is
+	// set while a second such reading is awaited.
 	leaving State
 	waiting bool
 }
 
-// next takes a measure in, and gives the state. A worse one is entered at once; a
-// better one when two readings in a row are on the good side of the threshold by
-// the hysteresis, and then the worse of the two.
+// next applies a measure and returns the state. A worse state is entered at once. A
+// better one takes two readings in a row that clear the threshold by the hysteresis,
+// and is the worse of the two.
 func (g *gauge) next(m measure, hysteresis float64) State {
 	if m.reason != "" {
 		*g = gauge{state: m.state, read: true}
@@ -110,35 +110,35 @@ func (g *gauge) next(m measure, hysteresis float64) State {
 	return g.state
 }
 
-// raise enters a worse state without a reading.
-func (g *gauge) raise(s State) {
+// escalate enters a worse state without a reading.
+func (g *gauge) escalate(s State) {
 	if s > g.state {
 		*g = gauge{state: s, read: true}
 	}
 }
 
-// The share of the time that batches take while a guard says slow: from the first
-// at the threshold of slow down to the last at that of pause; without one, the
-// third.
+// The share of the time that batches get while a guard says slow: maxShare at the
+// slow threshold, falling to minShare at the pause threshold; defaultShare when either
+// threshold is missing.
 const (
-	slowest    = 0.1
-	fastest    = 0.5
-	unmeasured = 0.25
+	minShare     = 0.1
+	maxShare     = 0.5
+	defaultShare = 0.25
 )
 
-// share is the share of the time that batches may take in a state.
+// share returns the share of the time that batches may take in a state.
 func (m measure) share(s State) float64 {
 	switch {
 	case s == Go:
 		return 1
 	case s > Slow:
-		return slowest
+		return minShare
 	case m.reason != "" || m.levels.Slow == nil || m.levels.Pause == nil:
-		return unmeasured
+		return defaultShare
 	}
 	from, to := *m.levels.Slow, *m.levels.Pause
-	way := min(max((m.value-from)/(to-from), 0), 1)
-	return fastest - way*(fastest-slowest)
+	fraction := min(max((m.value-from)/(to-from), 0), 1)
+	return maxShare - fraction*(maxShare-minShare)
 }
 
 // words says in one line why a measure is in a state; empty for Go.
@@ -152,7 +152,7 @@ func (m measure) words(s State, hysteresis float64) string {
 	text := m.before + amount(m.value, m.unit) + m.after
 	at := m.level(s)
 	switch {
-	case at == nil: // held in a state that is between two
+	case at == nil: // held in a state that has no threshold
 		return text
 	case m.reached(0) >= s:
 		return text + " (" + s.String() + " at " + amount(*at, m.unit) + ")"
@@ -161,12 +161,12 @@ func (m measure) words(s State, hysteresis float64) string {
 	if m.below {
 		side = "above"
 	}
-	return text + " (" + s.String() + " ends " + side + " " + amount(m.exit(*at, hysteresis), m.unit) + ")"
+	return text + " (" + s.String() + " ends " + side + " " + amount(m.exitLevel(*at, hysteresis), m.unit) + ")"
 }
 
-// reading makes a reading of a measure in a state.
+// reading converts a measure in a state into a Reading.
 func (m measure) reading(guard string, s State, hysteresis float64, at time.Time) Reading {
-	r := Reading{Guard: guard, State: s, At: at, Share: m.share(s), Reason: m.words(s, hysteresis), somebody: m.somebody, returns: m.returns}
+	r := Reading{Guard: guard, State: s, At: at, Share: m.share(s), Reason: m.words(s, hysteresis), external: m.external, reclaimable: m.reclaimable}
 	if m.reason == "" {
 		value := m.value
 		r.Value, r.Unit = &value, m.unit

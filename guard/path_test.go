@@ -7,9 +7,9 @@ import (
 	"github.com/reaperdb/reaper/internal/dbtest"
 )
 
-// planted are functions and operators that match what the guards' statements call more
-// exactly than those of pg_catalog, which are polymorphic, variadic or need a cast.
-// Each that runs leaves a trace in the sequence ran.
+// planted are functions and operators that match the guards' statements more exactly
+// than the polymorphic, variadic or coercing ones of pg_catalog. Each one that runs
+// leaves a trace in the sequence ran.
 const planted = `
 	CREATE SEQUENCE ran;
 	CREATE FUNCTION trace() RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN RETURN nextval('public.ran'); END $$;
@@ -22,8 +22,8 @@ const planted = `
 	CREATE FUNCTION joined(text, int) RETURNS text LANGUAGE plpgsql AS $$ BEGIN PERFORM public.trace(); RETURN $1; END $$;
 	CREATE OPERATOR || (LEFTARG = text, RIGHTARG = int, PROCEDURE = joined);`
 
-// No statement of the guards runs what others have planted; the policy file's own query
-// means what it means under the role's search_path.
+// No guard statement runs planted objects; the policy file's own query keeps its meaning
+// under the role's search_path.
 func TestPlantedObjects(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, planted, "CREATE TABLE t AS SELECT n AS id FROM generate_series(1, 20000) n; ANALYZE t", queueTable)
@@ -34,7 +34,7 @@ func TestPlantedObjects(t *testing.T) {
 	c.OldestTransaction, c.DeadRows.Signal, c.Latency = levels(none, 7200, none), levels(none, 0.5, none), levels(none, 5, none)
 	c.DeadRows.Vacuuming, c.Checkpoint = guard.Slow, levels(none, 1000, none)
 	old := connect(t, db.DSN(), "")
-	old.exec("BEGIN", "CREATE TABLE mine()") // a keeper of the horizon
+	old.exec("BEGIN", "CREATE TABLE mine()") // holds back the horizon
 	w := watch(t, db, c)
 	w.Touch([]uint32{uint32(db.Int(t, "SELECT 't'::regclass::oid::int"))})
 	await(t, w, guard.Go)
@@ -51,7 +51,7 @@ func TestPlantedObjects(t *testing.T) {
 	if db.Bool(t, "SELECT is_called FROM ran") {
 		t.Error("a planted function was called")
 	}
-	// They would be called under the role's search_path, which a custom query keeps.
+	// Under the role's search_path, which a custom query keeps, they are called.
 	own := queue(levels(none, 100, none), false)
 	own.Custom[0].Query.SQL = "SELECT n / 1::float8 FROM (SELECT 300::bigint AS n) x"
 	says(t, await(t, watch(t, db, own), guard.Pause), "queue_depth", "cannot execute nextval() in a read-only transaction")

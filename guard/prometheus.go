@@ -12,25 +12,25 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// prometheus asks servers by PromQL. Their URLs are secrets, and net/http quotes
-// them: no error of it gets any further.
+// prometheus queries servers by PromQL. Their URLs are secrets, and net/http quotes
+// them, so none of its errors are passed on.
 type prometheus struct{ client *http.Client }
 
 func newPrometheus() *prometheus {
 	return &prometheus{client: &http.Client{
 		Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 1, IdleConnTimeout: time.Minute},
-		// A password in the URL must not follow to another server.
+		// A password in the URL must not follow a redirect to another server.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
 
 func (p *prometheus) close() { p.client.CloseIdleConnections() }
 
-// number is the one value that a query gives now.
+// number returns the single value that a query yields now.
 func (p *prometheus) number(ctx context.Context, q Query) (float64, error) {
 	client, err := api.NewClient(api.Config{Address: q.Prometheus, Client: p.client})
 	if err != nil {
-		return 0, ownError("Prometheus has a URL that cannot be read")
+		return 0, ownError("the Prometheus URL is invalid")
 	}
 	value, _, _, err := v1.NewAPI(client).Query(ctx, q.SQL, time.Now())
 	if err != nil {
@@ -43,21 +43,21 @@ func (p *prometheus) number(ctx context.Context, q Query) (float64, error) {
 		if len(value) == 1 {
 			return float64(value[0].Value), nil
 		}
-		return 0, ownError(fmt.Sprintf("the query gives %d series: it must give one number", len(value)))
+		return 0, ownError(fmt.Sprintf("the query returned %d series; it must return one number", len(value)))
 	}
-	return 0, ownError("the query gives " + value.Type().String() + ": it must give one number")
+	return 0, ownError("the query returned a " + value.Type().String() + "; it must return one number")
 }
 
-// prometheusError puts an error in words of this package.
+// prometheusError replaces an error by a text without secrets.
 func prometheusError(ctx context.Context, err error) error {
 	var answer *v1.Error
 	switch {
 	case ctx.Err() != nil:
-		return ownError("Prometheus has not answered in time")
+		return ownError("Prometheus did not answer in time")
 	case errors.As(err, &answer) && answer.Type == v1.ErrBadData:
-		return ownError("Prometheus refuses the query: " + brief(answer.Msg))
+		return ownError("Prometheus rejected the query: " + oneLine(answer.Msg))
 	case errors.As(err, &answer):
-		return ownError("Prometheus answers with an error (" + brief(string(answer.Type)) + ")")
+		return ownError("Prometheus returned an error (" + oneLine(string(answer.Type)) + ")")
 	}
 	return ownError("Prometheus cannot be reached")
 }

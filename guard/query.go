@@ -14,7 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-// custom is a number that the policy file asks for.
+// custom reads a number configured in the policy file.
 type custom struct {
 	Custom
 	web *prometheus
@@ -28,7 +28,7 @@ func (s custom) read(ctx context.Context, db session) ([]measure, error) {
 	return []measure{{value: v, unit: Plain, levels: s.Levels, below: s.Below, before: s.Name + " is "}}, nil
 }
 
-// ask asks for the one number.
+// ask returns the query's number.
 func (q Query) ask(ctx context.Context, db session, web *prometheus) (float64, error) {
 	v, err := 0.0, error(nil)
 	if q.Prometheus != "" {
@@ -38,14 +38,14 @@ func (q Query) ask(ctx context.Context, db session, web *prometheus) (float64, e
 		err = withoutData(err)
 	}
 	if err == nil && (math.IsNaN(v) || math.IsInf(v, 0)) {
-		return 0, ownError("the query gives no number, but NaN or infinity")
+		return 0, ownError("the query returned NaN or infinity, not a number")
 	}
 	return v, err
 }
 
-// withoutData takes the message from errors of a query that may quote a row: of a
-// value that does not fit, and those that a function raises. The code is enough to
-// find out more by running the query.
+// withoutData removes the message from errors that may quote a row: values out of
+// range and errors raised by functions. The code is enough to investigate by running
+// the query.
 func withoutData(err error) error {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) {
@@ -53,17 +53,17 @@ func withoutData(err error) error {
 	}
 	switch {
 	case strings.HasPrefix(pg.Code, "22"):
-		return ownError("the query fails on a value that it meets (" + pg.Code + ")")
+		return ownError("the query failed on a value it read (" + pg.Code + ")")
 	case strings.HasPrefix(pg.Code, "P0"):
-		return ownError("a function of the query raises an error (" + pg.Code + ")")
+		return ownError("a function in the query raised an error (" + pg.Code + ")")
 	}
 	return err
 }
 
-// askSQL runs a query of the policy file in a transaction that cannot write, under the
-// role's own search_path: it means what it means in psql. So nothing around it may
-// look up a name there: BEGIN, SET and ROLLBACK look up none. The server is told the
-// time too: through a pooler, a client that gives up may leave a statement behind.
+// askSQL runs a query of the policy file in a read-only transaction under the role's
+// own search_path, so it means what it means in psql. Nothing around it may resolve a
+// name there, and BEGIN, SET and ROLLBACK do not. The server gets a statement_timeout
+// as well: through a pooler, a client that gives up may leave its statement running.
 func askSQL(ctx context.Context, db session, sql string) (v float64, err error) {
 	tx, err := db.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly})
 	if err != nil {
@@ -82,17 +82,17 @@ func askSQL(ctx context.Context, db session, sql string) (v float64, err error) 
 	case err != nil:
 		return 0, err
 	case values == nil:
-		return 0, ownError("the query gives no row")
+		return 0, ownError("the query returned no rows")
 	case several:
-		return 0, ownError("the query gives several rows: it must give one number")
+		return 0, ownError("the query returned several rows; it must return one number")
 	case len(values) != 1:
-		return 0, ownError(fmt.Sprintf("the query gives %d columns: it must give one number", len(values)))
+		return 0, ownError(fmt.Sprintf("the query returned %d columns; it must return one number", len(values)))
 	}
 	return toNumber(values[0])
 }
 
-// first is the first row, nil where there is none, and whether there are more: those
-// are let go of as they come.
+// first returns the first row, nil if there is none, and whether there are more. It
+// discards the rest without reading it into memory.
 func first(rows pgx.Rows) (values []any, several bool, err error) {
 	defer rows.Close()
 	if rows.Next() {
@@ -105,11 +105,11 @@ func first(rows pgx.Rows) (values []any, several bool, err error) {
 	return values, several, rows.Err()
 }
 
-// toNumber is a value of the database as a number.
+// toNumber converts a database value to a number.
 func toNumber(v any) (float64, error) {
 	switch v := v.(type) {
 	case nil:
-		return 0, ownError("the query gives NULL")
+		return 0, ownError("the query returned NULL")
 	case int16:
 		return float64(v), nil
 	case int32:
@@ -126,16 +126,16 @@ func toNumber(v any) (float64, error) {
 			return f.Float64, nil
 		}
 	}
-	return 0, ownError("the query gives no number: cast its column to float8")
+	return 0, ownError("the query returned no number; cast its column to float8")
 }
 
-// statementTimeout is the statement that has the server give up when ctx does.
+// statementTimeout returns the statement that makes the server give up when ctx does.
 func statementTimeout(ctx context.Context) string {
-	return "SET LOCAL statement_timeout = " + strconv.FormatInt(max(left(ctx).Milliseconds(), 1), 10)
+	return "SET LOCAL statement_timeout = " + strconv.FormatInt(max(timeLeft(ctx).Milliseconds(), 1), 10)
 }
 
-// left is the time until a context ends; an hour where it never does.
-func left(ctx context.Context) time.Duration {
+// timeLeft returns the time until ctx ends, or an hour if it has no deadline.
+func timeLeft(ctx context.Context) time.Duration {
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		return time.Hour

@@ -12,7 +12,7 @@ import (
 	"github.com/reaperdb/reaper/internal/dbtest"
 )
 
-// queue watches the one number of a table.
+// queue watches a number read from a table.
 func queue(signal guard.Signal, below bool) guard.Config {
 	return guard.Config{Custom: []guard.Custom{{
 		Name: "queue_depth", Query: guard.Query{SQL: "SELECT n FROM queue"}, Signal: signal, Below: below,
@@ -21,7 +21,7 @@ func queue(signal guard.Signal, below bool) guard.Config {
 
 const queueTable = "CREATE TABLE queue(n numeric); INSERT INTO queue VALUES (0)"
 
-// The number goes over each threshold and back; a state is left by the hysteresis.
+// The number crosses each threshold and returns; the hysteresis delays leaving a state.
 func TestCustom(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, queueTable)
@@ -47,7 +47,7 @@ func TestCustom(t *testing.T) {
 			r := reading(t, w, "queue_depth")
 			return r.Value != nil && *r.Value == step.n && r.State == step.state
 		})
-		rounds(t, w, 3) // and it stays so
+		rounds(t, w, 3) // and it stays that way
 		a := w.Advice("")
 		if a.State != step.state || a.Reason != step.words {
 			t.Errorf("at %v: %s, %q; want %s, %q", step.n, a.State, a.Reason, step.state, step.words)
@@ -63,7 +63,7 @@ func TestCustom(t *testing.T) {
 	}
 }
 
-// With below, less is worse.
+// With Below, lower is worse.
 func TestCustomBelow(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, "CREATE TABLE queue(n int); INSERT INTO queue VALUES (50)")
@@ -79,8 +79,7 @@ func TestCustomBelow(t *testing.T) {
 	await(t, w, guard.Go)
 }
 
-// What gives no number is unknown, whatever is the matter, and known again.
-// Rows beyond the first are let go of as they come.
+// Rows beyond the first are discarded without buffering.
 func TestCustomOfManyRows(t *testing.T) { // not parallel: it measures what is allocated
 	db := dbtest.New(t)
 	w := guard.New(guard.Config{Every: time.Hour, Timeout: time.Minute, Custom: []guard.Custom{{
@@ -102,13 +101,13 @@ func TestUnknownQuery(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ sql, words string }{
 		"fails":           {"SELECT n FROM gone", `relation "gone" does not exist (42P01)`},
-		"null":            {"SELECT NULL::int", "gives NULL"},
-		"no row":          {"SELECT 1 WHERE false", "gives no row"},
-		"several rows":    {"SELECT generate_series(1, 2)", "gives several rows"},
-		"several columns": {"SELECT 1, 2", "gives 2 columns"},
-		"quotes a row":    {"SELECT x::int FROM (VALUES ('secret')) v(x)", "fails on a value that it meets (22P02)"},
-		"raises a row":    {"SELECT raises()", "a function of the query raises an error (P0001)"},
-		"text":            {"SELECT 'x'", "gives no number"},
+		"null":            {"SELECT NULL::int", "returned NULL"},
+		"no row":          {"SELECT 1 WHERE false", "returned no rows"},
+		"several rows":    {"SELECT generate_series(1, 2)", "returned several rows"},
+		"several columns": {"SELECT 1, 2", "returned 2 columns"},
+		"quotes a row":    {"SELECT x::int FROM (VALUES ('secret')) v(x)", "failed on a value it read (22P02)"},
+		"raises a row":    {"SELECT raises()", "a function in the query raised an error (P0001)"},
+		"text":            {"SELECT 'x'", "returned no number"},
 		"infinite":        {"SELECT 'infinity'::float8", "NaN or infinity"},
 		"numeric NaN":     {"SELECT 'NaN'::numeric", "NaN or infinity"},
 		"writes":          {"INSERT INTO queue VALUES (1) RETURNING n", "read-only transaction"},
@@ -120,7 +119,7 @@ func TestUnknownQuery(t *testing.T) {
 			config := queue(levels(none, 100, none), false)
 			config.Timeout = time.Second
 			config.Custom[0].Query.SQL = c.sql
-			config.Connections = levels(none, 0.99, none) // another signal is none the worse
+			config.Connections = levels(none, 0.99, none) // another signal is unaffected
 			w := watch(t, db, config)
 			says(t, await(t, w, guard.Pause), "queue_depth", "queue_depth is unknown|"+c.words)
 			if r := reading(t, w, "queue_depth"); strings.Contains(r.Reason+r.Unknown, "secret") {
@@ -133,8 +132,8 @@ func TestUnknownQuery(t *testing.T) {
 	}
 }
 
-// What unknown means is to be said; a signal that is known again counts after two
-// readings.
+// unknown decides the state of an unreadable signal; once readable again, the signal
+// counts after two readings.
 func TestUnknownMeans(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -164,7 +163,7 @@ func TestUnknownMeans(t *testing.T) {
 	}
 }
 
-// Prometheus is asked; nothing that is wrong shows its URL.
+// Prometheus is queried, and no error reveals its URL.
 func TestPrometheus(t *testing.T) {
 	t.Parallel()
 	const password = "hunter2"
@@ -196,10 +195,10 @@ func TestPrometheus(t *testing.T) {
 	}
 	for _, step := range []struct{ answer, words string }{
 		{`{"status":"success","data":{"resultType":"vector","result":[]}}`, "0 series"},
-		{`{"status":"error","errorType":"bad_data","error":"parse error"}`, "refuses the query: parse error"},
-		{"503 https://reaper:" + password + "@x", "Prometheus answers with an error"},
-		{`{"status":"success","data":{"resultType":"matrix","result":[]}}`, "the query gives matrix"},
-		{"nonsense " + password, "Prometheus answers"},
+		{`{"status":"error","errorType":"bad_data","error":"parse error"}`, "rejected the query: parse error"},
+		{"503 https://reaper:" + password + "@x", "Prometheus returned an error"},
+		{`{"status":"success","data":{"resultType":"matrix","result":[]}}`, "the query returned a matrix"},
+		{"nonsense " + password, "Prometheus returned"},
 	} {
 		<-answer
 		answer <- step.answer

@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// walRate is how fast WAL is written, over the last few readings.
+// walRate is the rate at which WAL is written, over the last few readings.
 type walRate struct {
 	levels Levels
 	what   string
-	own    bool // reaper's WAL alone
-	// position is how many bytes there were so far.
+	own    bool // only reaper's own WAL
+	// position returns the bytes written so far.
 	position func(ctx context.Context, db session) (int64, error)
 	points   []point
 }
@@ -20,14 +20,14 @@ type point struct {
 	bytes int64
 }
 
-// remembered is over how many readings the rate goes: the last one counts in full,
-// and one that was high does not for long.
-const remembered = 4
+// rateReadings is the number of readings that the rate spans, so that a short peak is
+// soon forgotten.
+const rateReadings = 4
 
 func (w *Watch) walRate() *walRate {
 	r := &walRate{levels: w.c.WALRate.Levels, what: "the server writes "}
 	r.position = func(ctx context.Context, db session) (at int64, err error) {
-		err = one(ctx, db, `SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint`, nil, &at)
+		err = queryOne(ctx, db, `SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint`, nil, &at)
 		return at, err
 	}
 	if w.c.WALRate.Own {
@@ -37,8 +37,8 @@ func (w *Watch) walRate() *walRate {
 	return r
 }
 
-// forget drops positions in the WAL of another server. What reaper itself has written
-// stays true.
+// forget drops WAL positions of another server. What reaper itself has written stays
+// valid.
 func (r *walRate) forget() {
 	if !r.own {
 		r.points = nil
@@ -53,15 +53,15 @@ func (r *walRate) read(ctx context.Context, db session) ([]measure, error) {
 	return r.add(point{time.Now(), bytes}), nil
 }
 
-// add takes a reading in. The first has no rate, nor has one that is behind the
-// last.
+// add applies a reading. There is no rate after the first one, or after the position
+// went backwards.
 func (r *walRate) add(p point) []measure {
 	if n := len(r.points); n > 0 && p.bytes < r.points[n-1].bytes {
 		r.points = nil
 	}
 	r.points = append(r.points, p)
-	if n := len(r.points); n > remembered {
-		r.points = r.points[n-remembered:]
+	if n := len(r.points); n > rateReadings {
+		r.points = r.points[n-rateReadings:]
 	}
 	first := r.points[0]
 	passed := p.at.Sub(first.at).Seconds()

@@ -7,7 +7,7 @@ import (
 	"github.com/reaperdb/reaper/internal/pgtemp"
 )
 
-// standby makes a replica of a server.
+// standby creates a replica of a server.
 func standby(t *testing.T, s *pgtemp.Server) *pgtemp.Server {
 	t.Helper()
 	r, err := s.Replica(t.Context(), "second")
@@ -22,8 +22,8 @@ func standby(t *testing.T, s *pgtemp.Server) *pgtemp.Server {
 	return r
 }
 
-// A replica whose replay is paused lags, in time and in bytes, though what it last
-// said of its lag stands still; one that has gone is unknown until it is back.
+// A replica whose replay is paused lags in time and in bytes, although the lag it reports
+// stands still. One that is gone is unknown until it returns.
 func TestReplicaLag(t *testing.T) {
 	t.Parallel()
 	s := server(t, map[string]string{"autovacuum": "off"})
@@ -53,7 +53,7 @@ func TestReplicaLag(t *testing.T) {
 	says(t, await(t, byBytes, guard.Pause), "replica_lag", "unknown|the replica second is gone")
 	await(t, byTime, guard.Pause)
 	few := watchAt(t, s, guard.Config{ReplicaLag: guard.ReplicaLag{Replicas: 1}})
-	says(t, await(t, few, guard.Pause), "replica_lag", "of 1 replicas there are 0")
+	says(t, await(t, few, guard.Pause), "replica_lag", "expected 1 replicas, found 0")
 	if err := r.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -62,8 +62,8 @@ func TestReplicaLag(t *testing.T) {
 	}
 }
 
-// A query on a replica holds back vacuum here, if it sends its feedback; so does
-// the slot that keeps the feedback of a replica that has gone.
+// A query on a replica with hot_standby_feedback holds back vacuum here; so does the slot
+// that keeps the feedback of a replica that is gone.
 func TestHorizonOfReplica(t *testing.T) {
 	t.Parallel()
 	s := server(t, map[string]string{"autovacuum": "off", "hot_standby_feedback": "on", "wal_receiver_status_interval": "1"})
@@ -78,11 +78,11 @@ func TestHorizonOfReplica(t *testing.T) {
 	says(t, await(t, w, guard.Pause), "oldest_transaction", "the replica second (pid|holds back vacuum for")
 	second.exec("COMMIT")
 	until(t, w, "go", func() bool {
-		primary.exec("INSERT INTO t VALUES (1)") // others move on
+		primary.exec("INSERT INTO t VALUES (1)") // others advance
 		return w.Advice("").State == guard.Go
 	})
 
-	// Through a slot: the slot holds it.
+	// With a slot, the slot holds it.
 	second.exec("ALTER SYSTEM SET primary_slot_name = 'kept'", "SELECT pg_reload_conf()", "BEGIN ISOLATION LEVEL REPEATABLE READ", "SELECT 1")
 	until(t, w, "pause", func() bool {
 		primary.exec("INSERT INTO t VALUES (1)")
@@ -98,7 +98,7 @@ func TestHorizonOfReplica(t *testing.T) {
 		err := primary.QueryRow(t.Context(), "SELECT active FROM pg_replication_slots").Scan(&active)
 		return err == nil && !active
 	})
-	// A slot that is lost holds nothing, though it still shows an xmin.
+	// A lost slot holds nothing, though it still shows an xmin.
 	primary.exec("ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'", "SELECT pg_reload_conf()")
 	until(t, w, "lost slot", func() bool {
 		primary.exec("INSERT INTO t VALUES (1)", "SELECT pg_switch_wal()", "CHECKPOINT")

@@ -13,7 +13,7 @@ import (
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
-// Sessions take the connections up, and give them back.
+// Sessions use up the connections and release them.
 func TestConnections(t *testing.T) {
 	t.Parallel()
 	s := server(t, map[string]string{"max_connections": "23", "superuser_reserved_connections": "3"})
@@ -34,7 +34,7 @@ func TestConnections(t *testing.T) {
 	await(t, w, guard.Go)
 }
 
-// Sessions wait for a batch: its own kind does not count.
+// Sessions wait for a batch; waiting batches do not count.
 func TestLockWaits(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, "CREATE TABLE t(id int); INSERT INTO t VALUES (1)")
@@ -60,9 +60,9 @@ func TestLockWaits(t *testing.T) {
 		t.Errorf("a batch waits for a batch: %+v, want go", a)
 	}
 	one := blocked("app")
-	says(t, await(t, w, guard.Slow), "lock_waits", "1 session waits for a lock of reaper's|slow at 1")
+	says(t, await(t, w, guard.Slow), "lock_waits", "1 session is waiting for a lock held by reaper|slow at 1")
 	two := blocked("app")
-	says(t, await(t, w, guard.Pause), "lock_waits", "2 sessions wait")
+	says(t, await(t, w, guard.Pause), "lock_waits", "2 sessions are waiting")
 	batch.exec("COMMIT")
 	for _, done := range []chan error{other, one, two} {
 		if err := <-done; err != nil {
@@ -72,7 +72,7 @@ func TestLockWaits(t *testing.T) {
 	await(t, w, guard.Go)
 }
 
-// A snapshot holds back vacuum; one of reaper's does not count.
+// A snapshot holds back vacuum; reaper's own do not count.
 func TestOldestTransaction(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, "CREATE TABLE t(id int)")
@@ -95,7 +95,7 @@ func TestOldestTransaction(t *testing.T) {
 	await(t, w, guard.Go)
 }
 
-// A prepared transaction holds it too, and nobody is there to be asked.
+// So does a prepared transaction, which has no session.
 func TestPreparedTransaction(t *testing.T) {
 	t.Parallel()
 	s := server(t, map[string]string{"max_prepared_transactions": "2"})
@@ -109,7 +109,7 @@ func TestPreparedTransaction(t *testing.T) {
 	await(t, w, guard.Go)
 }
 
-// Dead rows of a table that is deleted from; others do not count.
+// Dead rows count only in tables that are deleted from.
 func TestDeadRows(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, `CREATE TABLE t(id int) WITH (autovacuum_enabled = off); INSERT INTO t SELECT generate_series(1, 20000);
@@ -117,7 +117,7 @@ func TestDeadRows(t *testing.T) {
 		INSERT INTO p SELECT generate_series(1, 20000); ANALYZE t, p`)
 	c := guard.Config{DeadRows: guard.DeadRows{Signal: levels(0.2, 0.5, none), Vacuuming: guard.Slow}}
 	w := watch(t, db, c)
-	// A session tells its counts with a later statement, in PostgreSQL 14.
+	// In PostgreSQL 14, a session reports its counts with a later statement.
 	remove := func(table, counted string) {
 		db.Exec(t, "DELETE FROM "+table+" WHERE id <= 15000")
 		until(t, w, "statistics", func() bool {
@@ -140,7 +140,7 @@ func TestDeadRows(t *testing.T) {
 		t.Errorf("without dead_rows: %+v, want go", a)
 	}
 
-	// Work for a vacuum of many seconds, and too few rows for their share to count.
+	// Enough work to keep a vacuum busy for seconds, in too few rows for their share to count.
 	db.Exec(t, "UPDATE t SET id = id WHERE id % 2 = 0")
 	vacuum := connect(t, db.DSN(), "")
 	vacuum.exec("SET vacuum_cost_delay = 100", "SET vacuum_cost_limit = 1")
@@ -162,7 +162,7 @@ func TestDeadRows(t *testing.T) {
 	await(t, w, guard.Go)
 }
 
-// A server process that is stopped answers no probe.
+// A stopped server process answers no probe.
 func TestLatency(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t)
@@ -173,7 +173,7 @@ func TestLatency(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = syscall.Kill(probe, syscall.SIGCONT) }()
-	says(t, await(t, w, guard.Pause), "latency", "a statement that does nothing takes 2")
+	says(t, await(t, w, guard.Pause), "latency", "a no-op statement takes 2")
 	if err := syscall.Kill(probe, syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}

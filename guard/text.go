@@ -7,7 +7,7 @@ import (
 	"unicode"
 )
 
-// amount is a value for people.
+// amount formats a value for people.
 func amount(v float64, unit string) string {
 	switch unit {
 	case Bytes:
@@ -22,7 +22,7 @@ func amount(v float64, unit string) string {
 	return number(v)
 }
 
-// size writes bytes as the policy file does: powers of 1024.
+// size formats bytes as the policy file writes them: in powers of 1024.
 func size(v float64) string {
 	units := []string{"B", "KB", "MB", "GB", "TB"}
 	i := 0
@@ -33,7 +33,7 @@ func size(v float64) string {
 	return number(v) + " " + units[i]
 }
 
-// number has as many decimals as are of interest.
+// number drops decimals that do not matter.
 func number(v float64) string {
 	decimals := 0
 	if math.Abs(v) < 100 {
@@ -46,7 +46,7 @@ func number(v float64) string {
 	return strings.TrimSuffix(text, ".0")
 }
 
-// length writes seconds, as long times in two units.
+// length formats seconds, long durations in two units.
 func length(v float64) string {
 	switch {
 	case math.Abs(v) < 1:
@@ -56,13 +56,14 @@ func length(v float64) string {
 	}
 	seconds := int64(math.Round(v))
 	if seconds < 3600 {
-		return two(seconds, 60, "m", "s")
+		return twoUnits(seconds, 60, "m", "s")
 	}
-	return two(seconds/60, 60, "h", "m")
+	return twoUnits(seconds/60, 60, "h", "m")
 }
 
-// two writes a number of the lesser unit in both, without a lesser part of zero.
-func two(n, per int64, greater, lesser string) string {
+// twoUnits formats n, counted in the smaller unit, in both units; a zero remainder is
+// omitted.
+func twoUnits(n, per int64, greater, lesser string) string {
 	text := strconv.FormatInt(n/per, 10) + greater
 	if n%per != 0 {
 		text += strconv.FormatInt(n%per, 10) + lesser
@@ -70,14 +71,14 @@ func two(n, per int64, greater, lesser string) string {
 	return text
 }
 
-// longest bounds text that comes from elsewhere.
-const longest = 200
+// maxBrief bounds text from outside.
+const maxBrief = 200
 
-// brief is text from elsewhere on one bounded line.
-func brief(s string) string {
+// oneLine returns text from outside as one line of bounded length.
+func oneLine(s string) string {
 	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
-	if runes := []rune(s); len(runes) > longest {
-		return string(runes[:longest]) + "…"
+	if runes := []rune(s); len(runes) > maxBrief {
+		return string(runes[:maxBrief]) + "…"
 	}
 	return s
 }

@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// The bytes of WAL there are. Only some roles may list its directory. Others are
-// told what it may hold at most: what the server keeps before it recycles, or what
-// somebody still needs, whichever is more.
+// The size of the WAL. Only some roles may list its directory; others get an upper
+// bound: what the server keeps before recycling, or what something still needs,
+// whichever is more.
 //
-// WALInUse leaves out the segments that are to be written next: after a checkpoint
-// the server renames what it no longer needs, up to max_wal_size, and does not
-// remove it. pg_wal stays as large as it was; but what is written from then on goes
-// there, and takes no more of the disk. Timelines do not matter, other files count.
+// WALInUse leaves out recycled segments. After a checkpoint the server renames
+// segments it no longer needs, up to max_wal_size, instead of removing them. pg_wal
+// stays as large, but later writes reuse those files and take no more disk. Timelines
+// are ignored; other files count.
 const (
 	walSize  = `SELECT coalesce(sum(size), 0)::bigint FROM pg_ls_waldir()`
 	WALInUse = walSize + ` WHERE NOT (name ~ '^[0-9A-F]{24}$'
@@ -25,23 +25,23 @@ const (
 	))::bigint + pg_size_bytes(current_setting('wal_keep_size')))`
 )
 
-// listAgain is how often it is asked anew whether the directory may be listed.
-const listAgain = time.Minute
+// recheckAfter is how often to check again whether the directory may be listed.
+const recheckAfter = time.Minute
 
-// walDirectory remembers whether the role may list the directory of the WAL. A
-// statement that may not fails as a whole, so this has to be known before.
+// walDirectory remembers whether the role may list the WAL directory. Without the
+// privilege the whole statement fails, so this has to be known in advance.
 type walDirectory struct {
 	may   bool
 	asked time.Time
 }
 
-// listed tells whether the role may list the directory. It belongs to the one
-// goroutine that reads.
+// listed reports whether the role may list the directory. Only the reading goroutine
+// calls it.
 func (d *walDirectory) listed(ctx context.Context, db session) (bool, error) {
-	if !d.asked.IsZero() && time.Since(d.asked) < listAgain {
+	if !d.asked.IsZero() && time.Since(d.asked) < recheckAfter {
 		return d.may, nil
 	}
-	if err := one(ctx, db, mayListWAL, nil, &d.may); err != nil {
+	if err := queryOne(ctx, db, mayListWAL, nil, &d.may); err != nil {
 		return false, err
 	}
 	d.asked = time.Now()
@@ -50,11 +50,11 @@ func (d *walDirectory) listed(ctx context.Context, db session) (bool, error) {
 
 const mayListWAL = `SELECT has_function_privilege('pg_ls_waldir()', 'EXECUTE')`
 
-// refused tells that a statement failed since it listed the directory: the privilege
-// is revoked, or the server has its own way to refuse it, as managed ones do. It is
-// done without for a while.
+// refused reports whether a statement failed because it listed the directory: the
+// privilege was revoked, or a managed server refuses by its own means. Listing is then
+// skipped for a while.
 func (d *walDirectory) refused(err error) bool {
-	if !denies(err) || !strings.Contains(err.Error(), "pg_ls_waldir") {
+	if !isPrivilegeError(err) || !strings.Contains(err.Error(), "pg_ls_waldir") {
 		return false
 	}
 	d.may, d.asked = false, time.Now()

@@ -22,8 +22,8 @@ func tight(more ...string) map[string]string {
 	return settings
 }
 
-// The database grows over the threshold, and shrinks again. A role that may not
-// look at the WAL is told its bound.
+// The database grows past the threshold and shrinks again. A role that may not list the
+// WAL gets the upper bound.
 func TestStorage(t *testing.T) {
 	t.Parallel()
 	s := server(t, tight())
@@ -53,7 +53,7 @@ func TestStorage(t *testing.T) {
 	x.exec("CREATE ROLE nobody LOGIN")
 	c.Storage.Signal = levels(none, 1, none)
 	poor := run(t, guard.New(quick(c), as(t, dsnOf(s, "nobody")), nil))
-	says(t, await(t, poor, guard.Pause), "storage", "the WAL by what the server may keep of it")
+	says(t, await(t, poor, guard.Pause), "storage", "with an upper bound for the WAL")
 	room, err = poor.Room(t.Context())
 	if err != nil || room.WAL != nil || room.MaxWAL != 32*megabyte {
 		t.Errorf("room %+v (%v), want no size of the WAL", room, err)
@@ -63,15 +63,15 @@ func TestStorage(t *testing.T) {
 	}
 }
 
-// What a checkpoint leaves of the WAL the server writes again, and does not remove:
-// pg_wal stays as large, and a pause for its size would never end.
+// After a checkpoint the server recycles WAL instead of removing it. pg_wal stays as
+// large, and a pause based on its size would never end.
 func TestStorageWithoutUsedUpWAL(t *testing.T) {
 	t.Parallel()
 	s := server(t, tight("max_wal_size", "1GB"))
 	x := connect(t, s.DSN("postgres"), "")
-	const stored = "SELECT (pg_database_size(current_database()) + (SELECT sum(size) FROM pg_ls_waldir()))::float8"
+	const wroteAtReading = "SELECT (pg_database_size(current_database()) + (SELECT sum(size) FROM pg_ls_waldir()))::float8"
 	ask := func() (bytes float64) {
-		if err := x.QueryRow(t.Context(), stored).Scan(&bytes); err != nil {
+		if err := x.QueryRow(t.Context(), wroteAtReading).Scan(&bytes); err != nil {
 			t.Fatal(err)
 		}
 		return bytes
@@ -99,8 +99,8 @@ func TestStorageWithoutUsedUpWAL(t *testing.T) {
 	}
 }
 
-// Between two readings batches may write more than is free: what they have written
-// counts at once.
+// Between two readings batches may write more than is free, so what they write counts
+// at once.
 func TestStorageAhead(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, "SELECT 1")
@@ -121,19 +121,19 @@ func TestStorageAhead(t *testing.T) {
 		}
 		w.Wrote(1 << 41)
 		a := w.Advice("")
-		says(t, a, "storage", c.want+"|with the WAL of batches since the last reading")
+		says(t, a, "storage", c.want+"|including WAL written by batches since the last reading")
 		if a.State != guard.Pause {
 			t.Errorf("%s: %s by an estimate, want pause: batches that overlap count each other's WAL, and the next reading tells", c.name, a.State)
 		}
 	}
 }
 
-// A pause for what batches have written is left like any other: two readings have to
-// find enough room. The next alone would end it, and the next batch begin it anew.
+// A pause caused by what batches wrote ends like any other, after two readings with
+// enough room. Ending it after one would let the next batch start it again.
 func TestStorageAheadIsHeld(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t)
-	// Each round has read the storage when it enters, and ends when it may leave.
+	// Each round reads the storage on entry and returns when it is released.
 	enter, leave := make(chan struct{}), make(chan struct{})
 	c := guard.Config{Storage: guard.Storage{Signal: levels(none, 1<<40, none), Limit: 1 << 41}}
 	c.More = []guard.Source{{Read: func(context.Context) ([]guard.Reading, error) {
@@ -172,8 +172,8 @@ func TestStorageAheadIsHeld(t *testing.T) {
 	close(leave)
 }
 
-// Checkpoints cost: none is asked for soon after another, not by a Watch in the
-// place of another either. One that was refused was none.
+// Checkpoints are expensive: none is requested soon after another, not even by a Watch
+// that replaces another. A refused request does not count.
 func TestCheckpointOnceInAWhile(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t)
@@ -185,7 +185,7 @@ func TestCheckpointOnceInAWhile(t *testing.T) {
 	if err := w.Checkpoint(t.Context()); !errors.Is(err, guard.ErrCheckpointAsked) {
 		t.Errorf("a second one: %v", err)
 	}
-	w.Wrote(1) // reckons with another Watch's
+	w.Wrote(1) // must not affect the next Watch
 	next := guard.New(guard.Config{Every: time.Hour, Timeout: time.Minute}, pool, nil)
 	next.Succeed(w)
 	if err := next.Checkpoint(t.Context()); !errors.Is(err, guard.ErrCheckpointAsked) {
@@ -199,8 +199,8 @@ func TestCheckpointOnceInAWhile(t *testing.T) {
 	}
 }
 
-// However many ask, and for however long, another checkpoint is asked for only when it
-// gives something back: what reaper has written since.
+// No matter how many ask or for how long, another checkpoint is requested only when it
+// frees something: what reaper has written since.
 func TestCheckpointThatGivesNothing(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t)
@@ -224,7 +224,7 @@ func TestCheckpointThatGivesNothing(t *testing.T) {
 	}
 }
 
-// A slot that nobody reads holds WAL back until it is dropped.
+// A slot without a reader retains WAL until it is dropped.
 func TestSlot(t *testing.T) {
 	t.Parallel()
 	s := server(t, tight())
@@ -232,7 +232,7 @@ func TestSlot(t *testing.T) {
 	w := watchAt(t, s, guard.Config{WALBacklog: levels(40*megabyte, 70*megabyte, none)})
 	await(t, w, guard.Go)
 	x.exec("SELECT pg_create_physical_replication_slot('reports', true)", fill("a", 50))
-	says(t, await(t, w, guard.Slow), "wal_backlog", "the replication slot reports, which nobody reads, keeps|MB of WAL (slow at 40 MB)")
+	says(t, await(t, w, guard.Slow), "wal_backlog", "the replication slot reports, which nothing reads, keeps|MB of WAL (slow at 40 MB)")
 	if r := reading(t, w, "wal_backlog"); r.Share >= 0.5 || r.Share < 0.1 {
 		t.Errorf("share %v between slow and pause, want it between 0.1 and 0.5", r.Share)
 	}
@@ -249,8 +249,8 @@ func TestSlot(t *testing.T) {
 	await(t, w, guard.Go)
 }
 
-// Where the storage is full of what a slot keeps, the slot is told: a checkpoint gives
-// none of it back. Once it is gone, the storage that is left speaks for itself.
+// When WAL retained by a slot fills the storage, the slot is reported, because a
+// checkpoint frees nothing. Once it is gone, the storage guard is reported itself.
 func TestSlotThatFillsTheStorage(t *testing.T) {
 	t.Parallel()
 	s := server(t, tight("max_wal_size", "1GB"))
@@ -267,7 +267,7 @@ func TestSlotThatFillsTheStorage(t *testing.T) {
 	}
 	backlog(guard.Pause)
 	a := w.Advice("")
-	if says(t, a, "wal_backlog", "the replication slot reports, which nobody reads, keeps"); a.Checkpoint {
+	if says(t, a, "wal_backlog", "the replication slot reports, which nothing reads, keeps"); a.Checkpoint {
 		t.Error("a checkpoint is to give back what a slot keeps")
 	}
 	x.exec("SELECT pg_drop_replication_slot('reports')")
@@ -278,8 +278,8 @@ func TestSlotThatFillsTheStorage(t *testing.T) {
 	}
 }
 
-// A reader that keeps up keeps no WAL that a checkpoint would not: it is no reason to
-// make a run smaller. One that falls behind the last checkpoint is.
+// A reader that keeps up retains no WAL beyond a checkpoint's and does not limit a run. One
+// that falls behind the last checkpoint does.
 func TestSlotThatIsRead(t *testing.T) {
 	t.Parallel()
 	s := server(t, tight("max_wal_size", "1GB"))
@@ -327,7 +327,7 @@ func TestSlotThatIsRead(t *testing.T) {
 	}
 }
 
-// A slot that the server has given up keeps nothing, which is said.
+// A slot that the server has given up retains nothing, and is reported.
 func TestLostSlot(t *testing.T) {
 	t.Parallel()
 	s := server(t, tight("max_slot_wal_keep_size", "20MB"))
@@ -340,10 +340,10 @@ func TestLostSlot(t *testing.T) {
 		t.Fatalf("the slot is %s (%v), want it lost", state, err)
 	}
 	strict := watchAt(t, s, guard.Config{WALBacklog: levels(none, 0, none)})
-	says(t, await(t, strict, guard.Pause), "wal_backlog", "the replication slot left is lost, and keeps nothing")
+	says(t, await(t, strict, guard.Pause), "wal_backlog", "the replication slot left is lost and keeps nothing")
 }
 
-// An archiver that fails holds WAL back until it can archive.
+// A failing archiver retains WAL until it can archive.
 func TestArchiver(t *testing.T) {
 	t.Parallel()
 	s := server(t, tight("archive_mode", "on", "archive_command", "/bin/true"))
@@ -366,11 +366,11 @@ func TestArchiver(t *testing.T) {
 	until(t, w, "reason with it", func() bool { return contains(w.Advice("").Reason, "the archiver, which fails at 0000000") })
 	x.exec("ALTER SYSTEM SET archive_command = '/bin/true'", "SELECT pg_reload_conf()")
 	until(t, w, "archiver that has caught up", func() bool { return !contains(w.Advice("").Reason, "archiver") })
-	x.exec("CHECKPOINT") // pg_wal is not smaller before
+	x.exec("CHECKPOINT") // pg_wal shrinks only now
 	await(t, w, guard.Go)
 }
 
-// What is beyond max_wal_size counts, whatever keeps it.
+// WAL beyond max_wal_size counts, whatever retains it.
 func TestDirectory(t *testing.T) {
 	t.Parallel()
 	s := server(t, tight("wal_keep_size", "160MB"))
@@ -384,14 +384,14 @@ func TestDirectory(t *testing.T) {
 	}
 	x.exec("ALTER SYSTEM SET wal_keep_size = 0", "SELECT pg_reload_conf()")
 	a := await(t, w, guard.Pause)
-	if says(t, a, "wal_backlog", "pg_wal is|larger than max_wal_size and wal_keep_size make it"); !a.Checkpoint {
+	if says(t, a, "wal_backlog", "pg_wal is|larger than max_wal_size and wal_keep_size allow"); !a.Checkpoint {
 		t.Error("no checkpoint is to give it back")
 	}
 	x.exec(fill("a", 1), "CHECKPOINT", fill("a", 20), "CHECKPOINT")
 	await(t, w, guard.Go)
 }
 
-// A burst of WAL counts while it lasts; reaper's own is told by itself.
+// A burst of WAL counts while it lasts; reaper's own WAL is reported separately.
 func TestWALRate(t *testing.T) {
 	t.Parallel()
 	s := server(t, tight())
@@ -430,7 +430,7 @@ func TestWALRate(t *testing.T) {
 	await(t, own, guard.Go)
 }
 
-// WAL since the last checkpoint, until there is one.
+// WAL counts since the last checkpoint, until the next one.
 func TestCheckpoint(t *testing.T) {
 	t.Parallel()
 	s := server(t, map[string]string{"max_wal_size": "100MB", "autovacuum": "off"})

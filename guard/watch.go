@@ -12,42 +12,42 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Watch reads the signals and remembers what they say. Its methods may be called
-// from anywhere at any time.
+// Watch reads the signals and remembers the results. Its methods are safe for
+// concurrent use.
 type Watch struct {
 	c     Config
 	pool  *pgxpool.Pool
 	log   *slog.Logger
-	since time.Time // when it was made
+	since time.Time // when it was created
 	all   []*watched
 	more  *more
 	wal   *walDirectory
 	web   *prometheus
 
-	// unidentified is when a server last refused to say which it is; zero: none has. It
-	// belongs to the goroutine that reads.
+	// unidentified is when a server last refused to identify itself; zero means never.
+	// Only the reading goroutine uses it.
 	unidentified time.Time
 
-	turn  chan struct{} // of whoever uses the pool's connection
+	turn  chan struct{} // held while the pool's connection is in use
 	wrote atomic.Int64  // bytes of WAL that reaper has written
 
-	// mu guards what follows.
-	mu       sync.Mutex
-	before   *Watch // whose place it has taken, until it is run
-	touched  map[uint32]bool
-	readings []Reading // one for each of all, in its order
-	stored   int64     // what was written when the storage was last read
-	raised   State     // of the storage, by ahead, that no reading has taken in yet
-	ask      asking    // of the last checkpoint
-	others   []Reading
-	finished time.Time // the last round; zero: none yet
-	last     time.Time // when a signal was last read, or a round finished
-	changed  chan struct{}
-	ended    bool // changed is closed for good
+	// mu guards the fields below.
+	mu             sync.Mutex
+	before         *Watch // the Watch that this one replaces; nil once Run has started
+	touched        map[uint32]bool
+	readings       []Reading         // parallel to all
+	wroteAtReading int64             // wrote as of the last storage reading
+	projected      State             // state of the storage estimated by project, until the next reading applies it
+	ask            checkpointRequest // the last checkpoint request
+	others         []Reading
+	finished       time.Time // end of the last round; zero if none yet
+	last           time.Time // when a signal was last read or a round finished
+	changed        chan struct{}
+	ended          bool // changed is closed permanently
 }
 
-// New makes a Watch that reads over connections of pool, one at a time. The pool
-// must not be that of the batches: what holds them up would hold up the guards.
+// New returns a Watch that reads over connections of pool, one at a time. The pool
+// must not be the one the batches use: whatever stalls them would stall the guards.
 func New(c Config, pool *pgxpool.Pool, log *slog.Logger) *Watch {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -64,8 +64,8 @@ func New(c Config, pool *pgxpool.Pool, log *slog.Logger) *Watch {
 	return w
 }
 
-// Run reads all signals at once, and again every Config.Every, until ctx is done.
-// It is to be called once.
+// Run reads all signals at once and then every Config.Every until ctx is done. Call
+// it once.
 func (w *Watch) Run(ctx context.Context) {
 	defer w.End()
 	defer w.web.close()
@@ -81,8 +81,8 @@ func (w *Watch) Run(ctx context.Context) {
 	}
 }
 
-// End wakes whoever waits for another round: there is none, or another Watch has taken
-// the place of this one. It ends no Run.
+// End wakes everyone waiting for another round, because there will be none or because
+// another Watch has replaced this one. It does not end Run.
 func (w *Watch) End() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -92,9 +92,9 @@ func (w *Watch) End() {
 	}
 }
 
-// Succeed makes the Watch take the place of another, which the same runs have obeyed:
-// what that one remembers of guards and checkpoints is its own. It is to be run when
-// the Run of the other has ended; one that was never run stands for the one before.
+// Succeed makes w replace another Watch that the same runs have obeyed, taking over
+// what it remembers of guards and checkpoints. Start w.Run after the other's Run has
+// ended. If the other never ran, its own predecessor counts.
 func (w *Watch) Succeed(other *Watch) {
 	other.mu.Lock()
 	ask, before := other.ask, other
@@ -105,12 +105,12 @@ func (w *Watch) Succeed(other *Watch) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.ask, w.before = ask, before
-	w.ask.wrote -= before.wrote.Load() // it counts anew
+	w.ask.wrote -= before.wrote.Load() // w counts from zero
 }
 
-// inherit takes over what the Watch before remembers of guards that there still are: a
-// pause is left as it would have been, and what was missed is missed. Thresholds may be
-// others: a state is then left by these.
+// inherit takes over the predecessor's state for guards that still exist: a pause
+// ends as it would have, and a missing replica stays missing. Thresholds may have
+// changed; the new ones then decide when a state is left.
 func (w *Watch) inherit() {
 	w.mu.Lock()
 	before := w.before
@@ -132,8 +132,8 @@ func (w *Watch) inherit() {
 	}
 }
 
-// connectionTime bounds the wait for a connection that others of the process use too,
-// for questions of their own, and the making of one: it counts for no reading's time.
+// connectionTime bounds the wait for a connection that the rest of the process also
+// uses, including the time to dial. It does not count against a reading's timeout.
 const connectionTime = 5 * time.Second
 
 func (w *Watch) connection(ctx context.Context) (*pgxpool.Conn, error) {
@@ -142,8 +142,8 @@ func (w *Watch) connection(ctx context.Context) (*pgxpool.Conn, error) {
 	return w.pool.Acquire(ctx)
 }
 
-// round reads every signal once, one after the other: each has its own time, and
-// what one says counts from the moment it has said it.
+// round reads every signal once, in turn. Each has its own timeout, and its result
+// counts immediately.
 func (w *Watch) round(ctx context.Context) {
 	for i, g := range w.all {
 		if g.Off != "" {
@@ -158,7 +158,7 @@ func (w *Watch) round(ctx context.Context) {
 		w.readings[i] = r
 		w.last = time.Now()
 		if r.Guard == storageGuard {
-			w.stored = wrote
+			w.wroteAtReading = wrote
 		}
 		w.mu.Unlock()
 	}
@@ -177,10 +177,9 @@ func (w *Watch) round(ctx context.Context) {
 	}
 }
 
-// inTurn does something with the connection once nobody else of the Watch uses it:
-// the time that it may take begins then, and a reading is not late for what a
-// checkpoint takes. False: ctx was done before.
-func (w *Watch) inTurn(ctx context.Context, do func()) bool {
+// exclusively runs do while holding the connection. Timeouts start only then, so a slow
+// checkpoint does not make a reading late. It returns false if ctx ended first.
+func (w *Watch) exclusively(ctx context.Context, do func()) bool {
 	select {
 	case w.turn <- struct{}{}:
 	case <-ctx.Done():
@@ -191,57 +190,57 @@ func (w *Watch) inTurn(ctx context.Context, do func()) bool {
 	return true
 }
 
-// Advice is the worst of the readings that count for a policy, from memory; of equals
-// the first, but that the storage gives way to what names why WAL is kept. Before the
-// first round, and when no signal was read for three intervals and the time that
-// one may take, it says pause: guards that hang are unknown.
-// Guards named in but are left out.
+// Advice returns the worst reading that applies to a policy, from memory, leaving
+// out the guards named in but. The first of equals wins, except that storage gives way
+// to a guard that names why WAL is kept. Before the first round, and when no signal
+// was read for three intervals plus the longest timeout, it says pause: hanging
+// guards are unknown.
 func (w *Watch) Advice(policy string, but ...string) Advice {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	worst := Advice{Share: 1}
-	forbid, gives, somebody := 0, 0, false
-	if why := w.stale(); why != "" {
+	forbid, gives, external := 0, 0, false
+	if reasonOf := w.stale(); reasonOf != "" {
 		forbid++
-		worst = Advice{State: Pause, Guard: "guards", Reason: why, Since: w.lastRead(), Share: slowest}
+		worst = Advice{State: Pause, Guard: "guards", Reason: reasonOf, Since: w.lastRead(), Share: minShare}
 	}
 	for _, readings := range [][]Reading{w.readings, w.others} {
 		for _, r := range readings {
 			if r.Policy != "" && r.Policy != policy || r.At.IsZero() || slices.Contains(but, r.Guard) {
-				continue // it is another's, off, not read yet, which stale tells, or left out
+				continue // another policy's, off, not read yet (see stale), or left out
 			}
 			if r.Guard == storageGuard {
-				r = w.ahead(r)
+				r = w.project(r)
 			}
 			if r.State >= Pause {
 				forbid++
-				somebody = somebody || r.somebody
-				if r.returns {
+				external = external || r.external
+				if r.reclaimable {
 					gives++
 				}
 			}
-			if r.speaksBefore(worst) {
+			if r.outranks(worst) {
 				worst = Advice{State: r.State, Guard: r.Guard, Reason: r.Reason, Since: r.Since, Share: r.Share}
 			}
 		}
 	}
 	worst.Checkpoint = forbid > 0 && forbid == gives
-	// What a checkpoint gave back while somebody kept WAL was not all of it.
-	w.ask.again = w.ask.again || gives > 0 && somebody
+	// While a slot or replica kept WAL, a checkpoint cannot have freed all of it.
+	w.ask.again = w.ask.again || gives > 0 && external
 	return worst
 }
 
-// speaksBefore tells that a reading is what a policy hears, and not the advice of the
-// readings before it. A storage that is full of WAL which is kept for somebody is told
-// by who that is: no checkpoint gives it back, and he is to be seen to.
-func (r Reading) speaksBefore(a Advice) bool {
+// outranks reports whether r replaces the advice of the readings before it. When
+// storage is full of retained WAL, the guard that names what retains it wins: a
+// checkpoint frees nothing then, and someone has to act.
+func (r Reading) outranks(a Advice) bool {
 	if r.State != a.State || r.Share != a.Share {
 		return r.State > a.State || r.State == a.State && r.Share < a.Share
 	}
-	return a.Guard == storageGuard && r.somebody
+	return a.Guard == storageGuard && r.external
 }
 
-// lastRead is when a signal was last read, or when the watch was made.
+// lastRead is when a signal was last read, or else when the watch was created.
 func (w *Watch) lastRead() time.Time {
 	if w.last.IsZero() {
 		return w.since
@@ -249,39 +248,39 @@ func (w *Watch) lastRead() time.Time {
 	return w.last
 }
 
-// silence is the longest time between two signals' readings of a Watch that is well:
-// the pause between two rounds, with room to spare, the wait for the connection, the
-// time of the slowest signal, and of a look at what there is for a run. A round of many slow signals takes longer.
-func (w *Watch) silence() time.Duration {
-	slowest := w.c.Timeout
+// maxSilence is the longest gap between two readings of a healthy Watch: the interval
+// with a margin, the wait for a connection, the slowest signal's timeout, and a call
+// of Room. A round of many slow signals may take longer than that.
+func (w *Watch) maxSilence() time.Duration {
+	longest := w.c.Timeout
 	for _, g := range w.all {
-		slowest = max(slowest, g.timeout)
+		longest = max(longest, g.timeout)
 	}
-	return 3*w.c.Every + connectionTime + slowest + roomTimeouts*w.c.Timeout
+	return 3*w.c.Every + connectionTime + longest + roomTimeouts*w.c.Timeout
 }
 
-// stale says why what is remembered does not count; empty: it does.
+// stale says why the remembered readings do not count; empty means they do.
 func (w *Watch) stale() string {
 	if w.finished.IsZero() {
-		return "the guards were not read yet"
+		return "the guards have not been read yet"
 	}
-	if age := time.Since(w.last); age > w.silence() {
-		return fmt.Sprintf("the guards were last read %s ago, and are to be read every %s", length(age.Seconds()), length(w.c.Every.Seconds()))
+	if age := time.Since(w.last); age > w.maxSilence() {
+		return fmt.Sprintf("the guards were last read %s ago; the interval is %s", length(age.Seconds()), length(w.c.Every.Seconds()))
 	}
 	return ""
 }
 
-// Readings are all of them, in the order of the policy file's reference, custom
-// ones, windows and those made elsewhere last.
+// Readings returns all readings in the order of the policy file's reference, followed
+// by custom guards, windows and external sources.
 func (w *Watch) Readings() []Reading {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return append(slices.Clone(w.readings), w.others...)
 }
 
-// Changed is closed when the round that is under way, or the next, is finished, and
-// when Run ends; from then on it gives a channel that is closed. Take it before
-// asking for advice.
+// Changed returns a channel that is closed when the current or next round finishes.
+// After Run ends it returns a closed channel. Take the channel before asking for
+// advice.
 func (w *Watch) Changed() <-chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -297,8 +296,8 @@ func (w *Watch) Touch(tables []uint32) {
 	}
 }
 
-// touching are the tables of Touch, in order.
-func (w *Watch) touching() []uint32 {
+// touchedTables returns the tables passed to Touch, in order.
+func (w *Watch) touchedTables() []uint32 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	oids := make([]uint32, 0, len(w.touched))
@@ -309,5 +308,5 @@ func (w *Watch) touching() []uint32 {
 	return oids
 }
 
-// Wrote adds to the bytes of WAL that reaper's own batches have written.
+// Wrote adds to the bytes of WAL written by reaper's own batches.
 func (w *Watch) Wrote(walBytes int64) { w.wrote.Add(walBytes) }

@@ -14,17 +14,17 @@ import (
 	"github.com/reaperdb/reaper/internal/dbtest"
 )
 
-// quick has the guards read so often that a test need not wait.
+// quick makes guards read often, so that tests need not wait.
 func quick(c guard.Config) guard.Config {
 	c.Every = 20 * time.Millisecond
 	if c.Timeout == 0 {
-		c.Timeout = 5 * time.Second // tests share their processors
+		c.Timeout = 5 * time.Second // tests compete for CPU
 	}
 	return c
 }
 
-// control configures a pool as the program's is: one connection, and a protocol
-// that needs nothing of the session.
+// control configures a pool as the program does: one connection, and a protocol that
+// needs no session state.
 func control(c *pgxpool.Config) {
 	c.MaxConns = 1
 	c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
@@ -37,7 +37,7 @@ func watch(t *testing.T, db *dbtest.DB, c guard.Config) *guard.Watch {
 	return run(t, guard.New(quick(c), db.Pool(t, control), nil))
 }
 
-// as is a pool of another role.
+// as returns a pool for another role.
 func as(t *testing.T, dsn string) *pgxpool.Pool {
 	t.Helper()
 	config, err := pgxpool.ParseConfig(dsn)
@@ -68,10 +68,10 @@ func run(t *testing.T, w *guard.Watch) *guard.Watch {
 	return w
 }
 
-// patience bounds the wait for what a guard is to say.
+// patience bounds the wait for a guard.
 const patience = 30 * time.Second
 
-// await waits until the advice is a state, and gives it.
+// await waits until the advice has a state and returns it.
 func await(t *testing.T, w *guard.Watch, want guard.State) guard.Advice {
 	t.Helper()
 	return until(t, w, "advice "+want.String(), func() bool {
@@ -96,7 +96,7 @@ func until(t *testing.T, w *guard.Watch, what string, ok func() bool) guard.Advi
 	}
 }
 
-// rounds waits for so many rounds.
+// rounds waits for n rounds.
 func rounds(t *testing.T, w *guard.Watch, n int) {
 	t.Helper()
 	for range n {
@@ -108,7 +108,7 @@ func rounds(t *testing.T, w *guard.Watch, n int) {
 	}
 }
 
-// says compares an advice's guard, and the parts of its reason, parted by |.
+// says checks an advice's guard and the parts of its reason, separated by |.
 func says(t *testing.T, a guard.Advice, name, words string) {
 	t.Helper()
 	if a.Guard != name {
@@ -121,7 +121,7 @@ func says(t *testing.T, a guard.Advice, name, words string) {
 	}
 }
 
-// reading is the one of a guard.
+// reading returns a guard's reading.
 func reading(t *testing.T, w *guard.Watch, name string) guard.Reading {
 	t.Helper()
 	for _, r := range w.Readings() {
@@ -133,7 +133,7 @@ func reading(t *testing.T, w *guard.Watch, name string) guard.Reading {
 	return guard.Reading{}
 }
 
-// levels makes thresholds; a negative one is none.
+// levels makes thresholds; a negative value means none.
 func levels(slow, pause, stop float64) guard.Signal {
 	var l guard.Levels
 	for _, x := range []struct {
@@ -149,7 +149,7 @@ func levels(slow, pause, stop float64) guard.Signal {
 
 const none = -1
 
-// Nothing read yet is no go.
+// Before the first reading, the advice is not go.
 func TestNothingReadYet(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t)
@@ -158,7 +158,7 @@ func TestNothingReadYet(t *testing.T) {
 	if a.State != guard.Pause || a.Share <= 0 {
 		t.Errorf("before the first reading: %+v, want a pause", a)
 	}
-	says(t, a, "guards", "not read yet")
+	says(t, a, "guards", "not been read yet")
 	run(t, w)
 	if a := await(t, w, guard.Go); a.Reason != "" || a.Share != 1 {
 		t.Errorf("with nothing to watch: %+v, want go and no reason", a)
@@ -170,19 +170,19 @@ func TestNothingReadYet(t *testing.T) {
 	}
 }
 
-// A guard that was not read yet is shown as unknown, and what unknown means for it ends
-// no run before there is a reading.
+// A guard that has not been read yet is shown as unknown, and its unknown state does not
+// stop a run before the first reading.
 func TestNothingReadYetOfOne(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t)
 	connections := levels(none, 1000, none)
 	connections.Unknown = guard.Stop
 	w := guard.New(quick(guard.Config{Connections: connections}), db.Pool(t, control), nil)
-	if r := reading(t, w, "connections"); r.State != guard.Stop || r.Unknown != "it was not read yet" || !r.At.IsZero() || r.Since.IsZero() {
+	if r := reading(t, w, "connections"); r.State != guard.Stop || r.Unknown != "it has not been read yet" || !r.At.IsZero() || r.Since.IsZero() {
 		t.Errorf("before the first reading: %+v, want it unknown", r)
 	}
 	a := w.Advice("")
-	if says(t, a, "guards", "not read yet"); a.State != guard.Pause {
+	if says(t, a, "guards", "not been read yet"); a.State != guard.Pause {
 		t.Errorf("before the first reading: %+v, want a pause", a)
 	}
 	run(t, w)
@@ -192,8 +192,8 @@ func TestNothingReadYetOfOne(t *testing.T) {
 	}
 }
 
-// A Watch in the place of another leaves a pause as that one would have, also when one in
-// between was never run, and whoever waits for that one is woken.
+// A Watch that replaces another ends a pause as that one would have, even if one in
+// between never ran, and it wakes those waiting for that one.
 func TestSucceed(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, queueTable)
@@ -216,7 +216,7 @@ func TestSucceed(t *testing.T) {
 	}
 }
 
-// Guards that hang are unknown.
+// Hanging guards are unknown.
 func TestStale(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t)
@@ -225,10 +225,10 @@ func TestStale(t *testing.T) {
 	hangs := make(chan struct{}, 1)
 	c := guard.Config{Timeout: 50 * time.Millisecond, More: []guard.Source{{Read: func(context.Context) ([]guard.Reading, error) {
 		select {
-		case hangs <- struct{}{}: // the first round
+		case hangs <- struct{}{}: // first round
 			return nil, nil
 		default:
-			<-block // heeds no context, as a bug would not
+			<-block // ignores its context, as a bug might
 			return nil, nil
 		}
 	}}}}
@@ -238,11 +238,11 @@ func TestStale(t *testing.T) {
 			t.Fatal("guards that hang do not pause")
 		}
 	}
-	says(t, w.Advice(""), "guards", "last read|are to be read every 20 ms")
+	says(t, w.Advice(""), "guards", "last read|the interval is 20 ms")
 }
 
-// A round of signals that are slow, but well, may take longer than any of them: what
-// was read counts meanwhile.
+// A round of slow but healthy signals may take longer than any of them; what was read
+// counts in the meantime.
 func TestLongRound(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t)
@@ -266,8 +266,8 @@ func TestLongRound(t *testing.T) {
 	}
 }
 
-// Whoever waits for a round that will never be is woken when the readings end, and
-// so is whoever comes too late.
+// When readings end, everyone waiting for a round that will not come is woken, and so is
+// everyone who comes later.
 func TestChangedAtTheEnd(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t)
@@ -297,7 +297,7 @@ func TestChangedAtTheEnd(t *testing.T) {
 	}
 }
 
-// What is made elsewhere counts, for one policy or for all; what fails is unknown.
+// External readings count, for one policy or all; a failing source is unknown.
 func TestMore(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t)

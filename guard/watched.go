@@ -7,46 +7,45 @@ import (
 	"time"
 )
 
-// signal reads one signal: by one statement at most, within the time of ctx. No
-// measure at all is go. What it cannot read is an error, beside the measures of what
-// it can: a deniedError where the
-// role lacks a privilege, an ownError in words that may be shown, any other as it
-// comes from pgx.
+// signal reads one signal with at most one statement, within the deadline of ctx. No
+// measures means go. If only part can be read, it returns the measures it has along
+// with an error: a deniedError if the role lacks a privilege, an ownError if the text
+// is safe to show, or else the error from pgx.
 type signal interface {
 	read(ctx context.Context, db session) ([]measure, error)
 }
 
-// watched is a guard with its signal and the state that it is in. It belongs to
-// the one goroutine that reads.
+// watched is a guard with its signal and current state. Only the reading goroutine
+// uses it.
 type watched struct {
 	Signal
 	name    string
 	signal  signal
-	timeout time.Duration // 0: that of all
-	// elsewhere tells that it asks another server than the database, or nobody: it is
-	// given no session.
-	elsewhere bool
+	timeout time.Duration // 0 means Config.Timeout
+	// noSession reports whether the signal does not query the database; read then gets
+	// no session.
+	noSession bool
 
-	server server // that was read last
+	server server // as of the last reading
 	gauges map[string]*gauge
-	seen   bool // it was read once
-	// known counts the readings since it was unknown, up to two.
+	seen   bool // pronoun has been read at least once
+	// known counts the readings since it was last unknown, up to two.
 	known int
 	last  Reading
 }
 
-// first is the reading before the first: nothing is known.
+// first returns the initial reading, when nothing is known yet.
 func (g *watched) first(now time.Time) Reading {
 	g.gauges = map[string]*gauge{}
 	g.known = 2
 	if g.last = off(g.name, g.Off, now); g.Off == "" {
-		g.last = g.unknown("it was not read yet", time.Time{})
+		g.last = g.unknown("it has not been read yet", time.Time{})
 		g.last.Since = now
 	}
 	return g.last
 }
 
-// read reads the signal and takes it in.
+// read reads the signal and updates the guard's state.
 func (g *watched) read(ctx context.Context, w *Watch) Reading {
 	timeout := g.timeout
 	if timeout == 0 {
@@ -54,9 +53,9 @@ func (g *watched) read(ctx context.Context, w *Watch) Reading {
 	}
 	var measures []measure
 	var err error
-	w.inTurn(ctx, func() {
+	w.exclusively(ctx, func() {
 		var db session
-		if !g.elsewhere {
+		if !g.noSession {
 			conn, failed := w.connection(ctx)
 			if err = failed; err != nil {
 				return
@@ -66,7 +65,7 @@ func (g *watched) read(ctx context.Context, w *Watch) Reading {
 		}
 		once, cancel := context.WithTimeout(ctx, timeout)
 		defer cancel()
-		if err = g.recognize(once, w, db); err == nil {
+		if err = g.detectServerChange(once, w, db); err == nil {
 			measures, err = g.signal.read(once, db)
 		}
 	})
@@ -75,14 +74,14 @@ func (g *watched) read(ctx context.Context, w *Watch) Reading {
 		return g.last
 	}
 	if g.name == storageGuard {
-		raised := w.takeRaised()
+		projected := w.takeProjected()
 		for _, gauge := range g.gauges {
-			gauge.raise(raised)
+			gauge.escalate(projected)
 		}
 	}
 	r := g.judge(measures, err, w.c, now)
 	before := g.last
-	if before.At.IsZero() && before.Off == "" { // the first one
+	if before.At.IsZero() && before.Off == "" { // the first reading
 		before = Reading{Guard: g.name, Since: now}
 	}
 	r.Since = before.Since
@@ -90,39 +89,39 @@ func (g *watched) read(ctx context.Context, w *Watch) Reading {
 		r.Since = now
 	}
 	if r.State != before.State || (r.Unknown == "") != (before.Unknown == "") || r.Off != before.Off {
-		tell(ctx, w.log, r)
+		logChange(ctx, w.log, r)
 	}
 	g.last = r
 	return r
 }
 
-// judge makes a reading of what was read.
+// judge turns what was read into a Reading.
 func (g *watched) judge(measures []measure, err error, c Config, now time.Time) Reading {
-	if c.Implicit && !g.seen && mayNot(err) {
-		return off(g.name, why(err), now)
+	if c.Implicit && !g.seen && lacksPrivilege(err) {
+		return off(g.name, reasonOf(err), now)
 	}
-	r := g.weigh(measures, c, now)
+	r := g.apply(measures, c, now)
 	if err != nil {
 		g.known = 0
-		u := g.unknown(why(err), now)
+		u := g.unknown(reasonOf(err), now)
 		if r.State == Go || r.State < u.State {
 			return u
 		}
-		r.Unknown, r.Reason = u.Unknown, r.Reason+"; besides, "+u.Unknown
+		r.Unknown, r.Reason = u.Unknown, r.Reason+"; also, "+u.Unknown
 		return r
 	}
 	g.seen = true
 	g.known = min(g.known+1, 2)
 	if state := g.ifUnknown(); g.known < 2 && state > r.State {
 		r.State, r.Share = state, shareOf(state)
-		r.Reason = g.name + " could not be read a moment ago; a second reading is waited for"
-		r.somebody, r.returns = false, false
+		r.Reason = g.name + " could not be read a moment ago; waiting for a second good reading"
+		r.external, r.reclaimable = false, false
 	}
 	return r
 }
 
-// weigh takes the measures in, and gives the worst.
-func (g *watched) weigh(measures []measure, c Config, now time.Time) Reading {
+// apply applies the measures and returns the worst reading.
+func (g *watched) apply(measures []measure, c Config, now time.Time) Reading {
 	worst := Reading{Guard: g.name, At: now, Share: 1}
 	for i, m := range measures {
 		if g.gauges[m.key] == nil {
@@ -136,23 +135,23 @@ func (g *watched) weigh(measures []measure, c Config, now time.Time) Reading {
 	return worst
 }
 
-// unknown is the reading of a signal that cannot be read.
-func (g *watched) unknown(why string, now time.Time) Reading {
+// unknown returns the reading of a signal that cannot be read.
+func (g *watched) unknown(reasonOf string, now time.Time) Reading {
 	state := g.ifUnknown()
-	r := Reading{Guard: g.name, State: state, Unknown: why, At: now, Share: shareOf(state)}
+	r := Reading{Guard: g.name, State: state, Unknown: reasonOf, At: now, Share: shareOf(state)}
 	if state != Go {
-		r.Reason = fmt.Sprintf("%s is unknown: %s", g.name, why)
+		r.Reason = fmt.Sprintf("%s is unknown: %s", g.name, reasonOf)
 	}
 	return r
 }
 
-// shareOf is the share of the time in a state that no number stands behind.
+// shareOf is the share of the time in a state that has no number behind it.
 func shareOf(s State) float64 {
 	return measure{reason: "none"}.share(s)
 }
 
-// tell logs that a guard's state has changed.
-func tell(ctx context.Context, log *slog.Logger, r Reading) {
+// logChange logs a change of a guard's state.
+func logChange(ctx context.Context, log *slog.Logger, r Reading) {
 	level := slog.LevelInfo
 	if r.State >= Pause || r.Unknown != "" {
 		level = slog.LevelWarn
@@ -163,5 +162,5 @@ func tell(ctx context.Context, log *slog.Logger, r Reading) {
 			attrs = append(attrs, slog.String(text.key, text.value))
 		}
 	}
-	log.LogAttrs(ctx, level, "a guard has changed its state", attrs...)
+	log.LogAttrs(ctx, level, "guard state changed", attrs...)
 }

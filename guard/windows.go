@@ -9,10 +9,9 @@ import (
 // windows are the times at which batches may run.
 type windows struct {
 	all []Window
-	now func() time.Time // nil: time.Now
+	now func() time.Time // nil means time.Now
 }
 
-// read asks nobody.
 func (w *windows) read(context.Context, session) ([]measure, error) {
 	now := time.Now()
 	if w.now != nil {
@@ -21,16 +20,16 @@ func (w *windows) read(context.Context, session) ([]measure, error) {
 	if w.open(now) {
 		return nil, nil
 	}
-	reason := "outside the windows of allow"
+	reason := "outside the allowed windows"
 	if next := w.next(now); !next.IsZero() {
-		reason += ": the next opens " + next.Format("Mon 2 Jan 15:04 MST")
+		reason += "; the next opens " + next.Format("Mon 2 Jan 15:04 MST")
 	}
 	return []measure{{state: Pause, reason: reason}}, nil
 }
 
 func (w *windows) open(t time.Time) bool { return w.zoneOpen(t) != nil }
 
-// zoneOpen is the zone of a window that is open; nil: none is.
+// zoneOpen returns the zone of an open window, or nil if none is open.
 func (w *windows) zoneOpen(t time.Time) *time.Location {
 	for _, window := range w.all {
 		if window.open(t) {
@@ -40,9 +39,9 @@ func (w *windows) zoneOpen(t time.Time) *time.Location {
 	return nil
 }
 
-// next is the first minute at which a window is open, in its zone; zero: there is
-// none within eight days. The minutes are gone through one by one, since a clock
-// that is changed may leave some out, or have them twice.
+// next returns the first minute at which a window is open, in its zone, or zero if
+// there is none within eight days. It steps minute by minute, because clock changes may
+// skip some or repeat them.
 func (w *windows) next(after time.Time) time.Time {
 	t := after.Truncate(time.Minute)
 	for range 8 * 24 * 60 {
@@ -54,7 +53,7 @@ func (w *windows) next(after time.Time) time.Time {
 	return time.Time{}
 }
 
-// open goes by the clock on the wall.
+// open reports whether the window is open, by the wall clock.
 func (w Window) open(t time.Time) bool {
 	local := t.In(w.zone())
 	minute := local.Hour()*60 + local.Minute()
@@ -67,7 +66,7 @@ func (w Window) open(t time.Time) bool {
 
 func (w Window) on(day time.Weekday) bool { return w.Days == [7]bool{} || w.Days[day] }
 
-// String is the window as a policy file has it, days one by one.
+// String formats the window as a policy file does, with each day named.
 func (w Window) String() string {
 	days := ""
 	for day, on := range w.Days {

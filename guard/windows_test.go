@@ -28,7 +28,7 @@ func TestWindows(t *testing.T) {
 		name string
 		all  []Window
 		at   string
-		next string // empty: it is open
+		next string // empty: open
 	}{
 		{"before the night", []Window{night}, "2026-07-01T19:59:00Z", "Wed 1 Jul 22:00 CEST"},
 		{"the night begins", []Window{night}, "2026-07-01T20:00:00Z", ""},
@@ -64,7 +64,7 @@ func TestWindows(t *testing.T) {
 			}
 			want := ""
 			if c.next != "" {
-				want = "outside the windows of allow: the next opens " + c.next
+				want = "outside the allowed windows; the next opens " + c.next
 			}
 			if got != want {
 				t.Errorf("%q, want %q", got, want)

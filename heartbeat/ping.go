@@ -1,6 +1,3 @@
-// Package heartbeat pings cron monitors: it tells a service outside that a run
-// began, succeeded or failed, so that somebody hears of a reaper that is dead.
-// It needs no database, and whoever sends a ping never waits for it.
 package heartbeat
 
 import (

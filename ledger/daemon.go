@@ -12,26 +12,25 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// keptTicks is for how long before the newest one ticks are kept.
-const keptTicks = 7 * 24 * time.Hour
+// tickRetention is how long ticks are kept, counted back from the newest one.
+const tickRetention = 7 * 24 * time.Hour
 
-// presence is how long a process that has claimed a tick counts as there without a sign
-// of life: its run's own lease is longer by far.
+// presence is how long a process that has claimed a tick counts as alive after its last
+// renewal. Its run's own lease is much longer.
 const presence = 8 * time.Second
 
-// PresenceEvery is how often a process with claims is to say that it is there.
+// PresenceEvery is how often a process with claims renews its presence.
 const PresenceEvery = 2 * time.Second
 
-// ErrFuture is a tick that has not come yet, by the database's clock.
-var ErrFuture = errors.New("by the database's clock that is still to come: set the clock of this machine right")
+// ErrFuture is returned for a tick that is still ahead by the database's clock.
+var ErrFuture = errors.New("this time is still ahead by the database's clock: correct the clock of this machine")
 
-// Claim claims a policy's tick, and opens the run that it is for; false: another
-// has it. A claim is taken over when its run has died, when its process is no longer
-// there, or when its run was ended by a signal.
-// ErrFuture: it is more than an hour ahead.
+// Claim claims a policy's tick and opens the run for it. It returns false if another
+// process holds the claim, unless that process or its run has died, or the run was ended by a
+// signal: then it takes over. It returns ErrFuture if the tick is more than an hour ahead.
 func (l *Ledger) Claim(ctx context.Context, db *pgxpool.Pool, policy string, at time.Time, runID, trigger, instance string) (won bool, err error) {
 	err = l.on(db).inTx(ctx, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, synchronous); err != nil {
+		if _, err := tx.Exec(ctx, forceSyncCommit); err != nil {
 			return err
 		}
 		var now string
@@ -74,7 +73,7 @@ func (l *Ledger) Claim(ctx context.Context, db *pgxpool.Pool, policy string, at 
 // has died or was ended by a signal: the claim and the trigger are its own from then on.
 func (l *Ledger) TakeOver(ctx context.Context, db *pgxpool.Pool, policy string, at time.Time, runID, trigger, instance string) (won bool, err error) {
 	err = l.on(db).inTx(ctx, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, synchronous); err != nil {
+		if _, err := tx.Exec(ctx, forceSyncCommit); err != nil {
 			return err
 		}
 		tag, err := tx.Exec(ctx, `UPDATE `+l.schema+`.run SET trigger = $3 WHERE run_id = $1::uuid AND policy = $2 AND status = 'running'`, runID, policy, trigger)
@@ -129,11 +128,10 @@ func (l *Ledger) Leave(ctx context.Context, db *pgxpool.Pool, instance string) e
 	return l.Release(ctx, db, processLease+instance, instance)
 }
 
-// takeOver makes another's tick a run's, when its own has died or was ended by a signal. A
-// process that never said that it is there is judged by its run alone.
-// Whoever claims it at this moment is waited for in a statement before: the next one
-// sees the run that he has opened, where a subquery of the same one would not
-// (https://www.postgresql.org/docs/current/transaction-iso.html#XACT-READ-COMMITTED).
+// takeOver reassigns a tick whose run or process has died, or whose run was ended by a
+// signal. A process that never reported its presence is judged by its run alone. The first
+// statement waits for concurrent claims. The second then sees the run they opened, which
+// a subquery of the first would not
 func (l *Ledger) takeOver(ctx context.Context, tx pgx.Tx, policy string, at time.Time, runID, instance string) (bool, error) {
 	if _, err := tx.Exec(ctx, `SELECT FROM `+l.schema+`.tick WHERE policy = $1 AND at = $2::timestamptz FOR UPDATE`, policy, at); err != nil {
 		return false, err
@@ -147,8 +145,8 @@ func (l *Ledger) takeOver(ctx context.Context, tx pgx.Tx, policy string, at time
 	return tag.RowsAffected() > 0, err
 }
 
-// LastTick is the newest tick of a policy that was ever claimed; the zero time:
-// none was. Those that a wrong clock has claimed ahead do not count.
+// LastTick returns the newest claimed tick of a policy, or the zero time if there is
+// none. Ticks that a wrong clock claimed ahead of time do not count.
 func (l *Ledger) LastTick(ctx context.Context, db *pgxpool.Pool, policy string) (time.Time, error) {
 	var at *time.Time
 	err := l.on(db).QueryRow(ctx, `SELECT max(at) FROM `+l.schema+`.tick WHERE policy = $1 AND at <= clock_timestamp() + interval '1 hour'`, policy).Scan(&at)
@@ -161,8 +159,8 @@ func (l *Ledger) LastTick(ctx context.Context, db *pgxpool.Pool, policy string) 
 	return *at, nil
 }
 
-// Running tells whether the run that a tick was claimed for is under way. One
-// that has died counts as well, until it is known to have.
+// Running reports whether the run that claimed a tick is in progress. A dead run counts
+// until its lease expires and it is closed.
 func (l *Ledger) Running(ctx context.Context, db *pgxpool.Pool, policy string, at time.Time) (bool, error) {
 	var running bool
 	err := l.on(db).QueryRow(ctx, `SELECT EXISTS (SELECT FROM `+l.schema+`.tick t JOIN `+l.schema+`.run r USING (run_id, policy)
@@ -173,7 +171,7 @@ func (l *Ledger) Running(ctx context.Context, db *pgxpool.Pool, policy string, a
 	return running, nil
 }
 
-// Lease takes or renews a lease for a time, and gives its holder.
+// Lease takes or renews a lease for a duration and returns its holder.
 func (l *Ledger) Lease(ctx context.Context, db *pgxpool.Pool, name, instance string, length time.Duration) (holder string, err error) {
 	err = l.on(db).inTx(ctx, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `INSERT INTO `+l.schema+`.lease AS l (name, instance, lease_until) VALUES ($1, $2, clock_timestamp() + $3::interval)
@@ -190,7 +188,7 @@ func (l *Ledger) Lease(ctx context.Context, db *pgxpool.Pool, name, instance str
 	return holder, nil
 }
 
-// Holder is the instance that has a lease now; empty: none.
+// Holder returns the instance that holds a lease now, or "" if none does.
 func (l *Ledger) Holder(ctx context.Context, db *pgxpool.Pool, name string) (string, error) {
 	var holder string
 	err := l.on(db).QueryRow(ctx, `SELECT coalesce((SELECT instance FROM `+l.schema+`.lease WHERE name = $1 AND lease_until > clock_timestamp()), '')`, name).Scan(&holder)
@@ -200,7 +198,7 @@ func (l *Ledger) Holder(ctx context.Context, db *pgxpool.Pool, name string) (str
 	return holder, nil
 }
 
-// Release gives a lease back, if this instance has it.
+// Release gives up a lease if this instance holds it.
 func (l *Ledger) Release(ctx context.Context, db *pgxpool.Pool, name, instance string) error {
 	if _, err := l.on(db).Exec(ctx, `DELETE FROM `+l.schema+`.lease WHERE name = $1 AND instance = $2`, name, instance); err != nil {
 		return fmt.Errorf("releasing the lease %s: %w", name, err)
@@ -208,15 +206,15 @@ func (l *Ledger) Release(ctx context.Context, db *pgxpool.Pool, name, instance s
 	return nil
 }
 
-// Scan is what a look at a policy's table found.
+// Scan is the result of measuring a policy's table.
 type Scan struct {
 	At      time.Time
-	Lag     float64    // seconds; 0: nothing is due
-	Oldest  *time.Time // age of the oldest expired row; nil: nothing is due
-	Tenants int64      // that have something due
-	Rows    *int64     // that are due; nil: counting took too long
-	Worst   []Overdue  // tenants, the most overdue first
-	Unowned *Unowned   // nil: not looked at
+	Lag     float64    // seconds; 0 if nothing is due
+	Oldest  *time.Time // age of the oldest expired row; nil if nothing is due
+	Tenants int64      // tenants with expired rows
+	Rows    *int64     // expired rows; nil if counting took too long
+	Worst   []Overdue  // most overdue tenants first
+	Unowned *Unowned   // nil if not measured
 }
 
 // Unowned is how many rows of a sample reach no tenant.
@@ -226,13 +224,13 @@ type Unowned struct {
 	Exact       bool  `json:"exact"`
 }
 
-// Overdue is a tenant with something due; a nil Key: the policy has no tenants.
+// Overdue is a tenant with expired rows. Key is nil if the policy has no tenants.
 type Overdue struct {
 	Key *string `json:"key"`
 	Lag float64 `json:"lag_seconds"`
 }
 
-// SaveScan keeps what a look found in place of the one before.
+// SaveScan stores a scan, replacing the previous one.
 func (l *Ledger) SaveScan(ctx context.Context, db *pgxpool.Pool, policy string, s Scan) error {
 	if s.Worst == nil {
 		s.Worst = []Overdue{}
@@ -251,12 +249,12 @@ func (l *Ledger) SaveScan(ctx context.Context, db *pgxpool.Pool, policy string, 
 			tenants = excluded.tenants, rows = excluded.rows, worst = excluded.worst, unowned = excluded.unowned`,
 		policy, s.At, s.Lag, s.Oldest, s.Tenants, s.Rows, string(worst), string(unowned))
 	if err != nil {
-		return fmt.Errorf("keeping a scan: %w", err)
+		return fmt.Errorf("saving a scan: %w", err)
 	}
 	return nil
 }
 
-// Scans are what the last looks at policies' tables found, by policy.
+// Scans returns the latest scans, by policy.
 func (l *Ledger) Scans(ctx context.Context, db *pgxpool.Pool, policies []string) (map[string]*Scan, error) {
 	rows, err := l.on(db).Query(ctx, `SELECT policy, scanned_at, lag_seconds, oldest, tenants, rows, worst::text, coalesce(unowned::text, 'null') FROM `+l.schema+`.scan WHERE policy = ANY($1::text[])`, policies)
 	if err != nil {
@@ -276,25 +274,24 @@ func (l *Ledger) Scans(ctx context.Context, db *pgxpool.Pool, policies []string)
 	return scans, nil
 }
 
-// History is what the ledger has of a policy's runs.
+// History summarizes the runs of a policy.
 type History struct {
-	Last    *LastRun // the newest, under way or not; nil: there is none
-	Runs    []Ended  // the last few that have ended, newest end first
+	Last    *LastRun // newest run, in progress or not; nil if there is none
+	Runs    []Ended  // last finished runs, latest end first
 	Success *time.Time
-	// Failure is the first run since the last success that was none itself; nil: there is
-	// none.
+	// Failure is the first unsuccessful run since the last success; nil if there is none.
 	Failure *Ended
 }
 
-// Ended is a run that has ended. Success: it counts as the policy's, as one that
-// was narrowed does not.
+// Ended is a finished run. Success reports whether it counts as a success of the
+// policy; a narrowed run never does.
 type Ended struct {
 	LastRun
 	Success bool
 }
 
-// Histories are what the ledger has of the runs of these policies; runs of the triggers
-// aside are no failures.
+// Histories returns the histories of policies. Runs with a trigger in aside do not
+// count as failures.
 func (l *Ledger) Histories(ctx context.Context, db *pgxpool.Pool, policies []string, limit int, aside ...string) (map[string]*History, error) {
 	const columns = `r.policy, r.run_id::text, r.trigger, r.status, r.reason, r.started_at, r.finished_at, r.rows_total, r.batches, r.wal_bytes, `
 	nullified := `CASE r.status WHEN 'running' THEN (SELECT coalesce(sum(x.value::bigint), 0)::bigint

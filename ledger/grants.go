@@ -12,10 +12,10 @@ import (
 	"github.com/reaperdb/reaper/internal/pg"
 )
 
-// privileges are what a role needs on the ledger's tables and views, beside USAGE
-// of its schema. What is granted and what is looked up are both made from them.
+// privileges lists what a role needs on the ledger's tables and views, besides USAGE on
+// its schema. Both the grants and the privilege checks derive from it.
 var privileges = []struct {
-	of string // parted by a comma and a space
+	of string // separated by ", "
 	on []string
 }{
 	{"SELECT", []string{"schema_version", "runs", "deletions"}},
@@ -23,10 +23,10 @@ var privileges = []struct {
 	{"SELECT, INSERT, DELETE", []string{"batch", "cutoff", "detach"}},
 	{"SELECT, INSERT", []string{"deletion"}},
 	{"SELECT, INSERT, UPDATE, DELETE", []string{"tick", "lease", "scan", "pause", "throttle"}},
-	{"SELECT, INSERT, DELETE", []string{dispensable}},
+	{"SELECT, INSERT, DELETE", []string{optionalTable}},
 }
 
-// relations are the names of the ledger's tables and views.
+// relations returns the names of the ledger's tables and views.
 func relations() []string {
 	var names []string
 	for _, p := range privileges {
@@ -35,17 +35,17 @@ func relations() []string {
 	return names
 }
 
-// dispensable is the table that a run can do without: then nothing is known of how
-// the database grows, which is told where it matters.
-const dispensable = "size"
+// optionalTable is the table that a run can do without. Without it the database's growth is
+// unknown, which is reported where it matters.
+const optionalTable = "size"
 
-// Grants are the statements that give a role what it needs on the ledger.
+// Grants returns the statements that grant a role what it needs on the ledger.
 func (l *Ledger) Grants(role string) []string {
 	return l.grants(role, func(string) bool { return true })
 }
 
-// grants are those for the tables and views that are wanted, and for the schema,
-// whose name here is empty.
+// grants returns the statements for the wanted tables and views; the empty name stands
+// for the schema.
 func (l *Ledger) grants(role string, wanted func(table string) bool) []string {
 	to := " TO " + pgx.Identifier{role}.Sanitize() + ";"
 	var statements []string
@@ -66,9 +66,9 @@ func (l *Ledger) grants(role string, wanted func(table string) bool) []string {
 	return statements
 }
 
-// lackSQL gives the tables and views on which the current role lacks a privilege,
-// and an empty name where it may not use the schema. By the catalog, and not by
-// name: a name cannot be looked up in a schema that the role may not use.
+// lackSQL returns the tables and views on which the current role lacks a privilege, and
+// an empty name if it lacks USAGE on the schema. It uses the catalog, because names
+// cannot be resolved in a schema without USAGE.
 const lackSQL = `SELECT current_user::text, coalesce(array_agg(lacks.name) FILTER (WHERE lacks.name IS NOT NULL), '{}')
 FROM (SELECT 1) AS one LEFT JOIN (
 	SELECT '' AS name FROM pg_namespace n WHERE n.nspname = $1::text AND NOT has_schema_privilege(n.oid, 'USAGE')
@@ -80,17 +80,16 @@ FROM (SELECT 1) AS one LEFT JOIN (
 	WHERE EXISTS (SELECT FROM unnest(string_to_array(w.privileges, ', ')) AS p WHERE NOT has_table_privilege(c.oid, p))
 ) AS lacks ON true`
 
-// Lacks gives the statements of Grants that the current role still needs to run, for those
-// tables and views that there are: an upgrade may have brought some that it was
-// never granted. The dispensable table is among them where it lacks others. Nil: it
-// lacks nothing else, or there is no ledger yet.
+// Lacks returns the statements of Grants that the current role still needs for the tables
+// and views that exist: an upgrade may have added some. The optional table is included
+// only if others are missing too. It returns nil if nothing else is missing, or if there
+// is no ledger yet.
 func (l *Ledger) Lacks(ctx context.Context, db *pgxpool.Pool) ([]string, error) {
 	needed, _, err := l.lacks(ctx, db)
 	return needed, err
 }
 
-// LacksSizes gives the statements of Grants for the dispensable table, where it is all
-// that the current role lacks.
+// LacksSizes returns the grants for the optional table if nothing else is missing.
 func (l *Ledger) LacksSizes(ctx context.Context, db *pgxpool.Pool) ([]string, error) {
 	_, useful, err := l.lacks(ctx, db)
 	return useful, err
@@ -109,14 +108,14 @@ func (l *Ledger) lacks(ctx context.Context, db *pgxpool.Pool) (needed, useful []
 		return nil, nil, fmt.Errorf("reading the privileges on the ledger: %w", err)
 	}
 	grants := l.grants(role, func(table string) bool { return slices.Contains(lacks, table) })
-	if slices.Equal(lacks, []string{dispensable}) {
+	if slices.Equal(lacks, []string{optionalTable}) {
 		return nil, grants, nil
 	}
 	return grants, nil, nil
 }
 
-// Usable gives an *UntrustedError as Trusted does, and a *GrantsError where Lacks
-// gives statements. Nil also where there is no ledger yet.
+// Usable returns an *UntrustedError as Trusted does, and a *GrantsError if Lacks returns
+// statements. It returns nil if there is no ledger yet.
 func (l *Ledger) Usable(ctx context.Context, db *pgxpool.Pool) error {
 	if err := l.Trusted(ctx, db); err != nil {
 		return err
@@ -128,19 +127,19 @@ func (l *Ledger) Usable(ctx context.Context, db *pgxpool.Pool) error {
 	return err
 }
 
-// GrantsError is a role that may not write all that a run writes into the ledger.
+// GrantsError means that the role may not write everything a run records.
 type GrantsError struct {
 	Schema string
-	Grants []string // that are missing
+	Grants []string // the missing ones
 }
 
-// Text is what is wrong, without the remedy.
+// Text describes the problem without the remedy.
 func (e *GrantsError) Text() string {
 	return fmt.Sprintf("this role lacks privileges on the ledger (schema %s), so no run could be recorded", e.Schema)
 }
 
-// Fix is the statements that its owner may run.
+// Fix returns the statements for the ledger's owner to run.
 func (e *GrantsError) Fix() string { return strings.Join(e.Grants, " ") }
 
-// Error names the remedy.
+// Error includes the remedy.
 func (e *GrantsError) Error() string { return e.Text() + "; as the ledger's owner: " + e.Fix() }

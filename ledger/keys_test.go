@@ -16,7 +16,7 @@ import (
 	"github.com/reaperdb/reaper/ledger"
 )
 
-// Whatever is published, the ledger included: rows of each of its tables can be
+// In a database with FOR ALL TABLES published, rows of every ledger table can still be
 // updated and deleted.
 func TestEveryTableHasAKey(t *testing.T) {
 	t.Parallel()
@@ -32,11 +32,11 @@ func TestEveryTableHasAKey(t *testing.T) {
 		b.Exec(t, `UPDATE reaper.run SET finished_at = finished_at - interval '1 hour'`)
 	}
 	b.end(b.begin("mails"), "mails", "failed", false)
-	b.lines("2", `SELECT count(*)::text FROM reaper.run`) // the last success, and the one that has just ended
+	b.lines("2", `SELECT count(*)::text FROM reaper.run`) // the last success and the run just ended
 	b.lines("3", `SELECT count(*)::text FROM reaper.deletion`)
 }
 
-// A ledger of an earlier version keeps what it has.
+// Upgrading a ledger keeps its rows.
 func TestUpgrade(t *testing.T) {
 	t.Parallel()
 	l := ledger.New(ledger.DefaultSchema, 0)
@@ -47,7 +47,7 @@ func TestUpgrade(t *testing.T) {
 	db := dbtest.New(t)
 	sql, _, _ = strings.Cut(sql, "-- version 7\n")
 	db.Exec(t, sql+`COMMIT`)
-	b := &book{Ledger: l, DB: db, t: t, pool: connect(t, db)}
+	b := &fixture{Ledger: l, DB: db, t: t, pool: connect(t, db)}
 	id, under := b.begin("mails"), b.begin("mails")
 	b.batch(id, "mails", 1, "1", map[string]int64{"t": 7, "u": 2}, nil)
 	b.batch(id, "mails", 2, "", map[string]int64{"t": 1}, map[string]int64{"u": 3})
@@ -66,7 +66,7 @@ func TestUpgrade(t *testing.T) {
 	b.lines("8", `SELECT sum(rows + rows_nullified)::text FROM reaper.deletions WHERE table_name = 't' AND run_id = '`+id+`'`)
 }
 
-// A tenant's key may be longer than any index can hold, and incompressible.
+// A tenant's key may be incompressible and longer than any index can hold.
 func TestLongKeys(t *testing.T) {
 	t.Parallel()
 	for _, length := range []int{2690, 1 << 20} {
@@ -98,7 +98,7 @@ func TestLongKeys(t *testing.T) {
 	}
 }
 
-// warnings collects what is logged.
+// warnings collects log messages.
 type warnings struct {
 	slog.Handler
 	mu    sync.Mutex
@@ -119,8 +119,8 @@ func (w *warnings) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// What fails while old rows are deleted is a warning: the run is closed, the pause
-// made, the tick claimed.
+// A failure to delete old rows is only a warning: the run is closed, the pause made, the
+// tick claimed.
 func TestForgettingFails(t *testing.T) {
 	t.Parallel()
 	b := open(t, time.Hour)
@@ -151,14 +151,14 @@ func TestForgettingFails(t *testing.T) {
 	}
 }
 
-func (b *book) claimed(at time.Time) {
+func (b *fixture) claimed(at time.Time) {
 	b.t.Helper()
 	if won, err := b.Claim(b.t.Context(), b.pool, "mails", at, "00000000-0000-0000-0000-00000000"+at.Format("0102"), "schedule", "i"); !won || err != nil {
 		b.t.Fatalf("claiming: %t, %v", won, err)
 	}
 }
 
-// Somebody who holds a lock on what is old holds no run up.
+// A lock on old rows does not hold up a run.
 func TestForgettingWaitsForNobody(t *testing.T) {
 	t.Parallel()
 	b := open(t, time.Hour)

@@ -1,10 +1,3 @@
-// Package ledger keeps reaper's own tables: which runs there were, what each
-// deleted, and how it ended. They stand in the database that is cleaned, so
-// that a batch and its record are one transaction.
-//
-// Its statements run under the path of package pg. Some run in transactions of
-// others, which may have another path: RecordBatch, BatchCommitted, ForgetDetach,
-// RecordCounts, PausedSQL. These qualify every name, operators included.
 package ledger
 
 import (
@@ -20,62 +13,62 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// DefaultSchema is the ledger's schema unless a setting says otherwise.
+// DefaultSchema is the ledger's default schema.
 const DefaultSchema = "reaper"
 
-// lease is how long a run counts as alive without a sign of life.
-const lease = 2 * time.Minute
+// leaseDuration is how long a run counts as alive after its last renewal.
+const leaseDuration = 2 * time.Minute
 
-// StoppedReason is that of a run whose process was told to end, alone or among others:
-// its claim is free again.
+// StoppedReason is the reason, or a part of it, of a run whose process received a signal.
+// Its claim is free.
 const StoppedReason = "interrupted by a signal"
 
-// diedReason is that of a run that was closed for its dead process.
+// diedReason is the reason of a run that was closed on behalf of a dead process.
 const diedReason = "the process ended without closing the run"
 
-// Ledger is the ledger in one schema.
+// Ledger gives access to the ledger in one schema.
 type Ledger struct {
-	// Log is told what went wrong that fails nothing; nil: nobody is.
+	// Log receives errors that do not fail the caller; nil discards them.
 	Log *slog.Logger
 
 	schema    string // quoted
 	name      string
 	retention time.Duration
-	verified  atomic.Bool // Trusted has found the schema, and nothing against it
+	verified  atomic.Bool // Trusted found the schema and no objection
 }
 
-// New makes a ledger for a schema's exact name. Closed runs are kept for the
-// retention; 0 keeps them for ever.
+// New returns the ledger in a schema, given by its exact name. Closed runs are kept for
+// the retention; 0 keeps them forever.
 func New(schema string, retention time.Duration) *Ledger {
 	return &Ledger{schema: pgx.Identifier{schema}.Sanitize(), name: schema, retention: retention}
 }
 
-// Schema is the exact name of the ledger's schema.
+// Schema returns the exact name of the ledger's schema.
 func (l *Ledger) Schema() string { return l.name }
 
-// OpenRun records that a policy's run has begun. base is the run's start by
-// the database's clock. Runs whose process has died are closed on the way.
+// OpenRun records the start of a policy's run. base is the start by the database's
+// clock. It also closes runs of dead processes.
 func (l *Ledger) OpenRun(ctx context.Context, db *pgxpool.Pool, runID, policy, trigger, base string) error {
 	if err := l.CloseDead(ctx, db, policy); err != nil {
 		return err
 	}
 	return l.on(db).inTx(ctx, func(tx pgx.Tx) error {
-		// A repeated call, after a lost answer, changes nothing.
+		// Repeating the call after a lost connection changes nothing.
 		return l.insertRun(ctx, tx, runID, policy, trigger, base)
 	})
 }
 
-// insertRun opens a run, or says of one that a claim has opened when it began.
+// insertRun opens a run, or sets the start of one that a claim has already opened.
 func (l *Ledger) insertRun(ctx context.Context, tx pgx.Tx, runID, policy, trigger, base string) error {
 	_, err := tx.Exec(ctx, `INSERT INTO `+l.schema+`.run AS r (run_id, policy, trigger, cutoff_base, lease_until)
 		VALUES ($1::uuid, $2, $3, $4::timestamptz, clock_timestamp() + $5::interval)
 		ON CONFLICT (run_id, policy) DO UPDATE SET cutoff_base = excluded.cutoff_base, lease_until = excluded.lease_until WHERE r.status = 'running'
-		RETURNING `+waits,
-		runID, policy, trigger, base, lease.String())
+		RETURNING `+waitForSync,
+		runID, policy, trigger, base, leaseDuration.String())
 	return err
 }
 
-// CloseDead closes the runs of these policies whose lease has lapsed.
+// CloseDead closes the runs of these policies whose lease has expired.
 func (l *Ledger) CloseDead(ctx context.Context, db *pgxpool.Pool, policies ...string) error {
 	rows, err := l.on(db).Query(ctx, `SELECT run_id::text, policy FROM `+l.schema+`.run
 		WHERE policy = ANY ($1::text[]) AND status = 'running' AND lease_until < clock_timestamp()`, policies)
@@ -88,7 +81,7 @@ func (l *Ledger) CloseDead(ctx context.Context, db *pgxpool.Pool, policies ...st
 	}
 	for _, r := range dead {
 		err := l.on(db).inTx(ctx, func(tx pgx.Tx) error {
-			return l.end(ctx, tx, r.RunID, r.Policy, "failed", diedReason, 0, false)
+			return l.finish(ctx, tx, r.RunID, r.Policy, "failed", diedReason, 0, false)
 		})
 		if err != nil {
 			return err
@@ -97,13 +90,13 @@ func (l *Ledger) CloseDead(ctx context.Context, db *pgxpool.Pool, policies ...st
 	return nil
 }
 
-// Cutoffs is the quoted name of the table of cutoffs: run_id, policy, rank,
-// tenant, cutoff.
+// Cutoffs returns the quoted name of the table of cutoffs: run_id, policy, rank, tenant,
+// cutoff.
 func (l *Ledger) Cutoffs() string { return l.schema + ".cutoff" }
 
-// FixCutoffs keeps the cutoffs that count for a policy's run until it is
-// closed, in place of any kept before, and gives their number. The source gives
-// a tenant's key and a cutoff each, as text; they are ranked from 1 in its order.
+// FixCutoffs stores the cutoffs of a policy's run until it is closed, replacing any
+// stored before, and returns their number. The source yields the tenant's key and the
+// cutoff as text; tenants are ranked from 1 in its order.
 func (l *Ledger) FixCutoffs(ctx context.Context, db *pgxpool.Pool, runID, policy string, tenants pgx.CopyFromSource) (n int64, err error) {
 	err = l.on(db).inTx(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `SELECT set_config('statement_timeout', '10min', true)`); err != nil {
@@ -113,21 +106,21 @@ func (l *Ledger) FixCutoffs(ctx context.Context, db *pgxpool.Pool, runID, policy
 			return err
 		}
 		n, err = tx.CopyFrom(ctx, pgx.Identifier{l.name, "cutoff"}, []string{"run_id", "policy", "rank", "tenant", "cutoff"},
-			&ranked{CopyFromSource: tenants, runID: runID, policy: policy})
+			&rankedTenants{CopyFromSource: tenants, runID: runID, policy: policy})
 		return err
 	})
 	return n, err
 }
 
-// ranked adds a run, a policy and a rank to tenants and their cutoffs.
-type ranked struct {
+// rankedTenants adds the run, the policy and a rank to each tenant and cutoff.
+type rankedTenants struct {
 	pgx.CopyFromSource
 	runID, policy string
 	rank          int64
 }
 
-// Values is pgx.CopyFromSource's.
-func (r *ranked) Values() ([]any, error) {
+// Values implements pgx.CopyFromSource.
+func (r *rankedTenants) Values() ([]any, error) {
 	v, err := r.CopyFromSource.Values()
 	if err != nil {
 		return nil, err
@@ -136,19 +129,19 @@ func (r *ranked) Values() ([]any, error) {
 	return append([]any{r.runID, r.policy, r.rank}, v...), nil
 }
 
-// dropCutoffs deletes the cutoffs of a policy's run.
+// dropCutoffs returns the DELETE of the cutoffs of a policy's run.
 func (l *Ledger) dropCutoffs() string {
 	return `DELETE FROM ` + l.Cutoffs() + ` WHERE run_id = $1::uuid AND policy = $2`
 }
 
-// RecordBatch queues the row that says what a batch deleted and emptied, by
-// table, for the batch's own transaction.
+// RecordBatch queues the row that records, by table, what a batch deleted and nullified.
+// It is part of the batch's own transaction.
 func (l *Ledger) RecordBatch(in *pgx.Batch, runID, policy string, seq int64, tenant *string, rows, nullified map[string]int64) error {
-	deleted, err := object(rows)
+	deleted, err := countsJSON(rows)
 	if err != nil {
 		return err
 	}
-	emptied, err := object(nullified)
+	emptied, err := countsJSON(nullified)
 	if err != nil {
 		return err
 	}
@@ -157,8 +150,8 @@ func (l *Ledger) RecordBatch(in *pgx.Batch, runID, policy string, seq int64, ten
 	return nil
 }
 
-// object is counts as a JSON object; no counts are an empty one, not null.
-func object(counts map[string]int64) (string, error) {
+// countsJSON encodes counts as JSON; nil becomes an empty object, not null.
+func countsJSON(counts map[string]int64) (string, error) {
 	if counts == nil {
 		return "{}", nil
 	}
@@ -166,7 +159,7 @@ func object(counts map[string]int64) (string, error) {
 	return string(b), err
 }
 
-// BatchCommitted reports whether a batch's row is there.
+// BatchCommitted reports whether a batch's row exists.
 func (l *Ledger) BatchCommitted(ctx context.Context, tx pgx.Tx, runID, policy string, seq int64) (bool, error) {
 	var there bool
 	err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM `+l.schema+`.batch WHERE run_id OPERATOR(pg_catalog.=) $1::pg_catalog.uuid
@@ -175,21 +168,21 @@ func (l *Ledger) BatchCommitted(ctx context.Context, tx pgx.Tx, runID, policy st
 	return there, err
 }
 
-// KeepAlive renews the lease of a run's open rows. When it returns, all that was
-// committed before is on disk, whatever synchronous_commit says.
+// KeepAlive renews the lease of a run's open rows. When it returns, everything committed
+// before is on disk, whatever synchronous_commit says.
 func (l *Ledger) KeepAlive(ctx context.Context, db *pgxpool.Pool, runID string) error {
 	return l.on(db).inTx(ctx, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, synchronous); err != nil {
+		if _, err := tx.Exec(ctx, forceSyncCommit); err != nil {
 			return err
 		}
 		_, err := tx.Exec(ctx, `UPDATE `+l.schema+`.run SET lease_until = clock_timestamp() + $2::interval WHERE run_id = $1::uuid AND status = 'running'`,
-			runID, lease.String())
+			runID, leaseDuration.String())
 		return err
 	})
 }
 
-// DoneTenants counts the tenants of which a run deleted something, those named
-// left out; "null" stands for a policy without tenants.
+// DoneTenants counts the tenants from which a run deleted something, without those in
+// except; "null" stands for a policy without tenants.
 func (l *Ledger) DoneTenants(ctx context.Context, db *pgxpool.Pool, runID, policy string, except []string) (int64, error) {
 	var n int64
 	err := l.on(db).QueryRow(ctx, `SELECT count(*) FROM (SELECT DISTINCT tenant FROM `+l.schema+`.batch
@@ -197,15 +190,15 @@ func (l *Ledger) DoneTenants(ctx context.Context, db *pgxpool.Pool, runID, polic
 	return n, err
 }
 
-// synchronous makes the commit of a transaction wait for the disk; waits is the
-// expression in it, for a statement that does something besides.
+// forceSyncCommit makes the transaction's commit wait for the disk; waitForSync is the expression
+// that does so inside another statement.
 const (
-	synchronous = `SELECT ` + waits
-	waits       = `set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), true)`
+	forceSyncCommit = `SELECT ` + waitForSync
+	waitForSync     = `set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), true)`
 )
 
-// Totals gives the rows deleted and emptied by a policy's run, by table, and its
-// batches.
+// Totals returns the rows that a policy's run deleted, by table, the rows it nullified,
+// and its batches.
 func (l *Ledger) Totals(ctx context.Context, db *pgxpool.Pool, runID, policy string) (rows map[string]int64, nullified, batches int64, err error) {
 	rows = map[string]int64{}
 	sums, err := l.on(db).Query(ctx, `SELECT table_name, sum(rows)::bigint, sum(rows_nullified)::bigint FROM `+l.schema+`.deletions
@@ -226,28 +219,28 @@ func (l *Ledger) Totals(ctx context.Context, db *pgxpool.Pool, runID, policy str
 	return rows, nullified, batches, err
 }
 
-// Written sums what the policy's latest runs have deleted and written: rows over
-// all tables, and bytes of WAL. Without a ledger there were none.
+// Written sums what the policy's latest runs deleted and wrote: rows over all tables, and
+// bytes of WAL. Both are 0 without a ledger.
 func (l *Ledger) Written(ctx context.Context, db *pgxpool.Pool, policy string) (rows, wal int64, err error) {
 	err = l.on(db).QueryRow(ctx, `SELECT coalesce(sum(rows_total), 0)::bigint, coalesce(sum(wal_bytes), 0)::bigint FROM (
 		SELECT rows_total, wal_bytes FROM `+l.schema+`.run
 		 WHERE policy = $1 AND status <> 'running' AND rows_total > 0 AND wal_bytes > 0 ORDER BY started_at DESC LIMIT 5) r`, policy).Scan(&rows, &wal)
-	if missing(err) {
+	if isMissing(err) {
 		return 0, 0, nil
 	}
 	return rows, wal, err
 }
 
-// CloseRun records how a policy's run ended: durably, whatever
-// synchronous_commit says, and only once. ours is false when another process has
-// closed it, which took this one for dead. Then it deletes runs older than the
-// ledger's own retention; if that fails, it logs a warning.
+// CloseRun records how a policy's run ended, once and durably, whatever
+// synchronous_commit says. ours is false if another process took this one for dead and
+// closed the run. Afterwards it deletes runs past the ledger's retention; a failure of
+// that is logged as a warning.
 func (l *Ledger) CloseRun(ctx context.Context, db *pgxpool.Pool, runID, policy, status, reason string, walBytes int64, success bool) (ours bool, err error) {
 	err = l.on(db).inTx(ctx, func(tx pgx.Tx) error {
-		if err := l.end(ctx, tx, runID, policy, status, reason, walBytes, success); err != nil {
+		if err := l.finish(ctx, tx, runID, policy, status, reason, walBytes, success); err != nil {
 			return err
 		}
-		// A call that is repeated after a lost answer finds its own end.
+		// A call repeated after a lost connection finds its own result.
 		return tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM `+l.schema+`.run WHERE run_id = $1::uuid AND policy = $2 AND status = $3 AND reason = $4)`,
 			runID, policy, status, reason).Scan(&ours)
 	})
@@ -257,8 +250,8 @@ func (l *Ledger) CloseRun(ctx context.Context, db *pgxpool.Pool, runID, policy, 
 	return ours, err
 }
 
-// end folds the batches of a run into sums and closes it.
-func (l *Ledger) end(ctx context.Context, tx pgx.Tx, runID, policy, status, reason string, walBytes int64, success bool) error {
+// finish folds the batches of a run into sums and closes it.
+func (l *Ledger) finish(ctx context.Context, tx pgx.Tx, runID, policy, status, reason string, walBytes int64, success bool) error {
 	var batches int64
 	var waiting string
 	err := tx.QueryRow(ctx, `WITH closed AS (UPDATE `+l.schema+`.run r
@@ -268,10 +261,10 @@ func (l *Ledger) end(ctx context.Context, tx pgx.Tx, runID, policy, status, reas
 		RETURNING r.batches),
 		throttled AS (`+l.endAdvice()+`),
 		settled AS (`+l.dropCutoffs()+` AND EXISTS (SELECT FROM closed))
-		SELECT batches, `+waits+` FROM closed`,
+		SELECT batches, `+waitForSync+` FROM closed`,
 		runID, policy, status, reason, walBytes, success).Scan(&batches, &waiting)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return nil // closed before
+		return nil // already closed
 	}
 	if err != nil || batches == 0 {
 		return err
@@ -294,14 +287,14 @@ type LastRun struct {
 	StartedAt  time.Time  `json:"started_at"`
 	FinishedAt *time.Time `json:"finished_at"`
 	RowsTotal  int64      `json:"rows_total"`
-	// RowsNullified is that of a run under way; Totals has those of ended ones.
+	// RowsNullified is set for a run in progress; Totals has it for finished ones.
 	RowsNullified int64 `json:"rows_nullified"`
 	Batches       int64 `json:"batches"`
 	WALBytes      int64 `json:"wal_bytes"`
 }
 
-// missing reports whether an error means that the ledger is not there.
-func missing(err error) bool {
+// isMissing reports whether an error means that the ledger does not exist.
+func isMissing(err error) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && (pg.Code == "42P01" || pg.Code == "3F000")
 }

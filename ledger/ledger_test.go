@@ -17,45 +17,45 @@ import (
 	"github.com/reaperdb/reaper/ledger"
 )
 
-// book is a ledger in a database of its own.
-type book struct {
+// fixture is a ledger in a database of its own.
+type fixture struct {
 	*ledger.Ledger
 	*dbtest.DB
 	t    *testing.T
 	pool *pgxpool.Pool
 }
 
-func open(t *testing.T, retention time.Duration) *book {
+func open(t *testing.T, retention time.Duration) *fixture {
 	t.Helper()
 	db := dbtest.New(t)
-	b := &book{Ledger: ledger.New(ledger.DefaultSchema, retention), DB: db, t: t, pool: connect(t, db)}
+	b := &fixture{Ledger: ledger.New(ledger.DefaultSchema, retention), DB: db, t: t, pool: connect(t, db)}
 	if _, err := b.Migrate(t.Context(), b.pool); err != nil {
 		t.Fatal(err)
 	}
 	return b
 }
 
-// connect opens a pool as reaper's are: without prepared statements.
+// connect opens a pool like reaper's, without prepared statements.
 func connect(t *testing.T, db *dbtest.DB, change ...func(*pgxpool.Config)) *pgxpool.Pool {
 	t.Helper()
 	return db.Pool(t, append(change, func(c *pgxpool.Config) { c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec })...)
 }
 
-func (b *book) do(err error) {
+func (b *fixture) do(err error) {
 	b.t.Helper()
 	if err != nil {
 		b.t.Fatal(err)
 	}
 }
 
-func (b *book) begin(policy string) string {
+func (b *fixture) begin(policy string) string {
 	b.t.Helper()
 	id := uuid.NewString()
 	b.do(b.OpenRun(b.t.Context(), b.pool, id, policy, "manual", "2026-01-01 00:00:00+00"))
 	return id
 }
 
-func (b *book) batch(id, policy string, seq int64, tenant string, rows, nullified map[string]int64) {
+func (b *fixture) batch(id, policy string, seq int64, tenant string, rows, nullified map[string]int64) {
 	b.t.Helper()
 	key := &tenant
 	if tenant == "" {
@@ -70,14 +70,14 @@ func (b *book) batch(id, policy string, seq int64, tenant string, rows, nullifie
 	}))
 }
 
-func (b *book) end(id, policy, status string, success bool) {
+func (b *fixture) end(id, policy, status string, success bool) {
 	b.t.Helper()
 	if ours, err := b.CloseRun(b.t.Context(), b.pool, id, policy, status, "why", 99, success); !ours || err != nil {
 		b.t.Fatalf("closing run %s: %t, %v", id, ours, err)
 	}
 }
 
-func (b *book) fix(id string, cutoffs [][]any) {
+func (b *fixture) fix(id string, cutoffs [][]any) {
 	b.t.Helper()
 	n, err := b.FixCutoffs(b.t.Context(), b.pool, id, "mails", pgx.CopyFromRows(cutoffs))
 	if err != nil || n != int64(len(cutoffs)) {
@@ -85,7 +85,7 @@ func (b *book) fix(id string, cutoffs [][]any) {
 	}
 }
 
-func (b *book) lines(want string, query string) {
+func (b *fixture) lines(want string, query string) {
 	b.t.Helper()
 	got := strings.Join(b.Texts(b.t, query), "\n")
 	if diff := cmp.Diff(strings.TrimSpace(want), got); diff != "" {
@@ -93,7 +93,7 @@ func (b *book) lines(want string, query string) {
 	}
 }
 
-// The two views are a promise: these columns, in this order and of these types.
+// The two views are public: these columns, in this order, with these types.
 func TestViewsAreAsPromised(t *testing.T) {
 	t.Parallel()
 	b := open(t, 0)
@@ -104,7 +104,7 @@ runs: run_id uuid, policy text, trigger text, status text, reason text, started_
 		   FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 WHERE c.relkind = 'v' AND c.relnamespace = 'reaper'::regnamespace GROUP BY c.relname ORDER BY 1`)
 }
 
-// Sums are the same while a run is open and once it is closed and folded.
+// Sums are the same while a run is open and after it is closed and folded.
 func TestRunsAndDeletions(t *testing.T) {
 	t.Parallel()
 	b := open(t, 0)
@@ -124,8 +124,8 @@ null public."odd" 1 0`
 	b.lines(sums, deletions)
 	b.lines(`mails manual complete why t 2026-01-01 00:00:00 46 3 99`, runs)
 	b.lines("0", `SELECT count(*)::text FROM reaper.batch`)
-	// What is closed stays closed: a call that is repeated changes nothing, and
-	// whoever would have it end otherwise is told.
+	// A closed run stays closed: repeating the call changes nothing, and a different
+	// outcome is refused.
 	b.end(id, "mails", "complete", true)
 	if ours, err := b.CloseRun(t.Context(), b.pool, id, "mails", "failed", "why", 99, false); ours || err != nil {
 		t.Errorf("closing it once more, as failed: %t, %v", ours, err)
@@ -138,8 +138,8 @@ null public."odd" 1 0`
 	b.lines("16", `SELECT sum(rows)::text FROM reaper.deletions WHERE table_name = 'public.mails'`)
 }
 
-// The cutoffs of a run are kept until it is closed, in the order given; a
-// repeated call replaces them.
+// The cutoffs of a run are kept until it is closed, in the given order; a repeated call
+// replaces them.
 func TestFixCutoffs(t *testing.T) {
 	t.Parallel()
 	b := open(t, 0)
@@ -162,7 +162,7 @@ func TestFixCutoffs(t *testing.T) {
 	b.lines("2", `SELECT count(*)::text FROM `+b.Cutoffs())
 }
 
-// A batch is settled by its own row alone.
+// Only a batch's own row proves that it committed.
 func TestBatchCommitted(t *testing.T) {
 	t.Parallel()
 	b := open(t, 0)
@@ -177,7 +177,7 @@ func TestBatchCommitted(t *testing.T) {
 			return err
 		}))
 	}
-	// Opening a run again, after a lost answer, changes nothing.
+	// Opening a run again after a lost connection changes nothing.
 	b.do(b.OpenRun(t.Context(), b.pool, id, "mails", "manual", "2026-01-01 00:00:00+00"))
 	b.lines("1", `SELECT count(*)::text FROM reaper.runs`)
 	n, err := b.DoneTenants(t.Context(), b.pool, id, "mails", []string{})
@@ -186,8 +186,8 @@ func TestBatchCommitted(t *testing.T) {
 	}
 }
 
-// A run whose lease has lapsed is closed by the next one of its policy; one that
-// is kept alive, and those of other policies, are not.
+// A run whose lease has expired is closed by the policy's next run; a renewed one, and
+// those of other policies, are not.
 func TestDeadRunsAreClosed(t *testing.T) {
 	t.Parallel()
 	b := open(t, 0)
@@ -205,7 +205,7 @@ func TestDeadRunsAreClosed(t *testing.T) {
 	status(other, "running 0")
 }
 
-// Closing is synchronous whatever the role's default: so it is when the commit begins.
+// Closing commits synchronously whatever the role's default.
 func TestCloseRunIsDurable(t *testing.T) {
 	t.Parallel()
 	b := open(t, 0)
@@ -218,8 +218,8 @@ func TestCloseRunIsDurable(t *testing.T) {
 	b.lines("on", `SELECT setting FROM seen`)
 }
 
-// The ledger forgets what is older than its retention, but the last success of
-// a policy; what still runs stays, and so does all of it with no retention.
+// The ledger deletes runs past its retention, except each policy's last success and
+// running ones. Without a retention it keeps everything.
 func TestRetention(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -249,7 +249,7 @@ func TestRetention(t *testing.T) {
 			b.Exec(t, `UPDATE reaper.run SET trigger = $2, started_at = now() - make_interval(days => $3), finished_at = finished_at - make_interval(days => $3),
 				lease_until = now() + interval '1 hour' WHERE run_id = $1::text::uuid`, id, r.name, r.days)
 		}
-		// The newest success is not yet there: the old one is the last.
+		// The newest success does not exist yet, so the old one is the last.
 		last := b.begin("mails")
 		b.Exec(t, `UPDATE reaper.run SET trigger = 'new ok' WHERE run_id = $1::text::uuid`, last)
 		b.end(last, "mails", "incomplete", false)
@@ -288,7 +288,7 @@ func TestLast(t *testing.T) {
 	}
 }
 
-func (b *book) history() *ledger.History {
+func (b *fixture) history() *ledger.History {
 	b.t.Helper()
 	all, err := b.Histories(b.t.Context(), b.pool, []string{"mails"}, 10)
 	if err != nil {
@@ -297,7 +297,7 @@ func (b *book) history() *ledger.History {
 	return all["mails"]
 }
 
-// Migrating again, and from many processes at once, makes one ledger.
+// Migrating again, and from many processes at once, creates one ledger.
 func TestMigrate(t *testing.T) {
 	t.Parallel()
 	for _, schema := range []string{"reaper", "Odd Schema", `say "hi"`, `it's.odd`, "$$", "{{schema}}"} {
@@ -335,7 +335,7 @@ func TestMigrate(t *testing.T) {
 			if needs, err := l.NeedsMigration(t.Context(), pool); needs || err != nil {
 				t.Errorf("it still needs a migration: %t, %v", needs, err)
 			}
-			b := &book{Ledger: l, DB: db, t: t, pool: pool}
+			b := &fixture{Ledger: l, DB: db, t: t, pool: pool}
 			id := b.begin("mails")
 			b.batch(id, "mails", 1, "1", map[string]int64{"t": 1}, nil)
 			b.end(id, "mails", "complete", true)
@@ -353,7 +353,7 @@ func TestMigrate(t *testing.T) {
 	}
 }
 
-// What is printed for a DBA makes the same ledger.
+// The SQL printed for a DBA creates the same ledger.
 func TestPrint(t *testing.T) {
 	t.Parallel()
 	l := ledger.New(`Odd "one"`, 0)
@@ -368,8 +368,8 @@ func TestPrint(t *testing.T) {
 	}
 }
 
-// A role without the right to make the ledger is told whom to ask; with the
-// ledger's grants it can do all a run needs.
+// A role that may not create the ledger is told how to proceed; with the ledger's grants
+// it can do everything a run needs.
 func TestPrivileges(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t)
@@ -388,7 +388,7 @@ func TestPrivileges(t *testing.T) {
 	if applied, err := l.Migrate(t.Context(), pool); len(applied) != 0 || err != nil {
 		t.Errorf("migrating what is up to date: %v, %v", applied, err)
 	}
-	b := &book{Ledger: l, DB: db, t: t, pool: pool}
+	b := &fixture{Ledger: l, DB: db, t: t, pool: pool}
 	for range 3 {
 		id := b.begin("mails")
 		b.batch(id, "mails", 1, "1", map[string]int64{"t": 1}, map[string]int64{"u": 1})
@@ -404,8 +404,7 @@ func TestPrivileges(t *testing.T) {
 	b.lines("failed", `SELECT status FROM reaper.runs WHERE run_id = '`+id+`'`)
 }
 
-// A role is told what it lacks on a ledger that somebody else has upgraded: exactly
-// the grants that are missing.
+// A role learns exactly which grants it lacks on a ledger that another role upgraded.
 func TestLacks(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t)

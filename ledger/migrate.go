@@ -19,20 +19,19 @@ import (
 //go:embed migrations/*.sql
 var files embed.FS
 
-// migrationLock is the advisory lock that makes processes migrate one after
-// the other. It lasts a transaction, not a session: it must hold, and be freed,
-// through PgBouncer in transaction mode.
+// migrationLock is the advisory lock that serializes migrations. It is held by the
+// transaction, not the session, so that it works through PgBouncer in transaction mode.
 const migrationLock = 0x7265617065725f6d // "reaper_m"
 
-// migrationWait bounds each wait for a lock while the ledger is looked at and migrated:
-// a session that keeps one of its tables locked must not keep a run for ever.
-func migrationWait() string { return `SELECT pg_catalog.set_config('lock_timeout', '60s', true)` }
+// boundLockWait bounds each lock wait while the ledger is inspected and migrated, so that
+// a session that keeps one of its tables locked does not stall a run forever.
+func boundLockWait() string { return `SELECT pg_catalog.set_config('lock_timeout', '60s', true)` }
 
-// ErrNewer is a ledger that a newer reaper has made.
+// ErrNewer is returned for a ledger created by a newer version of reaper.
 var ErrNewer = errors.New("the ledger was made by a newer version of reaper: upgrade this one")
 
-// NeedsMigration reports whether the ledger is missing or older than this program.
-// It gives an *UntrustedError as Trusted does.
+// NeedsMigration reports whether the ledger is missing or older than this program. It
+// returns an *UntrustedError as Trusted does.
 func (l *Ledger) NeedsMigration(ctx context.Context, db *pgxpool.Pool) (bool, error) {
 	all, err := l.migrations()
 	if err != nil {
@@ -41,7 +40,7 @@ func (l *Ledger) NeedsMigration(ctx context.Context, db *pgxpool.Pool) (bool, er
 	if err := l.Trusted(ctx, db); err != nil {
 		return false, err
 	}
-	version, err := l.version(ctx, &pg.DB{Sender: db, Before: []string{migrationWait()}})
+	version, err := l.version(ctx, &pg.DB{Sender: db, Before: []string{boundLockWait()}})
 	if err != nil {
 		return false, err
 	}
@@ -51,11 +50,11 @@ func (l *Ledger) NeedsMigration(ctx context.Context, db *pgxpool.Pool) (bool, er
 	return version < len(all), nil
 }
 
-// version is how many migrations the database has; 0: no ledger.
+// version returns the number of applied migrations; 0 means there is no ledger.
 func (l *Ledger) version(ctx context.Context, db pg.Querier) (int, error) {
 	var version int
 	err := db.QueryRow(ctx, `SELECT coalesce(max(version), 0) FROM `+l.schema+`.schema_version`).Scan(&version)
-	if missing(err) {
+	if isMissing(err) {
 		return 0, nil
 	}
 	if err != nil {
@@ -64,8 +63,8 @@ func (l *Ledger) version(ctx context.Context, db pg.Querier) (int, error) {
 	return version, nil
 }
 
-// Migrate creates or upgrades the ledger in one transaction, and gives the
-// versions it applied. It gives an *UntrustedError as Trusted does.
+// Migrate creates or upgrades the ledger in one transaction and returns the versions it
+// applied. It returns an *UntrustedError as Trusted does.
 func (l *Ledger) Migrate(ctx context.Context, db *pgxpool.Pool) (applied []int, err error) {
 	all, err := l.migrations()
 	if err != nil {
@@ -79,7 +78,7 @@ func (l *Ledger) Migrate(ctx context.Context, db *pgxpool.Pool) (applied []int, 
 		return err
 	})
 	if err != nil {
-		l.verified.Store(false) // the schema that was looked at may be gone
+		l.verified.Store(false) // the verified schema may be gone
 	}
 	if refused, ok := errors.AsType[*pgconn.PgError](err); ok && refused.Code == "42501" {
 		return nil, &PrivilegeError{Schema: l.name, cause: err}
@@ -87,19 +86,19 @@ func (l *Ledger) Migrate(ctx context.Context, db *pgxpool.Pool) (applied []int, 
 	if err != nil {
 		return nil, fmt.Errorf("migrating the ledger: %w", err)
 	}
-	// Default privileges may have given others more than they may have.
+	// Default privileges may have granted others too much.
 	return applied, l.Trusted(ctx, db)
 }
 
-// migrate applies the migrations that are missing, in a transaction.
+// migrate applies the missing migrations in a transaction.
 func (l *Ledger) migrate(ctx context.Context, tx pgx.Tx, all []string) (applied []int, err error) {
-	if _, err := tx.Exec(ctx, migrationWait()); err != nil {
+	if _, err := tx.Exec(ctx, boundLockWait()); err != nil {
 		return nil, err
 	}
 	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1::bigint)`, int64(migrationLock)); err != nil {
 		return nil, err
 	}
-	// From here on nobody else can create the schema, if nobody has.
+	// From here on nobody else can create the schema.
 	if _, err := tx.Exec(ctx, l.createSchema()); err != nil {
 		return nil, err
 	}
@@ -129,47 +128,47 @@ func (l *Ledger) migrate(ctx context.Context, tx pgx.Tx, all []string) (applied 
 }
 
 // mayMigrateSQL reports whether the current role may create the ledger in schema $1, or
-// upgrade it there, which takes the owner of what there is.
+// upgrade it there, which takes ownership of what exists.
 const mayMigrateSQL = `SELECT CASE WHEN n.oid IS NULL THEN has_database_privilege(current_database(), 'CREATE')
        ELSE has_schema_privilege(n.oid, 'CREATE') AND coalesce((SELECT bool_and(pg_has_role(c.relowner, 'USAGE')) FROM pg_class c WHERE c.relnamespace = n.oid AND c.relname = ANY ($2::text[])), true) END
   FROM (SELECT 1) AS one LEFT JOIN pg_namespace n ON n.nspname = $1::text`
 
-// Migratable gives a *PrivilegeError where the ledger is missing or old, and the
-// current role may not do what Migrate would.
+// Migratable returns a *PrivilegeError if the ledger is missing or old and the current
+// role may not migrate it.
 func (l *Ledger) Migratable(ctx context.Context, db *pgxpool.Pool) error {
 	if needs, err := l.NeedsMigration(ctx, db); err != nil || !needs {
 		return err
 	}
-	var may bool
-	if err := pg.Pinned(db).QueryRow(ctx, mayMigrateSQL, l.name, relations()).Scan(&may); err != nil {
-		return fmt.Errorf("reading whether the ledger can be made: %w", err)
+	var allowed bool
+	if err := pg.Pinned(db).QueryRow(ctx, mayMigrateSQL, l.name, relations()).Scan(&allowed); err != nil {
+		return fmt.Errorf("checking whether the ledger can be created: %w", err)
 	}
-	if !may {
+	if !allowed {
 		return &PrivilegeError{Schema: l.name}
 	}
 	return nil
 }
 
-// PrivilegeError is a role that may not create or upgrade the ledger.
+// PrivilegeError means that the role may not create or upgrade the ledger.
 type PrivilegeError struct {
 	Schema string
 	cause  error
 }
 
-// Text is what is wrong, without the remedy.
+// Text describes the problem without the remedy.
 func (e *PrivilegeError) Text() string {
 	return fmt.Sprintf("this role may not create the ledger (schema %s)", e.Schema)
 }
 
-// Fix is the remedy.
+// Fix returns the remedy.
 func (e *PrivilegeError) Fix() string {
 	return "run `reaper migrate` as a role that may, or give a DBA the output of `reaper migrate --print`, then `reaper grants`"
 }
 
-// Error names the remedy.
+// Error includes the remedy.
 func (e *PrivilegeError) Error() string { return e.Text() + ": " + e.Fix() }
 
-// Unwrap is PostgreSQL's error.
+// Unwrap returns PostgreSQL's error.
 func (e *PrivilegeError) Unwrap() error { return e.cause }
 
 func (l *Ledger) createSchema() string {
@@ -183,7 +182,7 @@ func (l *Ledger) createVersions() string {
 
 func literal(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
 
-// Print is the SQL that Migrate would run on an empty database, for a DBA.
+// Print returns the SQL that Migrate would run on an empty database, for a DBA.
 func (l *Ledger) Print() (string, error) {
 	all, err := l.migrations()
 	if err != nil {

@@ -8,14 +8,13 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// NoteDetach records, before it happens, that a partition is going to be
-// detached: all that it takes to attach it again. bound is FOR VALUES … as it
-// reads in UTC with ISO dates, checks are the names of its CHECK constraints.
+// NoteDetach records, in advance, that a partition is about to be detached, with what it
+// takes to attach it again. bound is FOR VALUES … as displayed in UTC with ISO dates;
+// checks are the names of its CHECK constraints.
 func (l *Ledger) NoteDetach(ctx context.Context, db *pgxpool.Pool, runID, policy string, parent, partition uint32, name, bound string, checks []string) error {
 	return l.on(db).inTx(ctx, func(tx pgx.Tx) error {
-		// A repeated call, after a lost answer, changes nothing. Whatever
-		// synchronous_commit says: a crash that loses this row loses the detach,
-		// which is written after it, as well.
+		// Repeating the call after a lost connection changes nothing. Asynchronous commit is
+		// safe: a crash that loses this row also loses the later detach.
 		_, err := tx.Exec(ctx, `INSERT INTO `+l.schema+`.detach (partition, parent, name, bound, checks, run_id, policy)
 			VALUES ($1::bigint::oid, $2::bigint::oid, $3, $4, $5::text[], $6::uuid, $7) ON CONFLICT DO NOTHING`,
 			int64(partition), int64(parent), name, bound, checks, runID, policy)
@@ -23,8 +22,8 @@ func (l *Ledger) NoteDetach(ctx context.Context, db *pgxpool.Pool, runID, policy
 	})
 }
 
-// EachDetach gives every detach that was noted and neither carried through nor
-// undone, of whatever policy and run, the oldest first.
+// EachDetach passes every noted detach that was neither completed nor undone, of any
+// policy and run, oldest first.
 func (l *Ledger) EachDetach(ctx context.Context, db *pgxpool.Pool, each func(policy string, parent, partition uint32, name, bound string, checks []string)) error {
 	rows, err := l.on(db).Query(ctx, `SELECT policy, parent, partition, name, bound, checks FROM `+l.schema+`.detach ORDER BY noted_at, partition`)
 	if err != nil {
@@ -40,18 +39,17 @@ func (l *Ledger) EachDetach(ctx context.Context, db *pgxpool.Pool, each func(pol
 	return err
 }
 
-// ForgetDetach takes a note back in the transaction that settles the matter, and
-// tells whether it was there. It waits for any other transaction that is doing
-// the same.
+// ForgetDetach removes the note in the transaction that settles the detach, and reports
+// whether it existed. It waits for concurrent transactions doing the same.
 func (l *Ledger) ForgetDetach(ctx context.Context, tx pgx.Tx, partition uint32) (bool, error) {
 	tag, err := tx.Exec(ctx, `DELETE FROM `+l.schema+`.detach WHERE partition OPERATOR(pg_catalog.=) $1::pg_catalog.int8::pg_catalog.oid`, int64(partition))
 	return tag.RowsAffected() > 0, err
 }
 
-// RecordCounts writes what a query counts, which gives a tenant (as text, or
-// NULL) and its number of rows: one row a tenant, as so many batches of one
-// table. Their numbers count down from below zero, after those used already, so
-// that they never meet a batch's. It gives how many rows it wrote, and their sum.
+// RecordCounts records the result of a query that returns a tenant (as text, or NULL) and
+// its number of rows: one row per tenant, as if each were a batch on one table. The
+// sequence numbers count down from -used-1, so they never collide with those of batches.
+// It returns the number of rows written and their sum.
 func (l *Ledger) RecordCounts(ctx context.Context, tx pgx.Tx, runID, policy string, used int64, table, counts string, args []any) (batches, rows int64, err error) {
 	n := len(args)
 	arg := func(i int) string { return fmt.Sprintf("$%d", n+i) }

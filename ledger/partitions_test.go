@@ -8,12 +8,12 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-func (b *book) detach(id string, partition uint32) {
+func (b *fixture) detach(id string, partition uint32) {
 	b.t.Helper()
 	b.do(b.NoteDetach(b.t.Context(), b.pool, id, "mails", 4_000_000_000, partition, "public.p", "FOR VALUES FROM (1) TO (2)", []string{"a", "b c"}))
 }
 
-func (b *book) forget(partition uint32, want bool) {
+func (b *fixture) forget(partition uint32, want bool) {
 	b.t.Helper()
 	b.do(pgx.BeginFunc(b.t.Context(), b.pool, func(tx pgx.Tx) error {
 		there, err := b.ForgetDetach(b.t.Context(), tx, partition)
@@ -24,14 +24,14 @@ func (b *book) forget(partition uint32, want bool) {
 	}))
 }
 
-// A note of a detach stays until it is taken back, whatever becomes of its run.
+// A noted detach stays until it is settled, whatever becomes of its run.
 func TestDetaches(t *testing.T) {
 	t.Parallel()
 	b := open(t, 0)
 	id := b.begin("mails")
 	b.detach(id, 7)
 	b.detach(id, 4_100_000_000)
-	b.detach(id, 7) // after a lost answer
+	b.detach(id, 7) // as after a lost connection
 	b.forget(8, false)
 	b.end(id, "mails", "failed", false)
 	b.Exec(t, `DELETE FROM reaper.run`)
@@ -52,7 +52,7 @@ func TestDetaches(t *testing.T) {
 	notes("mails 4000000000 4100000000" + rest)
 }
 
-// What a query counts stands in the ledger as batches do, beside any batch.
+// Counts from a query are recorded like batches, next to real ones.
 func TestRecordCounts(t *testing.T) {
 	t.Parallel()
 	b := open(t, 0)

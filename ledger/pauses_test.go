@@ -11,9 +11,8 @@ import (
 	"github.com/reaperdb/reaper/ledger"
 )
 
-// paused lists the pauses in force, and for each policy whether a batch would find
-// it paused.
-func (b *book) paused() string {
+// paused lists the pauses in effect, and for each policy whether a batch would be paused.
+func (b *fixture) paused() string {
 	b.t.Helper()
 	pauses, err := b.Pauses(b.t.Context(), b.pool)
 	b.do(err)
@@ -62,7 +61,7 @@ func TestPause(t *testing.T) {
 	pause(ledger.LongestPause, "a freeze")
 	pause(30*time.Minute, "both", "mails", "logs")
 	is("mails: a migration (1h0m0s), all: a freeze (168h0m0s), mails: both (30m0s), logs: both (30m0s), mails, logs")
-	// The pause of all policies is none of these two.
+	// The pause of all policies is neither of these.
 	resume(3, "mails", "logs")
 	is("all: a freeze (168h0m0s), mails, logs")
 	resume(1)
@@ -70,8 +69,8 @@ func TestPause(t *testing.T) {
 	b.lines("4", `SELECT count(*)::text FROM reaper.pause WHERE resumed_at BETWEEN created_at AND now() AND who = 'ann'`)
 }
 
-// A pause is over when its end has come by the database's clock, though nobody has
-// ended it; also for a transaction that began before.
+// A pause is over when it ends by the database's clock, even if nobody resumed, and even
+// for a transaction that began earlier.
 func TestPauseEndsByItself(t *testing.T) {
 	t.Parallel()
 	b := open(t, 0)
@@ -92,11 +91,11 @@ func TestPauseEndsByItself(t *testing.T) {
 	b.Exec(t, `SELECT pg_sleep(0.01)`)
 	b.do(tx.QueryRow(t.Context(), `SELECT ends_at > now() AND `+b.PausedSQL("'mails'")+` FROM reaper.pause WHERE reason = 'short'`).Scan(&paused))
 	if paused {
-		t.Error("the transaction takes a pause for in force that has ended meanwhile")
+		t.Error("the transaction still sees a pause that has ended")
 	}
 }
 
-// However it comes into the table, a pause has an end within seven days, and a reason.
+// However it is inserted, a pause ends within seven days and has a reason.
 func TestPauseIsBounded(t *testing.T) {
 	t.Parallel()
 	b := open(t, 0)
@@ -111,7 +110,7 @@ func TestPauseIsBounded(t *testing.T) {
 	b.lines("", `SELECT reason FROM reaper.pause`)
 }
 
-// Who nobody has named is the session's user, and its program.
+// The default author is the session's user and application.
 func TestPauseNamesTheSession(t *testing.T) {
 	t.Parallel()
 	b := open(t, 0)
@@ -120,7 +119,7 @@ func TestPauseNamesTheSession(t *testing.T) {
 	b.lines("postgres@console", `SELECT who FROM reaper.pause`)
 }
 
-// Pauses that are long over go with the ledger's own retention.
+// Old pauses are deleted by the ledger's retention.
 func TestPausesAreForgotten(t *testing.T) {
 	t.Parallel()
 	b := open(t, 24*time.Hour)
@@ -132,7 +131,7 @@ func TestPausesAreForgotten(t *testing.T) {
 	b.lines("recent\nnew", `SELECT reason FROM reaper.pause ORDER BY id`)
 }
 
-// What each batch asks is answered by an index that knows nothing of old pauses.
+// Each batch's pause check uses an index that ignores ended pauses.
 func TestPausedSQLIsCheap(t *testing.T) {
 	t.Parallel()
 	b := open(t, 0)
@@ -146,8 +145,8 @@ func TestPausedSQLIsCheap(t *testing.T) {
 	}
 }
 
-// With the ledger's grants a role can pause, resume and keep sizes; without them it
-// is not asked for a size.
+// With the ledger's grants a role can pause, resume and store sizes; without them no size
+// is due.
 func TestPausesAndSizesPrivileges(t *testing.T) {
 	t.Parallel()
 	owner := open(t, time.Hour)
@@ -158,7 +157,7 @@ func TestPausesAndSizesPrivileges(t *testing.T) {
 		t.Errorf("a role that may not write is to keep a size: %t, %v", due, err)
 	}
 	owner.Exec(t, strings.Join(owner.Grants(role), "\n"))
-	b := &book{Ledger: owner.Ledger, DB: owner.DB, t: t, pool: pool}
+	b := &fixture{Ledger: owner.Ledger, DB: owner.DB, t: t, pool: pool}
 	b.do(b.Pause(t.Context(), pool, []string{"mails"}, time.Hour, "why", ""))
 	if diff := cmp.Diff("mails: why (1h0m0s), mails", b.paused()); diff != "" {
 		t.Error(diff)

@@ -12,8 +12,8 @@ import (
 	"github.com/reaperdb/reaper/ledger"
 )
 
-// How a role has dates, intervals and times printed changes nothing, and neither do
-// operators and functions that its search_path finds first.
+// The role's output settings change nothing, nor do operators and functions that its
+// search_path finds first.
 func TestSettingsOfTheRole(t *testing.T) {
 	t.Parallel()
 	for name, settings := range map[string][]string{
@@ -39,7 +39,7 @@ func TestSettingsOfTheRole(t *testing.T) {
 	}
 }
 
-// theirs answers in place of pg_catalog, in a search_path that has it first.
+// theirs shadows pg_catalog, in a search_path that puts it first.
 const theirs = `CREATE SCHEMA theirs;
 	CREATE FUNCTION theirs.refuse() RETURNS bool LANGUAGE plpgsql AS $$ BEGIN RAISE 'stolen'; END $$;
 	CREATE FUNCTION theirs.no(text, text) RETURNS bool LANGUAGE sql AS 'SELECT theirs.refuse()';
@@ -64,7 +64,7 @@ const theirs = `CREATE SCHEMA theirs;
 	`
 
 // everything calls what reaper calls, as the book's role.
-func (b *book) everything() {
+func (b *fixture) everything() {
 	b.t.Helper()
 	ctx := b.t.Context()
 	b.do(b.Usable(ctx, b.pool))
@@ -94,8 +94,8 @@ func (b *book) everything() {
 	}
 }
 
-// pausedByRole asks as a batch does, in a transaction under the role's own search_path.
-func (b *book) pausedByRole(want bool) {
+// pausedByRole checks as a batch does, in a transaction under the role's search_path.
+func (b *fixture) pausedByRole(want bool) {
 	b.t.Helper()
 	var got bool
 	if err := b.pool.QueryRow(b.t.Context(), `SELECT `+b.PausedSQL(`$1::pg_catalog.text`), "mails").Scan(&got); err != nil || got != want {
@@ -103,7 +103,7 @@ func (b *book) pausedByRole(want bool) {
 	}
 }
 
-func (b *book) runs() {
+func (b *fixture) runs() {
 	b.t.Helper()
 	ctx := b.t.Context()
 	id := b.begin("mails")
@@ -143,7 +143,7 @@ func (b *book) runs() {
 	b.do(b.CloseDead(ctx, b.pool, "mails"))
 }
 
-func (b *book) schedules() {
+func (b *fixture) schedules() {
 	b.t.Helper()
 	ctx := b.t.Context()
 	at := time.Date(2026, 11, 5, 4, 3, 2, 1000, time.UTC)

@@ -10,33 +10,32 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// SizeEvery is how often a size is kept at most. KeptSizes is for how long: the
-// first of each hour after two days, the first of each day (UTC) after 35.
+// SizeEvery is the minimum interval between stored sizes. They are kept for KeptSizes:
+// after two days the first of each hour, after 35 days the first of each UTC day.
 const (
 	SizeEvery = 5 * time.Minute
 	KeptSizes = 400 * 24 * time.Hour
 )
 
-// Size is how large the database was, and how far the counters of its rows were.
+// Size is a sample of the database's size and its row counters.
 type Size struct {
-	At       time.Time         // by the database's clock; SaveSize takes its own
-	Database *int64            // bytes; nil: no privilege
-	WAL      *int64            // bytes in pg_wal; nil: they may not be read
+	At       time.Time         // by the database's clock; ignored by SaveSize
+	Database *int64            // bytes; nil without the privilege
+	WAL      *int64            // bytes in pg_wal; nil without the privilege
 	Tables   map[string]int64  // bytes, by schema.table
-	Policies map[string]Counts // by name; of those whose table is known
+	Policies map[string]Counts // by name, for policies whose table is known
 }
 
-// Counts are what is due of a policy, and the rows that its root table ever gained
-// and lost, as PostgreSQL counts them since its statistics began.
+// Counts are a policy's backlog, and the rows that its root table has gained and lost
+// since PostgreSQL's statistics began.
 type Counts struct {
-	Backlog  *int64 `json:"backlog"` // nil: not known
+	Backlog  *int64 `json:"backlog"` // nil if unknown
 	Deleted  int64  `json:"deleted"`
 	Inserted int64  `json:"inserted"`
 }
 
-// SizeDue tells whether the last size that is kept is SizeEvery old, or there is
-// none, and this role may keep one. A clock that ticks a little early counts as on
-// time.
+// SizeDue reports whether the last stored size is at least SizeEvery old, or there is
+// none, and this role may store one. It allows for a timer that fires slightly early.
 func (l *Ledger) SizeDue(ctx context.Context, db *pgxpool.Pool) (bool, error) {
 	var due bool
 	err := l.on(db).QueryRow(ctx, `SELECT NOT EXISTS (SELECT FROM `+l.schema+`.size WHERE at > clock_timestamp() - $1::interval)
@@ -48,9 +47,9 @@ func (l *Ledger) SizeDue(ctx context.Context, db *pgxpool.Pool) (bool, error) {
 	return due, nil
 }
 
-// SaveSize keeps a size, and thins out the older ones.
+// SaveSize stores a size and thins out older ones.
 func (l *Ledger) SaveSize(ctx context.Context, db *pgxpool.Pool, s Size) error {
-	tables, err := object(s.Tables)
+	tables, err := countsJSON(s.Tables)
 	if err != nil {
 		return err
 	}
@@ -69,13 +68,13 @@ func (l *Ledger) SaveSize(ctx context.Context, db *pgxpool.Pool, s Size) error {
 		return l.thinSizes(ctx, tx)
 	})
 	if err != nil {
-		return fmt.Errorf("keeping a size: %w", err)
+		return fmt.Errorf("saving a size: %w", err)
 	}
 	return nil
 }
 
-// thinSizes keeps the first size of each hour, and after 35 days of each day. Which
-// one is the first does not change when more of them grow old.
+// thinSizes keeps the first size of each hour, and after 35 days of each day. The first
+// of a period stays the first as more samples age.
 func (l *Ledger) thinSizes(ctx context.Context, tx pgx.Tx) error {
 	_, err := tx.Exec(ctx, `DELETE FROM `+l.schema+`.size s USING (
 		SELECT at, row_number() OVER (PARTITION BY date_trunc(CASE WHEN at < now() - interval '35 days' THEN 'day' ELSE 'hour' END, at, 'UTC'), at < now() - interval '35 days' ORDER BY at) AS n
@@ -84,7 +83,7 @@ func (l *Ledger) thinSizes(ctx context.Context, tx pgx.Tx) error {
 	return err
 }
 
-// Sizes are those kept of so long ago or later, the oldest first.
+// Sizes returns the sizes of the past duration, oldest first.
 func (l *Ledger) Sizes(ctx context.Context, db *pgxpool.Pool, past time.Duration) ([]Size, error) {
 	rows, err := l.on(db).Query(ctx, `SELECT at, database_bytes, wal_bytes, tables::text, policies::text FROM `+l.schema+`.size
 		WHERE at >= now() - $1::interval ORDER BY at`, past.String())

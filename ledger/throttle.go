@@ -7,16 +7,16 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// endAdvice ends what the guards said of a run last.
+// endAdvice returns the statement that ends a run's current throttle record.
 func (l *Ledger) endAdvice() string {
 	return `UPDATE ` + l.schema + `.throttle SET ended_at = clock_timestamp() WHERE run_id = $1::uuid AND policy = $2 AND ended_at IS NULL`
 }
 
-// RecordAdvice writes what the guards make of a policy's run from now on: slow,
-// pause or stop, by which guard, and why; an empty state: nothing any more.
+// RecordAdvice records that the guards slow, pause or stop a policy's run from now on,
+// with the guard and the reason. An empty state ends the record.
 func (l *Ledger) RecordAdvice(ctx context.Context, db *pgxpool.Pool, runID, policy, state, guard, reason string) error {
 	return l.on(db).inTx(ctx, func(tx pgx.Tx) error {
-		// What lasts has newer figures.
+		// The same state continues: update its figures.
 		tag, err := tx.Exec(ctx, `UPDATE `+l.schema+`.throttle SET reason = $5 WHERE run_id = $1::uuid AND policy = $2 AND ended_at IS NULL AND state = $3 AND guard = $4`,
 			runID, policy, state, guard, reason)
 		if err != nil || tag.RowsAffected() > 0 {

@@ -11,13 +11,13 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Of processes that claim a tick at the same moment one has it: a new one, and one whose
-// run has died, alike.
+// Of several processes that claim a tick at once, one wins, for a new tick and for one
+// whose run has died.
 func TestClaimAtTheSameMoment(t *testing.T) {
 	t.Parallel()
 	b := open(t, time.Hour)
 	pools := []*pgxpool.Pool{b.pool, connect(t, b.DB)}
-	// A claim waits before it opens its run, and commits nothing, while the gate is shut.
+	// A claim waits before it opens its run, uncommitted, while the gate is shut.
 	gate, err := pgx.Connect(t.Context(), b.DSN())
 	if err != nil {
 		t.Fatal(err)

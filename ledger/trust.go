@@ -12,19 +12,19 @@ import (
 	"github.com/reaperdb/reaper/internal/pg"
 )
 
-// Whoever owns a relation decides what a statement on it executes: a view calls its
-// owner's functions, a trigger those of whoever created it. So before the ledger is
-// read or written, the catalog is asked whose it is.
+// A relation's owner decides what a statement on it executes: a view calls its owner's
+// functions, a trigger those of its creator. So before the ledger is read or written, its
+// ownership is checked in the catalog.
 
-// trustSQL reports whether schema $1 exists, and the first thing about it, or about
-// its relations named in $2, that is not to be trusted: what it is, its name, the
-// relation that it is on, and the roles; of privileges, all relations and roles at once.
+// trustSQL reports whether schema $1 exists, and the first untrusted thing about it or
+// its relations named in $2: what it is, its name, its relation and the roles. For
+// privileges, it reports all relations and roles at once.
 //
-//   - strict are the current role, those that it is a member of, and superusers.
-//     Before PostgreSQL 15 any role may grant membership in itself to anyone, so a
-//     membership counts only if somebody who administers roles has granted it. From
-//     16 on, a membership may allow nothing but to administer the role.
-//   - trusted are, besides, the database's owner and pg_database_owner.
+//   - strict: the current role, those it is a member of, and superusers. Before
+//     PostgreSQL 15 any role may grant membership in itself to anyone, so a membership
+//     counts only if a role administrator granted it. From 16 on, a membership may
+//     convey nothing but ADMIN OPTION.
+//   - trusted: also the database's owner and pg_database_owner.
 const trustSQL = `WITH RECURSIVE db AS (SELECT datdba FROM pg_database WHERE datname = current_database()),
 mine (oid) AS (
 	SELECT oid FROM pg_roles WHERE rolname = current_user
@@ -62,12 +62,12 @@ SELECT EXISTS (SELECT FROM space), coalesce(f.what, ''), coalesce(f.object::text
                    FROM found g WHERE g.what = f.what AND (g.what = 'TRIGGER' OR g.relation = f.relation AND g.object = f.object)), '')
   FROM (SELECT 1) AS one LEFT JOIN (SELECT * FROM found ORDER BY rank, relation, object, role LIMIT 1) AS f ON true`
 
-// Trusted reports, by an *UntrustedError, that somebody owns the ledger, or may put
-// objects into it, who could thereby execute code as the current role. It reads
-// nothing but the catalog. Nil also where there is no ledger yet.
+// Trusted returns an *UntrustedError if another role owns the ledger, or may create
+// objects in it, and could thereby execute code as the current role. It reads only the
+// catalog, and returns nil if there is no ledger yet.
 //
-// Every method that reads or writes the ledger asks this first, once. Usable,
-// NeedsMigration and Migrate ask it each time.
+// Every method that reads or writes the ledger calls this once; Usable, NeedsMigration
+// and Migrate call it every time.
 func (l *Ledger) Trusted(ctx context.Context, db *pgxpool.Pool) error {
 	return l.verify(ctx, pg.Pinned(db))
 }
@@ -75,40 +75,40 @@ func (l *Ledger) Trusted(ctx context.Context, db *pgxpool.Pool) error {
 func (l *Ledger) verify(ctx context.Context, db pg.Querier) error {
 	l.verified.Store(false)
 	var exists bool
-	var what, object, role string
+	var what, countsJSON, role string
 	var on []string
-	if err := db.QueryRow(ctx, trustSQL, l.name, relations()).Scan(&exists, &what, &object, &on, &role); err != nil {
-		return fmt.Errorf("looking up who owns the ledger: %w", err)
+	if err := db.QueryRow(ctx, trustSQL, l.name, relations()).Scan(&exists, &what, &countsJSON, &on, &role); err != nil {
+		return fmt.Errorf("reading the ledger's ownership: %w", err)
 	}
 	if what != "" {
-		return l.untrusted(what, object, on, role)
+		return l.untrusted(what, countsJSON, on, role)
 	}
 	l.verified.Store(exists)
 	return nil
 }
 
-// UntrustedError is a ledger through which somebody else could execute code as the
+// UntrustedError is a ledger through which another role could execute code as the
 // current role.
 type UntrustedError struct {
 	text, fix string
 }
 
-// Text is what is wrong, without the remedy.
+// Text describes the problem without the remedy.
 func (e *UntrustedError) Text() string { return e.text }
 
-// Fix is the remedy.
+// Fix returns the remedy.
 func (e *UntrustedError) Fix() string { return e.fix }
 
-// Error names the remedy.
+// Error includes the remedy.
 func (e *UntrustedError) Error() string { return e.text + "; " + e.fix }
 
-// untrusted puts a finding of trustSQL into words. role is quoted.
-func (l *Ledger) untrusted(what, object string, on []string, role string) *UntrustedError {
+// untrusted describes a finding of trustSQL. role is quoted.
+func (l *Ledger) untrusted(what, countsJSON string, on []string, role string) *UntrustedError {
 	tables := make([]string, len(on))
 	for i, relation := range on {
 		tables[i] = pgx.Identifier{l.name, relation}.Sanitize()
 	}
-	table, name := strings.Join(tables, ", "), pgx.Identifier{object}.Sanitize()
+	table, name := strings.Join(tables, ", "), pgx.Identifier{countsJSON}.Sanitize()
 	elsewhere := ", or set REAPER_LEDGER_SCHEMA to another schema"
 	drop := "look at what is in the schema, then run `DROP SCHEMA " + l.schema + " CASCADE`"
 	trusts := "it must belong to the current role or one that was granted to it, to the database's owner, or to a superuser"
@@ -151,17 +151,17 @@ func (l *Ledger) untrusted(what, object string, on []string, role string) *Untru
 	}
 }
 
-// access is the ledger through a pool: single statements, pinned, once the ledger is
+// conn is the ledger through a pool: single, pinned statements, sent once the ledger is
 // known to be trusted.
-type access struct {
+type conn struct {
 	*Ledger
 	pool *pgxpool.Pool
 }
 
-func (l *Ledger) on(db *pgxpool.Pool) access { return access{l, db} }
+func (l *Ledger) on(db *pgxpool.Pool) conn { return conn{l, db} }
 
-// ensure asks Trusted unless the answer is known.
-func (a access) ensure(ctx context.Context) error {
+// ensure calls Trusted unless the ledger is already verified.
+func (a conn) ensure(ctx context.Context) error {
 	if a.verified.Load() {
 		return nil
 	}
@@ -169,39 +169,39 @@ func (a access) ensure(ctx context.Context) error {
 }
 
 // Exec runs a statement.
-func (a access) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
+func (a conn) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
 	if err := a.ensure(ctx); err != nil {
 		return pgconn.CommandTag{}, err
 	}
 	return pg.Pinned(a.pool).Exec(ctx, sql, args...)
 }
 
-// Query runs a statement that gives rows.
-func (a access) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
+// Query runs a statement that returns rows.
+func (a conn) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
 	if err := a.ensure(ctx); err != nil {
 		return nil, err
 	}
 	return pg.Pinned(a.pool).Query(ctx, sql, args...)
 }
 
-// QueryRow runs a statement that gives one row.
-func (a access) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
+// QueryRow runs a statement that returns one row.
+func (a conn) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
 	if err := a.ensure(ctx); err != nil {
 		return noRow{err}
 	}
 	return pg.Pinned(a.pool).QueryRow(ctx, sql, args...)
 }
 
-// inTx runs fn in a pinned transaction, and commits it.
-func (a access) inTx(ctx context.Context, fn func(pgx.Tx) error) error {
+// inTx runs fn in a pinned transaction and commits it.
+func (a conn) inTx(ctx context.Context, fn func(pgx.Tx) error) error {
 	if err := a.ensure(ctx); err != nil {
 		return err
 	}
 	return pg.InTx(ctx, a.pool, pgx.ReadWrite, fn)
 }
 
-// noRow is the row of a statement that was not sent.
+// noRow is the result of a statement that was not sent.
 type noRow struct{ err error }
 
-// Scan is pgx.Row's.
+// Scan implements pgx.Row.
 func (r noRow) Scan(...any) error { return r.err }

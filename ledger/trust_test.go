@@ -12,7 +12,7 @@ import (
 	"github.com/reaperdb/reaper/ledger"
 )
 
-// untrusted fails the test unless err is an *UntrustedError with these words.
+// untrusted fails the test unless err is an *UntrustedError containing these words.
 func untrusted(t *testing.T, doing string, err error, words ...string) {
 	t.Helper()
 	if _, ok := errors.AsType[*ledger.UntrustedError](err); !ok {
@@ -26,8 +26,8 @@ func untrusted(t *testing.T, doing string, err error, words ...string) {
 	}
 }
 
-// A schema that somebody else has made before reaper first ran is neither read nor
-// written: its view would execute code as the role that reads it.
+// A schema created by another role before reaper first ran is neither read nor written: its
+// view would execute code as the reading role.
 func TestSquattedSchemaIsNotTouched(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t)
@@ -108,8 +108,8 @@ func TestTrusted(t *testing.T) {
 	}
 }
 
-// Before PostgreSQL 15 a role can grant itself to any other. That makes it no more
-// trusted; a grant by somebody who may grant roles does.
+// Before PostgreSQL 15 a role can grant itself to any other. That does not make it
+// trusted; a grant by a role administrator does.
 func TestMembershipThatNobodyGranted(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t)
@@ -128,7 +128,7 @@ func TestMembershipThatNobodyGranted(t *testing.T) {
 	}
 }
 
-// Default privileges that give too much are told at once, not at the next start.
+// Excessive default privileges are reported at once, not at the next start.
 func TestMigrateLooksAtWhatItMade(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t)

@@ -1,11 +1,3 @@
-// Package metrics provides reaper's Prometheus metrics. Its methods mirror
-// what happens and take plain values; a scrape reads what they left, and asks
-// nobody anything.
-//
-// A series that counts exists from the start, at zero, so that a rate is right
-// from the first event on and an alert on "none" can fire. A value that is not
-// known – the lag before it was measured, the last success before there was
-// one – has no series, rather than the value 0: 0 would be an answer.
 package metrics
 
 import (

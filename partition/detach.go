@@ -12,18 +12,17 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// detachTimeout bounds the wait for those who are using the table. It is the
-// client that cancels: outside a transaction a timeout would have to be set for
-// the session, which is somebody else's behind PgBouncer.
+// detachTimeout bounds the wait for other users of the table. The client cancels: outside a
+// transaction, statement_timeout would have to be set for the session, which PgBouncer
+// shares.
 const detachTimeout = 2 * time.Second
 
-// DetachSQL takes a partition out of its table. It can stand in no transaction.
+// DetachSQL detaches a partition from its table. It cannot run in a transaction.
 func DetachSQL(table schema.Name, x schema.Partition) string {
 	return "ALTER TABLE " + table.SQL() + " DETACH PARTITION " + x.Name.SQL() + " CONCURRENTLY"
 }
 
-// detach takes the partition out of its table. After an error it may be out,
-// halfway out or in.
+// detach detaches the partition. After an error it may be detached, halfway or attached.
 func (t *Table) detach(ctx context.Context, x schema.Partition) error {
 	conn, err := t.Pool.Acquire(ctx)
 	if err != nil {
@@ -34,19 +33,19 @@ func (t *Table) detach(ctx context.Context, x schema.Partition) error {
 	var canceller sync.WaitGroup
 	cancelled := false
 	canceller.Go(func() { cancelled = t.cancelDetach(conn, finished) })
-	bounded, cancel := context.WithTimeout(ctx, detachTimeout+endPatience) // when no cancel arrives
+	bounded, cancel := context.WithTimeout(ctx, detachTimeout+endPatience) // in case the cancel request is lost
 	defer cancel()
 	_, err = conn.Exec(bounded, DetachSQL(t.Name, x))
 	close(finished)
 	canceller.Wait()
 	if cancelled {
-		// A cancel that comes late would meet the connection's next statement.
+		// A late cancel request would hit the connection's next statement.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
 		_ = conn.Conn().Close(ctx)
 	}
 	if pg.HasCode(err, "57014") {
-		return fmt.Errorf("detaching: others have used the table for more than %s", detachTimeout)
+		return fmt.Errorf("detaching: the table has been in use for more than %s", detachTimeout)
 	}
 	if err != nil {
 		return fmt.Errorf("detaching: %w", err)
@@ -54,8 +53,8 @@ func (t *Table) detach(ctx context.Context, x schema.Partition) error {
 	return nil
 }
 
-// cancelDetach cancels what a connection is doing when it takes too long or the
-// run is to end, and reports whether it did.
+// cancelDetach cancels the connection's statement if it takes too long or the run is
+// stopping, and reports whether it did.
 func (t *Table) cancelDetach(conn *pgxpool.Conn, finished <-chan struct{}) bool {
 	timeout := time.NewTimer(detachTimeout)
 	defer timeout.Stop()
@@ -68,7 +67,7 @@ func (t *Table) cancelDetach(conn *pgxpool.Conn, finished <-chan struct{}) bool 
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	if err := conn.Conn().PgConn().CancelRequest(ctx); err != nil {
-		t.Log.Warn("cannot cancel a detach", "error", pg.ErrorText(err))
+		t.Log.Warn("canceling a detach failed", "error", pg.ErrorText(err))
 	}
 	return true
 }

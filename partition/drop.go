@@ -12,13 +12,13 @@ import (
 )
 
 const (
-	// verifyTimeout bounds a look at a table that nobody else needs.
+	// verifyTimeout bounds the check of a table that nobody else can use.
 	verifyTimeout = time.Minute
 	dropTries     = 3
 )
 
-// dropDetached verifies and drops a detached partition, again when it could not
-// get a lock: foreign keys from it to other tables go with it, and lock those.
+// dropDetached verifies and drops a detached partition. It retries on lock timeouts,
+// because dropping its foreign keys locks the tables they reference.
 func (t *Table) dropDetached(ctx context.Context, x schema.Partition, recorded int64, done *Dropped) (err error) {
 	for try := range dropTries {
 		if try > 0 {
@@ -33,8 +33,8 @@ func (t *Table) dropDetached(ctx context.Context, x schema.Partition, recorded i
 }
 
 func (t *Table) dropOnce(ctx context.Context, x schema.Partition, recorded int64, done *Dropped) error {
-	// Not pg.Begin: whether the path is pinned is for the settings to say, since the
-	// counts evaluate SQL of the policy file.
+	// Not pg.Begin: the counts evaluate SQL of the policy file, so pg.Settings decides
+	// whether the search_path is pinned.
 	tx, err := t.Pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
 	if err != nil {
 		return fmt.Errorf("beginning the drop: %w", err)
@@ -49,15 +49,15 @@ func (t *Table) dropOnce(ctx context.Context, x schema.Partition, recorded int64
 	if paused {
 		return ErrPaused
 	}
-	if err := t.settleDetached(ctx, tx, x); err != nil {
+	if err := t.verifyDetached(ctx, tx, x); err != nil {
 		return err
 	}
 	counts, args := t.Counts(x)
 	done.Batches, done.Rows, err = t.Ledger.RecordCounts(ctx, tx, t.RunID, t.Policy, recorded, t.Name.String(), counts, args)
 	if err != nil || done.Rows == 0 {
-		return errorOr(err, errNotExpired, "verifying and counting")
+		return orElse(err, errNotExpired, "verifying and counting")
 	}
-	// Last, for it may lock tables that its foreign keys lead to, until the end.
+	// Last, because it may lock the tables that its foreign keys reference until commit.
 	if _, err := tx.Exec(ctx, DropSQL(x)); err != nil {
 		return fmt.Errorf("dropping: %w", err)
 	}
@@ -66,30 +66,30 @@ func (t *Table) dropOnce(ctx context.Context, x schema.Partition, recorded int64
 	}
 	done.committing = true
 	if err := tx.Commit(ctx); err != nil {
-		done.committing = pg.Away(err) // else the server refused: nothing happened
+		done.committing = pg.Away(err) // otherwise the server refused and nothing happened
 		return fmt.Errorf("committing the drop: %w", err)
 	}
 	return nil
 }
 
-// settleDetached takes the note back, locks the partition, and sees that it is still
-// the one that was detached, and by itself.
-func (t *Table) settleDetached(ctx context.Context, tx pgx.Tx, x schema.Partition) error {
+// verifyDetached removes the note, locks the partition, and checks that it is still the one
+// that was detached, and on its own.
+func (t *Table) verifyDetached(ctx context.Context, tx pgx.Tx, x schema.Partition) error {
 	if noted, err := t.Ledger.ForgetDetach(ctx, tx, x.OID); err != nil || !noted {
-		return errorOr(err, errSettled, "taking the note back")
+		return orElse(err, errSettled, "removing the note")
 	}
 	if _, err := tx.Exec(ctx, LockSQL(x)); err != nil {
 		return fmt.Errorf("locking: %w", err)
 	}
-	var byItself bool
-	if err := tx.QueryRow(ctx, byItselfSQL, x.Name.SQL(), int64(x.OID)).Scan(&byItself); err != nil || !byItself {
-		return errorOr(err, errSettled, "looking at the catalog")
+	var standalone bool
+	if err := tx.QueryRow(ctx, standaloneSQL, x.Name.SQL(), int64(x.OID)).Scan(&standalone); err != nil || !standalone {
+		return orElse(err, errSettled, "checking the catalog")
 	}
 	return nil
 }
 
-// byItselfSQL reports whether a name is still that of a table, which is no partition.
-const byItselfSQL = `SELECT to_regclass($1)::oid = $2::bigint::oid AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = $2::bigint::oid)`
+// standaloneSQL reports whether the name still belongs to this table and it is no partition.
+const standaloneSQL = `SELECT to_regclass($1)::oid = $2::bigint::oid AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = $2::bigint::oid)`
 
 // LockSQL locks a detached partition.
 func LockSQL(x schema.Partition) string {
@@ -99,13 +99,13 @@ func LockSQL(x schema.Partition) string {
 // DropSQL drops a detached partition.
 func DropSQL(x schema.Partition) string { return "DROP TABLE " + x.Name.SQL() }
 
-// errorOr is an error with what was being done, or else another one.
-func errorOr(err, or error, doing string) error {
+// orElse wraps err with what was being done, or returns or if err is nil.
+func orElse(err, or error, doing string) error {
 	if err == nil {
 		return or
 	}
 	return fmt.Errorf("%s: %w", doing, err)
 }
 
-// milliseconds is a duration as SQL has it, of type text.
+// milliseconds formats a duration as an SQL literal of type text.
 func milliseconds(d time.Duration) string { return fmt.Sprintf("'%dms'", d.Milliseconds()) }

@@ -34,22 +34,22 @@ const (
 	policy = "events"
 )
 
-// site is a database with a partitioned table, and a run that may drop partitions of it.
-type site struct {
+// fixture is a database with a partitioned table and a run that may drop its partitions.
+type fixture struct {
 	*dbtest.DB
 	t      *testing.T
 	table  *partition.Table
 	ledger *ledger.Ledger
 	old    schema.Partition
 
-	heldUp func() bool // nil: never
+	heldUp func() bool // nil means never
 	stays  []string
 }
 
-func prepare(t *testing.T) *site {
+func prepare(t *testing.T) *fixture {
 	t.Helper()
 	l := ledger.New(ledger.DefaultSchema, 0)
-	s := &site{DB: dbtest.New(t, events), t: t, ledger: l}
+	s := &fixture{DB: dbtest.New(t, events), t: t, ledger: l}
 	pool := s.Pool(t, func(c *pgxpool.Config) { c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec })
 	if _, err := l.Migrate(t.Context(), pool); err != nil {
 		t.Fatal(err)
@@ -72,22 +72,22 @@ func prepare(t *testing.T) *site {
 	return s
 }
 
-func (s *site) oid(table string) uint32 {
+func (s *fixture) oid(table string) uint32 {
 	return uint32(s.Int(s.t, `SELECT $1::text::regclass::oid::bigint`, table))
 }
 
-func (s *site) WithServer(_ context.Context, fn func() error) error { return fn() }
-func (s *site) Backoff(context.Context, int)                        {}
-func (s *site) Retry(error)                                         {}
-func (s *site) HeldUp() bool                                        { return s.heldUp != nil && s.heldUp() }
+func (s *fixture) WithServer(_ context.Context, fn func() error) error { return fn() }
+func (s *fixture) Backoff(context.Context, int)                        {}
+func (s *fixture) Retry(error)                                         {}
+func (s *fixture) HeldUp() bool                                        { return s.heldUp != nil && s.heldUp() }
 
-func (s *site) Stays(d partition.Detached, err error) {
+func (s *fixture) Stays(d partition.Detached, err error) {
 	s.stays = append(s.stays, d.Name+": "+err.Error())
 }
 
-// whole wants all to be as before: the partition attached, with the constraints it had,
-// nothing noted, and nothing recorded.
-func (s *site) whole() {
+// wantUnchanged checks that everything is as before: the partition attached with its constraints,
+// nothing noted, nothing recorded.
+func (s *fixture) wantUnchanged() {
 	s.t.Helper()
 	if n := s.Int(s.t, `SELECT count(*) FROM events`); n != 8 {
 		s.t.Errorf("%d rows, want 8", n)
@@ -101,7 +101,7 @@ func (s *site) whole() {
 	s.nothingNoted()
 }
 
-func (s *site) nothingNoted() {
+func (s *fixture) nothingNoted() {
 	s.t.Helper()
 	if n := s.Int(s.t, `SELECT count(*) FROM reaper.detach`); n != 0 {
 		s.t.Errorf("the ledger notes %d detaches", n)
@@ -130,19 +130,19 @@ func TestDrop(t *testing.T) {
 	s.nothingNoted()
 }
 
-// The look was before the detach: when the counts find another row in the partition,
-// it is attached again.
+// The first check precedes the detach: when the counts find a row that is not expired, the
+// partition is attached again.
 func TestDrop_NotExpiredAnyMore(t *testing.T) {
 	t.Parallel()
 	s := prepare(t)
 	s.table.Counts = func(schema.Partition) (string, []any) { return "SELECT NULL::text, 1::bigint WHERE false", nil }
-	if _, err := s.table.Drop(t.Context(), s.old, 0); err == nil || err.Error() != "a row in it is not expired any more" {
+	if _, err := s.table.Drop(t.Context(), s.old, 0); err == nil || err.Error() != "a row in it is no longer expired" {
 		t.Errorf("error %v", err)
 	}
-	s.whole()
+	s.wantUnchanged()
 }
 
-// What rules out a drop is looked at again before the detach.
+// What rules out a drop is checked again before the detach.
 func TestDrop_Obstacle(t *testing.T) {
 	t.Parallel()
 	s := prepare(t)
@@ -150,17 +150,17 @@ func TestDrop_Obstacle(t *testing.T) {
 	if _, err := s.table.Drop(t.Context(), s.old, 0); err == nil || !strings.Contains(err.Error(), "olds depends on it") {
 		t.Errorf("error %v", err)
 	}
-	s.whole()
+	s.wantUnchanged()
 }
 
-// While one process drops partitions of a table no other does, and none undoes
-// what the first is about to do.
+// While one process drops partitions of a table, no other does, and none undoes what the
+// first is about to do.
 func TestDrop_Busy(t *testing.T) {
 	t.Parallel()
 	s := prepare(t)
 	other := prepareBeside(s)
 	var err error
-	s.heldUp = func() bool { // its lock is held by then
+	s.heldUp = func() bool { // called while its lock is held
 		_, err = other.Drop(t.Context(), s.old, 0)
 		return true
 	}
@@ -170,11 +170,11 @@ func TestDrop_Busy(t *testing.T) {
 	if !errors.Is(err, partition.ErrBusy) {
 		t.Errorf("the second ended with %v, want %v", err, partition.ErrBusy)
 	}
-	s.whole()
+	s.wantUnchanged()
 }
 
-// prepareBeside is the same table in another process.
-func prepareBeside(s *site) *partition.Table {
+// prepareBeside returns the same table in another process.
+func prepareBeside(s *fixture) *partition.Table {
 	s.t.Helper()
 	other := *s.table
 	other.Pool = s.Pool(s.t, func(c *pgxpool.Config) { c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec })
@@ -190,11 +190,11 @@ func TestDrop_PausedByHand(t *testing.T) {
 	if _, err := s.table.Drop(t.Context(), s.old, 0); !errors.Is(err, partition.ErrPaused) {
 		t.Errorf("error %v, want %v", err, partition.ErrPaused)
 	}
-	s.whole()
+	s.wantUnchanged()
 }
 
-// A detach that was noted is undone by the next run, of whatever policy. One that was
-// not is a person's.
+// A noted detach is undone by the next run of any policy. One without a note was done by a
+// person.
 func TestRecover(t *testing.T) {
 	t.Parallel()
 	s := prepare(t)
@@ -216,7 +216,7 @@ func TestRecover(t *testing.T) {
 	s.nothingNoted()
 }
 
-// The run is told of a partition that cannot be attached: here its range is taken.
+// The run is told of a partition that cannot be attached, here because its range is taken.
 func TestRecover_CannotAttach(t *testing.T) {
 	t.Parallel()
 	s := prepare(t)

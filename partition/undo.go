@@ -11,33 +11,30 @@ import (
 )
 
 const (
-	// undoTries is how often a partition is tried to be attached again, over about
-	// seven seconds, before the run goes on without it. PostgreSQL finishes a detach
-	// that was interrupted only after all transactions that began before, and each
-	// try waits for locks no longer than a batch does.
+	// undoTries is how often attaching a partition is tried, over about seven seconds, before
+	// the run continues without it. PostgreSQL finishes an interrupted detach only after all
+	// older transactions have ended, and each try waits for locks no longer than a batch does.
 	undoTries = 8
 	// finalizeTimeout bounds one statement of a try.
 	finalizeTimeout = 5 * time.Second
-	// attachTimeout bounds the attaching. It reads nothing, unless somebody took
-	// the CHECK constraint away that the detach has left, or gave the table an index.
+	// attachTimeout bounds the attach. It reads no rows unless someone has dropped the CHECK
+	// constraint left by the detach, or added an index to the table.
 	attachTimeout = 10 * time.Minute
 )
 
-// Detached is a partition whose detach was noted, and neither carried through
-// nor undone.
+// Detached is a partition whose noted detach was neither completed nor undone.
 type Detached struct {
-	Name              string // as it was noted
+	Name              string // as noted
 	policy            string
 	parent, partition uint32
 	bound             string
 	checks            []string
 }
 
-// Recover undoes, at the start of a policy's run, every drop of a partition, of any
-// table, that a crash or a blocked detach has left in the middle. Undone is the only
-// safe end: the conditions of then may not be those of now, and the same run looks at
-// the partition again. Run is told of a partition that cannot be attached yet, if it
-// concerns the policy.
+// Recover undoes, at the start of a policy's run, every partition drop of any table that a
+// crash or a blocked detach left unfinished. Undoing is the only safe outcome, because the
+// conditions may have changed; the same run then considers the partition again. Run.Stays
+// is called for a partition that cannot be attached yet, if it concerns the policy.
 func (t *Table) Recover(ctx context.Context) error {
 	var found []Detached
 	err := t.WithServer(ctx, func() error {
@@ -52,7 +49,7 @@ func (t *Table) Recover(ctx context.Context) error {
 	for _, d := range found {
 		end, err := t.tryUndo(ctx, d, false)
 		switch {
-		case end == busy: // another process is at it, and alive
+		case end == busy: // another live process is working on it
 		case err != nil && (d.policy == t.Policy || d.parent == t.OID):
 			t.Stays(d, err)
 		case err != nil:
@@ -62,15 +59,15 @@ func (t *Table) Recover(ctx context.Context) error {
 	return nil
 }
 
-// Attach tries once to attach a partition again, and reports whether it is not
-// detached any more.
+// Attach tries once to attach a partition again, and reports whether it is no longer
+// detached.
 func (t *Table) Attach(ctx context.Context, d Detached) bool {
 	end, err := t.undoOnce(ctx, d, false)
 	return err == nil && end != busy
 }
 
-// undo attaches the partition again after an error, and reports whether the table is
-// gone instead. A run that has to end at once still does this, for a moment.
+// undo attaches the partition again after an error, and reports whether the table is gone
+// instead. A run that has to stop at once still spends a moment on this.
 func (t *Table) undo(ctx context.Context, d Detached) bool {
 	lasting, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.Patience+attachTimeout)
 	defer cancel()
@@ -79,21 +76,21 @@ func (t *Table) undo(ctx context.Context, d Detached) bool {
 	if err != nil {
 		t.Stays(d, err)
 	}
-	return end == gone
+	return end == removed
 }
 
-// undone is how undoing a detach ended, where it ended without an error.
-type undone int
+// outcome is the outcome of undoing a detach without an error.
+type outcome int
 
 const (
-	settled undone = iota // it is attached, or nothing had to be done
-	gone                  // the table is gone
-	busy                  // another process has the table's lock among reapers
+	settled outcome = iota // the partition is attached, or there was nothing to do
+	removed                // the table is gone
+	busy                   // another process holds reaper's lock for the table
 )
 
-// tryUndo undoes a detach, again after a pause when a lock was in the way.
-// locked: this process has the table's lock among reapers.
-func (t *Table) tryUndo(ctx context.Context, d Detached, locked bool) (end undone, err error) {
+// tryUndo undoes a detach, retrying when a lock is in the way. locked means that this
+// process holds reaper's lock for the table.
+func (t *Table) tryUndo(ctx context.Context, d Detached, locked bool) (end outcome, err error) {
 	for try := range undoTries {
 		if try > 0 {
 			t.Backoff(ctx, try)
@@ -109,16 +106,16 @@ func (t *Table) tryUndo(ctx context.Context, d Detached, locked bool) (end undon
 	return end, err
 }
 
-// undoOnce undoes a detach, as far as it came, in one transaction.
-func (t *Table) undoOnce(ctx context.Context, d Detached, locked bool) (end undone, err error) {
-	end, err = t.inUndo(ctx, d, locked)
+// undoOnce undoes a detach, however far it came, in one transaction.
+func (t *Table) undoOnce(ctx context.Context, d Detached, locked bool) (end outcome, err error) {
+	end, err = t.undoLocked(ctx, d, locked)
 	if err != nil {
 		return settled, fmt.Errorf("attaching %s again: %w", d.Name, err)
 	}
 	return end, nil
 }
 
-func (t *Table) inUndo(ctx context.Context, d Detached, locked bool) (end undone, err error) {
+func (t *Table) undoLocked(ctx context.Context, d Detached, locked bool) (end outcome, err error) {
 	tx, err := pg.Begin(ctx, t.Pool, pgx.ReadWrite)
 	if err != nil {
 		return settled, err
@@ -136,54 +133,54 @@ func (t *Table) inUndo(ctx context.Context, d Detached, locked bool) (end undone
 	if !got {
 		return busy, nil
 	}
-	if end, err = t.undoIn(ctx, tx, d); err != nil {
+	if end, err = t.undoNoted(ctx, tx, d); err != nil {
 		return settled, err
 	}
 	return end, tx.Commit(ctx)
 }
 
-// undoIn takes the note back, which waits for a drop whose COMMIT is under way, and
-// undoes the detach if it was there. Else it looks whether the table is gone.
-func (t *Table) undoIn(ctx context.Context, tx pgx.Tx, d Detached) (end undone, err error) {
-	u := &undoing{Tx: tx, d: d}
+// undoNoted removes the note, which waits for a drop that is committing, and undoes the detach
+// if the note existed. Otherwise it checks whether the table is gone.
+func (t *Table) undoNoted(ctx context.Context, tx pgx.Tx, d Detached) (end outcome, err error) {
+	u := &undoTx{Tx: tx, d: d}
 	noted, err := t.Ledger.ForgetDetach(ctx, tx, d.partition)
 	if err != nil {
 		return settled, err
 	}
 	if !noted {
-		return u.isGone(ctx)
+		return u.isDropped(ctx)
 	}
 	err = u.undo(ctx)
 	if err == nil && u.parent == "" {
-		t.Log.Warn("the table of a detached partition is gone: the partition stays by itself", "policy", d.policy, "partition", d.Name)
+		t.Log.Warn("the table of a detached partition is gone; leaving the partition detached", "policy", d.policy, "partition", d.Name)
 	}
 	return settled, err
 }
 
-// undoing is the transaction that undoes a detach.
-type undoing struct {
+// undoTx is the transaction that undoes a detach.
+type undoTx struct {
 	pgx.Tx
 	d                 Detached
-	parent, partition string // quoted names of today; empty: there is no such table
+	parent, partition string // current quoted names; empty if there is no such table
 }
 
-func (u *undoing) isGone(ctx context.Context) (end undone, err error) {
+func (u *undoTx) isDropped(ctx context.Context) (end outcome, err error) {
 	var is bool
 	err = u.QueryRow(ctx, `SELECT NOT EXISTS (SELECT FROM pg_class WHERE oid = $1::bigint::oid)`, int64(u.d.partition)).Scan(&is)
 	if is {
-		return gone, err
+		return removed, err
 	}
 	return settled, err
 }
 
-// undo finds out how far the detach came, and undoes it. A table that is not
-// there any more, and one that somebody attached, need nothing.
-func (u *undoing) undo(ctx context.Context) error {
+// undo determines how far the detach came, and undoes it. If the table is gone or someone
+// has attached the partition, there is nothing to do.
+func (u *undoTx) undo(ctx context.Context) error {
 	if err := u.names(ctx); err != nil || u.parent == "" {
 		return err
 	}
-	// Nobody can attach or detach beside this lock, not even a detach of a process
-	// that died while it waited.
+	// Under this lock nobody else can attach or detach, not even a detach whose process died
+	// while waiting.
 	if _, err := u.Exec(ctx, "LOCK TABLE ONLY "+u.parent+" IN SHARE UPDATE EXCLUSIVE MODE"); err != nil {
 		return err
 	}
@@ -204,23 +201,23 @@ func (u *undoing) undo(ctx context.Context) error {
 	return u.attach(ctx)
 }
 
-// names looks up what the two tables are called now.
-func (u *undoing) names(ctx context.Context) error {
+// names reads the current names of the two tables.
+func (u *undoTx) names(ctx context.Context) error {
 	return u.QueryRow(ctx, `SELECT coalesce(min(format('%I.%I', n.nspname, c.relname)) FILTER (WHERE c.oid = $1::bigint::oid AND c.relkind = 'p'), ''),
 	       coalesce(min(format('%I.%I', n.nspname, c.relname)) FILTER (WHERE c.oid = $2::bigint::oid AND c.relkind = 'r'), '')
 	  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid IN ($1::bigint::oid, $2::bigint::oid)`,
 		int64(u.d.parent), int64(u.d.partition)).Scan(&u.parent, &u.partition)
 }
 
-// leftoverSQL are the CHECK constraints that say no more than a partition's
-// bound, those left out that were there before.
+// leftoverSQL lists the CHECK constraints that only restate a partition's bound, except those
+// that were there before.
 const leftoverSQL = `SELECT array(SELECT conname::text FROM pg_constraint
 	WHERE conrelid = $1::bigint::oid AND contype = 'c' AND coninhcount = 0 AND conname <> ALL ($2::text[])
 	  AND pg_get_constraintdef(oid) = 'CHECK (' || pg_get_partition_constraintdef(conrelid) || ')')`
 
-// attach attaches the partition where it was. The CHECK constraint that the detach
-// has added saves reading its rows, and is taken away again.
-func (u *undoing) attach(ctx context.Context) error {
+// attach attaches the partition where it was. The CHECK constraint added by the detach
+// saves reading its rows, and is dropped afterwards.
+func (u *undoTx) attach(ctx context.Context) error {
 	if _, err := u.Exec(ctx, `SELECT set_config('statement_timeout', $1, true)`, fmt.Sprintf("%dms", attachTimeout.Milliseconds())); err != nil {
 		return err
 	}

@@ -2,7 +2,7 @@ package policy
 
 import "cmp"
 
-// file turns the document into a File, checking what stands between keys.
+// file converts the document into a File and checks the rules that span several keys.
 func (d *document) file() (*File, error) {
 	f := &File{Safety: Safety{Proven: d.Safety.ForeignKeyChecks == "proven", SynchronousCommit: d.Safety.SynchronousCommit == "on"}}
 	guards, err := d.Guards.guards()
@@ -21,7 +21,7 @@ func (d *document) file() (*File, error) {
 	for i := range d.Policies {
 		s := &d.Policies[i]
 		if line, seen := first[s.Name.Value]; seen {
-			return nil, errorAt(s.Name.Pos, "a policy named %s stands on line %d already: give this one another name", s.Name.Value, line)
+			return nil, errorAt(s.Name.Pos, "policy %s is already defined on line %d: give this one another name", s.Name.Value, line)
 		}
 		first[s.Name.Value] = s.Name.Pos.Line
 		p, err := s.policy(f.Tenants)
@@ -54,9 +54,9 @@ func (s *tenantsSection) tenants() (*Tenants, error) {
 	case t.Table.IsSet() && !t.Key.IsSet():
 		return nil, errorAt(t.Table.Pos, "tenants has a table but no key: add key, the column that holds the tenant's key")
 	case t.Query.IsSet() && t.Retention.IsSet():
-		return nil, errorAt(t.Retention.pos(), "retention beside a query: the query's second column is the retention; remove this, or write default for tenants without one")
+		return nil, errorAt(t.Retention.pos(), "retention together with a query: the query's second column is the retention; remove this, or set default for tenants without one")
 	case t.Query.IsSet() && t.Hold.IsSet():
-		return nil, errorAt(t.Hold.Pos, "hold beside a query: the query's third column is the hold; remove this")
+		return nil, errorAt(t.Hold.Pos, "hold together with a query: the query's third column is the hold; remove this")
 	}
 	if err := t.Settings.check(); err != nil {
 		return nil, err
@@ -71,7 +71,7 @@ func (s *settingsKeys) settings() Settings {
 	}
 }
 
-// IsSet reports whether there is a retention here.
+// IsSet reports whether a retention was given.
 func (r Retention) IsSet() bool { return r.Duration != nil || r.SQL.IsSet() }
 
 func (r Retention) pos() Pos {
@@ -81,7 +81,7 @@ func (r Retention) pos() Pos {
 	return r.SQL.Pos
 }
 
-// check refuses durations that cannot be meant.
+// check refuses durations that make no sense.
 func (s *Settings) check() error {
 	if s.Min != nil && s.Min.Forever {
 		return errorAt(s.Min.Pos, "min is forever: nothing would ever be deleted; write a duration, or remove the policy")
@@ -105,14 +105,14 @@ func (s *Settings) check() error {
 
 func notZero(key string, d *Duration) error {
 	if d != nil && d.IsZero() {
-		return errorAt(d.Pos, "%s is zero: write a duration above zero, or forever where rows are to be kept", key)
+		return errorAt(d.Pos, "%s is zero: write a duration above zero, or forever to keep the rows", key)
 	}
 	return nil
 }
 
-// checkFloor refuses a default that is shorter than min. Either may be nil.
+// checkFloor refuses a default shorter than min. Either may be nil.
 func checkFloor(def, floor *Duration) error {
-	if def == nil || floor == nil || !def.surelyShorter(*floor) {
+	if def == nil || floor == nil || !def.definitelyShorter(*floor) {
 		return nil
 	}
 	return errorAt(def.Pos, "default %s is shorter than min %s (line %d): lengthen default, or shorten min", def, floor, floor.Pos.Line)
@@ -142,7 +142,7 @@ func (s *policySection) policy(t *Tenants) (Policy, error) {
 		if err != nil {
 			return Policy{}, err
 		}
-		if err := d.checkUnlike(p.Dependents); err != nil {
+		if err := d.checkDuplicate(p.Dependents); err != nil {
 			return Policy{}, err
 		}
 		p.Dependents = append(p.Dependents, d)
@@ -166,13 +166,13 @@ func (p *Policy) checkTenancy(t *Tenants) error {
 		return p.checkNoTenant()
 	}
 	if t == nil {
-		return errorAt(p.Pos, "policy %s needs tenants, and the file has none: add the section tenants, or write tenant: none and a retention", p.Name)
+		return errorAt(p.Pos, "policy %s needs tenants, but the file has none: add a tenants section, or write tenant: none and a retention", p.Name)
 	}
 	switch {
 	case t.Query.IsSet() && p.Retention.SQL.IsSet():
-		return errorAt(p.Retention.SQL.Pos, "retention as SQL needs the tenants' table, and tenants is a query: write a duration, or let the query give the retention")
+		return errorAt(p.Retention.SQL.Pos, "retention as SQL needs the tenants' table, but tenants is a query: write a duration, or have the query return the retention")
 	case t.Query.IsSet() && p.Hold.IsSet():
-		return errorAt(p.Hold.Pos, "hold needs the tenants' table, and tenants is a query: let the query's third column give the hold")
+		return errorAt(p.Hold.Pos, "hold needs the tenants' table, but tenants is a query: have the query's third column return the hold")
 	}
 	def, floor := p.Default, p.Min
 	if def == nil {
@@ -183,15 +183,15 @@ func (p *Policy) checkTenancy(t *Tenants) error {
 	}
 	err := checkFloor(def, floor)
 	if err != nil && p.Default == nil {
-		// The tenants' own pair is sound: what is wrong is the policy's min.
+		// The tenants' own pair is valid, so the policy's min is at fault.
 		return errorAt(p.Min.Pos, "min %s is longer than the tenants' default %s (line %d): shorten min, or give this policy a default", floor, def, def.Pos.Line)
 	}
 	return err
 }
 
-// checkNoTenant: without tenants there is no table for SQL to speak of.
+// checkNoTenant refuses settings that need a tenants' table.
 func (p *Policy) checkNoTenant() error {
-	const none = "beside tenant: none there is no tenants' table"
+	const none = "tenant: none has no tenants' table"
 	switch {
 	case p.Retention.SQL.IsSet():
 		return errorAt(p.Retention.SQL.Pos, "retention is SQL: %s to read it from; write a duration, like 90d", none)
@@ -212,18 +212,18 @@ func (s *dependentEntry) dependent() (Dependent, error) {
 	}
 	switch {
 	case d.Via != nil && d.Match != nil:
-		return d, errorAt(d.Via[0].Pos, "via beside match: via names the columns of a foreign key, match stands for one that is not there; remove one")
+		return d, errorAt(d.Via[0].Pos, "via together with match: via names the columns of a foreign key, match replaces a missing one; remove one")
 	case d.Where.IsSet() && d.Match == nil:
 		return d, errorAt(d.Where.Pos, "where on a dependent without match: a foreign key covers all its rows; add match, or remove where")
 	}
 	return d, nil
 }
 
-// checkUnlike refuses a second entry for the same reference.
-func (d *Dependent) checkUnlike(others []Dependent) error {
+// checkDuplicate refuses a second entry for the same reference.
+func (d *Dependent) checkDuplicate(others []Dependent) error {
 	for i := range others {
 		if o := &others[i]; d.sameReference(o) {
-			return errorAt(d.Pos, "a dependent %s with the same reference stands on line %d already: remove one, or tell them apart by via or parent", d.Table, o.Pos.Line)
+			return errorAt(d.Pos, "dependent %s is already listed with the same reference on line %d: remove one, or distinguish them by via or parent", d.Table, o.Pos.Line)
 		}
 	}
 	return nil
@@ -231,15 +231,14 @@ func (d *Dependent) checkUnlike(others []Dependent) error {
 
 func (d *Dependent) sameReference(o *Dependent) bool {
 	return sameTable(d.Table, o.Table) && sameTable(d.Parent, o.Parent) && d.Where.Value == o.Where.Value &&
-		sameElements(d.Via, o.Via, func(t Text) string { return t.Value }) &&
-		sameElements(d.Match, o.Match, func(m Match) string { return QuoteName(m.Theirs) + ":" + QuoteName(m.Ours) })
+		sameSet(d.Via, o.Via, func(t Text) string { return t.Value }) &&
+		sameSet(d.Match, o.Match, func(m Match) string { return QuoteName(m.Theirs) + ":" + QuoteName(m.Ours) })
 }
 
 func sameTable(a, b Table) bool { return a.Schema == b.Schema && a.Name == b.Name }
 
-// sameElements compares two lists without regard to order; neither holds an
-// element twice.
-func sameElements[T any](a, b []T, name func(T) string) bool {
+// sameSet compares two lists regardless of order. Neither contains duplicates.
+func sameSet[T any](a, b []T, name func(T) string) bool {
 	in := map[string]bool{}
 	for _, x := range a {
 		in[name(x)] = true

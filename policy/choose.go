@@ -5,13 +5,13 @@ import (
 	"strings"
 )
 
-// Choose stands in a starter file for a value that a person has to decide. A file that
-// still has one is refused.
+// Choose is the placeholder in a starter file for a value that a person has to decide. A
+// file that still contains one is refused.
 const Choose = "CHOOSE"
 
-// checkChosen refuses a file in which something is left to decide, and names every place.
-func checkChosen(root *node) error {
-	places := unchosen("", root)
+// checkPlaceholders refuses a file with placeholders and names every one of them.
+func checkPlaceholders(root *node) error {
+	places := placeholders("", root)
 	if len(places) == 0 {
 		return nil
 	}
@@ -20,9 +20,9 @@ func checkChosen(root *node) error {
 	if more := places[1:]; len(more) > 0 {
 		var lines []string
 		for _, p := range more {
-			lines = append(lines, fmt.Sprintf("%s in line %d", p.key, p.pos.Line))
+			lines = append(lines, fmt.Sprintf("%s on line %d", p.key, p.pos.Line))
 		}
-		msg += fmt.Sprintf(", and likewise for %s", strings.Join(lines, ", "))
+		msg += fmt.Sprintf(", and the same for %s", strings.Join(lines, ", "))
 	}
 	return errorAt(first.pos, "%s", msg)
 }
@@ -32,16 +32,16 @@ type place struct {
 	pos Pos
 }
 
-// unchosen are the values that are Choose, in the order of the file.
-func unchosen(key string, n *node) (places []place) {
+// placeholders returns the placeholders, in the order of the file.
+func placeholders(key string, n *node) (places []place) {
 	if n.kind == kindString && n.text == Choose {
 		return []place{{key, n.pos}}
 	}
 	for _, p := range n.pairs {
-		places = append(places, unchosen(p.key.text, p.value)...)
+		places = append(places, placeholders(p.key.text, p.value)...)
 	}
 	for _, item := range n.items {
-		places = append(places, unchosen(key, item)...)
+		places = append(places, placeholders(key, item)...)
 	}
 	return places
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/reaperdb/reaper/policy"
 )
 
-// What init leaves to decide is named with every place, and a file with it is refused; a
-// column that is called so is none of it.
+// A file with placeholders is refused and every placeholder named; a column with that name
+// is not one.
 func TestChoose(t *testing.T) {
 	t.Parallel()
 	file := `version: 1
@@ -22,7 +22,7 @@ policies:
       - {table: parts, via: mail, action: CHOOSE}
 `
 	_, err := policy.Parse("reaper.yaml", []byte(file))
-	const want = "reaper.yaml:7:16: retention is still CHOOSE: write a value in its place, and likewise for action in line 9"
+	const want = "reaper.yaml:7:16: retention is still CHOOSE: write a value in its place, and the same for action on line 9"
 	if err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}

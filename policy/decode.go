@@ -10,16 +10,15 @@ import (
 	"github.com/reaperdb/reaper/internal/nearest"
 )
 
-// leaf is a type of the document that reads itself. What it reads and what
-// the JSON Schema says of it stand side by side, so that they agree.
+// leaf is a type of the document that decodes itself. Its decoder and its JSON Schema are
+// defined side by side so that they agree.
 type leaf interface {
 	// decode reads n, the value of key.
 	decode(key string, n *node) error
 	schema() *jsonschema.Schema
 }
 
-// decode reads n into v: a leaf, a pointer, a list or a section of the
-// document.
+// decode reads n into v: a leaf, a pointer, a list or a section of the document.
 func decode(key string, n *node, v reflect.Value) error {
 	if n.kind == kindNull {
 		return errorAt(n.pos, "%s has no value: give it one, or remove it", key)
@@ -50,9 +49,9 @@ func decodeList(key string, n *node, v reflect.Value) error {
 	return nil
 }
 
-// decodeSection reads a mapping into a struct, field by field: the names in
-// the yaml tags are the known keys, `required` in the jsonschema tag makes one
-// obligatory, and a field of type Pos receives the section's place.
+// decodeSection reads a mapping into a struct, field by field. The yaml tags name the
+// known keys, `required` in the jsonschema tag makes a key mandatory, and a field of type
+// Pos receives the section's position.
 func decodeSection(key string, n *node, v reflect.Value) error {
 	if n.kind != kindMapping {
 		return errorAt(n.pos, "%s must be a mapping of keys and values, not %s", key, n.kind.describe())
@@ -109,15 +108,15 @@ func sectionFields(v reflect.Value) []field {
 	return fields
 }
 
-// laterSection reports whether version 1 of the file knows the section, but
-// this version of the program does not yet.
+// laterSection reports whether version 1 of the format defines the section but this
+// version of the program does not support it yet.
 func laterSection(name string) bool {
 	return name == "archive"
 }
 
 func unknownKey(section string, key *node, fields []field) error {
 	if laterSection(key.text) {
-		return errorAt(key.pos, "this version of reaper does not know the section %s yet: remove it, or use a later version", key.text)
+		return errorAt(key.pos, "this version of reaper does not support the section %s yet: remove it, or upgrade reaper", key.text)
 	}
 	names := make([]string, len(fields))
 	for i, f := range fields {

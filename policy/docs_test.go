@@ -8,7 +8,7 @@ import (
 	"github.com/reaperdb/reaper/policy"
 )
 
-// The reference shows real messages and begins with a file that works.
+// The reference quotes real messages and begins with a file that works.
 func TestReference(t *testing.T) {
 	data, err := os.ReadFile("../docs/POLICY.md")
 	if err != nil {
@@ -29,7 +29,7 @@ func TestReference(t *testing.T) {
 	}
 }
 
-// block is the first fenced block of a language.
+// block returns the first fenced block of a language.
 func block(t *testing.T, doc, language string) string {
 	t.Helper()
 	_, rest, found := strings.Cut(doc, "```"+language+"\n")

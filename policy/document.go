@@ -2,90 +2,88 @@ package policy
 
 import "github.com/invopop/jsonschema"
 
-// The types of this file are the policy file as written. The parser walks
-// them and the JSON Schema is generated from them: a key that is not here is
-// unknown to both. `yaml` names the key, `required` in the `jsonschema` tag
-// makes it obligatory.
+// The types in this file mirror the policy file. The parser walks them and the JSON Schema
+// is generated from them, so a key that is missing here is unknown to both. `yaml` names
+// the key; `required` in the `jsonschema` tag makes it mandatory.
 
 type document struct {
 	Version  version         `yaml:"version" jsonschema:"required" jsonschema_description:"Version of this file's format: 1."`
 	Tenants  *tenantsSection `yaml:"tenants" jsonschema_description:"Who owns rows, and how long each keeps them. Needed unless every policy says tenant: none."`
-	Guards   guardsSection   `yaml:"guards" jsonschema_description:"The signals that say whether batches may run. Omitted or empty: the defaults."`
-	Safety   safetySection   `yaml:"safety" jsonschema_description:"What is traded for speed, for all policies."`
-	Policies []policySection `yaml:"policies" jsonschema:"required,minItems=1" jsonschema_description:"What is deleted: one root table each."`
+	Guards   guardsSection   `yaml:"guards" jsonschema_description:"The signals that decide whether batches may run. Omitted or empty: the defaults."`
+	Safety   safetySection   `yaml:"safety" jsonschema_description:"Trade-offs between safety and speed, for all policies."`
+	Policies []policySection `yaml:"policies" jsonschema:"required,minItems=1" jsonschema_description:"What to delete; each policy has one root table."`
 }
 
 type tenantsSection struct {
 	Pos          Pos         `yaml:"-"`
 	Table        Table       `yaml:"table" jsonschema_description:"The table with one row for each tenant: table or schema.table, exact. Either table or query."`
-	Query        tenantQuery `yaml:"query" jsonschema_description:"A query that gives key, retention and optionally hold, in this order. Either table or query."`
+	Query        tenantQuery `yaml:"query" jsonschema_description:"A query that returns key, retention and optionally hold, in this order. Either table or query."`
 	Key          column      `yaml:"key" jsonschema_description:"The column of table that holds the tenant's key, of any type."`
 	settingsKeys `yaml:",inline"`
 }
 
-// settingsKeys stand under tenants and under each policy.
+// settingsKeys are the keys that tenants and policies share.
 type settingsKeys struct {
-	Retention Retention  `yaml:"retention" jsonschema_description:"How long rows are kept: a duration (90d, 1y6mo, forever), or SQL over the tenants' table alone that gives days (smallint, int, bigint) or an interval."`
-	Hold      expression `yaml:"hold" jsonschema_description:"Boolean SQL over the tenants' table: true means that nothing of the tenant is deleted; NULL is no hold. Holds under tenants and under a policy add up."`
+	Retention Retention  `yaml:"retention" jsonschema_description:"How long rows are kept: a duration (90d, 1y6mo, forever), or SQL over the tenants' table alone that returns days (smallint, int, bigint) or an interval."`
+	Hold      expression `yaml:"hold" jsonschema_description:"Boolean SQL over the tenants' table: true means that nothing of the tenant is deleted; NULL is no hold. Holds under tenants and under a policy both apply."`
 	Default   *Duration  `yaml:"default" jsonschema_description:"Retention of tenants whose own value is NULL. One under a policy replaces the tenants'."`
 	Min       *Duration  `yaml:"min" jsonschema_description:"Floor under every retention but forever. One under a policy replaces the tenants'."`
-	Overrides overrides  `yaml:"overrides" jsonschema_description:"Retention of single tenants, by key. Those of tenants and of a policy merge key by key; the policy's win."`
+	Overrides overrides  `yaml:"overrides" jsonschema_description:"Retention of individual tenants, by key. The overrides of tenants and of a policy are merged by key; the policy's win."`
 }
 
 type policySection struct {
 	Pos          Pos        `yaml:"-"`
 	Name         policyName `yaml:"name" jsonschema:"required" jsonschema_description:"Name of the policy, unique in this file."`
 	Table        Table      `yaml:"table" jsonschema:"required" jsonschema_description:"The root table: table or schema.table, exact."`
-	Age          Age        `yaml:"age" jsonschema:"required" jsonschema_description:"The column that tells how old a row is."`
+	Age          Age        `yaml:"age" jsonschema:"required" jsonschema_description:"The column that holds a row's age."`
 	Tenant       Path       `yaml:"tenant" jsonschema_description:"The columns to follow from the table to the tenant's key, or none for a table without tenants. Omitted: the one shortest foreign-key path."`
 	Where        expression `yaml:"where" jsonschema_description:"SQL over this table alone; only rows for which it is true expire."`
 	settingsKeys `yaml:",inline"`
 	Undecided    undecided        `yaml:"undecided" jsonschema:"default=error" jsonschema_description:"What happens along NO ACTION and RESTRICT foreign keys without an entry in dependents."`
-	Dependents   []dependentEntry `yaml:"dependents" jsonschema_description:"What happens to the rows of other tables that reference a row that goes."`
+	Dependents   []dependentEntry `yaml:"dependents" jsonschema_description:"What happens to rows of other tables that reference a deleted row."`
 	Schedule     schedule         `yaml:"schedule" jsonschema_description:"Cron expression of the daemon's runs, in the daemon's time zone unless it begins with CRON_TZ=Zone. Omitted: the daemon's own schedule."`
-	Heartbeat    Heartbeat        `yaml:"heartbeat" jsonschema_description:"The cron monitor that hears of each run: its http or https URL, or a mapping. A secret: it is never printed. Omitted: the daemon's own."`
+	Heartbeat    Heartbeat        `yaml:"heartbeat" jsonschema_description:"The cron monitor to notify of each run: its http or https URL, or a mapping. A secret: it is never printed. Omitted: the daemon's own."`
 	MaxLag       *Duration        `yaml:"max_lag" jsonschema_description:"The lag above which the policy counts as late."`
 	Triggers     permission       `yaml:"triggers" jsonschema:"default=error" jsonschema_description:"BEFORE DELETE row triggers and DELETE rules on a table of the plan: an error, or allowed."`
-	Unindexed    permission       `yaml:"unindexed" jsonschema:"default=error" jsonschema_description:"A foreign key into a table of over 100000 rows without an index behind it: an error, or allowed."`
-	Vacuum       vacuum           `yaml:"vacuum" jsonschema:"default=auto" jsonschema_description:"VACUUM at the end of a run, one table at a time. auto: where the run deleted more than a tenth of a table and autovacuum has not come. always: where it deleted anything. never: not at all."`
-	Partitions   partitions       `yaml:"partitions" jsonschema:"default=drop" jsonschema_description:"A range partition by the age whose rows are all expired: dropped as a whole where that is possible, or its rows deleted like all others."`
+	Unindexed    permission       `yaml:"unindexed" jsonschema:"default=error" jsonschema_description:"A foreign key into a table of over 100000 rows without an index to support it: an error, or allowed."`
+	Vacuum       vacuum           `yaml:"vacuum" jsonschema:"default=auto" jsonschema_description:"VACUUM at the end of a run, one table at a time. auto: where the run deleted more than a tenth of a table and autovacuum has not run since. always: where it deleted anything. never: not at all."`
+	Partitions   partitions       `yaml:"partitions" jsonschema:"default=drop" jsonschema_description:"Range partitions by age whose rows are all expired: drop them whole where possible, or delete their rows like any others."`
 	Limits       limitsSection    `yaml:"limits" jsonschema_description:"Bounds of one batch."`
 }
 
 type dependentEntry struct {
 	Pos    Pos        `yaml:"-"`
-	Table  Table      `yaml:"table" jsonschema:"required" jsonschema_description:"The table that references: table or schema.table, exact."`
-	Parent Table      `yaml:"parent" jsonschema_description:"The table it references. Omitted: the policy's table, or the only one that a foreign key leads to."`
+	Table  Table      `yaml:"table" jsonschema:"required" jsonschema_description:"The referencing table: table or schema.table, exact."`
+	Parent Table      `yaml:"parent" jsonschema_description:"The table it references. Omitted: the policy's table, or the only one that its foreign keys lead to."`
 	Via    columns    `yaml:"via" jsonschema_description:"The referencing column or columns, where a table references the same table more than once."`
 	Match  matchPairs `yaml:"match" jsonschema_description:"A reference without a foreign key, {their column: our column}."`
-	Where  expression `yaml:"where" jsonschema_description:"SQL over the referencing table alone, beside match: only such rows reference."`
-	Action action     `yaml:"action" jsonschema:"required" jsonschema_description:"delete: they go too. nullify: their reference becomes NULL. keep: they keep the row they reference."`
+	Where  expression `yaml:"where" jsonschema_description:"With match: SQL over the referencing table alone; only rows for which it is true count as references."`
+	Action action     `yaml:"action" jsonschema:"required" jsonschema_description:"delete: delete them too. nullify: set their reference to NULL. keep: keep the row they reference."`
 }
 
 type ageSection struct {
-	Column   column   `yaml:"column" jsonschema:"required" jsonschema_description:"The column that tells how old a row is."`
+	Column   column   `yaml:"column" jsonschema:"required" jsonschema_description:"The column that holds a row's age."`
 	Unit     unit     `yaml:"unit" jsonschema_description:"For an integer column: seconds, milliseconds or microseconds since 1970."`
-	TimeZone nonEmpty `yaml:"time_zone" jsonschema_description:"For a timestamp or date column: the time zone it is written in, like Europe/Paris. Omitted: UTC."`
+	TimeZone nonEmpty `yaml:"time_zone" jsonschema_description:"For a timestamp or date column: its time zone, such as Europe/Paris. Omitted: UTC."`
 }
 
 type safetySection struct {
 	ForeignKeyChecks  foreignKeyChecks `yaml:"foreign_key_checks" jsonschema:"default=ordinary" jsonschema_description:"proven skips the checks that are redundant while reaper holds its locks, where the plan allows it."`
-	SynchronousCommit onOff            `yaml:"synchronous_commit" jsonschema:"default=off" jsonschema_description:"on: each batch waits until its WAL is on disk. off: a crash of the server may undo the last batches, together with their ledger."`
+	SynchronousCommit onOff            `yaml:"synchronous_commit" jsonschema:"default=off" jsonschema_description:"on: each batch waits until its WAL is on disk. off: a server crash may undo the last batches together with their ledger rows."`
 }
 
 type limitsSection struct {
 	Rows      count     `yaml:"rows" jsonschema:"default=1000" jsonschema_description:"Roots in a batch."`
 	TotalRows count     `yaml:"total_rows" jsonschema:"default=20000" jsonschema_description:"Rows in a batch, over all tables."`
 	Bytes     size      `yaml:"bytes" jsonschema:"default=64MB" jsonschema_description:"Bytes of rows in a batch."`
-	Time      batchTime `yaml:"time" jsonschema:"default=200ms" jsonschema_description:"Time that a batch aims at."`
+	Time      batchTime `yaml:"time" jsonschema:"default=200ms" jsonschema_description:"Target duration of a batch."`
 	Pace      pace      `yaml:"pace" jsonschema:"default=full" jsonschema_description:"The share of the time that a connection works: full, gentle, or a percentage."`
 }
 
-// The methods below add to the JSON Schema what stands between keys. The
-// parser's side of the same rules is in check.go. The library finds them by
-// their name.
+// The methods below add the rules that span several keys to the JSON Schema; check.go has
+// the parser's side of them. The library finds the methods by name.
 
-// JSONSchemaExtend says that tenants come from a table or from a query.
+// JSONSchemaExtend requires either a table or a query.
 func (tenantsSection) JSONSchemaExtend(s *jsonschema.Schema) {
 	s.OneOf = []*jsonschema.Schema{
 		{Required: []string{"table", "key"}},
@@ -94,13 +92,13 @@ func (tenantsSection) JSONSchemaExtend(s *jsonschema.Schema) {
 	s.Not = &jsonschema.Schema{Required: []string{"table", "query"}}
 }
 
-// JSONSchemaExtend says which keys of a dependent go together.
+// JSONSchemaExtend restricts which keys of a dependent go together.
 func (dependentEntry) JSONSchemaExtend(s *jsonschema.Schema) {
 	s.DependentRequired = map[string][]string{"where": {"match"}}
 	s.Not = &jsonschema.Schema{Required: []string{"match", "via"}}
 }
 
-// JSONSchemaExtend says that an age has a unit or a time zone.
+// JSONSchemaExtend forbids a unit together with a time zone.
 func (ageSection) JSONSchemaExtend(s *jsonschema.Schema) {
 	s.Not = &jsonschema.Schema{Required: []string{"unit", "time_zone"}}
 }

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Duration is a length of time in calendar units, as PostgreSQL's interval
-// keeps it: months, days and microseconds are never converted into each other.
+// Duration is a length of time in calendar units, like PostgreSQL's interval: months, days
+// and microseconds are never converted into each other.
 type Duration struct {
 	Months, Days int32
 	Micros       int64
@@ -21,16 +21,15 @@ type Duration struct {
 
 const forever = "forever"
 
-// maxMicros bounds hours, minutes and seconds together: PostgreSQL 14 reads
-// no more hours than 32 bits hold.
+// maxMicros bounds hours, minutes and seconds together: PostgreSQL 14 reads at most 32
+// bits of hours.
 const maxMicros = math.MaxInt32 * int64(time.Hour/time.Microsecond)
 
 // durationRemedy ends every message about a malformed duration.
 const durationRemedy = "write a whole number with a unit of s, m, h, d, w, mo, y, like 90d or 1y6mo, or forever"
 
-// durationUnits are the units of the policy file: how many months, days or
-// microseconds one of each is. No name is the beginning of a later one, so
-// that the first that fits is the right one.
+// durationUnits maps each unit to months, days or microseconds. No name is a prefix of a
+// later one, so the first match is right.
 var durationUnits = []struct {
 	name                 string
 	months, days, micros int64
@@ -44,9 +43,9 @@ var durationUnits = []struct {
 	{name: "s", micros: time.Second.Microseconds()},
 }
 
-// ParseDuration reads a duration of the policy file: `forever`, or whole
-// numbers with units (`90d`, `1y6mo`), each unit at most once, in any order.
-// The result's Text is s, its Pos unknown.
+// ParseDuration parses a duration of the policy file: `forever`, or whole numbers with
+// units (`90d`, `1y6mo`), each unit at most once, in any order. The result's Text is s;
+// its Pos is unknown.
 func ParseDuration(s string) (Duration, error) {
 	d := Duration{Text: s}
 	if s == forever {
@@ -54,7 +53,7 @@ func ParseDuration(s string) (Duration, error) {
 		return d, nil
 	}
 	if isDigits(s) {
-		return Duration{}, fmt.Errorf("duration %s has no unit: write %sd if days are meant, else another of s, m, h, d, w, mo, y", s, s)
+		return Duration{}, fmt.Errorf("duration %s has no unit: write %sd for days, or use another unit of s, m, h, d, w, mo, y", s, s)
 	}
 	var seen []string
 	for rest := s; ; {
@@ -63,7 +62,7 @@ func ParseDuration(s string) (Duration, error) {
 		case err != nil:
 			return Duration{}, fmt.Errorf("duration %q: %w", s, err)
 		case slices.Contains(seen, unit):
-			return Duration{}, fmt.Errorf("duration %q names the unit %s twice: add the two numbers up", s, unit)
+			return Duration{}, fmt.Errorf("duration %q has the unit %s twice: add the two numbers", s, unit)
 		case after == "":
 			return d, nil
 		}
@@ -72,13 +71,12 @@ func ParseDuration(s string) (Duration, error) {
 	}
 }
 
-// add adds the number and unit that s begins with, and returns what is left
-// of s.
+// add adds the number and unit at the start of s and returns the rest of s.
 func (d *Duration) add(s string) (unit, rest string, err error) {
 	digits := len(s) - len(strings.TrimLeft(s, "0123456789"))
 	switch {
 	case strings.HasPrefix(s, " "):
-		return "", "", errors.New("a blank in it: " + durationRemedy)
+		return "", "", errors.New("it contains a space: " + durationRemedy)
 	case digits == 0:
 		return "", "", errors.New(durationRemedy)
 	}
@@ -113,7 +111,7 @@ func (d *Duration) add(s string) (unit, rest string, err error) {
 	return "", "", fmt.Errorf("unknown unit %q: %s", word, durationRemedy)
 }
 
-// addTimes is sum + n×factor, and whether that is at most limit. Nothing is
+// addTimes returns sum + n×factor, and whether it is within limit. No argument may be
 // negative.
 func addTimes(sum, n, factor, limit int64) (int64, bool) {
 	if factor != 0 && n > (limit-sum)/factor {
@@ -126,30 +124,28 @@ func isDigits(s string) bool {
 	return s != "" && strings.Trim(s, "0123456789") == ""
 }
 
-// Approximately is the duration on the clock, a month taken as 31 days; 0 for
-// forever.
+// Approximately returns the duration with months of 31 days; 0 for forever.
 func (d Duration) Approximately() time.Duration {
 	return time.Duration(d.Months)*31*24*time.Hour + time.Duration(d.Days)*24*time.Hour + time.Duration(d.Micros)*time.Microsecond
 }
 
-// IsZero reports whether d is no time at all.
+// IsZero reports whether d has no length.
 func (d Duration) IsZero() bool {
 	return !d.Forever && d.Months == 0 && d.Days == 0 && d.Micros == 0
 }
 
-// Interval is d as text that PostgreSQL reads back exactly as an interval,
-// whatever its IntervalStyle. Forever has none: the result is empty, which
-// PostgreSQL refuses.
+// Interval returns d as text that PostgreSQL parses exactly as an interval, whatever its
+// IntervalStyle. For Forever it returns "", which PostgreSQL refuses.
 func (d Duration) Interval() string {
 	if d.Forever {
 		return ""
 	}
-	// The time of day form, because PostgreSQL 14 reads a number before a unit
-	// as 32 bits: `7200000000 microseconds` is out of its range.
+	// The time-of-day form, because PostgreSQL 14 reads the number before a unit as 32
+	// bits: `7200000000 microseconds` is out of range.
 	return fmt.Sprintf("%d mons %d days %s", d.Months, d.Days, clock(d.Micros))
 }
 
-// clock writes microseconds as [-]H:MM:SS[.ffffff].
+// clock formats microseconds as [-]H:MM:SS[.ffffff].
 func clock(micros int64) string {
 	sign, left := "", uint64(micros)
 	if micros < 0 {
@@ -163,9 +159,9 @@ func clock(micros int64) string {
 	return fmt.Sprintf("%s%02d:%02d:%02d%s", sign, left/3600, left/60%60, left%60, fraction)
 }
 
-// String is the canonical short text, which ParseDuration reads back:
-// `1y6mo`, `90d`, `forever`. What the policy file cannot say, negative
-// fields and parts of a second, is written as Interval does.
+// String returns the canonical short form, which ParseDuration parses: `1y6mo`, `90d`,
+// `forever`. Values that the policy file cannot express, negative ones and fractions of a
+// second, are formatted like Interval.
 func (d Duration) String() string {
 	const second = int64(1e6)
 	switch {
@@ -196,9 +192,9 @@ func (d Duration) String() string {
 	return b.String()
 }
 
-// surelyShorter reports whether d is shorter than other in every calendar: a
-// month is 28 to 31 days, a year 365 or 366. Neither may be negative.
-func (d Duration) surelyShorter(other Duration) bool {
+// definitelyShorter reports whether d is shorter than other in every calendar: a month has 28
+// to 31 days, a year 365 or 366. Neither may be negative.
+func (d Duration) definitelyShorter(other Duration) bool {
 	if d.Forever || other.Forever {
 		return !d.Forever && other.Forever
 	}
@@ -210,8 +206,8 @@ func (d Duration) surelyShorter(other Duration) bool {
 	return longestMicros < shortestMicros
 }
 
-// bound is d in days and microseconds of a day, with so many days to a year
-// and to a month.
+// bound returns d in days and microseconds of a day, for the given lengths of a year and
+// a month in days.
 func (d Duration) bound(year, month int64) (days, micros int64) {
 	const day = 24 * 3600 * int64(1e6)
 	months := int64(d.Months)

@@ -56,9 +56,9 @@ func TestParseDurationRefuses(t *testing.T) {
 		"1mo30x":                `unknown unit "x"`,
 		"1M":                    `unknown unit "M"`,
 		"1D":                    `unknown unit "D"`,
-		"1d 1h":                 "a blank",
-		" 1d":                   "a blank",
-		"1d ":                   "a blank",
+		"1d 1h":                 "a space",
+		" 1d":                   "a space",
+		"1d ":                   "a space",
 		"1.5d":                  `unknown unit ".": write`,
 		"-1d":                   "whole number",
 		"+1d":                   "whole number",
@@ -84,7 +84,7 @@ func TestParseDurationRefuses(t *testing.T) {
 	}
 }
 
-// What PostgreSQL gives and the policy file cannot say still has a text.
+// Values that PostgreSQL returns and the policy file cannot express still have a text.
 func TestDurationFromElsewhere(t *testing.T) {
 	for want, d := range map[string]Duration{
 		"0 mons 0 days 00:00:00.000001":              {Micros: 1},
@@ -122,21 +122,21 @@ func TestDurationRoundTrip(t *testing.T) {
 	})
 }
 
-// Of two durations at most one is surely shorter, and adding to the longer
-// one changes nothing.
+// Of two durations at most one is surely shorter, and adding to the longer one changes
+// nothing.
 func TestSurelyShorter(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := anyDuration().Draw(t, "a"), anyDuration().Draw(t, "b")
-		if a.surelyShorter(a) || a.surelyShorter(b) && b.surelyShorter(a) {
+		if a.definitelyShorter(a) || a.definitelyShorter(b) && b.definitelyShorter(a) {
 			t.Fatalf("no order between %s and %s", a, b)
 		}
-		if b.Days < math.MaxInt32 && a.surelyShorter(b) {
+		if b.Days < math.MaxInt32 && a.definitelyShorter(b) {
 			b.Days++
-			if !a.surelyShorter(b) {
+			if !a.definitelyShorter(b) {
 				t.Fatalf("%s is not shorter than %s, a day longer than before", a, b)
 			}
 		}
-		if endless := (Duration{Forever: true}); !a.surelyShorter(endless) || endless.surelyShorter(a) {
+		if endless := (Duration{Forever: true}); !a.definitelyShorter(endless) || endless.definitelyShorter(a) {
 			t.Fatalf("forever is not longer than %s", a)
 		}
 	})
@@ -160,7 +160,7 @@ func TestSurelyShorter(t *testing.T) {
 		if errA != nil || errB != nil {
 			t.Fatal(errA, errB)
 		}
-		if got := a.surelyShorter(b); got != tt.want {
+		if got := a.definitelyShorter(b); got != tt.want {
 			t.Errorf("%s surely shorter than %s: %t, want %t", a, b, got, tt.want)
 		}
 	}

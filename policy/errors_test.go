@@ -9,25 +9,25 @@ import (
 	"github.com/reaperdb/reaper/policy"
 )
 
-// A mistake is a file with one mistake in it.
+// A mistake is a file with one mistake.
 type mistake struct {
 	file  string
 	at    string // line:column
-	words string // parts of the message, parted by |
-	// shape: the JSON Schema refuses the file too.
+	words string // parts of the message, separated by |
+	// shape means that the JSON Schema refuses the file too.
 	shape bool
 }
 
 const (
-	// head is lines 1 to 4, to be followed by more keys of tenants.
+	// head is lines 1 to 4, followed by more keys of tenants.
 	head = "version: 1\ntenants:\n  table: orgs\n  key: id\n"
 	// tail is a policy that goes with head.
 	tail = "policies:\n- name: a\n  table: t\n  age: at\n"
-	// none is lines 1 to 6, to be followed by more keys of the policy.
+	// none is lines 1 to 6, followed by more keys of the policy.
 	none = "version: 1\npolicies:\n- name: a\n  table: t\n  age: at\n  tenant: none\n"
 )
 
-// inTenants puts a line at 5:3, inPolicy one at 9:3.
+// inTenants places a line at 5:3, inPolicy at 9:3.
 func inTenants(line string) string { return head + "  " + line + "\n" + tail }
 func inPolicy(line string) string  { return head + tail + "  " + line + "\n" }
 
@@ -37,7 +37,7 @@ func byQuery(line string) string {
 	return "version: 1\ntenants:\n  query: SELECT 1, 2\n  " + line + "\n" + tail
 }
 
-// secret stands where a message must not repeat it.
+// secret marks text that a message must not repeat.
 const secret = "hunter2"
 
 var mistakes = slices.Concat(guardMistakes, []mistake{
@@ -61,8 +61,8 @@ var mistakes = slices.Concat(guardMistakes, []mistake{
 	{file: "%YAML 1.2\n---\nversion: 1\n", at: "1:1", words: "directive|remove"},
 	{file: "version: 1\n\xff: x\n", at: "2:1", words: "UTF-8"},
 	{file: "version: 1\n# é\xc3\n", at: "2:4", words: "UTF-8"},
-	{file: "version: 1\na\x00b: x\n", at: "2:2", words: "zero character"},
-	{file: inPolicy(`where: "a\0b"`), at: "9:10", words: "zero character"},
+	{file: "version: 1\na\x00b: x\n", at: "2:2", words: "NUL character"},
+	{file: inPolicy(`where: "a\0b"`), at: "9:10", words: "NUL character"},
 
 	// YAML.
 	{file: "version: 1\ntenants:\n\ttable: orgs\n", at: "3:1", words: "tab|spaces"},
@@ -79,8 +79,8 @@ var mistakes = slices.Concat(guardMistakes, []mistake{
 	{file: inPolicy("? where\n  : x"), at: "9:3", words: "keys that begin with ?"},
 	{file: "version: 1\npolicies: " + strings.Repeat("[", 100000), at: "2:61", words: "nested too deeply"},
 	{file: "version: 1\npolicies:\n" + strings.Repeat("- ", 100000), at: "3:501", words: "nested too deeply"},
-	{file: inPolicy("where: x\n  where: y"), at: "10:3", words: `"where" stands twice|line 9|remove`},
-	{file: inTenants("overrides: {42: 1d, \"42\": 2d}"), at: "5:23", words: `"42" stands twice`},
+	{file: inPolicy("where: x\n  where: y"), at: "10:3", words: `"where" appears twice|line 9|remove`},
+	{file: inTenants("overrides: {42: 1d, \"42\": 2d}"), at: "5:23", words: `"42" appears twice`},
 
 	// Keys.
 	{file: inPolicy("retenton: 1d"), at: "9:3", words: `"retenton"|did you mean retention?`, shape: true},
@@ -90,15 +90,15 @@ var mistakes = slices.Concat(guardMistakes, []mistake{
 	{file: inPolicy("42: x"), at: "9:3", words: `unknown key "42"`, shape: true},
 	{file: inTenants("tabel: x"), at: "5:3", words: "did you mean table?", shape: true},
 	{file: inPolicy("dependents: [{tabel: x}]"), at: "9:17", words: "did you mean table?", shape: true},
-	{file: "version: 1\narchive: {}\n" + tail, at: "2:1", words: "does not know the section archive yet", shape: true},
+	{file: "version: 1\narchive: {}\n" + tail, at: "2:1", words: "does not support the section archive yet", shape: true},
 	{file: "version: 1\nsafety: {checks: proven}\n" + tail, at: "2:10", words: "in safety|foreign_key_checks", shape: true},
 	{file: "version: 1\nsafety: {foreign_key_checks: none}\n" + tail, at: "2:30", words: "ordinary, proven", shape: true},
 	{file: "version: 1\nsafety: {synchronous_commit: false}\n" + tail, at: "2:30", words: "on, off", shape: true},
-	{file: "version: 1\narchive: {}\n" + tail, at: "2:1", words: "does not know the section archive yet", shape: true},
+	{file: "version: 1\narchive: {}\n" + tail, at: "2:1", words: "does not support the section archive yet", shape: true},
 	{file: inPolicy("where:"), at: "9:3", words: "where has no value|remove", shape: true},
 	{file: inPolicy("where: ~"), at: "9:3", words: "where has no value", shape: true},
 	{file: inPolicy("where: ''"), at: "9:10", words: "where is empty", shape: true},
-	{file: inPolicy("where: true"), at: "9:10", words: "SQL|not true or false|quotes", shape: true},
+	{file: inPolicy("where: true"), at: "9:10", words: "SQL|not true or false|quoted", shape: true},
 	{file: inPolicy("hold: [a]"), at: "9:9", words: "SQL|not a list", shape: true},
 	{file: inPolicy("limits: 5"), at: "9:11", words: "limits must be a mapping", shape: true},
 
@@ -109,7 +109,7 @@ var mistakes = slices.Concat(guardMistakes, []mistake{
 	{file: "version: 1\npolicies: [{name: a, table: t}]\n", at: "2:12", words: "no age", shape: true},
 	{file: "version: 1\npolicies:\n- name: A_b\n", at: "3:9", words: `"A_b"|a-z, 0-9`, shape: true},
 	{file: "version: 1\npolicies:\n- name: ''\n", at: "3:9", words: "name is empty", shape: true},
-	{file: head + tail + "- name: a\n  table: u\n  age: at\n", at: "9:9", words: "named a|line 6|another name"},
+	{file: head + tail + "- name: a\n  table: u\n  age: at\n", at: "9:9", words: "policy a|line 6|another name"},
 	{file: tail + "version: 1", at: "2:3", words: "policy a needs tenants|tenant: none"},
 	{file: "version: 1\npolicies:\n- name: a\n  table: 42\n", at: "4:10", words: "table's name, not a number", shape: true},
 	{file: "version: 1\npolicies:\n- name: a\n  table: a.b.c\n", at: "4:10", words: "3 parts|schema.table"},
@@ -118,10 +118,10 @@ var mistakes = slices.Concat(guardMistakes, []mistake{
 	{file: "version: 1\npolicies:\n- name: a\n  table: '\"a\"b'\n", at: "4:10", words: "after the closing double quote"},
 	{file: "version: 1\npolicies:\n- name: a\n  table: 'a\"b'\n", at: "4:10", words: "inside a bare part"},
 	{file: "version: 1\npolicies:\n- name: a\n  table: '\"\"'\n", at: "4:10", words: "part is empty"},
-	{file: "version: 1\npolicies:\n- name: a\n  table: 'a. b'\n", at: "4:10", words: "blanks"},
+	{file: "version: 1\npolicies:\n- name: a\n  table: 'a. b'\n", at: "4:10", words: "spaces"},
 
 	// Age.
-	{file: "version: 1\npolicies:\n- name: a\n  table: t\n  age: x.y\n", at: "5:8", words: "holds a dot|double quotes"},
+	{file: "version: 1\npolicies:\n- name: a\n  table: t\n  age: x.y\n", at: "5:8", words: "contains a dot|double quotes"},
 	{file: "version: 1\npolicies:\n- name: a\n  table: t\n  age: [x]\n", at: "5:8", words: "column's name, not a list", shape: true},
 	{file: "version: 1\npolicies:\n- name: a\n  table: t\n  age: {unit: s}\n", at: "5:8", words: "age has no column", shape: true},
 	{file: "version: 1\npolicies:\n- name: a\n  table: t\n  age: {column: x, unit: min}\n", at: "5:26", words: `"min"|s, ms, us`, shape: true},
@@ -134,11 +134,11 @@ var mistakes = slices.Concat(guardMistakes, []mistake{
 	{file: inPolicy("retention: 1mo30x"), at: "9:14", words: `"1mo30x"|unknown unit "x"|90d`},
 	{file: inPolicy("retention: 1mo30"), at: "9:14", words: `30 has no unit`},
 	{file: inPolicy("retention: 1d1d"), at: "9:14", words: "unit d twice"},
-	{file: inPolicy("retention: 1y 6mo"), at: "9:14", words: "a blank"},
+	{file: inPolicy("retention: 1y 6mo"), at: "9:14", words: "a space"},
 	{file: inPolicy("retention: 30 days"), at: "9:14", words: `unknown unit " days"|90d`},
 	{file: inPolicy("retention: -30d"), at: "9:14", words: "whole number"},
 	{file: inPolicy("retention: +1"), at: "9:14", words: "whole number", shape: true},
-	{file: inPolicy("retention: 1.5"), at: "9:14", words: "1.5 is no duration", shape: true},
+	{file: inPolicy("retention: 1.5"), at: "9:14", words: "1.5 is not a duration", shape: true},
 	{file: inPolicy("retention: '.5d'"), at: "9:14", words: "whole number"},
 	{file: inPolicy("retention: Forever"), at: "9:14", words: "write forever, exactly"},
 	{file: inPolicy("retention: 200000000y"), at: "9:14", words: "longer than an interval"},
@@ -151,7 +151,7 @@ var mistakes = slices.Concat(guardMistakes, []mistake{
 	{file: inPolicy("default: retention_days"), at: "9:12", words: "duration|90d", shape: true},
 	{file: inPolicy("default: 0d"), at: "9:12", words: "default is zero"},
 	{file: inPolicy("default: {a: b}"), at: "9:12", words: "a duration, like 90d, not a mapping", shape: true},
-	{file: inPolicy("min: 1.5"), at: "9:8", words: "1.5 is no duration", shape: true},
+	{file: inPolicy("min: 1.5"), at: "9:8", words: "1.5 is not a duration", shape: true},
 	{file: inPolicy("min: 0h"), at: "9:8", words: "min is zero"},
 	{file: inPolicy("min: forever"), at: "9:8", words: "min is forever"},
 	{file: inPolicy("max_lag: 12"), at: "9:12", words: "write 12d", shape: true},
@@ -181,10 +181,10 @@ var mistakes = slices.Concat(guardMistakes, []mistake{
 	{file: "version: 1\ntenants:\n  default: 1d\n" + tail, at: "3:3", words: "neither table nor query", shape: true},
 	{file: "version: 1\ntenants:\n  table: o\n  query: SELECT 1\n  key: id\n" + tail, at: "4:10", words: "table and a query|remove one", shape: true},
 	{file: "version: 1\ntenants:\n  table: o\n" + tail, at: "3:10", words: "no key|add key", shape: true},
-	{file: byQuery("retention: 90d"), at: "4:14", words: "beside a query|second column", shape: true},
-	{file: byQuery("retention: days"), at: "4:14", words: "beside a query", shape: true},
-	{file: byQuery("hold: held"), at: "4:9", words: "beside a query|third column", shape: true},
-	{file: byQuery("key: a.b"), at: "4:8", words: "holds a dot"},
+	{file: byQuery("retention: 90d"), at: "4:14", words: "together with a query|second column", shape: true},
+	{file: byQuery("retention: days"), at: "4:14", words: "together with a query", shape: true},
+	{file: byQuery("hold: held"), at: "4:9", words: "together with a query|third column", shape: true},
+	{file: byQuery("key: a.b"), at: "4:8", words: "contains a dot"},
 	{file: byQuery("min: 1d") + "  retention: days\n", at: "9:14", words: "tenants is a query|write a duration"},
 	{file: byQuery("min: 1d") + "  hold: held\n", at: "9:9", words: "tenants is a query|third column"},
 	{file: "version: 1\ntenants:\n  query: DELETE FROM x\n" + tail, at: "3:10", words: "must begin with SELECT"},
@@ -204,7 +204,7 @@ var mistakes = slices.Concat(guardMistakes, []mistake{
 	{file: inPolicy("tenant: {a: b}"), at: "9:11", words: "not a mapping", shape: true},
 	{file: inPolicy("tenant: [a, [b]]"), at: "9:15", words: "not a list", shape: true},
 	{file: inPolicy("tenant: [a, ~]"), at: "9:15", words: "not nothing", shape: true},
-	{file: inPolicy("tenant: [a, b.c]"), at: "9:15", words: "holds a dot"},
+	{file: inPolicy("tenant: [a, b.c]"), at: "9:15", words: "contains a dot"},
 	{file: inPolicy("tenant: a -> b"), at: "9:11", words: "column -> Table.column"},
 	{file: inPolicy("tenant: a -> b.c.d.e"), at: "9:11", words: "column -> Table.column"},
 	{file: inPolicy("tenant: a ->"), at: "9:11", words: "part is empty"},
@@ -216,13 +216,13 @@ var mistakes = slices.Concat(guardMistakes, []mistake{
 	{file: inPolicy("dependents: [{action: keep}]"), at: "9:16", words: "no table", shape: true},
 	{file: inPolicy("dependents: [{table: x, action: drop}]"), at: "9:35", words: `"drop"|delete, nullify, keep`, shape: true},
 	{file: inPolicy("dependents: [{table: x, action: keep, where: a}]"), at: "9:48", words: "without match|add match", shape: true},
-	{file: inPolicy("dependents: [{table: x, action: keep, via: a, match: {b: c}}]"), at: "9:46", words: "via beside match|remove one", shape: true},
+	{file: inPolicy("dependents: [{table: x, action: keep, via: a, match: {b: c}}]"), at: "9:46", words: "via together with match|remove one", shape: true},
 	{file: inPolicy("dependents: [{table: x, action: keep, via: []}]"), at: "9:46", words: "empty list", shape: true},
 	{file: inPolicy("dependents: [{table: x, action: keep, via: [a, a]}]"), at: "9:50", words: "a twice"},
 	{file: inPolicy("dependents: [{table: x, action: keep, match: {}}]"), at: "9:48", words: "pairs of columns", shape: true},
 	{file: inPolicy("dependents: [{table: x, action: keep, match: a}]"), at: "9:48", words: "pairs of columns", shape: true},
 	{file: inPolicy("dependents: [{table: x, action: keep, match: {a: }}]"), at: "9:49", words: "no column of ours", shape: true},
-	{file: inPolicy("dependents: [{table: x, action: keep, match: {a: b.c}}]"), at: "9:52", words: "holds a dot"},
+	{file: inPolicy("dependents: [{table: x, action: keep, match: {a: b.c}}]"), at: "9:52", words: "contains a dot"},
 	{file: inPolicy("dependents: [{table: x, action: keep}, {table: x, action: delete}]"), at: "9:42", words: "dependent x|line 9"},
 	{file: inPolicy("undecided: nullify"), at: "9:14", words: "error, delete, keep", shape: true},
 	{file: inPolicy("partitions: keep"), at: "9:15", words: "drop, delete", shape: true},
@@ -237,12 +237,12 @@ var mistakes = slices.Concat(guardMistakes, []mistake{
 	{file: inPolicy("limits: {rows: ten}"), at: "9:18", words: "from 1", shape: true},
 	{file: inPolicy("limits: {total_rows: 3000000000}"), at: "9:24", words: "from 1", shape: true},
 	{file: inPolicy("limits: {bytes: 64}"), at: "9:19", words: "64 has no unit|64MB", shape: true},
-	{file: inPolicy("limits: {bytes: 0MB}"), at: "9:19", words: "is nothing", shape: true},
+	{file: inPolicy("limits: {bytes: 0MB}"), at: "9:19", words: "is zero", shape: true},
 	{file: inPolicy("limits: {bytes: 1.5MB}"), at: "9:19", words: "whole number", shape: true},
 	{file: inPolicy("limits: {bytes: 64mb}"), at: "9:19", words: "KB, MB", shape: true},
 	{file: inPolicy("limits: {bytes: 9999999999TB}"), at: "9:19", words: "too large"},
 	{file: inPolicy("limits: {time: 200}"), at: "9:18", words: "200 has no unit|200ms", shape: true},
-	{file: inPolicy("limits: {time: 0ms}"), at: "9:18", words: "is nothing", shape: true},
+	{file: inPolicy("limits: {time: 0ms}"), at: "9:18", words: "is zero", shape: true},
 	{file: inPolicy("limits: {time: 1h}"), at: "9:18", words: "ms, s, m", shape: true},
 	{file: inPolicy("limits: {pace: 25}"), at: "9:18", words: "25 has no unit|25%", shape: true},
 	{file: inPolicy("limits: {pace: 0%}"), at: "9:18", words: "full, gentle|1%", shape: true},

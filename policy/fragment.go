@@ -6,9 +6,8 @@ import (
 	"strings"
 )
 
-// checkFragment refuses text that cannot be one SQL expression over one
-// table, and text that would change the statement around it. PostgreSQL
-// judges the rest.
+// checkFragment refuses text that cannot be one SQL expression over one table, or that
+// would change the surrounding statement. PostgreSQL checks the rest.
 func checkFragment(s string) error {
 	words, err := lexSQL(s)
 	if err != nil {
@@ -30,8 +29,8 @@ func checkFragment(s string) error {
 	return nil
 }
 
-// checkQuery refuses text that cannot be one reading statement, and returns
-// it without a semicolon at its end. Messages say what it is to give.
+// checkQuery refuses text that cannot be a single read-only statement, and returns it
+// without a trailing semicolon. Messages say what the query has to return.
 func checkQuery(s, gives string) (string, error) {
 	words, err := lexSQL(s)
 	if err != nil {
@@ -43,10 +42,10 @@ func checkQuery(s, gives string) (string, error) {
 		s = strings.TrimSpace(strings.TrimSuffix(s, ";"))
 	}
 	if len(words) == 0 {
-		return "", errors.New("the query is empty: write one that gives " + gives)
+		return "", errors.New("the query is empty: write one that returns " + gives)
 	}
 	if w := words[0]; !w.is("SELECT") && !w.is("WITH") && !w.is("VALUES") && !w.is("TABLE") {
-		return "", errors.New("the query must begin with SELECT, WITH, VALUES or TABLE: it gives " + gives)
+		return "", errors.New("the query must begin with SELECT, WITH, VALUES or TABLE, and return " + gives)
 	}
 	for _, w := range words {
 		if w.text == ";" {
@@ -56,21 +55,20 @@ func checkQuery(s, gives string) (string, error) {
 	return s, nil
 }
 
-// word is a piece of SQL outside quotes: a keyword or name, a number, or one
-// character. Quoted pieces have an empty text.
+// word is a piece of SQL outside quotes: a keyword or name, a number, or one character.
+// Quoted pieces have an empty text.
 type word struct {
 	text  string
-	depth int // open parentheses and brackets around it
+	depth int // number of enclosing parentheses and brackets
 }
 
 func (w word) is(keyword string) bool { return strings.EqualFold(w.text, keyword) }
 
-// lexSQL cuts SQL into words by PostgreSQL's rules, with
-// standard_conforming_strings on. It refuses what does not balance, comments
-// and parameters.
+// lexSQL splits SQL into words by PostgreSQL's rules with standard_conforming_strings on.
+// It refuses unbalanced brackets and quotes, comments and parameters.
 func lexSQL(s string) ([]word, error) {
 	var words []word
-	var open []byte // closing brackets that are due
+	var open []byte // closing brackets still expected
 	for rest := strings.TrimLeft(s, sqlSpace); rest != ""; rest = strings.TrimLeft(rest, sqlSpace) {
 		n, err := lexWord(rest)
 		if err != nil {
@@ -101,7 +99,7 @@ func lexSQL(s string) ([]word, error) {
 
 const sqlSpace = " \t\n\r\f\v"
 
-// lexWord is the length of the word that s begins with.
+// lexWord returns the length of the word at the start of s.
 func lexWord(s string) (int, error) {
 	c := s[0]
 	switch {
@@ -127,8 +125,8 @@ func lexWord(s string) (int, error) {
 	return 1, nil
 }
 
-// lexQuoted is the length of a quoted string or name, with its quotes.
-// escapes: a backslash keeps the next character from ending it.
+// lexQuoted returns the length of a quoted string or name, including its quotes. With
+// escapes, a backslash escapes the next character.
 func lexQuoted(s string, quote byte, escapes bool) (int, error) {
 	for i := 1; i < len(s); i++ {
 		switch {
@@ -144,9 +142,9 @@ func lexQuoted(s string, quote byte, escapes bool) (int, error) {
 	return 0, fmt.Errorf("a quote (%c) in SQL is never closed: close it", quote)
 }
 
-// lexContinuation is the length of a quoted string whose first part ends at
-// end: behind a line break a string with escapes goes on, still with escapes.
-// Other strings need no such care, their next part reads the same on its own.
+// lexContinuation returns the length of a quoted string whose first part ends at end.
+// After a line break, a string with escapes continues, still with escapes. Continuations
+// of other strings read the same on their own.
 func lexContinuation(s string, end int, escapes bool) (int, error) {
 	next := strings.TrimLeft(s[end:], sqlSpace)
 	blanks := s[end : len(s)-len(next)]
@@ -157,14 +155,14 @@ func lexContinuation(s string, end int, escapes bool) (int, error) {
 	return end + len(blanks) + n, err
 }
 
-// lexDollar is the length of a dollar-quoted string.
+// lexDollar returns the length of a dollar-quoted string.
 func lexDollar(s string) (int, error) {
 	tag := 1
 	for tag < len(s) && (isWordStart(s[tag]) || isDigit(s[tag])) {
 		tag++
 	}
 	if tag > 1 && isDigit(s[1]) {
-		return 0, fmt.Errorf("a parameter (%s) in SQL: nothing is bound here, write the value", s[:tag])
+		return 0, fmt.Errorf("a parameter (%s) in SQL: parameters are not supported here; write the value", s[:tag])
 	}
 	if tag == len(s) || s[tag] != '$' {
 		return 0, errors.New("a lone $ in SQL: close the dollar quote, or remove it")
@@ -177,8 +175,8 @@ func lexDollar(s string) (int, error) {
 	return end + 2*len(delimiter), nil
 }
 
-// lexNumber is the length of a number. A word directly behind it is refused:
-// PostgreSQL 14 reads `1y` as the number 1 with a name for the column.
+// lexNumber returns the length of a number. It refuses a word directly after it:
+// PostgreSQL 14 reads `1y` as the number 1 with a column alias.
 func lexNumber(s string) (int, error) {
 	n := digitsAt(s, 0)
 	if n < len(s) && s[n] == '.' {
@@ -194,12 +192,12 @@ func lexNumber(s string) (int, error) {
 		}
 	}
 	if n < len(s) && (isWordStart(s[n]) || s[n] == '$') {
-		return 0, fmt.Errorf("a word directly behind the number %s in SQL: part them; a duration is written like 90d or interval '90 days'", s[:n])
+		return 0, fmt.Errorf("a word directly after the number %s in SQL: separate them; a duration is written like 90d or interval '90 days'", s[:n])
 	}
 	return n, nil
 }
 
-// digitsAt is the index behind the digits that begin at i.
+// digitsAt returns the index after the digits that begin at i.
 func digitsAt(s string, i int) int {
 	for i < len(s) && isDigit(s[i]) {
 		i++

@@ -97,8 +97,8 @@ func TestIsDuration(t *testing.T) {
 	}
 }
 
-// A fragment stays inside the parentheses that are put around it: appending to
-// it cannot be swallowed by a quote, and a bracket cannot close ours.
+// A fragment stays inside the parentheses put around it: no quote swallows what follows,
+// and no bracket closes them.
 func FuzzFragment(f *testing.F) {
 	for _, seed := range []string{"a", "E'a\\''", "$a$ $a$", "(a[1])", "E'a'\n'b'", "1e5", "a)", "'", "$1", `"a""`, "--"} {
 		f.Add(seed)

@@ -12,8 +12,8 @@ import (
 	"github.com/reaperdb/reaper/policy"
 )
 
-// Whatever the bytes: no panic, an error with its place, or a file that later
-// stages can rely on and that the JSON Schema knows.
+// Any input yields an error with its position, or a file that later stages can rely on and
+// the JSON Schema accepts; never a panic.
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		inTenants("overrides: {42: 1d}"),

@@ -7,16 +7,16 @@ import (
 	"github.com/reaperdb/reaper/guard"
 )
 
-// switchedOff says why a guard is off that the file switches off.
-const switchedOff = "the policy file switches it off"
+// turnedOff is why a guard is off when the file turns it off.
+const turnedOff = "turned off in the policy file"
 
-// guardNames are those that a custom guard may not have.
+// guardNames are reserved: a custom guard may not use them.
 var guardNames = []string{
 	"storage", "wal_backlog", "wal_rate", "replica_lag", "connections", "lock_waits", "oldest_transaction",
 	"dead_rows", "latency", "checkpoint", "custom", "allow", "guards", "other", "by_hand",
 }
 
-// guards checks the section; the zero section gives the defaults.
+// guards checks the section; the zero section yields the defaults.
 func (s *guardsSection) guards() (g guard.Config, err error) {
 	r := &guardReader{unknown: unknownWord("pause").or(s.Unknown)}
 	g = guard.Config{
@@ -42,15 +42,15 @@ func (s *guardsSection) guards() (g guard.Config, err error) {
 	g.DeadRows.Vacuuming = stateOf(string(s.DeadRows.section.Vacuuming))
 	g.Latency = read(r, "latency", s.Latency.off, s.Latency.section, defaults{slow: 0.5, pause: 5})
 	g.Checkpoint = read(r, "checkpoint", s.Checkpoint.off, s.Checkpoint.section, defaults{slow: 1.5, pause: 3})
-	r.some("wal_rate", s.WALRate.set, g.WALRate.Signal, s.WALRate.section.Pos, false)
-	r.some("dead_rows", s.DeadRows.set, g.DeadRows.Signal, s.DeadRows.section.Pos, s.DeadRows.section.Vacuuming != "")
-	g.Custom = r.customs(s.Custom)
+	r.requireThreshold("wal_rate", s.WALRate.set, g.WALRate.Signal, s.WALRate.section.Pos, false)
+	r.requireThreshold("dead_rows", s.DeadRows.set, g.DeadRows.Signal, s.DeadRows.section.Pos, s.DeadRows.section.Vacuuming != "")
+	g.Custom = r.customGuards(s.Custom)
 	return g, r.err
 }
 
-// guardReader reads guards until the first mistake, which it keeps.
+// guardReader reads guards and keeps the first error.
 type guardReader struct {
-	unknown unknownWord // of guards that say nothing of it
+	unknown unknownWord // for guards that do not set it
 	err     error
 }
 
@@ -60,22 +60,22 @@ func (r *guardReader) fail(pos Pos, format string, args ...any) {
 	}
 }
 
-// some insists on a threshold where a guard was written that has no defaults;
-// else tells that it has something else to go by.
-func (r *guardReader) some(name string, set bool, g guard.Signal, pos Pos, otherwise bool) {
-	if set && g.Off == "" && g.None() && !otherwise {
+// requireThreshold refuses a configured guard without thresholds or defaults, unless it has
+// something else to act on (exempt).
+func (r *guardReader) requireThreshold(name string, set bool, g guard.Signal, pos Pos, exempt bool) {
+	if set && g.Off == "" && g.None() && !exempt {
 		r.fail(pos, "%s has no threshold: write slow, pause or stop, or %s: off", name, name)
 	}
 }
 
-// defaults are thresholds; 0: none.
+// defaults are default thresholds; 0 means none.
 type defaults struct {
 	slow, pause, stop float64
-	most              float64 // that the value can be; 0: anything
-	what              string  // that is, in words
+	most              float64 // upper bound of the value; 0 means none
+	what              string  // name of the bound, for messages
 }
 
-// read reads a guard whose thresholds are all of one kind.
+// read reads a guard whose thresholds all have the same unit.
 func read[T thresholdKind](r *guardReader, name string, off bool, s thresholdsSection[T], d defaults) guard.Signal {
 	g := r.signal(off, s.Unknown)
 	if !off {
@@ -84,12 +84,12 @@ func read[T thresholdKind](r *guardReader, name string, off bool, s thresholdsSe
 	return g
 }
 
-// signal is a guard without thresholds.
+// signal returns a guard without thresholds.
 func (r *guardReader) signal(off bool, unknown unknownWord) guard.Signal {
 	word := r.unknown.or(unknown)
 	g := guard.Signal{Unknown: stateOf(string(word)), Ignore: word == unknownIgnore}
 	if off {
-		g.Off = switchedOff
+		g.Off = turnedOff
 	}
 	return g
 }
@@ -97,13 +97,13 @@ func (r *guardReader) signal(off bool, unknown unknownWord) guard.Signal {
 // levels are the thresholds of a guard, as written.
 type levels struct{ slow, pause, stop *threshold }
 
-// thresholds fills in the defaults and checks the order.
+// thresholds applies the defaults and checks the order.
 func (r *guardReader) thresholds(name string, l levels, d defaults, pos Pos, below bool) guard.Levels {
 	all := []struct {
-		word      string
-		written   *threshold
-		otherwise float64
-		value     *float64
+		word     string
+		written  *threshold
+		fallback float64
+		value    *float64
 	}{{"slow", l.slow, d.slow, nil}, {"pause", l.pause, d.pause, nil}, {"stop", l.stop, d.stop, nil}}
 	last := -1
 	for i := range all {
@@ -111,14 +111,14 @@ func (r *guardReader) thresholds(name string, l levels, d defaults, pos Pos, bel
 		switch {
 		case x.written != nil && !x.written.none:
 			x.value, pos = &x.written.value, x.written.pos
-		case x.written == nil && x.otherwise != 0:
-			x.value = &x.otherwise
+		case x.written == nil && x.fallback != 0:
+			x.value = &x.fallback
 		}
 		if x.value == nil {
 			continue
 		}
 		if d.most > 0 && *x.value > d.most {
-			r.fail(pos, "%s: %s is above %s, and would never be reached: write at most that", name, x.word, d.what)
+			r.fail(pos, "%s: %s is above %s and would never be reached: write at most that", name, x.word, d.what)
 		}
 		if last >= 0 {
 			before := all[last]
@@ -136,7 +136,7 @@ func (r *guardReader) thresholds(name string, l levels, d defaults, pos Pos, bel
 	return guard.Levels{Slow: all[0].value, Pause: all[1].value, Stop: all[2].value}
 }
 
-// defaulted marks a threshold that the file does not name.
+// defaulted marks a threshold that the file does not set.
 func defaulted(written *threshold) string {
 	if written == nil {
 		return " (by default)"
@@ -144,7 +144,7 @@ func defaulted(written *threshold) string {
 	return ""
 }
 
-// storage reads the guard of the storage, whose shares are of the limit.
+// storage reads the storage guard, whose percentages refer to the limit.
 func (r *guardReader) storage(s switchable[storageSection]) guard.Storage {
 	x := s.section
 	g := guard.Storage{Signal: r.signal(s.off, x.Unknown), Limit: int64(x.Limit)}
@@ -167,17 +167,17 @@ func (r *guardReader) storage(s switchable[storageSection]) guard.Storage {
 	g.Free = r.query(x.Free.querySection)
 	for _, t := range []*limitThreshold{x.Slow, x.Pause, x.Stop} {
 		if t != nil && t.percent {
-			r.fail(t.pos, "storage: a percentage beside free has nothing to be a share of: write a size, like 10GB")
+			r.fail(t.pos, "storage: a percentage needs a limit: with free, write a size, like 10GB")
 		}
 	}
 	g.Levels = r.thresholds("storage", l, defaults{}, x.Pos, true)
 	if g.Pause == nil && g.Stop == nil {
-		r.fail(x.Pos, "storage has no threshold to pause at: beside free, write pause, the size that has to stay free, like 10GB")
+		r.fail(x.Pos, "storage has no pause threshold: with free, write pause, the size that must stay free, like 10GB")
 	}
 	return g
 }
 
-// replicas reads the guard of replicas, which has thresholds of two kinds.
+// replicas reads the replica guard, which has thresholds in time and in bytes.
 func (r *guardReader) replicas(s switchable[replicaSection]) guard.ReplicaLag {
 	x := s.section
 	g := guard.ReplicaLag{Signal: r.signal(s.off, x.Unknown), Replicas: int(x.Replicas)}
@@ -190,17 +190,17 @@ func (r *guardReader) replicas(s switchable[replicaSection]) guard.ReplicaLag {
 	return g
 }
 
-// customs reads the guards of the user's own.
-func (r *guardReader) customs(sections []customSection) []guard.Custom {
+// customGuards reads the custom guards.
+func (r *guardReader) customGuards(sections []customSection) []guard.Custom {
 	var all []guard.Custom
 	first := map[string]int{}
 	for _, x := range sections {
 		name := x.Name.Value
 		switch line, seen := first[name]; {
 		case seen:
-			r.fail(x.Name.Pos, "a guard named %s stands on line %d already: give this one another name", name, line)
+			r.fail(x.Name.Pos, "guard %s is already defined on line %d: give this one another name", name, line)
 		case slices.Contains(guardNames, name):
-			r.fail(x.Name.Pos, "%s is a guard of reaper's own: give this one another name", name)
+			r.fail(x.Name.Pos, "%s is a built-in guard: give this one another name", name)
 		}
 		first[name] = x.Name.Pos.Line
 		g := guard.Custom{Signal: r.signal(false, x.Unknown), Name: name, Query: r.query(x.querySection), Below: bool(x.Below)}
@@ -213,7 +213,7 @@ func (r *guardReader) customs(sections []customSection) []guard.Custom {
 	return all
 }
 
-// query reads what is asked for: SQL is judged here, PromQL by Prometheus.
+// query reads a query. SQL is checked here, PromQL by Prometheus.
 func (r *guardReader) query(s querySection) guard.Query {
 	q := guard.Query{SQL: s.Query.Value, Prometheus: s.Prometheus.Value}
 	if q.Prometheus != "" {

@@ -11,17 +11,17 @@ import (
 	"github.com/reaperdb/reaper/policy"
 )
 
-// inGuards puts a line at 9:3.
+// inGuards places a line at 9:3.
 func inGuards(line string) string {
 	return "version: 1\npolicies:\n- name: a\n  table: t\n  age: at\n  tenant: none\n  retention: 90d\nguards:\n  " + line + "\n"
 }
 
-// guardMistakes are one mistake each in the section guards.
+// guardMistakes are single mistakes in the guards section.
 var guardMistakes = []mistake{
 	{file: inGuards("every: 5"), at: "9:10", words: "5 has no unit|like 5s", shape: true},
 	{file: inGuards("every: 10ms"), at: "9:3", words: "every must be from 100ms to 1m"},
 	{file: inGuards("timeout: 5m"), at: "9:3", words: "timeout must be 1m at most"},
-	{file: inGuards("max_pause: 0s"), at: "9:14", words: "nothing|like 10s", shape: true},
+	{file: inGuards("max_pause: 0s"), at: "9:14", words: "is zero|like 10s", shape: true},
 	{file: inGuards("unknown: go"), at: "9:12", words: "one of pause, stop, slow, ignore", shape: true},
 	{file: inGuards("hysteresis: 60%"), at: "9:15", words: "from 1% to 50%", shape: true},
 	{file: inGuards("hysteresis: 10"), at: "9:15", words: "no unit|10%", shape: true},
@@ -38,7 +38,7 @@ var guardMistakes = []mistake{
 	{file: inGuards("wal_rate: {of: me, pause: 1MB}"), at: "9:18", words: "one of server, reaper", shape: true},
 	{file: inGuards("dead_rows: {vacuuming: stop}"), at: "9:26", words: "one of go, slow, pause", shape: true},
 	{file: inGuards("dead_rows: {slow: 0%}"), at: "9:21", words: "whole percentage above zero", shape: true},
-	{file: inGuards("custom: [{name: by_hand, query: SELECT 1, slow: 1}]"), at: "9:19", words: "by_hand is a guard of reaper's own"},
+	{file: inGuards("custom: [{name: by_hand, query: SELECT 1, slow: 1}]"), at: "9:19", words: "by_hand is a built-in guard"},
 	{file: inGuards("connections: {slow: 80%, pause: 120%}"), at: "9:35", words: "connections: pause is above 100%|never be reached"},
 	{file: inGuards("connections: {slow: 101%}"), at: "9:23", words: "connections: slow is above 100%"},
 	{file: inGuards("dead_rows: {pause: 150%}"), at: "9:22", words: "dead_rows: pause is above 100%"},
@@ -51,30 +51,30 @@ var guardMistakes = []mistake{
 	{file: inGuards("latency: {slow: 1y}"), at: "9:19", words: "ms, s, m, h, d", shape: true},
 	{file: inGuards("storage: {slow: 80%}"), at: "9:12", words: "neither limit nor free|storage: off"},
 	{file: inGuards("storage: {limit: 1GB, free: {query: SELECT 1}, pause: 1GB}"), at: "9:31", words: "limit and free: remove one"},
-	{file: inGuards("storage: {free: {query: SELECT 1}, pause: 10%}"), at: "9:45", words: "percentage beside free|10GB"},
-	{file: inGuards("storage: {free: {query: SELECT 1}, slow: 10GB}"), at: "9:12", words: "no threshold to pause at"},
+	{file: inGuards("storage: {free: {query: SELECT 1}, pause: 10%}"), at: "9:45", words: "a percentage needs a limit|10GB"},
+	{file: inGuards("storage: {free: {query: SELECT 1}, slow: 10GB}"), at: "9:12", words: "no pause threshold"},
 	{file: inGuards("storage: {free: {query: SELECT 1}, slow: 10GB, pause: 20GB}"), at: "9:57", words: "slow must be above pause"},
 	{file: inGuards("storage: {free: {query: DROP TABLE t}, pause: 20GB}"), at: "9:27", words: "begin with SELECT|one number"},
-	{file: inGuards("storage: {free: {query: up, prometheus: " + secret + "}, pause: 20GB}"), at: "9:43", words: "a whole URL|secret", shape: true},
+	{file: inGuards("storage: {free: {query: up, prometheus: " + secret + "}, pause: 20GB}"), at: "9:43", words: "a complete URL|secret", shape: true},
 	{file: inGuards("storage: {free: {prometheus: https://x}, pause: 20GB}"), at: "9:19", words: "free has no query", shape: true},
 	{file: inGuards("custom: [{name: a, query: SELECT 1}]"), at: "9:12", words: "the guard a has no threshold"},
 	{file: inGuards("custom: [{name: A, query: SELECT 1, slow: 1}]"), at: "9:19", words: "a-z, 0-9, - and _", shape: true},
-	{file: inGuards("custom: [{name: storage, query: SELECT 1, slow: 1}]"), at: "9:19", words: "a guard of reaper's own"},
-	{file: inGuards("custom: [{name: a, query: SELECT 1, slow: 1}, {name: a, query: SELECT 1, slow: 1}]"), at: "9:56", words: "named a stands on line 9 already"},
+	{file: inGuards("custom: [{name: storage, query: SELECT 1, slow: 1}]"), at: "9:19", words: "a built-in guard"},
+	{file: inGuards("custom: [{name: a, query: SELECT 1, slow: 1}, {name: a, query: SELECT 1, slow: 1}]"), at: "9:56", words: "guard a is already defined on line 9"},
 	{file: inGuards("custom: [{name: a, query: '', slow: 1}]"), at: "9:29", words: "query is empty", shape: true},
 	{file: inGuards("custom: [{name: a, query: SELECT 1, slow: 1s}]"), at: "9:45", words: "must be a number", shape: true},
 	{file: inGuards("custom: [{name: a, query: SELECT 1, slow: .nan}]"), at: "9:45", words: "must be a number"},
 	{file: inGuards("custom: [{name: a, query: SELECT 1, slow: 1, pause: 2, below: true}]"), at: "9:55", words: "slow must be above pause"},
 	{file: inGuards("custom: [{name: a, query: SELECT 1, slow: 1, below: 'yes'}]"), at: "9:55", words: "true or false", shape: true},
 	{file: inGuards("allow: []"), at: "9:10", words: "empty list", shape: true},
-	{file: inGuards("allow: at night"), at: "9:10", words: "at names no days"},
+	{file: inGuards("allow: at night"), at: "9:10", words: "at is not a list of days"},
 	{file: inGuards("allow: 22:00"), at: "9:10", words: "HH:MM-HH:MM", shape: true},
 	{file: inGuards("allow: [22:00-06:00, 6:00-7:00]"), at: "9:24", words: "HH:MM-HH:MM", shape: true},
 	{file: inGuards("allow: 22:00-24:01"), at: "9:10", words: "HH:MM-HH:MM"},
 	{file: inGuards("allow: 22:00-22:00"), at: "9:10", words: "same time|00:00-24:00"},
-	{file: inGuards("allow: 22:00-06:00 Europe/Atlantis"), at: "9:10", words: "no time zone Europe/Atlantis"},
-	{file: inGuards("allow: 22:00-06:00 Local"), at: "9:10", words: "no time zone Local"},
-	{file: inGuards("allow: Mon-Frei 22:00-06:00"), at: "9:10", words: "Mon-Frei names no days|Mon-Fri"},
+	{file: inGuards("allow: 22:00-06:00 Europe/Atlantis"), at: "9:10", words: "unknown time zone Europe/Atlantis"},
+	{file: inGuards("allow: 22:00-06:00 Local"), at: "9:10", words: "unknown time zone Local"},
+	{file: inGuards("allow: Mon-Frei 22:00-06:00"), at: "9:10", words: "Mon-Frei is not a list of days|Mon-Fri"},
 }
 
 func parseGuards(t *testing.T, file string) guard.Config {
@@ -86,7 +86,7 @@ func parseGuards(t *testing.T, file string) guard.Config {
 	return f.Guards
 }
 
-// from makes thresholds; 0: none.
+// from makes thresholds; 0 means none.
 func from(slow, pause, stop float64) (t guard.Levels) {
 	for _, x := range []struct {
 		at    **float64
@@ -101,17 +101,17 @@ func from(slow, pause, stop float64) (t guard.Levels) {
 
 const gb = 1 << 30
 
-// off is why a guard is off that the file switches off.
-const off = "the policy file switches it off"
+// off is the Off of a guard that the file turns off.
+const off = "turned off in the policy file"
 
-// implied is what a file without the section has.
+// implied is the configuration of a file without the section.
 func implied() guard.Config {
 	g := defaultGuards()
-	g.Implicit = true // nobody has asked for guards
+	g.Implicit = true // guards are not configured
 	return g
 }
 
-// defaultGuards is what a file with an empty section has.
+// defaultGuards is the configuration of a file with an empty section.
 func defaultGuards() guard.Config {
 	g := func(t guard.Levels) guard.Signal {
 		return guard.Signal{Levels: t, Unknown: guard.Pause}
@@ -131,7 +131,7 @@ func defaultGuards() guard.Config {
 	}
 }
 
-// compare shows a zone by its name.
+// compare compares zones by name.
 func compare(t *testing.T, got, want guard.Config) {
 	t.Helper()
 	zones := cmp.Comparer(func(a, b *time.Location) bool { return a.String() == b.String() })
@@ -246,7 +246,7 @@ func TestGuardsOfOtherKinds(t *testing.T) {
 	compare(t, c, want)
 }
 
-// A window that is printed is read back as the same.
+// A formatted window parses back to the same.
 func TestWindowString(t *testing.T) {
 	for in, want := range map[string]string{
 		"22:00-06:00":                    "22:00-06:00 UTC",

@@ -7,46 +7,46 @@ import (
 	"github.com/invopop/jsonschema"
 )
 
-// Heartbeat is the cron monitor that hears of a policy's runs. All of it is
-// secret. The zero Heartbeat is unset.
+// Heartbeat is the cron monitor that is notified of a policy's runs. All of it is secret.
+// The zero Heartbeat is unset.
 type Heartbeat struct {
 	Pos  Pos
-	URL  string // empty: each request has its own
-	Kind string // the service's name; empty: the URL tells
-	// The requests of a monitor of no known service; nil: that is not told.
+	URL  string // empty if each request has its own
+	Kind string // the service; empty means it is inferred from the URL
+	// The requests of a generic monitor; nil means that event is not sent.
 	Start, Success, Fail, Log *HeartbeatRequest
 }
 
-// IsSet reports whether the file named a monitor.
+// IsSet reports whether the file configures a monitor.
 func (h Heartbeat) IsSet() bool { return h.Pos != Pos{} || h.URL != "" }
 
-// HeartbeatRequest is what a monitor is sent on one occasion.
+// HeartbeatRequest is the request for one event.
 type HeartbeatRequest struct {
-	URL     string // empty: the heartbeat's
-	Method  string // empty: POST with a body, else GET
+	URL     string // empty means the heartbeat's
+	Method  string // empty means POST with a body, else GET
 	Headers map[string]string
 	Body    string // a Go template
 }
 
-// The types of the file; see document.go.
+// The types as written; see document.go.
 
 type heartbeatSection struct {
 	URL     secretURL       `yaml:"url" jsonschema_description:"The monitor's URL; a secret."`
-	Kind    serviceName     `yaml:"kind" jsonschema_description:"The service, where the URL does not tell."`
-	Start   *requestSection `yaml:"start" jsonschema_description:"With kind generic: what is sent when a run begins."`
-	Success *requestSection `yaml:"success" jsonschema_description:"With kind generic: what is sent when a run was a success."`
-	Fail    *requestSection `yaml:"fail" jsonschema_description:"With kind generic: what is sent when it was not."`
-	Log     *requestSection `yaml:"log" jsonschema_description:"With kind generic: what is sent when a run is held up."`
+	Kind    serviceName     `yaml:"kind" jsonschema_description:"The service, where the URL does not identify it."`
+	Start   *requestSection `yaml:"start" jsonschema_description:"With kind generic: the request when a run begins."`
+	Success *requestSection `yaml:"success" jsonschema_description:"With kind generic: the request when a run succeeds."`
+	Fail    *requestSection `yaml:"fail" jsonschema_description:"With kind generic: the request when a run does not succeed."`
+	Log     *requestSection `yaml:"log" jsonschema_description:"With kind generic: the request when a run is held up."`
 }
 
 type requestSection struct {
-	URL     secretURL   `yaml:"url" jsonschema_description:"Where it is sent; a secret. Omitted: the heartbeat's url."`
+	URL     secretURL   `yaml:"url" jsonschema_description:"The URL; a secret. Omitted: the heartbeat's url."`
 	Method  httpMethod  `yaml:"method" jsonschema_description:"Omitted: POST with a body, else GET."`
 	Headers secretTexts `yaml:"headers" jsonschema_description:"Headers by name; secret."`
 	Body    secretText  `yaml:"body" jsonschema_description:"A Go template over the run: {{.Policy}}, {{.Status}}, {{.Reason}}, {{.RunID}}, {{.Rows}}, {{json .Reason}}."`
 }
 
-// decode reads a URL, or a mapping.
+// decode reads a URL or a mapping.
 func (h *Heartbeat) decode(key string, n *node) error {
 	h.Pos = n.pos
 	if n.kind != kindMapping {
@@ -77,8 +77,7 @@ func (Heartbeat) schema() *jsonschema.Schema {
 	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{urlSchema(), mapping}}
 }
 
-// serviceName names a service. It is not repeated in errors: it may be the URL, in
-// the wrong place.
+// serviceName names a service. Errors do not repeat it, because it may be a misplaced URL.
 type serviceName string
 
 var services = []string{"healthchecks", "cronitor", "sentry", "better_stack", "dead_mans_snitch", "uptime_kuma", "generic"}
@@ -117,7 +116,7 @@ func (t *secretText) decode(key string, n *node) error {
 
 func (secretText) schema() *jsonschema.Schema { return nonBlank() }
 
-// secretTexts are texts by name.
+// secretTexts are secret texts by name.
 type secretTexts map[string]string
 
 func (t *secretTexts) decode(key string, n *node) error {

@@ -11,10 +11,9 @@ import (
 
 //go:generate go test -run TestShippedJSONSchema -update .
 
-// JSONSchema is the JSON Schema of the policy file, for editors and other
-// checkers, generated from the types that Parse reads. It knows the shape of
-// the file; Parse also knows what stands between its parts. The project ships
-// it as policy/reaper.schema.json.
+// JSONSchema returns the JSON Schema of the policy file, for editors and other checkers.
+// It is generated from the types that Parse reads and describes the shape of the file;
+// Parse also checks rules that span several parts. It ships as policy/reaper.schema.json.
 func JSONSchema() ([]byte, error) {
 	s := reflector().ReflectFromType(reflect.TypeFor[document]())
 	s.Title = "reaper policy file"
@@ -39,7 +38,7 @@ func reflector() *jsonschema.Reflector {
 	}
 }
 
-// leafSchema asks a type that reads itself for its schema.
+// leafSchema returns the schema of a type that decodes itself.
 func leafSchema(t reflect.Type) *jsonschema.Schema {
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()

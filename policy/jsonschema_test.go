@@ -79,7 +79,7 @@ func compileSchema(t *testing.T) *jsonschema.Schema {
 	return s
 }
 
-// asJSON is what an editor makes of a YAML file before it applies a schema.
+// asJSON converts YAML as an editor does before it applies a schema.
 func asJSON(t *testing.T, data []byte) any {
 	t.Helper()
 	text, err := yaml.YAMLToJSON(data)

@@ -10,7 +10,7 @@ import (
 	"github.com/invopop/jsonschema"
 )
 
-// limits fills what the file left out with the defaults.
+// limits applies the defaults.
 func (l limitsSection) limits() Limits {
 	limits := DefaultLimits
 	if l.Rows != 0 {
@@ -57,8 +57,7 @@ func (size) schema() *jsonschema.Schema {
 	return &jsonschema.Schema{Type: "string", Pattern: "^0*[1-9][0-9]*(B|KB|MB|GB|TB)$"}
 }
 
-// parseSize reads a size of the policy file: a whole number and a unit, in
-// powers of 1024.
+// parseSize parses a size: a whole number with a unit, in powers of 1024.
 func parseSize(s string) (int64, error) {
 	const remedy = "write a whole number above zero with a unit of B, KB, MB, GB, TB, like 64MB"
 	for _, u := range []struct {
@@ -72,7 +71,7 @@ func parseSize(s string) (int64, error) {
 	return 0, fmt.Errorf("size %q: %s", s, remedy)
 }
 
-// batchTime is the time a batch aims at, above zero.
+// batchTime is the target duration of a batch, above zero.
 type batchTime time.Duration
 
 func (t *batchTime) decode(key string, n *node) error {
@@ -106,9 +105,8 @@ func parseBatchTime(s string) (time.Duration, error) {
 	return 0, fmt.Errorf("time %q: %s", s, remedy)
 }
 
-// The pace gentle: one connection at a time, which leaves the other cores alone,
-// works two fifths of the time, and in batches so short that who waits for one hardly
-// notices.
+// The gentle pace: one connection at a time, which leaves the other cores alone, working
+// two fifths of the time, in batches so short that waiting for one is hardly noticeable.
 const (
 	gentleShare = 0.4
 	gentleTime  = 50 * time.Millisecond
@@ -129,7 +127,7 @@ func (p *pace) decode(key string, n *node) error {
 	return nil
 }
 
-// share is above 0, up to 1; 0: no pace.
+// share is above 0 and at most 1, or 0 if the pace is invalid.
 func (p pace) share() float64 {
 	switch p {
 	case "full":
@@ -149,8 +147,8 @@ func (pace) schema() *jsonschema.Schema {
 	return &jsonschema.Schema{Type: "string", Pattern: "^(full|gentle|0*([1-9][0-9]?|100)%)$"}
 }
 
-// quantity is the text of a number with a unit; example is shown to who left
-// the unit out.
+// quantity returns the text of a number with a unit. A message about a missing unit shows
+// example.
 func (n *node) quantity(key, example string) (string, error) {
 	if n.kind == kindInt || n.kind == kindFloat {
 		return "", errorAt(n.pos, "%s: %s has no unit: write it like %s", key, n.text, example)
@@ -164,7 +162,7 @@ func multiply(s, number string, factor int64, remedy string) (int64, error) {
 	case err != nil || v > math.MaxInt64/factor:
 		return 0, fmt.Errorf("%q is too large: %s", s, remedy)
 	case v == 0:
-		return 0, fmt.Errorf("%q is nothing: %s", s, remedy)
+		return 0, fmt.Errorf("%q is zero: %s", s, remedy)
 	}
 	return v * factor, nil
 }

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// QuoteName writes one part of a name the way the policy file does: bare, or
-// in double quotes, doubled inside, where the bare form would be read
-// differently: a dot, a quote, an arrow, blanks at an end, nothing at all.
+// QuoteName writes one part of a name as the policy file does: bare, or in double quotes
+// (doubled inside) where the bare form would be read differently: with a dot, a quote, an
+// arrow, spaces at an end, or empty.
 func QuoteName(name string) string {
 	if name != "" && name == strings.TrimSpace(name) &&
 		!strings.ContainsAny(name, `."`) && !strings.Contains(name, "->") {
@@ -17,8 +17,8 @@ func QuoteName(name string) string {
 	return `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
 }
 
-// ParseTable reads `table` or `schema.table`. Names are exact, never folded;
-// a part that holds a dot stands in double quotes.
+// ParseTable parses `table` or `schema.table`. Names are exact, never folded; a part that
+// contains a dot needs double quotes.
 func ParseTable(s string) (Table, error) {
 	parts, err := splitName(s)
 	if err != nil {
@@ -30,22 +30,22 @@ func ParseTable(s string) (Table, error) {
 	case 2:
 		return Table{Schema: parts[0], Name: parts[1]}, nil
 	}
-	return Table{}, fmt.Errorf("table name %s has %d parts: write table or schema.table, and put a name that holds a dot in double quotes: '\"odd.name\"'", s, len(parts))
+	return Table{}, fmt.Errorf("table name %s has %d parts: write table or schema.table, and put a name that contains a dot in double quotes: '\"odd.name\"'", s, len(parts))
 }
 
-// parseColumn reads the exact name of one column.
+// parseColumn parses the exact name of one column.
 func parseColumn(s string) (string, error) {
 	parts, err := splitName(s)
 	if err != nil {
 		return "", err
 	}
 	if len(parts) != 1 {
-		return "", fmt.Errorf("column name %s holds a dot: write the column alone, or put a name that holds a dot in double quotes: '\"odd.name\"'", s)
+		return "", fmt.Errorf("column name %s contains a dot: write the column alone, or put a name that contains a dot in double quotes: '\"odd.name\"'", s)
 	}
 	return parts[0], nil
 }
 
-// parseStep reads `column` or `column -> Table.column`.
+// parseStep parses `column` or `column -> Table.column`.
 func parseStep(s string) (Step, error) {
 	from, to, arrow := cutArrow(s)
 	column, err := parseColumn(strings.TrimSpace(from))
@@ -72,7 +72,7 @@ func parseStep(s string) (Step, error) {
 	return step, nil
 }
 
-// cutArrow cuts s around its first `->` outside double quotes.
+// cutArrow splits s around the first `->` outside double quotes.
 func cutArrow(s string) (before, after string, found bool) {
 	quoted := false
 	for i := range len(s) {
@@ -86,7 +86,7 @@ func cutArrow(s string) (before, after string, found bool) {
 	return s, "", false
 }
 
-// splitName parts a name at its unquoted dots and takes the quotes away.
+// splitName splits a name at its unquoted dots and removes the quotes.
 func splitName(s string) ([]string, error) {
 	var parts []string
 	for rest := s; ; {
@@ -102,8 +102,8 @@ func splitName(s string) ([]string, error) {
 	}
 }
 
-// cutPart takes the first part of a name; after is empty or begins with the
-// dot that ended the part.
+// cutPart splits off the first part of a name; after is empty or begins with the dot that
+// ended the part.
 func cutPart(s string) (part, after string, err error) {
 	if strings.HasPrefix(s, `"`) {
 		return cutQuoted(s)
@@ -115,16 +115,16 @@ func cutPart(s string) (part, after string, err error) {
 	case s == "":
 		return "", "", errors.New("a part is empty: give every part a name")
 	case s != strings.TrimSpace(s):
-		return "", "", errors.New("blanks at the end of a part: remove them, or put the part in double quotes")
+		return "", "", errors.New("spaces around a part: remove them, or put the part in double quotes")
 	case strings.Contains(s, `"`):
 		return "", "", errors.New("a double quote inside a bare part: put the whole part in double quotes and double the one inside")
 	case strings.Contains(s, "->"):
-		return "", "", errors.New("an arrow in a name: arrows stand only under tenant; put a name that holds one in double quotes")
+		return "", "", errors.New("an arrow in a name: arrows are only allowed under tenant; put a name that contains one in double quotes")
 	}
 	return s, after, nil
 }
 
-// cutQuoted takes a part in double quotes from the front of s.
+// cutQuoted splits off a part in double quotes from the front of s.
 func cutQuoted(s string) (part, after string, err error) {
 	var b strings.Builder
 	for rest := s[1:]; ; {
@@ -149,7 +149,7 @@ func cutQuoted(s string) (part, after string, err error) {
 	return b.String(), after, nil
 }
 
-// quoteForMessage keeps an empty or blank name visible in a message.
+// quoteForMessage makes an empty or blank name visible in a message.
 func quoteForMessage(s string) string {
 	if strings.TrimSpace(s) == "" {
 		return fmt.Sprintf("%q", s)

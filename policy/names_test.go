@@ -44,7 +44,7 @@ func TestQuoteName(t *testing.T) {
 	}
 }
 
-// nasty are names made of the characters that the syntax cares for.
+// nasty are names made of characters that matter to the syntax.
 func nasty() *rapid.Generator[string] {
 	return rapid.StringOfN(rapid.RuneFrom([]rune(`aB ."->é`)), 1, 8, -1)
 }

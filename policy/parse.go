@@ -8,9 +8,9 @@ import (
 	"unicode/utf8"
 )
 
-// Parse reads a policy file; name is the path for messages. It checks
-// everything that can be checked without a database. An error is an *Error:
-// the first mistake, with its place and its remedy.
+// Parse parses a policy file; name is its path, for messages. It checks everything that
+// does not need a database. An error is an *Error: the first mistake, with its position
+// and its remedy.
 func Parse(name string, data []byte) (*File, error) {
 	f, err := parse(data)
 	if err != nil {
@@ -26,8 +26,8 @@ func Parse(name string, data []byte) (*File, error) {
 }
 
 func parse(data []byte) (f *File, err error) {
-	// The YAML library is a large parser of foreign text. Should it panic, that
-	// is a file that cannot be read, and no reason to die.
+	// The YAML library parses untrusted text. A panic in it means an unreadable file and
+	// must not crash the program.
 	defer func() {
 		if p := recover(); p != nil {
 			f, err = nil, errorAt(Pos{1, 1}, "the YAML parser could not read the file: check indentation, quotes and brackets")
@@ -40,7 +40,7 @@ func parse(data []byte) (f *File, err error) {
 	if err := checkVersion(root); err != nil {
 		return nil, err
 	}
-	if err := checkChosen(root); err != nil {
+	if err := checkPlaceholders(root); err != nil {
 		return nil, err
 	}
 	var doc document
@@ -50,8 +50,7 @@ func parse(data []byte) (f *File, err error) {
 	return doc.file()
 }
 
-// checkVersion comes before everything else: the keys of another version mean
-// other things.
+// checkVersion runs first, because keys of another version have other meanings.
 func checkVersion(root *node) error {
 	if root.kind != kindMapping {
 		return errorAt(root.pos, "the policy file must be a mapping, not %s: begin with version: 1 and policies:", root.kind.describe())
@@ -65,7 +64,7 @@ func checkVersion(root *node) error {
 	return errorAt(root.pos, "version is missing: begin the file with version: 1")
 }
 
-// checkText returns the file as text without its byte order mark.
+// checkText returns the file as text without a byte order mark.
 func checkText(data []byte) (string, error) {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	at := Pos{1, 1}
@@ -75,7 +74,7 @@ func checkText(data []byte) (string, error) {
 		case r == utf8.RuneError && size == 1:
 			return "", errorAt(at, "not UTF-8 text: save the file as UTF-8")
 		case r == 0:
-			return "", errorAt(at, "a zero character in the file: remove it")
+			return "", errorAt(at, "a NUL character in the file: remove it")
 		case r == '\n':
 			at = Pos{at.Line + 1, 1}
 		default:

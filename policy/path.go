@@ -36,12 +36,12 @@ func (c *column) decode(key string, n *node) error {
 
 func (column) schema() *jsonschema.Schema { return nameSchema() }
 
-// nameSchema is a name, which may look like a number.
+// nameSchema is the schema of a name, which may look like a number.
 func nameSchema() *jsonschema.Schema {
 	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{nonBlank(), {Type: "integer"}}}
 }
 
-// nameOrList is one name, or a list of names.
+// nameOrList is the schema of a name or a list of names.
 func nameOrList() *jsonschema.Schema {
 	s := nameSchema()
 	one := uint64(1)
@@ -49,7 +49,7 @@ func nameOrList() *jsonschema.Schema {
 	return s
 }
 
-// entries are the values of a scalar or of a list with something in it.
+// entries returns the items of a non-empty list, or a scalar as the only item.
 func (n *node) entries(key, want string) ([]*node, error) {
 	switch {
 	case n.kind == kindMapping:
@@ -57,7 +57,7 @@ func (n *node) entries(key, want string) ([]*node, error) {
 	case n.kind != kindList:
 		return []*node{n}, nil
 	case len(n.items) == 0:
-		return nil, errorAt(n.pos, "%s is an empty list: it must be %s or a list of them; remove the key if it is not wanted", key, want)
+		return nil, errorAt(n.pos, "%s is an empty list: it must be %s or a list of them; otherwise remove the key", key, want)
 	}
 	return n.items, nil
 }
@@ -92,7 +92,7 @@ func (p *Path) decode(key string, n *node) error {
 
 func (Path) schema() *jsonschema.Schema { return nameOrList() }
 
-// columns are one or more columns.
+// columns is one or more columns.
 type columns []Text
 
 func (c *columns) decode(key string, n *node) error {

@@ -1,6 +1,6 @@
-// Package policy is the policy file (reaper.yaml) and its meaning: what a
-// person may write, where it stands in the file, and which values are sound
-// without looking at a database.
+// Package policy defines the policy file (reaper.yaml) and its meaning: what it may
+// contain, where each value stands in the file, and which values are valid without
+// looking at a database.
 package policy
 
 import (
@@ -10,57 +10,54 @@ import (
 	"github.com/reaperdb/reaper/guard"
 )
 
-// Pos is a place in the policy file; the zero Pos is unknown. Line and Col
-// count from 1.
+// Pos is a position in the policy file, counted from 1; the zero Pos is unknown.
 type Pos struct{ Line, Col int }
 
-// Text is a string of the file with its place. The zero Text is unset.
+// Text is a string from the file with its position. The zero Text is unset.
 type Text struct {
 	Value string
 	Pos   Pos
 }
 
-// IsSet reports whether the file gave a value.
+// IsSet reports whether the file has a value.
 func (t Text) IsSet() bool { return t.Value != "" }
 
-// File is a whole policy file, parsed and checked as far as that is possible
-// without a database.
+// File is a parsed policy file, checked as far as possible without a database.
 type File struct {
-	Name     string   // the path as the user gave it, for messages
+	Name     string   // path as given by the user, for messages
 	Tenants  *Tenants // nil when no policy needs tenants
 	Policies []Policy // in the order of the file, names unique
 	Safety   Safety
-	Guards   guard.Config // without Application, which is no matter of the file
+	Guards   guard.Config // without Application, which the file does not set
 	Warnings []Warning    // in the order of the sections
 }
 
-// Safety is what is traded for speed, for all policies. The zero Safety is the
-// default.
+// Safety trades safety for speed, for all policies. The zero Safety is the default.
 type Safety struct {
-	// Proven skips the foreign key checks that are redundant, where a plan allows
-	// it: foreign_key_checks: proven.
+	// Proven skips redundant foreign key checks where a plan allows it
+	// (foreign_key_checks: proven).
 	Proven bool
-	// SynchronousCommit waits for the WAL of every batch to be on disk. Without,
-	// a crash of the server may lose the last batches, together with their rows
-	// in the ledger: the next run redoes them.
+	// SynchronousCommit waits for every batch's WAL to reach the disk. Without it, a server
+	// crash may lose the last batches together with their ledger rows; the next run redoes
+	// them.
 	SynchronousCommit bool
 }
 
-// Tenants says who owns rows: exactly one of Table and Query is set.
+// Tenants lists who owns rows: exactly one of Table and Query is set.
 type Tenants struct {
 	Pos   Pos
 	Table Table // with Key
-	// Query gives key, retention [, hold], by position, without a semicolon at
-	// its end. With it, Settings.Retention and Settings.Hold are unset.
+	// Query returns key, retention [, hold], by position. It has no trailing semicolon.
+	// With it, Settings.Retention and Settings.Hold are unset.
 	Query Text
-	// Key is the column of Table that holds the tenant's key. Beside Query it
-	// is optional, and no more than a name.
+	// Key is the column of Table that holds the tenant's key. With Query it is optional
+	// and only a name.
 	Key Text
 	Settings
 }
 
-// Settings are the values that stand under tenants and under a policy alike.
-// Unset fields are inherited or absent.
+// Settings are the values that tenants and policies share. Unset fields are inherited or
+// absent.
 type Settings struct {
 	Retention Retention
 	Hold      Text // boolean SQL over the tenants' table; NULL is no hold
@@ -69,33 +66,33 @@ type Settings struct {
 	Overrides []Override
 }
 
-// Retention is a duration, or SQL over the tenants' table that gives days
-// (smallint, int, bigint) or an interval. Both nil and unset: no retention here.
+// Retention is a duration, or SQL over the tenants' table that returns days (smallint,
+// int, bigint) or an interval. If both are unset, there is no retention here.
 type Retention struct {
 	Duration *Duration
 	SQL      Text
 }
 
-// Override is one tenant's own retention, by key (as text, cast to the key's
-// type by PostgreSQL).
+// Override is the retention of one tenant, by key (as text, cast to the key's type by
+// PostgreSQL).
 type Override struct {
 	Key      Text
 	Duration Duration
 }
 
-// Table names a table exactly, never folded. Schema is empty when the file
-// gave none: the search_path decides.
+// Table is an exact table name, never folded. An empty Schema means the search_path
+// decides.
 type Table struct {
 	Schema string
 	Name   string
 	Pos    Pos
 }
 
-// IsSet reports whether the file named a table.
+// IsSet reports whether the file names a table.
 func (t Table) IsSet() bool { return t.Name != "" }
 
-// String is the name as the policy file writes it: schema.table, with quotes
-// only around a part that holds a dot or a quote.
+// String returns the name as the policy file writes it: schema.table, with quotes only
+// around parts that contain a dot or a quote.
 func (t Table) String() string {
 	if t.Schema == "" {
 		return QuoteName(t.Name)
@@ -106,7 +103,7 @@ func (t Table) String() string {
 // Unit is the unit of an integer age column.
 type Unit string
 
-// The units of an integer age: seconds, milliseconds, microseconds since 1970.
+// The units of an integer age: seconds, milliseconds or microseconds since 1970.
 const (
 	UnitNone         Unit = ""
 	UnitSeconds      Unit = "s"
@@ -114,7 +111,7 @@ const (
 	UnitMicroseconds Unit = "us"
 )
 
-// Age is the column that tells how old a root is.
+// Age is the column that holds the age of a root.
 type Age struct {
 	Column   Text
 	Unit     Unit // only for integer columns
@@ -122,8 +119,8 @@ type Age struct {
 	TimeZone Text // only for timestamp and date; unset means UTC
 }
 
-// Step is one column to follow on the way from the root to the tenant's key.
-// Table and ToColumn are set for a step written `column -> Table.column`.
+// Step is one column to follow from the root towards the tenant's key. Table and ToColumn
+// are set for a step written `column -> Table.column`.
 type Step struct {
 	Column   string
 	Table    Table
@@ -131,18 +128,18 @@ type Step struct {
 	Pos      Pos
 }
 
-// Path is the tenant path. None: the table has no tenant. Neither None nor
-// Steps: the one shortest foreign-key path.
+// Path is the tenant path. None means that the table has no tenant. With neither None nor
+// Steps, it is the one shortest foreign-key path.
 type Path struct {
 	None  bool
 	Steps []Step
 	Pos   Pos
 }
 
-// Action is what happens to rows that reference a row that goes.
+// Action is what happens to rows that reference a deleted row.
 type Action string
 
-// The actions a policy file may choose.
+// The actions that a policy file may choose.
 const (
 	Delete  Action = "delete"
 	Nullify Action = "nullify"
@@ -168,22 +165,21 @@ type Limits struct {
 	Rows      int           // roots
 	TotalRows int           // rows over all tables
 	Bytes     int64         // bytes of rows
-	Time      time.Duration // time aimed at
-	// Pace is the share of the time that a connection works: above 0, up to 1.
+	Time      time.Duration // target duration
+	// Pace is the share of the time that a connection works: above 0, at most 1.
 	Pace float64
-	// Alone tells that the policy has one connection at a time, however many there
-	// are.
+	// Alone limits the policy to one connection at a time, however many there are.
 	Alone bool
 }
 
-// DefaultLimits are the limits of a policy that names none.
+// DefaultLimits are the limits of a policy that sets none.
 var DefaultLimits = Limits{Rows: 1000, TotalRows: 20000, Bytes: 64 << 20, Time: 200 * time.Millisecond, Pace: 1}
 
 // Vacuum says when dead rows are vacuumed at the end of a run.
 type Vacuum string
 
-// The choices of vacuum: after a run that deleted much of a table, unless
-// autovacuum has come; after every run that deleted from it; not at all.
+// The values of vacuum: after a run that deleted much of a table, unless autovacuum has
+// run since; after every run that deleted from it; never.
 const (
 	VacuumAuto   Vacuum = "auto"
 	VacuumAlways Vacuum = "always"
@@ -200,7 +196,7 @@ type Policy struct {
 	Tenant Path
 	Where  Text // optional SQL over the root table alone
 	Settings
-	Undecided      Action // Delete or Keep; empty: an undecided edge is an error
+	Undecided      Action // Delete or Keep; empty means that an undecided edge is an error
 	Dependents     []Dependent
 	Schedule       Text
 	Heartbeat      Heartbeat
@@ -208,18 +204,18 @@ type Policy struct {
 	AllowTriggers  bool // triggers: allow
 	AllowUnindexed bool // unindexed: allow
 	Vacuum         Vacuum
-	KeepPartitions bool // partitions: delete: rows go, partitions stay
+	KeepPartitions bool // partitions: delete: rows are deleted, partitions stay
 	Limits         Limits
 }
 
-// Error is one mistake in the policy file, at its place.
+// Error is one mistake in the policy file, with its position.
 type Error struct {
 	File string
 	Pos  Pos
 	Msg  string // what is wrong, and the remedy
 }
 
-// Error is FILE:LINE:COL: message.
+// Error returns FILE:LINE:COL: message.
 func (e *Error) Error() string {
 	if e.Pos.Line == 0 {
 		return fmt.Sprintf("%s: %s", e.File, e.Msg)
@@ -227,7 +223,7 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Pos.Line, e.Pos.Col, e.Msg)
 }
 
-// Errorf makes an Error at a place of the file.
+// Errorf returns an Error at a position of the file.
 func (f *File) Errorf(pos Pos, format string, args ...any) *Error {
 	return &Error{File: f.Name, Pos: pos, Msg: fmt.Sprintf(format, args...)}
 }

@@ -125,7 +125,7 @@ policies:
 	}
 }
 
-// Places matter to whoever reads a message of a later stage.
+// Later stages need positions for their messages.
 func TestPositions(t *testing.T) {
 	const file = `version: 1
 tenants:
@@ -167,7 +167,7 @@ policies:
 	}
 }
 
-// Forms that are unlike the usual ones and mean the same.
+// Unusual forms with the same meaning.
 func TestParseForms(t *testing.T) {
 	const plain = "version: 1\npolicies:\n- name: a\n  table: t\n  age: at\n  tenant: none\n  retention: 1d\n"
 	want, err := policy.Parse("f", []byte(plain))

@@ -12,9 +12,9 @@ func (d *Duration) decode(key string, n *node) error {
 	var s string
 	switch n.kind {
 	case kindInt:
-		s = n.text // ParseDuration knows the remedy for a bare number
+		s = n.text // ParseDuration explains the missing unit
 	case kindFloat:
-		return errorAt(n.pos, "%s: %s is no duration: %s", key, n.text, durationRemedy)
+		return errorAt(n.pos, "%s: %s is not a duration: %s", key, n.text, durationRemedy)
 	default:
 		var err error
 		if s, err = n.textAs(key, "a duration, like 90d"); err != nil {
@@ -55,9 +55,9 @@ func (Retention) schema() *jsonschema.Schema {
 	return s
 }
 
-// isDuration reports whether text can only be meant as a duration: forever,
-// or letters, digits, dots, signs and blanks that begin like a number.
-// PostgreSQL 14 would read `1y` as the number 1 with a name for the column.
+// isDuration reports whether text can only be meant as a duration: forever, or letters,
+// digits, dots, signs and spaces that begin like a number. PostgreSQL 14 would read `1y`
+// as the number 1 with a column alias.
 func isDuration(s string) bool {
 	if s == forever {
 		return true
@@ -75,7 +75,7 @@ func isDuration(s string) bool {
 	return true
 }
 
-// overrides are retentions by tenant's key, in the order of the file.
+// overrides are retentions by tenant key, in the order of the file.
 type overrides []Override
 
 func (o *overrides) decode(key string, n *node) error {
@@ -105,7 +105,7 @@ func (overrides) schema() *jsonschema.Schema {
 	return &jsonschema.Schema{Type: "object", AdditionalProperties: Duration{}.schema()}
 }
 
-// expression is a piece of SQL over one table.
+// expression is an SQL expression over one table.
 type expression Text
 
 func (e *expression) decode(key string, n *node) error {
@@ -130,7 +130,7 @@ func (q *tenantQuery) decode(key string, n *node) error {
 	if err != nil {
 		return err
 	}
-	if s, err = checkQuery(s, "key, retention and, if wanted, hold"); err != nil {
+	if s, err = checkQuery(s, "key, retention and optionally hold"); err != nil {
 		return n.in(key, err)
 	}
 	*q = tenantQuery{s, n.pos}

@@ -10,11 +10,11 @@ import (
 	"github.com/invopop/jsonschema"
 )
 
-// textAs is the value of a string. Messages leave out what was written, since
-// it may be a secret.
+// textAs returns the value of a string. Messages do not repeat it, because it may be a
+// secret.
 func (n *node) textAs(key, want string) (string, error) {
 	if n.kind != kindString {
-		return "", errorAt(n.pos, "%s must be %s, not %s: write it as text, in quotes if need be", key, want, n.kind.describe())
+		return "", errorAt(n.pos, "%s must be %s, not %s: write it as text, quoted if necessary", key, want, n.kind.describe())
 	}
 	if strings.TrimSpace(n.text) == "" {
 		return "", errorAt(n.pos, "%s is empty: it must be %s", key, want)
@@ -22,8 +22,8 @@ func (n *node) textAs(key, want string) (string, error) {
 	return n.text, nil
 }
 
-// nameAs is the value of a string, or of a whole number as written: a column or
-// a key may be called 42.
+// nameAs returns the value of a string, or of a whole number as written: a column or a key
+// may be named 42.
 func (n *node) nameAs(key, want string) (string, error) {
 	if n.kind == kindInt {
 		return n.text, nil
@@ -31,7 +31,7 @@ func (n *node) nameAs(key, want string) (string, error) {
 	return n.textAs(key, want)
 }
 
-// in places the error of a parser of values at n.
+// in adds the key and n's position to an error.
 func (n *node) in(key string, err error) error {
 	return errorAt(n.pos, "%s: %s", key, err)
 }
@@ -40,7 +40,7 @@ type version int
 
 func (v *version) decode(key string, n *node) error {
 	if n.kind != kindInt || n.text != "1" {
-		return errorAt(n.pos, "%s must be the number 1, the only version of the policy file there is: write version: 1", key)
+		return errorAt(n.pos, "%s must be the number 1, the only version of the policy file: write version: 1", key)
 	}
 	*v = 1
 	return nil
@@ -59,7 +59,7 @@ func (p *policyName) decode(key string, n *node) error {
 		return err
 	}
 	if strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
-		return errorAt(n.pos, "%s %q must be %s alone: it becomes a label and a flag", key, s, want)
+		return errorAt(n.pos, "%s %q must be %s only: it is used as a label and a flag", key, s, want)
 	}
 	*p = policyName{s, n.pos}
 	return nil
@@ -72,7 +72,7 @@ func (policyName) schema() *jsonschema.Schema {
 	}}
 }
 
-// nonEmpty is text that somebody else judges.
+// nonEmpty is text that is checked elsewhere.
 type nonEmpty Text
 
 func (t *nonEmpty) decode(key string, n *node) error {
@@ -83,7 +83,7 @@ func (t *nonEmpty) decode(key string, n *node) error {
 
 func (nonEmpty) schema() *jsonschema.Schema { return nonBlank() }
 
-// nonBlank is the schema of a string with something in it.
+// nonBlank is the schema of a string that is not blank.
 func nonBlank() *jsonschema.Schema {
 	return &jsonschema.Schema{Type: "string", Pattern: `\S`}
 }
@@ -115,7 +115,7 @@ func (t *secretURL) decode(key string, n *node) error {
 	}
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
-		return errorAt(n.pos, "%s must be a whole URL that begins with https:// or http:// (it is a secret and not shown)", key)
+		return errorAt(n.pos, "%s must be a complete URL that begins with https:// or http:// (not shown, because it is a secret)", key)
 	}
 	*t = secretURL{s, n.pos}
 	return nil

@@ -15,15 +15,15 @@ type Schedule struct {
 	spec cron.Schedule
 }
 
-// ParseSchedule reads a cron expression: five fields (minute, hour, day of the
-// month, month, day of the week), a word like @daily, or @every with a length of
-// time from one second on. Times are those of the zone, unless the expression
-// begins with CRON_TZ=Zone. What would never be due is an error.
+// ParseSchedule parses a cron expression: five fields (minute, hour, day of month, month,
+// day of week), a word like @daily, or @every with a duration of at least one second.
+// Times are in the given zone unless the expression begins with CRON_TZ=Zone. A schedule
+// that is never due is an error.
 func ParseSchedule(text string, zone *time.Location) (s Schedule, err error) {
-	// The library answers some mistakes with a panic.
+	// The library panics on some mistakes.
 	defer func() {
 		if recover() != nil {
-			s, err = Schedule{}, errors.New("the time zone cannot be read: write CRON_TZ=Europe/Paris before the five fields")
+			s, err = Schedule{}, errors.New("invalid time zone: write CRON_TZ=Europe/Paris before the five fields")
 		}
 	}()
 	full := strings.TrimSpace(text)
@@ -37,22 +37,22 @@ func ParseSchedule(text string, zone *time.Location) (s Schedule, err error) {
 	if every, ok := spec.(cron.ConstantDelaySchedule); ok {
 		written, err := time.ParseDuration(strings.TrimSpace(strings.TrimPrefix(full, "@every")))
 		if err != nil || written != every.Delay {
-			return Schedule{}, errors.New("write whole seconds after @every, one at least")
+			return Schedule{}, errors.New("write whole seconds after @every, at least one")
 		}
 	}
 	s = Schedule{text: strings.TrimSpace(text), spec: spec}
 	if s.Next(time.Now()).IsZero() {
-		return Schedule{}, errors.New("it would never be due: there is no such day")
+		return Schedule{}, errors.New("it would never be due: no such day exists")
 	}
 	return s, nil
 }
 
-// String is the schedule as it is written.
+// String returns the schedule as written.
 func (s Schedule) String() string { return s.text }
 
-// Next is the first time after another at which something is due; the zero time:
-// none. It is the same in every process: what is due every so often is so by the
-// clock, and not from the start of a process on.
+// Next returns the first due time after the given one, or the zero time if there is none.
+// It is the same in every process: intervals count by the clock, not from a process's
+// start.
 func (s Schedule) Next(after time.Time) time.Time {
 	switch spec := s.spec.(type) {
 	case nil:
@@ -88,11 +88,10 @@ func (s Schedule) Longest(from time.Time) time.Duration {
 	return longest
 }
 
-// Last is the latest time up to now, and after another, at which something was
-// due; the zero time: none.
+// Last returns the latest due time after `after` and up to now, or the zero time if there
+// is none.
 func (s Schedule) Last(after, now time.Time) time.Time {
-	// From near to far, so that a schedule of every minute is not gone through
-	// from years ago.
+	// Search from near to far, so that a minutely schedule is not enumerated over years.
 	for _, span := range []time.Duration{time.Hour, 24 * time.Hour, 32 * 24 * time.Hour, 367 * 24 * time.Hour} {
 		from := now.Add(-span)
 		if from.Before(after) {

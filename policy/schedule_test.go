@@ -34,7 +34,7 @@ func TestSchedule(t *testing.T) {
 		{"CRON_TZ=Europe/Paris 30 2 * * *", time.UTC, "2026-07-24T00:00:00Z", "2026-07-24T00:30:00Z"},
 		{"@daily", time.UTC, "2026-11-24T00:00:00Z", "2026-11-25T00:00:00Z"},
 		{"@every 90s", time.UTC, "2026-11-24T00:00:00Z", "2026-11-24T00:01:30Z"},
-		{"@every 90s", time.UTC, "2026-11-24T00:01:29Z", "2026-11-24T00:01:30Z"}, // by the clock, whoever asks
+		{"@every 90s", time.UTC, "2026-11-24T00:01:29Z", "2026-11-24T00:01:30Z"}, // by the clock
 		{"0 0 29 2 *", time.UTC, "2026-11-24T00:00:00Z", "2028-02-29T00:00:00Z"},
 	} {
 		s, err := policy.ParseSchedule(c.text, c.zone)
@@ -102,8 +102,8 @@ func TestSchedule_Longest(t *testing.T) {
 	}
 }
 
-// When clocks change, a time that does not exist is left out, and one that comes
-// twice is due twice; docs/POLICY.md says so.
+// When clocks change, a time that does not exist is skipped, and one that occurs twice is
+// due twice; docs/POLICY.md says so.
 func TestSchedule_ClockChange(t *testing.T) {
 	paris, err := time.LoadLocation("Europe/Paris")
 	if err != nil {

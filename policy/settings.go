@@ -1,8 +1,8 @@
 package policy
 
-// DefaultOf is the retention of p's tenants that have no value of their own,
-// or nil: the policy's default, else the tenants'. A policy with tenant: none
-// takes nothing from the section tenants.
+// DefaultOf returns the retention of p's tenants without a value of their own, or nil: the
+// policy's default, else the tenants'. A policy with tenant: none ignores the tenants
+// section.
 func (f *File) DefaultOf(p *Policy) *Duration {
 	if p.Default != nil || f.Tenants == nil || p.Tenant.None {
 		return p.Default
@@ -10,8 +10,8 @@ func (f *File) DefaultOf(p *Policy) *Duration {
 	return f.Tenants.Default
 }
 
-// MinOf is the floor under p's retentions, or nil: the policy's min, else the
-// tenants'. A policy with tenant: none takes nothing from the section tenants.
+// MinOf returns the floor of p's retentions, or nil: the policy's min, else the tenants'.
+// A policy with tenant: none ignores the tenants section.
 func (f *File) MinOf(p *Policy) *Duration {
 	if p.Min != nil || f.Tenants == nil || p.Tenant.None {
 		return p.Min
@@ -19,9 +19,8 @@ func (f *File) MinOf(p *Policy) *Duration {
 	return f.Tenants.Min
 }
 
-// OverridesOf are the overrides that hold for p, each key once: the policy's,
-// then those of the tenants' that the policy does not replace. Keys are
-// compared as text.
+// OverridesOf returns the overrides that apply to p, each key once: the policy's, then the
+// tenants' that it does not replace. Keys are compared as text.
 func (f *File) OverridesOf(p *Policy) []Override {
 	if f.Tenants == nil || p.Tenant.None {
 		return p.Overrides

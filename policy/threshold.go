@@ -9,20 +9,20 @@ import (
 	"github.com/invopop/jsonschema"
 )
 
-// threshold is one as written, in its guard's unit.
+// threshold is a threshold as written, in its guard's unit.
 type threshold struct {
 	value   float64
-	none    bool // not even the default
+	none    bool // explicitly none, which disables the default
 	percent bool
 	pos     Pos
 }
 
-// thresholdKind are the ways to write a threshold, one for each unit.
+// thresholdKind lists the types of thresholds, one per unit.
 type thresholdKind interface {
 	sizeThreshold | shareThreshold | countThreshold | timeThreshold | limitThreshold | numberThreshold
 }
 
-// asThreshold is what was written, whatever its unit; nil: nothing was.
+// asThreshold drops the unit; nil stays nil.
 func asThreshold[T thresholdKind](t *T) *threshold {
 	if t == nil {
 		return nil
@@ -31,7 +31,7 @@ func asThreshold[T thresholdKind](t *T) *threshold {
 	return &plain
 }
 
-// of turns a share of a limit into bytes.
+// of converts a share of a limit to bytes.
 func (t *limitThreshold) of(limit int64) *threshold {
 	plain := asThreshold(t)
 	if plain != nil && plain.percent {
@@ -40,8 +40,8 @@ func (t *limitThreshold) of(limit int64) *threshold {
 	return plain
 }
 
-// decode reads a threshold by parse, or none. A bare number is one only where
-// the unit is a number.
+// decode reads none, or a threshold with parse. Bare numbers are allowed only where the
+// unit is a number.
 func (t *threshold) decode(key string, n *node, example string, parse func(string) (float64, error)) error {
 	*t = threshold{pos: n.pos}
 	if n.kind == kindString && n.text == "none" {
@@ -87,7 +87,7 @@ func percentSchema() *jsonschema.Schema {
 	return &jsonschema.Schema{Type: "string", Pattern: "^0*[1-9][0-9]*%$"}
 }
 
-// parsePercent reads a whole percentage above zero, as a share of 1.
+// parsePercent parses a whole percentage above zero, as a fraction.
 func parsePercent(s string) (float64, error) {
 	number, ok := strings.CutSuffix(s, "%")
 	v, err := strconv.Atoi(number)

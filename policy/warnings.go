@@ -6,15 +6,15 @@ import (
 	"strings"
 )
 
-// Warning is something that the file may say and that is probably not meant.
+// Warning is something valid in the file that is probably not intended.
 type Warning struct {
 	Pos    Pos
-	Policy string // empty: it stands under tenants
-	Text   string // without the place
+	Policy string // empty under tenants
+	Text   string // without the position
 	Fix    string
 }
 
-// warnings are those of the whole file.
+// warnings returns the warnings of the whole file.
 func (f *File) warnings() []Warning {
 	var all []Warning
 	if f.Tenants != nil {
@@ -48,9 +48,9 @@ func (s *Settings) warnings(policy string) []Warning {
 
 var minutes = regexp.MustCompile(`([0-9]+)m([0-9]|$)`)
 
-// Minutes returns a warning and its remedy where d, as written, has the unit m and
-// months may be meant: retentions are rarely minutes. That is below a day, and beside
-// other units unless hours are among them. Both are empty where there is none.
+// Minutes returns a warning and its remedy if d, as written, uses the unit m where months
+// are likelier, since retentions are rarely minutes: below a day, and combined with other
+// units unless hours are among them. Otherwise both are empty.
 func (d Duration) Minutes() (warning, fix string) {
 	const day = 24 * 3600 * int64(1e6)
 	found := minutes.FindStringSubmatch(d.Text)
@@ -68,8 +68,8 @@ func (d Duration) Minutes() (warning, fix string) {
 	}
 	warning = fmt.Sprintf("%s is %s %s; months are mo", part, found[1], unit)
 	months := minutes.ReplaceAllString(d.Text, "${1}mo$2")
-	if _, err := ParseDuration(months); err != nil { // there are months already
-		return warning, "take the minutes out, unless they are meant"
+	if _, err := ParseDuration(months); err != nil { // it has months already
+		return warning, "remove the minutes, unless they are intended"
 	}
-	return warning, fmt.Sprintf("write %s # if months are meant", months)
+	return warning, fmt.Sprintf("write %s # if you mean months", months)
 }

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
-	_ "time/tzdata" // zones of windows, where the machine has none
+	_ "time/tzdata" // time zones for machines without a database of them
 
 	"github.com/invopop/jsonschema"
 
@@ -17,8 +17,8 @@ var dayNames = []string{"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"}
 
 const windowRemedy = "write [days] HH:MM-HH:MM [zone], like 22:00-06:00 Europe/Paris or Sat,Sun 00:00-24:00"
 
-// ParseWindow reads a window: days parted by commas, or from one to another, all
-// if there are none; the times; the zone, UTC if there is none.
+// ParseWindow parses a window: days separated by commas or a range of days (default all),
+// the times, and the zone (default UTC).
 func ParseWindow(s string) (guard.Window, error) {
 	parts := strings.Fields(s)
 	w := guard.Window{Zone: time.UTC}
@@ -37,7 +37,7 @@ func ParseWindow(s string) (guard.Window, error) {
 	if len(parts) == 2 {
 		zone, err := time.LoadLocation(parts[1])
 		if err != nil || parts[1] == "Local" {
-			return guard.Window{}, fmt.Errorf("window %q: there is no time zone %s: write one like Europe/Paris or UTC", s, parts[1])
+			return guard.Window{}, fmt.Errorf("window %q: unknown time zone %s: write one like Europe/Paris or UTC", s, parts[1])
 		}
 		w.Zone = zone
 	}
@@ -53,7 +53,7 @@ func parseDays(w *guard.Window, s string) error {
 			last = slices.Index(dayNames, to)
 		}
 		if first < 0 || last < 0 {
-			return fmt.Errorf("%s names no days: write them as Mon,Tue or Mon-Fri", part)
+			return fmt.Errorf("%s is not a list of days: write Mon,Tue or Mon-Fri", part)
 		}
 		for day := first; ; day = (day + 1) % 7 {
 			w.Days[day] = true
@@ -79,7 +79,7 @@ func parseTimes(w *guard.Window, s string) error {
 	return nil
 }
 
-// minuteOfDay reads HH:MM, up to 24:00.
+// minuteOfDay parses HH:MM, up to 24:00.
 func minuteOfDay(s string) (int, bool) {
 	if len(s) != 5 || s[2] != ':' || !isDigits(s[:2]) || !isDigits(s[3:]) {
 		return 0, false
@@ -89,7 +89,7 @@ func minuteOfDay(s string) (int, bool) {
 	return m, minute < 60 && m <= 24*60
 }
 
-// windows are one window, or a list of them.
+// windows is one window or a list of them.
 type windows []guard.Window
 
 func (w *windows) decode(key string, n *node) error {

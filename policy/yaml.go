@@ -11,14 +11,13 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// node is one value of the YAML file with its place: what this package knows
-// of YAML. Anchors, aliases, merge keys, tags and keys that are not scalars do
-// not get this far.
+// node is one value of the YAML file with its position: all that this package knows of
+// YAML. Anchors, aliases, merge keys, tags and non-scalar keys are refused earlier.
 type node struct {
 	pos   Pos
 	kind  kind
-	text  string // a scalar: the value of a string, else as written
-	pairs []pair // a mapping, in the order of the file, keys unique by text
+	text  string // of a scalar: a string's value, else as written
+	pairs []pair // of a mapping: in the order of the file, keys unique by text
 	items []*node
 }
 
@@ -36,8 +35,7 @@ const (
 	kindList
 )
 
-// describe names the kind for a message. It leaves the value out, since that
-// may be a secret.
+// describe names the kind for a message. It omits the value, which may be a secret.
 func (k kind) describe() string {
 	switch k {
 	case kindString:
@@ -54,14 +52,14 @@ func (k kind) describe() string {
 	return "nothing"
 }
 
-// Limits of nesting, far above any policy file. The YAML parser is recursive
-// and a stack overflow cannot be recovered from.
+// Limits of nesting, far above any real policy file. The YAML parser is recursive, and a
+// stack overflow is fatal.
 const (
 	maxFlowDepth  = 50
 	maxDashColumn = 500
 )
 
-// parseYAML reads the one document of a policy file.
+// parseYAML parses the single document of a policy file.
 func parseYAML(data []byte) (*node, error) {
 	text, err := checkText(data)
 	if err != nil {
@@ -71,7 +69,7 @@ func parseYAML(data []byte) (*node, error) {
 	if err := checkTokens(tokens); err != nil {
 		return nil, err
 	}
-	// Duplicate keys are found below, with a message of our own.
+	// Duplicate keys are reported below, with a better message.
 	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
 		return nil, syntaxError(err, text)
@@ -88,7 +86,7 @@ func onlyDocument(file *ast.File) (*node, error) {
 		bodies = append(bodies, doc)
 	}
 	if len(bodies) > 1 {
-		return nil, errorAt(secondDocument(bodies[1]), "a second YAML document begins here: a policy file is one document, remove the line ---")
+		return nil, errorAt(secondDocument(bodies[1]), "a second YAML document begins here: a policy file has one document; remove the line ---")
 	}
 	if len(bodies) == 0 || bodies[0].Body == nil || bodies[0].Body.Type() == ast.CommentType {
 		return nil, errorAt(Pos{1, 1}, "the policy file is empty: begin with version: 1 and policies:")
@@ -103,21 +101,21 @@ func secondDocument(doc *ast.DocumentNode) Pos {
 	return position(doc.GetToken())
 }
 
-// checkTokens refuses the parts of YAML that a policy file does without,
-// before the parser gives them a meaning.
+// checkTokens refuses YAML features that policy files do not use, before the parser
+// interprets them.
 func checkTokens(tokens token.Tokens) error {
 	depth := 0
 	for _, tk := range tokens {
 		at := position(tk)
 		switch tk.Type {
 		case token.AnchorType, token.AliasType:
-			return errorAt(at, "YAML anchors and aliases are not read here: write the value out; quote text that begins with & or *")
+			return errorAt(at, "YAML anchors and aliases are not supported here: write the value out; quote text that begins with & or *")
 		case token.MergeKeyType:
-			return errorAt(at, "YAML merge keys (<<) are not read here: write the keys out")
+			return errorAt(at, "YAML merge keys (<<) are not supported here: write the keys out")
 		case token.TagType:
-			return errorAt(at, "YAML tags are not read here: remove the tag; quote text that begins with !")
+			return errorAt(at, "YAML tags are not supported here: remove the tag; quote text that begins with !")
 		case token.MappingKeyType:
-			return errorAt(at, "YAML keys that begin with ? are not read here: write key: value; quote text that begins with ?")
+			return errorAt(at, "YAML keys that begin with ? are not supported here: write key: value; quote text that begins with ?")
 		case token.MappingStartType, token.SequenceStartType:
 			depth++
 		case token.MappingEndType, token.SequenceEndType:
@@ -130,8 +128,8 @@ func checkTokens(tokens token.Tokens) error {
 	return nil
 }
 
-// syntaxError translates an error of the YAML library. The message may hold
-// nothing of the file's text but a character.
+// syntaxError translates an error of the YAML library. The message must not quote more of
+// the file than one character.
 func syntaxError(err error, text string) error {
 	var syntax yaml.Error
 	if !errors.As(err, &syntax) || syntax.GetToken() == nil {
@@ -139,9 +137,9 @@ func syntaxError(err error, text string) error {
 	}
 	at := position(syntax.GetToken())
 	if indentedByTab(text, at.Line) {
-		return errorAt(at, "a tab indents this line: YAML allows only spaces there, replace it by spaces")
+		return errorAt(at, "a tab indents this line: YAML allows only spaces there; replace it with spaces")
 	}
-	return errorAt(at, "not valid YAML: %s: check indentation, quotes and brackets here and on the lines around", syntax.GetMessage())
+	return errorAt(at, "not valid YAML: %s: check indentation, quotes and brackets on this and nearby lines", syntax.GetMessage())
 }
 
 func indentedByTab(text string, line int) bool {
@@ -188,12 +186,12 @@ func convertMapping(n ast.Node, values []*ast.MappingValueNode, flow bool) (*nod
 		if err != nil {
 			return nil, err
 		}
-		// A block mapping has no token of its own: it begins with its first key.
+		// A block mapping has no token of its own; it begins with its first key.
 		if i == 0 && !flow {
 			m.pos = key.pos
 		}
 		if line, seen := first[key.text]; seen {
-			return nil, errorAt(key.pos, "key %q stands twice, first on line %d: remove one", key.text, line)
+			return nil, errorAt(key.pos, "key %q appears twice, first on line %d: remove one", key.text, line)
 		}
 		first[key.text] = key.pos.Line
 		v, err := convert(value.Value)
@@ -201,7 +199,7 @@ func convertMapping(n ast.Node, values []*ast.MappingValueNode, flow bool) (*nod
 			return nil, err
 		}
 		if v.kind == kindNull {
-			v.pos = key.pos // what is not there has no better place
+			v.pos = key.pos // a missing value has no better position
 		}
 		m.pairs = append(m.pairs, pair{key, v})
 	}
@@ -225,14 +223,14 @@ func convertScalar(n ast.Node) (*node, error) {
 	case *ast.NullNode:
 		s.kind = kindNull
 	default:
-		return nil, errorAt(s.pos, "YAML of this kind (%s) is not read here: write a plain value", n.Type().YAMLName())
+		return nil, errorAt(s.pos, "YAML of this kind (%s) is not supported here: write a plain value", n.Type().YAMLName())
 	}
 	if isPlain(tk) && strings.Contains(strings.Trim(tk.Origin, " \t\r\n"), "\t") {
 		// The library drops such a tab and joins the words around it.
-		return nil, errorAt(s.pos, "a tab in unquoted text: replace it by spaces, or quote the text")
+		return nil, errorAt(s.pos, "a tab in unquoted text: replace it with spaces, or quote the text")
 	}
 	if strings.Contains(s.text, "\x00") {
-		return nil, errorAt(s.pos, "a zero character in text: PostgreSQL has none, remove it")
+		return nil, errorAt(s.pos, "a NUL character in text: PostgreSQL does not allow it; remove it")
 	}
 	return s, nil
 }

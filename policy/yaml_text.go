@@ -7,16 +7,16 @@ import (
 	"unicode"
 )
 
-// YAMLTable is a table's name as a scalar of the policy file. It may stand in a flow
+// YAMLTable returns a table's name as a scalar of the policy file, valid in a flow
 // collection.
 func YAMLTable(schema, name string) string {
 	return YAMLScalar(Table{Schema: schema, Name: name}.String())
 }
 
-// YAMLColumn is a column's name as a scalar of the policy file.
+// YAMLColumn returns a column's name as a scalar of the policy file.
 func YAMLColumn(name string) string { return YAMLScalar(QuoteName(name)) }
 
-// YAMLColumns are the columns of `via`: one name, or a list.
+// YAMLColumns returns the value of `via`: one name, or a list.
 func YAMLColumns(names []string) string {
 	quoted := make([]string, len(names))
 	for i, n := range names {
@@ -28,11 +28,11 @@ func YAMLColumns(names []string) string {
 	return "[" + strings.Join(quoted, ", ") + "]"
 }
 
-// yamlWords are plain scalars that YAML, or the policy file, takes for something else
-// than a name.
+// yamlWords are plain scalars that YAML or the policy file reads as something other than a
+// name.
 var yamlWords = []string{"", "null", "true", "false", "yes", "no", "on", "off", "none", "y", "n"}
 
-// YAMLScalar quotes what YAML would not read as this very string.
+// YAMLScalar quotes a string that YAML would read as something else.
 func YAMLScalar(s string) string {
 	for _, r := range s {
 		if !(r == '_' || r == '.' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9') {
@@ -45,8 +45,8 @@ func YAMLScalar(s string) string {
 	return s
 }
 
-// YAMLQuoted is a string in quotes: in double ones, with escapes, where it has
-// characters that are not seen, and in single ones, which YAML reads as they are, else.
+// YAMLQuoted quotes a string: in double quotes with escapes if it has invisible
+// characters, otherwise in single quotes.
 func YAMLQuoted(s string) string {
 	if !strings.ContainsFunc(s, hidden) {
 		return "'" + strings.ReplaceAll(s, "'", "''") + "'"
@@ -68,5 +68,5 @@ func YAMLQuoted(s string) string {
 	return b.String() + `"`
 }
 
-// hidden reports whether a character is not seen, or covers others.
+// hidden reports whether a character is invisible or combines with others.
 func hidden(r rune) bool { return !unicode.IsPrint(r) || unicode.Is(unicode.M, r) }

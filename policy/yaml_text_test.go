@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Whatever names there are, what is written of them in a flow mapping is read back.
+// Any name written in a flow mapping is read back unchanged.
 func TestYAMLText(t *testing.T) {
 	t.Parallel()
 	name := rapid.OneOf(nasty(), rapid.StringOfN(rapid.RuneFrom([]rune("ab,:{}[]#&*!|>'%@`?- \\\n\t\u0085\u202e\u0301é😀")), 1, 8, -1),

@@ -7,11 +7,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/preview"
 	"github.com/reaperdb/reaper/purge"
 )
 
-// advice is what check adds to a policy without errors, each with its remedy: warnings,
-// and notes.
+// advice is what check reports for a policy without errors, each with its remedy.
 func (b *bed) advice() (warnings, notes []string) {
 	b.t.Helper()
 	plans := b.plans()
@@ -19,7 +20,7 @@ func (b *bed) advice() (warnings, notes []string) {
 	for i, p := range plans {
 		before[i] = len(p.Problems)
 	}
-	found, err := purge.Advise(b.t.Context(), b.pool, plans)
+	found, err := preview.Advise(b.t.Context(), b.pool, plans)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -34,7 +35,7 @@ func (b *bed) advice() (warnings, notes []string) {
 	return warnings, notes
 }
 
-// warned wants one warning of Advise, with these words; without words, none.
+// warned wants one warning of Advise with these words; without words, none.
 func (b *bed) warned(words ...string) {
 	b.t.Helper()
 	warnings, _ := b.advice()
@@ -53,7 +54,7 @@ func (b *bed) noted(words ...string) {
 	}
 }
 
-// projects are two years old and alive: their events are of the last 70 days.
+// projects are two years old and in use: their events are from the last 70 days.
 const projects = `
 CREATE TABLE organizations (id bigint PRIMARY KEY, spend_threshold numeric);
 CREATE TABLE projects (id bigint PRIMARY KEY, organization_id bigint NOT NULL REFERENCES organizations ON DELETE CASCADE, created_at timestamptz NOT NULL);
@@ -72,26 +73,26 @@ tenants: {table: organizations, key: id, default: 365d}
 policies:
   - {name: projects, table: projects, age: created_at}`
 
-// A policy on projects, which were created long ago and are in use, passed check without
-// a word, and would have deleted the events of this week.
+// A policy on projects, which were created long ago and are still in use, passed check silently
+// and would have deleted this week's events.
 func TestAdvise_YoungerDependents(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, projects, projectsPolicy)
 	b.warned("deleting rows of public.projects takes rows of public.events that are much younger than the retention of 365d: of its newest 200, 200 were created more than half the retention after",
 		"(729 days after it on average, 730 days at most)", "=> if rows of public.events are what should expire")
 	for _, p := range b.plans() {
-		v, err := purge.Look(t.Context(), b.pool, p, purge.Options{}, false)
+		v, err := preview.Look(t.Context(), b.pool, p, plan.Selection{}, false)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !slices.ContainsFunc(v.Problems, func(x purge.Problem) bool { return strings.Contains(x.Text, "public.events that are much younger") }) {
+		if !slices.ContainsFunc(v.Problems, func(x plan.Problem) bool { return strings.Contains(x.Text, "public.events that are much younger") }) {
 			t.Errorf("plan does not warn: %v", v.Problems)
 		}
 	}
 }
 
-// Wherever the newest rows of a dependent are found, and whatever is odd among its ages,
-// what they say of their roots is the same.
+// The newest rows of a dependent say the same about their roots, however they are found and
+// whatever odd ages they have.
 func TestAdvise_YoungerBy(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
@@ -135,8 +136,8 @@ func TestAdvise_YoungerBy(t *testing.T) {
 	}
 }
 
-// Which retention counts: the shortest that the file says, but for forever, and no
-// shorter than min. One that only SQL knows is taken for a month.
+// The retention that counts is the shortest in the file except forever, and at least min. One
+// known only to SQL is taken as a month.
 func TestAdvise_YoungerThanWhat(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, `CREATE TABLE owners (id int PRIMARY KEY, days int);
@@ -165,7 +166,7 @@ func TestAdvise_YoungerThanWhat(t *testing.T) {
 	}
 }
 
-// What belongs to a mail comes with it: nothing to warn of.
+// Rows that belong to a mail expire with it: no warning.
 func TestAdvise_Mail(t *testing.T) {
 	t.Parallel()
 	var sql strings.Builder
@@ -185,19 +186,19 @@ func TestAdvise_Mail(t *testing.T) {
 	b.noted("deletes from outgoing_emails and 10 tables behind it")
 }
 
-// A look that takes too long is given up, and said.
+// A look that takes too long is abandoned and reported.
 func TestAdvise_TakesTooLong(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, projects, projectsPolicy)
 	s := b.session()
 	plans := b.plans()
 	s.do(`BEGIN; LOCK TABLE events`)
-	notes, err := purge.Advise(t.Context(), b.pool, plans)
+	notes, err := preview.Advise(t.Context(), b.pool, plans)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.do(`ROLLBACK`)
-	if !slices.ContainsFunc(notes, func(n purge.Note) bool {
+	if !slices.ContainsFunc(notes, func(n preview.Note) bool {
 		return strings.HasPrefix(n.Text, "public.events was not compared with its roots")
 	}) {
 		t.Errorf("the notes are %v", notes)
@@ -217,13 +218,13 @@ func TestSummary(t *testing.T) {
 		", dependents: [{table: invoices, via: event, action: keep}, {table: notes, via: other, action: nullify}]": "deletes from events and 2 tables behind it; keeps invoices; empties 2 columns; sets 1 column to the default",
 	} {
 		b.policy = "policies: [{name: events, table: events, age: at, tenant: none, retention: 90d, undecided: delete" + dependents + "}]"
-		if got := b.plans()[0].Summary(); got != want {
+		if got := preview.Summary(b.plans()[0]); got != want {
 			t.Errorf("with %q the summary is %q, want %q", dependents, got, want)
 		}
 	}
 	b.policy = "policies: [{name: marks, table: notes, age: at, tenant: none, retention: 90d}]"
 	b.Exec(t, `ALTER TABLE notes ADD at timestamptz`)
-	if got := b.plans()[0].Summary(); got != "deletes from notes" {
+	if got := preview.Summary(b.plans()[0]); got != "deletes from notes" {
 		t.Errorf("the summary of one table is %q", got)
 	}
 }
@@ -269,7 +270,7 @@ policies: [{name: things, table: things, age: at, tenant: ["group_id -> groups.i
 	}
 }
 
-// Tenants may come from a query, and a run asks once, however many tenants there are.
+// Tenants may come from a query, which a run executes once however many tenants there are.
 func TestUnowned_OneQueryARun(t *testing.T) {
 	t.Parallel()
 	asked := 0
@@ -285,7 +286,7 @@ func TestUnowned_OneQueryARun(t *testing.T) {
 	b.warned("public.things: 79 % of the rows")
 }
 
-// A sample that fails is a note, and no end of a run.
+// A sample that fails is a note and does not end the run.
 func TestUnowned_NotSampled(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, owners+`INSERT INTO owners VALUES (1, 30); INSERT INTO things (owner, at) SELECT 2, now() FROM generate_series(1, 10) n`,

@@ -4,13 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"fmt"
+	"slices"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
-
-	"github.com/reaperdb/reaper/schema"
+	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/preview"
 )
 
 // candidate is an expired root that a search found.
@@ -19,70 +18,52 @@ type candidate struct {
 	bytes int64
 }
 
-func keysOf(cands []candidate, columns int) values {
-	v := newValues(columns)
+func keysOf(cands []candidate, columns int) pg.Values {
+	v := pg.NewValues(columns)
 	for _, c := range cands {
 		for i := range v {
-			v[i].add(c.key[i])
+			v[i].Add(c.key[i])
 		}
 	}
 	return v
 }
 
-// outcome is what became of candidates.
+// outcome is the result of deleting candidates.
 type outcome struct {
-	roots int64 // deleted
-	rows  int64 // deleted over all tables
-	kept  int64 // protected by a keeping edge
-	left  int64 // still expired: locked, busy, or kept by a trigger
-	busy  bool  // some were left because of a lock: worth coming back for
+	roots     int64 // deleted
+	rows      int64 // deleted over all tables
+	kept      int64 // protected by a keep edge
+	remaining int64 // still expired: locked, busy, or kept by a trigger
+	busy      bool  // some were skipped because of a lock; the next round retries them
+	more      bool  // the root is still there and needs another batch
 }
 
 func (o *outcome) add(x outcome) {
 	o.roots += x.roots
 	o.rows += x.rows
 	o.kept += x.kept
-	o.left += x.left
+	o.remaining += x.remaining
 	o.busy = o.busy || x.busy
 }
 
-// batcher carries out batches of one policy, one transaction each, for one
-// worker.
+// batcher runs the batches of one policy for one worker, one transaction each.
 type batcher struct {
-	worker int // its number
+	worker int
 	run    *Run
-	work   *work
-	plan   *Plan
-	seq    int64 // of the batch at hand, in the ledger
-	size   int   // roots aimed at in the next batch
-	// countFirst counts batches to come that count before they delete, after one that
-	// turned out too large.
+	policy *policyRun
+	plan   *plan.Plan
+	seq    int64 // of the current batch, in the ledger
+	size   int   // target number of roots in the next batch
+	// countFirst is how many of the next batches count before they delete. It is set after a
+	// batch exceeded its limits.
 	countFirst int
-	// slow tells that the last single root took longer than a batch may.
+	// slow reports whether the last single root took longer than a batch may.
 	slow bool
-	// drainSize is how many rows the next batch of a drain may delete; 0: not
-	// drained yet.
+	// drainSize is how many rows the next batch of a drain may delete; 0: no drain yet.
 	drainSize int
 }
 
-func (b *batcher) scope() scope { return b.work.scope() }
-
-// statementTimeout bounds a batch's statements: twice the time aimed at, which a
-// smaller batch will keep. A single root gets what it needs.
-func (b *batcher) statementTimeout(opts attemptOptions) time.Duration {
-	switch {
-	case opts.proven:
-		return provenTime
-	case opts.singleRoot:
-		return time.Minute
-	}
-	return max(2*b.plan.Policy.Limits.Time, 100*time.Millisecond)
-}
-
-// lockTimeout bounds a wait for a lock.
-func (p *Plan) lockTimeout() time.Duration { return min(p.Policy.Limits.Time, 500*time.Millisecond) }
-
-// lockKey is the advisory lock of one tenant of one policy.
+// lockKey is the advisory lock key of one tenant of one policy.
 func (b *batcher) lockKey(tenant *string) int64 {
 	name := "reaper\x00" + b.plan.Policy.Name
 	if tenant != nil {
@@ -92,45 +73,57 @@ func (b *batcher) lockKey(tenant *string) int64 {
 	return int64(binary.BigEndian.Uint64(sum[:8]))
 }
 
-// counting are the options of a batch that counts before it deletes.
-func (b *batcher) counting() attemptOptions {
-	return attemptOptions{mode: b.plan.modes.full, locked: true}
-}
-
-// delete deletes candidates of one tenant with all that depends on them, in as
-// many transactions as it takes, and says what became of them. An error is
-// either the tenant's (faultTenant, faultRetry) or the database's.
-func (b *batcher) delete(ctx context.Context, t *who, cands []candidate) (outcome, error) {
-	if b.plan.proven {
-		return b.attempt(ctx, t, cands, attemptOptions{mode: b.plan.modes.full, locked: true, proven: true})
+// delete deletes candidates of one tenant and everything that depends on them, in as many
+// transactions as needed. An error is either the tenant's (faultTenant, faultRetry) or the
+// database's.
+func (b *batcher) delete(ctx context.Context, t *plan.TenantCutoff, cands []candidate) (outcome, error) {
+	opts := b.ordinary()
+	if b.plan.Proven {
+		opts = attemptOptions{method: proven, lockRoots: true}
 	}
-	return b.attempt(ctx, t, cands, b.ordinary())
+	return b.attempt(ctx, t, cands, opts)
 }
 
-// ordinary is the way that leaves the foreign key checks to PostgreSQL.
+// ordinary returns the options of a batch that leaves the foreign key checks to PostgreSQL.
+// Where triggers or rules can fire, nothing is left to ON DELETE.
 func (b *batcher) ordinary() attemptOptions {
 	if b.countFirst > 0 {
 		b.countFirst--
-		return b.counting()
+		return counting
 	}
-	return attemptOptions{mode: b.plan.modes.usual, locked: !b.plan.modes.usual.simple() || b.plan.watched()}
+	if b.plan.Usual.Full {
+		return counting
+	}
+	return attemptOptions{method: cascade, lockRoots: !b.plan.Usual.Simple()}
 }
 
-// attempt tries candidates until they are gone, or decide has said what else becomes of
-// them.
-func (b *batcher) attempt(ctx context.Context, t *who, cands []candidate, opts attemptOptions) (outcome, error) {
+var (
+	// counting is for a batch that counts before it deletes.
+	counting = attemptOptions{method: closure, lockRoots: true}
+	// draining is for a single root that is too large for one batch.
+	draining = attemptOptions{method: drain, lockRoots: true, lockDependents: true}
+)
+
+// attempt retries candidates until they are deleted or decide settles on something else.
+func (b *batcher) attempt(ctx context.Context, t *plan.TenantCutoff, cands []candidate, opts attemptOptions) (total outcome, err error) {
 	for a := (attempt{roots: len(cands), options: opts}); ; {
-		if !b.work.waitForGuards(ctx, b.worker) {
-			return outcome{left: int64(len(cands))}, nil
+		if !b.policy.waitForGuards(ctx, b.worker) {
+			total.remaining += int64(len(cands))
+			return total, nil
 		}
-		if ok, err := b.work.refresh(ctx, t); err != nil || !ok {
-			return outcome{}, err
+		if ok, err := b.policy.refresh(ctx, t); err != nil || !ok {
+			return total, err
 		}
-		a.size, a.stepwise = b.size, b.work.state.deletesStepwise()
+		a.size, a.stepwise = b.size, b.policy.state.deletesStepwise()
 		a.options.singleRoot = len(cands) == 1 && (a.try > 0 || b.slow)
 		o, err := b.transaction(ctx, t, cands, a.options)
 		if err == nil {
-			return o, nil
+			total.add(o)
+			if !o.more {
+				return total, nil
+			}
+			a.try = 0
+			continue
 		}
 		d := decide(err, a)
 		b.prepare(ctx, err, a, d)
@@ -142,57 +135,57 @@ func (b *batcher) attempt(ctx context.Context, t *who, cands []candidate, opts a
 		case splitBatch:
 			return b.halves(ctx, t, cands, b.change(a.options, d.change))
 		case drainRoot:
-			return b.drain(ctx, t, cands[0])
+			a = attempt{roots: 1, options: draining}
 		case leaveRoots, leaveBusy:
-			return outcome{left: int64(len(cands)), busy: d.action == leaveBusy}, nil
+			total.add(outcome{remaining: int64(len(cands)), busy: d.action == leaveBusy})
+			return total, nil
 		default:
-			return outcome{}, err
+			return total, err
 		}
 	}
 }
 
-// waryBatches is how many batches count before they delete after one that was too large.
-const waryBatches = 20
+// countFirstBatches is how many batches count before they delete after one exceeded its limits.
+const countFirstBatches = 20
 
-// prepare carries out what a decision says of what comes before the next try, or in its
-// place.
+// prepare does what a decision asks for before the next attempt, or instead of it.
 func (b *batcher) prepare(ctx context.Context, err error, a attempt, d decision) {
 	if d.action == awaitResume {
-		b.work.findByHand()
+		b.policy.notePausedByHand()
 	}
-	if d.told {
-		b.run.tell(func(o Observer) { o.Retry(b.plan.Policy.Name, reasonOf(err)) })
+	if d.notify {
+		b.run.notify(func(o Observer) { o.Retry(b.plan.Policy.Name, reasonOf(err)) })
 	}
-	if d.logged {
-		b.run.log.Debug("retrying batch", "policy", b.plan.Policy.Name, "roots", a.roots, "error", plain(err))
+	if d.log {
+		b.run.log.Debug("retrying batch", "policy", b.plan.Policy.Name, "roots", a.roots, "error", pg.ErrorText(err))
 	}
 	b.size = d.size
-	if d.wary {
-		b.countFirst = waryBatches
+	if d.countFirst {
+		b.countFirst = countFirstBatches
 	}
 	if d.backoff {
 		b.run.sleep(ctx, b.run.backoff(a.try))
 	}
 }
 
-// change makes the options of the next try.
+// change returns the options of the next attempt.
 func (b *batcher) change(opts attemptOptions, c change) attemptOptions {
 	switch c {
 	case ordinaryChecks:
 		return b.ordinary()
 	case countFirst:
-		return b.counting()
+		return counting
 	case lockRoots:
-		opts.locked = true
+		opts.lockRoots = true
 	case lockDependents:
 		opts.lockDependents = true
 	case tableByTable:
-		b.work.state.deleteStepwise()
+		b.policy.state.deleteStepwise()
 	}
 	return opts
 }
 
-func (b *batcher) halves(ctx context.Context, t *who, cands []candidate, opts attemptOptions) (outcome, error) {
+func (b *batcher) halves(ctx context.Context, t *plan.TenantCutoff, cands []candidate, opts attemptOptions) (outcome, error) {
 	var total outcome
 	middle := len(cands) / 2
 	for _, half := range [][]candidate{cands[:middle], cands[middle:]} {
@@ -205,14 +198,8 @@ func (b *batcher) halves(ctx context.Context, t *who, cands []candidate, opts at
 	return total, nil
 }
 
-// transaction runs one batch, waiting for the server where it went away. A
-// connection that is lost while committing is looked up in the ledger.
-func (b *batcher) transaction(ctx context.Context, t *who, cands []candidate, opts attemptOptions) (outcome, error) {
-	return b.inTransaction(ctx, t, opts, func(tx *batchTx) (outcome, error) { return b.body(ctx, tx, t, cands, opts) })
-}
-
-// adapt aims the next batch at the time wanted, and below the rows it may hold:
-// it grows by a fifth at most and shrinks in proportion.
+// adapt sets the size of the next batch from the target time and the row limits. It grows by at
+// most a fifth and shrinks in proportion.
 func (b *batcher) adapt(o outcome, took time.Duration) {
 	limits, roots := b.plan.Policy.Limits, o.roots
 	b.slow = roots == 1 && took > 2*limits.Time
@@ -229,117 +216,25 @@ func (b *batcher) adapt(o outcome, took time.Duration) {
 	b.size = max(min(b.size, limits.Rows, int(fit-fit/10)), 1)
 }
 
-// leaves are the tables that hold a node's rows.
-func (p *Plan) leaves(n *Node) []uint32 {
-	if n.Table.Kind == schema.Partitioned {
-		return p.graph.Family(n.Table.OID)
-	}
-	return []uint32{n.Table.OID}
+// firstRoots is the most roots the first batch takes: nothing is known yet about how long they
+// take, and caches are cold. The size grows from there.
+const firstRoots = 100
+
+// firstSize is the size of the first batch, from the planner's estimate of dependents per root.
+func firstSize(p *plan.Plan) int {
+	limits := p.Policy.Limits
+	perRoot := preview.RowsPerRoot(p)
+	return max(1, min(limits.Rows, limits.TotalRows, int(float64(limits.TotalRows)/perRoot*0.8), firstRoots))
 }
 
-// body deletes candidates in an open transaction.
-func (b *batcher) body(ctx context.Context, tx *batchTx, t *who, cands []candidate, opts attemptOptions) (outcome, error) {
-	keys := keysOf(cands, len(b.plan.key))
-	if !opts.locked {
-		s := b.plan.deleteRootsSQL(b.scope(), t, keys)
-		var n int64
-		batch := &pgx.Batch{}
-		batch.Queue(s.String(), s.args...).Exec(func(tag pgconn.CommandTag) error {
-			n = tag.RowsAffected()
-			return nil
-		})
-		b.queueCounters(batch, tx, opts)
-		if err := send(ctx, tx.conn, batch); err != nil {
-			return outcome{}, fmt.Errorf("deleting from %s: %w", b.plan.Root.Table.Name, err)
-		}
-		tx.count(b.plan.Root, n)
-		o, err := b.stillDue(ctx, tx, t, keys, outcome{roots: n})
-		// This DELETE has waited for every lock: what stays was kept by a trigger
-		// or a rule, and will be again.
-		o.busy = false
-		return o, err
+// adaptDrain sets the size of the next batch of a drain from the target time; it at most
+// doubles or halves. With a cycle of tables, finding the far end costs the same however few
+// rows are deleted, so a smaller batch would be no faster.
+func (b *batcher) adaptDrain(size int, took time.Duration) {
+	limits := b.plan.Policy.Limits
+	if slices.ContainsFunc(b.plan.Full.Order, plan.Cyclic) {
+		return
 	}
-	roots, lockedKeys, err := b.lockRoots(ctx, tx, t, keys)
-	if err != nil {
-		return outcome{}, err
-	}
-	o, err := b.deleteLocked(ctx, tx, t, roots, lockedKeys, opts)
-	if err != nil {
-		return outcome{}, err
-	}
-	return b.stillDue(ctx, tx, t, keys, o)
-}
-
-// stillDue counts the candidates that are still expired, when not all went.
-func (b *batcher) stillDue(ctx context.Context, tx *batchTx, t *who, keys values, o outcome) (outcome, error) {
-	if o.roots+o.kept >= int64(keys.len()) {
-		return o, nil
-	}
-	still, err := b.countRoots(ctx, tx, t, keys)
-	if err != nil {
-		return o, err
-	}
-	o.left = max(still-o.kept, 0)
-	o.busy = o.left > 0
-	return o, nil
-}
-
-// lockRoots locks the roots nobody else has, and gives them with their keys.
-func (b *batcher) lockRoots(ctx context.Context, tx *batchTx, t *who, keys values) (*rowsOf, values, error) {
-	found, locked := newRows(b.plan.Root), newValues(len(b.plan.key))
-	if err := tx.read(ctx, b.plan.lockRootsSQL(b.scope(), t, keys), found.scan(locked...)); err != nil {
-		return nil, nil, fmt.Errorf("locking rows of %s: %w", b.plan.Root.Table.Name, err)
-	}
-	return found, locked, nil
-}
-
-// deleteLocked deletes locked roots: those that nothing keeps.
-func (b *batcher) deleteLocked(ctx context.Context, tx *batchTx, t *who, roots *rowsOf, keys values, opts attemptOptions) (o outcome, err error) {
-	if roots.len() == 0 {
-		return o, nil
-	}
-	known, err := b.collectRoots(ctx, tx, roots, opts)
-	if err != nil {
-		return o, err
-	}
-	if b.plan.keeps() {
-		free, err := b.free(ctx, tx, known, roots.len())
-		if err != nil {
-			return o, err
-		}
-		if o.kept = int64(roots.len() - len(free)); o.kept > 0 {
-			if len(free) == 0 {
-				return o, nil
-			}
-			roots, keys = roots.some(free), keys.some(free)
-			if known, err = b.collectRoots(ctx, tx, roots, opts); err != nil {
-				return o, err
-			}
-		}
-	}
-	o.roots = int64(roots.len())
-	if opts.proven {
-		return o, b.deleteProven(ctx, tx, t, known, keys)
-	}
-	return o, b.deleteKnown(ctx, tx, t, opts.mode, known, keys)
-}
-
-// collectRoots collects what goes with roots. The proven way finds out how much
-// that is by deleting it.
-func (b *batcher) collectRoots(ctx context.Context, tx *batchTx, roots *rowsOf, opts attemptOptions) (map[*Node]*rowsOf, error) {
-	limit := b.plan.Policy.Limits.TotalRows
-	known, err := b.collect(ctx, tx, opts.mode, map[*Node]*rowsOf{b.plan.Root: roots}, limit)
-	if err != nil || opts.proven {
-		return known, err
-	}
-	return known, b.weigh(ctx, tx, opts.mode, known, limit)
-}
-
-// countRoots counts the roots among keys that are expired now.
-func (b *batcher) countRoots(ctx context.Context, tx *batchTx, t *who, keys values) (n int64, err error) {
-	s := b.plan.countRootsSQL(b.scope(), t, keys)
-	if err := tx.row(ctx, s).Scan(&n); err != nil {
-		return 0, fmt.Errorf("counting what is left: %w", err)
-	}
-	return n, nil
+	ratio := min(max(float64(limits.Time)/float64(took+1), 0.5), 2)
+	b.drainSize = min(max(int(float64(size)*ratio), 100), limits.TotalRows)
 }

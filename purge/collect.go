@@ -4,41 +4,43 @@ import (
 	"context"
 	"fmt"
 	"slices"
+
+	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/preview"
 )
 
-// closureTries is how often a cyclic component is read and locked until both
-// agree.
+// closureTries is how often a cyclic component is read and locked until both agree.
 const closureTries = 5
 
-// collect locks and reads, parents first, the rows that go with the seeds in
-// this mode; more rows than the limit give errOverflow. limit 0: as many as there
-// are.
-func (b *batcher) collect(ctx context.Context, tx *batchTx, m *mode, seeds map[*Node]*rowsOf, limit int) (map[*Node]*rowsOf, error) {
-	known := map[*Node]*rowsOf{}
+// collect locks and reads, parents first, the rows deleted along with the seeds in this
+// traversal. More rows than limit is errOverflow; limit 0 means no limit.
+func (tx *batchTx) collect(ctx context.Context, m *plan.Traversal, seeds collection, limit int) (collection, error) {
+	known := collection{}
 	total := 0
 	for n, r := range seeds {
 		known[n] = r
-		total += r.len()
+		total += r.Len()
 	}
-	for _, group := range m.order {
+	for _, group := range m.Order {
 		before := 0
 		for _, n := range group {
 			if known[n] == nil {
-				known[n] = newRows(n)
+				known[n] = plan.NewRows(n)
 			}
-			before += known[n].len()
+			before += known[n].Len()
 		}
 		var err error
-		if cyclic(group) {
-			err = b.collectCycle(ctx, tx, m, group, known, remaining(limit, total))
+		if plan.Cyclic(group) {
+			err = tx.collectCycle(ctx, m, group, known, remaining(limit, total))
 		} else {
-			err = b.collectBehind(ctx, tx, m, group[0], known, remaining(limit, total))
+			err = tx.collectBehind(ctx, m, group[0], known, remaining(limit, total))
 		}
 		if err != nil {
 			return nil, err
 		}
 		for _, n := range group {
-			total += known[n].len()
+			total += known[n].Len()
 		}
 		if total -= before; limit > 0 && total > limit {
 			return nil, errOverflow
@@ -47,7 +49,7 @@ func (b *batcher) collect(ctx context.Context, tx *batchTx, m *mode, seeds map[*
 	return known, nil
 }
 
-// remaining is how many rows are still worth reading: one more than fit.
+// remaining is how many rows are worth reading: one more than fits.
 func remaining(limit, total int) int {
 	if limit == 0 {
 		return 1 << 30
@@ -56,49 +58,48 @@ func remaining(limit, total int) int {
 }
 
 // collectBehind collects the rows of a node that reference collected rows.
-func (b *batcher) collectBehind(ctx context.Context, tx *batchTx, m *mode, n *Node, known map[*Node]*rowsOf, limit int) error {
+func (tx *batchTx) collectBehind(ctx context.Context, m *plan.Traversal, n *plan.Node, known collection, limit int) error {
 	for _, e := range n.In {
 		r := known[e.Parent]
-		if !e.Action.deletes() || !m.walks(e) || r == nil || r.len() == 0 {
+		if !e.Action.Deletes() || !m.Walks(e) || r == nil || r.Len() == 0 {
 			continue
 		}
-		// What keeps a row is looked for later, and must not come any more then.
-		lock := tx.lockDependents && n.Table.CanUpdate || n.needsLock()
-		if err := b.readRows(ctx, tx, readBehindSQL(e, r, limit, lock), known[n]); err != nil {
+		// free looks for keeping rows later; none may be added after that.
+		lock := tx.opts.lockDependents && n.Table.CanUpdate || n.NeedsLock()
+		if err := tx.readRows(ctx, plan.ReadBehindSQL(e, r, limit, lock), known[n]); err != nil {
 			return fmt.Errorf("reading rows of %s: %w", n.Table.Name, err)
 		}
 	}
 	return nil
 }
 
-// readRows adds the rows that a statement gathers.
-func (b *batcher) readRows(ctx context.Context, tx *batchTx, s *statement, into *rowsOf) error {
-	found := newRows(into.node)
-	if err := tx.read(ctx, s, found.scan()); err != nil {
+// readRows appends the rows that a statement returns.
+func (tx *batchTx) readRows(ctx context.Context, s *pg.Statement, into *plan.Rows) error {
+	found := plan.NewRows(into.Node)
+	if err := tx.read(ctx, s, found.Scan()); err != nil {
 		return err
 	}
-	into.addAll(found)
+	into.AddAll(found)
 	return nil
 }
 
-// collectCycle collects the rows of tables that reference each other, or
-// themselves.
-func (b *batcher) collectCycle(ctx context.Context, tx *batchTx, m *mode, group []*Node, known map[*Node]*rowsOf, limit int) error {
-	read, err := b.lockClosure(ctx, tx, m, group, known, limit, false)
+// collectCycle collects the rows of tables that reference each other or themselves.
+func (tx *batchTx) collectCycle(ctx context.Context, m *plan.Traversal, group []*plan.Node, known collection, limit int) error {
+	read, err := tx.lockClosure(ctx, m, group, known, limit, false)
 	for _, n := range group {
 		known[n] = read[n]
 	}
 	return err
 }
 
-// lockClosure reads all rows of a cyclic component, locks them, and reads again
-// until nothing has changed. Once the rows are locked, no new row can come to
-// reference them, and none can leave. A reading that stops at the limit is
-// locked only if partly says so: else it is known to be too large.
-func (b *batcher) lockClosure(ctx context.Context, tx *batchTx, m *mode, group []*Node, seeds map[*Node]*rowsOf, limit int, partly bool) (map[*Node]*rowsOf, error) {
-	var locked map[*Node]*rowsOf
+// lockClosure reads all rows of a cyclic component, locks them, and rereads until nothing
+// changes. Once the rows are locked, no new row can reference them and none can leave. A read
+// that stopped at the limit is locked only if partly is set; otherwise it is known to be too
+// large.
+func (tx *batchTx) lockClosure(ctx context.Context, m *plan.Traversal, group []*plan.Node, seeds collection, limit int, partly bool) (collection, error) {
+	var locked collection
 	for range closureTries {
-		read, err := b.readClosure(ctx, tx, m, group, seeds, limit)
+		read, err := tx.readClosure(ctx, m, group, seeds, limit)
 		if err != nil {
 			return nil, err
 		}
@@ -106,10 +107,10 @@ func (b *batcher) lockClosure(ctx context.Context, tx *batchTx, m *mode, group [
 			return read, nil
 		}
 		for _, n := range group {
-			if read[n].len() == 0 {
+			if read[n].Len() == 0 {
 				continue
 			}
-			if err := b.lockRows(ctx, tx, read[n]); err != nil {
+			if err := tx.lockRows(ctx, read[n]); err != nil {
 				return nil, err
 			}
 		}
@@ -118,41 +119,40 @@ func (b *batcher) lockClosure(ctx context.Context, tx *batchTx, m *mode, group [
 	return nil, errChanged
 }
 
-// newRowsIn is how many rows a closure holds besides its seeds.
-func newRowsIn(read, seeds map[*Node]*rowsOf) int {
+// newRowsIn counts the rows of a closure without its seeds.
+func newRowsIn(read, seeds collection) int {
 	n := 0
 	for node, r := range read {
-		n += r.len()
+		n += r.Len()
 		if s := seeds[node]; s != nil {
-			n -= s.len()
+			n -= s.Len()
 		}
 	}
 	return n
 }
 
-// lockRows locks rows where they stand. One that has moved meanwhile is no
-// longer known to be what it was: the batch is redone.
-func (b *batcher) lockRows(ctx context.Context, tx *batchTx, r *rowsOf) error {
-	n, err := tx.exec(ctx, lockAtSQL(r))
+// lockRows locks rows by ctid. If one has moved, the batch is redone.
+func (tx *batchTx) lockRows(ctx context.Context, r *plan.Rows) error {
+	n, err := tx.exec(ctx, plan.LockAtSQL(r))
 	if err != nil {
-		return fmt.Errorf("locking rows of %s: %w", r.node.Table.Name, err)
+		return fmt.Errorf("locking rows of %s: %w", r.Node.Table.Name, err)
 	}
-	if n != int64(r.len()) {
+	if n != int64(r.Len()) {
 		return errChanged
 	}
 	return nil
 }
 
-func sameRows(a, b map[*Node]*rowsOf) bool {
+func sameRows(a, b collection) bool {
 	if b == nil {
 		return false
 	}
 	for n, r := range a {
-		if b[n] == nil || r.len() != b[n].len() {
+		if b[n] == nil || r.Len() != b[n].Len() {
 			return false
 		}
-		for id := range r.places() {
-			if _, there := b[n].places()[id]; !there {
+		for id := range r.Places() {
+			if _, there := b[n].Places()[id]; !there {
 				return false
 			}
 		}
@@ -160,20 +160,19 @@ func sameRows(a, b map[*Node]*rowsOf) bool {
 	return true
 }
 
-// readClosure reads the rows of a cyclic component, seeds first, in the order
-// of their distance.
-func (b *batcher) readClosure(ctx context.Context, tx *batchTx, m *mode, group []*Node, known map[*Node]*rowsOf, limit int) (map[*Node]*rowsOf, error) {
-	read := map[*Node]*rowsOf{}
+// readClosure reads the rows of a cyclic component, seeds first, ordered by distance.
+func (tx *batchTx) readClosure(ctx context.Context, m *plan.Traversal, group []*plan.Node, known collection, limit int) (collection, error) {
+	read := collection{}
 	for _, n := range group {
-		read[n] = newRows(n)
-		if k := known[n]; k != nil { // seeds keep their places
-			limit += k.len()
-			for i := range k.len() {
-				read[n].take(k, i)
+		read[n] = plan.NewRows(n)
+		if k := known[n]; k != nil { // seeds keep their positions
+			limit += k.Len()
+			for i := range k.Len() {
+				read[n].Take(k, i)
 			}
 		}
 	}
-	rows, err := tx.query(ctx, closureSQL(b.plan, m, group, known, limit))
+	rows, err := tx.query(ctx, plan.ClosureSQL(tx.plan, m, group, known, limit))
 	if err != nil {
 		return nil, fmt.Errorf("reading dependents of %s: %w", group[0].Table.Name, err)
 	}
@@ -185,7 +184,7 @@ func (b *batcher) readClosure(ctx context.Context, tx *batchTx, m *mode, group [
 		if err := rows.Scan(&node, &table, &ctid, &refs); err != nil {
 			return nil, fmt.Errorf("reading dependents of %s: %w", group[0].Table.Name, err)
 		}
-		read[b.plan.Nodes[node]].add(table, ctid, refs)
+		read[tx.plan.Nodes[node]].Add(table, ctid, refs)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("reading dependents of %s: %w", group[0].Table.Name, err)
@@ -193,34 +192,115 @@ func (b *batcher) readClosure(ctx context.Context, tx *batchTx, m *mode, group [
 	return read, nil
 }
 
-// weigh counts, in the full mode, what hangs below collected rows and was not
-// collected, and refuses more rows or bytes than the limits allow.
-func (b *batcher) weigh(ctx context.Context, tx *batchTx, m *mode, known map[*Node]*rowsOf, limit int) error {
-	if !m.full {
+// checkLimits counts, in a full traversal, the dependents that were not collected, and refuses
+// more rows or bytes than the limits allow.
+func (tx *batchTx) checkLimits(ctx context.Context, m *plan.Traversal, known collection, limit int) error {
+	if !m.Full {
 		return nil
 	}
 	total := collected(known)
 	var bytes float64
 	for n, r := range known {
-		if n != b.plan.Root {
-			bytes += float64(r.len()) * n.meanBytes()
+		if n != tx.plan.Root {
+			bytes += float64(r.Len()) * preview.MeanBytes(n)
 		}
 	}
-	for _, e := range slices.Concat(m.deletes, m.clears) {
+	for _, e := range slices.Concat(m.Deletes, m.Clears) {
 		r := known[e.Parent]
-		if r == nil || r.len() == 0 {
+		if r == nil || r.Len() == 0 {
 			continue
 		}
 		var n int
-		s := countBehindSQL(e, r, remaining(limit, total))
+		s := plan.CountBehindSQL(e, r, remaining(limit, total))
 		if err := tx.row(ctx, s).Scan(&n); err != nil {
 			return fmt.Errorf("counting rows of %s: %w", e.Child.Table.Name, err)
 		}
 		total += n
-		bytes += float64(n) * e.Child.meanBytes()
-		if total > limit && n > 0 || int64(bytes) > b.plan.Policy.Limits.Bytes && total > 1 {
+		bytes += float64(n) * preview.MeanBytes(e.Child)
+		if total > limit && n > 0 || int64(bytes) > tx.plan.Policy.Limits.Bytes && total > 1 {
 			return errOverflow
 		}
 	}
 	return nil
+}
+
+// stillDue counts the candidates still expired when not all were deleted.
+func (tx *batchTx) stillDue(ctx context.Context, o outcome) (outcome, error) {
+	if o.roots+o.kept >= int64(tx.keys.Len()) {
+		return o, nil
+	}
+	still, err := tx.countRoots(ctx, tx.keys)
+	if err != nil {
+		return o, err
+	}
+	o.remaining = max(still-o.kept, 0)
+	// A DELETE without prior locks has waited for every lock: remaining rows were kept by a
+	// trigger or rule, and will be again.
+	o.busy = o.remaining > 0 && tx.opts.lockRoots
+	return o, nil
+}
+
+// lockRoots locks the roots that no other transaction has locked, and returns them with their
+// keys.
+func (tx *batchTx) lockRoots(ctx context.Context) (*plan.Rows, pg.Values, error) {
+	found, locked := plan.NewRows(tx.plan.Root), pg.NewValues(len(tx.plan.Key))
+	if err := tx.read(ctx, tx.plan.LockRootsSQL(tx.scope, tx.tenant, tx.keys), found.Scan(locked...)); err != nil {
+		return nil, nil, fmt.Errorf("locking rows of %s: %w", tx.plan.Root.Table.Name, err)
+	}
+	return found, locked, nil
+}
+
+// countRoots counts the roots among keys that are still expired.
+func (tx *batchTx) countRoots(ctx context.Context, keys pg.Values) (n int64, err error) {
+	s := tx.plan.CountRootsSQL(tx.scope, tx.tenant, keys)
+	if err := tx.row(ctx, s).Scan(&n); err != nil {
+		return 0, fmt.Errorf("counting remaining rows: %w", err)
+	}
+	return n, nil
+}
+
+// freeRoots are locked roots that nothing keeps, by their keys, and all rows collected below
+// them, roots included.
+type freeRoots struct {
+	rows collection
+	keys pg.Values
+}
+
+// collectFree locks the available roots and collects what is deleted along with those that
+// nothing keeps. If counted, exceeding the limits is errOverflow, uncollected leaves included.
+func (tx *batchTx) collectFree(ctx context.Context, m *plan.Traversal, counted bool) (f freeRoots, o outcome, err error) {
+	roots, keys, err := tx.lockRoots(ctx)
+	if err != nil || roots.Len() == 0 {
+		return f, o, err
+	}
+	f.keys = keys
+	if f.rows, err = tx.collectRoots(ctx, m, roots, counted); err != nil {
+		return f, o, err
+	}
+	if tx.plan.Keeps() {
+		free, err := tx.free(ctx, f.rows, roots.Len())
+		if err != nil {
+			return f, o, err
+		}
+		if o.kept = int64(roots.Len() - len(free)); o.kept > 0 {
+			if len(free) == 0 {
+				return f, o, nil
+			}
+			roots, f.keys = roots.Some(free), keys.Some(free)
+			if f.rows, err = tx.collectRoots(ctx, m, roots, counted); err != nil {
+				return f, o, err
+			}
+		}
+	}
+	o.roots = int64(roots.Len())
+	return f, o, nil
+}
+
+func (tx *batchTx) collectRoots(ctx context.Context, m *plan.Traversal, roots *plan.Rows, counted bool) (collection, error) {
+	limit := tx.plan.Policy.Limits.TotalRows
+	rows, err := tx.collect(ctx, m, collection{tx.plan.Root: roots}, limit)
+	if err != nil || !counted {
+		return rows, err
+	}
+	return rows, tx.checkLimits(ctx, m, rows, limit)
 }

@@ -39,8 +39,8 @@ func small(policy string) string {
 	return strings.Replace(policy, "age: at,", "age: at, limits: {rows: 10, total_rows: 60},", 1)
 }
 
-// allGone wants all that is due under manyMails to be gone, and the ledger to
-// have counted it exactly once.
+// allGone wants everything due under manyMails to be deleted, and counted exactly once in the
+// ledger.
 func (b *bed) allGone() {
 	b.t.Helper()
 	b.count(`SELECT count(*) FROM mails`, 5)
@@ -49,8 +49,7 @@ func (b *bed) allGone() {
 	b.ledgerIsTrue()
 }
 
-// A connection that an administrator ends, at any point, costs one batch at
-// most: the run goes on.
+// A connection that an administrator terminates costs at most one batch; the run continues.
 func TestPromise4_ConnectionTerminated(t *testing.T) {
 	eachWay(t, func(t *testing.T, schema, policy string) {
 		b := prepare(t, schema, small(policy))
@@ -80,23 +79,22 @@ func TestPromise4_ConnectionTerminated(t *testing.T) {
 	})
 }
 
-// proxy stands between the purge and the server and cuts connections around
-// COMMIT.
+// proxy sits between the purge and the server and cuts connections around COMMIT.
 type proxy struct {
 	net.Listener
 	to      string // the server's socket
 	commits atomic.Int64
-	cut     func(n int64) when // of the n-th COMMIT, counted from 1
+	cut     func(n int64) when // for the n-th COMMIT, counted from 1
 }
 
-// when says what happens to a COMMIT.
+// when is the fate of a COMMIT.
 type when int
 
 const (
 	pass         when = iota
 	beforeCommit      // the server never sees it
 	afterCommit       // the server's answer never arrives
-	inCommit          // the connection is cut at once after it was sent
+	inCommit          // the connection is cut right after it was sent
 )
 
 func startProxy(t *testing.T, dsn string, cut func(int64) when) (p *proxy, through string) {
@@ -128,8 +126,7 @@ func startProxy(t *testing.T, dsn string, cut func(int64) when) (p *proxy, throu
 	return p, "postgres://postgres@" + l.Addr().String() + "/" + config.Database + "?sslmode=disable"
 }
 
-// serve copies one connection, looking for the COMMIT of what writes on its way
-// to the server.
+// serve copies one connection, watching for the client's COMMIT.
 func (p *proxy) serve(client net.Conn) {
 	defer func() { _ = client.Close() }()
 	server, err := net.Dial("unix", p.to) //nolint:noctx // it lasts as long as the connection it serves
@@ -169,7 +166,7 @@ func (p *proxy) serve(client net.Conn) {
 			return
 		}
 		what := pass
-		// A batch's COMMIT is sent together with its row of the ledger, others alone.
+		// A batch's COMMIT is sent together with its ledger row, others alone.
 		batch := bytes.Contains(buf[:n], []byte("COMMIT\x00")) && bytes.Contains(buf[:n], []byte(atRecord))
 		if batch || bytes.Contains(buf[:n], []byte("commit\x00")) {
 			what = p.cut(p.commits.Add(1))
@@ -191,8 +188,8 @@ func (p *proxy) serve(client net.Conn) {
 	}
 }
 
-// A connection lost in COMMIT, before the server has it or before its answer
-// is here: the ledger tells which, and nothing is counted twice or lost.
+// After a connection is lost in COMMIT, before the server has received it or before its answer
+// arrives, the ledger decides: nothing is counted twice or lost.
 func TestPromise4_ConnectionLostInCommit(t *testing.T) {
 	eachWay(t, func(t *testing.T, schema, policy string) {
 		ground := ground(t)
@@ -223,8 +220,7 @@ func TestPromise4_ConnectionLostInCommit(t *testing.T) {
 	})
 }
 
-// A signal that comes while a COMMIT is lost does not lose its rows from the
-// report.
+// A signal during a lost COMMIT does not lose its rows from the report.
 func TestPromise4_SignalWhileACommitIsLost(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, shop+";"+manyMails, small(shopPolicy))
@@ -250,7 +246,7 @@ func TestPromise4_SignalWhileACommitIsLost(t *testing.T) {
 	}
 }
 
-// The server crashes in the middle and comes back: the run goes on.
+// The server crashes and comes back: the run continues.
 func TestPromise4_ServerCrash(t *testing.T) {
 	t.Parallel()
 	server := dbtest.Server(t, pgtemp.Options{})
@@ -280,8 +276,8 @@ func TestPromise4_ServerCrash(t *testing.T) {
 	crashes := make(chan struct{}, 3)
 	batches, roots := 0, int64(0)
 	b.runner.Observer = watcher{batch: func(e purge.BatchEvent) {
-		// And right after the last batch: its commit is answered, but perhaps not
-		// on disk, and the pass that follows could find nothing in vain.
+		// And right after the last batch: its COMMIT was acknowledged but may not be on disk,
+		// so the following pass would wrongly find nothing.
 		roots += e.Roots
 		if batches++; batches%25 == 5 || roots == 915 {
 			select {
@@ -317,8 +313,8 @@ func TestPromise4_ServerCrash(t *testing.T) {
 	}
 }
 
-// A process killed at any point leaves a true ledger, and no lock; the next run
-// closes its run and finishes the work.
+// A process killed at any point leaves a correct ledger and no lock; the next run closes its
+// run and finishes the work.
 func TestPromise4And7_ProcessKilled(t *testing.T) {
 	eachWay(t, func(t *testing.T, schema, policy string) {
 		policy = small(policy)
@@ -368,7 +364,7 @@ func TestPromise4_LivingRunIsNotClosed(t *testing.T) {
 	b.left(`SELECT status FROM reaper.runs WHERE trigger = 'x'`, "running", "running")
 }
 
-// 1000 runs that find nothing leave nothing behind but their own rows.
+// 1000 runs that find nothing leave only their own rows.
 func TestPromise9_ThousandRunsOfNothing(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, shop, shopPolicy)

@@ -2,165 +2,54 @@ package purge
 
 import (
 	"context"
-	"fmt"
-	"slices"
+	"time"
+
+	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/policy"
 )
 
-// deleteKnown empties references, and deletes roots and all that was collected
-// below them. Without keys there are no roots among the rows.
-func (b *batcher) deleteKnown(ctx context.Context, tx *batchTx, t *who, m *mode, known map[*Node]*rowsOf, keys values) error {
-	for _, e := range m.clears {
-		if r := known[e.Parent]; r == nil || r.len() == 0 {
-			continue
-		}
-		if err := b.noteDue(ctx, tx, t, e, known); err != nil {
-			return err
-		}
-		n, err := tx.exec(ctx, clearSQL(&statement{}, e, m, known, 0))
-		if err != nil {
-			return fmt.Errorf("emptying %s of %s: %w", e.Label(), e.Child.Table.Name, err)
-		}
-		tx.countNullified(e.Child, n)
-	}
-	var err error
-	if b.work.state.deletesStepwise() || b.plan.ruled() {
-		err = b.deleteOneByOne(ctx, tx, t, m, known, keys)
-	} else {
-		err = b.deleteAtOnce(ctx, tx, t, m, b.plan.Nodes, known, keys)
-	}
-	if err != nil {
-		return err
-	}
-	return b.look(ctx, tx, m, known, keys)
+// deleter is a way to delete roots and everything that depends on them. The loop searches,
+// retries, splits and accounts; this interface is all it knows. Each deleter is one file,
+// delete_*.go, and one line in deleters.
+type deleter interface {
+	// traversal selects the edges it walks itself. The others are left to ON DELETE and counted
+	// by the session's statistics.
+	traversal(p *plan.Plan) *plan.Traversal
+	// checksLimits reports whether it checks the limits before it deletes. If not, the counters
+	// are checked before COMMIT.
+	checksLimits() bool
+	// statementTimeout bounds each of its statements.
+	statementTimeout(l policy.Limits, singleRoot bool) time.Duration
+	// delete deletes the candidates in an open transaction. The outcome counts only if the
+	// transaction commits.
+	delete(ctx context.Context, tx *batchTx) (outcome, error)
 }
 
-// deleteAtOnce deletes from tables in one statement.
-func (b *batcher) deleteAtOnce(ctx context.Context, tx *batchTx, t *who, m *mode, nodes []*Node, known map[*Node]*rowsOf, keys values) error {
-	s, targets, wanted := deleteSQL(b.plan, m, nodes, b.scope(), t, keys, known, tx.lockDependents)
-	if len(targets) == 0 {
-		return nil
-	}
-	counts := make([]int64, len(targets))
-	if err := tx.row(ctx, s).Scan(pointers(counts)...); err != nil {
-		return fmt.Errorf("deleting from %s and its dependents: %w", b.plan.Root.Table.Name, err)
-	}
-	for i, want := range wanted {
-		if counts[i] == int64(want) {
-			continue
-		}
-		if i == 0 && keys != nil {
-			return b.stayed(ctx, tx, t, keys, int64(want)-counts[i])
-		}
-		return b.moved(ctx, tx, m, targets[i], known)
-	}
-	for i, n := range targets {
-		tx.count(n, counts[i])
-	}
-	return nil
+// method names a deleter.
+type method string
+
+const (
+	cascade method = "cascade"
+	closure method = "closure"
+	proven  method = "proven"
+	drain   method = "drain"
+)
+
+var deleters = map[method]deleter{
+	cascade: cascadeDeleter{},
+	closure: closureDeleter{},
+	proven:  provenDeleter{},
+	drain:   drainDeleter{},
 }
 
-// moved explains why rows that were collected were not deleted: a trigger or a rule keeps them,
-// or somebody has changed them since.
-func (b *batcher) moved(ctx context.Context, tx *batchTx, m *mode, n *Node, known map[*Node]*rowsOf) error {
-	if !b.plan.watched() {
-		return errChanged
-	}
-	if tx.lockDependents && n.Table.CanUpdate { // they were locked: it was nobody else
-		return fmt.Errorf("%w: %s", errInterfered, n.stays())
-	}
-	s := &statement{}
-	s.add("SELECT EXISTS (SELECT FROM ", from(n.Table), " WHERE ", s.at(n.Table, known[n]), s.stillBehind(n, m, known, tx.lockDependents), ")")
-	var there bool
-	if err := tx.row(ctx, s).Scan(&there); err != nil {
-		return fmt.Errorf("looking at what became of the rows: %w", err)
-	}
-	if there {
-		return fmt.Errorf("%w: %s", errInterfered, n.stays())
-	}
-	return errChanged
-}
+// collection is the collected rows of a batch, by table.
+type collection = map[*plan.Node]*plan.Rows
 
-// stayed explains why locked roots were not deleted: a hold, a retention or a path
-// changed since they were locked, or something keeps rows that are expired
-// still. Then nothing below them may go either.
-func (b *batcher) stayed(ctx context.Context, tx *batchTx, t *who, keys values, n int64) error {
-	still, err := b.countRoots(ctx, tx, t, keys)
-	if err == nil && still == n {
-		return errKept
+// usualTimeout is twice the target time of a batch, so that a smaller batch stays within it. A
+// single root gets a minute.
+func usualTimeout(l policy.Limits, singleRoot bool) time.Duration {
+	if singleRoot {
+		return time.Minute
 	}
-	if err == nil && b.plan.watched() {
-		err = b.stillOld(ctx, tx, t, keys)
-	}
-	if err != nil {
-		return err
-	}
-	return errChanged
-}
-
-// deleteOneByOne deletes from one table after the other, from the leaves up. Tables that
-// reference each other go in one statement.
-func (b *batcher) deleteOneByOne(ctx context.Context, tx *batchTx, t *who, m *mode, known map[*Node]*rowsOf, keys values) error {
-	for _, e := range m.deletes {
-		if r := known[e.Parent]; r != nil && r.len() > 0 {
-			s := &statement{}
-			s.add("DELETE FROM ", from(e.Child.Table), " WHERE ", s.behind(e, r))
-			n, err := tx.exec(ctx, s)
-			if err != nil {
-				return fmt.Errorf("deleting from %s: %w", e.Child.Table.Name, err)
-			}
-			tx.count(e.Child, n)
-		}
-	}
-	leaves := *m
-	leaves.deletes = nil
-	for _, group := range slices.Backward(m.order) {
-		if err := b.deleteGroup(ctx, tx, t, &leaves, group, known, keys); err != nil {
-			return err
-		}
-	}
-	if !m.collected[b.plan.Root] {
-		return b.deleteNode(ctx, tx, t, &leaves, b.plan.Root, known, keys)
-	}
-	return nil
-}
-
-func (b *batcher) deleteGroup(ctx context.Context, tx *batchTx, t *who, m *mode, group []*Node, known map[*Node]*rowsOf, keys values) error {
-	if len(group) == 1 && !cyclic(group) {
-		return b.deleteNode(ctx, tx, t, m, group[0], known, keys)
-	}
-	if !slices.Contains(group, b.plan.Root) {
-		keys = nil
-	}
-	return b.deleteAtOnce(ctx, tx, t, m, group, known, keys)
-}
-
-func (b *batcher) deleteNode(ctx context.Context, tx *batchTx, t *who, m *mode, n *Node, known map[*Node]*rowsOf, keys values) error {
-	r := known[n]
-	if r == nil || r.len() == 0 {
-		return nil
-	}
-	var s *statement
-	switch {
-	case n == b.plan.Root && keys == nil:
-		return nil
-	case n == b.plan.Root && len(n.firingRules()) > 0:
-		s = b.plan.deleteRuledSQL(b.scope(), t, keys)
-	case n == b.plan.Root:
-		s = b.plan.deleteRootsSQL(b.scope(), t, keys)
-	default:
-		s = &statement{}
-		s.add("DELETE FROM ", from(n.Table), " WHERE ", s.at(n.Table, r), s.stillBehind(n, m, known, tx.lockDependents))
-	}
-	count, err := tx.exec(ctx, s)
-	if err != nil {
-		return fmt.Errorf("deleting from %s: %w", n.Table.Name, err)
-	}
-	tx.count(n, count)
-	switch {
-	case count == int64(r.len()):
-		return nil
-	case n == b.plan.Root:
-		return b.stayed(ctx, tx, t, keys, int64(r.len())-count)
-	}
-	return b.moved(ctx, tx, m, n, known)
+	return max(2*l.Time, 100*time.Millisecond)
 }

@@ -25,8 +25,8 @@ const roots = `CREATE TABLE roots (id int PRIMARY KEY, at timestamptz NOT NULL D
 	CREATE INDEX ON roots (at, id);
 	`
 
-// noBatchAbove wants every batch, as the observer and the ledger see it, to
-// hold at most so many rows.
+// noBatchAbove wants every batch, as seen by the observer and the ledger, to hold at most this
+// many rows.
 func (b *bed) noBatchAbove(rows int64) *int {
 	batches := new(int)
 	b.Exec(b.t, `
@@ -51,9 +51,8 @@ func (b *bed) noBatchAbove(rows int64) *int {
 	return batches
 }
 
-// within wants a test's purge to take no longer than would be sane.
-// It guards against a walk that starts over again and again, not against a
-// slow machine: four times the limit is still no reason to fail.
+// within fails if a test's purge takes too long. It guards against a walk that restarts over
+// and over, not against a slow machine: four times the limit is still fine.
 func within(t *testing.T, limit time.Duration, do func()) {
 	t.Helper()
 	limit *= 4
@@ -161,8 +160,8 @@ func TestPromise2And3_GiantRootIsDrained(t *testing.T) {
 	}
 }
 
-// The root is looked at again in every batch of a drain: saved in the middle, it
-// and the rest of its dependents stay, and the ledger says how many went.
+// Each batch of a drain rechecks the root: if it is saved midway, it and its remaining
+// dependents stay, and the ledger has the rows already deleted.
 func TestPromise2_DrainStopsWhenTheRootIsSaved(t *testing.T) {
 	for _, c := range []struct{ name, save string }{
 		{"age moved", `UPDATE roots SET at = now() WHERE id = 1`},
@@ -198,8 +197,7 @@ func TestPromise2_DrainStopsWhenTheRootIsSaved(t *testing.T) {
 	}
 }
 
-// A default that is the very row that goes can never be emptied: that fails,
-// and does not loop.
+// A default that is the deleted row itself can never be cleared: this fails instead of looping.
 func TestPromise5_SetDefaultToTheRootItself(t *testing.T) {
 	for _, c := range []struct {
 		limit  int
@@ -220,7 +218,7 @@ func TestPromise5_SetDefaultToTheRootItself(t *testing.T) {
 	}
 }
 
-// Long chains and cycles of rows neither recurse as deep nor take for ever.
+// Long chains and cycles of rows neither recurse deeply nor take forever.
 func TestPromise3_LongChains(t *testing.T) {
 	for _, c := range []struct {
 		name, key, roots, dependents string
@@ -248,8 +246,8 @@ func TestPromise3_LongChains(t *testing.T) {
 	}
 }
 
-// A cycle of rows that is larger than a batch goes whole, since nothing of it
-// can go alone.
+// A cycle of rows larger than a batch is deleted whole, since no part of it can be deleted
+// alone.
 func TestPromise2_CycleLargerThanABatch(t *testing.T) {
 	for _, key := range []string{"ON DELETE CASCADE", "ON DELETE NO ACTION"} {
 		t.Run(key, func(t *testing.T) {
@@ -264,8 +262,8 @@ func TestPromise2_CycleLargerThanABatch(t *testing.T) {
 	}
 }
 
-// Keep protects everything up to the root, and is looked at again until a pass
-// deletes none: what kept may itself be due.
+// keep protects everything up to the root, and is rechecked until a pass deletes nothing: the
+// keeping row may itself be due.
 func TestPromise2_Keep(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
@@ -308,7 +306,7 @@ func TestPromise2_Keep(t *testing.T) {
 	}
 }
 
-// What the schema or the file decides for each kind of key is what happens.
+// For each kind of key, the action of the schema or the file is what happens.
 func TestPromise2_EachActionOfAnEdge(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
@@ -342,8 +340,8 @@ func TestPromise2_EachActionOfAnEdge(t *testing.T) {
 	}
 }
 
-// A delete goes on through everything that references a deleted row, whatever
-// its own age; two ways to one row count it once.
+// A delete follows everything that references a deleted row, whatever its age; a row reached in
+// two ways counts once.
 func TestPromise2_DeleteIsTransitive(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
@@ -364,9 +362,9 @@ func TestPromise2_DeleteIsTransitive(t *testing.T) {
 	}
 }
 
-// PostgreSQL compares a key by the collation of what is referenced where that takes
-// different values for equal, and so does reaper. A referencing column that does, and has
-// another collation, is checked by one and acted on by the other: refused.
+// PostgreSQL compares a key by the collation of the referenced column if that is
+// nondeterministic, and so does reaper. A referencing column with another nondeterministic
+// collation is refused: it is checked by one collation and acted on by the other.
 func TestPromise5_KeysOfTwoCollations(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
@@ -392,7 +390,7 @@ func TestPromise5_KeysOfTwoCollations(t *testing.T) {
 	}
 }
 
-// A foreign key to one partition alone concerns that partition's rows alone.
+// A foreign key to a single partition concerns only that partition's rows.
 func TestPromise2_KeyToOnePartition(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
@@ -460,8 +458,8 @@ func TestPromise2_PartitionedTables(t *testing.T) {
 	}
 }
 
-// Rows of one age by the ten thousand, and an index that orders them no
-// further: each is found, none twice.
+// Tens of thousands of rows of equal age, and an index that does not order them further: each
+// is found exactly once.
 func TestPromise10_ManyTies(t *testing.T) {
 	for _, kept := range []bool{false, true} {
 		t.Run(fmt.Sprintf("some kept %t", kept), func(t *testing.T) {

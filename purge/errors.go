@@ -2,46 +2,40 @@ package purge
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/plan"
 )
 
 var (
-	// errOverflow: the batch would touch more rows or bytes than its limits.
-	errOverflow = errors.New("batch is larger than its limits")
-	// errBusy: another worker has the tenant.
-	errBusy = errors.New("another worker has the tenant")
-	// errChanged: what was locked is no longer what it was; the batch is redone.
-	errChanged = errors.New("rows changed under the batch")
-	// errKept: a trigger or a rule keeps some of the roots. Nothing of the batch
-	// was deleted.
-	errKept = errors.New("a trigger or a rule keeps some of the rows")
-	// errStay: rows go on referencing the row that goes.
-	errStay = errors.New("rows still reference the row that goes after their reference was emptied")
-	// errWrites: SQL of the policy file writes, in a transaction that may only read.
-	errWrites = errors.New("SQL of the policy file writes")
-	// errInterfered: a trigger or a rule has done something else to the rows of a batch
-	// than the batch had said. Nothing of the batch was deleted.
+	errOverflow = errors.New("batch exceeds its limits")
+	errBusy     = errors.New("another worker has locked the tenant")
+	// errChanged: locked rows are no longer what they were; the batch is redone.
+	errChanged = errors.New("rows changed during the batch")
+	// errKept: nothing was deleted.
+	errKept            = errors.New("a trigger or a rule keeps some of the rows")
+	errStillReferenced = errors.New("rows still reference the deleted row after their reference was cleared")
+	// errInterfered: a trigger or rule did something else to the rows than the batch intended.
+	// Nothing was deleted.
 	errInterfered = errors.New("a trigger or a rule interferes")
 )
 
-// fault is how an error of a batch is answered.
+// fault is the class of a batch error, which decides how it is handled.
 type fault int
 
 const (
-	// faultTenant is an error of the rows themselves: the batch is split until
-	// the row is found, and its tenant fails alone.
+	// faultTenant is caused by the rows: the batch is split until the row is found, and only
+	// its tenant fails.
 	faultTenant fault = iota
-	// faultRetry passes by itself: a lock, a deadlock, a concurrent insert.
+	// faultRetry is transient: a lock, a deadlock, a concurrent insert.
 	faultRetry
-	// faultPolicy is an error of the schema or the role: it would be the same for every
-	// row, and ends the policy.
+	// faultPolicy is an error of the schema or the role. It would be the same for every row, so
+	// it ends the policy.
 	faultPolicy
-	// faultDatabase is the server's: wait for it, and give up after a while.
+	// faultDatabase is an error of the server: wait for it until patience runs out.
 	faultDatabase
 )
 
@@ -51,9 +45,9 @@ func classify(err error) fault {
 		switch {
 		case errors.Is(err, errChanged), errors.Is(err, errUnproven), errors.Is(err, errSlow):
 			return faultRetry
-		case errors.Is(err, errStay), errors.Is(err, errKept), errors.Is(err, errInterfered):
+		case errors.Is(err, errStillReferenced), errors.Is(err, errKept), errors.Is(err, errInterfered):
 			return faultTenant
-		case errors.Is(err, errFacts), errors.Is(err, errReplicaRole), errors.Is(err, errWrites):
+		case errors.Is(err, plan.ErrSchemaChanged), errors.Is(err, plan.ErrReplicaRole), errors.Is(err, pg.ErrWrites):
 			return faultPolicy
 		}
 		return faultDatabase // the connection, or the pool
@@ -71,21 +65,12 @@ func classify(err error) fault {
 	return faultTenant
 }
 
-// raisedRoutine is where PostgreSQL's source raises what RAISE of a function says
-// (pl_exec.c): it is the word of the application about one row, unless it passes on that
-// the server is out of resources or a connection is lost.
+// raisedRoutine is the C function (pl_exec.c) that reports a RAISE in PL/pgSQL. Such an error
+// is about one row, unless its code says that the server is out of resources or a connection is
+// lost.
 const raisedRoutine = "exec_stmt_raise"
 
-// onlyReads distinguishes an attempt to write in a transaction that may only read from a server
-// that has become a standby, which has the same code in one that may write.
-func onlyReads(err error) error {
-	if isCode(err, "25006") {
-		return fmt.Errorf("%w: %s", errWrites, plain(err))
-	}
-	return err
-}
-
-// reasonOf is a short word for a metric or a message.
+// reasonOf returns a short reason for a metric or a message.
 func reasonOf(err error) string {
 	var refused *pgconn.PgError
 	if !errors.As(err, &refused) {
@@ -112,14 +97,8 @@ func reasonOf(err error) string {
 		return "serialization_failure"
 	case "57014":
 		return "statement_timeout"
-	case "23503", "23001": // RESTRICT has a code of its own from PostgreSQL 18 on
+	case "23503", "23001": // RESTRICT has its own code since PostgreSQL 18
 		return "foreign_key_violation"
 	}
 	return refused.Code
 }
-
-// isCode reports whether an error is the server's and has one of these SQLSTATEs.
-func isCode(err error, codes ...string) bool { return pg.HasCode(err, codes...) }
-
-// plain is an error without row data.
-func plain(err error) string { return pg.ErrorText(err) }

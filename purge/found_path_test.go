@@ -7,13 +7,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/reaperdb/reaper/purge"
+	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/preview"
 )
 
-// A path that the file does not write is said, in words and as the file would write it.
-// One over a column that can be NULL, or of more than two steps, was taken in silence:
-// rows without a value were never deleted, and nobody had looked at the path. It is an
-// error at the policy's table, whose remedy, pasted, passes.
+// A tenant path that the file omits is reported, in words and as the file would write it. A
+// path over a nullable column or of more than two steps used to be accepted silently: rows
+// without a value were never deleted, and nobody had reviewed the path. It is now an error at
+// the policy's table, with a remedy that passes.
 func TestFoundPath(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
@@ -21,7 +22,7 @@ func TestFoundPath(t *testing.T) {
 	const things = `CREATE TABLE things (id int PRIMARY KEY, at timestamptz NOT NULL, `
 	for _, c := range []struct {
 		name, schema string
-		refused      string // why; empty: it is not
+		refused      string // why; empty: accepted
 		text, yaml   string
 	}{
 		{"one step", accounts + things + `account_id int NOT NULL REFERENCES accounts)`, "", "things.account_id -> accounts.id", "[account_id]"},
@@ -78,7 +79,7 @@ func TestFoundPath(t *testing.T) {
 			b := ground.on(t, c.schema, "tenants: {table: accounts, key: id, default: 30d}\npolicies:\n  - name: things\n    table: things\n    age: at\n")
 			fix := "write tenant: " + c.yaml
 			if c.refused != "" {
-				errors := b.problems(purge.LevelError)
+				errors := b.problems(plan.LevelError)
 				if len(errors) != 1 || !containsAll(errors[0], "reaper.yaml:5:12: the tenant path found, "+c.text+", must be written in the policy: "+c.refused) || !strings.HasSuffix(errors[0], " => "+fix) {
 					t.Errorf("the errors are %q", errors)
 				}
@@ -88,13 +89,13 @@ func TestFoundPath(t *testing.T) {
 				}
 				return
 			}
-			plan := b.plans()[0]
-			path := plan.TenantPath()
+			p := b.plans()[0]
+			path := p.TenantPath()
 			if path == nil || !path.Inferred || path.Text != c.text || path.YAML != c.yaml {
 				t.Fatalf("the path is %+v, want %s, %s", path, c.text, c.yaml)
 			}
 			b.noted("tenant path (found): " + c.text + " => " + fix)
-			view, err := purge.Look(t.Context(), b.pool, plan, purge.Options{}, true)
+			view, err := preview.Look(t.Context(), b.pool, p, plan.Selection{}, true)
 			if err != nil || view.TenantPath == nil || !view.TenantPath.Inferred {
 				t.Errorf("plan shows the path %+v (%v)", view.TenantPath, err)
 			}
@@ -107,13 +108,13 @@ func TestFoundPath(t *testing.T) {
 	}
 }
 
-// Columns of a composite key stood there joined by +, which no policy file may write.
+// Columns of a composite key were joined by +, which is invalid in a policy file.
 func TestFoundPath_Several(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, `CREATE TABLE accounts (area int, id int UNIQUE, PRIMARY KEY (area, id));
 		CREATE TABLE things (id int PRIMARY KEY, at timestamptz, area int, buyer int, seller int NOT NULL REFERENCES accounts (id), FOREIGN KEY (area, buyer) REFERENCES accounts)`,
 		"tenants: {table: accounts, key: id, default: 30d}\npolicies:\n  - name: things\n    table: things\n    age: at\n")
-	errors := b.problems(purge.LevelError)
+	errors := b.problems(plan.LevelError)
 	want := []string{"reaper.yaml:5:12: several shortest paths lead from public.things to public.accounts: [buyer] or [seller] => write tenant: [buyer] # choose the one that says who owns the rows: [buyer] or [seller]"}
 	if diff := cmp.Diff(want, errors); diff != "" {
 		t.Errorf("errors (-want +got):\n%s", diff)
@@ -126,7 +127,7 @@ func TestFoundPath_Several(t *testing.T) {
 	}
 }
 
-// What cannot be written is not proposed.
+// A path that cannot be written is not proposed.
 func TestFoundPath_Unwritable(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, `CREATE TABLE accounts (id int PRIMARY KEY); CREATE TABLE areas (id int PRIMARY KEY); CREATE TABLE owners (id int PRIMARY KEY);

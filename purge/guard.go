@@ -7,46 +7,46 @@ import (
 	"time"
 
 	"github.com/reaperdb/reaper/guard"
+	"github.com/reaperdb/reaper/internal/pg"
 )
 
-// Guard says whether a policy's rows may be deleted now. guard.Advice and Changed
-// answer at once, from memory.
+// Guard decides whether a policy's rows may be deleted now. Advice and Changed answer at once,
+// from memory.
 type Guard interface {
-	// guard.Advice leaves out the guards named in but.
+	// Advice ignores the guards named in but.
 	Advice(policy string, but ...string) guard.Advice
-	// Changed is closed when there may be another advice than before the call.
+	// Changed returns a channel that is closed when the advice may have changed.
 	Changed() <-chan struct{}
-	// Wrote is told how many bytes of WAL a batch has written.
+	// Wrote adds the bytes of WAL that a batch wrote.
 	Wrote(bytes int64)
-	// Room reads what there is for a run to write.
+	// Room reads how much a run may write.
 	Room(ctx context.Context) (guard.Room, error)
-	// Checkpoint asks the server for a checkpoint, unless another gives little back so
-	// soon; an error says that it may not be asked. It may be called often.
+	// Checkpoint requests a checkpoint, unless another one would free little so soon. It may be
+	// called often; an error means that the role may not request one.
 	Checkpoint(ctx context.Context) (asked bool, err error)
 }
 
-// handRecheck is how long a policy that was found paused by hand waits before it
-// looks again, where no guard tells when to.
-const handRecheck = time.Second
+// manualPauseRecheck is how long to wait before checking a manual pause again, where no guard
+// reports its end.
+const manualPauseRecheck = time.Second
 
-// errHandPaused is a batch that has found its policy paused by hand.
-var errHandPaused = errors.New("paused by hand")
+// errPausedByHand: the batch found its policy paused by hand.
+var errPausedByHand = errors.New("paused by hand")
 
-// errGuarded is a batch that a guard stands against, found before it is tried again.
-var errGuarded = errors.New("a guard stands against it")
+// errGuarded: a guard forbids the batch, found before a retry.
+var errGuarded = errors.New("a guard forbids the batch")
 
-// heldUp tells that the guards let no batch begin now.
-func (r *Run) heldUp(policy string) bool {
+// guardsForbid reports whether the guards forbid starting a batch now.
+func (r *Run) guardsForbid(policy string) bool {
 	return r.guard != nil && r.guard.Advice(policy).Forbids()
 }
 
-// waitForGuards waits while a guard pauses the policy, with no lock and no transaction,
-// and with the worker's turn given back: it takes those of other policies meanwhile.
-// false: the policy's run ends.
-func (w *work) waitForGuards(ctx context.Context, worker int) bool {
+// waitForGuards waits while a guard pauses the policy, without a lock or transaction. It gives
+// up the worker's slot and works on other policies meanwhile. false: the policy's run ends.
+func (w *policyRun) waitForGuards(ctx context.Context, worker int) bool {
 	for {
 		a, changed := w.advice()
-		w.advised(a)
+		w.noteAdvice(a)
 		if w.stopping() || ctx.Err() != nil {
 			return false
 		}
@@ -58,7 +58,7 @@ func (w *work) waitForGuards(ctx context.Context, worker int) bool {
 			if !w.state.dropping() && !w.fits(ctx) {
 				return false
 			}
-			if !w.run.heldUp(w.plan.Policy.Name) { // fits may take its time
+			if !w.run.guardsForbid(w.plan.Policy.Name) { // fits may take a while
 				return true
 			}
 			continue
@@ -67,14 +67,14 @@ func (w *work) waitForGuards(ctx context.Context, worker int) bool {
 	}
 }
 
-// wait waits for another advice, at most until the longest pause is over, which
-// ends the policy's run.
-func (w *work) wait(ctx context.Context, worker int, a guard.Advice, changed <-chan struct{}) {
+// wait waits until the advice changes, at most for the longest allowed pause, which ends the
+// policy's run.
+func (w *policyRun) wait(ctx context.Context, worker int, a guard.Advice, changed <-chan struct{}) {
 	if a.Checkpoint {
 		w.askCheckpoint(ctx)
 	}
 	since := w.state.pausedSince()
-	if since.IsZero() { // another worker has seen the pause end
+	if since.IsZero() { // another worker saw the pause end
 		return
 	}
 	over := time.NewTimer(time.Until(since.Add(w.run.maxPause)))
@@ -85,7 +85,7 @@ func (w *work) wait(ctx context.Context, worker int, a guard.Advice, changed <-c
 			case <-changed:
 				return
 			case <-over.C:
-				w.tooLong(a)
+				w.stopAfterMaxPause(a)
 				return
 			default:
 				continue
@@ -94,7 +94,7 @@ func (w *work) wait(ctx context.Context, worker int, a guard.Advice, changed <-c
 		select {
 		case <-changed:
 		case <-over.C:
-			w.tooLong(a)
+			w.stopAfterMaxPause(a)
 		case <-ctx.Done():
 		case <-w.run.halt.Done():
 		}
@@ -102,16 +102,16 @@ func (w *work) wait(ctx context.Context, worker int, a guard.Advice, changed <-c
 	}
 }
 
-// tooLong ends the policy's run after the longest pause.
-func (w *work) tooLong(a guard.Advice) {
-	why := fmt.Sprintf("paused for %s, the longest that max_pause allows, by the guard %s", w.run.maxPause, a.Because())
+// stopAfterMaxPause ends the policy's run after the longest allowed pause.
+func (w *policyRun) stopAfterMaxPause(a guard.Advice) {
+	why := fmt.Sprintf("paused for %s (max_pause) by the guard %s", w.run.maxPause, a.Because())
 	w.state.stop(why)
-	w.advised(guard.Advice{State: guard.Stop, Guard: a.Guard, Reason: why, Since: time.Now()})
+	w.noteAdvice(guard.Advice{State: guard.Stop, Guard: a.Guard, Reason: why, Since: time.Now()})
 }
 
-// advice is what the guards say, and what is closed when they may say something
-// else. A pause by hand that a batch has found counts before they know of it.
-func (w *work) advice() (a guard.Advice, changed <-chan struct{}) {
+// advice returns the guards' advice and a channel that is closed when it may change. A manual
+// pause found by a batch applies before the guards notice it.
+func (w *policyRun) advice() (a guard.Advice, changed <-chan struct{}) {
 	if changed = w.state.pausedByHand(); changed != nil {
 		return guard.Advice{State: guard.Pause, Guard: guard.ByHand, Reason: "the policy is paused by hand (reaper resume ends it)", Since: time.Now()}, changed
 	}
@@ -122,46 +122,45 @@ func (w *work) advice() (a guard.Advice, changed <-chan struct{}) {
 	return w.run.guard.Advice(w.plan.Policy.Name), changed
 }
 
-// findByHand notes that a batch has found its policy paused by hand.
-func (w *work) findByHand() {
+// notePausedByHand records that a batch found its policy paused by hand.
+func (w *policyRun) notePausedByHand() {
 	var changed <-chan struct{}
 	if w.run.guard != nil {
 		changed = w.run.guard.Changed()
 	} else {
 		later := make(chan struct{})
-		time.AfterFunc(handRecheck, func() { close(later) })
+		time.AfterFunc(manualPauseRecheck, func() { close(later) })
 		changed = later
 	}
 	w.state.pauseByHand(changed)
 }
 
-// retellAfter is how often the reason of what lasts is told anew: figures change.
-const retellAfter = 10 * time.Second
+// repeatReasonAfter is how often a lasting reason is reported again, as its figures change.
+const repeatReasonAfter = 10 * time.Second
 
-// advised notes what the guards say, and tells it when it is something else than
-// before: one worker after the other, so that the newest is told last.
-func (w *work) advised(a guard.Advice) {
-	w.telling.Lock()
-	defer w.telling.Unlock()
-	news, resumed := w.state.advise(a)
-	if resumed && w.run.rounding != nil {
-		w.run.rounding.resume()
+// noteAdvice records the guards' advice and reports it if it changed. The mutex keeps reports
+// of several workers in order.
+func (w *policyRun) noteAdvice(a guard.Advice) {
+	w.adviceMu.Lock()
+	defer w.adviceMu.Unlock()
+	isNew, resumed := w.state.setAdvice(a)
+	if resumed && w.run.currentRound != nil {
+		w.run.currentRound.resume()
 	}
-	if !news {
+	if !isNew {
 		return
 	}
-	// The guards have said it to the log themselves.
-	w.run.log.Debug("guards", "policy", w.plan.Policy.Name, "state", a.State, "guard", a.Guard, "reason", a.Reason)
-	w.run.tell(func(o Observer) { o.Advised(w.plan.Policy.Name, a) })
+	// The guards have already logged this.
+	w.run.log.Debug("guard advice", "policy", w.plan.Policy.Name, "state", a.State, "guard", a.Guard, "reason", a.Reason)
+	w.run.notify(func(o Observer) { o.Advised(w.plan.Policy.Name, a) })
 	w.recordAdvice(a)
 }
 
-// recordTimeout bounds the writing of what guards say: a database that does not
-// answer may be the reason for it.
+// recordTimeout bounds recording advice: an unresponsive database may be the reason for it.
 const recordTimeout = 2 * time.Second
 
-// recordAdvice writes into the ledger what the guards say from now on.
-func (w *work) recordAdvice(a guard.Advice) {
+// recordAdvice writes the guards' current advice to the ledger.
+func (w *policyRun) recordAdvice(a guard.Advice) {
 	ctx, cancel := context.WithTimeout(context.Background(), recordTimeout)
 	defer cancel()
 	state := ""
@@ -169,24 +168,24 @@ func (w *work) recordAdvice(a guard.Advice) {
 		state = a.State.String()
 	}
 	if err := w.run.ledger.RecordAdvice(ctx, w.run.control, w.run.id, w.plan.Policy.Name, state, a.Guard, a.Reason); err != nil {
-		w.run.log.Warn("cannot record what the guards say", "policy", w.plan.Policy.Name, "error", plain(err))
+		w.run.log.Warn("cannot record guard advice", "policy", w.plan.Policy.Name, "error", pg.ErrorText(err))
 	}
 }
 
-// stopping reports whether the policy's part of the run ends after the batch under way.
-func (w *work) stopping() bool { return w.run.stopping() || w.state.stopped() != "" }
+// stopping reports whether the policy's part of the run ends after the current batch.
+func (w *policyRun) stopping() bool { return w.run.stopping() || w.state.stopped() != "" }
 
-// stopReason says why; empty: nothing has ended it.
-func (w *work) stopReason() string {
+// stopReason says why; empty: not stopping.
+func (w *policyRun) stopReason() string {
 	if reason := w.run.stopReason(); reason != "" {
 		return reason
 	}
 	return w.state.stopped()
 }
 
-// heldAtLast says which guard was pausing the policy when something else has ended it;
-// empty: none was.
-func (w *work) heldAtLast() string {
+// pauseSuffix names the guard that was pausing the policy when something else ended it; empty:
+// none.
+func (w *policyRun) pauseSuffix() string {
 	a, paused := w.state.pausedBy()
 	if !paused {
 		return ""
@@ -194,20 +193,19 @@ func (w *work) heldAtLast() string {
 	return "; paused by the guard " + a.Because()
 }
 
-// askCheckpoint asks for a checkpoint: only then does the server give WAL back. The
-// guards know when the next is worth it. A role that may not ask waits for the server's
-// own.
-func (w *work) askCheckpoint(ctx context.Context) {
+// askCheckpoint requests a checkpoint, after which the server recycles WAL. The guards decide
+// when the next one is worthwhile. A role without the privilege waits for the server's own.
+func (w *policyRun) askCheckpoint(ctx context.Context) {
 	asked, err := w.run.guard.Checkpoint(ctx)
-	unasked := ""
+	checkpointErr := ""
 	if err != nil {
-		unasked = err.Error()
+		checkpointErr = err.Error()
 	}
-	news := w.state.noteCheckpoint(unasked)
+	isNew := w.state.noteCheckpoint(checkpointErr)
 	switch {
 	case asked:
-		w.run.log.Info("asked for a checkpoint, so that WAL is given back", "policy", w.plan.Policy.Name)
-	case news:
-		w.run.log.Warn("no checkpoint was asked for: waiting for the server's own", "policy", w.plan.Policy.Name, "error", err)
+		w.run.log.Info("requested a checkpoint to recycle WAL", "policy", w.plan.Policy.Name)
+	case isNew:
+		w.run.log.Warn("cannot request a checkpoint; waiting for the server's own", "policy", w.plan.Policy.Name, "error", err)
 	}
 }

@@ -13,17 +13,17 @@ import (
 	"github.com/reaperdb/reaper/purge"
 )
 
-// hand is a guard that a test sets.
+// hand is a guard controlled by a test.
 type hand struct {
 	mu      sync.Mutex
-	advice  map[string]guard.Advice // by policy; "": of all others
-	behind  *guard.Advice           // where that guard is left out; nil: go
+	advice  map[string]guard.Advice // by policy; "": all others
+	behind  *guard.Advice           // without that guard; nil: go
 	changed chan struct{}
 	wrote   int64
 	room    guard.Room
 
 	checkpoints int
-	asked       func() // for a checkpoint; nil: nothing happens
+	asked       func() // called when a checkpoint is requested; nil: nothing
 }
 
 func newHand() *hand {
@@ -70,7 +70,7 @@ func (h *hand) give(room guard.Room) {
 	h.room = room
 }
 
-// advised hears what a run makes of its guards.
+// advised records the advice that a run reports.
 type advised struct {
 	watcher
 	told func(policy string, a guard.Advice)
@@ -78,7 +78,7 @@ type advised struct {
 
 func (o advised) Advised(policy string, a guard.Advice) { o.told(policy, a) }
 
-// Room is what the test has set, less what was written since and is kept.
+// Room is what the test has set, less what has been written and is held.
 func (h *hand) Room(context.Context) (guard.Room, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -107,7 +107,7 @@ var (
 	slower = guard.Advice{State: guard.Slow, Share: 0.1, Guard: "latency", Reason: "a probe took 0.6 s"}
 )
 
-// guarded is a bed whose run asks a guard, in batches of one root.
+// guarded is a bed whose run uses a guard, in batches of one root.
 func guarded(t *testing.T, schema, policy string) (*bed, *hand) {
 	b := prepare(t, schema, strings.Replace(policy, "tenant: [project_id, org_id]", "tenant: [project_id, org_id], limits: {rows: 1}", 1))
 	h := newHand()
@@ -115,7 +115,8 @@ func guarded(t *testing.T, schema, policy string) (*bed, *hand) {
 	return b, h
 }
 
-// A pause lets the batch at hand end, holds nothing, and ends by itself.
+// During a pause the current batch finishes, no lock or transaction is held, and the run
+// resumes by itself.
 func TestGuardPausesAndGoesOn(t *testing.T) {
 	eachWay(t, func(t *testing.T, schema, policy string) {
 		b, h := guarded(t, schema, policy)
@@ -162,7 +163,7 @@ func TestGuardPauseHasALongestLength(t *testing.T) {
 		b, h := guarded(t, schema, policy)
 		h.set("", pause)
 		b.runner.MaxPause = 50 * time.Millisecond
-		o := b.purge().is(purge.Incomplete, "paused for 50ms, the longest that max_pause allows", "wal_backlog", "reports keeps 2 GB")
+		o := b.purge().is(purge.Incomplete, "paused for 50ms (max_pause)", "wal_backlog", "reports keeps 2 GB")
 		b.count(`SELECT count(*) FROM mails`, 20)
 		if o.one().PausedSeconds < 0.05 || *o.one().BacklogRows != 15 {
 			t.Errorf("paused for %v s, backlog %v", o.one().PausedSeconds, *o.one().BacklogRows)
@@ -172,8 +173,8 @@ func TestGuardPauseHasALongestLength(t *testing.T) {
 	})
 }
 
-// A checkpoint gives nothing back of what a slot keeps: once the slot is gone another
-// one is asked for, in the same pause.
+// A checkpoint recycles nothing that a slot holds. Once the slot is gone, another one is
+// requested in the same pause.
 func TestGuardAsksForACheckpointAgain(t *testing.T) {
 	eachWay(t, func(t *testing.T, schema, policy string) {
 		b, h := guarded(t, schema, policy)
@@ -199,7 +200,7 @@ func TestGuardAsksForACheckpointAgain(t *testing.T) {
 	})
 }
 
-// slowly is a guard that pauses everything while somebody looks what there is room for.
+// slowly is a guard that pauses everything while Room is being read.
 type slowly struct {
 	*hand
 	once sync.Once
@@ -210,7 +211,7 @@ func (g *slowly) Room(ctx context.Context) (guard.Room, error) {
 	return g.hand.Room(ctx)
 }
 
-// What is said while the run is sized counts before the first batch.
+// Advice that changes while the run is sized counts before the first batch.
 func TestGuardPausesMeanwhile(t *testing.T) {
 	eachWay(t, func(t *testing.T, schema, policy string) {
 		b, h := guarded(t, schema, policy)
@@ -231,7 +232,7 @@ func TestGuardStops(t *testing.T) {
 	})
 }
 
-// Where nothing is due, nothing is held up.
+// If nothing is due, nothing is paused.
 func TestGuardThatStopsNothing(t *testing.T) {
 	t.Parallel()
 	b, h := guarded(t, shop, shopPolicy)
@@ -244,8 +245,7 @@ func TestGuardThatStopsNothing(t *testing.T) {
 	}
 }
 
-// A policy that is paused does not keep a worker from the others, not even the only
-// one.
+// A paused policy leaves its worker free for other policies, even the only worker.
 func TestGuardLendsTheWorker(t *testing.T) {
 	t.Parallel()
 	b, h := guarded(t, shop+`;
@@ -271,7 +271,7 @@ INSERT INTO logs SELECT n, now() - interval '40 days' FROM generate_series(1, 10
 	b.count(`SELECT count(*) FROM mails`, 5)
 }
 
-// What counts for one policy leaves the others alone.
+// Advice for one policy does not affect the others.
 func TestGuardOfOnePolicy(t *testing.T) {
 	t.Parallel()
 	b, h := guarded(t, shop+`;
@@ -303,13 +303,13 @@ func TestGuardSlowsDown(t *testing.T) {
 	if o.one().Batches < 4 {
 		t.Errorf("%d batches of the whole size", o.one().Batches)
 	}
-	// The rest after each but the last took nine times as long as the batch.
+	// Each pause but the last was nine times as long as its batch.
 	if began < 3*worked {
 		t.Errorf("%v of %v were spent in batches", worked, began)
 	}
 }
 
-// A person's pause is found by the batch itself, and needs no guard.
+// A batch finds a manual pause itself, without a guard.
 func TestPausedByHand(t *testing.T) {
 	eachWay(t, func(t *testing.T, schema, policy string) {
 		for _, policies := range [][]string{nil, {"mails"}} {
@@ -336,7 +336,7 @@ func TestPausedByHand(t *testing.T) {
 	})
 }
 
-// Another policy's pause is nothing to this one.
+// Another policy's pause has no effect here.
 func TestPausedByHandIsAnother(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, shop, shopPolicy)
@@ -346,7 +346,7 @@ func TestPausedByHandIsAnother(t *testing.T) {
 	b.purge().complete()
 }
 
-// A pause by hand keeps partitions too, whatever the guards still say.
+// A manual pause also stops partition drops, before the guards notice it.
 func TestPausedByHandKeepsPartitions(t *testing.T) {
 	t.Parallel()
 	for _, g := range []purge.Guard{nil, newHand()} {

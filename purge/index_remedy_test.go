@@ -4,16 +4,16 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/reaperdb/reaper/purge"
+	"github.com/reaperdb/reaper/plan"
 )
 
-// pasteIndexes runs each CREATE INDEX that the plan prints, whole, and wants that none
-// is missing then.
+// pasteIndexes runs each CREATE INDEX that the plan prints and wants no missing index
+// afterwards.
 func (b *bed) pasteIndexes(want ...string) {
 	b.t.Helper()
 	const lack = "no index serves"
 	var fixes []string
-	for _, level := range []purge.Level{purge.LevelError, purge.LevelWarning} {
+	for _, level := range []plan.Level{plan.LevelError, plan.LevelWarning} {
 		for _, problem := range b.problems(level) {
 			if text, fix, _ := strings.Cut(problem, " => "); strings.Contains(text, lack) {
 				fixes = append(fixes, fix)
@@ -31,7 +31,7 @@ func (b *bed) pasteIndexes(want ...string) {
 			b.t.Errorf("no fix says %q; there are %q", w, fixes)
 		}
 	}
-	for _, level := range []purge.Level{purge.LevelError, purge.LevelWarning} {
+	for _, level := range []plan.Level{plan.LevelError, plan.LevelWarning} {
 		for _, problem := range b.problems(level) {
 			if strings.Contains(problem, lack) {
 				b.t.Errorf("after %q: %s", fixes, problem)
@@ -40,13 +40,13 @@ func (b *bed) pasteIndexes(want ...string) {
 	}
 }
 
-// refusesLaxKeys: from PostgreSQL 18 on no foreign key compares two collations of which
-// one is not deterministic. What match or the path declares may still.
+// refusesLaxKeys: since PostgreSQL 18 no foreign key compares two collations if one is
+// nondeterministic. References declared by match or a path still may.
 func refusesLaxKeys(t *testing.T, ground *bed) bool {
 	return ground.Int(t, `SELECT current_setting('server_version_num')::int`) >= 180000
 }
 
-// An index that is printed serves, whatever the two columns are compared by.
+// A printed index works for any comparison of the two columns.
 func TestRule_IndexesThatArePrintedServe(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
@@ -95,8 +95,8 @@ func TestRule_IndexesThatArePrintedServe(t *testing.T) {
 	}
 }
 
-// So does the index for the search of expired rows, whose first column is compared with
-// the tenants' key or along the path to it.
+// So does the index for finding expired rows, whose first column is compared with the tenant
+// key or along the path to it.
 func TestRule_IndexesForTheSearchServe(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
@@ -127,7 +127,8 @@ func TestRule_IndexesForTheSearchServe(t *testing.T) {
 	}
 }
 
-// The index of a partitioned table is not created concurrently, which PostgreSQL refuses.
+// The index of a partitioned table is not created concurrently, because PostgreSQL refuses
+// that.
 func TestRule_IndexesOfPartitionedTablesServe(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
@@ -157,7 +158,7 @@ func TestRule_IndexesOfPartitionedTablesServe(t *testing.T) {
 	})
 }
 
-// A name cannot end the comment that it stands in.
+// A name cannot end the comment that contains it.
 func TestRule_IndexesOverHostileNames(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, `CREATE TABLE roots (id numeric PRIMARY KEY, at timestamptz NOT NULL); CREATE INDEX ON roots (at, id);

@@ -8,11 +8,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/reaperdb/reaper/purge"
+	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/preview"
 )
 
-// chained is a table of letters of which each answers the one before, and goes
-// with it, and seals that keep letters.
+// chained is a table of letters, each answering the previous one and deleted with it, and seals
+// that keep letters.
 func chained(n int) string {
 	return fmt.Sprintf(`CREATE TABLE letters (id int PRIMARY KEY, answers int REFERENCES letters ON DELETE CASCADE, at timestamptz);
 		CREATE INDEX ON letters (answers);
@@ -20,21 +21,21 @@ func chained(n int) string {
 		CREATE TABLE seals (letter int REFERENCES letters); CREATE INDEX ON seals (letter); ANALYZE;`, n)
 }
 
-// What is kept is looked for once a row, and not once a row and root: a chain of
-// letters took time in proportion to the square of its length.
+// Keeping rows are searched once per row, not once per row and root. The time for a chain of
+// letters used to grow with the square of its length.
 func TestBacklogOfALongChain(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, chained(20_000)+`INSERT INTO seals VALUES (10000)`, lettersPolicy[:len(lettersPolicy)-1]+`, dependents: [{table: seals, action: keep}]}`)
 	began := time.Now()
-	due, err := purge.Measure(t.Context(), b.pool, b.plans()[0], time.Minute, time.Minute)
+	due, err := preview.Measure(t.Context(), b.pool, b.plans()[0], time.Minute, time.Minute)
 	t.Log(time.Since(began))
 	if err != nil || *due.Rows != 10_000 {
 		t.Errorf("%+v is due (%v), want the 10000 behind the one that is kept", due, err)
 	}
 }
 
-// From a row that is kept, the way up to its root leads over columns of other
-// types and collations than the way down, and over texts that hold anything.
+// The way from a kept row up to its root may use columns of other types and collations than the
+// way down, and arbitrary texts.
 func TestBacklogOfKeptRowsByReferencesOfAllTypes(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
@@ -59,11 +60,11 @@ func TestBacklogOfKeptRowsByReferencesOfAllTypes(t *testing.T) {
 				INSERT INTO pages SELECT row_number() OVER (ORDER BY id), id FROM letters; INSERT INTO pages VALUES (51, `+c.garbage+`);
 				CREATE TABLE seals (page int REFERENCES pages); INSERT INTO seals VALUES (2), (51)`,
 				lettersPolicy[:len(lettersPolicy)-1]+`, dependents: [{table: pages, match: {letter: id}, where: id > 0, action: delete}, {table: seals, action: keep}]}`)
-			due, err := purge.Measure(t.Context(), b.pool, b.plans()[0], time.Minute, time.Minute)
+			due, err := preview.Measure(t.Context(), b.pool, b.plans()[0], time.Minute, time.Minute)
 			if err != nil || *due.Rows != 3 {
 				t.Errorf("%+v is due (%v), want all but one", due, err)
 			}
-			if v, err := purge.Look(t.Context(), b.pool, b.plans()[0], purge.Options{}, false); err != nil || v.ExpiredRows != 3 || *v.Tables[1].ExpiredRows != 3 {
+			if v, err := preview.Look(t.Context(), b.pool, b.plans()[0], plan.Selection{}, false); err != nil || v.ExpiredRows != 3 || *v.Tables[1].ExpiredRows != 3 {
 				t.Errorf("the plan is %+v (%v), want three letters and their pages", v, err)
 			}
 			b.purge().complete().rows(map[string]int64{"public.letters": 3, "public.pages": 3})
@@ -71,9 +72,8 @@ func TestBacklogOfKeptRowsByReferencesOfAllTypes(t *testing.T) {
 	}
 }
 
-// A purge goes on as rows that keep others go themselves, and so does a plan:
-// along a line of letters of which each keeps the one before, it counted one where
-// the purge deleted all.
+// When keeping rows are themselves deleted, both purge and plan continue. In a line of letters
+// that each keep the previous one, the plan counted one where the purge deleted all.
 func TestPlanGoesOnAsKeepersGo(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
@@ -98,7 +98,7 @@ func TestPlanGoesOnAsKeepersGo(t *testing.T) {
 				INSERT INTO pages SELECT n, n FROM generate_series(1, 10) n;
 				CREATE TABLE seals (letter int REFERENCES letters); CREATE TABLE marks (page int REFERENCES pages); CREATE INDEX ON seals (letter); CREATE INDEX ON marks (page);`+c.more,
 				lettersPolicy[:len(lettersPolicy)-1]+`, unindexed: allow, dependents: [{table: letters, action: keep}, {table: pages, via: cover, action: keep}, {table: seals, action: keep}, {table: marks, action: keep}]}`)
-			v, err := purge.Look(t.Context(), b.pool, b.plans()[0], purge.Options{}, false)
+			v, err := preview.Look(t.Context(), b.pool, b.plans()[0], plan.Selection{}, false)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -110,7 +110,7 @@ func TestPlanGoesOnAsKeepersGo(t *testing.T) {
 				t.Errorf("%d rows are due, and of the tables (-want +got):\n%s", v.ExpiredRows, d)
 			}
 			if c.warning != "" {
-				if last := v.Problems[len(v.Problems)-1]; last.Level != purge.LevelWarning || !strings.Contains(last.Text, c.warning) {
+				if last := v.Problems[len(v.Problems)-1]; last.Level != plan.LevelWarning || !strings.Contains(last.Text, c.warning) {
 					t.Errorf("the last problem is %+v, want %s", last, c.warning)
 				}
 				return

@@ -7,41 +7,37 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/reaperdb/reaper/partition"
+	"github.com/reaperdb/reaper/preview"
 )
 
 // Ledger is what a run needs of reaper's own tables.
 type Ledger interface {
 	partition.Ledger
-	// OpenRun records that a policy's run has begun.
+	preview.History
+	// OpenRun records the start of a policy's run.
 	OpenRun(ctx context.Context, db *pgxpool.Pool, runID, policy, trigger, base string) error
-	// FixCutoffs keeps the cutoffs that count for a policy's run, by tenant, in
-	// place of any kept before, and gives their number. Each is a tenant's key
-	// and a cutoff, as text.
+	// FixCutoffs stores the cutoffs of a policy's run (a tenant's key and a cutoff, as text),
+	// replacing earlier ones, and returns their number.
 	FixCutoffs(ctx context.Context, db *pgxpool.Pool, runID, policy string, tenants pgx.CopyFromSource) (int64, error)
-	// Cutoffs is the quoted name of the table that they are in: run_id, policy,
-	// rank (their order, from 1), tenant, cutoff.
+	// Cutoffs is the quoted name of their table: run_id, policy, rank (from 1), tenant, cutoff.
 	Cutoffs() string
-	// RecordBatch queues the row that says what a batch deleted, for the batch's
-	// own transaction.
+	// RecordBatch queues the row that records a batch, for the batch's own transaction.
 	RecordBatch(in *pgx.Batch, runID, policy string, seq int64, tenant *string, rows, nullified map[string]int64) error
-	// BatchCommitted reports whether that row is there.
+	// BatchCommitted reports whether that row exists.
 	BatchCommitted(ctx context.Context, tx pgx.Tx, runID, policy string, seq int64) (bool, error)
-	// RecordAdvice writes what the guards make of a policy's run from now on; an empty
-	// state: nothing any more.
+	// RecordAdvice stores the guards' current advice for a policy's run; an empty state clears
+	// it.
 	RecordAdvice(ctx context.Context, db *pgxpool.Pool, runID, policy, state, guard, reason string) error
-	// Written sums what the policy's latest runs have deleted and written: rows over
-	// all tables, and bytes of WAL.
-	Written(ctx context.Context, db *pgxpool.Pool, policy string) (rows, wal int64, err error)
-	// KeepAlive says that the run's process lives. When it returns, all that the
-	// run has committed is on disk.
+	// KeepAlive renews the run's lease. When it returns, everything the run has committed is on
+	// disk.
 	KeepAlive(ctx context.Context, db *pgxpool.Pool, runID string) error
-	// DoneTenants counts the tenants of which the run deleted something, those
-	// named left out; "null" stands for a policy without tenants.
+	// DoneTenants counts the tenants that the run deleted rows of, except the given ones;
+	// "null" stands for a policy without tenants.
 	DoneTenants(ctx context.Context, db *pgxpool.Pool, runID, policy string, except []string) (int64, error)
-	// Totals gives the rows deleted and emptied by a policy's run, by table, and
-	// its batches.
+	// Totals returns the rows deleted, by table, the rows nullified, and the batches of a
+	// policy's run.
 	Totals(ctx context.Context, db *pgxpool.Pool, runID, policy string) (rows map[string]int64, nullified, batches int64, err error)
-	// CloseRun records how the policy's run ended, durably. ours is false when
-	// another process has closed it, which took this one for dead.
+	// CloseRun durably records how the policy's run ended. ours is false if another process
+	// took this one for dead and closed the run.
 	CloseRun(ctx context.Context, db *pgxpool.Pool, runID, policy, status, reason string, walBytes int64, success bool) (ours bool, err error)
 }

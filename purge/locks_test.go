@@ -16,8 +16,7 @@ import (
 	"github.com/reaperdb/reaper/purge"
 )
 
-// A table that is locked in the middle of a run, as ALTER TABLE does, is come back for
-// too.
+// A table that is locked during a run, as by ALTER TABLE, is retried too.
 func TestLockedTableIsComeBackFor(t *testing.T) {
 	eachWay(t, func(t *testing.T, schema, policy string) {
 		b, _ := guarded(t, schema, policy)
@@ -40,8 +39,8 @@ func TestLockedTableIsComeBackFor(t *testing.T) {
 	})
 }
 
-// Rows that another session has locked are skipped, and come back for: what is
-// freed in time goes in the same run.
+// Rows locked by another session are skipped and retried: those released in time are deleted in
+// the same run.
 func TestPromise10_LockedRowsAreComeBackFor(t *testing.T) {
 	eachWay(t, func(t *testing.T, schema, policy string) {
 		ground := ground(t)
@@ -67,7 +66,7 @@ func TestPromise10_LockedRowsAreComeBackFor(t *testing.T) {
 						close(freed)
 					})
 				}
-				// Freed once the rest has gone, or once the purge had to try again.
+				// Released after the others were deleted, or after the purge had to retry.
 				b.runner.Observer = watcher{
 					batch: func(purge.BatchEvent) { free() },
 					retry: func(string) { time.AfterFunc(300*time.Millisecond, free) },
@@ -83,7 +82,7 @@ func TestPromise10_LockedRowsAreComeBackFor(t *testing.T) {
 	})
 }
 
-// Rows locked throughout leave the run incomplete, and only they are left.
+// Rows that stay locked make the run incomplete; all others are deleted.
 func TestPromise8_LockedThroughout(t *testing.T) {
 	eachWay(t, func(t *testing.T, schema, policy string) {
 		b := prepare(t, schema, policy)
@@ -105,8 +104,8 @@ func TestPromise8_LockedThroughout(t *testing.T) {
 	})
 }
 
-// Writers that lock in the opposite order, root after dependent, get at worst
-// the database's own error, and the purge goes on.
+// Writers that lock in the opposite order, root after dependent, get at worst the database's
+// own error, and the purge continues.
 func TestPromise2_WritersInOppositeOrder(t *testing.T) {
 	eachWay(t, func(t *testing.T, schema, policy string) {
 		b := prepare(t, schema, strings.Replace(policy, "age: at,", "age: at, limits: {rows: 20},", 1))
@@ -140,8 +139,8 @@ func TestPromise2_WritersInOppositeOrder(t *testing.T) {
 	})
 }
 
-// A child inserted between reading and deleting, where no lock stands in its
-// way, raises 23503, and the batch is redone with it.
+// A child inserted between read and delete, without a lock to prevent it, raises 23503, and the
+// batch is retried with the child.
 func TestPromise2_ForeignKeyViolationIsRetried(t *testing.T) {
 	t.Parallel()
 	var b *bed
@@ -159,8 +158,8 @@ func TestPromise2_ForeignKeyViolationIsRetried(t *testing.T) {
 	}
 }
 
-// A role or a database may default to another isolation, and a session to other
-// settings: batches set their own.
+// A role or database may set another default isolation, and a session other settings: batches
+// set their own.
 func TestPromise10_SettingsOfTheSessionDoNotMatter(t *testing.T) {
 	eachWay(t, func(t *testing.T, schema, policy string) {
 		ground := ground(t)
@@ -189,7 +188,7 @@ func TestPromise10_SettingsOfTheSessionDoNotMatter(t *testing.T) {
 	})
 }
 
-// A run stops after the batch at hand, says so, and has a true ledger.
+// A run stops after the current batch, says so, and has a correct ledger.
 func TestRule_StoppedRuns(t *testing.T) {
 	stopping, stop := context.WithCancel(t.Context())
 	for _, c := range []struct {
@@ -235,7 +234,7 @@ func TestRule_StoppedRuns(t *testing.T) {
 	}
 }
 
-// Policies of one run take turns, and one that fails does not end the others.
+// Policies of a run take turns, and a failed one does not end the others.
 func TestPromise6_PoliciesTakeTurns(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, owners+`INSERT INTO owners VALUES (1, 7), (2, 7);`+hundredDays, `
@@ -250,8 +249,8 @@ policies:
 	b.left(`SELECT policy || ' ' || status FROM reaper.runs ORDER BY 1`, "a failed", "b complete")
 }
 
-// eachTransactionElsewhere gives every transaction another session, as a pooler
-// in transaction mode may.
+// eachTransactionElsewhere runs every transaction in a different session, as a pooler in
+// transaction mode may.
 func eachTransactionElsewhere(c *pgxpool.Config) {
 	c.AfterRelease = func(*pgx.Conn) bool { return false }
 }
@@ -266,7 +265,7 @@ func TestPromise7_EveryTransactionOnAnotherConnection(t *testing.T) {
 	})
 }
 
-// With one connection a run never waits for itself.
+// With one connection a run never deadlocks with itself.
 func TestPromise3_OneConnectionIsEnough(t *testing.T) {
 	eachWay(t, func(t *testing.T, schema, policy string) {
 		b := prepare(t, schema, small(policy), func(c *pgxpool.Config) { c.MaxConns = 1 })
@@ -277,7 +276,7 @@ func TestPromise3_OneConnectionIsEnough(t *testing.T) {
 	})
 }
 
-// Tenants with nothing due cost no statement each.
+// Tenants with nothing due cost no statement.
 func TestPromise9_IdleTenantsCostNothing(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, owners, ownersPolicy(", default: 30d", ""))

@@ -9,24 +9,22 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// This file is about values that are equal and not the same: columns of two
-// types or two collations on either side of a reference, and keys in several
-// spellings. What is equal is asked of PostgreSQL, in plain SQL with explicit
-// casts and collations.
+// This file is about values that are equal but not identical: columns of two types or
+// collations on the two sides of a reference, and keys with several spellings. Equality is
+// decided by PostgreSQL, in plain SQL with explicit casts and collations.
 
-// extensionsSQL makes what the types of a case need, in a schema that is on
-// nobody's search_path.
+// extensionsSQL creates what the types of a case need, in a schema that is on no search_path.
 const extensionsSQL = `CREATE SCHEMA IF NOT EXISTS extensions;
 CREATE EXTENSION IF NOT EXISTS citext SCHEMA extensions;
 CREATE COLLATION IF NOT EXISTS extensions.ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
 CREATE COLLATION IF NOT EXISTS extensions.de (provider = icu, locale = 'de');
 `
 
-// oracleKinds are the kinds of oddities that are generated;
-// REAPER_ORACLE_KINDS, a list with commas, leaves only some.
+// oracleKinds are the generated kinds of oddities; REAPER_ORACLE_KINDS, separated by commas,
+// limits them.
 var oracleKinds = []string{"across", "spellings", "zero", "twins", "disabled", "paths", "triggers"}
 
-// may is a chance of a kind of oddity.
+// may draws a kind of oddity with a given chance.
 func (m *schemaMaker) may(kind string, percent int) bool {
 	kinds := oracleKinds
 	if s, set := os.LookupEnv("REAPER_ORACLE_KINDS"); set {
@@ -49,7 +47,7 @@ func (m *schemaMaker) tenantKinds(usual ...keyKind) []keyKind {
 	return usual
 }
 
-// link is what holds two columns together.
+// link is what relates two columns.
 type link int
 
 const (
@@ -107,8 +105,7 @@ func (m *schemaMaker) across(typ string, by link) string {
 	return of(m.draw, "type across", types...)
 }
 
-// anchorDefault makes the anchor the default of a reference, where both sides
-// print its key alike.
+// anchorDefault makes the anchor the default of a reference whose sides print its key alike.
 func (m *schemaMaker) anchorDefault(e *genEdge) {
 	for i, k := range e.columns {
 		if !sameText(e.child.column(k).typ, e.parent.column(e.refs[i]).typ) {
@@ -120,10 +117,9 @@ func (m *schemaMaker) anchorDefault(e *genEdge) {
 	}
 }
 
-// oneCollation gives columns the collation of a key that is not deterministic.
-// PostgreSQL 14 puts the COLLATE of its own ON DELETE SET NULL and SET DEFAULT in
-// the wrong place: rows stay behind, and "SET x = DEFAULT COLLATE …" is a syntax
-// error.
+// oneCollation gives columns the nondeterministic collation of a key. PostgreSQL 14 misplaces
+// the COLLATE of its own ON DELETE SET NULL and SET DEFAULT: rows are left behind, and "SET x =
+// DEFAULT COLLATE …" is a syntax error.
 func (m *schemaMaker) oneCollation(e *genEdge) {
 	for i, k := range e.columns {
 		if e.parent.column(e.refs[i]).typ == caseType {
@@ -132,8 +128,8 @@ func (m *schemaMaker) oneCollation(e *genEdge) {
 	}
 }
 
-// twin adds a second foreign key over the same columns, as migrations leave
-// them: both are one relation, and one entry decides both.
+// twin adds a second foreign key over the same columns, as migrations may leave behind: both
+// are one relation, decided by one entry.
 func (m *schemaMaker) twin(e *genEdge) {
 	if e.leaf || !m.may("twins", 6) {
 		return
@@ -153,8 +149,8 @@ func (m *schemaMaker) twin(e *genEdge) {
 	}
 }
 
-// comparable reports whether a foreign key between two types has one meaning:
-// an operator that depends on no setting, and one collation that decides.
+// comparable reports whether a foreign key between two types is unambiguous: its operator
+// depends on no setting, and one collation decides.
 func (e *genEdge) comparable() bool {
 	for i, k := range e.columns {
 		theirs, ours := e.child.column(k).typ, e.parent.column(e.refs[i]).typ
@@ -170,7 +166,7 @@ func sameText(child, parent string) bool {
 	return child == parent || strings.HasSuffix(child, "int") && strings.HasSuffix(parent, "int")
 }
 
-// spell writes a parent's value, an SQL literal, as a child may write it.
+// spell writes a parent's value, an SQL literal, the way a child may write it.
 func (m *schemaMaker) spell(parent, child, value string) string {
 	if !m.may("across", 60) && sameText(child, parent) {
 		return value
@@ -199,7 +195,7 @@ func (m *schemaMaker) spell(parent, child, value string) string {
 	return value
 }
 
-// respell writes a tenant's key as a policy file or a command may write it.
+// respell writes a tenant's key the way a policy file or a command may write it.
 func (m *schemaMaker) respell(kind keyKind, key string) string {
 	switch kind {
 	case citextKey, caseKey:
@@ -222,7 +218,7 @@ func unquoteSQL(s string) string {
 	return strings.ReplaceAll(strings.TrimSuffix(strings.TrimPrefix(s, "'"), "'"), "''", "'")
 }
 
-// swapCase turns ASCII letters: of others citext says nothing without a locale.
+// swapCase changes ASCII letters only: without a locale citext is undefined for others.
 func swapCase(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -235,8 +231,8 @@ func swapCase(s string) string {
 	}, s)
 }
 
-// equalSQL compares a parent's column with a child's as their foreign key does,
-// or as the unique index of the parent's column.
+// equalSQL compares a parent's column with a child's like their foreign key, or like the unique
+// index of the parent's column.
 func equalSQL(parent, p, child, c string) string {
 	switch {
 	case parent == citextType:
@@ -247,7 +243,7 @@ func equalSQL(parent, p, child, c string) string {
 		return fmt.Sprintf("%s::bpchar = %s::bpchar", p, c)
 	case strings.HasPrefix(parent, "numeric"):
 		if child == "text" {
-			break // a match: by its text
+			break // a match compares text
 		}
 		return fmt.Sprintf("%s = %s::numeric", p, c)
 	case parent == string(halfKey):
@@ -259,7 +255,7 @@ func equalSQL(parent, p, child, c string) string {
 	return fmt.Sprintf(`%s::text COLLATE "C" = %s::text COLLATE "C"`, p, c)
 }
 
-// joinSQL gives the numbers of the rows on both sides of a reference.
+// joinSQL returns the row numbers on both sides of a reference.
 func joinSQL(child *genTable, columns []string, parent *genTable, parentSQL string, refs []string) string {
 	on := make([]string, len(columns))
 	for i, k := range columns {
@@ -268,13 +264,13 @@ func joinSQL(child *genTable, columns []string, parent *genTable, parentSQL stri
 	return fmt.Sprintf("c.rid::text, p.rid::text FROM %s c JOIN %s p ON %s", child.sql(), parentSQL, strings.Join(on, " AND "))
 }
 
-// facts are what PostgreSQL says of the rows of a case before anything goes.
+// facts are PostgreSQL's answers about the rows of a case before anything is deleted.
 type facts struct {
 	behind map[*genEdge]map[string][]string // rows that reference a row
-	steps  []map[string]string              // by step of the tenant path: where a row leads
+	steps  []map[string]string              // by step of the tenant path: the row it leads to
 }
 
-// readFacts asks PostgreSQL which rows belong together.
+// readFacts asks PostgreSQL which rows are related.
 func (x *trial) readFacts() *facts {
 	f := &facts{behind: map[*genEdge]map[string][]string{}}
 	var queries []string

@@ -5,13 +5,13 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/policy"
 	"github.com/reaperdb/reaper/purge"
 )
 
-// earlier lets something happen before the run that is checked: runs that are
-// narrowed, stopped early, or two at once. In the end the same rows must be
-// gone.
+// earlier runs something before the checked run: runs that are narrowed, stopped early, or
+// concurrent. In the end the same rows must be deleted.
 func (x *trial) earlier(before map[*genTable][]*genRow) {
 	switch x.story = of(draw{x.t}, "earlier", "", "", "", "", "max rows", "tenants", "older than", "two at once"); x.story {
 	case "max rows":
@@ -48,7 +48,7 @@ func (x *trial) onlyTenants(before map[*genTable][]*genRow) {
 	x.narrowed(want, func(r *genRow) bool { return slices.Contains(keys, r.owner) })
 }
 
-// olderThan purges what is older than the policy wants.
+// olderThan purges rows older than the policy requires.
 func (x *trial) olderThan(before map[*genTable][]*genRow) {
 	length := of(draw{x.t}, "older than", "1y6mo", "30d", "1d", "1mo")
 	d, err := policy.ParseDuration(length)
@@ -61,21 +61,20 @@ func (x *trial) olderThan(before map[*genTable][]*genRow) {
 	x.narrowed(want, func(r *genRow) bool { return x.c.policy.older(r.values[x.c.policy.age], cutoff) })
 }
 
-// narrowed checks a run that was to take only some of the expired roots.
+// narrowed checks a run over some of the expired roots.
 func (x *trial) narrowed(want *oracle, reaches func(*genRow) bool) {
 	x.t.Helper()
 	want.purge(slices.DeleteFunc(want.expired, func(r *genRow) bool { return !reaches(r) }))
 	x.same("rows that a narrowed run leaves", want.left(), x.c.linesOf(x.dump()))
 }
 
-// twoAtOnce runs two purges side by side. Each may have to leave rows to the
-// other.
+// twoAtOnce runs two purges concurrently. Each may have to leave rows to the other.
 func (x *trial) twoAtOnce() {
 	var wg sync.WaitGroup
 	reports, errs := make([]*purge.Report, 2), make([]error, 2)
 	for i, r := range []purge.Runner{{Pool: x.pool, Ledger: x.ledger}, {Pool: x.second, Ledger: x.ledger}} {
 		wg.Go(func() {
-			reports[i], errs[i] = r.Run(x.ctx, []*purge.Plan{x.plan}, purge.Options{Trigger: "test"})
+			reports[i], errs[i] = r.Run(x.ctx, []*plan.Plan{x.plan}, purge.Options{Trigger: "test"})
 		})
 	}
 	wg.Wait()

@@ -6,12 +6,12 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	_ "time/tzdata" // the oracle needs the zones of the policies wherever it runs
+	_ "time/tzdata" // time zones of the policies, wherever the oracle runs
 )
 
-// oracle works out, row by row and from the contract alone, what a purge has to
-// leave behind. It knows tables as lists of rows, and no SQL but the answers of
-// the dump and which rows PostgreSQL takes for equal.
+// oracle computes, row by row and from the contract alone, what a purge must leave. It sees
+// tables as lists of rows and uses no SQL, except for the dump and for which rows PostgreSQL
+// considers equal.
 type oracle struct {
 	c     *genCase
 	start time.Time
@@ -20,12 +20,12 @@ type oracle struct {
 
 	tenants   map[string]*genTenant // by key; "" for tenant: none
 	expired   []*genRow
-	ahead     map[*genRow]bool // rows that a look ahead counts as going
+	ahead     map[*genRow]bool // rows that a look ahead counts as deleted
 	unowned   int
-	nullified [2]int // rows emptied that stay; references emptied in all
+	nullified [2]int // cleared rows that stay; references cleared in all
 }
 
-// genRow is a row as it was read; a column that is NULL is missing.
+// genRow is a row as read; NULL columns are missing.
 type genRow struct {
 	table   *genTable
 	values  map[string]string
@@ -59,7 +59,7 @@ func newOracle(c *genCase, rows map[*genTable][]*genRow, start time.Time) *oracl
 	return o
 }
 
-// lookAhead finds what goes when keepers that go keep nothing any more.
+// lookAhead finds what is deleted once deleted keepers keep nothing any more.
 func (o *oracle) lookAhead() {
 	o.ahead = map[*genRow]bool{}
 	for again := true; again; {
@@ -79,10 +79,10 @@ func (o *oracle) lookAhead() {
 	}
 }
 
-// number tells the rows of a table apart.
+// number identifies the rows of a table.
 func (r *genRow) number() string { return r.values["rid"] }
 
-// references are the rows that still reference a row by an edge, gone or not.
+// references returns the rows that still reference a row by an edge, deleted or not.
 func (o *oracle) references(e *genEdge, r *genRow) (found []*genRow) {
 	for _, n := range o.c.facts.behind[e][r.number()] {
 		x := o.at[e.child][n]
@@ -94,7 +94,7 @@ func (o *oracle) references(e *genEdge, r *genRow) (found []*genRow) {
 	return found
 }
 
-// behind are the rows that are there now and reference a row by an edge.
+// behind returns the existing rows that reference a row by an edge.
 func (o *oracle) behind(e *genEdge, r *genRow) []*genRow {
 	return slices.DeleteFunc(o.references(e, r), func(x *genRow) bool { return x.gone })
 }
@@ -104,8 +104,8 @@ func (e *genEdge) means(r *genRow) bool {
 	return e.kind == "" || r.values["record_type"] == e.kind || strings.Contains(e.where, " OR ") && r.values["record_type"] == "any"
 }
 
-// closure is everything that goes with a row; kept tells that something that
-// is there, and not among what goes besides, protects one of it.
+// closure is everything deleted with a row; kept: an existing row outside of it and of going
+// protects one of its rows.
 func (o *oracle) closure(root *genRow, going map[*genRow]bool) (rows []*genRow, kept bool) {
 	rows = []*genRow{root}
 	seen := map[*genRow]bool{root: true}
@@ -128,7 +128,7 @@ func (o *oracle) closure(root *genRow, going map[*genRow]bool) (rows []*genRow, 
 	return rows, kept
 }
 
-// purge deletes, in any order of the roots, until nothing more can go.
+// purge deletes, in any order of the roots, until nothing more can be deleted.
 func (o *oracle) purge(order []*genRow) {
 	emptied := map[*genRow]bool{}
 	for again := true; again; {
@@ -157,8 +157,8 @@ func (o *oracle) purge(order []*genRow) {
 	}
 }
 
-// empty empties the references to a row that has gone. Those of rows that go
-// with it are counted: PostgreSQL may empty a row before it deletes it.
+// empty clears the references to a deleted row. Those of rows deleted with it count too:
+// PostgreSQL may clear a row before it deletes it.
 func (o *oracle) empty(r *genRow, emptied map[*genRow]bool) {
 	for _, e := range o.c.edges {
 		if e.parent != r.table || e.action != clears {
@@ -185,7 +185,7 @@ func (o *oracle) empty(r *genRow, emptied map[*genRow]bool) {
 	}
 }
 
-// judgeTenants gives every tenant its state and its cutoff.
+// judgeTenants determines every tenant's state and cutoff.
 func (o *oracle) judgeTenants() {
 	o.tenants = map[string]*genTenant{}
 	p := &o.c.policy
@@ -205,7 +205,7 @@ func (o *oracle) judgeTenants() {
 	}
 }
 
-// judge finds the first retention that a tenant has.
+// judge finds the first retention of a tenant.
 func (o *oracle) judge(r *genRow) *genTenant {
 	p := &o.c.policy
 	shared := p.tenants.retention
@@ -259,14 +259,14 @@ func (o *oracle) judge(r *genRow) *genTenant {
 	return &genTenant{state: "skipped"}
 }
 
-// span is a length in calendar units, as PostgreSQL computes with it.
+// span is a length in calendar units, computed as PostgreSQL does.
 type span struct {
 	months, days int
 	rest         time.Duration
 }
 
-// lengths are the durations of policy files, spans the intervals of tenants as
-// PostgreSQL prints them.
+// lengths are the durations of policy files; spans are the intervals of tenants as PostgreSQL
+// prints them.
 var (
 	lengths = map[string]span{
 		"1d": {days: 1}, "10d": {days: 10}, "20d": {days: 20}, "30d": {days: 30}, "1mo": {months: 1}, "1y6mo": {months: 18},
@@ -278,8 +278,8 @@ var (
 	}
 )
 
-// before is the instant this long before t: months first, to the end of a
-// shorter month, then days, then the rest.
+// before is the instant this long before t: first months, clamped to the end of a shorter
+// month, then days, then the rest.
 func (s span) before(t time.Time) time.Time {
 	y, m, d := t.Date()
 	first := time.Date(y, m-time.Month(s.months), 1, t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), time.UTC)
@@ -336,11 +336,10 @@ func (p *genPolicy) meant(r *genRow) bool {
 	return status == "sent" || status == "queued"
 }
 
-// zeroTime reports whether a time means that there is none.
+// zeroTime reports whether a time means "none".
 func zeroTime(t time.Time) bool { return t.Year() < 1900 || t.Equal(time.Unix(0, 0)) }
 
-// older tells whether an age, as PostgreSQL prints it in UTC, lies strictly
-// before a cutoff.
+// older reports whether an age, as PostgreSQL prints it in UTC, is strictly before a cutoff.
 func (p *genPolicy) older(age string, cutoff time.Time) bool {
 	if age == "" || strings.Contains(age, "infinity") {
 		return false

@@ -23,9 +23,9 @@ const (
 	floatKey  keyKind = "float8"
 	charKey   keyKind = "char(12)"
 
-	// Kinds whose children may be of another type, or write a value in another way.
+	// Kinds whose children may have another type or spell a value differently.
 	citextKey   keyKind = "extensions.citext"
-	caseKey     keyKind = "text COLLATE extensions.ci" // not deterministic: case does not count
+	caseKey     keyKind = "text COLLATE extensions.ci" // nondeterministic: case-insensitive
 	germanKey   keyKind = "text COLLATE extensions.de"
 	varcharKey  keyKind = "varchar(40)"
 	wholeKey    keyKind = "numeric(20,2)"
@@ -35,7 +35,7 @@ const (
 	momentKey   keyKind = "timestamptz(0)" // at midnight
 )
 
-// keyKinds are the kinds of roots and dependents, the usual ones more often.
+// keyKinds are the kinds of roots and dependents, common ones more often.
 var keyKinds = []keyKind{
 	intKey, textKey, uuidKey, pairKey, intKey, textKey, uuidKey, pairKey,
 	enumKey, domainKey, timeKey, dateKey, bytesKey, numberKey, floatKey, charKey,
@@ -46,10 +46,10 @@ var acrossKinds = []keyKind{
 	citextKey, citextKey, caseKey, germanKey, varcharKey, wholeKey, wholeKey, numberKey, charKey, halfKey, intervalKey, stampKey, momentKey, dateKey, textKey,
 }
 
-// spelledKinds are the kinds of tenants whose keys have more than one spelling.
+// spelledKinds are the kinds of tenants whose keys have several spellings.
 var spelledKinds = []keyKind{citextKey, citextKey, numberKey, wholeKey, charKey, caseKey, uuidKey, intKey}
 
-// oddTexts are keys that go wrong where values become arrays and back.
+// oddTexts are keys that break naive conversion to arrays and back.
 var oddTexts = []string{"", "NULL", `"`, `\`, "'", "{}", "{a,b}", "a b", "ä", ",", "$1::text", "1", "a", "A"}
 
 func oddText(i int) string {
@@ -67,8 +67,7 @@ func (k keyKind) types() []string {
 	return []string{string(k)}
 }
 
-// manyTexts reports whether a key may be written in more than one way, so that
-// text cannot reference it.
+// manyTexts reports whether a key has several spellings, so that text cannot reference it.
 func (k keyKind) manyTexts() bool {
 	switch k {
 	case timeKey, dateKey, citextKey, caseKey, wholeKey, halfKey, intervalKey, stampKey, momentKey:
@@ -77,7 +76,7 @@ func (k keyKind) manyTexts() bool {
 	return false
 }
 
-// caseText is like oddText, but no two differ by case alone.
+// caseText is like oddText, but no two values differ only by case.
 func caseText(i int) string {
 	if i < 12 {
 		return oddTexts[i]
@@ -85,7 +84,7 @@ func caseText(i int) string {
 	return fmt.Sprintf("Ab %d", i)
 }
 
-// values are the key of the i-th row, as PostgreSQL prints it.
+// values is the key of the i-th row, as PostgreSQL prints it.
 func (k keyKind) values(i int) []string {
 	one := func(s string) []string { return []string{s} }
 	switch k {

@@ -11,21 +11,21 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// This file is the world of a generated case: tables, references, a policy. It
-// knows nothing of package purge.
+// This file models a generated case: tables, references, a policy. It does not use package
+// purge.
 
 // genCase is one generated case.
 type genCase struct {
 	tables  []*genTable // tenants, tables of the path, the root, its dependents
 	tenants *genTable   // nil: tenant: none
-	path    []genHop    // from the root on; the last column holds the key
+	path    []genHop    // from the root; the last column holds the key
 	root    *genTable
-	edges   []*genEdge // references to rows that could go
+	edges   []*genEdge // references to rows that may be deleted
 	extra   []string   // further constraints and indexes
 	policy  genPolicy
 	analyze bool
 
-	refused   []string // words of the errors of which the plan must have one; nil: it has none
+	refused   []string // words of the plan's errors, one of which must occur; nil: no errors
 	bystander *genBystander
 	triggers  []*genTrigger
 	facts     *facts // read from the database
@@ -34,13 +34,13 @@ type genCase struct {
 type genTable struct {
 	name      schema.Name
 	kind      keyKind
-	key       []string // primary key; nil: a leaf without any key
+	key       []string // primary key; nil: a leaf without a key
 	code      string   // a second unique column; empty: none
 	columns   []genColumn
-	rows      []map[string]string // SQL by column; row 0 is the anchor, which never goes
+	rows      []map[string]string // SQL by column; row 0 is the anchor, which is never deleted
 	partition string              // PARTITION BY …; empty: an ordinary table
 	parts     []string            // FOR VALUES …
-	protected bool                // of the tenant path
+	protected bool                // on the tenant path
 }
 
 type genColumn struct {
@@ -52,9 +52,9 @@ type genColumn struct {
 // genHop is a step of the tenant path.
 type genHop struct {
 	before *genTable
-	from   []string // columns of the table before
+	from   []string // columns of the previous table
 	table  *genTable
-	key    bool // a foreign key says where the columns lead
+	key    bool // with a foreign key for these columns
 }
 
 // genEdge is a reference: a foreign key, or one declared by match.
@@ -66,21 +66,21 @@ type genEdge struct {
 	twin           string // ON DELETE of a second foreign key over the same columns; empty: none
 	setOnly        string // the one column that ON DELETE SET NULL or SET DEFAULT sets; empty: all
 	full           bool   // MATCH FULL
-	leaf           bool   // references the first partition of the parent alone
-	notEnforced    bool   // from PostgreSQL 18 on
+	leaf           bool   // references only the parent's first partition
+	notEnforced    bool   // since PostgreSQL 18
 	deferrable     string
 	where, kind    string   // of a match: SQL, and the record_type it means
-	action         action   // empty: rows of the parent never go
-	sets, defaults []string // columns a clearing action sets, and to what (SQL)
+	action         action   // empty: rows of the parent are never deleted
+	sets, defaults []string // columns that a clearing action sets, and their values (SQL)
 	entry          string   // of the policy file; empty: none
 }
 
-// action is what a reference means under the policy, whatever says so.
+// action is what a reference means under the policy.
 type action string
 
 const (
-	goes   action = "goes"   // the referencing row goes too
-	clears action = "clears" // it stays, and its reference is emptied
+	goes   action = "goes"   // the referencing row is deleted too
+	clears action = "clears" // it stays, and its reference is cleared
 	keeps  action = "keeps"  // it protects what it references
 )
 
@@ -103,7 +103,7 @@ func (t *genTable) add(c genColumn) string {
 	return c.name
 }
 
-// rid gives a table a column that numbers its rows.
+// rid adds a column that numbers a table's rows.
 func (t *genTable) rid() { t.add(genColumn{name: "rid", typ: "int", notNull: true}) }
 
 func quoteYAML(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
@@ -147,7 +147,7 @@ func (c *genCase) setup() string {
 	return b.String()
 }
 
-// types are the schemas of the case, and its own types if a key is of one.
+// types are the schemas of the case, and its own key type if it has one.
 func (c *genCase) types() string {
 	var b strings.Builder
 	b.WriteString(extensionsSQL)
@@ -173,7 +173,7 @@ func (c *genCase) types() string {
 	return b.String()
 }
 
-// constraint is the foreign key, and its twin.
+// constraint is the foreign key and its twin.
 func (e *genEdge) constraint() string {
 	sql := e.foreignKey(e.name, e.onDelete, e.deferrable)
 	if e.twin != "" {
@@ -198,7 +198,7 @@ func (e *genEdge) foreignKey(name, onDelete, deferrable string) string {
 	return sql + " " + deferrable + ";\n"
 }
 
-// parentSQL is the table or the partition that is referenced.
+// parentSQL is the referenced table or partition.
 func (e *genEdge) parentSQL() string {
 	if e.leaf {
 		return e.parent.part(0)

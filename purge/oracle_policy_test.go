@@ -8,8 +8,8 @@ import (
 	"github.com/reaperdb/reaper/policy"
 )
 
-// genPolicy is the policy of a case. Durations are as the file writes them;
-// an empty one is left out.
+// genPolicy is the policy of a case. Durations are as the file writes them; empty ones are
+// omitted.
 type genPolicy struct {
 	age         string // column
 	ageType     string
@@ -17,12 +17,12 @@ type genPolicy struct {
 	zone        string
 	where       string
 	omitPath    bool
-	pasted      string     // the path as the error of omitting it proposes; empty: it was not omitted yet
+	pasted      string     // the path as proposed by the error for omitting it; empty: not omitted yet
 	query       bool       // tenants come from a query
-	undecided   string     // what decides edges without an entry
+	undecided   string     // decides edges without an entry
 	limits      [3]int     // rows, total_rows, bytes; 0: the default
-	tenants     genSetting // of the section tenants
-	own         genSetting // of the policy
+	tenants     genSetting // section tenants
+	own         genSetting // the policy itself
 	proven      bool       // foreign_key_checks
 	connections int
 
@@ -30,7 +30,7 @@ type genPolicy struct {
 	ownHop        string // the first step of the path, from the root to another of its rows; empty: none
 }
 
-// genSetting are the settings that stand under tenants and under a policy.
+// genSetting holds settings that may be set for tenants and for a policy.
 type genSetting struct {
 	retention string // a duration, or one of the columns days and Span
 	hold      string // one of the columns held and trial
@@ -42,10 +42,10 @@ type genSetting struct {
 // genOverride is an override as the file writes it.
 type genOverride struct{ key, length string }
 
-// wheres are the conditions that a policy may have, as SQL; meant knows them.
+// wheres are the possible conditions of a policy, as SQL; meant evaluates them.
 var wheres = []string{"status <> 'queued'", "status = 'sent' OR flag", "flag", "NOT flag", "status IN ('sent', 'queued')"}
 
-// durations are what a retention may be; each is far from every other.
+// durations are possible retentions; each is far from every other.
 var durations = []string{"10d", "30d", "1mo", "1y6mo", "36h", "2w1d"}
 
 func (m *schemaMaker) policy() {
@@ -64,7 +64,7 @@ func (m *schemaMaker) policy() {
 		}
 		return
 	}
-	p.query = m.chance(15, "tenants by query") && m.c.tenants.kind != caseKey // a query's column says nothing of an index
+	p.query = m.chance(15, "tenants by query") && m.c.tenants.kind != caseKey // a query's column has no index
 	p.omitPath = !p.query && m.pathIsPlain() && m.chance(50, "omit the path")
 	m.setting(&p.tenants, p.query, true)
 	m.setting(&p.own, p.query, false)
@@ -84,8 +84,8 @@ func (m *schemaMaker) ages(p *genPolicy) {
 	m.c.root.add(genColumn{name: p.age, typ: p.ageType})
 }
 
-// pathIsPlain tells that foreign keys alone lead from the root to the tenants,
-// along one way.
+// pathIsPlain reports whether exactly one path of foreign keys leads from the root to the
+// tenants.
 func (m *schemaMaker) pathIsPlain() bool {
 	for _, h := range m.c.path {
 		if !h.key {
@@ -101,7 +101,7 @@ func (m *schemaMaker) setting(s *genSetting, query, shared bool) {
 		s.min = of(m.draw, "min", "1d", "20d")
 	}
 	switch {
-	case query && shared: // the query gives retention and hold
+	case query && shared: // the query returns retention and hold
 	case shared:
 		s.retention = of(m.draw, "retention", "days", "Span", "", durations[2], "interval")
 	default:
@@ -119,8 +119,8 @@ func (m *schemaMaker) setting(s *genSetting, query, shared bool) {
 	}
 }
 
-// override gives a tenant an override. Two for one tenant are an error, however
-// they are written.
+// override gives a tenant an override. Two for one tenant are an error, however they are
+// spelled.
 func (m *schemaMaker) override(s *genSetting, number int) {
 	kind := m.c.tenants.kind
 	key := kind.values(number)[0]
@@ -138,8 +138,8 @@ func (m *schemaMaker) override(s *genSetting, number int) {
 	s.overrides[fmt.Sprint(number)] = length
 }
 
-// decide settles what every reference means, from the root down, and how the
-// policy file says so.
+// decide settles what every reference means, from the root down, and how the policy file says
+// it.
 func (m *schemaMaker) decide() {
 	m.c.policy.undecided = of(m.draw, "undecided", "", "delete", "keep")
 	going := []*genTable{m.c.root}
@@ -193,7 +193,7 @@ func (m *schemaMaker) decideEdge(e *genEdge) {
 	}
 }
 
-// clearable tells whether the reference can be emptied.
+// clearable reports whether the reference can be cleared.
 func (e *genEdge) clearable() bool {
 	if e.child.key != nil && slices.Equal(e.columns, e.child.key) {
 		return false
@@ -207,7 +207,7 @@ func (e *genEdge) clearable() bool {
 	return slices.ContainsFunc(e.columns, func(k string) bool { return !e.child.column(k).notNull })
 }
 
-// cleared settles which columns are set, and to what.
+// cleared decides which columns are set, and to what.
 func (e *genEdge) cleared() {
 	for _, k := range e.columns {
 		column, to := e.child.column(k), "NULL"
@@ -224,7 +224,7 @@ func (e *genEdge) cleared() {
 	}
 }
 
-// entry writes the entry of the policy file that decides an edge.
+// entry writes the policy file's entry for an edge.
 func (m *schemaMaker) entry(e *genEdge, what string) string {
 	parts := []string{"table: " + e.child.yaml()}
 	if e.parent != m.c.root && e.onDelete == "" || m.chance(30, "name the parent") {

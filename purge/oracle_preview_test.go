@@ -3,21 +3,22 @@ package purge_test
 import (
 	"strings"
 
-	"github.com/reaperdb/reaper/purge"
+	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/preview"
 )
 
 // preview compares the look ahead with the contract.
 func (x *trial) preview() {
-	preview, err := purge.Look(x.ctx, x.pool, x.plan, purge.Options{}, false)
+	v, err := preview.Look(x.ctx, x.pool, x.plan, plan.Selection{}, false)
 	if err != nil {
 		x.fail("look: %v", err)
 	}
-	x.checkPreview(preview, newOracle(x.c, cloned(x.before), x.now()))
+	x.checkPreview(v, newOracle(x.c, cloned(x.before), x.now()))
 }
 
-// checkPreview compares the look ahead with what goes, going on as keepers go.
-// References that are emptied on the way, and kept something, are not in it.
-func (x *trial) checkPreview(got *purge.Preview, want *oracle) {
+// checkPreview compares the look ahead with what is deleted, including rows freed by deleted
+// keepers. References that are cleared on the way and kept something are excluded.
+func (x *trial) checkPreview(got *preview.Preview, want *oracle) {
 	x.t.Helper()
 	type counted struct {
 		State   string
@@ -81,7 +82,7 @@ func (o *oracle) preview() map[string]int64 {
 	return ahead
 }
 
-func tablesOf(v *purge.Preview) map[string]int64 {
+func tablesOf(v *preview.Preview) map[string]int64 {
 	ahead := map[string]int64{"root": *v.Tables[0].ExpiredRows}
 	for _, t := range v.Tables[1:] {
 		ahead[t.Table+" "+strings.Join(t.Columns, "+")] = *t.ExpiredRows

@@ -5,16 +5,16 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/policy"
-	"github.com/reaperdb/reaper/purge"
 )
 
 // This file is about cases that must be refused, and why.
 
-// refuse notes that the plan must have an error with this word in it.
+// refuse records that the plan must have an error with this word.
 func (m *schemaMaker) refuse(word string) { m.c.refused = append(m.c.refused, word) }
 
-// refusals draws reasons to refuse the policy, once it is decided.
+// refusals draws reasons to refuse the policy after its decisions.
 func (m *schemaMaker) refusals() {
 	for _, e := range m.c.edges {
 		if e.action != "" && e.onDelete != "" && !e.comparable() {
@@ -26,8 +26,8 @@ func (m *schemaMaker) refusals() {
 	m.otherPolicy()
 }
 
-// disable makes a foreign key of the plan one that does not act: some trigger
-// of it does not fire, or it is not enforced.
+// disable makes a foreign key of the plan ineffective: one of its triggers does not fire, or it
+// is not enforced.
 func (m *schemaMaker) disable() {
 	edges := slices.DeleteFunc(slices.Clone(m.c.edges), func(e *genEdge) bool { return e.action == "" || e.onDelete == "" })
 	if len(edges) == 0 || !m.may("disabled", 3) {
@@ -54,7 +54,7 @@ func (m *schemaMaker) disable() {
 	m.c.extra = append(m.c.extra, disableSQL(of(m.draw, "end", relations...), e.name, of(m.draw, "how", "DISABLE", "ENABLE REPLICA")))
 }
 
-// disableSQL disables one of the triggers that a foreign key has on a table.
+// disableSQL disables one of a foreign key's triggers on a table.
 func disableSQL(relation, constraint, how string) string {
 	return fmt.Sprintf(`DO $do$ DECLARE trigger name; BEGIN
   WITH RECURSIVE k AS (SELECT oid FROM pg_constraint WHERE conname = '%[2]s' AND conparentid = 0
@@ -65,8 +65,8 @@ func disableSQL(relation, constraint, how string) string {
 END $do$`, relation, constraint, how)
 }
 
-// selfPath lets the path to the tenant begin with a step to another row of the
-// root's table, which the policy itself deletes.
+// selfPath starts the tenant path with a step to another row of the root's table, which the
+// policy itself deletes.
 func (m *schemaMaker) selfPath() {
 	root := m.c.root
 	if m.c.tenants == nil || len(root.key) > 1 || !m.may("paths", 2) {
@@ -78,8 +78,7 @@ func (m *schemaMaker) selfPath() {
 	m.refuse(root.name.Name)
 }
 
-// genBystander is a second policy of the file, whose tenant path leads over a
-// table of the case.
+// genBystander is a second policy whose tenant path uses a table of the case.
 type genBystander struct {
 	table *genTable // its root
 	via   *genTable // the step of its path
@@ -87,8 +86,8 @@ type genBystander struct {
 	owner string    // column of the step: the tenant's key
 }
 
-// otherPolicy adds a second policy. Where its path stands on rows that this one
-// deletes, nothing may be deleted.
+// otherPolicy adds a second policy. If its path uses rows that this policy deletes, nothing may
+// be deleted.
 func (m *schemaMaker) otherPolicy() {
 	if m.c.tenants == nil || !m.may("paths", 6) {
 		return
@@ -122,13 +121,13 @@ func (b *genBystander) yaml() string {
 		b.table.yaml(), quoteYAML(step), quoteYAML(policy.QuoteName(b.owner)))
 }
 
-// refusal compares the plan's errors with the reasons to refuse it, and reports
-// whether it is refused.
-func (x *trial) refusal(problems []purge.Problem) bool {
+// refusal compares the plan's errors with the reasons to refuse it, and reports whether it is
+// refused.
+func (x *trial) refusal(problems []plan.Problem) bool {
 	x.t.Helper()
 	var errs []string
 	for _, p := range problems {
-		if p.Level == purge.LevelError {
+		if p.Level == plan.LevelError {
 			errs = append(errs, p.Text)
 		}
 	}
@@ -140,7 +139,7 @@ func (x *trial) refusal(problems []purge.Problem) bool {
 	case len(errs) == 0:
 		x.fail("the plan has no error, and one of %q was to be in it", x.c.refused)
 	}
-	text := strings.ReplaceAll(strings.Join(errs, "\n"), `""`, `"`) // names may be quoted there
+	text := strings.ReplaceAll(strings.Join(errs, "\n"), `""`, `"`) // may contain quoted names
 	named := slices.ContainsFunc(x.c.refused, func(word string) bool { return strings.Contains(text, word) })
 	if !named {
 		x.fail("the plan's errors name none of %q: %s", x.c.refused, strings.Join(errs, "; "))

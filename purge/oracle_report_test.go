@@ -6,7 +6,7 @@ import (
 	"github.com/reaperdb/reaper/purge"
 )
 
-// checkEnd checks what the report says of the end.
+// checkEnd checks the report's status.
 func (x *trial) checkEnd(got *purge.PolicyReport, want *oracle, kept int64) {
 	x.t.Helper()
 	status := purge.Complete
@@ -24,7 +24,7 @@ func (x *trial) checkEnd(got *purge.PolicyReport, want *oracle, kept int64) {
 	x.same("tenants", counts, purge.TenantCounts{Held: got.Tenants.Held, Forever: got.Tenants.Forever, Skipped: got.Tenants.Skipped, Failed: got.Tenants.Failed})
 }
 
-// checkSums compares what all runs report together with what has changed.
+// checkSums compares the sum of all reports with what has changed.
 func (x *trial) checkSums(want *oracle) {
 	x.t.Helper()
 	deleted, nullified := map[string]int64{}, int64(0)

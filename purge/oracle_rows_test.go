@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// rows draws the rows of every table. Keys come from row numbers; the anchor,
-// row 0, references only anchors, has no age, and so never goes.
+// rows draws the rows of every table. Keys come from row numbers. The anchor, row 0, references
+// only anchors and has no age, so it is never deleted.
 func (m *schemaMaker) rows() {
 	for _, t := range m.c.tables {
 		n := m.upTo(0, 15, "rows")
@@ -18,7 +18,7 @@ func (m *schemaMaker) rows() {
 		case t == m.c.root:
 			n = m.upTo(1, 30, "roots")
 		}
-		for _, e := range m.c.edges { // a row a row: no more than the parent has
+		for _, e := range m.c.edges { // one-to-one: no more rows than the parent
 			if e.child == t && slices.Equal(e.columns, t.key) {
 				n = min(n, len(e.parent.rows)-1)
 			}
@@ -74,7 +74,7 @@ func (m *schemaMaker) tenant(r map[string]string) {
 	r["trial"] = of(m.draw, "trial", "false", "NULL", "false", "false", "false", "true")
 }
 
-// age is an age as SQL: relative to now, so that a printed case stays good.
+// age is an age as SQL, relative to now so that a printed case stays valid.
 func (m *schemaMaker) age() string {
 	p := &m.c.policy
 	switch m.upTo(0, 19, "kind of age") {
@@ -83,11 +83,11 @@ func (m *schemaMaker) age() string {
 	case 19:
 		return m.noAge()
 	}
-	// Hours of the cutoffs are avoided, but for one that is reached exactly: a
-	// root as old as a retention is expired a moment later.
+	// Ages avoid the hours around cutoffs, except for one exact hit: a root exactly as old as a
+	// retention expires a moment later.
 	exact := 30 * 24
 	if p.zone != "" {
-		exact += 4 // once a year an hour comes twice
+		exact += 4 // once a year an hour repeats
 	}
 	hours := of(m.draw, "hours", 400*24, 45*24+5, exact, 20, 15*24-3, 31*24+9, 100*24, 800*24+11, -50)
 	instant := fmt.Sprintf("now() - interval '%d hours'", hours)
@@ -109,7 +109,7 @@ func (m *schemaMaker) age() string {
 	return fmt.Sprintf("floor(extract(epoch FROM %s) * %s)::bigint", instant, map[string]string{"s": "1", "ms": "1000", "us": "1000000"}[p.unit])
 }
 
-// noAge is an age that never expires, or one beside those.
+// noAge is an age that never expires, or one close to such an age.
 func (m *schemaMaker) noAge() string {
 	p := &m.c.policy
 	if p.unit != "" {
@@ -125,14 +125,13 @@ func (m *schemaMaker) noAge() string {
 	return of(m.draw, "no age", none...)
 }
 
-// fillPath sets one step of the tenant path. Without a foreign key it may lead
-// nowhere.
+// fillPath sets one step of the tenant path. Without a foreign key it may dangle.
 func (m *schemaMaker) fillPath(h genHop) {
 	for _, r := range h.before.rows[1:] {
 		n := m.upTo(0, len(h.table.rows), "path")
 		switch {
 		case n == len(h.table.rows) && m.chance(50, "nowhere") && !h.key:
-			n = 99 // no row of that number
+			n = 99 // no such row
 		case n == len(h.table.rows):
 			continue // NULL
 		}
@@ -153,10 +152,10 @@ func (m *schemaMaker) fill(e *genEdge) {
 			to = m.upTo(-1, len(e.parent.rows)-1, e.name)
 		}
 		if e.leaf && to > 0 {
-			to -= to % 3 // only these rows stand in the partition
+			to -= to % 3 // only these rows are in the partition
 		}
 		if e.columns[0] == "shared" && to > 0 {
-			to += i%3 - to%3 // both say the same in the shared column
+			to += i%3 - to%3 // both have the same value in the shared column
 			if to >= len(e.parent.rows) || e.leaf && to%3 != 0 {
 				to = -1
 			}

@@ -11,10 +11,10 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// draw is a source of choices with fewer words around each.
+// draw is a shorthand for drawing choices.
 type draw struct{ t *rapid.T }
 
-// chance is true in so many of a hundred cases, and shrinks to false.
+// chance is true in this percentage of cases, and shrinks to false.
 func (d draw) chance(percent int, label string) bool {
 	return rapid.IntRange(0, 99).Draw(d.t, label) >= 100-percent
 }
@@ -38,8 +38,7 @@ type schemaMaker struct {
 	version int // of the server
 }
 
-// oddNames are names of tables that need quoting, or that generated SQL might
-// use itself.
+// oddNames are table names that need quoting or that generated SQL might use itself.
 var oddNames = []string{"t", "x", "w", "s", "c", "o", "b", "d", "order", "Mixed Case", "odd.name", `say "hi"`, "tenants", "ä"}
 
 func (m *schemaMaker) table(plain string) *genTable {
@@ -70,7 +69,7 @@ func (m *schemaMaker) keyed(t *genTable, kinds ...keyKind) {
 	}
 }
 
-// tenancy draws the tenants and the tables of the path to them, the last first.
+// tenancy draws the tenants and the tables on the path to them, last first.
 func (m *schemaMaker) tenancy() {
 	if m.chance(12, "no tenants") {
 		return
@@ -93,7 +92,7 @@ func (m *schemaMaker) tenancy() {
 	}
 }
 
-// path makes the columns that lead from the root to the tenant's key.
+// path creates the columns that lead from the root to the tenant's key.
 func (m *schemaMaker) path() {
 	if m.c.tenants == nil {
 		return
@@ -110,8 +109,7 @@ func (m *schemaMaker) path() {
 	m.c.path = append(m.c.path, last)
 }
 
-// step adds the columns of one step of the path, and their foreign key if they
-// have one.
+// step adds the columns of one path step, and possibly their foreign key.
 func (m *schemaMaker) step(h *genHop, prefix string) {
 	link := byPathKey
 	if !h.key {
@@ -123,7 +121,7 @@ func (m *schemaMaker) step(h *genHop, prefix string) {
 	}
 }
 
-// constraint adds a foreign key that no delete of the case comes along.
+// constraint adds a foreign key that no delete of the case follows.
 func (m *schemaMaker) constraint(child *genTable, columns []string, parent *genTable) {
 	m.fks++
 	m.c.extra = append(m.c.extra, fmt.Sprintf("ALTER TABLE %s ADD CONSTRAINT path_fk%d FOREIGN KEY (%s) REFERENCES %s (%s)",
@@ -172,8 +170,8 @@ func (m *schemaMaker) tables() {
 	m.strangers(dependents)
 }
 
-// common are the columns that the case needs of every table: a name for the
-// row, and what a polymorphic reference says of its target.
+// common are the columns that every table needs: a name for the row, and what a polymorphic
+// reference says about its target.
 func (m *schemaMaker) common(t *genTable) {
 	t.rid()
 	t.add(genColumn{name: "record_type", typ: "text"})
@@ -184,8 +182,8 @@ func (m *schemaMaker) common(t *genTable) {
 	}
 }
 
-// edges lets a new table reference earlier ones: trees, diamonds, and several
-// keys between the same two tables.
+// edges adds references from a new table to earlier ones: trees, diamonds, and several keys
+// between the same two tables.
 func (m *schemaMaker) edges(t *genTable, earlier []*genTable) {
 	var parents []*genTable
 	for _, p := range earlier {
@@ -215,7 +213,7 @@ func (m *schemaMaker) back(t *genTable, all []*genTable) {
 	}
 }
 
-// strangers are references out of the tenants' tables into the tree.
+// strangers are references from the tenants' tables into the tree.
 func (m *schemaMaker) strangers(dependents []*genTable) {
 	for _, t := range m.c.tables {
 		if !t.protected || !m.chance(8, "stranger") {
@@ -227,7 +225,7 @@ func (m *schemaMaker) strangers(dependents []*genTable) {
 	}
 }
 
-// sharedKey makes the table's own key a foreign key: a row a row.
+// sharedKey makes the table's own key a foreign key: one-to-one.
 func (m *schemaMaker) sharedKey(t, p *genTable) {
 	for i, k := range t.key {
 		t.column(k).typ = p.column(p.key[i]).typ
@@ -274,7 +272,7 @@ func (m *schemaMaker) edge(child, parent *genTable) {
 		m.anchorDefault(e)
 	}
 	if e.onDelete == "SET DEFAULT" && e.setOnly == "" {
-		for _, k := range e.columns { // without a default it is SET NULL
+		for _, k := range e.columns { // without a default it acts as SET NULL
 			child.column(k).notNull = child.column(k).notNull && child.column(k).def != ""
 		}
 	}
@@ -285,8 +283,8 @@ func (m *schemaMaker) edge(child, parent *genTable) {
 	m.c.edges = append(m.c.edges, e)
 }
 
-// sharing makes the first column of a composite reference one that all such
-// references of the table share, as a tenant's column would be.
+// sharing makes the first column of a composite reference common to all such references of the
+// table, like a tenant column.
 func (m *schemaMaker) sharing(e *genEdge, prefix string) {
 	const shared = "shared"
 	if !slices.ContainsFunc(e.child.columns, func(k genColumn) bool { return k.name == shared }) {
@@ -300,8 +298,8 @@ func (m *schemaMaker) sharing(e *genEdge, prefix string) {
 	}
 }
 
-// match declares a reference that has no foreign key; some are polymorphic:
-// one column, and another that says which table it means.
+// match declares a reference without a foreign key. Some are polymorphic: one column, and
+// another that names the referenced table.
 func (m *schemaMaker) match(e *genEdge) {
 	names := make([]string, len(e.refs))
 	for i, k := range e.refs {
@@ -322,8 +320,8 @@ func (m *schemaMaker) match(e *genEdge) {
 	}
 }
 
-// partition makes a table partitioned, by the hash of its key or by a list. A
-// second unique column would have to be part of the key.
+// partition partitions a table by hash of its key or by list. A second unique column would have
+// to be part of the key.
 func (m *schemaMaker) partition(t *genTable) {
 	if t.kind == pairKey && m.chance(50, "by list") {
 		t.partition = "PARTITION BY LIST (" + quoteColumns(t.key[:1]) + ")"

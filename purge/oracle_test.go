@@ -18,19 +18,19 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/reaperdb/reaper/internal/dbtest"
+	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/ledger"
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/policy"
 	"github.com/reaperdb/reaper/purge"
 	"github.com/reaperdb/reaper/schema"
 )
 
-// oracleCases is how many cases a usual test run tries; REAPER_FUZZ_CASES
-// tries more.
+// oracleCases is how many cases a normal test run tries; REAPER_FUZZ_CASES overrides it.
 const oracleCases = 300
 
-// TestOracle purges random databases under random policies, and compares every
-// row with what the contract says must be left. A case that fails is printed as
-// SQL and as a policy file.
+// TestOracle purges random databases under random policies and compares every row with what the
+// contract requires. A failing case is printed as SQL and a policy file.
 func TestOracle(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a minute, and -short was given")
@@ -56,7 +56,7 @@ func TestOracle(t *testing.T) {
 	}
 }
 
-// oracleWorld is the database that one case after the other is tried in.
+// oracleWorld is the database in which cases are tried one after the other.
 type oracleWorld struct {
 	ctx     context.Context
 	pool    *pgxpool.Pool // of the purge
@@ -68,7 +68,7 @@ type oracleWorld struct {
 
 func newOracleWorld(t *testing.T) *oracleWorld {
 	db := dbtest.New(t)
-	config, err := purge.Config(db.DSN())
+	config, err := pg.PoolConfig(db.DSN())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func newOracleWorld(t *testing.T) *oracleWorld {
 		ctx: t.Context(), ledger: ledger.New(ledger.DefaultSchema, 0),
 		version: db.Int(t, `SELECT current_setting('server_version_num')::int / 10000`),
 	}
-	// Settings of a database are no business of the purge's.
+	// Settings of the database must not affect the purge.
 	maps.Copy(config.ConnConfig.RuntimeParams, map[string]string{
 		"timezone": "Pacific/Auckland", "datestyle": "German", "intervalstyle": "sql_standard", "default_transaction_isolation": "serializable",
 	})
@@ -115,7 +115,7 @@ type trial struct {
 	*oracleWorld
 	t       *rapid.T
 	c       *genCase
-	plan    *purge.Plan
+	plan    *plan.Plan
 	before  map[*genTable][]*genRow
 	began   time.Time
 	reports []*purge.Report // of all runs
@@ -126,7 +126,7 @@ func (w *oracleWorld) check(t *rapid.T) {
 	x := &trial{oracleWorld: w, t: t, c: drawCase(t, w.version)}
 	x.setup()
 	if x.compile() {
-		return // refused, as it had to be
+		return // refused, as required
 	}
 	x.began = x.now()
 	x.before = x.dump()
@@ -157,8 +157,8 @@ func (x *trial) now() (now time.Time) {
 	return now
 }
 
-// straddles reports whether a root came to be due while the case ran: a day ended,
-// in UTC or in the zone of the policy. Such a case says nothing.
+// straddles reports whether a root became due while the case ran because a day ended, in UTC or
+// the policy's time zone. Such a case proves nothing.
 func (x *trial) straddles() bool {
 	if x.c.facts == nil {
 		return false
@@ -167,11 +167,11 @@ func (x *trial) straddles() bool {
 	return due(x.began) != due(x.now())
 }
 
-// fail ends the case with all that reproduces it.
+// fail ends the case and prints everything needed to reproduce it.
 func (x *trial) fail(format string, args ...any) {
 	x.t.Helper()
 	if x.straddles() {
-		x.t.Skip("a root came to be due while the case ran") // rapid draws another case in its place
+		x.t.Skip("a root came to be due while the case ran") // rapid draws another case instead
 	}
 	for _, r := range x.reports {
 		x.story += fmt.Sprintf("\nrun: %s (%s)", r.Status, r.Policies[0].Reason)
@@ -198,8 +198,8 @@ func (x *trial) setup() {
 func (x *trial) compile() bool {
 	x.planned()
 	if x.c.policy.omitPath && x.c.policy.pasted == "" {
-		// Its columns can be NULL, and the path has to be written: as it is proposed.
-		if i := slices.IndexFunc(x.plan.Problems, func(p purge.Problem) bool { return strings.Contains(p.Text, "must be written in the policy") }); i >= 0 {
+		// The path has nullable columns and must be written: use the proposed one.
+		if i := slices.IndexFunc(x.plan.Problems, func(p plan.Problem) bool { return strings.Contains(p.Text, "must be written in the policy") }); i >= 0 {
 			x.c.policy.pasted = strings.TrimPrefix(x.plan.Problems[i].Fix, "write ")
 			x.planned()
 		} else if len(x.c.refused) == 0 {
@@ -214,11 +214,11 @@ func (x *trial) planned() {
 	if err != nil {
 		x.fail("parsing: %v", err)
 	}
-	var plans []*purge.Plan
+	var plans []*plan.Plan
 	err = x.pool.AcquireFunc(x.ctx, func(c *pgxpool.Conn) error {
-		server, err := purge.ReadServer(x.ctx, c.Conn())
+		server, err := plan.ReadServer(x.ctx, c.Conn())
 		if err == nil {
-			plans, err = purge.Compile(x.ctx, c.Conn(), file, server, nil)
+			plans, err = plan.Compile(x.ctx, c.Conn(), file, server, nil)
 		}
 		return err
 	})
@@ -231,7 +231,7 @@ func (x *trial) planned() {
 func (x *trial) run(opts purge.Options) *purge.Report {
 	r := purge.Runner{Pool: x.pool, Ledger: x.ledger, Connections: x.c.policy.connections}
 	opts.Trigger = "test"
-	report, err := r.Run(x.ctx, []*purge.Plan{x.plan}, opts)
+	report, err := r.Run(x.ctx, []*plan.Plan{x.plan}, opts)
 	if err != nil {
 		x.fail("running: %v", err)
 	}
@@ -268,7 +268,7 @@ func (x *trial) dump() map[*genTable][]*genRow {
 	return all
 }
 
-// compared are the values of a row that a purge answers for.
+// compared are the values of a row that a purge is responsible for.
 func (c *genCase) compared(r *genRow) map[string]string {
 	values := maps.Clone(r.values)
 	delete(values, counterColumn)
@@ -278,7 +278,7 @@ func (c *genCase) compared(r *genRow) map[string]string {
 	return values
 }
 
-// linesOf are the rows that are there, one text each, by table.
+// linesOf are the existing rows as text, by table.
 func (c *genCase) linesOf(rows map[*genTable][]*genRow) map[string][]string {
 	lines := map[string][]string{}
 	for t, list := range rows {
@@ -295,8 +295,8 @@ func (c *genCase) linesOf(rows map[*genTable][]*genRow) map[string][]string {
 
 func (o *oracle) left() map[string][]string { return o.c.linesOf(o.rows) }
 
-// purgeTwice purges in two orders: the contract promises that it does not
-// matter, and a case has to allow it. It gives the number of kept roots.
+// purgeTwice purges in two orders. The contract promises the same result, if the case allows
+// it. It returns the number of kept roots.
 func (x *trial) purgeTwice(want *oracle) (kept int64) {
 	x.t.Helper()
 	other := newOracle(x.c, cloned(want.rows), want.start)
@@ -314,7 +314,7 @@ func (x *trial) purgeTwice(want *oracle) (kept int64) {
 	return kept
 }
 
-// gone counts the rows that go, by table.
+// gone counts the deleted rows, by table.
 func (o *oracle) gone() map[string]int64 {
 	n := map[string]int64{}
 	for t, rows := range o.rows {
@@ -349,7 +349,7 @@ func (o *oracle) count(state string) (n int64) {
 	return n
 }
 
-// again runs a second time: there must be nothing left to do.
+// again runs a second time: nothing must be left to do.
 func (x *trial) again(kept int64) {
 	x.t.Helper()
 	before := x.c.linesOf(x.dump())

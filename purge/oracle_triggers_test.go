@@ -10,24 +10,24 @@ import (
 	"github.com/reaperdb/reaper/purge"
 )
 
-// This file is about triggers and rules of the application, on tables of which
-// rows are deleted or emptied. With the harmless ones the rows that are left are
-// those of the contract. With the others a run may also end otherwise than
-// complete; then nothing dangles and no row went that had to stay.
+// This file is about triggers and rules of the application on tables whose rows are deleted or
+// cleared. With harmless ones the remaining rows are those of the contract. With others a run
+// may also end otherwise than complete; then nothing dangles and no row was deleted that had to
+// stay.
 
 // genTrigger is a trigger or a rule.
 type genTrigger struct {
 	name    string
 	table   *genTable
-	part    int // of a partitioned table, from 1 on; 0: the table itself
+	part    int // of a partitioned table, from 1; 0: the table itself
 	sql     string
 	refused bool // unless the policy allows triggers
-	wild    bool // what it does may keep the run from its end
+	wild    bool // it may prevent the run from completing
 	deletes bool // it deletes rows itself
-	renews  bool // it makes rows young that are emptied
+	renews  bool // it renews the age of cleared rows
 }
 
-// counterColumn is a column that triggers change, and that nothing compares.
+// counterColumn is changed by triggers and never compared.
 const counterColumn = "touched"
 
 // on is the relation that the trigger is on.
@@ -42,7 +42,7 @@ func (g *genTrigger) create() string {
 	return strings.NewReplacer("{name}", g.name, "{on}", g.on(), "{table}", g.table.sql()).Replace(g.sql)
 }
 
-// rowTrigger is a trigger for each row with a function of its own.
+// rowTrigger is a row-level trigger with its own function.
 func rowTrigger(when, body string) string {
 	return "CREATE FUNCTION public.{name}() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN " + body + " END $f$;\n" +
 		"CREATE TRIGGER {name} " + when + " ON {on} FOR EACH ROW EXECUTE FUNCTION public.{name}();\n"
@@ -50,7 +50,7 @@ func rowTrigger(when, body string) string {
 
 const noteSQL = "CREATE TABLE IF NOT EXISTS public.trail (of text, rid int);\n"
 
-// triggers draws triggers and rules where rows are deleted and emptied.
+// triggers draws triggers and rules where rows are deleted or cleared.
 func (m *schemaMaker) drawTriggers() {
 	if !m.may("triggers", 18) {
 		return
@@ -120,7 +120,7 @@ func (m *schemaMaker) part(t *genTable) int {
 	return m.upTo(0, len(t.parts), "trigger of a partition")
 }
 
-// childDeleter is a trigger that deletes the rows behind a row before it goes.
+// childDeleter is a trigger that deletes the rows referencing a row before the row is deleted.
 func (m *schemaMaker) childDeleter(t *genTable) *genTrigger {
 	edges := slices.DeleteFunc(slices.Clone(m.c.edges), func(e *genEdge) bool {
 		return e.parent != t || e.child == t || e.action != goes || e.onDelete == "" || e.child == m.c.root
@@ -139,9 +139,8 @@ func (m *schemaMaker) childDeleter(t *genTable) *genTrigger {
 	}
 }
 
-// toucher is a trigger that makes a root young when a dependent of it goes. The
-// dependent must have no other way to go: a root beside it may become young as
-// well.
+// toucher is a trigger that renews the age of a root when one of its dependents is deleted. The
+// dependent must not be deleted in any other way, or another root might be renewed as well.
 func (m *schemaMaker) toucher(t *genTable) *genTrigger {
 	var in []*genEdge
 	for _, e := range m.c.edges {
@@ -196,8 +195,8 @@ func (c *genCase) wild() bool {
 	return slices.ContainsFunc(c.triggers, func(g *genTrigger) bool { return g.wild })
 }
 
-// stopped checks a run whose triggers kept it from its end: nothing dangles, and
-// no row went, or was changed, that had to stay as it is.
+// stopped checks a run that was kept from completing by triggers: nothing dangles, and no row
+// was deleted or changed that had to stay unchanged.
 func (x *trial) stopped(got *purge.PolicyReport, before map[*genTable][]*genRow, want *oracle) {
 	x.t.Helper()
 	if got.Reason == "" {
@@ -233,9 +232,9 @@ func (x *trial) stopped(got *purge.PolicyReport, before map[*genTable][]*genRow,
 	x.whole(before, here, want)
 }
 
-// between reports whether a row is on its way from what it was to what is expected of
-// it: each column is as it was, or as it is to be; where the row is to go in the end, a
-// reference may have been emptied before, when the row that it led to went.
+// between reports whether a row is between its old and its expected state: each column has its
+// old or its expected value. If the row is finally deleted, a reference may have been cleared
+// before, when the referenced row was deleted.
 func between(got, was, expected map[string]string, goes bool) bool {
 	for _, columns := range []map[string]string{got, was} {
 		for k := range columns {
@@ -254,9 +253,9 @@ func between(got, was, expected map[string]string, goes bool) bool {
 	return true
 }
 
-// whole checks that a root that went has taken everything along, and that what
-// went had a root that did. Where a batch may hold so few rows or bytes that one root is
-// drained, an expired root that is still there may have lost rows.
+// whole checks that a deleted root has taken everything with it, and that every deleted row had
+// such a root. If a batch may hold so few rows or bytes that one root is drained, a remaining
+// expired root may have lost rows.
 func (x *trial) whole(before map[*genTable][]*genRow, here map[*genRow]bool, want *oracle) {
 	x.t.Helper()
 	drains := x.c.policy.limits[1] > 0 || x.c.policy.limits[2] > 0
@@ -292,8 +291,7 @@ func newIndex(rows []*genRow) map[string]*genRow {
 	return index
 }
 
-// dangling checks every foreign key of the case: of a row that references
-// something, that is there.
+// dangling checks that every referenced row of the case's foreign keys exists.
 func (x *trial) dangling() {
 	x.t.Helper()
 	for _, e := range x.c.edges {

@@ -7,11 +7,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/reaperdb/reaper/purge"
+	"github.com/reaperdb/reaper/preview"
 )
 
-// What is due is measured alike by the oldest rows that an index leads to, and
-// by reading all of them.
+// Lag and backlog are the same whether measured by the oldest rows of an index or by reading
+// all rows.
 func TestMeasure(t *testing.T) {
 	t.Parallel()
 	const schema = `
@@ -32,14 +32,14 @@ policies: [{name: letters, table: letters, age: at, tenant: org%s}]`
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := ground.on(t, schema+c.index, fmt.Sprintf(policy, c.more))
-			o, err := purge.Measure(t.Context(), b.pool, b.plans()[0], time.Minute, time.Minute)
+			o, err := preview.Measure(t.Context(), b.pool, b.plans()[0], time.Minute, time.Minute)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if o.Oldest == nil {
 				t.Fatal("no oldest row")
 			}
-			// Tenant 1 has every fourth day from 4 on, tenant 2 from 1 on.
+			// Tenant 1 has every fourth day from day 4, tenant 2 from day 1.
 			type numbers struct {
 				Tenants, Rows int64
 				Lag, Oldest   time.Duration
@@ -58,7 +58,7 @@ policies: [{name: letters, table: letters, age: at, tenant: org%s}]`
 				t.Errorf("-want +got:\n%s", diff)
 			}
 			b.purge().complete()
-			if o, err = purge.Measure(t.Context(), b.pool, b.plans()[0], time.Minute, time.Minute); err != nil || o.Lag != 0 || o.Oldest != nil || o.Tenants != 0 || *o.Rows != 0 || len(o.Worst) > 0 {
+			if o, err = preview.Measure(t.Context(), b.pool, b.plans()[0], time.Minute, time.Minute); err != nil || o.Lag != 0 || o.Oldest != nil || o.Tenants != 0 || *o.Rows != 0 || len(o.Worst) > 0 {
 				t.Errorf("after a purge: %+v (%v)", o, err)
 			}
 		})

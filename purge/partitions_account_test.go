@@ -9,10 +9,11 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/purge"
 )
 
-// beside is a second policy, whose batches run beside the drops of the first.
+// beside is a second policy, whose batches run concurrently with the drops of the first.
 const beside = `
 	CREATE TABLE mails (id int PRIMARY KEY, org_id int NOT NULL REFERENCES orgs, at timestamptz, body text);
 	CREATE INDEX ON mails (org_id, at, id);
@@ -25,29 +26,29 @@ policies:
   - {name: events, table: events, age: at, tenant: org_id}
   - {name: mails, table: mails, age: at, tenant: org_id, limits: {rows: 50}}`
 
-// besides makes a run of both policies on two connections.
-func besides(t *testing.T) (*bed, []*purge.Plan) {
+// besides creates a run of both policies on two connections.
+func besides(t *testing.T) (*bed, []*plan.Plan) {
 	t.Helper()
 	b := prepare(t, yard+beside, besidePolicy)
 	b.runner.Connections = 2
 	return b, b.plans()
 }
 
-// telling counts the goroutines that tell the observer something, or wait to.
-func telling() int {
+// notifying counts the goroutines that are notifying the observer or waiting to.
+func notifying() int {
 	stacks := make([]byte, 1<<20)
 	n := 0
 	for stack := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
-		if strings.Contains(stack, "purge.(*Run).tell(") {
+		if strings.Contains(stack, "purge.(*Run).notify(") {
 			n++
 		}
 	}
 	return n
 }
 
-// The counts of a drop and those of another policy's batch, added at the same time, do
-// not race. The observer holds the drop's worker where it has just added its own, and
-// waits for a batch to have done so; the race detector judges.
+// A drop and another policy's batch add their counts concurrently without a race. The observer
+// holds the drop's worker just after it has added its counts, and waits for a batch to do the
+// same; the race detector judges.
 func TestPartitionDrop_CountsBesideABatch(t *testing.T) {
 	t.Parallel()
 	b, plans := besides(t)
@@ -66,7 +67,7 @@ func TestPartitionDrop_CountsBesideABatch(t *testing.T) {
 	met := false
 	b.runner.Observer = watcher{batch: func(e purge.BatchEvent) {
 		for deadline := time.Now().Add(30 * time.Second); e.Policy == "events" && !met && time.Now().Before(deadline); runtime.Gosched() {
-			met = telling() > 1
+			met = notifying() > 1
 		}
 	}}
 	o := b.purgeWith(plans).is(purge.Complete)
@@ -82,11 +83,11 @@ func TestPartitionDrop_CountsBesideABatch(t *testing.T) {
 	}
 }
 
-// WAL that batches of another policy write while a partition is dropped counts once.
+// WAL written by another policy's batches during a drop counts once.
 func TestPartitionDrop_WALBesideBatches(t *testing.T) {
 	t.Parallel()
 	b, plans := besides(t)
-	mails := make(chan struct{}) // all are gone
+	mails := make(chan struct{}) // all deleted
 	begun := make(chan struct{})
 	b.connect(b.DSN(), func(c *pgxpool.Config) {
 		var once sync.Once

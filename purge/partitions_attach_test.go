@@ -10,7 +10,7 @@ import (
 	"github.com/reaperdb/reaper/purge"
 )
 
-// catalog is all that is on record of the tables events and p4, but for OIDs.
+// catalog is everything recorded about tables events and p4, except OIDs.
 func (b *bed) catalog() string {
 	b.t.Helper()
 	return strings.Join(b.Texts(b.t, `
@@ -28,7 +28,7 @@ func (b *bed) catalog() string {
 		ORDER BY 1`), "\n")
 }
 
-// peculiar is what a partition may have of its own.
+// peculiar lists properties that a partition may have of its own.
 const peculiar = `
 	CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
 	CREATE TRIGGER each BEFORE INSERT OR UPDATE ON events FOR EACH ROW EXECUTE FUNCTION f();
@@ -46,8 +46,8 @@ const peculiar = `
 	COMMENT ON TABLE p4 IS 'a'; COMMENT ON COLUMN p4.id IS 'b'; COMMENT ON INDEX p4_pkey IS 'c'; COMMENT ON CONSTRAINT everywhere ON p4 IS 'd'; COMMENT ON TRIGGER own ON p4 IS 'e';
 	CREATE PUBLICATION inserts FOR TABLE events, p4 WITH (publish = 'insert', publish_via_partition_root);`
 
-// lockedOut has another session lock the tenants whenever a partition is to be dropped,
-// so that each detach is undone. It counts the detaches.
+// lockedOut makes another session lock the tenants before each drop, so that each detach is
+// undone. It counts the detaches.
 func (b *bed) lockedOut(detaches *int) {
 	b.t.Helper()
 	locker := b.session()
@@ -65,7 +65,7 @@ func (b *bed) lockedOut(detaches *int) {
 	})
 }
 
-// A partition that is attached again is what it was, whatever it has of its own.
+// A reattached partition is unchanged, whatever properties it has of its own.
 func TestPartitionDrop_ComesBackAsItWas(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, yard+peculiar, yardPolicy)
@@ -81,8 +81,8 @@ func TestPartitionDrop_ComesBackAsItWas(t *testing.T) {
 	b.Exec(t, `DROP PUBLICATION inserts`)
 }
 
-// What attaching would change, or what would keep a partition from being attached,
-// rules it out. The others go.
+// Properties that reattaching would change, or that would prevent it, rule a partition out. The
+// others are dropped.
 func TestPartitionDrop_WouldNotComeBack(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
@@ -118,8 +118,7 @@ func TestPartitionDrop_WouldNotComeBack(t *testing.T) {
 	}
 }
 
-// A role that may not execute the function of a row trigger cannot attach a partition
-// again.
+// A role that may not execute a row trigger's function cannot reattach a partition.
 func TestPartitionDrop_TriggerOfAnother(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, yard+`CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; CREATE TRIGGER x BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION f();

@@ -15,11 +15,11 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/reaperdb/reaper/ledger"
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/purge"
 )
 
-// diesAt kills the process before the n-th statement that follows the search for
-// droppable partitions.
+// diesAt kills the process before the n-th statement after the search for droppable partitions.
 func diesAt(n int) argsHook {
 	searching := false
 	return func(sql string, _ []any) {
@@ -32,8 +32,8 @@ func diesAt(n int) argsHook {
 	}
 }
 
-// dies runs a purge in a process of its own, which dies at the n-th statement of
-// its drops, and tells whether it did.
+// dies runs a purge in its own process, which dies at the n-th statement of its drops, and
+// reports whether it did.
 func (b *bed) dies(n int) bool {
 	b.t.Helper()
 	b.pool.Close()
@@ -44,7 +44,7 @@ func (b *bed) dies(n int) bool {
 	return err != nil
 }
 
-// rowsAnywhere counts the rows of events, those of a detached partition too.
+// rowsAnywhere counts the rows of events, including those of a detached partition.
 func (b *bed) rowsAnywhere() (n int) {
 	b.t.Helper()
 	for _, table := range b.Texts(b.t, `SELECT oid::regclass::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname ~ '^p[0-9]' AND relkind = 'r'`) {
@@ -53,14 +53,13 @@ func (b *bed) rowsAnywhere() (n int) {
 	return n
 }
 
-// A process that is killed before any statement of a drop, the COMMITs included,
-// loses no row that the ledger does not know of; the next run attaches what was
-// detached and finishes.
+// A process killed before any statement of a drop, including COMMIT, loses no row that the
+// ledger does not record. The next run reattaches what was detached and finishes.
 func TestPartitionDrop_KilledBeforeEachStatement(t *testing.T) {
 	t.Parallel()
 	b := ground(t)
 	states := map[string]bool{}
-	for n := 1; n <= 30; n++ { // the first of two drops, and the beginning of the second
+	for n := 1; n <= 30; n++ { // the first of two drops and the start of the second
 		b.fresh(yard, yardPolicy)
 		if !b.dies(n) {
 			t.Fatalf("it came to an end after %d statements", n)
@@ -85,8 +84,7 @@ func TestPartitionDrop_KilledBeforeEachStatement(t *testing.T) {
 	}
 }
 
-// A hold that comes after the crash counts: the partition comes back, with its
-// rows, and is what it was.
+// A hold set after the crash counts: the partition is reattached unchanged, with its rows.
 func TestPartitionDrop_HeldAfterACrash(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, yard, yardPolicy)
@@ -103,8 +101,7 @@ func TestPartitionDrop_HeldAfterACrash(t *testing.T) {
 	b.sameShape(shape)
 }
 
-// Every state that a crash, or a person after it, can leave is settled by the next
-// run.
+// The next run resolves every state that a crash, or a person after it, can leave.
 func TestPartitionDrop_RecoversFromEveryState(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
@@ -120,9 +117,9 @@ func TestPartitionDrop_RecoversFromEveryState(t *testing.T) {
 	for _, c := range []struct {
 		name       string
 		do         func(*bed)
-		kept       int  // rows of p4 that are left, one way or the other, with everything held
-		same       bool // the tables are what they were
-		detachedP4 bool // by a person's will
+		kept       int  // rows of p4 that remain anywhere while everything is held
+		same       bool // the tables are unchanged
+		detachedP4 bool // by a person
 	}{
 		{"nothing happened", func(*bed) {}, 30, true, false},
 		{"halfway", halfway, 30, true, false},
@@ -175,7 +172,7 @@ func TestPartitionDrop_RecoversFromEveryState(t *testing.T) {
 	t.Run("somebody else's", func(t *testing.T) {
 		b := ground.on(t, yard, yardPolicy)
 		halfway(b)
-		b.tells(purge.LevelWarning, "the detach of partition public.p4 from public.events was interrupted", "FINALIZE")
+		b.tells(plan.LevelWarning, "the detach of partition public.p4 from public.events was interrupted", "FINALIZE")
 		b.purge().is(purge.Complete).dropped()
 		b.count(`SELECT count(*) FROM pg_inherits WHERE inhdetachpending`, 1)
 		b.count(`SELECT count(*) FROM p4`, 30)
@@ -183,15 +180,15 @@ func TestPartitionDrop_RecoversFromEveryState(t *testing.T) {
 	})
 }
 
-// note writes a note as if a run were about to detach the partition p4 of events.
+// note writes a note as if a run were about to detach partition p4 of events.
 func (b *bed) note() {
 	b.t.Helper()
 	b.Exec(b.t, `SET TIME ZONE 'UTC'; INSERT INTO reaper.detach (partition, parent, name, bound, checks, run_id, policy)
 		SELECT oid, 'events'::regclass, 'public.p4', pg_get_expr(relpartbound, oid), '{}', gen_random_uuid(), 'events' FROM pg_class WHERE oid = 'p4'::regclass; RESET TIME ZONE`)
 }
 
-// A reader who came before, of the table or of one that it references, leaves everything
-// to be deleted row by row; nothing is detached that would then be stuck.
+// If a reader already uses the table, or one that it references, everything is deleted row by
+// row, and no detach gets stuck.
 func TestPartitionDrop_LongReaderBefore(t *testing.T) {
 	t.Parallel()
 	for _, table := range []string{"events", "orgs"} {
@@ -214,15 +211,15 @@ func TestPartitionDrop_LongReaderBefore(t *testing.T) {
 	}
 }
 
-// A reader who comes just before the detach holds it up halfway. The run says so,
-// the rest of it is done, and the next one finishes.
+// A reader that starts just before the detach blocks it halfway. The run reports that and does
+// the rest; the next one finishes.
 func TestPartitionDrop_ReaderHoldsUpTheDetach(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, yard, yardPolicy)
 	plans := b.plans()
 	reader := b.session()
 	b.connect(b.DSN(), before("CONCURRENTLY", func() { reader.do(`BEGIN; SELECT count(*) FROM events`) }))
-	o := b.purgeWith(plans).is(purge.Incomplete, "partition public.p4 is detached, its rows are out of sight until a later run").dropped()
+	o := b.purgeWith(plans).is(purge.Incomplete, "partition public.p4 is detached; its rows are not visible until a later run").dropped()
 	o.rows(map[string]int64{"public.events": 70})
 	b.count(`SELECT count(*) FROM events`, 50)
 	b.count(`SELECT count(*) FROM pg_inherits WHERE inhdetachpending`, 1)
@@ -235,8 +232,8 @@ func TestPartitionDrop_ReaderHoldsUpTheDetach(t *testing.T) {
 	b.count(`SELECT sum(rows)::int FROM reaper.deletions`, 100)
 }
 
-// When the reader leaves in time, the partition is attached again in the same run,
-// and its rows go one by one.
+// If the reader leaves in time, the partition is reattached in the same run and its rows are
+// deleted one by one.
 func TestPartitionDrop_ReaderLeavesInTime(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, yard, yardPolicy)
@@ -260,7 +257,7 @@ func TestPartitionDrop_ReaderLeavesInTime(t *testing.T) {
 	b.sameShape(shape)
 }
 
-// A run that is told to end while it detaches ends, with everything attached.
+// A run that is told to stop during a detach ends with everything attached.
 func TestPartitionDrop_SignalWhileDetaching(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, yard, yardPolicy)
@@ -292,8 +289,8 @@ func TestPartitionDrop_SignalWhileDetaching(t *testing.T) {
 	b.count(`SELECT count(*) FROM reaper.detach`, 0)
 }
 
-// A process that was killed while its detach waited leaves the server at it. The
-// next run undoes what is halfway, and the late detach does nothing any more.
+// If a process is killed while its detach waits, the server keeps executing it. The next run
+// undoes the half-done detach, and the late one has no effect.
 func TestPartitionDrop_KilledWhileTheDetachWaits(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, yard, yardPolicy)
@@ -318,7 +315,7 @@ func TestPartitionDrop_KilledWhileTheDetachWaits(t *testing.T) {
 	b.sameShape(shape)
 }
 
-// The same when its detach had not even begun: the next run waits behind it.
+// The same when its detach had not begun: the next run waits behind it.
 func TestPartitionDrop_KilledBeforeTheDetachBegan(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, yard, yardPolicy)
@@ -346,14 +343,14 @@ func TestPartitionDrop_KilledBeforeTheDetachBegan(t *testing.T) {
 	b.purge().is(purge.Complete).dropped()
 	<-freed
 	if err := <-done; err != nil {
-		t.Logf("the detach of the dead process: %v", err) // it came second, or first
+		t.Logf("the detach of the dead process: %v", err) // it ran second, or first
 	}
 	b.sameShape(shape)
 	b.count(`SELECT count(*) FROM events`, 150)
 }
 
-// A connection that is lost in the COMMIT of a drop: the ledger and the catalog
-// tell what became of it, and the report says the same.
+// A connection is lost in the COMMIT of a drop: ledger and catalog show what happened, and the
+// report agrees.
 func TestPartitionDrop_ConnectionLostInCommit(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
@@ -385,8 +382,7 @@ func TestPartitionDrop_ConnectionLostInCommit(t *testing.T) {
 	}
 }
 
-// An administrator ends connections at any point: nothing is lost, and nothing is
-// left detached.
+// An administrator terminates connections at any point: nothing is lost or left detached.
 func TestPartitionDrop_ConnectionsTerminated(t *testing.T) {
 	t.Parallel()
 	b := ground(t)
@@ -416,8 +412,8 @@ func TestPartitionDrop_ConnectionsTerminated(t *testing.T) {
 	}
 }
 
-// Locks on tables that a partition's foreign keys lead to hold up its drop; it is
-// tried again, and then attached and left to be deleted row by row.
+// Locks on tables referenced by a partition's foreign keys block its drop. It is retried; then
+// the partition is reattached and its rows are deleted one by one.
 func TestPartitionDrop_ReferencedTableLocked(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
@@ -449,7 +445,7 @@ func TestPartitionDrop_ReferencedTableLocked(t *testing.T) {
 	}
 }
 
-// Two processes at once drop each partition once.
+// Two concurrent processes drop each partition once.
 func TestPartitionDrop_TwoAtOnce(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, yard, yardPolicy)
@@ -457,7 +453,7 @@ func TestPartitionDrop_TwoAtOnce(t *testing.T) {
 	other := *b
 	other.connect(b.DSN())
 	other.runner = purge.Runner{Pool: other.pool, Ledger: ledger.New(ledger.DefaultSchema, 0)}
-	plans := [2][]*purge.Plan{b.plans(), other.plans()}
+	plans := [2][]*plan.Plan{b.plans(), other.plans()}
 	outcomes := [2]*outcome{}
 	var second sync.WaitGroup
 	second.Go(func() { outcomes[1] = other.purgeWith(plans[1]) })

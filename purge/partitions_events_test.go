@@ -6,15 +6,17 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/preview"
 	"github.com/reaperdb/reaper/purge"
 )
 
-// ticket refuses to alter and drop tables. Event triggers are the database's, not a
-// schema's: each test has a database of its own.
+// ticket refuses ALTER TABLE and DROP TABLE. Event triggers belong to the database, not a
+// schema: each test has its own database.
 const ticket = `
 	CREATE FUNCTION ddl_needs_ticket() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN IF tg_tag IN ('ALTER TABLE', 'DROP TABLE') THEN RAISE 'no DDL without a ticket'; END IF; END $$;`
 
-// Event triggers that fire on what is done to partitions have all rows go one by one.
+// With event triggers that fire on partition commands, all rows are deleted one by one.
 func TestPartitionDrop_EventTriggers(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -33,8 +35,8 @@ func TestPartitionDrop_EventTriggers(t *testing.T) {
 			t.Parallel()
 			b := prepare(t, yard+ticket+c.sql, yardPolicy)
 			plans := b.plans()
-			v, err := purge.Look(t.Context(), b.pool, plans[0], b.opts, false)
-			if err != nil || (v.Strategy == purge.PartitionDrop) != c.drops || strings.Contains(v.Reason, "event trigger ticket fires on ALTER TABLE or DROP TABLE") == c.drops {
+			v, err := preview.Look(t.Context(), b.pool, plans[0], b.opts.Selection(), false)
+			if err != nil || (v.Strategy == plan.PartitionDrop) != c.drops || strings.Contains(v.Reason, "event trigger ticket fires on ALTER TABLE or DROP TABLE") == c.drops {
 				t.Errorf("strategy %s, %s (%v)", v.Strategy, v.Reason, err)
 			}
 			b.purgeWith(plans).is(purge.Complete).dropped(map[bool][]string{true: {"public.p4", "public.p3"}}[c.drops]...)
@@ -44,8 +46,8 @@ func TestPartitionDrop_EventTriggers(t *testing.T) {
 	}
 }
 
-// One that comes after planning, or after the first look at the partitions, is seen
-// before anything is detached.
+// One created after planning, or after the first look at the partitions, is noticed before
+// anything is detached.
 func TestPartitionDrop_EventTriggerSincePlanning(t *testing.T) {
 	t.Parallel()
 	for name, words := range map[string]string{"after planning": "", "after the first look": "FROM ONLY"} {
@@ -80,8 +82,8 @@ func TestPartitionDrop_EventTriggerSincePlanning(t *testing.T) {
 	}
 }
 
-// A detach that an event trigger has left halfway is undone once the trigger lets it
-// pass. Until then each run says so.
+// A detach left halfway by an event trigger is undone once the trigger allows it. Until then
+// each run reports it.
 func TestPartitionDrop_EventTriggerKeepsADetachHalfway(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, yard+ticket, yardPolicy)

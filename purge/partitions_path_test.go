@@ -6,9 +6,9 @@ import (
 	"github.com/reaperdb/reaper/purge"
 )
 
-// Planning, waiting, dropping and undoing run nothing that others have planted: each
-// function here matches a call more exactly than pg_catalog's, which is variadic or
-// polymorphic. It leaves a trace when reaper calls it.
+// Planning, waiting, dropping and undoing run no planted functions: each one here matches a
+// call more exactly than pg_catalog's, which is variadic or polymorphic, and leaves a trace
+// when called.
 func TestPartitionDrop_PlantedObjects(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, yard+`

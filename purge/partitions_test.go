@@ -7,15 +7,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/policy"
+	"github.com/reaperdb/reaper/preview"
 	"github.com/reaperdb/reaper/purge"
 )
 
-// yard is a table with a partition for every 30 days: p0 is the running one, pN
-// begins 30 N days before it. Tenant 1 keeps 30 days, so that p1 to p4 are expired
-// for it, tenant 2 keeps 90 (p3, p4), tenant 3 is held and has no rows. In each
-// partition tenant 1 has 20 rows, tenant 2 has 10, none of them within a day of its
-// lower bound: at which hour it is does not matter.
+// yard is a table with a partition for every 30 days: p0 is the current one, and pN begins 30 N
+// days earlier. Tenant 1 keeps 30 days, so p1 to p4 are expired for it; tenant 2 keeps 90 (p3,
+// p4); tenant 3 is held and has no rows. Each partition has 20 rows of tenant 1 and 10 of
+// tenant 2, none within a day of its lower bound, so the time of day does not matter.
 const yard = `
 CREATE TABLE orgs (id int PRIMARY KEY, days int, held bool);
 INSERT INTO orgs VALUES (1, 30, NULL), (2, 90, false), (3, 30, true);
@@ -39,7 +40,7 @@ func (b *bed) partitions(want ...string) {
 	b.left(`SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'events'::regclass AND NOT i.inhdetachpending ORDER BY 1`, want...)
 }
 
-// shape is all that attaching and detaching could change about the tables.
+// shape is everything that attaching and detaching could change in the tables.
 func (b *bed) shape() string {
 	b.t.Helper()
 	return strings.Join(b.Texts(b.t, `
@@ -67,8 +68,8 @@ func (o *outcome) dropped(want ...string) *outcome {
 	return o
 }
 
-// Partitions whose rows are all expired go as a whole, with the ledger's rows as
-// batches would have written them; the rows of the others go one by one.
+// Partitions whose rows are all expired are dropped whole, with the same ledger rows as batches
+// would write. The rows of the others are deleted one by one.
 func TestPartitionDrop_WholeAndByRow(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, yard, yardPolicy)
@@ -79,7 +80,7 @@ func TestPartitionDrop_WholeAndByRow(t *testing.T) {
 	b.left(`SELECT concat_ws(' ', org_id, count(*)) FROM events GROUP BY org_id ORDER BY 1`, "1 20", "2 30")
 	b.left(`SELECT concat_ws(' ', tenant, table_name, rows, rows_nullified) FROM reaper.deletions ORDER BY 1`, "1 public.events 80 0", "2 public.events 20 0")
 	r := o.one()
-	if r.Strategy != purge.PartitionDrop || r.Roots != 100 || r.RowsTotal != 100 || r.Batches != 5 || *r.BacklogRows != 0 {
+	if r.Strategy != plan.PartitionDrop || r.Roots != 100 || r.RowsTotal != 100 || r.Batches != 5 || *r.BacklogRows != 0 {
 		t.Errorf("the report is %+v", r)
 	}
 	if want := (purge.TenantCounts{Due: 2, Done: 2, Held: 1}); r.Tenants != want {
@@ -94,7 +95,7 @@ func TestPartitionDrop_WholeAndByRow(t *testing.T) {
 	b.partitions("p0", "p1", "p2")
 }
 
-// The plan says that partitions go whole, or why not; then all that is due goes
+// The plan says that partitions are dropped whole, or why not; then everything due is deleted
 // row by row, and no partition is touched.
 func TestPartitionDrop_RefusedByThePlan(t *testing.T) {
 	t.Parallel()
@@ -137,17 +138,17 @@ func TestPartitionDrop_RefusedByThePlan(t *testing.T) {
 				c.policy = yardPolicy
 			}
 			b := ground.on(t, c.schema, c.policy)
-			plan := b.plans()[0]
-			v, err := purge.Look(t.Context(), b.pool, plan, b.opts, false)
+			p := b.plans()[0]
+			v, err := preview.Look(t.Context(), b.pool, p, b.opts.Selection(), false)
 			if err != nil || !strings.Contains(v.Reason, c.reason) {
 				t.Errorf("the reason is %q (%v), want %q in it", v.Reason, err, c.reason)
 			}
-			allowed := v.Strategy == purge.PartitionDrop
+			allowed := v.Strategy == plan.PartitionDrop
 			if allowed != (c.name == "nothing against it") {
 				t.Errorf("the strategy is %s", v.Strategy)
 			}
 			shape, rows := b.shape(), b.Int(t, `SELECT count(*) FROM events`)
-			o := b.purgeWith([]*purge.Plan{plan}).is(purge.Complete)
+			o := b.purgeWith([]*plan.Plan{p}).is(purge.Complete)
 			if !allowed {
 				o.dropped()
 				b.sameShape(shape)
@@ -162,7 +163,7 @@ func TestPartitionDrop_RefusedByThePlan(t *testing.T) {
 	}
 }
 
-// What stands against one partition alone leaves that one, and its rows go one by
+// An obstacle to dropping one partition leaves only that one, whose rows are deleted one by
 // one; the others are dropped.
 func TestPartitionDrop_RefusedForOnePartition(t *testing.T) {
 	t.Parallel()
@@ -194,7 +195,7 @@ func TestPartitionDrop_RefusedForOnePartition(t *testing.T) {
 	})
 }
 
-// A foreign key that comes between planning and dropping is seen.
+// A foreign key created between planning and dropping is noticed.
 func TestPartitionDrop_ForeignKeySincePlanning(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, yard, yardPolicy)
@@ -203,8 +204,8 @@ func TestPartitionDrop_ForeignKeySincePlanning(t *testing.T) {
 	b.purgeWith(plans).is(purge.Incomplete, "have changed since they were planned").dropped()
 }
 
-// A run that is about some of the rows drops nothing whole; one with an earlier
-// cutoff drops by that.
+// A run over some of the rows drops nothing whole; one with an earlier cutoff applies that
+// cutoff to drops.
 func TestPartitionDrop_NarrowedRuns(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
@@ -221,8 +222,8 @@ func TestPartitionDrop_NarrowedRuns(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			b := ground.on(t, yard, yardPolicy)
 			b.opts = c.opts
-			v, err := purge.Look(t.Context(), b.pool, b.plans()[0], b.opts, false)
-			if err != nil || (v.Strategy == purge.PartitionDrop) != (c.dropped != nil) {
+			v, err := preview.Look(t.Context(), b.pool, b.plans()[0], b.opts.Selection(), false)
+			if err != nil || (v.Strategy == plan.PartitionDrop) != (c.dropped != nil) {
 				t.Errorf("strategy %s (%s), %v", v.Strategy, v.Reason, err)
 			}
 			b.purge().is(purge.Complete).dropped(c.dropped...)
@@ -232,15 +233,15 @@ func TestPartitionDrop_NarrowedRuns(t *testing.T) {
 	}
 }
 
-// One row that is not expired, for whatever reason, keeps its partition; all the
-// others of it go one by one.
+// One unexpired row, for whatever reason, keeps its partition; all others in it are deleted one
+// by one.
 func TestPartitionDrop_OneRowKeepsThePartition(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
 	where := strings.Replace(yardPolicy, "age: at,", "age: at, where: state <> 'queued',", 1)
 	for _, c := range []struct {
 		name, sql, policy string
-		left              string // rows of p4 that stay
+		left              string // remaining rows of p4
 		status            purge.Status
 	}{
 		{name: "held", sql: `UPDATE events SET org_id = 3 WHERE id = 401`, left: "401"},
@@ -275,9 +276,9 @@ func TestPartitionDrop_OneRowKeepsThePartition(t *testing.T) {
 	}
 }
 
-// Where everything of every tenant is expired the rows are not looked at before
-// the detach. One that belongs to nobody, in spite of a foreign key, is found after
-// it, and the partition attached again.
+// Where everything of every tenant is expired, the rows are not checked before the detach. A
+// row without a tenant, in spite of a foreign key, is found after it, and the partition is
+// reattached.
 func TestPartitionDrop_RowBehindTheForeignKey(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, yard+`DELETE FROM orgs WHERE id = 3; ALTER TABLE events ALTER org_id SET NOT NULL;
@@ -294,8 +295,8 @@ func TestPartitionDrop_RowBehindTheForeignKey(t *testing.T) {
 	b.ledgerIsTrue()
 }
 
-// The range counts, and not the rows alone: rows may come that are not expired
-// yet, and would find no partition.
+// The range counts, not only the rows: unexpired rows may still arrive and would find no
+// partition.
 func TestPartitionDrop_RangeIsNotOver(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, yard, yardPolicy)
@@ -305,7 +306,7 @@ func TestPartitionDrop_RangeIsNotOver(t *testing.T) {
 	b.partitions("p0", "p1", "p2", "p3")
 }
 
-// The last partition stays, whatever is in it; so does one without rows.
+// The last partition stays, whatever it contains; so does an empty one.
 func TestPartitionDrop_LastAndEmptyPartition(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, yard, yardPolicy)
@@ -319,8 +320,8 @@ func TestPartitionDrop_LastAndEmptyPartition(t *testing.T) {
 	b.partitions("p3", "p9")
 }
 
-// What changes between the look and the drop wins: the partition is attached as
-// it was, and its rows are there.
+// A change between the check and the drop wins: the partition is reattached unchanged, with its
+// rows.
 func TestPartitionDrop_ChangedBeforeTheDrop(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
@@ -344,7 +345,7 @@ func TestPartitionDrop_ChangedBeforeTheDrop(t *testing.T) {
 			shape := b.shape()
 			b.Exec(t, `ANALYZE`)
 			b.connect(b.DSN(), before(c.at, func() { b.session().do(c.sql) }))
-			if c.left < 0 { // it cannot be attached again
+			if c.left < 0 { // it cannot be reattached
 				o := b.purge().is(purge.Incomplete, "public.p4 is detached", "violated").dropped()
 				if o.one().RowsTotal != 70 {
 					t.Errorf("%d rows deleted, want those of p1 to p3", o.one().RowsTotal)
@@ -366,8 +367,8 @@ func TestPartitionDrop_ChangedBeforeTheDrop(t *testing.T) {
 	}
 }
 
-// A role that does not own the table is told so, and deletes row by row; one that
-// is a member of the owner drops.
+// A role that does not own the table is told so, and deletes row by row; a member of the owner
+// drops.
 func TestPartitionDrop_Ownership(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, yard, yardPolicy)
@@ -379,7 +380,7 @@ func TestPartitionDrop_Ownership(t *testing.T) {
 	}
 	b.Exec(t, strings.Join(grants, "\n"))
 	b.connect(b.As(role))
-	v, err := purge.Look(t.Context(), b.pool, b.plans()[0], b.opts, false)
+	v, err := preview.Look(t.Context(), b.pool, b.plans()[0], b.opts.Selection(), false)
 	if err != nil || !strings.Contains(v.Reason, "does not own the table") {
 		t.Errorf("the reason is %q, %v", v.Reason, err)
 	}
@@ -395,7 +396,7 @@ func TestPartitionDrop_Ownership(t *testing.T) {
 	b.purge().complete().dropped("public.p3")
 }
 
-// One statement more is all that partitions cost where none can go.
+// If none can be dropped, partitions cost only one extra statement.
 func TestPartitionDrop_IdleCostsNothing(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, yard, yardPolicy)
@@ -411,7 +412,7 @@ func TestPartitionDrop_IdleCostsNothing(t *testing.T) {
 	if with != without {
 		t.Errorf("%d statements where nothing is due, %d with partitions: delete", with, without)
 	}
-	// A row of p0 is due, but its range is not over.
+	// A row of p0 is due, but its range has not ended.
 	b.Exec(t, `DROP TABLE p1, p2; INSERT INTO orgs VALUES (5, 20); INSERT INTO events VALUES (1, 5, now() - interval '25 days');
 		DO $$ BEGIN EXECUTE format('CREATE TABLE next PARTITION OF events FOR VALUES FROM (%L) TO (%L)', start(-1), start(-2)); END $$`)
 	var n int
@@ -424,7 +425,7 @@ func TestPartitionDrop_IdleCostsNothing(t *testing.T) {
 	}
 }
 
-// With one connection everything goes row by row.
+// With one connection everything is deleted row by row.
 func TestPartitionDrop_OneConnection(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, yard, yardPolicy, func(c *pgxpool.Config) { c.MaxConns = 1 })

@@ -9,10 +9,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/purge"
 )
 
-// ageKind is a type of age, and how a moment is written in it.
+// ageKind is a type of age and its notation.
 type ageKind struct{ name, typ, moment, spec string }
 
 var ageKinds = []ageKind{
@@ -25,7 +26,7 @@ var ageKinds = []ageKind{
 	{"seconds", "int", "extract(epoch FROM %s)::int", "{column: at, unit: s}"},
 }
 
-// tenantKind is a way from a row to its tenant. key writes the n-th tenant's.
+// tenantKind is a path from a row to its tenant. key writes the n-th tenant's key.
 type tenantKind struct{ name, typ, key, path, table string }
 
 var tenantKinds = []tenantKind{
@@ -36,8 +37,8 @@ var tenantKinds = []tenantKind{
 	{"none", "int", "%d", "none", ""},
 }
 
-// partitionedCase makes a table with a partition for every ten days, in which
-// most partitions hold rows of few tenants, and a policy over it.
+// partitionedCase creates a table with a partition for every ten days, most of which hold rows
+// of few tenants, and a policy for it.
 func partitionedCase(r *rand.Rand, a ageKind, k tenantKind) (schema, policyFile string) {
 	var s strings.Builder
 	some := func(list ...string) string { return list[r.IntN(len(list))] }
@@ -72,7 +73,7 @@ func partitionedCase(r *rand.Rand, a ageKind, k tenantKind) (schema, policyFile 
 	if r.IntN(2) == 0 && k.path != "none" {
 		fmt.Fprintf(&s, "CREATE INDEX ON events (%s, at, id);\n", map[bool]string{true: "owner", false: "project"}[k.table == ""])
 	}
-	// Nothing lies within hours of a cutoff, so that a second run means the same.
+	// No age is within hours of a cutoff, so that a second run has the same result.
 	where, hold := some("", "", ", where: state <> 'queued'"), some("", ", hold: held")
 	if k.path == "none" {
 		return s.String(), fmt.Sprintf("policies: [{name: events, table: events, age: %s, tenant: none, retention: %s%s}]", a.spec, some("15d", "40d", "70d"), where)
@@ -80,9 +81,9 @@ func partitionedCase(r *rand.Rand, a ageKind, k tenantKind) (schema, policyFile 
 	return s.String(), fmt.Sprintf("tenants: {table: orgs, key: id, retention: days, default: 25d%s}\npolicies: [{name: events, table: events, age: %s, tenant: %s%s}]", hold, a.spec, k.path, where)
 }
 
-// With partitions dropped whole, exactly those rows go that go one by one, and the
-// ledger says the same of each tenant: for every type of age and of tenant, with
-// and without an index, with rows in between that stay.
+// Dropping partitions whole deletes exactly the rows that batches would delete, and the ledger
+// agrees for each tenant: for every type of age and tenant, with and without an index, with
+// remaining rows in between.
 func TestPartitionDrop_SameAsRowByRow(t *testing.T) {
 	t.Parallel()
 	for _, a := range ageKinds {
@@ -102,7 +103,7 @@ func TestPartitionDrop_SameAsRowByRow(t *testing.T) {
 				b.policy = policyFile
 				o := b.endsAsItCan()
 				b.ledgerIsTrue()
-				if o.one().Strategy != purge.PartitionDrop || o.Status != status {
+				if o.one().Strategy != plan.PartitionDrop || o.Status != status {
 					t.Errorf("the strategy is %s (%s), the end %s, want %s", o.one().Strategy, o.one().Reason, o.Status, status)
 				}
 				if got := b.remains(); !slices.Equal(want, got) {
@@ -128,14 +129,14 @@ func (b *bed) endsAsItCan() *outcome {
 	return b.purgeWith(b.plans())
 }
 
-// remains are the rows that are left, and the sums of the ledger by tenant.
+// remains returns the remaining rows and the ledger's sums by tenant.
 func (b *bed) remains() []string {
 	b.t.Helper()
 	return b.Texts(b.t, `SELECT id::text FROM events UNION ALL SELECT concat_ws(' ', coalesce(tenant, 'null'), table_name, rows) FROM reaper.deletions ORDER BY 1`)
 }
 
-// The end of a range of local times is the end of it for sure only some hours
-// later, for local times run backwards once a year.
+// The end of a range of local times is certain only some hours later, because local time runs
+// backwards once a year.
 func TestPartitionDrop_LocalTimesNearTheCutoff(t *testing.T) {
 	t.Parallel()
 	b := ground(t)
@@ -156,8 +157,8 @@ func TestPartitionDrop_LocalTimesNearTheCutoff(t *testing.T) {
 	}
 }
 
-// Names that need quoting, a path over a composite key, and where that calls the
-// table by its name.
+// Names that need quoting, a path over a composite key, and one that mentions the table by
+// name.
 func TestPartitionDrop_OddNames(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, `

@@ -7,16 +7,16 @@ import (
 	"github.com/reaperdb/reaper/purge"
 )
 
-// Rows with a value that stands for no time never expire, and keep their partition,
-// also where every tenant's rows of that age would be expired, so that no row would be
-// looked at. Without one the partition goes.
+// Rows with a value that means "no time" never expire and keep their partition, even if every
+// tenant's rows of that age are expired, so that no row would be checked. A partition without
+// such rows is dropped.
 func TestPartitionDrop_ZeroTimes(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
 	for _, c := range []struct {
 		name, typ, spec string
-		from            string // where the old partition begins
-		zero            string // empty: there is none
+		from            string // start of the old partition
+		zero            string // empty: none
 		dropped         bool
 	}{
 		{"before 1900", "timestamptz", "at", "MINVALUE", "'0001-01-01 00:00:00+00'", false},

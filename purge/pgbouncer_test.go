@@ -11,8 +11,8 @@ import (
 	"github.com/reaperdb/reaper/purge"
 )
 
-// The whole of a purge through PgBouncer in transaction mode: settings and locks
-// live in transactions, and no statement is prepared.
+// A whole purge through PgBouncer in transaction mode: settings and locks live in transactions,
+// and nothing is prepared.
 func TestPgBouncer_Purge(t *testing.T) {
 	eachWay(t, func(t *testing.T, schema, policy string) {
 		b := prepare(t, schema, small(policy))
@@ -34,8 +34,8 @@ func TestPgBouncer_Purge(t *testing.T) {
 	})
 }
 
-// A partition is dropped through the pooler, and one whose detach a reader holds
-// up is attached again: a cancel and two connections at once pass it too.
+// A partition is dropped through the pooler, and one whose detach is blocked by a reader is
+// reattached: cancelling and using two connections work too.
 func TestPgBouncer_PartitionDrop(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, yard, yardPolicy)
@@ -53,7 +53,7 @@ func TestPgBouncer_PartitionDrop(t *testing.T) {
 	b.count(`SELECT count(*) FROM events`, 50)
 }
 
-// A drain keeps its place through the pooler too, and so does keep.
+// A drain keeps its position through the pooler too, and keep works.
 func TestPgBouncer_DrainAndKeep(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, roots+`INSERT INTO roots VALUES (1), (2);
@@ -67,8 +67,8 @@ func TestPgBouncer_DrainAndKeep(t *testing.T) {
 	b.count(`SELECT count(*) FROM parts`, 1000)
 }
 
-// A vacuum runs through the pooler, and ends at the server when its time is used
-// up: nothing of the session tells the server how long.
+// A vacuum runs through the pooler and is cancelled on the server when it times out, although
+// no session setting tells the server about the timeout.
 func TestPgBouncer_Vacuum(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, piles, pilesPolicy)

@@ -8,7 +8,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/reaperdb/reaper/purge"
+	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/preview"
 )
 
 // strictTree is a tree that refuses edges without an index.
@@ -16,7 +17,7 @@ func strictTree(dependents string) string {
 	return strings.Replace(tree(dependents), "unindexed: allow", "unindexed: error", 1)
 }
 
-// Tables of 100 001 rows, over the limit by one.
+// Tables of 100 001 rows, one above the limit.
 const (
 	// pairs reference one of 2000 roots by two columns: a has two values, b has 2000.
 	pairs = `CREATE TABLE roots (a int, b int, at timestamptz NOT NULL DEFAULT now() - interval '40 days', PRIMARY KEY (a, b));
@@ -37,10 +38,10 @@ const (
 		INSERT INTO months SELECT n, 1 + n % 5000 FROM generate_series(1, 100001) n; `
 )
 
-// index is the index that the plan names behind the edge into a table.
+// index is the index that the plan names for the edge to a table.
 func (b *bed) index(table string) string {
 	b.t.Helper()
-	v, err := purge.Look(b.t.Context(), b.pool, b.plans()[0], purge.Options{}, true)
+	v, err := preview.Look(b.t.Context(), b.pool, b.plans()[0], plan.Selection{}, true)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -52,16 +53,16 @@ func (b *bed) index(table string) string {
 	return ""
 }
 
-// Above 100 000 rows an edge that no index serves by its columns alone is left to the
-// planner: it counts as indexed where the planner finds the rows behind one of the
-// referenced rows for less than a tenth of what reading the whole table costs.
+// Above 100 000 rows, an edge not served by an index's columns is left to the planner: it
+// counts as indexed if the planner finds the rows behind a referenced row for less than a tenth
+// of the cost of reading the whole table.
 func TestRule_IndexesAsThePlannerSeesThem(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
 	for _, c := range []struct {
 		name, schema, dependents, table string
 		want                            string // the index; empty: refused
-		since                           int    // the version from which PostgreSQL can use it; 0: each
+		since                           int    // the first version in which PostgreSQL can use it; 0: all
 	}{
 		{"nothing", pairs, "", "parts", "", 0},
 		{"a composite key, one column of many values", pairs + `CREATE INDEX by_b ON parts (b)`, "", "parts", "by_b", 0},
@@ -100,8 +101,8 @@ func TestRule_IndexesAsThePlannerSeesThem(t *testing.T) {
 	}
 }
 
-// Without statistics the planner takes any column for one of 200 values: in a table of wide
-// rows it would accept an index on two.
+// Without statistics the planner assumes 200 distinct values per column: in a table of wide
+// rows it would accept an index on two columns.
 func TestRule_IndexesWithoutStatistics(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
@@ -143,8 +144,8 @@ func (b *bed) asked() *int {
 	return n
 }
 
-// The planner is not asked about edges that are served anyway, nor about tables of
-// 100 000 rows and fewer, which it reads whole by itself.
+// The planner is not asked about edges that are served anyway, nor about tables of at most 100
+// 000 rows, which it would read whole.
 func TestRule_ThePlannerIsAskedAboutLargeTablesAlone(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
@@ -170,12 +171,12 @@ func TestRule_ThePlannerIsAskedAboutLargeTablesAlone(t *testing.T) {
 	t.Run("a small one with an index in part is a warning", func(t *testing.T) {
 		b := ground.on(t, strings.Replace(pairs, "100001", "100000", 1)+`CREATE INDEX by_b ON parts (b)`, strictTree(""))
 		b.Exec(t, `ANALYZE`)
-		b.tells(purge.LevelWarning, "no index serves", "public.parts")
+		b.tells(plan.LevelWarning, "no index serves", "public.parts")
 	})
 }
 
-// Neither settings of the role that keep the planner from tables or from indexes, nor the
-// privileges that it lacks, change the answer into a wrong one.
+// Neither role settings that restrict the planner's choice of tables or indexes nor missing
+// privileges make the answer wrong.
 func TestRule_SettingsAndThePlanner(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, pairs, strictTree(""))
@@ -201,7 +202,7 @@ func TestRule_SettingsAndThePlanner(t *testing.T) {
 	b.refuses("no index serves", "public.parts")
 }
 
-// Statistics of partitions that the role may not read by themselves do not count against it.
+// Statistics of partitions that the role may not read directly do not matter.
 func TestRule_IndexesOfPartitionsAsThePlannerSeesThem(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, months+`CREATE INDEX ON months_1 (ref); CREATE INDEX ON months_2 (ref)`, strictTree(""))
@@ -214,8 +215,8 @@ func TestRule_IndexesOfPartitionsAsThePlannerSeesThem(t *testing.T) {
 	}
 }
 
-// What the planner was asked about is what the batches then do: no statement of theirs
-// reads a large table whole.
+// Batches do what the planner was asked about: none of their statements reads a large table
+// whole.
 func TestRule_PurgesUseTheIndexesThatCount(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
@@ -234,8 +235,8 @@ func TestRule_PurgesUseTheIndexesThatCount(t *testing.T) {
 	}
 }
 
-// readsNotWhole wants no statement of the next purge to read a table whole, nor what
-// foreign keys of the table ask when a referenced row goes.
+// readsNotWhole wants no statement of the next purge, and no foreign key check of the table, to
+// read a table whole.
 func (b *bed) readsNotWhole(table string) {
 	b.t.Helper()
 	watched := b.session()
@@ -248,8 +249,8 @@ func (b *bed) readsNotWhole(table string) {
 			return
 		}
 		lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
-		if plan := strings.Join(lines, "\n"); err != nil || strings.Contains(plan, "Seq Scan on "+table) {
-			b.t.Errorf("%s\n%s\n%v", sql, plan, err)
+		if p := strings.Join(lines, "\n"); err != nil || strings.Contains(p, "Seq Scan on "+table) {
+			b.t.Errorf("%s\n%s\n%v", sql, p, err)
 		}
 		explained++
 	}
@@ -274,8 +275,8 @@ func (b *bed) readsNotWhole(table string) {
 	})
 }
 
-// jobs are 120 000 rows of 40 owners in three states, of which every fourth is older than
-// its owner keeps it.
+// jobs are 120 000 rows of 40 owners in three states. Every fourth row is older than its
+// owner's retention.
 const jobs = `CREATE TABLE owners (id int PRIMARY KEY, days int); INSERT INTO owners SELECT n, 17 + n % 2 FROM generate_series(1, 40) n;
 	CREATE TABLE jobs (id int PRIMARY KEY, owner int, state text, at timestamptz, text text);
 	INSERT INTO jobs SELECT n, 1 + n % 40, (ARRAY['done', 'done', 'open', 'failed'])[1 + n / 40 % 4], now() - (n / 160 % 20) * interval '1 day' + n * interval '1 microsecond', repeat('x', 40) FROM generate_series(1, 120000) n; `
@@ -284,9 +285,9 @@ func jobsPolicy(where string) string {
 	return "tenants: {table: owners, key: id, retention: days}\npolicies: [{name: jobs, table: jobs, age: at, tenant: owner, where: \"" + where + "\", limits: {rows: 700}}]"
 }
 
-// The search for expired rows of a large table walks an index, too, that leads to the age by
-// way of what where fixes. It read the whole table. Where rows would have to be rejected
-// or sorted, it sweeps.
+// The search for expired rows of a large table also walks an index that leads to the age
+// through columns fixed by where. It used to read the whole table. If rows would have to be
+// rejected or sorted, it sweeps.
 func TestRule_SearchesAsThePlannerSeesThem(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
@@ -297,17 +298,17 @@ func TestRule_SearchesAsThePlannerSeesThem(t *testing.T) {
 		name, schema, policy string
 		strategy, index      string
 	}{
-		{"the state between", jobs + `CREATE INDEX between ON jobs (owner, state, at)`, jobsPolicy(fixed), purge.TenantKeyset, "between"},
-		{"the state first", jobs + `CREATE INDEX first ON jobs (state, owner, at DESC)`, jobsPolicy(fixed), purge.TenantKeyset, "first"},
-		{"a partial index", jobs + `CREATE INDEX done ON jobs (owner, at, id) WHERE state = 'done'`, jobsPolicy(fixed), purge.TenantKeyset, "done"},
-		{"a partial index of more than is meant", jobs + `CREATE INDEX most ON jobs (owner, at, id) WHERE state <> 'open'`, jobsPolicy(fixed), purge.KeySweep, "jobs_pkey"},
-		{"a partial index of less than is meant", jobs + `CREATE INDEX done ON jobs (owner, at, id) WHERE state = 'done'`, jobsPolicy("state <> 'open'"), purge.KeySweep, "jobs_pkey"},
-		{"a state of several", jobs + `CREATE INDEX between ON jobs (owner, state, at)`, jobsPolicy("state IN ('done', 'failed')"), purge.KeySweep, "jobs_pkey"},
-		{"more than the state", jobs + `CREATE INDEX between ON jobs (owner, state, at)`, jobsPolicy(fixed + " AND length(text) > 3"), purge.KeySweep, "jobs_pkey"},
-		{"the age alone", jobs + `CREATE INDEX age ON jobs (at)`, jobsPolicy(fixed), purge.AgeSweep, "age"},
-		{"no tenant", jobs + `CREATE INDEX first ON jobs (state, at)`, noTenant, purge.AgeKeyset, "first"},
-		{"partitions", partitioned + `CREATE INDEX between ON jobs (owner, state, at)`, jobsPolicy(fixed), purge.TenantKeyset, "2 indexes"},
-		{"a small table", jobs + `DELETE FROM jobs WHERE id > 100000; CREATE INDEX between ON jobs (owner, state, at)`, jobsPolicy(fixed), purge.KeySweep, "jobs_pkey"},
+		{"the state between", jobs + `CREATE INDEX between ON jobs (owner, state, at)`, jobsPolicy(fixed), plan.TenantKeyset, "between"},
+		{"the state first", jobs + `CREATE INDEX first ON jobs (state, owner, at DESC)`, jobsPolicy(fixed), plan.TenantKeyset, "first"},
+		{"a partial index", jobs + `CREATE INDEX done ON jobs (owner, at, id) WHERE state = 'done'`, jobsPolicy(fixed), plan.TenantKeyset, "done"},
+		{"a partial index of more than is meant", jobs + `CREATE INDEX most ON jobs (owner, at, id) WHERE state <> 'open'`, jobsPolicy(fixed), plan.KeySweep, "jobs_pkey"},
+		{"a partial index of less than is meant", jobs + `CREATE INDEX done ON jobs (owner, at, id) WHERE state = 'done'`, jobsPolicy("state <> 'open'"), plan.KeySweep, "jobs_pkey"},
+		{"a state of several", jobs + `CREATE INDEX between ON jobs (owner, state, at)`, jobsPolicy("state IN ('done', 'failed')"), plan.KeySweep, "jobs_pkey"},
+		{"more than the state", jobs + `CREATE INDEX between ON jobs (owner, state, at)`, jobsPolicy(fixed + " AND length(text) > 3"), plan.KeySweep, "jobs_pkey"},
+		{"the age alone", jobs + `CREATE INDEX age ON jobs (at)`, jobsPolicy(fixed), plan.AgeSweep, "age"},
+		{"no tenant", jobs + `CREATE INDEX first ON jobs (state, at)`, noTenant, plan.AgeKeyset, "first"},
+		{"partitions", partitioned + `CREATE INDEX between ON jobs (owner, state, at)`, jobsPolicy(fixed), plan.TenantKeyset, "2 indexes"},
+		{"a small table", jobs + `DELETE FROM jobs WHERE id > 100000; CREATE INDEX between ON jobs (owner, state, at)`, jobsPolicy(fixed), plan.KeySweep, "jobs_pkey"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := ground.on(t, c.schema+`; ANALYZE`, c.policy)
@@ -315,8 +316,8 @@ func TestRule_SearchesAsThePlannerSeesThem(t *testing.T) {
 			if p.Strategy != c.strategy || p.Index != c.index {
 				t.Errorf("the strategy is %s along %s (%s), want %s along %s", p.Strategy, p.Index, p.Reason, c.strategy, c.index)
 			}
-			lacks := slices.ContainsFunc(p.Problems, func(x purge.Problem) bool { return strings.Contains(x.Text, "no index serves the search") })
-			if sweeps := c.strategy == purge.KeySweep || c.strategy == purge.AgeSweep; lacks != sweeps {
+			lacks := slices.ContainsFunc(p.Problems, func(x plan.Problem) bool { return strings.Contains(x.Text, "no index serves the search") })
+			if sweeps := c.strategy == plan.KeySweep || c.strategy == plan.AgeSweep; lacks != sweeps {
 				t.Errorf("the problems are %+v", p.Problems)
 			}
 			if lacks {

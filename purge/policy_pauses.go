@@ -6,20 +6,20 @@ import (
 	"github.com/reaperdb/reaper/guard"
 )
 
-// pauses is what the guards make of one policy's run.
+// pauses is the effect of the guards on one policy's run.
 type pauses struct {
-	now     guard.Advice
-	since   time.Time     // when the pause under way began; zero: there is none
-	before  time.Duration // the pauses that have ended, together
-	stopped string        // why the policy's run is to end; empty: it is not
-	unasked string        // why no checkpoint could be asked for, as told; empty: one could
-	told    time.Time
-	// byHand is closed when the guards have been read again since a batch has found
-	// the policy paused by hand; nil: none has.
+	now           guard.Advice
+	since         time.Time     // start of the current pause; zero: none
+	before        time.Duration // total length of earlier pauses
+	stopped       string        // why the policy's run ends; empty: it does not
+	checkpointErr string        // last reported reason why no checkpoint could be requested
+	notifiedAt    time.Time
+	// byHand is closed when the guards were reread after a batch found the policy paused by
+	// hand; nil: none did.
 	byHand <-chan struct{}
 }
 
-// length is how long the policy has been paused in all.
+// length is the total time paused.
 func (p *pauses) length(now time.Time) time.Duration {
 	if p.since.IsZero() {
 		return p.before
@@ -27,10 +27,10 @@ func (p *pauses) length(now time.Time) time.Duration {
 	return p.before + now.Sub(p.since)
 }
 
-// advise notes what the guards say. news: it is something else than before, or the
-// reason has become another for long enough, and is to be told. resumed: it has ended a
-// pause. Nothing counts any more once the policy's run is to end, but that it does.
-func (s *policyState) advise(a guard.Advice) (news, resumed bool) {
+// setAdvice records the guards' advice. isNew: it differs, or its reason has changed and was
+// last reported long enough ago. resumed: it ended a pause. Once the policy's run is stopping,
+// only guard.Stop is recorded.
+func (s *policyState) setAdvice(a guard.Advice) (isNew, resumed bool) {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
 	p := &s.pauses
@@ -41,36 +41,35 @@ func (s *policyState) advise(a guard.Advice) (news, resumed bool) {
 	p.now = a
 	switch {
 	case a.State == guard.Pause && p.since.IsZero():
-		p.since, p.unasked = now, ""
+		p.since, p.checkpointErr = now, ""
 	case a.State != guard.Pause && !p.since.IsZero():
 		p.before += now.Sub(p.since)
 		p.since = time.Time{}
 		resumed = true
 	}
 	same := before.State == a.State && before.Guard == a.Guard
-	news = !same || before.Reason != a.Reason && a.State != guard.Go && now.Sub(p.told) > retellAfter
-	if news {
-		p.told = now
+	isNew = !same || before.Reason != a.Reason && a.State != guard.Go && now.Sub(p.notifiedAt) > repeatReasonAfter
+	if isNew {
+		p.notifiedAt = now
 	}
-	return news, resumed
+	return isNew, resumed
 }
 
-// pausedSince is when the pause under way began; zero: there is none.
+// pausedSince is the start of the current pause; zero: none.
 func (s *policyState) pausedSince() time.Time {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
 	return s.pauses.since
 }
 
-// pausedBy is the advice that pauses the policy; false: none does, or its run was
-// stopped.
+// pausedBy is the advice that pauses the policy; false: not paused, or stopped.
 func (s *policyState) pausedBy() (guard.Advice, bool) {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
 	return s.pauses.now, s.pauses.stopped == "" && s.pauses.now.State == guard.Pause
 }
 
-// share is the share of the time that batches may take now.
+// share is the share of time that batches may take now.
 func (s *policyState) share() float64 {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
@@ -80,8 +79,7 @@ func (s *policyState) share() float64 {
 	return s.pauses.now.Share
 }
 
-// stop ends the policy's part of the run after the batches under way, for the first
-// reason that does.
+// stop ends the policy's part of the run after the current batches. The first reason wins.
 func (s *policyState) stop(reason string) {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
@@ -90,23 +88,23 @@ func (s *policyState) stop(reason string) {
 	}
 }
 
-// stopped is why the policy's part of the run is to end; empty: it is not.
+// stopped is why the policy's part of the run ends; empty: it does not.
 func (s *policyState) stopped() string {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
 	return s.pauses.stopped
 }
 
-// pauseByHand notes that a batch has found its policy paused by hand. changed is closed
-// when the guards have been read again.
+// pauseByHand records that a batch found its policy paused by hand. changed is closed when the
+// guards have been reread.
 func (s *policyState) pauseByHand(changed <-chan struct{}) {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
 	s.pauses.byHand = changed
 }
 
-// pausedByHand is closed when the guards have been read again since a batch has found
-// the policy paused by hand; nil: none has, or they have been.
+// pausedByHand returns that channel until it is closed; nil: no manual pause was found, or the
+// guards have been reread.
 func (s *policyState) pausedByHand() <-chan struct{} {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
@@ -118,12 +116,12 @@ func (s *policyState) pausedByHand() <-chan struct{} {
 	return s.pauses.byHand
 }
 
-// noteCheckpoint notes why no checkpoint could be asked for, or that one could (empty),
-// and reports whether that is to be told: once in a pause.
-func (s *policyState) noteCheckpoint(unasked string) (news bool) {
+// noteCheckpoint records why no checkpoint could be requested (empty: one was), and reports
+// whether to log it: once per pause.
+func (s *policyState) noteCheckpoint(checkpointErr string) (isNew bool) {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
-	news = unasked != "" && unasked != s.pauses.unasked
-	s.pauses.unasked = unasked
-	return news
+	isNew = checkpointErr != "" && checkpointErr != s.pauses.checkpointErr
+	s.pauses.checkpointErr = checkpointErr
+	return isNew
 }

@@ -1,30 +1,32 @@
 package purge
 
-import "strings"
+import (
+	"strings"
 
-// sizes is how large a policy's part of the run may be, by what fits on the disk with
-// the WAL that it writes.
+	"github.com/reaperdb/reaper/preview"
+)
+
+// sizes limits a policy's part of the run to what fits on the disk with its WAL.
 type sizes struct {
-	fitting  int64 // how many roots fit; 0: all
-	again    bool  // sized by the run's own WAL
-	due      int64 // how many roots were due when it was sized; 0: not known
-	reserved int64 // bytes of WAL that it was sized for, written ones among them
-	refused  bool  // not even the least fits
+	fitting  int64 // roots that fit; 0: all
+	again    bool  // already resized by the run's own WAL
+	due      int64 // due roots when it was sized; 0: unknown
+	reserved int64 // bytes of WAL it was sized for, including those written
+	refused  bool  // not even the minimum fits
 }
 
-// runSize is how large a policy's part of the run is to be.
+// runSize is the allowed size of a policy's part of the run.
 type runSize struct {
-	due      int64 // roots; 0: not known
+	due      int64 // roots; 0: unknown
 	reserved int64 // bytes of WAL
 	fitting  int64 // roots; 0: all
-	// refused is why not even the least fits.
+	// refused is why not even the minimum fits.
 	refused string
-	// crowded: there is enough, but for the other policies of the run.
+	// crowded: it would fit but for the other policies of the run.
 	crowded bool
 }
 
-// setSize notes how large the policy's part of the run is to be. One that is refused, or
-// has no room beside the others, stops.
+// setSize sets the size of the policy's part of the run. A refused or crowded one stops.
 func (s *policyState) setSize(z runSize) {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
@@ -33,12 +35,11 @@ func (s *policyState) setSize(z runSize) {
 	case z.refused != "":
 		s.pauses.stopped, s.sizes.refused = z.refused, s.report.RowsTotal == 0
 	case z.crowded:
-		s.pauses.stopped = "all that is free until the guard storage pauses is needed by " + s.sharingLocked() + ", in the same run"
+		s.pauses.stopped = "all space that is free until the guard storage pauses is needed by " + s.competitorsLocked() + ", in the same run"
 	}
 }
 
-// refused reports whether nothing of the policy was touched, since not even the least
-// fits.
+// refused reports whether the policy was refused with nothing deleted.
 func (s *policyState) refused() bool {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
@@ -52,18 +53,18 @@ func (s *policyState) fitting() (roots int64, sized bool) {
 	return s.sizes.fitting - s.report.Roots, s.sizes.fitting > 0
 }
 
-// written is what a policy has deleted and written when it is to be sized anew.
+// written is what a policy has deleted and written when it is resized.
 type written struct{ roots, wal, fitting int64 }
 
-// sizeAgain reports whether a sized part of the run is to be sized anew: once it has
-// deleted enough for its own WAL to tell, and again when it has come to its end. The
-// room that one keeps which needs no sizing is corrected by its own WAL here.
-func (s *policyState) sizeAgain() (x written, again bool) {
+// dueForResize reports whether to resize a sized part of the run: once it has deleted enough to
+// judge by its own WAL, and again at its limit. If the part needs no limit, its reservation is
+// corrected here by its own WAL.
+func (s *policyState) dueForResize() (x written, again bool) {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
 	rep, z := s.report, &s.sizes
 	x = written{roots: rep.Roots, wal: rep.WALBytes, fitting: z.fitting}
-	enough := !z.again && rep.RowsTotal >= enoughRows
+	enough := !z.again && rep.RowsTotal >= preview.EnoughRows
 	again = x.fitting > 0 && (x.roots >= x.fitting || enough)
 	if enough && x.fitting == 0 && x.roots > 0 && z.reserved > 0 && z.due > 0 {
 		z.reserved = x.walOf(z.due)
@@ -72,12 +73,13 @@ func (s *policyState) sizeAgain() (x written, again bool) {
 	return x, again
 }
 
-// walOf is the WAL of so many roots, by that of those that have gone: there are some.
+// walOf extrapolates the WAL of roots from the roots deleted so far, of which there must be
+// some.
 func (x written) walOf(roots int64) int64 {
 	return int64(float64(x.wal) / float64(x.roots) * float64(roots))
 }
 
-// resize notes how many roots fit by what was written so far; 0: all.
+// resize sets how many roots fit, given what was written so far; 0: all.
 func (s *policyState) resize(x written, fitting int64) {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
@@ -90,14 +92,14 @@ func (s *policyState) resize(x written, fitting int64) {
 	}
 }
 
-// release gives back the room that was kept for the policy: it needs no more.
+// release frees the policy's reservation.
 func (s *policyState) release() {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
 	s.sizes.reserved = 0
 }
 
-// unreserved is what of the free bytes the other policies of the run have left.
+// unreserved is what the other policies' reservations leave of the free bytes.
 func (s *policyState) unreserved(free int64) int64 {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
@@ -109,7 +111,7 @@ func (s *policyState) unreserved(free int64) int64 {
 	return max(free, 0)
 }
 
-// writtenByOthers is the WAL that the other policies of the run have written.
+// writtenByOthers is the WAL written by the other policies of the run.
 func (s *policyState) writtenByOthers() (bytes int64) {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
@@ -121,7 +123,7 @@ func (s *policyState) writtenByOthers() (bytes int64) {
 	return bytes
 }
 
-// outstandingLocked is what the policy was sized for and has not written.
+// outstandingLocked is the reserved WAL not written yet.
 func (s *policyState) outstandingLocked() int64 {
 	if s.err != nil || s.pauses.stopped != "" {
 		return 0
@@ -129,9 +131,8 @@ func (s *policyState) outstandingLocked() int64 {
 	return max(s.sizes.reserved-s.report.WALBytes, 0)
 }
 
-// sharingLocked are the names of the other policies that room is kept for, or that have
-// written.
-func (s *policyState) sharingLocked() string {
+// competitorsLocked names the other policies with a reservation or written WAL.
+func (s *policyState) competitorsLocked() string {
 	var names []string
 	for _, o := range s.run.policies {
 		if o != s && (o.outstandingLocked() > 0 || o.report.WALBytes > 0) {

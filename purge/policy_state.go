@@ -5,36 +5,38 @@ import (
 	"slices"
 	"time"
 
+	"github.com/reaperdb/reaper/internal/reservoir"
 	"github.com/reaperdb/reaper/partition"
+	"github.com/reaperdb/reaper/plan"
 )
 
-// policyState is what the workers of a run change of one policy. The run's mutex
-// guards it; see runState.
+// policyState is the state of one policy that its workers share, guarded by the run's mutex;
+// see runState.
 type policyState struct {
-	run     *runState
-	report  *PolicyReport
-	batches int64     // numbers given to batches
-	times   durations // of batches
-	pass    pass
-	failed  map[string]string // tenants given up, and why; they are not visited again
-	err     error             // ends the policy as failed
-	told    bool              // what was due at the start has been counted, or is being so
+	run        *runState
+	report     *PolicyReport
+	batches    int64            // number of the last batch
+	times      reservoir.Sample // batch durations in seconds
+	pass       pass
+	failed     map[string]string // failed tenants and why; they are not visited again
+	err        error             // why the policy failed
+	dueCounted bool              // the count of what was due at the start has begun
 
 	drops         drops
-	droppedCounts int64 // rows of the ledger written for drops
+	droppedCounts int64 // ledger rows written for drops
 
-	stepwise     bool  // tables are deleted from one after the other
-	withoutWhere *Plan // the plan without `where`, once that has failed on a row
+	stepwise     bool       // delete table by table
+	withoutWhere *plan.Plan // the plan without `where`, after that failed on a row
 
 	pauses pauses
 	sizes  sizes
 }
 
-// pass is what one walk from the start has found.
+// pass is the result of one walk from the start.
 type pass struct {
-	kept, left int64
-	busy       bool
-	moved      bool // some were no longer expired, or gone, when their batch came to them
+	kept, remaining int64
+	busy            bool
+	moved           bool // some rows were gone or no longer expired when their batch came
 }
 
 // drops is how far a policy is with its partitions.
@@ -46,7 +48,7 @@ const (
 	dropsDone
 )
 
-// fail ends the policy as failed, by the first error that does.
+// fail ends the policy as failed. The first error wins.
 func (s *policyState) fail(err error) {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
@@ -55,22 +57,21 @@ func (s *policyState) fail(err error) {
 	}
 }
 
-// failure is what has ended the policy as failed; nil: nothing has.
+// failure is why the policy failed; nil: it did not.
 func (s *policyState) failure() error {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
 	return s.err
 }
 
-// mayRun reports whether a turn of the policy may begin: it has not ended, and no guard
-// pauses it.
+// mayRun reports whether a turn may begin: the policy has not ended, and no guard pauses it.
 func (s *policyState) mayRun() bool {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
 	return s.err == nil && s.pauses.stopped == "" && s.pauses.since.IsZero()
 }
 
-// nextBatch numbers a batch in the ledger, from 1.
+// nextBatch returns the batch's number in the ledger, from 1.
 func (s *policyState) nextBatch() int64 {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
@@ -78,43 +79,41 @@ func (s *policyState) nextBatch() int64 {
 	return s.batches
 }
 
-// startPass forgets what the last pass has found.
+// startPass clears the result of the last pass.
 func (s *policyState) startPass() {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
 	s.pass = pass{}
 }
 
-// found is what the pass has found so far.
+// found is the result of the pass so far.
 func (s *policyState) found() pass {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
 	return s.pass
 }
 
-// lockedOut notes that others have a whole table locked: another round comes back
-// for it.
+// lockedOut records that another session has locked a whole table; the next round retries it.
 func (s *policyState) lockedOut() {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
 	s.pass.busy = true
 }
 
-// addOutcome adds what became of candidates to what the pass has found. lost: some of
-// them were no longer expired, or gone. failed: the batch was given up, which says
-// nothing of them.
+// addOutcome adds the outcome of candidates to the pass. lost: some were gone or no longer
+// expired. failed: the batch was abandoned, so nothing is known about them.
 func (s *policyState) addOutcome(o outcome, candidates int, failed bool) (lost bool) {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
-	lost = !failed && o.roots+o.kept+o.left < int64(candidates)
+	lost = !failed && o.roots+o.kept+o.remaining < int64(candidates)
 	s.pass.kept += o.kept
-	s.pass.left += o.left
+	s.pass.remaining += o.remaining
 	s.pass.busy = s.pass.busy || o.busy
 	s.pass.moved = s.pass.moved || lost && s.withoutWhere == nil
 	return lost
 }
 
-// setTenants notes how many tenants are left out.
+// setTenants records how many tenants are excluded.
 func (s *policyState) setTenants(held, forever, skipped int64) {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
@@ -122,7 +121,7 @@ func (s *policyState) setTenants(held, forever, skipped int64) {
 	c.Held, c.Forever, c.Skipped = held, forever, skipped
 }
 
-// failTenant gives a tenant up.
+// failTenant marks a tenant as failed.
 func (s *policyState) failTenant(name, why string) {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
@@ -130,30 +129,30 @@ func (s *policyState) failTenant(name, why string) {
 	s.report.Tenants.Failed = int64(len(s.failed))
 }
 
-// gaveUp reports whether a tenant was given up.
-func (s *policyState) gaveUp(name string) bool {
+// tenantFailed reports whether a tenant has failed.
+func (s *policyState) tenantFailed(name string) bool {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
 	_, failed := s.failed[name]
 	return failed
 }
 
-// failedTenants are the tenants given up, and why.
+// failedTenants returns the failed tenants and why.
 func (s *policyState) failedTenants() map[string]string {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
 	return maps.Clone(s.failed)
 }
 
-// addBatch adds a committed batch to the counters, and gives the WAL that was written
-// while it ran, less what was counted for a batch beside it.
+// addBatch adds a committed batch to the counters and returns the WAL written during it,
+// without what a concurrent batch has counted.
 func (s *policyState) addBatch(tx *batchTx, o outcome, took time.Duration) (wal int64) {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
 	rep := s.report
 	if tx.total() > 0 {
 		rep.Batches++
-		s.times.add(took)
+		s.times.Add(took.Seconds())
 		wal = s.run.countWALLocked(tx.wal)
 		rep.WALBytes += wal
 	}
@@ -170,7 +169,7 @@ func (s *policyState) addBatch(tx *batchTx, o outcome, took time.Duration) (wal 
 	return wal
 }
 
-// addDrop adds a partition that was dropped from a table, as addBatch does.
+// addDrop adds a dropped partition of a table, as addBatch does.
 func (s *policyState) addDrop(table, name string, t *partition.Dropped, took time.Duration) (wal int64) {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
@@ -183,20 +182,20 @@ func (s *policyState) addDrop(table, name string, t *partition.Dropped, took tim
 	rep.Roots += t.Rows
 	rep.Batches += t.Batches
 	rep.WALBytes += wal
-	s.times.add(took)
+	s.times.Add(took.Seconds())
 	s.run.deleted += t.Rows
 	s.run.roots += t.Rows
 	return wal
 }
 
-// recordedDrops is how many rows of the ledger were written for drops.
+// recordedDrops is how many ledger rows were written for drops.
 func (s *policyState) recordedDrops() int64 {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
 	return s.droppedCounts
 }
 
-// beginDrops reports whether the caller is to drop the policy's partitions.
+// beginDrops reports whether the caller should drop the policy's partitions.
 func (s *policyState) beginDrops() bool {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
@@ -207,45 +206,44 @@ func (s *policyState) beginDrops() bool {
 	return true
 }
 
-// endDrops notes that the policy is done with its partitions.
+// endDrops marks the partitions as done.
 func (s *policyState) endDrops() {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
 	s.drops = dropsDone
 }
 
-// dropping reports whether the policy's partitions are not done with: before, nothing
-// is known of the rows that are left for batches.
+// dropping reports whether the partitions are not done yet. Until then the rows left for
+// batches are unknown.
 func (s *policyState) dropping() bool {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
 	return s.drops != dropsDone
 }
 
-// deletesStepwise reports whether tables are deleted from one after the other.
+// deletesStepwise reports whether to delete table by table.
 func (s *policyState) deletesStepwise() bool {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
 	return s.stepwise
 }
 
-// deleteStepwise has tables deleted from one after the other from now on.
+// deleteStepwise makes later batches delete table by table.
 func (s *policyState) deleteStepwise() {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
 	s.stepwise = true
 }
 
-// planWithoutWhere is the plan without `where`; nil: that has not failed on a row.
-func (s *policyState) planWithoutWhere() *Plan {
+// planWithoutWhere is the plan without `where`; nil: `where` has not failed.
+func (s *policyState) planWithoutWhere() *plan.Plan {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
 	return s.withoutWhere
 }
 
-// leaveOutWhere has rows found by a plan without `where` from now on; false: they are
-// so already.
-func (s *policyState) leaveOutWhere(p *Plan) bool {
+// leaveOutWhere makes later searches use a plan without `where`; false: they do already.
+func (s *policyState) leaveOutWhere(p *plan.Plan) bool {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
 	if s.withoutWhere != nil {
@@ -255,24 +253,24 @@ func (s *policyState) leaveOutWhere(p *Plan) bool {
 	return true
 }
 
-// tellDue reports whether what was due at the start is to be counted now, which is
-// once, after so long a time and not in a pause; and how many roots have gone meanwhile.
-func (s *policyState) tellDue(started time.Time, after time.Duration) (now bool, gone int64) {
+// claimDueCount reports whether the caller should count now what was due at the start (once,
+// after a while, not during a pause), and how many roots were deleted meanwhile.
+func (s *policyState) claimDueCount(started time.Time, after time.Duration) (now bool, gone int64) {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
-	now = !s.told && time.Since(started) > after && s.pauses.since.IsZero()
-	s.told = s.told || now
+	now = !s.dueCounted && time.Since(started) > after && s.pauses.since.IsZero()
+	s.dueCounted = s.dueCounted || now
 	return now, s.report.Roots
 }
 
-// finish gives the report as it stands when the workers have ended: a copy, which is
-// the caller's.
+// finish returns a copy of the report after the workers have ended.
 func (s *policyState) finish() *PolicyReport {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
 	rep := *s.report
 	rep.Rows, rep.Partitions = maps.Clone(rep.Rows), slices.Clone(rep.Partitions)
-	rep.BatchSeconds = s.times.quantiles()
+	q := s.times.Quantiles(0.5, 0.99)
+	rep.BatchSeconds = Quantiles{P50: q[0], P99: q[1], Max: s.times.Max()}
 	rep.KeptRows = s.pass.kept
 	rep.PausedSeconds = s.pauses.length(time.Now()).Seconds()
 	return &rep

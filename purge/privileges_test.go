@@ -14,11 +14,12 @@ import (
 	"github.com/reaperdb/reaper/internal/dbtest"
 	"github.com/reaperdb/reaper/internal/pgtemp"
 	"github.com/reaperdb/reaper/ledger"
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/purge"
 )
 
-// estate needs every privilege that a plan can need: cascades, edges followed
-// by hand, emptied ones, kept ones, a path of two steps, and a drain.
+// estate needs every privilege that a plan can need: cascades, edges walked by reaper, cleared
+// ones, keep edges, a path of two steps, and a drain.
 const estate = `
 CREATE SCHEMA app;
 CREATE TABLE app.orgs (id int PRIMARY KEY, days int);
@@ -48,14 +49,14 @@ policies:
     dependents: [{table: app.notes, action: delete}, {table: app.links, via: part, action: nullify}, {table: app.bills, action: keep}]
     limits: {rows: 5, total_rows: 50}`
 
-// grantsFor are the privileges that reaper says a role needs.
+// grantsFor returns the privileges that reaper says a role needs.
 func (b *bed) grantsFor(role string) []string {
 	b.t.Helper()
-	return slices.Concat(purge.Grants(b.plans(), role), ledger.New(ledger.DefaultSchema, 0).Grants(role))
+	return slices.Concat(plan.Grants(b.plans(), role), ledger.New(ledger.DefaultSchema, 0).Grants(role))
 }
 
-// A role with exactly the privileges that `grants` prints can do everything: a
-// usual batch, a drain, emptying, keeping.
+// A role with exactly the privileges that `grants` prints can do everything: a usual batch, a
+// drain, clearing, keep.
 func TestRule_GrantsAreEnough(t *testing.T) {
 	for _, c := range []struct{ name, schema, policy string }{
 		{"estate", estate, estatePolicy},
@@ -70,7 +71,7 @@ func TestRule_GrantsAreEnough(t *testing.T) {
 			b.Exec(t, `ANALYZE; REVOKE ALL ON SCHEMA public FROM public`)
 			b.Exec(t, strings.Join(b.grantsFor(role), "\n"))
 			b.connect(b.As(role))
-			for _, p := range b.problems(purge.LevelWarning) {
+			for _, p := range b.problems(plan.LevelWarning) {
 				if strings.Contains(p, "lacks") {
 					t.Errorf("with all that grants prints: %s", p)
 				}
@@ -85,13 +86,13 @@ func TestRule_GrantsAreEnough(t *testing.T) {
 	}
 }
 
-// Each of these privileges, when it is missing, is reported before anything is
-// touched – or was not needed to begin with.
+// Each of these privileges, when missing, is reported before anything is touched, or was never
+// needed.
 func TestPromise5_EachMissingPrivilegeIsReported(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, estate, estatePolicy)
 	role := b.Role(t, "reaper")
-	grants := purge.Grants(b.plans(), role)
+	grants := plan.Grants(b.plans(), role)
 	b.Exec(t, strings.Join(b.grantsFor(role), "\n"))
 	b.connect(b.As(role))
 	for _, grant := range grants {
@@ -102,7 +103,7 @@ func TestPromise5_EachMissingPrivilegeIsReported(t *testing.T) {
 		on, _, _ := strings.Cut(rest, " TO ")
 		for _, privilege := range splitPrivileges(words) {
 			b.Exec(t, `REVOKE `+privilege+` ON `+on+` FROM `+role)
-			found := append(b.problems(purge.LevelError), b.problems(purge.LevelWarning)...)
+			found := append(b.problems(plan.LevelError), b.problems(plan.LevelWarning)...)
 			kind, _, _ := strings.Cut(privilege, " ")
 			name := strings.ReplaceAll(strings.TrimPrefix(on, "SCHEMA "), `"`, "")
 			if !slices.ContainsFunc(found, func(p string) bool {
@@ -133,8 +134,8 @@ func splitPrivileges(words string) (all []string) {
 	return append(all, strings.TrimSpace(words[from:]))
 }
 
-// Row-level security that hides rows is an error, wherever it stands, and not
-// "0 deleted"; a role that it does not bind may go on.
+// Row-level security that hides rows is an error, on any table, and not "0 deleted"; a role
+// that is not subject to it may continue.
 func TestPromise5_RowSecurity(t *testing.T) {
 	for _, table := range []string{"app.roots", "app.parts", "app.orgs", "app.projects", "app.bills"} {
 		t.Run(table, func(t *testing.T) {
@@ -146,7 +147,7 @@ func TestPromise5_RowSecurity(t *testing.T) {
 			plans := b.plans()
 			b.Exec(t, `ALTER TABLE `+table+` ENABLE ROW LEVEL SECURITY; CREATE POLICY own ON `+table+` USING (false)`)
 			b.refuses("row-level security", table)
-			// Switched on after the plan was made, it is an error in the batch.
+			// Enabled after the plan was made, it is an error in the batch.
 			o := b.purgeWith(plans)
 			if o.Status == purge.Complete && table != "app.bills" {
 				t.Errorf("the run is complete behind row-level security")
@@ -161,7 +162,7 @@ func TestPromise5_RowSecurity(t *testing.T) {
 	}
 }
 
-// Where PostgreSQL does not count what CASCADE deletes, nothing is left to it.
+// Where PostgreSQL does not count what CASCADE deletes, nothing is left to CASCADE.
 func TestPromise5_TrackCountsOff(t *testing.T) {
 	t.Parallel()
 	server := dbtest.Server(t, pgtemp.Options{Settings: map[string]string{"track_counts": "off"}})
@@ -182,7 +183,7 @@ func TestPromise5_ServerThatCannotDelete(t *testing.T) {
 		if err := server.Kill(); err != nil {
 			t.Fatal(err)
 		}
-		// A server whose data says standby.signal is one, of nobody.
+		// A server with standby.signal in its data directory is a standby.
 		signal := filepath.Join(server.Dir(), "data", "standby.signal")
 		if err := os.WriteFile(signal, nil, 0o644); err != nil {
 			t.Fatal(err)
@@ -212,16 +213,16 @@ func TestPromise5_ServerThatCannotDelete(t *testing.T) {
 		t.Parallel()
 		b := prepare(t, shop, shopPolicy)
 		s := readServer(t, b.pool)
-		if problems := s.Problems(); len(problems) != 0 || s.ClockSkew > purge.MaxClockSkew {
+		if problems := s.Problems(); len(problems) != 0 || s.ClockSkew > plan.MaxClockSkew {
 			t.Errorf("problems %+v, clocks %s apart, want none", problems, s.ClockSkew)
 		}
 	})
 }
 
-func readServer(t *testing.T, pool *pgxpool.Pool) (s purge.Server) {
+func readServer(t *testing.T, pool *pgxpool.Pool) (s plan.Server) {
 	t.Helper()
 	err := pool.AcquireFunc(t.Context(), func(c *pgxpool.Conn) (err error) {
-		s, err = purge.ReadServer(context.WithoutCancel(t.Context()), c.Conn())
+		s, err = plan.ReadServer(context.WithoutCancel(t.Context()), c.Conn())
 		return err
 	})
 	if err != nil {
@@ -230,8 +231,8 @@ func readServer(t *testing.T, pool *pgxpool.Pool) (s purge.Server) {
 	return s
 }
 
-// An edge nobody decided, or decided wrongly, refuses the policy and names the
-// constraint; so does what would delete tenants.
+// An edge without a decision, or with a wrong one, refuses the policy and names the constraint;
+// so does one that would delete tenants.
 func TestPromise5_DecisionsThatAreRefused(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
@@ -258,16 +259,16 @@ func TestPromise5_DecisionsThatAreRefused(t *testing.T) {
 	}
 }
 
-// A decision below an edge that keeps or empties is not needed, and no mistake: whoever
-// changes delete to keep need not take out what stands below. What no key leads to is one.
+// A decision below an edge that keeps or clears is unnecessary but no error: changing delete to
+// keep does not require removing what is below. A decision that no key leads to is an error.
 func TestDecisionsOutOfReach(t *testing.T) {
 	t.Parallel()
 	open := strings.Replace(shop, "REFERENCES parts ON DELETE CASCADE", "REFERENCES parts ON DELETE RESTRICT", 1)
 	b := prepare(t, open, withDependents("{table: parts, action: keep}, {table: clicks, parent: parts, action: delete}"))
-	if errors := b.problems(purge.LevelError); len(errors) > 0 {
+	if errors := b.problems(plan.LevelError); len(errors) > 0 {
 		t.Errorf("refused: %v", errors)
 	}
-	b.tells(purge.LevelWarning, "the entry for clicks is not needed")
+	b.tells(plan.LevelWarning, "the entry for clicks is not needed")
 	b = prepare(t, open, withDependents("{table: parts, action: keep}, {table: orgs, parent: parts, action: delete}"))
 	b.refuses("no foreign key of the plan leads from orgs to parts")
 }

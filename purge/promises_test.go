@@ -13,12 +13,13 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/purge"
 )
 
-// shop is a schema with a path of two steps and dependents two levels deep, all
-// of it CASCADE: 2 organizations with one project each, and 20 mails, of which
-// the 10 of organization 1 and the 5 older ones of organization 2 are due.
+// shop is a schema with a path of two steps and dependents two levels deep, all CASCADE: 2
+// organizations with one project each, and 20 mails, of which the 10 of organization 1 and the
+// 5 older ones of organization 2 are due.
 const shop = `
 CREATE TABLE orgs (id int PRIMARY KEY, days int, held bool);
 CREATE TABLE projects (id int PRIMARY KEY, org_id int NOT NULL REFERENCES orgs);
@@ -40,13 +41,13 @@ tenants: {table: orgs, key: id, retention: days, hold: held}
 policies:
   - {name: mails, table: mails, age: at, tenant: [project_id, org_id]}`
 
-// noAction is the shop with keys that reaper has to follow by itself.
+// noAction is the shop with keys that reaper has to follow itself.
 var noAction = strings.ReplaceAll(shop, "ON DELETE CASCADE", "")
 
 const noActionPolicy = shopPolicy + "\n    undecided: delete"
 
-// ways are the two kinds of batches: one DELETE with all the rest left to
-// CASCADE, and rows locked and known before they go.
+// ways are the two kinds of batches: one DELETE with the rest left to CASCADE, and rows locked
+// and collected before they are deleted.
 var ways = []struct{ name, schema, policy string }{
 	{"cascade", shop, shopPolicy},
 	{"no action", noAction, strings.Replace(noActionPolicy, "}\n    undecided: delete", ", undecided: delete}", 1)},
@@ -73,7 +74,7 @@ func TestPurgeDeletesWhatIsDueAndNothingElse(t *testing.T) {
 	})
 }
 
-// Between the search and the delete anything may change.
+// Anything may change between search and delete.
 func TestPromise1_ChangedBetweenSearchAndDelete(t *testing.T) {
 	eachWay(t, func(t *testing.T, schema, policy string) {
 		ground := ground(t)
@@ -122,8 +123,8 @@ func withWhere(policy string) string {
 	return strings.Replace(policy, "age: at,", `age: at, where: "state <> 'queued'",`, 1)
 }
 
-// What would let more go counts from the next run on: the cutoffs of a run are
-// settled at its start. The query form, a sweep and a path all obey.
+// A change that would expire more rows takes effect with the next run: the cutoffs of a run are
+// fixed at its start. This holds for the query form, a sweep and a path.
 func TestPromise1_ShorterRetentionWaitsForTheNextRun(t *testing.T) {
 	t.Parallel()
 	const query = `
@@ -177,14 +178,14 @@ policies:
 	}
 }
 
-// Of the mails of organization 2: all of them, and the younger ones that are
-// not due under its 60 days.
+// The mails of organization 2: all of them, and the younger ones, not due under its 60 days.
 var (
 	old   = []string{"11", "12", "13", "14", "15", "16", "17", "18", "19", "20"}
 	young = []string{"16", "17", "18", "19", "20"}
 )
 
-// More due tenants than are held in memory are listed over a second connection.
+// If more tenants are due than are buffered in memory, they are listed over a second
+// connection.
 func TestPromise3_MoreDueTenantsThanAreHeld(t *testing.T) {
 	t.Parallel()
 	const tenants = 20_100
@@ -220,8 +221,8 @@ func TestPromise3_MoreDueTenantsThanAreHeld(t *testing.T) {
 	}
 }
 
-// A key that comes twice in the middle of a run leaves open which retention
-// counts: nothing more of that tenant goes.
+// If a key appears twice during a run, it is ambiguous which retention counts: nothing more of
+// that tenant is deleted.
 func TestPromise5_KeyTwiceInTheMiddle(t *testing.T) {
 	t.Parallel()
 	for _, second := range []string{"(2, 1, false)", "(2, 90, false)", "(2, 60, true)"} {
@@ -240,8 +241,8 @@ func TestPromise5_KeyTwiceInTheMiddle(t *testing.T) {
 	}
 }
 
-// In the way that locks first, a change between the lock and the delete counts
-// too: the batch is redone.
+// In a batch that locks first, a change between lock and delete counts too: the batch is
+// redone.
 func TestPromise1_HoldSetBetweenLockAndDelete(t *testing.T) {
 	t.Parallel()
 	var b *bed
@@ -251,7 +252,7 @@ func TestPromise1_HoldSetBetweenLockAndDelete(t *testing.T) {
 	b.count(`SELECT count(*) FROM mails WHERE id > 10`, 5)
 }
 
-// A change of the root row wins even when the DELETE already waits for it.
+// A change of the root row wins even if the DELETE is already waiting for it.
 func TestPromise1_AgeMovedWhileTheDeleteWaits(t *testing.T) {
 	eachWay(t, func(t *testing.T, schema, policy string) {
 		var b *bed
@@ -266,7 +267,7 @@ func TestPromise1_AgeMovedWhileTheDeleteWaits(t *testing.T) {
 			}()
 		}))
 		if schema == noAction {
-			// Roots are locked before the DELETE: the writer has to be there first.
+			// Roots are locked before the DELETE: the writer has to be first.
 			b.connect(b.DSN(), before(atLock, func() {
 				s := b.session()
 				s.do(`BEGIN; UPDATE mails SET at = now() WHERE id = 3`)
@@ -285,8 +286,7 @@ func TestPromise1_AgeMovedWhileTheDeleteWaits(t *testing.T) {
 	})
 }
 
-// A hold that is committed while a DELETE waits for a lock misses that one
-// batch, and no other.
+// A hold committed while a DELETE waits for a lock misses only that batch.
 func TestPromise1_HoldCommittedWhileTheDeleteWaits(t *testing.T) {
 	t.Parallel()
 	policy := strings.Replace(shopPolicy, "age: at,", "age: at, limits: {rows: 2},", 1)
@@ -308,8 +308,8 @@ func TestPromise1_HoldCommittedWhileTheDeleteWaits(t *testing.T) {
 	b.count(`SELECT count(*) / 2 * 2 FROM mails WHERE id <= 10`, 8)
 }
 
-// The query form is read again while its tenants are worked on: a hold set in
-// the middle of a long run ends that tenant's work within 5 s.
+// The query form is reread while its tenants are processed: a hold set during a long run ends
+// that tenant's work within 5 s.
 func TestPromise1_QueryIsReadAgain(t *testing.T) {
 	t.Parallel()
 	const query = `
@@ -336,8 +336,8 @@ policies:
 	b.count(`SELECT count(*) FROM mails WHERE id <= 10`, 9)
 }
 
-// Writers that go on inserting dependents while their roots are deleted see no
-// error but the database's own, and leave no orphan.
+// Writers that keep inserting dependents while their roots are deleted see no error but the
+// database's own, and leave no orphan.
 func TestPromise2_ChildrenInsertedDuringThePurge(t *testing.T) {
 	for _, way := range []struct {
 		name, schema, policy string
@@ -392,8 +392,7 @@ func TestPromise2_ChildrenInsertedDuringThePurge(t *testing.T) {
 	}
 }
 
-// A keeping row that is inserted, and not yet committed, when the purge comes:
-// CASCADE would take it along.
+// A keeping row is inserted but not committed when the purge starts: CASCADE would delete it.
 func TestPromise2_KeepingRowNotYetCommitted(t *testing.T) {
 	for _, at := range []struct{ name, insert, policy, kept string }{
 		{"of the root", `INSERT INTO parts VALUES (1, 1)`, "{table: parts, action: keep}", "1"},
@@ -411,7 +410,8 @@ func TestPromise2_KeepingRowNotYetCommitted(t *testing.T) {
 						s := b.session()
 						s.do(`BEGIN; SET lock_timeout = '10s'`)
 						insert := func() {
-							// Once the roots are locked, the writer waits, and fails: its root is gone.
+							// Once the roots are locked, the writer waits and fails: its root
+							// is gone.
 							_, _ = s.Exec(context.WithoutCancel(t.Context()), at.insert)
 						}
 						if moment.words != atDelete {
@@ -445,7 +445,7 @@ func TestPromise2_KeepingRowNotYetCommitted(t *testing.T) {
 	}
 }
 
-// A keeping row that stays uncommitted leaves its root: incomplete, and why.
+// A keeping row that stays uncommitted leaves its root: incomplete, with the reason.
 func TestPromise2_KeepingRowNeverCommitted(t *testing.T) {
 	t.Parallel()
 	policy := strings.Replace(shopPolicy, "age: at,", "age: at, dependents: [{table: clicks, action: keep}],", 1)
@@ -463,7 +463,7 @@ func TestPromise2_KeepingRowNeverCommitted(t *testing.T) {
 	}
 }
 
-// No transaction of the purge, a searching one included, outlives its bound.
+// No transaction of the purge, searches included, outlives its limit.
 func TestPromise3_NoTransactionOlderThanABatch(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, shop, strings.Replace(shopPolicy, "age: at,", "age: at, limits: {rows: 200, time: 50ms},", 1))
@@ -480,7 +480,7 @@ func TestPromise3_NoTransactionOlderThanABatch(t *testing.T) {
 			age := b.Int(t, `SELECT coalesce(max(extract(epoch FROM clock_timestamp() - xact_start) * 1e6), 0)::int FROM pg_stat_activity
 				WHERE datname = current_database() AND application_name = 'reaper'`)
 			oldest = max(oldest, time.Duration(age)*time.Microsecond)
-			// Locks first: who has been idle since before they were looked at held them so.
+			// Read locks first: a transaction idle since before then already held them.
 			seen := b.Text(t, `SELECT clock_timestamp()::text`)
 			holders := b.Ints(t, `SELECT pid FROM pg_locks WHERE locktype IN ('advisory', 'relation')`)
 			idle += b.Int(t, `SELECT count(*) FROM pg_stat_activity WHERE pid = ANY($1) AND application_name = 'reaper' AND state = 'idle' AND state_change < $2::text::timestamptz`, holders, seen)
@@ -501,7 +501,7 @@ func TestPromise3_NoTransactionOlderThanABatch(t *testing.T) {
 	}
 }
 
-// The limits of a batch hold for rows over all tables, and for bytes.
+// The limits of a batch apply to rows over all tables and to bytes.
 func TestPromise3_BatchesAreBounded(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
@@ -531,8 +531,8 @@ func TestPromise3_BatchesAreBounded(t *testing.T) {
 	}
 }
 
-// Two runs at once on one database: the same rows go, each is counted once,
-// and no tenant is worked on by two at a time.
+// Two concurrent runs on one database delete the same rows, count each once, and never work on
+// one tenant at the same time.
 func TestPromise6And10_TwoRunsAtOnce(t *testing.T) {
 	eachWay(t, func(t *testing.T, schema, policy string) {
 		policy = strings.Replace(policy, "age: at,", "age: at, limits: {rows: 50, total_rows: 400},", 1)
@@ -543,8 +543,8 @@ func TestPromise6And10_TwoRunsAtOnce(t *testing.T) {
 			INSERT INTO mails SELECT n, (n % 10 + 3) * 10, now() - interval '40 days', 'sent' FROM generate_series(101, 5100) n;
 			INSERT INTO parts SELECT n * 10, n FROM generate_series(101, 5100) n;
 			INSERT INTO clicks (part_id) SELECT n * 10 FROM generate_series(101, 5100) n; ANALYZE`)
-		// The ledger's row is written under the tenant's lock: a trigger that takes
-		// a lock of its own for the rest of the transaction meets nobody.
+		// The ledger's row is written under the tenant's lock: a trigger that takes its own
+		// lock for the rest of the transaction finds it free.
 		b.Exec(t, `
 			CREATE TABLE meetings (tenant text);
 			CREATE FUNCTION alone() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -553,7 +553,7 @@ func TestPromise6And10_TwoRunsAtOnce(t *testing.T) {
 			CREATE TRIGGER alone BEFORE INSERT ON reaper.batch FOR EACH ROW EXECUTE FUNCTION alone()`)
 		b.mark()
 		var runs sync.WaitGroup
-		plans := [][]*purge.Plan{b.plans(), b.plans(), b.plans()}
+		plans := [][]*plan.Plan{b.plans(), b.plans(), b.plans()}
 		outcomes := make([]*outcome, len(plans))
 		for i := range plans {
 			mine := *b
@@ -570,14 +570,13 @@ func TestPromise6And10_TwoRunsAtOnce(t *testing.T) {
 	})
 }
 
-// A tenant whose lock another process holds is left, said so, and the others
-// are done.
+// A tenant whose lock another process holds is skipped and reported, and the others are done.
 func TestPromise6_TenantLockedElsewhere(t *testing.T) {
 	eachWay(t, func(t *testing.T, schema, policy string) {
 		b := prepare(t, schema, policy)
 		s := b.session()
 		var once sync.Once
-		// The lock of tenant 1 is taken over from the first batch that asks for it.
+		// Take the lock of tenant 1 away from the first batch that requests it.
 		b.connect(b.DSN(), func(c *pgxpool.Config) {
 			c.ConnConfig.Tracer = argsHook(func(sql string, args []any) {
 				if strings.Contains(sql, atBatch) {
@@ -594,8 +593,7 @@ func TestPromise6_TenantLockedElsewhere(t *testing.T) {
 	})
 }
 
-// One row that cannot be deleted costs its tenant nothing but itself, and the
-// others nothing at all.
+// One row that cannot be deleted costs its tenant only that row, and the others nothing.
 func TestPromise6_PoisonRow(t *testing.T) {
 	eachWay(t, func(t *testing.T, schema, policy string) {
 		b := prepare(t, schema, policy)
@@ -616,8 +614,7 @@ func TestPromise6_PoisonRow(t *testing.T) {
 	})
 }
 
-// A failed tenant is counted beside those that are done, also when nothing of
-// it could be deleted.
+// A failed tenant is not counted as done, even if none of its rows could be deleted.
 func TestPromise8_CountsOfTenants(t *testing.T) {
 	for _, indexed := range []bool{true, false} {
 		t.Run(fmt.Sprintf("index %t", indexed), func(t *testing.T) {
@@ -642,7 +639,7 @@ func TestPromise8_CountsOfTenants(t *testing.T) {
 	}
 }
 
-// A run that is cut off says that nobody is done of whom something is left.
+// An interrupted run counts no tenant as done that still has due rows.
 func TestPromise8_CountsOfTenantsOfACutOffRun(t *testing.T) {
 	for _, indexed := range []bool{true, false} {
 		t.Run(fmt.Sprintf("index %t", indexed), func(t *testing.T) {
@@ -665,8 +662,8 @@ func TestPromise8_CountsOfTenantsOfACutOffRun(t *testing.T) {
 	}
 }
 
-// What comes behind a row after it was collected goes by ON DELETE with it, and is
-// counted like all that goes.
+// Rows that reference a row after it was collected are deleted by ON DELETE and counted like
+// all others.
 func TestPromise4_RowsThatComeBehindCollectedOnesAreCounted(t *testing.T) {
 	t.Parallel()
 	var b *bed

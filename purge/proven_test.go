@@ -14,10 +14,11 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/purge"
 )
 
-// Words of the proven way's statements.
+// Strings of the proven method's statements.
 const (
 	atTables  = "LOCK TABLE"
 	atVerify  = "SET CONSTRAINTS ALL IMMEDIATE"
@@ -28,19 +29,18 @@ func proven(policy string) string {
 	return "safety: {foreign_key_checks: proven}\n" + policy
 }
 
-// watchProven counts the batches that went the proven way.
+// watchProven counts the batches deleted by the proven method.
 func watchProven(n *atomic.Int64) func(*pgxpool.Config) {
 	return beforeEvery(atReplica, func() { n.Add(1) })
 }
 
-// The proven way deletes the same rows as the ordinary one, and says so in the
-// plan.
+// The proven method deletes the same rows as the ordinary one, and the plan names it.
 func TestProven_DeletesTheSame(t *testing.T) {
 	eachWay(t, func(t *testing.T, schema, policy string) {
 		var used atomic.Int64
 		b := prepare(t, schema, proven(policy), watchProven(&used))
 		if got := b.plans()[0].ForeignKeyChecks(); got != "proven" {
-			t.Errorf("the plan goes the %s way: %q", got, b.problems(purge.LevelWarning))
+			t.Errorf("the plan goes the %s way: %q", got, b.problems(plan.LevelWarning))
 		}
 		b.purge().complete().rows(map[string]int64{"public.mails": 15, "public.parts": 45, "public.clicks": 45})
 		b.left(`SELECT id FROM mails ORDER BY id`, "16", "17", "18", "19", "20")
@@ -50,15 +50,14 @@ func TestProven_DeletesTheSame(t *testing.T) {
 	})
 }
 
-// Without the checks, who else but the proven way itself would notice an orphan?
+// Without the checks, nothing but the proven method itself would notice an orphan.
 func (b *bed) noOrphans() {
 	b.t.Helper()
 	b.count(`SELECT count(*) FROM parts p WHERE mail_id IS NOT NULL AND NOT EXISTS (SELECT FROM mails WHERE id = p.mail_id)`, 0)
 	b.count(`SELECT count(*) FROM clicks c WHERE part_id IS NOT NULL AND NOT EXISTS (SELECT FROM parts WHERE id = c.part_id)`, 0)
 }
 
-// Everything that stands against the proven way is named, and the policy goes
-// the ordinary way.
+// Every obstacle to the proven method is named, and the policy uses the ordinary method.
 func TestProven_RefusesItself(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
@@ -85,7 +84,7 @@ func TestProven_RefusesItself(t *testing.T) {
 					policy = strings.Replace(policy, "age: at,", "age: at, undecided: delete,", 1)
 				}
 				b := ground.on(t, w.schema+";"+c.change, proven(policy), watchProven(&used))
-				b.tells(purge.LevelWarning, "foreign_key_checks: proven is not possible", c.reason)
+				b.tells(plan.LevelWarning, "foreign_key_checks: proven is not possible", c.reason)
 				if got := b.plans()[0].ForeignKeyChecks(); got != "ordinary" {
 					t.Errorf("the plan goes the %s way", got)
 				}
@@ -100,7 +99,7 @@ func TestProven_RefusesItself(t *testing.T) {
 	}
 }
 
-// A catalog that changes in the middle of a run ends it before the next batch.
+// A catalog change during a run ends the run before the next batch.
 func TestProven_CatalogChangesInTheMiddle(t *testing.T) {
 	t.Parallel()
 	for _, change := range []struct{ name, sql, orphans string }{
@@ -134,8 +133,8 @@ func TestProven_CatalogChangesInTheMiddle(t *testing.T) {
 	}
 }
 
-// What a writer does at every moment of a batch: nothing is orphaned, and a
-// writer sees no error but the database's own.
+// Whatever a writer does at any moment of a batch, nothing is orphaned, and the writer sees no
+// error but the database's own.
 func TestProven_Interleavings(t *testing.T) {
 	writes := []struct{ name, sql string }{
 		{"a leaf inserted", `INSERT INTO clicks (part_id) VALUES (11)`},
@@ -156,7 +155,7 @@ func TestProven_Interleavings(t *testing.T) {
 			for _, w := range writes {
 				for _, committed := range []bool{true, false} {
 					if locked := moment != atBatch && moment != atLock; locked && committed {
-						continue // who comes then has to wait, or commits when it likes
+						continue // later writers have to wait, or may commit at any time
 					}
 					t.Run(fmt.Sprintf("%s, %s, committed %t", moment, w.name, committed), func(t *testing.T) {
 						interleave(t, ground, schema, policy, moment, w.sql, committed)
@@ -190,7 +189,7 @@ func interleave(t *testing.T, ground *bed, schema, policy, moment, sql string, c
 			s.do(`BEGIN`)
 			close(began)
 			write(s) // may wait for the batch
-			// The batch may wait for this one instead.
+			// Or the batch may wait for this writer.
 			b.await(`SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock') OR NOT EXISTS (SELECT FROM mails WHERE id = 2)`)
 			_, _ = s.Exec(context.WithoutCancel(t.Context()), `COMMIT`)
 		}()
@@ -207,8 +206,8 @@ func interleave(t *testing.T, ground *bed, schema, policy, moment, sql string, c
 	b.count(`SELECT count(*) FROM mails WHERE id <= 10`, saved)
 }
 
-// Writers that insert, move and delete children, middle rows and roots all
-// through a purge leave no orphan, whatever the kind of key.
+// Writers that insert, move and delete children, middle rows and roots throughout a purge leave
+// no orphan, whatever the kind of key.
 func TestProven_Stress(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a while, and -short was given")
@@ -244,7 +243,7 @@ func TestProven_Stress(t *testing.T) {
 	}
 }
 
-// scribble writes until it is stopped; half of it at another isolation level.
+// scribble writes until stopped, half of the time at another isolation level.
 func scribble(ctx context.Context, t *testing.T, s *session, n int) {
 	if n%2 == 1 {
 		s.do(`SET default_transaction_isolation = 'repeatable read'`)

@@ -7,10 +7,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/reaperdb/reaper/purge"
+	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/preview"
 )
 
-// office keeps accounts where no role may look: only views lead there.
+// office keeps accounts that no role may read; only views lead to them.
 const office = `
 CREATE SCHEMA vault; CREATE SCHEMA crm; CREATE SCHEMA fn;
 CREATE TABLE vault.accounts (id int PRIMARY KEY, plan text, secret text); INSERT INTO vault.accounts VALUES (1, 'short'), (2, 'long'), (3, 'short');
@@ -28,16 +29,16 @@ const officePolicy = `
 tenants: {query: "SELECT a.id, coalesce(l.days, fn.days(a.plan)), EXISTS (SELECT FROM crm.holds h WHERE h.account = a.id) FROM crm.accounts a LEFT JOIN crm.limits l ON l.account = a.id"}
 policies: [{name: things, table: public.things, age: at, tenant: account}]`
 
-// checks are the errors that a check finds.
+// checks returns the errors that a check finds.
 func (b *bed) checks() (errors []string) {
 	b.t.Helper()
 	plans := b.compile()
-	if err := purge.CheckTenantLists(b.t.Context(), b.pool, plans); err != nil {
+	if err := preview.CheckTenantLists(b.t.Context(), b.pool, plans); err != nil {
 		b.t.Fatal(err)
 	}
 	for _, p := range plans {
 		for _, x := range p.Problems {
-			if x.Level == purge.LevelError {
+			if x.Level == plan.LevelError {
 				errors = append(errors, x.Text+" => "+x.Fix)
 			}
 		}
@@ -45,9 +46,9 @@ func (b *bed) checks() (errors []string) {
 	return errors
 }
 
-// What grants prints covers what SQL of the policy file reads, as PostgreSQL asks for it: a
-// view, and what is below it only where the view is security_invoker, even behind another
-// one. None of it can be left out.
+// The privileges that grants prints cover what SQL of the policy file reads, by PostgreSQL's
+// rules: a view, and the tables below it only if the view is security_invoker, even behind
+// another view. None can be omitted.
 func TestRule_GrantsCoverWhatSQLOfTheFileReads(t *testing.T) {
 	const invoker = `ALTER VIEW crm.inner_limits SET (security_invoker = on); `
 	table := func(settings string) string {
@@ -78,12 +79,12 @@ func TestRule_GrantsCoverWhatSQLOfTheFileReads(t *testing.T) {
 			t.Parallel()
 			b := prepare(t, "SELECT 1", c.policy)
 			if b.Int(t, `SELECT current_setting('server_version_num')::int / 10000`) < c.since {
-				return // no view is security_invoker there
+				return // no security_invoker views in that version
 			}
 			b.Exec(t, c.schema)
 			role := b.Role(t, "reaper")
 			var got []string
-			for _, grant := range purge.Grants(b.plans(), role) {
+			for _, grant := range plan.Grants(b.plans(), role) {
 				privilege, granted := strings.CutPrefix(grant, "GRANT ")
 				if on, _, _ := strings.Cut(privilege, ` TO "`); granted && !strings.Contains(on, `"public"`) {
 					got = append(got, on)
@@ -111,8 +112,8 @@ func TestRule_GrantsCoverWhatSQLOfTheFileReads(t *testing.T) {
 	}
 }
 
-// Privileges on the columns that a query reads are enough, and where no view can be made of
-// it, grants says what it does not know.
+// Privileges on the columns that a query reads are enough; if no view can be made of the query,
+// grants says what it does not know.
 func TestRule_GrantsOfColumnsAndOfUnknownReads(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, office, officePolicy)
@@ -128,13 +129,13 @@ func TestRule_GrantsOfColumnsAndOfUnknownReads(t *testing.T) {
 		t.Errorf("without SELECT on a column: %q", found)
 	}
 	b.Exec(t, `REVOKE TEMPORARY ON DATABASE `+b.Name()+` FROM PUBLIC; GRANT SELECT ON crm.accounts TO `+role)
-	if grants := strings.Join(purge.Grants(b.plans(), role), "\n"); !containsAll(grants, "-- which tables tenants.query reads could not be found out") {
+	if grants := strings.Join(plan.Grants(b.plans(), role), "\n"); !containsAll(grants, "-- which tables tenants.query reads could not be found out") {
 		t.Errorf("without TEMPORARY grants prints %s", grants)
 	}
 }
 
-// Functions that not everybody may call are granted and checked wherever SQL of the file
-// calls them.
+// Functions not executable by PUBLIC are granted and checked wherever SQL of the file calls
+// them.
 func TestRule_GrantsOfFunctions(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, office, strings.Replace(officePolicy, "tenant: account", "tenant: account, where: fn.days('short') + id > 1", 1))
@@ -144,12 +145,12 @@ func TestRule_GrantsOfFunctions(t *testing.T) {
 	b.plans()
 	b.Exec(t, `REVOKE EXECUTE ON FUNCTION fn.days FROM `+role)
 	want := []string{"role " + role + " lacks EXECUTE on fn.days(plan text) => GRANT EXECUTE ON ROUTINE fn.days(plan text) TO \"" + role + `";`}
-	if d := cmp.Diff(want, b.problems(purge.LevelError)); d != "" {
+	if d := cmp.Diff(want, b.problems(plan.LevelError)); d != "" {
 		t.Errorf("errors (-want +got):\n%s", d)
 	}
 }
 
-// A step of the tenant path needs USAGE on its schema as well.
+// A step of the tenant path needs USAGE on its schema too.
 func TestRule_GrantsOfThePathAreChecked(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, `CREATE SCHEMA far; CREATE TABLE orgs (id int PRIMARY KEY); INSERT INTO orgs VALUES (1);

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// A window function in `where` once left due rows in place with exit 0, and
-// aggregates and sets failed in the middle of a run: SQL is over one row.
+// SQL must be over one row: a window function in `where` used to leave due rows in place with
+// exit 0, and aggregates and set-returning functions failed during a run.
 func TestPromise5_SQLOverOneRow(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, owners+`CREATE TABLE notes (thing int, n int);
@@ -32,14 +32,14 @@ func TestPromise5_SQLOverOneRow(t *testing.T) {
 	}
 }
 
-// placeOf is where a piece of a policy file stands, as an error names it.
+// placeOf is the position of a fragment of a policy file, as errors name it.
 func placeOf(file, piece string) string {
 	before, _, _ := strings.Cut(file, piece)
 	return fmt.Sprintf("reaper.yaml:%d:%d: ", strings.Count(before, "\n")+1, len(before)-strings.LastIndex(before, "\n"))
 }
 
-// A query of tenants runs as a subselect: what is allowed only at the top of a
-// statement passed the check once, and failed at run time.
+// A tenants query runs as a subselect: what is allowed only at the top level of a statement
+// used to pass the check and fail at run time.
 func TestPromise5_QueryOfTenantsThatChangesData(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, owners, `{version: 1, tenants: {query: "WITH x AS (DELETE FROM owners RETURNING id) SELECT id, 30 FROM x"}, policies: [{name: things, table: things, age: at, tenant: owner}]}`)
@@ -48,15 +48,15 @@ func TestPromise5_QueryOfTenantsThatChangesData(t *testing.T) {
 	b.plans()
 }
 
-// Rows are looked for by lists of values, and a list of arrays is one array: such
-// keys and references passed the check, and the run failed.
+// Rows are found by arrays of values, and an array of arrays is one array: such keys and
+// references used to pass the check and fail at run time.
 func TestPromise5_Arrays(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
 	const none = "policies: [{name: things, table: things, age: at, tenant: none, retention: 30d, undecided: delete%s}]"
 	for _, c := range []struct {
 		name, schema, policy string
-		refused              []string // empty: it is not
+		refused              []string // empty: accepted
 	}{
 		{"root's key", `CREATE TABLE things (id int[] PRIMARY KEY, at timestamptz)`, fmt.Sprintf(none, ""), []string{"reaper.yaml:2:34: ", "no key that tells its rows apart", "column id is an array", "no arrays)"}},
 		{"a domain over arrays", `CREATE DOMAIN trail AS int[]; CREATE TABLE things (id trail PRIMARY KEY, at timestamptz)`, fmt.Sprintf(none, ""), []string{"column id is an array"}},

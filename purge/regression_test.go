@@ -8,10 +8,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/preview"
 	"github.com/reaperdb/reaper/purge"
 )
 
-// Each test here is a bug that was found, the smallest case that showed it.
+// Each test here is a bug, reduced to the smallest case that showed it.
 
 const letters = `CREATE TABLE letters (id int PRIMARY KEY, at timestamptz);
 	INSERT INTO letters SELECT n, now() - interval '90 days' FROM generate_series(1, 4) n`
@@ -20,7 +22,7 @@ const lettersPolicy = `
 policies:
   - {name: letters, table: letters, age: at, tenant: none, retention: 30d}`
 
-// A role or a database may print dates in its own way.
+// A role or database may set its own date format.
 func TestDateStyleOfTheDatabase(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, letters, lettersPolicy, func(c *pgxpool.Config) {
@@ -33,8 +35,8 @@ func TestDateStyleOfTheDatabase(t *testing.T) {
 	}
 }
 
-// A walk by age alone comes to the rows of one age a second time, in the order
-// of their keys, when some of them had to stay.
+// A walk by age alone reads the rows of one age again, ordered by key, if some of them had to
+// stay.
 func TestKeptRowsOfOneAgeAreCountedOnce(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, letters+`; CREATE INDEX ON letters (at);
@@ -46,8 +48,8 @@ func TestKeptRowsOfOneAgeAreCountedOnce(t *testing.T) {
 	}
 }
 
-// Roots of many tenants that depend on one another: one worker's locks are in
-// another's way, round after round, unless the last rounds are for one alone.
+// Roots of many tenants depend on one another: workers block each other with their locks, round
+// after round, unless the last rounds use only one.
 func TestKeptRowsOfTenantsThatDependOnOneAnother(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, `CREATE TABLE organizations (id int PRIMARY KEY); INSERT INTO organizations SELECT generate_series(1, 30);
@@ -68,9 +70,9 @@ policies:
 	}
 }
 
-// The search for kept roots goes from row to row, by the values of whichever is
-// at hand. PostgreSQL chooses the partitions to read by such a value before it
-// looks whose it is: a text key must not be read as another table's number.
+// The search for kept roots goes from row to row by the values of the current row. PostgreSQL
+// prunes partitions by such a value before it checks the value's table: a text key must not be
+// read as another table's number.
 func TestKeptThroughAPartitionedTable(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, `CREATE TABLE letters (id text PRIMARY KEY, at timestamptz);
@@ -83,18 +85,18 @@ func TestKeptThroughAPartitionedTable(t *testing.T) {
 		INSERT INTO pages SELECT n, 'letter ' || n FROM generate_series(1, 4) n;
 		INSERT INTO prints SELECT n FROM generate_series(1, 4) n; INSERT INTO seals VALUES (2)`, lettersPolicy[:len(lettersPolicy)-1]+`,
      dependents: [{table: seals, action: keep}]}`)
-	preview, err := purge.Look(t.Context(), b.pool, b.plans()[0], purge.Options{}, false)
+	v, err := preview.Look(t.Context(), b.pool, b.plans()[0], plan.Selection{}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if preview.ExpiredRows != 3 {
-		t.Errorf("%d rows would go, want 3", preview.ExpiredRows)
+	if v.ExpiredRows != 3 {
+		t.Errorf("%d rows would go, want 3", v.ExpiredRows)
 	}
 	b.purge().complete().rows(map[string]int64{"public.letters": 3, "public.pages": 3, "public.prints": 3})
 }
 
-// A row whose reference is to be emptied, and that goes by CASCADE besides, is
-// emptied first: RESTRICT is checked before CASCADE comes to the row.
+// A row whose reference is to be cleared, and that CASCADE also deletes, is cleared first:
+// RESTRICT is checked before CASCADE reaches the row.
 func TestEmptiedRowThatGoesByCascadeBesides(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, letters+`; CREATE TABLE pages (id int PRIMARY KEY, letter int REFERENCES letters ON DELETE CASCADE);
@@ -106,8 +108,8 @@ func TestEmptiedRowThatGoesByCascadeBesides(t *testing.T) {
 	b.left(`SELECT id || ' ' || coalesce(letter, 0) FROM stamps`, "2 0")
 }
 
-// A plan counts what it would empty, and not rows that go themselves: along a
-// chain of letters that all expire there is nothing to empty.
+// A plan counts the references it would clear, excluding rows that are deleted themselves: in a
+// chain of letters that all expire there is none.
 func TestPlanCountsEmptiedRowsThatStay(t *testing.T) {
 	t.Parallel()
 	for name, pages := range map[string]string{
@@ -120,7 +122,7 @@ func TestPlanCountsEmptiedRowsThatStay(t *testing.T) {
 			b := prepare(t, letters+`; ALTER TABLE letters ADD answers int REFERENCES letters ON DELETE SET NULL; UPDATE letters SET answers = id - 1 WHERE id > 1;
 				INSERT INTO letters VALUES (9, now(), 4);`+pages+`;
 				INSERT INTO pages (id, letter, cover) VALUES (1, 1, 2), (2, NULL, 2), (3, NULL, 9), (4, 9, 1)`, lettersPolicy)
-			v, err := purge.Look(t.Context(), b.pool, b.plans()[0], purge.Options{}, false)
+			v, err := preview.Look(t.Context(), b.pool, b.plans()[0], plan.Selection{}, false)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -138,8 +140,8 @@ func TestPlanCountsEmptiedRowsThatStay(t *testing.T) {
 	}
 }
 
-// A run that another process took for dead, and closed, is no success: its cutoffs
-// went with it, and so it finds nothing any more.
+// A run that another process took for dead and closed is no success: its cutoffs were removed,
+// so it finds nothing more.
 func TestClosedByAnotherProcess(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, letters+`; CREATE INDEX ON letters (at)`, lettersPolicy[:len(lettersPolicy)-1]+`, limits: {rows: 1}}`)

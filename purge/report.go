@@ -1,18 +1,19 @@
 package purge
 
 import (
-	"math/rand/v2"
 	"slices"
 	"time"
 
 	"github.com/reaperdb/reaper/guard"
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/policy"
+	"github.com/reaperdb/reaper/preview"
 )
 
 // Status is how a run, or one policy of it, ended.
 type Status string
 
-// The ends of a run.
+// The possible statuses.
 const (
 	Complete   Status = "complete"
 	Incomplete Status = "incomplete"
@@ -20,7 +21,7 @@ const (
 	Failed     Status = "failed"
 )
 
-// ExitCode is the exit code of a command that ended with this status.
+// ExitCode is the exit code of a command with this status.
 func (s Status) ExitCode() int {
 	return map[Status]int{Complete: 0, Failed: 1, Incomplete: 3, Refused: 4}[s]
 }
@@ -50,17 +51,17 @@ type PolicyReport struct {
 	BatchSeconds  Quantiles        `json:"batch_seconds"`
 	Seconds       float64          `json:"seconds"`
 	PausedSeconds float64          `json:"paused_seconds"`
-	Partitions    []string         `json:"partitions_dropped"` // their rows are among the others
-	LagSeconds    *float64         `json:"lag_seconds"`        // null: not known
-	BacklogRows   *int64           `json:"backlog_rows"`       // null: not known
-	Vacuumed      []string         `json:"vacuumed"`           // tables, schema.table; of a partitioned one the partitions
-	Unowned       *Unowned         `json:"unowned"`            // null: no tenants, or not looked at
+	Partitions    []string         `json:"partitions_dropped"` // their rows are also in Rows
+	LagSeconds    *float64         `json:"lag_seconds"`        // null: unknown
+	BacklogRows   *int64           `json:"backlog_rows"`       // null: unknown
+	Vacuumed      []string         `json:"vacuumed"`           // schema.table; partitions instead of a partitioned table
+	Unowned       *preview.Unowned `json:"unowned"`            // null: no tenants, or not sampled
 
 	Roots    int64 `json:"-"` // rows deleted as expired roots
 	WALBytes int64 `json:"-"`
 }
 
-// TenantCounts counts tenants by what became of them.
+// TenantCounts counts tenants by outcome.
 type TenantCounts struct {
 	Due     int64 `json:"due"`
 	Done    int64 `json:"done"`
@@ -70,45 +71,15 @@ type TenantCounts struct {
 	Failed  int64 `json:"failed"`
 }
 
-// Quantiles of the duration of batches, in seconds.
+// Quantiles are batch durations in seconds.
 type Quantiles struct {
 	P50 float64 `json:"p50"`
 	P99 float64 `json:"p99"`
 	Max float64 `json:"max"`
 }
 
-// durations keeps a sample of bounded size (reservoir sampling), so that
-// memory does not grow with the number of batches; max is exact.
-type durations struct {
-	sample []float64
-	seen   int
-	max    float64
-}
-
-const sampleSize = 4096
-
-func (d *durations) add(x time.Duration) {
-	s := x.Seconds()
-	d.seen++
-	d.max = max(d.max, s)
-	if len(d.sample) < sampleSize {
-		d.sample = append(d.sample, s)
-	} else if i := rand.IntN(d.seen); i < sampleSize {
-		d.sample[i] = s
-	}
-}
-
-func (d *durations) quantiles() Quantiles {
-	if len(d.sample) == 0 {
-		return Quantiles{}
-	}
-	sorted := slices.Sorted(slices.Values(d.sample))
-	at := func(q float64) float64 { return sorted[int(q*float64(len(sorted)-1))] }
-	return Quantiles{P50: at(0.5), P99: at(0.99), Max: d.max}
-}
-
-// worst is the status of a whole run: the first of failed, refused,
-// incomplete, complete that any policy has.
+// worst is the status of the run: the first of failed, refused, incomplete that any policy has,
+// else complete.
 func worst(policies []*PolicyReport) Status {
 	for _, s := range []Status{Failed, Refused, Incomplete} {
 		if slices.ContainsFunc(policies, func(p *PolicyReport) bool { return p.Status == s }) {
@@ -118,23 +89,28 @@ func worst(policies []*PolicyReport) Status {
 	return Complete
 }
 
-// Options narrow and bound a run.
+// Options narrow and limit a run.
 type Options struct {
-	RunID       string           // a UUID that the run is to have; empty: one of its own
-	Trigger     string           // manual, or what else started the run; for the ledger
+	RunID       string           // UUID of the run; empty: generate one
+	Trigger     string           // what started the run, such as manual; for the ledger
 	Tenants     []string         // only these; nil: all
-	OlderThan   *policy.Duration // the earlier cutoff of both counts
-	MaxRows     int64            // roots; 0: no bound
-	MaxDuration time.Duration    // 0: no bound
-	MaxRate     int64            // rows a second, over all tables and connections; 0: no bound
+	OlderThan   *policy.Duration // the earlier of this cutoff and the policy's applies
+	MaxRows     int64            // roots; 0: no limit
+	MaxDuration time.Duration    // 0: no limit
+	MaxRate     int64            // rows a second, over all tables and connections; 0: no limit
 }
 
-// narrowed tells that a run cannot count as a policy's success.
+// Selection returns the part of the expired rows that the run covers.
+func (o Options) Selection() plan.Selection {
+	return plan.Selection{Tenants: o.Tenants, OlderThan: o.OlderThan, MaxRows: o.MaxRows}
+}
+
+// narrowed reports whether a run cannot count as a policy's success.
 func (o Options) narrowed() bool {
 	return len(o.Tenants) > 0 || o.OlderThan != nil
 }
 
-// BatchEvent is told to an Observer after every committed batch.
+// BatchEvent describes a committed batch.
 type BatchEvent struct {
 	Policy   string
 	Tenant   *string
@@ -145,26 +121,22 @@ type BatchEvent struct {
 	Deleted  map[string]int64 // rows by table, schema.table
 }
 
-// Observer watches a run; its methods are called one at a time, from any of the
-// run's goroutines, and must not block.
+// Observer watches a run. Its methods are called one at a time, from any goroutine of the run,
+// and must not block.
 type Observer interface {
-	// Due tells how many roots of the policy with this name are due at the start; -1 when
-	// counting took too long.
+	// Due reports the policy's due roots at the start; -1 if counting took too long.
 	Due(name string, roots int64)
 	Batch(BatchEvent)
-	// Retry tells of a batch that is tried again, by a word for the reason, or
-	// Overrun.
+	// Retry reports a batch that will be retried; reason is a short word or Overrun.
 	Retry(name, reason string)
-	// Advised tells what the guards say of a policy's run, each time that it is
-	// something else.
+	// Advised reports a change of the guards' advice for a policy's run.
 	Advised(name string, a guard.Advice)
 }
 
-// Overrun is the reason of a batch that is tried again, or otherwise, since it was
-// larger than its limits.
+// Overrun is the reason for retrying a batch that exceeded its limits.
 const Overrun = "overrun"
 
-// Silent is the Observer that does nothing.
+// Silent is an Observer that does nothing.
 type Silent struct{}
 
 // Due does nothing.

@@ -17,40 +17,43 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/reaperdb/reaper/internal/gosource"
+	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/preview"
 )
 
-// Every error that the package knows by name.
+// Every named error of the package.
 var sentinels = map[string]error{
-	"errBusy": errBusy, "errHandPaused": errHandPaused, "errGuarded": errGuarded, "errHalted": errHalted,
-	"errOverflow": errOverflow, "errKept": errKept, "errStay": errStay, "errInterfered": errInterfered,
+	"errBusy": errBusy, "errPausedByHand": errPausedByHand, "errGuarded": errGuarded, "errHalted": errHalted,
+	"errOverflow": errOverflow, "errKept": errKept, "errStillReferenced": errStillReferenced, "errInterfered": errInterfered,
 	"errChanged": errChanged, "errUnproven": errUnproven, "errSlow": errSlow,
-	"errFacts": errFacts, "errReplicaRole": errReplicaRole, "errWrites": errWrites,
-	"ErrTenants": ErrTenants, "errNoTenants": errNoTenants, "errKeyTwice": errKeyTwice, "errLongKey": errLongKey,
+	"errFacts": plan.ErrSchemaChanged, "errReplicaRole": plan.ErrReplicaRole, "errWrites": pg.ErrWrites,
+	"ErrTenants": preview.ErrTenants, "errNoTenants": preview.ErrNoTenants, "errKeyTwice": preview.ErrKeyTwice, "errLongKey": preview.ErrLongKey,
 	"errOneConnection": errOneConnection,
-	"errStop":          errStop, "errMaxDuration": errMaxDuration,
+	"errMaxDuration":   errMaxDuration,
 }
 
-// The situations that an error is met in: those of a batch, and others.
+// The situations in which an error can occur: those of a batch, and others.
 var situations = []struct {
 	name string
 	of   attempt
 }{
-	{"many", attempt{roots: 8, size: 20, options: attemptOptions{mode: &mode{}}}},
-	{"many, locked, counted", attempt{roots: 8, size: 20, stepwise: true, options: attemptOptions{mode: &mode{full: true}, locked: true, lockDependents: true}}},
-	{"many, proven", attempt{roots: 8, size: 20, options: attemptOptions{mode: &mode{full: true}, locked: true, proven: true}}},
-	{"one", attempt{roots: 1, size: 20, options: attemptOptions{mode: &mode{}}}},
-	{"one, proven", attempt{roots: 1, size: 20, options: attemptOptions{mode: &mode{full: true}, locked: true, proven: true}}},
-	{"one, locked, counted", attempt{roots: 1, size: 20, stepwise: true, options: attemptOptions{mode: &mode{full: true}, locked: true, lockDependents: true}}},
-	{"one, again", attempt{try: 1, roots: 1, size: 20, stepwise: true, options: attemptOptions{mode: &mode{full: true}, locked: true, lockDependents: true}}},
-	{"one, for the last time", attempt{try: retries, roots: 1, size: 20, stepwise: true, options: attemptOptions{mode: &mode{full: true}, locked: true, lockDependents: true}}},
-	{"drain", attempt{roots: 1, size: 20, draining: true, options: attemptOptions{mode: &mode{full: true}, locked: true, lockDependents: true}}},
-	{"drain, again", attempt{try: 1, roots: 1, size: 20, draining: true, options: attemptOptions{mode: &mode{full: true}, locked: true, lockDependents: true}}},
-	{"drain, for the last time", attempt{try: retries, roots: 1, size: 20, draining: true, options: attemptOptions{mode: &mode{full: true}, locked: true, lockDependents: true}}},
+	{"many", attempt{roots: 8, size: 20, options: attemptOptions{method: cascade}}},
+	{"many, locked, counted", attempt{roots: 8, size: 20, stepwise: true, options: attemptOptions{method: closure, lockRoots: true, lockDependents: true}}},
+	{"many, proven", attempt{roots: 8, size: 20, options: attemptOptions{method: proven, lockRoots: true}}},
+	{"one", attempt{roots: 1, size: 20, options: attemptOptions{method: cascade}}},
+	{"one, proven", attempt{roots: 1, size: 20, options: attemptOptions{method: proven, lockRoots: true}}},
+	{"one, locked, counted", attempt{roots: 1, size: 20, stepwise: true, options: attemptOptions{method: closure, lockRoots: true, lockDependents: true}}},
+	{"one, again", attempt{try: 1, roots: 1, size: 20, stepwise: true, options: attemptOptions{method: closure, lockRoots: true, lockDependents: true}}},
+	{"one, for the last time", attempt{try: retries, roots: 1, size: 20, stepwise: true, options: attemptOptions{method: closure, lockRoots: true, lockDependents: true}}},
+	{"drain", attempt{roots: 1, size: 20, options: attemptOptions{method: drain, lockRoots: true, lockDependents: true}}},
+	{"drain, again", attempt{try: 1, roots: 1, size: 20, options: attemptOptions{method: drain, lockRoots: true, lockDependents: true}}},
+	{"drain, for the last time", attempt{try: retries, roots: 1, size: 20, options: attemptOptions{method: drain, lockRoots: true, lockDependents: true}}},
 }
 
-// String is a decision as the table writes it: the action, what changes, and with + what
-// comes before: a word to the observer (told) and to the log (logged), a pause (backoff), a
-// new size, counting before deleting from now on (wary).
+// String is a decision as written in the table: the action and its change, and with + what
+// precedes it: notifying the observer (notify), logging (log), a delay (backoff), a new size,
+// and counting before deleting from now on (count).
 func (d decision) String() string {
 	text := string(d.action)
 	if d.change != noChange {
@@ -59,7 +62,7 @@ func (d decision) String() string {
 	for _, x := range []struct {
 		is   bool
 		name string
-	}{{d.told, "told"}, {d.logged, "logged"}, {d.backoff, "backoff"}, {d.wary, "wary"}, {d.size != 20, fmt.Sprintf("size %d", d.size)}} {
+	}{{d.notify, "notify"}, {d.log, "log"}, {d.backoff, "backoff"}, {d.countFirst, "count"}, {d.size != 20, fmt.Sprintf("size %d", d.size)}} {
 		if x.is {
 			text += " +" + x.name
 		}
@@ -72,11 +75,11 @@ func everywhere(want string) (all []string) {
 	return slices.Repeat([]string{want}, len(situations))
 }
 
-// kinds are the kinds of errors, and what comes of them in each of the situations.
+// kinds are the kinds of errors and their decisions, one per situation.
 var kinds = []struct {
 	errors []string // names of sentinels, or SQLSTATEs
 	want   []string
-	// others are what comes next where a server is waited for, and after a COMMIT.
+	// others are the decisions where a server is waited for, and after a COMMIT.
 	server, commit action
 }{
 	{
@@ -85,7 +88,7 @@ var kinds = []struct {
 		server: giveUp, commit: resolveCommit,
 	},
 	{
-		errors: []string{"errHandPaused"},
+		errors: []string{"errPausedByHand"},
 		want:   everywhere("await resume"),
 		server: giveUp, commit: resolveCommit,
 	},
@@ -106,98 +109,98 @@ var kinds = []struct {
 	{
 		errors: []string{"errOverflow"},
 		want: []string{
-			"retry, count first +told +wary +size 4", "split +told +wary +size 4", "split +told +size 4",
-			"retry, count first +told +wary +size 1", "drain +told +size 1", "drain +told +wary +size 1", "drain +told +wary +size 1", "drain +told +wary +size 1",
-			"fail policy", "fail policy", "fail policy", // a drain takes care of it before
+			"retry, count first +notify +count +size 4", "split +notify +count +size 4", "split +notify +size 4",
+			"retry, count first +notify +count +size 1", "drain +notify +size 1", "drain +notify +count +size 1", "drain +notify +count +size 1", "drain +notify +count +size 1",
+			"fail policy", "fail policy", "fail policy", // a drain handles it earlier
 		},
 		server: giveUp, commit: resolveCommit,
 	},
 	{ // rows that cannot be deleted
-		errors: []string{"errStay", "errInterfered", "23505", "22012", "P0001", "55006", "57000", "58000", "XX000", "XX001", "raised 42501", "raised 55000"},
+		errors: []string{"errStillReferenced", "errInterfered", "23505", "22012", "P0001", "55006", "57000", "58000", "XX000", "XX001", "raised 42501", "raised 55000"},
 		want: []string{
-			"split +told +logged +size 10", "split +told +logged +size 10", "split +told +logged +size 10",
-			"fail tenant +told +logged", "fail tenant +told +logged", "fail tenant +told +logged", "fail tenant +told +logged", "fail tenant +told +logged",
+			"split +notify +log +size 10", "split +notify +log +size 10", "split +notify +log +size 10",
+			"fail tenant +notify +log", "fail tenant +notify +log", "fail tenant +notify +log", "fail tenant +notify +log", "fail tenant +notify +log",
 			"fail tenant", "fail tenant", "fail tenant",
 		},
 		server: giveUp, commit: giveUp,
 	},
-	{ // something came to reference them, or they changed
+	{ // a new reference to the rows, or the rows changed
 		errors: []string{"errChanged"},
 		want: []string{
-			"retry, lock dependents +told +logged", "split +told +logged +backoff +size 10", "retry, lock dependents +told +logged",
-			"retry, lock dependents +told +logged", "retry, lock dependents +told +logged", "retry +told +logged +backoff", "leave, busy +told +logged", "leave, busy +told +logged",
-			"retry +told +backoff", "leave, busy", "leave, busy",
+			"retry, lock dependents +notify +log", "split +notify +log +backoff +size 10", "retry, lock dependents +notify +log",
+			"retry, lock dependents +notify +log", "retry, lock dependents +notify +log", "retry +notify +log +backoff", "leave, busy +notify +log", "leave, busy +notify +log",
+			"retry +notify +backoff", "leave, busy", "leave, busy",
 		},
 		server: giveUp, commit: giveUp,
 	},
 	{
 		errors: []string{"23503", "23001"},
 		want: []string{
-			"retry, lock dependents +told +logged", "split +told +logged +backoff +size 10", "retry, lock dependents +told +logged",
-			"retry, lock dependents +told +logged", "retry, lock dependents +told +logged", "retry +told +logged +backoff", "retry +told +logged +backoff", "fail tenant +told +logged",
-			"retry +told +backoff", "retry +told +backoff", "fail tenant",
+			"retry, lock dependents +notify +log", "split +notify +log +backoff +size 10", "retry, lock dependents +notify +log",
+			"retry, lock dependents +notify +log", "retry, lock dependents +notify +log", "retry +notify +log +backoff", "retry +notify +log +backoff", "fail tenant +notify +log",
+			"retry +notify +backoff", "retry +notify +backoff", "fail tenant",
 		},
 		server: giveUp, commit: giveUp,
 	},
-	{ // others have a lock
+	{ // another transaction has a lock
 		errors: []string{"55P03"},
 		want: []string{
-			"retry, lock roots +told +logged", "split +told +logged +backoff +size 10", "split +told +logged +backoff +size 10",
-			"retry, lock roots +told +logged", "retry +told +logged +backoff", "retry +told +logged +backoff", "leave, busy +told +logged", "leave, busy +told +logged",
-			"retry +told +backoff", "leave, busy", "leave, busy",
+			"retry, lock roots +notify +log", "split +notify +log +backoff +size 10", "split +notify +log +backoff +size 10",
+			"retry, lock roots +notify +log", "retry +notify +log +backoff", "retry +notify +log +backoff", "leave, busy +notify +log", "leave, busy +notify +log",
+			"retry +notify +backoff", "leave, busy", "leave, busy",
 		},
 		server: giveUp, commit: giveUp,
 	},
 	{
 		errors: []string{"40P01"},
 		want: []string{
-			"split +told +logged +backoff +size 10", "split +told +logged +backoff +size 10", "split +told +logged +backoff +size 10",
-			"retry +told +logged +backoff", "retry +told +logged +backoff", "retry +told +logged +backoff", "leave, busy +told +logged", "leave, busy +told +logged",
-			"retry +told +backoff", "leave, busy", "leave, busy",
+			"split +notify +log +backoff +size 10", "split +notify +log +backoff +size 10", "split +notify +log +backoff +size 10",
+			"retry +notify +log +backoff", "retry +notify +log +backoff", "retry +notify +log +backoff", "leave, busy +notify +log", "leave, busy +notify +log",
+			"retry +notify +backoff", "leave, busy", "leave, busy",
 		},
 		server: giveUp, commit: giveUp,
 	},
 	{
 		errors: []string{"40001"},
 		want: []string{
-			"split +told +logged +backoff +size 10", "split +told +logged +backoff +size 10", "split +told +logged +backoff +size 10",
-			"retry +told +logged +backoff", "retry +told +logged +backoff", "retry +told +logged +backoff", "retry +told +logged +backoff", "fail tenant +told +logged",
-			"retry +told +backoff", "retry +told +backoff", "fail tenant",
+			"split +notify +log +backoff +size 10", "split +notify +log +backoff +size 10", "split +notify +log +backoff +size 10",
+			"retry +notify +log +backoff", "retry +notify +log +backoff", "retry +notify +log +backoff", "retry +notify +log +backoff", "fail tenant +notify +log",
+			"retry +notify +backoff", "retry +notify +backoff", "fail tenant",
 		},
 		server: giveUp, commit: giveUp,
 	},
 	{ // too slow
 		errors: []string{"57014"},
 		want: []string{
-			"split, count first +told +logged +backoff +wary +size 10", "split +told +logged +backoff +size 10", "split +told +logged +backoff +size 10",
-			"retry, count first +told +logged +backoff +wary", "retry, ordinary checks +told", "retry +told +logged +backoff", "retry +told +logged +backoff", "fail tenant +told +logged",
-			"retry +told +backoff", "retry +told +backoff", "fail tenant",
+			"split, count first +notify +log +backoff +count +size 10", "split +notify +log +backoff +size 10", "split +notify +log +backoff +size 10",
+			"retry, count first +notify +log +backoff +count", "retry, ordinary checks +notify", "retry +notify +log +backoff", "retry +notify +log +backoff", "fail tenant +notify +log",
+			"retry +notify +backoff", "retry +notify +backoff", "fail tenant",
 		},
 		server: giveUp, commit: giveUp,
 	},
-	{ // of the proven way alone
+	{ // proven method only
 		errors: []string{"errSlow"},
 		want: []string{
-			"split +told +logged +backoff +size 10", "split +told +logged +backoff +size 10", "split +told +logged +backoff +size 10",
-			"retry +told +logged +backoff", "retry, ordinary checks +told", "retry +told +logged +backoff", "retry +told +logged +backoff", "fail tenant +told +logged",
-			"retry +told +backoff", "retry +told +backoff", "fail tenant",
+			"split +notify +log +backoff +size 10", "split +notify +log +backoff +size 10", "split +notify +log +backoff +size 10",
+			"retry +notify +log +backoff", "retry, ordinary checks +notify", "retry +notify +log +backoff", "retry +notify +log +backoff", "fail tenant +notify +log",
+			"retry +notify +backoff", "retry +notify +backoff", "fail tenant",
 		},
 		server: giveUp, commit: giveUp,
 	},
 	{
 		errors: []string{"errUnproven"},
 		want: []string{
-			"split +told +logged +backoff +size 10", "split +told +logged +backoff +size 10", "retry, ordinary checks +told",
-			"retry +told +logged +backoff", "retry, ordinary checks +told", "retry +told +logged +backoff", "retry +told +logged +backoff", "fail tenant +told +logged",
-			"retry +told +backoff", "retry +told +backoff", "fail tenant",
+			"split +notify +log +backoff +size 10", "split +notify +log +backoff +size 10", "retry, ordinary checks +notify",
+			"retry +notify +log +backoff", "retry, ordinary checks +notify", "retry +notify +log +backoff", "retry +notify +log +backoff", "fail tenant +notify +log",
+			"retry +notify +backoff", "retry +notify +backoff", "fail tenant",
 		},
 		server: giveUp, commit: giveUp,
 	},
-	{ // a trigger has changed a row that was about to be deleted
+	{ // a trigger changed a row about to be deleted
 		errors: []string{"27000"},
 		want: []string{
-			"retry, table by table +told", "fail policy", "retry, table by table +told",
-			"retry, table by table +told", "retry, table by table +told", "fail policy", "fail policy", "fail policy",
+			"retry, table by table +notify", "fail policy", "retry, table by table +notify",
+			"retry, table by table +notify", "retry, table by table +notify", "fail policy", "fail policy", "fail policy",
 			"fail policy", "fail policy", "fail policy",
 		},
 		server: giveUp, commit: giveUp,
@@ -220,22 +223,22 @@ var kinds = []struct {
 		want:   everywhere("fail policy"),
 		server: awaitServer, commit: resolveCommit,
 	},
-	{ // not waited for, since the run is to end
+	{ // not waited for, since the run is stopping
 		errors: []string{"errHalted"},
 		want:   everywhere("fail policy"),
 		server: giveUp, commit: resolveCommit,
 	},
-	{ // of other steps of a run, which no batch meets: as if the connection was lost
+	{ // other steps of a run, not batches: handled like a lost connection
 		errors: []string{
 			"ErrTenants", "errNoTenants", "errKeyTwice", "errLongKey", "errOneConnection",
-			"errStop", "errMaxDuration",
+			"errMaxDuration",
 		},
 		want:   everywhere("fail policy"),
 		server: awaitServer, commit: resolveCommit,
 	},
 }
 
-// kind makes an error of its name in the table.
+// kind makes an error from its name in the table.
 func kind(name string) error {
 	switch name {
 	case "a lost connection":
@@ -275,25 +278,24 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-// What is tried again comes to an end.
+// Retries come to an end.
 func TestDecideEnds(t *testing.T) {
 	t.Parallel()
 	lost := kind("08006")
 	for name, got := range map[string]action{
 		"a context that has ended":       decideServer(lost, true, 0),
-		"a run that was to end long ago": decideServer(lost, false, haltPatience+time.Second),
+		"a run that was to end long ago": decideServer(lost, false, haltTimeout+time.Second),
 	} {
 		if got != giveUp {
 			t.Errorf("%s: %s", name, got)
 		}
 	}
-	if got := decideServer(lost, false, haltPatience); got != awaitServer {
+	if got := decideServer(lost, false, haltTimeout); got != awaitServer {
 		t.Errorf("a run that is to end: %s", got)
 	}
 }
 
-// Every error that the package has a name for, and every SQLSTATE that it tells apart, is
-// in the table.
+// The table has every named error of the package, and every SQLSTATE that it distinguishes.
 func TestDecideKnowsEveryError(t *testing.T) {
 	t.Parallel()
 	listed := map[string]bool{}
@@ -323,7 +325,7 @@ func TestDecideKnowsEveryError(t *testing.T) {
 	}
 }
 
-// namedErrors are the variables of the package whose names say that they are errors.
+// namedErrors are the package's variables with names of errors.
 func namedErrors(t *testing.T) (names []string) {
 	t.Helper()
 	_, files, _ := gosource.Read(t, "dial_other.go")

@@ -6,12 +6,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/policy"
+	"github.com/reaperdb/reaper/preview"
 	"github.com/reaperdb/reaper/purge"
 )
 
-// owners is a table of tenants and a root with one row a tenant and day: 1, 2,
-// … 100 days old.
+// owners is a table of tenants and a root with one row per tenant and day, 1 to 100 days old.
 const owners = `
 CREATE TABLE owners (id int PRIMARY KEY, days int, span interval, held bool);
 CREATE TABLE things (id serial PRIMARY KEY, owner int, at timestamptz);
@@ -24,8 +25,8 @@ func ownersPolicy(tenants, more string) string {
 
 const hundredDays = `INSERT INTO things (owner, at) SELECT id, now() - n * interval '1 day' - interval '1 hour' FROM owners, generate_series(0, 99) n;`
 
-// Per tenant the first source that has a value counts; what has no usable
-// value is skipped and named, and the others are done.
+// The first source that has a value for a tenant counts; a tenant without a usable value is
+// skipped and named, and the others are done.
 func TestRule_WhichRetention(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
@@ -82,7 +83,7 @@ func TestRule_WhichRetention(t *testing.T) {
 	}
 }
 
-// A list of tenants that cannot be trusted deletes nothing.
+// An invalid list of tenants deletes nothing.
 func TestPromise5_TenantsInDoubt(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
@@ -110,32 +111,31 @@ func TestPromise5_TenantsInDoubt(t *testing.T) {
 	}
 }
 
-// distrusts wants a check and a look ahead to say the same of the tenants as a
-// purge, with nothing counted. They once saw nothing wrong there. An empty list is no
-// error of the check.
+// distrusts wants a check and a look ahead to reject the tenants as a purge does, with nothing
+// counted. They used to accept them. An empty list is no error of the check.
 func (b *bed) distrusts(reason string) {
 	b.t.Helper()
 	plans := b.plans()
-	v, err := purge.Look(b.t.Context(), b.pool, plans[0], purge.Options{}, false)
+	v, err := preview.Look(b.t.Context(), b.pool, plans[0], plan.Selection{}, false)
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	last := v.Problems[len(v.Problems)-1]
-	if !v.Fails || last.Level != purge.LevelError || !strings.Contains(last.Text, reason) || last.Fix == "" || len(v.Tenants) > 0 || v.UnownedRows != nil || v.Tables[0].ExpiredRows != nil {
+	if !v.Fails || last.Level != plan.LevelError || !strings.Contains(last.Text, reason) || last.Fix == "" || len(v.Tenants) > 0 || v.UnownedRows != nil || v.Tables[0].ExpiredRows != nil {
 		b.t.Errorf("the look ahead is %+v, want it to fail: %s", v, reason)
 	}
-	if err := purge.CheckTenantLists(b.t.Context(), b.pool, plans); err != nil {
+	if err := preview.CheckTenantLists(b.t.Context(), b.pool, plans); err != nil {
 		b.t.Fatal(err)
 	}
 	if strings.Contains(reason, "empty") {
-		last.Level = purge.LevelWarning // where there are no rows yet, the file can be checked
+		last.Level = plan.LevelWarning // without rows yet, the file can still be checked
 	}
-	if p := plans[0].Problems; plans[0].HasErrors() != (last.Level == purge.LevelError) || p[len(p)-1] != last {
+	if p := plans[0].Problems; plans[0].HasErrors() != (last.Level == plan.LevelError) || p[len(p)-1] != last {
 		b.t.Errorf("the check finds %+v, want %+v", p, last)
 	}
 }
 
-// The query form gives key, retention and hold by position.
+// The query form returns key, retention and hold by position.
 func TestRule_QueryOfTenants(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, owners+`INSERT INTO owners VALUES (1, 7, NULL, false), (2, 7, NULL, true), (3, NULL, NULL, false), (4, 0, NULL, NULL);`+hundredDays,
@@ -145,8 +145,8 @@ policies: [{name: things, table: things, age: at, tenant: owner}]`)
 	b.left(`SELECT owner || ':' || count(*) FROM things GROUP BY owner ORDER BY owner`, "1:7", "2:100", "3:5", "4:9")
 }
 
-// Rows whose path ends in NULL, is broken or reaches no tenant are never
-// deleted, not even by a default.
+// Rows whose path ends in NULL, is broken or reaches no tenant are never deleted, not even by a
+// default.
 func TestRule_UnownedRowsStay(t *testing.T) {
 	for _, index := range []string{`CREATE INDEX ON things (via, at, id)`, `SELECT 1`} {
 		t.Run(index, func(t *testing.T) {
@@ -159,7 +159,7 @@ func TestRule_UnownedRowsStay(t *testing.T) {
 				`{tenants: {table: owners, key: id, default: 30d, overrides: {"77": 1d}}, policies: [{name: things, table: things, age: at, tenant: ["via -> vias.id", owner]}], version: 1}`)
 			b.purge().complete()
 			b.left(`SELECT id FROM things ORDER BY id`, "2", "3", "4", "5")
-			v, err := purge.Look(t.Context(), b.pool, b.plans()[0], purge.Options{}, false)
+			v, err := preview.Look(t.Context(), b.pool, b.plans()[0], plan.Selection{}, false)
 			if err != nil || v.UnownedRows == nil || *v.UnownedRows != 4 {
 				t.Errorf("unowned rows %v (%v), want 4", v.UnownedRows, err)
 			}
@@ -167,9 +167,9 @@ func TestRule_UnownedRowsStay(t *testing.T) {
 	}
 }
 
-// Which ages expire at a cutoff that is a known moment: the ages are written
-// around the cutoff of a retention of 30 days (or the run's start less it). What lies
-// before 1900, and the beginning of 1970 in UTC, never expires.
+// Which ages expire at a known cutoff: ages are written relative to the cutoff of a retention
+// of 30 days (or to the start of the run). Anything before 1900, and the start of 1970 in UTC,
+// never expires.
 func TestRule_Ages(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
@@ -204,7 +204,7 @@ func TestRule_Ages(t *testing.T) {
 	}
 }
 
-// ids are the numbers that begin the rows of a VALUES list.
+// ids are the numbers at the start of each row of a VALUES list.
 func ids(rows string) string {
 	var found []string
 	for n := 1; n <= 9; n++ {
@@ -215,8 +215,8 @@ func ids(rows string) string {
 	return strings.Join(found, ", ")
 }
 
-// Strictly older: an age at the cutoff itself stays, one microsecond before it
-// goes. The cutoff is made known by a retention that reaches back to a moment.
+// Strictly older: an age equal to the cutoff stays, one microsecond earlier is deleted. A
+// retention reaching back to a given time makes the cutoff known.
 func TestRule_StrictlyOlderThanTheCutoff(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
@@ -243,8 +243,8 @@ func TestRule_StrictlyOlderThanTheCutoff(t *testing.T) {
 	}
 }
 
-// Around both changes of the clock a naive local time is read as PostgreSQL
-// reads it, and the order of local times does not hide rows.
+// Around both clock changes a naive local time is read as PostgreSQL reads it, and the order of
+// local times does not hide rows.
 func TestRule_DaylightSaving(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
@@ -253,9 +253,9 @@ func TestRule_DaylightSaving(t *testing.T) {
 		gone         string // of rows every 15 minutes of local time
 	}{
 		{"spring, before", "2024-03-31 00:59:00+00", "00:00 00:15 00:30 00:45 01:00 01:15 01:30 01:45"},
-		// 02:00 to 02:59 do not exist, and are read as 03:00 to 03:59.
+		// 02:00 to 02:59 do not exist and are read as 03:00 to 03:59.
 		{"spring, after", "2024-03-31 01:20:00+00", "00:00 00:15 00:30 00:45 01:00 01:15 01:30 01:45 02:00 02:15 03:00 03:15"},
-		// 02:00 to 02:59 exist twice, and are read as the later ones.
+		// 02:00 to 02:59 exist twice and are read as the later ones.
 		{"autumn, first hour", "2024-10-27 00:20:00+00", "00:00 00:15 00:30 00:45 01:00 01:15 01:30 01:45"},
 		{"autumn, second hour", "2024-10-27 01:20:00+00", "00:00 00:15 00:30 00:45 01:00 01:15 01:30 01:45 02:00 02:15"},
 	} {
@@ -280,8 +280,8 @@ func TestRule_DaylightSaving(t *testing.T) {
 	}
 }
 
-// cutoffAt makes a retention whose cutoff is a known moment: now() is the run's
-// start in its first transaction only, while the ledger knows it in all of them.
+// cutoffAt makes a retention with a known cutoff. now() is the start of the run only in its
+// first transaction; the ledger has it in all of them.
 func cutoffAt(moment string) string {
 	return `CREATE FUNCTION age_of(int) RETURNS interval LANGUAGE sql AS
 		$$ SELECT make_interval(secs => extract(epoch FROM coalesce((SELECT max(cutoff_base) FROM reaper.run), now()) - '` + moment + `')) $$`
@@ -301,8 +301,8 @@ func TestRule_WrongUnitIsRefused(t *testing.T) {
 	}
 }
 
-// The earlier cutoff of --older-than and the retention counts; it never reaches
-// what is held, forever or skipped.
+// The earlier cutoff of --older-than and the retention applies; it never affects held, forever
+// or skipped tenants.
 func TestRule_OlderThan(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, owners+`INSERT INTO owners VALUES (1, 7, NULL, false), (2, 50, NULL, false), (3, 7, NULL, true), (4, 0, NULL, false), (5, 7, NULL, false);`+hundredDays,
@@ -317,7 +317,7 @@ func TestRule_OlderThan(t *testing.T) {
 	b.count(`SELECT count(*) FROM reaper.run WHERE success`, 0)
 }
 
-// --max-rows is a hard bound on roots.
+// --max-rows is a hard limit on roots.
 func TestRule_MaxRows(t *testing.T) {
 	for _, index := range []string{"SELECT 1", "DROP INDEX things_owner_at_id_idx"} {
 		t.Run(index, func(t *testing.T) {
@@ -337,7 +337,7 @@ func TestRule_MaxRows(t *testing.T) {
 	}
 }
 
-// Keys of any type, and in any collation, order and find the same rows.
+// Keys of any type and collation order and find the same rows.
 func TestRule_Keys(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
@@ -397,7 +397,7 @@ func TestRule_Keys(t *testing.T) {
 	}
 }
 
-// Tenants' keys of any type, and columns that hold them in another one.
+// Tenant keys of any type, and columns that hold them in another type.
 func TestRule_KeysOfTenants(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
@@ -427,7 +427,7 @@ func TestRule_KeysOfTenants(t *testing.T) {
 				if c := o.one().Tenants; c.Due != 3 || c.Done != 3 {
 					t.Errorf("tenants %+v, want 3 due and done", c)
 				}
-				// One tenant by name, as PostgreSQL prints its key.
+				// A single tenant, by its key as PostgreSQL prints it.
 				b.Exec(t, `UPDATE things SET at = now() - interval '1 year'`)
 				b.opts.Tenants = b.Texts(t, `SELECT id::text COLLATE "C" FROM owners WHERE n = 2`)
 				b.purge().is(purge.Complete)
@@ -437,8 +437,7 @@ func TestRule_KeysOfTenants(t *testing.T) {
 	}
 }
 
-// A unique key that can hold NULL, or be deferred, partial, or an expression,
-// tells no rows apart.
+// A unique key that is nullable, deferrable, partial or an expression does not identify rows.
 func TestRule_NoKey(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
@@ -459,7 +458,7 @@ func TestRule_NoKey(t *testing.T) {
 	}
 }
 
-// Names are exact, wherever they stand.
+// Names are exact everywhere.
 func TestRule_OddNames(t *testing.T) {
 	for _, index := range []string{`CREATE INDEX ON "Da.ta"."Task""Run" ("projectId", "created.At", "ID")`, `SELECT 1`} {
 		t.Run(index, func(t *testing.T) {
@@ -490,15 +489,15 @@ policies:
 	}
 }
 
-// What could keep rows unseen is refused, or, where a person has allowed it,
-// ends incomplete without looping.
+// Anything that could hide rows is refused or, if explicitly allowed, ends incomplete without
+// looping.
 func TestPromise5_TriggersAndRules(t *testing.T) {
 	const soft = `CREATE FUNCTION soft() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 		IF OLD.id % 2 = 0 THEN RETURN OLD; END IF; RETURN NULL; END $$;`
 	for _, c := range []struct{ name, schema, trap, word, reason string }{
-		{"soft delete on the root", shop, soft + `CREATE TRIGGER soft BEFORE DELETE ON mails FOR EACH ROW EXECUTE FUNCTION soft()`, "trigger soft of public.mails", "did not go"},
-		{"soft delete on the root, by hand", noAction, soft + `CREATE TRIGGER soft BEFORE DELETE ON mails FOR EACH ROW EXECUTE FUNCTION soft()`, "trigger soft of public.mails", "did not go"},
-		{"a rule", shop, `CREATE RULE keep AS ON DELETE TO mails WHERE OLD.id % 2 = 1 DO INSTEAD NOTHING`, "rule keep of public.mails", "did not go"},
+		{"soft delete on the root", shop, soft + `CREATE TRIGGER soft BEFORE DELETE ON mails FOR EACH ROW EXECUTE FUNCTION soft()`, "trigger soft of public.mails", "not deleted"},
+		{"soft delete on the root, by hand", noAction, soft + `CREATE TRIGGER soft BEFORE DELETE ON mails FOR EACH ROW EXECUTE FUNCTION soft()`, "trigger soft of public.mails", "not deleted"},
+		{"a rule", shop, `CREATE RULE keep AS ON DELETE TO mails WHERE OLD.id % 2 = 1 DO INSTEAD NOTHING`, "rule keep of public.mails", "not deleted"},
 		{"a trigger on a dependent", noAction, soft + `CREATE TRIGGER soft BEFORE DELETE ON clicks FOR EACH ROW EXECUTE FUNCTION soft()`, "trigger soft of public.clicks", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

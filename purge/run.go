@@ -16,39 +16,8 @@ import (
 
 	"github.com/reaperdb/reaper/guard"
 	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/plan"
 )
-
-// DefaultConnections is how many connections delete at a time unless a setting
-// says otherwise.
-const DefaultConnections = 2
-
-// maxIdleUnchecked is how long a connection may have been idle and still be used without
-// a ping first: a role's idle_session_timeout, or a pooler, may have closed it meanwhile.
-const maxIdleUnchecked = 10 * time.Millisecond
-
-// Config makes a pool's configuration for a connection string: few connections,
-// and a protocol that needs no prepared statements, so that it works through
-// PgBouncer in transaction mode. The pool holds one connection more than delete:
-// for signs of life, and for what is read beside the batches.
-func Config(dsn string) (*pgxpool.Config, error) {
-	c, err := pgxpool.ParseConfig(dsn)
-	if err != nil {
-		return nil, err
-	}
-	c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
-	c.ConnConfig.DialFunc = dialer().DialContext
-	c.ConnConfig.StatementCacheCapacity = 0
-	c.ConnConfig.DescriptionCacheCapacity = 0
-	if c.ConnConfig.RuntimeParams["application_name"] == "" {
-		c.ConnConfig.RuntimeParams["application_name"] = "reaper"
-	}
-	if c.ConnConfig.ConnectTimeout == 0 {
-		c.ConnConfig.ConnectTimeout = 10 * time.Second
-	}
-	c.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool { return p.IdleDuration > maxIdleUnchecked }
-	c.MaxConns, c.MinConns = DefaultConnections+1, 0
-	return c, nil
-}
 
 // Runner holds what every run needs.
 type Runner struct {
@@ -56,35 +25,32 @@ type Runner struct {
 	Ledger   Ledger
 	Observer Observer     // nil: Silent
 	Log      *slog.Logger // nil: none
-	// Stopping ends a run after the batch at hand when it is cancelled; nil:
-	// nothing does.
+	// Stopping, when cancelled, ends a run after its current batches; nil: nothing does.
 	Stopping context.Context
-	// Patience is how long a run waits for a server that went away; 0: 30 s.
+	// Patience is how long to wait for an unavailable server; 0: 30 s.
 	Patience time.Duration
-	// Connections is how many batches may be under way at a time, each of another
-	// tenant; 0: one.
+	// Connections is how many batches may run at a time, each of a different tenant; 0: one.
 	Connections int
-	// VacuumTime bounds the vacuum of one table after a run; 0: 10 minutes.
+	// VacuumTime limits the vacuum of one table after a run; 0: 10 minutes.
 	VacuumTime time.Duration
-	// Control serves signs of life; nil: Pool does.
+	// Control is the pool for lease renewals and the like; nil: Pool.
 	Control *pgxpool.Pool
-	// Closed is told the report when the run is recorded, and before anything is
-	// vacuumed; nil: nobody is.
+	// Closed is called with the report once the run is recorded, before any vacuum; nil: no
+	// call.
 	Closed func(*Report)
-	// Guard says whether rows may be deleted now; nil: they always may.
+	// Guard decides whether rows may be deleted now; nil: always.
 	Guard Guard
-	// MaxPause is for how long it may pause a policy at a time, before the run ends
-	// incomplete; 0: guard.DefaultMaxPause.
+	// MaxPause is the longest pause of a policy before its run ends incomplete; 0:
+	// guard.DefaultMaxPause.
 	MaxPause time.Duration
-	// Shared is what runs share that are under way at once on one pool; nil: there
-	// is no other.
+	// Shared is shared by concurrent runs on one pool; nil: there are none.
 	Shared *Shared
 }
 
 // Run is one run over several policies.
 type Run struct {
 	shared     *Shared
-	guard      Guard // nil: nothing stands against it
+	guard      Guard // nil: none
 	maxPause   time.Duration
 	control    *pgxpool.Pool
 	closed     func(*Report)
@@ -94,34 +60,31 @@ type Run struct {
 	log        *slog.Logger
 	opts       Options
 	id         string
-	base       string // the run's start by the database's clock, as text
+	base       string // start of the run by the database's clock, as text
 	started    time.Time
 	patience   time.Duration
 	halt       context.Context
 	workers    int
-	vacuumTime time.Duration // bounds the vacuum of one table
+	vacuumTime time.Duration
 
-	watching sync.Mutex // the observer is told one thing at a time
-	state    *runState
-	rounding *schedule // the round under way, set when no worker is; nil: there was none
+	observerMu   sync.Mutex // serializes calls of the observer
+	state        *runState
+	currentRound *schedule // written only between rounds; nil: there was none
 }
 
-// ErrTenants is a table or query of tenants that cannot be trusted.
-var ErrTenants = errors.New("tenants")
-
-// UsageError is a wrong option, found before anything was touched.
+// UsageError is an invalid option, found before anything was touched.
 type UsageError struct{ msg string }
 
-// Error is the message.
+// Error implements error.
 func (e *UsageError) Error() string { return e.msg }
 
-// Run deletes what is due under the plans, and reports. Plans must be free of
-// errors. A *UsageError means that nothing was touched; other errors that stop
-// a policy stand in its report.
-func (r *Runner) Run(ctx context.Context, plans []*Plan, opts Options) (*Report, error) {
+// Run deletes what is due under the plans, which must be free of errors, and reports. A
+// *UsageError means that nothing was touched; errors that stop a single policy are in its
+// report.
+func (r *Runner) Run(ctx context.Context, plans []*plan.Plan, opts Options) (*Report, error) {
 	run := &Run{state: &runState{}, guard: r.Guard, maxPause: cmp.Or(r.MaxPause, guard.DefaultMaxPause), control: cmp.Or(r.Control, r.Pool), closed: r.Closed, shared: cmp.Or(r.Shared, NewShared(r.Connections)), pool: r.Pool, ledger: r.Ledger, observer: r.Observer, log: r.Log, opts: opts, patience: r.Patience, halt: r.Stopping, workers: max(r.Connections, 1), vacuumTime: cmp.Or(r.VacuumTime, vacuumTime)}
 	if opts.MaxRows > 0 {
-		run.workers = 1 // only so is it a hard bound
+		run.workers = 1 // otherwise the limit could be exceeded
 	}
 	if run.observer == nil {
 		run.observer = Silent{}
@@ -144,7 +107,7 @@ func (r *Runner) Run(ctx context.Context, plans []*Plan, opts Options) (*Report,
 	if run.id == "" {
 		id, err := uuid.NewV7()
 		if err != nil {
-			return nil, fmt.Errorf("making a run id: %w", err)
+			return nil, fmt.Errorf("generating a run ID: %w", err)
 		}
 		run.id = id.String()
 	}
@@ -152,59 +115,55 @@ func (r *Runner) Run(ctx context.Context, plans []*Plan, opts Options) (*Report,
 	return run.all(ctx, plans)
 }
 
-var errMaxDuration = errors.New("--max-duration is used up")
+var errMaxDuration = errors.New("--max-duration reached")
 
-// clockSQL gives the database's time: microseconds since 1970, and text of one form
-// under every setting.
-const clockSQL = `SELECT (extract(epoch FROM now()) * 1000000)::bigint, to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') || '+00'`
-
-func (r *Run) all(ctx context.Context, plans []*Plan) (*Report, error) {
+func (r *Run) all(ctx context.Context, plans []*plan.Plan) (*Report, error) {
 	r.started = time.Now()
 	report := &Report{RunID: r.id, Status: Complete, Policies: []*PolicyReport{}}
-	var now int64 // a number reads the same under every DateStyle
+	var now int64 // independent of DateStyle
 	err := r.withServer(ctx, func() error {
-		return pg.Pinned(r.pool).QueryRow(ctx, clockSQL).Scan(&now, &r.base)
+		return pg.Pinned(r.pool).QueryRow(ctx, plan.ClockSQL).Scan(&now, &r.base)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reading the database's clock: %w", err)
 	}
 	report.StartedAt = time.UnixMicro(now)
-	var works []*work
+	var policies []*policyRun
 	for _, p := range plans {
-		works = append(works, newWork(r, p))
+		policies = append(policies, newPolicyRun(r, p))
 	}
 	if err := CheckTenants(ctx, r.pool, plans, r.opts.Tenants); err != nil {
 		return nil, err
 	}
-	for _, w := range works {
+	for _, w := range policies {
 		w.open(ctx)
 	}
-	alive, died := context.WithCancel(ctx)
-	var living sync.WaitGroup
-	living.Go(func() { r.keepAlive(alive) })
-	for _, w := range works {
+	aliveCtx, stopAlive := context.WithCancel(ctx)
+	var aliveDone sync.WaitGroup
+	aliveDone.Go(func() { r.keepAlive(aliveCtx) })
+	for _, w := range policies {
 		w.begin(ctx)
 	}
-	r.rounds(ctx, works)
-	for _, w := range works {
+	r.rounds(ctx, policies)
+	for _, w := range policies {
 		w.close(ctx)
 		report.Policies = append(report.Policies, w.report)
 		report.WALBytes += w.report.WALBytes
 	}
-	died()
-	living.Wait()
+	stopAlive()
+	aliveDone.Wait()
 	report.Status = worst(report.Policies)
 	report.FinishedAt = report.StartedAt.Add(time.Since(r.started))
 	if r.closed != nil {
 		r.closed(report)
 	}
-	r.vacuum(ctx, works)
+	r.vacuum(ctx, policies)
 	report.FinishedAt = report.StartedAt.Add(time.Since(r.started))
 	return report, nil
 }
 
-// begin is what comes before the rounds.
-func (w *work) begin(ctx context.Context) {
+// begin prepares the policy for the rounds.
+func (w *policyRun) begin(ctx context.Context) {
 	if w.ended() {
 		return
 	}
@@ -215,53 +174,48 @@ func (w *work) begin(ctx context.Context) {
 	w.exclusively(ctx, w.fixCutoffs)
 }
 
-// CheckTenants refuses, by a *UsageError, keys of tenants that not every plan
-// knows. Plans must be free of errors.
-func CheckTenants(ctx context.Context, pool *pgxpool.Pool, plans []*Plan, tenants []string) error {
+// CheckTenants returns a *UsageError for tenant keys unknown to one of the plans, which must be
+// free of errors.
+func CheckTenants(ctx context.Context, pool *pgxpool.Pool, plans []*plan.Plan, tenants []string) error {
 	if len(tenants) == 0 {
 		return nil
 	}
 	for _, p := range plans {
-		if p.unplanned != nil {
+		if p.Unplanned() != nil {
 			continue
 		}
-		if p.noTenant {
-			return &UsageError{fmt.Sprintf("policy %s has no tenants: --tenant cannot narrow it; select others with --policy", p.Policy.Name)}
+		if p.NoTenant {
+			return &UsageError{fmt.Sprintf("policy %s has no tenants, so --tenant does not apply; select other policies with --policy", p.Policy.Name)}
 		}
-		s := &statement{}
-		keys := s.cast(tenants, "text[]")
-		key := p.tenants.key
-		s.add("SELECT array(SELECT k FROM unnest(", keys, ") k WHERE NOT EXISTS (SELECT FROM (",
-			p.tenants.relation(nil), ") t WHERE ", p.tenants.same.findTheirs("k::"+key.SQLType, "t.key"), "))")
+		s, key := p.UnknownTenantsSQL(tenants), p.Tenants.Key
 		var unknown []string
-		err := readOnly(ctx, pool, p.readingPath(), time.Minute, func(tx pgx.Tx) error {
-			return tx.QueryRow(ctx, s.String(), s.args...).Scan(&unknown)
+		err := pg.ReadOnly(ctx, pool, p.ReadingPath(), time.Minute, func(tx pgx.Tx) error {
+			return tx.QueryRow(ctx, s.String(), s.Args...).Scan(&unknown)
 		})
-		if isCode(err, "22P02", "22003", "22007") {
-			return &UsageError{fmt.Sprintf("--tenant: %s; keys of tenants are %s", plain(err), key.Type)}
+		if pg.HasCode(err, "22P02", "22003", "22007") {
+			return &UsageError{fmt.Sprintf("--tenant: %s; tenant keys are of type %s", pg.ErrorText(err), key.Type)}
 		}
 		if err != nil {
 			return fmt.Errorf("looking up --tenant: %w", err)
 		}
 		if len(unknown) > 0 {
-			return &UsageError{fmt.Sprintf("--tenant %s: policy %s knows no such tenant", strings.Join(unknown, ", "), p.Policy.Name)}
+			return &UsageError{fmt.Sprintf("--tenant %s: policy %s has no such tenant", strings.Join(unknown, ", "), p.Policy.Name)}
 		}
 	}
 	return nil
 }
 
-// idleRounds is how many rounds in a row may find nothing but rows that are locked, or
-// changed under them, before a run ends incomplete.
+// idleRounds is how many rounds in a row may find only locked or concurrently changed rows
+// before a run ends incomplete.
 const idleRounds = 6
 
-// rounds goes over all policies again and again until a whole round has
-// deleted nothing: a later policy, or another worker, may have freed what an
-// earlier one had to leave.
-func (r *Run) rounds(ctx context.Context, works []*work) {
+// rounds repeats rounds over all policies until one deletes nothing: a later policy or another
+// worker may have unblocked rows that an earlier one had to leave.
+func (r *Run) rounds(ctx context.Context, policies []*policyRun) {
 	for idle := 0; idle < idleRounds; {
 		before, losses := r.state.progress()
-		var open []*work
-		for _, w := range works {
+		var open []*policyRun
+		for _, w := range policies {
 			if !w.ended() && !w.stopping() {
 				w.startPass()
 				open = append(open, w)
@@ -269,7 +223,7 @@ func (r *Run) rounds(ctx context.Context, works []*work) {
 		}
 		workers := r.workers
 		if idle > 0 {
-			workers = 1 // what was locked may have been so by another worker of ours
+			workers = 1 // the lock may have been another worker's
 		}
 		r.round(ctx, open, workers)
 		if r.stopping() || ctx.Err() != nil || len(open) == 0 {
@@ -279,7 +233,7 @@ func (r *Run) rounds(ctx context.Context, works []*work) {
 			idle = 0
 			continue
 		}
-		if r.lost(ctx, losses) {
+		if r.mayHaveLostBatches(ctx, losses) {
 			continue
 		}
 		waiting := false
@@ -295,23 +249,23 @@ func (r *Run) rounds(ctx context.Context, works []*work) {
 	}
 }
 
-// stopping tells whether the run ends after the batch at hand.
+// stopping reports whether the run ends after the current batches.
 func (r *Run) stopping() bool {
-	return r.halt.Err() != nil || r.opts.MaxRows > 0 && r.left() <= 0
+	return r.halt.Err() != nil || r.opts.MaxRows > 0 && r.remainingRoots() <= 0
 }
 
-// left is how many roots may still go under --max-rows.
-func (r *Run) left() int64 { return r.opts.MaxRows - r.state.rootsDeleted() }
+// remainingRoots is how many roots may still be deleted under --max-rows.
+func (r *Run) remainingRoots() int64 { return r.opts.MaxRows - r.state.rootsDeleted() }
 
-// stopReason says why.
+// stopReason says why; empty: not stopping.
 func (r *Run) stopReason() string {
 	switch {
 	case errors.Is(context.Cause(r.halt), errMaxDuration):
 		return errMaxDuration.Error()
 	case r.halt.Err() != nil:
 		return "interrupted by a signal"
-	case r.opts.MaxRows > 0 && r.left() <= 0:
-		return "--max-rows is used up"
+	case r.opts.MaxRows > 0 && r.remainingRoots() <= 0:
+		return "--max-rows reached"
 	}
 	return ""
 }
@@ -321,24 +275,24 @@ func (r *Run) quota(size int) int {
 	if r.opts.MaxRows == 0 {
 		return size
 	}
-	return int(min(int64(size), r.left()))
+	return int(min(int64(size), r.remainingRoots()))
 }
 
-// errHalted is a reading that was cut short because the run is to end.
-var errHalted = errors.New("the run is to end")
+// errHalted: a read was cancelled because the run is stopping.
+var errHalted = errors.New("the run is stopping")
 
-// read runs fn in a short read-only transaction with the settings of a batch. A
-// run that is to end does not wait for it: errHalted.
+// read runs fn in a short read-only transaction. If the run is stopping, it returns errHalted
+// instead of waiting.
 func (r *Run) read(ctx context.Context, path string, timeout time.Duration, fn func(pgx.Tx) error) error {
-	return r.unlessHalted(ctx, func(ctx context.Context) error { return readOnly(ctx, r.pool, path, timeout, fn) })
+	return r.unlessHalted(ctx, func(ctx context.Context) error { return pg.ReadOnly(ctx, r.pool, path, timeout, fn) })
 }
 
-// query runs one statement as read does.
-func (r *Run) query(ctx context.Context, path string, timeout time.Duration, s *statement, scan func(pgx.Rows) error) error {
-	return r.unlessHalted(ctx, func(ctx context.Context) error { return readOne(ctx, r.pool, path, timeout, s, scan) })
+// query does the same for one statement.
+func (r *Run) query(ctx context.Context, path string, timeout time.Duration, s *pg.Statement, scan func(pgx.Rows) error) error {
+	return r.unlessHalted(ctx, func(ctx context.Context) error { return pg.ReadOne(ctx, r.pool, path, timeout, s, scan) })
 }
 
-// unlessHalted cuts a reading short when the run is to end: errHalted.
+// unlessHalted cancels a read when the run is stopping, with errHalted.
 func (r *Run) unlessHalted(ctx context.Context, read func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -350,36 +304,9 @@ func (r *Run) unlessHalted(ctx context.Context, read func(context.Context) error
 	return err
 }
 
-func readOnly(ctx context.Context, pool *pgxpool.Pool, path string, timeout time.Duration, fn func(pgx.Tx) error) error {
-	tx, err := pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadOnly})
-	if err != nil {
-		return err
-	}
-	defer rollback(tx)
-	s := &statement{}
-	s.add("SELECT ", settings(s, path, timeout, 10*time.Second))
-	var set int
-	if err := tx.QueryRow(ctx, s.String(), s.args...).Scan(&set); err != nil {
-		return err
-	}
-	if err := fn(tx); err != nil {
-		return onlyReads(err)
-	}
-	return tx.Commit(ctx)
-}
-
-// rollback ends a transaction that was not committed. Its own context: the one
-// at hand may be the reason for rolling back. A connection that is gone has
-// rolled back already.
-func rollback(tx pgx.Tx) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	_ = tx.Rollback(ctx)
-}
-
-// tell tells the observer something.
-func (r *Run) tell(what func(Observer)) {
-	r.watching.Lock()
-	defer r.watching.Unlock()
+// notify calls the observer.
+func (r *Run) notify(what func(Observer)) {
+	r.observerMu.Lock()
+	defer r.observerMu.Unlock()
 	what(r.observer)
 }

@@ -5,26 +5,24 @@ import (
 	"time"
 )
 
-// runState is what the workers of a run change together: its counters, and the
-// state of each of its policies. One mutex guards all of it. Methods take it for
-// themselves and call no others that do; those with Locked in their names are for
-// methods that hold it. They call nothing that waits, and take no other lock: a
-// schedule's may be held around a call, never the other way round.
+// runState is the state that the workers of a run share: counters, and the state of each
+// policy, all guarded by one mutex. Methods lock it and do not call each other, except for
+// those named …Locked, whose callers hold it. They never block and take no other lock: a
+// schedule's mutex may be held around a call, never the reverse.
 //
-// No field of it, or of a policyState, is used outside the files run_state.go and
-// policy_*.go (a test says so): add a method.
+// Its fields, and those of policyState, may be used only in run_state.go and policy_*.go, as a
+// test verifies: add a method.
 type runState struct {
 	mu       sync.Mutex
 	policies []*policyState
-	deleted  int64     // rows deleted or emptied so far, to see whether a round did anything
+	deleted  int64     // rows deleted or nullified, to see whether a round did anything
 	roots    int64     // deleted so far, for --max-rows
-	wal      int64     // position in the WAL up to which it is counted
-	spent    time.Time // until when the rows deleted so far use up the rate
+	wal      int64     // WAL position up to which WAL is counted
+	spent    time.Time // when the rate allows more rows
 	losses   int       // how often the server went away
 }
 
-// progress is how many rows the run has deleted or emptied so far, and how often the
-// server went away.
+// progress returns the rows deleted or nullified so far, and how often the server went away.
 func (s *runState) progress() (deleted int64, losses int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -38,14 +36,14 @@ func (s *runState) rootsDeleted() int64 {
 	return s.roots
 }
 
-// serverLost counts that the server went away.
+// serverLost records that the server went away.
 func (s *runState) serverLost() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.losses++
 }
 
-// spend takes rows from a rate of rows a second, and gives how long to wait for that.
+// spend charges rows to a rate in rows a second and returns how long to wait.
 func (s *runState) spend(rows, rate int64) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -57,15 +55,15 @@ func (s *runState) spend(rows, rate int64) time.Duration {
 	return s.spent.Sub(now)
 }
 
-// countWALLocked gives the WAL that was written between two positions, less what was
-// counted for a batch beside it.
+// countWALLocked returns the WAL written between two positions, without what a concurrent batch
+// has counted.
 func (s *runState) countWALLocked(positions [2]int64) (bytes int64) {
 	bytes = max(positions[1]-max(positions[0], s.wal), 0)
 	s.wal = max(s.wal, positions[1])
 	return bytes
 }
 
-// addPolicy gives the run another policy, whose report begins as this one.
+// addPolicy adds a policy to the run, starting with this report.
 func (s *runState) addPolicy(report *PolicyReport) *policyState {
 	s.mu.Lock()
 	defer s.mu.Unlock()

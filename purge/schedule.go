@@ -4,49 +4,50 @@ import (
 	"context"
 	"errors"
 	"sync"
+
+	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/preview"
 )
 
-// turn is a piece of work of one policy: on one tenant for a moment, or a
-// reading that finds more of them.
+// turn is a unit of work of one policy: a slice of one tenant, or a search that finds more.
 type turn struct {
-	do   func(context.Context) error // its part beside the other workers
-	done func()                      // what it leaves behind, told when none looks
+	do   func(context.Context) error // runs in parallel with other workers
+	done func()                      // records the result, under the schedule's mutex
 }
 
 // walk finds candidates. Its methods are called by one worker at a time.
 type walk interface {
-	// next gives what is to be done next, by the worker with this number; nil:
-	// nothing, unless a turn under way leaves something behind. No two turns
-	// under way are on one tenant.
+	// next returns the worker's next turn; nil: none, until a turn in flight adds some. No two
+	// turns in flight share a tenant.
 	next(worker int) *turn
-	// unfinished are the tenants that the walk has left with something due.
+	// unfinished returns the tenants that the walk left with due rows.
 	unfinished() map[string]bool
 }
 
-// schedule gives the policies of a round their turns, one after the other, so
-// that none has to wait for another's backlog.
+// schedule gives the policies of a round turns in rotation, so that none waits for another's
+// backlog.
 type schedule struct {
-	run   *Run
-	works []*work
+	run      *Run
+	policies []*policyRun
 
-	// mu guards what follows and the policies' walks. The run's state may be asked
-	// while it is held, never the other way round.
-	mu      sync.Mutex
-	first   int           // whose turn it is
-	flying  map[*work]int // turns under way of each policy
-	changed *sync.Cond    // a turn has ended, or a pause
+	// mu guards the fields below and the policies' walks. The run's state may be read while
+	// holding it, never the reverse.
+	mu       sync.Mutex
+	first    int                // index of the next policy
+	inFlight map[*policyRun]int // turns in progress, by policy
+	changed  *sync.Cond         // a turn or a pause has ended
 }
 
-func newSchedule(r *Run, works []*work) *schedule {
-	s := &schedule{run: r, works: works, flying: map[*work]int{}}
+func newSchedule(r *Run, policies []*policyRun) *schedule {
+	s := &schedule{run: r, policies: policies, inFlight: map[*policyRun]int{}}
 	s.changed = sync.NewCond(&s.mu)
 	return s
 }
 
-// round works on policies, with so many workers, until each has ended its pass.
-func (r *Run) round(ctx context.Context, open []*work, n int) {
+// round runs n workers until each policy has finished its pass.
+func (r *Run) round(ctx context.Context, open []*policyRun, n int) {
 	s := newSchedule(r, open)
-	r.rounding = s
+	r.currentRound = s
 	var workers sync.WaitGroup
 	for i := range n {
 		workers.Go(func() { s.work(ctx, i) })
@@ -54,7 +55,7 @@ func (r *Run) round(ctx context.Context, open []*work, n int) {
 	workers.Wait()
 }
 
-// work is one worker.
+// work is the loop of one worker.
 func (s *schedule) work(ctx context.Context, worker int) {
 	for !s.run.stopping() && ctx.Err() == nil {
 		w, t := s.pick(worker, true)
@@ -65,8 +66,8 @@ func (s *schedule) work(ctx context.Context, worker int) {
 	}
 }
 
-// take carries out a turn.
-func (s *schedule) take(ctx context.Context, w *work, t *turn) {
+// take runs a turn.
+func (s *schedule) take(ctx context.Context, w *policyRun, t *turn) {
 	err := context.Cause(ctx)
 	if end := s.run.shared.turn(ctx); end != nil {
 		err = t.do(ctx)
@@ -75,7 +76,7 @@ func (s *schedule) take(ctx context.Context, w *work, t *turn) {
 	switch {
 	case err == nil, errors.Is(err, errHalted):
 	case lockedOut(err):
-		s.run.tell(func(o Observer) { o.Retry(w.plan.Policy.Name, reasonOf(err)) })
+		s.run.notify(func(o Observer) { o.Retry(w.plan.Policy.Name, reasonOf(err)) })
 		w.state.lockedOut()
 	default:
 		w.fail(err)
@@ -84,25 +85,26 @@ func (s *schedule) take(ctx context.Context, w *work, t *turn) {
 	w.countOnce(ctx)
 }
 
-// end ends a turn.
-func (s *schedule) end(w *work, t *turn) {
+func (s *schedule) end(w *policyRun, t *turn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t.done()
-	if s.flying[w]--; s.flying[w] == 0 {
-		delete(s.flying, w)
+	if s.inFlight[w]--; s.inFlight[w] == 0 {
+		delete(s.inFlight, w)
 	}
 	s.changed.Broadcast()
 }
 
-// lockedOut reports whether a turn has found nothing since others have a whole table
-// locked.
-func lockedOut(err error) bool { return isCode(err, "55P03") && !errors.Is(err, ErrTenants) }
+// lockedOut reports whether a turn found nothing because another session has locked a whole
+// table.
+func lockedOut(err error) bool {
+	return pg.HasCode(err, "55P03") && !errors.Is(err, preview.ErrTenants)
+}
 
-// runAnotherPolicy has a worker whose policy is paused take a turn of another one
-// meanwhile; false: there is none for it now.
+// runAnotherPolicy runs one turn of another policy while the worker's own is paused; false:
+// there is none now.
 func (r *Run) runAnotherPolicy(ctx context.Context, worker int) bool {
-	s := r.rounding
+	s := r.currentRound
 	if s == nil || r.stopping() || ctx.Err() != nil {
 		return false
 	}
@@ -114,43 +116,43 @@ func (r *Run) runAnotherPolicy(ctx context.Context, worker int) bool {
 	return true
 }
 
-// pick waits for a turn of a policy that is not paused; nil: the round is over, or,
-// without wait, there is none now.
-func (s *schedule) pick(worker int, wait bool) (*work, *turn) {
+// pick returns the next turn of a policy that is not paused, waiting for one if wait is set;
+// nil: the round is over, or there is none now.
+func (s *schedule) pick(worker int, wait bool) (*policyRun, *turn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for {
-		for i := range s.works {
-			n := (s.first + i) % len(s.works)
-			w := s.works[n]
-			if !w.state.mayRun() || s.flying[w] > 0 && w.plan.Policy.Limits.Alone {
+		for i := range s.policies {
+			n := (s.first + i) % len(s.policies)
+			w := s.policies[n]
+			if !w.state.mayRun() || s.inFlight[w] > 0 && w.plan.Policy.Limits.Alone {
 				continue
 			}
 			if t := w.next(worker); t != nil {
 				s.first = n + 1
-				s.flying[w]++
+				s.inFlight[w]++
 				return w, t
 			}
-			if s.flying[w] == 0 {
+			if s.inFlight[w] == 0 {
 				w.state.release()
 			}
 		}
-		if len(s.flying) == 0 || !wait {
+		if len(s.inFlight) == 0 || !wait {
 			return nil, nil
 		}
 		s.changed.Wait()
 	}
 }
 
-// resume has the workers that wait look again: a pause has ended.
+// resume wakes waiting workers after a pause.
 func (s *schedule) resume() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.changed.Broadcast()
 }
 
-// next gives what is to be done next of a policy: first of all, its partitions.
-func (w *work) next(worker int) *turn {
+// next returns the policy's next turn; its partitions come first.
+func (w *policyRun) next(worker int) *turn {
 	switch {
 	case !w.state.dropping():
 		return w.walk.next(worker)

@@ -7,14 +7,16 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+
+	"github.com/reaperdb/reaper/internal/pg"
 )
 
-// haltPatience is how long a run that is to end still waits for the server, to
-// learn what became of its last batch and to record its end.
-const haltPatience = 5 * time.Second
+// haltTimeout is how long a stopping run still waits for the server, to resolve its last batch
+// and to record its end.
+const haltTimeout = 5 * time.Second
 
-// withServer runs fn, and again when the server went away or is out of
-// resources, for as long as patience lasts.
+// withServer runs fn, and retries while the server is away or out of resources, until patience
+// runs out.
 func (r *Run) withServer(ctx context.Context, fn func() error) error {
 	started := time.Now()
 	wait := backoff.NewExponentialBackOff()
@@ -32,8 +34,8 @@ func (r *Run) withServer(ctx context.Context, fn func() error) error {
 			return struct{}{}, backoff.Permanent(err)
 		}
 		r.state.serverLost()
-		r.tell(func(o Observer) { o.Retry("", reasonOf(err)) })
-		r.log.Warn("the database did not answer; trying again", "error", plain(err))
+		r.notify(func(o Observer) { o.Retry("", reasonOf(err)) })
+		r.log.Warn("the database did not answer; trying again", "error", pg.ErrorText(err))
 		return struct{}{}, err
 	}, backoff.WithBackOff(wait), backoff.WithMaxElapsedTime(r.patience))
 	var permanent *backoff.PermanentError
@@ -43,14 +45,13 @@ func (r *Run) withServer(ctx context.Context, fn func() error) error {
 	return err
 }
 
-// backoff is the pause before the next try, with jitter: 50 ms doubled, at
-// most 2 s.
+// backoff is the delay before the next try: 50 ms, doubling up to 2 s, with jitter.
 func (r *Run) backoff(try int) time.Duration {
 	d := min(50*time.Millisecond<<min(try, 10), 2*time.Second)
 	return d/2 + rand.N(d/2+1)
 }
 
-// sleep waits, unless the run is to end.
+// sleep waits for d, or until the run stops.
 func (r *Run) sleep(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()

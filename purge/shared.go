@@ -1,27 +1,28 @@
 package purge
 
-import "context"
+import (
+	"context"
+)
 
-// Shared keeps runs that are under way at once within the connections that they
-// have together.
+// Shared limits concurrent runs to the connections they have together.
 type Shared struct {
-	turns                chan struct{} // as many as batches may be under way
-	exclusive, vacuuming chan struct{} // of one run
+	turns                chan struct{} // one per concurrent batch
+	exclusive, vacuuming chan struct{} // one run at a time
 }
 
-// NewShared makes what runs share that may have so many batches under way.
+// NewShared allows this many concurrent batches.
 func NewShared(connections int) *Shared {
 	return &Shared{turns: make(chan struct{}, max(connections, 1)), exclusive: make(chan struct{}, 1), vacuuming: make(chan struct{}, 1)}
 }
 
-// yieldSlot lets others have the turn while its holder does nothing.
+// yieldSlot gives up the worker's slot during pause.
 func (s *Shared) yieldSlot(pause func()) {
 	<-s.turns
 	pause()
 	s.turns <- struct{}{}
 }
 
-// turn waits for a turn of one worker, and gives what ends it; nil: ctx ended.
+// turn waits for a slot and returns a function that releases it; nil: ctx ended.
 func (s *Shared) turn(ctx context.Context) func() {
 	select {
 	case s.turns <- struct{}{}:
@@ -31,9 +32,9 @@ func (s *Shared) turn(ctx context.Context) func() {
 	}
 }
 
-// exclusively does what holds one connection while it waits for another, which one run
-// at a time may: two could wait for each other for ever.
-func (w *work) exclusively(ctx context.Context, do func(context.Context)) {
+// exclusively runs do, which holds one connection while it waits for another. One run at a time
+// may: two could deadlock.
+func (w *policyRun) exclusively(ctx context.Context, do func(context.Context)) {
 	select {
 	case w.run.shared.exclusive <- struct{}{}:
 		defer func() { <-w.run.shared.exclusive }()

@@ -9,15 +9,15 @@ import (
 	"github.com/reaperdb/reaper/internal/gosource"
 )
 
-// stateTypes are the structs that the mutex of a run guards, and stateFiles the files
-// that may use their fields.
+// stateTypes are the structs guarded by the mutex of a run; stateFiles are the files that may
+// use their fields.
 var (
 	stateTypes = []string{"runState", "policyState", "pauses", "sizes"}
 	stateFiles = []string{"run_state.go", "policy_*.go"}
 )
 
-// A field of what workers share that is used outside the methods of its owner is used
-// without the mutex: so the drop of a partition once raced with other policies' batches.
+// A field of shared state used outside its owner's methods is used without the mutex: the drop
+// of a partition once raced with other policies' batches that way.
 func TestStateIsReachedByItsMethodsAlone(t *testing.T) {
 	t.Parallel()
 	files, _, info := gosource.Read(t, "dial_other.go")
@@ -30,7 +30,7 @@ func TestStateIsReachedByItsMethodsAlone(t *testing.T) {
 	}
 }
 
-// stateFields are the fields of those structs.
+// stateFields returns the fields of those structs.
 func stateFields(t *testing.T, info *types.Info) map[types.Object]bool {
 	t.Helper()
 	fields := map[types.Object]bool{}

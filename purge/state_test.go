@@ -9,26 +9,26 @@ import (
 	"github.com/reaperdb/reaper/partition"
 )
 
-// A worker whose run was cancelled while it waited for its turn noted the policy's
-// failure without the mutex, beside workers that looked for their next turn.
+// A worker whose run was cancelled while it waited for its turn used to record the policy's
+// failure without the mutex, racing with workers that picked their next turn.
 func TestFailureBesideAWorkerThatPicks(t *testing.T) {
 	t.Parallel()
 	r := &Run{state: &runState{}, shared: NewShared(1), halt: t.Context()}
-	w := &work{run: r, state: r.state.addPolicy(&PolicyReport{})}
+	w := &policyRun{run: r, state: r.state.addPolicy(&PolicyReport{})}
 	w.state.beginDrops()             // so that there is no turn
 	r.shared.exclusive <- struct{}{} // another run has it
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var waiting sync.WaitGroup
 	waiting.Go(func() { w.exclusively(ctx, func(context.Context) { t.Error("it had its turn") }) })
-	newSchedule(r, []*work{w}).pick(1, false)
+	newSchedule(r, []*policyRun{w}).pick(1, false)
 	waiting.Wait()
 	if !w.ended() {
 		t.Error("the policy has not failed")
 	}
 }
 
-// What one policy of a run was sized for is not free for the next.
+// Space reserved for one policy of a run is not free for the next.
 func TestUnreserved(t *testing.T) {
 	t.Parallel()
 	r := &runState{}
@@ -36,7 +36,7 @@ func TestUnreserved(t *testing.T) {
 	for _, p := range []struct{ reserved, written int64 }{
 		{0, 0},
 		{500, 100},
-		{200, 300}, // more than it was sized for
+		{200, 300}, // more than reserved
 	} {
 		s := r.addPolicy(&PolicyReport{WALBytes: p.written})
 		s.setSize(runSize{reserved: p.reserved})
@@ -49,8 +49,8 @@ func TestUnreserved(t *testing.T) {
 	}
 }
 
-// WAL that two batches wrote beside each other counts once, whichever policies they are
-// of, and whichever was counted first.
+// WAL written by two concurrent batches counts once, whatever their policies and whichever is
+// counted first.
 func TestWALCountsOnce(t *testing.T) {
 	t.Parallel()
 	r := &runState{}

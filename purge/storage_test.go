@@ -7,19 +7,19 @@ import (
 	"testing"
 
 	"github.com/reaperdb/reaper/guard"
+	"github.com/reaperdb/reaper/preview"
 	"github.com/reaperdb/reaper/purge"
 )
 
 func free(n int64) *int64 { return &n }
 
-// crowd is the shop with many mails of organization 1, all of them due, and
-// planner's numbers.
+// crowd is the shop with many due mails of organization 1, and planner statistics.
 const crowd = shop + `;
 INSERT INTO mails SELECT n, 10, now() - interval '40 days', 'sent' FROM generate_series(1001, 5000) n;
 INSERT INTO parts SELECT n, n FROM generate_series(1001, 5000) n;
 ANALYZE`
 
-// Nothing fits that is worth it: nothing is touched.
+// Not even a small run fits: nothing is touched.
 func TestStorageRefuses(t *testing.T) {
 	t.Parallel()
 	b, h := guarded(t, crowd, shopPolicy)
@@ -28,13 +28,13 @@ func TestStorageRefuses(t *testing.T) {
 	b.count(`SELECT count(*) FROM mails`, 4020)
 }
 
-// As much goes as fits, and the next run goes on.
+// A run deletes as much as fits, and the next one continues.
 func TestStorageSizesTheRun(t *testing.T) {
 	t.Parallel()
 	b, h := guarded(t, crowd, shopPolicy)
 	b.policy = shopPolicy
 	h.room = guard.Room{Free: free(200_000), MaxWAL: 1 << 30, Holders: []guard.Holder{{Name: "slot reports"}}}
-	o := b.purge().is(purge.Incomplete, "as large as fits", "WAL is kept by slot reports")
+	o := b.purge().is(purge.Incomplete, "limited by free disk space", "WAL is kept by slot reports")
 	b.ledgerIsTrue()
 	if left := b.Int(t, `SELECT count(*) FROM mails`); left == 4020 || left < 100 {
 		t.Errorf("%d mails left", left)
@@ -47,8 +47,8 @@ func TestStorageSizesTheRun(t *testing.T) {
 	b.count(`SELECT count(*) FROM mails`, 5)
 }
 
-// WAL that a checkpoint gives back needs no more room than max_wal_size, and no
-// run is made smaller for it.
+// WAL that a checkpoint recycles needs no more space than max_wal_size, and does not limit a
+// run.
 func TestStorageThatComesBack(t *testing.T) {
 	t.Parallel()
 	b, h := guarded(t, crowd, shopPolicy)
@@ -57,8 +57,8 @@ func TestStorageThatComesBack(t *testing.T) {
 	b.purge().complete()
 }
 
-// A policy is not refused for what another of the run was sized for and has not needed,
-// and not for anything once that one is through.
+// A policy is not refused for space that another policy of the run reserved but did not use,
+// nor for any space once that policy is done.
 func TestStorageOfTwoPolicies(t *testing.T) {
 	t.Parallel()
 	const two = `
@@ -76,7 +76,7 @@ policies:
 			if p.Status == purge.Refused || strings.Contains(p.Reason, "nothing is free") {
 				t.Errorf("of %d bytes free: %s is %s (%s)", room, p.Name, p.Status, p.Reason)
 			}
-			if p.Status == purge.Incomplete && !strings.Contains(p.Reason, "as large as fits") && !strings.Contains(p.Reason, "is needed by big, in the same run") {
+			if p.Status == purge.Incomplete && !strings.Contains(p.Reason, "limited by free disk space") && !strings.Contains(p.Reason, "is needed by big, in the same run") {
 				t.Errorf("of %d bytes free: %s is incomplete (%s)", room, p.Name, p.Reason)
 			}
 		}
@@ -86,7 +86,7 @@ policies:
 	}
 }
 
-// filling is a guard for which nothing is free at the first look, and little afterwards.
+// filling is a guard that reports nothing free at first, and a little afterwards.
 type filling struct {
 	*hand
 	looks atomic.Int64
@@ -100,8 +100,8 @@ func (g *filling) Room(context.Context) (guard.Room, error) {
 	return guard.Room{Free: &n, MaxWAL: 1 << 30, Holders: []guard.Holder{{Name: "slot reports"}}}, nil
 }
 
-// A look that finds nothing free decides nothing: the guards are about to pause, and the
-// run is sized when they were read again.
+// A check that finds nothing free decides nothing: the guards are about to pause, and the run
+// is sized after their next reading.
 func TestStorageLooksAgain(t *testing.T) {
 	t.Parallel()
 	b, h := guarded(t, crowd, shopPolicy)
@@ -110,13 +110,13 @@ func TestStorageLooksAgain(t *testing.T) {
 	b.runner.Observer = watcher{batch: func(purge.BatchEvent) { h.set("", goOn) }}
 	log := b.logs()
 	b.purge()
-	if !strings.Contains(log.String(), "the run is as large as fits") {
+	if !strings.Contains(log.String(), "run limited by free disk space") {
 		t.Errorf("it is not sized:\n%s", log)
 	}
 }
 
-// What keeps WAL may be gone when a pause ends: the run is sized then. It was
-// refused for want of room before it had waited.
+// What holds WAL may be gone when a pause ends, so the run is sized then. It used to be refused
+// before it had waited.
 func TestStorageAfterAPause(t *testing.T) {
 	t.Parallel()
 	b, h := guarded(t, crowd, shopPolicy)
@@ -132,8 +132,8 @@ func TestStorageAfterAPause(t *testing.T) {
 	b.purge().complete()
 }
 
-// Where WAL comes back, in the middle of a run that was made smaller since something
-// kept it, the guards pause for it. The run ended, as large as fits.
+// If WAL is no longer held during a run that was limited for it, the guards pause for the WAL.
+// The run used to end at its limit.
 func TestStorageThatComesBackMeanwhile(t *testing.T) {
 	t.Parallel()
 	b, h := guarded(t, crowd, shopPolicy)
@@ -146,14 +146,14 @@ func TestStorageThatComesBackMeanwhile(t *testing.T) {
 func TestStorageOfAPlan(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, crowd, shopPolicy)
-	look := func(policy string, room guard.Room) purge.Storage {
-		plan := b.plans()[0]
-		plan.Policy.Name = policy // the ledger's runs are found by it
-		v, err := purge.Look(t.Context(), b.pool, plan, b.opts, false)
+	look := func(policy string, room guard.Room) preview.Storage {
+		p := b.plans()[0]
+		p.Policy.Name = policy // identifies the ledger's runs
+		v, err := preview.Look(t.Context(), b.pool, p, b.opts.Selection(), false)
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := plan.Storage(t.Context(), b.pool, b.runner.Ledger, v, room)
+		s, err := preview.StorageNeeded(t.Context(), b.pool, p, b.runner.Ledger, v, room)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -171,15 +171,16 @@ func TestStorageOfAPlan(t *testing.T) {
 	o := b.purge().complete()
 	b.Exec(t, crowd[len(shop)+1:])
 	s = look(known, held)
-	// What others write to the same server counts as the run's; twice the planner's number is believed.
+	// Other sessions' writes count as the run's; at most twice the planner's estimate is
+	// believed.
 	want, most := float64(o.WALBytes)/float64(o.one().RowsTotal), 2*look("never run", held).BytesPerRow
 	if want = min(want, most); !s.Measured || s.BytesPerRow < 0.9*want || s.BytesPerRow > 1.1*want {
 		t.Errorf("after a run with %v bytes a row, of which at most %v are believed: %+v", want, most, s)
 	}
 }
 
-// Whole partitions go before the run is held against the storage: that takes next to
-// no WAL, and gives room.
+// Whole partitions are dropped before the run is checked against storage: that takes almost no
+// WAL and frees space.
 func TestStorageAfterPartitions(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, yard, yardPolicy)
@@ -189,7 +190,7 @@ func TestStorageAfterPartitions(t *testing.T) {
 	b.purge().is(purge.Incomplete, "due need", "10 B are free", "too little to begin").dropped("public.p4", "public.p3")
 }
 
-// taken is a guard with room for the first policy that looks, which then has it.
+// taken is a guard with room for the first policy that asks, and none afterwards.
 type taken struct {
 	*hand
 	looks atomic.Int64
@@ -203,8 +204,8 @@ func (g *taken) Room(context.Context) (guard.Room, error) {
 	return guard.Room{Free: &n, MaxWAL: 1 << 30, Holders: []guard.Holder{{Name: "slot reports"}}}, nil
 }
 
-// A policy that begins when another of the run has used the room up is incomplete for that
-// one's sake. It was refused, as if there had never been room.
+// A policy that starts when another policy of the run has used up the space is incomplete
+// because of it. It used to be refused, as if there had never been any.
 func TestStorageTakenByAnother(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, crowd, `

@@ -3,117 +3,95 @@ package purge
 import (
 	"context"
 	"fmt"
-	"maps"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/plan"
 )
 
-func (tx *batchTx) count(n *Node, rows int64) {
-	if rows > 0 {
-		tx.rows[n.Table.Name.String()] += rows
-	}
-}
-
-func (tx *batchTx) countNullified(n *Node, rows int64) {
-	if rows > 0 {
-		tx.nullified[n.Table.Name.String()] += rows
-	}
-}
-
-func (tx *batchTx) total() (rows int64) {
-	for _, n := range tx.rows {
-		rows += n
-	}
-	for _, n := range tx.nullified {
-		rows += n
-	}
-	return rows
-}
-
-// inTransaction is the frame of every batch: begin, advisory lock, settings and a
-// look for a person's pause in one statement, the body, the ledger's row, commit.
-func (b *batcher) inTransaction(ctx context.Context, t *who, opts attemptOptions, body func(*batchTx) (outcome, error)) (outcome, error) {
+// transaction runs one batch: begin (tenant lock, settings and the check for a manual pause in
+// one statement), delete, ledger row, COMMIT. It waits for an unavailable server. If the
+// connection is lost during COMMIT, the ledger tells whether the batch was committed.
+func (b *batcher) transaction(ctx context.Context, t *plan.TenantCutoff, cands []candidate, opts attemptOptions) (outcome, error) {
 	started := time.Now()
-	b.seq = b.work.state.nextBatch()
+	b.seq = b.policy.state.nextBatch()
 	var o outcome
 	var tx *batchTx
 	committing := false
 	tries := 0
 	err := b.run.withServer(ctx, func() error {
 		if committing {
-			done, err := b.settled(ctx, t)
+			done, err := b.wasCommitted(ctx, t)
 			if err != nil || done {
 				return err
 			}
 			committing = false
 		}
-		// The server was away, or had no room: the guards are asked anew.
-		if tries++; tries > 1 && b.run.heldUp(b.plan.Policy.Name) {
+		// The server was unavailable: ask the guards again.
+		if tries++; tries > 1 && b.run.guardsForbid(b.plan.Policy.Name) {
 			return errGuarded
 		}
 		var err error
-		tx, err = b.begin(ctx, t, opts)
+		tx, err = b.begin(ctx, t, cands, opts)
 		if err != nil {
 			return err
 		}
 		defer tx.close()
-		if o, err = body(tx); err != nil {
+		if o, err = tx.delete(ctx); err != nil {
 			return err
 		}
-		if err := b.weighed(ctx, tx, opts); err != nil {
+		if err := tx.settleCounts(ctx); err != nil {
 			return err
 		}
 		committing = true
-		err = b.commit(ctx, tx, t)
-		committing = err != nil && decideCommit(err) == resolveCommit // else the server refused, and nothing happened
+		err = b.commit(ctx, tx)
+		committing = err != nil && decideCommit(err) == resolveCommit // otherwise the server refused and nothing was committed
 		return err
 	})
 	if err != nil {
 		return outcome{}, err
 	}
 	took := time.Since(started)
-	b.account(t, tx, &o, took)
+	b.account(tx, &o, took)
 	b.pause(ctx, tx.total(), took)
 	return o, nil
 }
 
-func (b *batcher) begin(ctx context.Context, t *who, opts attemptOptions) (*batchTx, error) {
+func (b *batcher) begin(ctx context.Context, t *plan.TenantCutoff, cands []candidate, opts attemptOptions) (*batchTx, error) {
 	conn, err := b.run.pool.Acquire(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("beginning batch: %w", err)
 	}
-	tx := &batchTx{conn: conn, began: time.Now(), lockDependents: opts.lockDependents || opts.proven, rows: map[string]int64{}, nullified: map[string]int64{}}
-	s := &statement{}
-	s.add("SELECT pg_catalog.pg_try_advisory_xact_lock(", s.cast(strconv.FormatInt(b.lockKey(t.Key), 10), "pg_catalog.int8"), "), ",
-		settings(s, b.plan.writingPath(), b.statementTimeout(opts), b.plan.lockTimeout()), ", ", writing(b.plan.safety.SynchronousCommit), ", ",
-		b.run.ledger.PausedSQL(s.cast(b.plan.Policy.Name, textType)), ", ", strings.Join(counters(s, b.plan.leaves, opts.mode), ", "))
+	tx := b.newTx(conn, t, cands, opts)
+	traversal := tx.deleter.traversal(b.plan)
+	timeout := tx.deleter.statementTimeout(b.plan.Policy.Limits, opts.singleRoot)
+	s := b.plan.BeginSQL(b.lockKey(t.Key), timeout, b.run.ledger.PausedSQL, traversal)
 	var got, paused bool
 	var set, write int
-	tx.before = make([]int64, opts.mode.counters())
+	tx.before = make([]int64, traversal.Counters())
 	batch := &pgx.Batch{}
-	batch.Queue(beginWrite)
-	batch.Queue(s.String(), s.args...).Query(scanOne(append([]any{&got, &set, &write, &paused}, pointers(tx.before)...)...))
-	batch.Queue(b.plan.lockTables())
-	facts := b.plan.factsSQL()
+	batch.Queue(pg.BeginWrite)
+	batch.Queue(s.String(), s.Args...).Query(pg.ScanOne(append([]any{&got, &set, &write, &paused}, pg.Pointers(tx.before)...)...))
+	batch.Queue(b.plan.LockTables())
+	facts := b.plan.CatalogPrintSQL()
 	var role, found string
-	batch.Queue(facts.String(), facts.args...).Query(scanOne(&role, &found))
-	err = send(ctx, conn, batch)
+	batch.Queue(facts.String(), facts.Args...).Query(pg.ScanOne(&role, &found))
+	err = pg.Send(ctx, conn, batch)
 	switch {
 	case err != nil:
 		err = fmt.Errorf("beginning batch: %w", err)
 	case !got:
 		err = errBusy
 	case paused:
-		err = errHandPaused
+		err = errPausedByHand
 	case role != "origin":
-		err = errReplicaRole
-	case found != b.plan.facts:
-		err = errFacts
+		err = plan.ErrReplicaRole
+	case found != b.plan.CatalogPrint:
+		err = plan.ErrSchemaChanged
 	}
 	if err != nil {
 		tx.close()
@@ -122,99 +100,43 @@ func (b *batcher) begin(ctx context.Context, t *who, opts attemptOptions) (*batc
 	return tx, nil
 }
 
-func pointers[T any](values []T) []any {
-	into := make([]any, len(values))
-	for i := range values {
-		into[i] = &values[i]
+func (b *batcher) newTx(conn *pgxpool.Conn, t *plan.TenantCutoff, cands []candidate, opts attemptOptions) *batchTx {
+	limit := b.plan.Policy.Limits.TotalRows
+	if opts.method == drain && b.drainSize > 0 {
+		limit = b.drainSize
 	}
-	return into
-}
-
-// counters is how many numbers the counters of this mode are: the WAL position
-// first.
-func (m *mode) counters() int { return 1 + len(m.counted) + len(m.countedUp) }
-
-// queueCounters has the counters read behind other statements.
-func (b *batcher) queueCounters(batch *pgx.Batch, tx *batchTx, opts attemptOptions) {
-	s := &statement{}
-	s.add("SELECT ", strings.Join(counters(s, b.plan.leaves, opts.mode), ", "))
-	tx.after = make([]int64, opts.mode.counters())
-	batch.Queue(s.String(), s.args...).Query(scanOne(pointers(tx.after)...))
-}
-
-// weighed adds what ON DELETE did, and refuses a batch over its limits.
-func (b *batcher) weighed(ctx context.Context, tx *batchTx, opts attemptOptions) error {
-	if tx.after == nil {
-		batch := &pgx.Batch{}
-		b.queueCounters(batch, tx, opts)
-		if err := send(ctx, tx.conn, batch); err != nil {
-			return fmt.Errorf("reading counters: %w", err)
-		}
+	opts.lockDependents = opts.lockDependents || opts.method == proven
+	return &batchTx{
+		conn: conn, began: time.Now(), plan: b.plan, scope: b.policy.scope(), tenant: t, keys: keysOf(cands, len(b.plan.Key)),
+		opts: opts, deleter: deleters[opts.method], limit: limit, stepwise: b.policy.state.deletesStepwise(),
+		rows: map[string]int64{}, nullified: map[string]int64{},
 	}
-	tx.wal = [2]int64{tx.before[0], tx.after[0]}
-	// The counters also hold what an earlier transaction of the session did:
-	// only differences count.
-	for i, n := range opts.mode.counted {
-		at := 1 + i
-		tx.rows[n.Table.Name.String()] = tx.after[at] - tx.before[at] // what reaper deleted of it itself is part of it
-	}
-	for i, n := range opts.mode.countedUp {
-		at := 1 + len(opts.mode.counted) + i
-		tx.nullified[n.Table.Name.String()] = tx.after[at] - tx.before[at]
-	}
-	maps.DeleteFunc(tx.rows, func(_ string, n int64) bool { return n == 0 })
-	maps.DeleteFunc(tx.nullified, func(_ string, n int64) bool { return n == 0 })
-	if !opts.mode.full && (tx.total() > int64(b.plan.Policy.Limits.TotalRows) || b.bytes(tx) > b.plan.Policy.Limits.Bytes) &&
-		tx.total() > 1 {
-		return errOverflow
-	}
-	return nil
 }
 
 // commit writes the ledger's row and commits.
-func (b *batcher) commit(ctx context.Context, tx *batchTx, t *who) error {
+func (b *batcher) commit(ctx context.Context, tx *batchTx) error {
 	batch := &pgx.Batch{}
 	if tx.total() > 0 {
-		if err := b.run.ledger.RecordBatch(batch, b.run.id, b.plan.Policy.Name, b.seq, t.Key, tx.rows, tx.nullified); err != nil {
+		if err := b.run.ledger.RecordBatch(batch, b.run.id, b.plan.Policy.Name, b.seq, tx.tenant.Key, tx.rows, tx.nullified); err != nil {
 			return fmt.Errorf("writing the ledger: %w", err)
 		}
 	}
 	batch.Queue("COMMIT")
-	if err := send(ctx, tx.conn, batch); err != nil {
+	if err := pg.Send(ctx, tx.conn, batch); err != nil {
 		return fmt.Errorf("committing batch: %w", err)
 	}
 	return nil
 }
 
-// bytes estimates what a batch deleted, by the mean row of each table.
-func (b *batcher) bytes(tx *batchTx) int64 {
-	var sum float64
-	for _, n := range b.plan.Nodes {
-		if rows := tx.rows[n.Table.Name.String()]; rows > 0 && n != b.plan.Root {
-			sum += float64(rows) * n.meanBytes()
-		}
-	}
-	return int64(sum)
-}
-
-// meanBytes is the mean size of a stored row, TOAST included; 0 when unknown.
-func (n *Node) meanBytes() float64 {
-	if n.Table.EstimatedRows < 1 {
-		return 0
-	}
-	return float64(n.Table.Bytes) / n.Table.EstimatedRows
-}
-
-// settled tells, after a connection was lost in COMMIT, whether the batch is
-// in the ledger. The tenant's lock is waited for first: the lost transaction
-// holds it until it has ended.
-func (b *batcher) settled(ctx context.Context, t *who) (bool, error) {
+// wasCommitted reports, after a connection was lost during COMMIT, whether the batch is in the
+// ledger. It first waits for the tenant's lock, which the lost transaction holds until it ends.
+func (b *batcher) wasCommitted(ctx context.Context, t *plan.TenantCutoff) (bool, error) {
 	tx, err := b.run.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
 	if err != nil {
 		return false, fmt.Errorf("resolving a lost commit: %w", err)
 	}
-	defer rollback(tx)
-	if err := execAll(ctx, tx, pg.Pin, pg.Timeouts(0, 10*time.Second)); err != nil {
+	defer pg.Rollback(tx)
+	if err := pg.ExecAll(ctx, tx, pg.Pin, pg.Timeouts(0, 10*time.Second)); err != nil {
 		return false, fmt.Errorf("resolving a lost commit: %w", err)
 	}
 	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1::bigint)`, strconv.FormatInt(b.lockKey(t.Key), 10)); err != nil {
@@ -228,18 +150,20 @@ func (b *batcher) settled(ctx context.Context, t *who) (bool, error) {
 }
 
 // account adds a committed batch to the report.
-func (b *batcher) account(t *who, tx *batchTx, o *outcome, took time.Duration) {
+func (b *batcher) account(tx *batchTx, o *outcome, took time.Duration) {
 	for _, n := range tx.rows {
 		o.rows += n
 	}
-	b.adapt(*o, took)
-	wal := b.work.state.addBatch(tx, *o, took)
+	if b.adapt(*o, took); tx.opts.method == drain {
+		b.adaptDrain(tx.limit, took)
+	}
+	wal := b.policy.state.addBatch(tx, *o, took)
 	if b.run.guard != nil {
 		b.run.guard.Wrote(wal)
 	}
 	if tx.total() > 0 {
-		b.run.tell(func(w Observer) {
-			w.Batch(BatchEvent{Policy: b.plan.Policy.Name, Tenant: t.Key, Roots: o.roots, Rows: o.rows, Duration: took, WALBytes: wal, Deleted: tx.rows})
+		b.run.notify(func(w Observer) {
+			w.Batch(BatchEvent{Policy: b.plan.Policy.Name, Tenant: tx.tenant.Key, Roots: o.roots, Rows: o.rows, Duration: took, WALBytes: wal, Deleted: tx.rows})
 		})
 		b.run.log.Debug("batch", "policy", b.plan.Policy.Name, "roots", o.roots, "rows", o.rows, "duration", took.Round(time.Millisecond))
 	}

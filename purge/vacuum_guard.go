@@ -7,39 +7,39 @@ import (
 	"github.com/reaperdb/reaper/vacuum"
 )
 
-// vacuumGuard is the run's guard for vacuums.
+// vacuumGuard is the run's guard during vacuums.
 type vacuumGuard struct {
 	Guard
-	works map[string]*work // by policy
+	policies map[string]*policyRun
 }
 
-// vacuumGuard is nil where the run has no guard.
-func (r *Run) vacuumGuard(works []*work) vacuum.Guard {
+// vacuumGuard returns nil if the run has no guard.
+func (r *Run) vacuumGuard(policies []*policyRun) vacuum.Guard {
 	if r.guard == nil {
 		return nil
 	}
-	g := vacuumGuard{Guard: r.guard, works: map[string]*work{}}
-	for _, w := range works {
-		g.works[w.plan.Policy.Name] = w
+	g := vacuumGuard{Guard: r.guard, policies: map[string]*policyRun{}}
+	for _, w := range policies {
+		g.policies[w.plan.Policy.Name] = w
 	}
 	return g
 }
 
-// deadRows names the guard of dead rows.
+// deadRows names the dead-rows guard.
 const deadRows = "dead_rows"
 
-// Objection is what the guards say against a vacuum, which writes WAL as batches do,
-// and more. Dead rows do not count: it is the remedy for them. After a run that the
-// guards have ended nothing is waited for.
+// Objection returns the guards' objection to a vacuum, which writes at least as much WAL as
+// batches do. Dead rows are ignored, as the vacuum is their remedy. A run that the guards ended
+// does not wait for an objection to pass.
 func (g vacuumGuard) Objection(policy string) *vacuum.Objection {
 	a := g.Advice(policy, deadRows)
 	if !a.Forbids() {
 		return nil
 	}
-	return &vacuum.Objection{Reason: a.Because(), Passing: a.State == guard.Pause && a.Checkpoint && g.works[policy].state.stopped() == ""}
+	return &vacuum.Objection{Reason: a.Because(), Passing: a.State == guard.Pause && a.Checkpoint && g.policies[policy].state.stopped() == ""}
 }
 
-// AskCheckpoint asks for a checkpoint, and logs what comes of it.
+// AskCheckpoint requests a checkpoint and logs the result.
 func (g vacuumGuard) AskCheckpoint(ctx context.Context, policy string) {
-	g.works[policy].askCheckpoint(ctx)
+	g.policies[policy].askCheckpoint(ctx)
 }

@@ -5,23 +5,23 @@ import (
 	"slices"
 	"time"
 
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/policy"
 	"github.com/reaperdb/reaper/schema"
 	"github.com/reaperdb/reaper/vacuum"
 )
 
-// vacuumTime bounds the vacuum of one table where the Runner says nothing else.
+// vacuumTime is the default of Runner.VacuumTime.
 const vacuumTime = 10 * time.Minute
 
-// vacuum removes the dead rows that the run leaves. It comes when every policy
-// is closed: a vacuum may take long, a run's lease does not last that long, and
-// a table of two policies gets one. Whatever becomes of it, the run has ended
-// as it has.
-func (r *Run) vacuum(ctx context.Context, works []*work) {
-	for _, w := range works {
+// vacuum removes the run's dead rows after every policy is closed: a vacuum may outlast the
+// run's lease, and a table of two policies gets only one. Its result does not change the run's
+// status.
+func (r *Run) vacuum(ctx context.Context, policies []*policyRun) {
+	for _, w := range policies {
 		w.report.Vacuumed = []string{}
 	}
-	targets := vacuumTargetsOf(works)
+	targets := vacuumTargetsOf(policies)
 	if len(targets.list) == 0 {
 		return
 	}
@@ -33,29 +33,29 @@ func (r *Run) vacuum(ctx context.Context, works []*work) {
 	case <-r.halt.Done():
 		return
 	}
-	server := works[0].plan.server
+	server := policies[0].plan.Server
 	done := vacuum.Run(ctx, vacuum.Config{
-		Pool: r.pool, Log: r.log, Since: r.base, Timeout: r.vacuumTime, Stopping: r.halt, Guard: r.vacuumGuard(works), MaxWait: r.maxPause,
+		Pool: r.pool, Log: r.log, Since: r.base, Timeout: r.vacuumTime, Stopping: r.halt, Guard: r.vacuumGuard(policies), MaxWait: r.maxPause,
 		Role: server.Role, Version: server.Version,
 	}, targets.list)
 	for _, t := range done {
-		for _, w := range targets.works[t.OID] {
+		for _, w := range targets.policies[t.OID] {
 			w.report.Vacuumed = append(w.report.Vacuumed, t.Name.String())
 		}
 	}
 }
 
-// vacuumTargets are the tables that policies deleted from, and which policies each.
+// vacuumTargets are the tables with deleted rows, and the policies that deleted them.
 type vacuumTargets struct {
-	list  []vacuum.Target
-	at    map[uint32]int // in list, by OID
-	works map[uint32][]*work
+	list     []vacuum.Target
+	at       map[uint32]int // in list, by OID
+	policies map[uint32][]*policyRun
 }
 
-// vacuumTargetsOf leaves out what policies with vacuum: never deleted.
-func vacuumTargetsOf(works []*work) *vacuumTargets {
-	t := &vacuumTargets{at: map[uint32]int{}, works: map[uint32][]*work{}}
-	for _, w := range works {
+// vacuumTargetsOf skips policies with vacuum: never.
+func vacuumTargetsOf(policies []*policyRun) *vacuumTargets {
+	t := &vacuumTargets{at: map[uint32]int{}, policies: map[uint32][]*policyRun{}}
+	for _, w := range policies {
 		if w.plan.Policy.Vacuum == policy.VacuumNever {
 			continue
 		}
@@ -68,9 +68,9 @@ func vacuumTargetsOf(works []*work) *vacuumTargets {
 	return t
 }
 
-// add adds the table of a node, of a partitioned one all its partitions.
-func (t *vacuumTargets) add(w *work, n *Node, rows int64) {
-	for _, oid := range w.plan.leaves(n) {
+// add adds the table of a node; for a partitioned table, its partitions.
+func (t *vacuumTargets) add(w *policyRun, n *plan.Node, rows int64) {
+	for _, oid := range w.plan.Leaves(n) {
 		i, known := t.at[oid]
 		if !known {
 			i = len(t.list)
@@ -81,8 +81,8 @@ func (t *vacuumTargets) add(w *work, n *Node, rows int64) {
 		x.Deleted += rows
 		x.Whole = x.Whole || n.Table.Kind == schema.Partitioned
 		x.Always = x.Always || w.plan.Policy.Vacuum == policy.VacuumAlways
-		if !slices.Contains(t.works[oid], w) {
-			t.works[oid] = append(t.works[oid], w)
+		if !slices.Contains(t.policies[oid], w) {
+			t.policies[oid] = append(t.policies[oid], w)
 		}
 	}
 }

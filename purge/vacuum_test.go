@@ -12,12 +12,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/reaperdb/reaper/guard"
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/purge"
 )
 
-// piles has 1000 rows, of which 200 are expired, and 1000 parts, of which 5 hang
-// off expired ones. Autovacuum stays away, and the statistics are there: what a
-// session has inserted counts a second later.
+// piles has 1000 rows, of which 200 are expired, and 1000 parts, of which 5 depend on expired
+// ones. Autovacuum is off, and statistics are complete: a session's inserts are counted up to a
+// second later.
 const piles = `
 CREATE TABLE piles (id int PRIMARY KEY, at timestamptz NOT NULL) WITH (autovacuum_enabled = off);
 CREATE INDEX ON piles (at, id);
@@ -35,7 +36,7 @@ func pilesWith(vacuum string) string {
 	return strings.Replace(pilesPolicy, "age: at,", "age: at, vacuum: "+vacuum+",", 1)
 }
 
-// vacuums are how often somebody, autovacuum left out, has vacuumed each table.
+// vacuums returns how often each table was vacuumed manually.
 func (b *bed) vacuums() map[string]int {
 	b.t.Helper()
 	counts := map[string]int{}
@@ -54,7 +55,7 @@ func (o *outcome) vacuumed(want ...string) {
 	}
 }
 
-// logs is what the run says.
+// logs is the log of the run.
 func (b *bed) logs() *bytes.Buffer {
 	var log bytes.Buffer
 	b.runner.Log = slog.New(slog.NewTextHandler(&log, nil))
@@ -92,13 +93,13 @@ func TestVacuum_WhichTables(t *testing.T) {
 	}
 }
 
-// A vacuum that came in the middle of the run has seen to what was dead by then.
+// A vacuum during the run has already removed the rows that were dead by then.
 func TestVacuum_AfterAutovacuum(t *testing.T) {
 	t.Parallel()
 	ground := ground(t)
 	for _, c := range []struct {
 		name   string
-		came   int // after so many batches of 50 rows
+		came   int // after this many batches of 50 rows
 		vacuum []string
 	}{
 		{"that came late", 4, nil},
@@ -113,7 +114,7 @@ func TestVacuum_AfterAutovacuum(t *testing.T) {
 			batches := 0
 			b.runner.Observer = watcher{batch: func(purge.BatchEvent) {
 				if batches++; batches == c.came {
-					// What a session counts within a second comes later than a vacuum.
+					// A session's counts arrive up to a second after a vacuum.
 					for _, conn := range b.pool.AcquireAllIdle(t.Context()) {
 						_, err := conn.Exec(t.Context(), `SELECT pg_stat_force_next_flush()`)
 						conn.Release()
@@ -129,8 +130,7 @@ func TestVacuum_AfterAutovacuum(t *testing.T) {
 	}
 }
 
-// Of a partitioned table the partitions that lost much are vacuumed, and no
-// others.
+// Only those partitions of a partitioned table are vacuumed that lost many rows.
 func TestVacuum_Partitions(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, `
@@ -150,7 +150,7 @@ func TestVacuum_Partitions(t *testing.T) {
 	o.vacuumed("public.piles_even", "public.piles_odd")
 }
 
-// A table of two policies is vacuumed once, by the wish of either.
+// A table of two policies is vacuumed once, if either policy asks for it.
 func TestVacuum_TwoPolicies(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, piles, `
@@ -170,27 +170,27 @@ policies:
 	}
 }
 
-// A role that may not vacuum ends its run as ever, and warns once. check warns
-// where the file insists.
+// A role that may not vacuum ends its run as usual, with one warning. check warns if the file
+// insists on it.
 func TestVacuum_RoleThatMayNot(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, piles, pilesWith("always"))
 	role := b.Role(t, "reaper")
 	grants := b.grantsFor(role)
 	b.Exec(t, strings.Join(grants, "\n"))
-	if p := b.problems(purge.LevelWarning); len(p) > 0 {
+	if p := b.problems(plan.LevelWarning); len(p) > 0 {
 		t.Errorf("the owner is told %q", p)
 	}
 	b.connect(b.As(role))
 	log := b.logs()
-	b.tells(purge.LevelWarning, "vacuum: always, and role "+role+" may not vacuum", `"public"."piles", "public"."parts"`, "run as their owner")
+	b.tells(plan.LevelWarning, "vacuum: always, and role "+role+" may not vacuum", `"public"."piles", "public"."parts"`, "run as their owner")
 	b.purge().complete().vacuumed()
 	if got := strings.Count(log.String(), "level=WARN"); got != 1 || !containsAll(log.String(), "this role may not", "piles", "parts", "run as their owner") {
 		t.Errorf("%d warnings, want one that tells of the role:\n%s", got, log)
 	}
 
 	b.policy = pilesPolicy
-	for _, p := range b.problems(purge.LevelWarning) {
+	for _, p := range b.problems(plan.LevelWarning) {
 		if strings.Contains(p, "vacuum") {
 			t.Errorf("with vacuum: auto, check says %q", p)
 		}
@@ -210,8 +210,8 @@ func TestVacuum_RoleThatMayNot(t *testing.T) {
 
 const vacuumRuns = `SELECT EXISTS (SELECT FROM pg_stat_progress_vacuum WHERE datname = current_database())`
 
-// No vacuum begins while a guard pauses, and one that a checkpoint lets go on waits
-// for that: what a vacuum writes fills the disk as a batch's WAL does.
+// No vacuum begins while a guard pauses, and one waits for a pause that a checkpoint ends: a
+// vacuum's WAL fills the disk as a batch's does.
 func TestVacuum_Guarded(t *testing.T) {
 	full := guard.Advice{State: guard.Pause, Share: 0.1, Guard: "storage", Reason: "9 GB are free", Checkpoint: true}
 	dead := guard.Advice{State: guard.Stop, Guard: "dead_rows", Reason: "40 % are dead"}

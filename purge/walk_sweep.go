@@ -7,33 +7,31 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/reaperdb/reaper/plan"
 )
 
-// sweepRows is how many rows of the root one reading of a sweep goes over.
-const sweepRows = 10_000
-
-// sweep walks the root's key, or its ages, from the start to the end, all tenants
-// together.
+// sweep walks the root by key or age from start to end, all tenants together.
 type sweep struct {
-	work    *work
+	policy  *policyRun
 	after   []*string
 	ended   bool
-	reading bool // a stretch is being read
+	reading bool // a read is in progress
 	queue   []*tenantCandidates
-	busy    map[string]bool // tenants that are being worked on
-	open    map[string]bool // tenants of which this pass left something
+	busy    map[string]bool // tenants being worked on
+	open    map[string]bool // tenants with rows left by this pass
 }
 
 func (s *sweep) next(worker int) *turn {
-	if i := slices.IndexFunc(s.queue, func(t *tenantCandidates) bool { return !s.busy[tenantName(t.who.Key)] }); i >= 0 {
+	if i := slices.IndexFunc(s.queue, func(t *tenantCandidates) bool { return !s.busy[tenantName(t.tenant.Key)] }); i >= 0 {
 		t := s.queue[i]
 		s.queue = slices.Delete(s.queue, i, i+1)
-		name := tenantName(t.who.Key)
+		name := tenantName(t.tenant.Key)
 		s.busy[name] = true
 		left := false
 		return &turn{
 			do: func(ctx context.Context) (err error) {
-				left, err = s.delete(ctx, s.work.batchers[worker], t)
+				left, err = s.delete(ctx, s.policy.batchers[worker], t)
 				return err
 			},
 			done: func() {
@@ -47,21 +45,21 @@ func (s *sweep) next(worker int) *turn {
 	if s.reading || s.ended || len(s.queue) > 0 {
 		return nil
 	}
-	if s.work.plan.Strategy == AgeSweep && s.work.latest == "" {
+	if s.policy.plan.Strategy == plan.AgeSweep && s.policy.latest == "" {
 		return nil // no tenant has a cutoff
 	}
 	s.reading = true
 	var st stretch
 	return &turn{
 		do: func(ctx context.Context) (err error) {
-			return s.work.findRows(func(p *Plan) error {
+			return s.policy.searchRows(func(p *plan.Plan) error {
 				st, err = s.read(ctx, p)
 				return err
 			})
 		},
 		done: func() {
 			s.reading = false
-			s.after, s.ended = st.end, st.read < sweepRows
+			s.after, s.ended = st.end, st.read < plan.SweepRows
 			s.queue = append(s.queue, st.found...)
 		},
 	}
@@ -70,34 +68,33 @@ func (s *sweep) next(worker int) *turn {
 func (s *sweep) unfinished() map[string]bool {
 	names := maps.Clone(s.open)
 	for _, t := range s.queue {
-		names[tenantName(t.who.Key)] = true
+		names[tenantName(t.tenant.Key)] = true
 	}
 	return names
 }
 
-// delete deletes the candidates of one tenant within a stretch; left tells that
-// some of them stay.
+// delete deletes one tenant's candidates of a stretch; left: some remain.
 func (s *sweep) delete(ctx context.Context, b *batcher, t *tenantCandidates) (left bool, err error) {
-	w := s.work
-	for len(t.cands) > 0 && !w.gaveUp(t.who.Key) {
+	w := s.policy
+	for len(t.cands) > 0 && !w.tenantFailed(t.tenant.Key) {
 		if w.stopping() || ctx.Err() != nil {
 			return true, nil
 		}
-		if ok, err := w.refresh(ctx, t.who); err != nil || !ok {
+		if ok, err := w.refresh(ctx, t.tenant); err != nil || !ok {
 			return left, err
 		}
-		n := fitting(t.cands, b.want(), w.plan.Policy.Limits.Bytes)
-		o, err := w.delete(ctx, b, t.who, t.cands[:n])
+		n := fitting(t.cands, b.nextSize(), w.plan.Policy.Limits.Bytes)
+		o, err := w.delete(ctx, b, t.tenant, t.cands[:n])
 		if err != nil {
 			return left, err
 		}
-		left = left || o.left > 0
+		left = left || o.remaining > 0
 		t.cands = t.cands[n:]
 	}
 	return left, nil
 }
 
-// fitting is how many candidates make a batch.
+// fitting is how many candidates fit in a batch.
 func fitting(cands []candidate, size int, bytes int64) int {
 	n := 0
 	for n < len(cands) && n < size {
@@ -109,32 +106,32 @@ func fitting(cands []candidate, size int, bytes int64) int {
 	return n
 }
 
-// tenantCandidates are the candidates of one tenant within a stretch.
+// tenantCandidates are one tenant's candidates of a stretch.
 type tenantCandidates struct {
-	who   *who
-	cands []candidate
+	tenant *plan.TenantCutoff
+	cands  []candidate
 }
 
-// stretch is what one reading has found.
+// stretch is the result of one read.
 type stretch struct {
 	found []*tenantCandidates
-	end   []*string // the key where it ended; of an age sweep the age before it
-	read  int       // rows of the root gone over
+	end   []*string // key of the last row; in an age sweep its age precedes it
+	read  int       // rows of the root
 }
 
-func (s *sweep) read(ctx context.Context, p *Plan) (st stretch, err error) {
-	w := s.work
-	stmt := p.sweepSQL(w.scope(), s.after, w.latest, sweepRows)
+func (s *sweep) read(ctx context.Context, p *plan.Plan) (st stretch, err error) {
+	w := s.policy
+	stmt := p.SweepSQL(w.scope(), s.after, w.latest, plan.SweepRows)
 	err = w.run.withServer(ctx, func() error {
 		st = stretch{end: s.after}
-		return w.run.query(ctx, w.plan.readingPath(), dueTimeout, stmt, func(rows pgx.Rows) error {
+		return w.run.query(ctx, w.plan.ReadingPath(), dueTimeout, stmt, func(rows pgx.Rows) error {
 			byTenant := map[string]*tenantCandidates{}
 			for rows.Next() {
 				var kind int
 				var number int64
 				var key, cutoff *string
 				var age *string
-				c := candidate{key: make([]*string, len(w.plan.key))}
+				c := candidate{key: make([]*string, len(w.plan.Key))}
 				into := []any{&kind, &number, &key, &cutoff, &age}
 				for i := range c.key {
 					into = append(into, &c.key[i])
@@ -144,7 +141,7 @@ func (s *sweep) read(ctx context.Context, p *Plan) (st stretch, err error) {
 				}
 				if kind == 1 {
 					st.read, st.end = int(number), c.key
-					if w.plan.Strategy == AgeSweep {
+					if w.plan.Strategy == plan.AgeSweep {
 						st.end = append([]*string{age}, c.key...)
 					}
 					continue
@@ -152,7 +149,7 @@ func (s *sweep) read(ctx context.Context, p *Plan) (st stretch, err error) {
 				c.bytes = number
 				t := byTenant[tenantName(key)]
 				if t == nil {
-					t = &tenantCandidates{who: &who{Key: key, Cutoff: *cutoff, readAt: time.Now()}}
+					t = &tenantCandidates{tenant: &plan.TenantCutoff{Key: key, Cutoff: *cutoff, ReadAt: time.Now()}}
 					byTenant[tenantName(key)] = t
 					st.found = append(st.found, t)
 				}

@@ -11,30 +11,30 @@ import (
 	"github.com/reaperdb/reaper/internal/lab"
 )
 
-// content is what a table holds of the rows that the fill made.
+// content is what a table holds of the rows that the fill inserted.
 type content struct {
 	rows int64
 	ids  string // their sum
-	last int64  // the greatest id of the fill; the writer's are above
+	last int64  // the largest id of the fill; the writer's are larger
 }
 
-// stayingSQL reads the mails that are not due.
+// stayingSQL selects the mails that are not due.
 const stayingSQL = `WITH staying AS MATERIALIZED (
 	SELECT e.id FROM outgoing_emails e JOIN domains d ON d.id = e.domain_id JOIN organizations o ON o.id = d.organization_id
 	WHERE NOT e.created_at < now() - make_interval(days => o.retention_days)
 )`
 
-// holders say how a row of each table leads to the mails that stay.
+// holders maps each table to the joins that lead from its rows to the staying mails.
 var holders = map[string]string{
 	"organizations":   "",
 	"domains":         "",
 	"outgoing_emails": "JOIN staying s ON s.id = x.id",
 	"deliveries":      "JOIN recipients r ON r.id = x.recipient_id JOIN staying s ON s.id = r.outgoing_email_id",
 	"responses":       "JOIN deliveries d ON d.id = x.delivery_id JOIN recipients r ON r.id = d.recipient_id JOIN staying s ON s.id = r.outgoing_email_id",
-	"recipients":      byMail, "attachments": byMail, "headers": byMail, "opens": byMail, "clicks": byMail, "bounces": byMail, "tags": byMail, "webhook_events": byMail,
+	"recipients":      joinMail, "attachments": joinMail, "headers": joinMail, "opens": joinMail, "clicks": joinMail, "bounces": joinMail, "tags": joinMail, "webhook_events": joinMail,
 }
 
-const byMail = "JOIN staying s ON s.id = x.outgoing_email_id"
+const joinMail = "JOIN staying s ON s.id = x.outgoing_email_id"
 
 // staying reads, before anything is deleted, what plain SQL would leave.
 func staying(ctx context.Context, dsn string) (map[string]content, error) {
@@ -45,7 +45,7 @@ func staying(ctx context.Context, dsn string) (map[string]content, error) {
 	return contents(ctx, dsn, stayingSQL+strings.Join(selects, " UNION ALL "))
 }
 
-// remaining reads what is there of the rows that the fill made.
+// remaining reads what is left of the rows that the fill inserted.
 func remaining(ctx context.Context, dsn string, fill map[string]content) (map[string]content, error) {
 	var selects []string
 	for t, c := range fill {
@@ -75,7 +75,7 @@ func contents(ctx context.Context, dsn, sql string) (map[string]content, error) 
 	return all, nil
 }
 
-// difference names the tables that do not hold what they should; empty: none.
+// difference names the tables with unexpected contents; empty if there are none.
 func difference(want, got map[string]content) string {
 	var found []string
 	for t := range want {

@@ -11,39 +11,39 @@ import (
 	"github.com/reaperdb/reaper/purge"
 )
 
-// cause is something that holds WAL or a replica back.
+// cause is something that retains WAL or holds back a replica.
 type cause struct {
-	script        // without an act
-	names  string // what a reason has to name
-	arise  func(context.Context, *stage) error
+	script        // its act is set by held
+	names  string // what the reason must name
+	start  func(context.Context, *stage) error
 	remove func(context.Context, *stage) error
-	gone   string // how it is removed, for the table
+	gone   string // how it is removed, for the output
 }
 
-// held plays a purge that a cause pauses until it gives up, and one that is still
-// there when the cause is removed.
-func (r *replay) held(ctx context.Context, c cause) error {
+// playCause plays one purge that a cause pauses until it gives up, and one during whose pause the
+// cause is removed.
+func (r *replay) playCause(ctx context.Context, c cause) error {
 	c.act = func(ctx context.Context, p *play) error {
-		if err := c.arise(ctx, p.stage); err != nil {
-			return fmt.Errorf("bringing it about: %w", err)
+		if err := c.start(ctx, p.stage); err != nil {
+			return fmt.Errorf("creating the cause: %w", err)
 		}
-		if err := p.givesUp(ctx, c); err != nil {
+		if err := p.pauseExpires(ctx, c); err != nil {
 			return err
 		}
-		if err := p.goesOn(ctx, c); err != nil {
+		if err := p.resumes(ctx, c); err != nil {
 			return err
 		}
-		return p.judgeEnd(ctx)
+		return p.judgeOutcome(ctx)
 	}
 	return r.play(ctx, c.script)
 }
 
-// slack is how much longer than the longest pause a pause may seem: a reading, and
-// what a busy machine adds.
+// slack is how far a pause may exceed the limit: one reading, and the jitter of a busy
+// machine.
 const slack = time.Second
 
-// givesUp is the purge that the cause outlasts.
-func (p *play) givesUp(ctx context.Context, c cause) error {
+// pauseExpires runs the purge that the cause outlasts.
+func (p *play) pauseExpires(ctx context.Context, c cause) error {
 	did, err := p.purge(ctx, p.stage, nil)
 	if err != nil {
 		return err
@@ -54,8 +54,8 @@ func (p *play) givesUp(ctx context.Context, c cause) error {
 	return nil
 }
 
-// goesOn is the purge that is paused when the cause is removed.
-func (p *play) goesOn(ctx context.Context, c cause) error {
+// resumes runs the purge during which the cause is removed.
+func (p *play) resumes(ctx context.Context, c cause) error {
 	var reason string
 	var failed error
 	did, err := p.purge(ctx, p.stage, func(why string) {

@@ -1,9 +1,8 @@
-// Replay plays the outage that reaper is there to prevent, on small volumes of
-// its own: the one big DELETE fills the disk and takes PostgreSQL with it; reaper
-// deletes the same rows on an identical volume. docs/REPLAY.md tells what it
-// showed. Its last output is a Markdown table; it ends with 1 when anything is not
-// as expected, and 2 on wrong flags. Where it may not mount a volume it says so,
-// and ends with 0.
+// Replay reproduces, on small volumes, the outage that reaper prevents: one big DELETE fills
+// the disk and takes PostgreSQL down; reaper deletes the same rows on an identical volume.
+// docs/REPLAY.md shows the results. Its last output is a Markdown table. It exits with 1 if
+// anything differs from the expectation and with 2 on wrong flags. Where it may not mount a
+// volume, it says so and exits with 0.
 package main
 
 import (
@@ -19,7 +18,7 @@ import (
 
 func main() { os.Exit(lab.Main(run)) }
 
-// scenario is one server on one volume; it adds its lines to the replay.
+// scenario is one server on one volume; it adds its lines to the table.
 type scenario = lab.Part[*replay]
 
 var scenarios = []scenario{
@@ -30,12 +29,12 @@ var scenarios = []scenario{
 	{Name: "replica", Run: pausedReplica},
 }
 
-// replay is one call of the program.
+// replay is one run of the program.
 type replay struct {
 	lab.Program
-	mails  int    // of the workload; about twelve rows each
-	rate   int    // mails a second that the writer inserts
-	policy string // the file of the scenario that ran last, for all have the same
+	mails  int    // mails in the workload, about twelve rows each
+	rate   int    // mails per second from the writer
+	policy string // policy file of the last scenario; all use the same
 }
 
 func newReplay(stderr io.Writer) *replay {
@@ -61,31 +60,31 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return r.Exit(err, 1)
 }
 
-// parse reads the flags, and gives the scenarios to play.
+// parse parses the flags and returns the scenarios to play.
 func (r *replay) parse(args []string) (chosen []scenario, err error) {
 	flags, only := r.Flags(strings.Join(lab.Names(scenarios), ", ") + "; empty: all")
-	flags.IntVar(&r.mails, "n", 30_000, "mails of the workload, about twelve rows each; the volume is sized by them")
-	flags.IntVar(&r.rate, "rate", 50, "mails a second that are written meanwhile")
+	flags.IntVar(&r.mails, "n", 30_000, "mails in the workload, about twelve rows each; they determine the volume's size")
+	flags.IntVar(&r.rate, "rate", 50, "mails per second written meanwhile")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
-	if r.mails < leastMails || r.rate < 1 || flags.NArg() > 0 {
-		return nil, fmt.Errorf("-n is at least %d, -rate at least 1, and nothing else follows the flags", leastMails)
+	if r.mails < minMails || r.rate < 1 || flags.NArg() > 0 {
+		return nil, fmt.Errorf("-n must be at least %d, -rate at least 1, and there must be no arguments", minMails)
 	}
 	return lab.Choose(scenarios, *only)
 }
 
-// leastMails is how many it takes for the WAL of the one big DELETE to be more
-// than a volume has left.
-const leastMails = 20_000
+// minMails is the number from which the WAL of the one big DELETE exceeds what the volume
+// has left.
+const minMails = 20_000
 
-// judge adds a line with what was expected, and says it at once.
+// judge adds a line with an expectation, and prints it at once.
 func (r *replay) judge(scenario, what, seen, expected string, ok bool) {
 	r.Judge(scenario, what, seen, expected, ok)
 	r.Say("%s: %s: %s", scenario, what, seen)
 }
 
-// text is the table, and the policy file that it was seen with.
+// text returns the table and the policy file used.
 func (r *replay) text() string {
 	if r.policy == "" {
 		return r.Markdown()

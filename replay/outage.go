@@ -9,13 +9,13 @@ import (
 	"github.com/reaperdb/reaper/purge"
 )
 
-// deleteSQL is the outage's: everything that is due in one statement, whose
-// dependents ON DELETE CASCADE takes along.
+// deleteSQL is the DELETE of the outage: everything due in one statement, with dependents
+// deleted by ON DELETE CASCADE.
 const deleteSQL = `DELETE FROM outgoing_emails e USING domains d, organizations o
  WHERE d.id = e.domain_id AND o.id = d.organization_id
    AND e.created_at < now() - make_interval(days => o.retention_days)`
 
-// bigDelete is the outage itself.
+// bigDelete plays the outage itself.
 func bigDelete(ctx context.Context, r *replay) error {
 	return r.play(ctx, script{name: "one big DELETE", act: func(ctx context.Context, p *play) error {
 		wrong := lab.Execute(ctx, p.dsn(), deleteSQL)
@@ -23,7 +23,7 @@ func bigDelete(ctx context.Context, r *replay) error {
 			return ctx.Err()
 		}
 		up := answers(ctx, p.dsn())
-		if err := p.curtain(); err != nil {
+		if err := p.stopObserving(); err != nil {
 			return err
 		}
 		crash, err := p.crash()
@@ -40,10 +40,10 @@ func bigDelete(ctx context.Context, r *replay) error {
 	}})
 }
 
-// recovery is how long a crashed server is waited for.
+// recovery is how long to wait for a crashed server.
 const recovery = 15 * time.Second
 
-// comesBack says whether a crashed server answers again, and after how long.
+// comesBack says whether and when a crashed server answers again.
 func comesBack(ctx context.Context, dsn string) string {
 	ctx, cancel := context.WithTimeout(ctx, recovery)
 	defer cancel()
@@ -60,10 +60,10 @@ func comesBack(ctx context.Context, dsn string) string {
 	return fmt.Sprintf("back after %.1f s, without what was deleted", time.Since(started).Seconds())
 }
 
-// mostRuns is how often an incomplete purge is run again.
+// mostRuns is how often an incomplete purge is repeated.
 const mostRuns = 10
 
-// guardedPurge is reaper on an identical volume.
+// guardedPurge plays reaper on an identical volume.
 func guardedPurge(ctx context.Context, r *replay) error {
 	return r.play(ctx, script{name: "reaper purge", act: func(ctx context.Context, p *play) error {
 		runs := 0
@@ -79,11 +79,11 @@ func guardedPurge(ctx context.Context, r *replay) error {
 				break
 			}
 		}
-		return p.judgeEnd(ctx)
+		return p.judgeOutcome(ctx)
 	}})
 }
 
-// String tells it in one line.
+// String summarizes the purge in one line.
 func (p purged) String() string {
 	text := fmt.Sprintf("exit %d, %d rows in %.1f s, of these paused for %.1f s", p.exit, p.rows(), p.took.Seconds(), p.paused().Seconds())
 	if reason := p.reason(); reason != "" {

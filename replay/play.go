@@ -6,17 +6,17 @@ import (
 	"fmt"
 )
 
-// script is how a scenario goes.
+// script defines a scenario.
 type script struct {
 	name     string
-	settings map[string]string // of the server
-	// before is done to the stage while nobody is connected, and gives what undoes it;
-	// nil: nothing.
+	settings map[string]string // server settings
+	// before prepares the stage while nothing is connected, and returns how to undo it; nil
+	// means no preparation.
 	before func(context.Context, *stage) (undo func() error, err error)
 	act    func(context.Context, *play) error
 }
 
-// play is a scenario that goes on: a stage, its writer, and who watches both.
+// play is a scenario in progress: a stage with its writer and its watch.
 type play struct {
 	*replay
 	*stage
@@ -25,14 +25,13 @@ type play struct {
 	watch  *watch
 }
 
-// play sets a stage, acts on it while the writer writes and the watch watches, and
-// takes all down again.
+// play sets a stage, acts on it during writes and observation, and removes everything.
 func (r *replay) play(ctx context.Context, script script) (err error) {
-	s, err := r.set(ctx, script.settings)
+	s, err := r.setStage(ctx, script.settings)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.strike()) }()
+	defer func() { err = errors.Join(err, s.tearDown()) }()
 	if script.before != nil {
 		undo, err := script.before(ctx, s)
 		if err != nil {
@@ -50,36 +49,36 @@ func (r *replay) play(ctx context.Context, script script) (err error) {
 	return script.act(ctx, p)
 }
 
-// curtain ends the writing and the watching.
-func (p *play) curtain() error {
+// stopObserving stops the writer and the watch.
+func (p *play) stopObserving() error {
 	p.writer.end()
 	p.watch.end()
 	if p.watch.lookError != nil {
 		return p.watch.lookError
 	}
-	if p.watch.looks == 0 || p.watch.pings == 0 || len(p.writer.acked) == 0 {
-		return fmt.Errorf("nothing was seen: %d looks at the volume, %d pings, %d writes", p.watch.looks, p.watch.pings, len(p.writer.acked))
+	if p.watch.samples == 0 || p.watch.pings == 0 || len(p.writer.acked) == 0 {
+		return fmt.Errorf("nothing was seen: %d looks at the volume, %d pings, %d writes", p.watch.samples, p.watch.pings, len(p.writer.acked))
 	}
 	return nil
 }
 
-// judgeEnd adds the lines on what must hold in every scenario with reaper: the
-// server was up, the volume had room, no write was lost, and what plain SQL would
-// leave is there, no more and no less.
-func (p *play) judgeEnd(ctx context.Context) error {
-	if err := p.curtain(); err != nil {
+// judgeOutcome adds the lines on what must hold in every scenario with reaper: the server stayed
+// up, the volume had room, no write was lost, and exactly the rows that plain SQL would leave
+// are there.
+func (p *play) judgeOutcome(ctx context.Context) error {
+	if err := p.stopObserving(); err != nil {
 		return err
 	}
 	crash, err := p.crash()
 	if err != nil {
 		return err
 	}
-	up := fmt.Sprintf("%d of %d pings answered", p.watch.pings-p.watch.silent, p.watch.pings)
+	up := fmt.Sprintf("%d of %d pings answered", p.watch.pings-p.watch.unanswered, p.watch.pings)
 	if crash != "" {
 		up += "; " + crash
 	}
-	p.judge(p.name, "the server", up, "up all the time", p.watch.silent == 0 && crash == "")
-	p.judge(p.name, "free space of the volume", fmt.Sprintf("%s at the least, of %d looks", mib(p.watch.least), p.watch.looks),
+	p.judge(p.name, "the server", up, "up all the time", p.watch.unanswered == 0 && crash == "")
+	p.judge(p.name, "free space of the volume", fmt.Sprintf("%s at the least, of %d looks", mib(p.watch.least), p.watch.samples),
 		"never under "+mib(p.room.keep), p.watch.least >= p.room.keep)
 	lost, err := p.writer.lost(ctx, p.dsn())
 	if err != nil {
@@ -99,7 +98,7 @@ func (p *play) judgeEnd(ctx context.Context) error {
 	return nil
 }
 
-// writes says what became of the writer's mails.
+// writes summarizes the writer's mails.
 func (p *play) writes(lost int64) string {
 	text := fmt.Sprintf("%d acknowledged, %d lost, %d refused, the slowest %d ms", len(p.writer.acked), lost, p.writer.failed, p.writer.worst.Milliseconds())
 	if p.writer.first != nil {

@@ -10,18 +10,18 @@ import (
 //go:embed policy.yaml
 var policyTemplate string
 
-// maxPause is the longest pause that the policy file allows.
+// maxPause is the max_pause of the policy file.
 const maxPause = 5 * time.Second
 
-// The shares of what is left on the volume at which WAL that must be kept, and WAL
-// that a replica has not replayed, slow a purge down and pause it: before the storage
-// does, so that the cause is told and not only that the volume fills.
+// The thresholds for retained WAL and for WAL that a replica has not replayed, as shares of
+// the free space. They trigger before the storage guard, so that the cause is reported and
+// not just the full volume.
 const (
 	slowShare  = 0.15
 	pauseShare = 0.3
 )
 
-// policyFile is the one that all scenarios have, fit for their sizes.
+// policyFile returns the policy file of all scenarios, adapted to their sizes.
 func (r room) policyFile() string {
 	megabytes := func(bytes int64) string { return fmt.Sprintf("%dMB", max(bytes>>20, 1)) }
 	left := float64(r.left)

@@ -18,14 +18,14 @@ import (
 	"github.com/reaperdb/reaper/purge"
 )
 
-// purged is what a `reaper purge` of its own process did.
+// purged is the result of a `reaper purge` process.
 type purged struct {
 	exit   int
 	took   time.Duration // from its start to its exit
 	report purge.Report
 }
 
-// reason is why it ended as it did; empty: all was done.
+// reason is why it ended as it did; empty if everything was done.
 func (p purged) reason() string {
 	if len(p.report.Policies) == 0 {
 		return ""
@@ -33,7 +33,7 @@ func (p purged) reason() string {
 	return p.report.Policies[0].Reason
 }
 
-// paused is for how long the guards paused it.
+// paused is how long the guards paused it.
 func (p purged) paused() time.Duration {
 	var seconds float64
 	for _, x := range p.report.Policies {
@@ -49,8 +49,8 @@ func (p purged) rows() (n int64) {
 	return n
 }
 
-// purge runs the binary once, as cron would. onPause, if there is one, is told while
-// it runs why each guard pauses that does.
+// purge runs the binary once, as cron would. onPause, if not nil, is called during the run
+// with the reason of each guard that pauses.
 func (r *replay) purge(ctx context.Context, s *stage, onPause func(reason string)) (p purged, err error) {
 	file := filepath.Join(filepath.Dir(r.Binary), "reaper.yaml")
 	r.policy = s.room.policyFile()
@@ -71,7 +71,7 @@ func (r *replay) purge(ctx context.Context, s *stage, onPause func(reason string
 	if err := cmd.Start(); err != nil {
 		return p, fmt.Errorf("starting reaper: %w", err)
 	}
-	text := follow(logs, onPause)
+	text := followLog(logs, onPause)
 	err = cmd.Wait()
 	p.took = time.Since(started)
 	if ctx.Err() != nil {
@@ -83,7 +83,7 @@ func (r *replay) purge(ctx context.Context, s *stage, onPause func(reason string
 	}
 	p.exit = cmd.ProcessState.ExitCode()
 	if err := json.Unmarshal(stdout.Bytes(), &p.report); err != nil || len(p.report.Policies) == 0 {
-		return p, fmt.Errorf("reaper purge ended with %d, and its report tells nothing (%w): %s%s", p.exit, err, stdout.Bytes(), text)
+		return p, fmt.Errorf("reaper purge ended with %d, and its report is not readable (%w): %s%s", p.exit, err, stdout.Bytes(), text)
 	}
 	return p, nil
 }
@@ -91,11 +91,11 @@ func (r *replay) purge(ctx context.Context, s *stage, onPause func(reason string
 // event is a line of reaper's log.
 type event struct{ Msg, State, Reason string }
 
-// pauses tells whether a line says that a guard pauses from now on.
-func (e event) pauses() bool { return e.Msg == "a guard has changed its state" && e.State == "pause" }
+// pauses reports whether the line announces a guard's pause.
+func (e event) pauses() bool { return e.Msg == "guard state changed" && e.State == "pause" }
 
-// follow reads a log to its end, and tells why guards pause; it gives the text.
-func follow(logs io.Reader, onPause func(reason string)) string {
+// followLog reads a log to its end, reports pauses, and returns the text.
+func followLog(logs io.Reader, onPause func(reason string)) string {
 	var text strings.Builder
 	lines := bufio.NewScanner(logs)
 	for lines.Scan() {

@@ -36,8 +36,7 @@ func TestFlags(t *testing.T) {
 	}
 }
 
-// The volume has 40 % of the database left, and what the guard keeps free is within
-// that.
+// The volume has 40 % of the database's size free, including what the guard keeps free.
 func TestRoomFor(t *testing.T) {
 	t.Parallel()
 	const mb = 1 << 20
@@ -51,7 +50,7 @@ func TestRoomFor(t *testing.T) {
 	}
 }
 
-// reaper reads the file as it is meant.
+// reaper parses the file as intended.
 func TestPolicyFile(t *testing.T) {
 	t.Parallel()
 	text := roomFor(100<<20, 8<<20, 150<<20).policyFile()
@@ -83,22 +82,22 @@ func TestDifference(t *testing.T) {
 	if d := difference(fill, map[string]content{"a": {3, "6", 3}, "b": {1, "1", 1}}); d != "" {
 		t.Errorf("equal contents differ: %s", d)
 	}
-	// As many rows, but others.
+	// As many rows, but different ones.
 	if d, want := difference(fill, map[string]content{"a": {3, "7", 3}, "b": {1, "1", 1}}), "a has 3 rows of the fill, plain SQL would leave 3"; d != want {
 		t.Errorf("got %q, want %q", d, want)
 	}
 }
 
-// Of a log the first pause is told, and no other state.
+// Only pauses in a log are reported.
 func TestFollow(t *testing.T) {
 	t.Parallel()
-	log := `{"msg":"a guard has changed its state","guard":"latency","state":"slow","reason":"it took 0.6 s"}
+	log := `{"msg":"guard state changed","guard":"latency","state":"slow","reason":"it took 0.6 s"}
 emails: no JSON
-{"msg":"a guard has changed its state","guard":"wal_backlog","state":"pause","reason":"the slot x"}
-{"msg":"a guard has changed its state","guard":"storage","state":"pause","reason":"full"}
+{"msg":"guard state changed","guard":"wal_backlog","state":"pause","reason":"the slot x"}
+{"msg":"guard state changed","guard":"storage","state":"pause","reason":"full"}
 `
 	var told []string
-	text := follow(strings.NewReader(log), func(reason string) { told = append(told, reason) })
+	text := followLog(strings.NewReader(log), func(reason string) { told = append(told, reason) })
 	if diff := cmp.Diff([]string{"the slot x", "full"}, told); diff != "" {
 		t.Errorf("told (-want +got):\n%s", diff)
 	}
@@ -107,7 +106,7 @@ emails: no JSON
 	}
 }
 
-// Under the table stands the policy file that it was seen with.
+// The policy file follows the table.
 func TestText(t *testing.T) {
 	t.Parallel()
 	r := newReplay(io.Discard)

@@ -14,43 +14,42 @@ import (
 	"github.com/reaperdb/reaper/internal/pgtemp"
 )
 
-// stage is a server whose data is on a volume of its own, with the workload in it
-// and little room left.
+// stage is a server whose data is on a volume of its own, filled with the workload and with
+// little room left.
 type stage struct {
 	*volume
 	server   *pgtemp.Server
 	room     room
 	dueMails int64
-	staying  map[string]content // of the fill's rows, once what is due is gone
+	staying  map[string]content // the fill's rows that are not due
 }
 
-// database is where the workload is.
+// database holds the workload.
 const database = "mail"
 
-// serverSettings are PostgreSQL's own, but for these. What counts on a volume of a
-// hundred megabytes is the same as on one of a terabyte, scaled: WAL is not given
-// back by itself in time, since max_wal_size is more than there is room for and
-// the next checkpoint far.
+// serverSettings override PostgreSQL's defaults. They scale a terabyte volume down to a
+// hundred megabytes: WAL is not removed in time on its own, because max_wal_size exceeds the
+// available space and the next checkpoint is far off.
 var serverSettings = map[string]string{
 	"min_wal_size":       "2MB",
-	"max_wal_size":       "8MB", // while it is filled
+	"max_wal_size":       "8MB", // during the fill
 	"checkpoint_timeout": "1h",
 	"shared_buffers":     "64MB",
 	"log_checkpoints":    "off",
 }
 
-// largeVolume is enough for any fill; the volume becomes small afterwards.
+// largeVolume is enough for any fill; the volume is shrunk afterwards.
 const largeVolume = 4 << 30
 
-// set sets the stage; settings are more of the server's.
-func (r *replay) set(ctx context.Context, settings map[string]string) (s *stage, err error) {
+// setStage sets the stage, with additional server settings.
+func (r *replay) setStage(ctx context.Context, settings map[string]string) (s *stage, err error) {
 	s = &stage{}
 	if s.volume, err = mount(largeVolume); err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, s.strike())
+			err = errors.Join(err, s.tearDown())
 		}
 	}()
 	all := maps.Clone(serverSettings)
@@ -68,8 +67,8 @@ func (r *replay) set(ctx context.Context, settings map[string]string) (s *stage,
 	return s, nil
 }
 
-// strike takes everything down again.
-func (s *stage) strike() error {
+// tearDown removes everything.
+func (s *stage) tearDown() error {
 	var err error
 	if s.server != nil {
 		err = s.server.Stop()
@@ -79,7 +78,7 @@ func (s *stage) strike() error {
 
 func (s *stage) dsn() string { return s.server.DSN(database) }
 
-// shrink leaves the volume as much room as the outage's had.
+// shrink leaves the volume as much room as in the outage.
 func (r *replay) shrink(ctx context.Context, s *stage) error {
 	version, err := lab.Version(ctx, s.dsn())
 	if err != nil {
@@ -106,7 +105,7 @@ func (r *replay) shrink(ctx context.Context, s *stage) error {
 	return lab.Execute(ctx, s.dsn(), fmt.Sprintf("ALTER SYSTEM SET max_wal_size = '%dMB'", s.room.maxWAL>>20), `SELECT pg_reload_conf()`)
 }
 
-// log is what the server has logged; the file is not on the volume.
+// log returns the server's log; the file is not on the volume.
 func (s *stage) log() (string, error) {
 	text, err := os.ReadFile(s.server.LogFile())
 	if err != nil {
@@ -115,8 +114,7 @@ func (s *stage) log() (string, error) {
 	return string(text), nil
 }
 
-// crash is the line of the log that tells that the server crashed; empty: none
-// does.
+// crash returns the log line that reports a crash, or "".
 func (s *stage) crash() (string, error) {
 	text, err := s.log()
 	if err != nil {
@@ -125,7 +123,7 @@ func (s *stage) crash() (string, error) {
 	return panicIn(text), nil
 }
 
-// panicIn finds the first PANIC in a log.
+// panicIn returns the first PANIC in a log.
 func panicIn(log string) string {
 	for l := range strings.Lines(log) {
 		if i := strings.Index(l, "PANIC: "); i >= 0 {

@@ -4,9 +4,9 @@ package main
 
 import "errors"
 
-var errNotLinux = errors.New("volumes are made of Linux's tmpfs")
+var errNotLinux = errors.New("volumes need Linux's tmpfs")
 
-// volume is what there is on Linux alone.
+// volume exists on Linux only.
 type volume struct{ dir string }
 
 func mayMount() error { return errNotLinux }

@@ -14,19 +14,19 @@ const (
 	pingTimeout = 5 * time.Second
 )
 
-// watch looks at a stage from outside: how much is free, and whether the server
-// answers a new connection.
+// watch observes a stage from outside: the free space, and whether the server answers new
+// connections.
 type watch struct {
-	stop      func()
-	both      sync.WaitGroup
-	least     int64 // bytes free on the volume, of all looks
-	looks     int
-	pings     int
-	silent    int // pings without an answer
-	lookError error
+	stop       func()
+	both       sync.WaitGroup
+	least      int64 // minimum free bytes on the volume
+	samples    int
+	pings      int
+	unanswered int // pings without an answer
+	lookError  error
 }
 
-// observe begins to watch; the figures are there after end.
+// observe starts watching; the results are valid after end.
 func (s *stage) observe(ctx context.Context) *watch {
 	ctx, stop := context.WithCancel(ctx)
 	w := &watch{stop: stop}
@@ -56,7 +56,7 @@ func (w *watch) look(v *volume) {
 		w.lookError = err
 		return
 	}
-	w.looks++
+	w.samples++
 	w.least = min(w.least, free)
 }
 
@@ -67,11 +67,11 @@ func (w *watch) ping(ctx context.Context, dsn string) {
 	}
 	w.pings++
 	if !ok {
-		w.silent++
+		w.unanswered++
 	}
 }
 
-// answers tells whether the server answers a new connection.
+// answers reports whether the server answers a new connection.
 func answers(ctx context.Context, dsn string) bool {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
@@ -83,7 +83,7 @@ func answers(ctx context.Context, dsn string) bool {
 	return conn.Ping(ctx) == nil
 }
 
-// end stops watching; a second end does nothing.
+// end stops watching; calling it again does nothing.
 func (w *watch) end() {
 	w.stop()
 	w.both.Wait()

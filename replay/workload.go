@@ -6,8 +6,8 @@ import (
 	"github.com/reaperdb/reaper/internal/lab"
 )
 
-// settleSQL makes older by two hours what would become due within the next: so
-// what is due is the same for every run of the replay.
+// settleSQL ages by two hours what would become due within the next hour, so that the same
+// rows are due in every run of the replay.
 const settleSQL = `UPDATE outgoing_emails e SET created_at = e.created_at - interval '2 hours'
   FROM domains d JOIN organizations o ON o.id = d.organization_id
  WHERE d.id = e.domain_id
@@ -18,7 +18,7 @@ const dueSQL = `SELECT count(*)
   FROM outgoing_emails e JOIN domains d ON d.id = e.domain_id JOIN organizations o ON o.id = d.organization_id
  WHERE e.created_at < now() - make_interval(days => o.retention_days)`
 
-// fill makes the mail workload of the demo, and notes what of it is to stay.
+// fill creates the demo's mail workload and records what is not due.
 func (r *replay) fill(ctx context.Context, s *stage) error {
 	if err := lab.Execute(ctx, s.server.DSN("postgres"), "CREATE DATABASE "+database); err != nil {
 		return err

@@ -11,20 +11,20 @@ import (
 	"github.com/reaperdb/reaper/internal/lab"
 )
 
-// writer writes mails with dependents at a fixed rate, whether those before are
-// done or not, as the users of a service do. What was acknowledged it remembers.
+// writer inserts mails with dependents at a fixed rate, whether or not earlier ones are done,
+// like the users of a service. It remembers what was acknowledged.
 type writer struct {
 	pool   *pgxpool.Pool
 	stop   func()
 	ended  chan struct{}
 	mu     sync.Mutex
-	acked  []int64 // ids of mails whose transaction was committed
+	acked  []int64 // ids of mails whose transaction committed
 	failed int
-	first  error // of those that failed
+	first  error // first error
 	worst  time.Duration
 }
 
-// writeSQL is one transaction: a mail, and a row in each table of one line of
+// writeSQL is one transaction: a mail, and one row in each table along one line of
 // dependents, three levels deep.
 const writeSQL = `WITH mail AS (
 	INSERT INTO outgoing_emails (domain_id, created_at, subject, html_body)
@@ -40,8 +40,7 @@ const writeSQL = `WITH mail AS (
 )
 SELECT id FROM mail`
 
-// lostSQL counts the mails of $1 that are not there with all that was written with
-// them.
+// lostSQL counts the mails of $1 that are missing or incomplete.
 const lostSQL = `SELECT count(*) FROM unnest($1::bigint[]) AS w (id) WHERE NOT EXISTS (
 	SELECT FROM outgoing_emails e
 	  JOIN headers h ON h.outgoing_email_id = e.id
@@ -55,7 +54,7 @@ const (
 	writeTimeout     = 10 * time.Second
 )
 
-// write starts a writer of so many mails a second.
+// write starts a writer with a rate in mails per second.
 func write(ctx context.Context, dsn string, rate int) (*writer, error) {
 	config, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
@@ -72,7 +71,7 @@ func write(ctx context.Context, dsn string, rate int) (*writer, error) {
 	return w, nil
 }
 
-// keepTime starts a write at every tick, and waits for the last of them.
+// keepTime starts a write at every tick, and finally waits for the last ones.
 func (w *writer) keepTime(ctx context.Context, every time.Duration) {
 	defer close(w.ended)
 	defer w.pool.Close()
@@ -90,7 +89,7 @@ func (w *writer) keepTime(ctx context.Context, every time.Duration) {
 	}
 }
 
-// one writes a mail; its time counts from when it was due.
+// one writes a mail; its latency counts from when it was due.
 func (w *writer) one(ctx context.Context, n int64, due time.Time) {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
@@ -109,18 +108,17 @@ func (w *writer) one(ctx context.Context, n int64, due time.Time) {
 	w.worst = max(w.worst, time.Since(due))
 }
 
-// end stops it and waits until every write has an answer; a second end does
-// nothing.
+// end stops the writer and waits for all answers; calling it again does nothing.
 func (w *writer) end() {
 	w.stop()
 	<-w.ended
 }
 
-// lost counts the acknowledged mails that are not there any more.
+// lost counts the acknowledged mails that are missing.
 func (w *writer) lost(ctx context.Context, dsn string) (int64, error) {
 	n, err := lab.Ask[int64](ctx, dsn, lostSQL, w.acked)
 	if err != nil {
-		return 0, fmt.Errorf("looking for the acknowledged writes: %w", err)
+		return 0, fmt.Errorf("checking the acknowledged writes: %w", err)
 	}
 	return n, nil
 }

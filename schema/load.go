@@ -8,8 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Querier is the part of a pgx connection, pool or transaction that reading
-// needs.
+// Querier is the part of a pgx connection, pool or transaction that reading needs.
 type Querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
@@ -34,8 +33,7 @@ SELECT c.oid, c.conname, c.conrelid, c.confrelid, cn.nspname, cc.relname, pn.nsp
  WHERE c.contype = 'f'
  ORDER BY cn.nspname, cc.relname, c.conname, c.oid`
 
-// Read reads all foreign keys and all inheritance of the database. Tables are
-// added by Load.
+// Read reads all foreign keys and all inheritance of the database. Load adds tables.
 func Read(ctx context.Context, q Querier) (*Graph, error) {
 	g := &Graph{
 		Tables: map[uint32]*Table{}, children: map[uint32][]uint32{}, parents: map[uint32][]uint32{},
@@ -59,7 +57,7 @@ func Read(ctx context.Context, q Querier) (*Graph, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading foreign keys: %w", err)
 	}
-	g.find()
+	g.indexKeys()
 	if err := g.loadOperators(ctx, q, slices.Concat(operators...)...); err != nil {
 		return nil, fmt.Errorf("reading the operators of foreign keys: %w", err)
 	}
@@ -111,13 +109,13 @@ SELECT c.oid, n.nspname, c.relname, c.relkind::text, c.relispartition, f.rows, f
         WHERE fam.root = c.oid AND (m.relkind IN ('r', 'm', 'f', 'v') OR NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = m.oid))) f
  WHERE c.oid = ANY($1::oid[])`
 
-// family is every table asked for with all that inherits from it.
+// family is every requested table with everything that inherits from it.
 const familySQL = `WITH RECURSIVE fam(root, oid) AS (
   SELECT o, o FROM unnest($1::oid[]) o
   UNION SELECT fam.root, i.inhrelid FROM fam JOIN pg_inherits i ON i.inhparent = fam.oid)`
 
-// qualifiedType is an SQL expression: how SQL casts to the type that is row t of
-// pg_type, whatever the search_path is.
+// qualifiedType is an SQL expression for the type in row t of pg_type as a cast names it,
+// whatever the search_path.
 const qualifiedType = `(SELECT format('%I.%I', tn.nspname, t.typname) FROM pg_namespace tn WHERE tn.oid = t.typnamespace)`
 
 const columnsSQL = `
@@ -162,8 +160,7 @@ SELECT fam.root, t.tgname, n.nspname, c.relname, t.tgtype & 2 <> 0, t.tgtype & 1
  WHERE NOT t.tgisinternal AND t.tgtype & 24 <> 0 AND t.tgenabled IN ('O', 'A') AND (fam.root = fam.oid OR t.tgparentid = 0)
  ORDER BY fam.root, t.tgname, fam.oid`
 
-// Load adds the tables with these OIDs to the graph; those already there are
-// not read again.
+// Load adds the tables with these OIDs to the graph, unless they are already there.
 func (g *Graph) Load(ctx context.Context, q Querier, oids ...uint32) error {
 	var missing []uint32
 	for _, o := range oids {
@@ -258,14 +255,14 @@ func (g *Graph) loadIndexes(ctx context.Context, q Querier, oids []uint32) error
 	return g.loadFamilies(ctx, q, oids)
 }
 
-// familiesSQL gives the equality operators of operator families: strategy 3 of
-// btree, 1 of hash (pg_amop.dat).
+// familiesSQL returns the equality operators of operator families: strategy 3 of btree, 1
+// of hash (pg_amop.dat).
 const familiesSQL = `
 SELECT f.oid, array_agg(o.amopopr) FROM pg_opfamily f JOIN pg_am am ON am.oid = f.opfmethod
   JOIN pg_amop o ON o.amopfamily = f.oid AND o.amoppurpose = 's' AND o.amopstrategy = CASE am.amname WHEN 'btree' THEN 3 WHEN 'hash' THEN 1 END
  WHERE f.oid = ANY($1::oid[]) GROUP BY f.oid`
 
-// loadFamilies adds to the indexes of tables the operators that they can serve.
+// loadFamilies adds the supported equality operators to the indexes of tables.
 func (g *Graph) loadFamilies(ctx context.Context, q Querier, oids []uint32) error {
 	var families []uint32
 	each := func(visit func(*IndexColumn)) {

@@ -10,16 +10,16 @@ import (
 	"github.com/reaperdb/reaper/internal/nearest"
 )
 
-// Resolve finds the OIDs of tables by their exact names, each a schema and a
-// name; without a schema the search_path decides. 0: there is none. A schema
-// that the role may not use hides nothing here: what is missing can be said.
+// Resolve finds the OIDs of tables by schema and exact name; without a schema the
+// search_path decides. An OID of 0 means not found. Tables in a schema that the role may
+// not use are found too, so that the missing privilege can be reported.
 func Resolve(ctx context.Context, q Querier, names [][2]string) ([]uint32, error) {
 	schemas, tables := make([]string, len(names)), make([]string, len(names))
 	for i, n := range names {
 		schemas[i], tables[i] = n[0], n[1]
 	}
 	var oids []uint32
-	// It runs under the role's own search_path, and so every name of it is qualified.
+	// It runs under the role's own search_path, so every name is qualified.
 	err := q.QueryRow(ctx, `SELECT array(
 		SELECT coalesce(CASE WHEN x.s OPERATOR(pg_catalog.=) '' THEN pg_catalog.to_regclass(pg_catalog.quote_ident(x.t))::pg_catalog.oid
 		                ELSE (SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
@@ -31,8 +31,8 @@ func Resolve(ctx context.Context, q Querier, names [][2]string) ([]uint32, error
 	return oids, nil
 }
 
-// UserTables are all ordinary and partitioned tables outside the system
-// schemas, partitions left out.
+// UserTables returns all ordinary and partitioned tables outside the system schemas, without
+// partitions.
 func UserTables(ctx context.Context, q Querier) ([]uint32, []Name, error) {
 	rows, err := q.Query(ctx, `
 SELECT c.oid, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -56,8 +56,8 @@ SELECT c.oid, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid 
 	return oids, names, nil
 }
 
-// Nearest is the candidate that is closest to a name that was not found, or ""
-// when none is close. Case and punctuation count least.
+// Nearest returns the candidate closest to a name that was not found, or "" if none is
+// close. Differences in case and underscores do not count.
 func Nearest(name string, candidates []string) string {
 	folded := make([]string, len(candidates))
 	for i, c := range candidates {

@@ -7,11 +7,11 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// OperatorClass is the btree operator class that an index over values of a type needs
-// to be searched by an operator.
+// OperatorClass is the btree operator class that an index over values of a type needs so
+// that an operator can search it.
 type OperatorClass struct{ Schema, Name string }
 
-// String is how SQL names it; empty: the default of the type serves.
+// String formats the class for SQL; empty means that the type's default will do.
 func (o OperatorClass) String() string {
 	switch o.Schema {
 	case "":
@@ -22,8 +22,8 @@ func (o OperatorClass) String() string {
 	return pgx.Identifier{o.Schema, o.Name}.Sanitize()
 }
 
-// operatorClassSQL finds the operator classes that take a type as ResolveOpClass
-// (indexcmds.c) does and whose family has the operator as its equality.
+// operatorClassSQL finds the operator classes that accept a type, like ResolveOpClass
+// (indexcmds.c), and whose family has the operator as its equality.
 const operatorClassSQL = `
 SELECT n.nspname, o.opcname, o.opcfamily
   FROM pg_amop a JOIN pg_opclass o ON o.opcfamily = a.amopfamily AND o.opcmethod = 403
@@ -33,8 +33,8 @@ SELECT n.nspname, o.opcname, o.opcfamily
      OR EXISTS (SELECT FROM pg_cast c WHERE c.castsource = $2::bigint::oid AND c.casttarget = o.opcintype AND c.castmethod = 'b' AND c.castcontext = 'i'))
  ORDER BY o.opcdefault DESC, o.opcintype = $2::bigint::oid DESC, n.nspname = 'pg_catalog' DESC, o.opcname, n.nspname`
 
-// OperatorClassFor finds the operator class for an index over values of a type that is
-// to be searched by an operator, those values on its left; false: there is none.
+// OperatorClassFor finds the operator class for an index over values of a type that an
+// operator searches, with those values on its left. It returns false if there is none.
 func (g *Graph) OperatorClassFor(ctx context.Context, q Querier, op *Operator, typ uint32) (best OperatorClass, found bool, err error) {
 	own, err := g.DefaultOrder(ctx, q, typ)
 	if err != nil {

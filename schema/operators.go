@@ -8,21 +8,21 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Operator is an operator of the catalog.
+// Operator is an operator from the catalog.
 type Operator struct {
 	OID          uint32
 	Schema, Name string
-	// Left and Right are how SQL casts to its input types, qualified; empty: the type is
-	// polymorphic, and takes the operand's own.
+	// Left and Right are the qualified input types for casts; empty if the type is
+	// polymorphic and takes the operand's own.
 	Left, Right       string
 	LeftOID, RightOID uint32
-	RightName         string // of the right type, as PostgreSQL prints it
-	// Commutator is the operator with its sides exchanged; nil: there is none.
+	RightName         string // right type as PostgreSQL prints it
+	// Commutator is the operator with its operands swapped; nil if there is none.
 	Commutator *Operator
 	Immutable  bool
 }
 
-// String is how SQL calls the operator, whatever the search_path is.
+// String formats the operator for SQL, whatever the search_path.
 func (o *Operator) String() string {
 	if o.Schema == "pg_catalog" {
 		return "OPERATOR(pg_catalog." + o.Name + ")"
@@ -37,8 +37,7 @@ SELECT o.oid, n.nspname, o.oprname, l.typtype = 'p', (SELECT ` + qualifiedType +
   JOIN pg_type l ON l.oid = o.oprleft JOIN pg_type r ON r.oid = o.oprright
  WHERE o.oid = ANY($1::oid[]) OR o.oid IN (SELECT c.oprcom FROM pg_operator c WHERE c.oid = ANY($1::oid[]))`
 
-// loadOperators adds operators and their commutators; those already there are not
-// read again.
+// loadOperators adds operators and their commutators, unless they are already there.
 func (g *Graph) loadOperators(ctx context.Context, q Querier, oids ...uint32) error {
 	var missing []uint32
 	for _, o := range oids {
@@ -77,12 +76,12 @@ func (g *Graph) loadOperators(ctx context.Context, q Querier, oids ...uint32) er
 		return err
 	}
 	for oid, other := range commutators {
-		g.operators[oid].Commutator = g.operators[other] // nil where there is none
+		g.operators[oid].Commutator = g.operators[other] // nil if there is none
 	}
 	return nil
 }
 
-// Order is how values of a type compare: the operators of a btree operator class.
+// Order is how values of a type compare, from a btree operator class.
 type Order struct {
 	Equal, Greater *Operator
 	Family         uint32
@@ -109,31 +108,31 @@ func (g *Graph) loadCasts(ctx context.Context, q Querier) error {
 	return err
 }
 
-// Relabels reports whether values of a type are taken for another without any
-// conversion and without being asked for, so that an index over them still serves:
-// IsBinaryCoercible of parse_coerce.c, which operator classes go by.
+// Relabels reports whether values of one type implicitly serve as another without a
+// conversion, so that an index over them still works: IsBinaryCoercible in parse_coerce.c,
+// which operator classes rely on.
 func (g *Graph) Relabels(from, to uint32) bool {
 	c := g.casts[[2]uint32{from, to}]
 	return from == to || c.relabels && c.implicit
 }
 
-// Converts reports whether values of a type become another without a loss and without
-// being asked for: by an implicit cast, or because they are taken for it as they are.
+// Converts reports whether values of one type become another implicitly and without loss,
+// by an implicit cast or because they are binary-coercible.
 func (g *Graph) Converts(from, to uint32) bool {
 	c := g.casts[[2]uint32{from, to}]
 	return from == to || c.implicit || c.relabels
 }
 
-// ConvertsImmutably reports whether such a conversion depends on nothing else, such as
-// a time zone.
+// ConvertsImmutably reports whether that conversion is independent of settings such as the
+// time zone.
 func (g *Graph) ConvertsImmutably(from, to uint32) bool {
 	c, known := g.casts[[2]uint32{from, to}]
 	return from == to || !known || c.immutable
 }
 
-// orderSQL finds the default btree operator class of a type, as GetDefaultOpClass
-// (indexcmds.c) does: for the type itself, for one that it is taken for without a
-// conversion, or for the polymorphic type that it belongs to.
+// orderSQL finds the default btree operator class of a type, like GetDefaultOpClass
+// (indexcmds.c): for the type itself, for a binary-coercible type, or for its polymorphic
+// type.
 const orderSQL = `
 SELECT o.opcfamily, e.amopopr, g.amopopr
   FROM pg_type t JOIN pg_opclass o ON o.opcmethod = 403 AND o.opcdefault JOIN pg_type i ON i.oid = o.opcintype
@@ -146,8 +145,7 @@ SELECT o.opcfamily, e.amopopr, g.amopopr
      OR EXISTS (SELECT FROM pg_cast c WHERE c.castsource = t.oid AND c.casttarget = o.opcintype AND c.castmethod = 'b' AND c.castcontext = 'i'))
  ORDER BY o.opcintype = t.oid DESC, i.typispreferred DESC, o.opcintype LIMIT 1`
 
-// DefaultOrder is the order that ORDER BY gives values of a type; nil: the type has
-// none.
+// DefaultOrder returns the order that ORDER BY uses for a type, or nil if it has none.
 func (g *Graph) DefaultOrder(ctx context.Context, q Querier, typ uint32) (*Order, error) {
 	if o, known := g.orders[typ]; known {
 		return o, nil
@@ -177,8 +175,8 @@ func (g *Graph) orderOf(ctx context.Context, q Querier, family, equal, greater u
 	return &Order{Equal: g.operators[equal], Greater: g.operators[greater], Family: family}, nil
 }
 
-// OrderIn is how a btree operator family compares a type with another, or with itself
-// where it has no operators for both; nil: it has none of either.
+// OrderIn returns how a btree operator family compares two types, or one with itself if it
+// has no operators for both; nil if it has neither.
 func (g *Graph) OrderIn(ctx context.Context, q Querier, family, left, right uint32) (*Order, error) {
 	o, err := g.order(ctx, q, family, left, right)
 	if err != nil || o != nil {
@@ -187,8 +185,8 @@ func (g *Graph) OrderIn(ctx context.Context, q Querier, family, left, right uint
 	return g.order(ctx, q, family, 0, 0)
 }
 
-// familyOrderSQL gives the operators = and > of a btree family for two types; for
-// type 0 those of the family's only or preferred type.
+// familyOrderSQL returns the operators = and > of a btree family for two types; for type 0,
+// those of the family's only or preferred type.
 const familyOrderSQL = `
 SELECT e.amopopr, g.amopopr FROM pg_amop e JOIN pg_amop g ON g.amopfamily = e.amopfamily AND g.amoplefttype = e.amoplefttype AND g.amoprighttype = e.amoprighttype
   JOIN pg_type t ON t.oid = e.amoplefttype

@@ -7,7 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// outlineSQL is what tablesSQL gives without what only a plan needs.
+// outlineSQL is tablesSQL without the parts that only a plan needs.
 const outlineSQL = `
 SELECT c.oid, n.nspname, c.relname, c.relkind::text, c.relispartition, f.rows, f.bytes
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -17,9 +17,9 @@ SELECT c.oid, n.nspname, c.relname, c.relkind::text, c.relispartition, f.rows, f
          WHERE m.relkind <> 'p' OR NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = m.oid)
          GROUP BY fam.root) f ON f.root = c.oid`
 
-// Outline adds tables with no more than their columns, indexes, rows and size: enough to
-// judge what they hold, and much faster than Load for all tables of a database. A graph
-// is used with one of the two.
+// Outline adds tables with only their columns, indexes, row counts and sizes. That is enough
+// to tell what they hold, and much faster than Load for all tables of a database. Use only
+// one of the two on a graph.
 func (g *Graph) Outline(ctx context.Context, q Querier, oids ...uint32) error {
 	rows, err := q.Query(ctx, familySQL+outlineSQL, oids)
 	if err != nil {

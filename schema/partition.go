@@ -7,17 +7,16 @@ type Partition struct {
 	OID   uint32
 	Name  Name
 	Bound string // FOR VALUES …, in UTC and with ISO dates
-	Upper string // where its range ends, as text of the type of the table's key
-	// Dated: its range begins above every age that never expires.
+	Upper string // end of its range, as text of the partition key's type
+	// Dated means that its range begins above every age that never expires.
 	Dated  bool
 	Checks []string // names of its CHECK constraints
 }
 
-// DropObstacle is an SQL expression that says of the partition x (oid, relkind,
-// relpersistence, relowner, pending) of a table what rules out dropping it: detaching it,
-// and attaching it again when that turns out to be wrong. Empty: nothing. root is an
-// expression for the OID of the table; pending tells that the detach of one was
-// interrupted.
+// DropObstacle returns an SQL expression for the reason why partition x (oid, relkind,
+// relpersistence, relowner, pending) of a table cannot be dropped: detached, and attached
+// again if that turns out to be wrong. It is empty if there is no obstacle. root is an
+// expression for the table's OID; pending means that an earlier detach was interrupted.
 func DropObstacle(root string) string {
 	return strings.ReplaceAll(`CASE WHEN x.relkind <> 'r' OR x.relpersistence = 't' THEN 'it is no ordinary table'
             WHEN NOT pg_has_role(x.relowner, 'USAGE') THEN 'this role does not own it'
@@ -28,22 +27,21 @@ func DropObstacle(root string) string {
                  (`+dependsSQL+`) || ' depends on it', '') END`, "ROOT", root)
 }
 
-// EventTrigger is an SQL query that names an event trigger that would fire when a partition is detached,
-// attached or dropped. One that raises an error at the end of a command leaves a
-// concurrent detach halfway, and nothing can finish or undo it while the trigger is
-// there.
+// EventTrigger is an SQL query for the name of an event trigger that would fire on detaching,
+// attaching or dropping a partition. One that raises an error at the end of a command
+// leaves a concurrent detach halfway, which cannot be finished or undone while the trigger
+// exists.
 const EventTrigger = `SELECT min(e.evtname::text) FROM pg_event_trigger e
               WHERE (e.evtenabled IN ('O', 'A') OR e.evtenabled = 'R' AND current_setting('session_replication_role') = 'replica')
                 AND e.evtevent IN ('ddl_command_start', 'ddl_command_end', 'sql_drop', 'table_rewrite')
                 AND (e.evttags IS NULL OR e.evttags OPERATOR(pg_catalog.&&) ARRAY['ALTER TABLE', 'DROP TABLE'])`
 
-// lostSQL names what attaching x again would not bring back as it was, or what would
-// keep it from being attached; NULL: nothing. The detach drops the row triggers that x
-// has of its table; the attach makes them anew, from the table's and with this role's
-// privileges. (Up to 14 such a trigger counts as internal, and the triggers of some
-// foreign keys are made anew too.) Foreign keys and indexes are paired with the
-// table's by their definition, whatever the order of an index, and an index that is
-// missing is made.
+// lostSQL names what attaching x again would not restore or what would prevent it; NULL if
+// nothing. Detaching drops the row triggers that x inherits from its table, and attaching
+// recreates them from the table's, with this role's privileges. (Up to PostgreSQL 14 such a
+// trigger counts as internal, and those of some foreign keys are recreated too.) Foreign
+// keys and indexes are matched with the table's by definition, regardless of an index's
+// sort order, and missing indexes are created.
 const lostSQL = `SELECT CASE
               WHEN EXISTS (SELECT FROM pg_trigger t LEFT JOIN pg_trigger p ON p.oid = t.tgparentid
                             WHERE t.tgrelid = x.oid AND (p.oid IS NOT NULL OR t.tgisinternal)
@@ -68,9 +66,8 @@ const lostSQL = `SELECT CASE
                             WHERE i.indrelid = x.oid AND EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid IN (i.indexrelid, o.indexrelid)))
                    THEN 'two indexes of it are alike' END`
 
-// dependsSQL names an object that would keep a DROP of x from working: one that
-// needs the table, its row type or a sequence that goes with it, and does not
-// itself go with the table.
+// dependsSQL names an object that would make DROP TABLE x fail: it depends on the table, its
+// row type or a sequence that belongs to it, and is not dropped with the table.
 const dependsSQL = `SELECT min(pg_describe_object(d.classid, d.objid, d.objsubid)) FROM pg_depend d
               WHERE d.deptype = 'n' AND (d.refclassid, d.refobjid) IN (
                     SELECT 'pg_class'::regclass::oid, x.oid

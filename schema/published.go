@@ -6,16 +6,15 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Published is a table of a publication from which PostgreSQL refuses to delete, or
-// which it refuses to update.
+// Published is a table of a publication on which PostgreSQL refuses DELETE or UPDATE.
 type Published struct {
 	Table       Name
 	Publication string
-	// Deletes and Updates tell what is replicated, and so refused.
+	// Deletes and Updates say what is replicated and therefore refused.
 	Deletes, Updates bool
 	Why              PublishedWhy
-	// Columns are those at fault: of a filter those outside the replica identity, of a
-	// list those of the replica identity that it lacks, else generated ones.
+	// Columns are the offending ones: for a filter, those outside the replica identity; for a
+	// list, the missing ones of the replica identity; otherwise generated columns.
 	Columns []string
 	Full    bool // REPLICA IDENTITY FULL
 }
@@ -23,7 +22,7 @@ type Published struct {
 // PublishedWhy is why PostgreSQL refuses.
 type PublishedWhy string
 
-// The reasons.
+// The possible reasons.
 const (
 	NoIdentity       PublishedWhy = "identity"
 	IdentityFilter   PublishedWhy = "filter"    // WHERE has columns outside the replica identity
@@ -31,14 +30,14 @@ const (
 	IdentityUnstored PublishedWhy = "generated" // a generated column of the replica identity is not published
 )
 
-// publishedSQL gives the tables that a publication replicates, themselves or through
-// a table that they are partitions of, and where PostgreSQL refuses every DELETE or
-// UPDATE (CheckCmdReplicaIdentity in execReplication.c), whatever wal_level is: those
-// without a replica identity; and, from PostgreSQL 15 on, those whose row filter or
-// column list does not fit it (pub_rf_contains_invalid_column and
-// pub_contains_invalid_column in publicationcmds.c). Filter and list are those of the
-// table as which the rows are published: with publish_via_partition_root the topmost.
-// A filter with a whole row in it (varattno 0) fits none but FULL.
+// publishedSQL returns the tables that a publication replicates, directly or through a
+// partitioned table, and for which PostgreSQL refuses every DELETE or UPDATE
+// (CheckCmdReplicaIdentity in execReplication.c) whatever wal_level is: tables without a
+// replica identity and, from PostgreSQL 15 on, tables whose row filter or column list does
+// not match it (pub_rf_contains_invalid_column and pub_contains_invalid_column in
+// publicationcmds.c). Filter and list belong to the table under which the rows are
+// published: with publish_via_partition_root, the topmost one. A filter with a whole-row
+// reference (varattno 0) requires FULL.
 const publishedSQL = `
 SELECT fam.root, n.nspname, c.relname, p.pubname, p.pubdelete, p.pubupdate, x.why, x.columns, c.relreplident = 'f'
   FROM fam JOIN pg_class c ON c.oid = fam.oid AND c.relkind = 'r' AND c.relpersistence = 'p' JOIN pg_namespace n ON n.oid = c.relnamespace

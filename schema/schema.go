@@ -1,5 +1,5 @@
-// Package schema reads tables, keys, references, indexes, triggers and
-// privileges from the PostgreSQL catalog into a graph.
+// Package schema reads tables, keys, references, indexes, triggers and privileges from the
+// PostgreSQL catalog into a graph.
 package schema
 
 import (
@@ -12,11 +12,11 @@ import (
 // Name is the exact name of a table.
 type Name struct{ Schema, Name string }
 
-// String is schema.name; a part that holds a dot or a double quote is quoted,
-// as in the policy file.
+// String returns schema.name, quoting parts that contain a dot or a double quote, as in the
+// policy file.
 func (n Name) String() string { return quotePart(n.Schema) + "." + quotePart(n.Name) }
 
-// SQL is the name as SQL has it, each part quoted.
+// SQL returns the name for SQL, each part quoted.
 func (n Name) SQL() string { return pgx.Identifier{n.Schema, n.Name}.Sanitize() }
 
 func quotePart(s string) string {
@@ -29,52 +29,52 @@ func quotePart(s string) string {
 // Kind is pg_class.relkind.
 type Kind string
 
-// The kinds that reaper tells apart; any other kind cannot be cleaned.
+// The kinds that reaper supports.
 const (
 	Ordinary    Kind = "r"
 	Partitioned Kind = "p"
 )
 
-// Table is one relation with everything a plan needs to know of it. The
-// privileges are those of the role that read the catalog.
+// Table is one relation with everything that a plan needs. The privileges are those of the
+// role that read the catalog.
 type Table struct {
 	OID  uint32
 	Name Name
 	Kind Kind
 
 	IsPartition bool
-	// Parents and Children are the direct ones in pg_inherits: partitions of a
-	// partitioned table, or plain inheritance.
+	// Parents and Children are the direct ones in pg_inherits, by partitioning or plain
+	// inheritance.
 	Parents, Children []uint32
 
 	Columns  []Column
 	Indexes  []Index
-	Triggers []Trigger // user triggers that fire on DELETE or UPDATE, those of partitions too
-	Rules    []Rule    // rewrite rules on DELETE or UPDATE, those of partitions too
-	// Functions are functions outside pg_catalog that an UPDATE of the table runs: those
-	// of its CHECK constraints, defaults, generated columns and indexes. Functions in C
-	// are left out: they look nothing up by name.
+	Triggers []Trigger // user triggers that fire on DELETE or UPDATE, including those of partitions
+	Rules    []Rule    // rewrite rules on DELETE or UPDATE, including those of partitions
+	// Functions are those outside pg_catalog that an UPDATE of the table runs: in CHECK
+	// constraints, defaults, generated columns and indexes. Functions in C are left out
+	// because they resolve no names.
 	Functions []string
-	// Refusing are the tables among it and its partitions that a publication replicates
-	// in a way in which PostgreSQL refuses to delete or to update.
+	// Refusing are this table and its partitions where a publication makes PostgreSQL
+	// refuse DELETE or UPDATE.
 	Refusing []Published
 
-	EstimatedRows float64 // pg_class.reltuples, partitions added up; -1 when never analyzed
-	Bytes         int64   // pg_table_size (TOAST included), partitions added up
-	ToastBytes    int64   // of that the TOAST tables' own
+	EstimatedRows float64 // pg_class.reltuples, summed over partitions; -1 if never analyzed
+	Bytes         int64   // pg_table_size (with TOAST), summed over partitions
+	ToastBytes    int64   // share of the TOAST tables in Bytes
 
 	RowSecurity bool // row_security_active for the current role
 	CanSelect   bool
 	CanDelete   bool
-	CanUpdate   bool // UPDATE on one column at least: what FOR UPDATE needs
-	CanLockRows bool // what LOCK TABLE … IN ROW EXCLUSIVE MODE needs: UPDATE, DELETE or TRUNCATE on the table
+	CanUpdate   bool // UPDATE on at least one column, as FOR UPDATE needs
+	CanLockRows bool // UPDATE, DELETE or TRUNCATE, as LOCK TABLE … IN ROW EXCLUSIVE MODE needs
 	// UpdateColumns are the columns that the role may UPDATE.
 	UpdateColumns []string
 	CanUseSchema  bool
-	CanVacuum     bool // every partition too
+	CanVacuum     bool // and every partition
 }
 
-// Column finds a column by its exact name.
+// Column returns a column by its exact name.
 func (t *Table) Column(name string) (Column, bool) {
 	i := slices.IndexFunc(t.Columns, func(c Column) bool { return c.Name == name })
 	if i < 0 {
@@ -83,9 +83,9 @@ func (t *Table) Column(name string) (Column, bool) {
 	return t.Columns[i], true
 }
 
-// Identifies reports whether a unique index tells all rows of the table apart: it is
-// whole, valid and immediate, over plain columns that are NOT NULL and no arrays, each in
-// its own collation.
+// Identifies reports whether a unique index identifies every row of the table: it is
+// neither partial nor deferrable, it is valid, and its columns are NOT NULL, no expressions,
+// no arrays, and in their own collation.
 func (t *Table) Identifies(x *Index) bool {
 	if !x.Unique || !x.Valid || !x.Immediate || x.Predicate != "" {
 		return false
@@ -96,7 +96,7 @@ func (t *Table) Identifies(x *Index) bool {
 	})
 }
 
-// ColumnNames are the names of all columns, in table order.
+// ColumnNames returns the names of all columns, in table order.
 func (t *Table) ColumnNames() []string {
 	names := make([]string, len(t.Columns))
 	for i, c := range t.Columns {
@@ -108,13 +108,13 @@ func (t *Table) ColumnNames() []string {
 // Column is one column of a table.
 type Column struct {
 	Name   string
-	Quoted string // as PostgreSQL prints it, quoted only where it has to be
-	// Type names the column's base type for people (domains resolved, no length).
+	Quoted string // as PostgreSQL prints it, quoted only where necessary
+	// Type is the column's base type for display (domains resolved, no length).
 	Type     string
 	TypeOID  uint32 // of the base type
 	TypeName string // pg_type.typname of the base type
-	// SQLType is how SQL casts to the base type: qualified, and without a length, since
-	// a cast to varchar(3) would cut values.
+	// SQLType is the qualified base type for casts, without a length: a cast to varchar(3)
+	// would truncate values.
 	SQLType       string
 	TypeSchema    string // of the base type
 	Category      string // pg_type.typcategory of the base type
@@ -122,15 +122,15 @@ type Column struct {
 	Generated     bool
 	Varlena       bool // may be TOASTed
 	HasDefault    bool
-	Collation     uint32 // OID; 0: the type has none
-	CollationName string // qualified and quoted; empty: the type has none
-	// LaxCollation tells that the collation is not deterministic: values that
-	// differ may be equal.
+	Collation     uint32 // OID; 0 if the type has none
+	CollationName string // qualified and quoted; empty if the type has none
+	// LaxCollation means that the collation is nondeterministic: different values may
+	// compare equal.
 	LaxCollation bool
 }
 
-// Array tells whether the column holds arrays. Lists of them cannot be bound:
-// PostgreSQL takes an array of arrays for one array.
+// Array reports whether the column holds arrays. Lists of arrays cannot be bound, because
+// PostgreSQL reads an array of arrays as one array.
 func (c Column) Array() bool { return c.Category == "A" }
 
 // Index is one index.
@@ -139,29 +139,28 @@ type Index struct {
 	Method                            string // btree, hash, gin, …
 	Columns                           []IndexColumn
 	Unique, Primary, Immediate, Valid bool
-	Predicate                         string // of a partial index; empty: whole
+	Predicate                         string // of a partial index, else empty
 }
 
 // IndexColumn is one key column of an index.
 type IndexColumn struct {
-	Name       string // empty: an expression
+	Name       string // empty for an expression
 	Desc       bool
 	NullsFirst bool
-	// OwnCollation tells that the index sorts by the column's own collation
-	// (or the type has none): only then does it serve a keyset or a key.
+	// OwnCollation means that the index sorts by the column's own collation, or the type has
+	// none. Only then can it serve as a keyset or a key.
 	OwnCollation bool
-	// DefaultOrder tells that the operator class is the type's default one.
+	// DefaultOrder means that the operator class is the type's default.
 	DefaultOrder bool
-	// Expression is the expression, as PostgreSQL prints it; empty: a column.
+	// Expression is the expression as PostgreSQL prints it; empty for a column.
 	Expression string
-	Collation  uint32 // OID; 0: the type has none
+	Collation  uint32 // OID; 0 if the type has none
 	Family     uint32 // OID of the operator family
-	// Equal are the OIDs of the family's equality operators: only those can be looked
-	// up in the index.
+	// Equal are the OIDs of the family's equality operators, which the index supports.
 	Equal []uint32
 }
 
-// ColumnNames are the names of the key columns; an expression is "".
+// ColumnNames returns the names of the key columns, "" for expressions.
 func (i Index) ColumnNames() []string {
 	names := make([]string, len(i.Columns))
 	for k, c := range i.Columns {
@@ -178,12 +177,12 @@ type Trigger struct {
 	Row       bool
 	OnDelete  bool
 	OnUpdate  bool
-	Columns   []string // of UPDATE OF; empty: any column
-	Function  string   // qualified, for people
-	DefinerOf string   // the owner that a SECURITY DEFINER function runs as; empty: the current role
+	Columns   []string // of UPDATE OF; empty means any column
+	Function  string   // qualified, for display
+	DefinerOf string   // owner of a SECURITY DEFINER function; empty means the current role
 }
 
-// FiresOnUpdateOf reports whether an UPDATE that sets these columns fires it.
+// FiresOnUpdateOf reports whether the trigger fires on an UPDATE of these columns.
 func (t Trigger) FiresOnUpdateOf(columns []string) bool {
 	if !t.OnUpdate {
 		return false
@@ -211,7 +210,7 @@ const (
 	SetDefault OnDelete = "d"
 )
 
-// String is the action as SQL writes it.
+// String returns the action as SQL writes it.
 func (o OnDelete) String() string {
 	switch o {
 	case NoAction:
@@ -243,14 +242,14 @@ type ForeignKey struct {
 	MatchFull     bool
 	Validated     bool
 	Enforced      bool
-	// Operators compare the referenced columns, on the left, with the referencing ones
+	// Operators compare the referenced columns (left) with the referencing ones
 	// (pg_constraint.conpfeqop).
 	Operators   []*Operator
 	derivedFrom uint32 // conparentid
 }
 
-// Graph is what was read of the catalog: all foreign keys and all inheritance,
-// and the tables that Load was asked for.
+// Graph is what was read from the catalog: all foreign keys, all inheritance, and the tables
+// passed to Load.
 type Graph struct {
 	Tables      map[uint32]*Table
 	ForeignKeys []ForeignKey
@@ -260,13 +259,13 @@ type Graph struct {
 	orders      map[uint32]*Order
 	casts       map[[2]uint32]cast
 
-	// Places in ForeignKeys: of a key, of the keys of a table, of the keys to a table.
+	// Indexes into ForeignKeys: by key, by referencing table, by referenced table.
 	byOID             map[uint32]int
 	byChild, byParent map[uint32][]int
 }
 
-// find indexes the foreign keys once they are read.
-func (g *Graph) find() {
+// indexKeys indexes the foreign keys after reading them.
+func (g *Graph) indexKeys() {
 	for i, k := range g.ForeignKeys {
 		g.byOID[k.OID] = i
 		g.byChild[k.Child] = append(g.byChild[k.Child], i)
@@ -274,8 +273,7 @@ func (g *Graph) find() {
 	}
 }
 
-// Family is a table's OID and those of everything that inherits from it, at
-// any depth.
+// Family returns a table's OID and those of everything that inherits from it, at any depth.
 func (g *Graph) Family(oid uint32) []uint32 {
 	family := []uint32{oid}
 	for i := 0; i < len(family); i++ {
@@ -288,9 +286,9 @@ func (g *Graph) Family(oid uint32) []uint32 {
 	return family
 }
 
-// References are the foreign keys whose rows are touched when rows of the
-// table go: those on the table, and those on a single one of its partitions.
-// The copies that PostgreSQL makes of one key for partitions are left out.
+// References returns the foreign keys that deleting rows of the table affects: those on the
+// table, and those on a single partition of it. Copies that PostgreSQL makes of a key for
+// partitions are left out.
 func (g *Graph) References(oid uint32) []ForeignKey {
 	family := g.Family(oid)
 	var places []int
@@ -315,23 +313,22 @@ func (g *Graph) copyWithin(k ForeignKey, family []uint32) bool {
 	return ok && slices.Contains(family, g.ForeignKeys[i].Parent)
 }
 
-// Outgoing are the foreign keys by which the table references others; the
-// copies for partitions are left out.
+// Outgoing returns the foreign keys from the table to others, without copies for partitions.
 func (g *Graph) Outgoing(oid uint32) []ForeignKey {
 	var keys []ForeignKey
 	for _, i := range g.byChild[oid] {
 		k := g.ForeignKeys[i]
 		if from, ok := g.byOID[k.derivedFrom]; ok && g.ForeignKeys[from].Child == oid {
-			continue // a copy that names one partition of the referenced table
+			continue // a copy for one partition of the referenced table
 		}
 		keys = append(keys, k)
 	}
 	return keys
 }
 
-// Below are a table and all that reference it, at any depth.
+// Below returns a table and all tables that reference it, at any depth.
 func (g *Graph) Below(oid uint32) []uint32 {
-	return reach(oid, func(o uint32) (out []uint32) {
+	return reachable(oid, func(o uint32) (out []uint32) {
 		for _, k := range g.References(o) {
 			out = append(out, k.Child)
 		}
@@ -339,7 +336,7 @@ func (g *Graph) Below(oid uint32) []uint32 {
 	})
 }
 
-func reach(from uint32, next func(uint32) []uint32) []uint32 {
+func reachable(from uint32, next func(uint32) []uint32) []uint32 {
 	found := []uint32{from}
 	seen := map[uint32]bool{from: true}
 	for i := 0; i < len(found); i++ {
@@ -353,10 +350,9 @@ func reach(from uint32, next func(uint32) []uint32) []uint32 {
 	return found
 }
 
-// Related are a table, all that reference it and all that it references, at
-// any depth.
+// Related returns a table, all that reference it and all that it references, at any depth.
 func (g *Graph) Related(oid uint32) []uint32 {
-	above := reach(oid, func(o uint32) (out []uint32) {
+	above := reachable(oid, func(o uint32) (out []uint32) {
 		for _, k := range g.Outgoing(o) {
 			out = append(out, k.Parent)
 		}

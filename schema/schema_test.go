@@ -14,7 +14,7 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// catalog is a graph of one database, with lookups by name.
+// catalog is the graph of one database, with lookups by name.
 type catalog struct {
 	*schema.Graph
 	t    *testing.T
@@ -53,7 +53,7 @@ func (c *catalog) table(name string) *schema.Table {
 	return c.Tables[oid]
 }
 
-// references are the keys onto a table, as text in the graph's order.
+// references formats the keys onto a table, in the graph's order.
 func (c *catalog) references(name string) []string {
 	c.t.Helper()
 	return texts(c.References(c.oid("public", name)))
@@ -74,7 +74,7 @@ func same(t *testing.T, what string, got, want any) {
 	}
 }
 
-// Every action, in the order of the columns of the key and not of the table.
+// Every action, in the order of the key's columns and not the table's.
 func TestForeignKeys(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, `
@@ -103,12 +103,12 @@ func TestForeignKeys(t *testing.T) {
 	same(t, "related", len(c.Related(c.oid("other", "p"))), 2)
 }
 
-// PostgreSQL 15: ON DELETE SET NULL of some columns of the key.
+// PostgreSQL 15: ON DELETE SET NULL for some columns of the key.
 func TestSetNullColumns(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t)
 	if db.Int(t, `SELECT current_setting('server_version_num')::int`) < 150000 {
-		return // there is nothing to read before
+		return // older versions have nothing to read
 	}
 	db.Exec(t, `CREATE TABLE p (tenant int, id int, PRIMARY KEY (tenant, id));
 		CREATE TABLE k (pid int, gone int, tenant int, FOREIGN KEY (tenant, pid) REFERENCES p ON DELETE SET NULL (pid)); ALTER TABLE k DROP gone`)
@@ -120,8 +120,8 @@ func TestSetNullColumns(t *testing.T) {
 	same(t, "columns", keys[0].SetColumns, []string{"pid"})
 }
 
-// The copies that PostgreSQL makes of one key for partitions, on either side,
-// are left out; a key of a single partition is not.
+// Copies of a key that PostgreSQL makes for partitions, on either side, are left out; a key
+// on a single partition is not.
 func TestPartitionsShowEachKeyOnce(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, `
@@ -151,8 +151,8 @@ func TestPartitionsShowEachKeyOnce(t *testing.T) {
 	}
 }
 
-// What an index can serve is in its description: method, order, collation,
-// predicate, validity.
+// An index description says what the index can serve: method, order, collation, predicate,
+// validity.
 func TestIndexes(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, `
@@ -165,7 +165,7 @@ func TestIndexes(t *testing.T) {
 		CREATE INDEX i5 ON x USING hash (b);
 		CREATE INDEX i6 ON x (b text_pattern_ops);
 		ALTER TABLE x ADD CONSTRAINT i7 UNIQUE (c) DEFERRABLE`)
-	// A concurrent build that failed leaves an index that is not valid.
+	// A failed concurrent build leaves an invalid index.
 	conn, err := pgx.Connect(t.Context(), db.DSN())
 	if err != nil {
 		t.Fatal(err)
@@ -228,7 +228,7 @@ func TestColumns(t *testing.T) {
 	})
 }
 
-// Triggers and rules count where they fire on DELETE or UPDATE, those of partitions too.
+// Triggers and rules count if they fire on DELETE or UPDATE, including those of partitions.
 func TestTriggersAndRules(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, `
@@ -254,7 +254,7 @@ func TestTriggersAndRules(t *testing.T) {
 	})
 }
 
-// Privileges are those of the role that reads, to the column.
+// Privileges are those of the reading role, down to columns.
 func TestPrivileges(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, `CREATE SCHEMA s; CREATE TABLE public.x (a int, b int); CREATE TABLE s.y (a int); CREATE TABLE public.z (a int, b int); ALTER TABLE public.z ENABLE ROW LEVEL SECURITY`)
@@ -269,7 +269,7 @@ func TestPrivileges(t *testing.T) {
 	if z := c.table("z"); !z.RowSecurity {
 		t.Error("row-level security of z is not seen")
 	}
-	// A schema the role may not use does not hide its table.
+	// A schema that the role may not use does not hide its tables.
 	oid := c.oid("s", "y")
 	if err := c.Load(t.Context(), c.conn, oid); err != nil || oid == 0 {
 		t.Fatalf("OID %d, %v", oid, err)
@@ -279,7 +279,7 @@ func TestPrivileges(t *testing.T) {
 	}
 }
 
-// Names are exact, and without a schema the search_path decides.
+// Names are exact; without a schema the search_path decides.
 func TestResolve(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, `CREATE SCHEMA "Odd.one"; CREATE TABLE "Odd.one"."Say ""hi""" (a int); CREATE TABLE public."Mixed" (a int); CREATE TABLE "Odd.one".hidden (a int)`)

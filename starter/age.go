@@ -7,31 +7,31 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// Names of columns that tell a row's age, the best first, without underscores and in
-// lower case.
+// Names of columns that hold a row's age, best first, in lower case and without
+// underscores.
 var (
-	// createdNames tell when a row came.
+	// createdNames say when a row was created.
 	createdNames = strings.Fields(`createdat created createdon createat createtime creationtime creationdate creationtimestamp creationts datecreated createddate createtimestamp
 		insertedat insertdate occurredat happenedat receivedat sentat loggedat recordedat observedat capturedat eventtime eventtimestamp eventat
 		actiontime dateadded addedat timestamp datetime time ts date at startedat starttime ranat performedat requestedat deliveredat publishedat executedat lastupdated`)
-	// finishedNames tell when what was begun came to its end: NULL until then, and what
-	// has not ended never expires.
+	// finishedNames say when something that was started ended: NULL until then, and what has
+	// not ended never expires.
 	finishedNames = strings.Fields(`closedat resolvedat completedat finishedat endedat solvedat doneat finishtime endtime endat stoppedat cancelledat`)
-	// usedNames tell when a session was last in use, or ends.
+	// usedNames say when a session was last used, or ends.
 	usedNames = strings.Fields(`lastactivity lastactivityat lastseenat lastseen lastusedat lastactiveat lastaccessedat lastaccess updatedat expiresat expireat expiredate expiry expires`)
-	// begun are the heads of tables whose rows begin and end.
-	begun = strings.Fields(`run execution job build deployment import export backup scan attempt call delivery`)
+	// finishing are the heads of tables whose rows have a beginning and an end.
+	finishing = strings.Fields(`run execution job build deployment import export backup scan attempt call delivery`)
 )
 
 var ageTypes = []string{"timestamptz", "timestamp", "date"}
 
-// ageOf is the column that tells how old the rows of a table are.
+// ageOf returns the column that holds the age of a table's rows.
 func ageOf(t *schema.Table, k kind) (schema.Column, bool) {
 	names := createdNames
 	switch h := head(t.Name.Name); {
 	case h == "session":
 		names = slices.Concat(usedNames, createdNames)
-	case k == matter || slices.Contains(begun, h):
+	case k == lifecycle || slices.Contains(finishing, h):
 		names = slices.Concat(finishedNames, createdNames)
 	}
 	for _, name := range names {
@@ -44,7 +44,7 @@ func ageOf(t *schema.Table, k kind) (schema.Column, bool) {
 	return onlyTime(t)
 }
 
-// onlyTime is the one column of a table that is a point in time, and not one to come.
+// onlyTime returns the only column of a table that is a past point in time.
 func onlyTime(t *schema.Table) (found schema.Column, ok bool) {
 	for _, c := range t.Columns {
 		if !slices.Contains(ageTypes, c.TypeName) || hasWord(c.Name, "updated", "expires", "expire", "expiry", "valid", "until", "deleted", "scheduled", "next", "birth", "birthday", "due", "archived", "trial", "confirmed", "locked", "remember", "reset") {
@@ -60,8 +60,8 @@ func onlyTime(t *schema.Table) (found schema.Column, ok bool) {
 
 var unseparated = strings.NewReplacer("_", "", " ", "", "-", "")
 
-// plainName is a name in lower case without what separates its words.
+// plainName lowercases a name and removes its separators.
 func plainName(name string) string { return strings.ToLower(unseparated.Replace(name)) }
 
-// integer reports whether a column counts units since 1970.
-func integer(c schema.Column) bool { return !slices.Contains(ageTypes, c.TypeName) }
+// isInteger reports whether a column counts units since 1970.
+func isInteger(c schema.Column) bool { return !slices.Contains(ageTypes, c.TypeName) }

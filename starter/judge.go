@@ -11,38 +11,38 @@ import (
 )
 
 const (
-	// manyRows is from how many rows on a table may be history whose name does not say so.
+	// manyRows is the row count from which a table may be history without a telling name.
 	manyRows = 10_000
 	// fewReferences is how many tables may reference such a table.
 	fewReferences = 3
 )
 
-// candidate looks whether the rows of a table are what expires; or else says why not.
+// candidate decides whether the rows of a table can expire, and if not, says why.
 func (r *reader) candidate(ctx context.Context, t *schema.Table) (Root, string, error) {
 	root := Root{Table: t}
-	if reason := r.refused(t); reason != "" {
+	if reason := r.refusal(t); reason != "" {
 		return root, reason, nil
 	}
 	var ok bool
 	if root.Age, ok = ageOf(t, r.kinds[t.OID]); !ok {
-		return root, "no column says how old a row is", nil
+		return root, "no column holds a row's age", nil
 	}
-	if integer(root.Age) {
+	if isInteger(root.Age) {
 		unit, err := r.unit(ctx, t, root.Age)
 		if err != nil || unit == "" {
-			return root, fmt.Sprintf("%s is an integer and no time since 1970", text(root.Age.Name)), err
+			return root, fmt.Sprintf("%s is an integer but not a time since 1970", text(root.Age.Name)), err
 		}
 		root.Unit = unit
 	}
-	if reason, err := r.unnamed(ctx, t, root.Age); reason != "" || err != nil {
+	if reason, err := r.unnamedTable(ctx, t, root.Age); reason != "" || err != nil {
 		return root, reason, err
 	}
-	reason, err := r.takesAlong(ctx, root)
+	reason, err := r.takesInUse(ctx, root)
 	return root, reason, err
 }
 
-// refused is why a table is no root whatever its rows are.
-func (r *reader) refused(t *schema.Table) string {
+// refusal says why a table cannot be a root, whatever its rows are.
+func (r *reader) refusal(t *schema.Table) string {
 	name := strings.ToLower(t.Name.Name)
 	k, word := kindOf(t.Name.Name)
 	unique := uniqueName(t)
@@ -52,18 +52,18 @@ func (r *reader) refused(t *schema.Table) string {
 	case tools[name] != "":
 		return "kept by " + tools[name]
 	case queues[name] != "":
-		return queues[name] + ": a job that has yet to run must not go"
+		return queues[name] + ": pending jobs must not be deleted"
 	case k == live:
 		return fmt.Sprintf("its rows are in use (%s)", word)
 	case k == content:
 		return fmt.Sprintf("content, or part of something else (%s)", word)
 	case k == accounting:
-		return fmt.Sprintf("accounts (%s): the law may say how long they stay", word)
+		return fmt.Sprintf("accounting records (%s): the law may say how long to keep them", word)
 	case unique != "":
 		return fmt.Sprintf("its rows have names (a unique index on %s)", text(unique))
-	case k == unknown && r.link(t):
+	case k == unknown && r.isLink(t):
 		return "connects other tables"
-	case period(t):
+	case isPeriod(t):
 		return "its rows have a beginning and an end, which may lie ahead"
 	case t.Kind == schema.Ordinary && len(t.Children) > 0:
 		return "other tables inherit from it"
@@ -72,23 +72,23 @@ func (r *reader) refused(t *schema.Table) string {
 		return "one row for each of " + of
 	}
 	if word == "email" && hasAddress(t) {
-		return "its rows are in use (addresses, not mails)"
+		return "its rows are in use (addresses, not messages)"
 	}
 	if !hasKey(t) {
-		return "no primary key, and no unique index that could take its place"
+		return "no primary key, and no unique index to replace it"
 	}
 	return ""
 }
 
-// hasAddress reports whether a table called emails holds addresses.
+// hasAddress reports whether a table named emails holds addresses.
 func hasAddress(t *schema.Table) bool {
 	return slices.ContainsFunc(t.Columns, func(c schema.Column) bool {
 		return slices.Contains([]string{"email", "address", "emailaddress", "verified", "verifiedat", "confirmed", "confirmedat", "isprimary", "primary"}, plainName(c.Name))
 	})
 }
 
-// stateOf is the table of which this one holds one row each, which is no history; ""
-// when it does not.
+// stateOf returns the table for each row of which this one holds one row, so that it is not
+// history; "" if there is none.
 func (r *reader) stateOf(t *schema.Table) string {
 	keys := r.graph.Outgoing(t.OID)
 	for _, x := range t.Indexes {
@@ -98,7 +98,7 @@ func (r *reader) stateOf(t *schema.Table) string {
 		parent := ""
 		for _, n := range x.ColumnNames() {
 			i := slices.IndexFunc(keys, func(k schema.ForeignKey) bool { return len(k.ChildColumns) == 1 && k.ChildColumns[0] == n })
-			if i < 0 || r.kinds[keys[i].Parent] == history || r.kinds[keys[i].Parent] == matter {
+			if i < 0 || r.kinds[keys[i].Parent] == history || r.kinds[keys[i].Parent] == lifecycle {
 				parent = ""
 				break
 			}
@@ -111,9 +111,9 @@ func (r *reader) stateOf(t *schema.Table) string {
 	return ""
 }
 
-// unnamed is why a table whose name does not say what its rows are is no root.
-func (r *reader) unnamed(ctx context.Context, t *schema.Table, age schema.Column) (string, error) {
-	if k := r.kinds[t.OID]; k == history || k == matter {
+// unnamedTable says why a table whose name does not tell what its rows are is no root.
+func (r *reader) unnamedTable(ctx context.Context, t *schema.Table, age schema.Column) (string, error) {
+	if k := r.kinds[t.OID]; k == history || k == lifecycle {
 		return "", nil
 	}
 	const doubt = "nothing says that its rows are history"
@@ -143,9 +143,9 @@ func (r *reader) referencedBy(t *schema.Table) int {
 	return len(tables)
 }
 
-// takesAlong is why a table is no root for what would go with its rows: rows in use, or
-// rows that are much younger.
-func (r *reader) takesAlong(ctx context.Context, root Root) (string, error) {
+// takesInUse says why a table is no root because of what would be deleted with its rows:
+// rows in use, or rows that are much younger.
+func (r *reader) takesInUse(ctx context.Context, root Root) (string, error) {
 	seen := []uint32{root.Table.OID}
 	for i := 0; i < len(seen); i++ {
 		for _, k := range r.graph.References(seen[i]) {
@@ -154,9 +154,9 @@ func (r *reader) takesAlong(ctx context.Context, root Root) (string, error) {
 			}
 			if r.inUse(k, seen[i]) {
 				if k.OnDelete == schema.Cascade {
-					return fmt.Sprintf("rows of %s, which are in use, would go with it (%s, ON DELETE CASCADE)", text(k.ChildName.String()), text(k.Name)), nil
+					return fmt.Sprintf("rows of %s, which are in use, would be deleted with it (%s, ON DELETE CASCADE)", text(k.ChildName.String()), text(k.Name)), nil
 				}
-				continue // it is decided as keep
+				continue // decided as keep
 			}
 			if i == 0 {
 				younger, err := r.younger(ctx, root, k)
@@ -173,20 +173,20 @@ func (r *reader) takesAlong(ctx context.Context, root Root) (string, error) {
 	return "", nil
 }
 
-// inUse reports whether rows that reference a table are in use for themselves, and no
+// inUse reports whether rows that reference a table are in use in their own right, not as
 // part of what they reference.
 func (r *reader) inUse(k schema.ForeignKey, parent uint32) bool {
 	t := r.graph.Tables[k.Child]
 	if t == nil || r.found.Tenants != nil && t == r.found.Tenants.Table {
 		return true
 	}
-	if r.partOf(t, r.graph.Tables[parent]) || r.link(t) {
+	if r.partOf(t, r.graph.Tables[parent]) || r.isLink(t) {
 		return false
 	}
 	return r.kinds[t.OID] == live || r.kinds[t.OID] == accounting || uniqueName(t) != "" && r.kinds[t.OID] != history
 }
 
-// partOf reports whether a table is called after another: message_labels after messages.
+// partOf reports whether a table is named after another: message_labels after messages.
 func (r *reader) partOf(t, whole *schema.Table) bool {
 	parts, of := split(t.Name.Name), split(whole.Name.Name)
 	if len(parts) <= len(of) {
@@ -200,5 +200,5 @@ func (r *reader) partOf(t, whole *schema.Table) bool {
 	return true
 }
 
-// text is a name as it may stand in a comment.
+// text escapes a name for a comment.
 func text(name string) string { return visible.Text(name) }

@@ -7,14 +7,14 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// Path is a way from a table to the tenants: the columns to follow.
+// Path is a path from a table to the tenants: the columns to follow.
 type Path struct {
 	Columns  []string
-	Nullable []string // of them, as table.column: rows with NULL there have no tenant
-	Declared bool     // no foreign key says so: the column is called like those of others
+	Nullable []string // those of them that are nullable, as table.column: rows with NULL there have no tenant
+	Declared bool     // without a foreign key: the column is named like those of other tables
 }
 
-// steps writes a path as the policy file has it.
+// steps formats a path as the policy file does.
 func (p Path) steps() string {
 	var path policy.Path
 	for _, c := range p.Columns {
@@ -23,8 +23,8 @@ func (p Path) steps() string {
 	return path.YAML()
 }
 
-// paths are the shortest ways over foreign keys to the tenants, or else the column that
-// is called and typed like those by which other tables reference them.
+// paths returns the shortest foreign-key paths to the tenants, or else a column with the
+// name and type by which other tables reference them.
 func (r *reader) paths(t *schema.Table) []Path {
 	if r.found.Tenants == nil {
 		return nil
@@ -56,7 +56,7 @@ func (r *reader) paths(t *schema.Table) []Path {
 			}
 		}
 		if len(found) > 0 {
-			if direct := r.declared(t); len(found[0].Columns) > 1 && len(direct) > 0 && len(direct[0].Nullable) == 0 {
+			if direct := r.byColumnName(t); len(found[0].Columns) > 1 && len(direct) > 0 && len(direct[0].Nullable) == 0 {
 				return direct
 			}
 			slices.SortFunc(found, func(x, y Path) int { return slices.Compare(x.Columns, y.Columns) })
@@ -67,12 +67,12 @@ func (r *reader) paths(t *schema.Table) []Path {
 		}
 		level = next
 	}
-	return r.declared(t)
+	return r.byColumnName(t)
 }
 
-// step goes on along a foreign key. ok is false where the policy file has no words for
-// it: a key of several columns that leads to the tenants otherwise than by their key, or
-// whose columns are part of other keys too.
+// step follows a foreign key. ok is false if the policy file cannot express it: a key of
+// several columns that leads to the tenants by something other than their key, or whose
+// columns are all part of other keys.
 func (r *reader) step(path Path, k schema.ForeignKey, to uint32) (_ Path, ok bool) {
 	column := k.ChildColumns[0]
 	if k.Parent == to {
@@ -101,8 +101,8 @@ func (r *reader) step(path Path, k schema.ForeignKey, to uint32) (_ Path, ok boo
 	return next, true
 }
 
-// declared is a column that holds the tenants' key without a foreign key.
-func (r *reader) declared(t *schema.Table) []Path {
+// byColumnName returns a column that holds the tenants' key without a foreign key.
+func (r *reader) byColumnName(t *schema.Table) []Path {
 	owner := r.found.Tenants
 	key, _ := owner.Table.Column(owner.Key)
 	parts := split(owner.Table.Name.Name)
@@ -124,8 +124,8 @@ func (r *reader) declared(t *schema.Table) []Path {
 	return nil
 }
 
-// preferred puts the one path first that gives every row a tenant, where there is just
-// one; ok is false where several are as good.
+// preferred moves the one path that gives every row a tenant to the front, if there is
+// exactly one; ok is false if several are equally good.
 func preferred(paths []Path) (_ []Path, ok bool) {
 	i := slices.IndexFunc(paths, func(p Path) bool { return len(p.Nullable) == 0 })
 	if len(paths) < 2 || i < 0 || slices.ContainsFunc(paths[i+1:], func(p Path) bool { return len(p.Nullable) == 0 }) {
@@ -134,7 +134,7 @@ func preferred(paths []Path) (_ []Path, ok bool) {
 	return slices.Concat(paths[i:i+1], paths[:i], paths[i+1:]), true
 }
 
-// decisions adds to a root the keys that nobody decided on.
+// decisions adds the undecided keys to a root.
 func (r *reader) decisions(root *Root) {
 	onPath := r.onPaths(root.Table, root.Paths)
 	for i, oid := range append([]uint32{root.Table.OID}, r.below(root.Table.OID)...) {
@@ -146,7 +146,7 @@ func (r *reader) decisions(root *Root) {
 	}
 }
 
-// onPaths are the tables that stand between a root and its tenants, the tenants too.
+// onPaths returns the tables between a root and its tenants, including the tenants.
 func (r *reader) onPaths(t *schema.Table, paths []Path) (tables []uint32) {
 	if r.found.Tenants == nil {
 		return nil
@@ -161,14 +161,14 @@ func (r *reader) onPaths(t *schema.Table, paths []Path) (tables []uint32) {
 	return append(tables, r.found.Tenants.Table.OID)
 }
 
-// decision says what may become of rows behind a key that nobody decided on.
+// decision lists the possible actions for the rows behind an undecided key.
 func (r *reader) decision(k schema.ForeignKey, parent uint32, below bool, onPath []uint32) Decision {
 	d := Decision{Key: k, Below: below, Live: r.inUse(k, parent) || slices.Contains(onPath, k.Child)}
 	child := r.graph.Tables[k.Child]
 	nullable := !slices.ContainsFunc(k.ChildColumns, func(n string) bool { c, _ := child.Column(n); return c.NotNull || c.Generated })
-	// Rows that may be without the reference are something of their own, unless they are
-	// history or content.
-	if kind := r.kinds[k.Child]; !nullable || kind == history || kind == matter || kind == content || r.partOf(child, r.graph.Tables[parent]) {
+	// Rows that may exist without the reference stand on their own, unless they are history
+	// or content.
+	if kind := r.kinds[k.Child]; !nullable || kind == history || kind == lifecycle || kind == content || r.partOf(child, r.graph.Tables[parent]) {
 		d.Allowed = append(d.Allowed, "delete")
 	}
 	if nullable && !slices.Contains(onPath, k.Child) {

@@ -11,8 +11,8 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// polymorphic finds pairs of columns, x_type and x_id, without a foreign key, and by a
-// sample of the types which roots they name.
+// polymorphic finds pairs of columns x_type and x_id without a foreign key, and samples
+// the types to see which roots they name.
 func (r *reader) polymorphic(ctx context.Context) error {
 	for _, t := range r.tables {
 		for _, c := range t.Columns {
@@ -46,7 +46,7 @@ func (r *reader) referencesBy(t *schema.Table, column string) bool {
 	return slices.ContainsFunc(r.graph.Outgoing(t.OID), func(k schema.ForeignKey) bool { return slices.Contains(k.ChildColumns, column) })
 }
 
-// types are the values of a column in a sample of rows.
+// types returns the values of a column in a sample of rows.
 func (r *reader) types(ctx context.Context, t *schema.Table, c schema.Column) ([]string, error) {
 	if t.Bytes == 0 {
 		return nil, nil
@@ -58,7 +58,7 @@ func (r *reader) types(ctx context.Context, t *schema.Table, c schema.Column) ([
 			return types, nil
 		}
 	}
-	if unread(err) {
+	if unreadable(err) {
 		return nil, nil
 	}
 	return nil, err
@@ -71,7 +71,7 @@ func names(value, table string) bool {
 	return class != "" && inSingular(class) == inSingular(table)
 }
 
-// inSingular is a name in lower case, its last word in the singular.
+// inSingular lowercases a name and makes its last word singular.
 func inSingular(name string) string {
 	parts := split(name)
 	if len(parts) > 0 {

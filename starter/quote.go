@@ -9,7 +9,7 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// sqlColumn is a column as SQL in a YAML scalar.
+// sqlColumn formats a column as SQL in a YAML scalar.
 func sqlColumn(name string) string {
 	if sql := sqlName(name); sql != name {
 		return policy.YAMLQuoted(sql)
@@ -17,7 +17,7 @@ func sqlColumn(name string) string {
 	return name
 }
 
-// sqlName is a column as SQL, quoted only where it may have to be.
+// sqlName formats a column as SQL, quoted only if necessary.
 func sqlName(name string) string {
 	if strings.ToLower(name) == name && policy.YAMLScalar(name) == name && !strings.Contains(name, ".") {
 		return name
@@ -25,7 +25,7 @@ func sqlName(name string) string {
 	return pgx.Identifier{name}.Sanitize()
 }
 
-// policyName is a policy named after its table.
+// policyName derives a policy's name from its table.
 func policyName(n schema.Name) string {
 	var b strings.Builder
 	for i, r := range n.Name {

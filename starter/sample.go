@@ -13,27 +13,27 @@ import (
 )
 
 const (
-	// sampled is how many rows are looked at.
+	// sampled is the number of rows in a sample.
 	sampled = 200
-	// inOrderFrom is from which correlation of place and age on rows are written in
-	// the order of their age.
+	// inOrderFrom is the correlation of position and age from which rows count as written in
+	// order of their age.
 	inOrderFrom = 0.9
-	// youngerDays is by how much rows have to be younger than what they reference for
-	// that to be in use still.
+	// youngerDays is how much younger rows must be than the row they reference for that to
+	// count as still in use.
 	youngerDays = 90
 )
 
 func quoted(column string) string { return pgx.Identifier{column}.Sanitize() }
 
-// unread reports whether rows could not be looked at: no privilege, hidden rows, a lock,
-// a statement that took too long. Then nothing is known of them.
-func unread(err error) bool {
+// unreadable reports whether rows could not be sampled: no privilege, row-level security, a
+// lock or a timeout. Then nothing is known about them.
+func unreadable(err error) bool {
 	pgErr, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && (strings.HasPrefix(pgErr.Code, "42") || pgErr.Code == "55P03" || pgErr.Code == "57014" || strings.HasPrefix(pgErr.Code, "22"))
 }
 
-// unit is what an integer age counts, by its values: "" when it is no time since 1970.
-// Where there are none it is the likelier one; check compares it with the values.
+// unit returns the unit of an integer age, judged by its values, or "" if it is not a time
+// since 1970. Without values it returns the likelier unit; check verifies it later.
 func (r *reader) unit(ctx context.Context, t *schema.Table, age schema.Column) (string, error) {
 	likely := "ms"
 	if age.TypeName == "int4" {
@@ -41,7 +41,7 @@ func (r *reader) unit(ctx context.Context, t *schema.Table, age schema.Column) (
 	}
 	var most *int64
 	err := r.q.QueryRow(ctx, fmt.Sprintf("SELECT max(x)::bigint FROM (SELECT %[1]s AS x FROM %[2]s WHERE %[1]s > 0 LIMIT %[3]d) s", quoted(age.Name), t.Name.SQL(), sampled)).Scan(&most)
-	if err != nil && unread(err) || err == nil && most == nil {
+	if err != nil && unreadable(err) || err == nil && most == nil {
 		return likely, nil
 	}
 	if err != nil {
@@ -59,8 +59,8 @@ func (r *reader) unit(ctx context.Context, t *schema.Table, age schema.Column) (
 	return "", nil
 }
 
-// inOrder reports whether rows lie in the order of their age, by the planner's
-// statistics: then they are added and hardly ever changed.
+// inOrder reports whether the planner's statistics show rows stored in order of age: then
+// they are appended and hardly ever updated.
 func (r *reader) inOrder(ctx context.Context, t *schema.Table, age schema.Column) (bool, error) {
 	var correlation *float64
 	err := r.q.QueryRow(ctx, `SELECT max(correlation)::float8 FROM pg_stats WHERE schemaname = $1 AND tablename = $2 AND attname = $3`,
@@ -68,12 +68,12 @@ func (r *reader) inOrder(ctx context.Context, t *schema.Table, age schema.Column
 	return correlation != nil && *correlation >= inOrderFrom, err
 }
 
-// younger is why rows that reference the root are no part of it: they come long after
-// it. It looks at some of the newest rows where an index gives them.
+// younger says why rows that reference the root are not part of it: they come long after
+// it. It samples the newest rows if an index provides them.
 func (r *reader) younger(ctx context.Context, root Root, k schema.ForeignKey) (string, error) {
 	child := r.graph.Tables[k.Child]
 	age, ok := ageOf(child, unknown)
-	if !ok || integer(age) || integer(root.Age) || child.Bytes == 0 || root.Table.Bytes == 0 {
+	if !ok || isInteger(age) || isInteger(root.Age) || child.Bytes == 0 || root.Table.Bytes == 0 {
 		return "", nil
 	}
 	var pairs []string
@@ -94,11 +94,11 @@ func (r *reader) younger(ctx context.Context, root Root, k schema.ForeignKey) (s
           FROM (SELECT * FROM %s %sLIMIT %d) c JOIN %s p ON %s
          WHERE isfinite(c.%[2]s) AND isfinite(p.%[3]s)) s`,
 		youngerDays, quoted(age.Name), quoted(root.Age.Name), child.Name.SQL(), order, sampled, root.Table.Name.SQL(), strings.Join(pairs, " AND "))).Scan(&rows, &later, &days)
-	if err != nil && unread(err) {
+	if err != nil && unreadable(err) {
 		return "", nil
 	}
 	if err != nil || rows == 0 || later == nil || *later < 0.5 {
 		return "", err
 	}
-	return fmt.Sprintf("in use still: the newest rows of %s came %d days after the row that they reference", text(child.Name.String()), *days), nil
+	return fmt.Sprintf("still in use: the newest rows of %s came %d days after the row that they reference", text(child.Name.String()), *days), nil
 }

@@ -6,16 +6,15 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// naturalNames are columns that tell one thing in use from another, by which people
-// call it.
+// naturalNames are columns by which people identify things that are in use.
 var naturalNames = []string{"name", "slug", "email", "username", "login", "handle", "domain", "subdomain", "host", "hostname", "path", "code", "title", "key", "apikey", "fingerprint", "phone", "alias", "label", "displayname", "iso", "isocode"}
 
-// hasKey reports whether reaper can tell rows of a table apart.
+// hasKey reports whether reaper can identify the rows of a table.
 func hasKey(t *schema.Table) bool {
 	return slices.ContainsFunc(t.Indexes, func(x schema.Index) bool { return t.Identifies(&x) })
 }
 
-// primaryKey are the columns of a table's primary key.
+// primaryKey returns the columns of a table's primary key.
 func primaryKey(t *schema.Table) []string {
 	for _, x := range t.Indexes {
 		if x.Primary {
@@ -25,7 +24,7 @@ func primaryKey(t *schema.Table) []string {
 	return nil
 }
 
-// uniqueName is a column of a unique index that names things; "" when there is none.
+// uniqueName returns a column of a unique index that names things, or "".
 func uniqueName(t *schema.Table) string {
 	for _, x := range t.Indexes {
 		if !x.Unique {
@@ -40,8 +39,7 @@ func uniqueName(t *schema.Table) string {
 	return ""
 }
 
-// indexedAge reports whether an index begins with the age, or has it behind one other
-// column.
+// indexedAge reports whether an index has the age as its first or second column.
 func indexedAge(t *schema.Table, age string) bool {
 	return slices.ContainsFunc(t.Indexes, func(x schema.Index) bool {
 		i := slices.Index(x.ColumnNames(), age)
@@ -49,10 +47,10 @@ func indexedAge(t *schema.Table, age string) bool {
 	})
 }
 
-// link reports whether a table does no more than connect others: beside foreign keys,
-// its key and times it has at most one column; with one foreign key alone, that column
-// holds the key of something else. What has a name of its own is no link.
-func (r *reader) link(t *schema.Table) bool {
+// isLink reports whether a table only connects others: besides foreign keys, its key and
+// times it has at most one column; with a single foreign key, that column must hold the key
+// of something else. A table with a name column is no link.
+func (r *reader) isLink(t *schema.Table) bool {
 	keys := r.graph.Outgoing(t.OID)
 	var own []string
 	for _, c := range t.Columns {
@@ -70,9 +68,9 @@ func (r *reader) link(t *schema.Table) bool {
 	return len(keys) > 1 && len(own) <= 1
 }
 
-// period reports whether a table has columns for the beginning and the end of something
-// that may lie ahead.
-func period(t *schema.Table) bool {
+// isPeriod reports whether a table has columns for the beginning and end of something that
+// may lie in the future.
+func isPeriod(t *schema.Table) bool {
 	has := func(names ...string) bool {
 		return slices.ContainsFunc(t.Columns, func(c schema.Column) bool { return slices.Contains(names, plainName(c.Name)) })
 	}

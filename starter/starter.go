@@ -1,9 +1,9 @@
-// Package starter proposes a first policy file: which table owns rows, which tables
-// hold history that may expire, and what has to be decided about each.
+// Package starter proposes a first policy file: which table owns rows, which tables hold
+// history that may expire, and what has to be decided about each.
 //
-// It proposes a table only where its own rows are what expires. Tables whose rows are in
-// use (users, projects, keys) are never proposed, nor is a table whose rows would take
-// such rows along, and no policy runs before a person has chosen its retention.
+// It proposes a table only if its own rows are what expires. Tables whose rows are in use
+// (users, projects, keys) are never proposed, nor are tables whose deletion would take such
+// rows along. No policy runs before a person has chosen its retention.
 package starter
 
 import (
@@ -15,40 +15,40 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// Proposal is what the database suggests.
+// Proposal is the policy file suggested by the database.
 type Proposal struct {
-	Tenants *Tenants // nil: no table owns rows, as far as can be told
-	Roots   []Root   // the largest first
+	Tenants *Tenants // nil if no table seems to own rows
+	Roots   []Root   // largest first
 	Others  []Other  // all other tables, by name
-	// Polymorphic are the pairs of columns of which nothing says which tables they name.
+	// Polymorphic are the pairs of columns whose target tables are unknown.
 	Polymorphic []Polymorphic
 }
 
-// Root is a table whose expired rows may go.
+// Root is a table whose expired rows may be deleted.
 type Root struct {
 	Table *schema.Table
 	Age   schema.Column
 	Unit  string // of an integer age: s, ms or us
-	// Paths are the shortest to the tenants, of one length; none: no tenant. With OnePath
-	// the first is the one to take; else a person has to choose.
+	// Paths are the shortest paths to the tenants, all of one length; none means no tenant.
+	// With OnePath the first one is right; otherwise a person has to choose.
 	Paths   []Path
 	OnePath bool
-	// Decisions are the keys below it that the schema has not decided.
+	// Decisions are the keys below it that the schema leaves undecided.
 	Decisions []Decision
-	// Polymorphic are pairs of columns that name rows of it, without a foreign key.
+	// Polymorphic are pairs of columns that reference its rows without a foreign key.
 	Polymorphic []Polymorphic
 }
 
-// Decision is a foreign key whose rows nobody has decided on.
+// Decision is a foreign key that needs a decision.
 type Decision struct {
 	Key      schema.ForeignKey
 	Below    bool     // the referenced table is not the root itself
-	Allowed  []string // actions that are possible
-	Live     bool     // its rows are in use: it is decided as keep
-	Conflict bool     // part of the way in which rows find their tenants
+	Allowed  []string // possible actions
+	Live     bool     // its rows are in use, so decided as keep
+	Conflict bool     // on a path from rows to their tenants
 }
 
-// Polymorphic is a pair of columns, as in taggable_type and taggable_id.
+// Polymorphic is a pair of columns such as taggable_type and taggable_id.
 type Polymorphic struct {
 	Table    *schema.Table
 	Type, ID string
@@ -63,16 +63,16 @@ type Other struct {
 
 // reader collects what a proposal needs.
 type reader struct {
-	graph  *schema.Graph
-	q      schema.Querier
-	tables []*schema.Table // all of the application's, by name
-	found  *Proposal
-	kinds  map[uint32]kind
-	goes   map[uint32][]uint32 // what below has found
+	graph      *schema.Graph
+	q          schema.Querier
+	tables     []*schema.Table // all tables of the application, by name
+	found      *Proposal
+	kinds      map[uint32]kind
+	dependents map[uint32][]uint32 // cache of below
 }
 
-// Read looks at the catalog and at samples of rows. Tables of the schema ledger are
-// reaper's own, and left out.
+// Read inspects the catalog and samples of rows. It skips tables of the schema ledger, which
+// are reaper's own.
 func Read(ctx context.Context, q schema.Querier, ledger string) (*Proposal, error) {
 	g, err := schema.Read(ctx, q)
 	if err != nil {
@@ -91,22 +91,22 @@ func Read(ctx context.Context, q schema.Querier, ledger string) (*Proposal, erro
 	if err := g.Outline(ctx, q, own...); err != nil {
 		return nil, err
 	}
-	r := &reader{graph: g, q: q, found: &Proposal{}, kinds: map[uint32]kind{}, goes: map[uint32][]uint32{}}
+	r := &reader{graph: g, q: q, found: &Proposal{}, kinds: map[uint32]kind{}, dependents: map[uint32][]uint32{}}
 	for _, oid := range own {
-		if t := g.Tables[oid]; t != nil { // dropped meanwhile
+		if t := g.Tables[oid]; t != nil { // nil if dropped meanwhile
 			r.tables = append(r.tables, t)
 			r.kinds[oid], _ = kindOf(t.Name.Name)
 		}
 	}
 	r.found.Tenants = r.findTenants()
-	if err := r.judge(ctx); err != nil {
+	if err := r.classify(ctx); err != nil {
 		return nil, fmt.Errorf("looking at the rows of tables: %w", err)
 	}
 	return r.found, nil
 }
 
-// judge sorts the tables into roots and others.
-func (r *reader) judge(ctx context.Context) error {
+// classify divides the tables into roots and others.
+func (r *reader) classify(ctx context.Context) error {
 	var candidates []Root
 	for _, t := range r.tables {
 		root, reason, err := r.candidate(ctx, t)
@@ -121,8 +121,8 @@ func (r *reader) judge(ctx context.Context) error {
 	}
 	var roots []Root
 	for _, c := range candidates {
-		if head := r.goesWith(c, candidates); head != nil {
-			r.found.Others = append(r.found.Others, Other{c.Table, "goes with " + head.Name.String()})
+		if head := r.deletedWith(c, candidates); head != nil {
+			r.found.Others = append(r.found.Others, Other{c.Table, "deleted with " + head.Name.String()})
 			continue
 		}
 		c.Paths = r.paths(c.Table)
@@ -147,9 +147,9 @@ func (r *reader) judge(ctx context.Context) error {
 	return nil
 }
 
-// goesWith is another candidate with whose rows those of c go; nil: there is none, or
-// each goes with the other.
-func (r *reader) goesWith(c Root, candidates []Root) *schema.Table {
+// deletedWith returns another candidate with whose rows those of c are deleted, or nil if there
+// is none or the two depend on each other.
+func (r *reader) deletedWith(c Root, candidates []Root) *schema.Table {
 	for _, o := range candidates {
 		if o.Table != c.Table && slices.Contains(r.below(o.Table.OID), c.Table.OID) && !slices.Contains(r.below(c.Table.OID), o.Table.OID) {
 			return o.Table
@@ -158,20 +158,20 @@ func (r *reader) goesWith(c Root, candidates []Root) *schema.Table {
 	return nil
 }
 
-// below are the tables whose rows go, or may be decided to go, with those of a table.
+// below returns the tables whose rows are deleted, or may be, with those of a table.
 func (r *reader) below(root uint32) []uint32 {
-	if found, ok := r.goes[root]; ok {
+	if found, ok := r.dependents[root]; ok {
 		return found
 	}
 	found := []uint32{root}
 	for i := 0; i < len(found); i++ {
 		for _, k := range r.graph.References(found[i]) {
-			goes := k.OnDelete == schema.NoAction || k.OnDelete == schema.Restrict || k.OnDelete == schema.Cascade
-			if goes && !slices.Contains(found, k.Child) && !r.inUse(k, found[i]) {
+			deleted := k.OnDelete == schema.NoAction || k.OnDelete == schema.Restrict || k.OnDelete == schema.Cascade
+			if deleted && !slices.Contains(found, k.Child) && !r.inUse(k, found[i]) {
 				found = append(found, k.Child)
 			}
 		}
 	}
-	r.goes[root] = found[1:]
+	r.dependents[root] = found[1:]
 	return found[1:]
 }

@@ -28,7 +28,7 @@ func read(t *testing.T, schema string) *starter.Proposal {
 	return p
 }
 
-// open is a pool as a role, in a mode in which statements can be pinned.
+// open returns a pool for a role, in a mode in which statements can be pinned.
 func open(t *testing.T, db *dbtest.DB, role string) *pgxpool.Pool {
 	t.Helper()
 	return db.Pool(t, func(c *pgxpool.Config) {
@@ -51,7 +51,7 @@ func proposes(t *testing.T, p *starter.Proposal, want ...string) {
 	}
 }
 
-// says reports lines that the file lacks.
+// says reports patterns that no line of the file matches.
 func says(t *testing.T, p *starter.Proposal, patterns ...string) {
 	t.Helper()
 	for _, pattern := range patterns {
@@ -61,7 +61,7 @@ func says(t *testing.T, p *starter.Proposal, patterns ...string) {
 	}
 }
 
-// chosen reports a file that is read before somebody chose, or that is not read afterwards.
+// chosen checks that the file is refused before the choices are made and accepted after.
 func chosen(t *testing.T, p *starter.Proposal) {
 	t.Helper()
 	text := p.YAML()
@@ -79,8 +79,8 @@ func chosen(t *testing.T, p *starter.Proposal) {
 	}
 }
 
-// Projects and keys are in use; the events that hang on a project are what expires. init
-// proposed projects at a live 365 days, left the events out, and took a threshold for a hold.
+// Projects and keys are in use; the events of a project are what expires. init once proposed
+// projects at a live 365 days, left out the events, and took a threshold for a hold.
 func TestHistoryNotWhatIsInUse(t *testing.T) {
 	t.Parallel()
 	p := read(t, `
@@ -100,8 +100,8 @@ ANALYZE`)
 	chosen(t, p)
 }
 
-// helpdesk is twelve tables: what was begun, what belongs to it, what happened, what is
-// in use, what is polymorphic, and what has no tenant.
+// helpdesk is twelve tables: tickets with their parts, events, tables in use, polymorphic
+// references, and tables without a tenant.
 const helpdesk = `
 CREATE TABLE accounts (id bigint PRIMARY KEY, subdomain text UNIQUE NOT NULL, retention_days int, on_hold boolean, threshold int);
 CREATE TABLE users (id bigint PRIMARY KEY, account_id bigint NOT NULL REFERENCES accounts, email text UNIQUE, created_at timestamptz NOT NULL);
@@ -134,13 +134,13 @@ INSERT INTO taggings SELECT g, 1, (ARRAY['App\Models\Ticket', 'User'])[1 + g % 2
 		`^    #  - \{table: public.taggings, match: \{taggable_id: id\}, where: 'taggable_type = ''App\\Models\\Ticket''', action: delete\}`,
 		`^    table: public.audit_events .*\n    age: created_at\n    tenant: \[account_id\]   # by its name`,
 		`^    table: public.sessions .*\n    age: updated_at\n    tenant: none  `,
-		`^#   public.users: its rows are in use`, `^#   public.messages: goes with public.tickets$`, `^#   public.attachments: content`,
+		`^#   public.users: its rows are in use`, `^#   public.messages: deleted with public.tickets$`, `^#   public.attachments: content`,
 		`^#   public.taggings: `, `^#   public.macros: `, `^#   public.schema_migrations: kept by migrations`)
 	chosen(t, p)
 }
 
-// Rows in use that reference what goes are kept, by an entry where nobody decided; a
-// table that would take them along by ON DELETE CASCADE is no root.
+// Rows in use that reference deleted rows are kept by an entry where the schema leaves it
+// undecided; a table that would take them along by ON DELETE CASCADE is no root.
 func TestNothingInUseGoesAlong(t *testing.T) {
 	t.Parallel()
 	p := read(t, `
@@ -151,12 +151,12 @@ CREATE TABLE channels (id int PRIMARY KEY, tenant_id int NOT NULL REFERENCES ten
 CREATE TABLE run_labels (run_id int REFERENCES runs ON DELETE CASCADE, label text, PRIMARY KEY (run_id, label))`)
 	proposes(t, p, "messages")
 	says(t, p, `^      - \{table: public.channels, via: last_message_id, action: keep\}   # its rows are in use`,
-		`^#   public.runs: rows of public.channels, which are in use, would go with it`)
+		`^#   public.runs: rows of public.channels, which are in use, would be deleted with it`)
 	chosen(t, p)
 }
 
-// A table whose name says nothing is a root only where its rows speak for it, and not
-// where what hangs on its rows comes long after them.
+// A table with a meaningless name is a root only if its rows suggest it and their dependents
+// do not come long after them.
 func TestWhatRowsSay(t *testing.T) {
 	t.Parallel()
 	p := read(t, `
@@ -176,10 +176,10 @@ ANALYZE`)
 	proposes(t, p, "zarks")
 	says(t, p, `^#   public.few_zarks: nothing says that its rows are history, and there are only about 20$`,
 		`^#   public.shuffled_zarks: nothing says that its rows are history: they are neither written in the order of created_at nor indexed by it$`,
-		`^#   public.runs: in use still: the newest rows of public.run_parts came 7[23][0-9] days after the row that they reference$`)
+		`^#   public.runs: still in use: the newest rows of public.run_parts came 7[23][0-9] days after the row that they reference$`)
 }
 
-// Names as Rails, Django, Prisma and Laravel give them.
+// Names as Rails, Django, Prisma and Laravel create them.
 func TestNamesOfFrameworks(t *testing.T) {
 	t.Parallel()
 	p := read(t, `
@@ -196,12 +196,12 @@ CREATE TABLE personal_access_tokens (id int PRIMARY KEY, created_at timestamp);
 CREATE TABLE mm_audits (id text PRIMARY KEY, createat bigint, userid text)`)
 	proposes(t, p, "sentry_usermessage", "django_session", "TaskRun", "failed_jobs", "mm_audits")
 	says(t, p, `^    age: expire_date$`, `^    age: completedAt$`, `^    age: date_added$`, `^    age: \{column: createat, unit: ms\}$`, `^    tenant: \[organizationId\]$`,
-		`^#   public.sentry_useremail: its rows are in use \(addresses, not mails\)$`)
+		`^#   public.sentry_useremail: its rows are in use \(addresses, not messages\)$`)
 	chosen(t, p)
 }
 
-// Several shortest paths are all written out, and a person chooses; one that gives every
-// row a tenant is taken before those that do not.
+// Several shortest paths are all listed for a person to choose; one that gives every row a
+// tenant is preferred.
 func TestPaths(t *testing.T) {
 	t.Parallel()
 	const tables = `
@@ -216,7 +216,7 @@ CREATE TABLE events (id int PRIMARY KEY, "Box" int %s REFERENCES boxes, other_id
 	chosen(t, p)
 }
 
-// What may go with one root cannot stand between another and its tenants.
+// What one root's policy may delete cannot lie between another root and its tenants.
 func TestPathsThatAreCut(t *testing.T) {
 	t.Parallel()
 	p := read(t, `
@@ -225,7 +225,7 @@ CREATE TABLE runs (id int PRIMARY KEY, tenant_id int NOT NULL REFERENCES tenants
 CREATE TABLE steps (id int PRIMARY KEY, run_id int NOT NULL REFERENCES runs ON DELETE CASCADE);
 CREATE TABLE logs (id int PRIMARY KEY, step_id int REFERENCES steps ON DELETE SET NULL, created_at timestamptz NOT NULL)`)
 	proposes(t, p, "runs")
-	says(t, p, `^#   public.logs: finds its tenants by rows that go with public.runs$`)
+	says(t, p, `^#   public.logs: reaches its tenants through rows that are deleted with public.runs$`)
 }
 
 // Tables that the role may not read are judged by the catalog alone.
@@ -245,7 +245,7 @@ INSERT INTO parts VALUES (1, 1, now())`)
 	proposes(t, p, "messages")
 }
 
-// A database that is gone is an error, and not an empty proposal.
+// A lost connection is an error, not an empty proposal.
 func TestNoDatabase(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())

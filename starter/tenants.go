@@ -7,26 +7,25 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// ownerNames are what people call the table that owns rows, the likeliest first.
+// ownerNames are usual names of the table that owns rows, likeliest first.
 var ownerNames = strings.Fields(`organization organisation tenant workspace account company org realm customer business family household merchant shop school clinic agency club team`)
 
 // Tenants is the table that owns rows.
 type Tenants struct {
 	Table     *schema.Table
 	Key       string
-	Retention string // a column; empty: none was found
-	Hold      string // a column; empty: none was found
+	Retention string // a column; empty if none was found
+	Hold      string // a column; empty if none was found
 }
 
-// findTenants takes the table that is called like an owner of rows, and to which most
-// tables lead. Nothing else is guessed: without tenants each policy has a retention of
-// its own.
+// findTenants picks the table that is named like an owner and that most tables lead to. It
+// guesses nothing else: without tenants, each policy has a retention of its own.
 func (r *reader) findTenants() *Tenants {
 	var best *schema.Table
 	most, rank := 0, 0
 	for _, t := range r.tables {
 		i := r.ownerRank(t.Name.Name)
-		if i < 0 || len(primaryKey(t)) != 1 || r.owned(t) {
+		if i < 0 || len(primaryKey(t)) != 1 || r.isOwned(t) {
 			continue
 		}
 		reach := len(r.graph.Below(t.OID)) - 1
@@ -40,23 +39,23 @@ func (r *reader) findTenants() *Tenants {
 	return &Tenants{Table: best, Key: primaryKey(best)[0], Retention: retentionColumn(best), Hold: holdColumn(best)}
 }
 
-// ownerRank is the place of a name among ownerNames; -1: it is none. The name of the
-// application may stand before it, as Django has it: sentry_organization.
+// ownerRank is the index of a name in ownerNames, or -1. It may be prefixed by the
+// application's name, as in Django: sentry_organization.
 func (r *reader) ownerRank(name string) int {
 	parts := split(name)
 	if len(parts) == 0 || len(parts) > 2 {
 		return -1
 	}
 	i := slices.Index(ownerNames, singular(parts[len(parts)-1]))
-	if len(parts) == 2 && i >= 0 && singular(parts[0]) != singular(parts[1]) && !r.application(parts[0]) {
+	if len(parts) == 2 && i >= 0 && singular(parts[0]) != singular(parts[1]) && !r.isApplicationName(parts[0]) {
 		return -1 // user_accounts, email_accounts
 	}
 	return i
 }
 
-// application reports whether a word stands at the beginning of so many tables that it
-// is the name of the application.
-func (r *reader) application(word string) bool {
+// isApplicationName reports whether so many table names begin with a word that it must be the
+// application's name.
+func (r *reader) isApplicationName(word string) bool {
 	n := 0
 	for _, t := range r.tables {
 		if parts := split(t.Name.Name); len(parts) > 1 && parts[0] == word {
@@ -66,9 +65,9 @@ func (r *reader) application(word string) bool {
 	return n*5 >= len(r.tables)
 }
 
-// owned reports whether each row of a table belongs to a row of another one, beside
-// those who made it: the accounts by which a user signs in are no tenants.
-func (r *reader) owned(t *schema.Table) bool {
+// isOwned reports whether each row of a table belongs to a row of another, other than its
+// creator: the accounts by which a user signs in are no tenants.
+func (r *reader) isOwned(t *schema.Table) bool {
 	return slices.ContainsFunc(r.graph.Outgoing(t.OID), func(k schema.ForeignKey) bool {
 		if k.Parent == t.OID || r.ownerRank(k.ParentName.Name) >= 0 || r.partOf(r.graph.Tables[k.Parent], t) {
 			return false
@@ -80,8 +79,7 @@ func (r *reader) owned(t *schema.Table) bool {
 	})
 }
 
-// retentionColumn is a column of days, or an interval, that says by a word of its own
-// how long rows are kept.
+// retentionColumn returns a column of days, or an interval, named after retention.
 func retentionColumn(t *schema.Table) string {
 	for _, c := range t.Columns {
 		days := slices.Contains([]string{"int2", "int4", "int8"}, c.TypeName) && !hasWord(c.Name, "month", "hour", "year", "week", "minute", "second", "count", "size", "mb", "gb", "byte")
@@ -92,7 +90,7 @@ func retentionColumn(t *schema.Table) string {
 	return ""
 }
 
-// holdColumn is a boolean that says by a word of its own that nothing may go.
+// holdColumn returns a boolean column named after a hold.
 func holdColumn(t *schema.Table) string {
 	for _, c := range t.Columns {
 		if hasWord(c.Name, "hold") && c.TypeName == "bool" {

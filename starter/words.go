@@ -6,26 +6,26 @@ import (
 	"unicode"
 )
 
-// kind is what the name of a table says its rows are.
+// kind is what a table's name says about its rows.
 type kind int
 
 const (
 	unknown    kind = iota
-	history         // what happened: events, messages, deliveries, runs
-	matter          // what was begun and is finished some day: tickets, bookings
-	content         // part of something else: attachments, comments, items
-	accounting      // records that the law has something to say about: invoices, payments
-	live            // what is in use: users, projects, keys, settings
+	history         // past events: messages, deliveries, runs
+	lifecycle       // things that begin and end: tickets, bookings
+	content         // parts of something else: attachments, comments, items
+	accounting      // records subject to law: invoices, payments
+	live            // things in use: users, projects, keys, settings
 )
 
-// words are what the tables of each kind are called, in the singular. The last word
-// of a name counts: webhook_deliveries are deliveries, event_types are types.
+// words are the names of tables of each kind, in the singular. The last word of a name
+// counts: webhook_deliveries are deliveries, event_types are types.
 var words = map[kind][]string{
 	history: strings.Fields(`event message mail email log audit delivery run execution attempt session notification outbox ping heartbeat metric measurement
 		sample reading observation span trace history job change changelog export import scan crash error failure occurrence result
 		telemetry datapoint trail bounce invocation sighting checkin replay login signin visit pageview hit click open impression search
 		sms push call`),
-	matter: strings.Fields(`ticket booking reservation appointment cart checkout enquiry inquiry incident`),
+	lifecycle: strings.Fields(`ticket booking reservation appointment cart checkout enquiry inquiry incident`),
 	content: strings.Fields(`attachment comment post note reaction like vote item line detail body part recipient header file blob image photo document upload
 		entry payload chunk fragment embedding mention assignment follower read receipt tagging translation annotation answer reply
 		response revision version release snapshot backup build deployment view score record digest`),
@@ -46,7 +46,7 @@ var words = map[kind][]string{
 		lease counter`),
 }
 
-// tools are tables that a library keeps for itself, with whose rows.
+// tools are tables that a library maintains, with the library.
 var tools = map[string]string{
 	"schema_migrations": "migrations of the application", "ar_internal_metadata": "Rails", "django_migrations": "Django", "django_content_type": "Django",
 	"_prisma_migrations": "Prisma", "migrations": "migrations of the application", "knex_migrations": "Knex", "knex_migrations_lock": "Knex",
@@ -57,15 +57,15 @@ var tools = map[string]string{
 	"good_job_settings": "GoodJob", "data_migrations": "migrations of the application",
 }
 
-// queues are tables of background jobs, which their library prunes itself and from
-// which no job may go that has yet to run.
+// queues are tables of background jobs. Their library prunes them, and pending jobs must not
+// be deleted.
 var queues = map[string]string{
 	"good_jobs": "GoodJob", "delayed_jobs": "Delayed::Job", "que_jobs": "Que", "oban_jobs": "Oban", "river_job": "River", "jobs": "a queue of jobs", "job": "a queue of jobs",
 	"solid_queue_jobs": "Solid Queue", "procrastinate_jobs": "Procrastinate", "queue_jobs": "a queue of jobs", "graphile_worker_jobs": "Graphile Worker",
 	"queue_classic_jobs": "queue_classic", "background_jobs": "a queue of jobs", "async_jobs": "a queue of jobs", "job_queue": "a queue of jobs",
 }
 
-// pairs are endings of two words that say something else than the last one alone.
+// pairs are two-word endings that differ in meaning from the last word alone.
 var pairs = map[string]kind{
 	"pull request": live, "merge request": live, "join request": live, "access request": live, "feature request": live, "friend request": live,
 	"cron job": live, "scheduled job": live, "recurring job": live, "scheduled run": live, "saved search": live, "calendar event": content,
@@ -78,11 +78,10 @@ var pairs = map[string]kind{
 	"alert notification": live, "custom metric": live, "billable metric": live,
 }
 
-// blueprints are words anywhere in a name that say that its rows are what others are
-// made from.
+// blueprints are words that, anywhere in a name, mark rows from which others are made.
 var blueprints = strings.Fields(`recurring template preset saved draft blueprint definition`)
 
-// split takes a name apart: outgoing_emails, TaskRun, taskRun, task run.
+// split splits a name into words: outgoing_emails, TaskRun, taskRun, task run.
 func split(name string) []string {
 	var parts []string
 	var b strings.Builder
@@ -107,7 +106,7 @@ func split(name string) []string {
 	return parts
 }
 
-// singular is a word in the singular, as far as English goes by rule.
+// singular returns the singular of a word, as far as the rules of English go.
 func singular(w string) string {
 	for _, e := range []struct{ from, to string }{
 		{"people", "person"}, {"histories", "history"}, {"ies", "y"}, {"sses", "ss"}, {"xes", "x"}, {"ches", "ch"}, {"shes", "sh"}, {"statuses", "status"}, {"indices", "index"}, {"aliases", "alias"},
@@ -122,8 +121,8 @@ func singular(w string) string {
 	return w
 }
 
-// head is the last word of a name in the singular, without a number or a date behind
-// it: that says what the rows are.
+// head returns the last word of a name in the singular, without a trailing number or date.
+// It says what the rows are.
 func head(name string) string {
 	parts := split(name)
 	for len(parts) > 1 && strings.Trim(parts[len(parts)-1], "0123456789v") == "" {
@@ -135,11 +134,11 @@ func head(name string) string {
 	return singular(parts[len(parts)-1])
 }
 
-// minSuffix is how long a word must be to be seen at the end of another: Django writes
+// minSuffix is the minimum length of a word recognized at the end of another: Django writes
 // usermessage for UserMessage.
 const minSuffix = 5
 
-// kindOf is what the name of a table says its rows are, and by which word.
+// kindOf returns what a table's name says about its rows, and the word that says so.
 func kindOf(name string) (kind, string) {
 	h := head(name)
 	for _, w := range blueprints {
@@ -156,28 +155,28 @@ func kindOf(name string) (kind, string) {
 		return k, h
 	}
 	found, longest := unknown, ""
-	for _, k := range careful {
+	for _, k := range precedence {
 		for _, w := range words[k] {
 			if len(w) >= minSuffix && len(w) > len(longest) && strings.HasSuffix(h, w) {
 				found, longest = k, w
 			}
 		}
 	}
-	if found == unknown && strings.HasSuffix(h, "log") && !slices.Contains(noLogs, h) {
+	if found == unknown && strings.HasSuffix(h, "log") && !slices.Contains(notLogs, h) {
 		return history, "log"
 	}
 	return found, longest
 }
 
-// noLogs end like logs, and are none.
-var noLogs = strings.Fields(`catalog blog backlog dialog weblog changelog`)
+// notLogs end in "log" but are no logs.
+var notLogs = strings.Fields(`catalog blog backlog dialog weblog changelog`)
 
-// careful is the order in which a word that is in two lists is understood.
-var careful = []kind{live, accounting, content, matter, history}
+// precedence orders the kinds: a word in two lists belongs to the first.
+var precedence = []kind{live, accounting, content, lifecycle, history}
 
-// exactKind looks a word up. A word in two lists is of the more careful kind.
+// exactKind looks up a word. A word in two lists belongs to the more careful kind.
 func exactKind(word string) (kind, bool) {
-	for _, k := range careful {
+	for _, k := range precedence {
 		if slices.Contains(words[k], word) {
 			return k, true
 		}
@@ -185,7 +184,7 @@ func exactKind(word string) (kind, bool) {
 	return unknown, false
 }
 
-// hasWord reports whether one of a name's words is the given one.
+// hasWord reports whether a name contains one of the words.
 func hasWord(name string, wanted ...string) bool {
 	return slices.ContainsFunc(split(name), func(w string) bool { return slices.Contains(wanted, w) || slices.Contains(wanted, singular(w)) })
 }

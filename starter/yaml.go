@@ -9,17 +9,17 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// Choose stands in the file where a person has to decide. No file with it is read.
+// Choose marks what a person has to decide. A file that contains it is refused.
 const Choose = policy.Choose
 
-// writer writes a proposal as a policy file.
+// writer formats a proposal as a policy file.
 type writer struct {
 	strings.Builder
 	*Proposal
 }
 
-// YAML is the proposal as a commented policy file. It is refused until every CHOOSE in it
-// is a value.
+// YAML formats the proposal as a commented policy file, which is refused until every CHOOSE
+// is replaced.
 func (p *Proposal) YAML() string {
 	w := &writer{Proposal: p}
 	w.head()
@@ -80,7 +80,7 @@ func (w *writer) policies() {
 	names := map[string]int{}
 	for _, r := range w.Roots {
 		name := policyName(r.Table.Name)
-		if names[name]++; names[name] > 1 { // two schemas may have tables of one name
+		if names[name]++; names[name] > 1 { // two schemas may have tables with the same name
 			name = fmt.Sprintf("%s-%d", name, names[name])
 		}
 		w.policy(r, name)
@@ -113,11 +113,11 @@ func (w *writer) tenant(r Root) {
 	case len(r.Paths) == 0 && w.Tenants == nil:
 		w.line("    tenant: none")
 	case len(r.Paths) == 0:
-		w.line("    tenant: none           # nothing leads to %s: retention applies to all rows, and no tenant's hold does", text(w.Tenants.Table.Name.String()))
+		w.line("    tenant: none           # no path to %s: the retention applies to all rows, and no tenant's hold does", text(w.Tenants.Table.Name.String()))
 	case !r.OnePath:
 		w.line("    tenant: %s         # whose rows are they? %s", Choose, steps(r.Paths))
 	case r.Paths[0].Declared:
-		w.line("    tenant: %s   # by its name: no foreign key leads to %s", r.Paths[0].steps(), text(w.Tenants.Table.Name.String()))
+		w.line("    tenant: %s   # by its name, without a foreign key to %s", r.Paths[0].steps(), text(w.Tenants.Table.Name.String()))
 	case len(r.Paths) > 1:
 		w.line("    tenant: %s   # or %s", r.Paths[0].steps(), steps(r.Paths[1:]))
 	default:
@@ -143,7 +143,7 @@ func (w *writer) dependents(r Root) {
 			w.line("    # dependents:")
 		}
 	} else {
-		w.line("    dependents:            # what happens to rows that reference those that go")
+		w.line("    dependents:            # what happens to rows that reference deleted ones")
 	}
 	for _, d := range r.Decisions {
 		parent := ""
@@ -152,7 +152,7 @@ func (w *writer) dependents(r Root) {
 		}
 		action, note := Choose, strings.Join(d.Allowed, " | ")
 		if d.Live {
-			action, note = "keep", "its rows are in use: what they reference stays"
+			action, note = "keep", "its rows are in use, so what they reference is kept"
 			if slices.Contains(d.Allowed, "nullify") {
 				note += "; or nullify"
 			}
@@ -165,7 +165,7 @@ func (w *writer) dependents(r Root) {
 	}
 }
 
-// polymorphic are entries for pairs of columns without a foreign key, as comments.
+// polymorphic returns commented entries for pairs of columns without a foreign key.
 func (w *writer) polymorphic(r Root) (lines []string) {
 	for _, p := range r.Polymorphic {
 		where := fmt.Sprintf("%s = '%s'", sqlName(p.Type), strings.ReplaceAll(p.Value, "'", "''"))

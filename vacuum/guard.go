@@ -7,24 +7,23 @@ import (
 	"github.com/reaperdb/reaper/internal/pg"
 )
 
-// Guard says whether tables may be vacuumed now. Objection and Changed answer at once,
+// Guard decides whether tables may be vacuumed now. Objection and Changed answer at once,
 // from memory.
 type Guard interface {
-	// Objection is what stands against vacuuming what a policy has deleted from; nil:
-	// nothing does.
+	// Objection returns what forbids vacuuming the tables a policy has deleted from, or nil.
 	Objection(policy string) *Objection
-	// Changed is closed when there may be another answer than before the call.
+	// Changed returns a channel that is closed when the answer may have changed since.
 	Changed() <-chan struct{}
-	// Wrote is told how many bytes of WAL the server has written while a vacuum ran.
+	// Wrote reports how many bytes of WAL the server wrote while a vacuum ran.
 	Wrote(bytes int64)
-	// AskCheckpoint asks the server for a checkpoint, for what a policy has deleted from.
+	// AskCheckpoint requests a checkpoint, for the tables a policy has deleted from.
 	AskCheckpoint(ctx context.Context, policy string)
 }
 
-// Objection is a guard that stands against a vacuum.
+// Objection is a guard that forbids a vacuum.
 type Objection struct {
-	Reason string // the guard's name, and why
-	// Passing: a checkpoint would give back what is missing, and is worth waiting for.
+	Reason string // the guard's name and its reason
+	// Passing means that a checkpoint would free what is missing, so waiting is worthwhile.
 	Passing bool
 }
 
@@ -38,21 +37,20 @@ func (r *run) objection(t *table) *Objection {
 	return r.Guard.Objection(t.Policy)
 }
 
-// waitForGuard settles whether a table may be vacuumed now: nil if it may. Where a
-// checkpoint gives back what is missing, one is asked for and waited for, for all tables
-// together no longer than one may take; whatever else a guard pauses for is autovacuum's
-// to wait for. The error names the guard.
+// waitForGuard returns nil once the table may be vacuumed. If a checkpoint would free what
+// is missing, it requests one and waits, for all tables together no longer than one may
+// take. For any other objection it gives up; autovacuum can wait. The error names the guard.
 func (r *run) waitForGuard(ctx context.Context, t *table) error {
 	if r.Guard == nil {
 		return nil
 	}
-	if r.waitsUntil.IsZero() {
-		r.waitsUntil = time.Now().Add(min(r.MaxWait, r.Timeout))
+	if r.checkpointDeadline.IsZero() {
+		r.checkpointDeadline = time.Now().Add(min(r.MaxWait, r.Timeout))
 	}
-	over := time.NewTimer(time.Until(r.waitsUntil))
+	over := time.NewTimer(time.Until(r.checkpointDeadline))
 	defer over.Stop()
 	for {
-		changed := r.Guard.Changed() // before the objection
+		changed := r.Guard.Changed() // must precede Objection
 		objection := r.objection(t)
 		if objection == nil {
 			return nil
@@ -71,15 +69,15 @@ func (r *run) waitForGuard(ctx context.Context, t *table) error {
 	}
 }
 
-// reportWAL tells the guards what the server has written since the last look at a
-// table's vacuum: within an interval of theirs vacuums may write more than is free, the
-// more so as most are short.
+// reportWAL tells the guards what the server has written since the last call for the table.
+// Within one interval of theirs vacuums may write more than is free, especially since most
+// are short.
 func (r *run) reportWAL(ctx context.Context, t *table) {
 	if r.Guard == nil {
 		return
 	}
 	var at int64
-	// Without an answer the guards' own readings still count.
+	// Without an answer, the guards' own readings still count.
 	if err := pg.Pinned(r.Pool).QueryRow(ctx, "SELECT "+pg.WALPosition).Scan(&at); err != nil {
 		return
 	}

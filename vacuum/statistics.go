@@ -11,21 +11,20 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// flushStatistics makes the sessions of the run tell the server what they have
-// counted: by themselves they do so once a second. PostgreSQL 14 cannot be
-// asked to.
+// flushStatistics makes the run's sessions report their counters to the server, which they
+// otherwise do once a second. PostgreSQL 14 has no function for it.
 func (r *run) flushStatistics(ctx context.Context) {
 	if r.Version < 150000 {
 		return
 	}
 	for _, c := range r.Pool.AcquireAllIdle(ctx) {
-		// Without it the statistics are those of a second ago.
+		// Without it, the statistics are up to a second old.
 		_, _ = c.Exec(ctx, `SELECT pg_stat_force_next_flush()`)
 		c.Release()
 	}
 }
 
-// What reading the statistics may take.
+// The bounds of reading the statistics.
 const (
 	lockTimeout    = 10 * time.Second
 	readingTimeout = 2 * time.Minute
@@ -38,8 +37,8 @@ SELECT m.oid, n.nspname, m.relname, m.reltuples, ` + schema.MayVacuum + `,
   FROM pg_class m JOIN pg_namespace n ON n.oid = m.relnamespace
  WHERE m.oid = ANY($1::oid[]) AND m.relkind = 'r'`
 
-// due reads what there is to know of the targets, and gives those whose time has
-// come, the most dead rows first.
+// due reads the statistics of the targets and returns those due for a vacuum, most dead rows
+// first.
 func (r *run) due(ctx context.Context, targets []Target) (due []*table, err error) {
 	byOID := map[uint32]Target{}
 	oids := make([]uint32, len(targets))
@@ -52,7 +51,7 @@ func (r *run) due(ctx context.Context, targets []Target) (due []*table, err erro
 	rows, err := db.Query(ctx, statisticsSQL, oids, r.Since)
 	if err == nil {
 		_, err = pgx.ForEachRow(rows, []any{
-			&x.OID, &name.Schema, &name.Name, &x.estimate, &x.allowed, &x.live, &x.dead, &x.vacuums, &x.visited,
+			&x.OID, &name.Schema, &name.Name, &x.estimate, &x.allowed, &x.live, &x.dead, &x.vacuums, &x.vacuumedSince,
 		}, func() error {
 			found := x
 			found.Target = byOID[x.OID]

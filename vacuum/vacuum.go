@@ -1,20 +1,24 @@
-// Package vacuum removes the dead rows that a run has left.
+// Package vacuum removes the dead rows that a run leaves behind.
 //
-// What is due is a function of numbers (Target): the rows deleted are the run's own
-// count, the size of the table is that of PostgreSQL's statistics. Of partitions, and
-// after a vacuum in the middle of the run, only the statistics know what is dead, so
-// the pool's sessions are asked to report theirs first; PostgreSQL 14 cannot be asked,
-// and there a run of a second may leave out a partition.
+// It runs when every policy of the run is closed: a vacuum may outlast the run's lease, and a
+// table of two policies needs only one.
 //
-// VACUUM runs in no transaction, and a setting of the session would stay behind in a
-// pooler: so the client cancels it, by time, when the run is to end, or when it sees in
-// pg_locks that somebody waits for the table. VACUUM tells only by a notice that it left
-// a table out, because of a lock or a missing privilege: the privilege is looked up
-// first, and the lock shows by a count of vacuums that did not grow.
+// A table is due when the run's dead rows are more than a tenth of the rows it had, or when a
+// policy asks to vacuum always. That is a function of numbers (Target): the rows deleted by the
+// run's own count, the size of the table by PostgreSQL's statistics. For partitions, and after a
+// vacuum in the middle of the run, only the statistics know what is dead, so the pool's sessions
+// are asked to report theirs first. PostgreSQL 14 has no function for that; there, a run shorter
+// than a second may miss a partition.
 //
-// A vacuum writes WAL as batches do: while a guard pauses or stops none begins, and one
-// under way is cancelled. Only where a checkpoint gives back what is missing is it waited
-// for; autovacuum sees to the rest.
+// VACUUM cannot run in a transaction, and a session setting would leak through a pooler. So
+// the client cancels it: after a timeout, when the run is stopping, or when pg_locks shows
+// that someone waits for the table. VACUUM only raises a notice when it skips a table because
+// of a lock or a missing privilege. The privilege is therefore checked first, and a lock
+// shows as a vacuum count that did not increase.
+//
+// A vacuum writes WAL like batches do: while a guard pauses or stops, none begins and a
+// running one is canceled. It waits only if a checkpoint frees what is missing; otherwise it
+// leaves the table to autovacuum.
 package vacuum
 
 import (
@@ -33,40 +37,39 @@ import (
 
 // Config holds what a run's vacuums need.
 type Config struct {
-	// Pool is the one that the run has deleted with.
+	// Pool is the one that the run deleted with.
 	Pool *pgxpool.Pool
 	Log  *slog.Logger
-	// Since is when the run began, by the database's clock: a timestamptz as text.
+	// Since is the start of the run by the database's clock, a timestamptz as text.
 	Since string
 	// Timeout bounds the vacuum of one table.
 	Timeout time.Duration
-	// Stopping ends vacuums early when it is cancelled.
+	// Stopping ends vacuums early when it is canceled.
 	Stopping context.Context
-	// Guard says whether a table may be vacuumed now; nil: it always may.
+	// Guard decides whether a table may be vacuumed now; nil means always.
 	Guard Guard
-	// MaxWait is for how long a checkpoint is waited for, for all tables together.
+	// MaxWait is how long to wait for checkpoints, for all tables together.
 	MaxWait time.Duration
-	// Role and Version, the server_version_num, are those of the sessions: for the remedy
-	// where the role may not vacuum a table.
+	// Role and Version (server_version_num) are those of the sessions, for the remedy where
+	// the role may not vacuum a table.
 	Role    string
 	Version int
 }
 
-// command is put before a table's name. INDEX_CLEANUP ON: by default a vacuum
-// leaves the indexes alone where few pages have dead rows, and after a purge it
-// is their entries that searches walk over. SKIP_LOCKED: it queues behind
-// nobody. TRUNCATE off: giving pages back to the disk takes ACCESS EXCLUSIVE,
-// and ends queries on standbys. PARALLEL 0: one table is one process's work.
+// command precedes a table's name. INDEX_CLEANUP ON: by default a vacuum skips the indexes
+// where few pages have dead rows, and after a purge it is their entries that slow down
+// searches. SKIP_LOCKED: never queue for a lock. TRUNCATE OFF: returning pages to the file
+// system takes ACCESS EXCLUSIVE and ends queries on standbys. PARALLEL 0: use one process.
 const command = "VACUUM (INDEX_CLEANUP ON, SKIP_LOCKED, TRUNCATE OFF, PARALLEL 0) "
 
 var (
-	errTimeout  = errors.New("its time is used up")
-	errStopping = errors.New("the run is to end")
-	errWaitedOn = errors.New("somebody else waits for the table")
+	errTimeout       = errors.New("its time is used up")
+	errStopping      = errors.New("the run is stopping")
+	errLockRequested = errors.New("another session is waiting for the table")
 )
 
-// Run vacuums the targets whose time has come, the most dead rows first, and gives
-// those that it has vacuumed. What stands in its way is logged.
+// Run vacuums the targets that are due, most dead rows first, and returns those it vacuumed.
+// Obstacles are logged.
 func Run(ctx context.Context, c Config, targets []Target) (done []Target) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -92,7 +95,7 @@ func Run(ctx context.Context, c Config, targets []Target) (done []Target) {
 	}
 	if len(denied) > 0 {
 		names := strings.Join(denied, ", ")
-		r.Log.Warn("not vacuumed: this role may not", "tables", names, "fix", schema.VacuumRemedy(r.Version, r.Role, names))
+		r.Log.Warn("not vacuumed: this role may not vacuum these tables", "tables", names, "fix", schema.VacuumRemedy(r.Version, r.Role, names))
 	}
 	return done
 }
@@ -100,12 +103,11 @@ func Run(ctx context.Context, c Config, targets []Target) (done []Target) {
 // run is one call of Run.
 type run struct {
 	Config
-	waitsUntil time.Time // for checkpoints; zero: no table has waited
+	checkpointDeadline time.Time // deadline for checkpoints; zero until a table waits
 }
 
-// vacuum vacuums one table, and reports whether that was done. It ends early when
-// its time is used up, when the run is to end, when somebody waits for the table, or
-// when a guard says so.
+// vacuum vacuums one table and reports whether it did. It ends early when it times out, when
+// the run is stopping, when another session waits for the table, or when a guard objects.
 func (r *run) vacuum(ctx context.Context, t *table) bool {
 	if ctx.Err() != nil {
 		r.Log.Info("not vacuumed", "table", t.Name.String(), "error", pg.ErrorText(context.Cause(ctx)))
@@ -128,8 +130,8 @@ func (r *run) vacuum(ctx context.Context, t *table) bool {
 		r.Log.Info("vacuum ended early", "table", t.Name.String(), "duration", took, "error", err)
 	case err != nil:
 		r.Log.Warn("vacuum ended early", "table", t.Name.String(), "duration", took, "error", pg.ErrorText(err))
-	case r.leftOut(ctx, t):
-		r.Log.Info("not vacuumed: others have the table locked, autovacuum perhaps", "table", t.Name.String())
+	case r.wasSkipped(ctx, t):
+		r.Log.Info("not vacuumed: another session, perhaps autovacuum, has locked the table", "table", t.Name.String())
 	default:
 		r.Log.Info("vacuumed", "table", t.Name.String(), "rows", t.remaining(), "duration", took)
 		return true
@@ -137,8 +139,8 @@ func (r *run) vacuum(ctx context.Context, t *table) bool {
 	return false
 }
 
-// bounded runs a vacuum. No setting can bound it: it runs in no transaction, and
-// a setting of the session would stay behind in a pooler. So the client cancels.
+// bounded runs a vacuum. No setting can bound it: it runs outside a transaction, and a
+// session setting would leak through a pooler. So the client cancels it.
 func (r *run) bounded(ctx context.Context, t *table, vacuum func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	limit := time.AfterFunc(r.Timeout, func() { cancel(errTimeout) })
@@ -154,15 +156,15 @@ func (r *run) bounded(ctx context.Context, t *table, vacuum func(context.Context
 	return err
 }
 
-// watchEvery is how often a vacuum looks whether it is in somebody's way.
+// watchEvery is how often a vacuum is checked for being in someone's way.
 const watchEvery = 100 * time.Millisecond
 
-const waitedOnSQL = `SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND locktype = 'relation' AND relation = $1::oid
+const lockRequestedSQL = `SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND locktype = 'relation' AND relation = $1::oid
    AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))`
 
-// watch cancels a vacuum when a guard stands against it, or when somebody waits for a
-// lock on its table, as autovacuum does: an ALTER TABLE that waits for a vacuum has every
-// query on the table wait behind it.
+// watch cancels a vacuum when a guard objects, or when another session waits for a lock on
+// its table, as autovacuum does: an ALTER TABLE that waits for a vacuum makes every query on
+// the table wait behind it.
 func (r *run) watch(ctx context.Context, t *table, cancel context.CancelCauseFunc) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
@@ -173,9 +175,9 @@ func (r *run) watch(ctx context.Context, t *table, cancel context.CancelCauseFun
 		case <-tick.C:
 		}
 		var waiting bool
-		// Without an answer the time limit still holds.
-		if err := pg.Pinned(r.Pool).QueryRow(ctx, waitedOnSQL, t.OID).Scan(&waiting); err == nil && waiting {
-			cancel(errWaitedOn)
+		// Without an answer, the timeout still applies.
+		if err := pg.Pinned(r.Pool).QueryRow(ctx, lockRequestedSQL, t.OID).Scan(&waiting); err == nil && waiting {
+			cancel(errLockRequested)
 			return
 		}
 		r.reportWAL(ctx, t)
@@ -189,14 +191,14 @@ func (r *run) watch(ctx context.Context, t *table, cancel context.CancelCauseFun
 const countedSQL = `SELECT pg_stat_get_vacuum_count($1::oid) > $2::bigint OR current_setting('track_counts') = 'off',
 	current_setting('server_version_num')::int < 150000`
 
-// leftOut reports whether the vacuum left the table out: that is no error, and only
-// the server's count shows it. PostgreSQL 14 counts half a second late.
-func (r *run) leftOut(ctx context.Context, t *table) bool {
+// wasSkipped reports whether VACUUM skipped the table, which is no error: only the server's
+// vacuum count shows it. PostgreSQL 14 updates it half a second late.
+func (r *run) wasSkipped(ctx context.Context, t *table) bool {
 	for range 10 {
 		var counted, late bool
 		err := pg.Pinned(r.Pool).QueryRow(ctx, countedSQL, t.OID, t.vacuums).Scan(&counted, &late)
 		if err != nil || counted {
-			return false // in doubt the vacuum's own word counts
+			return false // in doubt, trust that the vacuum succeeded
 		}
 		if !late {
 			return true

@@ -22,9 +22,8 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(dbtest.Main(m, func() error { return goleak.Find() })) }
 
-// piles had 1000 rows of which a fifth was deleted, and 1000 parts of which few were.
-// Autovacuum stays away, and the statistics are there: what a session has inserted
-// counts a second later.
+// piles had 1000 rows of which a fifth was deleted, parts 1000 of which few were. Autovacuum
+// is off, and the statistics are up to date.
 const piles = `
 CREATE TABLE piles (id int PRIMARY KEY) WITH (autovacuum_enabled = off);
 CREATE TABLE parts (id int PRIMARY KEY) WITH (autovacuum_enabled = off);
@@ -34,8 +33,8 @@ DELETE FROM piles WHERE id <= 200;
 DELETE FROM parts WHERE id <= 5;
 ANALYZE`
 
-// ward is a database after a run, and what its vacuums need.
-type ward struct {
+// fixture is a database after a run, with what its vacuums need.
+type fixture struct {
 	*dbtest.DB
 	t      *testing.T
 	config vacuum.Config
@@ -43,9 +42,9 @@ type ward struct {
 	stop   context.CancelFunc
 }
 
-func prepare(t *testing.T, schema string, change ...func(*pgxpool.Config)) *ward {
+func prepare(t *testing.T, schema string, change ...func(*pgxpool.Config)) *fixture {
 	t.Helper()
-	w := &ward{DB: dbtest.New(t, "SELECT 1"), t: t}
+	w := &fixture{DB: dbtest.New(t, "SELECT 1"), t: t}
 	since := w.Text(t, `SELECT now()::text`)
 	w.Exec(t, schema)
 	change = append(change, func(c *pgxpool.Config) { c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec })
@@ -59,14 +58,14 @@ func prepare(t *testing.T, schema string, change ...func(*pgxpool.Config)) *ward
 	return w
 }
 
-// deleted is a table of which the run has deleted so many rows.
-func (w *ward) deleted(table string, rows int) vacuum.Target {
+// deleted returns a table from which the run deleted that many rows.
+func (w *fixture) deleted(table string, rows int) vacuum.Target {
 	w.t.Helper()
 	return vacuum.Target{OID: uint32(w.Int(w.t, `SELECT $1::text::regclass::oid::bigint`, table)), Policy: "a policy", Deleted: int64(rows)}
 }
 
-// vacuums wants Run to vacuum these tables, in this order, and no others.
-func (w *ward) vacuums(targets []vacuum.Target, want ...string) {
+// vacuums checks that Run vacuums exactly these tables, in this order.
+func (w *fixture) vacuums(targets []vacuum.Target, want ...string) {
 	w.t.Helper()
 	var got []string
 	for _, t := range vacuum.Run(w.t.Context(), w.config, targets) {
@@ -82,8 +81,8 @@ func (w *ward) vacuums(targets []vacuum.Target, want ...string) {
 	}
 }
 
-// logs wants the log to contain all words.
-func (w *ward) logs(words ...string) {
+// logs checks that the log contains all words.
+func (w *fixture) logs(words ...string) {
 	w.t.Helper()
 	for _, word := range words {
 		if !strings.Contains(w.log.String(), word) {
@@ -92,8 +91,8 @@ func (w *ward) logs(words ...string) {
 	}
 }
 
-// session is one connection of somebody else.
-func (w *ward) session() func(sql string) {
+// session opens a connection other than the run's.
+func (w *fixture) session() func(sql string) {
 	w.t.Helper()
 	conn, err := pgx.Connect(w.t.Context(), w.DSN())
 	if err != nil {
@@ -125,8 +124,8 @@ func TestRun_LittleDeleted(t *testing.T) {
 	}
 }
 
-// Of a partitioned table, whose rows are counted as a whole, the partitions that lost
-// much are vacuumed, and no others.
+// Of a partitioned table, whose rows are counted as a whole, only the partitions that lost
+// much are vacuumed.
 func TestRun_Partitions(t *testing.T) {
 	t.Parallel()
 	w := prepare(t, `
@@ -145,7 +144,7 @@ func TestRun_Partitions(t *testing.T) {
 	w.vacuums([]vacuum.Target{old, young}, "public.piles_old")
 }
 
-// A table that is locked is left out, without waiting.
+// A locked table is skipped without waiting.
 func TestRun_LockedTable(t *testing.T) {
 	t.Parallel()
 	w := prepare(t, piles)
@@ -153,10 +152,10 @@ func TestRun_LockedTable(t *testing.T) {
 	other(`BEGIN; LOCK TABLE piles IN SHARE UPDATE EXCLUSIVE MODE`) // as autovacuum's
 	w.vacuums([]vacuum.Target{w.deleted("piles", 200)})
 	other(`ROLLBACK`)
-	w.logs("level=INFO", "not vacuumed: others have the table locked", "public.piles")
+	w.logs("level=INFO", "not vacuumed: another session, perhaps autovacuum, has locked the table", "public.piles")
 }
 
-// Tables that the role may not vacuum are told in one warning, with the remedy.
+// Tables that the role may not vacuum are reported in one warning, with the remedy.
 func TestRun_RoleThatMayNot(t *testing.T) {
 	t.Parallel()
 	w := prepare(t, piles)
@@ -173,16 +172,16 @@ func TestRun_RoleThatMayNot(t *testing.T) {
 	if got := strings.Count(w.log.String(), "level=WARN"); got != 1 {
 		t.Errorf("%d warnings, want one", got)
 	}
-	w.logs("this role may not", "piles", "parts", "run as their owner")
+	w.logs("this role may not vacuum these tables", "piles", "parts", "run as their owner")
 }
 
-// A run that is to end begins no vacuum.
+// A stopping run begins no vacuum.
 func TestRun_Stopped(t *testing.T) {
 	t.Parallel()
 	w := prepare(t, piles)
 	w.stop()
 	w.vacuums([]vacuum.Target{w.deleted("piles", 200)})
-	w.logs("level=INFO", "not vacuumed", "the run is to end")
+	w.logs("level=INFO", "not vacuumed", "the run is stopping")
 }
 
 // slow makes vacuums take minutes.
@@ -204,8 +203,8 @@ func (u *underWay) TraceQueryStart(ctx context.Context, _ *pgx.Conn, q pgx.Trace
 
 func (u *underWay) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
-// await polls until a vacuum of the database runs, or none does any more.
-func (w *ward) await(runs bool) {
+// await polls until a vacuum is running in the database, or none is.
+func (w *fixture) await(runs bool) {
 	w.t.Helper()
 	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); {
 		if w.Bool(w.t, `SELECT EXISTS (SELECT FROM pg_stat_progress_vacuum WHERE datname = current_database())`) == runs {
@@ -215,18 +214,18 @@ func (w *ward) await(runs bool) {
 	w.t.Errorf("no vacuum that runs: %t", runs)
 }
 
-// A vacuum ends at once when its time is used up, when the run is to end, when
-// somebody waits for the table, and when a guard stands against it.
+// A vacuum ends at once when it times out, when the run is stopping, when another session
+// waits for the table, and when a guard objects.
 func TestRun_EndsEarly(t *testing.T) {
 	for _, c := range []struct {
 		name, level string
-		arrange     func(w *ward)
-		meanwhile   func(w *ward)
+		arrange     func(w *fixture)
+		meanwhile   func(w *fixture)
 	}{
-		{"its time is used up", "level=WARN", func(w *ward) { w.config.Timeout = 100 * time.Millisecond }, nil},
-		{"the run is to end", "level=INFO", nil, func(w *ward) { w.stop() }},
-		{"somebody else waits for the table", "level=WARN", nil, func(w *ward) { w.session()(`ALTER TABLE piles ADD more int`) }},
-		{"the guard wal_backlog: it is full", "level=WARN", func(w *ward) { w.config.Guard = newGuard() }, func(w *ward) {
+		{"its time is used up", "level=WARN", func(w *fixture) { w.config.Timeout = 100 * time.Millisecond }, nil},
+		{"the run is stopping", "level=INFO", nil, func(w *fixture) { w.stop() }},
+		{"another session is waiting for the table", "level=WARN", nil, func(w *fixture) { w.session()(`ALTER TABLE piles ADD more int`) }},
+		{"the guard wal_backlog: it is full", "level=WARN", func(w *fixture) { w.config.Guard = newGuard() }, func(w *fixture) {
 			w.config.Guard.(*guard).set(&vacuum.Objection{Reason: "wal_backlog: it is full"})
 		}},
 	} {
@@ -234,14 +233,14 @@ func TestRun_EndsEarly(t *testing.T) {
 			t.Parallel()
 			var others sync.WaitGroup
 			defer others.Wait()
-			var w *ward
+			var w *fixture
 			sent := underWay(func() {
 				if c.meanwhile != nil {
 					others.Go(func() { w.await(true); c.meanwhile(w) })
 				}
 			})
 			w = prepare(t, piles, slow, func(p *pgxpool.Config) { p.ConnConfig.Tracer = &sent })
-			// Hundreds of pages, each of which is a pause.
+			// Hundreds of pages, with a pause for each.
 			w.Exec(t, `INSERT INTO piles SELECT generate_series(1001, 1500);
 				ALTER TABLE piles ADD pad text; UPDATE piles SET pad = repeat('x', 3000), id = id + 10000 WHERE id > 500; ANALYZE`)
 			if c.arrange != nil {
@@ -255,14 +254,14 @@ func TestRun_EndsEarly(t *testing.T) {
 	}
 }
 
-// guard is one that a test sets.
+// guard is a Guard controlled by a test.
 type guard struct {
 	mu          sync.Mutex
 	objection   *vacuum.Objection
 	changed     chan struct{}
 	wrote       int64
 	checkpoints int
-	asked       func() // for a checkpoint; nil: nothing happens
+	asked       func() // called for a checkpoint; may be nil
 }
 
 func newGuard() *guard { return &guard{changed: make(chan struct{})} }
@@ -302,8 +301,8 @@ func (g *guard) AskCheckpoint(context.Context, string) {
 	}
 }
 
-// No vacuum begins while a guard stands against it. Only what a checkpoint gives back
-// is waited for, for all tables together.
+// No vacuum begins while a guard objects. It waits only for what a checkpoint frees, for all
+// tables together.
 func TestRun_Guarded(t *testing.T) {
 	for _, c := range []struct {
 		name        string
@@ -332,7 +331,7 @@ func TestRun_Guarded(t *testing.T) {
 			few.Always = true
 			w.vacuums([]vacuum.Target{w.deleted("piles", 200), few}, c.want...)
 			if g.checkpoints != c.checkpoints {
-				t.Errorf("%d checkpoints were asked for, want %d", g.checkpoints, c.checkpoints)
+				t.Errorf("%d checkpoints were requested, want %d", g.checkpoints, c.checkpoints)
 			}
 			if (g.wrote > 0) != (c.want != nil) {
 				t.Errorf("the guard was told of %d bytes of WAL", g.wrote)

@@ -17,12 +17,12 @@ import (
 	"time"
 )
 
-// browser is a Chromium that is spoken to through a pipe, in its DevTools
-// protocol. It is no context of its own: one browser, one page, one test.
+// browser is a Chromium driven through a pipe by the DevTools protocol: one browser, one
+// page, one test.
 type browser struct {
 	t       *testing.T
 	in      io.Writer
-	pipe    *os.File // what out reads
+	pipe    *os.File // read by out
 	out     *bufio.Reader
 	last    int
 	session string
@@ -49,8 +49,8 @@ func newBrowser(t *testing.T) *browser {
 	out, up := pipe(t)
 	cmd := exec.CommandContext(context.Background(), path, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
 		"--remote-debugging-pipe", "--user-data-dir="+t.TempDir(), "--no-first-run", "--hide-scrollbars", "about:blank")
-	// The test's own context ends before its clean-up, in which Chromium ends by itself.
-	cmd.ExtraFiles = []*os.File{down, up} // its descriptors 3 and 4
+	// The test's own context ends before its cleanup, in which Chromium exits by itself.
+	cmd.ExtraFiles = []*os.File{down, up} // its file descriptors 3 and 4
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func newBrowser(t *testing.T) *browser {
 	up.Close()
 	b := &browser{t: t, in: in, pipe: out, out: bufio.NewReaderSize(out, 1<<20)}
 	t.Cleanup(func() {
-		in.Close() // it ends with its pipe
+		in.Close() // it exits when the pipe closes
 		if err := cmd.Wait(); err != nil {
 			t.Logf("chromium: %v", err)
 		}
@@ -90,7 +90,7 @@ func (b *browser) attach() {
 	b.call("Page.setLifecycleEventsEnabled", `{"enabled": true}`, nil)
 }
 
-// call sends a command and waits for its answer.
+// call sends a command and waits for the answer.
 func (b *browser) call(method, params string, result any) {
 	b.t.Helper()
 	b.last++
@@ -135,7 +135,7 @@ func (b *browser) read() message {
 	return m
 }
 
-// open loads a page and waits until it is there.
+// open loads a page and waits for it.
 func (b *browser) open(url string) {
 	b.t.Helper()
 	b.events = nil
@@ -156,7 +156,7 @@ func (b *browser) loaded(loader string) bool {
 	})
 }
 
-// eval runs an expression in the page and gives its value, as text.
+// eval evaluates an expression in the page and returns its value as text.
 func (b *browser) eval(expression string) string {
 	b.t.Helper()
 	text, err := json.Marshal("Promise.resolve(" + expression + ").then(String)")
@@ -174,15 +174,15 @@ func (b *browser) eval(expression string) string {
 	return r.Result.Value
 }
 
-// looks sets the page's width and colours.
-func (b *browser) looks(width int, scheme string) {
+// setViewport sets the page's width and color scheme.
+func (b *browser) setViewport(width int, scheme string) {
 	b.t.Helper()
 	b.call("Emulation.setDeviceMetricsOverride", fmt.Sprintf(`{"width": %d, "height": 844, "deviceScaleFactor": 1, "mobile": %t}`, width, width < 600), nil)
 	b.call("Emulation.setEmulatedMedia", fmt.Sprintf(`{"features": [{"name": "prefers-color-scheme", "value": %q}]}`, scheme), nil)
 }
 
-// shoot keeps the whole page as an image: go test -artifacts says where.
-func (b *browser) shoot(name string) {
+// screenshot saves an image of the whole page: go test -artifacts says where.
+func (b *browser) screenshot(name string) {
 	b.t.Helper()
 	var shot struct{ Data string }
 	b.call("Page.captureScreenshot", `{"captureBeyondViewport": true}`, &shot)
@@ -195,9 +195,9 @@ func (b *browser) shoot(name string) {
 	}
 }
 
-// complaints are what the browser logged: errors, and what the page's own
-// policy kept from running.
-func (b *browser) complaints() []string {
+// consoleErrors returns what the browser logged: errors, and violations of the page's
+// Content-Security-Policy.
+func (b *browser) consoleErrors() []string {
 	var list []string
 	for _, e := range b.events {
 		if e.Method == "Log.entryAdded" || e.Method == "Runtime.exceptionThrown" || e.Method == "Runtime.consoleAPICalled" {
@@ -207,8 +207,8 @@ func (b *browser) complaints() []string {
 	return list
 }
 
-// comes has the page refreshed as if it came into view, and waits for something.
-func (b *browser) comes(condition string) {
+// refreshAndWait refreshes the page as if it became visible, and waits for something.
+func (b *browser) refreshAndWait(condition string) {
 	b.t.Helper()
 	b.eval(`new Promise(done => {
 		const look = () => (` + condition + `) && done();

@@ -12,9 +12,9 @@ import (
 	"github.com/reaperdb/reaper/web"
 )
 
-// contrasts gives the pairs of colours of all text on the page that are too
-// near to each other: below 4.5 to 1, as WCAG AA wants it.
-const contrasts = `(() => {
+// lowContrast returns the pairs of text colors with too little contrast: below 4.5 to 1, the
+// minimum of WCAG AA.
+const lowContrast = `(() => {
 	const rgb = c => { const [r, g, b, a = 1] = c.match(/[\d.]+/g).map(Number); return [r, g, b, a]; };
 	const light = c => { const [r, g, b] = c.slice(0, 3).map(v => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
 	const behind = e => { for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor); if (c[3] === 1) return c; } return [255, 255, 255]; };
@@ -38,38 +38,38 @@ func TestInChromium(t *testing.T) {
 		t.Cleanup(server.Close)
 		for _, width := range []int{1200, 390} {
 			for _, scheme := range []string{"light", "dark"} {
-				b.looks(width, scheme)
+				b.setViewport(width, scheme)
 				b.open(server.URL)
-				b.shoot(fmt.Sprintf("%s-%d-%s", name, width, scheme))
-				b.holds(t, fmt.Sprintf("%s, %d px, %s", name, width, scheme))
+				b.screenshot(fmt.Sprintf("%s-%d-%s", name, width, scheme))
+				b.checkPage(t, fmt.Sprintf("%s, %d px, %s", name, width, scheme))
 			}
 		}
 	}
 }
 
-// holds checks what is true of every page.
-func (b *browser) holds(t *testing.T, what string) {
+// checkPage checks what is true of every page.
+func (b *browser) checkPage(t *testing.T, what string) {
 	t.Helper()
 	for expression, want := range map[string]string{
-		`document.documentElement.dataset.owned`:               "undefined", // by a tenant's name
+		`document.documentElement.dataset.owned`:               "undefined", // set set by a tenant's name
 		`document.documentElement.dataset.refreshes`:           "10000",     // our own script ran
 		`document.querySelectorAll("script").length`:           "1",
 		`document.querySelectorAll("img").length`:              "0",
-		`document.documentElement.scrollWidth <= innerWidth`:   "true", // nothing hangs out at the side
+		`document.documentElement.scrollWidth <= innerWidth`:   "true", // no horizontal overflow
 		`getComputedStyle(document.body).maxWidth !== "none"`:  "true", // the style applies
 		`document.querySelector("h1").offsetTop < innerHeight`: "true",
-		contrasts: "",
+		lowContrast: "",
 	} {
 		if got := b.eval(expression); got != want {
 			t.Errorf("%s: %s is %s, want %s", what, strings.SplitN(expression, "\n", 2)[0], got, want)
 		}
 	}
-	for _, c := range b.complaints() {
+	for _, c := range b.consoleErrors() {
 		t.Errorf("%s: chromium says %s", what, c)
 	}
 }
 
-// The page reads itself again, and says so when nobody answers any more.
+// The page refreshes itself, and says so when nobody answers.
 func TestRefreshInChromium(t *testing.T) {
 	t.Parallel()
 	b := newBrowser(t)
@@ -77,14 +77,14 @@ func TestRefreshInChromium(t *testing.T) {
 	picture.Store(new(fine()))
 	server := httptest.NewServer(handler(func() web.Status { return *picture.Load() }))
 	t.Cleanup(server.Close)
-	b.looks(390, "dark")
+	b.setViewport(390, "dark")
 	b.open(server.URL)
 	picture.Store(new(down()))
-	b.comes(`document.querySelector("h1").innerText.trim() === "The database does not answer" && document.title.startsWith("The database does not answer")`)
+	b.refreshAndWait(`document.querySelector("h1").innerText.trim() === "The database does not answer" && document.title.startsWith("The database does not answer")`)
 	server.Close()
-	b.comes(`!document.getElementById("lost").hidden && document.title.startsWith("No answer")`)
-	b.shoot("lost")
-	if low := b.eval(contrasts); low != "" {
+	b.refreshAndWait(`!document.getElementById("lost").hidden && document.title.startsWith("No answer")`)
+	b.screenshot("lost")
+	if low := b.eval(lowContrast); low != "" {
 		t.Errorf("too little contrast: %s", low)
 	}
 }

@@ -26,17 +26,17 @@ func TestHealth(t *testing.T) {
 		},
 		"the loop hangs": {
 			func(s *web.Status) { s.At = now.Add(-web.DefaultMaxAge - time.Second) }, no, no,
-			[]string{"reaper is stuck; what it knows is 11 s old, since 2026-03-02T04:12:19Z"},
+			[]string{"reaper is stuck; its data is 11 s old, since 2026-03-02T04:12:19Z"},
 		},
 		"just in time": {func(s *web.Status) { s.At = now.Add(-web.DefaultMaxAge) }, ok, ok, nil},
-		"nothing yet":  {func(s *web.Status) { *s = web.Status{} }, no, no, []string{"reaper has just started and knows nothing yet"}},
+		"nothing yet":  {func(s *web.Status) { *s = web.Status{} }, no, no, []string{"reaper has just started and has no data yet"}},
 		"no policy":    {func(s *web.Status) { s.Policies = nil }, ok, no, []string{"there is no policy"}},
 		"the ledger cannot be used": {
 			func(s *web.Status) { s.LedgerError = "no privilege" }, ok, no, []string{"reaper's ledger cannot be used, and nothing runs: no privilege"},
 		},
 		"a broken file": {
 			func(s *web.Status) { s.Config.Error = "reaper.yaml:1:1: no" }, ok, no,
-			[]string{"the policy file is not valid; the one loaded at 27 Feb 04:12 UTC stays in force: reaper.yaml:1:1: no"},
+			[]string{"the policy file is not valid; the one loaded at 27 Feb 04:12 UTC stays in effect: reaper.yaml:1:1: no"},
 		},
 		"never a good file": {
 			func(s *web.Status) { s.Config = web.Config{Error: "no"}; s.Policies = nil }, no, no, []string{"the policy file is not valid: no"},
@@ -60,7 +60,7 @@ func TestHealth(t *testing.T) {
 				s.Policies[0].Late, s.Policies[1].Failing = true, true
 			}, ok, no,
 			[]string{
-				"the database does not answer", "the policy file is not valid; the one loaded at 27 Feb 04:12 UTC stays in force: no",
+				"the database does not answer", "the policy file is not valid; the one loaded at 27 Feb 04:12 UTC stays in effect: no",
 				"policy emails is late with a lag of 3 h", "policy audit-log is failing",
 			},
 		},
@@ -101,7 +101,7 @@ func answers(t *testing.T, s web.Status, path string, code int, reasons []string
 	}
 }
 
-// What a person has paused, or a guard, is said by /health, and is no alarm.
+// Manual pauses and pausing guards appear in /health without making it unhealthy.
 func TestHealthNotes(t *testing.T) {
 	t.Parallel()
 	s := paused()
@@ -122,7 +122,7 @@ func TestHealthNotes(t *testing.T) {
 	}
 }
 
-// The clock of the machine may jump; the age of a picture does not.
+// The machine's clock may jump; a snapshot's age does not.
 func TestAgeByTheProcessClock(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// ownHost refuses requests for other hosts where the listener's address is loopback.
-// Whoever listens there relies on nobody outside reaching the port, but any page in a
-// browser on the same machine can: it lets its own name resolve to 127.0.0.1 and then
-// reads the answers as its own (DNS rebinding). The browser still sends that name.
+// requireLoopbackHost refuses requests for other hosts if the listener's address is loopback. Such a
+// listener relies on being unreachable from outside, but any web page in a browser on the
+// same machine can reach it: it makes its own host name resolve to 127.0.0.1 and reads the
+// answers as same-origin (DNS rebinding). The browser still sends that name as the host.
 //
-// Elsewhere the address is reachable anyway, under names that reaper cannot know.
-func ownHost(next http.Handler, addr net.Addr, name string) http.Handler {
+// Other addresses are reachable anyway, under names that reaper cannot know.
+func requireLoopbackHost(next http.Handler, addr net.Addr, name string) http.Handler {
 	if !loopbackAddr(addr) {
 		return next
 	}
@@ -22,8 +22,8 @@ func ownHost(next http.Handler, addr net.Addr, name string) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !loopbackHost(r.Host, name) {
-			http.Error(w, "reaper listens on a loopback address and answers requests for localhost alone: "+
-				"let a proxy in front of it send the Host header localhost, or see --listen-addr", http.StatusForbidden)
+			http.Error(w, "reaper listens on a loopback address and only answers requests for localhost: "+
+				"have the proxy in front of it send the Host header localhost, or see --listen-addr", http.StatusForbidden)
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -35,8 +35,8 @@ func loopbackAddr(addr net.Addr) bool {
 	return ok && tcp.IP.IsLoopback()
 }
 
-// loopbackHost reports whether a Host header names a loopback address, with any port,
-// or name. An empty one does: only HTTP/1.0 has none, and no browser speaks that.
+// loopbackHost reports whether a Host header names a loopback address, with any port, or
+// name. An empty one counts too: only HTTP/1.0 has none, which no browser speaks.
 func loopbackHost(header, name string) bool {
 	host := header
 	if h, _, err := net.SplitHostPort(header); err == nil {

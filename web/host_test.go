@@ -12,8 +12,8 @@ import (
 	"github.com/reaperdb/reaper/web"
 )
 
-// A page that lets its own name resolve to a loopback address (DNS rebinding) reads
-// nothing there. On other addresses any name may lead to reaper.
+// A page that makes its own name resolve to a loopback address (DNS rebinding) reads
+// nothing. On other addresses any name may lead to reaper.
 func TestForeignHost(t *testing.T) {
 	t.Parallel()
 	loopback, mapped, six := net.IPv4(127, 0, 0, 1), net.ParseIP("::ffff:127.0.0.2"), net.IPv6loopback
@@ -54,7 +54,7 @@ func TestForeignHost(t *testing.T) {
 	}
 }
 
-// HTTP/1.0 may leave the host out, as simple health checks do.
+// HTTP/1.0 may omit the host, as simple health checks do.
 func TestNoHost(t *testing.T) {
 	t.Parallel()
 	h := web.New(web.Options{Status: still(fine()), Addr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}})

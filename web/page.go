@@ -21,24 +21,24 @@ var (
 	pageJS string
 )
 
-// How much of a list the page shows; /api/status has all of it.
+// Limits of the lists on the page; /api/status has all of it.
 const (
 	mostRuns    = 15
 	mostTenants = 10
 	mostTables  = 20
 )
 
-// document makes the page: one file, so that it works behind any path and is
-// whole when it is saved.
+// document renders the page: one file, so that it works behind any path and saves as a
+// whole.
 type document struct {
 	template *template.Template
-	policy   string // Content-Security-Policy: nothing but this style and this script
+	policy   string // Content-Security-Policy: only this style and this script
 }
 
 func newDocument() document {
 	return document{
 		template: template.Must(template.New("page").Funcs(template.FuncMap{
-			"bytes": size, "count": count, "measure": measure, "rate": rate, "plural": plural, "seconds": spanOf, "sentence": sentence, "span": span, "visible": foreign, "brief": brief, "breakable": breakable,
+			"bytes": size, "count": count, "measure": measure, "rate": rate, "plural": plural, "seconds": spanOf, "sentence": sentence, "span": span, "visible": external, "brief": brief, "breakable": breakable,
 			"list": func(items ...any) []any { return items },
 			"css":  func() template.CSS { return template.CSS(pageCSS) },
 			"js":   func() template.JS { return template.JS(pageJS) },
@@ -59,15 +59,15 @@ func (d document) render(s Status, v Verdict, now time.Time) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// view is what the template sees.
+// view is the data of the template.
 type view struct {
 	Status
 	Verdict
 	now   time.Time
-	blind bool // what it says is not of now
+	blind bool // the data is out of date
 }
 
-// Tone is the state of the whole: bad, watch or good.
+// Tone is the overall state: bad, watch or good.
 func (v *view) Tone() string {
 	switch {
 	case !v.Healthy():
@@ -78,14 +78,14 @@ func (v *view) Tone() string {
 	return "good"
 }
 
-// Headline is the one line that somebody may read who reads one line.
+// Headline is the one line for readers who read one line.
 func (v *view) Headline() string {
 	policies := ""
 	switch n := len(v.Unhealthy); {
 	case n == 1:
 		policies = v.Unhealthy[0].Policy + " " + v.Unhealthy[0].What
 	case n > 1:
-		policies = fmt.Sprintf("%d of %s are not well", n, plural(int64(len(v.Policies)), "policy", "policies"))
+		policies = fmt.Sprintf("%d of %s have problems", n, plural(int64(len(v.Policies)), "policy", "policies"))
 	}
 	switch first := slices.Concat(v.NotReady, v.Broken); {
 	case len(first) > 0 && policies != "":
@@ -95,15 +95,15 @@ func (v *view) Headline() string {
 	case policies != "":
 		return policies
 	case len(v.Held) > 0:
-		return v.heldLine()
+		return v.heldHeadline()
 	case len(v.Warnings) > 0:
-		return "Nothing is late, but look at this"
+		return "Nothing is late, but see below"
 	}
 	return "All is well"
 }
 
-// heldLine is the headline while nothing is worse than that something is held back.
-func (v *view) heldLine() string {
+// heldHeadline is the headline when the worst news is that something is held back.
+func (v *view) heldHeadline() string {
 	for _, p := range v.Pauses {
 		if p.Policy == nil {
 			return "Every policy is paused by hand"
@@ -118,7 +118,7 @@ func (v *view) heldLine() string {
 	return v.Held[0].Policy + " " + v.Held[0].What
 }
 
-// Text is the finding as the page says it, without the policy's name.
+// Text formats the finding for the page, without the policy's name.
 func (f Finding) Text() string {
 	if f.Policy != "" {
 		return f.text()
@@ -126,7 +126,7 @@ func (f Finding) Text() string {
 	return sentence(f.text())
 }
 
-// Rest is what the headline has not said of it.
+// Rest is what the headline leaves out.
 func (f Finding) Rest() string { return sentence(f.More) }
 
 // Moment is a time as the page shows it.
@@ -137,7 +137,7 @@ type Moment struct {
 	Future bool
 }
 
-// When makes a Moment of a time or a pointer to one; nil of an unknown one.
+// When makes a Moment of a time or a pointer to one; nil if it is unknown.
 func (v *view) When(t any) *Moment {
 	var at time.Time
 	switch t := t.(type) {
@@ -155,7 +155,7 @@ func (v *view) When(t any) *Moment {
 	return &Moment{At: at.UTC(), Clock: clock(at, v.now), Since: since(at, v.now), Future: at.After(v.now)}
 }
 
-// Running are the policies that have a run under way.
+// Running returns the runs in progress.
 func (v *view) Running() []running {
 	var list []running
 	for _, p := range v.Policies {
@@ -166,7 +166,7 @@ func (v *view) Running() []running {
 	return list
 }
 
-// Next is the policy that runs next; nil: none is to. What is paused waits.
+// Next returns the policy that runs next, or nil. Paused ones are skipped.
 func (v *view) Next() *Policy {
 	var next *Policy
 	for i, p := range v.Policies {
@@ -183,7 +183,7 @@ type policyRun struct {
 	Run
 }
 
-// LastRuns are the last runs of all policies, newest first.
+// LastRuns returns the last runs of all policies, newest first.
 func (v *view) LastRuns() []policyRun {
 	var list []policyRun
 	for _, p := range v.Policies {
@@ -195,7 +195,7 @@ func (v *view) LastRuns() []policyRun {
 	return list[:min(len(list), mostRuns)]
 }
 
-// ended are the policy's runs; where only the last one is known, that.
+// ended returns the policy's finished runs, or the last one if only that is known.
 func (p Policy) ended() []Run {
 	if len(p.Runs) == 0 && p.LastRun != nil && p.LastRun.FinishedAt != nil {
 		return []Run{*p.LastRun}
@@ -203,19 +203,18 @@ func (p Policy) ended() []Run {
 	return p.Runs
 }
 
-// Balances are the policies of which it is known how their rows come and go.
+// Balances returns the policies whose balance is known.
 func (v *view) Balances() []Policy {
 	return slices.DeleteFunc(slices.Clone(v.Policies), func(p Policy) bool { return p.Balance == nil })
 }
 
-// policyTenant is a tenant with the name of the policy that it is overdue in.
+// policyTenant is a tenant with the name of its policy.
 type policyTenant struct {
 	Policy string
 	Tenant
 }
 
-// Worst are the most overdue tenants of all policies. A policy without tenants
-// has none.
+// Worst returns the most overdue tenants of all policies.
 func (v *view) Worst() []policyTenant {
 	var list []policyTenant
 	for _, p := range v.Policies {
@@ -229,7 +228,7 @@ func (v *view) Worst() []policyTenant {
 	return list[:min(len(list), mostTenants)]
 }
 
-// Largest are the largest tables.
+// Largest returns the largest tables.
 func (v *view) Largest() []Table {
 	list := slices.SortedStableFunc(slices.Values(v.Database.Tables), func(a, b Table) int { return cmp.Compare(b.bytes(), a.bytes()) })
 	return list[:min(len(list), mostTables)]
@@ -242,7 +241,7 @@ func (t Table) bytes() int64 {
 	return *t.SizeBytes
 }
 
-// Limits are those of a guard, from the mildest on.
+// Limits returns a guard's thresholds, mildest first.
 func (g Guard) Limits() []guardLimit {
 	var list []guardLimit
 	for _, l := range []struct {
@@ -256,11 +255,11 @@ func (g Guard) Limits() []guardLimit {
 	return list
 }
 
-// guardLimit is from which value on a guard is in a state.
+// guardLimit is the value from which a guard is in a state.
 type guardLimit struct{ State, At string }
 
 // Plot draws the database.
-func (d Database) Plot() *plot { return plotted(d.Sizes) }
+func (d Database) Plot() *plot { return newPlot(d.Sizes) }
 
 // Plot draws the table.
-func (t Table) Plot() *plot { return plotted(t.Sizes) }
+func (t Table) Plot() *plot { return newPlot(t.Sizes) }

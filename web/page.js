@@ -1,5 +1,5 @@
-// Reads the page again and again, and says so loudly when nobody answers: a
-// tab that looks fine because its server is gone is worse than none.
+// Refreshes the page, and says so loudly when nobody answers: a tab that looks fine
+// although its server is gone is worse than none.
 (() => {
 	"use strict";
 	const every = 10_000;

@@ -7,14 +7,14 @@ import (
 	"github.com/reaperdb/reaper/web"
 )
 
-// now is the moment of all pictures: a Monday, 04:12 in the morning.
+// now is the time of all snapshots: a Monday, 04:12.
 var now = time.Date(2026, 3, 2, 4, 12, 30, 0, time.UTC)
 
 func ago(d time.Duration) *time.Time { t := now.Add(-d); return &t }
 
 const day = 24 * time.Hour
 
-// hostile are keys of tenants that somebody chose.
+// hostile are malicious tenant keys.
 var hostile = []string{
 	`<script>document.documentElement.dataset.owned = "yes"</script>`,
 	`"><img src=x onerror="document.documentElement.dataset.owned = 'yes'">`,
@@ -28,7 +28,7 @@ var hostile = []string{
 	"株式会社サンプル",
 }
 
-// fine is a picture in which all is well.
+// fine is a snapshot in which all is well.
 func fine() web.Status {
 	return web.Status{
 		At: now.Add(-time.Second), Instance: "reaper-0", Version: "1.2.3", StartedAt: now.Add(-9 * day), Leader: "reaper-0",
@@ -46,7 +46,7 @@ func emails() web.Policy {
 		LagSeconds: new(3 * 3600.0), BacklogRows: new(int64(18204)), OldestExpiredAt: ago(33 * day), OverdueTenants: new(int64(41)),
 		MaxLagSeconds: new(12 * 3600.0), ScannedAt: ago(40 * time.Second),
 		LastSuccessAt: ago(4 * time.Hour), NextRunAt: ago(-(2*time.Hour + 2*time.Minute)),
-		Balance: &web.Balance{Arrival: new(61.2), Due: new(55.0), Deletion: new(55.01), ClearSeconds: new(331.0), Reason: "deleting keeps up: what is due goes with the next run"},
+		Balance: &web.Balance{Arrival: new(61.2), Due: new(55.0), Deletion: new(55.01), ClearSeconds: new(331.0), Reason: "deleting keeps up: the next run deletes what is due"},
 		Runs: []web.Run{
 			run("complete", "", 4*time.Hour, 11*time.Minute, map[string]int64{"public.outgoing_emails": 1204331, "public.attachments": 88310, "public.replies": 20113}),
 			run("complete", "", 10*time.Hour, 9*time.Minute, map[string]int64{"public.outgoing_emails": 998214, "public.attachments": 71002}),
@@ -90,7 +90,7 @@ func database() web.Database {
 	}
 }
 
-// guards are some that let pass, and one that the policy file has switched off.
+// guards are some in state go, and one that the policy file turns off.
 func guards() []web.Guard {
 	return []web.Guard{
 		{Name: "storage", State: "go", Value: new(float64(415 << 30)), Unit: "bytes", Slow: new(float64(450 << 30)), Stop: new(float64(490 << 30)), At: ago(2 * time.Second)},
@@ -101,7 +101,7 @@ func guards() []web.Guard {
 	}
 }
 
-// heldBack are guards that do not let pass.
+// heldBack are guards that hold deleting back.
 func heldBack() []web.Guard {
 	return []web.Guard{
 		{Name: "replica_lag", State: "pause", Value: new(412.0), Unit: "seconds", Slow: new(5.0), Pause: new(60.0), Since: ago(3 * time.Minute), At: ago(time.Second), Reason: "the replica <b>standby-2</b> is 6 min 52 s behind"},
@@ -111,7 +111,7 @@ func heldBack() []web.Guard {
 	}
 }
 
-// paused is a picture of a morning on which somebody has paused everything.
+// paused is a snapshot in which everything is paused manually.
 func paused() web.Status {
 	s := fine()
 	s.Pauses = []web.Pause{{Until: now.Add(108 * time.Minute), Reason: "moving the archive table, see OPS-1234", By: "ann@laptop", Since: now.Add(-12 * time.Minute)}}
@@ -121,7 +121,7 @@ func paused() web.Status {
 	return s
 }
 
-// sizes are thirty days that end at a size: growth, with a purge now and then.
+// sizes returns thirty days of sizes that end at last: growth with occasional purges.
 func sizes(last, step int64) []web.Size {
 	var list []web.Size
 	for i := range int64(120) {
@@ -131,7 +131,7 @@ func sizes(last, step int64) []web.Size {
 	return list
 }
 
-// bad is a picture of a bad night, with a run under way and hostile tenants.
+// bad is a snapshot of a bad night, with a run in progress and hostile tenants.
 func bad() web.Status {
 	s := fine()
 	p := &s.Policies[0]
@@ -164,7 +164,7 @@ func bad() web.Status {
 	return s
 }
 
-// down is a picture of a database that is gone.
+// down is a snapshot with the database down.
 func down() web.Status {
 	s := fine()
 	s.Database = web.Database{Name: "mail_production", DownSince: ago(54 * time.Minute), Error: "connecting to the database: dial tcp 10.0.0.7:5432: connect: connection refused"}

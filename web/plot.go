@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// mostPoints bounds a plot's part of the page.
+// mostPoints bounds the size of a plot.
 const mostPoints = 200
 
 // plot is sizes over time as an SVG path in a box of 100 by 100.
@@ -19,11 +19,10 @@ type plot struct {
 	Last       int64
 }
 
-// plotted draws sizes; nil where there are too few points, or no time between
-// them.
-func plotted(points []Size) *plot {
+// newPlot draws sizes; nil if there are too few points or no time between them.
+func newPlot(points []Size) *plot {
 	points = slices.SortedStableFunc(slices.Values(points), func(a, b Size) int { return a.At.Compare(b.At) })
-	points = thinned(points)
+	points = thinOut(points)
 	if len(points) < 2 || !points[0].At.Before(points[len(points)-1].At) {
 		return nil
 	}
@@ -36,8 +35,8 @@ func plotted(points []Size) *plot {
 	return p
 }
 
-// draw makes the paths. The box is as high as what changed, but at least a
-// twentieth of the size: what is nearly flat is to look nearly flat.
+// draw makes the paths. The box spans the change, but at least a twentieth of the size, so
+// that what is nearly flat looks nearly flat.
 func (p *plot) draw(points []Size) {
 	height := max(float64(p.High-p.Low), float64(p.High)/20, 1)
 	middle := (float64(p.High) + float64(p.Low)) / 2
@@ -54,12 +53,12 @@ func (p *plot) draw(points []Size) {
 	p.Area = p.Line + "L100 100L0 100Z"
 }
 
-// Label says in words what the plot shows.
+// Label describes the plot in words.
 func (p *plot) Label() string {
 	return fmt.Sprintf("%s over %s: from %s to %s, between %s and %s", p.Change(), span(p.To.Sub(p.From)), size(p.First), size(p.Last), size(p.Low), size(p.High))
 }
 
-// Change is by how much it grew or shrank.
+// Change describes how much it grew or shrank.
 func (p *plot) Change() string {
 	switch d := p.Last - p.First; {
 	case d > 0:
@@ -70,8 +69,8 @@ func (p *plot) Change() string {
 	return "stayed the same"
 }
 
-// thinned keeps the last point, and of the others no more than there is room for.
-func thinned(points []Size) []Size {
+// thinOut keeps the last point, and of the others at most mostPoints.
+func thinOut(points []Size) []Size {
 	step := (len(points) + mostPoints - 1) / mostPoints
 	if step <= 1 {
 		return points

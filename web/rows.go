@@ -10,18 +10,18 @@ import (
 	"unicode/utf8"
 )
 
-// running is a run under way, with the name of its policy.
+// running is a run in progress, with the name of its policy.
 type running struct {
 	Progress
 	Policy string
 	took   time.Duration
 }
 
-// Took is for how long it has been running.
+// Took is how long it has been running.
 func (r running) Took() string { return span(r.took.Truncate(time.Second)) }
 
-// Goal is how many roots it has to do; 0: not known. More may become free
-// than were due at the start.
+// Goal is how many roots the run has to delete, 0 if unknown. More may become due than
+// at the start.
 func (r running) Goal() int64 {
 	if r.Due == nil {
 		return 0
@@ -29,7 +29,7 @@ func (r running) Goal() int64 {
 	return max(*r.Due, r.Roots)
 }
 
-// Percent is how far it is, and never 100 while it runs.
+// Percent is the progress, never 100 while it runs.
 func (r running) Percent() int64 {
 	if r.Goal() == 0 {
 		return 0
@@ -37,7 +37,7 @@ func (r running) Percent() int64 {
 	return min(int64(100*float64(r.Roots)/float64(r.Goal())), 99)
 }
 
-// Rate is rows a second, over all tables.
+// Rate is rows per second, over all tables.
 func (r running) Rate() int64 {
 	if r.took < time.Second {
 		return 0
@@ -45,8 +45,7 @@ func (r running) Rate() int64 {
 	return int64(float64(r.Rows) / r.took.Seconds())
 }
 
-// Left is how long it takes at this rate; empty: not known, or it does not go on for
-// now.
+// Left is the remaining time at this rate; empty if unknown or if the run is paused.
 func (r running) Left() string {
 	left := r.Goal() - r.Roots
 	if r.Held.stops() || r.Roots <= 0 || left <= 0 || r.took < time.Second {
@@ -61,7 +60,7 @@ type tableRows struct {
 	Rows  int64
 }
 
-// ByTable are a run's rows, most first.
+// ByTable returns a run's rows by table, most first.
 func (r Run) ByTable() []tableRows {
 	var list []tableRows
 	for table, rows := range r.Rows {
@@ -73,7 +72,7 @@ func (r Run) ByTable() []tableRows {
 	return list
 }
 
-// Took is how long a run took; empty: it has not ended.
+// Took is how long a run took; empty if it has not finished.
 func (r Run) Took() string {
 	if r.FinishedAt == nil {
 		return ""
@@ -85,7 +84,7 @@ func (r Run) Took() string {
 	return span(d)
 }
 
-// Tone is how a run's end is to be taken.
+// Tone is the tone of a run's outcome.
 func (r Run) Tone() string {
 	switch r.Status {
 	case "complete":
@@ -96,11 +95,11 @@ func (r Run) Tone() string {
 	return "bad"
 }
 
-// state is a word for how a policy is, and its tone.
+// state is a policy's state as a word with its tone.
 type state struct{ Tone, Word string }
 
-// State is the first of what is to be known of a policy. That it is on time is
-// only said on evidence of now.
+// State is the most important thing about a policy. It says "on time" only on current
+// evidence.
 func (v *view) State(p Policy) state {
 	switch {
 	case p.Failing && p.Late:
@@ -121,7 +120,7 @@ func (v *view) State(p Policy) state {
 	return state{"good", "on time"}
 }
 
-// Look is a guard's state as a tone and a word.
+// Look is a guard's state as a word with its tone.
 func (g Guard) Look() state {
 	switch {
 	case g.Off:
@@ -134,7 +133,7 @@ func (g Guard) Look() state {
 	return state{"watch", g.State}
 }
 
-// Clear is when nothing is due any more; empty: never, or not known.
+// Clear is when nothing will be due; empty if never or unknown.
 func (b *Balance) Clear() string {
 	switch {
 	case b.ClearSeconds == nil:
@@ -145,7 +144,7 @@ func (b *Balance) Clear() string {
 	return "in " + spanOf(*b.ClearSeconds)
 }
 
-// Percent is how much of the limit is used, at most 100; 0: there is no limit.
+// Percent is how much of the limit is used, at most 100; 0 without a limit.
 func (f *Forecast) Percent() int64 {
 	if f.LimitBytes == nil || *f.LimitBytes <= 0 {
 		return 0
@@ -153,7 +152,7 @@ func (f *Forecast) Percent() int64 {
 	return min(int64(100*float64(f.UsedBytes)/float64(*f.LimitBytes)), 100)
 }
 
-// Overdue is how many tenants have something due; 0: none, or not known.
+// Overdue is how many tenants have expired rows; 0 if none or unknown.
 func (p Policy) Overdue() int64 {
 	if p.OverdueTenants == nil {
 		return 0
@@ -161,7 +160,7 @@ func (p Policy) Overdue() int64 {
 	return *p.OverdueTenants
 }
 
-// sentence begins with a capital letter.
+// sentence capitalizes the first letter.
 func sentence(text string) string {
 	if text == "" {
 		return ""
@@ -170,7 +169,7 @@ func sentence(text string) string {
 	return string(unicode.ToUpper(r)) + text[n:]
 }
 
-// Icon is the tab's icon: its shape says as much as its colour.
+// Icon is the tab's icon: its shape says as much as its color.
 func (v *view) Icon() template.URL {
 	colour, path := map[string]string{"good": "1b7a43", "watch": "b07a00", "bad": "c0271d"}[v.Tone()], "M4 8.5l3 3 5-6"
 	switch v.Tone() {

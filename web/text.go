@@ -13,11 +13,11 @@ import (
 )
 
 const (
-	longest     = 500 // characters of a text from elsewhere that are shown
+	longest     = 500 // characters shown of a text from outside
 	longestName = 80  // and of a name
 )
 
-// span is a length of time in at most two units, as people say it.
+// span formats a duration in at most two units.
 func span(d time.Duration) string {
 	d = d.Abs()
 	two := func(n, m int64, big, small string) string {
@@ -44,7 +44,7 @@ func span(d time.Duration) string {
 	return fmt.Sprintf("%.1f s", d.Seconds())
 }
 
-// spanOf is a length of time given in seconds, whatever they are.
+// spanOf formats a duration given in seconds, of any size.
 func spanOf(seconds float64) string {
 	const most = 1e9 // 31 years; beyond that a Duration would overflow soon
 	switch {
@@ -56,7 +56,7 @@ func spanOf(seconds float64) string {
 	return "0 s"
 }
 
-// since is a moment as seen from another one.
+// since formats a time relative to another.
 func since(at, now time.Time) string {
 	switch d := now.Sub(at).Truncate(time.Second); {
 	case d >= time.Second:
@@ -67,7 +67,7 @@ func since(at, now time.Time) string {
 	return "now"
 }
 
-// clock is a moment in UTC, with no more of a date than it takes.
+// clock formats a time in UTC, with only as much of the date as necessary.
 func clock(at, now time.Time) string {
 	at, now = at.UTC(), now.UTC()
 	switch {
@@ -83,7 +83,7 @@ func count(n int64) string { return humanize.Comma(n) }
 
 func size(n int64) string { return humanize.IBytes(uint64(max(n, 0))) }
 
-// measure is a guard's value in its unit.
+// measure formats a guard's value in its unit.
 func measure(value float64, unit string) string {
 	switch unit {
 	case "bytes":
@@ -98,7 +98,7 @@ func measure(value float64, unit string) string {
 	return humanize.Commaf(math.Round(100*value) / 100)
 }
 
-// signed is a number of bytes that may be below zero.
+// signed formats a number of bytes that may be negative.
 func signed(bytes float64) string {
 	const most = 1 << 62 // beyond that it would not fit
 	if bytes < 0 {
@@ -107,7 +107,7 @@ func signed(bytes float64) string {
 	return size(int64(min(bytes, most)))
 }
 
-// rate is rows a second, with no more digits than tell something.
+// rate formats rows per second without meaningless digits.
 func rate(n float64) string {
 	switch {
 	case n >= 10:
@@ -118,7 +118,7 @@ func rate(n float64) string {
 	return humanize.Ftoa(math.Round(100*n)/100) + "/s"
 }
 
-// plural is "1 policy", "2 policies".
+// plural formats "1 policy", "2 policies".
 func plural(n int64, one, more string) string {
 	if n == 1 {
 		return "1 " + one
@@ -126,15 +126,14 @@ func plural(n int64, one, more string) string {
 	return count(n) + " " + more
 }
 
-// foreign is text from elsewhere as the page shows it: of bounded length, and with
-// escapes for what is not seen or turns the text around it.
-func foreign(text string) string { return shortened(text, longest) }
+// external formats text from outside for the page: of bounded length, with escapes for what
+// is invisible or changes the direction of the text around it.
+func external(text string) string { return shortened(text, longest) }
 
 // brief is foreign, for names.
 func brief(name string) string { return shortened(name, longestName) }
 
-// breakable is brief for a table's name, which may go on in a new line after a
-// dot or an underscore.
+// breakable is brief for a table's name, which may wrap after a dot or an underscore.
 func breakable(name string) template.HTML {
 	return template.HTML(strings.NewReplacer(".", ".<wbr>", "_", "_<wbr>").Replace(template.HTMLEscapeString(brief(name))))
 }

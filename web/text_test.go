@@ -73,29 +73,29 @@ func TestPlot(t *testing.T) {
 		return Size{time.Date(2026, 3, 1, hours, 0, 0, 0, time.UTC), bytes}
 	}
 	for name, points := range map[string][]Size{"nothing": nil, "one point": {at(1, 5)}, "no time": {at(1, 5), at(1, 6)}} {
-		if p := plotted(points); p != nil {
+		if p := newPlot(points); p != nil {
 			t.Errorf("%s: %v", name, p)
 		}
 	}
-	p := plotted([]Size{at(3, 100), at(1, 200), at(2, 300)}) // in any order
+	p := newPlot([]Size{at(3, 100), at(1, 200), at(2, 300)}) // in any order
 	if want := "M0.0 50.0L50.0 5.0L100.0 95.0"; p.Line != want {
 		t.Errorf("got %s, want %s", p.Line, want)
 	}
 	if want := "shrank by 100 B over 2 h: from 200 B to 100 B, between 100 B and 300 B"; p.Label() != want {
 		t.Errorf("got %s, want %s", p.Label(), want)
 	}
-	// What hardly changes looks like it.
-	if p := plotted([]Size{at(1, 1000000), at(2, 1000100)}); p.Line != "M0.0 50.1L100.0 49.9" || p.Change() != "grew by 100 B" {
+	// A small change looks small.
+	if p := newPlot([]Size{at(1, 1000000), at(2, 1000100)}); p.Line != "M0.0 50.1L100.0 49.9" || p.Change() != "grew by 100 B" {
 		t.Errorf("nearly flat: %s, %s", p.Line, p.Change())
 	}
-	if p := plotted([]Size{at(1, 0), at(2, 0)}); p.Line != "M0.0 50.0L100.0 50.0" || p.Change() != "stayed the same" {
+	if p := newPlot([]Size{at(1, 0), at(2, 0)}); p.Line != "M0.0 50.0L100.0 50.0" || p.Change() != "stayed the same" {
 		t.Errorf("flat: %s, %s", p.Line, p.Change())
 	}
 	var many []Size
 	for i := range 10_000 {
 		many = append(many, at(i, int64(i)))
 	}
-	if p := plotted(many); strings.Count(p.Line, "L") > mostPoints || p.Last != 9999 {
+	if p := newPlot(many); strings.Count(p.Line, "L") > mostPoints || p.Last != 9999 {
 		t.Errorf("%d points, the last %d", strings.Count(p.Line, "L"), p.Last)
 	}
 }
@@ -108,8 +108,8 @@ func TestProgress(t *testing.T) {
 		want       string
 	}{
 		{100, 25, 10 * time.Second, "25 % of 100, 30 s left"},
-		{100, 100, 10 * time.Second, "99 % of 100,  left"}, // it has not ended
-		{100, 150, 10 * time.Second, "99 % of 150,  left"}, // more came free
+		{100, 100, 10 * time.Second, "99 % of 100,  left"}, // still running
+		{100, 150, 10 * time.Second, "99 % of 150,  left"}, // more became due
 		{0, 0, time.Second, "0 % of 0,  left"},
 		{100, 0, time.Second, "0 % of 100,  left"},
 	} {

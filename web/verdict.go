@@ -8,36 +8,35 @@ import (
 	"github.com/reaperdb/reaper/guard"
 )
 
-// Verdict is what a Status comes to. An empty list says that there is nothing.
+// Verdict is the assessment of a Status. An empty list means no findings.
 type Verdict struct {
-	NotReady  []Finding // /readyz: the process itself, and that it has a valid policy file
-	Broken    []Finding // /health, besides: the database, the ledger, and the policy file as it is now
-	Unhealthy []Finding // /health, besides: policies that are failing or late
-	Held      []Finding // what holds deleting back: a person, or a guard; that makes nothing unhealthy
-	Warnings  []Finding // what should be looked at, and makes nothing unhealthy
-	Stale     bool      // the picture is too old, or there is none
+	NotReady  []Finding // /readyz: the process itself, and whether it has a valid policy file
+	Broken    []Finding // /health, in addition: the database, the ledger, and the policy file as it is now
+	Unhealthy []Finding // /health, in addition: policies that are failing or late
+	Held      []Finding // what holds deleting back, a person or a guard; not unhealthy
+	Warnings  []Finding // what deserves attention; not unhealthy
+	Stale     bool      // the snapshot is too old or missing
 }
 
-// Ready reports whether the process works by a valid policy file. What it cannot mend is
-// no matter of it: a pod that is unready for a database that is away would only keep nodes
-// from being drained.
+// Ready reports whether the process works with a valid policy file. A database that is
+// away does not make it unready: that would only keep nodes from being drained.
 func (v Verdict) Ready() bool { return len(v.NotReady) == 0 }
 
-// Healthy tells that, besides, no policy is failing or late.
+// Healthy reports whether, in addition, no policy is failing or late.
 func (v Verdict) Healthy() bool { return len(v.Problems()) == 0 }
 
-// Problems are all findings that make it unhealthy, the worst first.
+// Problems returns the findings that make it unhealthy, worst first.
 func (v Verdict) Problems() []Finding {
 	return slices.Concat(v.NotReady, v.Broken, v.Unhealthy)
 }
 
 // Finding is one thing that a person should know.
 type Finding struct {
-	Policy string     // empty: it is of no single policy
-	What   string     // "is failing"; without a policy a whole sentence
-	More   string     // how much, or what that means; may be empty, and goes on where What ends
-	Since  *time.Time // nil: not known
-	Why    string     // empty: not known
+	Policy string     // empty if not about a single policy
+	What   string     // "is failing"; a whole sentence without a policy
+	More   string     // details that continue What; may be empty
+	Since  *time.Time // nil if unknown
+	Why    string     // empty if unknown
 }
 
 func (f Finding) String() string {
@@ -55,7 +54,7 @@ func (f Finding) String() string {
 	return b.String()
 }
 
-// text is What and More: a phrase about a policy goes on, a sentence begins anew.
+// text joins What and More, as one phrase about a policy or as two clauses.
 func (f Finding) text() string {
 	switch {
 	case f.More == "":
@@ -66,25 +65,25 @@ func (f Finding) text() string {
 	return f.What + "; " + f.More
 }
 
-// Judge says whether all is well. A picture that is older than maxAge is no
-// evidence of anything: the loop that makes it hangs, and maybe on the database.
+// Judge assesses the status. A snapshot older than maxAge proves nothing: the loop that takes
+// it hangs, perhaps on the database.
 func (s Status) Judge(now time.Time, maxAge time.Duration) Verdict {
 	var v Verdict
 	v.Stale = now.Sub(s.At) > maxAge
 	if s.At.IsZero() {
-		v.NotReady = append(v.NotReady, Finding{What: "reaper has just started and knows nothing yet"})
+		v.NotReady = append(v.NotReady, Finding{What: "reaper has just started and has no data yet"})
 		return v
 	}
 	if v.Stale {
 		old := span(now.Sub(s.At).Truncate(time.Second))
-		v.NotReady = append(v.NotReady, Finding{What: "reaper is stuck", More: "what it knows is " + old + " old", Since: &s.At})
+		v.NotReady = append(v.NotReady, Finding{What: "reaper is stuck", More: "its data is " + old + " old", Since: &s.At})
 	}
 	file := s.file(now)
 	if s.Config.LoadedAt.IsZero() {
 		v.NotReady = append(v.NotReady, file...)
 		file = nil
 	}
-	v.Broken = slices.Concat(s.foundations(), file)
+	v.Broken = slices.Concat(s.basics(), file)
 	v.Held = s.held(now)
 	for _, p := range s.Policies {
 		if f, ok := p.trouble(); ok {
@@ -95,14 +94,14 @@ func (s Status) Judge(now time.Time, maxAge time.Duration) Verdict {
 	v.Warnings = append(v.Warnings, s.Database.warnings(now)...)
 	for _, h := range s.Heartbeats {
 		if h.LastError != "" {
-			v.Warnings = append(v.Warnings, Finding{What: "the monitor " + h.Name + " does not take pings", Since: h.LastErrorAt, Why: h.LastError})
+			v.Warnings = append(v.Warnings, Finding{What: "the monitor " + h.Name + " does not accept pings", Since: h.LastErrorAt, Why: h.LastError})
 		}
 	}
 	return v
 }
 
-// foundations finds what is wrong with the database and the ledger.
-func (s Status) foundations() []Finding {
+// basics checks the database and the ledger.
+func (s Status) basics() []Finding {
 	var found []Finding
 	if !s.Database.Up {
 		found = append(found, Finding{What: "the database does not answer", Since: s.Database.DownSince, Why: s.Database.Error})
@@ -119,7 +118,7 @@ func (s Status) file(now time.Time) (found []Finding) {
 	case c.Error != "":
 		f := Finding{What: "the policy file is not valid", Since: c.FailedAt, Why: c.Error}
 		if !c.LoadedAt.IsZero() {
-			f.More = "the one loaded at " + clock(c.LoadedAt, now) + " stays in force"
+			f.More = "the one loaded at " + clock(c.LoadedAt, now) + " stays in effect"
 		}
 		found = append(found, f)
 	case len(s.Policies) == 0:
@@ -128,7 +127,7 @@ func (s Status) file(now time.Time) (found []Finding) {
 	return found
 }
 
-// trouble tells how a policy is failing or late, if it is.
+// trouble describes a policy that is failing or late.
 func (p Policy) trouble() (Finding, bool) {
 	f := Finding{Policy: p.Name, Why: p.Reason}
 	switch {
@@ -147,7 +146,7 @@ func (p Policy) trouble() (Finding, bool) {
 	return f, true
 }
 
-// lateness is by how much a policy is late, as far as that is known.
+// lateness is how late a policy is, as far as known.
 func (p Policy) lateness() string {
 	switch lag, most := p.LagSeconds, p.MaxLagSeconds; {
 	case lag != nil && most != nil && *lag > *most:
@@ -166,16 +165,16 @@ func (p Policy) warnings(now time.Time) []Finding {
 	case p.ScanStale:
 		found = append(found, Finding{Policy: p.Name, What: "was never measured", Why: p.Problem})
 	case p.Problem != "":
-		found = append(found, Finding{Policy: p.Name, What: "is not known in full", Why: p.Problem})
+		found = append(found, Finding{Policy: p.Name, What: "is only partly known", Why: p.Problem})
 	}
 	if p.Unowned.Most() {
-		found = append(found, Finding{Policy: p.Name, What: "leaves most of its rows alone", Why: p.Unowned.Text()})
+		found = append(found, Finding{Policy: p.Name, What: "never deletes most of its rows", Why: p.Unowned.Text()})
 	}
 	return found
 }
 
-// held finds what is paused by hand, and the runs that a guard has paused. One that
-// it only slows is on its way.
+// held lists manual pauses and the runs that a guard has paused. Runs that are only slowed
+// still make progress.
 func (s Status) held(now time.Time) []Finding {
 	var found []Finding
 	for _, p := range s.Pauses {
@@ -188,7 +187,7 @@ func (s Status) held(now time.Time) []Finding {
 		found = append(found, f)
 	}
 	for _, p := range s.Policies {
-		// A pause by hand was told above.
+		// Manual pauses are listed above.
 		if r := p.Running; r != nil && r.Held.stops() && r.Held.Guard != guard.ByHand {
 			found = append(found, Finding{Policy: p.Name, What: "is held back by the guard " + r.Held.Guard, Since: &r.Held.Since, Why: r.Held.Reason})
 		}
@@ -196,20 +195,20 @@ func (s Status) held(now time.Time) []Finding {
 	return found
 }
 
-// stops tells that the run does not go on for now.
+// stops reports whether the run is not proceeding for now.
 func (h *Held) stops() bool { return h != nil && h.State != "slow" }
 
-// end is when a pause ends.
+// end formats the end of a pause.
 func (p Pause) end(now time.Time) string {
 	return "until " + clock(p.Until, now) + " (" + since(p.Until, now) + ")"
 }
 
-// soon is how far ahead a full disk is a warning.
-const soon = 28 * 24 * time.Hour
+// fullSoon is how far ahead a full disk is a warning.
+const fullSoon = 28 * 24 * time.Hour
 
 func (d Database) warnings(now time.Time) []Finding {
 	f := d.Forecast
-	if f == nil || f.FullAt == nil || f.LimitBytes == nil || f.FullAt.Sub(now) > soon {
+	if f == nil || f.FullAt == nil || f.LimitBytes == nil || f.FullAt.Sub(now) > fullSoon {
 		return nil
 	}
 	found := Finding{What: "the limit of " + size(*f.LimitBytes) + " is reached " + since(*f.FullAt, now), Why: f.Reason}

@@ -1,7 +1,3 @@
-// Package web provides what reaper says over HTTP: the status page, health,
-// the JSON of the status, and the metrics it is handed. All of it is read-only
-// and answered from a picture that somebody else makes: no request reaches the
-// database.
 package web
 
 import (
@@ -13,32 +9,32 @@ import (
 	"time"
 )
 
-// DefaultMaxAge is how old the picture may be and still count.
+// DefaultMaxAge is the default maximum age of a snapshot.
 const DefaultMaxAge = 10 * time.Second
 
-// Options are what the handler needs.
+// Options configure the handler.
 type Options struct {
-	Status  func() Status    // the latest picture; called by every request, from any goroutine, and must answer at once
-	Metrics http.Handler     // nil: no /metrics
-	MaxAge  time.Duration    // how old a picture may be before it is unhealthy; 0: DefaultMaxAge
-	Now     func() time.Time // nil: time.Now
-	Log     *slog.Logger     // nil: nothing is logged
+	Status  func() Status    // the latest snapshot; called by every request, concurrently, and must not block
+	Metrics http.Handler     // nil means no /metrics
+	MaxAge  time.Duration    // age from which a snapshot is unhealthy; 0 means DefaultMaxAge
+	Now     func() time.Time // nil means time.Now
+	Log     *slog.Logger     // nil disables logging
 
-	// Addr is the address that is listened on, and Name the setting that says so. On
-	// a loopback address only requests for a loopback host or for Name are answered;
-	// Addr nil: any host is.
+	// Addr is the listening address, and Name the setting it comes from. On a loopback
+	// address only requests for a loopback host or for Name are answered; with a nil Addr,
+	// all are.
 	Addr net.Addr
 	Name string
 }
 
-// server answers from the options; their zero values are filled in.
+// server answers from the options, with defaults applied.
 type server struct {
 	Options
 	document document
 }
 
-// New makes the handler of /, /healthz, /readyz, /health, /api/status and
-// /metrics. It sets no time limits: those are the http.Server's.
+// New returns the handler of /, /healthz, /readyz, /health, /api/status and /metrics. It sets
+// no timeouts; configure them in the http.Server.
 func New(o Options) http.Handler {
 	o.MaxAge = cmp.Or(o.MaxAge, DefaultMaxAge)
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
@@ -55,16 +51,16 @@ func New(o Options) http.Handler {
 	if o.Metrics != nil {
 		mux.Handle("GET /metrics", o.Metrics)
 	}
-	return guarded(ownHost(mux, o.Addr, o.Name), s.document.policy)
+	return withSecurityHeaders(requireLoopbackHost(mux, o.Addr, o.Name), s.document.policy)
 }
 
-// guarded sets the headers that belong to every answer.
-func guarded(next http.Handler, contentPolicy string) http.Handler {
+// withSecurityHeaders sets the headers of every response.
+func withSecurityHeaders(next http.Handler, contentPolicy string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Security-Policy", contentPolicy)
 		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("X-Frame-Options", "DENY") // for browsers that do not know frame-ancestors
+		h.Set("X-Frame-Options", "DENY") // for browsers without frame-ancestors
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Cache-Control", "no-store")
@@ -77,7 +73,7 @@ func (s *server) page(w http.ResponseWriter, _ *http.Request) {
 	text, err := s.document.render(status, status.Judge(now, s.MaxAge), now)
 	if err != nil {
 		s.Log.Error("status page", "error", err)
-		http.Error(w, "the status page could not be made; /api/status has its content", http.StatusInternalServerError)
+		http.Error(w, "the status page could not be rendered; /api/status has its content", http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -90,30 +86,29 @@ func (s *server) api(w http.ResponseWriter, _ *http.Request) { s.json(w, http.St
 type health struct {
 	OK      bool     `json:"ok"`
 	Reasons []string `json:"reasons"` // why not
-	// Notes are what holds deleting back, and what else should be looked at; of
-	// /health alone.
+	// Notes list what holds deleting back and what else deserves attention; only in /health.
 	Notes []string   `json:"notes,omitempty"`
-	At    *time.Time `json:"at"` // when that was true; null: not known
+	At    *time.Time `json:"at"` // as of; null if unknown
 }
 
-// alive says that the process serves, and nothing more.
+// alive only says that the process is serving.
 func (s *server) alive(w http.ResponseWriter, _ *http.Request) {
 	now := s.Now()
 	s.json(w, http.StatusOK, health{OK: true, Reasons: []string{}, At: &now})
 }
 
 func (s *server) ready(w http.ResponseWriter, _ *http.Request) {
-	s.judged(w, func(v Verdict) (problems, notes []Finding) { return v.NotReady, nil })
+	s.writeVerdict(w, func(v Verdict) (problems, notes []Finding) { return v.NotReady, nil })
 }
 
 func (s *server) health(w http.ResponseWriter, _ *http.Request) {
-	s.judged(w, func(v Verdict) (problems, notes []Finding) {
+	s.writeVerdict(w, func(v Verdict) (problems, notes []Finding) {
 		return v.Problems(), append(v.Held[:len(v.Held):len(v.Held)], v.Warnings...)
 	})
 }
 
-// judged answers 200 where there is no problem, else 503.
-func (s *server) judged(w http.ResponseWriter, findings func(Verdict) (problems, notes []Finding)) {
+// writeVerdict answers 200 if there is no problem, else 503.
+func (s *server) writeVerdict(w http.ResponseWriter, findings func(Verdict) (problems, notes []Finding)) {
 	status := s.Status()
 	problems, notes := findings(status.Judge(s.Now(), s.MaxAge))
 	body := health{OK: len(problems) == 0, Reasons: []string{}}

@@ -12,13 +12,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/reaperdb/reaper/purge"
+	"github.com/reaperdb/reaper/preview"
 	"github.com/reaperdb/reaper/web"
 )
 
 type statusFunc = func() web.Status
 
-// still is a picture that does not change.
+// still is a snapshot that does not change.
 func still(s web.Status) statusFunc { return func() web.Status { return s } }
 
 func handler(status statusFunc) http.Handler {
@@ -81,7 +81,7 @@ var (
 	spaces = regexp.MustCompile(`\s+`)
 )
 
-// read is the text of the page, as somebody would read it.
+// read returns the text of the page, as a reader sees it.
 func read(t *testing.T, s web.Status) (text, source string) {
 	t.Helper()
 	w := ask(t, http.MethodGet, "/", s)
@@ -107,9 +107,9 @@ func TestPageFine(t *testing.T) {
 	says(
 		t, text, "All is well", "Next run: emails in 2 h 2 min, at 06:14 UTC", "emails public.outgoing_emails on time 3 h of 12 h allowed 18,204 41 tenants",
 		"1,312,754 public.outgoing_emails 1,204,331 public.attachments 88,310 public.replies 20,113", "412 GiB in the database, which grew by 37 GiB in 29 d 18 h",
-		"415 GiB of the limit of 500 GiB are used", "It is reached in 85 d , at 26 May 04:12 UTC", "It grows by 1.0 GiB a day, over 7 days, one jump left out.", "audit-log 0.5/s 0/s 0.25/s now nothing is due",
+		"415 GiB of the limit of 500 GiB are used", "At this rate it is reached in 85 d , at 26 May 04:12 UTC", "It grows by 1.0 GiB a day, over 7 days, one jump left out.", "audit-log 0.5/s 0/s 0.25/s now nothing is due",
 		"emails 61/s 55/s 55/s in 5 min 31 s deleting keeps up", "wal_rate go 12 MiB/s 2 s ago slow 50 MiB/s pause 100 MiB/s", "dead_rows emails go 10 %", "connections go 42.5 %", "latency off not read none",
-		"reaper-0 (this one)", "healthchecks (hc-ping.com/…3f2a): last taken 4 h ago 00:12 UTC",
+		"reaper-0 (this one)", "healthchecks (hc-ping.com/…3f2a): last accepted 4 h ago 00:12 UTC",
 	)
 	for _, word := range []string{"Running now", "Held back", "Most overdue", "not known", "http://", "https://"} {
 		if strings.Contains(text, word) {
@@ -132,9 +132,9 @@ func TestPageBad(t *testing.T) {
 	text, _ := read(t, bad())
 	says(
 		t, text, "The policy file is not valid, and emails is failing and late",
-		"Since 03:37 UTC (35 min ago) . The one loaded at 27 Feb 04:12 UTC stays in force.", "unknown key max_lags",
+		"Since 03:37 UTC (35 min ago) . The one loaded at 27 Feb 04:12 UTC stays in effect.", "unknown key max_lags",
 		"is failing and late by 18 h 30 min (lag 30 h 30 min, allowed 12 h), since 1 Mar 06:12 UTC (22 h ago)", "3 runs in a row ended incomplete",
-		"sessions was never measured", "canceling statement", "The limit of 420 GiB is reached in 5 d", "does not take pings",
+		"sessions was never measured", "canceling statement", "The limit of 420 GiB is reached in 5 d", "does not accept pings",
 		"Held back sessions is paused by hand until 3 Mar 10:12 UTC (in 30 h), since 1 Mar 10:12 UTC (18 h ago)", "emails is held back by the guard replica_lag, since 04:09 UTC (3 min ago)",
 		"reaper resume", "paused by the guard replica_lag , since 04:09 UTC (3 min ago)", "paused by hand, until 3 Mar 10:12 UTC",
 		"emails 61/s 55/s below 0.01/s never at this rate: more becomes due than is deleted",
@@ -145,7 +145,7 @@ func TestPageBad(t *testing.T) {
 	)
 }
 
-// A pause by hand is said on top, with its end and its reason, and is no alarm.
+// A manual pause is shown on top with its end and reason, and is not an alarm.
 func TestPagePaused(t *testing.T) {
 	t.Parallel()
 	text, _ := read(t, paused())
@@ -170,24 +170,24 @@ func TestPagePaused(t *testing.T) {
 	says(t, text, "emails is held back by the guard wal_rate Next run")
 }
 
-// Rows that reach no tenant are a warning, where they are most, and no alarm.
+// A majority of rows without a tenant is a warning, and not an alarm.
 func TestPageUnowned(t *testing.T) {
 	t.Parallel()
 	s := fine()
-	s.Policies[1].Unowned = &purge.Unowned{SampledRows: 9000, Rows: 8910}
+	s.Policies[1].Unowned = &preview.Unowned{SampledRows: 9000, Rows: 8910}
 	text, _ := read(t, s)
-	says(t, text, "Nothing is late, but look at this", "audit-log leaves most of its rows alone. 99 % of the rows reach no tenant and are never deleted (8,910 of 9,000 sampled)")
+	says(t, text, "Nothing is late, but see below", "audit-log never deletes most of its rows. 99 % of the rows reach no tenant and are never deleted (8,910 of 9,000 sampled)")
 	if w := ask(t, http.MethodGet, "/health", s); w.Code != http.StatusOK {
 		t.Errorf("/health: %d", w.Code)
 	}
-	for _, few := range []*purge.Unowned{{SampledRows: 9000, Rows: 4500}, {SampledRows: 19, Rows: 19}, {Exact: true}} {
+	for _, few := range []*preview.Unowned{{SampledRows: 9000, Rows: 4500}, {SampledRows: 19, Rows: 19}, {Exact: true}} {
 		s.Policies[1].Unowned = few
 		text, _ = read(t, s)
 		says(t, text, "All is well")
 	}
 }
 
-// That a policy is on time is not said of a time that nobody has looked at.
+// A policy is not called on time without current evidence.
 func TestPageBlind(t *testing.T) {
 	t.Parallel()
 	text, _ := read(t, down())
@@ -195,9 +195,9 @@ func TestPageBlind(t *testing.T) {
 	stuck := fine()
 	stuck.At = now.Add(-4 * time.Minute)
 	text, _ = read(t, stuck)
-	says(t, text, "Reaper is stuck", "What it knows is 4 min old", "was on time", "As of 04:08:30 UTC, 4 min ago")
+	says(t, text, "Reaper is stuck", "Its data is 4 min old", "was on time", "As of 04:08:30 UTC, 4 min ago")
 	text, _ = read(t, web.Status{})
-	says(t, text, "Reaper has just started and knows nothing yet")
+	says(t, text, "Reaper has just started and has no data yet")
 }
 
 func TestHostileNames(t *testing.T) {
@@ -214,7 +214,7 @@ func TestHostileNames(t *testing.T) {
 	}
 }
 
-// A style or a script that is not the one of the policy would not be applied.
+// A style or script other than that of the policy would not be applied.
 func TestPolicyNamesWhatIsThere(t *testing.T) {
 	t.Parallel()
 	w := ask(t, http.MethodGet, "/", bad())

@@ -51,7 +51,7 @@ how, base = ARGV
 base = Time.find_zone!("UTC").parse(base)
 ActiveRecord::Base.establish_connection(adapter: "postgresql")
 
-# Columns are looked up once in an application's life.
+# Columns are looked up once in an application's lifetime.
 [Organization, Domain, OutgoingEmail, Recipient, Delivery, Response, Attachment, Header, Open, Click, Bounce, Tag, WebhookEvent].each(&:columns)
 
 started = Process.clock_gettime(Process::CLOCK_MONOTONIC)

@@ -21,6 +21,7 @@ import (
 
 	"github.com/reaperdb/reaper/internal/visible"
 	"github.com/reaperdb/reaper/ledger"
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/policy"
 	"github.com/reaperdb/reaper/purge"
 )
@@ -216,23 +217,23 @@ func ledgerFailed(err error) error {
 type session struct {
 	file     *policy.File
 	pool     *pgxpool.Pool
-	warnings []purge.Problem // of the policy file and of --older-than
-	server   purge.Server
-	plans    []*purge.Plan
+	warnings []plan.Problem // of the policy file and of --older-than
+	server   plan.Server
+	plans    []*plan.Plan
 }
 
 // problems are those of the settings, of the server and of all plans, errors first.
-func (s *session) problems() []purge.Problem {
+func (s *session) problems() []plan.Problem {
 	all := slices.Concat(s.server.Problems(), s.warnings)
 	for _, p := range s.plans {
 		all = append(all, p.Problems...)
 	}
-	slices.SortStableFunc(all, func(x, y purge.Problem) int { return strings.Compare(string(x.Level), string(y.Level)) })
+	slices.SortStableFunc(all, func(x, y plan.Problem) int { return strings.Compare(string(x.Level), string(y.Level)) })
 	return all
 }
 
 func (s *session) hasErrors() bool {
-	return slices.ContainsFunc(s.problems(), func(p purge.Problem) bool { return p.Level == purge.LevelError })
+	return slices.ContainsFunc(s.problems(), func(p plan.Problem) bool { return p.Level == plan.LevelError })
 }
 
 // checkPolicies refuses names of policies that are not in the file.
@@ -285,35 +286,35 @@ func (s *session) planned() error {
 }
 
 // warnings are those of the file, for the chosen policies, and of --older-than.
-func (a *app) warnings(file *policy.File) []purge.Problem {
-	var all []purge.Problem
+func (a *app) warnings(file *policy.File) []plan.Problem {
+	var all []plan.Problem
 	for _, w := range file.Warnings {
 		if w.Policy == "" || len(a.Policies) == 0 || slices.Contains(a.Policies, w.Policy) {
-			all = append(all, purge.Problem{Policy: w.Policy, Level: purge.LevelWarning, Text: file.Errorf(w.Pos, "%s", w.Text).Error(), Fix: w.Fix})
+			all = append(all, plan.Problem{Policy: w.Policy, Level: plan.LevelWarning, Text: file.Errorf(w.Pos, "%s", w.Text).Error(), Fix: w.Fix})
 		}
 	}
 	if d, err := policy.ParseDuration(a.OlderThan); err == nil {
 		if text, fix := d.Minutes(); text != "" {
-			all = append(all, purge.Problem{Level: purge.LevelWarning, Text: "--older-than: " + text, Fix: fix})
+			all = append(all, plan.Problem{Level: plan.LevelWarning, Text: "--older-than: " + text, Fix: fix})
 		}
 	}
 	return all
 }
 
 // warningsOf are the warnings that concern one policy.
-func (s *session) warningsOf(name string) []purge.Problem {
-	return slices.DeleteFunc(slices.Clone(s.warnings), func(w purge.Problem) bool { return w.Policy != "" && w.Policy != name })
+func (s *session) warningsOf(name string) []plan.Problem {
+	return slices.DeleteFunc(slices.Clone(s.warnings), func(w plan.Problem) bool { return w.Policy != "" && w.Policy != name })
 }
 
 func (s *session) read(ctx context.Context, conn *pgx.Conn, only []string) error {
 	var err error
-	if s.server, err = purge.ReadServer(ctx, conn); err != nil {
+	if s.server, err = plan.ReadServer(ctx, conn); err != nil {
 		return err
 	}
-	if slices.ContainsFunc(s.server.Problems(), func(p purge.Problem) bool { return strings.Contains(p.Fix, "14 or newer") }) {
+	if slices.ContainsFunc(s.server.Problems(), func(p plan.Problem) bool { return strings.Contains(p.Fix, "14 or newer") }) {
 		return nil // its catalog may not be readable
 	}
-	s.plans, err = purge.Compile(ctx, conn, s.file, s.server, only)
+	s.plans, err = plan.Compile(ctx, conn, s.file, s.server, only)
 	return err
 }
 

@@ -13,7 +13,8 @@ import (
 
 	"github.com/reaperdb/reaper/internal/visible"
 	"github.com/reaperdb/reaper/ledger"
-	"github.com/reaperdb/reaper/purge"
+	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/preview"
 )
 
 func (a *app) checkCommand() *cobra.Command {
@@ -32,9 +33,9 @@ warnings alone are exit 0.`,
 }
 
 type checkResult struct {
-	OK       bool            `json:"ok"`
-	Problems []purge.Problem `json:"problems"`
-	Notes    []purge.Note    `json:"notes"`
+	OK       bool           `json:"ok"`
+	Problems []plan.Problem `json:"problems"`
+	Notes    []preview.Note `json:"notes"`
 }
 
 func (a *app) check(ctx context.Context) error {
@@ -46,21 +47,21 @@ func (a *app) check(ctx context.Context) error {
 	if err := s.planned(); err != nil {
 		return a.checkFailed(err)
 	}
-	if err := purge.CheckTenantLists(ctx, s.pool, s.plans); err != nil {
+	if err := preview.CheckTenantLists(ctx, s.pool, s.plans); err != nil {
 		return a.checkFailed(coded(err, err))
 	}
 	missing, err := a.ledgerProblems(ctx, s)
 	if err != nil {
 		return a.checkFailed(err)
 	}
-	advice, err := purge.Advise(ctx, s.pool, s.plans)
+	advice, err := preview.Advise(ctx, s.pool, s.plans)
 	if err != nil {
 		return a.checkFailed(failed(err))
 	}
 	unread, notes := s.guardProblems(ctx)
 	notes = append(advice, notes...)
 	problems := slices.Concat(missing, s.problems(), unread)
-	ok := !s.hasErrors() && !slices.ContainsFunc(missing, func(p purge.Problem) bool { return p.Level == purge.LevelError })
+	ok := !s.hasErrors() && !slices.ContainsFunc(missing, func(p plan.Problem) bool { return p.Level == plan.LevelError })
 	if a.json() {
 		if err := a.printJSON(checkResult{OK: ok, Problems: emptyNotNull(problems), Notes: emptyNotNull(notes)}); err != nil {
 			return failed(err)
@@ -79,7 +80,7 @@ func (a *app) check(ctx context.Context) error {
 // ledgerProblems are a ledger that is not trusted, or privileges that the role lacks
 // on it: a purge would delete nothing. That the role may not create or upgrade the ledger
 // is a warning: a role that may is expected to do it between check and purge.
-func (a *app) ledgerProblems(ctx context.Context, s *session) ([]purge.Problem, error) {
+func (a *app) ledgerProblems(ctx context.Context, s *session) ([]plan.Problem, error) {
 	l, err := a.ledger()
 	if err != nil {
 		return nil, err
@@ -91,13 +92,13 @@ func (a *app) ledgerProblems(ctx context.Context, s *session) ([]purge.Problem, 
 		return nil, coded(err, err)
 	}
 	if forbidden, ok := errors.AsType[*ledger.PrivilegeError](err); ok {
-		return []purge.Problem{{Level: purge.LevelWarning, Text: forbidden.Text(), Fix: forbidden.Fix()}}, nil
+		return []plan.Problem{{Level: plan.LevelWarning, Text: forbidden.Text(), Fix: forbidden.Fix()}}, nil
 	}
 	if untrusted, ok := errors.AsType[*ledger.UntrustedError](err); ok {
-		return []purge.Problem{{Level: purge.LevelError, Text: untrusted.Text(), Fix: untrusted.Fix()}}, nil
+		return []plan.Problem{{Level: plan.LevelError, Text: untrusted.Text(), Fix: untrusted.Fix()}}, nil
 	}
 	if missing, ok := errors.AsType[*ledger.GrantsError](err); ok {
-		return []purge.Problem{{Level: purge.LevelError, Text: missing.Text(), Fix: missing.Fix()}}, nil
+		return []plan.Problem{{Level: plan.LevelError, Text: missing.Text(), Fix: missing.Fix()}}, nil
 	}
 	if err != nil {
 		return nil, failed(err)
@@ -107,16 +108,16 @@ func (a *app) ledgerProblems(ctx context.Context, s *session) ([]purge.Problem, 
 		return nil, failed(err)
 	}
 	if len(sizes) > 0 {
-		return []purge.Problem{{Level: purge.LevelWarning, Text: "this role may not keep in the ledger how the database grows", Fix: strings.Join(sizes, " ")}}, nil
+		return []plan.Problem{{Level: plan.LevelWarning, Text: "this role may not keep in the ledger how the database grows", Fix: strings.Join(sizes, " ")}}, nil
 	}
 	return nil, nil
 }
 
 // verdict is the last line of a check.
-func verdict(s *session, problems []purge.Problem) string {
+func verdict(s *session, problems []plan.Problem) string {
 	var wrong, doubtful int64
 	for _, p := range problems {
-		if p.Level == purge.LevelError {
+		if p.Level == plan.LevelError {
 			wrong++
 		} else {
 			doubtful++
@@ -139,7 +140,7 @@ func verdict(s *session, problems []purge.Problem) string {
 // checkFailed tells, in JSON too, why nothing could be checked.
 func (a *app) checkFailed(err error) error {
 	if a.json() {
-		if err := a.printJSON(checkResult{Problems: []purge.Problem{{Level: purge.LevelError, Text: err.Error()}}, Notes: []purge.Note{}}); err != nil {
+		if err := a.printJSON(checkResult{Problems: []plan.Problem{{Level: plan.LevelError, Text: err.Error()}}, Notes: []preview.Note{}}); err != nil {
 			return failed(err)
 		}
 	}
@@ -154,7 +155,7 @@ func emptyNotNull[T any](list []T) []T {
 }
 
 // printProblems prints what is wrong, each with its remedy.
-func printProblems(w io.Writer, problems []purge.Problem) {
+func printProblems(w io.Writer, problems []plan.Problem) {
 	for _, p := range problems {
 		where := ""
 		if p.Policy != "" {
@@ -168,14 +169,14 @@ func printProblems(w io.Writer, problems []purge.Problem) {
 }
 
 // sayProblems says what is wrong on stderr.
-func (a *app) sayProblems(problems []purge.Problem) {
+func (a *app) sayProblems(problems []plan.Problem) {
 	if !a.records {
 		printProblems(a.stderr, problems)
 		return
 	}
 	for _, p := range problems {
 		level := slog.LevelWarn
-		if p.Level == purge.LevelError {
+		if p.Level == plan.LevelError {
 			level = slog.LevelError
 		}
 		a.log.Log(a.running, level, "policy file and database disagree", "policy", p.Policy, "problem", p.Text, "fix", p.Fix)
@@ -184,7 +185,7 @@ func (a *app) sayProblems(problems []purge.Problem) {
 
 // printNotes prints what is not wrong, with what can be done about it if there is
 // anything.
-func printNotes(w io.Writer, notes []purge.Note) {
+func printNotes(w io.Writer, notes []preview.Note) {
 	for _, n := range notes {
 		where := ""
 		if n.Policy != "" {

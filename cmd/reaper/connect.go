@@ -16,7 +16,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/reaperdb/reaper/internal/pg"
-	"github.com/reaperdb/reaper/purge"
 )
 
 // A connection string holds a password, and what is wrong with it may well be
@@ -96,7 +95,7 @@ func (a *app) pool(ctx context.Context, size int) (*pgxpool.Pool, error) {
 	if err := unescaped(a.DatabaseURL); err != nil {
 		return nil, usage(fmt.Errorf("DATABASE_URL: %w", err))
 	}
-	config, err := purge.Config(a.DatabaseURL)
+	config, err := pg.PoolConfig(a.DatabaseURL)
 	if err != nil {
 		return nil, usage(fmt.Errorf("%s: %s", source(a.DatabaseURL), unquoted(err)))
 	}

@@ -69,7 +69,7 @@ func TestServerComesLater(t *testing.T) {
 	if err := server.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if code := exitCode(t, <-ended); code != 3 { // --max-rows is used up
+	if code := exitCode(t, <-ended); code != 3 { // --max-rows reached
 		t.Errorf("exit code %d, want 3\n%s", code, stderr)
 	}
 }

@@ -11,8 +11,8 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/policy"
-	"github.com/reaperdb/reaper/purge"
 )
 
 var atPlace = regexp.MustCompile(`^reaper\.yaml:(\d+):(\d+): `)
@@ -38,7 +38,7 @@ func isProse(fix string) bool {
 var yamlFix = regexp.MustCompile(`^write (an entry under dependents: \{|in its place: \[|[a-z_]+: [^ ]|([^ #]+|'[^']*') # )`)
 
 // apply carries out a fix as a person would who pastes it.
-func (r *caseRun) apply(p purge.Problem) {
+func (r *caseRun) apply(p plan.Problem) {
 	r.t.Helper()
 	if fixIsSQL.MatchString(p.Fix) {
 		loaded := r.value("SELECT pg_conf_load_time()")
@@ -90,7 +90,7 @@ func (r *caseRun) sqlStatements(sql string) (all []string) {
 var ofPolicy = regexp.MustCompile(`^write (age|dependents|key|safety|tenant|triggers|vacuum): `)
 
 // edit carries out a fix in the policy file.
-func (r *caseRun) edit(doc *fixYAML, p purge.Problem) error {
+func (r *caseRun) edit(doc *fixYAML, p plan.Problem) error {
 	var node, in *fixYAML
 	if found := atPlace.FindStringSubmatch(p.Text); found != nil {
 		line, _ := strconv.Atoi(found[1])

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/reaperdb/reaper/purge"
+	"github.com/reaperdb/reaper/plan"
 )
 
 // deepestCall bounds how far the evaluation of an expression follows calls.
@@ -156,7 +156,7 @@ func (s *fixSources) call(c *ast.CallExpr, result int, in fixScope) (all []strin
 }
 
 // madeIt reports whether a problem and its fix can come from the site.
-func (s fixSite) madeIt(p purge.Problem) bool {
+func (s fixSite) madeIt(p plan.Problem) bool {
 	return fitsPattern(s.fix, p.Fix) && slices.ContainsFunc(s.texts, func(text string) bool { return fitsPattern(text, p.Text) })
 }
 

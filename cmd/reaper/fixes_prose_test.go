@@ -10,8 +10,15 @@ import (
 func TestFixesAreAllTried(t *testing.T) {
 	t.Parallel()
 	var sites []fixSite
-	for _, dir := range []string{"../../purge", "../../guard", "../../ledger", "../../policy", "."} {
-		sites = append(sites, readFixes(t, dir)...)
+	for _, dirs := range [][]string{
+		{"../../plan", "../../preview", "../../schema", "../../expiry", "../../internal/usersql"},
+		{"../../purge"},
+		{"../../guard"},
+		{"../../ledger"},
+		{"../../policy"},
+		{"."},
+	} {
+		sites = append(sites, readFixes(t, dirs...)...)
 	}
 	cases := parseFixes(t)
 	used := make([]bool, len(proseFixes))
@@ -322,11 +329,11 @@ var proseFixes = []proseFix{
 		why: "a warning of plan, about what it has not counted",
 	},
 	{
-		fix: "mend its query, or write unknown: ignore beside it",
+		fix: "fix its query, or set unknown: ignore for it",
 		why: "what the query means, only a person can say",
 	},
 	{
-		fix: "mend it, or write unknown: ignore in …",
+		fix: "fix the cause, or set unknown: ignore in …",
 		why: "what is wrong is outside of the database, or not known",
 	},
 	{
@@ -346,7 +353,7 @@ var proseFixes = []proseFix{
 		why: "commands of another role; the script privileges.txtar runs them",
 	},
 	{
-		fix: "take the minutes out, unless they are meant",
+		fix: "remove the minutes, unless they are intended",
 		why: "the duration has months already",
 	},
 	{fix: hole, text: "…: …", why: "the hint of PostgreSQL about SQL of the policy file"},

@@ -23,7 +23,7 @@ type fixSite struct {
 	fix   string
 }
 
-// fixSources is one package, as far as it makes problems and fixes.
+// fixSources are packages, as far as it makes problems and fixes.
 type fixSources struct {
 	files   *token.FileSet
 	funcs   map[string][]*fixFunc // and methods, by their name
@@ -53,11 +53,16 @@ type fixScope struct {
 	depth int
 }
 
-func readFixes(t *testing.T, dir string) []fixSite {
+// readFixes reads packages that make problems and fixes together.
+func readFixes(t *testing.T, dirs ...string) []fixSite {
 	t.Helper()
-	paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
-	if err != nil {
-		t.Fatal(err)
+	var paths []string
+	for _, dir := range dirs {
+		found, err := filepath.Glob(filepath.Join(dir, "*.go"))
+		if err != nil || len(found) == 0 {
+			t.Fatalf("no sources in %s: %v", dir, err)
+		}
+		paths = append(paths, found...)
 	}
 	s := &fixSources{files: token.NewFileSet(), funcs: map[string][]*fixFunc{}, consts: map[string]ast.Expr{}, structs: map[string][]string{}, calls: map[string][]fixCall{}}
 	var parsed []*ast.File
@@ -186,6 +191,8 @@ func fixTypeName(e ast.Expr) string {
 		return fixTypeName(e.X)
 	case *ast.Ident:
 		return e.Name
+	case *ast.SelectorExpr:
+		return e.Sel.Name
 	}
 	return ""
 }

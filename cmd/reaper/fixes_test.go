@@ -11,7 +11,7 @@ import (
 
 	"github.com/reaperdb/reaper/internal/dbtest"
 	"github.com/reaperdb/reaper/internal/visible"
-	"github.com/reaperdb/reaper/purge"
+	"github.com/reaperdb/reaper/plan"
 )
 
 // Each archive in testdata/fixes is a small database and a policy file that check has
@@ -44,7 +44,7 @@ func TestFixesAlone(t *testing.T) {
 
 type fixCase struct {
 	testCase
-	fixes []purge.Problem // text and fix
+	fixes []plan.Problem // text and fix
 }
 
 func parseFixes(t *testing.T) map[string]*fixCase {
@@ -96,7 +96,7 @@ func parseFix(t *testing.T, path string) *fixCase {
 	return c
 }
 
-func parseProblems(text string) (problems []purge.Problem) {
+func parseProblems(text string) (problems []plan.Problem) {
 	for line := range strings.Lines(text) {
 		line = strings.TrimRight(line, "\n")
 		switch {
@@ -104,7 +104,7 @@ func parseProblems(text string) (problems []purge.Problem) {
 		case strings.HasPrefix(line, " "):
 			problems[len(problems)-1].Fix = strings.TrimSpace(line)
 		default:
-			problems = append(problems, purge.Problem{Text: line})
+			problems = append(problems, plan.Problem{Text: line})
 		}
 	}
 	return problems
@@ -122,10 +122,10 @@ func runFixes(t *testing.T, c *fixCase) {
 	r.all(c.steps)
 	found := r.checkSays()
 	for _, want := range c.fixes {
-		found = r.fixed(found, purge.Problem{Text: r.expand(want.Text), Fix: r.expand(want.Fix)})
+		found = r.fixed(found, plan.Problem{Text: r.expand(want.Text), Fix: r.expand(want.Fix)})
 	}
 	for _, p := range found {
-		if p.Level == purge.LevelError {
+		if p.Level == plan.LevelError {
 			t.Errorf("after all fixes check still says: %s\n\tfix: %s", p.Text, p.Fix)
 		}
 	}
@@ -133,9 +133,9 @@ func runFixes(t *testing.T, c *fixCase) {
 
 // fixed applies the fix of one of the problems that were found, and gives what check
 // says then.
-func (r *caseRun) fixed(found []purge.Problem, want purge.Problem) []purge.Problem {
+func (r *caseRun) fixed(found []plan.Problem, want plan.Problem) []plan.Problem {
 	r.t.Helper()
-	same := func(p purge.Problem) bool { return fitsPattern(want.Text, visible.Text(withoutPlace(p.Text))) }
+	same := func(p plan.Problem) bool { return fitsPattern(want.Text, visible.Text(withoutPlace(p.Text))) }
 	i := slices.IndexFunc(found, same)
 	if i < 0 {
 		r.t.Fatalf("check does not say: %s\nbut:\n%s", want.Text, listProblems(found))
@@ -155,13 +155,13 @@ func (r *caseRun) fixed(found []purge.Problem, want purge.Problem) []purge.Probl
 }
 
 // newErrorsAfter are the errors that were not said before.
-func newErrorsAfter(before, after []purge.Problem) []purge.Problem {
-	return slices.DeleteFunc(slices.Clone(after), func(p purge.Problem) bool {
-		return p.Level != purge.LevelError || slices.ContainsFunc(before, func(b purge.Problem) bool { return withoutPlace(b.Text) == withoutPlace(p.Text) })
+func newErrorsAfter(before, after []plan.Problem) []plan.Problem {
+	return slices.DeleteFunc(slices.Clone(after), func(p plan.Problem) bool {
+		return p.Level != plan.LevelError || slices.ContainsFunc(before, func(b plan.Problem) bool { return withoutPlace(b.Text) == withoutPlace(p.Text) })
 	})
 }
 
-func listProblems(problems []purge.Problem) string {
+func listProblems(problems []plan.Problem) string {
 	var b strings.Builder
 	for _, p := range problems {
 		b.WriteString(visible.Text(withoutPlace(p.Text)) + "\n    " + visible.Text(p.Fix) + "\n")
@@ -170,7 +170,7 @@ func listProblems(problems []purge.Problem) string {
 }
 
 // checkSays is what reaper check says, problems and notes.
-func (r *caseRun) checkSays() []purge.Problem {
+func (r *caseRun) checkSays() []plan.Problem {
 	r.t.Helper()
 	var said checkResult
 	out := r.reaper("", []string{"check", "-o", "json"})
@@ -178,7 +178,7 @@ func (r *caseRun) checkSays() []purge.Problem {
 		r.t.Fatalf("check -o json: %v\n%s", err, out)
 	}
 	for _, n := range said.Notes {
-		said.Problems = append(said.Problems, purge.Problem{Level: purge.LevelWarning, Text: n.Text, Fix: n.Fix})
+		said.Problems = append(said.Problems, plan.Problem{Level: plan.LevelWarning, Text: n.Text, Fix: n.Fix})
 	}
 	return said.Problems
 }

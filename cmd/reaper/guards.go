@@ -6,7 +6,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/reaperdb/reaper/guard"
-	"github.com/reaperdb/reaper/purge"
+	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/preview"
 )
 
 // guards is what the policy file says of them, for the batches of this program's
@@ -20,13 +21,13 @@ func (s *session) guards() guard.Config {
 // guardProblems are guards that cannot be read, and notes of those that nobody has
 // asked for. They are warnings: a signal may be there again when a purge begins,
 // which says itself what holds it up.
-func (s *session) guardProblems(ctx context.Context) (problems []purge.Problem, notes []purge.Note) {
+func (s *session) guardProblems(ctx context.Context) (problems []plan.Problem, notes []preview.Note) {
 	for _, p := range guard.Check(ctx, s.pool, s.guards()) {
 		if p.Note {
-			notes = append(notes, purge.Note{Text: p.Text, Fix: p.Fix})
+			notes = append(notes, preview.Note{Text: p.Text, Fix: p.Fix})
 			continue
 		}
-		problems = append(problems, purge.Problem{Level: purge.LevelWarning, Text: p.Text, Fix: p.Fix})
+		problems = append(problems, plan.Problem{Level: plan.LevelWarning, Text: p.Text, Fix: p.Fix})
 	}
 	return problems, notes
 }

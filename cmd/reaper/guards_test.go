@@ -155,7 +155,7 @@ func TestGuards_MaxPause(t *testing.T) {
 	h := purging(t, db, policy)
 	db.Exec(t, `UPDATE knob SET v = 2`)
 	report := h.ends(3)
-	if got := report.Policies[0].Reason; !strings.Contains(got, "paused for 1s, the longest that max_pause allows, by the guard turned") {
+	if got := report.Policies[0].Reason; !strings.Contains(got, "paused for 1s (max_pause) by the guard turned") {
 		t.Errorf("reason %q", got)
 	}
 	left := h.left()
@@ -179,7 +179,7 @@ func TestRun_Guards(t *testing.T) {
 		return p.Running != nil && p.Running.Held != nil && p.Running.Held.Guard == "turned" && p.Running.Held.State == "pause"
 	})
 	s.await("the metric", 5*time.Second, s.shows(`reaper_guard_state{guard="turned"} 2`))
-	s.await("its value", 5*time.Second, s.shows(`reaper_guard_value{guard="turned"} 2`))
+	s.await("its value", 5*time.Second, s.shows(`reaper_guard_value{guard="turned",unit="number"} 2`))
 	if h := s.left(db); h != 200 {
 		t.Errorf("%d of 200 rows are left", h)
 	}

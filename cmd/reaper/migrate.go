@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/reaperdb/reaper/internal/visible"
-	"github.com/reaperdb/reaper/purge"
+	"github.com/reaperdb/reaper/plan"
 )
 
 func (a *app) migrateCommand() *cobra.Command {
@@ -74,7 +74,7 @@ include those on the ledger.`,
 				return err
 			}
 			defer s.pool.Close()
-			if len(s.plans) == 0 || slices.ContainsFunc(s.plans, func(p *purge.Plan) bool { return p.Root == nil }) {
+			if len(s.plans) == 0 || slices.ContainsFunc(s.plans, func(p *plan.Plan) bool { return p.Root == nil }) {
 				printProblems(a.stderr, s.problems())
 				return usage(errors.New("what a role needs cannot be told before the errors above are mended"))
 			}
@@ -89,7 +89,7 @@ include those on the ledger.`,
 			if err := l.Trusted(cmd.Context(), s.pool); err != nil {
 				return ledgerFailed(err)
 			}
-			lines := whole(slices.Concat(purge.Grants(s.plans, role), l.Grants(role), s.guardGrants(role)))
+			lines := whole(slices.Concat(plan.Grants(s.plans, role), l.Grants(role), s.guardGrants(role)))
 			if a.json() {
 				return a.printJSON(map[string]any{"role": role, "statements": lines})
 			}

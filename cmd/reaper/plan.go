@@ -13,7 +13,8 @@ import (
 
 	"github.com/reaperdb/reaper/internal/visible"
 	"github.com/reaperdb/reaper/ledger"
-	"github.com/reaperdb/reaper/purge"
+	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/preview"
 )
 
 type planFlags struct{ sql, estimate bool }
@@ -53,11 +54,11 @@ func (a *app) plan(ctx context.Context, flags planFlags) error {
 	if err != nil {
 		return err
 	}
-	views := []*purge.Preview{}
+	views := []*preview.Preview{}
 	blocked := len(s.server.Problems()) > 0
 	for _, p := range s.plans {
 		p.Problems = slices.Concat(s.server.Problems(), s.warningsOf(p.Policy.Name), p.Problems)
-		v, err := purge.Look(ctx, s.pool, p, opts, flags.estimate)
+		v, err := preview.Look(ctx, s.pool, p, opts.Selection(), flags.estimate)
 		if err != nil {
 			return failed(err)
 		}
@@ -78,14 +79,14 @@ func (a *app) plan(ctx context.Context, flags planFlags) error {
 				a.printf("\n")
 			}
 			if flags.sql && !s.plans[i].HasErrors() {
-				a.printf("\n%s\n", visible.SQL(s.plans[i].SQL(opts, l.Cutoffs())))
+				a.printf("\n%s\n", visible.SQL(preview.SQL(s.plans[i], opts.Selection(), l.Cutoffs())))
 			}
 		}
 	}
 	switch {
 	case s.hasErrors():
 		return &exitError{code: exitUsage}
-	case slices.ContainsFunc(views, func(v *purge.Preview) bool { return v.Fails }):
+	case slices.ContainsFunc(views, func(v *preview.Preview) bool { return v.Fails }):
 		return &exitError{code: exitFailed} // as a purge would end
 	}
 	return nil
@@ -94,14 +95,14 @@ func (a *app) plan(ctx context.Context, flags planFlags) error {
 // needs estimates what the purge of a plan takes of the storage. Whoever plans may be
 // another role than the one that purges, without rights on the ledger: what cannot be
 // read is left out, with a word about it, and the plan stands.
-func (a *app) needs(ctx context.Context, s *session, l *ledger.Ledger, p *purge.Plan, v *purge.Preview) {
+func (a *app) needs(ctx context.Context, s *session, l *ledger.Ledger, p *plan.Plan, v *preview.Preview) {
 	if p.HasErrors() || v.Fails {
 		return
 	}
 	room, err := a.watch(s, l).Room(ctx)
 	if err == nil {
-		var need purge.Storage
-		if need, err = p.Storage(ctx, s.pool, l, v, room); err == nil {
+		var need preview.Storage
+		if need, err = preview.StorageNeeded(ctx, s.pool, p, l, v, room); err == nil {
 			v.Storage = &need
 			return
 		}
@@ -115,13 +116,13 @@ func (a *app) needs(ctx context.Context, s *session, l *ledger.Ledger, p *purge.
 // first, then those with the most to delete.
 const shownTenants = 10
 
-func (a *app) printPreview(v *purge.Preview) {
+func (a *app) printPreview(v *preview.Preview) {
 	a.printf("policy %s, table %s\n", v.Name, visible.Text(v.Table))
 	problems := slices.Clone(v.Problems)
 	for i := range problems {
 		problems[i].Policy = "" // the line above says it
 	}
-	slices.SortStableFunc(problems, func(x, y purge.Problem) int { return strings.Compare(string(x.Level), string(y.Level)) })
+	slices.SortStableFunc(problems, func(x, y plan.Problem) int { return strings.Compare(string(x.Level), string(y.Level)) })
 	printProblems(a.stdout, problems)
 	for _, n := range v.Notes {
 		a.printf("note: %s\n", visible.Text(n.Text))
@@ -149,7 +150,7 @@ func (a *app) printPreview(v *purge.Preview) {
 	}
 }
 
-func tablesOf(v *purge.Preview) string {
+func tablesOf(v *preview.Preview) string {
 	t := grid(5)
 	t.header("table", "by", "action", "index", count(v, "rows"))
 	for _, x := range v.Tables {
@@ -169,20 +170,20 @@ func tablesOf(v *purge.Preview) string {
 
 // what an action does to the rows behind an edge.
 func what(action string) string {
-	switch purge.EdgeAction(action) {
-	case purge.ByCascade, purge.ByDelete:
+	switch plan.EdgeAction(action) {
+	case plan.ByCascade, plan.ByDelete:
 		return "delete too"
-	case purge.ByNullify, purge.BySetNull:
+	case plan.ByNullify, plan.BySetNull:
 		return "set to NULL"
-	case purge.BySetDefault:
+	case plan.BySetDefault:
 		return "set to DEFAULT"
-	case purge.ByKeep:
+	case plan.ByKeep:
 		return "keep"
 	}
 	return action
 }
 
-func count(v *purge.Preview, what string) string {
+func count(v *preview.Preview, what string) string {
 	if v.Estimated {
 		return what + " (estimate)"
 	}
@@ -193,16 +194,16 @@ func count(v *purge.Preview, what string) string {
 // only.
 var tenantStates = []string{"skipped", "due", "held", "forever", "clear"}
 
-func (a *app) printTenants(v *purge.Preview) {
+func (a *app) printTenants(v *preview.Preview) {
 	states := map[string]int64{}
-	var interesting []purge.TenantPreview
+	var interesting []preview.TenantPreview
 	for _, x := range v.Tenants {
 		states[x.State]++
 		if x.State != "clear" {
 			interesting = append(interesting, x)
 		}
 	}
-	slices.SortStableFunc(interesting, func(x, y purge.TenantPreview) int {
+	slices.SortStableFunc(interesting, func(x, y preview.TenantPreview) int {
 		return cmp.Or(cmp.Compare(slices.Index(tenantStates, x.State), slices.Index(tenantStates, y.State)), cmp.Compare(rows(y), rows(x)))
 	})
 	shown := interesting[:min(len(interesting), shownTenants)]
@@ -233,14 +234,14 @@ func (a *app) printTenants(v *purge.Preview) {
 	a.printf("\n")
 }
 
-func rows(t purge.TenantPreview) int64 {
+func rows(t preview.TenantPreview) int64 {
 	if t.ExpiredRows == nil {
 		return 0
 	}
 	return *t.ExpiredRows
 }
 
-func tenantRow(x purge.TenantPreview) []any {
+func tenantRow(x preview.TenantPreview) []any {
 	key, retention, cutoff, expired := "all rows", "none", "", "?"
 	if x.Key != nil {
 		key = keyText(*x.Key)

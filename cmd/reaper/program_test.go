@@ -19,6 +19,7 @@ import (
 
 	"github.com/reaperdb/reaper/internal/dbtest"
 	"github.com/reaperdb/reaper/internal/pgtemp"
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/purge"
 )
 
@@ -151,7 +152,7 @@ func TestMaxDuration(t *testing.T) {
 	if code := exitCode(t, err); code != 3 {
 		t.Errorf("exit code %d, want 3", code)
 	}
-	if !strings.Contains(string(out), "p: incomplete (--max-duration is used up)\n") {
+	if !strings.Contains(string(out), "p: incomplete (--max-duration reached)\n") {
 		t.Errorf("got %s", out)
 	}
 }
@@ -261,7 +262,7 @@ func TestClockSkew(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.pool.Close()
-	s.server.ClockSkew = purge.MaxClockSkew + time.Second
+	s.server.ClockSkew = plan.MaxClockSkew + time.Second
 	_, err = a.purgeAs(t.Context(), s, purge.Options{})
 	var exit *exitError
 	if !errors.As(err, &exit) || exit.code != exitRefused || !strings.Contains(err.Error(), "clocks") {

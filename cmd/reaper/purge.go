@@ -15,6 +15,8 @@ import (
 	"github.com/reaperdb/reaper/guard"
 	"github.com/reaperdb/reaper/internal/visible"
 	"github.com/reaperdb/reaper/ledger"
+	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/preview"
 	"github.com/reaperdb/reaper/purge"
 )
 
@@ -84,7 +86,7 @@ func (a *app) purgeAs(ctx context.Context, s *session, opts purge.Options) (*pur
 	if err := s.checkTenants(ctx, opts); err != nil {
 		return nil, err
 	}
-	if s.server.ClockSkew > purge.MaxClockSkew {
+	if s.server.ClockSkew > plan.MaxClockSkew {
 		return nil, a.refuse(s, fmt.Sprintf("the clocks of the database (%s) and of this machine are %s apart: nothing was touched; set the wrong one right",
 			s.server.Now.UTC().Format(time.RFC3339), s.server.ClockSkew.Round(time.Minute)))
 	}
@@ -172,7 +174,7 @@ func (a *app) ask(ctx context.Context, s *session, opts purge.Options) (bool, er
 	fmt.Fprintln(a.stderr, "Counting what is due …")
 	var due int64
 	for _, p := range s.plans {
-		v, err := purge.Look(ctx, s.pool, p, opts, false)
+		v, err := preview.Look(ctx, s.pool, p, opts.Selection(), false)
 		if err != nil {
 			return false, failed(err)
 		}
@@ -196,7 +198,7 @@ func (a *app) ask(ctx context.Context, s *session, opts purge.Options) (bool, er
 
 // dueText counts the expired roots and what would go with them, or says why
 // nothing can.
-func dueText(v *purge.Preview) string {
+func dueText(v *preview.Preview) string {
 	if v.Fails {
 		return v.Problems[len(v.Problems)-1].Text
 	}
@@ -216,7 +218,7 @@ func dueText(v *purge.Preview) string {
 }
 
 func deletes(action string) bool {
-	return action == string(purge.ByDelete) || action == string(purge.ByCascade)
+	return action == string(plan.ByDelete) || action == string(plan.ByCascade)
 }
 
 // line reads one line from the terminal, or ends with ctx; the end of input is

@@ -9,7 +9,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/reaperdb/reaper/purge"
+	"github.com/reaperdb/reaper/preview"
 )
 
 // The JSON of the contract, written down a second time: not one key may be
@@ -92,13 +92,13 @@ type contractPlan struct {
 		Index       string            `json:"index"`              // added
 		ForeignKeys string            `json:"foreign_key_checks"` // added
 		Estimated   bool              `json:"estimated"`          // added
-		Storage     *purge.Storage    `json:"storage"`            // added
+		Storage     *preview.Storage  `json:"storage"`            // added
 		Summary     string            `json:"summary"`            // added
 		TenantPath  *struct {
 			Columns  []string `json:"columns"`
 			Inferred bool     `json:"inferred"`
 		} `json:"tenant_path"` // added
-		Notes []purge.Note `json:"notes"` // added
+		Notes []preview.Note `json:"notes"` // added
 	} `json:"policies"`
 }
 
@@ -112,7 +112,7 @@ type contractProblem struct {
 type contractCheck struct {
 	OK       bool              `json:"ok"`
 	Problems []contractProblem `json:"problems"`
-	Notes    []purge.Note      `json:"notes"` // added
+	Notes    []preview.Note    `json:"notes"` // added
 }
 
 type contractStatus struct {

@@ -16,7 +16,7 @@ var (
 // Links between the pages lead to files, and to headings, that are there.
 func TestLinks(t *testing.T) {
 	t.Parallel()
-	pages := []string{chart + "/README.md"}
+	pages := []string{chart + "/README.md", repository + "/deploy/README.md"}
 	for _, pattern := range []string{"*.md", "docs/*.md", "docs/runbooks/*.md"} {
 		found, err := filepath.Glob(filepath.Join(repository, pattern))
 		if err != nil {

@@ -1,14 +1,13 @@
-// Package components finds the strongly connected components of a directed graph:
-// the largest sets of nodes each of which leads to each other.
+// Package components finds the strongly connected components of a directed graph: the
+// maximal sets of nodes that all reach each other.
 package components
 
 import "slices"
 
-// Of gives the components of a graph whose nodes are the indices of next, which
-// lists for each node those that it leads to. of is the number of each node's
-// component, nodes are those of each component. A component leads only to
-// components with higher numbers. It takes time in proportion to nodes and edges,
-// and no recursion, which would go as deep as the data.
+// Of returns the components of a graph whose nodes are the indices of next, which lists the
+// successors of each node. of maps each node to its component, nodes lists the nodes of each
+// component. A component leads only to components with higher numbers. It runs in linear
+// time and without recursion, which would be as deep as the data.
 func Of(next [][]int) (of []int, nodes [][]int) {
 	s := &search{
 		next: next, order: make([]int, len(next)), low: make([]int, len(next)), at: make([]int, len(next)), of: make([]int, len(next)),
@@ -19,7 +18,7 @@ func Of(next [][]int) (of []int, nodes [][]int) {
 			s.from(n)
 		}
 	}
-	last := len(s.nodes) - 1 // a component is complete after those that it leads to
+	last := len(s.nodes) - 1 // a component completes after those it leads to
 	for n := range s.of {
 		s.of[n] = last - s.of[n]
 	}
@@ -27,15 +26,15 @@ func Of(next [][]int) (of []int, nodes [][]int) {
 	return s.of, s.nodes
 }
 
-// search is Tarjan's algorithm at work.
+// search is the state of Tarjan's algorithm.
 type search struct {
 	next    [][]int
-	order   []int // in which nodes were reached, from 1; 0: not yet
-	low     []int // the least order of the nodes that are known to be in a node's component
-	at      []int // how many of next are done with
+	order   []int // in which nodes were reached, from 1; 0 if not yet
+	low     []int // lowest order known to be in a node's component
+	at      []int // how many of next are finished
 	path    []int // from the start to the current node
-	pending []int // reached, and in no complete component yet
-	done    []int // in a complete component, one component after the other
+	pending []int // reached, but not yet in a complete component
+	done    []int // in complete components, one after the other
 	of      []int // the component of each node in done
 	nodes   [][]int
 	reached int
@@ -62,18 +61,18 @@ func (s *search) reach(n int) {
 	s.path, s.pending = append(s.path, n), append(s.pending, n)
 }
 
-// follow goes along an edge. One whose end was not reached yet is followed twice:
-// there, and again when all behind it is done with.
+// follow follows an edge. An edge to a node not yet reached is followed twice: to reach it,
+// and again when everything behind it is finished.
 func (s *search) follow(n, to int) {
 	if s.order[to] == 0 {
 		s.reach(to)
 		return
 	}
 	s.at[n]++
-	s.low[n] = min(s.low[n], s.low[to]) // of a complete component it is more than any
+	s.low[n] = min(s.low[n], s.low[to]) // in a complete component, low exceeds any order
 }
 
-// complete closes the component whose first node this is: those pending since.
+// complete closes the component whose first node this is: everything pending since then.
 func (s *search) complete(first int) {
 	begin := len(s.done)
 	i := len(s.pending)

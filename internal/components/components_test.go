@@ -9,8 +9,8 @@ import (
 	"github.com/reaperdb/reaper/internal/components"
 )
 
-// Two nodes are in one component exactly if each leads to the other, and edges
-// between components lead to higher numbers.
+// Two nodes are in one component exactly if each reaches the other, and edges between
+// components lead to higher numbers.
 func TestOf(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -46,8 +46,8 @@ func TestOf(t *testing.T) {
 	})
 }
 
-// reachable reports for each pair of nodes whether the first leads to the second;
-// each leads to itself.
+// reachable reports for each pair of nodes whether the first reaches the second; each node
+// reaches itself.
 func reachable(next [][]int) [][]bool {
 	leads := make([][]bool, len(next))
 	for start := range next {
@@ -65,9 +65,8 @@ func reachable(next [][]int) [][]bool {
 	return leads
 }
 
-// Where several orders would do, components are numbered as a search in the order
-// of nodes and edges finishes them, the last one first: statements that are built in
-// this order stay as they are.
+// Where several orders are possible, components are numbered as a depth-first search finishes
+// them, last one first: statements built in this order stay stable.
 func TestOf_Order(t *testing.T) {
 	t.Parallel()
 	of, nodes := components.Of([][]int{{1, 3}, {2}, {1}, {}, {3}})
@@ -79,7 +78,7 @@ func TestOf_Order(t *testing.T) {
 	}
 }
 
-// A million nodes in a line, and a million in a circle.
+// A path and a cycle of a million nodes.
 func TestOf_Deep(t *testing.T) {
 	t.Parallel()
 	const n = 1_000_000

@@ -11,26 +11,25 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// closing bounds the wait for connections that a test did not give back.
+// closing bounds the wait for connections that a test did not return.
 const closing = 5 * time.Second
 
-// statement bounds a test's own statement: one that waits for ever for a lock
-// fails by name, not by the timeout of the whole binary.
+// statement bounds a test's own statement, so that one that waits forever for a lock fails by
+// name instead of by the timeout of the whole binary.
 const statement = 2 * time.Minute
 
-// DB is one test's database.
+// DB is the database of one test.
 type DB struct {
 	name  string
 	dsn   string
-	pool  *pgxpool.Pool // the test's own; what is tested gets one from Pool
-	roles []string      // by Role; dropped after the database
+	pool  *pgxpool.Pool // the test's own; the code under test gets one from Pool
+	roles []string      // created by Role; dropped after the database
 }
 
-// New makes a database for t and drops it when t has passed; when t has
-// failed, the database stays until the binary ends, and the test's output
-// names it. The setup, SQL of one or more statements that may run in one
-// transaction, runs once per binary, and every database made with it is a
-// copy. Setup that differs by test belongs in Exec.
+// New creates a database for t and drops it when t has passed. If t has failed, the database
+// stays until the binary ends, and the test's output names it. The setup is SQL of one or
+// more statements that may run in one transaction; it runs once per binary, and every
+// database made with it is a copy. Setup that differs by test belongs in Exec.
 func New(t testing.TB, setup ...string) *DB {
 	t.Helper()
 	skipShort(t)
@@ -50,8 +49,7 @@ func New(t testing.TB, setup ...string) *DB {
 	return db
 }
 
-// drop runs after all cleanups of the test itself, that is, when every pool
-// that Pool gave is closed.
+// drop runs after all cleanups of the test, when every pool from Pool is closed.
 func (db *DB) drop(t testing.TB) {
 	if t.Failed() {
 		shared.leave()
@@ -64,7 +62,7 @@ func (db *DB) drop(t testing.TB) {
 	}
 	drops := []string{"DROP DATABASE " + db.name + " WITH (FORCE)"}
 	for _, role := range db.roles {
-		// What it was granted on parameters of the server outlives the database.
+		// Grants on server parameters outlive the database.
 		drops = append(drops, "DROP OWNED BY "+pgx.Identifier{role}.Sanitize(), "DROP ROLE "+pgx.Identifier{role}.Sanitize())
 	}
 	for _, sql := range drops {
@@ -74,15 +72,15 @@ func (db *DB) drop(t testing.TB) {
 	}
 }
 
-// Name is the database's name.
+// Name returns the database's name.
 func (db *DB) Name() string { return db.name }
 
-// DSN is the database's address, as superuser postgres.
+// DSN returns the connection string, as superuser postgres.
 func (db *DB) DSN() string { return db.dsn }
 
-// Role creates a role that may log in and nothing else, and gives its name,
-// which starts with the database's: roles belong to the whole server, where
-// the tests of a binary would meet. It goes when the database goes.
+// Role creates a role that may log in and nothing else, and returns its name. The name starts
+// with the database's, because roles are server-wide and tests of a binary would collide. It
+// is dropped with the database.
 func (db *DB) Role(t testing.TB, suffix string) string {
 	t.Helper()
 	role := db.name + "_" + suffix
@@ -91,20 +89,20 @@ func (db *DB) Role(t testing.TB, suffix string) string {
 	return role
 }
 
-// As is the database's address for another role.
+// As returns the connection string for another role.
 func (db *DB) As(role string) string {
 	return strings.Replace(db.dsn, "//postgres@", "//"+url.PathEscape(role)+"@", 1)
 }
 
-// Pool opens a new pool for what is tested; it is closed with the test. Each
-// change may alter the configuration first.
+// Pool opens a new pool for the code under test and closes it with the test. Each change may
+// modify the configuration first.
 func (db *DB) Pool(t testing.TB, change ...func(*pgxpool.Config)) *pgxpool.Pool {
 	t.Helper()
 	config, err := pgxpool.ParseConfig(db.dsn)
 	if err != nil {
 		t.Fatal(err)
 	}
-	config.MaxConns = 8 // tests run side by side, and the server takes 200
+	config.MaxConns = 8 // tests run in parallel, and the server allows 200
 	for _, f := range change {
 		f(config)
 	}
@@ -116,7 +114,7 @@ func (db *DB) Pool(t testing.TB, change ...func(*pgxpool.Config)) *pgxpool.Pool 
 	return pool
 }
 
-// closePool does not hang, as Close would, on a connection never given back.
+// closePool does not hang, as Close would, on a connection that was never returned.
 func closePool(t testing.TB, pool *pgxpool.Pool) {
 	closed := make(chan struct{})
 	go func() {
@@ -130,8 +128,8 @@ func closePool(t testing.TB, pool *pgxpool.Pool) {
 	}
 }
 
-// Exec runs SQL, several statements if it has no arguments, and ends the test
-// on an error. It returns the number of rows affected by the last statement.
+// Exec runs SQL, which may be several statements if it has no arguments, and fails the test on
+// an error. It returns the number of rows affected by the last statement.
 func (db *DB) Exec(t testing.TB, sql string, args ...any) int64 {
 	t.Helper()
 	ctx, cancel := bounded(t)
@@ -143,31 +141,31 @@ func (db *DB) Exec(t testing.TB, sql string, args ...any) int64 {
 	return tag.RowsAffected()
 }
 
-// Int is the one value of a query.
+// Int returns the single value of a query.
 func (db *DB) Int(t testing.TB, sql string, args ...any) int {
 	t.Helper()
 	return one[int](t, db, sql, args)
 }
 
-// Text is the one value of a query; cast to text what is none.
+// Text returns the single value of a query; cast other types to text.
 func (db *DB) Text(t testing.TB, sql string, args ...any) string {
 	t.Helper()
 	return one[string](t, db, sql, args)
 }
 
-// Bool is the one value of a query.
+// Bool returns the single value of a query.
 func (db *DB) Bool(t testing.TB, sql string, args ...any) bool {
 	t.Helper()
 	return one[bool](t, db, sql, args)
 }
 
-// Ints is the one column of a query, in the query's order.
+// Ints returns the single column of a query, in order.
 func (db *DB) Ints(t testing.TB, sql string, args ...any) []int {
 	t.Helper()
 	return column[int](t, db, sql, args)
 }
 
-// Texts is the one column of a query, in the query's order.
+// Texts returns the single column of a query, in order.
 func (db *DB) Texts(t testing.TB, sql string, args ...any) []string {
 	t.Helper()
 	return column[string](t, db, sql, args)
@@ -197,7 +195,7 @@ func column[T any](t testing.TB, db *DB, sql string, args []any) []T {
 	return all
 }
 
-// bounded also serves cleanups, in which the test's own context has ended.
+// bounded also serves cleanups, when the test's own context has ended.
 func bounded(t testing.TB) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(t.Context()), statement)
 }

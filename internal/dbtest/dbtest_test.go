@@ -11,7 +11,7 @@ import (
 	"github.com/reaperdb/reaper/internal/pgtemp"
 )
 
-// All tests run as if somebody had set these for a database of their own.
+// All tests run as if these were set for a person's database.
 func TestMain(m *testing.M) {
 	for name, value := range map[string]string{
 		"PGHOST": "nowhere.invalid", "PGPORT": "1", "PGUSER": "nobody", "PGDATABASE": "none", "PGSERVICE": "none", "PGAPPNAME": "psql",
@@ -38,7 +38,7 @@ const setup = `
 	CREATE TABLE counted (id int PRIMARY KEY);
 	INSERT INTO counted SELECT generate_series(1, 10)`
 
-// Each test changes its own copy, side by side with the others.
+// Each test changes its own copy, in parallel with the others.
 func TestNewIsolates(t *testing.T) {
 	t.Parallel()
 	for range 8 {

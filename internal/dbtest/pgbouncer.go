@@ -18,8 +18,8 @@ import (
 	"github.com/reaperdb/reaper/internal/pgtemp"
 )
 
-// PgBouncer starts a PgBouncer in transaction mode in front of the database
-// of a DSN, and gives its address. Whoever connects acts as the DSN's user.
+// PgBouncer starts a PgBouncer in transaction mode in front of the database of a DSN, and
+// returns its connection string. Every client acts as the DSN's user.
 func PgBouncer(t testing.TB, dsn string) string {
 	t.Helper()
 	skipShort(t)
@@ -37,10 +37,10 @@ func PgBouncer(t testing.TB, dsn string) string {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	ini := filepath.Join(dir, "pgbouncer.ini")
-	if err := os.WriteFile(ini, []byte(bouncerConfig(to, dir)), 0o644); err != nil { // another user reads it
+	if err := os.WriteFile(ini, []byte(bouncerConfig(to, dir)), 0o644); err != nil { // read by another user
 		t.Fatal(err)
 	}
-	cmd := exec.Command(bin, ini) //nolint:noctx // it ends by the cleanup below, after the test's context
+	cmd := exec.Command(bin, ini) //nolint:noctx // ended by the cleanup below, after the test's context
 	cmd.Dir = dir
 	process, err := pgtemp.Run(cmd, false)
 	if err != nil {
@@ -62,7 +62,7 @@ func PgBouncer(t testing.TB, dsn string) string {
 // bouncerPort only names the socket; no TCP port is used.
 const bouncerPort = 6432
 
-// findPgBouncer looks where Debian puts it too, which is not in every PATH.
+// findPgBouncer also looks where Debian puts it, which is not in every PATH.
 func findPgBouncer() (string, error) {
 	for _, name := range []string{"pgbouncer", "/usr/sbin/pgbouncer"} {
 		if path, err := exec.LookPath(name); err == nil {
@@ -87,7 +87,7 @@ func bouncerConfig(to *pgx.ConnConfig, dir string) string {
 	}, "\n")
 }
 
-// await connects until it can.
+// await retries until it can connect.
 func await(t testing.TB, process *pgtemp.Process, dsn, log string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)

@@ -10,8 +10,8 @@ import (
 	"github.com/reaperdb/reaper/internal/dbtest"
 )
 
-// In transaction mode a session may meet another backend in its next
-// transaction; what holds here is one query, and who asks it.
+// In transaction mode a session may get another backend in its next transaction, so only
+// what a single query shows, and as whom, can be relied on.
 func TestPgBouncer(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, setup)
@@ -19,7 +19,7 @@ func TestPgBouncer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// PgBouncer before 1.21 knows no prepared statements in this mode.
+	// PgBouncer before 1.21 does not support prepared statements in this mode.
 	config.DefaultQueryExecMode = pgx.QueryExecModeExec
 	conn, err := pgx.ConnectConfig(t.Context(), config)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package dbtest gives every test a PostgreSQL database of its own. All tests
-// of a binary share one server, started by the first test that asks:
+// Package dbtest gives every test a PostgreSQL database of its own. All tests of a binary
+// share one server, started by the first test that needs it:
 //
 //	func TestMain(m *testing.M) { os.Exit(dbtest.Main(m)) }
 //
@@ -8,10 +8,10 @@
 //		db := dbtest.New(t, schemaSQL)
 //		db.Exec(t, `INSERT INTO …`)
 //
-// Main unsets libpq's PG* variables: they say which database a person uses.
-// REAPER_TEST_PG_BIN names the directory of the binaries to use, and
-// REAPER_TEST_KEEP=1 leaves the server up, with the databases of failed tests.
-// Without a server a test fails, and says what to install; only -short skips.
+// Main unsets libpq's PG* variables, which point to a person's database. REAPER_TEST_PG_BIN
+// names the directory of the binaries to use, and REAPER_TEST_KEEP=1 keeps the server running
+// with the databases of failed tests. Without a server a test fails and says what to install;
+// only -short skips.
 package dbtest
 
 import (
@@ -29,19 +29,19 @@ import (
 	"github.com/reaperdb/reaper/internal/pgtemp"
 )
 
-// shared is the one server of this test binary.
+// shared is the server of this test binary.
 var shared server
 
 type server struct {
-	main bool // Main is there to stop it
+	main bool // Main will stop it
 	once sync.Once
 	err  error
 	pg   *pgtemp.Server
 	pool *pgxpool.Pool // to the database postgres, for CREATE and DROP DATABASE
 
 	mu        sync.Mutex
-	templates map[string]*template // by SQL
-	databases int                  // made so far; numbers their names
+	templates map[string]*template // keyed by SQL
+	databases int                  // created so far; numbers their names
 	kept      int                  // left behind by failed tests
 }
 
@@ -51,9 +51,9 @@ type template struct {
 	err  error
 }
 
-// Main runs the tests of a binary and stops their server; its result is for
-// os.Exit. Each of after runs when the server is gone (goleak.Find fits), and
-// fails the binary by an error.
+// Main runs the tests of a binary and stops their server; its result is for os.Exit. Each of
+// after runs when the server is stopped (such as goleak.Find) and fails the binary by
+// returning an error.
 func Main(m *testing.M, after ...func() error) int {
 	shared.main = true
 	if err := unsetLibpq(); err != nil {
@@ -74,15 +74,15 @@ func Main(m *testing.M, after ...func() error) int {
 	return code
 }
 
-// libpq are the variables from which pgx and psql take what an address does not
-// say, but for those that name files of keys and passwords.
+// libpq are the environment variables from which pgx and psql complete a connection string,
+// except those that name files of keys and passwords.
 var libpq = []string{
 	"PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGSERVICE", "PGOPTIONS", "PGAPPNAME", "PGCONNECT_TIMEOUT", "PGCLIENTENCODING",
 	"PGDATESTYLE", "PGTZ", "PGTARGETSESSIONATTRS", "PGSSLMODE", "PGSSLNEGOTIATION", "PGGSSENCMODE", "PGREQUIREAUTH", "PGCHANNELBINDING", "PGLOADBALANCEHOSTS",
 	"PGMINPROTOCOLVERSION", "PGMAXPROTOCOLVERSION",
 }
 
-// unsetLibpq makes tests independent of the environment's database.
+// unsetLibpq makes tests independent of the database in the environment.
 func unsetLibpq() error {
 	for _, name := range libpq {
 		if err := os.Unsetenv(name); err != nil {
@@ -92,8 +92,8 @@ func unsetLibpq() error {
 	return nil
 }
 
-// Server starts a server for this test alone, for crashes and for settings
-// that only a whole server can have. What o leaves open is as for New.
+// Server starts a server for this test alone, for crashes and server-wide settings. Defaults
+// for o are as in New.
 func Server(t testing.TB, o pgtemp.Options) *pgtemp.Server {
 	t.Helper()
 	skipShort(t)
@@ -109,7 +109,7 @@ func Server(t testing.TB, o pgtemp.Options) *pgtemp.Server {
 	return pg
 }
 
-// testOptions completes o with what suits a test.
+// testOptions sets the defaults of o for tests.
 func testOptions(o pgtemp.Options) pgtemp.Options {
 	if o.BinDir == "" {
 		o.BinDir = os.Getenv("REAPER_TEST_PG_BIN")
@@ -134,10 +134,10 @@ func skipShort(t testing.TB) {
 
 func keep() bool { return os.Getenv("REAPER_TEST_KEEP") == "1" }
 
-// start starts the shared server; further calls give the first one's outcome.
+// start starts the shared server; later calls return the first call's result.
 func (s *server) start() error {
 	s.once.Do(func() {
-		// The context of the test that happens to be first must not end it.
+		// The context of the test that happens to be first must not stop the server.
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if s.pg, s.err = pgtemp.Start(ctx, testOptions(pgtemp.Options{Detach: keep()})); s.err != nil {
@@ -162,7 +162,7 @@ func (s *server) stop() error {
 	return s.pg.Stop()
 }
 
-// name makes up the next database's name.
+// name returns the next database's name.
 func (s *server) name(prefix string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -170,7 +170,7 @@ func (s *server) name(prefix string) string {
 	return fmt.Sprintf("%s_%d", prefix, s.databases)
 }
 
-// template gives the name of a database on which the SQL has run, once.
+// template returns the name of a database on which the SQL has run, once.
 func (s *server) template(ctx context.Context, sql string) (string, error) {
 	s.mu.Lock()
 	if s.templates == nil {
@@ -202,8 +202,8 @@ func (s *server) fill(ctx context.Context, name, sql string) error {
 	if err != nil {
 		return fmt.Errorf("filling the template: %w", err)
 	}
-	// A connection to it would make CREATE DATABASE … TEMPLATE fail (55006),
-	// and the one just closed may take its backend a moment to leave.
+	// An open connection would make CREATE DATABASE … TEMPLATE fail (55006), and the backend
+	// of the one just closed may take a moment to exit.
 	for {
 		var busy bool
 		err := s.pool.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = $1 AND backend_type = 'client backend')", name).Scan(&busy)
@@ -214,7 +214,7 @@ func (s *server) fill(ctx context.Context, name, sql string) error {
 	}
 }
 
-// create makes a database; from empty SQL it is a copy of template1.
+// create creates a database; without SQL it is a copy of template1.
 func (s *server) create(ctx context.Context, sql string) (string, error) {
 	from := "template1"
 	if sql != "" {
@@ -230,7 +230,7 @@ func (s *server) create(ctx context.Context, sql string) (string, error) {
 	return name, nil
 }
 
-// leave notes a database that is kept for a person to look at.
+// leave notes a database that is kept for inspection.
 func (s *server) leave() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,4 +1,4 @@
-// Package gosource reads the Go files of a package for tests that hold a rule over them.
+// Package gosource parses the Go files of a package for tests that enforce rules on them.
 package gosource
 
 import (
@@ -13,8 +13,8 @@ import (
 	"testing"
 )
 
-// Read parses the package in the current directory, tests and the files except left out,
-// and resolves its own names. Other packages count as empty: what is of them is not known.
+// Read parses the package in the current directory without its tests and the files in except,
+// and resolves its own names. Other packages are treated as empty, so their names are unknown.
 func Read(t testing.TB, except ...string) (*token.FileSet, []*ast.File, *types.Info) {
 	t.Helper()
 	names, err := filepath.Glob("*.go")
@@ -34,12 +34,12 @@ func Read(t testing.TB, except ...string) (*token.FileSet, []*ast.File, *types.I
 		parsed = append(parsed, file)
 	}
 	info := &types.Info{Uses: map[*ast.Ident]types.Object{}, Defs: map[*ast.Ident]types.Object{}}
-	config := types.Config{Importer: nothing{}, Error: func(error) {}} // of what is not known
+	config := types.Config{Importer: nothing{}, Error: func(error) {}} // ignore unknown names
 	_, _ = config.Check("read", files, parsed, info)
 	return files, parsed, info
 }
 
-// nothing imports packages as empty ones.
+// nothing imports every package as an empty one.
 type nothing struct{}
 
 func (nothing) Import(name string) (*types.Package, error) {

@@ -1,6 +1,6 @@
-// Package lab is what the programs share that try reaper on throwaway servers, the
-// measurements and the replay: reaper as a user would have it, the demo's workload,
-// and statements on connections of their own.
+// Package lab is shared by the programs that try reaper on throwaway servers, the benchmark
+// and the replay: it builds reaper as a user would, provides the demo's workload, and runs
+// statements on connections of their own.
 package lab
 
 import (
@@ -16,14 +16,14 @@ import (
 	"time"
 )
 
-// Reaper is the program, compiled from the module around the working directory.
+// Reaper is the program, built from the module around the working directory.
 type Reaper struct {
-	Root   string // of the module, where the workload's SQL stands
-	Binary string // alone in a directory of its own
+	Root   string // root of the module, which contains the workload's SQL
+	Binary string // in a directory of its own
 }
 
-// Build compiles reaper; Remove takes it away again. who names the program that
-// wants it, a folder of the module.
+// Build builds reaper; Remove removes it. who is the directory of the calling program in the
+// module.
 func Build(ctx context.Context, who string) (r Reaper, err error) {
 	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
 	if err != nil {
@@ -43,7 +43,7 @@ func Build(ctx context.Context, who string) (r Reaper, err error) {
 	return r, nil
 }
 
-// Remove takes the binary away, with its directory.
+// Remove removes the binary and its directory.
 func (r Reaper) Remove() { _ = os.RemoveAll(filepath.Dir(r.Binary)) }
 
 // Script reads a file of the demo's mail workload.
@@ -55,7 +55,7 @@ func (r Reaper) Script(name string) (string, error) {
 	return string(sql), nil
 }
 
-// Mail is the demo's workload with so many mails: its schema, and what fills it.
+// Mail returns the demo's workload with that many mails: its schema and the fill.
 func (r Reaper) Mail(mails int) (scripts []string, err error) {
 	for _, file := range []string{"schema.sql", "fill.sql"} {
 		sql, err := r.Script(file)
@@ -67,7 +67,7 @@ func (r Reaper) Mail(mails int) (scripts []string, err error) {
 	return scripts, nil
 }
 
-// Machine is what a table of figures is headed by: the day, and the machine.
+// Machine describes the date and the machine, for the heading of a table.
 func Machine(now time.Time) string {
 	return fmt.Sprintf("%s, %d cores, %s/%s, %s", now.Format(time.DateOnly), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version())
 }

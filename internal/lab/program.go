@@ -14,38 +14,37 @@ import (
 	"time"
 )
 
-// Main runs a program with the process's arguments and output, tells it by ctx that it
-// is interrupted, and gives its exit code.
+// Main runs a program with the process's arguments and output, cancels ctx on an interrupt,
+// and returns the exit code.
 func Main(run func(ctx context.Context, args []string, stdout, stderr io.Writer) int) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	return run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 }
 
-// Program is one call of a program. Its last output is a Markdown table; it ends
-// with 1 when a line of that is not as wanted or a part failed, and 2 on wrong flags.
+// Program is one run of a program. Its last output is a Markdown table. It exits with 1 if a
+// line of the table misses its target or a part failed, and with 2 on wrong flags.
 type Program struct {
 	Reaper
 	Table
-	Out    string // the file that also gets the table; empty: none
-	name   string // a folder of the module
+	Out    string // file that also gets the table; empty means none
+	name   string // directory in the module
 	stderr io.Writer
 }
 
-// NewProgram begins a call of a program, whose name is that of its folder in the
-// module. heads are those of its table's columns.
+// NewProgram returns a run of the program with the given name, which is that of its directory
+// in the module. heads are the column headings of its table.
 func NewProgram(name string, stderr io.Writer, heads [5]string) Program {
 	return Program{Table: Table{Heads: heads}, name: name, stderr: stderr}
 }
 
-// Say prints how far it has come.
+// Say prints progress.
 func (p *Program) Say(format string, args ...any) {
 	fmt.Fprintf(p.stderr, p.name+": "+format+"\n", args...)
 }
 
-// Flags are those of the program, with the ones that all programs have; only is the
-// list of parts that were asked for, as Choose takes it. all says which parts there
-// are, and which run unless some are asked for.
+// Flags returns the program's flag set with the common flags; only is the list of requested
+// parts, for Choose. all describes the parts and which run by default.
 func (p *Program) Flags(all string) (flags *flag.FlagSet, only *string) {
 	flags = flag.NewFlagSet(p.name, flag.ContinueOnError)
 	flags.SetOutput(p.stderr)
@@ -53,8 +52,8 @@ func (p *Program) Flags(all string) (flags *flag.FlagSet, only *string) {
 	return flags, flags.String("only", "", "a comma-separated list of "+all)
 }
 
-// Exit is the exit code for an error, which it prints: code, or 0 where there is none
-// or help was asked for.
+// Exit prints an error and returns its exit code: code, or 0 if there is none or help was
+// requested.
 func (p *Program) Exit(err error, code int) int {
 	if err == nil || errors.Is(err, flag.ErrHelp) {
 		return 0
@@ -63,15 +62,15 @@ func (p *Program) Exit(err error, code int) int {
 	return code
 }
 
-// Part is a piece of what a program tries; it adds its lines to the table.
+// Part is one piece of a program; it adds its lines to the table.
 type Part[P any] struct {
 	Name string
 	Run  func(context.Context, P) error
-	// Asked is a part that takes so long that it runs only when it is named.
+	// Asked marks a part that takes so long that it runs only when named.
 	Asked bool
 }
 
-// Names are those of all parts.
+// Names returns the names of all parts.
 func Names[P any](parts []Part[P]) []string {
 	var all []string
 	for _, p := range parts {
@@ -80,8 +79,8 @@ func Names[P any](parts []Part[P]) []string {
 	return all
 }
 
-// Choose finds parts by a comma-separated list of names; empty: all but those that
-// have to be asked for.
+// Choose finds parts by a comma-separated list of names; empty means all except those marked
+// Asked.
 func Choose[P any](parts []Part[P], only string) (chosen []Part[P], err error) {
 	if only == "" {
 		return slices.DeleteFunc(slices.Clone(parts), func(p Part[P]) bool { return p.Asked }), nil
@@ -89,15 +88,15 @@ func Choose[P any](parts []Part[P], only string) (chosen []Part[P], err error) {
 	for name := range strings.SplitSeq(only, ",") {
 		i := slices.Index(Names(parts), strings.TrimSpace(name))
 		if i < 0 {
-			return nil, fmt.Errorf("-only %s: there are %s", name, strings.Join(Names(parts), ", "))
+			return nil, fmt.Errorf("-only %s: choose from %s", name, strings.Join(Names(parts), ", "))
 		}
 		chosen = append(chosen, parts[i])
 	}
 	return chosen, nil
 }
 
-// RunAll compiles reaper, runs parts one after the other, each by run, and prints what
-// was found also when some of them failed. text is the table with what belongs to it.
+// RunAll builds reaper, runs the parts one after the other, and prints the results even if
+// some failed. text returns the table with its surrounding text.
 func RunAll[P any](ctx context.Context, p *Program, parts []Part[P], run func(Part[P]) error, stdout io.Writer, text func() string) (err error) {
 	p.Fact(Machine(time.Now()))
 	if p.Reaper, err = Build(ctx, p.name); err != nil {

@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// Table is what a program has found, with what was wanted of it.
+// Table holds a program's results and their targets.
 type Table struct {
-	// Heads are those of the columns: the part of the program, what was looked at, what
-	// was found, what was wanted, and whether it is so.
+	// Heads are the column headings: the part of the program, the figure, the result, the
+	// target, and whether it was met.
 	Heads [5]string
 	facts []string
 	lines []line
@@ -18,28 +18,28 @@ type Table struct {
 // line is a line of the table.
 type line struct {
 	part, name, found string
-	wanted            string // empty: nothing, it is only told
+	wanted            string // empty if there is no target
 	met               bool
 }
 
-// Fact adds what the table is headed by, once.
+// Fact adds a line above the table, once.
 func (t *Table) Fact(text string) {
 	if !slices.Contains(t.facts, text) {
 		t.facts = append(t.facts, text)
 	}
 }
 
-// Tell adds a line of which nothing was wanted.
+// Tell adds a line without a target.
 func (t *Table) Tell(part, name, found string) {
 	t.lines = append(t.lines, line{part: part, name: name, found: found})
 }
 
-// Judge adds a line with what was wanted, and whether it is so.
+// Judge adds a line with a target, and whether it was met.
 func (t *Table) Judge(part, name, found, wanted string, met bool) {
 	t.lines = append(t.lines, line{part, name, found, wanted, met})
 }
 
-// Markdown is the table as text, under its facts.
+// Markdown formats the table below its facts.
 func (t *Table) Markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s.\n\n", strings.Join(t.facts, ", "))
@@ -54,7 +54,7 @@ func (t *Table) Markdown() string {
 	return b.String()
 }
 
-// missed are the lines that are not as wanted.
+// missed returns the lines that missed their target.
 func (t *Table) missed() (failures []error) {
 	for _, l := range t.lines {
 		if l.wanted != "" && !l.met {
@@ -64,7 +64,7 @@ func (t *Table) missed() (failures []error) {
 	return failures
 }
 
-// cell is a text in one line that ends no cell of a table.
+// cell escapes a text for a table cell on one line.
 func cell(text string) string {
 	return strings.ReplaceAll(strings.Join(strings.Fields(text), " "), "|", `\|`)
 }

@@ -1,8 +1,8 @@
-// Package nearest finds the word that somebody meant who mistyped it.
+// Package nearest finds the word that a mistyped one was probably meant to be.
 package nearest
 
-// Index gives the index of the word that takes the fewest edits to reach from a
-// mistyped one, the first among equals, or -1 if each takes more than most.
+// Index returns the index of the word with the smallest edit distance to a mistyped one, the
+// first among equals, or -1 if every distance exceeds most.
 func Index(mistyped string, words []string, most int) int {
 	best, fewest := -1, most+1
 	for i, w := range words {
@@ -13,7 +13,7 @@ func Index(mistyped string, words []string, most int) int {
 	return best
 }
 
-// edits is the Levenshtein distance of two strings, over bytes.
+// edits is the Levenshtein distance of two strings, in bytes.
 func edits(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

@@ -33,7 +33,7 @@ func TestIndex(t *testing.T) {
 		{"tabel", 2, 0},
 		{"tabless", 2, 1},
 		{"agx", 1, 2},
-		{"agxe", 1, 2}, // as near as agee, and before it
+		{"agxe", 1, 2}, // as close as agee, and before it
 		{"tabel", 1, -1},
 		{"", 2, -1},
 		{"", 3, 2},

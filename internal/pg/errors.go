@@ -11,8 +11,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// ErrorText is an error for logs and reports, without row data: the DETAIL of a
-// violation holds values.
+// ErrorText formats an error for logs and reports without row data: the DETAIL of a violation
+// contains values.
 func ErrorText(err error) string {
 	var refused *pgconn.PgError
 	if !errors.As(err, &refused) {
@@ -35,27 +35,26 @@ func ErrorText(err error) string {
 	return b.String()
 }
 
-// inFunction finds the function in which an error was raised, in its context. The
-// arguments behind the name are types.
+// inFunction finds the function that raised an error in its context. The arguments after the
+// name are types.
 var inFunction = regexp.MustCompile(`(?m)^PL/\w+ function ((?:"(?:[^"]|"")*"|[^\s("])+)`)
 
-// HasCode reports whether an error is the server's and has one of these SQLSTATEs.
+// HasCode reports whether an error comes from the server with one of these SQLSTATEs.
 func HasCode(err error, codes ...string) bool {
 	var refused *pgconn.PgError
 	return errors.As(err, &refused) && slices.Contains(codes, refused.Code)
 }
 
-// Passes reports whether an error is one of a lock, a timeout, a deadlock, or a row that
-// somebody else writes at the moment: the same statement may succeed a little later.
+// Passes reports whether an error is transient: a lock or statement timeout, a deadlock, or a
+// concurrent write of the same row. The same statement may succeed a little later.
 func Passes(err error) bool {
-	return HasCode(err, "55P03", "40P01", "40001", "57014", "23503", "23001") // RESTRICT has a code of its own from PostgreSQL 18 on
+	return HasCode(err, "55P03", "40P01", "40001", "57014", "23503", "23001") // RESTRICT has its own code from PostgreSQL 18 on
 }
 
-// Away reports whether an error is the connection's or the pool's, or says that the
-// server ends sessions or is not up, was a primary before a failover, cannot read its
-// files, or is out of resources. What else is of classes 57 and 58, and internal errors
-// (XX), is said by a server in the best of health, of a row that is damaged or of an
-// extension.
+// Away reports whether an error comes from the connection or the pool, or says that the server
+// ends sessions, is not up, was a primary before a failover, cannot read its files, or is out
+// of resources. Other errors of classes 57 and 58, and internal errors (XX), also come from
+// healthy servers, about a corrupted row or an extension.
 func Away(err error) bool {
 	var refused *pgconn.PgError
 	if !errors.As(err, &refused) {

@@ -1,16 +1,15 @@
-// Package pg is how reaper speaks to PostgreSQL where others may create objects
-// too: every statement of reaper's own runs under a search_path that holds nothing
-// but pg_catalog.
+// Package pg talks to PostgreSQL safely where others may create objects: every statement of
+// reaper's own runs under a search_path that contains only pg_catalog.
 //
-// A function or operator of exactly the argument types, in any schema of the
-// search_path, beats the polymorphic or coercible one of pg_catalog, even where
-// pg_catalog comes first (CVE-2018-1058). With "pg_catalog, pg_temp" there is no
-// such schema: functions and operators are never looked up in pg_temp, and types
+// A function or operator with exactly the argument types, in any schema of the search_path,
+// beats a polymorphic or coercing one of pg_catalog, even if pg_catalog comes first
+// (CVE-2018-1058). With "pg_catalog, pg_temp" there is no such schema: functions and
+// operators are never resolved in pg_temp, and types
 // and tables of pg_temp come last
 // (https://www.postgresql.org/docs/current/sql-createfunction.html#SQL-CREATEFUNCTION-SECURITY).
 //
-// The setting is local to a transaction. Behind a pooler in transaction mode a
-// session belongs to nobody, so nothing else would hold.
+// The setting is local to a transaction: behind a pooler in transaction mode, session state
+// is not reliable.
 package pg
 
 import (
@@ -25,46 +24,45 @@ import (
 // Path is the search_path of reaper's own statements.
 const Path = "pg_catalog, pg_temp"
 
-// Pin is the statement that pins the search_path, for the rest of its transaction,
-// and with it the settings that change how values are read and printed. It turns JIT
-// off too: compiling a query over the catalog takes 200 ms, and running it a few. It is
-// qualified itself, since it runs under a path that others may have made.
+// Pin is the statement that pins the search_path for the rest of its transaction, together
+// with the settings that change how values are read and printed. It also turns JIT off:
+// compiling a catalog query takes 200 ms, running it a few. The statement itself is qualified,
+// because it runs under a path that others control.
 const Pin = `SELECT pg_catalog.num_nonnulls(pg_catalog.set_config('search_path', '` + Path + `', true), ` +
 	`pg_catalog.set_config('TimeZone', 'UTC', true), pg_catalog.set_config('DateStyle', 'ISO, YMD', true), ` +
 	`pg_catalog.set_config('IntervalStyle', 'postgres', true), pg_catalog.set_config('standard_conforming_strings', 'on', true), ` +
 	`pg_catalog.set_config('quote_all_identifiers', 'off', true), pg_catalog.set_config('jit', 'off', true))`
 
-// Timeouts is the statement that bounds those after it in its transaction: each
-// wait for a lock, and each statement as a whole. 0 is no bound, as in PostgreSQL.
+// Timeouts is the statement that bounds the following ones in its transaction: each wait for a
+// lock, and each statement as a whole. 0 means no bound, as in PostgreSQL.
 func Timeouts(lock, statement time.Duration) string {
 	return fmt.Sprintf(`SELECT pg_catalog.num_nonnulls(pg_catalog.set_config('lock_timeout', '%dms', true), pg_catalog.set_config('statement_timeout', '%dms', true))`,
 		lock.Milliseconds(), statement.Milliseconds())
 }
 
-// Sender sends statements at once: a pool, a connection or a transaction of pgx.
+// Sender sends statements as one batch: a pool, a connection or a transaction of pgx.
 type Sender interface {
 	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
 }
 
-// Querier reads. *DB is one; a transaction that Begin has begun is another.
+// Querier runs queries: a *DB, or a transaction started by Begin.
 type Querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-// DB runs single statements, each in an implicit transaction of its own that begins
-// with Pin. It costs no round trip: both are sent at once. The connection must use
-// pgx.QueryExecModeExec or pgx.QueryExecModeSimpleProtocol, which need no answer in
-// between.
+// DB runs single statements, each in its own implicit transaction that begins with Pin. This
+// costs no extra round trip, because both are sent together. The connection must use
+// pgx.QueryExecModeExec or pgx.QueryExecModeSimpleProtocol, which need no answer in between.
 type DB struct {
 	Sender
-	// Before are statements sent behind Pin and before each statement, such as
-	// Timeouts; nil: none.
+	// Before are statements sent after Pin and before each statement, such as Timeouts; may be
+	// nil.
 	Before []string
 }
 
-// Pinned runs single statements of a pool, a connection or a transaction. In a
-// transaction the settings last to its end.
+// Pinned runs single statements on a pool, a connection or a transaction. In a transaction
+// the settings last until its end.
 func Pinned(s Sender) *DB { return &DB{Sender: s} }
 
 func (db *DB) send(ctx context.Context, sql string, args []any) (pgx.BatchResults, error) {
@@ -77,7 +75,7 @@ func (db *DB) send(ctx context.Context, sql string, args []any) (pgx.BatchResult
 	results := db.SendBatch(ctx, b)
 	for range 1 + len(db.Before) {
 		if _, err := results.Exec(); err != nil {
-			_ = results.Close() // gives the same error
+			_ = results.Close() // returns the same error
 			return nil, err
 		}
 	}
@@ -97,8 +95,7 @@ func (db *DB) Exec(ctx context.Context, sql string, args ...any) (pgconn.Command
 	return tag, err
 }
 
-// Query runs a statement that gives rows. The connection is busy until they are
-// closed.
+// Query runs a statement that returns rows. The connection is busy until they are closed.
 func (db *DB) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
 	results, err := db.send(ctx, sql, args)
 	if err != nil {
@@ -106,19 +103,19 @@ func (db *DB) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, err
 	}
 	rows, err := results.Query()
 	if err != nil {
-		_ = results.Close() // gives the same error
+		_ = results.Close() // returns the same error
 		return nil, err
 	}
 	return &pinnedRows{Rows: rows, results: results}, nil
 }
 
-// QueryRow runs a statement that gives one row. An error comes with Scan.
+// QueryRow runs a statement that returns one row. Scan returns its error.
 func (db *DB) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
 	rows, err := db.Query(ctx, sql, args...)
 	return &row{rows: rows, err: err}
 }
 
-// pinnedRows are the rows of the last statement of a batch, which ends with them.
+// pinnedRows are the rows of the last statement of a batch; closing them ends the batch.
 type pinnedRows struct {
 	pgx.Rows
 	results pgx.BatchResults
@@ -126,7 +123,7 @@ type pinnedRows struct {
 	err     error // of the batch's end
 }
 
-// Close is pgx.Rows'.
+// Close implements pgx.Rows.
 func (r *pinnedRows) Close() {
 	r.Rows.Close()
 	if !r.ended {
@@ -134,7 +131,7 @@ func (r *pinnedRows) Close() {
 	}
 }
 
-// Next is pgx.Rows'.
+// Next implements pgx.Rows.
 func (r *pinnedRows) Next() bool {
 	if r.Rows.Next() {
 		return true
@@ -143,7 +140,7 @@ func (r *pinnedRows) Next() bool {
 	return false
 }
 
-// Err is pgx.Rows'.
+// Err implements pgx.Rows.
 func (r *pinnedRows) Err() error {
 	if err := r.Rows.Err(); err != nil {
 		return err
@@ -156,7 +153,7 @@ type row struct {
 	err  error
 }
 
-// Scan is pgx.Row's.
+// Scan implements pgx.Row.
 func (r *row) Scan(into ...any) error {
 	if r.err != nil {
 		return r.err
@@ -175,17 +172,17 @@ func (r *row) Scan(into ...any) error {
 	return r.rows.Err()
 }
 
-// Beginner begins transactions: a pool or a connection of pgx.
+// Beginner starts transactions: a pool or a connection of pgx.
 type Beginner interface {
 	BeginTx(ctx context.Context, options pgx.TxOptions) (pgx.Tx, error)
 }
 
-// Begin begins a READ COMMITTED transaction under Pin, in one round trip.
+// Begin starts a READ COMMITTED transaction with Pin, in one round trip.
 func Begin(ctx context.Context, db Beginner, mode pgx.TxAccessMode) (pgx.Tx, error) {
 	return db.BeginTx(ctx, pgx.TxOptions{BeginQuery: "BEGIN ISOLATION LEVEL READ COMMITTED " + string(mode) + "; " + Pin})
 }
 
-// InTx runs fn in a transaction that Begin has begun, and commits it.
+// InTx runs fn in a transaction started by Begin, and commits it.
 func InTx(ctx context.Context, db Beginner, mode pgx.TxAccessMode, fn func(pgx.Tx) error) error {
 	tx, err := Begin(ctx, db, mode)
 	if err != nil {
@@ -198,9 +195,8 @@ func InTx(ctx context.Context, db Beginner, mode pgx.TxAccessMode, fn func(pgx.T
 	return tx.Commit(ctx)
 }
 
-// Rollback ends a transaction that was not committed. Its own context: the one at
-// hand may be the reason for rolling back. A connection that is gone has rolled
-// back already.
+// Rollback ends a transaction that was not committed. It uses its own context, because the
+// caller's may be the reason for the rollback. A lost connection has already rolled back.
 func Rollback(tx pgx.Tx) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()

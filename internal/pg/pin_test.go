@@ -12,8 +12,7 @@ import (
 	"github.com/reaperdb/reaper/internal/pg"
 )
 
-// connect makes a pool of one connection, as reaper's are: without prepared
-// statements.
+// connect returns a pool with one connection, like reaper's without prepared statements.
 func connect(t *testing.T, schema string) *pgxpool.Pool {
 	t.Helper()
 	db := dbtest.New(t, schema)
@@ -30,8 +29,8 @@ func connect(t *testing.T, schema string) *pgxpool.Pool {
 	return pool
 }
 
-// stolen has functions and operators that an exact match prefers to those of
-// pg_catalog, wherever pg_catalog stands in the path.
+// stolen contains functions and operators that an exact match prefers to those of pg_catalog,
+// wherever pg_catalog stands in the path.
 const stolen = `
 	CREATE FUNCTION public.unnest(int2[]) RETURNS SETOF int2 LANGUAGE sql AS 'SELECT 7::int2';
 	CREATE FUNCTION public.yes(varchar, varchar) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT true';
@@ -91,7 +90,7 @@ func TestPinnedGivesErrorsAndConnectionsBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	rows.Next()
-	rows.Close() // not read to the end: the only connection must come back
+	rows.Close() // not read to the end; the only connection must be released
 	tag, err := db.Exec(ctx, `CREATE TABLE public.t (x int)`)
 	if err != nil || tag.String() != "CREATE TABLE" {
 		t.Errorf("Exec gives %q, %v", tag, err)

@@ -2,13 +2,12 @@ package pg
 
 import "strings"
 
-// Settings is an SQL expression that sets the parameters of a transaction in which SQL
-// of the policy file is evaluated or rows are deleted, for the rest of it. The time zone
-// and the styles make text of values exact and the same everywhere. Compiling costs
-// more than it saves in short statements (jit). Until the search_path is set, it is
-// whatever the session has, so every name here is qualified. The timeouts are
-// expressions of type text, such as '60s'; 0 is no timeout, as in PostgreSQL. What the
-// expression gives says nothing.
+// Settings is an SQL expression that sets the parameters of a transaction that evaluates SQL
+// of the policy file or deletes rows, for the rest of it. The time zone and the styles make
+// the text form of values exact and uniform. JIT compilation costs more than it saves in short
+// statements. Until the search_path is set it is the session's, so every name is qualified.
+// The timeouts are expressions of type text, such as '60s'; 0 means no timeout, as in
+// PostgreSQL. The value of the expression is meaningless.
 func Settings(path, statementTimeout, lockTimeout string) string {
 	return "pg_catalog.num_nonnulls(" + SetConfig("TimeZone", "'UTC'") + ", " + SetConfig("DateStyle", "'ISO, YMD'") + ", " +
 		SetConfig("IntervalStyle", "'postgres'") + ", " + SetConfig("extra_float_digits", "'1'") + ", " +
@@ -22,8 +21,8 @@ func SetConfig(name, value string) string {
 	return "pg_catalog.set_config('" + name + "', " + value + ", true)"
 }
 
-// Literal is a text as SQL writes it.
+// Literal formats a text as an SQL literal.
 func Literal(s string) string {
-	// standard_conforming_strings is set on in every transaction.
+	// standard_conforming_strings is on in every transaction.
 	return "'" + strings.ReplaceAll(s, "'", "''") + "'"
 }

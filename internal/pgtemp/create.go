@@ -15,11 +15,11 @@ import (
 	"strings"
 )
 
-// maxSocketDir leaves room for "/.s.PGSQL.65535.lock" within the 103 bytes
-// that the shortest sun_path (macOS) takes.
+// maxSocketDir leaves room for "/.s.PGSQL.65535.lock" within the 103 bytes of the shortest
+// sun_path (macOS).
 const maxSocketDir = 80
 
-// create makes the directory and the cluster in it.
+// create creates the directory and the cluster in it.
 func (s *Server) create(ctx context.Context) (err error) {
 	if err := s.createDir(); err != nil {
 		return err
@@ -35,7 +35,7 @@ func (s *Server) create(ctx context.Context) (err error) {
 	return s.configure()
 }
 
-// createDir makes the directory, and one for the socket where the path is long.
+// createDir creates the directory, and another for the socket if its path is too long.
 func (s *Server) createDir() (err error) {
 	if s.dir, err = TempDir(s.o.Dir); err != nil {
 		return err
@@ -54,14 +54,14 @@ func (s *Server) createDir() (err error) {
 	if s.o.Data == "" {
 		return nil
 	}
-	if err := give(s.o.Data); err != nil {
+	if err := chown(s.o.Data); err != nil {
 		return fmt.Errorf("giving the data directory to the server's user: %w", err)
 	}
 	return nil
 }
 
 func (s *Server) initdb(ctx context.Context) error {
-	// --no-sync: a cluster half made when the machine crashes is not missed.
+	// --no-sync: a half-created cluster after a machine crash is no loss.
 	args := []string{"--pgdata=" + s.data(), "--username=postgres", "--encoding=UTF8", "--no-locale", "--auth=trust", "--no-sync"}
 	if s.o.WALSegment != 0 {
 		args = append(args, fmt.Sprintf("--wal-segsize=%d", s.o.WALSegment))
@@ -82,7 +82,7 @@ func (s *Server) initdb(ctx context.Context) error {
 	return fmt.Errorf("running initdb: %w%s\n%s", err, hint, strings.TrimSpace(string(out)))
 }
 
-// configure appends to postgresql.conf, where a later line wins.
+// configure appends to postgresql.conf, where later lines win.
 func (s *Server) configure() error {
 	settings := map[string]string{
 		"listen_addresses":        "",
@@ -97,7 +97,7 @@ func (s *Server) configure() error {
 		settings["fsync"] = "off"
 	}
 	for name, value := range s.o.Settings {
-		settings[strings.ToLower(name)] = value // TimeZone is timezone
+		settings[strings.ToLower(name)] = value // names are case-insensitive
 	}
 	var text strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
@@ -114,13 +114,12 @@ func (s *Server) configure() error {
 	return nil
 }
 
-// environment keeps our own PG* variables and locale away from the server.
+// environment keeps our own PG* variables and locale from the server.
 func environment() []string {
 	return []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LC_ALL=C", "TZ=UTC"}
 }
 
-// freePort is free now; that it still is when the server binds it is likely,
-// not certain.
+// freePort returns a port that is free now and most likely still is when the server binds it.
 func freePort(ctx context.Context) (int, error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")

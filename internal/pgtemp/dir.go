@@ -14,8 +14,8 @@ const (
 	lockName   = "owner.lock"
 )
 
-// TempDir makes a directory below parent (empty: os.TempDir) for a program
-// started by Run, and gives it to the user that it will run as.
+// TempDir creates a directory below parent (empty means os.TempDir) for a program started by
+// Run, owned by the user it will run as.
 func TempDir(parent string) (string, error) {
 	dir, err := os.MkdirTemp(parent, dirPattern)
 	if err != nil {
@@ -35,9 +35,8 @@ func TempDir(parent string) (string, error) {
 	return dir, nil
 }
 
-// lockDir marks a directory as in use for as long as the returned file is
-// open, that is, at most for as long as we live. The lock is taken before the
-// file gets its name, so that nobody finds it unlocked.
+// lockDir marks a directory as in use while the returned file is open, at most for the life of
+// this process. The lock is taken before the file gets its name, so it is never seen unlocked.
 func lockDir(dir string) (*os.File, error) {
 	file, err := os.CreateTemp(dir, lockName+"-*")
 	if err != nil {
@@ -53,9 +52,9 @@ func lockDir(dir string) (*os.File, error) {
 	return file, nil
 }
 
-// sweep removes what servers left behind whose owners were killed: a test
-// that panics or is interrupted has no time to clean up, and forty megabytes
-// each soon fill a /tmp. What it may not remove is none of its business.
+// sweep removes the directories of servers whose owners were killed: a test that panics or is
+// interrupted cannot clean up, and at forty megabytes each they soon fill /tmp. It ignores
+// what it may not remove.
 func sweep(parent string) {
 	if parent == "" {
 		parent = os.TempDir()
@@ -68,8 +67,8 @@ func sweep(parent string) {
 	}
 }
 
-// abandoned: nobody holds the lock, and no server runs. A detached server has
-// no lock, and is left alone.
+// abandoned reports whether nobody holds the lock and no server runs. A detached server has no
+// lock, and is left alone.
 func abandoned(dir string) bool {
 	file, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR, 0)
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Only what nobody owns and nobody serves is swept away.
+// Only directories without an owner and a server are removed.
 func TestSweep(t *testing.T) {
 	t.Parallel()
 	parent := t.TempDir()

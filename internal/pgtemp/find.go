@@ -13,12 +13,12 @@ import (
 	"strings"
 )
 
-// oldest is the first major version that reaper works with.
+// oldest is the oldest supported major version.
 const oldest = 14
 
 // NotFoundError says that no PostgreSQL server is installed, and what to do.
 type NotFoundError struct {
-	Looked []string // where, in this order
+	Looked []string // places searched, in order
 }
 
 func (e *NotFoundError) Error() string {
@@ -26,10 +26,9 @@ func (e *NotFoundError) Error() string {
 		"; install them with `apt-get install postgresql`, or run `make postgres`"
 }
 
-// Find gives the directory of initdb and postgres: binDir and nothing else
-// when it is set, else PATH, the newest version that Debian's packages
-// installed, and the newest that scripts/postgres.sh did. The error is a
-// *NotFoundError.
+// Find returns the directory of initdb and postgres: binDir only, if set; else PATH, the newest
+// version installed by Debian's packages, and the newest installed by scripts/postgres.sh. The
+// error is a *NotFoundError.
 func Find(binDir string) (string, error) {
 	if binDir != "" {
 		if hasServer(binDir) {
@@ -38,7 +37,7 @@ func Find(binDir string) (string, error) {
 		return "", &NotFoundError{Looked: []string{binDir}}
 	}
 	if path, err := exec.LookPath("initdb"); err == nil {
-		// The link in PATH may stand alone; its target is among its own.
+		// PATH may contain only a link; the other binaries are next to its target.
 		if path, err = filepath.EvalSymlinks(path); err == nil && hasServer(filepath.Dir(path)) {
 			return filepath.Dir(path), nil
 		}
@@ -55,8 +54,8 @@ func Find(binDir string) (string, error) {
 	return "", &NotFoundError{Looked: looked}
 }
 
-// installed are the patterns of bin directories, the version just above bin.
-// The last two are those of scripts/postgres.sh, for root and for others.
+// installed are the patterns of bin directories, each just below the version's directory. The
+// last two are those of scripts/postgres.sh, for root and for others.
 func installed() []string {
 	patterns := []string{"/usr/lib/postgresql/*/bin", "/var/cache/reaper/postgres/*/bin"}
 	if cache, err := os.UserCacheDir(); err == nil {
@@ -65,7 +64,7 @@ func installed() []string {
 	return patterns
 }
 
-// dirVersion is the major version in …/17.10.0-beta.17/bin; 0 if there is none.
+// dirVersion returns the major version in …/17.10.0-beta.17/bin, or 0.
 func dirVersion(bin string) int {
 	major, _, _ := strings.Cut(filepath.Base(filepath.Dir(bin)), ".")
 	n, _ := strconv.Atoi(major)
@@ -90,7 +89,7 @@ func majorVersion(ctx context.Context, bin string) (int, error) {
 	}
 	m := regexp.MustCompile(`\(PostgreSQL\) (\d+)`).FindSubmatch(out)
 	if m == nil {
-		return 0, fmt.Errorf("asking %s for its version: %q is not an answer of PostgreSQL's", postgres, out)
+		return 0, fmt.Errorf("asking %s for its version: %q is not PostgreSQL's answer", postgres, out)
 	}
 	version, _ := strconv.Atoi(string(m[1]))
 	if version < oldest {

@@ -10,7 +10,7 @@ import (
 	"github.com/reaperdb/reaper/internal/pgtemp"
 )
 
-// fake puts empty programs into dir.
+// fake creates empty programs in dir.
 func fake(t *testing.T, dir string, names ...string) {
 	t.Helper()
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -41,7 +41,7 @@ func TestFindGiven(t *testing.T) {
 	}
 }
 
-// The link in PATH is followed to where the other binaries are.
+// A link in PATH is followed to the directory of the other binaries.
 func TestFindInPath(t *testing.T) {
 	target, links := t.TempDir(), t.TempDir()
 	fake(t, target, "initdb", "postgres")

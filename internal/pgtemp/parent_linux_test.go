@@ -29,8 +29,7 @@ func TestMain(m *testing.M) {
 	select {}
 }
 
-// A server dies with its owner, however that dies, and the next start removes
-// what is left.
+// A server dies with its owner, however that dies, and the next start removes what it left.
 func TestOwnerKilled(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -61,7 +60,7 @@ func TestOwnerKilled(t *testing.T) {
 	if err := owner.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	_ = owner.Wait() // "signal: killed", as told
+	_ = owner.Wait() // "signal: killed", as expected
 
 	deadline := time.Now().Add(20 * time.Second)
 	for !gone(dir + "/data/postmaster.pid") {

@@ -11,18 +11,16 @@ import (
 	"time"
 )
 
-// Process is a server program run in the foreground, as a child of ours that
-// dies with us.
+// Process is a server program that runs in the foreground as our child and dies with us.
 type Process struct {
 	cmd  *exec.Cmd
 	done chan struct{}
 	err  error // of Wait; set before done is closed
 }
 
-// Run starts cmd in a process group of its own, so that Ctrl-C in a terminal
-// reaches us and not it, and as an ordinary user when we are root: neither
-// PostgreSQL nor PgBouncer run as root. Unless it is detached, the kernel
-// sends it SIGQUIT when we die (Linux only).
+// Run starts cmd in its own process group, so that Ctrl-C reaches us and not it, and as an
+// ordinary user if we are root, because neither PostgreSQL nor PgBouncer run as root. Unless
+// detached, the kernel sends it SIGQUIT when we die (Linux only).
 func Run(cmd *exec.Cmd, detach bool) (*Process, error) {
 	if err := unprivileged(cmd); err != nil {
 		return nil, err
@@ -36,9 +34,8 @@ func Run(cmd *exec.Cmd, detach bool) (*Process, error) {
 	p := &Process{cmd: cmd, done: make(chan struct{})}
 	started := make(chan error)
 	go func() {
-		// The kernel means the thread, not the process, when it says parent:
-		// were this thread to end before us, the child would too. Ending the
-		// goroutine while it is locked ends the thread, after the child's.
+		// By "parent" the kernel means the thread, not the process: if this thread ended before us,
+		// the child would too. Ending a locked goroutine ends its thread, here after the child.
 		runtime.LockOSThread()
 		err := cmd.Start()
 		started <- err
@@ -53,16 +50,16 @@ func Run(cmd *exec.Cmd, detach bool) (*Process, error) {
 	return p, nil
 }
 
-// Pid is the child's process id.
+// Pid returns the child's process id.
 func (p *Process) Pid() int { return p.cmd.Process.Pid }
 
-// Done is closed when the child has ended.
+// Done is closed when the child has exited.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Stop sends the signal and waits; a child that is still there after the
-// grace is killed, which is an error.
+// Stop sends the signal and waits; a child that outlives the grace period is killed, which is
+// an error.
 func (p *Process) Stop(sig os.Signal, grace time.Duration) error {
-	_ = p.cmd.Process.Signal(sig) // it may have ended already; Wait knows
+	_ = p.cmd.Process.Signal(sig) // it may have exited already; Wait knows
 	timer := time.NewTimer(grace)
 	defer timer.Stop()
 	select {
@@ -72,10 +69,10 @@ func (p *Process) Stop(sig os.Signal, grace time.Duration) error {
 	}
 	_ = p.cmd.Process.Kill()
 	<-p.done
-	return fmt.Errorf("stopping %s: %v did not end it within %v, it was killed: %w", p.cmd.Path, sig, grace, p.err)
+	return fmt.Errorf("stopping %s: it did not exit on %v within %v and was killed: %w", p.cmd.Path, sig, grace, p.err)
 }
 
-// runAs is the user that servers run as, or empty when that is ourselves.
+// runAs is the user that servers run as, or "" for ourselves.
 func runAs() string {
 	if os.Geteuid() != 0 {
 		return ""
@@ -103,7 +100,7 @@ func ids(name string) (uid, gid int, err error) {
 	return uid, gid, nil
 }
 
-// unprivileged makes cmd run as runAs says.
+// unprivileged makes cmd run as runAs.
 func unprivileged(cmd *exec.Cmd) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{}
 	name := runAs()

@@ -2,6 +2,5 @@ package pgtemp
 
 import "syscall"
 
-// dieWithParent asks for SIGQUIT, PostgreSQL's immediate shutdown, which ends
-// its backends too.
+// dieWithParent requests SIGQUIT, PostgreSQL's immediate shutdown, which ends its backends too.
 func dieWithParent(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGQUIT }

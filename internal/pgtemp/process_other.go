@@ -4,6 +4,6 @@ package pgtemp
 
 import "syscall"
 
-// dieWithParent does nothing: only Linux can. Stop ends the server, a crash of
-// ours leaves it behind.
+// dieWithParent does nothing: only Linux supports it. Stop ends the server; if we crash, it
+// keeps running.
 func dieWithParent(*syscall.SysProcAttr) {}

@@ -13,24 +13,23 @@ import (
 	"syscall"
 )
 
-// Replica makes a hot standby of s, which streams from it under the name as its
-// application_name, and has the same settings but for the port: unix socket only.
-// Its data is in its own directory, wherever that of s is.
-// It is copied while s is shut down, since pg_basebackup is not everywhere: whoever
-// is connected to s is cut off. Stop it before s.
+// Replica creates a hot standby of s that streams from it with name as its application_name.
+// It has the same settings, but no TCP port. Its data is in its own directory, wherever the
+// data of s is. It is copied while s is shut down, because pg_basebackup is not always
+// installed: clients of s are disconnected. Stop the replica before s.
 func (s *Server) Replica(ctx context.Context, name string) (*Server, error) {
 	if s.process == nil {
-		return nil, errors.New("making a replica: its primary does not run")
+		return nil, errors.New("creating a replica: its primary is not running")
 	}
 	if err := s.process.Stop(syscall.SIGINT, stopGrace); err != nil {
-		return nil, fmt.Errorf("making a replica: %w", err)
+		return nil, fmt.Errorf("creating a replica: %w", err)
 	}
 	s.process = nil
 	r := &Server{o: s.o, bin: s.bin, version: s.version}
 	r.o.Port, r.o.Data = 0, ""
 	err := r.copyOf(s, name)
 	if err := errors.Join(err, s.start(ctx)); err != nil {
-		return nil, errors.Join(fmt.Errorf("making a replica: %w", err), r.Stop())
+		return nil, errors.Join(fmt.Errorf("creating a replica: %w", err), r.Stop())
 	}
 	if err := r.start(ctx); err != nil {
 		return nil, errors.Join(err, r.Stop())
@@ -38,7 +37,7 @@ func (s *Server) Replica(ctx context.Context, name string) (*Server, error) {
 	return r, nil
 }
 
-// copyOf makes the directory of a standby of a server that is down.
+// copyOf creates the directory of a standby of a stopped server.
 func (s *Server) copyOf(primary *Server, name string) error {
 	if err := s.createDir(); err != nil {
 		return err
@@ -63,7 +62,7 @@ func (s *Server) copyOf(primary *Server, name string) error {
 	if err := os.WriteFile(signal, nil, 0o600); err != nil {
 		return fmt.Errorf("writing standby.signal: %w", err)
 	}
-	return give(signal)
+	return chown(signal)
 }
 
 // copyTree copies a directory for the user that servers run as.
@@ -83,9 +82,9 @@ func copyTree(from, to string) error {
 		case entry.Type().IsRegular():
 			err = copyFile(path, target)
 		default:
-			return nil // no tablespaces here
+			return nil // there are no tablespaces
 		}
-		return errors.Join(err, give(target))
+		return errors.Join(err, chown(target))
 	})
 	if err != nil {
 		return fmt.Errorf("copying the data directory: %w", err)
@@ -107,8 +106,8 @@ func copyFile(from, to string) error {
 	return errors.Join(err, out.Close())
 }
 
-// give makes a path the property of the user that servers run as.
-func give(path string) error {
+// chown makes the user that servers run as the owner of a path.
+func chown(path string) error {
 	name := runAs()
 	if name == "" {
 		return nil

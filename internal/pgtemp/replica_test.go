@@ -10,7 +10,7 @@ import (
 	"github.com/reaperdb/reaper/internal/pgtemp"
 )
 
-// A replica has what the primary had, and gets what comes after.
+// A replica has the primary's data, and receives what comes later.
 func TestReplica(t *testing.T) {
 	t.Parallel()
 	s := start(t, pgtemp.Options{FsyncOff: true})
@@ -35,8 +35,8 @@ func TestReplica(t *testing.T) {
 	}
 }
 
-// replayed waits until a replica has replayed what its primary has written so far. It
-// may not even have connected yet.
+// replayed waits until a replica has replayed everything written by its primary so far. It may
+// not even have connected yet.
 func replayed(t *testing.T, primary, replica string) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), primary)

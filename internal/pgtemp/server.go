@@ -1,6 +1,6 @@
-// Package pgtemp starts a throwaway PostgreSQL server: for the demo, and for
-// tests. The server listens on a unix socket in its own directory, trusts
-// whoever can reach it, and dies with the process that started it.
+// Package pgtemp starts a throwaway PostgreSQL server for the demo and for tests. The server
+// listens on a unix socket in its own directory, trusts everyone who can reach it, and dies
+// with the process that started it.
 package pgtemp
 
 import (
@@ -22,44 +22,44 @@ import (
 // socketPort names the socket file of a server without a TCP port.
 const socketPort = 5432
 
-// stopGrace bounds the wait for a server to end before it is killed.
+// stopGrace bounds the wait for a server to exit before it is killed.
 const stopGrace = 20 * time.Second
 
-// Options says how the server is to be; the zero Options is a durable server
-// on a unix socket, with PostgreSQL's own settings.
+// Options configure the server; the zero Options is a durable server on a unix socket with
+// PostgreSQL's default settings.
 type Options struct {
-	// BinDir holds initdb and postgres. Empty: see Find.
+	// BinDir holds initdb and postgres; empty means to use Find.
 	BinDir string
-	// Port on 127.0.0.1 to listen on besides the unix socket. 0 is none, a
-	// negative one means any free port.
+	// Port on 127.0.0.1 to listen on, in addition to the unix socket. 0 means none, a negative
+	// value any free port.
 	Port int
 	// Settings go to postgresql.conf as they are: name and unquoted value.
 	Settings map[string]string
-	// FsyncOff trades the data's safety against a crash of the machine (not
-	// of the server) for speed. Right for tests only.
+	// FsyncOff gives up durability in a crash of the machine (not of the server) for speed. For
+	// tests only.
 	FsyncOff bool
-	// Dir is where the server's directory is made; empty is os.TempDir. When
-	// we are root, other users must be able to enter it.
+	// Dir is where the server's directory is created; empty means os.TempDir. If we are root,
+	// other users must be able to enter it.
 	Dir string
-	// Data is an empty directory that becomes the data directory, as the mount
-	// point of a volume of its own would; we give it to the server's user, and Stop
-	// leaves it to its maker. Empty: one in the server's own directory.
+	// Data is an empty directory that becomes the data directory, such as the mount point of a
+	// volume. It is given to the server's user, and Stop does not remove it. Empty means a
+	// directory in the server's own directory.
 	Data string
-	// WALSegment is the size of a segment of WAL in MB, a power of 2; 0: 16.
+	// WALSegment is the size of a WAL segment in MB, a power of 2; 0 means 16.
 	WALSegment int
-	// Log gets what the server prints, besides the file LogFile; nil is
-	// nobody. A detached server writes to the file only.
+	// Log gets the server's output, in addition to LogFile; may be nil. A detached server
+	// writes only to the file.
 	Log io.Writer
-	// Detach lets the server outlive this process; StopCommand then says how
-	// to end it. Unset, it dies with us, whatever kills us.
+	// Detach lets the server outlive this process; StopCommand then says how to stop it.
+	// Otherwise it dies with us, however we are killed.
 	Detach bool
 }
 
-// Server is a running PostgreSQL server and its directory. Its methods are
-// for one goroutine at a time, but for DSN, TCP, Dir and the like.
+// Server is a running PostgreSQL server and its directory. Its methods must be called by one
+// goroutine at a time, except for accessors such as DSN, TCP and Dir.
 type Server struct {
 	o       Options
-	dir     string // everything is in here, but a socket whose path would be too long
+	dir     string // everything is in here, except a socket whose path would be too long
 	socket  string
 	bin     string
 	port    int
@@ -68,8 +68,8 @@ type Server struct {
 	process *Process // nil when not running
 }
 
-// Start makes a data directory and starts a server on it; it returns when
-// the server takes connections. Every error has cleaned up behind it.
+// Start creates a data directory and starts a server on it; it returns when the server accepts
+// connections. After an error nothing is left behind.
 func Start(ctx context.Context, o Options) (*Server, error) {
 	bin, err := Find(o.BinDir)
 	if err != nil {
@@ -90,16 +90,15 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	return s, nil
 }
 
-// DSN is the URL of a database over the unix socket, for pgx and psql alike. It
-// names the port in any case: PGPORT of the environment would count otherwise.
+// DSN returns the URL of a database over the unix socket, for pgx and psql. It always names the
+// port, because otherwise PGPORT of the environment would count.
 func (s *Server) DSN(database string) string {
 	q := url.Values{"host": {s.socket}, "port": {strconv.Itoa(s.socketPort())}}
 	u := url.URL{Scheme: "postgres", User: url.User("postgres"), Path: "/" + database, RawQuery: q.Encode()}
 	return u.String()
 }
 
-// TCP is the URL of a database over 127.0.0.1, or empty when the server has
-// no port.
+// TCP returns the URL of a database over 127.0.0.1, or "" if the server has no port.
 func (s *Server) TCP(database string) string {
 	if s.port == 0 {
 		return ""
@@ -109,23 +108,23 @@ func (s *Server) TCP(database string) string {
 	return u.String()
 }
 
-// Dir is the server's own directory; Stop removes it.
+// Dir returns the server's own directory, which Stop removes.
 func (s *Server) Dir() string { return s.dir }
 
-// BinDir is the directory of the server's binaries.
+// BinDir returns the directory of the server's binaries.
 func (s *Server) BinDir() string { return s.bin }
 
-// Port is the TCP port on 127.0.0.1; 0 means unix socket only.
+// Port returns the TCP port on 127.0.0.1; 0 means unix socket only.
 func (s *Server) Port() int { return s.port }
 
-// LogFile is where the server logs to.
+// LogFile returns the path of the server's log.
 func (s *Server) LogFile() string { return filepath.Join(s.dir, "postgres.log") }
 
-// Version is PostgreSQL's major version: 17 for 17.5.
+// Version returns PostgreSQL's major version: 17 for 17.5.
 func (s *Server) Version() int { return s.version }
 
-// StopCommand is the shell command that stops the server and removes all of
-// it: what to tell the person for whom a detached server was left running.
+// StopCommand returns the shell command that stops the server and removes all of it, to show to
+// the user of a detached server.
 func (s *Server) StopCommand() string {
 	stop := fmt.Sprintf("%s -D %s -m fast stop", filepath.Join(s.bin, "pg_ctl"), s.data())
 	if name := runAs(); name != "" {
@@ -138,10 +137,9 @@ func (s *Server) StopCommand() string {
 	return stop + " && " + remove
 }
 
-// Kill ends the server at once, as a crash would: nothing is flushed, clients
-// are cut off, and the next start recovers from the WAL. (An immediate
-// shutdown does this as thoroughly as kill -9, but leaves no orphaned
-// backends that keep the data directory busy.) The directory stays.
+// Kill ends the server like a crash: nothing is flushed, clients are disconnected, and the next
+// start recovers from the WAL. (An immediate shutdown does this as thoroughly as kill -9, but
+// leaves no orphaned backends that keep the data directory busy.) The directory stays.
 func (s *Server) Kill() error {
 	if s.process == nil {
 		return nil
@@ -151,8 +149,8 @@ func (s *Server) Kill() error {
 	return err
 }
 
-// Restart starts the server again on the same data, after Kill; a server that
-// still runs is shut down properly first.
+// Restart starts the server again on the same data, after Kill; a running server is shut down
+// properly first.
 func (s *Server) Restart(ctx context.Context) error {
 	if s.dir == "" {
 		return errors.New("restarting postgres: the server was stopped, and its data removed")
@@ -166,8 +164,8 @@ func (s *Server) Restart(ctx context.Context) error {
 	return s.start(ctx)
 }
 
-// Stop ends the server and removes its directory; a second Stop does nothing.
-// The data has no future, so there is no checkpoint to wait for.
+// Stop ends the server and removes its directory; a second Stop does nothing. There is no need
+// to wait for a checkpoint, because the data is discarded.
 func (s *Server) Stop() error {
 	err := s.Kill()
 	if s.dir == "" {
@@ -206,7 +204,7 @@ func (s *Server) start(ctx context.Context) error {
 		return fmt.Errorf("starting postgres: %w", err)
 	}
 	defer log.Close()
-	// Without the context: the server outlives the call that starts it.
+	// Without the context, because the server outlives this call.
 	//nolint:noctx // see above
 	cmd := exec.Command(filepath.Join(s.bin, "postgres"), "-D", s.data())
 	cmd.Dir, cmd.Env = s.dir, environment()
@@ -214,7 +212,7 @@ func (s *Server) start(ctx context.Context) error {
 	if s.o.Log != nil && !s.o.Detach {
 		both := io.MultiWriter(log, s.o.Log)
 		cmd.Stdout, cmd.Stderr = both, both
-		cmd.WaitDelay = stopGrace // an orphaned backend would hold the pipe open
+		cmd.WaitDelay = stopGrace // an orphaned backend would keep the pipe open
 	}
 	if s.process, err = Run(cmd, s.o.Detach); err != nil {
 		return fmt.Errorf("starting postgres: %w", err)
@@ -225,8 +223,8 @@ func (s *Server) start(ctx context.Context) error {
 	return nil
 }
 
-// ready waits for the last line of postmaster.pid to say so, which needs no
-// database driver. A file left by a crashed predecessor names another pid.
+// ready waits until the last line of postmaster.pid says so, which needs no database driver. A
+// file left by a crashed predecessor has another pid.
 func (s *Server) ready(ctx context.Context) error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -235,7 +233,7 @@ func (s *Server) ready(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-s.process.Done():
-			return errors.New("the server ended at once")
+			return errors.New("the server exited at once")
 		case <-tick.C:
 		}
 		text, _ := os.ReadFile(filepath.Join(s.data(), "postmaster.pid"))
@@ -246,7 +244,7 @@ func (s *Server) ready(ctx context.Context) error {
 	}
 }
 
-// tail is the end of a log, on lines of its own, for an error's text.
+// tail returns the end of a log, on separate lines, for the text of an error.
 func tail(file string) string {
 	const enough = 2000
 	text, err := os.ReadFile(file)

@@ -17,7 +17,7 @@ import (
 	"github.com/reaperdb/reaper/internal/pgtemp"
 )
 
-// ask runs one query that returns one integer.
+// ask returns the integer result of a query.
 func ask(t *testing.T, dsn, sql string) int {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), dsn)
@@ -32,7 +32,7 @@ func ask(t *testing.T, dsn, sql string) int {
 	return n
 }
 
-// start starts a server on the binaries that the tests are run against.
+// start starts a server with the binaries under test.
 func start(t *testing.T, o pgtemp.Options) *pgtemp.Server {
 	t.Helper()
 	if testing.Short() {
@@ -110,7 +110,7 @@ func TestPort(t *testing.T) {
 	}
 }
 
-// A directory of a name too long for a socket still serves one.
+// A directory whose name is too long for a socket still works.
 func TestLongDirectory(t *testing.T) {
 	t.Parallel()
 	parent, err := os.MkdirTemp("", strings.Repeat("long", 25))
@@ -168,8 +168,7 @@ func create(t *testing.T, s *pgtemp.Server) {
 	}
 }
 
-// A setting that PostgreSQL does not know ends the start, and the error says
-// what the server said of it.
+// An unknown setting fails the start, and the error includes the server's message.
 func TestStartFails(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -232,8 +231,7 @@ func getsid(pid int) (int, error) {
 	return int(sid), nil
 }
 
-// The data may be on a volume of its own: there it is, and stays when the server's
-// own directory goes.
+// The data may be on a separate volume, which stays when the server's own directory is removed.
 func TestDataElsewhere(t *testing.T) {
 	t.Parallel()
 	data, err := os.MkdirTemp("", "pgtemp-data-")

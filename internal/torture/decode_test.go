@@ -6,19 +6,18 @@ import (
 	"time"
 )
 
-// tuple is a row by column, as text. A column that is NULL is absent.
+// tuple is a row by column, as text. NULL columns are absent.
 type tuple map[string]string
 
 // change is one row that a transaction inserted, updated or deleted.
 type change struct {
-	table string // without the schema public
+	table string // without its schema
 	op    string // INSERT, UPDATE or DELETE
 	old   tuple  // of UPDATE and DELETE
 	new   tuple  // of INSERT and UPDATE
 }
 
-// decodeChange reads a line of test_decoding about a row of a table with
-// REPLICA IDENTITY FULL.
+// decodeChange parses a line of test_decoding about a row of a table with REPLICA IDENTITY FULL.
 func decodeChange(line string) (c change, err error) {
 	rest, ok := strings.CutPrefix(line, "table ")
 	if !ok {
@@ -54,8 +53,8 @@ func decodeChange(line string) (c change, err error) {
 	return c, nil
 }
 
-// decodeTuple reads " name[type]:value" until the line ends or a new tuple
-// begins. Names are never quoted here: the tables have plain ones.
+// decodeTuple parses " name[type]:value" until the line ends or a new tuple begins. Names are
+// never quoted here.
 func decodeTuple(text string) (t tuple, rest string, err error) {
 	t = tuple{}
 	for strings.HasPrefix(text, " ") && !strings.HasPrefix(text, " new-tuple:") {
@@ -79,8 +78,7 @@ func decodeTuple(text string) (t tuple, rest string, err error) {
 	return t, text, nil
 }
 
-// decodeValue reads one value: a quoted one, with quotes doubled inside, or a
-// bare one, which ends at a space.
+// decodeValue parses a quoted value, with doubled quotes, or a bare one that ends at a space.
 func decodeValue(text string) (value string, null bool, rest string, err error) {
 	if !strings.HasPrefix(text, "'") {
 		value, rest = text, ""
@@ -101,13 +99,12 @@ func decodeValue(text string) (value string, null bool, rest string, err error) 
 	return "", false, "", fmt.Errorf("no end of the value %q", text)
 }
 
-// timestamp reads a timestamptz as a session with DateStyle ISO and TimeZone
-// UTC prints it.
+// timestamp parses a timestamptz as printed with DateStyle ISO and TimeZone UTC.
 func timestamp(text string) (time.Time, error) {
 	return time.Parse("2006-01-02 15:04:05.999999-07", text)
 }
 
-// mustTime reads a timestamptz that PostgreSQL has printed.
+// mustTime parses a timestamptz printed by PostgreSQL.
 func mustTime(text string) time.Time {
 	at, err := timestamp(text)
 	if err != nil {

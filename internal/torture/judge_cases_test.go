@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// world is what every case begins with: a mail of 2025 and one of today, with a
-// row of each table below them.
+// world is the start of every case: a mail of 2025 and one of today, each with a row in every
+// table below.
 const world = `
 INSERT tenants id[integer]:1 hold[boolean]:false days[integer]:null
 INSERT domains id[integer]:1 tenant_id[integer]:1
@@ -34,14 +34,14 @@ UPDATE notes old-key: id[bigint]:1 mail_shard[integer]:0 mail_id[bigint]:1 new-t
 UPDATE tenants old-key: id[integer]:1 hold[boolean]:false new-tuple: id[integer]:1 hold[boolean]:true days[integer]:null`
 )
 
-// reading feeds a judge with transactions, one a minute.
+// reading feeds transactions to a judge, one per minute.
 type reading struct {
 	t *testing.T
 	lines
 	n int
 }
 
-// feed hands over a transaction, with the lines before those of the rows.
+// feed passes a transaction, with the lines that precede those of the rows.
 func (r *reading) feed(head, rows string) {
 	r.t.Helper()
 	r.n++
@@ -67,7 +67,7 @@ func (r *reading) writer(rows string) {
 	r.feed("message: transactional: 1 prefix: writer, sz: 4 content:test", rows)
 }
 
-// batch hands over a batch of the policy mails, whose ledger row is right.
+// batch passes a batch of the policy mails with a correct ledger row.
 func (r *reading) batch(rows string) {
 	r.t.Helper()
 	counts := map[string]map[string]int{"DELETE": {}, "UPDATE": {}}
@@ -102,14 +102,14 @@ func newReading(t *testing.T) *reading {
 	return r
 }
 
-// The judge knows right from wrong: a torture that finds nothing has to mean
-// something.
+// The judge can tell right from wrong: otherwise a torture test that finds nothing would mean
+// nothing.
 func TestJudge(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		before string // of a writer, a minute before the batch
+		before string // by a writer, a minute before the batch
 		batch  string
-		wrong  []string // of each story a part; none: it was right
+		wrong  []string // a part of each story; empty if the batch was right
 	}{
 		"an expired root with all that hangs on it":        {"", deleteAll, nil},
 		"dependents of an expired root, which is drained":  {"", deleteClick, nil},
@@ -151,7 +151,7 @@ func TestJudge(t *testing.T) {
 			if c.before != "" {
 				r.writer(c.before)
 			}
-			// A minute more: what came before has been in force for long enough.
+			// One more minute, so that everything before has been in effect for long enough.
 			r.writer("INSERT tenants id[integer]:9 hold[boolean]:false days[integer]:null")
 			r.batch(c.batch)
 			r.told(c.wrong)
@@ -159,7 +159,7 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// told wants one story for each part, in whatever order.
+// told expects one story for each part, in any order.
 func (r *reading) told(want []string) {
 	r.t.Helper()
 	stories := strings.Join(r.judge.wrong, "\n")
@@ -173,8 +173,8 @@ func (r *reading) told(want []string) {
 	}
 }
 
-// A hold that is committed while the batch's statement is under way may be
-// missed; a cutoff that was settled at the run's start may not be undercut.
+// A hold committed during the batch's statement may be missed; a cutoff fixed at the run's start
+// must not be exceeded.
 func TestJudge_Time(t *testing.T) {
 	t.Parallel()
 	t.Run("a hold of this moment", func(t *testing.T) {
@@ -193,8 +193,7 @@ func TestJudge_Time(t *testing.T) {
 	})
 }
 
-// What is deleted without a row of the ledger, or otherwise than it says, is
-// found too.
+// Deletions without a ledger row, or different from it, are found too.
 func TestJudge_Ledger(t *testing.T) {
 	t.Parallel()
 	t.Run("no row", func(t *testing.T) {

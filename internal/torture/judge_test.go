@@ -9,30 +9,30 @@ import (
 	"time"
 )
 
-// slack is how long before its first write a statement of a batch may have
-// begun: what others commit to other tables in that time it may not have seen.
-// Waits for locks and statements are bounded to less than a second.
+// slack is how long before its first write a batch's statement may have begun: it may have missed
+// what others committed to other tables in that time. Lock waits and statements are bounded to
+// less than a second.
 const slack = 5 * time.Second
 
 // tally counts what was judged.
 type tally struct {
 	batches, deleted, drained, emptied int
-	// kept are the expired roots that something keeps in the end.
+	// kept are the expired roots that are kept in the end.
 	kept int
-	// late are rows that a match left behind since they came at the very moment.
+	// late are rows left behind by a match because they were inserted at that very moment.
 	late int
-	// moved are rows that went soon after a writer had changed them: it shows that
-	// the writers are where the batches are.
+	// moved are rows deleted soon after a writer changed them, which shows that the writers work
+	// where the batches are.
 	moved int
 }
 
-// judge holds batches against the contract.
+// judge checks batches against the contract.
 type judge struct {
 	model *model
 	tally tally
 	wrong []string // the stories
-	// gone and emptied are the rows of batches by table, to be compared with the
-	// ledger in the end.
+	// gone and emptied are the rows of batches by table, for the final comparison with the
+	// ledger.
 	gone, emptied map[string]int
 }
 
@@ -40,7 +40,7 @@ func newJudge(l *layout) *judge {
 	return &judge{model: newModel(l), gone: map[string]int{}, emptied: map[string]int{}}
 }
 
-// see judges a transaction and makes its changes.
+// see judges a transaction and applies its changes.
 func (j *judge) see(tx *transaction) error {
 	var c *courtCase
 	if tx.batch != nil {
@@ -58,9 +58,8 @@ func (j *judge) see(tx *transaction) error {
 	return nil
 }
 
-// isExpired reports whether a root is expired by some hold, retention and path
-// that lookup gives. settled are the cutoffs of the run's start by tenant, which
-// count where they are earlier.
+// isExpired reports whether a root is expired by any hold, retention and path that lookup
+// returns. settled are the cutoffs from the run's start by tenant, which apply if earlier.
 func (m *model) isExpired(t tuple, root string, base time.Time, lookup func(ref) []tuple, settled func(tenant string) (time.Time, bool)) bool {
 	at := mustTime(t["at"])
 	owners := []string{t["tenant_id"]}
@@ -100,13 +99,13 @@ func retention(tenant tuple) int {
 	return days
 }
 
-// courtCase is the judgement of one batch.
+// courtCase is the judgment of one batch.
 type courtCase struct {
 	*judge
 	tx      *transaction
-	since   time.Time         // what was in force since then counts
+	since   time.Time         // what was in effect since then counts
 	deleted map[ref]tuple     // as they were at the commit
-	written map[ref]time.Time // when those were written last
+	written map[ref]time.Time // when they were last written
 	roots   map[ref]bool      // verdicts on roots
 }
 
@@ -126,7 +125,7 @@ func newCase(j *judge, tx *transaction) *courtCase {
 
 func (c *courtCase) run() string { return c.tx.batch.run + " " + c.tx.batch.policy }
 
-// rule judges every change, before it is made.
+// rule judges every change before it is applied.
 func (c *courtCase) rule() {
 	c.tally.batches++
 	rows, nullified := map[string]int{}, map[string]int{}
@@ -155,7 +154,7 @@ func (c *courtCase) rule() {
 	}
 }
 
-// difference is what one count has more than another, by table; empty: nothing.
+// difference returns by how much one count exceeds another, by table; empty if it does not.
 func difference(one, other map[string]int) string {
 	more := maps.Clone(one)
 	for table, n := range other {
@@ -196,8 +195,8 @@ func (c *courtCase) judgeDeleted(r ref) {
 	}
 }
 
-// hangsOn reports whether a row is an expired root that went, or hung on one by
-// rows that all went.
+// hangsOn reports whether a row is a deleted expired root, or depended on one through rows that
+// were all deleted.
 func (c *courtCase) hangsOn(r ref, seen []ref) bool {
 	if _, deleted := c.deleted[r]; !deleted || slices.Contains(seen, r) {
 		return false
@@ -213,8 +212,8 @@ func (c *courtCase) hangsOn(r ref, seen []ref) bool {
 	return false
 }
 
-// remainingRoot finds an expired root that stays and on which a row hung, as one
-// that is drained.
+// remainingRoot finds an expired root that stays and on which a row depended, as when a root is
+// drained.
 func (c *courtCase) remainingRoot(r ref, seen []ref) (ref, bool) {
 	if slices.Contains(seen, r) {
 		return ref{}, false
@@ -230,7 +229,7 @@ func (c *courtCase) remainingRoot(r ref, seen []ref) (ref, bool) {
 	return ref{}, false
 }
 
-// parents are the rows that a row references along edges of an action.
+// parents returns the rows that a row references along edges of an action.
 func (c *courtCase) parents(r ref, act action) []ref {
 	s := c.model.rows[r]
 	if s == nil {
@@ -266,8 +265,8 @@ func (c *courtCase) isExpiredRoot(r ref) bool {
 	return c.roots[r]
 }
 
-// judgeEmptied looks at an update: it may empty references to rows that go, or
-// that are being drained, and nothing else.
+// judgeEmptied judges an update: it may only nullify references to rows that are deleted or being
+// drained.
 func (c *courtCase) judgeEmptied(ch change) {
 	c.tally.emptied++
 	r := rowRef(ch.table, ch.new)
@@ -301,7 +300,7 @@ func (c *courtCase) judgeEmptied(ch change) {
 	}
 }
 
-// judgeRemaining looks for what references a row that went, after the changes.
+// judgeRemaining looks for references to a deleted row after the changes.
 func (c *courtCase) judgeRemaining() {
 	for r := range c.deleted {
 		for _, e := range c.model.layout.edges {
@@ -315,8 +314,8 @@ func (c *courtCase) judgeRemaining() {
 	}
 }
 
-// judgeDangling: nothing but a match may be left behind, and only where the row,
-// or the one it matches, came at the very moment.
+// judgeDangling allows only a match to leave a row behind, and only if the row or the one it
+// matches was inserted at that very moment.
 func (c *courtCase) judgeDangling(e *edge, parent, child ref) {
 	s := c.model.rows[child]
 	if e.match() && !(s.at.Before(c.since) && c.written[parent].Before(c.since)) {
@@ -326,7 +325,7 @@ func (c *courtCase) judgeDangling(e *edge, parent, child ref) {
 	c.blame(child, fmt.Sprintf("it is left, and references %s by %s, which went", parent, e))
 }
 
-// blame notes a wrong row, with the whole story.
+// blame records a wrong row with the whole story.
 func (c *courtCase) blame(r ref, reason string) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s.\n  batch %s, policy %s, committed at %s, %d changes, cutoff base %s\n", r, reason, c.tx.xid, c.tx.batch.policy,
@@ -335,7 +334,7 @@ func (c *courtCase) blame(r ref, reason string) {
 	c.wrong = append(c.wrong, b.String())
 }
 
-// tell writes a row, what last happened to it, and what it hangs on.
+// tell describes a row, what last happened to it, and what it depends on.
 func (c *courtCase) tell(b *strings.Builder, r ref, indent string, seen []ref) {
 	_, went := c.deleted[r]
 	fate := map[bool]string{true: "went", false: "stays"}[went]

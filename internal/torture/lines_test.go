@@ -6,16 +6,16 @@ import (
 	"strings"
 )
 
-// writerPrefix marks the messages by which writers say who they are.
+// writerPrefix marks the messages by which writers identify themselves.
 const writerPrefix = "writer"
 
-// lines puts transactions together from what test_decoding prints.
+// lines assembles transactions from the output of test_decoding.
 type lines struct {
 	judge *judge
 	open  *transaction
 }
 
-// line takes one line; ended: it was a transaction's last.
+// line takes one line; ended reports whether it was a transaction's last.
 func (l *lines) line(lsn uint64, data string) (ended bool, err error) {
 	word, rest, _ := strings.Cut(data, " ")
 	switch word {
@@ -41,7 +41,7 @@ func (l *lines) line(lsn uint64, data string) (ended bool, err error) {
 	return false, nil
 }
 
-// row takes a line about a row: of a table, or of the ledger.
+// row takes a line about a row of a table or of the ledger.
 func (l *lines) row(data string) error {
 	c, err := decodeChange(data)
 	if err != nil {

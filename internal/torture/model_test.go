@@ -6,40 +6,40 @@ import (
 	"time"
 )
 
-// ref names a row.
+// ref identifies a row.
 type ref struct{ table, key string }
 
 func (r ref) String() string { return r.table + " " + r.key }
 
-// stored is a row as the last transaction that wrote it has left it.
+// stored is a row as its last transaction left it.
 type stored struct {
 	tuple  tuple
-	before tuple // before that transaction; nil: it was inserted
+	before tuple // before that transaction; nil if it was inserted
 	xid    string
-	at     time.Time // of that transaction's commit
+	at     time.Time // that transaction's commit time
 	by     string    // the writer
 }
 
-// version is a row that was in force until another one replaced it.
+// version is a row that was in effect until another replaced it.
 type version struct {
 	tuple tuple
-	until time.Time // zero: still in force
+	until time.Time // zero if still in effect
 }
 
-// model is the database as it is after a transaction, in commit order.
+// model is the state of the database after a transaction, in commit order.
 type model struct {
 	layout *layout
 	rows   map[ref]*stored
-	// behind has, by edge and parent's key, the keys of the children.
+	// behind maps edge and parent's key to the keys of the children.
 	behind map[*edge]map[string]map[string]bool
-	// versions of the rows that a batch may see late, tenants and domains.
+	// versions of the rows whose changes a batch may miss: tenants and domains.
 	versions map[ref][]version
 	bases    map[string]time.Time // the cutoff base of each run and policy
 	settled  map[string]time.Time // the cutoff of each run, policy and tenant
 	commits  []commit
 }
 
-// commit tells when a position of the WAL was reached.
+// commit says when a WAL position was reached.
 type commit struct {
 	lsn uint64
 	at  time.Time
@@ -56,25 +56,25 @@ func newModel(l *layout) *model {
 	return m
 }
 
-// transaction is what the slot has told of one.
+// transaction is what the slot reported about one.
 type transaction struct {
 	xid     string
-	first   uint64 // position of its first record
-	end     uint64 // and of its end
+	first   uint64 // position of the first record
+	end     uint64 // position of the end
 	at      time.Time
-	writer  string // who says so by a message; empty: reaper, or nobody
+	writer  string // identified by a message; empty for reaper or nobody
 	changes []change
-	batch   *batchRow // of the ledger; nil: no batch
+	batch   *batchRow // from the ledger; nil if not a batch
 }
 
-// batchRow is what the ledger says of a batch.
+// batchRow is a batch according to the ledger.
 type batchRow struct {
 	run, policy     string
 	rows, nullified map[string]int
 }
 
-// apply makes the transaction's changes. An old row that is not the one the
-// model has is an error of the observer.
+// apply applies the transaction's changes. An old row that differs from the model's is an error
+// of the observer.
 func (m *model) apply(tx *transaction) error {
 	before := map[ref]tuple{}
 	for _, c := range tx.changes {
@@ -113,7 +113,7 @@ func rowRef(table string, t tuple) ref {
 	return ref{table, key}
 }
 
-// index keeps behind true.
+// index keeps behind up to date.
 func (m *model) index(r ref, t tuple, there bool) {
 	for _, e := range m.layout.edges {
 		if e.child != r.table {
@@ -137,8 +137,7 @@ func (m *model) index(r ref, t tuple, there bool) {
 	}
 }
 
-// remembered is for how long old versions are kept: far longer than any batch
-// lasts.
+// remembered is how long old versions are kept: far longer than any batch lasts.
 const remembered = 10 * time.Minute
 
 func (m *model) replaced(r ref, was tuple, at time.Time) {
@@ -152,7 +151,7 @@ func (m *model) replaced(r ref, was tuple, at time.Time) {
 	m.versions[r] = append(list, version{was, at})
 }
 
-// inForce is the versions of a row that were in force at some time since.
+// inForce returns the versions of a row that were in effect at some time since then.
 func (m *model) inForce(r ref, since time.Time) []tuple {
 	var found []tuple
 	for _, v := range m.versions[r] {
@@ -166,7 +165,7 @@ func (m *model) inForce(r ref, since time.Time) []tuple {
 	return found
 }
 
-// reached is the time of the last commit before a position; zero: none.
+// reached returns the time of the last commit before a position, or zero.
 func (m *model) reached(lsn uint64) (at time.Time) {
 	for i := len(m.commits) - 1; i >= 0; i-- {
 		if m.commits[i].lsn <= lsn {
@@ -176,8 +175,7 @@ func (m *model) reached(lsn uint64) (at time.Time) {
 	return at
 }
 
-// keeper finds a row that keeps a row, or one of those that hang on it, and is
-// not among those that go.
+// keeper finds a row that keeps a row, or one of its dependents, and is not itself deleted.
 func (m *model) keeper(r ref, gone map[ref]tuple, seen map[ref]bool) (ref, bool) {
 	if seen[r] {
 		return ref{}, false
@@ -203,8 +201,8 @@ func (m *model) keeper(r ref, gone map[ref]tuple, seen map[ref]bool) (ref, bool)
 	return ref{}, false
 }
 
-// due is the roots of a policy that are expired by a base, as holds and
-// retentions are now, and that nothing keeps; kept is how many something does.
+// due returns the roots of a policy that are expired by a base, by the present holds and
+// retentions, and that nothing keeps; kept is how many are kept.
 func (m *model) due(policy string, base time.Time) (found []ref, kept int) {
 	current := func(r ref) []tuple {
 		if s := m.rows[r]; s != nil {

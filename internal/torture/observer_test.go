@@ -12,8 +12,8 @@ import (
 
 const (
 	slot = "torture"
-	// portion is how many changes are asked for at once; the transaction that
-	// crosses it comes whole.
+	// portion is how many changes to request at once; a transaction that crosses it is
+	// returned whole.
 	portion = 20_000
 )
 
@@ -34,8 +34,7 @@ func newObserver(ctx context.Context, dsn string, l *layout) (*observer, error) 
 	return &observer{conn: conn, lines: lines{judge: newJudge(l)}}, nil
 }
 
-// read judges what the slot has, at most a portion, and reports how many
-// transactions there were.
+// read judges up to a portion of the slot's changes and returns the number of transactions.
 func (o *observer) read(ctx context.Context) (n int, err error) {
 	rows, err := o.conn.Query(ctx, "SELECT (lsn - '0/0')::bigint, data FROM pg_logical_slot_get_changes($1, NULL, $2, 'include-timestamp', '1')", slot, portion)
 	if err != nil {
@@ -56,7 +55,7 @@ func (o *observer) read(ctx context.Context) (n int, err error) {
 	return n, nil
 }
 
-// readAll reads until there is nothing more.
+// readAll reads until nothing is left.
 func (o *observer) readAll(ctx context.Context) error {
 	for {
 		if n, err := o.read(ctx); n == 0 || err != nil {
@@ -65,8 +64,8 @@ func (o *observer) readAll(ctx context.Context) error {
 	}
 }
 
-// compare holds the model against the tables: an observer that has missed
-// something has shown nothing.
+// compare compares the model with the tables: if the observer missed something, its findings
+// prove nothing.
 func (o *observer) compare(ctx context.Context) error {
 	there := map[string]int{}
 	for r := range o.judge.model.rows {
@@ -117,7 +116,7 @@ func (o *observer) same(table string, row map[string]any) error {
 	return nil
 }
 
-// connect opens a session that prints as the observer reads.
+// connect opens a session that prints values in the form the observer parses.
 func connect(ctx context.Context, dsn, name string) (*pgx.Conn, error) {
 	config, err := pgx.ParseConfig(dsn)
 	if err != nil {

@@ -20,10 +20,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// reaper is the program, built from this module, and what it is given.
+// reaper is the program, built from this module, with its arguments.
 type reaper struct {
 	binary string
-	dir    string // of the policy file
+	dir    string // directory of the policy file
 	dsn    string
 }
 
@@ -57,7 +57,7 @@ func exitCode(err error) (int, error) {
 	return exit.ExitCode(), nil
 }
 
-// must runs a command that has to end with 0.
+// must runs a command that must exit with 0.
 func (r *reaper) must(t *testing.T, args ...string) string {
 	t.Helper()
 	cmd, stdout, stderr := r.command(t.Context(), args...)
@@ -67,7 +67,7 @@ func (r *reaper) must(t *testing.T, args ...string) string {
 	return stdout.String()
 }
 
-// proven wants every policy to go the proven way.
+// proven requires every policy to use proven checks.
 func (r *reaper) proven(t *testing.T) {
 	t.Helper()
 	var plan struct {
@@ -89,7 +89,7 @@ func (r *reaper) proven(t *testing.T) {
 	}
 }
 
-// purger runs purges, one after the other, and kills some of them.
+// purger runs purges one after the other and kills some of them.
 type purger struct {
 	*reaper
 	ended  map[int]int // runs by exit code
@@ -103,7 +103,7 @@ func (p *purger) purge(ctx, stop context.Context) error {
 			return fmt.Errorf("running reaper: %w", err)
 		}
 		killer := time.AfterFunc(time.Duration(200+rand.IntN(6000))*time.Millisecond, func() { _ = cmd.Process.Kill() })
-		// A run may go on for as long as the writers do.
+		// A run may take as long as the writers work.
 		release := context.AfterFunc(stop, func() { _ = cmd.Process.Signal(os.Interrupt) })
 		err := cmd.Wait()
 		release()
@@ -123,7 +123,7 @@ func (p *purger) purge(ctx, stop context.Context) error {
 	return nil
 }
 
-// terminate ends a session of reaper's in a batch now and then.
+// terminate occasionally ends a session of reaper during a batch.
 func terminate(ctx, stop context.Context, conn *pgx.Conn) (n int, err error) {
 	for {
 		select {

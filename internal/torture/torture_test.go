@@ -20,12 +20,12 @@ import (
 
 var (
 	length = flag.Duration("torture", 10*time.Minute, "how long writers and purges last, over all ways of deleting")
-	// A run that has found so many need not go on.
+	// After that many findings the run stops.
 	enough = flag.Int("wrong", 20, "how many wrong rows are told before a way of deleting is given up")
 )
 
-// sessions are what each session of the application does all the time, and how
-// long it pauses at most in between.
+// sessions are the kinds of transactions of each application session, and its longest pause in
+// between.
 var sessions = []struct {
 	work  []work
 	pause time.Duration
@@ -40,10 +40,9 @@ var sessions = []struct {
 	{administration, 3 * time.Second},
 }
 
-// Writers insert, move, hold and delete rows at every level while two processes
-// purge and are killed. A logical slot tells of every transaction in commit
-// order; each row that a batch deleted or emptied is held against the state
-// right before that batch's commit.
+// Writers insert, move, hold and delete rows at every level while two processes purge and are
+// killed. A logical slot reports every transaction in commit order; each row that a batch
+// deleted or nullified is checked against the state just before that batch's commit.
 func TestTorture(t *testing.T) {
 	binary := build(t)
 	server := dbtest.Server(t, pgtemp.Options{Settings: map[string]string{
@@ -59,7 +58,7 @@ func TestTorture(t *testing.T) {
 	}
 }
 
-// bench is everything of one way of deleting.
+// bench holds everything for one way of deleting.
 type bench struct {
 	t        *testing.T
 	layout   *layout
@@ -72,7 +71,7 @@ type bench struct {
 	errs []error
 }
 
-// torture is one way of deleting; it gives how many purges were killed.
+// torture tests one way of deleting and returns how many purges were killed.
 func torture(t *testing.T, server *pgtemp.Server, l *layout, binary string, during time.Duration) (killed int) {
 	b := prepare(t, server, l, binary)
 	stop, cancel := context.WithTimeout(t.Context(), during)
@@ -109,7 +108,7 @@ func torture(t *testing.T, server *pgtemp.Server, l *layout, binary string, duri
 	return b.report(terminated)
 }
 
-// prepare makes a database of the layout, observed from its first row on.
+// prepare creates a database of the layout, observed from its first row on.
 func prepare(t *testing.T, server *pgtemp.Server, l *layout, binary string) *bench {
 	t.Helper()
 	ctx := t.Context()
@@ -163,7 +162,7 @@ func prepare(t *testing.T, server *pgtemp.Server, l *layout, binary string) *ben
 	return b
 }
 
-// drop gives the slot back: the WAL that it keeps is in the way of the next.
+// drop drops the slot, because the WAL it retains would get in the way of the next.
 func (b *bench) drop() {
 	ctx := context.Background()
 	if _, err := b.observer.conn.Exec(ctx, "SELECT pg_drop_replication_slot($1)", slot); err != nil {
@@ -178,7 +177,7 @@ func (b *bench) note(err error) {
 	b.errs = append(b.errs, err)
 }
 
-// observe judges while the others work, and ends everything when enough is wrong.
+// observe judges while the others work, and ends everything after enough findings.
 func (b *bench) observe(stop context.Context, cancel func()) {
 	told := time.Now()
 	for stop.Err() == nil {
@@ -202,7 +201,7 @@ func (b *bench) observe(stop context.Context, cancel func()) {
 	}
 }
 
-// finish lets the purge come to its end, alone, and compares what is left.
+// finish lets the purge complete, alone, and compares what is left.
 func (b *bench) finish() {
 	for _, err := range b.errs {
 		b.t.Error(err)
@@ -212,7 +211,7 @@ func (b *bench) finish() {
 	}
 	completed := len(b.observer.judge.wrong) < *enough && b.complete()
 	ctx := b.t.Context()
-	// Batches need not have been flushed, and the slot tells of what has.
+	// Batches need not have been flushed, but the slot reports only what has.
 	if _, err := b.observer.conn.Exec(ctx, "BEGIN; SET LOCAL synchronous_commit = on; SELECT pg_logical_emit_message(true, 'end', ''); COMMIT"); err != nil {
 		b.t.Fatalf("flushing: %v", err)
 	}
@@ -228,8 +227,8 @@ func (b *bench) finish() {
 	}
 }
 
-// complete purges until nothing is due, which takes one run when nobody else
-// is there; sessions of killed ones may take a moment to end.
+// complete purges until nothing is due, which takes one run without competition; sessions of
+// killed purges may take a moment to end.
 func (b *bench) complete() bool {
 	var told string
 	for range 5 {
@@ -247,8 +246,8 @@ func (b *bench) complete() bool {
 	return false
 }
 
-// nothingDue wants all that the last run found expired to be gone, but for what
-// something keeps.
+// nothingDue requires everything that the last run found expired to be deleted, except what is
+// kept.
 func (b *bench) nothingDue() {
 	for _, root := range roots {
 		var base time.Time
@@ -264,7 +263,7 @@ func (b *bench) nothingDue() {
 	}
 }
 
-// compareLedger holds the ledger's sums against the rows that went.
+// compareLedger compares the ledger's sums with the deleted rows.
 func (b *bench) compareLedger() {
 	rows, err := b.observer.conn.Query(b.t.Context(), "SELECT table_name, sum(rows)::int, sum(rows_nullified)::int FROM reaper.deletions GROUP BY 1")
 	if err != nil {
@@ -296,7 +295,7 @@ func (b *bench) compareLedger() {
 	}
 }
 
-// report fails the test by each wrong row, and shows that there was torture.
+// report fails the test for each wrong row, and shows that there was enough activity.
 func (b *bench) report(terminated int) (killed int) {
 	j := b.observer.judge
 	for _, story := range j.wrong[:min(len(j.wrong), *enough)] {

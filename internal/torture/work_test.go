@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// work is one kind of transaction; weight is how often it comes.
+// work is one kind of transaction; weight is its relative frequency.
 type work struct {
 	name   string
 	weight int
@@ -31,8 +31,8 @@ var changes = []work{
 	{"release", 4, (*writer).release},
 }
 
-// administration is what counts for many rows at once. It comes seldom, so that
-// it is in force for longer than a batch may miss it.
+// administration changes many rows at once. It is rare, so that each change is in effect for
+// longer than a batch may miss it.
 var administration = []work{
 	{"hold", 2, (*writer).hold},
 	{"retention", 1, (*writer).retention},
@@ -42,8 +42,8 @@ var administration = []work{
 // feeding inserts trees of rows, most of them expired.
 var feeding = []work{{"feed", 10, (*writer).feed}, {"age", 3, (*writer).age}}
 
-// old and young are SQL of an age; what is between may be expired or not, as
-// retentions are.
+// old and young are SQL expressions for ages; what is in between may be expired, depending on
+// retentions.
 const (
 	old   = "now() - interval '31 days' - random() * interval '300 days'"
 	young = "now() - random() * interval '10 days'"
@@ -91,7 +91,7 @@ func (w *writer) feed(ctx context.Context) error {
 	return nil
 }
 
-// grow gives rows children, and those theirs.
+// grow gives rows children, and those children.
 func (w *writer) grow(ctx context.Context, table string, parents keys, times int) error {
 	for _, e := range w.layout.edges {
 		if e.parent != table || parents.len() == 0 {
@@ -104,7 +104,7 @@ func (w *writer) grow(ctx context.Context, table string, parents keys, times int
 		if err != nil {
 			return err
 		}
-		// A reply may have replies, which have none: they would never end.
+		// Replies have replies, but those have none: otherwise it would never end.
 		if e.child != table {
 			if err := w.grow(ctx, e.child, children, 1); err != nil {
 				return err
@@ -126,7 +126,7 @@ func (w *writer) insert(ctx context.Context, e *edge, parents keys, most int, sh
 	return w.query(ctx, len(keyOf(e.child)), sql, append(parents.args(), most, share)...)
 }
 
-// adopt inserts children below rows that may be about to go.
+// adopt inserts children below rows that may be about to be deleted.
 func (w *writer) adopt(ctx context.Context) error {
 	e := w.anyEdge()
 	if e.action == keeps && rand.IntN(10) > 0 {
@@ -143,7 +143,7 @@ func (w *writer) adopt(ctx context.Context) error {
 	return w.grow(ctx, e.child, children, 1)
 }
 
-// move hangs rows that may be about to go on another row, or the reverse.
+// move moves dependents of rows that may be about to be deleted to other rows, or the reverse.
 func (w *writer) move(ctx context.Context) error {
 	e := w.anyEdge()
 	children, err := w.near(ctx, e.child, 1+rand.IntN(6), rand.IntN(6) == 0)
@@ -173,7 +173,7 @@ func (w *writer) update(ctx context.Context, table, set string, rows keys) error
 	return w.exec(ctx, fmt.Sprintf("UPDATE %s AS t SET %s FROM %s WHERE (%s) = (%s)", table, set, unnest(key, 1), qualified("t", key), qualified("p", key)), rows.args()...)
 }
 
-// remove deletes rows that may be about to go, where nothing forbids it.
+// remove deletes rows that may be about to be deleted anyway, where nothing forbids it.
 func (w *writer) remove(ctx context.Context) error {
 	table := w.anyEdge().child
 	rows, err := w.near(ctx, table, 1+rand.IntN(4), false)
@@ -193,7 +193,7 @@ func (w *writer) delete(ctx context.Context, table string, rows keys) error {
 
 func anyRoot() string { return roots[rand.IntN(len(roots))] }
 
-// transfer gives roots that may be about to go to another owner.
+// transfer gives roots that may be about to be deleted to another owner.
 func (w *writer) transfer(ctx context.Context) error {
 	root := anyRoot()
 	rows, err := w.near(ctx, root, 1+rand.IntN(4), false)
@@ -207,7 +207,7 @@ func (w *writer) transfer(ctx context.Context) error {
 	return w.update(ctx, root, set, rows)
 }
 
-// renew makes roots that may be about to go young.
+// renew makes roots that may be about to be deleted young.
 func (w *writer) renew(ctx context.Context) error {
 	root := anyRoot()
 	rows, err := w.near(ctx, root, 1+rand.IntN(4), false)
@@ -217,7 +217,7 @@ func (w *writer) renew(ctx context.Context) error {
 	return w.update(ctx, root, "at = "+young, rows)
 }
 
-// age makes young roots old, the more of them there are the more.
+// age makes young roots old; the more there are, the more it ages.
 func (w *writer) age(ctx context.Context) error {
 	root := anyRoot()
 	var n int
@@ -231,7 +231,7 @@ func (w *writer) age(ctx context.Context) error {
 	return w.update(ctx, root, "at = "+old, rows)
 }
 
-// queue takes mails that may be about to go out of what the policy means.
+// queue excludes mails that may be about to be deleted from the policy.
 func (w *writer) queue(ctx context.Context) error {
 	rows, err := w.near(ctx, "mails", 1+rand.IntN(4), false)
 	if err != nil {
@@ -244,7 +244,7 @@ func (w *writer) unqueue(ctx context.Context) error {
 	return w.exec(ctx, "UPDATE mails SET status = 'sent' WHERE (shard, id) = ANY (SELECT shard, id FROM mails WHERE status = 'queued' LIMIT 20)")
 }
 
-// release takes away what keeps roots, but for the newest of it.
+// release removes what keeps roots, except the newest.
 func (w *writer) release(ctx context.Context) error {
 	for _, e := range w.layout.edges {
 		if e.action != keeps {
@@ -257,7 +257,7 @@ func (w *writer) release(ctx context.Context) error {
 	return nil
 }
 
-// hold holds a tenant; of two that are held it lifts one.
+// hold sets a tenant's hold, or lifts one of two.
 func (w *writer) hold(ctx context.Context) error {
 	held, err := w.query(ctx, 1, "SELECT id::bigint FROM tenants WHERE hold")
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// keys are rows by their key, one slice a column.
+// keys are rows by their keys, one slice per column.
 type keys [][]int64
 
 func (k keys) len() int {
@@ -25,7 +25,7 @@ func (k keys) len() int {
 	return len(k[0])
 }
 
-// some is up to n of the rows, at random.
+// some returns up to n random rows.
 func (k keys) some(n int) keys {
 	order := rand.Perm(k.len())
 	picked := make(keys, len(k))
@@ -41,7 +41,7 @@ func (k keys) some(n int) keys {
 type writer struct {
 	layout *layout
 	conn   *pgx.Conn
-	tx     pgx.Tx // of the work at hand
+	tx     pgx.Tx // of the current work
 	counts map[string]int
 	failed map[string]int // by SQLSTATE
 }
@@ -51,8 +51,8 @@ func newWriter(ctx context.Context, dsn string, l *layout, name string) (*writer
 	if err != nil {
 		return nil, err
 	}
-	// Few rows are wanted, and in order: whatever the statistics say, a plan that
-	// reads a table as a whole is not the one.
+	// Few rows are needed, in order: whatever the statistics say, no plan should scan a whole
+	// table.
 	const settings = `SET lock_timeout = '1s'; SET statement_timeout = '10s'; SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_sort = off`
 	if _, err := conn.Exec(ctx, settings); err != nil {
 		return nil, fmt.Errorf("connecting as %s: %w", name, err)
@@ -60,8 +60,8 @@ func newWriter(ctx context.Context, dsn string, l *layout, name string) (*writer
 	return &writer{layout: l, conn: conn, counts: map[string]int{}, failed: map[string]int{}}, nil
 }
 
-// write works until stopped, with pauses of up to so long: everything once, then
-// at random.
+// write works until stopped, with pauses of up to the given length: everything once, then at
+// random.
 func (w *writer) write(ctx, stop context.Context, list []work, pause time.Duration) error {
 	total := 0
 	for _, k := range list {
@@ -85,7 +85,7 @@ func (w *writer) write(ctx, stop context.Context, list []work, pause time.Durati
 	return nil
 }
 
-// once does one transaction. What a busy database answers is counted.
+// once runs one transaction and counts the expected errors of a busy database.
 func (w *writer) once(ctx context.Context, k work) error {
 	err := pgx.BeginFunc(ctx, w.conn, func(tx pgx.Tx) error {
 		w.tx = tx
@@ -143,7 +143,7 @@ func (w *writer) query(ctx context.Context, columns int, sql string, args ...any
 	return found, nil
 }
 
-// unnest is a relation p of keys given as the parameters from $first on.
+// unnest returns a relation p of keys given as the parameters from $first on.
 func unnest(columns []string, first int) string {
 	var arrays []string
 	for i := range columns {
@@ -164,8 +164,8 @@ func qualified(alias string, columns []string) string {
 	return alias + "." + strings.Join(columns, ", "+alias+".")
 }
 
-// near picks up to n rows of a table that are about to go: those that hang on
-// the oldest roots of somebody. Away, they hang on the newest.
+// near picks up to n rows of a table that are about to be deleted: those that depend on the
+// oldest roots of a tenant. With away, those that depend on the newest.
 func (w *writer) near(ctx context.Context, table string, n int, away bool) (keys, error) {
 	from, root := w.chain(table)
 	owner, owners := "domain_id", domainCount
@@ -188,7 +188,7 @@ func alias(table string) string {
 	return table
 }
 
-// chain joins a table up to a root, which is r.
+// chain joins a table up to its root, named r.
 func (w *writer) chain(table string) (from, root string) {
 	from = table + " AS " + alias(table)
 	for !slices.Contains(roots, table) {
@@ -199,7 +199,7 @@ func (w *writer) chain(table string) (from, root string) {
 	return from, table
 }
 
-// upward is some edge from a table to another one.
+// upward returns some edge from a table to another.
 func (w *writer) upward(table string) *edge {
 	var up []*edge
 	for _, e := range w.layout.edges {

@@ -6,10 +6,10 @@ import (
 	"unicode"
 )
 
-// SQL returns a statement as it may be shown, with the same meaning where
-// standard_conforming_strings is on: names and strings with characters that Text would
-// escape are written as U&"…" and U&'…', comments as by Text. Line breaks between words
-// stay. The insides of E'…', of U&"…" and of dollar quotes are left to Writer.
+// SQL returns a statement for display, with the same meaning if standard_conforming_strings is
+// on: names and strings with characters that Text would escape are written as U&"…" and U&'…',
+// comments as by Text. Line breaks between words stay. The contents of E'…', U&"…" and dollar
+// quotes are left to Writer.
 func SQL(statement string) string {
 	if Text(statement) == statement {
 		return statement
@@ -23,7 +23,7 @@ func SQL(statement string) string {
 	return b.String()
 }
 
-// piece is one piece of a statement, as SQL shows it.
+// piece is one piece of a statement, as SQL displays it.
 func piece(text string) string {
 	quote := text[0]
 	switch {
@@ -49,8 +49,8 @@ func piece(text string) string {
 	return b.String()
 }
 
-// pieceLength is the length of the piece that a statement begins with: a comment up to
-// its end of line, something in quotes, a word, or one byte.
+// pieceLength returns the length of the first piece of a statement: a comment up to the end of
+// its line, something in quotes, a word, or one byte.
 func pieceLength(s string) int {
 	switch c := s[0]; {
 	case strings.HasPrefix(s, "--"):
@@ -80,8 +80,8 @@ func pieceLength(s string) int {
 	return 1
 }
 
-// quotedLength is the length of what begins with a quote at an offset. A doubled quote
-// does not end it.
+// quotedLength returns the length of what begins with a quote at an offset. A doubled quote does
+// not end it.
 func quotedLength(s string, quote int, backslashes bool) int {
 	for i := quote + 1; i < len(s); i++ {
 		switch {

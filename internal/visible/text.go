@@ -1,9 +1,11 @@
-// Package visible escapes text from elsewhere: names and keys of the database, texts of
-// its errors, words of the policy file. On a terminal such text could clear the screen,
-// hide a line or turn it around, and on a page it could reorder the text beside it.
+// Package visible escapes text from outside: names and keys in the database, error messages,
+// words of the policy file. On a terminal such text could clear the screen, hide a line or
+// reverse it; on a page it could reorder the text around it.
 //
-// Text, Brief and SQL escape one value, with its line breaks. Writer is the net below
-// them: it lets line breaks and tabs pass, which a program writes itself.
+// Text, Brief and SQL escape one value, including its line breaks. Values are escaped one by one,
+// before they become part of a line or a table's cell, so that no key can break a line. Writer,
+// around stdout and stderr, is the safety net: it passes line breaks and tabs, which the program
+// itself writes. The control sequences of a progress line have to bypass it.
 package visible
 
 import (
@@ -16,13 +18,12 @@ import (
 	"github.com/dustin/go-humanize"
 )
 
-// mostMarks is how many combining marks one character may have. More would cover other
-// lines.
+// mostMarks bounds the combining marks of one character. More would cover other lines.
 const mostMarks = 3
 
-// Text returns a value as it may stand within one line: line breaks, control characters,
-// bidirectional overrides, other characters that nobody sees, and bytes that are not
-// UTF-8 become escapes as in Go's strings.
+// Text returns a value for display within one line: line breaks, control characters,
+// bidirectional overrides, other invisible characters and invalid UTF-8 become escapes as in
+// Go strings.
 func Text(value string) string {
 	if isVisible(value) {
 		return value
@@ -34,7 +35,7 @@ func Text(value string) string {
 	return b.String()
 }
 
-// Brief is Text cut to a number of characters, followed by the length of the whole value
+// Brief is Text truncated to a number of characters, followed by the length of the whole value
 // in bytes.
 func Brief(value string, characters int) string {
 	var b strings.Builder
@@ -52,8 +53,7 @@ func Brief(value string, characters int) string {
 	return b.String()
 }
 
-// isVisible reports whether Text has nothing to escape. Values in ASCII are the common
-// case.
+// isVisible reports whether Text has nothing to escape. ASCII is the common case.
 func isVisible(value string) bool {
 	for i := range len(value) {
 		if value[i] < ' ' || value[i] > '~' {
@@ -63,7 +63,7 @@ func isVisible(value string) bool {
 	return true
 }
 
-// escapes iterates over the characters of a value as Text shows them, by offset.
+// escapes iterates over the characters of a value as Text displays them, by offset.
 func escapes(value string) func(yield func(int, string) bool) {
 	return func(yield func(int, string) bool) {
 		marks := 0
@@ -85,7 +85,7 @@ func escapes(value string) func(yield func(int, string) bool) {
 	}
 }
 
-// invalid reports whether r stands for a byte that is not UTF-8, at the start of rest.
+// invalid reports whether r stands for an invalid byte at the start of rest.
 func invalid(r rune, rest string) bool {
 	return r == utf8.RuneError && !strings.HasPrefix(rest, "\uFFFD")
 }

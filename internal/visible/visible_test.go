@@ -40,8 +40,7 @@ func TestText(t *testing.T) {
 	}
 }
 
-// Whatever a value is, what is shown of it is valid, bounded, on one line, and has
-// nothing that is not seen.
+// The display of any value is valid, bounded, on one line, and has no invisible characters.
 func FuzzText(f *testing.F) {
 	for _, seed := range []string{"", "a", "\xff", "\uFFFD", "\u202e", "\u0301", "a\u0301\u0301\u0301\u0301", strings.Repeat("x", 90), "\U000e0001", "\r\n"} {
 		f.Add(seed)
@@ -57,7 +56,7 @@ func FuzzText(f *testing.F) {
 				t.Errorf("%q shows %q", value, got)
 			}
 		}
-		// Cut anywhere, a Writer writes the same.
+		// Cut anywhere, the input gives the same output.
 		var whole, cut bytes.Buffer
 		for out, parts := range map[*bytes.Buffer][]string{&whole: {value}, &cut: {value[:len(value)/2], value[len(value)/2:]}} {
 			w := visible.NewWriter(out)
@@ -85,7 +84,7 @@ func TestJSONWriter(t *testing.T) {
 		t.Fatal(err)
 	}
 	var b bytes.Buffer
-	w := visible.NewJSONWriter(visible.NewWriter(&b)) // one behind the other, as in the program
+	w := visible.NewJSONWriter(visible.NewWriter(&b)) // chained, as in the program
 	for i := range text {
 		if _, err := w.Write(text[i : i+1]); err != nil {
 			t.Fatal(err)
@@ -100,7 +99,7 @@ func TestJSONWriter(t *testing.T) {
 	}
 }
 
-// What SQL returns can be seen, and PostgreSQL reads it as it read the statement.
+// SQL's result is visible, and PostgreSQL reads it like the original statement.
 func TestSQL(t *testing.T) {
 	t.Parallel()
 	conn, err := pgx.Connect(t.Context(), dbtest.New(t).DSN())

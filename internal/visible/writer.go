@@ -9,17 +9,17 @@ import (
 	"unicode/utf8"
 )
 
-// Writer writes text without the characters that nobody sees: in their place stand
-// escapes. Line breaks and tabs pass. It may be used by several goroutines.
+// Writer writes text with invisible characters replaced by escapes. Line breaks and tabs pass.
+// It is safe for concurrent use.
 type Writer struct {
 	to     io.Writer
 	escape func(b []byte, r rune, raw []byte) []byte
 
 	mu   sync.Mutex
-	part []byte // the beginning of a character whose end has not been written yet
+	part []byte // the start of an incomplete character
 }
 
-// NewWriter makes a Writer for text.
+// NewWriter returns a Writer for text.
 func NewWriter(to io.Writer) *Writer {
 	return &Writer{to: to, escape: func(b []byte, r rune, raw []byte) []byte {
 		if r == utf8.RuneError && len(raw) == 1 {
@@ -29,8 +29,8 @@ func NewWriter(to io.Writer) *Writer {
 	}}
 }
 
-// NewJSONWriter makes a Writer for JSON, which stays the same document: outside of
-// strings it has no character to escape.
+// NewJSONWriter returns a Writer for JSON, whose meaning is unchanged: outside of strings it has
+// no character to escape.
 func NewJSONWriter(to io.Writer) *Writer {
 	return &Writer{to: to, escape: func(b []byte, r rune, _ []byte) []byte {
 		for _, unit := range utf16.Encode([]rune{r}) {
@@ -40,7 +40,7 @@ func NewJSONWriter(to io.Writer) *Writer {
 	}}
 }
 
-// Write writes p. The count is of bytes of p.
+// Write writes p and returns the number of bytes of p written.
 func (w *Writer) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -72,7 +72,7 @@ func (w *Writer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Flush writes what is left of a character that never became whole.
+// Flush writes the rest of an incomplete character.
 func (w *Writer) Flush() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -1,0 +1,240 @@
+package expiry
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/policy"
+	"github.com/reaperdb/reaper/schema"
+)
+
+// The states of a tenant under one policy.
+const (
+	StateActive  = "active" // has a cutoff; whether rows are due takes a query
+	stateHeld    = "held"
+	StateForever = "forever"
+	stateSkipped = "skipped"
+)
+
+// Source is a possible source of a retention.
+type Source struct {
+	Constant *policy.Duration // nil: use SQL
+	SQL      string           // over the tenants' relation
+	Integer  bool             // SQL returns a number of days
+}
+
+// Tenants builds the relation of each tenant's state and cutoff. It is the only place that defines
+// the precedence of retentions.
+type Tenants struct {
+	Table     *schema.Table     // for the table form
+	Query     string            // for the query form
+	Columns   []string          // names of the query's columns
+	Key       schema.Column     // Name is empty for a policy without tenants
+	Same      schema.Comparison // compares the key with itself
+	Sources   []Source
+	Holds     []string
+	Min       *policy.Duration
+	Overrides []Override
+	Distinct  bool // a unique index prevents duplicate keys
+}
+
+// Override is the retention of a single tenant; Key is as PostgreSQL prints it.
+type Override struct {
+	Key      string
+	Duration policy.Duration
+}
+
+// Inline reports whether the relation may be part of any statement: a query may only run in
+// read-only transactions.
+func (t *Tenants) Inline() bool { return t.Query == "" }
+
+// Relation writes the relation of tenants, in which users' SQL sees only the columns of the table
+// or query.
+func (t *Tenants) Relation(extra func(key string) string) string {
+	var b strings.Builder
+	key := "NULL::text"
+	switch {
+	case t.Table != nil:
+		key = schema.Col(t.Table, t.Key.Name)
+	case t.Query != "":
+		key = pg.Ident("tenants", t.Columns[0])
+	}
+	b.WriteString("SELECT " + key + " AS key, ")
+	hold := "false"
+	for _, h := range t.Holds {
+		hold += " OR coalesce((" + h + "), false)"
+	}
+	b.WriteString(hold + " AS held")
+	for i, s := range t.Sources {
+		if s.Constant == nil {
+			fmt.Fprintf(&b, ", (%s) AS r%d", s.SQL, i)
+		}
+	}
+	switch {
+	case t.Table != nil:
+		b.WriteString(" FROM " + schema.FromWithChildren(t.Table) + " WHERE " + key + " IS NOT NULL")
+	case t.Query != "":
+		b.WriteString(" FROM (" + t.Query + "\n) AS tenants(" +
+			pg.List(len(t.Columns), func(i int) string { return pg.Ident(t.Columns[i]) }) + ") WHERE " + key + " IS NOT NULL")
+	default:
+		return b.String()
+	}
+	if extra != nil {
+		b.WriteString(" AND " + extra(key))
+	}
+	return b.String()
+}
+
+// Scope restricts a query of the tenants or of their roots.
+type Scope struct {
+	Base      string   // the start of the run by the database's clock, as text
+	Only      []string // keys; nil: all
+	OlderThan *policy.Duration
+	Run       string // the run's id
+	Cutoffs   string // the quoted name of the table with the cutoffs of the run's start
+	// Whole: the query is for all tenants. Then each retention is computed once, not once per
+	// mention, which takes three times as long. But an outer condition cannot use an index.
+	Whole bool
+	// WhereFailed: `where` has raised an error, and is only evaluated for the rows of a batch.
+	WhereFailed bool
+	// Kept are the locations of expired roots known to stay; nil: not determined.
+	Kept *pg.Places
+}
+
+// fence keeps PostgreSQL from flattening a subquery.
+func (sc Scope) fence() string {
+	if sc.Whole {
+		return " OFFSET 0"
+	}
+	return ""
+}
+
+// Write adds the relation (key, state, cutoff, retention, floored) to a statement.
+func (t *Tenants) Write(s *pg.Statement, sc Scope) string {
+	base := s.Cast(sc.Base, "timestamptz")
+	var extra func(string) string
+	if sc.Only != nil && t.Key.Name != "" {
+		extra = func(key string) string {
+			return "EXISTS (SELECT FROM unnest(" + s.Cast(sc.Only, pg.TextType+"[]") + ") reaper_o(key) WHERE " + t.Same.FindTheirs("reaper_o.key::"+t.Key.SQLType, key) + ")"
+		}
+		if t.Same.Op.Commutator != nil {
+			extra = func(key string) string {
+				return t.Same.TheirsAs(key) + " " + t.Same.Op.Commutator.String() + " ANY (" + s.Cast(sc.Only, t.Key.SQLType+"[]") + ")"
+			}
+		}
+	}
+	floors := ""
+	if t.Min != nil {
+		floors += ", " + base + " - " + Interval(*t.Min)
+	}
+	narrowed := floors
+	if sc.OlderThan != nil {
+		narrowed += ", " + base + " - " + Interval(*sc.OlderThan)
+	}
+	join := ""
+	if len(t.Overrides) > 0 && t.Key.Name != "" {
+		var keys, lengths []string
+		var forever []bool
+		for _, o := range t.Overrides {
+			keys = append(keys, o.Key)
+			forever = append(forever, o.Duration.Forever)
+			lengths = append(lengths, lengthOf(o.Duration))
+		}
+		if len(keys) > 0 {
+			typ, key := t.Key.SQLType, "o.key"
+			if t.Key.Category == "C" { // unnest would expand a composite into its fields
+				typ, key = pg.TextType, "o.key::"+t.Key.SQLType
+			}
+			join = fmt.Sprintf(" LEFT JOIN unnest(%s, %s, %s) AS o(key, forever, length) ON %s",
+				s.Cast(keys, typ+"[]"), s.Cast(forever, "bool[]"), s.Cast(lengths, "interval[]"), t.Same.FindTheirs(key, "t.key"))
+		}
+	}
+	length, forever := t.precedence(join != "")
+	sane := ""
+	if !t.sane() {
+		sane = `
+                   AND extract(year FROM b.length) BETWEEN -2000 AND 2000 AND extract(day FROM b.length) BETWEEN -800000 AND 800000
+                   AND extract(hour FROM b.length) BETWEEN -20000000 AND 20000000`
+	}
+	return fmt.Sprintf(`(
+  SELECT c.key,
+         CASE WHEN c.held THEN 'held' WHEN c.forever THEN 'forever' WHEN c.own IS NULL THEN 'skipped' ELSE 'active' END AS state,
+         least(c.own%[4]s) AS cutoff, c.length::text AS retention, coalesce(least(c.own%[5]s) < c.own, false) AS floored
+    FROM (
+      SELECT b.key, b.held, b.length, b.forever,
+             CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'%[6]s
+                  THEN CASE WHEN %[1]s - b.length >= '1900-01-01 00:00:00+00' AND %[1]s - b.length < %[1]s
+                            THEN %[1]s - b.length END END AS own
+        FROM (SELECT t.key, t.held, %[2]s AS length, %[3]s AS forever FROM (`, base, length, forever, narrowed, floors, sane) +
+		t.Relation(extra) + ") t" + join + sc.fence() + ") b" + sc.fence() + ") c)"
+}
+
+// sane reports whether no retention can exceed the calendar's range, for which PostgreSQL would
+// raise an error for all tenants. Checking each one costs more than the rest of the computation.
+func (t *Tenants) sane() bool {
+	known := func(d policy.Duration) bool {
+		return d.Forever || d.Months <= 2000*12 && d.Days <= 800_000 && d.Micros <= 20_000_000*3_600_000_000
+	}
+	for _, s := range t.Sources {
+		if s.Constant == nil && !s.Integer || s.Constant != nil && !known(*s.Constant) {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(t.Overrides, func(o Override) bool { return !known(o.Duration) })
+}
+
+// CountKeys counts the distinct keys.
+func (t *Tenants) CountKeys() string {
+	if t.Distinct {
+		return "count(*)"
+	}
+	return "count(DISTINCT key)"
+}
+
+// precedence writes the retention of a tenant (an interval), and whether it is forever: the first
+// source with a value wins.
+func (t *Tenants) precedence(withOverrides bool) (length, forever string) {
+	var l, f strings.Builder
+	if withOverrides {
+		l.WriteString(" WHEN o.key IS NOT NULL THEN o.length")
+		f.WriteString(" WHEN o.key IS NOT NULL THEN o.forever")
+	}
+	for i, s := range t.Sources {
+		if s.Constant != nil {
+			fmt.Fprintf(&l, " WHEN true THEN %s", Interval(*s.Constant))
+			fmt.Fprintf(&f, " WHEN true THEN %t", s.Constant.Forever)
+			break // no source after a constant is used
+		}
+		r := fmt.Sprintf("t.r%d", i)
+		value := r
+		if s.Integer {
+			// An out-of-range number of days becomes 0. Then the tenant is skipped; an error would
+			// stop all others.
+			value = fmt.Sprintf("CASE WHEN %[1]s BETWEEN -800000 AND 800000 THEN make_interval(days => %[1]s::int) ELSE interval '0' END", r)
+		}
+		fmt.Fprintf(&l, " WHEN %s IS NOT NULL THEN %s", r, value)
+		fmt.Fprintf(&f, " WHEN %s IS NOT NULL THEN false", r)
+	}
+	if l.Len() == 0 {
+		return "NULL::interval", "false"
+	}
+	return "CASE" + l.String() + " END", "coalesce(CASE" + f.String() + " END, false)"
+}
+
+// Interval writes a duration as an SQL constant; NULL for forever.
+func Interval(d policy.Duration) string {
+	if d.Forever {
+		return "NULL::interval"
+	}
+	return "interval " + pg.Literal(d.Interval())
+}
+
+// lengthOf is a duration as text of an interval; 0 for forever, which has its own flag.
+func lengthOf(d policy.Duration) string {
+	if d.Forever {
+		return "0"
+	}
+	return d.Interval()
+}

@@ -1,0 +1,79 @@
+package usersql
+
+import (
+	"slices"
+
+	"github.com/reaperdb/reaper/schema"
+)
+
+// Needs are the privileges for running SQL of the policy file. PostgreSQL checks access to
+// relations below a view as the view's owner or, for a security_invoker view, as the role itself –
+// even if another view refers to it.
+type Needs struct {
+	Schemas   []string // schemas that the SQL itself names
+	Relations []read   // checked as the role
+	Functions []called // without those that PUBLIC may execute
+	Unknown   []string // SQL of the file that could not become a view
+}
+
+// read is a relation that SQL of the policy file reads.
+type read struct {
+	OID         uint32
+	Name        schema.Name
+	CanSelect   bool // on the columns that it reads
+	RowSecurity bool // row_security_active for the current role
+}
+
+// called is a function that SQL of the policy file calls.
+type called struct {
+	SQL        string // with its arguments, quoted
+	CanExecute bool
+}
+
+// needsSQL are CTEs that determine, from a fragment's view (v), what privileges a role needs. rules
+// are the rules of the view and of the views below it; invoked are those whose relations are
+// checked as the role.
+const needsSQL = `
+rules(oid, view, invoked) AS (
+  SELECT v.oid, v.own, true FROM v
+  UNION SELECT w.oid, c.oid, coalesce((SELECT o.option_value::bool FROM pg_options_to_table(c.reloptions) o WHERE o.option_name = 'security_invoker'), false)
+    FROM rules r JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> r.view
+    JOIN pg_class c ON c.oid = d.refobjid AND c.relkind = 'v' JOIN pg_rewrite w ON w.ev_class = c.oid AND w.ev_type = '1'),
+relations AS (
+  SELECT c.oid, n.nspname, c.relname, array_agg(DISTINCT d.refobjsubid::int2) FILTER (WHERE d.refobjsubid > 0) AS columns
+    FROM rules r JOIN pg_depend d ON r.invoked AND d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> r.view
+    JOIN pg_class c ON c.oid = d.refobjid AND c.relkind IN ('r', 'p', 'v', 'm', 'f') JOIN pg_namespace n ON n.oid = c.relnamespace
+   WHERE n.nspname <> 'information_schema' GROUP BY c.oid, n.nspname, c.relname),
+named AS (
+  SELECT DISTINCT n.nspname FROM v JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = v.oid
+    JOIN LATERAL (SELECT c.relnamespace FROM pg_class c WHERE d.refclassid = 'pg_class'::regclass AND c.oid = d.refobjid AND c.oid <> v.own
+                  UNION ALL SELECT p.pronamespace FROM pg_proc p WHERE d.refclassid = 'pg_proc'::regclass AND p.oid = d.refobjid
+                  UNION ALL SELECT o.oprnamespace FROM pg_operator o WHERE d.refclassid = 'pg_operator'::regclass AND o.oid = d.refobjid
+                  UNION ALL SELECT t.typnamespace FROM pg_type t WHERE d.refclassid = 'pg_type'::regclass AND t.oid = d.refobjid) x(namespace) ON true
+    JOIN pg_namespace n ON n.oid = x.namespace AND n.nspname NOT IN ('pg_catalog', 'information_schema'))`
+
+// needed is an SQL expression over these CTEs: Needs as JSON. calls is a CTE of reachedSQL.
+const needed = `json_build_object(
+  'Schemas', (SELECT array_agg(nspname ORDER BY nspname) FROM named),
+  'Relations', (SELECT json_agg(json_build_object('OID', oid::int8, 'Name', json_build_object('Schema', nspname, 'Name', relname), 'RowSecurity', row_security_active(oid),
+      'CanSelect', has_table_privilege(oid, 'SELECT') OR has_any_column_privilege(oid, 'SELECT')
+        AND NOT EXISTS (SELECT FROM unnest(columns) k WHERE NOT has_column_privilege(oid, k, 'SELECT'))) ORDER BY oid) FROM relations),
+  'Functions', (SELECT json_agg(json_build_object('SQL', format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)),
+      'CanExecute', has_function_privilege(p.oid, 'EXECUTE')) ORDER BY p.oid)
+      FROM calls JOIN pg_proc p ON p.oid = calls.id JOIN pg_namespace n ON n.oid = p.pronamespace
+     WHERE n.nspname <> 'pg_catalog' AND NOT has_function_privilege('public', p.oid, 'EXECUTE')))`
+
+// Add adds the needs of more SQL.
+func (n *Needs) Add(more Needs) {
+	n.Schemas = append(n.Schemas, more.Schemas...)
+	n.Functions = append(n.Functions, more.Functions...)
+	n.Unknown = append(n.Unknown, more.Unknown...)
+	for _, r := range more.Relations {
+		i := slices.IndexFunc(n.Relations, func(o read) bool { return o.OID == r.OID })
+		if i < 0 {
+			n.Relations = append(n.Relations, r)
+			continue
+		}
+		n.Relations[i].CanSelect = n.Relations[i].CanSelect && r.CanSelect
+	}
+}

@@ -1,0 +1,268 @@
+package plan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/reaperdb/reaper/expiry"
+	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/policy"
+	"github.com/reaperdb/reaper/schema"
+)
+
+// MaxClockSkew is the largest difference between the clocks of reaper and the database at which a
+// purge still runs.
+const MaxClockSkew = time.Hour
+
+// ownSettingsSQL reads the values that the role's sessions start with, since another client of a
+// pooler may have changed this session. All names are qualified: the search_path is unknown.
+const ownSettingsSQL = `SELECT (SELECT s.reset_val FROM pg_catalog.pg_settings s WHERE s.name OPERATOR(pg_catalog.=) 'TimeZone'),
+       (SELECT s.reset_val FROM pg_catalog.pg_settings s WHERE s.name OPERATOR(pg_catalog.=) 'search_path')`
+
+// ReadServer reads the server settings that every plan needs.
+func ReadServer(ctx context.Context, conn *pgx.Conn) (Server, error) {
+	var s Server
+	var track, role string
+	var now int64
+	err := conn.QueryRow(ctx, ownSettingsSQL).Scan(&s.TimeZone, &s.path)
+	if err == nil {
+		own := &pg.DB{Sender: conn, Before: []string{"SELECT " + pg.SetConfig("search_path", pg.Literal(s.path))}}
+		err = own.QueryRow(ctx, `SELECT pg_catalog.current_schemas(true)::pg_catalog.text[]`).Scan(&s.SearchPath)
+	}
+	if err == nil {
+		err = pg.Pinned(conn).QueryRow(ctx, `SELECT current_setting('server_version_num')::int, current_user::text, pg_is_in_recovery(),
+			current_setting('track_counts'), current_setting('session_replication_role'),
+			(extract(epoch FROM clock_timestamp()) * 1000000)::bigint`).
+			Scan(&s.Version, &s.Role, &s.InRecovery, &track, &role, &now)
+	}
+	if err == nil {
+		from := &s.sources
+		err = pg.Pinned(conn).QueryRow(ctx, sourcesSQL).Scan(&from.session, &from.database, &from.replicationRole, &from.trackCounts)
+	}
+	if err != nil {
+		return s, fmt.Errorf("reading the server's settings: %w", err)
+	}
+	s.TrackCounts, s.ReplicationRole, s.Now = track == "on", role, time.UnixMicro(now)
+	s.ClockSkew = time.Since(s.Now).Abs()
+	return s, nil
+}
+
+// Problems are those of the server itself. With an error among them, no policy can run.
+func (s Server) Problems() []Problem {
+	var problems []Problem
+	bad := func(text, fix string) { problems = append(problems, Problem{Level: LevelError, Text: text, Fix: fix}) }
+	if s.Version < 140000 {
+		bad(fmt.Sprintf("the server is PostgreSQL %d", s.Version/10000), "reaper needs PostgreSQL 14 or newer")
+	}
+	if s.InRecovery {
+		bad("the server is a standby (pg_is_in_recovery): nothing can be deleted there", "connect to the primary")
+	}
+	if s.ReplicationRole != "origin" {
+		bad(fmt.Sprintf("session_replication_role is %s for this role: foreign keys would not be enforced", s.ReplicationRole),
+			s.sources.settingFix("session_replication_role", "origin", s.sources.replicationRole))
+	}
+	return problems
+}
+
+// Lock and statement timeouts of planning.
+const (
+	planLock      = 5 * time.Second
+	planStatement = 5 * time.Minute
+)
+
+// compiler turns one policy into a plan. It collects problems rather than stopping at the first.
+type compiler struct {
+	ctx    context.Context
+	conn   pgx.Tx // its search_path is pinned; usersql resolves users' SQL by the role's own
+	file   *policy.File
+	graph  *schema.Graph
+	server Server
+	plan   *Plan
+	all    []schema.Name        // all user tables, for suggestions; read on first use
+	oids   map[[2]string]uint32 // resolved tables of the file
+	tenant *schema.Table
+	// schemaDenied: the role lacks USAGE on the schema of a table of the file, so SQL over that table
+	// cannot be parsed. The problem is recorded.
+	schemaDenied bool
+	// leadsToTenant reports, by table, whether rows of any policy find their tenant through it; nil until
+	// first used.
+	leadsToTenant map[uint32]bool
+	proposed      []proposal // for undecided edges
+	// untrusted: SQL of the file calls a function of an untrusted owner. That is an error, and the
+	// SQL is not even planned.
+	untrusted bool
+}
+
+// errStop ends the compilation of a policy that cannot be planned any further.
+var errStop = errors.New("policy cannot be planned")
+
+func (c *compiler) compile() error {
+	if err := c.steps(c.preload, c.root, c.ageColumn, c.rootKey, c.tenantsRelation, c.tenantPath, c.conditions, c.checkAgeRange, c.dependents); err != nil {
+		return err
+	}
+	c.plan.order()
+	if err := c.steps(c.guards, c.clearedAges, c.checkTypeSchemas, c.checkTenantPaths, c.checkForeignKeys, c.checkSearchPath); err != nil {
+		return err
+	}
+	if c.plan.HasErrors() {
+		return errStop
+	}
+	c.plan.Usual, c.plan.Full = newTraversal(c.plan, c.plan.Watched()), newTraversal(c.plan, true)
+	c.checkTrackCounts()
+	return c.steps(c.decideProven, c.strategy, c.partitions)
+}
+
+func (c *compiler) steps(steps ...func() error) error {
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fail records an error with its position in the file.
+func (c *compiler) fail(pos policy.Pos, fix, format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if pos.Line > 0 {
+		text = c.file.Errorf(pos, "%s", text).Error()
+	}
+	c.plan.AddProblem(LevelError, text, fix)
+}
+
+// find resolves and loads a table of the file; errStop, with a problem recorded, if there is none.
+func (c *compiler) find(t policy.Table) (*schema.Table, error) {
+	oid := c.resolve(t)
+	if oid == 0 {
+		c.fail(t.Pos, c.suggestTable(t), "there is no table %s", t)
+		return nil, errStop
+	}
+	if err := c.graph.Load(c.ctx, c.conn, oid); err != nil {
+		return nil, err
+	}
+	found := c.graph.Tables[oid]
+	if !found.CanUseSchema {
+		c.missingUsage(found.Name.Schema, "")
+		c.schemaDenied = true
+	}
+	return found, nil
+}
+
+// resolve returns the OID of a table of the file, or 0.
+func (c *compiler) resolve(t policy.Table) uint32 { return c.oids[[2]string{t.Schema, t.Name}] }
+
+func (c *compiler) suggestTable(t policy.Table) string {
+	if c.all == nil {
+		var err error
+		if _, c.all, err = schema.UserTables(c.ctx, c.conn); err != nil {
+			return "check the name and the search_path"
+		}
+	}
+	bare := make([]string, len(c.all))
+	for i, n := range c.all {
+		bare[i] = n.Name
+		if n.Name == t.Name && t.Schema == "" {
+			return "write " + policy.YAMLTable(n.Schema, n.Name) + " # its schema is not on the search_path"
+		}
+	}
+	if near := schema.Nearest(t.Name, bare); near != "" {
+		n := c.all[slices.Index(bare, near)]
+		return "did you mean " + policy.YAMLTable(n.Schema, n.Name) + "? Names are exact and never folded"
+	}
+	return "check the name: it is exact and never folded"
+}
+
+// column finds a column of a table, or records a problem that suggests the nearest name.
+func (c *compiler) column(t *schema.Table, name string, pos policy.Pos) (schema.Column, error) {
+	found, ok := t.Column(name)
+	if ok {
+		return found, nil
+	}
+	fix := "its columns are " + strings.Join(t.ColumnNames(), ", ")
+	if near := schema.Nearest(name, t.ColumnNames()); near != "" {
+		fix = "did you mean " + policy.YAMLColumn(near) + "? Names are exact and never folded"
+	}
+	c.fail(pos, fix, "table %s has no column %s", t.Name, name)
+	return schema.Column{}, errStop
+}
+
+func (c *compiler) root() error {
+	t, err := c.find(c.plan.Policy.Table)
+	if err != nil {
+		return err
+	}
+	pos := c.plan.Policy.Table.Pos
+	if t.Kind != schema.Ordinary && t.Kind != schema.Partitioned {
+		c.fail(pos, "name an ordinary or a partitioned table", "%s is not a table", t.Name)
+		return errStop
+	}
+	if t.Kind == schema.Ordinary && len(t.Children) > 0 {
+		c.fail(pos, "make it a partitioned table, or write a policy for each table that inherits from it once none does",
+			"other tables inherit from %s: its key does not hold over their rows", t.Name)
+	}
+	c.plan.Root = &Node{Table: t, Deleted: true}
+	c.plan.Nodes = []*Node{c.plan.Root}
+	return nil
+}
+
+// IntegerTypes are the names of the integer types in pg_type.
+var IntegerTypes = []string{"int2", "int4", "int8"}
+
+func (c *compiler) ageColumn() error {
+	spec := c.plan.Policy.Age
+	column, err := c.column(c.plan.Root.Table, spec.Column.Value, spec.Column.Pos)
+	if err != nil {
+		return err
+	}
+	a := expiry.Age{Column: column, Unit: spec.Unit, Zone: "UTC"}
+	switch {
+	case slices.Contains(IntegerTypes, column.TypeName):
+		if spec.Unit == policy.UnitNone {
+			c.fail(spec.Column.Pos, c.unitFix(column),
+				"%s.%s is %s: the unit of an integer age must be said", c.plan.Root.Table.Name, column.Name, column.Type)
+			return errStop
+		}
+	case slices.Contains([]string{"timestamptz", "timestamp", "date"}, column.TypeName):
+		if spec.Unit != policy.UnitNone {
+			c.fail(spec.UnitPos, "write age: "+policy.YAMLColumn(column.Name), "%s.%s is %s: only integer ages have a unit", c.plan.Root.Table.Name, column.Name, column.Type)
+			return errStop
+		}
+		if spec.TimeZone.IsSet() && column.TypeName == "timestamptz" {
+			c.fail(spec.TimeZone.Pos, "write age: "+policy.YAMLColumn(column.Name), "%s.%s is timestamp with time zone: it needs no time_zone", c.plan.Root.Table.Name, column.Name)
+			return errStop
+		}
+	default:
+		c.fail(spec.Column.Pos, "an age is timestamptz, timestamp, date, or smallint, int, bigint with a unit",
+			"%s.%s is %s, which is no age", c.plan.Root.Table.Name, column.Name, column.Type)
+		return errStop
+	}
+	if spec.TimeZone.IsSet() {
+		a.Zone = spec.TimeZone.Value
+		var ok bool
+		err := c.conn.QueryRow(c.ctx, `SELECT EXISTS (SELECT FROM pg_timezone_names WHERE name = $1)`, a.Zone).Scan(&ok)
+		if err != nil {
+			return fmt.Errorf("looking up time zone: %w", err)
+		}
+		if !ok {
+			c.fail(spec.TimeZone.Pos, "use a name of pg_timezone_names, such as Europe/Paris", "there is no time zone %s", a.Zone)
+			return errStop
+		}
+	}
+	c.plan.Age = a
+	return nil
+}
+
+func (c *compiler) conditions() error {
+	if !c.plan.Policy.Where.IsSet() {
+		return nil
+	}
+	var err error
+	c.plan.Where, err = c.boolean("where", c.plan.Policy.Where, schema.From(c.plan.Root.Table))
+	return err
+}

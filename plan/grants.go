@@ -1,0 +1,150 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/internal/usersql"
+	"github.com/reaperdb/reaper/policy"
+	"github.com/reaperdb/reaper/schema"
+)
+
+// Grants are the statements that grant a role the minimal privileges on the tables of these plans.
+func Grants(plans []*Plan, role string) []string {
+	g := grants{
+		role: pg.Ident(role), tables: map[string]map[string]bool{}, schemas: map[string]bool{}, vacuumed: map[string]schema.Kind{},
+		functions: map[string]bool{}, unknown: map[string]bool{},
+	}
+	for _, p := range plans {
+		g.plan(p)
+	}
+	return g.statements()
+}
+
+type grants struct {
+	role    string
+	tables  map[string]map[string]bool // quoted name → privileges
+	schemas map[string]bool
+	// functions are, with arguments, those that PUBLIC may not execute; unknown is SQL of the file
+	// whose relations could not be determined.
+	functions, unknown map[string]bool
+	bypass             []string // tables with row-level security
+	// vacuumed are the tables that a run may vacuum, if the server has the MAINTAIN privilege.
+	vacuumed map[string]schema.Kind
+	replica  bool        // some policy asks for foreign_key_checks: proven
+	version  int         // of the server
+	owned    [][2]string // partitioned tables and their owners
+}
+
+func (g *grants) need(t *schema.Table, privileges ...string) {
+	g.schemas[pg.Ident(t.Name.Schema)] = true
+	g.on(t.Name, t.RowSecurity, privileges...)
+}
+
+// on adds privileges on a relation.
+func (g *grants) on(n schema.Name, rowSecurity bool, privileges ...string) {
+	name := pg.Ident(n.Schema, n.Name)
+	if g.tables[name] == nil {
+		g.tables[name] = map[string]bool{}
+	}
+	for _, p := range privileges {
+		g.tables[name][p] = true
+	}
+	if rowSecurity && !slices.Contains(g.bypass, name) {
+		g.bypass = append(g.bypass, name)
+	}
+}
+
+// reads adds what SQL of the file needs. Relations below a view are not named in it, so the role
+// does not need USAGE on their schemas.
+func (g *grants) reads(n usersql.Needs) {
+	for _, r := range n.Relations {
+		g.on(r.Name, r.RowSecurity, "SELECT")
+	}
+	for _, f := range n.Functions {
+		g.functions[f.SQL] = true
+	}
+	for _, what := range n.Unknown {
+		g.unknown[what] = true
+	}
+}
+
+func (g *grants) plan(p *Plan) {
+	if p.Tenants != nil && p.Tenants.Table != nil {
+		g.need(p.Tenants.Table, "SELECT")
+	}
+	for _, h := range p.Hops {
+		g.need(h.table, "SELECT")
+	}
+	for _, s := range slices.Concat(p.typeSchemas(), p.needs.Schemas) {
+		g.schemas[pg.Ident(s)] = true
+	}
+	g.reads(p.needs)
+	g.replica = g.replica || p.safety.Proven && len(p.Edges) > 0
+	g.version = p.Server.Version
+	if p.Parts.ownership {
+		g.owned = append(g.owned, [2]string{pg.Ident(p.Root.Table.Name.Schema, p.Root.Table.Name.Name), pg.Ident(p.Parts.owner)})
+	}
+	for _, n := range p.Nodes {
+		g.need(n.Table, "SELECT")
+		if n.Deleted {
+			g.need(n.Table, "DELETE")
+			if schema.HasMaintain(p.Server.Version) && p.Policy.Vacuum != policy.VacuumNever {
+				g.vacuumed[pg.Ident(n.Table.Name.Schema, n.Table.Name.Name)] = n.Table.Kind
+			}
+		}
+		// FOR UPDATE needs UPDATE on any one column.
+		if n == p.Root || n.Deleted && (n.hasDependents() || n.NeedsLock() || n.maySuppressDelete()) {
+			g.need(n.Table, "UPDATE ("+pg.Ident(lockColumn(p, n))+")")
+		}
+		for _, e := range n.In {
+			if e.Action.Clears() {
+				g.need(n.Table, "UPDATE ("+pg.List(len(e.SetColumns), func(i int) string { return pg.Ident(e.SetColumns[i]) })+")")
+			}
+		}
+	}
+}
+
+func (g *grants) statements() []string {
+	var out []string
+	for _, s := range Sorted(g.schemas) {
+		out = append(out, fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s;", s, g.role))
+	}
+	for _, t := range Sorted(g.tables) {
+		out = append(out, fmt.Sprintf("GRANT %s ON %s TO %s;", strings.Join(Sorted(g.tables[t]), ", "), t, g.role))
+	}
+	for _, f := range Sorted(g.functions) {
+		out = append(out, fmt.Sprintf("GRANT EXECUTE ON ROUTINE %s TO %s;", f, g.role))
+	}
+	for _, what := range Sorted(g.unknown) {
+		out = append(out, "-- which tables "+what+" reads could not be found out, since no temporary view could be made of it: "+g.role+" needs SELECT on them, too")
+	}
+	if len(g.bypass) > 0 {
+		slices.Sort(g.bypass)
+		out = append(out, "-- row-level security hides rows of "+strings.Join(g.bypass, ", ")+":",
+			fmt.Sprintf("ALTER ROLE %s BYPASSRLS;", g.role))
+	}
+	for _, t := range g.owned {
+		// Not granted: the owner of a table may do anything to it.
+		out = append(out, fmt.Sprintf("-- only to drop partitions of %s whole, and not to delete from it, %s would have to be a member of the owner %s", t[0], g.role, t[1]))
+	}
+	switch {
+	case g.replica && g.version < 150000:
+		out = append(out, "-- foreign_key_checks: proven takes a superuser before PostgreSQL 15; else the policies go the ordinary way")
+	case g.replica:
+		out = append(out, "-- for foreign_key_checks: proven, as a superuser:", grantReplicaRole(g.role)+";")
+	}
+	return append(out, g.maintain()...)
+}
+
+// Sorted returns the keys of a map in order.
+func Sorted[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

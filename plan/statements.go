@@ -1,0 +1,230 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/reaperdb/reaper/expiry"
+	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/schema"
+)
+
+func texts(columns []string) []string {
+	out := make([]string, len(columns))
+	for i, c := range columns {
+		out[i] = c + "::text"
+	}
+	return out
+}
+
+// Parenthesized is a condition to append to others with AND; empty if there is none.
+func Parenthesized(condition string) string {
+	if condition == "" {
+		return ""
+	}
+	return " AND (" + condition + "\n)"
+}
+
+// TenantCutoff is the tenant of a batch and its cutoff, as last read by the run.
+type TenantCutoff struct {
+	Key    *string   // as PostgreSQL prints it; nil: the policy has no tenant
+	Cutoff string    // timestamptz as text
+	ReadAt time.Time // when hold and retention were read
+}
+
+// cutoffCTE writes the CTE with the tenant's cutoff at the time of the statement. A hold or a longer
+// retention set since the run's start counts; a shorter one does not. A key that now occurs twice
+// has no cutoff. A query of tenants is not run again here: it has just been read.
+func (p *Plan) cutoffCTE(s *pg.Statement, sc expiry.Scope, w *TenantCutoff) {
+	s.Add("reaper_cut AS MATERIALIZED (")
+	p.cutoffQuery(s, sc, w)
+	s.Add(")")
+}
+
+// cutoffQuery writes the query of that CTE.
+func (p *Plan) cutoffQuery(s *pg.Statement, sc expiry.Scope, w *TenantCutoff) {
+	switch {
+	case p.NoTenant:
+		s.Add("SELECT ", s.Cast(w.Cutoff, "timestamptz"), " AS cutoff")
+	case !p.Tenants.Inline():
+		s.Add("SELECT ", s.Cast(*w.Key, p.Tenants.Key.SQLType), " AS key, ", s.Cast(w.Cutoff, "timestamptz"), " AS cutoff")
+	default:
+		sc.Only, sc.Whole = []string{*w.Key}, true
+		s.Add("SELECT ", s.Cast(*w.Key, p.Tenants.Key.SQLType), " AS key, least(min(reaper_s.cutoff), ", s.Cast(w.Cutoff, "timestamptz"), ") AS cutoff FROM ",
+			p.Tenants.Write(s, sc), " reaper_s HAVING count(*) = 1 AND bool_and(reaper_s.state = 'active')")
+	}
+}
+
+// PathJoin returns the tables of the tenant path from the root's side on, the condition that joins
+// the first, and the expression of the tenant's key.
+func (p *Plan) PathJoin(first string) (joins, condition, key string) {
+	alias := func(i int) string { return fmt.Sprintf("reaper_p%d", i+1) }
+	var b strings.Builder
+	key = first + pg.Ident(p.last.Name)
+	before := first
+	for i, h := range p.Hops {
+		on := pg.And(len(h.from), func(k int) string {
+			return h.pairs[k].FindOurs(alias(i)+"."+pg.Ident(h.To[k]), before+pg.Ident(h.from[k]))
+		})
+		if i == 0 {
+			b.WriteString(schema.FromWithChildren(h.table) + " " + alias(i))
+			condition = on
+		} else {
+			b.WriteString(" JOIN " + schema.FromWithChildren(h.table) + " " + alias(i) + " ON " + on)
+		}
+		before = alias(i) + "."
+		key = before + pg.Ident(p.last.Name)
+	}
+	return b.String(), condition, key
+}
+
+// parenthesizedJoin parenthesizes joins; PostgreSQL allows parentheses only around a join.
+func (p *Plan) parenthesizedJoin(joins string) string {
+	if len(p.Hops) > 1 {
+		return "(" + joins + ")"
+	}
+	return joins
+}
+
+// conditions is everything that makes a root expired at the time of the statement: age, where,
+// hold, retention and the whole path. cut is the relation with the tenant's cutoff.
+func (p *Plan) conditions(cut string) string {
+	return p.ageCondition(cut) + Parenthesized(p.Where)
+}
+
+// ageCondition is conditions without where.
+func (p *Plan) ageCondition(cut string) string {
+	t := p.Root.Table
+	a := schema.Col(t, p.Age.Column.Name)
+	expired := p.Age.Expired(a, "reaper_cut.cutoff")
+	if p.NoTenant {
+		return "EXISTS (SELECT FROM " + cut + " WHERE " + expired + ")"
+	}
+	joins, on, key := p.PathJoin(pg.Ident(t.Name.Name) + ".")
+	if joins == "" {
+		return "EXISTS (SELECT FROM " + cut + " WHERE " + p.Owner.FindOurs("reaper_cut.key", key) + " AND " + expired + ")"
+	}
+	return "EXISTS (SELECT FROM " + joins + " JOIN " + cut + " ON " + p.Owner.FindOurs("reaper_cut.key", key) +
+		" WHERE " + on + " AND " + expired + ")"
+}
+
+// rootCondition is the conditions for roots with these keys. SQL evaluates conditions in no fixed order: a
+// where that has raised an error is evaluated only for these keys.
+func (p *Plan) rootCondition(s *pg.Statement, sc expiry.Scope, keys pg.Values, cut string) string {
+	return p.keyCondition(s, keys) + "\n   AND " + p.ageCondition(cut) + p.whereCondition(s, sc, keys)
+}
+
+// whereCondition is the where condition for roots with these keys.
+func (p *Plan) whereCondition(s *pg.Statement, sc expiry.Scope, keys pg.Values) string {
+	if !sc.WhereFailed || p.Where == "" {
+		return Parenthesized(p.Where)
+	}
+	return " AND CASE WHEN " + p.keyCondition(s, keys) + " THEN (" + p.Where + "\n) ELSE false END"
+}
+
+// keyCondition is the condition that a root has one of the keys.
+func (p *Plan) keyCondition(s *pg.Statement, keys pg.Values) string {
+	return schema.Among(s, schema.Themselves(p.Key, p.keyOrders), schema.Cols(p.Root.Table, ColumnNames(p.Key)), keys, true)
+}
+
+// rootsSQL begins a statement on roots by key that repeats every condition; verb is the text before
+// the table's name.
+func (p *Plan) rootsSQL(s *pg.Statement, sc expiry.Scope, w *TenantCutoff, keys pg.Values, verb string) *pg.Statement {
+	s.Add("WITH ")
+	p.cutoffCTE(s, sc, w)
+	return s.Add("\n", verb, schema.From(p.Root.Table), "\n WHERE ", p.rootCondition(s, sc, keys, "reaper_cut"))
+}
+
+// DeleteRootsSQL deletes roots by key.
+func (p *Plan) DeleteRootsSQL(sc expiry.Scope, w *TenantCutoff, keys pg.Values) *pg.Statement {
+	return p.rootsSQL(&pg.Statement{}, sc, w, keys, "DELETE FROM ")
+}
+
+// DeleteRuledSQL deletes roots of a table with rules on DELETE, where PostgreSQL does not allow
+// WITH.
+func (p *Plan) DeleteRuledSQL(sc expiry.Scope, w *TenantCutoff, keys pg.Values) *pg.Statement {
+	s := &pg.Statement{}
+	cut := s.Inner()
+	p.cutoffQuery(cut, sc, w)
+	return s.Add("DELETE FROM ", schema.From(p.Root.Table), "\n WHERE ", p.rootCondition(s, sc, keys, "("+cut.String()+" OFFSET 0) reaper_cut"))
+}
+
+// CountRootsSQL counts the roots that are still expired.
+func (p *Plan) CountRootsSQL(sc expiry.Scope, w *TenantCutoff, keys pg.Values) *pg.Statement {
+	return p.rootsSQL(&pg.Statement{}, sc, w, keys, "SELECT count(*) FROM ")
+}
+
+// LockRootsSQL locks the roots that are expired and not locked by others. It gathers tableoid,
+// ctid, referenced columns…, key….
+func (p *Plan) LockRootsSQL(sc expiry.Scope, w *TenantCutoff, keys pg.Values) *pg.Statement {
+	t := p.Root.Table
+	name := pg.Ident(t.Name.Name)
+	selected, names := locations(t, p.Root.Refs, ColumnNames(p.Key))
+	s := &pg.Statement{}
+	inner := p.rootsSQL(s.Inner(), sc, w, keys, "SELECT "+selected+"\n  FROM ").
+		Add("\n   FOR UPDATE OF ", name, " SKIP LOCKED")
+	return s.Add(pg.Gathered(inner.String(), names))
+}
+
+// locations selects, as text, the location of rows and their columns, the referenced ones first, and
+// returns the names of what it selects.
+func locations(t *schema.Table, refs, more []string) (selected string, names []string) {
+	name := pg.Ident(t.Name.Name)
+	columns, names := numbered(schema.Cols(t, slices.Concat(refs, more)))
+	parts := append([]string{name + ".tableoid::text AS tab", name + ".ctid::text AS tid"}, columns...)
+	return strings.Join(parts, ", "), append([]string{"tab", "tid"}, names...)
+}
+
+// numbered selects columns as text, and returns their names: c0, c1, ….
+func numbered(columns []string) (selected, names []string) {
+	for i, c := range columns {
+		names = append(names, fmt.Sprintf("c%d", i))
+		selected = append(selected, c+"::text AS "+names[i])
+	}
+	return selected, names
+}
+
+// located is the condition that a row is located one of these locations.
+func located(s *pg.Statement, t *schema.Table, r *Rows) string {
+	c := pg.Ident(t.Name.Name) + ".ctid = ANY(" + s.Array(r.CTIDs, "tid") + ")"
+	if t.Kind == schema.Partitioned {
+		c += " AND (" + pg.Ident(t.Name.Name) + ".tableoid, " + pg.Ident(t.Name.Name) + ".ctid) IN (SELECT * FROM unnest(" +
+			s.Array(r.Tables, "oid") + ", " + s.Array(r.CTIDs, "tid") + "))"
+	}
+	return c
+}
+
+// behind is the condition that a row of the edge's child references one of these parent rows.
+func behind(s *pg.Statement, e *Edge, r *Rows) string {
+	return schema.Among(s, e.Pairs, schema.Cols(e.Child.Table, e.ChildColumns), r.referenced(e), e.Index != "") + Parenthesized(e.Where)
+}
+
+// ReadBehindSQL gathers the child rows that reference these parent rows (tableoid, ctid, referenced
+// columns…), and locks them if lock is set.
+func ReadBehindSQL(e *Edge, r *Rows, limit int, lock bool) *pg.Statement {
+	s := &pg.Statement{}
+	t := e.Child.Table
+	selected, names := locations(t, e.Child.Refs, nil)
+	inner := "SELECT " + selected + "\n  FROM " + schema.From(t) + "\n WHERE " + behind(s, e, r) + fmt.Sprintf("\n LIMIT %d", limit)
+	if lock {
+		inner += "\n   FOR UPDATE OF " + pg.Ident(t.Name.Name)
+	}
+	return s.Add(pg.Gathered(inner, names))
+}
+
+// LockAtSQL locks rows at their known locations. It returns no row that has moved.
+func LockAtSQL(r *Rows) *pg.Statement {
+	s := &pg.Statement{}
+	t := r.Node.Table
+	s.Add("SELECT ", pg.Ident(t.Name.Name), ".ctid::text\n  FROM ", schema.From(t), "\n WHERE ", located(s, t, r), "\n   FOR UPDATE OF ", pg.Ident(t.Name.Name))
+	return s
+}
+
+// CountBehindSQL counts the rows behind an edge, up to a limit.
+func CountBehindSQL(e *Edge, r *Rows, limit int) *pg.Statement {
+	s := &pg.Statement{}
+	s.Add("SELECT count(*) FROM (SELECT FROM ", schema.From(e.Child.Table), " WHERE ", behind(s, e, r), fmt.Sprintf(" LIMIT %d) x", limit))
+	return s
+}

@@ -1,0 +1,319 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/reaperdb/reaper/expiry"
+	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/schema"
+)
+
+// TenantPage is the maximum number of due tenants in memory.
+const TenantPage = 2000
+
+// SweepRows is how many rows of the root one statement of a sweep reads.
+const SweepRows = 10_000
+
+// Cursor is a position in a walk; the zero cursor is its start.
+type Cursor struct {
+	Set bool
+	Age string
+	// Key is the rest of the tuple; nil: rows of that age are not read yet.
+	Key []*string
+}
+
+// Page is PostgreSQL's default page size in bytes, the maximum size of a row without its TOASTed
+// values.
+const Page = 8192
+
+// sizeOf is the stored size of a root's row in bytes, including TOASTed values, without reading
+// those. If nothing is TOASTed and a batch of the largest rows is within the limit, it is a
+// constant, so that an index-only scan can serve the search.
+func (p *Plan) sizeOf() string {
+	t := p.Root.Table
+	if limits := p.Policy.Limits; t.ToastBytes == 0 && int64(limits.Rows)*Page <= limits.Bytes {
+		return fmt.Sprintf("%d::bigint", Page)
+	}
+	var b strings.Builder
+	b.WriteString("24")
+	for _, c := range t.Columns {
+		if c.Varlena {
+			b.WriteString(" + coalesce(pg_column_size(" + schema.Col(t, c.Name) + "), 0)")
+		} else {
+			b.WriteString(" + 8")
+		}
+	}
+	return "(" + b.String() + ")::bigint"
+}
+
+// leadPairs compare the lead columns with what they reference.
+func (p *Plan) leadPairs() []schema.Comparison {
+	switch {
+	case p.NoTenant:
+		return nil
+	case len(p.Hops) > 0:
+		return p.Hops[0].pairs
+	}
+	return []schema.Comparison{p.Owner}
+}
+
+// afterPosition is the condition that a row comes after a position, by the operators that ORDER BY
+// uses.
+func afterPosition(columns []string, orders []*schema.Order, place []string) string {
+	named := func(i int) string {
+		if orders[i] == nil { // an age: a built-in type
+			return "OPERATOR(pg_catalog.>)"
+		}
+		return orders[i].Greater.String()
+	}
+	for i := range columns {
+		if named(i) != "OPERATOR(pg_catalog.>)" {
+			return afterPositionEach(columns, orders, place, named)
+		}
+	}
+	return pg.Row(columns) + " OPERATOR(pg_catalog.>) " + pg.Row(place)
+}
+
+// afterPositionEach serves types of extensions and users, since all operators of a row comparison come
+// from one schema.
+func afterPositionEach(columns []string, orders []*schema.Order, place []string, greater func(int) string) string {
+	var or []string
+	for i := range columns {
+		and := ""
+		for k := range i {
+			and += columns[k] + " " + equalOf(orders[k]) + " " + place[k] + " AND "
+		}
+		or = append(or, "("+and+columns[i]+" "+greater(i)+" "+place[i]+")")
+	}
+	first := "(" + columns[0] + " " + greater(0) + " " + place[0] + " OR " + columns[0] + " " + equalOf(orders[0]) + " " + place[0] + ")"
+	return first + " AND (" + strings.Join(or, " OR ") + ")"
+}
+
+func equalOf(o *schema.Order) string {
+	if o == nil {
+		return "OPERATOR(pg_catalog.=)"
+	}
+	return o.Equal.String()
+}
+
+// WalkSQL reads up to limit rows of one group (rows that share the lead columns) from a cursor on,
+// below the cutoff: age, whether the row is expired and satisfies where, its size, key…. byKey
+// orders rows of one age by the key.
+func (p *Plan) WalkSQL(w *TenantCutoff, group []*string, at Cursor, byKey bool, limit int) *pg.Statement {
+	s := &pg.Statement{}
+	t := p.Root.Table
+	a := schema.Col(t, p.Age.Column.Name)
+	cutoff := s.Cast(w.Cutoff, "timestamptz")
+	conditions := p.groupConditions(s, group)
+	conditions = append(conditions, p.Age.Valid(a), a+" < "+p.Age.Bound(cutoff))
+	if p.whereLeads && p.Where != "" {
+		conditions = append(conditions, "("+p.Where+"\n)")
+	}
+	rest := schema.Cols(t, p.orderKey())
+	switch {
+	case at.Set && at.Key == nil:
+		conditions = append(conditions, a+" >= "+s.Cast(at.Age, p.Age.Column.SQLType))
+	case at.Set:
+		tuple, orders := []string{s.Cast(at.Age, p.Age.Column.SQLType)}, []*schema.Order{nil}
+		for i, n := range p.orderKey() {
+			k, _ := t.Column(n)
+			tuple = append(tuple, s.Cast(at.Key[i], k.SQLType))
+			orders = append(orders, p.keyOrders[slices.Index(ColumnNames(p.Key), n)])
+		}
+		conditions = append(conditions, afterPosition(append([]string{a}, rest...), orders, tuple))
+	}
+	order := []string{a}
+	if byKey {
+		order = append(order, rest...)
+	}
+	s.Add("SELECT ", a, "::text, ", p.meantSQL(cutoff), ", ", p.sizeOf(), ", ",
+		strings.Join(texts(schema.Cols(t, ColumnNames(p.Key))), ", "),
+		"\n  FROM ", schema.From(t), "\n WHERE ", strings.Join(conditions, "\n   AND "),
+		"\n ORDER BY ", strings.Join(order, ", "), fmt.Sprintf("\n LIMIT %d", limit))
+	return s
+}
+
+func (p *Plan) groupConditions(s *pg.Statement, group []*string) []string {
+	var conditions []string
+	for i, x := range p.leadPairs() {
+		conditions = append(conditions, x.FindTheirs(x.Value(s, group[i]), schema.Col(p.Root.Table, p.Lead()[i])))
+	}
+	return conditions
+}
+
+// meantSQL reports whether a row below the bound is expired and satisfies where.
+func (p *Plan) meantSQL(cutoff string) string {
+	t := p.Root.Table
+	return "(true" + p.Age.Recheck(schema.Col(t, p.Age.Column.Name), cutoff) + Parenthesized(p.Where) + ") IS TRUE"
+}
+
+// probeSQL finds the age of the oldest expired row of one group with one lookup in the index from
+// the group to the age.
+func (p *Plan) probeSQL(cutoff string, lead func(int) string) string {
+	t := p.Root.Table
+	a := schema.Col(t, p.Age.Column.Name)
+	var b strings.Builder
+	b.WriteString("SELECT " + a + " AS at FROM " + schema.From(t) + " WHERE ")
+	for i, x := range p.leadPairs() {
+		b.WriteString(x.FindTheirs(lead(i), schema.Col(t, p.Lead()[i])) + " AND ")
+	}
+	b.WriteString(p.Age.Expired(a, cutoff) + Parenthesized(p.Where) + " ORDER BY " + a + " LIMIT 1")
+	return b.String()
+}
+
+// DueSQL returns the tenants that have anything due, the most overdue first: key and cutoff.
+func (p *Plan) DueSQL(sc expiry.Scope) *pg.Statement { return p.Due(&pg.Statement{}, sc) }
+
+// Due adds DueSQL to another statement.
+func (p *Plan) Due(s *pg.Statement, sc expiry.Scope) *pg.Statement {
+	sc.Whole = true
+	s.Add("SELECT x.key::text, x.cutoff::text FROM (\n  SELECT reaper_s.key, reaper_s.cutoff, max(reaper_s.cutoff - ",
+		p.Age.Instant("reaper_x.at"), ") AS lag\n    FROM ", p.Tenants.Write(s, sc), " reaper_s")
+	p.Probes(s, "reaper_s.cutoff")
+	s.Add("\n   WHERE reaper_s.state = 'active'\n   GROUP BY reaper_s.key, reaper_s.cutoff) x\n ORDER BY x.lag DESC, x.key")
+	return s
+}
+
+// ActiveSQL returns all tenants with a cutoff: key and cutoff.
+func (p *Plan) ActiveSQL(sc expiry.Scope) *pg.Statement {
+	s := &pg.Statement{}
+	sc.Whole = true
+	return s.Add("SELECT reaper_s.key::text, reaper_s.cutoff::text FROM ", p.Tenants.Write(s, sc), " reaper_s WHERE reaper_s.state = 'active'")
+}
+
+// PageSQL returns, in order, the tenants of a page of a run that still have anything due: key and
+// cutoff, the earlier of the current one and that of the run's start. A page is the ranks above
+// after, up to pageEnd.
+func (p *Plan) PageSQL(sc expiry.Scope, after, pageEnd int64) *pg.Statement {
+	s := &pg.Statement{}
+	cutoff := "least(reaper_s.cutoff, reaper_f.cutoff)"
+	s.Add("SELECT reaper_f.tenant, min(", cutoff, ")::text\n  FROM ", p.fixed(s, sc), " reaper_f JOIN ", p.Tenants.Write(s, sc),
+		" reaper_s ON ", p.Tenants.Same.FindTheirs("reaper_f.tenant::"+p.Tenants.Key.SQLType, "reaper_s.key"))
+	p.Probes(s, cutoff)
+	s.Add("\n WHERE reaper_f.rank > ", s.Cast(after, "bigint"), " AND reaper_f.rank <= ", s.Cast(pageEnd, "bigint"),
+		" AND reaper_s.state = 'active'\n GROUP BY reaper_f.rank, reaper_f.tenant\n ORDER BY reaper_f.rank")
+	return s
+}
+
+// fixed writes the tenants of a run with the cutoffs of the run's start.
+func (p *Plan) fixed(s *pg.Statement, sc expiry.Scope) string {
+	return "(SELECT rank, tenant, cutoff FROM " + sc.Cutoffs + " WHERE run_id = " + s.Cast(sc.Run, "uuid") +
+		" AND policy = " + s.Cast(p.Policy.Name, "text") + ")"
+}
+
+// Probes joins tenants (reaper_s) with the age of the oldest expired row of each of their groups
+// (reaper_x.at).
+func (p *Plan) Probes(s *pg.Statement, cutoff string) {
+	lead := func(int) string { return "reaper_s.key" }
+	if len(p.Hops) > 0 {
+		joins, _, key := p.PathJoin("")
+		s.Add("\n    JOIN ", p.parenthesizedJoin(joins), " ON ", p.Owner.FindTheirs("reaper_s.key", key))
+		lead = func(i int) string { return "reaper_p1." + pg.Ident(p.Hops[0].To[i]) }
+	}
+	s.Add("\n   CROSS JOIN LATERAL (", p.probeSQL(cutoff, lead), ") reaper_x")
+}
+
+// GroupsSQL returns a page of the groups of one tenant that have anything due, ordered by their
+// columns.
+func (p *Plan) GroupsSQL(w *TenantCutoff, after []*string, limit int) *pg.Statement {
+	s := &pg.Statement{}
+	joins, _, key := p.PathJoin("")
+	first := p.Hops[0]
+	names := make([]string, len(first.To))
+	types := make([]string, len(first.To))
+	for i, n := range first.To {
+		k, _ := first.table.Column(n)
+		names[i], types[i] = "reaper_p1."+pg.Ident(n), k.SQLType
+	}
+	cutoff := s.Cast(w.Cutoff, "timestamptz")
+	s.Add("SELECT ", strings.Join(texts(names), ", "), "\n  FROM ", joins,
+		"\n WHERE ", p.Owner.FindTheirs(p.Owner.Value(s, w.Key), key),
+		"\n   AND EXISTS (", p.probeSQL(cutoff, func(i int) string { return names[i] }), ")")
+	if after != nil {
+		tuple := make([]string, len(after))
+		for i := range after {
+			tuple[i] = s.Cast(after[i], types[i])
+		}
+		s.Add("\n   AND ", afterPosition(names, p.groupOrders, tuple))
+	}
+	s.Add("\n ORDER BY ", strings.Join(names, ", "), fmt.Sprintf("\n LIMIT %d", limit))
+	return s
+}
+
+// SweepSQL reads the next limit rows for all tenants at once, along the key, or along the ages up
+// to the latest cutoff. It returns the expired ones with tenant and cutoff (the earlier of the
+// current one and that of the run's start) as kind 0: size, tenant, cutoff, NULL, key…. The last
+// row is kind 1: the number of rows read, and the age and key of the last.
+func (p *Plan) SweepSQL(sc expiry.Scope, after []*string, latest string, limit int) *pg.Statement {
+	s := &pg.Statement{}
+	t := p.Root.Table
+	a := schema.Col(t, p.Age.Column.Name)
+	n := len(p.Key)
+	order, types := schema.Cols(t, ColumnNames(p.Key)), []string{}
+	for _, k := range p.Key {
+		types = append(types, k.SQLType)
+	}
+	orders := p.keyOrders
+	var conditions []string
+	if p.Strategy == AgeSweep {
+		order, types, orders = append([]string{a}, order...), append([]string{p.Age.Column.SQLType}, types...), append([]*schema.Order{nil}, orders...)
+		conditions = append(conditions, p.Age.Valid(a), a+" < "+p.Age.Bound(s.Cast(latest, "timestamptz")))
+	}
+	if after != nil {
+		tuple := make([]string, len(order))
+		for i := range tuple {
+			tuple[i] = s.Cast(after[i], types[i])
+		}
+		conditions = append(conditions, afterPosition(order, orders, tuple))
+	}
+	s.Add("WITH reaper_w AS MATERIALIZED (\n  SELECT ")
+	for i, k := range schema.Cols(t, ColumnNames(p.Key)) {
+		s.Add(k, fmt.Sprintf(" AS k%d, ", i))
+	}
+	for i, c := range schema.Cols(t, p.Lead()) {
+		s.Add(c, fmt.Sprintf(" AS l%d, ", i))
+	}
+	s.Add(a, " AS age, (", p.Age.Valid(a), Parenthesized(p.Where), ") IS TRUE AS meant, ", p.sizeOf(), " AS size",
+		"\n    FROM ", schema.From(t))
+	if len(conditions) > 0 {
+		s.Add("\n   WHERE ", strings.Join(conditions, "\n     AND "))
+	}
+	s.Add("\n   ORDER BY ", strings.Join(order, ", "), fmt.Sprintf(" LIMIT %d)", limit))
+	k := func(prefix string) string {
+		return pg.List(n, func(i int) string { return fmt.Sprintf("%sk%d::text", prefix, i) })
+	}
+	cutoff := "reaper_s.cutoff"
+	if !p.NoTenant {
+		cutoff = "least(reaper_s.cutoff, reaper_f.cutoff)"
+	}
+	s.Add("\nSELECT 0, w.size, reaper_s.key::text, ", cutoff, "::text, NULL, ", k("w."), "\n  FROM reaper_w w")
+	s.Add("\n  JOIN ", p.ownerJoin(p.Tenants.Write(s, sc)+" reaper_s", "reaper_s", "w.l"))
+	if !p.NoTenant {
+		s.Add("\n  JOIN ", p.fixed(s, sc), " reaper_f ON reaper_f.tenant = reaper_s.key::text")
+	}
+	s.Add("\n WHERE w.meant AND reaper_s.state = 'active' AND ", p.Age.Expired("w.age", cutoff))
+	last := make([]string, 0, n+1)
+	if p.Strategy == AgeSweep {
+		last = append(last, "w.age DESC")
+	}
+	for i := range n {
+		last = append(last, fmt.Sprintf("w.k%d DESC", i))
+	}
+	return s.Add("\nUNION ALL\n(SELECT 1, (SELECT count(*) FROM reaper_w), NULL, NULL, w.age::text, ", k("w."), " FROM reaper_w w ORDER BY ",
+		strings.Join(last, ", "), " LIMIT 1)")
+}
+
+// KeyAfterAge are the key's values that follow the age in the cursor.
+func (p *Plan) KeyAfterAge(key []*string) []*string {
+	rest := []*string{}
+	for _, n := range p.orderKey() {
+		for i, k := range p.Key {
+			if k.Name == n {
+				rest = append(rest, key[i])
+			}
+		}
+	}
+	return rest
+}

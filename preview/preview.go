@@ -1,0 +1,307 @@
+// Package preview reports what a purge would do now and what is due: counts, lag, samples, storage.
+// It changes nothing.
+package preview
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/reaperdb/reaper/expiry"
+	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/internal/visible"
+	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/schema"
+)
+
+// Preview is what a purge would do now, in the format of `plan -o json`.
+type Preview struct {
+	Name        string           `json:"name"`
+	Table       string           `json:"table"`
+	Strategy    string           `json:"strategy"`
+	Reason      string           `json:"reason"`
+	Index       string           `json:"index"`
+	ForeignKeys string           `json:"foreign_key_checks"` // ordinary or proven
+	Summary     string           `json:"summary"`            // a sentence; empty if the plan has errors
+	TenantPath  *plan.TenantPath `json:"tenant_path"`        // null: no tenants, or unknown
+	Tenants     []TenantPreview  `json:"tenants"`
+	UnownedRows *int64           `json:"unowned_rows"` // null: not counted in an estimate
+	Tables      []TablePreview   `json:"tables"`
+	ExpiredRows int64            `json:"expired_rows"` // roots
+	Estimated   bool             `json:"estimated"`
+	Problems    []plan.Problem   `json:"problems"`
+	Notes       []Note           `json:"notes"`
+	// Storage is what the purge needs; null: not estimated.
+	Storage *Storage `json:"storage"`
+	// Fails: the purge would fail because of the tenants' list, and delete nothing. Then nothing is
+	// counted.
+	Fails bool `json:"-"`
+}
+
+// TenantPreview is one tenant under a policy. Cutoff is null if there is none, ExpiredRows if not
+// counted.
+type TenantPreview struct {
+	Key         *string    `json:"key"`
+	Retention   *string    `json:"retention"`
+	Cutoff      *time.Time `json:"cutoff"`
+	State       string     `json:"state"` // due, clear, held, forever, skipped
+	Floored     bool       `json:"floored"`
+	ExpiredRows *int64     `json:"expired_rows"`
+}
+
+// TablePreview is a table of the plan and the edge that leads to it; the root has no edge.
+// ExpiredRows are the rows to delete or, for an edge that clears or keeps, the rows that stay
+// behind it.
+type TablePreview struct {
+	Table       string   `json:"table"`
+	Parent      string   `json:"parent"`
+	Constraint  string   `json:"constraint"`
+	Columns     []string `json:"columns"`
+	OnDelete    string   `json:"on_delete"`
+	Action      string   `json:"action"`
+	Index       string   `json:"index"`
+	ExpiredRows *int64   `json:"expired_rows"`
+
+	depth int
+}
+
+// Depth is the table's distance from the root.
+func (t TablePreview) Depth() int { return t.depth }
+
+// Look previews a purge of a plan. If the plan has errors, or its tenants are invalid, the preview
+// has only the problems.
+func Look(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan, sel plan.Selection, estimate bool) (*Preview, error) {
+	if p.Unplanned() != nil {
+		return nil, fmt.Errorf("looking at policy %s: %w", p.Policy.Name, p.Unplanned())
+	}
+	strategy, reason := p.Shown(sel)
+	v := &Preview{
+		Name: p.Policy.Name, Table: p.Policy.Table.String(), Strategy: strategy, Reason: reason, Index: p.Index, ForeignKeys: p.ForeignKeyChecks(),
+		Tenants: []TenantPreview{}, Tables: []TablePreview{}, Estimated: estimate, Problems: append([]plan.Problem{}, p.Problems...), Notes: []Note{},
+	}
+	if p.Root != nil {
+		v.Table = p.Root.Table.Name.String()
+	}
+	v.Tables = tree(p)
+	if p.HasErrors() {
+		return v, nil
+	}
+	v.Summary, v.TenantPath = Summary(p), p.TenantPath()
+	l := &previewer{plan: p, view: v, estimate: estimate, scope: expiry.Scope{OlderThan: sel.OlderThan, Only: sel.Tenants}}
+	problem, err := listProblem(ctx, pool, p, l.scope, plan.LevelError)
+	if err != nil {
+		return nil, fmt.Errorf("looking at policy %s: reading tenants: %w", p.Policy.Name, err)
+	}
+	if problem != nil {
+		v.Fails, v.Problems = true, append(v.Problems, *problem)
+		return v, nil
+	}
+	advised, err := advise(ctx, pool, p)
+	if err != nil {
+		return nil, fmt.Errorf("looking at policy %s: %w", p.Policy.Name, err)
+	}
+	l.unowned, v.Problems, v.Notes = advised.unowned, append(v.Problems, advised.problems...), append(v.Notes, advised.notes...)
+	err = pg.ReadOnly(ctx, pool, p.ReadingPath(), 0, func(tx pgx.Tx) error {
+		l.tx = tx
+		if err := tx.QueryRow(ctx, `SELECT now()::text`).Scan(&l.scope.Base); err != nil {
+			return err
+		}
+		for _, step := range []func(context.Context) error{l.findKept, l.tenants, l.neverExpiring, l.tables, l.addHints} {
+			if err := step(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("looking at policy %s: %w", p.Policy.Name, err)
+	}
+	return v, nil
+}
+
+// tree lists the tables depth first, one entry per edge; it visits each edge of a cycle once.
+func tree(p *plan.Plan) []TablePreview {
+	if p.Root == nil {
+		return []TablePreview{}
+	}
+	out := []TablePreview{{Table: p.Root.Table.Name.String(), Columns: plan.ColumnNames(p.Key), Action: "delete", Index: p.Index}}
+	seen := map[*plan.Edge]bool{}
+	var walk func(n *plan.Node, depth int)
+	walk = func(n *plan.Node, depth int) {
+		for _, e := range n.Out {
+			if seen[e] {
+				continue
+			}
+			seen[e] = true
+			t := TablePreview{
+				Table: e.Child.Table.Name.String(), Parent: n.Table.Name.String(), Constraint: e.Label(),
+				Columns: e.ChildColumns, Action: string(e.Action), Index: e.Index, depth: depth,
+			}
+			if e.Key != nil {
+				t.OnDelete = e.Key.OnDelete.String()
+			}
+			out = append(out, t)
+			if e.Action.Deletes() {
+				walk(e.Child, depth+1)
+			}
+		}
+	}
+	walk(p.Root, 1)
+	return out
+}
+
+type previewer struct {
+	tx       pgx.Tx
+	plan     *plan.Plan
+	view     *Preview
+	scope    expiry.Scope
+	estimate bool
+	total    int64 // rows of the root, if counted
+	unowned  bool  // a problem already reports that most rows have no tenant
+}
+
+// tenants lists every tenant with its state, and counts its expired roots.
+func (l *previewer) tenants(ctx context.Context) error {
+	p := l.plan
+	s := &pg.Statement{}
+	s.Add("SELECT s.key::text, s.retention, s.cutoff, s.state, s.floored, ")
+	probing := l.estimate && !p.Sweeps()
+	due := "d.n"
+	if probing {
+		due = "NULL::bigint"
+	}
+	s.Add(due, ", d.n IS NOT NULL FROM ", p.Tenants.Write(s, l.scope), " s LEFT JOIN (")
+	if probing {
+		s.Add("SELECT x.key, 1 AS n FROM (", p.Due(s.Inner(), l.scope).String(), ") x(key, cutoff)")
+	} else {
+		inner := p.Backlog(s.Inner(), l.scope, "reaper_x.tenant::text, ")
+		s.Add("SELECT x.key, x.n FROM (", inner.String(), " GROUP BY reaper_x.tenant) x(key, n, lag, tenants)")
+	}
+	s.Add(") d ON d.key IS NOT DISTINCT FROM s.key::text ORDER BY s.key")
+	rows, err := l.tx.Query(ctx, s.String(), s.Args...)
+	if err != nil {
+		return fmt.Errorf("counting expired rows: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var t TenantPreview
+		var found bool
+		if err := rows.Scan(&t.Key, &t.Retention, &t.Cutoff, &t.State, &t.Floored, &t.ExpiredRows, &found); err != nil {
+			return fmt.Errorf("counting expired rows: %w", err)
+		}
+		l.add(t, found, probing)
+	}
+	return rows.Err()
+}
+
+func (l *previewer) add(t TenantPreview, found, probing bool) {
+	switch t.State {
+	case expiry.StateActive:
+		t.State = "clear"
+		if found {
+			t.State = "due"
+		}
+	case expiry.StateForever:
+		forever := "forever"
+		t.Retention, t.Cutoff = &forever, nil
+	default:
+		t.Cutoff = nil
+	}
+	if t.ExpiredRows == nil && !probing {
+		t.ExpiredRows = new(int64)
+	}
+	if t.ExpiredRows != nil {
+		l.view.ExpiredRows += *t.ExpiredRows
+	}
+	l.view.Tenants = append(l.view.Tenants, t)
+}
+
+// neverExpiring counts rows that are never deleted: without a tenant, or without a valid age.
+func (l *previewer) neverExpiring(ctx context.Context) error {
+	p := l.plan
+	if l.estimate {
+		return nil
+	}
+	s := &pg.Statement{}
+	t := p.Root.Table
+	a := schema.Col(t, p.Age.Column.Name)
+	unowned := "false"
+	if !p.NoTenant {
+		relation := "(" + p.Tenants.Relation(nil) + ")"
+		joins, on, key := p.PathJoin(pg.Ident(t.Name.Name) + ".")
+		if joins == "" {
+			unowned = "NOT EXISTS (SELECT FROM " + relation + " reaper_t WHERE " + p.Owner.FindOurs("reaper_t.key", key) + ")"
+		} else {
+			unowned = "NOT EXISTS (SELECT FROM " + joins + " JOIN " + relation + " reaper_t ON " + p.Owner.FindOurs("reaper_t.key", key) + " WHERE " + on + ")"
+		}
+	}
+	endless := ""
+	if !p.Age.Integer() {
+		endless = " OR " + a + " = 'infinity'"
+	}
+	s.Add("SELECT count(*) FILTER (WHERE ", unowned, "), count(*) FILTER (WHERE ", a, " IS NULL OR NOT ", p.Age.Valid(a), endless, "), count(*) FROM ", schema.From(t))
+	var none int64
+	l.view.UnownedRows = new(int64)
+	if err := l.tx.QueryRow(ctx, s.String(), s.Args...).Scan(l.view.UnownedRows, &none, &l.total); err != nil {
+		return fmt.Errorf("counting unowned rows: %w", err)
+	}
+	if *l.view.UnownedRows > 0 && !l.unowned {
+		l.warn(fmt.Sprintf("%s of %s without a tenant, never deleted", visible.Count(*l.view.UnownedRows, "row", "rows"), t.Name), "see whether their tenant is gone, or the path is the right one")
+	}
+	if none > 0 {
+		l.warn(fmt.Sprintf("%s of %s without an age (NULL, infinity, or a number up to 0), never expired", visible.Count(none, "row", "rows"), t.Name), "give them an age if they should go")
+	}
+	return nil
+}
+
+func (l *previewer) warn(text, fix string) {
+	l.view.Problems = append(l.view.Problems, plan.Problem{Policy: l.plan.Policy.Name, Level: plan.LevelWarning, Text: text, Fix: fix})
+}
+
+// tables counts or estimates the rows to delete of every table.
+func (l *previewer) tables(ctx context.Context) error {
+	if l.estimate {
+		return l.estimates(ctx)
+	}
+	s := &pg.Statement{}
+	nodes, edges := l.countSQL(s)
+	counts := make([]int64, len(nodes)+len(edges))
+	if len(counts) > 0 {
+		if err := l.tx.QueryRow(ctx, s.String(), s.Args...).Scan(pg.Pointers(counts)...); err != nil {
+			return fmt.Errorf("counting dependents: %w", err)
+		}
+	}
+	l.eachTable(func(t *TablePreview, e *plan.Edge) {
+		n := int64(0)
+		switch {
+		case e == nil:
+			n = l.view.ExpiredRows
+		case e.Action.Deletes():
+			n = counts[slices.Index(nodes, e.Child)]
+		default:
+			n = counts[len(nodes)+slices.Index(edges, e)]
+		}
+		t.ExpiredRows = &n
+	})
+	return nil
+}
+
+// eachTable visits the preview's tables with their edges.
+func (l *previewer) eachTable(visit func(*TablePreview, *plan.Edge)) {
+	visit(&l.view.Tables[0], nil)
+	for i := range l.view.Tables[1:] {
+		t := &l.view.Tables[i+1]
+		for _, e := range l.plan.Edges {
+			if e.Label() == t.Constraint && e.Child.Table.Name.String() == t.Table && e.Parent.Table.Name.String() == t.Parent &&
+				strings.Join(e.ChildColumns, ",") == strings.Join(t.Columns, ",") {
+				visit(t, e)
+				break
+			}
+		}
+	}
+}

@@ -1,0 +1,93 @@
+package preview
+
+import (
+	"github.com/reaperdb/reaper/expiry"
+	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/internal/visible"
+	"github.com/reaperdb/reaper/partition"
+	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/schema"
+)
+
+// SQL shows the statements of a batch with sample values bound. cutoffs is the quoted name of the
+// ledger's table of cutoffs.
+func SQL(p *plan.Plan, sel plan.Selection, cutoffs string) string {
+	key := "KEY"
+	one := &pg.Column{Items: []*string{&key}}
+	sc := expiry.Scope{Base: "RUN START", OlderThan: sel.OlderThan, Run: "RUN", Cutoffs: cutoffs}
+	w := &plan.TenantCutoff{Cutoff: "CUTOFF"}
+	if !p.NoTenant {
+		w.Key = &key
+	}
+	keys := pg.NewValues(len(p.Key))
+	for i := range keys {
+		keys[i] = one
+	}
+	out := ""
+	section := func(title string, s *pg.Statement) { out += "-- " + visible.Text(title) + "\n" + s.String() + ";\n\n" }
+	if p.Parts.Droppable() && !sel.SomeRows() {
+		partitionStatements(p, sc, section)
+	}
+	if p.Sweeps() {
+		section("the next rows of a "+p.Strategy+", and which of them are expired", p.SweepSQL(sc, nil, "LATEST CUTOFF", plan.SweepRows))
+	} else {
+		section("tenants that have something due", p.DueSQL(sc))
+		if !p.NoTenant {
+			section("those of them that still have, in the next pass", p.PageSQL(sc, 0, plan.TenantPage))
+		}
+		group := make([]*string, len(p.Lead()))
+		for i := range group {
+			group[i] = &key
+		}
+		section("the next expired rows of one group", p.WalkSQL(w, group, plan.Cursor{}, p.KeyInIndex, p.Policy.Limits.Rows))
+	}
+	section("each batch begins: nobody changes keys, triggers or rules from here on", (&pg.Statement{}).Add(p.LockTables()))
+	section("and nobody has since the plan was made", p.CatalogPrintSQL())
+	m := p.Usual
+	if m.Simple() && !p.Watched() {
+		section("a batch", p.DeleteRootsSQL(sc, w, keys))
+		return out
+	}
+	section("lock the roots", p.LockRootsSQL(sc, w, keys))
+	known := map[*plan.Node]*plan.Rows{}
+	for _, group := range m.Order {
+		for _, n := range group {
+			known[n] = plan.NewRows(n)
+			refs := make([]*string, len(n.Refs))
+			for i := range refs {
+				refs[i] = &key
+			}
+			known[n].Add("0", "(0,0)", refs)
+		}
+		if plan.Cyclic(group) {
+			section("the rows of tables that reference each other", plan.ClosureSQL(p, m, group, known, p.Policy.Limits.TotalRows))
+			continue
+		}
+		for _, e := range group[0].In {
+			if e.Action.Deletes() && m.Walks(e) {
+				section("the rows of "+e.Child.Table.Name.String(), plan.ReadBehindSQL(e, known[e.Parent], p.Policy.Limits.TotalRows, e.Child.NeedsLock()))
+			}
+		}
+	}
+	if p.Keeps() {
+		section("who takes whom along, and who keeps whom", plan.KeepingSQL(p, known))
+	}
+	for _, e := range m.Clears {
+		section("empty references", plan.ClearSQL(&pg.Statement{}, e, m, known, 0))
+	}
+	s, _, _ := plan.DeleteSQL(p, m, p.Nodes, sc, w, keys, known, false)
+	section("a batch", s)
+	return out
+}
+
+// partitionStatements shows the statements of a partition drop.
+func partitionStatements(p *plan.Plan, sc expiry.Scope, section func(string, *pg.Statement)) {
+	x := schema.Partition{Name: schema.Name{Schema: p.Root.Table.Name.Schema, Name: "PARTITION"}, Upper: "END OF ITS RANGE", Dated: true}
+	text := func(sql string) *pg.Statement { return (&pg.Statement{}).Add(sql) }
+	section("partitions whose range ends below the latest cutoff", p.ExpiredPartitionsSQL(sc))
+	section("whether all rows of one are expired", p.AllExpiredSQL(sc, x))
+	section("take it out", text(partition.DetachSQL(p.Root.Table.Name, x)))
+	section("then in one transaction: lock it", text(partition.LockSQL(x)))
+	section("count its rows by tenant, for the ledger, if all of them still are", p.ExpiredCountsSQL(sc, x))
+	section("and drop it", text(partition.DropSQL(x)))
+}
