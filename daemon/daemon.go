@@ -184,7 +184,7 @@ func (d *Daemon) farewell(left time.Duration) {
 	all.Go(func() { d.lease.release(ctx) })
 	all.Go(func() { d.leave(ctx) })
 	if err := d.Pings.Close(ctx); err != nil {
-		d.Log.Warn("heartbeats lost in the shutdown", "error", err)
+		d.Log.Warn("some pings were not sent", "error", err)
 	}
 	all.Wait()
 }

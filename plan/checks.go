@@ -49,7 +49,7 @@ func (p *Plan) RowChecks(m *Traversal, known map[*Node]*Rows, keys pg.Values, lo
 		}
 		text := e.Child.Stays()
 		if e.Action.Clears() {
-			text = fmt.Sprintf("rows of %s still reference (%s) what goes, after their reference was emptied: %s", e.Child.Table.Name, e.Label(), e.Child.fires())
+			text = fmt.Sprintf("rows of %s still reference deleted rows (%s) after their reference was emptied: %s", e.Child.Table.Name, e.Label(), e.Child.fires())
 		}
 		add(e.Child, behind(s, e, r), text)
 	}
@@ -70,7 +70,7 @@ func BehindChecks(e *Edge, r *Rows) *Checks {
 	} else {
 		condition = behind(c.s, e, r)
 	}
-	c.rows(e.Child, condition, fmt.Sprintf("rows of %s stay as they are: %s", e.Child.Table.Name, e.Child.fires()))
+	c.rows(e.Child, condition, fmt.Sprintf("rows of %s were not changed: %s", e.Child.Table.Name, e.Child.fires()))
 	return c
 }
 
@@ -133,5 +133,5 @@ func (d DueRows) notDueSQL(s *pg.Statement) string {
 }
 
 func (d DueRows) text() string {
-	return fmt.Sprintf("rows of %s that are due (policy %s) are made young when their reference (%s) is emptied: %s", d.Edge.Child.Table.Name, d.Age.policy, d.Edge.Label(), d.Edge.Child.fires())
+	return fmt.Sprintf("rows of %s that were due (policy %s) no longer are after their reference (%s) was emptied: %s", d.Edge.Child.Table.Name, d.Age.policy, d.Edge.Label(), d.Edge.Child.fires())
 }

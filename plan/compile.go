@@ -90,8 +90,8 @@ type compiler struct {
 	// schemaDenied: the role lacks USAGE on the schema of a table of the file, so SQL over that table
 	// cannot be parsed. The problem is recorded.
 	schemaDenied bool
-	// leadsToTenant reports, by table, whether rows of any policy find their tenant through it; nil until
-	// first used.
+	// leadsToTenant reports, by table, whether rows of any policy find their tenant through it; nil
+	// until first used.
 	leadsToTenant map[uint32]bool
 	proposed      []proposal // for undecided edges
 	// untrusted: SQL of the file calls a function of an untrusted owner. That is an error, and the
@@ -203,8 +203,8 @@ func (c *compiler) root() error {
 		return errStop
 	}
 	if t.Kind == schema.Ordinary && len(t.Children) > 0 {
-		c.fail(pos, "make it a partitioned table, or write a policy for each table that inherits from it once none does",
-			"other tables inherit from %s: its key does not hold over their rows", t.Name)
+		c.fail(pos, "make it a partitioned table, or remove the inheritance and write a policy for each table",
+			"other tables inherit from %s: its key does not cover their rows", t.Name)
 	}
 	c.plan.Root = &Node{Table: t, Deleted: true}
 	c.plan.Nodes = []*Node{c.plan.Root}
@@ -225,7 +225,7 @@ func (c *compiler) ageColumn() error {
 	case slices.Contains(IntegerTypes, column.TypeName):
 		if spec.Unit == policy.UnitNone {
 			c.fail(spec.Column.Pos, c.unitFix(column),
-				"%s.%s is %s: the unit of an integer age must be said", c.plan.Root.Table.Name, column.Name, column.Type)
+				"%s.%s is %s: an integer age needs a unit", c.plan.Root.Table.Name, column.Name, column.Type)
 			return errStop
 		}
 	case slices.Contains([]string{"timestamptz", "timestamp", "date"}, column.TypeName):
@@ -239,7 +239,7 @@ func (c *compiler) ageColumn() error {
 		}
 	default:
 		c.fail(spec.Column.Pos, "an age is timestamptz, timestamp, date, or smallint, int, bigint with a unit",
-			"%s.%s is %s, which is no age", c.plan.Root.Table.Name, column.Name, column.Type)
+			"%s.%s is %s, which cannot be an age", c.plan.Root.Table.Name, column.Name, column.Type)
 		return errStop
 	}
 	if spec.TimeZone.IsSet() {

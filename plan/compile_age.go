@@ -23,7 +23,7 @@ func (c *compiler) checkAgeRange() error {
 	for _, v := range bounds {
 		if !expiry.InUnit(v, a.Unit) {
 			c.fail(c.plan.Policy.Age.Column.Pos, c.rangeFix(a.Column, bounds),
-				"%s.%s holds %d, which in unit %s lies outside 1990-2100", c.plan.Root.Table.Name, a.Column.Name, v, a.Unit)
+				"%s.%s holds %d, which in unit %s is outside 1990-2100", c.plan.Root.Table.Name, a.Column.Name, v, a.Unit)
 			break
 		}
 	}

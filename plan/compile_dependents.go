@@ -161,8 +161,8 @@ func (c *compiler) addEdge(parent *Node, r schema.Relation, entries []*entry, si
 	return c.clearing(e)
 }
 
-// decide sets the action of an edge. ambiguous: an ambiguous entry may mean this key, and the problem
-// is recorded for the entry.
+// decide sets the action of an edge. ambiguous: an ambiguous entry may mean this key, and its
+// problem is recorded elsewhere.
 func (c *compiler) decide(e *Edge, r schema.Relation, decided *entry, ambiguous bool) {
 	k := r.First()
 	onDelete, agreed := r.Agreed()
@@ -208,7 +208,7 @@ func (c *compiler) entryFor(parent *Node, r schema.Relation, entries []*entry, s
 			continue
 		}
 		if found != nil {
-			c.fail(d.Pos, "remove the entry, or tell it from the other one with via and parent", "two entries decide %s of %s", r.Names(), k.ChildName)
+			c.fail(d.Pos, "remove the entry, or distinguish it from the other one with via and parent", "two entries decide %s of %s", r.Names(), k.ChildName)
 			continue
 		}
 		found = e

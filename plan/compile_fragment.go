@@ -69,8 +69,8 @@ func (c *compiler) boolean(what string, text policy.Text, relation string) (stri
 	return f.SQL, nil
 }
 
-// recordNeeds records what a fragment depends on: privileges, the search_path, functions of other owners,
-// and the time zone.
+// recordNeeds records what a fragment depends on: privileges, the search_path, functions of other
+// owners, and the time zone.
 func (c *compiler) recordNeeds(what string, pos policy.Pos, f *usersql.Fragment) {
 	if f.Unread {
 		f.Needs.Unknown = []string{what}
@@ -79,7 +79,7 @@ func (c *compiler) recordNeeds(what string, pos policy.Pos, f *usersql.Fragment)
 	for _, x := range f.Functions {
 		if !x.Trusted {
 			c.untrusted = true
-			c.fail(pos, fmt.Sprintf("look at it; then let a superuser or the owner of the database or of the table own it: ALTER FUNCTION %s … OWNER TO …", x.Name),
+			c.fail(pos, fmt.Sprintf("review it, then give it to a superuser or to the owner of the database or of the table: ALTER FUNCTION %s … OWNER TO …", x.Name),
 				"%s calls %s, which belongs to role %s: whoever owns it decides what is deleted", what, x.Name, x.Owner)
 		}
 	}
@@ -87,7 +87,7 @@ func (c *compiler) recordNeeds(what string, pos policy.Pos, f *usersql.Fragment)
 		c.plan.ownPath.reading, c.plan.ownPath.writing = true, true
 	}
 	if f.Zoned && !isUTC(c.server.TimeZone) {
-		text := fmt.Sprintf("%s depends on the TimeZone: it is worked out in UTC, while other sessions of this role and database are in %s", what, c.server.TimeZone)
+		text := fmt.Sprintf("%s depends on the TimeZone: it is evaluated in UTC, while other sessions of this role and database are in %s", what, c.server.TimeZone)
 		c.plan.AddProblem(LevelWarning, c.file.Errorf(pos, "%s", text).Error(),
 			fmt.Sprintf("say which time zone is meant, such as: hold_until AT TIME ZONE %s > now()", pg.Literal(c.server.TimeZone)))
 	}

@@ -45,7 +45,7 @@ func (c *compiler) guards() error {
 		c.rowSecurity(t)
 		for _, n := range p.Nodes {
 			if n.Table == t && n != p.Root {
-				c.refuseDeletingEdges(n, "%s says who owns rows, and a deleting edge leads to it: %s")
+				c.refuseDeletingEdges(n, "%s determines who owns rows, but a deleting edge leads to it: %s")
 			}
 		}
 	}
@@ -144,7 +144,7 @@ func (c *compiler) deletedGuards(n *Node) {
 	for i := range c.file.Policies {
 		other := &c.file.Policies[i]
 		if other != p.Policy && c.names(other.Table, t.OID) {
-			p.AddProblem(LevelWarning, fmt.Sprintf("dependent %s is the root of policy %s: here its rows go with %s, whatever their own age", t.Name, other.Name, p.Root.Table.Name),
+			p.AddProblem(LevelWarning, fmt.Sprintf("dependent %s is the root of policy %s: here its rows are deleted with %s, whatever their own age", t.Name, other.Name, p.Root.Table.Name),
 				"make sure that is meant, or decide keep")
 		}
 	}
@@ -200,15 +200,15 @@ func (c *compiler) warnOtherTenants(n *Node) {
 	}
 	for _, k := range c.graph.Outgoing(n.Table.OID) {
 		if k.Parent == c.tenant.OID {
-			c.plan.AddProblem(LevelWarning, fmt.Sprintf("dependent %s references the tenants itself (%s): rows of another tenant than the root's would go too", n.Table.Name, k.Name),
+			c.plan.AddProblem(LevelWarning, fmt.Sprintf("dependent %s references the tenants itself (%s): rows of another tenant than the root's would be deleted too", n.Table.Name, k.Name),
 				"make sure that both always agree, or decide keep")
 		}
 	}
 }
 
-// checkComparison refuses a reference with an ambiguous comparison. Across two collations, when that of
-// the referencing column is not deterministic, PostgreSQL checks by one and acts by the other.
-// Across some types the result depends on the TimeZone.
+// checkComparison refuses a reference with an ambiguous comparison. Across two collations, when
+// that of the referencing column is not deterministic, PostgreSQL checks by one and acts by the
+// other. Across some types the result depends on the TimeZone.
 func (c *compiler) checkComparison(e *Edge) {
 	for _, x := range e.Pairs {
 		if x.Crossed(x.Theirs) {
@@ -233,7 +233,7 @@ func (c *compiler) brokenSetNull(e *Edge) bool {
 		slices.ContainsFunc(e.Pairs, func(x schema.Comparison) bool { return x.Crossed(x.Ours) })
 }
 
-// refuseArrays refuses a reference over refuseArrays: references are looked up by refuseArrays of values.
+// refuseArrays refuses a reference over arrays: references are looked up by arrays of values.
 func (c *compiler) refuseArrays(e *Edge) {
 	for i := range e.ChildColumns {
 		theirs, _ := e.Child.Table.Column(e.ChildColumns[i])
@@ -243,9 +243,9 @@ func (c *compiler) refuseArrays(e *Edge) {
 		}
 		fix := "reference a column of another type, or clean these tables without reaper"
 		if e.Key == nil {
-			fix = "match columns that are no arrays"
+			fix = "match columns that are not arrays"
 		}
-		c.plan.AddProblem(LevelError, fmt.Sprintf("%s compares %s.%s with %s.%s: references over arrays cannot be looked for",
+		c.plan.AddProblem(LevelError, fmt.Sprintf("%s compares %s.%s with %s.%s: references over arrays are not supported",
 			e.Label(), e.Child.Table.Name, theirs.Name, e.Parent.Table.Name, ours.Name), fix)
 	}
 }
@@ -253,7 +253,7 @@ func (c *compiler) refuseArrays(e *Edge) {
 func (c *compiler) edgeGuards(e *Edge) error {
 	p := c.plan
 	if e.Action.Deletes() && e.Child == p.Root {
-		p.AddProblem(LevelWarning, fmt.Sprintf("%s leads back to the root table %s: rows that reference an expired root go too, whatever their own age", e.Label(), p.Root.Table.Name),
+		p.AddProblem(LevelWarning, fmt.Sprintf("%s leads back to the root table %s: rows that reference an expired root are deleted too, whatever their own age", e.Label(), p.Root.Table.Name),
 			"make sure that is meant, or decide nullify or keep")
 	}
 	c.checkComparison(e)

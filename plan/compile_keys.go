@@ -20,7 +20,7 @@ func (c *compiler) rootKey() error {
 			why = fmt.Sprintf(" and that can be looked up: column %s is an array", column)
 		}
 		c.fail(c.plan.Policy.Table.Pos, "add a primary key, or a unique index over NOT NULL columns (not partial, not deferrable, no expressions, no arrays)",
-			"%s has no key that tells its rows apart%s", t.Name, why)
+			"%s has no key that identifies its rows%s", t.Name, why)
 		return nil
 	}
 	var err error

@@ -33,7 +33,7 @@ func (c *compiler) addMatch(parent *Node, e *entry) error {
 			return errStop
 		}
 		if theirs.Category == "S" && theirs.Category != ours.Category && ours.Category == "D" {
-			c.fail(d.Pos, "match columns of one type", "%s.%s is text and %s.%s is %s: dates have no one text", child.Table.Name, theirs.Name, parent.Table.Name, ours.Name, ours.Type)
+			c.fail(d.Pos, "match columns of one type", "%s.%s is text and %s.%s is %s: a date has more than one text form", child.Table.Name, theirs.Name, parent.Table.Name, ours.Name, ours.Type)
 			return errStop
 		}
 		pair, err := c.declared(ours, theirs)

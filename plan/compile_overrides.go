@@ -103,7 +103,7 @@ func (c *compiler) sameTenant() error {
 		return err
 	}
 	if same == nil {
-		c.fail(c.file.Tenants.Pos, "let another column be the key", "the tenants' key %s is %s, whose values cannot be compared", t.Key.Name, t.Key.Type)
+		c.fail(c.file.Tenants.Pos, "use another column as the key", "the tenants' key %s is %s, whose values cannot be compared", t.Key.Name, t.Key.Type)
 		return errStop
 	}
 	t.Same = *same

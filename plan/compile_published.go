@@ -6,8 +6,8 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// checkPublications refuses tables on which PostgreSQL refuses DELETE or UPDATE because of a publication
-// without a usable replica identity.
+// checkPublications refuses tables on which PostgreSQL refuses DELETE or UPDATE because of a
+// publication without a usable replica identity.
 func (c *compiler) checkPublications(n *Node) {
 	for _, x := range n.Table.Refusing {
 		what := ""

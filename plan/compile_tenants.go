@@ -40,7 +40,7 @@ func (c *compiler) tenantsRelation() error {
 		return err
 	}
 	if t.Key.Array() {
-		c.fail(file.Pos, "let another column be the key", "the tenants' key %s is %s: an array is no key", t.Key.Name, t.Key.Type)
+		c.fail(file.Pos, "use another column as the key", "the tenants' key %s is %s: an array cannot be a key", t.Key.Name, t.Key.Type)
 		return errStop
 	}
 	if err := c.sameTenant(); err != nil {
@@ -246,7 +246,7 @@ func (c *compiler) checkPathEnd() error {
 	for _, h := range p.Hops {
 		for _, n := range h.To {
 			if k, _ := h.table.Column(n); k.Array() {
-				c.fail(p.Policy.Tenant.Pos, "take another way, or write tenant: none", "the tenant path leads over %s.%s, which is %s: an array is no key", h.table.Name, n, k.Type)
+				c.fail(p.Policy.Tenant.Pos, "use another tenant path, or write tenant: none", "the tenant path goes through %s.%s, which is %s: an array cannot be a key", h.table.Name, n, k.Type)
 				return errStop
 			}
 		}
@@ -258,7 +258,7 @@ func (c *compiler) checkPathEnd() error {
 				return err
 			}
 			if order == nil {
-				c.fail(p.Policy.Tenant.Pos, "take another way, or write tenant: none", "the tenant path leads over %s.%s, which is %s and has no order", p.Hops[0].table.Name, x.Ours.Name, x.Ours.Type)
+				c.fail(p.Policy.Tenant.Pos, "use another tenant path, or write tenant: none", "the tenant path goes through %s.%s, which is %s and has no order", p.Hops[0].table.Name, x.Ours.Name, x.Ours.Type)
 				return errStop
 			}
 			p.groupOrders = append(p.groupOrders, order)
@@ -310,7 +310,7 @@ func (c *compiler) follow(table *schema.Table, s policy.Step) (Hop, error) {
 			return Hop{}, err
 		}
 		if !slices.ContainsFunc(to.Indexes, func(x schema.Index) bool { return uniqueOn(x, s.ToColumn) }) {
-			c.fail(s.Pos, "lead to a column with a unique index over it alone", "%s.%s is not unique: a row could belong to several tenants", to.Name, s.ToColumn)
+			c.fail(s.Pos, "lead to a column with a unique index of its own", "%s.%s is not unique: a row could belong to several tenants", to.Name, s.ToColumn)
 			return Hop{}, errStop
 		}
 		return c.declaredHop(table, to, s)
@@ -319,7 +319,7 @@ func (c *compiler) follow(table *schema.Table, s policy.Step) (Hop, error) {
 	switch len(keys) {
 	case 0:
 		c.fail(s.Pos, "write where it leads: "+s.String()+" -> table.column",
-			"no foreign key tells where %s.%s leads", table.Name, s.Column)
+			"no foreign key shows where %s.%s leads", table.Name, s.Column)
 		return Hop{}, errStop
 	case 1:
 		if err := c.graph.Load(c.ctx, c.conn, keys[0].Parent); err != nil {

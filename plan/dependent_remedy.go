@@ -65,8 +65,8 @@ func (c *compiler) proposals() error {
 	return nil
 }
 
-// maxProposalTables limits how many more tables the proposals load. Edges into tables beyond the limit get
-// the proposal keep.
+// maxProposalTables limits how many more tables the proposals load. Edges into tables beyond the
+// limit get the proposal keep.
 const maxProposalTables = 200
 
 // loadBelow loads the tables below the proposed edges that deletion would cascade to, one level at
@@ -120,7 +120,7 @@ func (c *compiler) otherActions(e *Edge, r schema.Relation, action policy.Action
 		}
 	}
 	if len(others) == 0 {
-		return "none of its rows may go"
+		return "none of its rows may be deleted"
 	}
 	return strings.Join(others, ", ")
 }
@@ -179,7 +179,7 @@ func orNullify(e *Edge) string {
 	if may && nullable(e, e.ChildColumns, e.Key != nil && e.Key.MatchFull) != nil {
 		return "or nullify"
 	}
-	return "none of its rows may go"
+	return "none of its rows may be deleted"
 }
 
 // actionFix corrects an entry whose action none of the relation's keys allows.
@@ -187,11 +187,11 @@ func actionFix(r schema.Relation, asked policy.Action) string {
 	own := map[schema.OnDelete]policy.Action{schema.Cascade: policy.Delete, schema.SetNull: policy.Nullify}
 	switch onDelete, agreed := r.Agreed(); {
 	case agreed && own[onDelete] == asked:
-		return "remove the entry: the schema has decided so"
+		return "remove the entry: the schema already decides this"
 	case allows(r, policy.Delete):
-		return "write action: keep # or delete, or remove the entry: the schema has decided"
+		return "write action: keep # or delete, or remove the entry: the schema already decides this"
 	}
-	return "write action: keep # or remove the entry: the schema has decided"
+	return "write action: keep # or remove the entry: the schema already decides this"
 }
 
 // viaFix replaces an ambiguous entry with one entry per relation, including the relations to other

@@ -80,14 +80,14 @@ func (p *Plan) foreignSchemas() []string {
 	return slices.DeleteFunc(slices.Clone(p.Server.SearchPath), func(s string) bool { return s == "pg_catalog" })
 }
 
-// checkForeignKeys computes the fingerprint, unless the plan has errors. Only then does it refuse foreign
-// keys that PostgreSQL does not enforce, so that every batch detects later changes.
+// checkForeignKeys computes the fingerprint, unless the plan has errors. Only then does it refuse
+// foreign keys that PostgreSQL does not enforce, so that every batch detects later changes.
 func (c *compiler) checkForeignKeys() error {
 	p := c.plan
 	if !p.HasErrors() {
 		s := p.CatalogPrintSQL()
 		if err := c.conn.QueryRow(c.ctx, s.String(), s.Args...).Scan(new(string), &p.CatalogPrint); err != nil {
-			return fmt.Errorf("reading what the catalog says of the tables: %w", err)
+			return fmt.Errorf("reading the catalog fingerprint: %w", err)
 		}
 	}
 	oids := []uint32{}
@@ -109,7 +109,7 @@ func (c *compiler) checkForeignKeys() error {
 		if fix == "" {
 			fix = "drop the foreign key and add it again"
 		}
-		p.AddProblem(LevelError, fmt.Sprintf("foreign key %s of %s does not act: its triggers on %s are disabled, or fire in another role alone", x.Key, x.Child, x.On), fix)
+		p.AddProblem(LevelError, fmt.Sprintf("foreign key %s of %s does not act: its triggers on %s are disabled, or fire only in another session_replication_role", x.Key, x.Child, x.On), fix)
 	}
 	return nil
 }

@@ -84,7 +84,7 @@ func (n *Node) fires() string {
 	return strings.Join(names, ", ")
 }
 
-// checkTriggers records the problems of the table's checkTriggers and rules that can fire.
+// checkTriggers records the problems of the table's triggers and rules that can fire.
 func (c *compiler) checkTriggers(n *Node) {
 	p := c.plan
 	for _, t := range n.firingTriggers() {
@@ -102,7 +102,7 @@ func (c *compiler) checkTriggers(n *Node) {
 			as = "its owner " + t.DefinerOf
 		}
 		p.AddProblem(LevelWarning, fmt.Sprintf("%s fires on %s: function %s runs as %s, with row_security = off and TimeZone UTC", triggerText(t), on, t.Function, as),
-			fmt.Sprintf("make sure that %s may do all that it does, under these settings too", as))
+			fmt.Sprintf("make sure that %s has the privileges that the function needs, under these settings too", as))
 	}
 	for _, r := range n.FiringRules() {
 		on := "UPDATE"

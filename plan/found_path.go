@@ -92,7 +92,7 @@ func (c *compiler) findPath() error {
 	if p.unwritable {
 		fix = "write another path under tenant: each column of a key of this one is part of several foreign keys"
 	}
-	c.fail(p.Policy.Table.Pos, fix, "the tenant path found, %s, must be written in the policy: %s", p.pathText(path.Steps), why)
+	c.fail(p.Policy.Table.Pos, fix, "the inferred tenant path, %s, must be written in the policy: %s", p.pathText(path.Steps), why)
 	return nil
 }
 
@@ -159,7 +159,7 @@ func (c *compiler) shortestPath() ([]schema.ForeignKey, error) {
 	pos := c.plan.Policy.Table.Pos
 	fix := "name the columns that lead to the tenants (tenant: [column, …]), or write tenant: none and a retention"
 	if c.tenant == nil {
-		c.fail(pos, fix, "with a query of tenants the path from %s cannot be found by itself", c.plan.Root.Table.Name)
+		c.fail(pos, fix, "the tenant path from %s cannot be inferred if tenants is a query", c.plan.Root.Table.Name)
 		return nil, errStop
 	}
 	found := c.graph.ShortestPaths(c.plan.Root.Table.OID, c.tenant.OID)

@@ -79,7 +79,7 @@ policies: [{name: visits, table: visits, age: {column: at, unit: s}, tenant: non
 	}
 }
 
-// drainSQL are the statements that a root larger than a batch needs besides.
+// drainSQL are the statements that a root larger than a batch also needs.
 func drainSQL(p *plan.Plan) string {
 	const key, limit = "KEY", 20000
 	var b strings.Builder

@@ -119,7 +119,7 @@ func (g *grants) statements() []string {
 		out = append(out, fmt.Sprintf("GRANT EXECUTE ON ROUTINE %s TO %s;", f, g.role))
 	}
 	for _, what := range Sorted(g.unknown) {
-		out = append(out, "-- which tables "+what+" reads could not be found out, since no temporary view could be made of it: "+g.role+" needs SELECT on them, too")
+		out = append(out, "-- the tables that "+what+" reads are unknown, since it could not become a temporary view: "+g.role+" needs SELECT on them too")
 	}
 	if len(g.bypass) > 0 {
 		slices.Sort(g.bypass)
@@ -128,11 +128,11 @@ func (g *grants) statements() []string {
 	}
 	for _, t := range g.owned {
 		// Not granted: the owner of a table may do anything to it.
-		out = append(out, fmt.Sprintf("-- only to drop partitions of %s whole, and not to delete from it, %s would have to be a member of the owner %s", t[0], g.role, t[1]))
+		out = append(out, fmt.Sprintf("-- optional, to drop whole partitions of %s: %s must be a member of its owner %s", t[0], g.role, t[1]))
 	}
 	switch {
 	case g.replica && g.version < 150000:
-		out = append(out, "-- foreign_key_checks: proven takes a superuser before PostgreSQL 15; else the policies go the ordinary way")
+		out = append(out, "-- foreign_key_checks: proven needs a superuser before PostgreSQL 15; otherwise the checks are ordinary")
 	case g.replica:
 		out = append(out, "-- for foreign_key_checks: proven, as a superuser:", grantReplicaRole(g.role)+";")
 	}

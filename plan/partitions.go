@@ -72,13 +72,13 @@ func (c *compiler) partitions() error {
 		{!byAge, "they are not ranges of " + p.Age.Column.Name + " alone"},
 		{nested, "the table is a partition itself"},
 		{hasDefault, "there is a default partition"},
-		{count < 2, "there is no second one"},
+		{count < 2, "there is only one"},
 		{eventTrigger != "", "event trigger " + eventTrigger + " fires on ALTER TABLE or DROP TABLE"},
 		{len(p.Edges) > 0, "other tables reference their rows"},
 		{!p.NoTenant && !p.Tenants.Inline(), "the tenants come from a query"},
 		{len(p.Root.firingTriggers()) > 0, "a trigger fires on DELETE"},
 		{len(p.Root.FiringRules()) > 0, "a rule rewrites DELETE"},
-		{publication != "", "publication " + publication + " replicates deletes, and no drop"},
+		{publication != "", "publication " + publication + " replicates deletes but not drops"},
 	} {
 		if no.is {
 			p.Parts.obstacle = no.why
@@ -97,7 +97,7 @@ func (c *compiler) partitions() error {
 func (p *Plan) Shown(sel Selection) (strategy, reason string) {
 	obstacle := p.Parts.obstacle
 	if obstacle == "" && sel.SomeRows() {
-		obstacle = "the run is narrowed"
+		obstacle = "the run is limited to some rows"
 	}
 	switch {
 	case !p.Parts.is:
@@ -105,7 +105,7 @@ func (p *Plan) Shown(sel Selection) (strategy, reason string) {
 	case obstacle != "":
 		return p.Strategy, p.Reason + "; no partition is dropped whole: " + obstacle
 	}
-	return PartitionDrop, fmt.Sprintf("partitions are ranges of %s, and one goes as a whole when all its rows are expired; other rows by %s (%s)",
+	return PartitionDrop, fmt.Sprintf("partitions are ranges of %s, and one is dropped when all its rows are expired; other rows by %s (%s)",
 		p.Age.Column.Name, p.Strategy, p.Reason)
 }
 

@@ -77,9 +77,9 @@ func (c *compiler) locked(conn *pgx.Conn, cause error) (pgx.Tx, error) {
 	}
 	var lockers *string
 	if err := tx.QueryRow(c.ctx, lockersSQL).Scan(&lockers); err != nil {
-		return tx, fmt.Errorf("finding who has locked a table: %w", err)
+		return tx, fmt.Errorf("finding the holder of a table lock: %w", err)
 	}
-	who := "a table of it"
+	who := "one of its tables"
 	if lockers != nil {
 		who = *lockers
 	}

@@ -30,11 +30,11 @@ func (c *compiler) decideProven() error {
 	s := p.refusalsSQL()
 	rows, err := c.conn.Query(c.ctx, s.String(), s.Args...)
 	if err != nil {
-		return fmt.Errorf("asking the catalog about foreign_key_checks: %w", err)
+		return fmt.Errorf("checking the catalog for foreign_key_checks: %w", err)
 	}
 	reasons, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
-		return fmt.Errorf("asking the catalog about foreign_key_checks: %w", err)
+		return fmt.Errorf("checking the catalog for foreign_key_checks: %w", err)
 	}
 	reasons = append(p.refusals(), reasons...)
 	for _, r := range reasons {
@@ -47,7 +47,7 @@ func (c *compiler) decideProven() error {
 
 const (
 	notProven   = "foreign_key_checks: proven is not possible here: "
-	ordinaryFix = "write safety: {foreign_key_checks: ordinary} # the policy goes the ordinary way until this is mended"
+	ordinaryFix = "write safety: {foreign_key_checks: ordinary} # until this is fixed, the policy runs with ordinary checks"
 )
 
 // refusals are the reasons that follow from the plan itself.
@@ -90,7 +90,7 @@ func (c *compiler) replicaRole() (bool, error) {
 	case pg.HasCode(err, "42501"):
 		c.plan.AddProblem(LevelWarning, notProven+"the role may not set session_replication_role", grantReplicaRole(pg.Ident(c.server.Role))+"; -- or write foreign_key_checks: ordinary")
 	case err != nil:
-		return false, fmt.Errorf("trying session_replication_role: %w", err)
+		return false, fmt.Errorf("testing session_replication_role: %w", err)
 	}
 	return err == nil, nil
 }

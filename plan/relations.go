@@ -23,9 +23,9 @@ func allowedFor(o schema.OnDelete, a policy.Action) bool {
 	return a == policy.Delete || a == policy.Keep
 }
 
-// defersToSchema reports whether an entry that names the relation by its columns defers to the schema: the
-// relation forbids the entry's action, and the same columns form an undecided relation to the same
-// table, which the entry decides instead.
+// defersToSchema reports whether an entry that names the relation by its columns defers to the
+// schema: the relation forbids the entry's action, and the same columns form an undecided relation
+// to the same table, which the entry decides instead.
 func defersToSchema(r schema.Relation, a policy.Action, siblings []schema.Relation) bool {
 	if _, agreed := r.Agreed(); !agreed || allows(r, a) {
 		return false

@@ -110,8 +110,8 @@ func (p *Plan) ageCondition(cut string) string {
 		" WHERE " + on + " AND " + expired + ")"
 }
 
-// rootCondition is the conditions for roots with these keys. SQL evaluates conditions in no fixed order: a
-// where that has raised an error is evaluated only for these keys.
+// rootCondition is the conditions for roots with these keys. SQL evaluates conditions in no fixed
+// order: a where that has raised an error is evaluated only for these keys.
 func (p *Plan) rootCondition(s *pg.Statement, sc expiry.Scope, keys pg.Values, cut string) string {
 	return p.keyCondition(s, keys) + "\n   AND " + p.ageCondition(cut) + p.whereCondition(s, sc, keys)
 }
@@ -186,7 +186,7 @@ func numbered(columns []string) (selected, names []string) {
 	return selected, names
 }
 
-// located is the condition that a row is located one of these locations.
+// located is the condition that a row is at one of these locations.
 func located(s *pg.Statement, t *schema.Table, r *Rows) string {
 	c := pg.Ident(t.Name.Name) + ".ctid = ANY(" + s.Array(r.CTIDs, "tid") + ")"
 	if t.Kind == schema.Partitioned {

@@ -49,9 +49,9 @@ func firstDated(a expiry.Age) string {
 	return "'1970-01-02'"
 }
 
-// closedTenants writes the CTE reaper_c: the keys of the tenants for which everything below the end of the
-// partition's range is expired, by the earlier of the current cutoff and that of the run's start. A
-// key that occurs twice is left out.
+// closedTenants writes the CTE reaper_c: the keys of the tenants for which everything below the end
+// of the partition's range is expired, by the earlier of the current cutoff and that of the run's
+// start. A key that occurs twice is left out.
 func (p *Plan) closedTenants(s *pg.Statement, sc expiry.Scope, upper string) {
 	sc.Whole = true
 	s.Add("WITH reaper_c AS MATERIALIZED (")
@@ -65,9 +65,9 @@ func (p *Plan) closedTenants(s *pg.Statement, sc expiry.Scope, upper string) {
 		"\n   GROUP BY reaper_s.key HAVING count(*) = 1 AND bool_and(reaper_s.state = 'active')) x\n WHERE ", upper, " <= ", p.Age.Surely("x.cutoff"), ")")
 }
 
-// partitionRows writes the rows of a partition, attached or not: their lead columns l0, l1, …, and meant:
-// whether they satisfy where and are older than the end of its range. It is aliased to the root's
-// name, which users' SQL may refer to.
+// partitionRows writes the rows of a partition, attached or not: their lead columns l0, l1, …, and
+// meant: whether they satisfy where and are older than the end of its range. It is aliased to the
+// root's name, which users' SQL may refer to.
 func (p *Plan) partitionRows(x schema.Partition, upper string) string {
 	t := p.Root.Table
 	a := schema.Col(t, p.Age.Column.Name)

@@ -76,8 +76,8 @@ func afterPosition(columns []string, orders []*schema.Order, place []string) str
 	return pg.Row(columns) + " OPERATOR(pg_catalog.>) " + pg.Row(place)
 }
 
-// afterPositionEach serves types of extensions and users, since all operators of a row comparison come
-// from one schema.
+// afterPositionEach serves types of extensions and users, since all operators of a row comparison
+// come from one schema.
 func afterPositionEach(columns []string, orders []*schema.Order, place []string, greater func(int) string) string {
 	var or []string
 	for i := range columns {

@@ -16,8 +16,8 @@ type onPath struct {
 	rows    bool     // false for the root, whose rows no others need
 }
 
-// checkTenantPaths refuses a plan that deletes or clears what any policy needs to find its tenants: rows
-// without a tenant are never deleted.
+// checkTenantPaths refuses a plan that deletes or clears what any policy needs to find its tenants:
+// rows without a tenant are never deleted.
 func (c *compiler) checkTenantPaths() error {
 	p := c.plan
 	for i := range c.file.Policies {
@@ -46,7 +46,7 @@ func (c *compiler) checkOnPath(x onPath, n *Node) {
 	for _, e := range n.In {
 		for _, column := range e.SetColumns {
 			if e.Action.Clears() && slices.Contains(x.columns, column) {
-				pos, fix := c.keepFix(e, "or delete; or let the policy take another way to its tenants")
+				pos, fix := c.keepFix(e, "or delete; or give the policy another tenant path")
 				c.fail(pos, fix, "%s.%s is emptied (%s, %s), and %s by it: rows without a tenant are never deleted", n.Table.Name, column, e.Label(), e.Action, whose)
 			}
 		}
@@ -56,14 +56,14 @@ func (c *compiler) checkOnPath(x onPath, n *Node) {
 // refusePathDeletion refuses deletion from a node: the root, or each deleting edge into it.
 func (c *compiler) refusePathDeletion(n *Node, whose string) {
 	if n == c.plan.Root {
-		c.plan.AddProblem(LevelError, fmt.Sprintf("rows of %s go, and %s through them: what belongs to a tenant by a row that is gone is never deleted", n.Table.Name, whose),
-			"take another way to the tenants (a column of the table itself), or let the rows go with those they stand above, as dependents of one policy")
+		c.plan.AddProblem(LevelError, fmt.Sprintf("rows of %s are deleted, and %s through them: rows whose path to a tenant is gone are never deleted", n.Table.Name, whose),
+			"use another tenant path (a column of the table itself), or delete the rows below them as dependents of this policy")
 		return
 	}
 	for _, e := range n.In {
 		if e.Action.Deletes() {
-			pos, fix := c.keepFix(e, "or let the policy take another way to its tenants")
-			c.fail(pos, fix, "rows of %s go (%s), and %s through them: what belongs to a tenant by a row that is gone is never deleted", n.Table.Name, e.Label(), whose)
+			pos, fix := c.keepFix(e, "or give the policy another tenant path")
+			c.fail(pos, fix, "rows of %s are deleted (%s), and %s through them: rows whose path to a tenant is gone are never deleted", n.Table.Name, e.Label(), whose)
 		}
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// checkVacuumPrivilege warns about `vacuum: always` for tables that the role may not vacuum. With auto, a run
-// warns by itself when there is anything to vacuum.
+// checkVacuumPrivilege warns about `vacuum: always` for tables that the role may not vacuum. With
+// auto, a run warns by itself when there is anything to vacuum.
 func (c *compiler) checkVacuumPrivilege() {
 	p := c.plan
 	if p.Policy.Vacuum != policy.VacuumAlways {
@@ -34,7 +34,7 @@ func (g *grants) maintain() []string {
 	if len(g.vacuumed) == 0 {
 		return nil
 	}
-	out := []string{"-- with these it vacuums what it has deleted much of (vacuum in the policy file); without, that is left to autovacuum:"}
+	out := []string{"-- optional, to vacuum tables after large deletions (vacuum in the policy file); otherwise autovacuum does:"}
 	for _, t := range Sorted(g.vacuumed) {
 		line := fmt.Sprintf("-- GRANT MAINTAIN ON %s TO %s;", t, g.role)
 		if g.vacuumed[t] == schema.Partitioned {

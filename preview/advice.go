@@ -38,7 +38,7 @@ func Advise(ctx context.Context, pool *pgxpool.Pool, plans []*plan.Plan) ([]Note
 func wordNotes(p *plan.Plan) []Note {
 	notes := []Note{{Policy: p.Policy.Name, Text: Summary(p)}}
 	if t := p.TenantPath(); t != nil && t.Inferred {
-		n := Note{Policy: p.Policy.Name, Text: "tenant path (found): " + t.Text}
+		n := Note{Policy: p.Policy.Name, Text: "tenant path (inferred): " + t.Text}
 		if t.YAML != "" {
 			n.Fix = "write tenant: " + t.YAML
 		}

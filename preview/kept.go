@@ -54,8 +54,8 @@ func (l *previewer) findKept(ctx context.Context) error {
 		return fmt.Errorf("looking for what is kept: %w", err)
 	}
 	if roots.Len() > keptRoots || references > keptReferences {
-		l.warn(fmt.Sprintf("more than %d expired rows, or %d references among what hangs off them: those that are kept by rows which go themselves are not counted",
-			keptRoots, keptReferences), "a purge may delete more than is counted here; --tenant looks at one tenant")
+		l.warn(fmt.Sprintf("more than %d expired rows or %d references among their dependents: rows kept only by rows that are deleted too are not counted",
+			keptRoots, keptReferences), "a purge may delete more than is counted here; --tenant previews a single tenant")
 		return nil
 	}
 	stay := n.remaining(p.Root, roots)

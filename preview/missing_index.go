@@ -72,7 +72,7 @@ func (l *previewer) sweepHint(pass int64) string {
 	text := fmt.Sprintf("the %s reads %s for each one deleted, with the pass that confirms; with this index: 1",
 		l.plan.Strategy, l.many(readsPerRow(pass, l.view.ExpiredRows)))
 	if l.plan.Policy.Where.IsSet() || l.plan.Keeps() {
-		text += ", and those that are old enough but stay"
+		text += ", plus those that are old enough but stay"
 	}
 	return text
 }
@@ -108,8 +108,8 @@ func (l *previewer) edgeHint(ctx context.Context, e *plan.Edge) (string, error) 
 	return fmt.Sprintf("%s read for each deleted row of %s; with this index: %s", l.many(reads), e.Parent.Table.Name, with), nil
 }
 
-// countsAround returns how many referenced rows are deleted, and how many rows are behind the edge; -1 if
-// unknown, because other edges delete from that table too.
+// countsAround returns how many referenced rows are deleted, and how many rows are behind the edge;
+// -1 if unknown, because other edges delete from that table too.
 func (l *previewer) countsAround(e *plan.Edge) (parents, behind int64) {
 	behind = -1
 	deleting := 0

@@ -77,7 +77,7 @@ func (t TablePreview) Depth() int { return t.depth }
 // has only the problems.
 func Look(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan, sel plan.Selection, estimate bool) (*Preview, error) {
 	if p.Unplanned() != nil {
-		return nil, fmt.Errorf("looking at policy %s: %w", p.Policy.Name, p.Unplanned())
+		return nil, fmt.Errorf("previewing policy %s: %w", p.Policy.Name, p.Unplanned())
 	}
 	strategy, reason := p.Shown(sel)
 	v := &Preview{
@@ -95,7 +95,7 @@ func Look(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan, sel plan.Select
 	l := &previewer{plan: p, view: v, estimate: estimate, scope: expiry.Scope{OlderThan: sel.OlderThan, Only: sel.Tenants}}
 	problem, err := listProblem(ctx, pool, p, l.scope, plan.LevelError)
 	if err != nil {
-		return nil, fmt.Errorf("looking at policy %s: reading tenants: %w", p.Policy.Name, err)
+		return nil, fmt.Errorf("previewing policy %s: reading tenants: %w", p.Policy.Name, err)
 	}
 	if problem != nil {
 		v.Fails, v.Problems = true, append(v.Problems, *problem)
@@ -103,7 +103,7 @@ func Look(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan, sel plan.Select
 	}
 	advised, err := advise(ctx, pool, p)
 	if err != nil {
-		return nil, fmt.Errorf("looking at policy %s: %w", p.Policy.Name, err)
+		return nil, fmt.Errorf("previewing policy %s: %w", p.Policy.Name, err)
 	}
 	l.unowned, v.Problems, v.Notes = advised.unowned, append(v.Problems, advised.problems...), append(v.Notes, advised.notes...)
 	err = pg.ReadOnly(ctx, pool, p.ReadingPath(), 0, func(tx pgx.Tx) error {
@@ -119,7 +119,7 @@ func Look(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan, sel plan.Select
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("looking at policy %s: %w", p.Policy.Name, err)
+		return nil, fmt.Errorf("previewing policy %s: %w", p.Policy.Name, err)
 	}
 	return v, nil
 }
@@ -251,10 +251,10 @@ func (l *previewer) neverExpiring(ctx context.Context) error {
 		return fmt.Errorf("counting unowned rows: %w", err)
 	}
 	if *l.view.UnownedRows > 0 && !l.unowned {
-		l.warn(fmt.Sprintf("%s of %s without a tenant, never deleted", visible.Count(*l.view.UnownedRows, "row", "rows"), t.Name), "see whether their tenant is gone, or the path is the right one")
+		l.warn(fmt.Sprintf("%s of %s without a tenant, never deleted", visible.Count(*l.view.UnownedRows, "row", "rows"), t.Name), "check whether their tenant is gone, or the path is wrong")
 	}
 	if none > 0 {
-		l.warn(fmt.Sprintf("%s of %s without an age (NULL, infinity, or a number up to 0), never expired", visible.Count(none, "row", "rows"), t.Name), "give them an age if they should go")
+		l.warn(fmt.Sprintf("%s of %s without an age (NULL, infinity, or a number up to 0), never expired", visible.Count(none, "row", "rows"), t.Name), "give them an age if they should expire")
 	}
 	return nil
 }

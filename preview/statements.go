@@ -29,11 +29,11 @@ func SQL(p *plan.Plan, sel plan.Selection, cutoffs string) string {
 		partitionStatements(p, sc, section)
 	}
 	if p.Sweeps() {
-		section("the next rows of a "+p.Strategy+", and which of them are expired", p.SweepSQL(sc, nil, "LATEST CUTOFF", plan.SweepRows))
+		section("the next rows of the "+p.Strategy+", and which of them are expired", p.SweepSQL(sc, nil, "LATEST CUTOFF", plan.SweepRows))
 	} else {
 		section("tenants that have something due", p.DueSQL(sc))
 		if !p.NoTenant {
-			section("those of them that still have, in the next pass", p.PageSQL(sc, 0, plan.TenantPage))
+			section("those that still have something due, in the next pass", p.PageSQL(sc, 0, plan.TenantPage))
 		}
 		group := make([]*string, len(p.Lead()))
 		for i := range group {
@@ -41,8 +41,8 @@ func SQL(p *plan.Plan, sel plan.Selection, cutoffs string) string {
 		}
 		section("the next expired rows of one group", p.WalkSQL(w, group, plan.Cursor{}, p.KeyInIndex, p.Policy.Limits.Rows))
 	}
-	section("each batch begins: nobody changes keys, triggers or rules from here on", (&pg.Statement{}).Add(p.LockTables()))
-	section("and nobody has since the plan was made", p.CatalogPrintSQL())
+	section("each batch locks the tables against changes of keys, triggers and rules", (&pg.Statement{}).Add(p.LockTables()))
+	section("and checks that nothing has changed since planning", p.CatalogPrintSQL())
 	m := p.Usual
 	if m.Simple() && !p.Watched() {
 		section("a batch", p.DeleteRootsSQL(sc, w, keys))
@@ -70,7 +70,7 @@ func SQL(p *plan.Plan, sel plan.Selection, cutoffs string) string {
 		}
 	}
 	if p.Keeps() {
-		section("who takes whom along, and who keeps whom", plan.KeepingSQL(p, known))
+		section("which rows delete and keep which", plan.KeepingSQL(p, known))
 	}
 	for _, e := range m.Clears {
 		section("empty references", plan.ClearSQL(&pg.Statement{}, e, m, known, 0))
@@ -86,7 +86,7 @@ func partitionStatements(p *plan.Plan, sc expiry.Scope, section func(string, *pg
 	text := func(sql string) *pg.Statement { return (&pg.Statement{}).Add(sql) }
 	section("partitions whose range ends below the latest cutoff", p.ExpiredPartitionsSQL(sc))
 	section("whether all rows of one are expired", p.AllExpiredSQL(sc, x))
-	section("take it out", text(partition.DetachSQL(p.Root.Table.Name, x)))
+	section("detach it", text(partition.DetachSQL(p.Root.Table.Name, x)))
 	section("then in one transaction: lock it", text(partition.LockSQL(x)))
 	section("count its rows by tenant, for the ledger, if all of them still are", p.ExpiredCountsSQL(sc, x))
 	section("and drop it", text(partition.DropSQL(x)))

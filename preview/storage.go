@@ -113,14 +113,14 @@ func (s Storage) String() string {
 		return text
 	}
 	if *s.FreeBytes == 0 {
-		return text + "; nothing is free: the guard storage pauses it"
+		return text + "; nothing is free: the storage guard pauses the run"
 	}
-	text += fmt.Sprintf("; %s are free until the guard storage pauses", bytes(*s.FreeBytes))
+	text += fmt.Sprintf("; %s are free until the storage guard pauses", bytes(*s.FreeBytes))
 	switch {
 	case *s.Runs == 0:
-		text += ": that is too little to begin"
+		text += ": too little to start"
 	case *s.Runs > 1:
-		text += fmt.Sprintf(": %d runs, each as large as fits", *s.Runs)
+		text += fmt.Sprintf(": %d runs, each limited by the free space", *s.Runs)
 	}
 	return text
 }
@@ -153,7 +153,7 @@ func StorageNeeded(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan, l Hist
 func WalPerRow(ctx context.Context, pool *pgxpool.Pool, l History, policy string) (float64, error) {
 	rows, wal, err := l.Written(ctx, pool, policy)
 	if err != nil {
-		return 0, fmt.Errorf("reading what earlier runs have written: %w", err)
+		return 0, fmt.Errorf("reading the WAL of earlier runs: %w", err)
 	}
 	if rows < EnoughRows {
 		return 0, nil

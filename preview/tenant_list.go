@@ -23,9 +23,9 @@ var (
 	// ErrNoTenants is an empty list.
 	ErrNoTenants = fmt.Errorf("%w: the list of tenants is empty; refusing to delete", ErrTenants)
 	// ErrKeyTwice is a list with a duplicate key.
-	ErrKeyTwice = fmt.Errorf("%w: the list of tenants gives a key twice; which retention counts is unclear", ErrTenants)
+	ErrKeyTwice = fmt.Errorf("%w: the list of tenants has the same key twice; its retention is ambiguous", ErrTenants)
 	// ErrLongKey is a list with an implausibly long key.
-	ErrLongKey = fmt.Errorf("%w: the list of tenants gives a key of more than %d bytes", ErrTenants, longestKey)
+	ErrLongKey = fmt.Errorf("%w: the list of tenants has a key of more than %d bytes", ErrTenants, longestKey)
 )
 
 // longestKey is the maximum length of a tenant's key as text, in bytes: more than an index entry
@@ -105,7 +105,7 @@ func listProblem(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan, sc expir
 	case errors.Is(err, ErrKeyTwice):
 		problem.Text, problem.Fix = err.Error(), "let every key stand there once"
 	case errors.Is(err, ErrLongKey):
-		problem.Text, problem.Fix = err.Error(), "let another column be the key"
+		problem.Text, problem.Fix = err.Error(), "use another column as the key"
 	default:
 		problem.Level, problem.Text, problem.Fix = empty, err.Error(), "see where the tenants are: the table or the query under tenants has to give every tenant there is"
 	}

@@ -49,7 +49,7 @@ func (w *policyRun) close(ctx context.Context) {
 	if err == nil && !ours {
 		// This run may have missed what the other process removed, its cutoffs for instance, so
 		// its own status is unreliable.
-		err = errors.New("another process took this one for dead and closed the run")
+		err = errors.New("another process closed the run, taking this one for dead")
 	}
 	if err != nil {
 		// Without this row the next run will record that the process ended.

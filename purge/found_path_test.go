@@ -80,7 +80,7 @@ func TestFoundPath(t *testing.T) {
 			fix := "write tenant: " + c.yaml
 			if c.refused != "" {
 				errors := b.problems(plan.LevelError)
-				if len(errors) != 1 || !containsAll(errors[0], "reaper.yaml:5:12: the tenant path found, "+c.text+", must be written in the policy: "+c.refused) || !strings.HasSuffix(errors[0], " => "+fix) {
+				if len(errors) != 1 || !containsAll(errors[0], "reaper.yaml:5:12: the inferred tenant path, "+c.text+", must be written in the policy: "+c.refused) || !strings.HasSuffix(errors[0], " => "+fix) {
 					t.Errorf("the errors are %q", errors)
 				}
 				b.policy += "    " + strings.TrimPrefix(fix, "write ") + "\n"
@@ -94,7 +94,7 @@ func TestFoundPath(t *testing.T) {
 			if path == nil || !path.Inferred || path.Text != c.text || path.YAML != c.yaml {
 				t.Fatalf("the path is %+v, want %s, %s", path, c.text, c.yaml)
 			}
-			b.noted("tenant path (found): " + c.text + " => " + fix)
+			b.noted("tenant path (inferred): " + c.text + " => " + fix)
 			view, err := preview.Look(t.Context(), b.pool, p, plan.Selection{}, true)
 			if err != nil || view.TenantPath == nil || !view.TenantPath.Inferred {
 				t.Errorf("plan shows the path %+v (%v)", view.TenantPath, err)

@@ -28,7 +28,7 @@ func TestRule_HintsOfMissingIndexes(t *testing.T) {
 		},
 		{
 			"a sweep with where", sweeping, strings.Replace(tree(""), "age: at", "age: at\n    where: id > 4", 1),
-			[]string{sweep + "; the key sweep reads 81 rows for each one deleted, with the pass that confirms; with this index: 1, and those that are old enough but stay"},
+			[]string{sweep + "; the key sweep reads 81 rows for each one deleted, with the pass that confirms; with this index: 1, plus those that are old enough but stay"},
 		},
 		{
 			"a sweep of all", roots + `DROP INDEX roots_at_id_idx; INSERT INTO roots SELECT generate_series(1, 5)`, tree(""),

@@ -106,7 +106,7 @@ func TestPartitionDrop_RefusedByThePlan(t *testing.T) {
 		reason               string
 		left                 int // rows of events; 0: the usual 50
 	}{
-		{name: "nothing against it", reason: "ranges of at, and one goes as a whole when all its rows are expired; other rows by tenant keyset (index events_org_id_at_id_idx leads from org_id to the age)"},
+		{name: "nothing against it", reason: "ranges of at, and one is dropped when all its rows are expired; other rows by tenant keyset (index events_org_id_at_id_idx leads from org_id to the age)"},
 		{name: "the policy", policy: strings.Replace(yardPolicy, "age: at,", "age: at, partitions: delete,", 1), reason: "says partitions: delete"},
 		{name: "a key of two columns", schema: strings.NewReplacer("RANGE (at)", "RANGE (at, id)", "FROM (%L) TO (%L)", "FROM (%L, 0) TO (%L, 0)").Replace(yard), reason: "not ranges of at alone"},
 		{name: "another column", schema: strings.NewReplacer("at timestamptz,", "at timestamptz, day timestamptz,", "RANGE (at)", "RANGE (day)", "PRIMARY KEY (at, id)", "PRIMARY KEY (at, id, day)",
@@ -116,7 +116,7 @@ func TestPartitionDrop_RefusedByThePlan(t *testing.T) {
 		{name: "an expression", schema: strings.Replace(partitioned("RANGE ((at::text::timestamptz))"), "PRIMARY KEY (at, id)", "UNIQUE (id)", 1), reason: "skip"},
 		{name: "a default partition", schema: yard + "CREATE TABLE rest PARTITION OF events DEFAULT", reason: "a default partition"},
 		{name: "one partition", schema: strings.Replace(yard, "FOR n IN 0..4 LOOP", "CREATE TABLE p PARTITION OF events DEFAULT; ALTER TABLE events DETACH PARTITION p; DROP TABLE p; FOR n IN 0..4 LOOP", 1) +
-			"DO $$ BEGIN FOR n IN 1..4 LOOP EXECUTE format('DROP TABLE p%s', n); END LOOP; END $$", reason: "no second one", left: 30},
+			"DO $$ BEGIN FOR n IN 1..4 LOOP EXECUTE format('DROP TABLE p%s', n); END LOOP; END $$", reason: "there is only one", left: 30},
 		{name: "a partition of another", schema: strings.Replace(strings.Replace(yard, "CREATE TABLE events", "CREATE TABLE whole (id int, org_id int REFERENCES orgs, at timestamptz, state text, PRIMARY KEY (at, id)) PARTITION BY RANGE (at); CREATE TABLE events", 1),
 			"CREATE FUNCTION", "ALTER TABLE whole ATTACH PARTITION events FOR VALUES FROM (MINVALUE) TO (MAXVALUE); CREATE FUNCTION", 1), reason: "a partition itself"},
 		{name: "a foreign key", schema: yard + "CREATE TABLE notes (id int PRIMARY KEY, at timestamptz, event int, FOREIGN KEY (at, event) REFERENCES events ON DELETE CASCADE); CREATE INDEX ON notes (at, event)", reason: "other tables reference"},
@@ -375,7 +375,7 @@ func TestPartitionDrop_Ownership(t *testing.T) {
 	role, owner := b.Role(t, "reaper"), b.Role(t, "owner")
 	b.Exec(t, `ALTER TABLE events OWNER TO `+owner+`; ALTER TABLE p3 OWNER TO `+owner+`; ALTER TABLE p4 OWNER TO `+owner)
 	grants := b.grantsFor(role)
-	if !strings.Contains(strings.Join(grants, "\n"), `-- only to drop partitions of "public"."events" whole`) {
+	if !strings.Contains(strings.Join(grants, "\n"), `-- optional, to drop whole partitions of "public"."events"`) {
 		t.Errorf("grants do not speak of the owner: %q", grants)
 	}
 	b.Exec(t, strings.Join(grants, "\n"))

@@ -129,7 +129,7 @@ func TestRule_GrantsOfColumnsAndOfUnknownReads(t *testing.T) {
 		t.Errorf("without SELECT on a column: %q", found)
 	}
 	b.Exec(t, `REVOKE TEMPORARY ON DATABASE `+b.Name()+` FROM PUBLIC; GRANT SELECT ON crm.accounts TO `+role)
-	if grants := strings.Join(plan.Grants(b.plans(), role), "\n"); !containsAll(grants, "-- which tables tenants.query reads could not be found out") {
+	if grants := strings.Join(plan.Grants(b.plans(), role), "\n"); !containsAll(grants, "-- the tables that tenants.query reads are unknown") {
 		t.Errorf("without TEMPORARY grants prints %s", grants)
 	}
 }

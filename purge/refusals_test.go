@@ -58,7 +58,7 @@ func TestPromise5_Arrays(t *testing.T) {
 		name, schema, policy string
 		refused              []string // empty: accepted
 	}{
-		{"root's key", `CREATE TABLE things (id int[] PRIMARY KEY, at timestamptz)`, fmt.Sprintf(none, ""), []string{"reaper.yaml:2:34: ", "no key that tells its rows apart", "column id is an array", "no arrays)"}},
+		{"root's key", `CREATE TABLE things (id int[] PRIMARY KEY, at timestamptz)`, fmt.Sprintf(none, ""), []string{"reaper.yaml:2:34: ", "no key that identifies its rows", "column id is an array", "no arrays)"}},
 		{"a domain over arrays", `CREATE DOMAIN trail AS int[]; CREATE TABLE things (id trail PRIMARY KEY, at timestamptz)`, fmt.Sprintf(none, ""), []string{"column id is an array"}},
 		{"another key besides", `CREATE TABLE things (id int[] PRIMARY KEY, n int NOT NULL UNIQUE, at timestamptz)`, fmt.Sprintf(none, ""), nil},
 		{
@@ -69,7 +69,7 @@ func TestPromise5_Arrays(t *testing.T) {
 		{
 			"a match", `CREATE TABLE things (n int PRIMARY KEY, id int[], at timestamptz); CREATE TABLE parts (id int PRIMARY KEY, thing int[])`,
 			fmt.Sprintf(none, ", dependents: [{table: parts, match: {thing: id}, action: delete}]"),
-			[]string{"match compares public.parts.thing", "match columns that are no arrays"},
+			[]string{"match compares public.parts.thing", "match columns that are not arrays"},
 		},
 		{
 			"the tenants' key", `CREATE TABLE owners (id int[] PRIMARY KEY); CREATE TABLE things (id int PRIMARY KEY, owner int[], at timestamptz)`,
@@ -79,7 +79,7 @@ func TestPromise5_Arrays(t *testing.T) {
 		{
 			"a step to the tenants", owners + `CREATE TABLE vias (id int[] PRIMARY KEY, owner int); ALTER TABLE things ADD via int[] REFERENCES vias`,
 			strings.Replace(ownersPolicy(", default: 30d", ""), "tenant: owner", "tenant: [via, owner]", 1),
-			[]string{"the tenant path leads over public.vias.id"},
+			[]string{"the tenant path goes through public.vias.id"},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -152,7 +152,7 @@ func TestClosedByAnotherProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p := report.Policies[0]; p.Status != purge.Failed || !strings.Contains(p.Reason, "another process has closed the run") {
+	if p := report.Policies[0]; p.Status != purge.Failed || !strings.Contains(p.Reason, "another process closed the run") {
 		t.Errorf("%s: %s", p.Status, p.Reason)
 	}
 	b.left(`SELECT DISTINCT status FROM reaper.runs`, "failed")

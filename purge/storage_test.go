@@ -24,7 +24,7 @@ func TestStorageRefuses(t *testing.T) {
 	t.Parallel()
 	b, h := guarded(t, crowd, shopPolicy)
 	h.room = guard.Room{Free: free(100), MaxWAL: 1 << 30, Holders: []guard.Holder{{Name: "slot reports"}}}
-	b.purge().is(purge.Refused, "4015 rows due need", "of WAL (estimated", "kept by slot reports", "100 B are free", "too little to begin")
+	b.purge().is(purge.Refused, "4015 rows due need", "of WAL (estimated", "kept by slot reports", "100 B are free", "too little to start")
 	b.count(`SELECT count(*) FROM mails`, 4020)
 }
 
@@ -187,7 +187,7 @@ func TestStorageAfterPartitions(t *testing.T) {
 	h := newHand()
 	b.runner.Guard = h
 	h.room = guard.Room{Free: free(10), MaxWAL: 1 << 30, Holders: []guard.Holder{{Name: "slot reports"}}}
-	b.purge().is(purge.Incomplete, "due need", "10 B are free", "too little to begin").dropped("public.p4", "public.p3")
+	b.purge().is(purge.Incomplete, "due need", "10 B are free", "too little to start").dropped("public.p4", "public.p3")
 }
 
 // taken is a guard with room for the first policy that asks, and none afterwards.

@@ -6,8 +6,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// answer is stdout where one JSON document is promised: a command that ends
-// before it has begun one is given one that says why.
+// answer is stdout where one JSON document is promised. If a command fails before it writes one, it
+// writes a document with the error.
 type answer struct {
 	io.Writer
 	begun bool
@@ -29,7 +29,7 @@ func (a *app) asksFor(args []string) (document, records bool) {
 	output := f.StringP("output", "o", a.Output, "")
 	format := f.String("log-format", a.LogFormat, "")
 	once := f.Bool("once", false, "")
-	_ = f.Parse(args) // the command itself says what is wrong with them
+	_ = f.Parse(args) // the command itself reports errors
 	document = *output == "json"
 	if f.Arg(0) != "run" {
 		return document, false

@@ -26,7 +26,7 @@ import (
 	"github.com/reaperdb/reaper/purge"
 )
 
-// settings are read from the environment first; flags of the same words win.
+// settings are read from the environment; flags override them.
 type settings struct {
 	DatabaseURL     string        `env:"DATABASE_URL"`
 	PolicyFile      string        `env:"REAPER_POLICY_FILE" envDefault:"reaper.yaml"`
@@ -38,7 +38,7 @@ type settings struct {
 	Policies        []string      `env:"REAPER_POLICY"`
 	Tenants         []string      `env:"REAPER_TENANT"`
 	OlderThan       string        `env:"REAPER_OLDER_THAN"`
-	MaxRows         *int64        `env:"REAPER_MAX_ROWS"` // nil: no bound
+	MaxRows         *int64        `env:"REAPER_MAX_ROWS"` // nil: no limit
 	MaxDuration     string        `env:"REAPER_MAX_DURATION"`
 	MaxRate         int64         `env:"REAPER_MAX_RATE"`
 	Connections     int           `env:"REAPER_CONNECTIONS" envDefault:"2"`
@@ -57,23 +57,20 @@ type settings struct {
 	Grace           time.Duration `env:"REAPER_GRACE" envDefault:"10s"`
 }
 
-// app is one call of the program.
+// app is one invocation of the program.
 type app struct {
 	settings
 	stdin  io.Reader
 	stdout io.Writer
 	stderr io.Writer
-	// screen is the terminal that stderr is, for reaper's own control sequences; nil:
-	// it is none.
+	// screen is stderr if it is a terminal, for control sequences; otherwise nil.
 	screen *os.File
-	// terminal: a person sits at stdin and can be asked.
+	// terminal: stdin is a terminal, so a person can be asked.
 	terminal bool
-	// running outlives the first signal, which cancels a command's own context,
-	// so that a purge can end its batch; the second signal cancels it. A purge
-	// must not be given the command's.
+	// running is not canceled by the first signal, which cancels a command's own context, but by
+	// the second. A purge must use it, to finish the current batch.
 	running context.Context
-	// progressEvery is how often a purge says how far it is where there is no
-	// terminal; 0: 10 s.
+	// progressEvery is how often a purge reports progress without a terminal; 0: 10 s.
 	progressEvery time.Duration
 	// What stdout and stderr are promised to be; see asksFor.
 	document, records bool
@@ -91,11 +88,11 @@ func (a *app) command() (*cobra.Command, error) {
 		Long: `reaper reads from a policy file how long each tenant keeps its rows, and deletes
 the expired ones in small transactions, with all the rows that depend on them.
 
-A first time:  reaper init > reaper.yaml, then reaper check, reaper plan and
-reaper purge. To see it work without a database of yours: reaper demo.
+To get started:  reaper init > reaper.yaml, then reaper check, reaper plan and
+reaper purge. To try it without a database: reaper demo.
 
 The database is DATABASE_URL (a URL or key=value), or libpq's PG* variables.
-Settings are environment variables, and flags of the same words win.
+Settings are environment variables; flags of the same name override them.
 
 Exit codes: 0 everything due was deleted · 1 failed · 2 usage, configuration or
 schema error, nothing was touched · 3 incomplete · 4 refused.`,
@@ -115,7 +112,7 @@ schema error, nothing was touched · 3 incomplete · 4 refused.`,
 	return root, nil
 }
 
-// environmentError names the variables that cannot be read, and what to write.
+// environmentError names the invalid variables and their valid values.
 func environmentError(err error) error {
 	var all env.AggregateError
 	if !errors.As(err, &all) {
@@ -204,8 +201,8 @@ func (a *app) ledger() (*ledger.Ledger, error) {
 	return l, nil
 }
 
-// ledgerFailed is a failure of the ledger: a ledger that is not trusted is a matter
-// of the database's set-up, and nothing was touched.
+// ledgerFailed wraps a failure of the ledger. An untrusted ledger is an error in the database's
+// setup; nothing was changed.
 func ledgerFailed(err error) error {
 	if _, ok := errors.AsType[*ledger.UntrustedError](err); ok {
 		return usage(err)
@@ -213,16 +210,16 @@ func ledgerFailed(err error) error {
 	return failed(err)
 }
 
-// session is what the commands that look at a database share.
+// session is what the commands that read a database share.
 type session struct {
 	file     *policy.File
 	pool     *pgxpool.Pool
-	warnings []plan.Problem // of the policy file and of --older-than
+	warnings []plan.Problem // about the policy file and --older-than
 	server   plan.Server
 	plans    []*plan.Plan
 }
 
-// problems are those of the settings, of the server and of all plans, errors first.
+// problems are those of the settings, the server and all plans, errors first.
 func (s *session) problems() []plan.Problem {
 	all := slices.Concat(s.server.Problems(), s.warnings)
 	for _, p := range s.plans {
@@ -274,8 +271,8 @@ func (a *app) open(ctx context.Context) (*session, error) {
 	return s, nil
 }
 
-// planned refuses a look at policies of which one cannot be planned now: what was not
-// looked at cannot be told. A purge runs the others.
+// planned returns an error if any policy cannot be planned now: output without it would be
+// incomplete. A purge runs the other policies.
 func (s *session) planned() error {
 	for _, p := range s.plans {
 		if err := p.Unplanned(); err != nil {
@@ -285,7 +282,7 @@ func (s *session) planned() error {
 	return nil
 }
 
-// warnings are those of the file, for the chosen policies, and of --older-than.
+// warnings are those about the policy file, for the selected policies, and about --older-than.
 func (a *app) warnings(file *policy.File) []plan.Problem {
 	var all []plan.Problem
 	for _, w := range file.Warnings {
@@ -301,7 +298,7 @@ func (a *app) warnings(file *policy.File) []plan.Problem {
 	return all
 }
 
-// warningsOf are the warnings that concern one policy.
+// warningsOf are the warnings about one policy.
 func (s *session) warningsOf(name string) []plan.Problem {
 	return slices.DeleteFunc(slices.Clone(s.warnings), func(w plan.Problem) bool { return w.Policy != "" && w.Policy != name })
 }
@@ -312,14 +309,13 @@ func (s *session) read(ctx context.Context, conn *pgx.Conn, only []string) error
 		return err
 	}
 	if slices.ContainsFunc(s.server.Problems(), func(p plan.Problem) bool { return strings.Contains(p.Fix, "14 or newer") }) {
-		return nil // its catalog may not be readable
+		return nil // the catalog may not be readable
 	}
 	s.plans, err = plan.Compile(ctx, conn, s.file, s.server, only)
 	return err
 }
 
-// checkTenants refuses tenants that a policy does not know, where that can be
-// told.
+// checkTenants refuses unknown tenants, if a plan allows to check.
 func (s *session) checkTenants(ctx context.Context, opts purge.Options) error {
 	if s.hasErrors() {
 		return nil
@@ -339,15 +335,14 @@ func (a *app) selection(cmd *cobra.Command) {
 	cmd.Flags().StringSliceVar(&a.Policies, "policy", a.Policies, "only this policy; repeatable (REAPER_POLICY)")
 }
 
-// narrowing adds the flags that narrow and bound a purge, and a look ahead at
-// one.
+// narrowing adds the flags that restrict a purge or its preview.
 func (a *app) narrowing(cmd *cobra.Command) {
 	a.selection(cmd)
 	cmd.Flags().StringArrayVar(&a.Tenants, "tenant", a.Tenants, "only this tenant's key; repeatable (REAPER_TENANT)")
-	cmd.Flags().StringVar(&a.OlderThan, "older-than", a.OlderThan, "the earlier cutoff of this and the tenant's counts: 90d (REAPER_OLDER_THAN)")
+	cmd.Flags().StringVar(&a.OlderThan, "older-than", a.OlderThan, "an additional cutoff, such as 90d; the earlier one counts (REAPER_OLDER_THAN)")
 }
 
-// maxConnections is more than any server is the better for.
+// maxConnections is more than benefits any server.
 const maxConnections = 64
 
 func (a *app) options() (purge.Options, error) {
@@ -361,7 +356,7 @@ func (a *app) options() (purge.Options, error) {
 			return o, usage(fmt.Errorf("--older-than: %w", err))
 		}
 		if d.Forever || d.IsZero() {
-			return o, usage(fmt.Errorf("--older-than %s: write a length of time, such as 90d", a.OlderThan))
+			return o, usage(fmt.Errorf("--older-than %s: write a duration, such as 90d", a.OlderThan))
 		}
 		o.OlderThan = &d
 	}
@@ -381,7 +376,7 @@ func (a *app) options() (purge.Options, error) {
 	if a.MaxDuration != "" {
 		d, err := policy.ParseDuration(a.MaxDuration)
 		if err != nil || d.Forever || d.IsZero() {
-			return o, usage(fmt.Errorf("--max-duration %s: write a length of time, such as 10m", a.MaxDuration))
+			return o, usage(fmt.Errorf("--max-duration %s: write a duration, such as 10m", a.MaxDuration))
 		}
 		o.MaxDuration = d.Approximately()
 	}

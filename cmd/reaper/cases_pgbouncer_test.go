@@ -10,9 +10,8 @@ import (
 	"github.com/reaperdb/reaper/internal/dbtest"
 )
 
-// A pooled connection carries what another client has set for its session.
-// In the replica role no key acts: a batch that meets such a connection stops,
-// and nothing dangles.
+// A pooled connection keeps what another client has set for its session. In the replica role no
+// foreign key acts: a batch on such a connection stops, and nothing dangles.
 func TestPgBouncer_ReplicaRoleLeftBehind(t *testing.T) {
 	t.Parallel()
 	c := parseCase(t, "testdata/settings.txtar")
@@ -30,9 +29,9 @@ func TestPgBouncer_ReplicaRoleLeftBehind(t *testing.T) {
 	})
 }
 
-// pollute opens a number of server connections and leaves the setting on all
-// but the first two. PgBouncer hands out first what was given back last, so
-// the clean ones are given back last: a single client meets these.
+// pollute opens several server connections and leaves the setting on all but two. PgBouncer hands
+// out the most recently returned connection first, so the clean ones are returned last: a single
+// client gets these.
 func pollute(t *testing.T, bouncer string, number int) {
 	t.Helper()
 	config, err := pgx.ParseConfig(bouncer)

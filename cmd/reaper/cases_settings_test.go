@@ -8,8 +8,8 @@ import (
 	"github.com/reaperdb/reaper/internal/dbtest"
 )
 
-// foreignSettings are what a role or a database may have set for reasons of
-// its own. None changes what reaper does.
+// foreignSettings are settings that a role or a database may have for other reasons. None changes
+// what reaper does.
 var foreignSettings = []string{
 	`default_transaction_isolation = 'serializable'`,
 	`default_transaction_isolation = 'repeatable read'`,
@@ -43,8 +43,8 @@ var foreignSettings = []string{
 	`backslash_quote = off`,
 }
 
-// shortTimeouts may end what only looks at the database, and then nothing is
-// touched: that is exit code 2, and the reason names the timeout.
+// shortTimeouts may end commands that only read, without changes: exit code 2, and the reason names
+// the timeout.
 var shortTimeouts = []string{`statement_timeout = '20ms'`, `statement_timeout = '1ms'`}
 
 const everythingDone = `
@@ -85,11 +85,11 @@ func TestForeignSettings(t *testing.T) {
 	for _, setting := range shortTimeouts {
 		testSetting(t, setting, everythingGone, nothingTouched)
 	}
-	// Without counters nobody knows what ON DELETE has taken along.
+	// Without counters, the rows deleted by ON DELETE cannot be counted.
 	testSetting(t, `track_counts = off`, everythingDone, refused)
 }
 
-// A search_path that leads nowhere needs names with their schema, and no more.
+// With a search_path of no existing schema, only qualified names are needed.
 func TestForeignSearchPath(t *testing.T) {
 	t.Parallel()
 	for _, setting := range []string{`search_path = ''`, `search_path = 'nowhere'`} {
@@ -97,7 +97,7 @@ func TestForeignSearchPath(t *testing.T) {
 	}
 }
 
-// testSetting gives the setting to the role, and then to the database.
+// testSetting applies the setting to the role, and then to the database.
 func testSetting(t *testing.T, setting string, alternatives ...string) {
 	t.Helper()
 	for _, whose := range []string{"ROLE ${worker}", "DATABASE ${db}"} {

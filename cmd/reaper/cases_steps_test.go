@@ -16,13 +16,12 @@ import (
 	"github.com/reaperdb/reaper/internal/dbtest"
 )
 
-// caseStep bounds what must come to an end by itself. No outcome depends on it:
-// what takes longer hangs.
+// caseStep limits steps that must end by themselves. No outcome depends on it: whatever takes
+// longer hangs.
 const caseStep = 2 * time.Minute
 
-// gates lets a case hold a batch between two of its statements: a trigger
-// made with wait_for_gate('1') waits until the step "open 1". That is no wait
-// for a lock, so no lock_timeout of the batch ends it.
+// gates hold a batch between two of its statements: a trigger made with wait_for_gate('1') waits
+// until the step "open 1". It does not wait for a lock, so no lock_timeout of the batch ends it.
 const gates = `
 CREATE TABLE public.gate (n int PRIMARY KEY);
 GRANT SELECT ON public.gate TO public;
@@ -85,7 +84,7 @@ func newCaseRun(t *testing.T, db *dbtest.DB, c *testCase) *caseRun {
 	return r
 }
 
-// all runs the steps, and waits for what is left in the background.
+// all runs the steps, and waits for those in the background.
 func (r *caseRun) all(steps string) {
 	r.t.Helper()
 	var lines []string
@@ -185,7 +184,7 @@ func (r *caseRun) await(name string) {
 	}
 }
 
-// until polls; what it waits for must come.
+// until polls; the condition must become true.
 func (r *caseRun) until(line string, reached func() bool) {
 	r.t.Helper()
 	for end := time.Now().Add(caseStep); !reached(); time.Sleep(10 * time.Millisecond) {
@@ -195,8 +194,7 @@ func (r *caseRun) until(line string, reached func() bool) {
 	}
 }
 
-// reaper runs the program, keeps its exit code and what it prints, and returns
-// its stdout.
+// reaper runs the program, records its exit code and output, and returns its stdout.
 func (r *caseRun) reaper(name string, args []string) string {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.t.Context()), caseStep)
 	defer cancel()
@@ -222,8 +220,8 @@ func (r *caseRun) reaper(name string, args []string) string {
 	return stdout.String()
 }
 
-// sql runs statements. Those in the background may fail, as what a user does
-// beside a purge may; what PostgreSQL says is printed.
+// sql runs statements. Those in the background may fail, like a user's statements beside a purge;
+// errors are printed.
 func (r *caseRun) sql(name string, background bool, text string) {
 	r.t.Helper()
 	if name == "" {
@@ -246,7 +244,7 @@ func (r *caseRun) sql(name string, background bool, text string) {
 	})
 }
 
-// caseSession is a session that stays open between steps.
+// caseSession is a session that stays open across steps.
 type caseSession struct {
 	conn *pgx.Conn
 	pid  uint32
@@ -270,7 +268,7 @@ func (s *caseSession) waits() string {
 	return fmt.Sprintf(`SELECT count(*) > 0 FROM pg_locks WHERE pid = %d AND NOT granted`, s.pid)
 }
 
-// lockedBuffer collects what commands print side by side.
+// lockedBuffer collects the output of concurrent commands.
 type lockedBuffer struct {
 	mu   sync.Mutex
 	text strings.Builder

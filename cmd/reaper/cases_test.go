@@ -57,8 +57,8 @@ func TestCases(t *testing.T) {
 	}
 }
 
-// TestCasesAlone runs those that other tests on the same server would disturb:
-// they have a file "alone", which says why.
+// TestCasesAlone runs the archives that other tests on the same server would disturb. Their file
+// "alone" gives the reason.
 func TestCasesAlone(t *testing.T) {
 	for name, c := range parseCases(t) {
 		if c.alone != "" {
@@ -124,8 +124,7 @@ func parseCase(t *testing.T, path string) *testCase {
 	return c
 }
 
-// existsOn reports whether a server of this major version can have the case's
-// database at all.
+// existsOn reports whether a server of this major version can have the case's database.
 func (c *testCase) existsOn(t *testing.T, major int) bool {
 	t.Helper()
 	if c.versions == "" {
@@ -145,8 +144,7 @@ func (c *testCase) existsOn(t *testing.T, major int) bool {
 	return first <= major && major <= last
 }
 
-// runCase loads the database, runs the steps and compares; dsn is where reaper
-// connects to.
+// runCase loads the database, runs the steps and compares; dsn is where reaper connects.
 func runCase(t *testing.T, c *testCase, dsn func(*dbtest.DB) string) {
 	t.Helper()
 	db := dbtest.New(t)
@@ -166,8 +164,7 @@ func runCase(t *testing.T, c *testCase, dsn func(*dbtest.DB) string) {
 	}
 }
 
-// load runs the schema on a connection of its own, which takes its settings
-// with it when it closes.
+// load runs the schema on its own connection, whose settings end with it.
 func (r *caseRun) load() {
 	r.t.Helper()
 	schema := r.schema
@@ -188,7 +185,7 @@ func (r *caseRun) load() {
 
 var missingPart = regexp.MustCompile(`^extension "\w+" is not available|^could not open extension control file|^collation "\S+" for encoding|ICU is not supported`)
 
-// compare reports every alternative's differences, unless one holds.
+// compare reports the differences to every alternative, unless one matches.
 func (r *caseRun) compare(alternatives []string) {
 	r.t.Helper()
 	var all []string
@@ -256,8 +253,8 @@ func (r *caseRun) difference(key, value string) string {
 	return ""
 }
 
-// value is what a query returns, as psql prints it unaligned; an error is a
-// value too, since a missing table differs from what is expected.
+// value is the result of a query, as psql prints it unaligned. An error is a value too, since a
+// missing table differs from what is expected.
 func (r *caseRun) value(query string) string {
 	results, err := r.control.PgConn().Exec(r.t.Context(), query).ReadAll()
 	if err != nil {
@@ -276,8 +273,7 @@ func (r *caseRun) value(query string) string {
 	return strings.Join(lines, "\n")
 }
 
-// noOrphans adds every foreign key anew, as a valid one: PostgreSQL itself
-// looks for rows that reference nothing.
+// noOrphans adds every foreign key again, as a valid one: PostgreSQL itself looks for orphans.
 func (r *caseRun) noOrphans() {
 	r.t.Helper()
 	keys, err := r.control.Query(r.t.Context(), `SELECT format('ALTER TABLE %s DROP CONSTRAINT %I, ADD CONSTRAINT %2$I ', conrelid::regclass, conname)
@@ -290,7 +286,7 @@ func (r *caseRun) noOrphans() {
 		r.t.Fatal(err)
 	}
 	for _, alter := range alters {
-		// In the replica role no event trigger of the case stands in the way.
+		// In the replica role, no event trigger of the case interferes.
 		_, err := r.control.Exec(r.t.Context(), "BEGIN; SET LOCAL session_replication_role = replica; "+alter)
 		if err != nil {
 			r.t.Errorf("a foreign key dangles: %v", err)

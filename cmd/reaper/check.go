@@ -19,13 +19,13 @@ import (
 
 func (a *app) checkCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "check", Short: "Hold the policy file against the database, as the role that will run", Args: noArgs,
-		Long: `check looks, and touches nothing: syntax, tables, tenant paths, types, keys,
+		Use: "check", Short: "Check the policy file against the database, as the role that will run", Args: noArgs,
+		Long: `check changes nothing. It checks syntax, tables, tenant paths, types, keys,
 privileges, also on the ledger, row-level security, triggers, undecided edges, the
 list of tenants, the indexes that every edge and the search for expired rows need,
-and whether the guards can be read. By samples of the rows it warns where most reach
-no tenant, or where dependents would go much younger than the retention. Exit 2 when anything is wrong;
-warnings alone are exit 0.`,
+and whether the guards can be read. It samples rows, and warns if most of them reach
+no tenant, or if dependents would be deleted much earlier than after the retention.
+Exit 2 if there is any error, 0 if there are only warnings.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.check(cmd.Context()) },
 	}
 	a.selection(cmd)
@@ -77,9 +77,9 @@ func (a *app) check(ctx context.Context) error {
 	return nil
 }
 
-// ledgerProblems are a ledger that is not trusted, or privileges that the role lacks
-// on it: a purge would delete nothing. That the role may not create or upgrade the ledger
-// is a warning: a role that may is expected to do it between check and purge.
+// ledgerProblems are an untrusted ledger, or privileges that the role lacks on it: a purge would
+// delete nothing. If the role may not create or upgrade the ledger, that is a warning: another role
+// is expected to do it between check and purge.
 func (a *app) ledgerProblems(ctx context.Context, s *session) ([]plan.Problem, error) {
 	l, err := a.ledger()
 	if err != nil {
@@ -115,29 +115,29 @@ func (a *app) ledgerProblems(ctx context.Context, s *session) ([]plan.Problem, e
 
 // verdict is the last line of a check.
 func verdict(s *session, problems []plan.Problem) string {
-	var wrong, doubtful int64
+	var errorCount, warningCount int64
 	for _, p := range problems {
 		if p.Level == plan.LevelError {
-			wrong++
+			errorCount++
 		} else {
-			doubtful++
+			warningCount++
 		}
 	}
-	if wrong > 0 {
-		text := many(wrong, "error", "errors")
-		if doubtful > 0 {
-			text += " and " + many(doubtful, "warning", "warnings")
+	if errorCount > 0 {
+		text := many(errorCount, "error", "errors")
+		if warningCount > 0 {
+			text += " and " + many(warningCount, "warning", "warnings")
 		}
-		return text + ": until the errors are mended, nothing is deleted"
+		return text + ": nothing is deleted until the errors are fixed"
 	}
 	text := "ok"
-	if doubtful > 0 {
-		text += ", with " + many(doubtful, "warning", "warnings")
+	if warningCount > 0 {
+		text += ", with " + many(warningCount, "warning", "warnings")
 	}
 	return fmt.Sprintf("%s: %s can run as role %s", text, many(int64(len(s.plans)), "policy", "policies"), visible.Text(s.server.Role))
 }
 
-// checkFailed tells, in JSON too, why nothing could be checked.
+// checkFailed reports, also as JSON, why nothing could be checked.
 func (a *app) checkFailed(err error) error {
 	if a.json() {
 		if err := a.printJSON(checkResult{Problems: []plan.Problem{{Level: plan.LevelError, Text: err.Error()}}, Notes: []preview.Note{}}); err != nil {
@@ -154,7 +154,7 @@ func emptyNotNull[T any](list []T) []T {
 	return list
 }
 
-// printProblems prints what is wrong, each with its remedy.
+// printProblems prints problems with their remedies.
 func printProblems(w io.Writer, problems []plan.Problem) {
 	for _, p := range problems {
 		where := ""
@@ -183,8 +183,7 @@ func (a *app) sayProblems(problems []plan.Problem) {
 	}
 }
 
-// printNotes prints what is not wrong, with what can be done about it if there is
-// anything.
+// printNotes prints notes, with what can be done if anything.
 func printNotes(w io.Writer, notes []preview.Note) {
 	for _, n := range notes {
 		where := ""
@@ -198,8 +197,7 @@ func printNotes(w io.Writer, notes []preview.Note) {
 	}
 }
 
-// fixText is a remedy on one line. Most are SQL to be copied, which stays SQL where that
-// is enough.
+// fixText is a remedy on one line. Most are SQL to copy, which stays valid SQL.
 func fixText(fix string) string {
 	if sql := visible.SQL(fix); visible.Text(sql) == sql {
 		return sql

@@ -18,11 +18,10 @@ import (
 	"github.com/reaperdb/reaper/internal/pg"
 )
 
-// A connection string holds a password, and what is wrong with it may well be
-// the password: no message repeats any part of the string.
+// A connection string contains a password, and the invalid part may be the password: no message
+// repeats any part of the string.
 
-// connect opens the pool and waits until the database answers, for as long as
-// REAPER_PATIENCE says.
+// connect opens the pool and waits until the database answers, for at most REAPER_PATIENCE.
 func (a *app) connect(ctx context.Context) (*pgxpool.Pool, error) {
 	pool, err := a.pool(ctx, max(a.Connections, 1)+1)
 	if err != nil {
@@ -39,8 +38,8 @@ func (a *app) connect(ctx context.Context) (*pgxpool.Pool, error) {
 	return pool, nil
 }
 
-// patiently runs fn, and again while the server is away, for as long as
-// REAPER_PATIENCE says; 0: once.
+// patiently runs fn, and retries while the server is away, for at most REAPER_PATIENCE; 0: no
+// retries.
 func (a *app) patiently(ctx context.Context, fn func() error) error {
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval, wait.MaxInterval = 100*time.Millisecond, 5*time.Second
@@ -48,12 +47,12 @@ func (a *app) patiently(ctx context.Context, fn func() error) error {
 	if a.Patience <= 0 {
 		options = append(options, backoff.WithMaxTries(1))
 	}
-	told := false
+	logged := false
 	options = append(options, backoff.WithNotify(func(err error, _ time.Duration) {
-		if !told { // once is enough: the last error is reported too
+		if !logged { // the last error is reported too
 			a.log.Warn("database does not answer; waiting for it", "patience_seconds", a.Patience.Seconds(), "error", oneLine(err))
 		}
-		told = true
+		logged = true
 	}))
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		err := fn()
@@ -65,9 +64,9 @@ func (a *app) patiently(ctx context.Context, fn func() error) error {
 	return err
 }
 
-// away reports whether err means that there was no server to answer, or none that
-// takes connections now: waiting may help, and no change of the settings. A refusal of
-// this user, of this database or of a statement is none.
+// away reports whether err means that no server answered, or none accepts connections yet: waiting
+// may help, other settings would not. A refusal of the user, the database or a statement does not
+// count.
 func away(err error) bool {
 	if refused, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return slices.ContainsFunc([]string{"08", "53", "57P", "58030", "25P03"}, func(code string) bool { return strings.HasPrefix(refused.Code, code) })
@@ -81,8 +80,7 @@ func away(err error) bool {
 		errors.Is(err, pgconn.ErrConnClosed) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// coded gives an error the exit code of its cause: failed when the server is away,
-// else usage.
+// coded gives an error the exit code of its cause: failed if the server is away, otherwise usage.
 func coded(cause, err error) error {
 	if away(cause) {
 		return failed(err)
@@ -90,7 +88,7 @@ func coded(cause, err error) error {
 	return usage(err)
 }
 
-// pool makes a pool of so many connections at most, and connects to nothing yet.
+// pool makes a pool of at most size connections without connecting.
 func (a *app) pool(ctx context.Context, size int) (*pgxpool.Pool, error) {
 	if err := unescaped(a.DatabaseURL); err != nil {
 		return nil, usage(fmt.Errorf("DATABASE_URL: %w", err))
@@ -114,9 +112,8 @@ func source(dsn string) string {
 	return "DATABASE_URL"
 }
 
-// unescaped refuses a URL whose user or password holds a character that ends
-// them: the rest of the password would be taken for a host or a database, and
-// be printed as one.
+// unescaped refuses a URL whose user or password contains an unescaped delimiter: the rest of the
+// password would be parsed, and printed, as a host or database.
 func unescaped(dsn string) error {
 	_, rest, ok := strings.Cut(dsn, "://")
 	if !ok {
@@ -133,8 +130,7 @@ func unescaped(dsn string) error {
 	return nil
 }
 
-// unquoted is pgx's reason for not reading a connection string, without the
-// string.
+// unquoted is pgx's reason for refusing a connection string, without the string.
 func unquoted(err error) string {
 	text := err.Error()
 	var parse *pgconn.ParseConfigError
@@ -147,7 +143,7 @@ func unquoted(err error) string {
 	return text
 }
 
-// lined is an error of one line: pgx writes what it tried to connect to on several.
+// lined joins the lines of pgx's connection errors.
 func lined(err error) error {
 	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		return errors.New(oneLine(err))

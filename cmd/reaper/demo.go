@@ -32,12 +32,12 @@ func (a *app) demoCommand() *cobra.Command {
 	}}
 	cmd := &cobra.Command{
 		Use: "demo", Short: "Fill a throwaway PostgreSQL with mail, and purge it", Args: noArgs,
-		Long: `demo starts a PostgreSQL of its own, fills it with sixty days of mail, and then
+		Long: `demo starts its own PostgreSQL, fills it with sixty days of mail, and then
 really checks, plans and purges it. It needs the binaries of PostgreSQL on this
-machine, connects to no other database, and removes all it made when it ends.`,
+machine, connects to no other database, and removes everything when it ends.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if a.json() {
-				return usage(errors.New("demo tells its story to a person: it has no --output json"))
+				return usage(errors.New("demo has no --output json"))
 			}
 			if o.Mails < 1 {
 				return usage(fmt.Errorf("--mails %d: write a positive number", o.Mails))
@@ -48,7 +48,7 @@ machine, connects to no other database, and removes all it made when it ends.`,
 			switch {
 			case err == nil || errors.As(err, &exit):
 				return err
-			case cmd.Context().Err() != nil: // initdb, killed, says something else
+			case cmd.Context().Err() != nil: // a killed initdb reports something else
 				return cmd.Context().Err()
 			case demo.NoServer(err):
 				return usage(err)
@@ -57,14 +57,13 @@ machine, connects to no other database, and removes all it made when it ends.`,
 		},
 	}
 	f := cmd.Flags()
-	f.IntVar(&o.Mails, "mails", demoMails, "how many mails to fill in, about twelve rows each")
-	f.BoolVar(&o.Keep, "keep", false, "leave the server up at the end, and say how to look around and how to stop it")
+	f.IntVar(&o.Mails, "mails", demoMails, "number of mails to create, about twelve rows each")
+	f.BoolVar(&o.Keep, "keep", false, "leave the server running, and print how to connect and how to stop it")
 	f.StringVar(&bin, "postgres-bin", "", "directory of initdb and postgres; default: PATH, and where packages install them")
 	return cmd
 }
 
-// demoCommands are this program's commands with their own settings: the demo
-// is the same whatever the environment says.
+// demoCommands are this program's commands with the demo's settings, whatever the environment.
 type demoCommands struct{ app *app }
 
 func (d demoCommands) on(dsn, policyFile string) (*app, error) {

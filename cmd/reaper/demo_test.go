@@ -13,7 +13,7 @@ import (
 	"github.com/reaperdb/reaper/internal/pgtemp"
 )
 
-// demoProgram runs the demo, with all it makes in a directory of its own.
+// demoProgram runs the demo with all its files in one directory.
 func demoProgram(t *testing.T, args ...string) (cmd *exec.Cmd, dir string) {
 	t.Helper()
 	if testing.Short() {
@@ -42,7 +42,7 @@ func left(t *testing.T, dir string) []string {
 	return all
 }
 
-// Ctrl-C in the middle leaves nothing behind.
+// Ctrl-C during the demo leaves nothing behind.
 func TestDemoInterrupted(t *testing.T) {
 	t.Parallel()
 	for _, at := range []string{"Starting", "$ reaper plan", "$ reaper purge"} {
@@ -74,8 +74,7 @@ func TestDemoInterrupted(t *testing.T) {
 	}
 }
 
-// With --keep the server is there, as the demo says, until the command that it
-// prints has been run.
+// With --keep the server runs until the command that the demo prints.
 func TestDemoKeep(t *testing.T) {
 	t.Parallel()
 	cmd, dir := demoProgram(t, "--mails", "200", "--keep")

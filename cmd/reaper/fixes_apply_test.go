@@ -17,14 +17,12 @@ import (
 
 var atPlace = regexp.MustCompile(`^reaper\.yaml:(\d+):(\d+): `)
 
-// withoutPlace is the text of a problem that stays the same when the file changes above
-// its place.
+// withoutPlace is the text of a problem without its position, which changes with the file.
 func withoutPlace(text string) string { return atPlace.ReplaceAllString(text, "") }
 
 var fixIsSQL = regexp.MustCompile(`^(GRANT|REVOKE|ALTER|CREATE|DROP) `)
 
-// isProse reports whether a fix is for a person to read, and nothing that can be applied
-// as it stands.
+// isProse reports whether a fix is for a person to read, and cannot be applied as it is.
 func isProse(fix string) bool {
 	for _, start := range []string{"remove the entry", "remove the override", "did you mean "} {
 		if strings.HasPrefix(fix, start) {
@@ -62,7 +60,7 @@ func (r *caseRun) apply(p plan.Problem) {
 	write(r.t, r.dir, doc.String()+"\n")
 }
 
-// sqlStatements parts SQL at its semicolons, as psql does.
+// sqlStatements splits SQL at its semicolons, as psql does.
 func (r *caseRun) sqlStatements(sql string) (all []string) {
 	r.t.Helper()
 	quote, from := byte(0), 0
@@ -89,7 +87,7 @@ func (r *caseRun) sqlStatements(sql string) (all []string) {
 // ofPolicy is a fix for a policy or a section of the file, whatever the problem's place.
 var ofPolicy = regexp.MustCompile(`^write (age|dependents|key|safety|tenant|triggers|vacuum): `)
 
-// edit carries out a fix in the policy file.
+// edit applies a fix to the policy file.
 func (r *caseRun) edit(doc *fixYAML, p plan.Problem) error {
 	var node, in *fixYAML
 	if found := atPlace.FindStringSubmatch(p.Text); found != nil {

@@ -11,10 +11,10 @@ import (
 	"github.com/reaperdb/reaper/plan"
 )
 
-// deepestCall bounds how far the evaluation of an expression follows calls.
+// deepestCall limits how deep the evaluation of an expression follows calls.
 const deepestCall = 24
 
-// eval gives the texts that an expression may have, with holes.
+// eval returns the texts that an expression may have, with holes.
 func (s *fixSources) eval(e ast.Expr, in fixScope) []string {
 	if in.depth > deepestCall {
 		return []string{hole}
@@ -53,8 +53,8 @@ func distinctPatterns(all []string) []string {
 	return slices.Compact(all)
 }
 
-// variable gives what a name stands for: a parameter, a constant, or what the function
-// assigns to it.
+// variable returns the values of a name: a parameter, a constant, or what the function assigns to
+// it.
 func (s *fixSources) variable(name string, in fixScope) (all []string) {
 	if bound, ok := in.bound[name]; ok {
 		return bound
@@ -97,7 +97,7 @@ func (s *fixSources) variable(name string, in fixScope) (all []string) {
 	return distinctPatterns(all)
 }
 
-// arguments gives what the callers of a function give for a parameter.
+// arguments returns what the callers of a function pass for a parameter.
 func (s *fixSources) arguments(parameter int, in fixScope) (all []string) {
 	for name, funcs := range s.funcs {
 		if !slices.Contains(funcs, in.fixFunc) {
@@ -117,8 +117,7 @@ func (s *fixSources) arguments(parameter int, in fixScope) (all []string) {
 
 var formatVerb = regexp.MustCompile(`%(\[\d+\])?[-+# 0-9.]*[a-zA-Z]`)
 
-// call gives one result of a call: of fmt.Sprintf and visible.Text, or of a function of
-// the package.
+// call returns one result of a call: of fmt.Sprintf, visible.Text, or a function of the package.
 func (s *fixSources) call(c *ast.CallExpr, result int, in fixScope) (all []string) {
 	name := fixCallee(c)
 	switch name {

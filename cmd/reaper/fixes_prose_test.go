@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestFixesAreAllTried reads from the sources what fixes there can be, and wants a case in
-// testdata/fixes for each, or a reason why it is prose. It needs no database.
+// TestFixesAreAllTried reads all possible fixes from the sources. Each needs a case in
+// testdata/fixes, or a reason why it is prose. It needs no database.
 func TestFixesAreAllTried(t *testing.T) {
 	t.Parallel()
 	var sites []fixSite
@@ -53,7 +53,7 @@ func TestFixesAreAllTried(t *testing.T) {
 	}
 }
 
-// proseFix is a fix that is prose, and why it can be nothing else.
+// proseFix is a fix that is prose, and why it cannot be anything else.
 type proseFix struct {
 	fix, why string
 	text     string // the problem's, where the fix alone does not tell which it is
@@ -97,7 +97,7 @@ var proseFixes = []proseFix{
 		why: "which table is meant, only a person can say",
 	},
 	{
-		fix: "make it a partitioned table, or write a policy for each table that inherits from it once none does",
+		fix: "make it a partitioned table, or remove the inheritance and write a policy for each table",
 		why: "a change of the schema",
 	},
 	{
@@ -133,7 +133,7 @@ var proseFixes = []proseFix{
 		why: "which columns belong together, only a person can say",
 	},
 	{
-		fix: "match columns that are no arrays",
+		fix: "match columns that are not arrays",
 		why: "which columns belong together, only a person can say",
 	},
 	{
@@ -177,7 +177,7 @@ var proseFixes = []proseFix{
 		why: "a warning of something that may well be right",
 	},
 	{
-		fix: "make sure that … may do all that it does, under these settings too",
+		fix: "make sure that … has the privileges that the function needs, under these settings too",
 		why: "what a function does, only a person can say",
 	},
 	{
@@ -189,11 +189,11 @@ var proseFixes = []proseFix{
 		why: "its triggers are gone from the catalog, which no statement does",
 	},
 	{
-		fix: "take another way to the tenants (a column of the table itself), or let the rows go with those they stand above, as dependents of one policy",
+		fix: "use another tenant path (a column of the table itself), or delete the rows below them as dependents of this policy",
 		why: "which rows should go, only a person can say",
 	},
 	{
-		fix: "take another way, or write tenant: none",
+		fix: "use another tenant path, or write tenant: none",
 		why: "whether the rows have a tenant, only a person can say",
 	},
 	{
@@ -237,7 +237,7 @@ var proseFixes = []proseFix{
 		why: "several grants may be missing, and reaper grants prints them all",
 	},
 	{
-		fix: "lead to a column with a unique index over it alone",
+		fix: "lead to a column with a unique index of its own",
 		why: "which column is meant, only a person can say",
 	},
 	{
@@ -245,7 +245,7 @@ var proseFixes = []proseFix{
 		why: "which column is meant, only a person can say",
 	},
 	{
-		fix: "let another column be the key",
+		fix: "use another column as the key",
 		why: "which column is the key, only a person can say",
 	},
 	{
@@ -281,7 +281,7 @@ var proseFixes = []proseFix{
 		why: "what the expression means, only a person can say",
 	},
 	{
-		fix: "look at it; then let a superuser or the owner of the database or of the table own it: ALTER FUNCTION … … OWNER TO …",
+		fix: "review it, then give it to a superuser or to the owner of the database or of the table: ALTER FUNCTION … … OWNER TO …",
 		why: "whether its code is to be trusted, only a person can say, and SECURITY DEFINER would run it as the new owner",
 	},
 	{
@@ -317,15 +317,15 @@ var proseFixes = []proseFix{
 		why: "ALTER PUBLICATION would have to repeat what subscribers rely on",
 	},
 	{
-		fix: "see whether their tenant is gone, or the path is the right one",
+		fix: "check whether their tenant is gone, or the path is wrong",
 		why: "a warning of plan, about rows that may well be there",
 	},
 	{
-		fix: "give them an age if they should go",
+		fix: "give them an age if they should expire",
 		why: "a warning of plan, about rows that may well be there",
 	},
 	{
-		fix: "a purge may delete more than is counted here; --tenant looks at one tenant",
+		fix: "a purge may delete more than is counted here; --tenant previews a single tenant",
 		why: "a warning of plan, about what it has not counted",
 	},
 	{

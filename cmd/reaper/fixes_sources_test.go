@@ -12,11 +12,11 @@ import (
 	"testing"
 )
 
-// hole stands in a pattern for what only a database or a file can say.
+// hole replaces in a pattern what depends on the database or the file.
 const hole = "…"
 
-// fixSite is a place of the sources where a problem gets a fix, one for each pattern that
-// the fix may have.
+// fixSite is a place in the sources that makes a problem with a fix, with the patterns that the fix
+// may have.
 type fixSite struct {
 	place string
 	texts []string // patterns of the problem
@@ -33,7 +33,7 @@ type fixSources struct {
 	sites   []fixSite
 }
 
-// fixFunc is a function, or one that is a variable of another.
+// fixFunc is a function, or a closure in a variable of another.
 type fixFunc struct {
 	params, results []string // of results, the types
 	receiver        string   // its type
@@ -99,7 +99,7 @@ func readFixes(t *testing.T, dirs ...string) []fixSite {
 	return s.sites
 }
 
-// declare notes what a file declares.
+// declare records what a file declares.
 func (s *fixSources) declare(f *ast.File) {
 	for _, d := range f.Decls {
 		switch d := d.(type) {
@@ -132,7 +132,7 @@ func (s *fixSources) declare(f *ast.File) {
 	}
 }
 
-// closures notes functions that are variables of another.
+// closures records functions in variables of another.
 func (s *fixSources) closures(outer *fixFunc) {
 	ast.Inspect(outer.body, func(n ast.Node) bool {
 		a, ok := n.(*ast.AssignStmt)
@@ -197,8 +197,7 @@ func fixTypeName(e ast.Expr) string {
 	return ""
 }
 
-// inspect visits what belongs to a function itself, and not to one that is a variable of
-// it.
+// inspect visits what belongs to a function itself, not to a closure in one of its variables.
 func (s *fixSources) inspect(f *fixFunc, visit func(ast.Node)) {
 	ast.Inspect(f.body, func(n ast.Node) bool {
 		if lit, ok := n.(*ast.FuncLit); ok && s.isClosure(lit) && lit.Body != f.body {
@@ -238,8 +237,8 @@ func (s *fixSources) collectCalls(f *fixFunc) {
 	})
 }
 
-// findSites finds where a function makes a fix: it calls one with a parameter of that
-// name, makes a struct with such a field, or sets the field.
+// findSites finds where a function makes a fix: it calls a function with a parameter of that name,
+// makes a struct with such a field, or sets the field.
 func (s *fixSources) findSites(f *fixFunc) {
 	s.inspect(f, func(n ast.Node) {
 		switch n := n.(type) {
@@ -291,7 +290,7 @@ func (s *fixSources) fields(c *ast.CompositeLit) (text, fix ast.Expr) {
 	return text, fix
 }
 
-// add notes a fix, unless it is one that comes from elsewhere.
+// add records a fix, unless it comes from elsewhere.
 func (s *fixSources) add(at token.Pos, f *fixFunc, text, fix ast.Expr) {
 	switch x := fix.(type) {
 	case nil:
@@ -323,7 +322,7 @@ func (s *fixSources) add(at token.Pos, f *fixFunc, text, fix ast.Expr) {
 	}
 }
 
-// addReturns notes what the method Fix of a type gives, with what its method Text does.
+// addReturns records what a type's method Fix returns, with what its method Text returns.
 func (s *fixSources) addReturns(receiver string, fix *fixFunc) {
 	text := s.methodsNamed("Text")[receiver]
 	ast.Inspect(fix.body, func(n ast.Node) bool {

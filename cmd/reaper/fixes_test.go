@@ -14,13 +14,11 @@ import (
 	"github.com/reaperdb/reaper/plan"
 )
 
-// Each archive in testdata/fixes is a small database and a policy file that check has
-// something to say of. Its file "fixes" lists the problems, each with its fix in the
-// line below, indented, as a terminal shows them; … stands for what differs from run to
-// run. The fixes are applied as they are printed, one after the other:
-// SQL as superuser, YAML in reaper.yaml. After each, check says that problem no more, and
-// no error that it did not say before; after the last, it passes. Its other files are
-// those of TestCases.
+// Each archive in testdata/fixes is a small database and a policy file for which check reports
+// problems. Its file "fixes" lists them, each with its fix indented in the line below, as a
+// terminal shows them; … matches what differs between runs. The fixes are applied as printed, one
+// after the other: SQL as superuser, YAML in reaper.yaml. After each, check must not report that
+// problem, nor a new error; after the last, it passes. The other files are those of TestCases.
 func TestFixes(t *testing.T) {
 	t.Parallel()
 	for name, c := range parseFixes(t) {
@@ -33,7 +31,7 @@ func TestFixes(t *testing.T) {
 	}
 }
 
-// TestFixesAlone runs those that other tests on the same server would disturb.
+// TestFixesAlone runs the archives that other tests on the same server would disturb.
 func TestFixesAlone(t *testing.T) {
 	for name, c := range parseFixes(t) {
 		if c.alone != "" {
@@ -131,8 +129,7 @@ func runFixes(t *testing.T, c *fixCase) {
 	}
 }
 
-// fixed applies the fix of one of the problems that were found, and gives what check
-// says then.
+// fixed applies the fix of one of the found problems, and returns what check reports then.
 func (r *caseRun) fixed(found []plan.Problem, want plan.Problem) []plan.Problem {
 	r.t.Helper()
 	same := func(p plan.Problem) bool { return fitsPattern(want.Text, visible.Text(withoutPlace(p.Text))) }
@@ -154,7 +151,7 @@ func (r *caseRun) fixed(found []plan.Problem, want plan.Problem) []plan.Problem 
 	return after
 }
 
-// newErrorsAfter are the errors that were not said before.
+// newErrorsAfter are the errors that were not reported before.
 func newErrorsAfter(before, after []plan.Problem) []plan.Problem {
 	return slices.DeleteFunc(slices.Clone(after), func(p plan.Problem) bool {
 		return p.Level != plan.LevelError || slices.ContainsFunc(before, func(b plan.Problem) bool { return withoutPlace(b.Text) == withoutPlace(p.Text) })
@@ -169,7 +166,7 @@ func listProblems(problems []plan.Problem) string {
 	return b.String()
 }
 
-// checkSays is what reaper check says, problems and notes.
+// checkSays returns what reaper check reports, problems and notes.
 func (r *caseRun) checkSays() []plan.Problem {
 	r.t.Helper()
 	var said checkResult

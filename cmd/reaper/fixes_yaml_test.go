@@ -11,7 +11,7 @@ import (
 	"github.com/goccy/go-yaml/parser"
 )
 
-// fixYAML is a part of a YAML document with its place, to be changed and written anew.
+// fixYAML is a node of a YAML document with its position, which can be changed and printed.
 type fixYAML struct {
 	line, col int
 	kind      ast.NodeType // of a scalar: StringType, or any other as written
@@ -100,7 +100,7 @@ func (y *fixYAML) get(key string) *fixYAML {
 	return nil
 }
 
-// set gives a key a value. A mapping is added to the one that is there.
+// set sets the value of a key. A mapping is merged into an existing one.
 func (y *fixYAML) set(key string, value *fixYAML) {
 	old := y.get(key)
 	switch {
@@ -115,7 +115,7 @@ func (y *fixYAML) set(key string, value *fixYAML) {
 	}
 }
 
-// walk visits all parts, and the mapping or list that each stands in.
+// walk visits all nodes, with the mapping or list that contains each.
 func (y *fixYAML) walk(visit func(node, in *fixYAML)) {
 	for _, p := range y.pairs {
 		visit(p.key, y)
@@ -128,7 +128,7 @@ func (y *fixYAML) walk(visit func(node, in *fixYAML)) {
 	}
 }
 
-// at is the part that begins at a place, and what it stands in.
+// at is the node at a position, and its container.
 func (y *fixYAML) at(line, col int) (node, in *fixYAML) {
 	y.walk(func(n, parent *fixYAML) {
 		if node == nil && n.line == line && n.col == col {
@@ -138,7 +138,7 @@ func (y *fixYAML) at(line, col int) (node, in *fixYAML) {
 	return node, in
 }
 
-// remove takes out a list's item, or a mapping's pair by its key or value.
+// remove removes an item of a list, or a pair of a mapping by its key or value.
 func (y *fixYAML) remove(node *fixYAML) {
 	y.items = slices.DeleteFunc(y.items, func(n *fixYAML) bool { return n == node })
 	y.pairs = slices.DeleteFunc(y.pairs, func(p fixPair) bool { return p.key == node || p.value == node })

@@ -7,16 +7,15 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// refuseEmpty makes an empty value of any flag, of this command and those below
-// it, a mistake. In a script it is a variable that was not set: taken for "not
-// given", it would widen what was to be narrowed.
+// refuseEmpty makes an empty flag value an error, for this command and its subcommands. In a script
+// it is an unset variable; treating it as absent would widen what was to be restricted.
 func refuseEmpty(cmd *cobra.Command) {
 	wrap := func(f *pflag.Flag) {
 		if _, done := f.Value.(notEmpty); done {
 			return
 		}
 		f.Value = notEmpty{f.Value}
-		if f.DefValue == "[]" { // help knows an empty list by its type alone
+		if f.DefValue == "[]" { // help recognizes an empty list only by its type
 			f.DefValue = ""
 		}
 	}
@@ -27,7 +26,7 @@ func refuseEmpty(cmd *cobra.Command) {
 	}
 }
 
-// notEmpty is a flag's value that cannot be set to nothing.
+// notEmpty is a flag value that refuses the empty string.
 type notEmpty struct{ pflag.Value }
 
 func (v notEmpty) Set(text string) error {

@@ -11,7 +11,7 @@ import (
 	"github.com/reaperdb/reaper/web"
 )
 
-// forecastText is where the database leads.
+// forecastText describes the forecast of the database's size.
 func forecastText(f *web.Forecast) string {
 	text := bytesText(f.UsedBytes) + " used"
 	if f.LimitBytes != nil {
@@ -24,7 +24,7 @@ func forecastText(f *web.Forecast) string {
 	return text
 }
 
-// balanceText is whether deleting keeps up.
+// balanceText describes whether deletion keeps up.
 func balanceText(b *web.Balance) string {
 	parts := []string{perSecond(b.Arrival) + " rows a second arrive"}
 	if b.Due != nil {
@@ -38,7 +38,7 @@ func balanceText(b *web.Balance) string {
 	return text
 }
 
-// perSecond is a rate with no more digits than tell something.
+// perSecond formats a rate with only significant digits.
 func perSecond(rate *float64) string {
 	if *rate >= 10 {
 		return humanize.Commaf(math.Round(*rate))
@@ -46,7 +46,7 @@ func perSecond(rate *float64) string {
 	return humanize.Commaf(math.Round(*rate*100) / 100)
 }
 
-// guardsTable is what the guards say.
+// guardsTable lists the guards' states.
 func guardsTable(guards []web.Guard) string {
 	t := grid(3)
 	t.header("guard", "says", "reads", "why")
@@ -63,7 +63,7 @@ func guardWord(g web.Guard) string {
 	return g.State
 }
 
-// guardValue is what a guard has read, in its unit.
+// guardValue is a guard's reading in its unit.
 func guardValue(g web.Guard) string {
 	switch {
 	case g.Unknown:

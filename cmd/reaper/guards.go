@@ -10,7 +10,7 @@ import (
 	"github.com/reaperdb/reaper/preview"
 )
 
-// guards is what the policy file says of them, for the batches of this program's
+// guards is the guards' configuration in the policy file, for the batches of this program's
 // sessions.
 func (s *session) guards() guard.Config {
 	c := s.file.Guards
@@ -18,9 +18,9 @@ func (s *session) guards() guard.Config {
 	return c
 }
 
-// guardProblems are guards that cannot be read, and notes of those that nobody has
-// asked for. They are warnings: a signal may be there again when a purge begins,
-// which says itself what holds it up.
+// guardProblems are warnings about configured guards that cannot be read, and notes about default
+// ones. They are only warnings: a signal may be available when a purge starts, which reports itself
+// what holds it up.
 func (s *session) guardProblems(ctx context.Context) (problems []plan.Problem, notes []preview.Note) {
 	for _, p := range guard.Check(ctx, s.pool, s.guards()) {
 		if p.Note {
@@ -32,9 +32,8 @@ func (s *session) guardProblems(ctx context.Context) (problems []plan.Problem, n
 	return problems, notes
 }
 
-// guardGrants are the statements that let a role read the guards' signals. Only
-// some may run them: not the owner of a table. Where the policy file does not speak
-// of guards, they are nothing that the role needs, and stand in a comment.
+// guardGrants are the statements that let a role read the guards' signals. The owner of a table may
+// not run some of them. Without guards in the policy file, they are optional and commented out.
 func (s *session) guardGrants(role string) []string {
 	c := s.guards()
 	title, before := "-- for the guards, as a superuser:", ""

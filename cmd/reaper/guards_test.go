@@ -11,7 +11,7 @@ import (
 	"github.com/reaperdb/reaper/internal/dbtest"
 )
 
-// knob is what a test turns a guard with: a number in a table.
+// knob is a table with a number that a test's guard reads.
 const knob = `CREATE TABLE knob (v numeric); INSERT INTO knob VALUES (0)`
 
 // guardedPolicy deletes slowly, and reads the knob ten times a second.
@@ -23,7 +23,7 @@ guards:
 policies: [{name: p, table: event, age: at, tenant: none, retention: 1d, triggers: allow, vacuum: never, limits: {rows: 5}}]
 `
 
-// held is a purge beside a test that turns the knob.
+// held is a purge that a test controls through the knob.
 type held struct {
 	t              *testing.T
 	db             *dbtest.DB
@@ -45,7 +45,7 @@ func purging(t *testing.T, db *dbtest.DB, policy string) *held {
 
 func (h *held) left() int { return h.db.Int(h.t, `SELECT count(*) FROM event`) }
 
-// deletes waits until something more is deleted.
+// deletes waits until more rows are deleted.
 func (h *held) deletes() {
 	h.t.Helper()
 	for before, end := h.left(), time.Now().Add(20*time.Second); h.left() == before; time.Sleep(5 * time.Millisecond) {
@@ -55,8 +55,7 @@ func (h *held) deletes() {
 	}
 }
 
-// stands wants nothing more to be deleted once a reading and a batch have had their
-// time.
+// stands checks that nothing is deleted any more, after time for one reading and one batch.
 func (h *held) stands() {
 	h.t.Helper()
 	// One reading (100 ms and its statements) and one batch of five rows, 20 ms each.
@@ -83,11 +82,11 @@ func (h *held) ends(code int) contractPurge {
 	return report
 }
 
-// few is what slow is, with fewer rows.
+// few is slow with fewer rows.
 var few = strings.Replace(slow, "generate_series(1, 3000)", "generate_series(1, 200)", 1) + `; CREATE TABLE was AS SELECT * FROM event;` + knob
 
-// From a signal's crossing to the last batch there is no more than a reading and a
-// batch; the run goes on by itself.
+// After a signal crosses its threshold, at most one reading and one batch pass before the pause;
+// the run resumes by itself.
 func TestGuards_PauseAndGoOn(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, few)
@@ -123,7 +122,7 @@ func TestGuards_Stop(t *testing.T) {
 	}
 }
 
-// What cannot be read any more is not taken for well.
+// A signal that can no longer be read does not count as healthy.
 func TestGuards_Unknown(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ name, breaks, mends, says string }{
@@ -147,7 +146,7 @@ func TestGuards_Unknown(t *testing.T) {
 	}
 }
 
-// A pause that lasts ends the run, incomplete, and the next one goes on.
+// A pause longer than max_pause ends the run as incomplete, and the next run resumes it.
 func TestGuards_MaxPause(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, few)
@@ -165,9 +164,8 @@ func TestGuards_MaxPause(t *testing.T) {
 	}
 }
 
-// The daemon shows why a run is held back, in the picture and in the metrics, and
-// takes the guards of a changed file over: a run that they pause no more goes on at
-// once, however long max_pause is.
+// The daemon shows, on its page and in its metrics, why a run is held back. It applies the guards
+// of a changed file: a run that they no longer pause resumes at once, however long max_pause is.
 func TestRun_Guards(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, few)
@@ -190,7 +188,7 @@ func TestRun_Guards(t *testing.T) {
 	s.ends()
 }
 
-// Guards that take their time hold nothing else up: the daemon stays healthy.
+// Slow guards hold up nothing else: the daemon stays healthy.
 func TestRun_SlowGuard(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, few)

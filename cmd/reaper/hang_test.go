@@ -16,15 +16,15 @@ import (
 	"github.com/reaperdb/reaper/internal/dbtest"
 )
 
-// wire is a way to a database that can be cut without either end noticing, as a
-// machine that dies or a firewall that forgets does it.
+// wire is a connection to a database that can be cut without either end noticing, as when a machine
+// dies or a firewall drops its state.
 type wire struct {
 	net.Listener
 	mu  sync.Mutex
 	cut bool
 }
 
-// newWire makes a wire to a database, and gives the DSN of its near end.
+// newWire makes a wire to a database, and returns the DSN of its near end.
 func newWire(t *testing.T, dsn string) (*wire, string) {
 	t.Helper()
 	to, err := pgx.ParseConfig(dsn)
@@ -62,7 +62,7 @@ func (w *wire) serve(dial func() (net.Conn, error)) {
 	}
 }
 
-// carry copies until the wire is cut, and from then on keeps silent.
+// carry copies until the wire is cut, and then stays silent.
 func (w *wire) carry(to, from net.Conn) {
 	buffer := make([]byte, 1<<16)
 	for {
@@ -97,8 +97,8 @@ func (w *wire) set(cut bool) {
 	w.cut = cut
 }
 
-// A database that does not answer any more, and does not refuse either, makes the
-// process unhealthy at once, and does not keep it from ending in time.
+// A database that neither answers nor refuses makes the process unhealthy at once, and does not
+// keep it from ending in time.
 func TestRun_DatabaseHangs(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, slow)

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A daemon on a loopback address answers no foreign host, with the database down too.
+// A daemon on a loopback address refuses foreign Host headers, even while the database is down.
 func TestRun_ForeignHost(t *testing.T) {
 	t.Parallel()
 	s := serve(t, "host=127.0.0.1 port=1 user=app", lettersPolicy("@daily", ""))

@@ -16,7 +16,7 @@ import (
 	"github.com/reaperdb/reaper/purge"
 )
 
-// unseen returns what a terminal would not show of a text, or would act on.
+// unseen returns characters of a text that a terminal would hide or act on.
 func unseen(text string) string {
 	var found []rune
 	for _, r := range text {
@@ -43,14 +43,14 @@ func hostileDatabase(t *testing.T) (db *dbtest.DB, policy string) {
 	return dbtest.New(t, texts[0]), texts[1]
 }
 
-// Whatever names, keys and errors are, no command writes anything that a terminal would
-// act on, and none of them breaks a line.
+// Whatever names, keys and errors contain, no command prints anything that a terminal would act on,
+// and none of them breaks a line.
 func TestHostileNames(t *testing.T) {
 	t.Parallel()
 	db, policy := hostileDatabase(t)
 	role := db.Role(t, "app")
 	for _, c := range []struct {
-		args string // of words without blanks
+		args string // words without spaces
 		code int
 		says string
 	}{
@@ -100,12 +100,12 @@ func TestHostileNames(t *testing.T) {
 	}
 }
 
-// What init prints is the file that it was meant to be, and what grants prints gives
-// the privileges and does nothing else.
+// The output of init is a valid policy file, and that of grants grants the privileges and does
+// nothing else.
 func TestHostileNamesInFiles(t *testing.T) {
 	t.Parallel()
 	db, policy := hostileDatabase(t)
-	// init proposes only what is called like history.
+	// init only proposes tables named like history.
 	db.Exec(t, `ALTER TABLE "Wëird ""sch.ema"."<img src=x onerror=alert(1)>" RENAME TO "<img src=x onerror=alert(1)> messages"`)
 	db.Exec(t, `ALTER TABLE U&"\000aDROP SCHEMA public CASCADE; -- \001b[2J".U&"\001b]0;t\0007\000a\202e" RENAME TO U&"\001b]0;t\0007\000a\202e logs"`)
 	made, err := program(t, db.DSN(), "init").Output()
@@ -137,7 +137,7 @@ func TestHostileNamesInFiles(t *testing.T) {
 	if out, err := program(t, db.DSN(), "migrate").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, dsn := range []string{db.DSN(), db.As(role)} { // row-level security hides rows from the role alone
+	for _, dsn := range []string{db.DSN(), db.As(role)} { // row-level security hides rows only from the role
 		cmd := program(t, dsn, "grants", "--role", role)
 		write(t, cmd.Dir, policy)
 		if out, err = cmd.Output(); err != nil {
@@ -158,7 +158,7 @@ func TestHostileNamesInFiles(t *testing.T) {
 	}
 }
 
-// On a terminal progress clears its line, and writes nothing else that is not seen.
+// On a terminal, progress clears its line and writes nothing else that is invisible.
 func TestHostileProgress(t *testing.T) {
 	t.Parallel()
 	key := "\x1b[2Ja\nb\r\u202e"

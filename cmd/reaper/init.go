@@ -9,7 +9,7 @@ import (
 	"github.com/reaperdb/reaper/starter"
 )
 
-// init waits for a lock, and for a statement, no longer than this.
+// Lock and statement timeouts of init.
 const (
 	initLock      = 5 * time.Second
 	initStatement = time.Minute

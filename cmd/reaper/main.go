@@ -17,7 +17,7 @@ import (
 	"github.com/reaperdb/reaper/policy"
 )
 
-// The exit codes of the contract that are not a purge's status.
+// Exit codes that are not the status of a purge.
 const (
 	exitOK          = 0
 	exitFailed      = 1
@@ -26,8 +26,8 @@ const (
 	exitRefused     = 4
 )
 
-// gcPercent is lower than Go's own: a catalog of thousands of tables is read in less than
-// 64 MiB, for a little more CPU. GOGC wins.
+// gcPercent is lower than Go's default: reading a catalog of thousands of tables takes less than 64
+// MiB, for a little more CPU. GOGC overrides it.
 const gcPercent = 50
 
 func main() {
@@ -37,10 +37,10 @@ func main() {
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
-// run is the whole program: it returns the exit code.
+// run is the whole program; it returns the exit code.
 func run(args []string, stdin *os.File, stdout *os.File, stderr io.Writer) int {
-	// The first signal ends what only looks at once, and a purge after the batch
-	// at hand; the second ends the purge too.
+	// The first signal ends a read-only command at once, and a purge after the current batch; the
+	// second ends the purge too.
 	ctx, kill := context.WithCancel(context.Background())
 	defer kill()
 	stopping, stop := context.WithCancel(ctx)
@@ -59,7 +59,7 @@ func run(args []string, stdin *os.File, stdout *os.File, stderr io.Writer) int {
 		}
 	}()
 
-	// The net below what escapes values one by one.
+	// A safety net below the escaping of individual values.
 	out, messages := visible.NewWriter(stdout), visible.NewWriter(stderr)
 	a := &app{stdin: stdin, stdout: out, stderr: messages, terminal: isTerminal(stdin), running: ctx}
 	if f, ok := stderr.(*os.File); ok && isTerminal(f) {
@@ -72,7 +72,7 @@ func run(args []string, stdin *os.File, stdout *os.File, stderr io.Writer) int {
 	return code
 }
 
-// run carries out one command and gives the exit code.
+// run runs one command and returns the exit code.
 func (a *app) run(ctx context.Context, args []string) int {
 	root, err := a.command()
 	if err != nil {
@@ -109,8 +109,8 @@ func (a *app) run(ctx context.Context, args []string) int {
 	return code
 }
 
-// ending is how a command that failed ends: its exit code, and what to say; ""
-// when all has been said already.
+// ending returns how a failed command ends: its exit code, and the message; "" if everything was
+// printed already.
 func ending(ctx context.Context, err error) (code int, text, prefix string) {
 	prefix = "reaper: "
 	var exit *exitError
@@ -128,8 +128,7 @@ func ending(ctx context.Context, err error) (code int, text, prefix string) {
 	return exitUsage, err.Error(), prefix // cobra's own: an unknown command or flag
 }
 
-// shown is the text of an error as it may stand on a terminal: on one line, unless it
-// is a log that reaper shows.
+// shown is an error text made safe for a terminal: on one line, unless it is a log.
 func shown(err error, text string) string {
 	if exit, ok := errors.AsType[*exitError](err); ok && exit.lines {
 		return text
@@ -137,12 +136,12 @@ func shown(err error, text string) string {
 	return visible.Text(text)
 }
 
-// exitError is an end with a code of its own; err is nil when all has been
-// said already.
+// exitError ends the program with a specific exit code; err is nil if everything was printed
+// already.
 type exitError struct {
 	code  int
 	err   error
-	lines bool // the text has lines of its own
+	lines bool // the text has several lines
 }
 
 func (e *exitError) Error() string {

@@ -18,9 +18,9 @@ func (a *app) migrateCommand() *cobra.Command {
 	var printOnly bool
 	cmd := &cobra.Command{
 		Use: "migrate", Short: "Create or upgrade the ledger, reaper's own tables", Args: noArgs,
-		Long: `migrate makes the schema in which reaper keeps what each run deleted, or brings it
-up to this version. purge does so by itself where its role may; where it may not,
-give a DBA the output of reaper migrate --print.`,
+		Long: `migrate creates the schema in which reaper records what each run deleted, or upgrades
+it to this version. purge does so by itself if its role may; if not, give a DBA the
+output of reaper migrate --print.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			l, err := a.ledger()
 			if err != nil {
@@ -61,10 +61,10 @@ give a DBA the output of reaper migrate --print.`,
 func (a *app) grantsCommand() *cobra.Command {
 	var role string
 	cmd := &cobra.Command{
-		Use: "grants --role ROLE", Short: "Print the least privileges that a role needs", Args: noArgs,
+		Use: "grants --role ROLE", Short: "Print the minimal privileges that a role needs", Args: noArgs,
 		Long: `grants prints the GRANT statements for exactly what this policy file needs, and
-runs none of them. Run it as the tables' owner, and reaper migrate before: they
-include those on the ledger.`,
+runs none of them. Run reaper migrate first, and then grants as the tables' owner:
+the privileges include those on the ledger.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if role == "" {
 				return usage(errors.New("grants needs --role: the role that will run purge"))
@@ -76,11 +76,11 @@ include those on the ledger.`,
 			defer s.pool.Close()
 			if len(s.plans) == 0 || slices.ContainsFunc(s.plans, func(p *plan.Plan) bool { return p.Root == nil }) {
 				printProblems(a.stderr, s.problems())
-				return usage(errors.New("what a role needs cannot be told before the errors above are mended"))
+				return usage(errors.New("the privileges cannot be determined until the errors above are fixed"))
 			}
 			if s.hasErrors() {
 				printProblems(a.stderr, s.problems())
-				fmt.Fprintln(a.stderr, "reaper: the policy file cannot run as it is; what stands below may not be all that it will need")
+				fmt.Fprintln(a.stderr, "reaper: the policy file has errors; the privileges below may be incomplete")
 			}
 			l, err := a.ledger()
 			if err != nil {
@@ -103,8 +103,8 @@ include those on the ledger.`,
 	return cmd
 }
 
-// whole makes statements and comments lines that are seen whole and mean the same to
-// PostgreSQL. A line break in a name would end a comment, and what follows would run.
+// whole escapes statements and comments so that every character is visible and they mean the same
+// to PostgreSQL. A line break in a name would end a comment, and the rest would run.
 func whole(lines []string) []string {
 	shown := make([]string, len(lines))
 	for i, line := range lines {
@@ -120,7 +120,7 @@ func whole(lines []string) []string {
 // version is set by the linker at a release.
 var version = "dev"
 
-// revision is the commit that the program was built from; empty: not known.
+// revision is the commit that the program was built from; empty if unknown.
 func revision() string {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {

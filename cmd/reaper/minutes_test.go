@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// The daemon logs the warnings of the policy file that it takes over.
+// The daemon logs the warnings of the policy file that it loads.
 func TestRun_WarnsOfMinutes(t *testing.T) {
 	t.Parallel()
 	s := serve(t, "host=127.0.0.1 port=1 user=app", "version: 1\npolicies: [{name: p, table: t, age: at, tenant: none, retention: 7m}]\n")

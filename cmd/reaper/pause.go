@@ -22,17 +22,17 @@ import (
 	"github.com/reaperdb/reaper/web"
 )
 
-// longestReason bounds what is shown everywhere for as long as a pause lasts.
+// longestReason limits the reason, which is shown everywhere during a pause.
 const longestReason = 500
 
 func (a *app) pauseCommand() *cobra.Command {
 	var length, reason string
 	cmd := &cobra.Command{
 		Use: "pause", Short: "Pause deleting for a while, in every process", Args: noArgs,
-		Long: `pause has every process on this database delete nothing for a while: nothing at
-all, or nothing of the policies that are named. What runs ends its batch first. A
-pause always has an end, so that what is off for today comes back by itself;
-reaper resume ends it before its time. status, the page and the metrics show it.`,
+		Long: `pause stops deletion for a while in every process on this database, for all
+policies or for the named ones. Each run finishes its current batch first. Every
+pause expires; reaper resume ends it earlier. status, the page and the metrics
+show it.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d, err := pauseLength(length)
 			if err != nil {
@@ -46,7 +46,7 @@ reaper resume ends it before its time. status, the page and the metrics show it.
 	}
 	a.selection(cmd)
 	cmd.Flags().StringVar(&length, "for", "1h", "for how long: 2h; at most 7d")
-	cmd.Flags().StringVar(&reason, "reason", "", "why, for those who will wonder")
+	cmd.Flags().StringVar(&reason, "reason", "", "the reason, shown to everyone")
 	return cmd
 }
 
@@ -54,7 +54,7 @@ func pauseLength(text string) (time.Duration, error) {
 	d, err := policy.ParseDuration(text)
 	length := d.Approximately()
 	if err != nil || d.Forever || length <= 0 || length > ledger.LongestPause {
-		return 0, usage(fmt.Errorf("--for %s: write a length of time of at most 7d, such as 2h: a pause ends by itself", text))
+		return 0, usage(fmt.Errorf("--for %s: write a duration of at most 7d, such as 2h: every pause expires", text))
 	}
 	return length, nil
 }
@@ -63,7 +63,7 @@ func pauseReason(text string) (string, error) {
 	text = strings.TrimSpace(text)
 	switch {
 	case text == "":
-		return "", usage(errors.New("pause needs --reason: why, for those who will wonder"))
+		return "", usage(errors.New("pause needs --reason: the reason, shown to everyone"))
 	case !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) || utf8.RuneCountInString(text) > longestReason:
 		return "", usage(fmt.Errorf("--reason: write one line of at most %d characters", longestReason))
 	}
@@ -87,16 +87,16 @@ func (a *app) pause(ctx context.Context, length time.Duration, reason string) er
 		return a.printPauses(map[string]any{"pauses": emptyNotNull(pauses)})
 	}
 	a.printf("%s", pausesText(pauses))
-	a.printf("it ends by itself, or before its time with: reaper resume%s\n", flagsOf(a.paused()))
+	a.printf("it expires by itself; to end it earlier: reaper resume%s\n", flagsOf(a.paused()))
 	return nil
 }
 
 func (a *app) resumeCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "resume", Short: "End a pause before its time", Args: noArgs,
-		Long: `resume ends pauses that reaper pause has begun: all of them, or those of the
-policies that are named. A pause of every policy ends as a whole, by resume without
---policy; while it lasts, a policy that is named stays paused (exit 3).`,
+		Use: "resume", Short: "End a pause early", Args: noArgs,
+		Long: `resume ends pauses made by reaper pause: all of them, or those of the named
+policies. A pause of every policy can only be ended as a whole, by resume without
+--policy; while it lasts, the named policies stay paused (exit 3).`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.resume(cmd.Context()) },
 	}
 	a.selection(cmd)
@@ -144,8 +144,8 @@ func (a *app) printPauses(v any) error {
 	return nil
 }
 
-// pausable connects to a database that has a ledger. The policy file is read only to
-// check the names.
+// pausable connects to a database that has a ledger. It reads the policy file only to check the
+// names.
 func (a *app) pausable(ctx context.Context) (*ledger.Ledger, *pgxpool.Pool, error) {
 	if len(a.Policies) > 0 {
 		file, err := a.readPolicy()
@@ -171,7 +171,7 @@ func (a *app) pausable(ctx context.Context) (*ledger.Ledger, *pgxpool.Pool, erro
 	return l, pool, nil
 }
 
-// paused are the policies that are named, each once; nil: all.
+// paused are the named policies without duplicates; nil: all.
 func (a *app) paused() []string {
 	if len(a.Policies) == 0 {
 		return nil
@@ -187,7 +187,7 @@ func flagsOf(policies []string) string {
 	return text.String()
 }
 
-// person is who sits here; empty: the system does not say.
+// person is the current user; empty if unknown.
 func person() string {
 	u, err := user.Current()
 	if err != nil {
@@ -200,7 +200,7 @@ func person() string {
 	return u.Username + "@" + host
 }
 
-// pausesText has a line for each pause.
+// pausesText has one line per pause.
 func pausesText[P ledger.Pause | web.Pause](pauses []P) string {
 	var text strings.Builder
 	for _, x := range pauses {

@@ -13,10 +13,10 @@ import (
 	"github.com/reaperdb/reaper/web"
 )
 
-// heard is within what time a daemon hears of a pause: it looks every 5 seconds.
+// heard is the time within which a daemon notices a pause: it checks every 5 seconds.
 const heard = 7 * time.Second
 
-// reaper runs the program beside a daemon, with its policy file.
+// reaper runs the program with a daemon's policy file.
 func (s *service) reaper(args ...string) string {
 	s.t.Helper()
 	cmd := program(s.t, "", args...)
@@ -40,7 +40,7 @@ func (s *service) paused(policies ...bool) func() bool {
 	}
 }
 
-// A reason is one line, for it is shown in many places.
+// A reason is a single line, since many places show it.
 func TestPauseReason(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
@@ -65,8 +65,8 @@ policies:
   - {name: cards, table: letters, age: at, tenant: org, where: id < 0, schedule: "0 0 1 1 *"}
 `
 
-// What one process pauses, another shows everywhere within its control interval; it
-// is no alarm, and it ends by itself, or by resume.
+// A pause by one process shows on all others within their control interval. It is no alarm, and
+// ends by itself or by resume.
 func TestRun_PausedByHand(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, letters)
@@ -112,8 +112,8 @@ func TestRun_PausedByHand(t *testing.T) {
 	s.ends()
 }
 
-// A run that is due while its policy is paused by hand is left, and made once when
-// the pause ends: none waits, and the monitor hears of no failure.
+// A run that becomes due while its policy is paused is skipped, and made up once when the pause
+// ends: no run waits, and the monitor gets no failure.
 func TestRun_LeftForAPause(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, letters)
@@ -125,11 +125,11 @@ func TestRun_LeftForAPause(t *testing.T) {
 	if err := l.Pause(t.Context(), db.Pool(t), nil, time.Hour, "an audit", "ada"); err != nil {
 		t.Fatal(err)
 	}
-	policy := strings.Replace(lettersPolicy("@every 1s", ""), "max_lag: 1h, ", "", 1) // what is overdue is overdue after a pause too
+	policy := strings.Replace(lettersPolicy("@every 1s", ""), "max_lag: 1h, ", "", 1) // what is overdue would still be overdue after a pause
 	s := serve(t, db.DSN(), "guards: {max_pause: 1s}\n"+policy, "REAPER_HEARTBEAT="+m.URL+monitorPath)
 	s.await("it is paused, and that is no alarm", 20*time.Second, func() bool { return s.paused(true)() && s.health(200)() })
 	s.await("what is due is left", 10*time.Second, func() bool { return strings.Contains(s.text(), "run postponed: the policy is paused by hand") })
-	time.Sleep(2 * time.Second) // several are due, and nothing may happen
+	time.Sleep(2 * time.Second) // several runs become due, and none may start
 	if n := db.Int(t, `SELECT (SELECT count(*) FROM reaper.tick) + (SELECT count(*) FROM reaper.runs)`); n != 0 {
 		t.Errorf("%d runs were begun, or claimed", n)
 	}
@@ -153,7 +153,7 @@ func TestRun_LeftForAPause(t *testing.T) {
 	s.ends()
 }
 
-// A run that is due outside the windows of allow is left like that, and made when one
+// A run that becomes due outside the windows of allow is skipped likewise, and made up when one
 // opens.
 func TestRun_LeftForAWindow(t *testing.T) {
 	t.Parallel()
@@ -162,7 +162,7 @@ func TestRun_LeftForAWindow(t *testing.T) {
 	from := time.Now().UTC().Add(2 * time.Hour)
 	s := serve(t, db.DSN(), fmt.Sprintf("guards: {every: 100ms, max_pause: 1s, allow: %q}\n", from.Format("15:04-")+from.Add(time.Hour).Format("15:04"))+policy)
 	s.await("what is due is left", 20*time.Second, func() bool { return strings.Contains(s.text(), "run postponed: no window of allow is open") })
-	time.Sleep(3 * time.Second) // several are due, and nothing may happen
+	time.Sleep(3 * time.Second) // several runs become due, and none may start
 	if n := db.Int(t, `SELECT (SELECT count(*) FROM reaper.tick) + (SELECT count(*) FROM reaper.runs)`); n != 0 {
 		t.Errorf("%d runs were begun, or claimed", n)
 	}
@@ -177,8 +177,8 @@ func TestRun_LeftForAWindow(t *testing.T) {
 	s.ends()
 }
 
-// The leader keeps sizes, and from what is kept any process shows how the database
-// grows: a process that has just begun knows of the days before.
+// The leader records sizes, and any process can show the database's growth from them: a new process
+// knows the previous days.
 func TestRun_Growth(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, letters)
@@ -212,7 +212,7 @@ func TestRun_Growth(t *testing.T) {
 		t.Errorf("%d sizes, from %s on", n, st.Database.Sizes[0].At)
 	}
 	for _, table := range st.Database.Tables {
-		// Of the other table two sizes are known: the one that was kept, and the present.
+		// Two sizes of the other table are known: the recorded one and the current one.
 		if n := len(table.Sizes); n != 2 && table.Name == "public.pages" || n < 200 && table.Name == "public.letters" {
 			t.Errorf("%d sizes of %s", n, table.Name)
 		}

@@ -23,14 +23,14 @@ func (a *app) planCommand() *cobra.Command {
 	var flags planFlags
 	cmd := &cobra.Command{
 		Use: "plan", Short: "Show what a purge would do now", Args: noArgs,
-		Long: `plan shows, and touches nothing: the tree of tables with what happens to each,
-the key that leads there and the index that serves it; per tenant its retention,
-its cutoff and its expired rows. Problems come first, each with its fix.`,
+		Long: `plan changes nothing. It shows the tree of tables with what happens to each, the
+key that leads there and the index that serves it, and for each tenant its
+retention, its cutoff and its expired rows. Problems come first, each with its fix.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.plan(cmd.Context(), flags) },
 	}
 	a.narrowing(cmd)
 	cmd.Flags().BoolVar(&flags.sql, "sql", false, "print the statements of a batch too")
-	cmd.Flags().BoolVar(&flags.estimate, "estimate", false, "planner statistics in place of exact counts: fast on large tables")
+	cmd.Flags().BoolVar(&flags.estimate, "estimate", false, "use planner statistics instead of exact counts: fast on large tables")
 	return cmd
 }
 
@@ -87,14 +87,13 @@ func (a *app) plan(ctx context.Context, flags planFlags) error {
 	case s.hasErrors():
 		return &exitError{code: exitUsage}
 	case slices.ContainsFunc(views, func(v *preview.Preview) bool { return v.Fails }):
-		return &exitError{code: exitFailed} // as a purge would end
+		return &exitError{code: exitFailed} // the exit code of a purge
 	}
 	return nil
 }
 
-// needs estimates what the purge of a plan takes of the storage. Whoever plans may be
-// another role than the one that purges, without rights on the ledger: what cannot be
-// read is left out, with a word about it, and the plan stands.
+// needs estimates the storage that the purge of a plan needs. The role that plans may lack
+// privileges on the ledger, unlike the one that purges: then the estimate is left out, with a note.
 func (a *app) needs(ctx context.Context, s *session, l *ledger.Ledger, p *plan.Plan, v *preview.Preview) {
 	if p.HasErrors() || v.Fails {
 		return
@@ -108,19 +107,19 @@ func (a *app) needs(ctx context.Context, s *session, l *ledger.Ledger, p *plan.P
 		}
 	}
 	if ctx.Err() == nil {
-		fmt.Fprintf(a.stderr, "warning in policy %s: what the purge takes of the storage is not known: %s\n", v.Name, visible.Text(oneLine(err)))
+		fmt.Fprintf(a.stderr, "warning in policy %s: the storage that the purge needs is unknown: %s\n", v.Name, visible.Text(oneLine(err)))
 	}
 }
 
-// shownTenants is how many tenants a person is shown: those that need a look
-// first, then those with the most to delete.
+// shownTenants is how many tenants are shown: those that need attention first, then those with the
+// most rows to delete.
 const shownTenants = 10
 
 func (a *app) printPreview(v *preview.Preview) {
 	a.printf("policy %s, table %s\n", v.Name, visible.Text(v.Table))
 	problems := slices.Clone(v.Problems)
 	for i := range problems {
-		problems[i].Policy = "" // the line above says it
+		problems[i].Policy = "" // the line above names it
 	}
 	slices.SortStableFunc(problems, func(x, y plan.Problem) int { return strings.Compare(string(x.Level), string(y.Level)) })
 	printProblems(a.stdout, problems)
@@ -131,7 +130,7 @@ func (a *app) printPreview(v *preview.Preview) {
 		a.printf("%s\n", visible.Text(v.Summary))
 	}
 	if v.TenantPath != nil && v.TenantPath.Inferred {
-		a.printf("tenant path (found): %s\n", visible.Text(v.TenantPath.Text))
+		a.printf("tenant path (inferred): %s\n", visible.Text(v.TenantPath.Text))
 	}
 	if v.Strategy != "" {
 		a.printf("search: %s (%s)\n", v.Strategy, visible.Text(v.Reason))
@@ -168,7 +167,7 @@ func tablesOf(v *preview.Preview) string {
 	return t.String()
 }
 
-// what an action does to the rows behind an edge.
+// what describes the effect of an action on the rows behind an edge.
 func what(action string) string {
 	switch plan.EdgeAction(action) {
 	case plan.ByCascade, plan.ByDelete:
@@ -190,8 +189,7 @@ func count(v *preview.Preview, what string) string {
 	return what
 }
 
-// tenantStates in the order in which they are shown; clear ones are counted
-// only.
+// tenantStates in display order; clear tenants are only counted.
 var tenantStates = []string{"skipped", "due", "held", "forever", "clear"}
 
 func (a *app) printTenants(v *preview.Preview) {
@@ -249,7 +247,7 @@ func tenantRow(x preview.TenantPreview) []any {
 	if x.Retention != nil {
 		retention = *x.Retention
 	}
-	if retention == "00:00:00" { // also what a number of days beyond all calendars becomes
+	if retention == "00:00:00" { // also stands for an out-of-range number of days
 		retention = "zero or absurd"
 	}
 	if x.Floored {

@@ -23,7 +23,7 @@ import (
 	"github.com/reaperdb/reaper/purge"
 )
 
-// program runs reaper as a process of its own; TestMain has put it in PATH.
+// program runs reaper as a separate process; TestMain has put it in PATH.
 func program(t *testing.T, dsn string, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "reaper", args...)
@@ -51,7 +51,7 @@ func write(t *testing.T, dir, text string) {
 	}
 }
 
-// Every example is right for the schema that it speaks of.
+// Every example matches its schema.
 func TestExamples(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("../../examples/*.yaml")
@@ -86,7 +86,7 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// slow is a table of which each row takes a while to delete.
+// slow is a table whose rows each take a while to delete.
 const slow = `
 	CREATE TABLE event (id bigint PRIMARY KEY, at timestamptz);
 	INSERT INTO event SELECT g, '2001-01-01' FROM generate_series(1, 3000) g;
@@ -98,8 +98,7 @@ const slowPolicy = `version: 1
 policies: [{name: p, table: event, age: at, tenant: none, retention: 1d, triggers: allow, limits: {rows: 5}}]
 `
 
-// A signal ends a purge after the batch at hand, with exit code 3 and a summary
-// that is true.
+// A signal ends a purge after the current batch, with exit code 3 and a correct summary.
 func TestSignal(t *testing.T) {
 	t.Parallel()
 	for _, sig := range []os.Signal{syscall.SIGTERM, syscall.SIGINT} {
@@ -157,7 +156,7 @@ func TestMaxDuration(t *testing.T) {
 	}
 }
 
-// A wrong password is exit 2, and is not shown.
+// A wrong password is exit code 2, and is not printed.
 func TestWrongPassword(t *testing.T) {
 	t.Parallel()
 	dir, err := pgtemp.TempDir("")
@@ -199,7 +198,7 @@ func TestWrongPassword(t *testing.T) {
 	}
 }
 
-// A standby cannot be purged, and check says so.
+// A standby cannot be purged, and check reports that.
 func TestStandby(t *testing.T) {
 	t.Parallel()
 	server := dbtest.Server(t, pgtemp.Options{})
@@ -217,7 +216,7 @@ func TestStandby(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(data, "standby.signal"), nil, 0o644); err != nil { //nolint:gosec // the server runs as another user
 		t.Fatal(err)
 	}
-	// Restart waits for a server that takes writes; this one never will.
+	// Restart waits for a writable server; this one never becomes one.
 	standby := exec.CommandContext(context.WithoutCancel(t.Context()), filepath.Join(server.BinDir(), "postgres"), "-D", data)
 	standby.Dir = server.Dir()
 	process, err := pgtemp.Run(standby, false)
@@ -247,8 +246,7 @@ func TestStandby(t *testing.T) {
 	}
 }
 
-// Clocks that are more than an hour apart need a person's word: exit 4, and
-// nothing is touched.
+// Clocks more than an hour apart need confirmation: exit code 4, and nothing is deleted.
 func TestClockSkew(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, slow)
@@ -277,7 +275,7 @@ func TestClockSkew(t *testing.T) {
 	}
 }
 
-// A signal at the question ends it: nobody has to answer first.
+// A signal during the question ends the purge: nobody has to answer first.
 func TestSignalAtQuestion(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, slow)
@@ -298,7 +296,7 @@ func TestSignalAtQuestion(t *testing.T) {
 	}
 }
 
-// signalled is a terminal on which a person presses Ctrl-C on a certain text.
+// signalled is a terminal on which a person presses Ctrl-C when a certain text appears.
 type signalled struct {
 	bytes.Buffer
 	on string

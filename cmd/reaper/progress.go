@@ -21,11 +21,11 @@ import (
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
-// progress prints how far a run is: on a terminal one line that is written over
-// and over, elsewhere a line now and then.
+// progress prints the progress of a run: on a terminal one line that is overwritten, elsewhere a
+// line from time to time.
 type progress struct {
 	w        io.Writer
-	terminal io.Writer  // that w is, for what clears a line; nil: it is none
+	terminal io.Writer  // w if it is a terminal, for clearing a line; otherwise nil
 	width    func() int // of the terminal
 	every    time.Duration
 	log      *slog.Logger // in place of w; nil: w it is
@@ -34,7 +34,7 @@ type progress struct {
 	policies map[string]*policyProgress
 	wal      int64
 	shown    time.Time
-	open     bool // a line without its end stands on the terminal
+	open     bool // the terminal shows a line without its end
 }
 
 type policyProgress struct {
@@ -61,7 +61,7 @@ func (a *app) newProgress() *progress {
 	return p
 }
 
-// clearLine goes to the beginning of a terminal's line and clears it.
+// clearLine moves to the start of a terminal's line and clears it.
 const clearLine = "\r\033[K"
 
 func (p *progress) policy(name string) *policyProgress {
@@ -71,14 +71,14 @@ func (p *progress) policy(name string) *policyProgress {
 	return p.policies[name]
 }
 
-// Due notes how many roots are due.
+// Due records how many roots are due.
 func (p *progress) Due(policy string, roots int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.policy(policy).due = roots
 }
 
-// Batch counts a batch and prints, if it is time.
+// Batch counts a batch, and prints if it is time.
 func (p *progress) Batch(e purge.BatchEvent) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -102,7 +102,7 @@ func (p *progress) Batch(e purge.BatchEvent) {
 	if p.terminal != nil {
 		fmt.Fprint(p.terminal, clearLine)
 		p.open = true
-		// A line that wraps could not be written over.
+		// A wrapped line could not be overwritten.
 		fmt.Fprint(p.w, text.Trim(line, p.width()-1))
 	} else {
 		fmt.Fprintln(p.w, line)
@@ -115,7 +115,7 @@ func (x *policyProgress) line(policy string, tenant *string) string {
 	if x.due >= 0 {
 		line += " of " + humanize.Comma(x.due) + " due"
 	} else {
-		line += " deleted" // how many are due is not known
+		line += " deleted" // the number of due rows is unknown
 	}
 	if seconds > 0.5 && x.rows > 0 {
 		line += fmt.Sprintf(", %s rows/s", humanize.Comma(int64(float64(x.rows)/seconds)))
@@ -132,8 +132,8 @@ func (x *policyProgress) line(policy string, tenant *string) string {
 // Retry does nothing: retries are logged.
 func (p *progress) Retry(string, string) {}
 
-// Advised says why a run is held up, and when it goes on: at once, for the figures
-// may be minutes away.
+// Advised prints at once why a run is held up, and when it resumes: the next figures may take
+// minutes.
 func (p *progress) Advised(policy string, a guard.Advice) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -150,7 +150,7 @@ func (p *progress) Advised(policy string, a guard.Advice) {
 	fmt.Fprintln(p.w, line)
 }
 
-// clear takes the line on a terminal away.
+// clear removes the line from a terminal.
 func (p *progress) clear() {
 	if p.open {
 		fmt.Fprint(p.terminal, clearLine)

@@ -18,7 +18,7 @@ import (
 	"github.com/reaperdb/reaper/internal/dbtest"
 )
 
-// A real Prometheus scrapes a daemon, and has the series of a run that fails.
+// A real Prometheus scrapes a daemon, and gets the series of a failing run.
 func TestPrometheus(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, letters)
@@ -52,7 +52,7 @@ func TestPrometheus(t *testing.T) {
 	}
 }
 
-// scraper starts a Prometheus that scrapes a target, and gives what asks it.
+// scraper starts a Prometheus that scrapes a target, and returns a function that queries it.
 func scraper(t *testing.T, target string) func(expression string) string {
 	t.Helper()
 	if _, err := exec.LookPath("prometheus"); err != nil {

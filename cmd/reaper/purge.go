@@ -27,8 +27,8 @@ func (a *app) purgeCommand() *cobra.Command {
 		Use: "purge", Short: "Delete what is due, now", Args: noArgs,
 		Long: `purge makes one run: it deletes the expired rows of every selected policy with
 all that depends on them, in short transactions, and reports. It asks before it
-deletes; without a terminal it needs --yes. A signal ends it after the batch at
-hand (exit 3); a second one at once. Running it again goes on where it ended.`,
+deletes; without a terminal it needs --yes. A signal ends it after the current
+batch (exit 3); a second one ends it at once. Run it again to continue.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if cmd.Flags().Changed("max-rows") {
 				a.MaxRows = &maxRows
@@ -48,20 +48,20 @@ hand (exit 3); a second one at once. Running it again goes on where it ended.`,
 	f.Int64Var(&maxRows, "max-rows", 0, "delete at most this many roots (REAPER_MAX_ROWS)")
 	f.StringVar(&a.MaxDuration, "max-duration", a.MaxDuration, "end after this time: 10m (REAPER_MAX_DURATION)")
 	f.Int64Var(&a.MaxRate, "max-rate", a.MaxRate, "delete at most this many rows a second, over all tables (REAPER_MAX_RATE)")
-	f.IntVar(&a.Connections, "connections", a.Connections, "how many connections delete at a time, each another tenant's rows; one more is used for the rest (REAPER_CONNECTIONS)")
-	f.BoolVar(&dryRun, "dry-run", false, "the same as plan: look, delete nothing")
+	f.IntVar(&a.Connections, "connections", a.Connections, "how many connections delete at a time, each for another tenant; one more is used for everything else (REAPER_CONNECTIONS)")
+	f.BoolVar(&dryRun, "dry-run", false, "the same as plan: show, delete nothing")
 	f.BoolVar(&a.Yes, "yes", a.Yes, "delete without asking (REAPER_YES)")
 	return cmd
 }
 
-// purge makes one run. ctx is for all that comes before it.
+// purge makes one run. ctx is for everything before it.
 func (a *app) purge(ctx context.Context) (*purge.Report, error) {
 	opts, err := a.options()
 	if err != nil {
 		return nil, err
 	}
 	if !a.Yes && !a.terminal {
-		return nil, usage(errors.New("purge asks before it deletes, and there is no terminal to ask on: give --yes"))
+		return nil, usage(errors.New("purge asks for confirmation, but stdin is not a terminal: use --yes"))
 	}
 	s, err := a.open(ctx)
 	if err != nil {
@@ -74,7 +74,7 @@ func (a *app) purge(ctx context.Context) (*purge.Report, error) {
 func (a *app) purgeAs(ctx context.Context, s *session, opts purge.Options) (*purge.Report, error) {
 	if s.hasErrors() {
 		a.sayProblems(s.problems())
-		return nil, usage(errors.New("nothing was touched: mend the errors above first"))
+		return nil, usage(errors.New("nothing was touched: fix the errors above first"))
 	}
 	l, err := a.ledger()
 	if err != nil {
@@ -87,7 +87,7 @@ func (a *app) purgeAs(ctx context.Context, s *session, opts purge.Options) (*pur
 		return nil, err
 	}
 	if s.server.ClockSkew > plan.MaxClockSkew {
-		return nil, a.refuse(s, fmt.Sprintf("the clocks of the database (%s) and of this machine are %s apart: nothing was touched; set the wrong one right",
+		return nil, a.refuse(s, fmt.Sprintf("the clocks of the database (%s) and of this machine are %s apart: nothing was touched; correct the wrong one",
 			s.server.Now.UTC().Format(time.RFC3339), s.server.ClockSkew.Round(time.Minute)))
 	}
 	if err := a.confirm(ctx, s, opts); err != nil {
@@ -115,23 +115,23 @@ func (a *app) purgeAs(ctx context.Context, s *session, opts purge.Options) (*pur
 	return report, nil
 }
 
-// keepSize keeps how large the database is now, for those who will ask how it grows.
-// That it cannot is no matter of the run's.
+// keepSize records the size of the database, for growth forecasts. A failure does not affect the
+// run.
 func (a *app) keepSize(s *session, l *ledger.Ledger, opts purge.Options, report *purge.Report) {
 	ctx, cancel := context.WithTimeout(a.running, 5*time.Second)
 	defer cancel()
 	backlogs := map[string]*int64{}
-	if len(opts.Tenants) == 0 && opts.OlderThan == nil { // else it is that of a part
+	if len(opts.Tenants) == 0 && opts.OlderThan == nil { // otherwise only a part was purged
 		for _, p := range report.Policies {
 			backlogs[p.Name] = p.BacklogRows
 		}
 	}
 	if err := daemon.KeepSize(ctx, s.pool, l, s.plans, backlogs); err != nil && a.running.Err() == nil {
-		a.log.Warn("cannot save the size of the database", "error", oneLine(err))
+		a.log.Warn("recording the database size failed", "error", oneLine(err))
 	}
 }
 
-// watch is what reads the guards of a session's policies.
+// watch reads the guards of a session's policies.
 func (a *app) watch(s *session, l *ledger.Ledger) *guard.Watch {
 	w := daemon.NewWatch(s.guards(), s.pool, l, a.log)
 	for _, p := range s.plans {
@@ -140,7 +140,7 @@ func (a *app) watch(s *session, l *ledger.Ledger) *guard.Watch {
 	return w
 }
 
-// refuse ends a purge that needs a person's word first.
+// refuse ends a purge that needs confirmation first.
 func (a *app) refuse(s *session, reason string) error {
 	if a.json() {
 		r := purge.Refusal(s.plans, s.server.Now, reason)
@@ -151,11 +151,11 @@ func (a *app) refuse(s *session, reason string) error {
 	return &exitError{code: exitRefused, err: errors.New("refused: " + reason)}
 }
 
-// confirm asks a person, or logs what a person would have been shown of the settings.
-// An error ends the purge.
+// confirm asks a person or, without a terminal, logs the warnings about the settings. An error ends
+// the purge.
 func (a *app) confirm(ctx context.Context, s *session, opts purge.Options) error {
 	if a.Yes {
-		for _, w := range s.warnings { // the rest is for check to say
+		for _, w := range s.warnings { // check reports the others
 			a.log.Warn("setting is probably a mistake", "warning", w.Text, "policy", w.Policy, "fix", w.Fix)
 		}
 		return nil
@@ -167,8 +167,7 @@ func (a *app) confirm(ctx context.Context, s *session, opts purge.Options) error
 	return err
 }
 
-// ask shows what is due and waits for a yes, which it does not need where
-// nothing is due.
+// ask shows what is due and asks for a yes, unless nothing is due.
 func (a *app) ask(ctx context.Context, s *session, opts purge.Options) (bool, error) {
 	printProblems(a.stderr, s.problems())
 	fmt.Fprintln(a.stderr, "Counting what is due …")
@@ -178,7 +177,7 @@ func (a *app) ask(ctx context.Context, s *session, opts purge.Options) (bool, er
 		if err != nil {
 			return false, failed(err)
 		}
-		if !v.Fails { // what the rows themselves say, against the policy too
+		if !v.Fails { // warnings from the rows themselves, even if they doubt the policy
 			printProblems(a.stderr, v.Problems[len(p.Problems):])
 		}
 		due += v.ExpiredRows
@@ -187,7 +186,7 @@ func (a *app) ask(ctx context.Context, s *session, opts purge.Options) (bool, er
 	if due == 0 {
 		return true, nil
 	}
-	fmt.Fprint(a.stderr, "Delete them for good? [y/N] ")
+	fmt.Fprint(a.stderr, "Delete them permanently? [y/N] ")
 	line, err := a.line(ctx)
 	if err != nil {
 		return false, err
@@ -196,8 +195,7 @@ func (a *app) ask(ctx context.Context, s *session, opts purge.Options) (bool, er
 	return answer == "y" || answer == "yes", nil
 }
 
-// dueText counts the expired roots and what would go with them, or says why
-// nothing can.
+// dueText counts the expired roots and their dependents, or says why nothing can be deleted.
 func dueText(v *preview.Preview) string {
 	if v.Fails {
 		return v.Problems[len(v.Problems)-1].Text
@@ -221,14 +219,13 @@ func deletes(action string) bool {
 	return action == string(plan.ByDelete) || action == string(plan.ByCascade)
 }
 
-// line reads one line from the terminal, or ends with ctx; the end of input is
-// an empty line.
+// line reads one line from the terminal, or ends with ctx; at the end of input it is empty.
 func (a *app) line(ctx context.Context) (string, error) {
 	read := make(chan string, 1)
 	go func() {
 		line, err := bufio.NewReader(a.stdin).ReadString('\n')
 		if err != nil {
-			line = "" // half a word is no yes
+			line = "" // an incomplete line is not a yes
 		}
 		read <- line
 	}()
@@ -241,7 +238,7 @@ func (a *app) line(ctx context.Context) (string, error) {
 	}
 }
 
-// report prints how a run ended, and turns that into the exit code.
+// report prints how a run ended, and returns the exit code as an error.
 func (a *app) report(r *purge.Report) error {
 	if a.json() {
 		if err := a.printJSON(r); err != nil {
@@ -287,7 +284,7 @@ func (a *app) printReport(r *purge.Report) {
 	a.printf("run %s: %s\n", r.RunID, r.Status)
 }
 
-// paceText tells how long it took and what it cost.
+// paceText describes the duration and cost.
 func paceText(p *purge.PolicyReport) []string {
 	parts := []string{fmt.Sprintf("%s in %.1f s", many(p.Batches, "batch", "batches"), p.Seconds)}
 	if r := rate(p.RowsTotal, p.Seconds); r != "" {
@@ -299,7 +296,7 @@ func paceText(p *purge.PolicyReport) []string {
 	return append(parts, bytesText(p.WALBytes)+" of WAL")
 }
 
-// shownPartitions is how many dropped partitions a person is told by name.
+// shownPartitions is how many dropped partitions are named.
 const shownPartitions = 5
 
 func partitionsText(names []string) string {
@@ -341,7 +338,7 @@ func rowsTable(p *purge.PolicyReport) string {
 	return t.String()
 }
 
-// duration prints seconds for people.
+// duration formats seconds for people.
 func duration(seconds float64) string {
 	d := time.Duration(seconds * float64(time.Second))
 	switch {

@@ -33,24 +33,24 @@ func (a *app) runCommand() *cobra.Command {
 	var once bool
 	cmd := &cobra.Command{
 		Use: "run", Short: "The daemon: purge by schedule, ping monitors, show metrics and a status page", Args: noArgs,
-		Long: `run keeps every policy on time: it purges by each policy's schedule, pings cron
+		Long: `run is the daemon: it purges by each policy's schedule, pings cron
 monitors, and serves a status page, health and Prometheus metrics. Any number of
 processes may run on one database: each time of a schedule is claimed by one, and
-all share the work. A changed policy file is taken over by itself, or at once by
-SIGHUP; a broken one changes nothing. SIGTERM ends it after the batch at hand.
+all share the work. A changed policy file is reloaded automatically, or at once on
+SIGHUP; an invalid one changes nothing. SIGTERM ends run after the current batch.
 
-With --once it makes one run of every policy now, asks nothing, and ends with the
-exit codes of purge: for a CronJob. It waits for a database that is away as long as
-REAPER_PATIENCE says. Where -o json or --log-format json is given, both streams are
-JSON: stdout has the report, stderr one log record a line. With --observe it serves the same page, health
-and metrics beside such a CronJob, whose schedule is then --schedule: it measures
-and reads the ledger, runs nothing, and pings nobody.`,
+With --once it runs every policy once now, without asking, and exits with the exit
+codes of purge: for a CronJob. It waits for a database that is away as long as
+REAPER_PATIENCE says. With -o json or --log-format json both streams are JSON:
+stdout has the report, stderr one log record a line. With --observe it serves the same page, health and
+metrics beside such a CronJob, whose schedule is then --schedule: it measures and
+reads the ledger, runs nothing, and pings no monitor.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := a.talkative(cmd); err != nil {
 				return err
 			}
 			if once && a.Observe {
-				return usage(errors.New("--once and --observe (REAPER_OBSERVE): choose one; the one runs every policy, the other none"))
+				return usage(errors.New("--once and --observe (REAPER_OBSERVE): use only one of them"))
 			}
 			if once {
 				return a.runOnce(cmd.Context())
@@ -59,31 +59,31 @@ and reads the ledger, runs nothing, and pings nobody.`,
 		},
 	}
 	f := cmd.Flags()
-	f.BoolVar(&once, "once", false, "one run of every policy now, then end")
+	f.BoolVar(&once, "once", false, "run every policy once now, then exit")
 	f.BoolVar(&a.Observe, "observe", a.Observe, "run nothing: measure, and show what other processes do (REAPER_OBSERVE)")
-	f.StringVar(&a.ListenAddr, "listen-addr", a.ListenAddr, "where page, health and metrics are served (REAPER_LISTEN_ADDR)")
+	f.StringVar(&a.ListenAddr, "listen-addr", a.ListenAddr, "address of the status page, health and metrics (REAPER_LISTEN_ADDR)")
 	f.StringVar(&a.Schedule, "schedule", a.Schedule, "cron expression for policies without a schedule (REAPER_SCHEDULE)")
 	f.StringVar(&a.TimeZone, "time-zone", a.TimeZone, "of the schedules (REAPER_TIME_ZONE)")
-	f.DurationVar(&a.Jitter, "jitter", a.Jitter, "runs begin up to so much later than the schedule says, each policy by its own share (REAPER_JITTER)")
-	f.StringVar(&a.Instance, "instance", a.Instance, "name of this process, unlike all others'; empty: host and a number (REAPER_INSTANCE)")
+	f.DurationVar(&a.Jitter, "jitter", a.Jitter, "maximum delay of a run after its scheduled time, different for each policy (REAPER_JITTER)")
+	f.StringVar(&a.Instance, "instance", a.Instance, "unique name of this process; default: the host and a random suffix (REAPER_INSTANCE)")
 	f.DurationVar(&a.ScanInterval, "scan-interval", a.ScanInterval, "how often lag and backlog are measured (REAPER_SCAN_INTERVAL)")
-	f.DurationVar(&a.Grace, "grace", a.Grace, "how long the end may take after SIGTERM (REAPER_GRACE)")
+	f.DurationVar(&a.Grace, "grace", a.Grace, "how long shutdown may take after SIGTERM (REAPER_GRACE)")
 	f.StringVar(&a.MaxDuration, "max-duration", a.MaxDuration, "end each run after this time: 10m (REAPER_MAX_DURATION)")
 	f.Int64Var(&a.MaxRate, "max-rate", a.MaxRate, "delete at most this many rows a second in each run (REAPER_MAX_RATE)")
-	f.IntVar(&a.Connections, "connections", a.Connections, "how many connections delete at a time; one more is used for the rest (REAPER_CONNECTIONS)")
+	f.IntVar(&a.Connections, "connections", a.Connections, "how many connections delete at a time; one more is used for everything else (REAPER_CONNECTIONS)")
 	return cmd
 }
 
-// talkative makes a daemon log each run, unless it was told otherwise.
+// talkative makes a daemon log each run by default.
 func (a *app) talkative(cmd *cobra.Command) error {
-	if _, told := os.LookupEnv("REAPER_LOG_LEVEL"); told || cmd.Flags().Changed("log-level") {
+	if _, set := os.LookupEnv("REAPER_LOG_LEVEL"); set || cmd.Flags().Changed("log-level") {
 		return nil
 	}
 	a.LogLevel = slog.LevelInfo
 	return a.prepare()
 }
 
-// monitor is the one that is pinged for policies without their own.
+// monitor is the one pinged for policies without their own.
 func (a *app) monitor() (heartbeat.Monitor, error) {
 	if a.Heartbeat == "" {
 		return heartbeat.Monitor{}, nil
@@ -95,7 +95,7 @@ func (a *app) monitor() (heartbeat.Monitor, error) {
 	return m, nil
 }
 
-// daemonConfig is what the settings say of a daemon.
+// daemonConfig is the daemon's configuration from the settings.
 func (a *app) daemonConfig() (c daemon.Config, err error) {
 	o, err := a.options()
 	if err != nil {
@@ -105,11 +105,11 @@ func (a *app) daemonConfig() (c daemon.Config, err error) {
 		Log: a.log, Version: version, Instance: cmp.Or(a.Instance, instanceName()), FileName: a.PolicyFile,
 		Read: func() ([]byte, error) { return os.ReadFile(a.PolicyFile) }, Schedule: a.Schedule, Jitter: a.Jitter, Observe: a.Observe,
 		Connections: a.Connections, Deadline: o.MaxDuration, MaxRate: o.MaxRate,
-		// A run waits for a database that is away rather than fail.
+		// A run waits for an unreachable database instead of failing.
 		Patience: max(a.Patience, 5*time.Minute), VacuumTime: a.VacuumTime, ScanEvery: a.ScanInterval, Grace: a.Grace,
 	}
 	if a.ScanInterval < time.Second || a.Grace < time.Second || a.Jitter < 0 {
-		return c, usage(errors.New("--scan-interval and --grace: a second at least; --jitter: not below zero"))
+		return c, usage(errors.New("--scan-interval and --grace: at least one second; --jitter: not negative"))
 	}
 	if c.Zone, err = time.LoadLocation(a.TimeZone); err != nil {
 		return c, usage(fmt.Errorf("--time-zone %q: write one like Europe/Paris", a.TimeZone))
@@ -147,7 +147,7 @@ func (a *app) daemon(ctx context.Context) error {
 	return a.serve(ctx, c)
 }
 
-// closeSoon closes a pool, and waits no longer for a server that does not answer.
+// closeSoon closes a pool without waiting long for a server that does not answer.
 func closeSoon(pool *pgxpool.Pool) {
 	done := make(chan struct{})
 	go func() {
@@ -160,7 +160,7 @@ func closeSoon(pool *pgxpool.Pool) {
 	}
 }
 
-// serve listens, runs the daemon until ctx is done, and ends both.
+// serve listens and runs the daemon until ctx is done, then stops both.
 func (a *app) serve(ctx context.Context, c daemon.Config) error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), metrics.Pool(poolStats(c.Pool, c.Control, c.Guards)))
@@ -204,7 +204,7 @@ func (a *app) serve(ctx context.Context, c daemon.Config) error {
 			select {
 			case <-hangups:
 				d.Reload(ctx)
-			case err := <-served: // before it was asked to end
+			case err := <-served: // ended unexpectedly
 				cancel(fmt.Errorf("serving on %s: %w", a.ListenAddr, err))
 				return
 			case <-ctx.Done():
@@ -216,7 +216,7 @@ func (a *app) serve(ctx context.Context, c daemon.Config) error {
 	end, stop := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer stop()
 	if err := server.Shutdown(end); err != nil {
-		a.log.Warn("HTTP requests interrupted by the shutdown", "error", err)
+		a.log.Warn("HTTP requests were aborted", "error", err)
 	}
 	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) {
 		return failed(err)
@@ -233,8 +233,8 @@ func (a *app) started(more ...any) {
 	a.log.Info("reaper started", append(attrs, more...)...)
 }
 
-// instanceName is the host's name and something that no other process has: after
-// a restart nobody takes the one before for alive.
+// instanceName is the host's name and a unique suffix: after a restart, the previous process is not
+// taken for alive.
 func instanceName() string {
 	host, err := os.Hostname()
 	if err != nil {
@@ -259,10 +259,9 @@ func poolStats(pools ...*pgxpool.Pool) func() metrics.PoolStats {
 	}
 }
 
-// runOnce makes one run of every policy, and tells the monitors, also of one that
-// could not begin.
+// runOnce makes one run of every policy and notifies the monitors, even if the run could not start.
 func (a *app) runOnce(ctx context.Context) error {
-	// All of every policy: what narrows or bounds a purge has no say here.
+	// Flags and settings that restrict a purge do not apply here.
 	a.Yes, a.Policies, a.Tenants, a.OlderThan, a.MaxRows = true, nil, nil, "", nil
 	opts, err := a.options()
 	if err != nil {
@@ -290,7 +289,7 @@ func (a *app) runOnce(ctx context.Context) error {
 	return a.report(report)
 }
 
-// once is a run of every policy, and who hears of it.
+// once is a run of every policy, and the monitors it notifies.
 type once struct {
 	app      *app
 	runID    string
@@ -326,7 +325,7 @@ func (o *once) purge(ctx context.Context, opts purge.Options) (*purge.Report, er
 	return o.app.purgeAs(ctx, s, opts)
 }
 
-// tell sends the verdicts.
+// tell sends the results to the monitors.
 func (o *once) tell(report *purge.Report, failure error) {
 	verdicts := map[string]heartbeat.Ping{}
 	for _, p := range o.policies {
@@ -347,7 +346,7 @@ func (o *once) tell(report *purge.Report, failure error) {
 			}
 		}
 	}
-	// A monitor that several share hears no success beside a failure.
+	// A monitor shared by several policies gets no success if one of them failed.
 	for _, p := range o.policies {
 		v := verdicts[p.Name]
 		for _, q := range o.policies {
@@ -363,6 +362,6 @@ func (o *once) flush(ctx context.Context) {
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.app.Grace)
 	defer cancel()
 	if err := o.pings.Close(end); err != nil {
-		o.app.log.Warn("heartbeats lost in the shutdown", "error", err)
+		o.app.log.Warn("some pings were not sent", "error", err)
 	}
 }

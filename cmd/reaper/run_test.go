@@ -24,7 +24,7 @@ import (
 	"github.com/reaperdb/reaper/web"
 )
 
-// service is a daemon as a process of its own.
+// service is a daemon as a separate process.
 type service struct {
 	t   *testing.T
 	cmd *exec.Cmd
@@ -84,7 +84,7 @@ func (s *service) text() string {
 	return s.log.String()
 }
 
-// get asks for a path; code 0: no answer.
+// get requests a path; code 0: no response.
 func (s *service) get(path string) (code int, body string) {
 	s.t.Helper()
 	client := http.Client{Timeout: 5 * time.Second}
@@ -104,7 +104,7 @@ func (s *service) get(path string) (code int, body string) {
 	return answer.StatusCode, string(text)
 }
 
-// await waits until something holds.
+// await waits until a condition holds.
 func (s *service) await(what string, within time.Duration, holds func() bool) {
 	s.t.Helper()
 	for end := time.Now().Add(within); !holds(); time.Sleep(50 * time.Millisecond) {
@@ -155,7 +155,7 @@ func (s *service) ends() {
 	}
 }
 
-// monitor is a cron monitor that notes the pings it gets.
+// monitor is a cron monitor that records its pings.
 type monitor struct {
 	*httptest.Server
 	mu    sync.Mutex
@@ -257,8 +257,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// A broken policy file changes nothing, and everything says so; a mended one
-// is taken over.
+// A broken policy file changes nothing, and everything reports it; once fixed, it is loaded.
 func TestRun_PolicyFileChanges(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, letters)
@@ -280,14 +279,14 @@ func TestRun_PolicyFileChanges(t *testing.T) {
 		t.Errorf("policies: %+v", p)
 	}
 	write(t, s.cmd.Dir, lettersPolicy("@every 1s", ""))
-	// Without a signal: it looks by itself.
+	// Without a signal: the daemon notices by itself.
 	s.await("it runs by the new schedule", 20*time.Second, func() bool { return db.Int(t, `SELECT count(*) FROM letters`) == 0 })
 	s.await("healthy", 5*time.Second, s.health(200))
 	s.ends()
 }
 
-// A run that fails is told to the monitor as such, and makes the process unhealthy,
-// with the reason.
+// A failed run is reported to the monitor as such, and makes the process unhealthy, with the
+// reason.
 func TestRun_Failing(t *testing.T) {
 	t.Parallel()
 	db, m := dbtest.New(t, letters), newMonitor(t)
@@ -307,7 +306,7 @@ func TestRun_Failing(t *testing.T) {
 	s.ends()
 }
 
-// What was due while no process was there is caught up with once.
+// Missed runs are made up by a single run.
 func TestRun_CatchesUp(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, letters)
@@ -334,12 +333,12 @@ func TestRun_CatchesUp(t *testing.T) {
 	}
 }
 
-// An observer shows what is due and what others did. It runs nothing, claims
-// nothing, and tells no monitor.
+// An observer shows what is due and what others did. It runs nothing, claims nothing, and pings no
+// monitor.
 func TestRun_Observe(t *testing.T) {
 	t.Parallel()
 	db, m := dbtest.New(t, letters), newMonitor(t)
-	// By the policy's own schedule, which nobody obeys here, it would be late at once.
+	// By the policy's own schedule, which nobody follows here, it would be late at once.
 	policy := lettersPolicy("@every 1s", ", heartbeat: "+m.URL+monitorPath)
 	s := serve(t, db.DSN(), policy, "REAPER_OBSERVE=true", "REAPER_SCHEDULE=0 0 1 1 *")
 	s.await("what is due is measured", 20*time.Second, s.shows(`reaper_expired_rows{policy="letters"} 2000`))
@@ -368,7 +367,7 @@ func TestRun_Observe(t *testing.T) {
 	s.await("healthy", 5*time.Second, s.health(200))
 	s.await("the metric", 5*time.Second, s.shows(`reaper_policy_failing{policy="letters"} 0`))
 	both := program(t, db.DSN(), "run", "--once", "--observe")
-	if out, err := both.CombinedOutput(); exitCode(t, err) != 2 || !strings.Contains(string(out), "choose one") {
+	if out, err := both.CombinedOutput(); exitCode(t, err) != 2 || !strings.Contains(string(out), "use only one of them") {
 		t.Errorf("--once and --observe: %v\n%s", err, out)
 	}
 	s.ends()
@@ -406,7 +405,7 @@ func TestRun_Once(t *testing.T) {
 	}
 }
 
-// No part of a heartbeat's URL is printed, wherever it is wrong.
+// No part of a heartbeat's URL is printed, wherever the mistake is.
 func TestRun_RefusesBadSettings(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, letters)

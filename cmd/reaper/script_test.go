@@ -60,7 +60,8 @@ func TestScripts(t *testing.T) {
 				Setup: func(e *testscript.Env) error {
 					e.Values["t"], e.Values["db"] = t, db
 					e.Setenv("DATABASE_URL", db.DSN())
-					// Where another user may go: the demo's server does not run as root.
+					// A directory that other users may enter: the demo's server does not run as
+					// root.
 					e.Setenv("TMPDIR", os.TempDir())
 					bin, err := pgtemp.Find(os.Getenv("REAPER_TEST_PG_BIN"))
 					e.Setenv("PGBIN", bin)
@@ -134,8 +135,7 @@ func role(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0]+"_URL", db.As(name))
 }
 
-// document decodes the last stdout, which must be one JSON document and
-// nothing else.
+// document decodes the last stdout, which must be exactly one JSON document.
 func document(ts *testscript.TestScript, into any) {
 	d := json.NewDecoder(strings.NewReader(ts.ReadFile("stdout")))
 	d.DisallowUnknownFields()

@@ -24,13 +24,13 @@ tenants: {table: org, key: id, retention: keeps, default: 30d}
 policies: [{name: doc, table: doc, age: at}]
 `
 
-// What a role's settings say of how values are read and printed changes no command's
-// output, before a run and after one.
+// A role's settings for reading and printing values change no command's output, before and after a
+// run.
 func TestSettingsOfTheRole(t *testing.T) {
 	t.Parallel()
 	clock := regexp.MustCompile(`\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?Z?`)
 	figure := regexp.MustCompile(`\d[\d.,]* *([KMG]iB|ms|s|B|days|h|min)\b( \d+ min)?|\d[\d.,]* %|run_id=\S+|─+|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
-	blanks := regexp.MustCompile(` +`) // as wide as the widest figure
+	blanks := regexp.MustCompile(` +`) // as wide as the widest number
 	outputs := map[string][]string{}
 	for name, settings := range map[string]string{
 		"plain": "",

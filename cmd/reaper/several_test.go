@@ -7,16 +7,16 @@ import (
 	"github.com/reaperdb/reaper/internal/dbtest"
 )
 
-// witness notes who deletes letters of whom, and when: from the start of a
-// statement, which has the tenant's lock by then, to its end.
+// witness records who deletes whose letters, and when: from the start of a statement, which already
+// holds the tenant's lock, to its end.
 const witness = letters + `
 	CREATE TABLE witness (org int, pid int, began timestamptz, at timestamptz);
 	CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS
 		$$ BEGIN INSERT INTO public.witness SELECT DISTINCT org, pg_backend_pid(), statement_timestamp(), clock_timestamp() FROM gone; RETURN NULL; END $$;
 	CREATE TRIGGER note AFTER DELETE ON letters REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION note()`
 
-// several runs three daemons on one database for a while, with a writer, and
-// kills one of them now and then. dsn is where they connect to.
+// several runs three daemons on one database for a while, beside a writer, and kills one of them
+// now and then. dsn is where they connect.
 func several(t *testing.T, db *dbtest.DB, dsn string, during time.Duration) {
 	t.Helper()
 	policy := lettersPolicy("@every 3s", ", limits: {rows: 20}")
@@ -41,8 +41,8 @@ func several(t *testing.T, db *dbtest.DB, dsn string, during time.Duration) {
 		d.ends()
 	}
 	holds(t, db, posted)
-	// Every run by schedule is that of a tick, but for those whose process was
-	// killed and whose tick was taken over.
+	// Every scheduled run belongs to a tick, except those whose process was killed and whose tick
+	// was taken over.
 	if n := db.Int(t, `SELECT count(*) FROM reaper.runs r WHERE trigger <> 'assist' AND status = 'complete' AND NOT EXISTS (SELECT FROM reaper.tick t WHERE t.run_id = r.run_id)`); n != 0 {
 		t.Errorf("%d runs beside those that were claimed", n)
 	}
@@ -51,8 +51,8 @@ func several(t *testing.T, db *dbtest.DB, dsn string, during time.Duration) {
 	}
 }
 
-// holds checks what is true whatever happened: everything posted is gone once,
-// with what belongs to it, and no two processes were on one tenant.
+// holds checks the invariants: every posted row is deleted exactly once, with its dependents, and
+// no two processes worked on one tenant.
 func holds(t *testing.T, db *dbtest.DB, posted int) {
 	t.Helper()
 	if n := db.Int(t, `SELECT count(*) FROM pages`); n != 0 {
@@ -71,7 +71,7 @@ func holds(t *testing.T, db *dbtest.DB, posted int) {
 	}
 }
 
-// Three processes share one database, and one after the other is killed.
+// Three processes share one database, and are killed one after the other.
 func TestRun_SeveralKilled(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, witness)

@@ -12,8 +12,8 @@ import (
 	"github.com/reaperdb/reaper/preview"
 )
 
-// The JSON of the contract, written down a second time: not one key may be
-// missing, renamed or of another type. A key marked `added` came later.
+// The JSON of the contract, written a second time: no key may be missing, renamed or of another
+// type. A key marked `added` came later.
 
 type contractPurge struct {
 	RunID      string                `json:"run_id"`
@@ -161,7 +161,7 @@ type contractStatus struct {
 	Pauses     []contractPause  `json:"pauses"`
 }
 
-// contractPause came later, as pause and resume did.
+// contractPause was added with pause and resume.
 type contractPause struct {
 	Policy *string   `json:"policy"`
 	Until  time.Time `json:"until"`
@@ -188,7 +188,7 @@ var shapes = map[string]func() any{
 	"resume": func() any { return new(contractResumed) },
 }
 
-// optional keys may be left out where they would be empty.
+// optional keys may be omitted when empty.
 var optional = []string{"policy", "problem", "error", "reason", "paused_reason"}
 
 func shape(ts *testscript.TestScript, neg bool, args []string) {

@@ -15,7 +15,7 @@ import (
 
 var soak = flag.Duration("soak", 10*time.Minute, "how long the soak lasts")
 
-// gauge reads a metric; -1: it is not there.
+// gauge reads a metric; -1: it is absent.
 func (s *service) gauge(name string) float64 {
 	_, text := s.get("/metrics")
 	m := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(name) + ` (\S+)$`).FindStringSubmatch(text)
@@ -29,9 +29,8 @@ func (s *service) gauge(name string) float64 {
 	return v
 }
 
-// Writers insert what is due already, and two daemons purge every few seconds:
-// memory and goroutines stay flat, the lag stays bounded, and nothing is wrong
-// in the end.
+// Writers insert rows that are already due, and two daemons purge every few seconds: memory and
+// goroutines stay flat, the lag stays bounded, and nothing is wrong in the end.
 func TestSoak(t *testing.T) {
 	db := dbtest.New(t, witness)
 	policy := lettersPolicy("@every 3s", ", limits: {rows: 50}")
@@ -49,14 +48,14 @@ func TestSoak(t *testing.T) {
 		}
 		for i, d := range daemons {
 			last[i] = sample{d.gauge("process_resident_memory_bytes"), d.gauge("go_goroutines")}
-			if n < 150 { // what it needs it has by then
+			if n < 150 { // warmed up by then
 				first[i] = last[i]
 			}
 			if code, body := d.get("/health"); code != 200 {
 				t.Errorf("unhealthy after %s: %s", time.Since(began).Round(time.Second), body)
 			}
 		}
-		// What is posted is due for a day and more; only what is new may be there.
+		// Posted rows are at least a day overdue; only new ones may remain.
 		if left := db.Int(t, `SELECT count(*) FROM letters`); left > 20_000 {
 			late++
 		}

@@ -22,8 +22,8 @@ func (a *app) statusCommand() *cobra.Command {
 		Use: "status", Short: "Show lag, backlog and the last runs", Args: noArgs,
 		Long: `status shows, per policy: its lag (for how long the oldest expired row has been
 due), its backlog (how many expired rows there are), how the last run ended, and
-whether deleting keeps up; besides, what is paused by hand, and how the database
-grows. It reads the database and the ledger, and touches nothing.`,
+whether deleting keeps up. It also shows manual pauses, and how the database
+grows. It reads the database and the ledger, and changes nothing.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.status(cmd.Context()) },
 	}
 	a.selection(cmd)
@@ -31,7 +31,7 @@ grows. It reads the database and the ledger, and touches nothing.`,
 }
 
 func (a *app) status(ctx context.Context) error {
-	s, err := a.open(ctx) // which tells what is wrong with file and database
+	s, err := a.open(ctx) // reports problems of file and database
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func (a *app) printStatus(v web.Status, noLedger bool) {
 	a.printf("database %s, PostgreSQL %s, %s\n", visible.Text(v.Database.Name), visible.Text(v.Database.Version), size)
 	switch {
 	case noLedger:
-		a.printf("there is no ledger yet, or an older one: the next purge (or reaper migrate) makes it\n")
+		a.printf("the ledger is missing or outdated: the next purge (or reaper migrate) creates or upgrades it\n")
 	case v.Leader == "":
 		a.printf("no daemon is running on this database\n")
 	}
@@ -114,7 +114,7 @@ func statusRow(p web.Policy) []any {
 	return row
 }
 
-// statusLines are what a person should know of a policy besides its numbers.
+// statusLines are remarks about a policy besides its numbers.
 func statusLines(p web.Policy) (lines []string) {
 	if p.Late {
 		lines = append(lines, "late: the lag is above max_lag, "+duration(*p.MaxLagSeconds))

@@ -10,13 +10,12 @@ import (
 	"github.com/reaperdb/reaper/internal/visible"
 )
 
-// What is printed for people: tables with their names as they are, numbers to
-// the right and grouped by thousands, a word in the plural only when it is one,
-// times in UTC. No row data, ever. Each value that comes from the database, from the
-// policy file or from an error goes through visible.Text on its own, so that it can
-// neither break its line nor turn the text around it.
+// Output for people: tables with names as they are, numbers right-aligned and grouped by thousands,
+// plural words unless it is one, times in UTC. Never row data. Each value from the database, the
+// policy file or an error goes through visible.Text on its own, so that it can neither break its
+// line nor reorder the text around it.
 
-// grid starts a table; the columns with these numbers, from 1, are numbers.
+// grid starts a table; the listed columns, from 1, are numbers.
 func grid(numbers ...int) gridWriter {
 	t := table.NewWriter()
 	style := table.StyleLight
@@ -52,7 +51,7 @@ func row(cells []any) table.Row {
 // longestKey is how many characters of a tenant's key are shown.
 const longestKey = 200
 
-// keyText is a tenant's key within a line. Empty ones can be seen too.
+// keyText is a tenant's key within a line. Empty keys are made visible.
 func keyText(key string) string {
 	if key == "" {
 		return `""`
@@ -80,7 +79,7 @@ func plain(cells []string) []any {
 	return row
 }
 
-// rate is "1,234 rows a second", or empty when a run was too short to tell.
+// rate is, for example, "1,234 rows a second"; empty if a run was too short to tell.
 func rate(rows int64, seconds float64) string {
 	if seconds < 1 || rows == 0 {
 		return ""

@@ -32,7 +32,7 @@ func (c *Column) All() []*string {
 	if c.array != "" {
 		items := make([]*string, 0, c.n)
 		if err := pgtype.NewMap().Scan(pgtype.TextArrayOID, pgtype.TextFormatCode, []byte(c.array), &items); err != nil {
-			panic(fmt.Sprintf("an array that PostgreSQL has printed: %v", err))
+			panic(fmt.Sprintf("parsing an array printed by PostgreSQL: %v", err))
 		}
 		c.array, c.Items = "", items
 	}

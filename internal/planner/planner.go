@@ -83,7 +83,7 @@ func Cheap(ctx context.Context, outer pgx.Tx, path, sql string) (*Node, error) {
 		return nil, nil // for example, a missing privilege, which is reported elsewhere
 	}
 	if err != nil {
-		return nil, fmt.Errorf("asking the planner: %w", err)
+		return nil, fmt.Errorf("running EXPLAIN: %w", err)
 	}
 	if len(by) != 1 || len(scan) != 1 || by[0].Plan.Cost >= indexedShare*scan[0].Plan.Cost {
 		return nil, nil

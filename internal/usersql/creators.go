@@ -22,11 +22,11 @@ type creator struct {
 func Creators(ctx context.Context, q schema.Querier, tables []uint32, path []string) ([]creator, error) {
 	rows, err := q.Query(ctx, pathSQL, tables, path)
 	if err != nil {
-		return nil, fmt.Errorf("reading who may create in the search_path: %w", err)
+		return nil, fmt.Errorf("reading the privileges on the search_path: %w", err)
 	}
 	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[creator])
 	if err != nil {
-		return nil, fmt.Errorf("reading who may create in the search_path: %w", err)
+		return nil, fmt.Errorf("reading the privileges on the search_path: %w", err)
 	}
 	return found, nil
 }

@@ -1,4 +1,4 @@
--- the next rows of a key sweep, and which of them are expired
+-- the next rows of the key sweep, and which of them are expired
 WITH reaper_w AS MATERIALIZED (
   SELECT "Root"."a" AS k0, "Root"."b" AS k1, "Root"."org" AS l0, "Root"."At" AS age, ("Root"."At" > 0) IS TRUE AS meant, 8192::bigint AS size
     FROM ONLY "Da.ta"."Root"
@@ -20,10 +20,10 @@ SELECT 0, w.size, reaper_s.key::text, least(reaper_s.cutoff, reaper_f.cutoff)::t
 UNION ALL
 (SELECT 1, (SELECT count(*) FROM reaper_w), NULL, NULL, w.age::text, w.k0::text, w.k1::text FROM reaper_w w ORDER BY w.k0 DESC, w.k1 DESC LIMIT 1);
 
--- each batch begins: nobody changes keys, triggers or rules from here on
+-- each batch locks the tables against changes of keys, triggers and rules
 LOCK TABLE ONLY "Da.ta"."Root", ONLY "Da.ta"."Child", ONLY "Da.ta"."Loose", ONLY "Da.ta"."Kept" IN ROW EXCLUSIVE MODE;
 
--- and nobody has since the plan was made
+-- and checks that nothing has changed since planning
 WITH n AS MATERIALIZED (SELECT * FROM unnest($1::oid[], $2::bool[], $3::bool[], $4::bool[]) n(top, deleted, emptied, child)),
 f AS MATERIALIZED (SELECT n.*, n.top AS oid FROM n)
 SELECT current_setting('session_replication_role'), md5(string_agg(x, ' ' ORDER BY x COLLATE "C")) FROM (SELECT DISTINCT CASE WHEN false THEN concat_ws(',', 'part', f.top, t.tgfoid, t.tgtype, t.tgenabled)
@@ -60,7 +60,7 @@ WITH RECURSIVE reaper_c(node, tab, tid, refs) AS (
   SELECT reaper_x.* FROM reaper_c CROSS JOIN LATERAL (SELECT 1, "Child".tableoid::text, "Child".ctid::text, ARRAY["Child"."id"::text]::text[] FROM ONLY "Da.ta"."Child" WHERE reaper_c.node = 1 AND (CASE WHEN reaper_c.node = 1 THEN reaper_c.refs[1] END::pg_catalog.int4) OPERATOR(pg_catalog.=) "Child"."up") reaper_x)
 SELECT node, tab, tid, refs FROM reaper_c LIMIT 20000;
 
--- who takes whom along, and who keeps whom
+-- which rows delete and keep which
 SELECT 0, reaper_x.n::int, reaper_c.tab, reaper_c.tid FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY reaper_x(tab, r0, r1, n) CROSS JOIN LATERAL (SELECT "Child".tableoid::text AS tab, "Child".ctid::text AS tid FROM ONLY "Da.ta"."Child" WHERE reaper_x.r0::pg_catalog.text OPERATOR(pg_catalog.=) "Child"."ra" AND reaper_x.r1::pg_catalog.uuid OPERATOR(pg_catalog.=) "Child"."rb") reaper_c
 UNION ALL
 SELECT 2, reaper_x.n::int, reaper_c.tab, reaper_c.tid FROM unnest($4::text[], $5::text[]) WITH ORDINALITY reaper_x(tab, r0, n) CROSS JOIN LATERAL (SELECT "Child".tableoid::text AS tab, "Child".ctid::text AS tid FROM ONLY "Da.ta"."Child" WHERE reaper_x.r0::pg_catalog.int4 OPERATOR(pg_catalog.=) "Child"."up") reaper_c

@@ -18,7 +18,7 @@ SELECT x.key::text, x.cutoff::text FROM (
    GROUP BY reaper_s.key, reaper_s.cutoff) x
  ORDER BY x.lag DESC, x.key;
 
--- those of them that still have, in the next pass
+-- those that still have something due, in the next pass
 SELECT reaper_f.tenant, min(least(reaper_s.cutoff, reaper_f.cutoff))::text
   FROM (SELECT rank, tenant, cutoff FROM "reaper".cutoff WHERE run_id = $1::uuid AND policy = $2::text) reaper_f JOIN (
   SELECT c.key,
@@ -47,10 +47,10 @@ SELECT "mails"."at"::text, (true AND ((mails.state <> 'queued'::text)
  ORDER BY "mails"."at", "mails"."id"
  LIMIT 1000;
 
--- each batch begins: nobody changes keys, triggers or rules from here on
+-- each batch locks the tables against changes of keys, triggers and rules
 LOCK TABLE ONLY "public"."mails", ONLY "public"."parts" IN ROW EXCLUSIVE MODE;
 
--- and nobody has since the plan was made
+-- and checks that nothing has changed since planning
 WITH n AS MATERIALIZED (SELECT * FROM unnest($1::oid[], $2::bool[], $3::bool[], $4::bool[]) n(top, deleted, emptied, child)),
 f AS MATERIALIZED (SELECT n.*, n.top AS oid FROM n)
 SELECT current_setting('session_replication_role'), md5(string_agg(x, ' ' ORDER BY x COLLATE "C")) FROM (SELECT DISTINCT CASE WHEN false THEN concat_ws(',', 'part', f.top, t.tgfoid, t.tgtype, t.tgenabled)

@@ -24,10 +24,10 @@ SELECT "events"."at"::text, (true AND CASE WHEN "events"."at" < (($1::timestampt
  ORDER BY "events"."at"
  LIMIT 1000;
 
--- each batch begins: nobody changes keys, triggers or rules from here on
+-- each batch locks the tables against changes of keys, triggers and rules
 LOCK TABLE ONLY "public"."events" IN ROW EXCLUSIVE MODE;
 
--- and nobody has since the plan was made
+-- and checks that nothing has changed since planning
 WITH n AS MATERIALIZED (SELECT * FROM unnest($1::oid[], $2::bool[], $3::bool[], $4::bool[]) n(top, deleted, emptied, child)),
 f AS MATERIALIZED (SELECT n.*, n.top AS oid FROM n)
 SELECT current_setting('session_replication_role'), md5(string_agg(x, ' ' ORDER BY x COLLATE "C")) FROM (SELECT DISTINCT CASE WHEN false THEN concat_ws(',', 'part', f.top, t.tgfoid, t.tgtype, t.tgenabled)

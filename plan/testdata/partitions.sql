@@ -72,7 +72,7 @@ SELECT EXISTS (SELECT FROM ONLY "public"."PARTITION"),
          LEFT JOIN ("public"."domains" reaper_p1 JOIN reaper_c ON reaper_c.key OPERATOR(pg_catalog.=) reaper_p1."org_id") ON reaper_p1."id" OPERATOR(pg_catalog.=) reaper_r.l0
         WHERE reaper_c.key IS NULL OR NOT reaper_r.meant) END;
 
--- take it out
+-- detach it
 ALTER TABLE "public"."visits" DETACH PARTITION "public"."PARTITION" CONCURRENTLY;
 
 -- then in one transaction: lock it
@@ -110,7 +110,7 @@ SELECT tenant, n FROM reaper_t
 -- and drop it
 DROP TABLE "public"."PARTITION";
 
--- the next rows of a age sweep, and which of them are expired
+-- the next rows of the age sweep, and which of them are expired
 WITH reaper_w AS MATERIALIZED (
   SELECT "visits"."at" AS k0, "visits"."id" AS k1, "visits"."domain_id" AS l0, "visits"."at" AS age, ("visits"."at" >= '1900-01-01 00:00:00' AND "visits"."at" <> '1970-01-01 00:00:00' AND "visits"."at" <> ('1970-01-01 00:00:00+00'::timestamptz AT TIME ZONE 'Europe/Paris') AND ((visits.state <> 'queued'::text)
 )) IS TRUE AS meant, 8192::bigint AS size
@@ -135,10 +135,10 @@ SELECT 0, w.size, reaper_s.key::text, least(reaper_s.cutoff, reaper_f.cutoff)::t
 UNION ALL
 (SELECT 1, (SELECT count(*) FROM reaper_w), NULL, NULL, w.age::text, w.k0::text, w.k1::text FROM reaper_w w ORDER BY w.age DESC, w.k0 DESC, w.k1 DESC LIMIT 1);
 
--- each batch begins: nobody changes keys, triggers or rules from here on
+-- each batch locks the tables against changes of keys, triggers and rules
 LOCK TABLE "public"."visits" IN ROW EXCLUSIVE MODE;
 
--- and nobody has since the plan was made
+-- and checks that nothing has changed since planning
 WITH n AS MATERIALIZED (SELECT * FROM unnest($1::oid[], $2::bool[], $3::bool[], $4::bool[]) n(top, deleted, emptied, child)),
 f AS MATERIALIZED (SELECT n.*, n.top AS oid FROM n UNION SELECT n.*, t.relid::oid FROM n CROSS JOIN LATERAL pg_partition_tree(n.top) t WHERE n.top = ANY ($5::oid[]))
 SELECT current_setting('session_replication_role'), md5(string_agg(x, ' ' ORDER BY x COLLATE "C")) FROM (SELECT DISTINCT CASE WHEN f.oid <> f.top AND (t.tgparentid <> 0 OR EXISTS (SELECT FROM pg_constraint k WHERE k.oid = t.tgconstraint AND k.conparentid <> 0)) THEN concat_ws(',', 'part', f.top, t.tgfoid, t.tgtype, t.tgenabled)

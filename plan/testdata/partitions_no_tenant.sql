@@ -76,7 +76,7 @@ SELECT EXISTS (SELECT FROM ONLY "public"."PARTITION"),
          LEFT JOIN reaper_c ON true
         WHERE reaper_c.key IS NULL OR NOT reaper_r.meant) END;
 
--- take it out
+-- detach it
 ALTER TABLE "public"."visits" DETACH PARTITION "public"."PARTITION" CONCURRENTLY;
 
 -- then in one transaction: lock it
@@ -134,10 +134,10 @@ SELECT "visits"."at"::text, (true) IS TRUE, 8192::bigint, "visits"."at"::text, "
  ORDER BY "visits"."at", "visits"."id"
  LIMIT 1000;
 
--- each batch begins: nobody changes keys, triggers or rules from here on
+-- each batch locks the tables against changes of keys, triggers and rules
 LOCK TABLE "public"."visits" IN ROW EXCLUSIVE MODE;
 
--- and nobody has since the plan was made
+-- and checks that nothing has changed since planning
 WITH n AS MATERIALIZED (SELECT * FROM unnest($1::oid[], $2::bool[], $3::bool[], $4::bool[]) n(top, deleted, emptied, child)),
 f AS MATERIALIZED (SELECT n.*, n.top AS oid FROM n UNION SELECT n.*, t.relid::oid FROM n CROSS JOIN LATERAL pg_partition_tree(n.top) t WHERE n.top = ANY ($5::oid[]))
 SELECT current_setting('session_replication_role'), md5(string_agg(x, ' ' ORDER BY x COLLATE "C")) FROM (SELECT DISTINCT CASE WHEN f.oid <> f.top AND (t.tgparentid <> 0 OR EXISTS (SELECT FROM pg_constraint k WHERE k.oid = t.tgconstraint AND k.conparentid <> 0)) THEN concat_ws(',', 'part', f.top, t.tgfoid, t.tgtype, t.tgenabled)

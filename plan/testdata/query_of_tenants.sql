@@ -1,4 +1,4 @@
--- the next rows of a key sweep, and which of them are expired
+-- the next rows of the key sweep, and which of them are expired
 WITH reaper_w AS MATERIALIZED (
   SELECT "logs"."id" AS k0, "logs"."org" AS l0, "logs"."day" AS age, ("logs"."day" >= '1900-01-01' AND "logs"."day" <> '1970-01-01') IS TRUE AS meant, 8192::bigint AS size
     FROM "public"."logs"
@@ -25,10 +25,10 @@ SELECT 0, w.size, reaper_s.key::text, least(reaper_s.cutoff, reaper_f.cutoff)::t
 UNION ALL
 (SELECT 1, (SELECT count(*) FROM reaper_w), NULL, NULL, w.age::text, w.k0::text FROM reaper_w w ORDER BY w.k0 DESC LIMIT 1);
 
--- each batch begins: nobody changes keys, triggers or rules from here on
+-- each batch locks the tables against changes of keys, triggers and rules
 LOCK TABLE "public"."logs", ONLY "public"."lines" IN ROW EXCLUSIVE MODE;
 
--- and nobody has since the plan was made
+-- and checks that nothing has changed since planning
 WITH n AS MATERIALIZED (SELECT * FROM unnest($1::oid[], $2::bool[], $3::bool[], $4::bool[]) n(top, deleted, emptied, child)),
 f AS MATERIALIZED (SELECT n.*, n.top AS oid FROM n UNION SELECT n.*, t.relid::oid FROM n CROSS JOIN LATERAL pg_partition_tree(n.top) t WHERE n.top = ANY ($5::oid[]))
 SELECT current_setting('session_replication_role'), md5(string_agg(x, ' ' ORDER BY x COLLATE "C")) FROM (SELECT DISTINCT CASE WHEN f.oid <> f.top AND (t.tgparentid <> 0 OR EXISTS (SELECT FROM pg_constraint k WHERE k.oid = t.tgconstraint AND k.conparentid <> 0)) THEN concat_ws(',', 'part', f.top, t.tgfoid, t.tgtype, t.tgenabled)
