@@ -64,7 +64,7 @@ test-prometheus: postgres ## a real Prometheus scrapes the daemon (needs prometh
 	$(GO) test -tags prometheus -run TestPrometheus ./cmd/reaper
 
 .PHONY: chart-tools
-chart-tools: ## makes sure that helm, helm-unittest, helm-docs and promtool are there
+chart-tools: ## makes sure that helm, helm-unittest, helm-docs, promtool and Alertmanager are there
 	@bash scripts/chart-tools.sh
 
 .PHONY: chart
@@ -89,7 +89,11 @@ snapshot: ## archives and checksums of this state in dist/, without image and SB
 
 .PHONY: soak
 soak: postgres ## writers and daemons for ten minutes (SOAK=1h): memory, goroutines, backlog, invariants
-	$(GO) test -tags soak -run TestSoak -timeout 0 -v ./cmd/reaper -soak $(SOAK)
+	$(GO) test -tags soak -run '^TestSoak$$' -timeout 0 -v ./cmd/reaper -soak $(SOAK)
+
+.PHONY: deploys
+deploys: postgres ## two daemons, one killed every 30 s, one deployed every minute, for ten minutes (SOAK=1h): no failure
+	$(GO) test -tags soak -run '^TestSoak_Deploys$$' -timeout 0 -v ./cmd/reaper -soak $(SOAK)
 
 .PHONY: torture
 torture: VERSIONS := 14 18

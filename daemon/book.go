@@ -36,12 +36,22 @@ func (b book) Release(ctx context.Context) error {
 	return b.ledger.Release(ctx, b.pool, leaseName, b.instance)
 }
 
+func (b book) Present(ctx context.Context) error {
+	return b.ledger.Present(ctx, b.pool, b.instance)
+}
+
+func (b book) Leave(ctx context.Context) error { return b.ledger.Leave(ctx, b.pool, b.instance) }
+
 func (b book) LastTick(ctx context.Context, policy string) (time.Time, error) {
 	return b.ledger.LastTick(ctx, b.pool, policy)
 }
 
 func (b book) Claim(ctx context.Context, policy string, at time.Time, runID, trigger string) (bool, error) {
 	return b.ledger.Claim(ctx, b.pool, policy, at, runID, trigger, b.instance)
+}
+
+func (b book) TakeOver(ctx context.Context, policy string, at time.Time, runID, trigger string) (bool, error) {
+	return b.ledger.TakeOver(ctx, b.pool, policy, at, runID, trigger, b.instance)
 }
 
 func (b book) Running(ctx context.Context, policy string, at time.Time) (bool, error) {

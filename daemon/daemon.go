@@ -94,6 +94,8 @@ type Daemon struct {
 	scheduler *scheduler
 	runs      *runs
 	pulse     *pulse
+	outage    *outage
+	presence  *presence
 	control   *control
 	lease     *lease
 	pauses    *pauses
@@ -117,8 +119,10 @@ func New(c Config) (*Daemon, error) {
 		targets: &targets{}, watching: &watching{},
 	}
 	d.pulse = newPulse(time.Now, c.Log, c.Metrics, askDatabase(c.Control))
+	d.outage = newOutage(time.Now, c.Log, d.tellDown, d.tellBack)
 	d.timetable = newTimetable(time.Now, c.Log)
 	d.runs = newRuns(c.Log, d.timetable.inForce)
+	d.presence = newPresence(d.book, d.runs.any, d.pulse.complain)
 	d.lease = newLease(c.Instance, d.book, time.Now, c.Log, c.Metrics, func() { ask(d.rescan) })
 	d.pauses = newPauses(time.Now, c.Log, c.Metrics)
 	d.history = newHistory(d.book, c.Metrics, d.lease.leads, d.ended)
@@ -126,7 +130,7 @@ func New(c Config) (*Daemon, error) {
 	d.scans = newScans(survey{c.Pool, cmp.Or(c.find, scanTimeout)}, d.book, d.planned, time.Now, c.Metrics, d.pulse.complain)
 	d.sizes = newSizes(d.takeSample, d.book, c.Metrics, d.pulse.complain)
 	d.scheduler = &scheduler{
-		timetable: d.timetable, claims: d.book, closed: d.watching.closed, running: d.runs.running, begin: d.begin, complain: d.pulse.complain,
+		timetable: d.timetable, claims: d.book, closed: d.watching.closed, running: d.runs.running, begin: d.begin, promote: d.runs.promote, complain: d.pulse.complain,
 	}
 	d.file = newPolicyFile(c, time.Now, d.adopt)
 	if err := d.file.load(nil); err != nil {
@@ -151,7 +155,8 @@ func (d *Daemon) Run(ctx context.Context) {
 
 	var all sync.WaitGroup
 	all.Go(func() { d.watching.run(loops) })
-	all.Go(func() { every(loops, pingEvery, nil, d.pulse.beat) })
+	all.Go(func() { every(loops, pingEvery, nil, d.beat) })
+	all.Go(func() { every(loops, ledger.PresenceEvery, nil, d.presence.beat) })
 	all.Go(func() { every(loops, controlEvery, d.reread, d.control.round) })
 	all.Go(func() { every(loops, controlEvery, nil, d.file.reload) })
 	all.Go(func() { every(loops, d.ScanEvery, d.rescan, d.scan) })
@@ -164,7 +169,7 @@ func (d *Daemon) Run(ctx context.Context) {
 	}
 
 	began := time.Now()
-	d.Log.Info("ending: runs end after the batch at hand", "grace", d.Grace)
+	d.Log.Info("shutting down: runs finish their current batch", "grace_seconds", d.Grace.Seconds())
 	d.runs.await(d.Grace)
 	end()
 	all.Wait()
@@ -175,12 +180,31 @@ func (d *Daemon) Run(ctx context.Context) {
 func (d *Daemon) farewell(left time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), max(left*8/10, time.Second))
 	defer cancel()
-	var both sync.WaitGroup
-	both.Go(func() { d.lease.release(ctx) })
+	var all sync.WaitGroup
+	all.Go(func() { d.lease.release(ctx) })
+	all.Go(func() { d.leave(ctx) })
 	if err := d.Pings.Close(ctx); err != nil {
 		d.Log.Warn("some pings were not sent", "error", err)
 	}
-	both.Wait()
+	all.Wait()
+}
+
+// leave ends this process's signs of life: whatever it has claimed has ended.
+func (d *Daemon) leave(ctx context.Context) {
+	if d.Observe || !d.control.ready() || !d.pulse.up() {
+		return
+	}
+	once, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if err := d.book.Leave(once); err != nil {
+		d.Log.Warn("sign of life not removed; it expires by itself", "error", safe(err))
+	}
+}
+
+// beat asks the database, and tells of one that stays down.
+func (d *Daemon) beat(ctx context.Context) {
+	d.pulse.beat(ctx)
+	d.outage.look(d.pulse.state())
 }
 
 // adopt puts a policy file in force; before is nil at first. The timetable comes first,
@@ -198,7 +222,7 @@ func (d *Daemon) adopt(before, after *policy.File, entries []entry) {
 	}
 	var known []metrics.Policy
 	for _, e := range entries {
-		known = append(known, metrics.Policy{Name: e.name(), Tables: d.targets.of(e.name()).tables, MaxLag: e.maxLag()})
+		known = append(known, metrics.Policy{Name: e.name(), Tables: d.targets.of(e.name()).tables, MaxLag: e.maxLag(), Interval: e.schedule.Longest(time.Now())})
 	}
 	d.Metrics.SetPolicies(known...)
 	if before != nil {

@@ -21,10 +21,12 @@
 // claimed it. The other processes find the row and start a run of their own beside it (trigger
 // assist). The advisory lock of each tenant divides the work between them.
 //
-// A claim becomes free when its run's lease lapses, or when a signal or a reload ended its run. So
-// a tick is retried until one of its runs has come to an end. A run renews its lease every ten
-// seconds, whatever its workers wait for. One that was taken for dead finds its row closed and ends
-// as failed.
+// A claim becomes free when its run's lease or its process's presence lapses, or when a signal or a
+// reload ended its run. So a tick is retried until one of its runs has come to an end. A run renews
+// its lease every ten seconds, whatever its workers wait for. One that was taken for dead finds its
+// row closed and ends as failed. A process with runs renews its presence every two seconds. Eight
+// seconds after the last time, another process takes its claims over; if it assists already, that
+// run becomes the claim's (Ledger.TakeOver), and its monitor hears of it from then on.
 //
 // The ticks of a new policy or a changed schedule count from when a process first sees them, those
 // of a known policy from the last one ever claimed. That is how missed runs are made up, by a
@@ -40,7 +42,8 @@
 // recorded it; its vacuums come later. A change of the policy file that concerns a policy's rows
 // ends its run after the current batch, and the tick is claimed again.
 //
-// The database is pinged every second and has 3.5 s to answer; a standby counts as down.
+// The database is pinged every second and has 3.5 s to answer; a standby counts as down. Monitors
+// hear of one that is down for a minute, and when it is back.
 //
 // # Measuring
 //
@@ -56,9 +59,13 @@
 // # Health
 //
 // The picture is made twice a second, from memory. A policy is failing when its newest run was no
-// success, or when it was due five minutes ago and nothing began. Runs that assist another, and
-// those that a person started, do not count unless they succeed. Pauses by hand and closed windows
-// are intended: what they keep from starting or finishing is no failure.
+// success, or when the first tick that no run has begun for was more than five minutes ago, however
+// many have passed since. Runs that assist another, and those that a person started, do not count
+// unless they succeed. Runs that a signal ended are resumed by others, so they do not count either.
+// Pauses by hand and closed windows are intended: what they keep from starting or finishing is no
+// failure.
+//
+// Ready is not healthy: a database that is away makes no process unready (package web).
 //
 // An observer (Config.Observe) does all of this except ticks, runs and pings. It stands beside a
 // CronJob: it assumes that every policy runs by the one schedule it is given, and reads from the

@@ -55,7 +55,7 @@ func (f *policyFile) reload(ctx context.Context) {
 	news := f.broken(err)
 	f.metrics.ConfigFailed()
 	if news {
-		f.log.Error("the policy file is not taken: the one before stays in force", "error", err)
+		f.log.Error("policy file is not valid; the previous one stays in force", "error", err)
 	}
 }
 
@@ -129,7 +129,7 @@ func (f *policyFile) take(data []byte) error {
 	before := f.replace(string(data), file)
 	f.adopt(before, file, entries)
 	if before != nil {
-		f.log.Info("the policy file has changed, and is in force", "policies", len(entries))
+		f.log.Info("policy file reloaded", "policies", len(entries))
 	}
 	return nil
 }

@@ -87,7 +87,7 @@ func TestPolicyFile_Settles(t *testing.T) {
 		if n := len(f.inForce().Policies); n != 2 {
 			t.Errorf("%d policies are in force", n)
 		}
-		f.log.says(t, "the policy file has changed", 1)
+		f.log.says(t, "policy file reloaded", 1)
 	})
 }
 
@@ -102,12 +102,12 @@ func TestPolicyFile_Broken(t *testing.T) {
 		until(0, 2, 0)
 		f.reload(t.Context())
 		f.inForceNow(t, 1, "version", "00:01:00")
-		f.log.says(t, "the one before stays in force", 1)
+		f.log.says(t, "the previous one stays in force", 1)
 
 		f.disk.err = errors.New("no such file")
 		f.reload(t.Context())
 		f.inForceNow(t, 1, "no such file", "00:01:00")
-		f.log.says(t, "the one before stays in force", 2)
+		f.log.says(t, "the previous one stays in force", 2)
 
 		f.disk.err = nil
 		f.disk.write(text) // as it was

@@ -86,9 +86,9 @@ reaper_guard_active_since_timestamp_seconds{guard="wal_rate"} 1.7955216e+09
 # TYPE reaper_guard_state gauge
 reaper_guard_state{guard="storage"} 0
 reaper_guard_state{guard="wal_rate"} 2
-# HELP reaper_guard_value What the guard has read, in its unit; absent while it is not known.
+# HELP reaper_guard_value What the guard has read, in the unit of the label; absent while it is not known.
 # TYPE reaper_guard_value gauge
-reaper_guard_value{guard="storage"} 5
+reaper_guard_value{guard="storage",unit="number"} 5
 `), "reaper_guard_state", "reaper_guard_value", "reaper_guard_active_since_timestamp_seconds"); err != nil {
 		t.Error(err)
 	}

@@ -45,7 +45,7 @@ func (l *lease) renew(ctx context.Context) error {
 	holder, changed := l.heard(holder, err)
 	l.metrics.SetLeader(holder == l.instance)
 	if changed {
-		l.log.Info("who measures the lag", "instance", holder)
+		l.log.Info("measurement leader changed", "instance", holder)
 		l.changed()
 	}
 	return err
@@ -93,6 +93,6 @@ func (l *lease) release(ctx context.Context) {
 	once, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	if err := l.leases.Release(once); err != nil {
-		l.log.Warn("the lease is left to lapse", "error", safe(err))
+		l.log.Warn("lease not released; it expires by itself", "error", safe(err))
 	}
 }

@@ -50,7 +50,7 @@ func TestLease(t *testing.T) {
 		until(0, 0, 26)
 		renew("", silent, "", 3)
 		renew("me", nil, "me", 4)
-		log.says(t, "who measures the lag", 4)
+		log.says(t, "measurement leader changed", 4)
 
 		l.release(t.Context())
 		renew("other", nil, "other", 5)

@@ -22,7 +22,9 @@ func TestPauseIsToldOnceInAWhile(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := &Daemon{Config: Config{Pings: heartbeat.New(heartbeat.Config{})}, runs: newRuns(nil, nil)}
-	o := &observer{run: &run{d: d, entry: entry{monitor: monitor}, trigger: bySchedule}, d: d}
+	r := &run{d: d, entry: entry{monitor: monitor}, trigger: bySchedule}
+	r.claimed.Store(true)
+	o := &observer{run: r, d: d}
 	flaps := func() {
 		for range 3 {
 			o.Advised("", guard.Advice{State: guard.Pause, Guard: "storage"})

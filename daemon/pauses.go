@@ -53,11 +53,11 @@ func (p *pauses) see(all []ledger.Pause) {
 		case s.pause != nil:
 			until = s.pause.Until
 			if before == nil {
-				p.log.Warn("paused by hand", "policy", name, "until", until, "reason", s.pause.Reason, "by", s.pause.By)
+				p.log.Warn("policy paused by hand", "policy", name, "until", until, "reason", s.pause.Reason, "by", s.pause.By)
 			}
 		case before != nil:
 			s.resumed = p.now()
-			p.log.Info("no longer paused by hand", "policy", name)
+			p.log.Info("pause by hand ended", "policy", name)
 		}
 		p.metrics.SetPolicyPaused(name, until)
 	}
@@ -85,6 +85,13 @@ func meant(status, reason string) bool {
 		return false
 	}
 	return strings.Contains(reason, " by the guard "+guard.ByHand+": ") || strings.Contains(reason, " by the guard "+guard.WindowsGuard+": ")
+}
+
+// handedOver reports whether a run was ended with its process, or for a change of the
+// policy file: its claim is free, and another run resumes it. What somebody has begun by
+// hand, or a CronJob, nobody resumes.
+func handedOver(trigger, status, reason string) bool {
+	return trigger != byHand && trigger != byOnce && status != string(purge.Complete) && strings.Contains(reason, ledger.StoppedReason)
 }
 
 // pauseOf is the pause that keeps a policy paused for longest; nil: none does.

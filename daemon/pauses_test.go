@@ -34,8 +34,8 @@ func TestPauses(t *testing.T) {
 	}
 	p.adopt([]string{"a", "c"}) // a reload, by which a stays paused
 	see()
-	log.says(t, "no longer paused by hand\" policy=a", 1)
-	log.says(t, "no longer paused", 1)
+	log.says(t, "pause by hand ended\" policy=a", 1)
+	log.says(t, "pause by hand ended", 1)
 	if a, c := p.of("a"), p.of("c"); a.pause != nil || !a.resumed.Equal(now) || !c.resumed.IsZero() {
 		t.Errorf("a: %+v, c: %+v", a, c)
 	}

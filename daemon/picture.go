@@ -93,7 +93,7 @@ func tellGuards(m *metrics.Metrics, all []web.Guard) {
 		if g.Off {
 			continue
 		}
-		t := metrics.Guard{Name: g.Name, State: g.State, Value: g.Value}
+		t := metrics.Guard{Name: g.Name, State: g.State, Value: g.Value, Unit: g.Unit, Unknown: g.Unknown}
 		if g.State != "go" && g.Since != nil {
 			t.Since = *g.Since
 		}

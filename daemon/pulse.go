@@ -66,11 +66,11 @@ func (p *pulse) beat(ctx context.Context) {
 	if up := err == nil; up != p.last.up || !up && p.last.since == nil {
 		p.last = reachable{up: up}
 		if up {
-			p.log.Info("the database answers")
+			p.log.Info("database is up")
 		} else {
 			now := p.now()
 			p.last.since = &now
-			p.log.Error("the database does not answer", "error", safe(err))
+			p.log.Error("database is down", "error", safe(err))
 		}
 	}
 	if err != nil {
@@ -92,7 +92,7 @@ func (p *pulse) up() bool { return p.state().up }
 // complain logs what went wrong, but for what beat says already.
 func (p *pulse) complain(what string, err error) {
 	if p.up() {
-		p.log.Warn("the database was asked in vain", "for", what, "error", safe(err))
+		p.log.Warn("database query failed", "for", what, "error", safe(err))
 	}
 }
 
@@ -109,5 +109,8 @@ func safe(err error) string {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return "no answer in time"
 	}
-	return err.Error()
+	return pg.OneLine(err)
 }
+
+// inSeconds is a duration as logs have it.
+func inSeconds(d time.Duration) float64 { return float64(d.Milliseconds()) / 1000 }

@@ -38,9 +38,9 @@ func TestPulse(t *testing.T) {
 		beat(nil, true, "", "")
 		p.complain("its size", errors.New("vain"))
 		beat(context.DeadlineExceeded, false, "no answer in time", "00:00:03")
-		log.says(t, "the database does not answer", 2)
-		log.says(t, "the database answers", 1)
-		log.says(t, "the database was asked in vain", 1)
+		log.says(t, "database is down", 2)
+		log.says(t, "database is up", 1)
+		log.says(t, "database query failed", 1)
 	})
 }
 

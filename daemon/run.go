@@ -4,9 +4,12 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/reaperdb/reaper/heartbeat"
+	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/metrics"
 	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/policy"
@@ -17,12 +20,11 @@ import (
 // begin begins a run of one policy.
 func (d *Daemon) begin(e entry, runID, trigger string) {
 	r := &run{d: d, id: runID, trigger: trigger, started: time.Now()}
-	r.entry, r.stopping, r.stop = d.runs.begin(e, web.Progress{RunID: runID, Trigger: trigger, Instance: d.Instance, StartedAt: r.started})
+	r.claimed.Store(trigger != byAssist)
+	r.entry, r.stopping, r.stop = d.runs.begin(e, web.Progress{RunID: runID, Trigger: trigger, Instance: d.Instance, StartedAt: r.started}, r.claim)
 	d.Metrics.RunStarted(e.name())
-	d.Log.Info("run begins", "run_id", runID, "policy", e.name(), "trigger", trigger)
-	if r.pinged() {
-		d.Pings.Send(r.entry.monitor, heartbeat.Ping{Event: heartbeat.Start, RunID: runID, Policy: e.name()})
-	}
+	d.Log.Info("run started", "run_id", runID, "policy", e.name(), "trigger", trigger)
+	r.tellStart()
 	d.runs.start(r.do)
 }
 
@@ -31,6 +33,7 @@ type run struct {
 	d           *Daemon
 	entry       entry // as it was when the run began
 	id, trigger string
+	claimed     atomic.Bool // it is the run of a claim, from the beginning or by now
 	started     time.Time
 	stopping    context.Context
 	stop        context.CancelFunc
@@ -39,7 +42,28 @@ type run struct {
 
 // pinged reports whether a monitor hears of the run: of those of several processes
 // on one occasion, only the one that has claimed it.
-func (r *run) pinged() bool { return r.trigger != byAssist }
+func (r *run) pinged() bool { return r.claimed.Load() }
+
+// cause is what started the run, or what it has become since.
+func (r *run) cause() string {
+	if r.trigger == byAssist && r.claimed.Load() {
+		return byCatchUp
+	}
+	return r.trigger
+}
+
+// claim makes a run beside another's that of the claim: the other's process is gone.
+func (r *run) claim() {
+	r.claimed.Store(true)
+	r.d.Log.Info("run took over the claim of a process that is gone", "run_id", r.id, "policy", r.entry.name())
+	r.tellStart()
+}
+
+func (r *run) tellStart() {
+	if r.pinged() {
+		r.d.Pings.Send(r.entry.monitor, heartbeat.Ping{Event: heartbeat.Start, RunID: r.id, Policy: r.entry.name()})
+	}
+}
 
 func (r *run) do() {
 	defer r.stop()
@@ -52,7 +76,7 @@ func (r *run) do() {
 	d := r.d
 	plans, err := r.plan()
 	if err != nil {
-		r.end(r.failed(err.Error()))
+		r.end(r.failed(pg.OneLine(err)))
 		return
 	}
 	d.planned(r.entry.name(), plans[0])
@@ -63,7 +87,7 @@ func (r *run) do() {
 		Closed: func(report *purge.Report) { r.end(report.Policies[0]) },
 	}
 	if _, err := runner.Run(d.runs.lifetime(), plans, purge.Options{RunID: r.id, Trigger: r.trigger, MaxDuration: d.Deadline, MaxRate: d.MaxRate}); err != nil {
-		r.end(r.failed(err.Error()))
+		r.end(r.failed(pg.OneLine(err)))
 	}
 }
 
@@ -87,9 +111,13 @@ func (r *run) end(report *purge.PolicyReport) {
 		d, name := r.d, r.entry.name()
 		at := time.Now()
 		d.Metrics.RunEnded(metrics.Run{
-			Policy: name, Trigger: r.trigger, Status: string(report.Status), EndedAt: at, Took: at.Sub(r.started), Success: report.Status == purge.Complete,
+			Policy: name, Trigger: r.cause(), Status: string(report.Status), EndedAt: at, Took: at.Sub(r.started), Success: report.Status == purge.Complete,
 		})
+		LogRun(d.Log, r.id, r.cause(), report)
 		ping := Verdict(r.entry.policy, r.id, report)
+		if handedOver(r.cause(), string(report.Status), report.Reason) {
+			ping.Event, ping.Reason = heartbeat.Log, report.Reason+"; the next run resumes it"
+		}
 		d.runs.end(name)
 		d.scans.again(name)
 		if r.pinged() {
@@ -140,7 +168,9 @@ func maxLag(p policy.Policy) time.Duration {
 // that cannot be done, the occasion is not seen to.
 func (r *run) failed(reason string) *purge.PolicyReport {
 	d, name := r.d, r.entry.name()
-	d.Log.Error("run failed before it began", "run_id", r.id, "policy", name, "reason", reason)
+	if r.stopping.Err() != nil {
+		reason += "; " + ledger.StoppedReason
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.runs.lifetime()), askTimeout)
 	defer cancel()
 	err := d.Ledger.OpenRun(ctx, d.Control, r.id, name, r.trigger, r.started.UTC().Format(time.RFC3339Nano))
@@ -148,8 +178,8 @@ func (r *run) failed(reason string) *purge.PolicyReport {
 		_, err = d.Ledger.CloseRun(ctx, d.Control, r.id, name, string(purge.Failed), reason, 0, false)
 	}
 	if err != nil {
-		d.Log.Error("cannot record a run that failed", "run_id", r.id, "policy", name, "error", safe(err))
+		d.Log.Error("cannot record a failed run in the ledger", "run_id", r.id, "policy", name, "error", safe(err))
 		d.timetable.handle(name, time.Time{})
 	}
-	return &purge.PolicyReport{Name: name, Status: purge.Failed, Reason: reason, Rows: map[string]int64{}}
+	return &purge.PolicyReport{Name: name, Status: purge.Failed, Reason: reason, Seconds: time.Since(r.started).Seconds(), Rows: map[string]int64{}}
 }

@@ -30,6 +30,7 @@ type ownRun struct {
 	entry    entry              // of the policy when the run began
 	progress *web.Progress      // nil: there is none
 	stop     context.CancelFunc // ends it after the batch at hand
+	claim    func()             // makes it the run of a claim
 	failed   bool               // the last verdict was a failure
 }
 
@@ -67,8 +68,9 @@ func (r *runs) adopt(entries []entry) (again []string) {
 }
 
 // begin enters a run of a policy, and gives the policy as it is in force, and what ends
-// the run after the batch at hand. A policy that has just left the file is not run.
-func (r *runs) begin(e entry, p web.Progress) (now entry, stopping context.Context, stop context.CancelFunc) {
+// the run after the batch at hand. A policy that has just left the file is not run. claim
+// is what promote calls.
+func (r *runs) begin(e entry, p web.Progress, claim func()) (now entry, stopping context.Context, stop context.CancelFunc) {
 	stopping, stop = context.WithCancel(r.stopping)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -78,7 +80,7 @@ func (r *runs) begin(e entry, p web.Progress) (now entry, stopping context.Conte
 		return e, stopping, stop
 	}
 	o := r.policies.of(e.name())
-	o.entry, o.progress, o.stop = now, &p, stop
+	o.entry, o.progress, o.stop, o.claim = now, &p, stop, claim
 	return now, stopping, stop
 }
 
@@ -102,12 +104,38 @@ func (r *runs) running(name string) *web.Progress {
 	return r.policies.of(name).progress
 }
 
+// promote makes a run beside another's that of the claim, if it is still under way.
+func (r *runs) promote(name, runID string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	o := r.policies.of(name)
+	if o.progress == nil || o.progress.RunID != runID {
+		return
+	}
+	next := *o.progress
+	next.Trigger = byCatchUp
+	o.progress = &next
+	o.claim()
+}
+
+// any reports whether a run is under way.
+func (r *runs) any() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, o := range r.policies.known {
+		if o.progress != nil {
+			return true
+		}
+	}
+	return false
+}
+
 // end notes that the run of a policy has ended.
 func (r *runs) end(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	o := r.policies.of(name)
-	o.progress, o.stop = nil, nil
+	o.progress, o.stop, o.claim = nil, nil, nil
 }
 
 // verdict takes over what a monitor is to be told of a run, and gives what it is told
@@ -116,7 +144,9 @@ func (r *runs) end(name string) {
 func (r *runs) verdict(e entry, ping heartbeat.Ping) heartbeat.Ping {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.policies.of(e.name()).failed = ping.Event == heartbeat.Fail
+	if ping.Event != heartbeat.Log { // which is no verdict
+		r.policies.of(e.name()).failed = ping.Event == heartbeat.Fail
+	}
 	if ping.Event != heartbeat.Success {
 		return ping
 	}
@@ -152,12 +182,12 @@ func (r *runs) await(grace time.Duration) {
 	select {
 	case <-done:
 	case <-time.After(grace * 6 / 10):
-		r.log.Warn("a batch takes too long for the grace time, and is rolled back")
+		r.log.Warn("batch exceeds the grace time; rolling it back")
 		r.kill()
 		select {
 		case <-done:
 		case <-time.After(grace / 10):
-			r.log.Warn("a run does not end: its connections are cut") // the server rolls back
+			r.log.Warn("run does not end; closing its connections") // the server rolls back
 		}
 	}
 }

@@ -26,8 +26,8 @@ func TestRuns_Await(t *testing.T) {
 			<-r.stopping.Done()
 			time.Sleep(3 * time.Second)
 		}, 3 * time.Second, ""},
-		{"a batch has to be rolled back", func(r *runs, _ <-chan struct{}) { <-r.lifetime().Done() }, 12 * time.Second, "is rolled back"},
-		{"a server does not answer", func(_ *runs, cut <-chan struct{}) { <-cut }, 14 * time.Second, "its connections are cut"},
+		{"a batch has to be rolled back", func(r *runs, _ <-chan struct{}) { <-r.lifetime().Done() }, 12 * time.Second, "rolling it back"},
+		{"a server does not answer", func(_ *runs, cut <-chan struct{}) { <-cut }, 14 * time.Second, "closing its connections"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -80,7 +80,7 @@ func TestRuns_Adopt(t *testing.T) {
 			r.adopt(before)
 			ended := map[string]func() bool{}
 			for _, e := range before {
-				_, stopping, _ := r.begin(e, web.Progress{})
+				_, stopping, _ := r.begin(e, web.Progress{}, nil)
 				ended[e.name()] = func() bool { return stopping.Err() != nil }
 			}
 			after := entriesOf(t, Config{}, strings.Replace(twoPolicies, c.old, c.new, 1))
@@ -109,12 +109,12 @@ func TestRuns_BeginDuringReload(t *testing.T) {
 	now := entriesOf(t, Config{}, strings.Replace(text, `"42"`, `"43"`, 1))
 	table.adopt(now)
 	r.adopt(now)
-	if e, stopping, _ := r.begin(claimed, web.Progress{}); e.differs(now[0]) || stopping.Err() != nil {
+	if e, stopping, _ := r.begin(claimed, web.Progress{}, nil); e.differs(now[0]) || stopping.Err() != nil {
 		t.Errorf("it runs what the file no longer says, and is stopping: %v", stopping.Err())
 	}
 	table.adopt(nil)
 	r.adopt(nil)
-	if _, stopping, _ := r.begin(claimed, web.Progress{}); stopping.Err() == nil || r.running("a") != nil {
+	if _, stopping, _ := r.begin(claimed, web.Progress{}, nil); stopping.Err() == nil || r.running("a") != nil {
 		t.Error("a policy that is gone from the file runs")
 	}
 }
@@ -132,7 +132,7 @@ func TestRuns_Progress(t *testing.T) {
 	if add(); r.running("a") != nil {
 		t.Error("there is progress without a run")
 	}
-	r.begin(entries[0], web.Progress{RunID: "x"})
+	r.begin(entries[0], web.Progress{RunID: "x"}, nil)
 	add()
 	shown := r.running("a")
 	add()

@@ -140,14 +140,6 @@ func (s *scans) scan(ctx context.Context, e entry) error {
 	if err := s.keeper.SaveScan(ctx, e.name(), *scan); err != nil {
 		return err
 	}
-	m := metrics.Scan{At: scan.At, Lag: seconds(scan.Lag), Rows: -1, OverdueTenants: scan.Tenants}
-	if scan.Rows != nil {
-		m.Rows = *scan.Rows
-	}
-	if scan.Oldest != nil {
-		m.Oldest = *scan.Oldest
-	}
-	s.metrics.LagScanned(e.name(), m)
 	s.see(e, scan)
 	s.planned(e.name(), p)
 	return nil
@@ -238,10 +230,25 @@ func (s *scans) again(name string) {
 	s.policies.of(name).wanted = true
 }
 
+// see takes over what was measured. Metrics show what another process measured too, or
+// one before this: the lag is as old as its measurement, and not as the lease.
 func (s *scans) see(e entry, scan *ledger.Scan) {
+	s.metrics.LagScanned(e.name(), lagOf(scan))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.policies.of(e.name()).see(scan, e.maxLag())
+}
+
+// lagOf is what was measured, as the metrics have it.
+func lagOf(scan *ledger.Scan) metrics.Scan {
+	m := metrics.Scan{At: scan.At, Lag: seconds(scan.Lag), Rows: -1, OverdueTenants: scan.Tenants}
+	if scan.Rows != nil {
+		m.Rows = *scan.Rows
+	}
+	if scan.Oldest != nil {
+		m.Oldest = *scan.Oldest
+	}
+	return m
 }
 
 // of is what is known of a policy.

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/reaperdb/reaper/internal/dbtest"
 	"github.com/reaperdb/reaper/internal/pg"
@@ -101,4 +102,35 @@ func TestUnownedIsSampledNowAndThen(t *testing.T) {
 	now = now.Add(sampleEvery + time.Minute)
 	scan(2)
 	scan(2)
+}
+
+// What another process has measured is shown by the one that measures now, with its
+// time: nothing looks as if it had never been measured.
+func TestScans_KeptAreShown(t *testing.T) {
+	t.Parallel()
+	reg := prometheus.NewRegistry()
+	m := metrics.New(reg, metrics.Build{})
+	m.SetPolicies(metrics.Policy{Name: "a"})
+	kept := shelf{"a": {At: noon, Lag: 90}}
+	s := newScans(nil, kept, nil, time.Now, m, nil)
+	entries := entriesOf(t, Config{}, text)
+	s.adopt(namesOf(entries), nil)
+	shown := func() int {
+		t.Helper()
+		if err := s.read(t.Context(), entries); err != nil {
+			t.Fatal(err)
+		}
+		n, err := testutil.GatherAndCount(reg, "reaper_lag_scan_timestamp_seconds", "reaper_retention_lag_seconds")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if n := shown(); n != 0 {
+		t.Errorf("%d series of one that does not measure", n)
+	}
+	m.SetLeader(true)
+	if n := shown(); n != 2 {
+		t.Errorf("%d series of the one that measures, want 2", n)
+	}
 }

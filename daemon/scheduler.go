@@ -17,6 +17,7 @@ const (
 	byCatchUp  = "catch_up" // what was due while no process was there
 	byAssist   = "assist"   // beside the run of another process
 	byHand     = "manual"   // a person's purge
+	byOnce     = "once"     // run --once, a CronJob's
 )
 
 // catchUpAfter is by how much later than the schedule says a run is called one
@@ -28,6 +29,7 @@ const catchUpAfter = time.Minute
 type claims interface {
 	LastTick(ctx context.Context, policy string) (time.Time, error)
 	Claim(ctx context.Context, policy string, at time.Time, runID, trigger string) (won bool, err error)
+	TakeOver(ctx context.Context, policy string, at time.Time, runID, trigger string) (won bool, err error)
 	Running(ctx context.Context, policy string, at time.Time) (bool, error)
 	Pauses(ctx context.Context) ([]ledger.Pause, error)
 }
@@ -39,9 +41,11 @@ type scheduler struct {
 	timetable *timetable
 	claims    claims
 	// closed is the reading of the windows of allow while none is open; nil: one is.
-	closed   func() *guard.Reading
-	running  func(policy string) *web.Progress // in this process; nil: no run is
-	begin    func(e entry, runID, trigger string)
+	closed  func() *guard.Reading
+	running func(policy string) *web.Progress // in this process; nil: no run is
+	begin   func(e entry, runID, trigger string)
+	// promote makes a run beside another's the one of the claim.
+	promote  func(policy, runID string)
 	complain func(what string, err error)
 }
 
@@ -75,7 +79,11 @@ func (s *scheduler) dueOf(ctx context.Context, p scheduled) (asked bool, err err
 			return true, err
 		}
 	}
-	due := s.timetable.due(p.name(), s.running(p.name()))
+	running := s.running(p.name())
+	if at := s.timetable.orphaned(p.name(), running); !at.IsZero() {
+		return true, s.takeOver(ctx, p.name(), at, running.RunID)
+	}
+	due := s.timetable.due(p.name(), running)
 	if due == nil {
 		return false, nil
 	}
@@ -116,6 +124,18 @@ func (s *scheduler) claim(ctx context.Context, p scheduled, due tick, id string)
 		s.timetable.assist(p.name(), due.at)
 		s.begin(p.entry, id, byAssist)
 	}
+	return nil
+}
+
+// takeOver makes this process's run beside another's the one of the claim, if the other
+// is gone.
+func (s *scheduler) takeOver(ctx context.Context, policy string, at time.Time, runID string) error {
+	won, err := s.claims.TakeOver(ctx, policy, at, runID, byCatchUp)
+	if err != nil || !won {
+		return err
+	}
+	s.timetable.handle(policy, at)
+	s.promote(policy, runID)
 	return nil
 }
 

@@ -51,6 +51,16 @@ func (c *claimed) Claim(_ context.Context, _ string, at time.Time, _, _ string) 
 	return true, nil
 }
 
+func (c *claimed) TakeOver(_ context.Context, _ string, at time.Time, _, _ string) (bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil || !c.died || !at.Equal(c.ticks[len(c.ticks)-1]) {
+		return false, c.err
+	}
+	c.died = false
+	return true, nil
+}
+
 func (c *claimed) Running(_ context.Context, _ string, at time.Time) (bool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -72,10 +82,11 @@ func (c *claimed) set(change func(*claimed)) {
 
 // process schedules the policy a, every hour, and notes the runs that it begins.
 type process struct {
-	log    *logbook
-	table  *timetable
-	runs   *runs
-	closed atomic.Pointer[guard.Reading]
+	log       *logbook
+	table     *timetable
+	runs      *runs
+	scheduler *scheduler
+	closed    atomic.Pointer[guard.Reading]
 
 	mu    sync.Mutex
 	begun []string // times and triggers, since anyone last asked
@@ -84,15 +95,21 @@ type process struct {
 // schedule has a process of a bubble begin runs until the test has ended.
 func schedule(t *testing.T, c *claimed, entries []entry) *process {
 	t.Helper()
+	p := newProcess(c, entries)
+	go every(t.Context(), tickEvery, nil, p.scheduler.due)
+	synctest.Wait()
+	return p
+}
+
+// newProcess makes a process whose clock does not turn by itself.
+func newProcess(c *claimed, entries []entry) *process {
 	p := &process{log: &logbook{}}
 	p.table = newTimetable(time.Now, p.log.logger())
 	p.runs = newRuns(p.log.logger(), p.table.inForce)
 	p.adopt(entries)
-	s := &scheduler{
-		timetable: p.table, claims: c, closed: p.closed.Load, running: p.runs.running, begin: p.begin, complain: p.log.complain,
+	p.scheduler = &scheduler{
+		timetable: p.table, claims: c, closed: p.closed.Load, running: p.runs.running, begin: p.begin, promote: p.runs.promote, complain: p.log.complain,
 	}
-	go every(t.Context(), tickEvery, nil, s.due)
-	synctest.Wait()
 	return p
 }
 
@@ -102,10 +119,14 @@ func (p *process) adopt(entries []entry) {
 }
 
 func (p *process) begin(e entry, runID, trigger string) {
-	p.runs.begin(e, web.Progress{RunID: runID, Trigger: trigger, StartedAt: time.Now()})
+	p.runs.begin(e, web.Progress{RunID: runID, Trigger: trigger, StartedAt: time.Now()}, func() { p.note(e.name() + " is promoted") })
+	p.note(clock(time.Now()) + " " + trigger)
+}
+
+func (p *process) note(what string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.begun = append(p.begun, clock(time.Now())+" "+trigger)
+	p.begun = append(p.begun, what)
 }
 
 // began wants these runs to have begun since the last look.
@@ -199,7 +220,7 @@ func TestScheduler(t *testing.T) {
 		p := schedule(t, c, hourly)
 		until(2, 30, 0)
 		p.began(t, "01:00:00 schedule")
-		p.log.says(t, "it is left out", 1)
+		p.log.says(t, "run skipped", 1)
 		p.end(c)
 		until(2, 59, 59)
 		p.began(t)
@@ -245,6 +266,25 @@ func TestScheduler_TwoProcesses(t *testing.T) {
 		second.began(t, "00:30:05 catch_up")
 	})
 
+	bubble(t, "the run beside it takes its place when the first has died meanwhile", func(t *testing.T, c *claimed) {
+		c.ticks = []time.Time{time.Now()} // by the first
+		second := schedule(t, c, hourly)
+		until(0, 10, 0)
+		second.began(t, "00:00:00 assist")
+		c.set(func(c *claimed) { c.died = true })
+		until(0, 10, 5)
+		second.began(t, "a is promoted")
+		if p := second.runs.running("a"); p.Trigger != byCatchUp {
+			t.Errorf("%+v, want the trigger of a claim", p)
+		}
+		until(0, 20, 0)
+		second.end(c)
+		until(0, 59, 59)
+		second.began(t)
+		until(1, 0, 0)
+		second.began(t, "01:00:00 schedule")
+	})
+
 	bubble(t, "a reload has a run that it ends begun again, by whoever comes first", func(t *testing.T, c *claimed) {
 		p := schedule(t, c, hourly)
 		until(1, 10, 0)
@@ -266,7 +306,7 @@ func TestScheduler_KeptFromBeginning(t *testing.T) {
 		c.set(func(c *claimed) { c.pauses = []ledger.Pause{{Since: time.Now(), Until: time.Now().Add(2 * time.Hour)}} })
 		until(1, 59, 0)
 		p.began(t)
-		p.log.says(t, "begins when the pause by hand ends", 1)
+		p.log.says(t, "run postponed: the policy is paused by hand", 1)
 		c.set(func(c *claimed) { c.pauses = nil })
 		until(1, 59, 5)
 		p.began(t, "01:59:05 catch_up")
@@ -280,7 +320,7 @@ func TestScheduler_KeptFromBeginning(t *testing.T) {
 		p.closed.Store(&guard.Reading{Since: time.Now(), Reason: "outside"})
 		until(1, 0, 30)
 		p.began(t)
-		p.log.says(t, "begins when a window of allow opens", 1)
+		p.log.says(t, "run postponed: no window of allow is open", 1)
 		if s := p.table.all()[0]; !s.outside || !s.reopened.IsZero() {
 			t.Errorf("%+v, want it to wait for a window", s.timing)
 		}
@@ -311,58 +351,4 @@ func TestScheduler_KeptFromBeginning(t *testing.T) {
 			t.Errorf("its trouble is %q", s.trouble)
 		}
 	})
-}
-
-// What a reload means for the schedule of a policy.
-func TestTimetable_Adopt(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		name, old, new string
-		running        bool
-		counts         time.Duration // from when on the schedule counts, before or after the reload
-		changed        bool
-	}{
-		{"nothing of it is new: it goes on where it was", "", "", false, -24 * time.Hour, false},
-		{"another schedule counts from now on", "0 * * * *", "5 * * * *", false, 0, false},
-		{"another meaning: it goes on where it was", `"42"`, `"43"`, false, -24 * time.Hour, true},
-		{"the run that ends for it begins anew", `"42"`, `"43"`, true, -24*time.Hour - time.Microsecond, true},
-		{"a run that need not end does not", "0 * * * *", "5 * * * *", true, 0, false},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			table := newTimetable(func() time.Time { return noon }, nil)
-			runs := newRuns(nil, table.inForce)
-			before := entriesOf(t, Config{}, text)
-			table.adopt(before)
-			runs.adopt(before)
-			table.handle("a", noon.Add(-24*time.Hour))
-			if c.running {
-				runs.begin(before[0], web.Progress{})
-			}
-			after := entriesOf(t, Config{}, strings.Replace(text, c.old, c.new, 1))
-			changed := table.adopt(after)
-			table.again(runs.adopt(after))
-			if s := table.all()[0]; !s.handled.Equal(noon.Add(c.counts)) || changed["a"] != c.changed {
-				t.Errorf("it counts from %s, and is changed: %t", s.handled, changed["a"])
-			}
-		})
-	}
-}
-
-// A policy that leaves the file and comes back is a new one.
-func TestTimetable_Forgets(t *testing.T) {
-	t.Parallel()
-	table := newTimetable(func() time.Time { return noon }, nil)
-	with := entriesOf(t, Config{}, text)
-	table.adopt(with)
-	table.handle("a", noon.Add(-time.Hour))
-	table.adopt(nil)
-	table.handle("a", noon) // nobody sees it
-	if _, ok := table.inForce("a"); ok || table.due("a", nil) != nil || len(table.all()) != 0 {
-		t.Error("it is still there")
-	}
-	table.adopt(with)
-	if s := table.all()[0]; !s.handled.IsZero() || !s.loaded.Equal(noon) {
-		t.Errorf("%+v, want it new", s.timing)
-	}
 }

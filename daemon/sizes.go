@@ -149,6 +149,7 @@ func (s *sizes) publish(found sample, f *web.Forecast) {
 		}
 	}
 	s.metrics.SetTables(measured)
+	s.metrics.SetDatabaseName(found.name)
 	if found.database != nil {
 		s.metrics.SetDatabaseSize(*found.database)
 	}

@@ -26,8 +26,7 @@ const overdue = 5 * time.Minute
 // last runs were no successes, or none begins. What a pause by hand, or a window, has
 // kept from beginning or from its end does not count.
 func (s *state) failing(now time.Time) (since *time.Time, reason string) {
-	if due := s.schedule.Last(s.seenTo(), now.Add(-s.later)); !due.IsZero() && s.pause == nil && !s.outside && s.running == nil && !s.underWay() && now.Sub(latest(due.Add(s.later), s.resumed)) > overdue {
-		due = latest(due.Add(s.later), s.resumed)
+	if due := s.missed(now); !due.IsZero() && now.Sub(due) > overdue {
 		reason = "it was due and has not begun"
 		if s.trouble != "" {
 			reason += ": " + s.trouble
@@ -35,7 +34,7 @@ func (s *state) failing(now time.Time) (since *time.Time, reason string) {
 		return &due, reason
 	}
 	for _, e := range s.ended { // newest first
-		if !telling(e) || meant(e.Status, e.Reason) || s.pause != nil && e.Status == "incomplete" && e.FinishedAt.After(s.pause.Since) {
+		if !telling(e) || s.pause != nil && e.Status == "incomplete" && e.FinishedAt.After(s.pause.Since) {
 			continue
 		}
 		if e.Success {
@@ -50,10 +49,24 @@ func (s *state) failing(now time.Time) (since *time.Time, reason string) {
 		since = e.FinishedAt
 	}
 	// It may be failing for longer than these few runs.
-	if f := s.failure; since != nil && f != nil && f.FinishedAt != nil && f.FinishedAt.Before(*since) && !meant(f.Status, f.Reason) {
+	if f := s.failure; since != nil && f != nil && f.FinishedAt != nil && f.FinishedAt.Before(*since) && telling(*f) {
 		since = f.FinishedAt
 	}
 	return since, reason
+}
+
+// missed is the first time of the schedule for which no run has begun, however many
+// have passed since; zero: there is none, or something is meant to keep it waiting.
+// What a pause or a window kept waiting counts from when that ended.
+func (s *state) missed(now time.Time) time.Time {
+	if s.pause != nil || s.outside || s.running != nil || s.underWay() {
+		return time.Time{}
+	}
+	due := s.schedule.Next(s.seenTo())
+	if due.IsZero() || due.Add(s.later).After(now) {
+		return time.Time{}
+	}
+	return latest(due.Add(s.later), s.resumed)
 }
 
 func latest(a, b time.Time) time.Time {
@@ -96,7 +109,14 @@ func (s *state) seenTo() time.Time {
 func (s *state) underWay() bool { return s.last != nil && s.last.FinishedAt == nil }
 
 // telling reports whether the end of a run says something of the policy: one beside
-// another's, or one that a person has narrowed or bounded, says nothing.
+// another's, one that a person has narrowed or bounded, one that a pause has outlasted,
+// and one that another run resumes say nothing.
 func telling(e ledger.Ended) bool {
-	return e.Success || e.Trigger != byAssist && e.Trigger != byHand
+	switch {
+	case e.Success:
+		return true
+	case e.Trigger == byAssist, e.Trigger == byHand, meant(e.Status, e.Reason):
+		return false
+	}
+	return !handedOver(e.Trigger, e.Status, e.Reason)
 }

@@ -147,6 +147,26 @@ func TestFailing(t *testing.T) {
 			e.Reason = strings.Replace(byHandReason, "by_hand", "allow", 1)
 			s.ended = []ledger.Ended{e, ended("schedule", "complete", true)}
 		}, ""},
+		{"a deploy ended it, and another run resumes it", func(s *state) {
+			e := ended("schedule", "incomplete", false)
+			e.Reason = "interrupted by a signal"
+			s.ended = []ledger.Ended{e, ended("schedule", "complete", true)}
+		}, ""},
+		{"a deploy does not mend what failed before", func(s *state) {
+			e := ended("catch_up", "failed", false)
+			e.Reason = "context canceled; interrupted by a signal"
+			s.ended = []ledger.Ended{e, ended("schedule", "failed", false)}
+		}, "ended failed"},
+		{"nobody resumes the run of a CronJob that a signal ended", func(s *state) {
+			e := ended("once", "incomplete", false)
+			e.Reason = "interrupted by a signal"
+			s.ended = []ledger.Ended{e, ended("once", "complete", true)}
+		}, "interrupted by a signal"},
+		{"a process that was killed", func(s *state) {
+			e := ended("schedule", "failed", false)
+			e.Reason = "the process ended without closing the run"
+			s.ended = []ledger.Ended{e, ended("schedule", "complete", true)}
+		}, "ended without closing"},
 		{"due outside the windows", func(s *state) { s.handled = now.Add(-2 * time.Hour); s.outside = true }, ""},
 		{"another guard's pause outlasted it", func(s *state) {
 			e := ended("schedule", "incomplete", false)

@@ -185,7 +185,7 @@ func (t *timetable) due(name string, running *web.Progress) *tick {
 	assisted := s.assisted.Equal(at)
 	if running != nil {
 		if !assisted && running.StartedAt.Before(at) {
-			t.log.Warn("a run is due while the one before is under way: it is left out", "policy", name, "due", at)
+			t.log.Warn("run skipped: the previous one is still under way", "policy", name, "due", at)
 			s.handled = at
 		}
 		return nil
@@ -195,6 +195,20 @@ func (t *timetable) due(name string, running *web.Progress) *tick {
 	}
 	s.asked, s.askedFor = now, at
 	return &tick{at: at, assisted: assisted, late: now.Sub(at.Add(s.later)) > catchUpAfter}
+}
+
+// orphaned is the time of a policy's schedule whose run, in another process, this one
+// helps along, when it is time to ask whether that process is still there; zero: it is not.
+func (t *timetable) orphaned(name string, running *web.Progress) time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.now()
+	s := find(t.policies, name)
+	if s == nil || running == nil || running.Trigger != byAssist || !s.assisted.After(s.handled) || now.Sub(s.asked) < controlEvery {
+		return time.Time{}
+	}
+	s.asked, s.askedFor = now, s.assisted
+	return s.assisted
 }
 
 // leave reports whether a policy's run that is due is not begun, since the policy is
@@ -212,12 +226,12 @@ func (t *timetable) leave(name string, pause *ledger.Pause, closed *guard.Readin
 	case pause != nil:
 		if !s.leftFor.Equal(pause.Since) {
 			s.leftFor = pause.Since
-			t.log.Info("a run is due, and begins when the pause by hand ends", "policy", name, "until", pause.Until)
+			t.log.Info("run postponed: the policy is paused by hand", "policy", name, "until", pause.Until)
 		}
 	case closed != nil:
 		if !s.leftFor.Equal(closed.Since) {
 			s.leftFor = closed.Since
-			t.log.Info("a run is due, and begins when a window of allow opens", "policy", name, "reason", closed.Reason)
+			t.log.Info("run postponed: no window of allow is open", "policy", name, "reason", closed.Reason)
 		}
 	}
 	return pause != nil || closed != nil

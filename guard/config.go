@@ -45,13 +45,17 @@ type Config struct {
 	Custom            []Custom
 	// Allow holds the windows in which batches may run; empty means always.
 	Allow []Window
-	// More lists external sources, read every round. A source's error counts as an
-	// unknown guard named other.
+	// More lists external sources, read every round.
 	More []Source
 }
 
-// Source returns readings in its own order, within the timeout of a statement.
-type Source func(ctx context.Context) ([]Reading, error)
+// Source gives readings from outside of this package.
+type Source struct {
+	// Name is that of the guard that is unknown while the source cannot be read.
+	Name string
+	// Read returns readings in its own order, within the timeout of a statement.
+	Read func(ctx context.Context) ([]Reading, error)
+}
 
 // Levels are thresholds; nil means none.
 type Levels struct{ Slow, Pause, Stop *float64 }

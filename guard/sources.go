@@ -20,10 +20,10 @@ func (m *more) read(ctx context.Context, w *Watch) []Reading {
 		w.exclusively(ctx, func() {
 			once, cancel := context.WithTimeout(ctx, w.c.Timeout)
 			defer cancel()
-			readings, err = source(once)
+			readings, err = source.Read(once)
 		})
 		if err != nil {
-			readings = []Reading{(&watched{name: "other"}).unknown(reasonOf(err), time.Now())}
+			readings = []Reading{(&watched{name: source.Name}).unknown(reasonOf(err), time.Now())}
 		}
 		all = append(all, readings...)
 	}

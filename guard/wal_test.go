@@ -136,14 +136,14 @@ func TestStorageAheadIsHeld(t *testing.T) {
 	// Each round reads the storage on entry and returns when it is released.
 	enter, leave := make(chan struct{}), make(chan struct{})
 	c := guard.Config{Storage: guard.Storage{Signal: levels(none, 1<<40, none), Limit: 1 << 41}}
-	c.More = []guard.Source{func(context.Context) ([]guard.Reading, error) {
+	c.More = []guard.Source{{Read: func(context.Context) ([]guard.Reading, error) {
 		select {
 		case enter <- struct{}{}:
 			<-leave
 		case <-t.Context().Done():
 		}
 		return nil, nil
-	}}
+	}}}
 	w := watch(t, db, c)
 	round := func() {
 		t.Helper()

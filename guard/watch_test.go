@@ -223,7 +223,7 @@ func TestStale(t *testing.T) {
 	block := make(chan struct{})
 	defer close(block)
 	hangs := make(chan struct{}, 1)
-	c := guard.Config{Timeout: 50 * time.Millisecond, More: []guard.Source{func(context.Context) ([]guard.Reading, error) {
+	c := guard.Config{Timeout: 50 * time.Millisecond, More: []guard.Source{{Read: func(context.Context) ([]guard.Reading, error) {
 		select {
 		case hangs <- struct{}{}: // first round
 			return nil, nil
@@ -231,7 +231,7 @@ func TestStale(t *testing.T) {
 			<-block // ignores its context, as a bug might
 			return nil, nil
 		}
-	}}}
+	}}}}
 	w := watch(t, db, c)
 	for deadline := time.Now().Add(patience); !strings.Contains(w.Advice("").Reason, "last read"); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -305,12 +305,12 @@ func TestMore(t *testing.T) {
 	given <- []guard.Reading{{Guard: "by_hand", Policy: "mails", State: guard.Pause, Reason: "paused by Ada"}}
 	fail := make(chan error, 1)
 	fail <- nil
-	w := watch(t, db, guard.Config{More: []guard.Source{func(context.Context) ([]guard.Reading, error) {
+	w := watch(t, db, guard.Config{More: []guard.Source{{Name: "pauses", Read: func(context.Context) ([]guard.Reading, error) {
 		readings, err := <-given, <-fail
 		given <- readings
 		fail <- err
 		return readings, err
-	}}})
+	}}}})
 	until(t, w, "pause of mails", func() bool { return w.Advice("mails").Guard == "by_hand" })
 	says(t, w.Advice("mails"), "by_hand", "paused by Ada")
 	if a := w.Advice("events"); a.State != guard.Go {
@@ -325,5 +325,5 @@ func TestMore(t *testing.T) {
 		t.Fatal(err)
 	}
 	fail <- errors.New("the ledger is gone")
-	says(t, await(t, w, guard.Pause), "other", "unknown")
+	says(t, await(t, w, guard.Pause), "pauses", "unknown")
 }

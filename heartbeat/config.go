@@ -10,7 +10,7 @@ import (
 type Config struct {
 	// Version is reaper's own, for User-Agent. Empty: dev.
 	Version string
-	// Logger gets one event a ping: Debug, and Warn for what was not sent. Nil:
+	// Logger gets one event a ping, "heartbeat" and the outcome: Debug, and Warn for what was not sent. Nil:
 	// nothing is logged.
 	Logger *slog.Logger
 	// Observe is told once of every ping, however it ended. It is called from

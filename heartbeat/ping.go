@@ -64,7 +64,7 @@ func (p Ping) Summary() string {
 	if p.Reason != "" {
 		b.WriteString(": " + p.Reason)
 	}
-	if p.Event.final() {
+	if p.Event.final() && !p.ofNoRun() {
 		fmt.Fprintf(&b, " (%d rows, %d batches", p.Rows, p.Batches)
 		if p.Duration > 0 {
 			fmt.Fprintf(&b, ", %s", p.Duration.Round(time.Millisecond))
@@ -74,11 +74,19 @@ func (p Ping) Summary() string {
 	return strings.ToValidUTF8(b.String(), "\uFFFD")
 }
 
+// ofNoRun reports whether the ping is about the process, and not about a run.
+func (p Ping) ofNoRun() bool {
+	return p.Policy == "" && p.RunID == "" && p.Status == "" && p.Duration == 0
+}
+
 func (p Ping) word() string {
 	switch p.Event {
 	case Start:
 		return "started"
 	case Log:
+		if p.ofNoRun() {
+			return "note"
+		}
 		return "running"
 	case Fail:
 		// A complete run fails too, by a lag above its limit.

@@ -18,8 +18,9 @@ func TestSummary(t *testing.T) {
 		"emails: complete (7 rows, 2 batches, 1.5s)":         {Event: heartbeat.Success, Policy: "emails", Status: "complete", Rows: 7, Batches: 2, Duration: 1500 * time.Millisecond},
 		"emails: incomplete: time is up (7 rows, 2 batches)": {Event: heartbeat.Fail, Policy: "emails", Status: "incomplete", Reason: "time is up", Rows: 7, Batches: 2},
 		"emails: failed: the lag is 13h (0 rows, 0 batches)": {Event: heartbeat.Fail, Policy: "emails", Status: "complete", Reason: "the lag is 13h"},
-		"failed (0 rows, 0 batches)":                         {Event: heartbeat.Fail},
-		"failed: not \uFFFD text (0 rows, 0 batches)":        {Event: heartbeat.Fail, Reason: "not \xff text"},
+		"failed":                     {Event: heartbeat.Fail}, // of the process
+		"failed: not \uFFFD text":    {Event: heartbeat.Fail, Reason: "not \xff text"},
+		"note: the database is back": {Event: heartbeat.Log, Reason: "the database is back"},
 	} {
 		if got := p.Summary(); got != want {
 			t.Errorf("got %q, want %q", got, want)

@@ -87,18 +87,23 @@ func (c *Client) note(m Monitor, r Result) {
 }
 
 func (c *Client) report(m Monitor, r Result) {
-	level := slog.LevelDebug
-	if r.Outcome == Failed || r.Outcome == Dropped {
-		level = slog.LevelWarn
-	}
 	attrs := []slog.Attr{
-		slog.String("event", string(r.Event)), slog.String("outcome", string(r.Outcome)),
+		slog.String("event", string(r.Event)),
 		slog.String("kind", string(r.Kind)), slog.String("monitor", m.String()),
 		slog.String("policy", r.Policy), slog.String("run_id", r.RunID),
-		slog.Int("tries", r.Tries), slog.Duration("took", r.Duration),
+		slog.Int("tries", r.Tries), slog.Float64("duration_seconds", float64(r.Duration.Milliseconds())/1000),
 	}
 	if r.Error != "" {
 		attrs = append(attrs, slog.String("error", r.Error))
 	}
-	c.log.LogAttrs(c.ctx, level, "heartbeat", attrs...)
+	switch r.Outcome {
+	case Failed:
+		c.log.LogAttrs(c.ctx, slog.LevelWarn, "heartbeat failed", attrs...)
+	case Dropped:
+		c.log.LogAttrs(c.ctx, slog.LevelWarn, "heartbeat dropped", attrs...)
+	case Withheld:
+		c.log.LogAttrs(c.ctx, slog.LevelDebug, "heartbeat withheld", attrs...)
+	case Sent:
+		c.log.LogAttrs(c.ctx, slog.LevelDebug, "heartbeat sent", attrs...)
+	}
 }

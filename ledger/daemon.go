@@ -8,18 +8,26 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // tickRetention is how long ticks are kept, counted back from the newest one.
 const tickRetention = 7 * 24 * time.Hour
 
+// presence is how long a process that has claimed a tick counts as alive after its last
+// renewal. Its run's own lease is much longer.
+const presence = 8 * time.Second
+
+// PresenceEvery is how often a process with claims renews its presence.
+const PresenceEvery = 2 * time.Second
+
 // ErrFuture is returned for a tick that is still ahead by the database's clock.
 var ErrFuture = errors.New("this time is still ahead by the database's clock: correct the clock of this machine")
 
 // Claim claims a policy's tick and opens the run for it. It returns false if another
-// process holds the claim, unless that process's run has died or was ended by a signal:
-// then it takes over. It returns ErrFuture if the tick is more than an hour ahead.
+// process holds the claim, unless that process or its run has died, or the run was ended by a
+// signal: then it takes over. It returns ErrFuture if the tick is more than an hour ahead.
 func (l *Ledger) Claim(ctx context.Context, db *pgxpool.Pool, policy string, at time.Time, runID, trigger, instance string) (won bool, err error) {
 	err = l.on(db).inTx(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, forceSyncCommit); err != nil {
@@ -46,6 +54,9 @@ func (l *Ledger) Claim(ctx context.Context, db *pgxpool.Pool, policy string, at 
 		if err := l.insertRun(ctx, tx, runID, policy, trigger, now); err != nil {
 			return err
 		}
+		if err := l.present(ctx, tx, instance); err != nil {
+			return err
+		}
 		won = true
 		return nil
 	})
@@ -58,7 +69,67 @@ func (l *Ledger) Claim(ctx context.Context, db *pgxpool.Pool, policy string, at 
 	return won, nil
 }
 
-// takeOver reassigns a tick whose run has died or was ended by a signal. The first
+// TakeOver has a run that is under way beside a tick's own take its place, if that one
+// has died or was ended by a signal: the claim and the trigger are its own from then on.
+func (l *Ledger) TakeOver(ctx context.Context, db *pgxpool.Pool, policy string, at time.Time, runID, trigger, instance string) (won bool, err error) {
+	err = l.on(db).inTx(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, forceSyncCommit); err != nil {
+			return err
+		}
+		tag, err := tx.Exec(ctx, `UPDATE `+l.schema+`.run SET trigger = $3 WHERE run_id = $1::uuid AND policy = $2 AND status = 'running'`, runID, policy, trigger)
+		if err != nil || tag.RowsAffected() == 0 {
+			return err
+		}
+		if won, err = l.takeOver(ctx, tx, policy, at, runID, instance); err != nil {
+			return err
+		}
+		if !won {
+			return errNotTaken // the trigger stays as it was
+		}
+		return l.present(ctx, tx, instance)
+	})
+	if errors.Is(err, errNotTaken) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("taking over a tick: %w", err)
+	}
+	return won, nil
+}
+
+var errNotTaken = errors.New("the tick is another's")
+
+// executor is a pool or a transaction.
+type executor interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+}
+
+// present is the sign of life of a process that has claimed ticks.
+func (l *Ledger) present(ctx context.Context, db executor, instance string) error {
+	_, err := db.Exec(ctx, `INSERT INTO `+l.schema+`.lease (name, instance, lease_until) VALUES ($1, $2, clock_timestamp() + $3::interval)
+		ON CONFLICT (name) DO UPDATE SET lease_until = excluded.lease_until`, processLease+instance, instance, presence.String())
+	return err
+}
+
+// processLease begins the names of the leases that are signs of life of processes.
+const processLease = "process "
+
+// Present says that a process which has claimed ticks is there. Without it, others take
+// its claims over a few seconds later.
+func (l *Ledger) Present(ctx context.Context, db *pgxpool.Pool, instance string) error {
+	if err := l.present(ctx, l.on(db), instance); err != nil {
+		return fmt.Errorf("saying that this process is there: %w", err)
+	}
+	return nil
+}
+
+// Leave ends the signs of life of a process that has no claims any more.
+func (l *Ledger) Leave(ctx context.Context, db *pgxpool.Pool, instance string) error {
+	return l.Release(ctx, db, processLease+instance, instance)
+}
+
+// takeOver reassigns a tick whose run or process has died, or whose run was ended by a
+// signal. A process that never reported its presence is judged by its run alone. The first
 // statement waits for concurrent claims. The second then sees the run they opened, which
 // a subquery of the first would not
 func (l *Ledger) takeOver(ctx context.Context, tx pgx.Tx, policy string, at time.Time, runID, instance string) (bool, error) {
@@ -67,9 +138,10 @@ func (l *Ledger) takeOver(ctx context.Context, tx pgx.Tx, policy string, at time
 	}
 	tag, err := tx.Exec(ctx, `UPDATE `+l.schema+`.tick t SET run_id = $3::uuid, instance = $4, claimed_at = clock_timestamp()
 		 WHERE policy = $1 AND at = $2::timestamptz AND coalesce(
-		   (SELECT CASE r.status WHEN 'running' THEN r.lease_until < clock_timestamp() ELSE r.reason LIKE ANY ($5::text[]) END
+		   (SELECT CASE r.status WHEN 'running' THEN r.lease_until < clock_timestamp()
+		          OR EXISTS (SELECT FROM `+l.schema+`.lease p WHERE p.name = $6 || t.instance AND p.lease_until < clock_timestamp()) ELSE r.reason LIKE ANY ($5::text[]) END
 		      FROM `+l.schema+`.run r WHERE r.run_id = t.run_id AND r.policy = t.policy), true)`,
-		policy, at, runID, instance, []string{"%" + diedReason, "%" + stoppedReason})
+		policy, at, runID, instance, []string{"%" + diedReason, "%" + StoppedReason + "%"}, processLease)
 	return tag.RowsAffected() > 0, err
 }
 

@@ -64,4 +64,5 @@ func (l *Ledger) forgetPauses(ctx context.Context, db *pgxpool.Pool) {
 // forgetTicks deletes a policy's ticks that are much older than at.
 func (l *Ledger) forgetTicks(ctx context.Context, db *pgxpool.Pool, policy string, at time.Time) {
 	l.logForgetFailure("ticks", l.deleteOld(ctx, db, `DELETE FROM `+l.schema+`.tick WHERE policy = $1 AND at < $2::timestamptz - $3::interval`, policy, at, tickRetention.String()))
+	l.logForgetFailure("leases", l.deleteOld(ctx, db, `DELETE FROM `+l.schema+`.lease WHERE starts_with(name, $1) AND lease_until < clock_timestamp() - interval '1 day'`, processLease))
 }

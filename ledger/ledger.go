@@ -21,8 +21,9 @@ const DefaultSchema = "reaper"
 // leaseDuration is how long a run counts as alive after its last renewal.
 const leaseDuration = 2 * time.Minute
 
-// stoppedReason is the reason of a run whose process received a signal.
-const stoppedReason = "interrupted by a signal"
+// StoppedReason is the reason, or a part of it, of a run whose process received a signal.
+// Its claim is free.
+const StoppedReason = "interrupted by a signal"
 
 // diedReason is the reason of a run that was closed on behalf of a dead process.
 const diedReason = "the process ended without closing the run"

@@ -2,6 +2,7 @@ package ledger_test
 
 import (
 	"context"
+	"strconv"
 	"testing"
 	"time"
 
@@ -65,4 +66,71 @@ func TestClaimAtTheSameMoment(t *testing.T) {
 		b.lines("1", `SELECT count(*)::text FROM reaper.run r JOIN reaper.tick t USING (run_id, policy) WHERE r.status = 'running'`)
 		b.Exec(t, `UPDATE reaper.run SET lease_until = clock_timestamp() - interval '1 s'`)
 	}
+}
+
+// The claim of a process that gives no sign of life any more is free within seconds: its
+// run's own lease is longer. One that never gave any is judged by its run alone.
+func TestClaimOfAProcessThatIsGone(t *testing.T) {
+	t.Parallel()
+	b := open(t, time.Hour)
+	tick := time.Now().Truncate(time.Second)
+	claim := func(instance string, want bool) {
+		t.Helper()
+		won, err := b.Claim(t.Context(), b.pool, "mails", tick, uuid.NewString(), "schedule", instance)
+		b.do(err)
+		if won != want {
+			t.Errorf("%s has it: %t, want %t", instance, won, want)
+		}
+	}
+	passes := func(seconds int) {
+		t.Helper()
+		b.Exec(t, `UPDATE reaper.lease SET lease_until = lease_until - make_interval(secs => `+strconv.Itoa(seconds)+`)`)
+	}
+	claim("first", true)
+	passes(7)
+	b.do(b.Present(t.Context(), b.pool, "first"))
+	passes(7)
+	claim("second", false)
+	passes(2)
+	claim("second", true)
+	claim("first", false)
+
+	b.do(b.Leave(t.Context(), b.pool, "second")) // as a process of an earlier version
+	claim("first", false)
+	b.lines("first", `SELECT instance FROM reaper.lease`)
+
+	passes(25 * 60 * 60)
+	tick = tick.Add(time.Second)
+	claim("third", true)
+	b.lines("third", `SELECT instance FROM reaper.lease`)
+}
+
+// A run beside another's takes its place, once that one's process is gone, and not before.
+func TestTakeOver(t *testing.T) {
+	t.Parallel()
+	b := open(t, time.Hour)
+	tick, first, beside := time.Now().Truncate(time.Second), uuid.NewString(), uuid.NewString()
+	won, err := b.Claim(t.Context(), b.pool, "mails", tick, first, "schedule", "first")
+	b.do(err)
+	if !won {
+		t.Fatal("a new tick is not claimed")
+	}
+	takes := func(want bool) {
+		t.Helper()
+		won, err := b.TakeOver(t.Context(), b.pool, "mails", tick, beside, "catch_up", "second")
+		b.do(err)
+		if won != want {
+			t.Errorf("it takes its place: %t, want %t", won, want)
+		}
+	}
+	b.Exec(t, `UPDATE reaper.lease SET lease_until = clock_timestamp() - interval '1 s'`)
+	takes(false) // it has not begun yet
+	b.Exec(t, `UPDATE reaper.lease SET lease_until = clock_timestamp() + interval '1 min'`)
+	b.do(b.OpenRun(t.Context(), b.pool, beside, "mails", "assist", "2026-11-24 12:00:00+00"))
+	takes(false)
+	b.lines("assist", `SELECT trigger FROM reaper.run WHERE run_id = '`+beside+`'`)
+	b.Exec(t, `UPDATE reaper.lease SET lease_until = clock_timestamp() - interval '1 s'`)
+	takes(true)
+	b.lines("catch_up second", `SELECT r.trigger || ' ' || t.instance FROM reaper.tick t JOIN reaper.run r USING (run_id, policy)`)
+	takes(false)
 }

@@ -45,6 +45,18 @@ func (m *Metrics) SetLeader(leader bool) {
 // SetDatabaseUp says whether the database answers.
 func (m *Metrics) SetDatabaseUp(up bool) { m.databaseUp.Set(number(up)) }
 
+// SetDatabaseName says which database this is.
+func (m *Metrics) SetDatabaseName(name string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if name == m.database {
+		return
+	}
+	m.database = name
+	m.info.Reset() // it was renamed
+	m.info.WithLabelValues(name).Set(1)
+}
+
 // SetDatabaseSize gives the database's size in bytes.
 func (m *Metrics) SetDatabaseSize(bytes int64) {
 	m.databaseSize.WithLabelValues().Set(float64(bytes))

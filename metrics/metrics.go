@@ -14,12 +14,14 @@ type Metrics struct {
 	mu       sync.Mutex
 	policies map[string]bool // those that have series
 	leads    bool
+	database string // its name; empty: not known
 
 	leader          prometheus.Gauge
 	databaseUp      prometheus.Gauge
 	configOK        prometheus.Gauge
 	configSuccess   *prometheus.GaugeVec
 	databaseSize    *prometheus.GaugeVec
+	info            *prometheus.GaugeVec
 	tables          *tables
 	guards          *guards
 	paused          prometheus.Gauge
@@ -47,6 +49,7 @@ type Metrics struct {
 	nextRun         *prometheus.GaugeVec
 	failing         *prometheus.GaugeVec
 	maxLag          *prometheus.GaugeVec
+	interval        *prometheus.GaugeVec
 	inProgress      *prometheus.GaugeVec
 	rows            *prometheus.CounterVec
 	batches         *prometheus.CounterVec
@@ -78,7 +81,7 @@ func New(reg prometheus.Registerer, b Build) *Metrics {
 	reg.MustRegister(m.tables, m.guards)
 	m.perPolicy = []series{
 		m.oldest, m.lag, m.backlog, m.overdue, m.scanned, m.runs, m.lastRun, m.lastSuccess,
-		m.nextRun, m.failing, m.maxLag, m.inProgress, m.rows, m.batches, m.batchDuration,
+		m.nextRun, m.failing, m.maxLag, m.interval, m.inProgress, m.rows, m.batches, m.batchDuration,
 		m.policyPaused, m.pauseEnd, m.arrival, m.deletion, m.clear,
 	}
 	m.untilRemeasured = []series{m.oldest, m.lag, m.backlog, m.overdue, m.scanned}
@@ -91,6 +94,7 @@ func (m *Metrics) process(f promauto.Factory, b Build) {
 	f.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "reaper_build_info", Help: "Always 1; the labels say which program this is.",
 	}, []string{"version", "revision", "goversion"}).WithLabelValues(b.Version, b.Revision, b.GoVersion).Set(1)
+	m.info = gauges(f, "reaper_info", "Always 1; the label says which database this is. Absent while it is not known.", "database")
 	m.leader = gauge(f, "reaper_leader", "1 while this process holds the lease of the one that measures the lag, else 0.")
 	m.databaseUp = gauge(f, "reaper_database_up", "1 while the database answers; 0 when it does not, or was never reached.")
 	m.configOK = gauge(f, "reaper_config_last_reload_successful", "1 when the policy file was valid at the last look; at 0 the one before is in force.")
@@ -109,6 +113,7 @@ func (m *Metrics) work(f promauto.Factory) {
 	m.lastRun = gauges(f, "reaper_last_run_timestamp_seconds", "When the last run of the policy ended, however it ended.", "policy")
 	m.lastSuccess = gauges(f, "reaper_last_success_timestamp_seconds", "When the policy's last success ended: a whole run that found nothing more.", "policy")
 	m.nextRun = gauges(f, "reaper_next_run_timestamp_seconds", "When the policy is to run next.", "policy")
+	m.interval = gauges(f, "reaper_schedule_interval_seconds", "The longest time between two runs of the policy's schedule.", "policy")
 	m.failing = gauges(f, "reaper_policy_failing", "1 while the policy is failing, as /health has it: its newest run was no success, or none began when it was due; else 0.", "policy")
 	m.inProgress = gauges(f, "reaper_run_in_progress", "1 while a run of the policy is under way in this process, else 0.", "policy")
 	m.rows = counters(f, "reaper_rows_deleted_total", "Rows deleted, dependents and dropped partitions included.", "policy", "table")

@@ -30,7 +30,7 @@ func newBed(policies ...metrics.Policy) bed {
 	return bed{m, reg}
 }
 
-var emails = metrics.Policy{Name: "emails", Tables: []string{"public.emails", "public.replies"}, MaxLag: 12 * time.Hour}
+var emails = metrics.Policy{Name: "emails", Tables: []string{"public.emails", "public.replies"}, MaxLag: 12 * time.Hour, Interval: 6 * time.Hour}
 
 // is compares all series of one metric, sorted.
 func (b bed) is(t *testing.T, name string, want ...string) {
@@ -65,6 +65,7 @@ func (b bed) everything() {
 	b.SetLeader(true)
 	b.SetDatabaseUp(true)
 	b.SetDatabaseSize(1 << 40)
+	b.SetDatabaseName("mail")
 	b.SetTables([]metrics.Table{{Name: "public.emails", Bytes: 1 << 30, DeadRows: 7}})
 	b.ConfigLoaded(at)
 	b.HeartbeatSent("success", at)
@@ -92,7 +93,7 @@ func TestCountsStartAtZero(t *testing.T) {
 	t.Parallel()
 	b := newBed(emails)
 	for name, series := range map[string]int{
-		"reaper_runs_total":             20,
+		"reaper_runs_total":             12,
 		"reaper_batches_total":          3,
 		"reaper_rows_deleted_total":     2,
 		"reaper_run_in_progress":        1,
@@ -124,7 +125,7 @@ func TestWhatIsNotKnownIsAbsent(t *testing.T) {
 	for _, name := range []string{
 		"reaper_retention_lag_seconds", "reaper_expired_rows", "reaper_overdue_tenants", "reaper_oldest_expired_row_timestamp_seconds",
 		"reaper_lag_scan_timestamp_seconds", "reaper_last_run_timestamp_seconds", "reaper_last_success_timestamp_seconds",
-		"reaper_next_run_timestamp_seconds", "reaper_database_size_bytes", "reaper_table_size_bytes", "reaper_table_dead_rows",
+		"reaper_next_run_timestamp_seconds", "reaper_info", "reaper_database_size_bytes", "reaper_table_size_bytes", "reaper_table_dead_rows",
 		"reaper_heartbeat_last_success_timestamp_seconds", "reaper_config_last_reload_success_timestamp_seconds",
 		"reaper_guard_state", "reaper_guard_value", "reaper_guard_active_since_timestamp_seconds", "reaper_pause_end_timestamp_seconds",
 		"reaper_storage_limit_bytes", "reaper_storage_used_bytes", "reaper_storage_growth_bytes_per_second", "reaper_storage_full_timestamp_seconds",
@@ -146,6 +147,7 @@ func TestEvents(t *testing.T) {
 	b := newBed(emails)
 	b.everything()
 	b.is(t, "reaper_build_info", `{goversion="go1.26",revision="abc",version="1.2.3"} 1`)
+	b.is(t, "reaper_info", `{database="mail"} 1`)
 	b.is(t, "reaper_leader", "1")
 	b.is(t, "reaper_database_up", "1")
 	b.is(t, "reaper_database_size_bytes", "1.099511627776e+12")
@@ -185,6 +187,7 @@ func TestEvents(t *testing.T) {
 	b.SetFailing("emails", true)
 	b.is(t, "reaper_policy_failing", `{policy="emails"} 1`)
 	b.is(t, "reaper_max_lag_seconds", `{policy="emails"} 43200`)
+	b.is(t, "reaper_schedule_interval_seconds", `{policy="emails"} 21600`)
 	b.SetPolicies(metrics.Policy{Name: "emails"})
 	b.is(t, "reaper_policy_failing", `{policy="emails"} 1`)
 	b.is(t, "reaper_max_lag_seconds")
@@ -212,8 +215,8 @@ func TestPolicyGoes(t *testing.T) {
 			t.Errorf("%s has still a series of the policy that is gone: %s", f.GetName(), f)
 		}
 	}
-	if n, err := testutil.GatherAndCount(b.reg, "reaper_runs_total"); err != nil || n != 20 {
-		t.Errorf("the policy that stays has %d series of runs, %v; want 20", n, err)
+	if n, err := testutil.GatherAndCount(b.reg, "reaper_runs_total"); err != nil || n != 12 {
+		t.Errorf("the policy that stays has %d series of runs, %v; want 12", n, err)
 	}
 }
 
@@ -235,7 +238,7 @@ func TestLabelsAreBounded(t *testing.T) {
 		b.RunEnded(metrics.Run{Policy: "emails", Trigger: word, Status: word, EndedAt: at})
 		b.HeartbeatNotSent(word, word)
 	}
-	for name, series := range map[string]int{"reaper_batch_retries_total": 10, "reaper_runs_total": 21, "reaper_heartbeats_total": 17} {
+	for name, series := range map[string]int{"reaper_batch_retries_total": 10, "reaper_runs_total": 13, "reaper_heartbeats_total": 17} {
 		if n, err := testutil.GatherAndCount(b.reg, name); err != nil || n != series {
 			t.Errorf("%s: %d series, %v; want %d", name, n, err, series)
 		}
@@ -271,9 +274,11 @@ func TestGuards(t *testing.T) {
 	t.Parallel()
 	b := newBed(emails)
 	b.SetGuards([]metrics.Guard{
-		{Name: "storage", State: "go", Value: new(7.5)},
+		{Name: "storage", State: "go", Value: new(7.5), Unit: "bytes"},
 		{Name: "wal_rate", State: "slow", Since: at},
-		{Name: "latency", State: "pause", Value: new(0.0), Since: at},
+		{Name: "latency", State: "pause", Value: new(0.0), Unit: "seconds", Since: at},
+		{Name: "latency", State: "pause", Unknown: true, Since: at},
+		{Name: "window", State: "stop", Unknown: true},
 		{Name: "window", State: "stop"},
 		{Name: "odd", State: "maybe", Value: new(1.0)},
 		{Name: "dead_rows", State: "go", Value: new(1.0)},
@@ -281,8 +286,11 @@ func TestGuards(t *testing.T) {
 		{Name: "dead_rows", State: "go", Value: new(3.0)},
 	})
 	b.is(t, "reaper_guard_state", `{guard="dead_rows"} 1`, `{guard="latency"} 2`, `{guard="storage"} 0`, `{guard="wal_rate"} 1`, `{guard="window"} 3`)
-	b.is(t, "reaper_guard_value", `{guard="dead_rows"} 2`, `{guard="latency"} 0`, `{guard="storage"} 7.5`)
+	b.is(t, "reaper_guard_value", `{guard="dead_rows",unit="number"} 2`, `{guard="latency",unit="seconds"} 0`, `{guard="storage",unit="bytes"} 7.5`)
 	b.is(t, "reaper_guard_active_since_timestamp_seconds", `{guard="dead_rows"} 1.772424e+09`, `{guard="latency"} 1.772424e+09`, `{guard="wal_rate"} 1.772424e+09`)
+	b.is(t, "reaper_guard_unknown", `{guard="dead_rows"} 0`, `{guard="latency"} 0`, `{guard="storage"} 0`, `{guard="wal_rate"} 0`, `{guard="window"} 0`)
+	b.SetGuards([]metrics.Guard{{Name: "latency", State: "pause", Unknown: true, Since: at}})
+	b.is(t, "reaper_guard_unknown", `{guard="latency"} 1`)
 	b.SetGuards([]metrics.Guard{{Name: "wal_rate", State: "go"}})
 	b.is(t, "reaper_guard_state", `{guard="wal_rate"} 0`)
 	b.is(t, "reaper_guard_value")

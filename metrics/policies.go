@@ -6,12 +6,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Policy names a policy, the tables that it deletes from, as schema.table, and the
-// lag above which it is late; 0: none is too much.
+// Policy names a policy and the tables that it deletes from, as schema.table.
 type Policy struct {
 	Name   string
 	Tables []string
+	// MaxLag is the lag above which it is late; 0: none is too much.
 	MaxLag time.Duration
+	// Interval is the longest time between two runs of its schedule; 0: not known.
+	Interval time.Duration
 }
 
 // SetPolicies says which policies there are, after every load of the policy
@@ -42,6 +44,7 @@ func (m *Metrics) begin(p Policy) {
 	m.policyPaused.WithLabelValues(p.Name)
 	m.failing.WithLabelValues(p.Name)
 	put(m.maxLag, p.Name, p.MaxLag.Seconds(), p.MaxLag > 0)
+	put(m.interval, p.Name, p.Interval.Seconds(), p.Interval > 0)
 	m.batchDuration.WithLabelValues(p.Name)
 	for _, o := range outcomes {
 		m.batches.WithLabelValues(p.Name, o)

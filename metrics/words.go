@@ -8,12 +8,13 @@ const other = "other"
 
 // The words of the labels that are not names of the policy file.
 var (
-	triggers    = []string{"schedule", "catch_up", "assist", "once", "manual"}
+	triggers    = []string{"schedule", "catch_up", "assist"} // of a daemon's runs, the only ones that it counts
 	statuses    = []string{"complete", "incomplete", "refused", "failed"}
 	outcomes    = []string{committed, overrun, retried}
 	reasons     = []string{"lock_timeout", "deadlock", "serialization_failure", "statement_timeout", "foreign_key_violation", "changed", "unproven", "slow", "connection", other}
 	events      = []string{"start", "success", "fail", "log"}
 	guardStates = []string{"go", "slow", "pause", "stop"} // a state's number is its place
+	units       = []string{"bytes", "bytes_per_second", "seconds", "sessions", "ratio", "number"}
 	deliveries  = []string{"sent", "failed", "withheld", "dropped"}
 )
 

@@ -64,6 +64,30 @@ func (s Schedule) Next(after time.Time) time.Time {
 	}
 }
 
+// What Longest looks through, whichever ends first.
+const (
+	longestSpan  = 400 * 24 * time.Hour
+	longestTimes = 4000
+)
+
+// Longest is the longest time between two times of the schedule in a row, over the
+// next year at most; 0: there are no two. It is the length of a cycle where all are
+// the same.
+func (s Schedule) Longest(from time.Time) time.Duration {
+	if every, ok := s.spec.(cron.ConstantDelaySchedule); ok {
+		return every.Delay
+	}
+	var longest time.Duration
+	last := s.Next(from)
+	for n, t := 0, s.Next(last); n < longestTimes && !t.IsZero(); n, t = n+1, s.Next(t) {
+		longest, last = max(longest, t.Sub(last)), t
+		if t.Sub(from) > longestSpan {
+			break
+		}
+	}
+	return longest
+}
+
 // Last returns the latest due time after `after` and up to now, or the zero time if there
 // is none.
 func (s Schedule) Last(after, now time.Time) time.Time {

@@ -77,6 +77,31 @@ func TestSchedule_Last(t *testing.T) {
 	}
 }
 
+func TestSchedule_Longest(t *testing.T) {
+	from := at(t, "2026-11-24T05:00:00Z")
+	for text, want := range map[string]time.Duration{
+		"@every 10s":                     10 * time.Second,
+		"*/7 * * * *":                    7 * time.Minute,
+		"0 */6 * * *":                    6 * time.Hour,
+		"@weekly":                        7 * 24 * time.Hour,
+		"0 9,17 * * *":                   16 * time.Hour,
+		"*/5 9-17 * * 1-5":               (24+24+15)*time.Hour + 5*time.Minute, // over a weekend
+		"CRON_TZ=Europe/Paris 0 3 * * *": 25 * time.Hour,
+		"0 0 29 2 *":                     (4*365 + 1) * 24 * time.Hour,
+	} {
+		s, err := policy.ParseSchedule(text, time.UTC)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Longest(from); got != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+	if got := (policy.Schedule{}).Longest(from); got != 0 {
+		t.Errorf("the zero Schedule: %s", got)
+	}
+}
+
 // When clocks change, a time that does not exist is skipped, and one that occurs twice is
 // due twice; docs/POLICY.md says so.
 func TestSchedule_ClockChange(t *testing.T) {

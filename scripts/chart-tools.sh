@@ -1,18 +1,21 @@
 #!/usr/bin/env bash
 # Makes sure that this machine has what the chart's tests need: helm, its plugins
-# helm-unittest and helm-docs as programs of their own, in .cache/bin, and
-# promtool. Its last line is their directory.
+# helm-unittest and helm-docs as programs of their own, in .cache/bin, and promtool
+# and Alertmanager. Its last line is their directory.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-if ! command -v promtool >/dev/null; then
+missing=()
+command -v promtool >/dev/null || missing+=(prometheus)
+command -v prometheus-alertmanager >/dev/null || command -v alertmanager >/dev/null || missing+=(prometheus-alertmanager)
+if ((${#missing[@]})); then
 	if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-		echo "chart-tools.sh: promtool is not installed, and only root can do that: apt-get install prometheus" >&2
+		echo "chart-tools.sh: not installed, and only root can do that: apt-get install ${missing[*]}" >&2
 		exit 1
 	fi
-	echo "chart-tools.sh: installing promtool with apt-get" >&2
+	echo "chart-tools.sh: installing ${missing[*]} with apt-get" >&2
 	export DEBIAN_FRONTEND=noninteractive
-	# The package would start a server; nobody asked for one here.
+	# The packages would start servers; nobody asked for any here.
 	policy=/usr/sbin/policy-rc.d
 	if [ ! -e "$policy" ]; then
 		trap 'rm -f '"$policy" EXIT
@@ -20,7 +23,7 @@ if ! command -v promtool >/dev/null; then
 		chmod +x "$policy"
 	fi
 	apt-get update -q >&2 </dev/null
-	apt-get install -q -y --no-install-recommends prometheus >&2 </dev/null
+	apt-get install -q -y --no-install-recommends "${missing[@]}" >&2 </dev/null
 fi
 # Their versions are those of deploy/charttest/tools/go.mod; what is built already stays.
 mkdir -p .cache/bin

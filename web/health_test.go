@@ -21,7 +21,7 @@ func TestHealth(t *testing.T) {
 	}{
 		"all is well": {func(*web.Status) {}, ok, ok, nil},
 		"the database is gone": {
-			func(s *web.Status) { s.Database = down().Database }, no, no,
+			func(s *web.Status) { s.Database = down().Database }, ok, no,
 			[]string{"the database does not answer, since 2026-03-02T03:18:30Z: connecting to the database: dial tcp 10.0.0.7:5432: connect: connection refused"},
 		},
 		"the loop hangs": {
@@ -30,9 +30,12 @@ func TestHealth(t *testing.T) {
 		},
 		"just in time": {func(s *web.Status) { s.At = now.Add(-web.DefaultMaxAge) }, ok, ok, nil},
 		"nothing yet":  {func(s *web.Status) { *s = web.Status{} }, no, no, []string{"reaper has just started and has no data yet"}},
-		"no policy":    {func(s *web.Status) { s.Policies = nil }, no, no, []string{"there is no policy"}},
+		"no policy":    {func(s *web.Status) { s.Policies = nil }, ok, no, []string{"there is no policy"}},
+		"the ledger cannot be used": {
+			func(s *web.Status) { s.LedgerError = "no privilege" }, ok, no, []string{"reaper's ledger cannot be used, and nothing runs: no privilege"},
+		},
 		"a broken file": {
-			func(s *web.Status) { s.Config.Error = "reaper.yaml:1:1: no" }, no, no,
+			func(s *web.Status) { s.Config.Error = "reaper.yaml:1:1: no" }, ok, no,
 			[]string{"the policy file is not valid; the one loaded at 27 Feb 04:12 UTC stays in effect: reaper.yaml:1:1: no"},
 		},
 		"never a good file": {
@@ -55,7 +58,7 @@ func TestHealth(t *testing.T) {
 			func(s *web.Status) {
 				s.Database.Up, s.Config.Error = false, "no"
 				s.Policies[0].Late, s.Policies[1].Failing = true, true
-			}, no, no,
+			}, ok, no,
 			[]string{
 				"the database does not answer", "the policy file is not valid; the one loaded at 27 Feb 04:12 UTC stays in effect: no",
 				"policy emails is late with a lag of 3 h", "policy audit-log is failing",
@@ -74,10 +77,8 @@ func TestHealth(t *testing.T) {
 			answers(t, s, "/healthz", ok, nil)
 			answers(t, s, "/health", c.health, c.reasons)
 			reasons := c.reasons
-			if c.ready == ok {
+			if c.ready == ok { // whatever the database and the policies are like
 				reasons = nil
-			} else if n := len(reasons); n == 4 {
-				reasons = reasons[:2] // policies do not affect readiness
 			}
 			answers(t, s, "/readyz", c.ready, reasons)
 		})

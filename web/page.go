@@ -87,11 +87,11 @@ func (v *view) Headline() string {
 	case n > 1:
 		policies = fmt.Sprintf("%d of %s have problems", n, plural(int64(len(v.Policies)), "policy", "policies"))
 	}
-	switch {
-	case len(v.NotReady) > 0 && policies != "":
-		return sentence(v.NotReady[0].What) + ", and " + policies
-	case len(v.NotReady) > 0:
-		return sentence(v.NotReady[0].What)
+	switch first := slices.Concat(v.NotReady, v.Broken); {
+	case len(first) > 0 && policies != "":
+		return sentence(first[0].What) + ", and " + policies
+	case len(first) > 0:
+		return sentence(first[0].What)
 	case policies != "":
 		return policies
 	case len(v.Held) > 0:

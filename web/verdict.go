@@ -1,6 +1,7 @@
 package web
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -9,14 +10,16 @@ import (
 
 // Verdict is the assessment of a Status. An empty list means no findings.
 type Verdict struct {
-	NotReady  []Finding // /readyz: the database, the configuration and the snapshot itself
+	NotReady  []Finding // /readyz: the process itself, and whether it has a valid policy file
+	Broken    []Finding // /health, in addition: the database, the ledger, and the policy file as it is now
 	Unhealthy []Finding // /health, in addition: policies that are failing or late
 	Held      []Finding // what holds deleting back, a person or a guard; not unhealthy
 	Warnings  []Finding // what deserves attention; not unhealthy
 	Stale     bool      // the snapshot is too old or missing
 }
 
-// Ready reports whether the database answers and the configuration is valid.
+// Ready reports whether the process works with a valid policy file. A database that is
+// away does not make it unready: that would only keep nodes from being drained.
 func (v Verdict) Ready() bool { return len(v.NotReady) == 0 }
 
 // Healthy reports whether, in addition, no policy is failing or late.
@@ -24,7 +27,7 @@ func (v Verdict) Healthy() bool { return len(v.Problems()) == 0 }
 
 // Problems returns the findings that make it unhealthy, worst first.
 func (v Verdict) Problems() []Finding {
-	return append(v.NotReady[:len(v.NotReady):len(v.NotReady)], v.Unhealthy...)
+	return slices.Concat(v.NotReady, v.Broken, v.Unhealthy)
 }
 
 // Finding is one thing that a person should know.
@@ -75,7 +78,12 @@ func (s Status) Judge(now time.Time, maxAge time.Duration) Verdict {
 		old := span(now.Sub(s.At).Truncate(time.Second))
 		v.NotReady = append(v.NotReady, Finding{What: "reaper is stuck", More: "its data is " + old + " old", Since: &s.At})
 	}
-	v.NotReady = append(v.NotReady, s.basics(now)...)
+	file := s.file(now)
+	if s.Config.LoadedAt.IsZero() {
+		v.NotReady = append(v.NotReady, file...)
+		file = nil
+	}
+	v.Broken = slices.Concat(s.basics(), file)
 	v.Held = s.held(now)
 	for _, p := range s.Policies {
 		if f, ok := p.trouble(); ok {
@@ -92,8 +100,8 @@ func (s Status) Judge(now time.Time, maxAge time.Duration) Verdict {
 	return v
 }
 
-// basics checks the database and the policy file.
-func (s Status) basics(now time.Time) []Finding {
+// basics checks the database and the ledger.
+func (s Status) basics() []Finding {
 	var found []Finding
 	if !s.Database.Up {
 		found = append(found, Finding{What: "the database does not answer", Since: s.Database.DownSince, Why: s.Database.Error})
@@ -101,6 +109,11 @@ func (s Status) basics(now time.Time) []Finding {
 	if s.LedgerError != "" {
 		found = append(found, Finding{What: "reaper's ledger cannot be used, and nothing runs", Why: s.LedgerError})
 	}
+	return found
+}
+
+// file finds what is wrong with the policy file.
+func (s Status) file(now time.Time) (found []Finding) {
 	switch c := s.Config; {
 	case c.Error != "":
 		f := Finding{What: "the policy file is not valid", Since: c.FailedAt, Why: c.Error}

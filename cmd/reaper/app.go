@@ -72,7 +72,9 @@ type app struct {
 	running context.Context
 	// progressEvery is how often a purge reports progress without a terminal; 0: 10 s.
 	progressEvery time.Duration
-	log           *slog.Logger
+	// What stdout and stderr are promised to be; see asksFor.
+	document, records bool
+	log               *slog.Logger
 }
 
 // command builds the tree of commands.
@@ -139,23 +141,32 @@ func (a *app) prepare() error {
 	if a.Output != "text" && a.Output != "json" {
 		return usage(fmt.Errorf("--output %q: write text or json", a.Output))
 	}
-	o := &slog.HandlerOptions{Level: a.LogLevel}
-	switch a.LogFormat {
-	case "text":
-		a.log = slog.New(slog.NewTextHandler(a.stderr, o))
-	case "json":
-		a.log = slog.New(slog.NewJSONHandler(visible.NewJSONWriter(a.stderr), o))
-	default:
+	if a.LogFormat != "text" && a.LogFormat != "json" {
 		return usage(fmt.Errorf("--log-format %q: write text or json", a.LogFormat))
 	}
+	if a.document {
+		a.Output = "json"
+	}
+	if a.records || a.LogFormat == "json" {
+		a.log = a.recorder()
+	} else {
+		a.log = slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: a.LogLevel}))
+	}
 	return nil
+}
+
+// recorder logs in JSON.
+func (a *app) recorder() *slog.Logger {
+	return slog.New(slog.NewJSONHandler(visible.NewJSONWriter(a.stderr), &slog.HandlerOptions{Level: a.LogLevel}))
 }
 
 func (a *app) json() bool { return a.Output == "json" }
 
 func (a *app) printJSON(v any) error {
 	e := json.NewEncoder(a.stdout)
-	e.SetIndent("", "  ")
+	if !a.records { // which are one a line, too
+		e.SetIndent("", "  ")
+	}
 	e.SetEscapeHTML(false)
 	return e.Encode(v)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 	"strings"
 
@@ -164,6 +165,21 @@ func printProblems(w io.Writer, problems []plan.Problem) {
 		if p.Fix != "" {
 			fmt.Fprintf(w, "  fix: %s\n", fixText(p.Fix))
 		}
+	}
+}
+
+// sayProblems says what is wrong on stderr.
+func (a *app) sayProblems(problems []plan.Problem) {
+	if !a.records {
+		printProblems(a.stderr, problems)
+		return
+	}
+	for _, p := range problems {
+		level := slog.LevelWarn
+		if p.Level == plan.LevelError {
+			level = slog.LevelError
+		}
+		a.log.Log(a.running, level, "policy file and database disagree", "policy", p.Policy, "problem", p.Text, "fix", p.Fix)
 	}
 }
 

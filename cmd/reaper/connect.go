@@ -50,7 +50,7 @@ func (a *app) patiently(ctx context.Context, fn func() error) error {
 	logged := false
 	options = append(options, backoff.WithNotify(func(err error, _ time.Duration) {
 		if !logged { // the last error is reported too
-			a.log.Warn("database does not answer; waiting for it", "patience", a.Patience, "error", oneLine(err))
+			a.log.Warn("database does not answer; waiting for it", "patience_seconds", a.Patience.Seconds(), "error", oneLine(err))
 		}
 		logged = true
 	}))
@@ -151,21 +151,5 @@ func lined(err error) error {
 	return err
 }
 
-// oneLine is pgx's list of attempts without repetitions.
-func oneLine(err error) string {
-	var lines []string
-	for line := range strings.Lines(err.Error()) {
-		line = strings.TrimSpace(line)
-		if line != "" && !slices.ContainsFunc(lines, func(l string) bool { return strings.Contains(l, line) }) {
-			lines = append(lines, line)
-		}
-	}
-	if len(lines) == 0 {
-		return "no reason given"
-	}
-	first := lines[0]
-	if len(lines) > 1 {
-		first += " "
-	}
-	return first + strings.Join(lines[1:], "; ")
-}
+// oneLine is an error on one line.
+func oneLine(err error) string { return pg.OneLine(err) }

@@ -177,7 +177,7 @@ func TestRun_Guards(t *testing.T) {
 		return p.Running != nil && p.Running.Held != nil && p.Running.Held.Guard == "turned" && p.Running.Held.State == "pause"
 	})
 	s.await("the metric", 5*time.Second, s.shows(`reaper_guard_state{guard="turned"} 2`))
-	s.await("its value", 5*time.Second, s.shows(`reaper_guard_value{guard="turned"} 2`))
+	s.await("its value", 5*time.Second, s.shows(`reaper_guard_value{guard="turned",unit="number"} 2`))
 	if h := s.left(db); h != 200 {
 		t.Errorf("%d of 200 rows are left", h)
 	}
@@ -188,13 +188,13 @@ func TestRun_Guards(t *testing.T) {
 	s.ends()
 }
 
-// Slow guards hold up nothing else: the daemon stays ready.
+// Slow guards hold up nothing else: the daemon stays healthy.
 func TestRun_SlowGuard(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, few)
 	policy := strings.NewReplacer("every: 100ms", "every: 100ms\n  timeout: 10s", "query: SELECT v FROM knob", `query: "SELECT v FROM knob, pg_sleep(5)"`, "limits:", `schedule: "0 0 1 1 *", limits:`).Replace(guardedPolicy)
 	s := serve(t, db.DSN(), policy)
-	s.await("ready", 20*time.Second, s.answers("/readyz", 200))
+	s.await("healthy", 20*time.Second, s.health(200))
 	read := func() bool {
 		for _, g := range s.status().Guards {
 			if g.Name == "turned" {
@@ -204,8 +204,8 @@ func TestRun_SlowGuard(t *testing.T) {
 		return false
 	}
 	for end := time.Now().Add(30 * time.Second); !read(); time.Sleep(50 * time.Millisecond) {
-		if code, body := s.get("/readyz"); code != 200 {
-			t.Fatalf("/readyz: %d while a guard is read\n%s", code, body)
+		if code, body := s.get("/health"); code != 200 {
+			t.Fatalf("/health: %d while a guard is read\n%s", code, body)
 		}
 		if time.Now().After(end) {
 			t.Fatal("the slow guard is not read")

@@ -107,7 +107,7 @@ func TestRun_DatabaseHangs(t *testing.T) {
 	s := serve(t, dsn, strings.Replace(slowPolicy, "name: p,", `name: p, schedule: "@every 3s",`, 1))
 	s.await("a run is under way", 20*time.Second, func() bool { p := s.status().Policies[0].Running; return p != nil && p.Rows > 0 })
 	w.set(true)
-	s.await("unhealthy within 5 s", 5*time.Second, s.answers("/health", 503))
+	s.await("unhealthy within 5 s", 5*time.Second, s.health(503))
 	if code, _ := s.get("/metrics"); code != 200 {
 		t.Errorf("/metrics: %d", code)
 	}

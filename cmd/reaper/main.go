@@ -78,7 +78,9 @@ func (a *app) run(ctx context.Context, args []string) int {
 	if err != nil {
 		err = usage(err)
 	}
-	asked, answer := a.asksForJSON(args), &answer{Writer: visible.NewJSONWriter(a.stdout)}
+	asked, records := a.asksFor(args)
+	a.document, a.records = asked, records
+	answer := &answer{Writer: visible.NewJSONWriter(a.stdout)}
 	if asked {
 		a.stdout = answer
 	}
@@ -92,7 +94,11 @@ func (a *app) run(ctx context.Context, args []string) int {
 		return exitOK
 	}
 	code, text, prefix := ending(ctx, err)
-	if text != "" {
+	switch {
+	case text == "":
+	case a.records:
+		a.recorder().Error("reaper ends", "exit_code", code, "error", visible.Text(text))
+	default:
 		fmt.Fprintln(a.stderr, prefix+shown(err, text))
 	}
 	if asked && !answer.begun {

@@ -72,7 +72,7 @@ func TestRun_PausedByHand(t *testing.T) {
 	db := dbtest.New(t, letters)
 	db.Exec(t, `DELETE FROM letters`)
 	s := serve(t, db.DSN(), twoPolicies)
-	s.await("healthy", 20*time.Second, s.answers("/health", 200))
+	s.await("healthy", 20*time.Second, s.health(200))
 	for _, metric := range []string{`reaper_paused 0`, `reaper_policy_paused{policy="letters"} 0`} {
 		s.await(metric, 5*time.Second, s.shows(metric))
 	}
@@ -127,8 +127,8 @@ func TestRun_LeftForAPause(t *testing.T) {
 	}
 	policy := strings.Replace(lettersPolicy("@every 1s", ""), "max_lag: 1h, ", "", 1) // what is overdue would still be overdue after a pause
 	s := serve(t, db.DSN(), "guards: {max_pause: 1s}\n"+policy, "REAPER_HEARTBEAT="+m.URL+monitorPath)
-	s.await("it is paused, and that is no alarm", 20*time.Second, func() bool { return s.paused(true)() && s.answers("/health", 200)() })
-	s.await("what is due is left", 10*time.Second, func() bool { return strings.Contains(s.text(), "begins when the pause by hand ends") })
+	s.await("it is paused, and that is no alarm", 20*time.Second, func() bool { return s.paused(true)() && s.health(200)() })
+	s.await("what is due is left", 10*time.Second, func() bool { return strings.Contains(s.text(), "run postponed: the policy is paused by hand") })
 	time.Sleep(2 * time.Second) // several runs become due, and none may start
 	if n := db.Int(t, `SELECT (SELECT count(*) FROM reaper.tick) + (SELECT count(*) FROM reaper.runs)`); n != 0 {
 		t.Errorf("%d runs were begun, or claimed", n)
@@ -147,7 +147,7 @@ func TestRun_LeftForAPause(t *testing.T) {
 	if pings := m.got(); slices.Contains(pings, "/fail") {
 		t.Errorf("pings: %q", pings)
 	}
-	if n := strings.Count(s.text(), "begins when the pause by hand ends"); n != 1 {
+	if n := strings.Count(s.text(), "run postponed: the policy is paused by hand"); n != 1 {
 		t.Errorf("it was said %d times that a run is left", n)
 	}
 	s.ends()
@@ -161,7 +161,7 @@ func TestRun_LeftForAWindow(t *testing.T) {
 	policy := strings.Replace(lettersPolicy("@every 1s", ""), "max_lag: 1h, ", "", 1)
 	from := time.Now().UTC().Add(2 * time.Hour)
 	s := serve(t, db.DSN(), fmt.Sprintf("guards: {every: 100ms, max_pause: 1s, allow: %q}\n", from.Format("15:04-")+from.Add(time.Hour).Format("15:04"))+policy)
-	s.await("what is due is left", 20*time.Second, func() bool { return strings.Contains(s.text(), "begins when a window of allow opens") })
+	s.await("what is due is left", 20*time.Second, func() bool { return strings.Contains(s.text(), "run postponed: no window of allow is open") })
 	time.Sleep(3 * time.Second) // several runs become due, and none may start
 	if n := db.Int(t, `SELECT (SELECT count(*) FROM reaper.tick) + (SELECT count(*) FROM reaper.runs)`); n != 0 {
 		t.Errorf("%d runs were begun, or claimed", n)
@@ -169,7 +169,7 @@ func TestRun_LeftForAWindow(t *testing.T) {
 	if code, body := s.get("/health"); code != 200 {
 		t.Errorf("a window that is closed is an alarm: %d %s", code, body)
 	}
-	if n := strings.Count(s.text(), "begins when a window of allow opens"); n != 1 {
+	if n := strings.Count(s.text(), "run postponed: no window of allow is open"); n != 1 {
 		t.Errorf("it was said %d times that a run is left", n)
 	}
 	write(t, s.cmd.Dir, "guards: {every: 100ms}\n"+policy)

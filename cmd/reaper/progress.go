@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync"
@@ -27,6 +28,7 @@ type progress struct {
 	terminal io.Writer  // w if it is a terminal, for clearing a line; otherwise nil
 	width    func() int // of the terminal
 	every    time.Duration
+	log      *slog.Logger // in place of w; nil: w it is
 
 	mu       sync.Mutex
 	policies map[string]*policyProgress
@@ -42,6 +44,10 @@ type policyProgress struct {
 
 func (a *app) newProgress() *progress {
 	p := &progress{w: a.stderr, policies: map[string]*policyProgress{}, every: cmp.Or(a.progressEvery, 10*time.Second), shown: time.Now()}
+	if a.records {
+		p.log, p.every = a.log, time.Minute
+		return p
+	}
 	if a.screen != nil {
 		p.terminal, p.every = a.screen, 100*time.Millisecond
 		p.width = func() int {
@@ -84,6 +90,14 @@ func (p *progress) Batch(e purge.BatchEvent) {
 		return
 	}
 	p.shown = time.Now()
+	if p.log != nil {
+		attrs := []any{"policy", e.Policy, "roots", x.roots, "rows", x.rows, "wal_bytes", p.wal, "duration_seconds", float64(time.Since(x.since).Milliseconds()) / 1000}
+		if x.due >= 0 {
+			attrs = append(attrs, "due", x.due)
+		}
+		p.log.Info("run in progress", attrs...)
+		return
+	}
 	line := x.line(e.Policy, e.Tenant) + ", " + bytesText(p.wal) + " WAL"
 	if p.terminal != nil {
 		fmt.Fprint(p.terminal, clearLine)
@@ -123,6 +137,9 @@ func (p *progress) Retry(string, string) {}
 func (p *progress) Advised(policy string, a guard.Advice) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.log != nil { // the guards log it themselves
+		return
+	}
 	line := policy + ": " + map[guard.State]string{
 		guard.Go: "goes on", guard.Slow: "slowed down", guard.Pause: "paused", guard.Stop: "stopped",
 	}[a.State]

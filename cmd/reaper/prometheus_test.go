@@ -23,7 +23,7 @@ func TestPrometheus(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, letters)
 	s := serve(t, db.DSN(), lettersPolicy("@every 2s", ", where: no_such_column > 1"))
-	s.await("a run has failed", 20*time.Second, s.answers("/health", 503))
+	s.await("a run has failed", 20*time.Second, s.health(503))
 
 	_, text := s.get("/metrics")
 	check := exec.CommandContext(t.Context(), "promtool", "check", "metrics")
@@ -45,7 +45,7 @@ func TestPrometheus(t *testing.T) {
 		`reaper_next_run_timestamp_seconds - time() < bool 60`:                "1",
 		`reaper_config_last_reload_successful`:                                "1",
 		`sum(reaper_batches_total)`:                                           "0",
-		`reaper_pool_max_connections`:                                         "3",
+		`reaper_pool_max_connections`:                                         "4",
 		`sum(increase(reaper_heartbeats_total[1m])) >= bool 0`:                "1",
 	} {
 		s.await(expression+" is "+want, 20*time.Second, func() bool { return query(expression) == want })

@@ -73,7 +73,7 @@ func (a *app) purge(ctx context.Context) (*purge.Report, error) {
 
 func (a *app) purgeAs(ctx context.Context, s *session, opts purge.Options) (*purge.Report, error) {
 	if s.hasErrors() {
-		printProblems(a.stderr, s.problems())
+		a.sayProblems(s.problems())
 		return nil, usage(errors.New("nothing was touched: fix the errors above first"))
 	}
 	l, err := a.ledger()
@@ -127,7 +127,7 @@ func (a *app) keepSize(s *session, l *ledger.Ledger, opts purge.Options, report 
 		}
 	}
 	if err := daemon.KeepSize(ctx, s.pool, l, s.plans, backlogs); err != nil && a.running.Err() == nil {
-		a.log.Warn("recording the database size failed", "error", err)
+		a.log.Warn("recording the database size failed", "error", oneLine(err))
 	}
 }
 

@@ -40,7 +40,9 @@ all share the work. A changed policy file is reloaded automatically, or at once 
 SIGHUP; an invalid one changes nothing. SIGTERM ends run after the current batch.
 
 With --once it runs every policy once now, without asking, and exits with the exit
-codes of purge: for a CronJob. With --observe it serves the same page, health and
+codes of purge: for a CronJob. It waits for a database that is away as long as
+REAPER_PATIENCE says. With -o json or --log-format json both streams are JSON:
+stdout has the report, stderr one log record a line. With --observe it serves the same page, health and
 metrics beside such a CronJob, whose schedule is then --schedule: it measures and
 reads the ledger, runs nothing, and pings no monitor.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -170,6 +172,7 @@ func (a *app) serve(ctx context.Context, c daemon.Config) error {
 			c.Metrics.HeartbeatNotSent(string(r.Event), string(r.Outcome))
 		}
 	}})
+	a.started("instance", c.Instance, "observe", c.Observe)
 	d, err := daemon.New(c)
 	if err != nil {
 		return usage(err)
@@ -185,11 +188,11 @@ func (a *app) serve(ctx context.Context, c daemon.Config) error {
 			Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
 		}),
 		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
-		MaxHeaderBytes: 1 << 16,
+		MaxHeaderBytes: 1 << 16, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
-	a.log.Info("serving", "addr", listener.Addr().String(), "instance", c.Instance, "observe", c.Observe)
+	a.log.Info("serving", "addr", listener.Addr().String())
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -219,6 +222,15 @@ func (a *app) serve(ctx context.Context, c daemon.Config) error {
 		return failed(err)
 	}
 	return nil
+}
+
+// started is the first line of the log.
+func (a *app) started(more ...any) {
+	attrs := []any{"version", version}
+	if r := revision(); r != "" {
+		attrs = append(attrs, "revision", r)
+	}
+	a.log.Info("reaper started", append(attrs, more...)...)
 }
 
 // instanceName is the host's name and a unique suffix: after a restart, the previous process is not
@@ -255,7 +267,12 @@ func (a *app) runOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	opts.Trigger, opts.RunID = "once", uuid.NewString()
+	id, err := uuid.NewV7() // as purge makes them
+	if err != nil {
+		return failed(err)
+	}
+	opts.Trigger, opts.RunID = "once", id.String()
+	a.started("run_id", opts.RunID)
 	o := &once{app: a, runID: opts.RunID, pings: heartbeat.New(heartbeat.Config{Version: version, Logger: a.log})}
 	defer o.flush(ctx)
 	if err := o.read(); err != nil {
@@ -321,6 +338,7 @@ func (o *once) tell(report *purge.Report, failure error) {
 		}
 	} else {
 		for _, r := range report.Policies {
+			daemon.LogRun(o.app.log, o.runID, "once", r)
 			for _, p := range o.policies {
 				if p.Name == r.Name {
 					verdicts[p.Name] = daemon.Verdict(p, o.runID, r)

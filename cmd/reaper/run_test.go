@@ -21,8 +21,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/reaperdb/reaper/internal/dbtest"
-	"github.com/reaperdb/reaper/internal/pgtemp"
-	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/web"
 )
 
@@ -117,8 +115,9 @@ func (s *service) await(what string, within time.Duration, holds func() bool) {
 	}
 }
 
-func (s *service) answers(path string, code int) func() bool {
-	return func() bool { got, _ := s.get(path); return got == code }
+// health reports whether /health answers with a code.
+func (s *service) health(code int) func() bool {
+	return func() bool { got, _ := s.get("/health"); return got == code }
 }
 
 func (s *service) shows(metric string) func() bool {
@@ -134,7 +133,13 @@ func (s *service) status() (st web.Status) {
 	return st
 }
 
-// ends sends SIGTERM and expects a clean end within the grace time.
+// works reports whether it reaches its database, and has its ledger there.
+func (s *service) works() bool {
+	st := s.status()
+	return st.Database.Up && st.LedgerError == ""
+}
+
+// ends sends SIGTERM and wants a clean end within the grace time.
 func (s *service) ends() {
 	s.t.Helper()
 	const within = 10 * time.Second
@@ -210,7 +215,7 @@ func TestRun(t *testing.T) {
 		p := s.status().Policies
 		return len(p) == 1 && p[0].LastSuccessAt != nil && p[0].BacklogRows != nil && *p[0].BacklogRows == 0
 	})
-	s.await("healthy", 5*time.Second, s.answers("/health", 200))
+	s.await("healthy", 5*time.Second, s.health(200))
 	if n := db.Int(t, `SELECT count(*) FROM letters`) + db.Int(t, `SELECT count(*) FROM pages`); n != 0 {
 		t.Errorf("%d rows are left", n)
 	}
@@ -232,6 +237,9 @@ func TestRun(t *testing.T) {
 		return p.Running == nil && p.LastRun != nil && p.LastRun.FinishedAt != nil && time.Since(*p.LastRun.FinishedAt) < time.Second
 	})
 	s.ends()
+	if first, _, _ := strings.Cut(s.text(), "\n"); !strings.Contains(first, `msg="reaper started" version=`) {
+		t.Errorf("the log begins with %s", first)
+	}
 	pings := m.got()
 	if len(pings) < 4 || len(pings)%2 != 0 {
 		t.Fatalf("pings: %q", pings)
@@ -254,14 +262,17 @@ func TestRun_PolicyFileChanges(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, letters)
 	s := serve(t, db.DSN(), lettersPolicy("0 0 1 1 *", ""))
-	s.await("ready", 20*time.Second, s.answers("/readyz", 200))
+	s.await("it has its ledger", 20*time.Second, s.works)
 	write(t, s.cmd.Dir, lettersPolicy("0 0 31 2 *", ""))
 	if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	s.await("not ready", 3*time.Second, s.answers("/readyz", 503))
-	if _, body := s.get("/readyz"); !strings.Contains(body, "never be due") {
-		t.Errorf("it does not say why: %s", body)
+	s.await("unhealthy, and it says why", 3*time.Second, func() bool {
+		code, body := s.get("/health")
+		return code == 503 && strings.Contains(body, "never be due")
+	})
+	if code, body := s.get("/readyz"); code != 200 {
+		t.Errorf("/readyz: %d, and the file before is in force: %s", code, body)
 	}
 	s.await("the metric", 3*time.Second, s.shows("reaper_config_last_reload_successful 0"))
 	if p := s.status().Policies; len(p) != 1 || p[0].Schedule != "0 0 1 1 *" {
@@ -270,7 +281,7 @@ func TestRun_PolicyFileChanges(t *testing.T) {
 	write(t, s.cmd.Dir, lettersPolicy("@every 1s", ""))
 	// Without a signal: the daemon notices by itself.
 	s.await("it runs by the new schedule", 20*time.Second, func() bool { return db.Int(t, `SELECT count(*) FROM letters`) == 0 })
-	s.await("ready", 5*time.Second, s.answers("/readyz", 200))
+	s.await("healthy", 5*time.Second, s.health(200))
 	s.ends()
 }
 
@@ -295,79 +306,13 @@ func TestRun_Failing(t *testing.T) {
 	s.ends()
 }
 
-// A process that may not create its ledger can run nothing, and must not look healthy.
-func TestRun_NoLedger(t *testing.T) {
-	t.Parallel()
-	db := dbtest.New(t, letters)
-	role := db.Role(t, "worker")
-	db.Exec(t, `GRANT SELECT, DELETE, UPDATE ON ALL TABLES IN SCHEMA public TO `+pgx.Identifier{role}.Sanitize())
-	s := serve(t, db.As(role), lettersPolicy("@every 1h", ""))
-	s.await("not ready, and it says why", 10*time.Second, func() bool {
-		code, body := s.get("/readyz")
-		return code == 503 && strings.Contains(body, "may not create the ledger")
-	})
-	s.ends()
-}
-
-// A role that lacks a privilege on an upgraded ledger runs nothing, names the privilege, and
-// resumes once it has it.
-func TestRun_LedgerWithoutGrants(t *testing.T) {
-	t.Parallel()
-	db := dbtest.New(t, letters)
-	name := db.Role(t, "worker")
-	role := pgx.Identifier{name}.Sanitize()
-	l := ledger.New(ledger.DefaultSchema, 0)
-	if _, err := l.Migrate(t.Context(), db.Pool(t)); err != nil {
-		t.Fatal(err)
-	}
-	db.Exec(t, `GRANT SELECT, DELETE, UPDATE ON ALL TABLES IN SCHEMA public TO `+role+`; `+strings.Join(l.Grants(name), " ")+`REVOKE ALL ON reaper.throttle FROM `+role)
-	s := serve(t, db.As(name), lettersPolicy("@every 1s", ""))
-	s.await("not ready, and it says why", 10*time.Second, func() bool {
-		code, body := s.get("/readyz")
-		return code == 503 && strings.Contains(body, "lacks privileges on the ledger") && strings.Contains(body, "throttle")
-	})
-	if n := db.Int(t, `SELECT count(*) FROM reaper.tick`); n != 0 {
-		t.Errorf("%d runs were claimed", n)
-	}
-	db.Exec(t, strings.Join(l.Grants(name), " "))
-	s.await("it runs", 20*time.Second, func() bool { return db.Int(t, `SELECT count(*) FROM reaper.runs WHERE status = 'complete'`) > 0 })
-	s.ends()
-}
-
-// A daemon does not touch a ledger schema that another role created. It reports that, and runs once
-// the schema is gone.
-func TestRun_LedgerOfOthers(t *testing.T) {
-	t.Parallel()
-	db := dbtest.New(t, letters)
-	mallory := db.Role(t, "mallory")
-	db.Exec(t, `CREATE TABLE read_by (role text); GRANT ALL ON read_by TO PUBLIC;
-		CREATE SCHEMA reaper AUTHORIZATION `+mallory+`;
-		CREATE FUNCTION reaper.own() RETURNS int LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.read_by VALUES (current_user); RETURN 0; END $$;
-		CREATE VIEW reaper.schema_version AS SELECT 7 + reaper.own() AS version;
-		CREATE VIEW reaper.pause AS SELECT reaper.own()::bigint AS id, NULL::text AS policy, '' AS reason, '' AS who, now() AS created_at, now() AS ends_at, now() AS resumed_at;
-		ALTER VIEW reaper.schema_version OWNER TO `+mallory+`; ALTER VIEW reaper.pause OWNER TO `+mallory)
-	s := serve(t, db.DSN(), lettersPolicy("@every 1s", ""))
-	s.await("not ready, and it says why", 10*time.Second, func() bool {
-		code, body := s.get("/readyz")
-		return code == 503 && strings.Contains(body, mallory+", which is not trusted")
-	})
-	if n := db.Int(t, `SELECT count(*) FROM read_by`); n != 0 {
-		t.Errorf("the function of another role was executed %d times", n)
-	}
-	db.Exec(t, `DROP SCHEMA reaper CASCADE`)
-	s.await("it runs", 20*time.Second, func() bool {
-		return db.Bool(t, `SELECT to_regclass('reaper.run') IS NOT NULL`) && db.Int(t, `SELECT count(*) FROM reaper.runs WHERE status = 'complete'`) > 0
-	})
-	s.ends()
-}
-
 // Missed runs are made up by a single run.
 func TestRun_CatchesUp(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, letters)
 	daily := lettersPolicy("0 3 * * *", "")
 	s := serve(t, db.DSN(), daily)
-	s.await("ready", 20*time.Second, s.answers("/readyz", 200))
+	s.await("it has its ledger", 20*time.Second, s.works)
 	s.ends()
 	if n := db.Int(t, `SELECT count(*) FROM reaper.runs`); n != 0 {
 		t.Fatalf("%d runs before anything was due", n)
@@ -380,77 +325,11 @@ func TestRun_CatchesUp(t *testing.T) {
 	}
 	s.ends()
 	s = serve(t, db.DSN(), daily)
-	s.await("ready", 20*time.Second, s.answers("/readyz", 200))
+	s.await("it has its ledger", 20*time.Second, s.works)
 	time.Sleep(2 * time.Second) // nothing may happen
 	s.ends()
 	if got := db.Texts(t, `SELECT trigger || ' ' || status FROM reaper.runs`); !slices.Equal(got, []string{"catch_up complete"}) {
 		t.Errorf("runs: %q", got)
-	}
-}
-
-// When the process ends, a run ends after the current batch; the next process resumes it.
-func TestRun_EndsInTheMiddle(t *testing.T) {
-	t.Parallel()
-	db := dbtest.New(t, slow)
-	policy := strings.Replace(slowPolicy, "name: p,", `name: p, schedule: "@every 1h",`, 1)
-	s := serve(t, db.DSN(), policy)
-	s.await("ready", 20*time.Second, s.answers("/readyz", 200))
-	db.Exec(t, `INSERT INTO reaper.tick (policy, at, run_id, instance, claimed_at) SELECT 'p', now() - interval '1 day', gen_random_uuid(), 'before', now() - interval '1 day'`)
-	s.ends()
-	for range 2 {
-		before := db.Int(t, `SELECT count(*) FROM event`)
-		s = serve(t, db.DSN(), policy)
-		s.await("it deletes", 20*time.Second, func() bool { return db.Int(t, `SELECT count(*) FROM event`) < before })
-		s.await("its progress is shown", 5*time.Second, func() bool { p := s.status().Policies[0].Running; return p != nil && p.Rows > 0 })
-		s.ends()
-	}
-	if got := db.Texts(t, `SELECT status || ' ' || reason FROM reaper.runs`); len(got) != 2 || got[0] != "incomplete interrupted by a signal" || got[1] != got[0] {
-		t.Errorf("runs: %q", got)
-	}
-	if gone, counted := 3000-db.Int(t, `SELECT count(*) FROM event`), db.Int(t, `SELECT sum(rows) FROM reaper.deletions`); gone != counted {
-		t.Errorf("%d rows are gone, the ledger has %d", gone, counted)
-	}
-}
-
-// The database goes away during a run, and comes back.
-func TestRun_DatabaseAway(t *testing.T) {
-	t.Parallel()
-	server := dbtest.Server(t, pgtemp.Options{})
-	m := newMonitor(t)
-	sqlOn(t, server.DSN("postgres"), slow)
-	policy := strings.Replace(slowPolicy, "name: p,", `name: p, schedule: "@every 4s", heartbeat: "`+m.URL+monitorPath+`",`, 1)
-	s := serve(t, server.DSN("postgres"), policy, "REAPER_LOG_LEVEL=info")
-	s.await("a run is under way", 20*time.Second, func() bool { p := s.status().Policies[0].Running; return p != nil && p.Rows > 0 })
-	if err := server.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	s.await("unhealthy within 5 s", 5*time.Second, s.answers("/health", 503))
-	s.await("the metric says so", 5*time.Second, s.shows("reaper_database_up 0"))
-	for range 20 {
-		began := time.Now()
-		if code, _ := s.get("/metrics"); code != 200 {
-			t.Errorf("/metrics: %d with the database down", code)
-		}
-		if took := time.Since(began); took > 500*time.Millisecond {
-			t.Errorf("/metrics took %s with the database down", took)
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	if code, _ := s.get("/healthz"); code != 200 {
-		t.Errorf("/healthz: %d", code)
-	}
-	if err := server.Restart(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	s.await("it answers again", 20*time.Second, s.shows("reaper_database_up 1"))
-	rows := s.status().Policies[0].Running
-	s.await("it goes on by itself", 30*time.Second, func() bool {
-		p := s.status().Policies[0].Running
-		return p != nil && rows != nil && p.Rows > rows.Rows
-	})
-	s.ends()
-	if got := m.got(); len(got) < 2 || got[0] != "/start" {
-		t.Errorf("pings: %q", got)
 	}
 }
 
@@ -485,7 +364,7 @@ func TestRun_Observe(t *testing.T) {
 		p := s.status().Policies[0]
 		return p.LastSuccessAt != nil && p.LastRun.Trigger == "once" && p.LastRun.RowsTotal == 6000 && p.BacklogRows != nil && *p.BacklogRows == 0
 	})
-	s.await("healthy", 5*time.Second, s.answers("/health", 200))
+	s.await("healthy", 5*time.Second, s.health(200))
 	s.await("the metric", 5*time.Second, s.shows(`reaper_policy_failing{policy="letters"} 0`))
 	both := program(t, db.DSN(), "run", "--once", "--observe")
 	if out, err := both.CombinedOutput(); exitCode(t, err) != 2 || !strings.Contains(string(out), "use only one of them") {

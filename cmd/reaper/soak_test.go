@@ -51,8 +51,8 @@ func TestSoak(t *testing.T) {
 			if n < 150 { // warmed up by then
 				first[i] = last[i]
 			}
-			if code, body := d.get("/readyz"); code != 200 {
-				t.Errorf("not ready after %s: %s", time.Since(began).Round(time.Second), body)
+			if code, body := d.get("/health"); code != 200 {
+				t.Errorf("unhealthy after %s: %s", time.Since(began).Round(time.Second), body)
 			}
 		}
 		// Posted rows are at least a day overdue; only new ones may remain.

@@ -1,5 +1,5 @@
 // Package charttest_test holds the Helm chart, the alerts, the dashboard and the
-// image against what they will meet: Kubernetes' own types, promtool, the program
+// image against what they will meet: Kubernetes' own types, promtool, an Alertmanager, the program
 // and a PostgreSQL. `make chart-test` brings the tools and runs it.
 package charttest_test
 

@@ -305,6 +305,10 @@ func TestCronJob(t *testing.T) {
 		}
 		want.ConcurrencyPolicy = batch.ForbidConcurrent
 		want.JobTemplate.Spec.BackoffLimit = new(int32(0))
+		want.JobTemplate.Spec.PodFailurePolicy = &batch.PodFailurePolicy{Rules: []batch.PodFailurePolicyRule{{
+			Action:          batch.PodFailurePolicyActionIgnore,
+			OnPodConditions: []batch.PodFailurePolicyOnPodConditionsPattern{{Type: core.DisruptionTarget, Status: core.ConditionTrue}},
+		}}}
 		got.JobTemplate.ObjectMeta, got.JobTemplate.Spec.Template = meta.ObjectMeta{}, core.PodTemplateSpec{}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", file, diff)

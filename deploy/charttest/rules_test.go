@@ -40,7 +40,7 @@ func TestPromtool(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{
 		{"check", "rules", "--lint=all", "--lint-fatal", "reaper.yaml"},
-		{"test", "rules", "reaper_test.yaml"},
+		{"test", "rules", "reaper_test.yaml", "week_test.yaml"},
 	} {
 		must(t, repository+"/deploy/alerts", "promtool", args...)
 	}

@@ -63,3 +63,22 @@ func Away(err error) bool {
 	return HasCode(err, "57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25006", "58030") ||
 		strings.HasPrefix(refused.Code, "08") || strings.HasPrefix(refused.Code, "53")
 }
+
+// OneLine is an error's text on one line: pgx lists what it tried to connect to on several,
+// and says some of it twice.
+func OneLine(err error) string {
+	var lines []string
+	for line := range strings.Lines(err.Error()) {
+		line = strings.TrimSpace(line)
+		if line != "" && !slices.ContainsFunc(lines, func(l string) bool { return strings.Contains(l, line) }) {
+			lines = append(lines, line)
+		}
+	}
+	if len(lines) == 0 {
+		return "no reason given"
+	}
+	if len(lines) == 1 {
+		return lines[0]
+	}
+	return lines[0] + " " + strings.Join(lines[1:], "; ")
+}

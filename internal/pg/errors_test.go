@@ -63,3 +63,19 @@ func TestPassesAndAway(t *testing.T) {
 		}
 	}
 }
+
+// What pgx tells of a host that cannot be reached is several lines, each a log record of
+// its own for whoever reads lines.
+func TestOneLine(t *testing.T) {
+	t.Parallel()
+	const several = "failed to connect to `user=app database=shop`:\n\t127.0.0.1:5432 (localhost): dial error: refused\n\t[::1]:5432 (localhost): dial error: refused\n\tdial error: refused\n"
+	for text, want := range map[string]string{
+		several: "failed to connect to `user=app database=shop`: 127.0.0.1:5432 (localhost): dial error: refused; [::1]:5432 (localhost): dial error: refused",
+		"plain": "plain",
+		" \n":   "no reason given",
+	} {
+		if got := pg.OneLine(errors.New(text)); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
