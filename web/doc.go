@@ -7,7 +7,7 @@
 // that is never changed afterwards; every request is answered from the latest one. So the page
 // answers with the database down, and a thousand open tabs cost the database nothing.
 //
-// [Status.Judge] decides what /readyz, /health and the head of the page say. A picture older than
+// [Status.Judge] decides what /readyz, /readyz/process, /health and the head of the page say. A picture older than
 // [Options].MaxAge is unhealthy whatever it shows, because the loop that makes it hangs. The page
 // then says "was on time" instead of "on time". When the process no longer answers at all, the
 // page's script says so.

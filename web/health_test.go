@@ -15,50 +15,52 @@ func TestHealth(t *testing.T) {
 	t.Parallel()
 	const ok, no = http.StatusOK, http.StatusServiceUnavailable
 	for name, c := range map[string]struct {
-		change        func(*web.Status)
-		ready, health int
-		reasons       []string
+		change  func(*web.Status)
+		process int // /readyz/process
+		ready   int // /readyz
+		health  int
+		reasons []string
 	}{
-		"all is well": {func(*web.Status) {}, ok, ok, nil},
+		"all is well": {func(*web.Status) {}, ok, ok, ok, nil},
 		"the database is gone": {
-			func(s *web.Status) { s.Database = down().Database }, ok, no,
+			func(s *web.Status) { s.Database = down().Database }, ok, no, no,
 			[]string{"the database does not answer, since 2026-03-02T03:18:30Z: connecting to the database: dial tcp 10.0.0.7:5432: connect: connection refused"},
 		},
 		"the loop hangs": {
-			func(s *web.Status) { s.At = now.Add(-web.DefaultMaxAge - time.Second) }, no, no,
+			func(s *web.Status) { s.At = now.Add(-web.DefaultMaxAge - time.Second) }, no, no, no,
 			[]string{"reaper is stuck; its data is 11 s old, since 2026-03-02T04:12:19Z"},
 		},
-		"just in time": {func(s *web.Status) { s.At = now.Add(-web.DefaultMaxAge) }, ok, ok, nil},
-		"nothing yet":  {func(s *web.Status) { *s = web.Status{} }, no, no, []string{"reaper has just started and has no data yet"}},
-		"no policy":    {func(s *web.Status) { s.Policies = nil }, ok, no, []string{"there is no policy"}},
+		"just in time": {func(s *web.Status) { s.At = now.Add(-web.DefaultMaxAge) }, ok, ok, ok, nil},
+		"nothing yet":  {func(s *web.Status) { *s = web.Status{} }, no, no, no, []string{"reaper has just started and has no data yet"}},
+		"no policy":    {func(s *web.Status) { s.Policies = nil }, ok, no, no, []string{"there is no policy"}},
 		"the ledger cannot be used": {
-			func(s *web.Status) { s.LedgerError = "no privilege" }, ok, no, []string{"reaper's ledger cannot be used, and nothing runs: no privilege"},
+			func(s *web.Status) { s.LedgerError = "no privilege" }, ok, no, no, []string{"reaper's ledger cannot be used, and nothing runs: no privilege"},
 		},
 		"a broken file": {
-			func(s *web.Status) { s.Config.Error = "reaper.yaml:1:1: no" }, ok, no,
+			func(s *web.Status) { s.Config.Error = "reaper.yaml:1:1: no" }, ok, no, no,
 			[]string{"the policy file is not valid; the one loaded at 27 Feb 04:12 UTC stays in effect: reaper.yaml:1:1: no"},
 		},
 		"never a good file": {
-			func(s *web.Status) { s.Config = web.Config{Error: "no"}; s.Policies = nil }, no, no, []string{"the policy file is not valid: no"},
+			func(s *web.Status) { s.Config = web.Config{Error: "no"}; s.Policies = nil }, no, no, no, []string{"the policy file is not valid: no"},
 		},
 		"late": {
-			func(s *web.Status) { s.Policies[0].Late, s.Policies[0].LagSeconds = true, new(13*3600.0) }, ok, no,
+			func(s *web.Status) { s.Policies[0].Late, s.Policies[0].LagSeconds = true, new(13*3600.0) }, ok, ok, no,
 			[]string{"policy emails is late by 1 h (lag 13 h, allowed 12 h)"},
 		},
 		"late, who knows how much": {
-			func(s *web.Status) { s.Policies[1].Late, s.Policies[1].LagSeconds = true, nil }, ok, no, []string{"policy audit-log is late"},
+			func(s *web.Status) { s.Policies[1].Late, s.Policies[1].LagSeconds = true, nil }, ok, ok, no, []string{"policy audit-log is late"},
 		},
 		"failing": {
 			func(s *web.Status) {
 				s.Policies[1].Failing, s.Policies[1].FailingSince, s.Policies[1].Reason = true, ago(day), "no privilege"
-			}, ok, no,
+			}, ok, ok, no,
 			[]string{"policy audit-log is failing, since 2026-03-01T04:12:30Z: no privilege"},
 		},
 		"all of it": {
 			func(s *web.Status) {
 				s.Database.Up, s.Config.Error = false, "no"
 				s.Policies[0].Late, s.Policies[1].Failing = true, true
-			}, ok, no,
+			}, ok, no, no,
 			[]string{
 				"the database does not answer", "the policy file is not valid; the one loaded at 27 Feb 04:12 UTC stays in effect: no",
 				"policy emails is late with a lag of 3 h", "policy audit-log is failing",
@@ -67,7 +69,7 @@ func TestHealth(t *testing.T) {
 		"paused, stale, and no pings": {
 			func(s *web.Status) {
 				s.Policies[0].Paused, s.Policies[0].ScanStale, s.Heartbeats[0].LastError = true, true, "500"
-			}, ok, ok, nil,
+			}, ok, ok, ok, nil,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -77,8 +79,15 @@ func TestHealth(t *testing.T) {
 			answers(t, s, "/healthz", ok, nil)
 			answers(t, s, "/health", c.health, c.reasons)
 			reasons := c.reasons
-			if c.ready == ok { // whatever the database and the policies are like
+			if c.process == ok { // whatever the database and the policies are like
 				reasons = nil
+			}
+			answers(t, s, "/readyz/process", c.process, reasons)
+			reasons = c.reasons
+			if c.ready == ok {
+				reasons = nil
+			} else if len(reasons) == 4 {
+				reasons = reasons[:2] // the state of policies does not matter here
 			}
 			answers(t, s, "/readyz", c.ready, reasons)
 		})

@@ -10,17 +10,16 @@ import (
 
 // Verdict is the assessment of a Status. An empty list means no findings.
 type Verdict struct {
-	NotReady  []Finding // /readyz: the process itself, and whether it has a valid policy file
-	Broken    []Finding // /health, in addition: the database, the ledger, and the policy file as it is now
+	NotReady  []Finding // /readyz/process: the process itself, and whether it has a valid policy file
+	Broken    []Finding // /readyz, in addition: the database, the ledger, and the policy file as it is now
 	Unhealthy []Finding // /health, in addition: policies that are failing or late
 	Held      []Finding // what holds deleting back, a person or a guard; not unhealthy
 	Warnings  []Finding // what deserves attention; not unhealthy
 	Stale     bool      // the snapshot is too old or missing
 }
 
-// Ready reports whether the process works with a valid policy file. A database that is
-// away does not make it unready: that would only keep nodes from being drained.
-func (v Verdict) Ready() bool { return len(v.NotReady) == 0 }
+// Ready reports whether the database answers and the policy file is valid.
+func (v Verdict) Ready() bool { return len(v.NotReady)+len(v.Broken) == 0 }
 
 // Healthy reports whether, in addition, no policy is failing or late.
 func (v Verdict) Healthy() bool { return len(v.Problems()) == 0 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -33,7 +34,7 @@ type server struct {
 	document document
 }
 
-// New returns the handler of /, /healthz, /readyz, /health, /api/status and /metrics. It sets
+// New returns the handler of /, /healthz, /readyz, /readyz/process, /health, /api/status and /metrics. It sets
 // no timeouts; configure them in the http.Server.
 func New(o Options) http.Handler {
 	o.MaxAge = cmp.Or(o.MaxAge, DefaultMaxAge)
@@ -46,6 +47,7 @@ func New(o Options) http.Handler {
 	mux.HandleFunc("GET /{$}", s.page)
 	mux.HandleFunc("GET /healthz", s.alive)
 	mux.HandleFunc("GET /readyz", s.ready)
+	mux.HandleFunc("GET /readyz/process", s.processReady)
 	mux.HandleFunc("GET /health", s.health)
 	mux.HandleFunc("GET /api/status", s.api)
 	if o.Metrics != nil {
@@ -98,6 +100,12 @@ func (s *server) alive(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (s *server) ready(w http.ResponseWriter, _ *http.Request) {
+	s.writeVerdict(w, func(v Verdict) (problems, notes []Finding) { return slices.Concat(v.NotReady, v.Broken), nil })
+}
+
+// processReady is for readiness probes: a database that is away makes no pod unready, which
+// would only keep nodes from being drained.
+func (s *server) processReady(w http.ResponseWriter, _ *http.Request) {
 	s.writeVerdict(w, func(v Verdict) (problems, notes []Finding) { return v.NotReady, nil })
 }
 

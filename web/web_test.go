@@ -35,7 +35,7 @@ func ask(t *testing.T, method, path string, s web.Status) *httptest.ResponseReco
 	return w
 }
 
-var paths = []string{"/", "/healthz", "/readyz", "/health", "/api/status", "/metrics"}
+var paths = []string{"/", "/healthz", "/readyz", "/readyz/process", "/health", "/api/status", "/metrics"}
 
 func TestReadOnly(t *testing.T) {
 	t.Parallel()

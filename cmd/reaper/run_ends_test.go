@@ -99,7 +99,7 @@ func TestRun_DatabaseAway(t *testing.T) {
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	for _, probe := range []string{"/healthz", "/readyz"} { // what restarts a pod, or keeps it from a drain
+	for _, probe := range []string{"/healthz", "/readyz/process"} { // what restarts a pod, or keeps it from a drain
 		if code, body := s.get(probe); code != 200 {
 			t.Errorf("%s: %d with the database down: %s", probe, code, body)
 		}

@@ -271,8 +271,8 @@ func TestRun_PolicyFileChanges(t *testing.T) {
 		code, body := s.get("/health")
 		return code == 503 && strings.Contains(body, "never be due")
 	})
-	if code, body := s.get("/readyz"); code != 200 {
-		t.Errorf("/readyz: %d, and the file before is in force: %s", code, body)
+	if code, body := s.get("/readyz/process"); code != 200 {
+		t.Errorf("/readyz/process: %d, and the file before is in force: %s", code, body)
 	}
 	s.await("the metric", 3*time.Second, s.shows("reaper_config_last_reload_successful 0"))
 	if p := s.status().Policies; len(p) != 1 || p[0].Schedule != "0 0 1 1 *" {

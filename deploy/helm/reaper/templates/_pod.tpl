@@ -143,7 +143,7 @@ containers:
       httpGet: {path: /healthz, port: http}
       {{- toYaml $v.livenessProbe | nindent 6 }}
     readinessProbe:
-      httpGet: {path: /readyz, port: http}
+      httpGet: {path: /readyz/process, port: http}
       {{- toYaml $v.readinessProbe | nindent 6 }}
     {{- end }}
     {{- with .resources }}
