@@ -18,10 +18,10 @@ type rival struct {
 }
 
 var rivals = []rival{
-	{"cascade", bigDelete, 1.15, 1.5},
-	{"cascade-proven", bigDelete, 1.6, 2},
-	{"no-action", leafFirst, 1.1, 1.5},
-	{"no-action-proven", leafFirst, 2.5, 3.5},
+	{"cascade", bigDelete, 1.4, 1.7},
+	{"cascade-proven", bigDelete, 1.8, 2.7},
+	{"no-action", leafFirst, 1.4, 1.7},
+	{"no-action-proven", leafFirst, 3.2, 5},
 }
 
 // mail deletes the mail workload in every way, in turn.

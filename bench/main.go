@@ -28,6 +28,7 @@ var parts = []part{
 	{Name: "mail", Run: mail},
 	{Name: "guards", Run: guards},
 	{Name: "steady", Run: steady},
+	{Name: "tenants", Run: tenants},
 	{Name: "sweeps", Run: sweeps},
 	{Name: "partition", Run: partition},
 	{Name: "idle", Run: idle},
