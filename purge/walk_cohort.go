@@ -25,6 +25,7 @@ type cohort struct {
 	at      int64       // its age in microseconds since 1970
 	width   int64       // of the next window, in microseconds; 0: not known
 	groups  int         // rows read of each group
+	busy    int         // how often in a row another process had all of the tenants
 	open    map[string]bool
 	aside   []*tenantWalk
 }
@@ -51,7 +52,7 @@ func (c *cohort) slice(ctx context.Context, w *policyRun, b *batcher) (bool, err
 			c.disband(w.plan)
 			return false, nil
 		}
-		start := c.from
+		start, at := c.from, c.at
 		parts, more, err := c.step(ctx, w, b.nextSize())
 		if err != nil {
 			return false, err
@@ -59,12 +60,25 @@ func (c *cohort) slice(ctx context.Context, w *policyRun, b *batcher) (bool, err
 		if err := w.deleteParts(ctx, b, parts); err != nil {
 			return false, err
 		}
+		if c.busy < idleRounds && busy(parts) {
+			// Another process is at all of them: it may be done with them in a moment.
+			c.from, c.at = start, at
+			c.busy++
+			w.run.shared.yieldSlot(func() { w.run.sleep(ctx, w.run.backoff(c.busy)) })
+			return true, nil
+		}
+		c.busy = 0
 		c.settle(w.plan, parts, start)
 		if !more {
 			return false, nil
 		}
 	}
 	return true, nil
+}
+
+// busy reports whether another process had the locks of all tenants of a batch.
+func busy(parts []*deletion.Part) bool {
+	return len(parts) > 0 && !slices.ContainsFunc(parts, func(p *deletion.Part) bool { return !p.Outcome.Busy || p.Outcome.Roots > 0 || p.Alone })
 }
 
 // settle notes what a batch has left, and leaves tenants to themselves that stood in the way
