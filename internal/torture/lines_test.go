@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 // writerPrefix marks the messages by which writers identify themselves.
@@ -41,6 +43,28 @@ func (l *lines) line(lsn uint64, data string) (ended bool, err error) {
 	return false, nil
 }
 
+// addMany adds the counts of a batch of many tenants: arrays, in the order of tenants and
+// then of tables.
+func (b *batchRow) addMany(row map[string]string) error {
+	types := pgtype.NewMap()
+	var tables []string
+	if err := types.Scan(pgtype.TextArrayOID, pgtype.TextFormatCode, []byte(row["tables"]), &tables); err != nil {
+		return err
+	}
+	for column, counts := range map[string]map[string]int{"deleted": b.rows, "emptied": b.nullified} {
+		var numbers []int
+		if err := types.Scan(pgtype.Int8ArrayOID, pgtype.TextFormatCode, []byte(row[column]), &numbers); err != nil {
+			return err
+		}
+		for i, n := range numbers {
+			if n > 0 {
+				counts[tables[i%len(tables)]] += n
+			}
+		}
+	}
+	return nil
+}
+
 // row takes a line about a row of a table or of the ledger.
 func (l *lines) row(data string) error {
 	c, err := decodeChange(data)
@@ -61,6 +85,9 @@ func (l *lines) row(data string) error {
 		l.open.batch = b
 		if err = json.Unmarshal([]byte(c.new["rows"]), &b.rows); err == nil {
 			err = json.Unmarshal([]byte(c.new["nullified"]), &b.nullified)
+		}
+		if c.new["tables"] != "" && err == nil {
+			err = b.addMany(c.new)
 		}
 	}
 	if err != nil {
