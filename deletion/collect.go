@@ -14,7 +14,7 @@ import (
 const closureTries = 5
 
 // collect locks and reads, parents first, the rows deleted along with the seeds in this
-// traversal. More rows than limit is errOverflow; limit 0 means no limit.
+// traversal. More rows than limit is ErrOverflow; limit 0 means no limit.
 func (tx *Tx) collect(ctx context.Context, m *plan.Traversal, seeds collection, limit int) (collection, error) {
 	known := collection{}
 	total := 0
@@ -267,7 +267,7 @@ type freeRoots struct {
 }
 
 // collectFree locks the available roots and collects what is deleted along with those that
-// nothing keeps. If counted, exceeding the limits is errOverflow, uncollected leaves included.
+// nothing keeps. If counted, exceeding the limits is ErrOverflow, uncollected leaves included.
 func (tx *Tx) collectFree(ctx context.Context, m *plan.Traversal, counted bool) (f freeRoots, o Outcome, err error) {
 	roots, keys, err := tx.lockRoots(ctx)
 	if err != nil || roots.Len() == 0 {

@@ -8,9 +8,9 @@ import (
 	"github.com/reaperdb/reaper/policy"
 )
 
-// deleter is a way to delete roots and everything that depends on them. The loop searches,
-// retries, splits and accounts; this interface is all it knows. Each deleter is one file,
-// delete_*.go, and one line in deleters.
+// deleter is a way to delete roots and everything that depends on them: one file, and one line
+// in deleters. The loop of package purge searches, retries, splits and accounts. It chooses a
+// Method, and knows no more of it than the name.
 type deleter interface {
 	// traversal selects the edges it walks itself. The others are left to ON DELETE and counted
 	// by the session's statistics.
@@ -59,9 +59,9 @@ func usualTimeout(l policy.Limits, singleRoot bool) time.Duration {
 type Options struct {
 	Method    Method
 	LockRoots bool // first, skipping those already locked
-	// lockDependents also locks dependents where otherwise a foreign key violation would report
+	// LockDependents also locks dependents where otherwise a foreign key violation would report
 	// a new reference to them.
 	LockDependents bool
-	// singleRoot gives statements the time that a single root may need.
+	// SingleRoot gives statements the time that a single root may need.
 	SingleRoot bool
 }

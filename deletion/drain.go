@@ -63,7 +63,7 @@ func (tx *Tx) keptRoot(ctx context.Context, root *plan.Rows) (bool, error) {
 }
 
 // deleteWhole deletes rows and everything below them. If that exceeds limit, it deletes nothing
-// and returns errOverflow; limit 0 means no limit. keys are those of the roots among the rows;
+// and returns ErrOverflow; limit 0 means no limit. keys are those of the roots among the rows;
 // nil: no roots.
 func (tx *Tx) deleteWhole(ctx context.Context, rows *plan.Rows, keys pg.Values, limit int) error {
 	known, err := tx.collect(ctx, tx.plan.Full, collection{rows.Node: rows}, limit)
@@ -133,7 +133,7 @@ func (d *drainer) deleteBelow(ctx context.Context, n *plan.Node, rows *plan.Rows
 }
 
 // clearReferences clears some references. If a trigger, or a default that is the deleted row
-// itself, restores them, draining would never end: errStillReferenced.
+// itself, restores them, draining would never end: ErrStillReferenced.
 func (d *drainer) clearReferences(ctx context.Context, e *plan.Edge, rows *plan.Rows) (bool, error) {
 	var cleared, stay int64
 	err := d.tx.noteDue(ctx, e, collection{e.Parent: rows})

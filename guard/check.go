@@ -32,7 +32,7 @@ func Check(ctx context.Context, pool *pgxpool.Pool, c Config) []Problem {
 		return []Problem{{Text: "the guards cannot be read: " + reasonOf(err), Stops: true}}
 	}
 	var problems []Problem
-	var timeLeft []string
+	var skipped []string
 	for _, g := range w.all {
 		if g.Off != "" {
 			continue
@@ -41,15 +41,15 @@ func Check(ctx context.Context, pool *pgxpool.Pool, c Config) []Problem {
 		switch {
 		case err == nil:
 		case w.c.Implicit && lacksPrivilege(err):
-			timeLeft = append(timeLeft, g.name)
+			skipped = append(skipped, g.name)
 		default:
 			problems = append(problems, g.problem(err, role))
 		}
 	}
-	if len(timeLeft) > 0 {
+	if len(skipped) > 0 {
 		problems = append(problems, Problem{
 			Note: true,
-			Text: "not watched, because this role may not read " + pronoun(timeLeft) + ": " + strings.Join(timeLeft, ", "),
+			Text: "not watched, because this role may not read " + pronoun(skipped) + ": " + strings.Join(skipped, ", "),
 			Fix:  grant(monitor, role) + " -- or add a guards section that turns them off",
 		})
 	}

@@ -114,7 +114,7 @@ type Storage struct {
 	Signal // bytes used, or bytes free
 	// Limit is the size that database and WAL together must not reach; 0 means none.
 	Limit int64
-	Free  Query // reclaimable the free bytes; replaces Limit
+	Free  Query // yields the free bytes; replaces Limit
 }
 
 // WALRate watches the rate at which WAL is written.

@@ -97,6 +97,6 @@ const ByHand = "by_hand"
 const noThreshold = "no threshold is given"
 
 // off returns the reading of a guard that is not watched.
-func off(guard, reasonOf string, since time.Time) Reading {
-	return Reading{Guard: guard, Off: reasonOf, Since: since, Share: 1}
+func off(guard, reason string, since time.Time) Reading {
+	return Reading{Guard: guard, Off: reason, Since: since, Share: 1}
 }

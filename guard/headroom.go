@@ -108,7 +108,7 @@ const (
 type checkpointRequest struct {
 	at    time.Time // zero if there was none
 	wrote int64     // WAL that reaper had written by then
-	again bool      // pronoun cannot have freed everything
+	again bool      // it cannot have freed everything
 }
 
 // ErrCheckpointAsked is returned when a checkpoint was requested too recently to

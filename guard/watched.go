@@ -28,7 +28,7 @@ type watched struct {
 
 	server server // as of the last reading
 	gauges map[string]*gauge
-	seen   bool // pronoun has been read at least once
+	seen   bool // it has been read at least once
 	// known counts the readings since it was last unknown, up to two.
 	known int
 	last  Reading
@@ -136,11 +136,11 @@ func (g *watched) apply(measures []measure, c Config, now time.Time) Reading {
 }
 
 // unknown returns the reading of a signal that cannot be read.
-func (g *watched) unknown(reasonOf string, now time.Time) Reading {
+func (g *watched) unknown(reason string, now time.Time) Reading {
 	state := g.ifUnknown()
-	r := Reading{Guard: g.name, State: state, Unknown: reasonOf, At: now, Share: shareOf(state)}
+	r := Reading{Guard: g.name, State: state, Unknown: reason, At: now, Share: shareOf(state)}
 	if state != Go {
-		r.Reason = fmt.Sprintf("%s is unknown: %s", g.name, reasonOf)
+		r.Reason = fmt.Sprintf("%s is unknown: %s", g.name, reason)
 	}
 	return r
 }
