@@ -73,6 +73,12 @@ func (b *batcher) ordinary() deletion.Options {
 	return deletion.Options{Method: deletion.Cascade, LockRoots: !b.plan.Usual.Simple()}
 }
 
+// lockFirst reports whether batches usually lock the roots before they delete them, and
+// collect what depends on them.
+func (b *batcher) lockFirst() bool {
+	return b.plan.Proven || b.plan.Usual.Full || !b.plan.Usual.Simple()
+}
+
 var (
 	// counting is for a batch that counts before it deletes.
 	counting = deletion.Options{Method: deletion.Closure, LockRoots: true}

@@ -2,6 +2,7 @@ package purge_test
 
 import (
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -126,4 +127,33 @@ func TestTenantsShareBatches_OneAge(t *testing.T) {
 	b.purge().complete()
 	b.count(`SELECT count(*) FROM events WHERE at < now() - interval '30 days'`, 0)
 	b.perTenant()
+}
+
+// Where each tenant of a batch costs statements of its own, tenants with long backlogs do not
+// go together: a batch would hold little of each.
+func TestTenantsShareBatches_LongBacklogs(t *testing.T) {
+	t.Parallel()
+	b := prepare(t, `
+		CREATE TABLE owners (id int PRIMARY KEY, days int NOT NULL, held bool NOT NULL DEFAULT false);
+		CREATE TABLE events (id int PRIMARY KEY, owner int NOT NULL REFERENCES owners, at timestamptz NOT NULL);
+		CREATE INDEX ON events (owner, at, id);
+		CREATE TABLE details (id int PRIMARY KEY, event int NOT NULL REFERENCES events);
+		CREATE INDEX ON details (event);
+		INSERT INTO owners SELECT n, 30 FROM generate_series(1, 20) n;
+		INSERT INTO events SELECT n, 1 + n % 20, now() - interval '90 days' + n * interval '1 second' FROM generate_series(0, 11999) n;
+		INSERT INTO details SELECT n, n FROM generate_series(0, 11999) n;`+copies,
+		strings.Replace(manyPolicy, "tenant: owner", "tenant: owner, dependents: [{table: details, action: delete}], limits: {rows: 1000, time: 30s}", 1))
+	var mu sync.Mutex
+	shares := 0
+	b.runner.Observer = watcher{batch: func(e purge.BatchEvent) {
+		mu.Lock()
+		defer mu.Unlock()
+		shares += e.Tenants
+	}}
+	b.purge().complete()
+	b.count(`SELECT count(*) FROM events`, 0)
+	b.perTenant()
+	if mean := 12000 / max(shares, 1); mean < 250 {
+		t.Errorf("a batch had %d roots of each tenant, want at least 250", mean)
+	}
 }

@@ -28,10 +28,19 @@ type cohort struct {
 	busy    int         // how often in a row another process had all of the tenants
 	open    map[string]bool
 	aside   []*tenantWalk
+	apart   []*cohort // smaller ones, made of its tenants
+	shallow bool      // most of its tenants have few rows
 }
 
 // leastGroup is how many rows of each group the first window of a cohort has at least.
 const leastGroup = 10
+
+// leastPart is how many roots of each tenant a batch has on average, where it locks before it
+// deletes and a backlog is longer than one batch: each tenant costs some ten statements there.
+const leastPart = 500
+
+// sampleTenants is of how many tenants a cohort looks at the backlog, to know about all.
+const sampleTenants = 10
 
 // cohortSize is how many tenants go in step. All processes together may hold an eighth of
 // the server's lock table for the locks of tenants; two processes are reckoned with. Small
@@ -57,6 +66,15 @@ func (c *cohort) slice(ctx context.Context, w *policyRun, b *batcher) (bool, err
 		if err != nil {
 			return false, err
 		}
+		if b.lockFirst() && more && deletion.CountRoots(parts) < leastPart*len(parts) {
+			end, endAt := c.from, c.at
+			c.from, c.at = start, at
+			divided, err := c.divide(ctx, w, max(deletion.CountRoots(parts)/leastPart, 1))
+			if divided || err != nil {
+				return err == nil, err
+			}
+			c.from, c.at = end, endAt
+		}
 		if err := w.deleteParts(ctx, b, parts); err != nil {
 			return false, err
 		}
@@ -73,6 +91,31 @@ func (c *cohort) slice(ctx context.Context, w *policyRun, b *batcher) (bool, err
 			return false, nil
 		}
 	}
+	return true, nil
+}
+
+// divide makes smaller cohorts of one whose tenants have long backlogs: it keeps no more than
+// so many of them, and those of the others begin where it is. A sample tells how long the
+// backlogs are; false: they are short.
+func (c *cohort) divide(ctx context.Context, w *policyRun, most int) (bool, error) {
+	if c.shallow {
+		return false, nil
+	}
+	sample := &cohort{from: c.from, at: c.at, groups: leastPart}
+	for i := 0; i < len(c.tenants); i += (len(c.tenants) + sampleTenants - 1) / sampleTenants {
+		sample.tenants = append(sample.tenants, c.tenants[i])
+	}
+	parts, more, err := sample.step(ctx, w, leastPart*len(sample.tenants))
+	if err != nil {
+		return false, err
+	}
+	if c.shallow = !more || deletion.CountRoots(parts) < leastPart/2*len(sample.tenants); c.shallow {
+		return false, nil
+	}
+	for tenants := range slices.Chunk(c.tenants[most:], most) {
+		c.apart = append(c.apart, &cohort{tenants: tenants, from: c.from, at: c.at})
+	}
+	c.tenants, c.groups, c.width = slices.Clone(c.tenants[:most]), 0, 0
 	return true, nil
 }
 

@@ -119,6 +119,7 @@ func (k *keyset) nextCohort(worker int, c *cohort) *turn {
 		done: func() {
 			maps.Copy(k.open, c.open)
 			k.queue, c.aside = append(k.queue, c.aside...), nil
+			k.cohorts, c.apart = append(k.cohorts, c.apart...), nil
 			if more {
 				k.cohorts = append(k.cohorts, c)
 			}
