@@ -67,13 +67,10 @@ func (c *cohort) slice(ctx context.Context, w *policyRun, b *batcher) (bool, err
 			return false, err
 		}
 		if b.lockFirst() && more && deletion.CountRoots(parts) < leastPart*len(parts) {
-			end, endAt := c.from, c.at
-			c.from, c.at = start, at
-			divided, err := c.divide(ctx, w, max(deletion.CountRoots(parts)/leastPart, 1))
-			if divided || err != nil {
-				return err == nil, err
+			most := max(deletion.CountRoots(parts)/leastPart, 1)
+			if divided, err := c.divide(ctx, w, start, at, most); divided || err != nil {
+				return divided, err
 			}
-			c.from, c.at = end, endAt
 		}
 		if err := w.deleteParts(ctx, b, parts); err != nil {
 			return false, err
@@ -95,13 +92,13 @@ func (c *cohort) slice(ctx context.Context, w *policyRun, b *batcher) (bool, err
 }
 
 // divide makes smaller cohorts of one whose tenants have long backlogs: it keeps no more than
-// so many of them, and those of the others begin where it is. A sample tells how long the
-// backlogs are; false: they are short.
-func (c *cohort) divide(ctx context.Context, w *policyRun, most int) (bool, error) {
+// so many of them, and all begin at a place. A sample tells how long the backlogs are; false:
+// they are short.
+func (c *cohort) divide(ctx context.Context, w *policyRun, from plan.Cursor, at int64, most int) (bool, error) {
 	if c.shallow {
 		return false, nil
 	}
-	sample := &cohort{from: c.from, at: c.at, groups: leastPart}
+	sample := &cohort{from: from, at: at, groups: leastPart}
 	for i := 0; i < len(c.tenants); i += (len(c.tenants) + sampleTenants - 1) / sampleTenants {
 		sample.tenants = append(sample.tenants, c.tenants[i])
 	}
@@ -113,9 +110,9 @@ func (c *cohort) divide(ctx context.Context, w *policyRun, most int) (bool, erro
 		return false, nil
 	}
 	for tenants := range slices.Chunk(c.tenants[most:], most) {
-		c.apart = append(c.apart, &cohort{tenants: tenants, from: c.from, at: c.at})
+		c.apart = append(c.apart, &cohort{tenants: tenants, from: from, at: at})
 	}
-	c.tenants, c.groups, c.width = slices.Clone(c.tenants[:most]), 0, 0
+	*c = cohort{tenants: slices.Clone(c.tenants[:most]), from: from, at: at, open: c.open, aside: c.aside, apart: c.apart}
 	return true, nil
 }
 
