@@ -48,6 +48,8 @@ type Part struct {
 	Candidates []Candidate
 	// Outcome is what became of the candidates, over all transactions that it took.
 	Outcome Outcome
+	// Elsewhere: another worker or process has the tenant's lock.
+	Elsewhere bool
 	// Alone: something of this tenant stood in the way of others, and its rows are left to
 	// batches of its own.
 	Alone bool

@@ -128,6 +128,9 @@ func (b *batcher) attempt(ctx context.Context, parts []*deletion.Part, opts dele
 			a = newAttempt(parts, draining)
 		case leaveRoots, leaveBusy:
 			deletion.LeaveAll(parts, d.action == leaveBusy)
+			for _, p := range parts {
+				p.Elsewhere = errors.Is(err, errBusy)
+			}
 			return nil
 		default:
 			return setAside(ctx, parts, shared, err)

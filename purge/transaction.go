@@ -186,6 +186,7 @@ func (b *batcher) account(tx *deletion.Tx, parts []*deletion.Part, took time.Dur
 	for _, p := range parts {
 		if !taken[p] {
 			deletion.LeaveAll([]*deletion.Part{p}, true)
+			p.Elsewhere = true
 		}
 	}
 	if b.adapt(sum, took); tx.Opts.Method == deletion.Drain {

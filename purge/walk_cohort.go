@@ -79,6 +79,9 @@ func (c *cohort) slice(ctx context.Context, w *policyRun, b *batcher) (bool, err
 			// Another process is at all of them: it may be done with them in a moment.
 			c.from, c.at = start, at
 			c.busy++
+			for _, p := range parts { // they will be counted again
+				w.state.addOutcome(deletion.Outcome{Remaining: -p.Outcome.Remaining}, 0, true)
+			}
 			w.run.shared.yieldSlot(func() { w.run.sleep(ctx, w.run.backoff(c.busy)) })
 			return true, nil
 		}
@@ -118,7 +121,7 @@ func (c *cohort) divide(ctx context.Context, w *policyRun, from plan.Cursor, at 
 
 // busy reports whether another process had the locks of all tenants of a batch.
 func busy(parts []*deletion.Part) bool {
-	return len(parts) > 0 && !slices.ContainsFunc(parts, func(p *deletion.Part) bool { return !p.Outcome.Busy || p.Outcome.Roots > 0 || p.Alone })
+	return len(parts) > 0 && !slices.ContainsFunc(parts, func(p *deletion.Part) bool { return !p.Elsewhere })
 }
 
 // settle notes what a batch has left, and leaves tenants to themselves that stood in the way
