@@ -67,6 +67,14 @@ func LeaveAll(parts []*Part, busy bool) {
 	}
 }
 
+// LeaveElsewhere leaves the candidates of tenants whose lock another worker or process has.
+func LeaveElsewhere(parts []*Part) {
+	LeaveAll(parts, true)
+	for _, p := range parts {
+		p.Elsewhere = true
+	}
+}
+
 // CountRoots is how many candidates there are.
 func CountRoots(parts []*Part) (n int) {
 	for _, p := range parts {

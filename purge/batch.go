@@ -127,9 +127,10 @@ func (b *batcher) attempt(ctx context.Context, parts []*deletion.Part, opts dele
 		case drainRoot:
 			a = newAttempt(parts, draining)
 		case leaveRoots, leaveBusy:
-			deletion.LeaveAll(parts, d.action == leaveBusy)
-			for _, p := range parts {
-				p.Elsewhere = errors.Is(err, errBusy)
+			if errors.Is(err, errBusy) {
+				deletion.LeaveElsewhere(parts)
+			} else {
+				deletion.LeaveAll(parts, d.action == leaveBusy)
 			}
 			return nil
 		default:

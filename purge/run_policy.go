@@ -153,10 +153,14 @@ func (w *policyRun) delete(ctx context.Context, b *batcher, t *plan.TenantCutoff
 	return p.Outcome, err
 }
 
-// deleteParts hands candidates to a batcher, keeps the count, and gives up a tenant
-// whose rows cannot be deleted. An error is the database's.
+// deleteParts hands candidates to a batcher and settles what became of them.
 func (w *policyRun) deleteParts(ctx context.Context, b *batcher, parts []*deletion.Part) error {
-	err := b.delete(ctx, parts)
+	return w.settleParts(ctx, parts, b.delete(ctx, parts))
+}
+
+// settleParts counts what became of candidates, and gives up a tenant whose rows cannot be
+// deleted. err is what deleting them gave; the error returned is the database's.
+func (w *policyRun) settleParts(ctx context.Context, parts []*deletion.Part, err error) error {
 	for _, p := range parts {
 		if p.Alone {
 			w.state.setAlone(deletion.TenantName(p.Tenant.Key))

@@ -3,6 +3,7 @@ package purge
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -183,12 +184,7 @@ func (b *batcher) account(tx *deletion.Tx, parts []*deletion.Part, took time.Dur
 		sum.Add(p.Now)
 		taken[p.Part] = true
 	}
-	for _, p := range parts {
-		if !taken[p] {
-			deletion.LeaveAll([]*deletion.Part{p}, true)
-			p.Elsewhere = true
-		}
-	}
+	deletion.LeaveElsewhere(slices.DeleteFunc(slices.Clone(parts), func(p *deletion.Part) bool { return taken[p] }))
 	if b.adapt(sum, took); tx.Opts.Method == deletion.Drain {
 		b.adaptDrain(tx.Limit, took)
 	}

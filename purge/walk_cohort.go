@@ -72,18 +72,16 @@ func (c *cohort) slice(ctx context.Context, w *policyRun, b *batcher) (bool, err
 				return divided, err
 			}
 		}
-		if err := w.deleteParts(ctx, b, parts); err != nil {
-			return false, err
-		}
-		if c.busy < idleRounds && busy(parts) {
+		err = b.delete(ctx, parts)
+		if err == nil && c.busy < idleRounds && busy(parts) {
 			// Another process is at all of them: it may be done with them in a moment.
 			c.from, c.at = start, at
 			c.busy++
-			for _, p := range parts { // they will be counted again
-				w.state.addOutcome(deletion.Outcome{Remaining: -p.Outcome.Remaining}, 0, true)
-			}
 			w.run.shared.yieldSlot(func() { w.run.sleep(ctx, w.run.backoff(c.busy)) })
 			return true, nil
+		}
+		if err := w.settleParts(ctx, parts, err); err != nil {
+			return false, err
 		}
 		c.busy = 0
 		c.settle(w.plan, parts, start)
