@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -47,14 +49,18 @@ func TestServerComesLater(t *testing.T) {
 	}
 	cmd := program(t, dsn, "purge", "--yes", "--max-rows", "5")
 	write(t, cmd.Dir, slowPolicy)
+	if code, said := afterRestart(t, cmd, server); code != 3 { // --max-rows reached
+		t.Errorf("exit code %d, want 3\n%s", code, said)
+	}
+}
+
+// afterRestart runs a command whose server is down, restarts the server once the command waits
+// for it, and returns the exit code and what the command said.
+func afterRestart(t *testing.T, cmd *exec.Cmd, server *pgtemp.Server) (code int, said string) {
+	t.Helper()
 	waiting := make(chan struct{})
-	stderr := &signalled{on: "waiting for it", do: func() {
-		select {
-		case <-waiting:
-		default:
-			close(waiting)
-		}
-	}}
+	var once sync.Once
+	stderr := &signalled{on: "waiting for it", do: func() { once.Do(func() { close(waiting) }) }}
 	cmd.Stderr = struct{ io.Writer }{stderr} // and not the buffer's ReadFrom
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -69,9 +75,7 @@ func TestServerComesLater(t *testing.T) {
 	if err := server.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if code := exitCode(t, <-ended); code != 3 { // --max-rows reached
-		t.Errorf("exit code %d, want 3\n%s", code, stderr)
-	}
+	return exitCode(t, <-ended), stderr.String()
 }
 
 // A database or a role that does not exist is a mistake in the settings, said at once.

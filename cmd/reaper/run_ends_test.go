@@ -10,19 +10,26 @@ import (
 	"github.com/reaperdb/reaper/internal/pgtemp"
 )
 
-// The end of the process ends a run after the batch at hand; the next process goes
-// on with it.
-func TestRun_EndsInTheMiddle(t *testing.T) {
-	t.Parallel()
-	db, m := dbtest.New(t, slow), newMonitor(t)
-	policy := strings.Replace(slowPolicy, "name: p,", `name: p, schedule: "@every 1h", heartbeat: "`+m.URL+monitorPath+`",`, 1)
+// overdue is a database with a ledger, whose hourly policy has last begun a day ago.
+func overdue(t *testing.T) (db *dbtest.DB, m *monitor, policy string) {
+	t.Helper()
+	db, m = dbtest.New(t, slow), newMonitor(t)
+	policy = strings.Replace(slowPolicy, "name: p,", `name: p, schedule: "@every 1h", heartbeat: "`+m.URL+monitorPath+`",`, 1)
 	s := serve(t, db.DSN(), policy)
 	s.await("it has its ledger", 20*time.Second, s.works)
 	db.Exec(t, `INSERT INTO reaper.tick (policy, at, run_id, instance, claimed_at) SELECT 'p', now() - interval '1 day', gen_random_uuid(), 'before', now() - interval '1 day'`)
 	s.ends()
+	return db, m, policy
+}
+
+// The end of the process ends a run after the current batch; the next process goes
+// on with it.
+func TestRun_EndsInTheMiddle(t *testing.T) {
+	t.Parallel()
+	db, m, policy := overdue(t)
 	for range 2 {
 		before := db.Int(t, `SELECT count(*) FROM event`)
-		s = serve(t, db.DSN(), policy)
+		s := serve(t, db.DSN(), policy)
 		s.await("it deletes", 20*time.Second, func() bool { return db.Int(t, `SELECT count(*) FROM event`) < before })
 		s.await("its progress is shown", 5*time.Second, func() bool { p := s.status().Policies[0].Running; return p != nil && p.Rows > 0 })
 		if code, body := s.get("/health"); code != 200 {
@@ -45,13 +52,8 @@ func TestRun_EndsInTheMiddle(t *testing.T) {
 // hears of a failure.
 func TestRun_Killed(t *testing.T) {
 	t.Parallel()
-	db, m := dbtest.New(t, slow), newMonitor(t)
-	policy := strings.Replace(slowPolicy, "name: p,", `name: p, schedule: "@every 1h", heartbeat: "`+m.URL+monitorPath+`",`, 1)
+	db, m, policy := overdue(t)
 	s := serve(t, db.DSN(), policy)
-	s.await("it has its ledger", 20*time.Second, s.works)
-	db.Exec(t, `INSERT INTO reaper.tick (policy, at, run_id, instance, claimed_at) SELECT 'p', now() - interval '1 day', gen_random_uuid(), 'before', now() - interval '1 day'`)
-	s.ends()
-	s = serve(t, db.DSN(), policy)
 	s.await("it deletes", 20*time.Second, func() bool { return db.Int(t, `SELECT count(*) FROM event`) < 3000 })
 	const claim = `SELECT run_id::text FROM reaper.tick ORDER BY at DESC LIMIT 1`
 	first := db.Text(t, claim)

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"io"
 	"strings"
 	"testing"
 
@@ -65,29 +64,7 @@ func TestRun_OnceWaits(t *testing.T) {
 	}
 	cmd := program(t, server.DSN("postgres"), "run", "--once", "-o", "json")
 	write(t, cmd.Dir, lettersPolicy("@daily", ""))
-	waiting := make(chan struct{})
-	told := false
-	stderr := &signalled{on: "waiting for it", do: func() {
-		if !told {
-			close(waiting)
-		}
-		told = true
-	}}
-	cmd.Stderr = struct{ io.Writer }{stderr}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	select {
-	case <-waiting:
-	case err := <-ended:
-		t.Fatalf("it does not wait: %v\n%s", err, stderr)
-	}
-	if err := server.Restart(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if code := exitCode(t, <-ended); code != 0 {
-		t.Errorf("exit code %d, want 0\n%s", code, stderr)
+	if code, said := afterRestart(t, cmd, server); code != 0 {
+		t.Errorf("exit code %d, want 0\n%s", code, said)
 	}
 }
