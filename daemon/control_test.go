@@ -83,7 +83,7 @@ func TestControl(t *testing.T) {
 					t.Errorf("round %d did %q; ready: %t; %q\nwant %+v", i, did, control.ready(), control.trouble(), r)
 				}
 			}
-			log.says(t, "in vain", c.logs)
+			log.says(t, "still failing", c.logs)
 		})
 	}
 }

@@ -31,7 +31,7 @@ func (l *logbook) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l,
 
 // complain is pulse.complain's, of a database that is up.
 func (l *logbook) complain(what string, err error) {
-	l.logger().Warn("in vain", "for", what, "error", err)
+	l.logger().Warn("still failing", "for", what, "error", err)
 }
 
 // says wants a text to have been logged so many times.

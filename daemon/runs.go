@@ -16,7 +16,7 @@ type runs struct {
 	// inForce is a policy as the file has it now; false: it no longer does.
 	inForce func(policy string) (entry, bool)
 
-	// stopping is done when runs end after the batch at hand, alive at once.
+	// stopping is done when runs end after the current batch, alive at once.
 	stopping, alive context.Context
 	stop, cancel    context.CancelFunc
 	working         sync.WaitGroup
@@ -29,7 +29,7 @@ type runs struct {
 type ownRun struct {
 	entry    entry              // of the policy when the run began
 	progress *web.Progress      // nil: there is none
-	stop     context.CancelFunc // ends it after the batch at hand
+	stop     context.CancelFunc // ends it after the current batch
 	claim    func()             // makes it the run of a claim
 	failed   bool               // the last verdict was a failure
 }
@@ -68,7 +68,7 @@ func (r *runs) adopt(entries []entry) (again []string) {
 }
 
 // begin enters a run of a policy, and gives the policy as it is in force, and what ends
-// the run after the batch at hand. A policy that has just left the file is not run. claim
+// the run after the current batch. A policy that has just left the file is not run. claim
 // is what promote calls.
 func (r *runs) begin(e entry, p web.Progress, claim func()) (now entry, stopping context.Context, stop context.CancelFunc) {
 	stopping, stop = context.WithCancel(r.stopping)
@@ -170,7 +170,7 @@ func (r *runs) start(do func()) { r.working.Go(do) }
 // kill ends all runs at once.
 func (r *runs) kill() { r.cancel() }
 
-// await has runs end after the batch at hand, and waits until all have; those that take
+// await has runs end after the current batch, and waits until all have; those that take
 // too long for the grace time are killed, which rolls their batches back.
 func (r *runs) await(grace time.Duration) {
 	r.stop()

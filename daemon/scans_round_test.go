@@ -20,7 +20,7 @@ type slowly struct {
 	lag      float64
 	measured []string
 	sampled  int
-	of       string // the policy at hand
+	of       string // the current policy
 }
 
 func (s *slowly) compile(_ context.Context, e entry) (*plan.Plan, error) {

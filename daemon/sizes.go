@@ -200,7 +200,7 @@ func predict(sizes []ledger.Size, limit *int64) *web.Forecast {
 	return &web.Forecast{LimitBytes: limit, UsedBytes: samples[len(samples)-1].Bytes, BytesPerSecond: f.BytesPerSecond, FullAt: f.FullAt, Reason: f.Reason}
 }
 
-// weigh tells whether deleting keeps up with what becomes due of a policy.
+// weigh reports whether deleting keeps up with what becomes due of a policy.
 func weigh(sizes []ledger.Size, policy string, cycle time.Duration) *web.Balance {
 	var counts []growth.Count
 	for _, s := range sizes {

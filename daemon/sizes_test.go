@@ -71,7 +71,7 @@ func TestSizes(t *testing.T) {
 			if g.name != "shop" || *g.bytes != 7 || len(g.tables) != 1 || *g.tables[0].SizeBytes != 5 || g.balances["a"] == nil {
 				t.Errorf("it shows %+v", g)
 			}
-			log.says(t, "in vain", c.logs)
+			log.says(t, "still failing", c.logs)
 		})
 	}
 }

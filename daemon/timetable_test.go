@@ -20,7 +20,7 @@ func TestTimetable_Adopt(t *testing.T) {
 		{"nothing of it is new: it goes on where it was", "", "", false, -24 * time.Hour, false},
 		{"another schedule counts from now on", "0 * * * *", "5 * * * *", false, 0, false},
 		{"another meaning: it goes on where it was", `"42"`, `"43"`, false, -24 * time.Hour, true},
-		{"the run that ends for it begins anew", `"42"`, `"43"`, true, -24*time.Hour - time.Microsecond, true},
+		{"the run that ends for it starts again", `"42"`, `"43"`, true, -24*time.Hour - time.Microsecond, true},
 		{"a run that need not end does not", "0 * * * *", "5 * * * *", true, 0, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {

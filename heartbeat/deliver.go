@@ -52,7 +52,7 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// ownHeaders tells whether a request has headers that reaper does not write itself.
+// ownHeaders reports whether a request has headers that reaper does not write itself.
 func ownHeaders(req *http.Request) bool {
 	for name := range req.Header {
 		if name != "User-Agent" && name != "Content-Type" {

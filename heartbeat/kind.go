@@ -118,7 +118,7 @@ func (p Ping) runUUID() string {
 	return id.String()
 }
 
-// onHost tells whether the URL is on a host, or below it.
+// onHost reports whether the URL is on a host, or below it.
 func onHost(u *url.URL, host string) bool {
 	name := strings.ToLower(u.Hostname())
 	return name == host || strings.HasSuffix(name, "."+host)

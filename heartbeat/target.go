@@ -83,7 +83,7 @@ func (t Target) Monitor() (Monitor, error) {
 // IsZero tells a Monitor that nobody has made; a ping to it is dropped in silence.
 func (m Monitor) IsZero() bool { return m.service == nil }
 
-// Same tells whether two monitors are written alike, and so share one line.
+// Same reports whether two monitors are written alike, and so share one line.
 func (m Monitor) Same(o Monitor) bool { return m.key == o.key }
 
 // Kind is the service's.

@@ -22,7 +22,7 @@
 // detaching, read from the catalog how far the detach came, finish a pending one, attach with
 // the noted bound, and drop the CHECK constraint that the detach added. A drop is never
 // completed later, because its conditions may have changed. A detach without a note was done
-// by a person and is left alone. After a lost COMMIT, the note tells whether the drop took
+// by a person and is left alone. After a lost COMMIT, the note says whether the drop took
 // place: it is gone exactly if it did.
 package partition
 

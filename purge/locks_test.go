@@ -223,7 +223,7 @@ func TestRule_StoppedRuns(t *testing.T) {
 			o := b.purge().is(purge.Incomplete, c.reason)
 			b.ledgerIsTrue()
 			if n := o.one().Batches; n > 1 {
-				t.Errorf("%d batches, want the one at hand", n)
+				t.Errorf("%d batches, want only the current one", n)
 			}
 			b.runner = purge.Runner{Pool: b.runner.Pool, Ledger: b.runner.Ledger}
 			b.opts = purge.Options{}

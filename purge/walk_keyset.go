@@ -28,7 +28,7 @@ type keyset struct {
 	queue   []*tenantWalk   // tenants by themselves
 	single  bool            // the next turn is of one of those, if there is any
 	reading bool            // a page is being read
-	after   int64           // the rank where the page at hand ends
+	after   int64           // the rank where the current page ends
 	open    map[string]bool // tenants of which this pass left something
 }
 
@@ -36,7 +36,7 @@ type keyset struct {
 type tenantWalk struct {
 	tenant    *plan.TenantCutoff
 	groups    [][]*string
-	after     []*string   // last group of the page at hand
+	after     []*string   // last group of the current page
 	more      bool        // a further page of groups may follow
 	start     plan.Cursor // of each group: a cohort has been as far as that
 	at        plan.Cursor

@@ -189,7 +189,7 @@ func (r *caseRun) until(line string, reached func() bool) {
 	r.t.Helper()
 	for end := time.Now().Add(caseStep); !reached(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
-			r.t.Fatalf("%s: waited in vain", line)
+			r.t.Fatalf("%s: gave up waiting", line)
 		}
 	}
 }
