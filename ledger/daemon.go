@@ -294,8 +294,8 @@ type Ended struct {
 // count as failures.
 func (l *Ledger) Histories(ctx context.Context, db *pgxpool.Pool, policies []string, limit int, aside ...string) (map[string]*History, error) {
 	const columns = `r.policy, r.run_id::text, r.trigger, r.status, r.reason, r.started_at, r.finished_at, r.rows_total, r.batches, r.wal_bytes, `
-	nullified := `CASE r.status WHEN 'running' THEN (SELECT coalesce(sum(x.value::bigint), 0)::bigint
-		FROM ` + l.schema + `.batch b, jsonb_each_text(b.nullified) x WHERE b.run_id = r.run_id AND b.policy = r.policy) ELSE 0 END`
+	nullified := `CASE r.status WHEN 'running' THEN (SELECT coalesce(sum(d.rows_nullified), 0)::bigint
+		FROM ` + l.schema + `.deletions d WHERE d.run_id = r.run_id AND d.policy = r.policy) ELSE 0 END`
 	rows, err := l.on(db).Query(ctx, `SELECT 0, r.success, `+columns+`0 FROM unnest($1::text[]) p(policy) CROSS JOIN LATERAL (
 			SELECT * FROM `+l.schema+`.run WHERE policy = p.policy AND status <> 'running' ORDER BY started_at DESC LIMIT $2::int) r
 		UNION ALL SELECT 1, false, `+columns+nullified+` FROM unnest($1::text[]) p(policy) CROSS JOIN LATERAL (

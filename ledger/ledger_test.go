@@ -282,9 +282,17 @@ func TestLast(t *testing.T) {
 	if err != nil || all["mails"].Failure != nil {
 		t.Errorf("without runs by hand: %+v (%v)", all["mails"].Failure, err)
 	}
-	b.batch(b.begin("mails"), "mails", 1, "1", map[string]int64{"t": 1}, map[string]int64{"t": 2, "u": 3})
+	run := b.begin("mails")
+	b.batch(run, "mails", 1, "1", map[string]int64{"t": 1}, map[string]int64{"t": 2, "u": 3})
 	if h := b.history(); h.Last.Status != "running" || len(h.Runs) != 3 || h.Last.RowsNullified != 5 {
 		t.Errorf("with a run under way: %+v", h)
+	}
+	one, other := "1", "2"
+	row := &pgx.Batch{}
+	b.do(b.RecordBatch(row, run, "mails", 2, []*string{&one, &other}, []map[string]int64{{"t": 1}, {}}, []map[string]int64{{"u": 7}, {"t": 4}}))
+	b.do(b.pool.SendBatch(t.Context(), row).Close())
+	if h := b.history(); h.Last.RowsNullified != 16 {
+		t.Errorf("with a batch of two tenants: %d rows emptied, want 16", h.Last.RowsNullified)
 	}
 }
 
