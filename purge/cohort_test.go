@@ -1,6 +1,8 @@
 package purge_test
 
 import (
+	"bytes"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -155,5 +157,50 @@ func TestTenantsShareBatches_LongBacklogs(t *testing.T) {
 	b.perTenant()
 	if mean := 12000 / max(shares, 1); mean < 250 {
 		t.Errorf("a batch had %d roots of each tenant, want at least 250", mean)
+	}
+}
+
+// A hold that a query of tenants shows counts for the rest of the run, and for each tenant of a
+// batch, however fresh what is known about the others.
+func TestTenantsShareBatches_HeldByQuery(t *testing.T) {
+	t.Parallel()
+	for name, sql := range map[string]string{"in step": "", "swept": "DROP INDEX events_owner_at_id_idx"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := prepare(t, many+sql+";"+copies, strings.NewReplacer(
+				"{table: owners, key: id, retention: days, hold: held}", `{query: "SELECT id, days, held FROM owners"}`,
+				"tenant: owner", "tenant: owner, limits: {rows: 100}").Replace(manyPolicy))
+			const ofHeld = `SELECT count(*) FROM events WHERE owner % 3 = 0`
+			stay := -1
+			b.runner.Observer = watcher{batch: func(purge.BatchEvent) {
+				if stay >= 0 {
+					return
+				}
+				b.Exec(t, `UPDATE owners SET held = true WHERE id % 3 = 0`)
+				time.Sleep(2500 * time.Millisecond) // what was read is too old from here on
+				stay = b.Int(t, ofHeld)
+			}}
+			b.purge()
+			b.count(ofHeld, stay)
+			b.count(`SELECT count(*) FROM events WHERE at < now() - interval '30 days' AND owner % 3 <> 0`, 0)
+			b.perTenant()
+		})
+	}
+}
+
+// A tenant that has failed is not visited again.
+func TestTenantsShareBatches_FailedOnce(t *testing.T) {
+	t.Parallel()
+	b := prepare(t, many+`UPDATE events SET at = at - interval '100 days' WHERE owner = 7;`+copies+`;
+		CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+			IF OLD.owner = 7 THEN RAISE EXCEPTION 'not this one'; END IF; RETURN OLD; END $$;
+		CREATE TRIGGER poison AFTER DELETE ON events FOR EACH ROW EXECUTE FUNCTION refuse()`,
+		strings.Replace(manyPolicy, "tenant: owner", "tenant: owner, limits: {rows: 2}", 1))
+	var log bytes.Buffer
+	b.runner.Log = slog.New(slog.NewTextHandler(&log, nil))
+	b.purge().is(purge.Incomplete, "1 tenant failed: 7: not this one")
+	b.count(`SELECT count(*) FROM events WHERE at < now() - interval '30 days' AND owner <> 7`, 0)
+	if n := strings.Count(log.String(), `msg="tenant failed"`); n != 1 {
+		t.Errorf("the tenant failed %d times, want once:\n%s", n, &log)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -161,17 +162,19 @@ func (w *policyRun) deleteParts(ctx context.Context, b *batcher, parts []*deleti
 // settleParts counts what became of candidates, and gives up a tenant whose rows cannot be
 // deleted. err is what deleting them gave; the error returned is the database's.
 func (w *policyRun) settleParts(ctx context.Context, parts []*deletion.Part, err error) error {
+	var lost []*plan.TenantCutoff
 	for _, p := range parts {
 		if p.Alone {
 			w.state.setAlone(deletion.TenantName(p.Tenant.Key))
 		}
-		lost := w.state.addOutcome(p.Outcome, len(p.Candidates), err != nil || p.Alone)
-		if !lost || w.plan.NoTenant {
-			continue
+		if w.state.addOutcome(p.Outcome, len(p.Candidates), err != nil || p.Alone) {
+			lost = append(lost, p.Tenant)
 		}
-		// Some are no longer expired. If that is because the tenant's key has come
-		// to be there twice, it must be said.
-		if _, reread := w.reread(ctx, []*plan.TenantCutoff{p.Tenant}); reread != nil {
+	}
+	if len(lost) > 0 && !w.plan.NoTenant {
+		// Some are no longer expired. If that is because a tenant's key has come to be there
+		// twice, it must be said.
+		if _, reread := w.reread(ctx, lost); reread != nil {
 			err = reread
 		}
 	}
@@ -203,18 +206,26 @@ func (w *policyRun) tenantFailed(key *string) bool {
 	return w.state.tenantFailed(deletion.TenantName(key))
 }
 
-// refresh reads the hold and the retention of tenants again, if they were read some time
-// ago: at the start of every slice, and between the batches of a long one, so that a query
-// of tenants is never older than 5 s. It returns those whose rows may be deleted.
-func (w *policyRun) refresh(ctx context.Context, tenants []*plan.TenantCutoff) (map[*plan.TenantCutoff]bool, error) {
-	if !w.plan.NoTenant && time.Since(tenants[0].ReadAt) >= sliceTime {
-		return w.reread(ctx, tenants)
-	}
-	active := map[*plan.TenantCutoff]bool{}
+// refresh reads the hold and the retention of those tenants again that were read some time ago:
+// at the start of every slice, and between the batches of a long one, so that a query of
+// tenants is never older than 5 s. It returns those whose rows may be deleted. The others are
+// asked about again the next time.
+func (w *policyRun) refresh(ctx context.Context, tenants []*plan.TenantCutoff) (active map[*plan.TenantCutoff]bool, err error) {
+	active = map[*plan.TenantCutoff]bool{}
+	var stale []*plan.TenantCutoff
 	for _, t := range tenants {
-		active[t] = true
+		if w.plan.NoTenant || time.Since(t.ReadAt) < sliceTime {
+			active[t] = true
+		} else {
+			stale = append(stale, t)
+		}
 	}
-	return active, nil
+	if len(stale) == 0 {
+		return active, nil
+	}
+	found, err := w.reread(ctx, stale)
+	maps.Copy(active, found)
+	return active, err
 }
 
 // refreshParts returns the parts whose tenants' rows may be deleted.

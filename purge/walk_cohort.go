@@ -57,6 +57,11 @@ func (w *policyRun) cohortSize() int {
 func (c *cohort) slice(ctx context.Context, w *policyRun, b *batcher) (bool, error) {
 	ends := time.Now().Add(sliceTime)
 	for !w.stopping() && ctx.Err() == nil && time.Now().Before(ends) {
+		active, err := w.refresh(ctx, c.tenants)
+		if err != nil {
+			return false, err
+		}
+		c.tenants = slices.DeleteFunc(c.tenants, func(t *plan.TenantCutoff) bool { return !active[t] || w.tenantFailed(t.Key) })
 		if len(c.tenants) < 2 || w.cohortSize() < 2 {
 			c.disband(w.plan)
 			return false, nil
@@ -138,9 +143,7 @@ func (c *cohort) settle(p *plan.Plan, parts []*deletion.Part, start plan.Cursor)
 
 // from walks the rows of a tenant that come behind a place.
 func from(p *plan.Plan, t *plan.TenantCutoff, start plan.Cursor) *tenantWalk {
-	w := &tenantWalk{tenant: t, start: p.Behind(start)}
-	w.strict = w.start.Key != nil
-	return w
+	return &tenantWalk{tenant: t, start: p.Behind(start)}
 }
 
 // disband leaves each tenant to itself.
