@@ -139,9 +139,14 @@ func (p *Plan) WalkSQL(w *TenantCutoff, group []*string, at Cursor, byKey bool, 
 }
 
 func (p *Plan) groupConditions(s *pg.Statement, group []*string) []string {
-	var conditions []string
+	pairs := p.leadPairs()
+	return p.leadConditions(func(i int) string { return pairs[i].Value(s, group[i]) })
+}
+
+// leadConditions find the rows whose columns of the tenant have the values that lead gives.
+func (p *Plan) leadConditions(lead func(int) string) (conditions []string) {
 	for i, x := range p.leadPairs() {
-		conditions = append(conditions, x.FindTheirs(x.Value(s, group[i]), schema.Col(p.Root.Table, p.Lead()[i])))
+		conditions = append(conditions, x.FindTheirs(lead(i), schema.Col(p.Root.Table, p.Lead()[i])))
 	}
 	return conditions
 }
@@ -159,8 +164,8 @@ func (p *Plan) probeSQL(cutoff string, lead func(int) string) string {
 	a := schema.Col(t, p.Age.Column.Name)
 	var b strings.Builder
 	b.WriteString("SELECT " + a + " AS at FROM " + schema.From(t) + " WHERE ")
-	for i, x := range p.leadPairs() {
-		b.WriteString(x.FindTheirs(lead(i), schema.Col(t, p.Lead()[i])) + " AND ")
+	for _, c := range p.leadConditions(lead) {
+		b.WriteString(c + " AND ")
 	}
 	b.WriteString(p.Age.Expired(a, cutoff) + Parenthesized(p.Where) + " ORDER BY " + a + " LIMIT 1")
 	return b.String()

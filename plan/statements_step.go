@@ -47,11 +47,7 @@ func (p *Plan) StepSQL(tenants []*TenantCutoff, w Window) *pg.Statement {
 func (p *Plan) stepRows(s *pg.Statement, w Window, lead func(int) string) string {
 	t := p.Root.Table
 	a := schema.Col(t, p.Age.Column.Name)
-	var conditions []string
-	for i, x := range p.leadPairs() {
-		conditions = append(conditions, x.FindTheirs(lead(i), schema.Col(t, p.Lead()[i])))
-	}
-	conditions = append(conditions, p.Age.Valid(a), a+" < "+p.Age.Bound("reaper_t.cutoff"))
+	conditions := append(p.leadConditions(lead), p.Age.Valid(a), a+" < "+p.Age.Bound("reaper_t.cutoff"))
 	keys := schema.Cols(t, ColumnNames(p.Key))
 	if w.From.Set {
 		from := s.Cast(w.From.Age, p.Age.Column.SQLType)
