@@ -61,7 +61,7 @@ func (tx *Tx) deletePipelined(ctx context.Context) (err error) {
 	p := pg.NewPipeline(tx.Conn, "reaper_batch")
 	defer func() { err = errors.Join(err, p.Close(context.WithoutCancel(ctx))) }()
 	traversal := tx.Traversal()
-	counted := len(traversal.Counted)+len(traversal.CountedUp) > 0
+	counted, counters := traversal.Counters() > 1, tx.plan.CountersSQL(traversal)
 	marks := make([][]int64, len(tx.Parts))
 	for i, part := range tx.Parts {
 		s := tx.plan.DeleteRootsSQL(tx.scope, part.Tenant, part.keys)
@@ -75,7 +75,7 @@ func (tx *Tx) deletePipelined(ctx context.Context) (err error) {
 		if !counted && i < len(tx.Parts)-1 {
 			continue
 		}
-		if err := p.Queue(ctx, tx.plan.CountersSQL(traversal), func(rows [][][]byte, _ int64) (err error) {
+		if err := p.Queue(ctx, counters, func(rows [][][]byte, _ int64) (err error) {
 			marks[i], err = integers(rows)
 			return err
 		}); err != nil {

@@ -163,6 +163,9 @@ func (tx *Tx) bytes() int64 {
 func (tx *Tx) settleCounts(ctx context.Context) error {
 	traversal := tx.Traversal()
 	if tx.after == nil {
+		if traversal.Counters() == 1 && tx.Share != tx.Parts[len(tx.Parts)-1] {
+			return nil // of the position in the WAL only the last counts
+		}
 		batch := &pgx.Batch{}
 		tx.queueCounters(batch)
 		if err := pg.Send(ctx, tx.Conn, batch); err != nil {

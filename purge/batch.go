@@ -67,6 +67,11 @@ func (b *batcher) ordinary() deletion.Options {
 		b.countFirst--
 		return counting
 	}
+	return b.usual()
+}
+
+// usual is ordinary, where no batch has exceeded its limits.
+func (b *batcher) usual() deletion.Options {
 	if b.plan.Usual.Full {
 		return counting
 	}
@@ -75,9 +80,7 @@ func (b *batcher) ordinary() deletion.Options {
 
 // lockFirst reports whether batches usually lock the roots before they delete them, and
 // collect what depends on them.
-func (b *batcher) lockFirst() bool {
-	return b.plan.Proven || b.plan.Usual.Full || !b.plan.Usual.Simple()
-}
+func (b *batcher) lockFirst() bool { return b.plan.Proven || b.usual().LockRoots }
 
 var (
 	// counting is for a batch that counts before it deletes.
@@ -90,7 +93,7 @@ var (
 // them.
 func (b *batcher) attempt(ctx context.Context, parts []*deletion.Part, opts deletion.Options) error {
 	shared := len(parts) > 1
-	for a := newAttempt(parts, opts); len(parts) > 0; {
+	for a := (attempt{options: opts}); len(parts) > 0; {
 		if !b.policy.waitForGuards(ctx, b.worker) {
 			deletion.LeaveAll(parts, false)
 			return nil
@@ -100,6 +103,7 @@ func (b *batcher) attempt(ctx context.Context, parts []*deletion.Part, opts dele
 			return err
 		}
 		parts = active
+		a.tenants, a.roots = len(parts), deletion.CountRoots(parts)
 		a.size, a.stepwise = b.size, b.policy.state.deletesStepwise()
 		a.options.SingleRoot = a.roots == 1 && (a.try > 0 || b.slow)
 		more, err := b.transaction(ctx, parts, a.options)
@@ -119,13 +123,13 @@ func (b *batcher) attempt(ctx context.Context, parts []*deletion.Part, opts dele
 			a.try++
 		case isolateTenant:
 			parts = isolate(parts, err)
-			a = newAttempt(parts, opts)
+			a = attempt{options: opts}
 		case splitTenants:
 			return b.splitTenants(ctx, parts, opts)
 		case splitBatch:
 			return setAside(ctx, parts, shared, b.splitRoots(ctx, parts[0], b.change(a.options, d.change)))
 		case drainRoot:
-			a = newAttempt(parts, draining)
+			a = attempt{options: draining}
 		case leaveRoots, leaveBusy:
 			if errors.Is(err, errBusy) {
 				deletion.LeaveElsewhere(parts)
@@ -148,10 +152,6 @@ func setAside(ctx context.Context, parts []*deletion.Part, shared bool, err erro
 		return nil
 	}
 	return err
-}
-
-func newAttempt(parts []*deletion.Part, opts deletion.Options) attempt {
-	return attempt{tenants: len(parts), roots: deletion.CountRoots(parts), options: opts}
 }
 
 // isolate sets the tenant aside that an error names: its rows are left to batches of its

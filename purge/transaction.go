@@ -80,7 +80,8 @@ func (b *batcher) begin(ctx context.Context, parts []*deletion.Part, opts deleti
 	tx := b.newTx(conn, opts)
 	traversal := tx.Traversal()
 	timeout := tx.StatementTimeout()
-	s := b.plan.BeginSQL(b.lockKeys(parts), timeout, b.run.ledger.PausedSQL, traversal)
+	keys := b.lockKeys(parts)
+	s := b.plan.BeginSQL(keys, timeout, b.run.ledger.PausedSQL, traversal)
 	var locked []int64
 	var paused bool
 	var set, write int
@@ -110,7 +111,7 @@ func (b *batcher) begin(ctx context.Context, parts []*deletion.Part, opts deleti
 		return nil, err
 	}
 	tx.WAL[0] = tx.Before[0]
-	tx.Take(parts, b.lockKeys(parts), locked)
+	tx.Take(parts, keys, locked)
 	return tx, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/reaperdb/reaper/deletion"
+	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/plan"
 )
 
@@ -229,11 +230,7 @@ func (k *keyset) groups(ctx context.Context, p *plan.Plan, t *tenantWalk) error 
 		t.groups = nil
 		return k.policy.run.query(ctx, k.policy.plan.ReadingPath(), searchTimeout, s, func(rows pgx.Rows) error {
 			group := make([]*string, len(p.Hops[0].To))
-			into := make([]any, len(group))
-			for i := range group {
-				into[i] = &group[i]
-			}
-			_, err := pgx.ForEachRow(rows, into, func() error {
+			_, err := pgx.ForEachRow(rows, pg.Pointers(group), func() error {
 				t.groups = append(t.groups, append([]*string(nil), group...))
 				return nil
 			})
@@ -332,11 +329,7 @@ func (r *reading) scan(rows pgx.Rows) error {
 		var matches bool
 		c := deletion.Candidate{Key: make([]*string, r.columns)}
 		var at string
-		into := []any{&at, &matches, &c.Bytes}
-		for i := range c.Key {
-			into = append(into, &c.Key[i])
-		}
-		if err := rows.Scan(into...); err != nil {
+		if err := rows.Scan(append([]any{&at, &matches, &c.Bytes}, pg.Pointers(c.Key)...)...); err != nil {
 			return err
 		}
 		if len(r.cands) >= r.want || len(r.cands) > 0 && r.room < c.Bytes {

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/reaperdb/reaper/deletion"
+	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/plan"
 )
 
@@ -177,11 +178,7 @@ func (s *sweep) read(ctx context.Context, p *plan.Plan) (st stretch, err error) 
 				var key, cutoff *string
 				var age *string
 				c := deletion.Candidate{Key: make([]*string, len(w.plan.Key))}
-				into := []any{&kind, &number, &key, &cutoff, &age}
-				for i := range c.Key {
-					into = append(into, &c.Key[i])
-				}
-				if err := rows.Scan(into...); err != nil {
+				if err := rows.Scan(append([]any{&kind, &number, &key, &cutoff, &age}, pg.Pointers(c.Key)...)...); err != nil {
 					return err
 				}
 				if kind == 1 {
