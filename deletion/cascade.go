@@ -41,7 +41,7 @@ func (cascadeDeleter) delete(ctx context.Context, tx *Tx) (Outcome, error) {
 // deleteRoots deletes the roots without locking them first and reads the counters, in one round
 // trip.
 func (tx *Tx) deleteRoots(ctx context.Context) (o Outcome, err error) {
-	s := tx.plan.DeleteRootsSQL(tx.scope, tx.Tenant, tx.keys)
+	s := tx.deleteRootsSQL(tx.Share)
 	batch := &pgx.Batch{}
 	batch.Queue(s.String(), s.Args...).Exec(func(tag pgconn.CommandTag) error {
 		o.Roots = tag.RowsAffected()
@@ -55,6 +55,14 @@ func (tx *Tx) deleteRoots(ctx context.Context) (o Outcome, err error) {
 	return o, nil
 }
 
+// deleteRootsSQL deletes the roots of a part that were not locked first.
+func (tx *Tx) deleteRootsSQL(p *Share) *pg.Statement {
+	if p.Range != nil {
+		return tx.plan.DeleteRangeSQL(tx.scope, p.Tenant, p.Range)
+	}
+	return tx.plan.DeleteRootsSQL(tx.scope, p.Tenant, p.keys)
+}
+
 // deletePipelined deletes the roots of many tenants, a statement for each, and reads the
 // counters behind each: a statement costs microseconds then, and an error names its tenant.
 func (tx *Tx) deletePipelined(ctx context.Context) (err error) {
@@ -64,7 +72,7 @@ func (tx *Tx) deletePipelined(ctx context.Context) (err error) {
 	counted, counters := traversal.Counters() > 1, tx.plan.CountersSQL(traversal)
 	marks := make([][]int64, len(tx.Parts))
 	for i, part := range tx.Parts {
-		s := tx.plan.DeleteRootsSQL(tx.scope, part.Tenant, part.keys)
+		s := tx.deleteRootsSQL(part)
 		if err := p.Queue(ctx, s, func(_ [][][]byte, n int64) error {
 			part.Now.Roots = n
 			part.countDeleted(tx.plan.Root, n)

@@ -226,10 +226,10 @@ func (tx *Tx) checkLimits(ctx context.Context, m *plan.Traversal, known collecti
 
 // stillDue counts the candidates still expired when not all were deleted.
 func (tx *Tx) stillDue(ctx context.Context, o Outcome) (Outcome, error) {
-	if o.Roots+o.Kept >= int64(tx.keys.Len()) {
+	if o.Roots+o.Kept >= int64(tx.Roots()) {
 		return o, nil
 	}
-	still, err := tx.countRoots(ctx, tx.keys)
+	still, err := tx.countDue(ctx)
 	if err != nil {
 		return o, err
 	}
@@ -254,6 +254,17 @@ func (tx *Tx) lockRoots(ctx context.Context) (*plan.Rows, pg.Values, error) {
 func (tx *Tx) countRoots(ctx context.Context, keys pg.Values) (n int64, err error) {
 	s := tx.plan.CountRootsSQL(tx.scope, tx.Tenant, keys)
 	if err := tx.row(ctx, s).Scan(&n); err != nil {
+		return 0, fmt.Errorf("counting remaining rows: %w", err)
+	}
+	return n, nil
+}
+
+// countDue counts the current part's roots that are still expired.
+func (tx *Tx) countDue(ctx context.Context) (n int64, err error) {
+	if tx.Range == nil {
+		return tx.countRoots(ctx, tx.keys)
+	}
+	if err := tx.row(ctx, tx.plan.CountRangeSQL(tx.scope, tx.Tenant, tx.Range)).Scan(&n); err != nil {
 		return 0, fmt.Errorf("counting remaining rows: %w", err)
 	}
 	return n, nil

@@ -46,6 +46,10 @@ func (o *Outcome) Add(x Outcome) {
 type Part struct {
 	Tenant     *plan.TenantCutoff
 	Candidates []Candidate
+	// Range, if set, stands for candidates whose keys nobody has read; Counted is how many
+	// there were.
+	Range   *plan.Range
+	Counted int
 	// Outcome is what became of the candidates, over all transactions that it took.
 	Outcome Outcome
 	// Elsewhere: another worker or process has the tenant's lock.
@@ -60,10 +64,23 @@ func NewPart(t *plan.TenantCutoff, cands []Candidate) *Part {
 	return &Part{Tenant: t, Candidates: cands}
 }
 
+// NewRange makes a part of the roots of one tenant within a range of ages.
+func NewRange(t *plan.TenantCutoff, r *plan.Range, roots int) *Part {
+	return &Part{Tenant: t, Range: r, Counted: roots}
+}
+
+// Roots is how many candidates there are.
+func (p *Part) Roots() int {
+	if p.Range != nil {
+		return p.Counted
+	}
+	return len(p.Candidates)
+}
+
 // LeaveAll leaves the candidates where they are.
 func LeaveAll(parts []*Part, busy bool) {
 	for _, p := range parts {
-		p.Outcome.Add(Outcome{Remaining: int64(len(p.Candidates)), Busy: busy})
+		p.Outcome.Add(Outcome{Remaining: int64(p.Roots()), Busy: busy})
 	}
 }
 
@@ -78,7 +95,7 @@ func LeaveElsewhere(parts []*Part) {
 // CountRoots is how many candidates there are.
 func CountRoots(parts []*Part) (n int) {
 	for _, p := range parts {
-		n += len(p.Candidates)
+		n += p.Roots()
 	}
 	return n
 }

@@ -211,8 +211,10 @@ func (l *Ledger) KeepAlive(ctx context.Context, db *pgxpool.Pool, runID string) 
 // except; "null" stands for a policy without tenants.
 func (l *Ledger) DoneTenants(ctx context.Context, db *pgxpool.Pool, runID, policy string, except []string) (int64, error) {
 	var n int64
-	err := l.on(db).QueryRow(ctx, `SELECT count(*) FROM (SELECT DISTINCT tenant FROM `+l.schema+`.deletions
-		WHERE run_id = $1::uuid AND policy = $2 AND coalesce(tenant, 'null') <> ALL ($3::text[])) t`, runID, policy, except).Scan(&n)
+	err := l.on(db).QueryRow(ctx, `SELECT count(*) FROM (
+		SELECT tenant FROM `+l.schema+`.deletion WHERE run_id = $1::uuid AND policy = $2
+		UNION SELECT t FROM `+l.schema+`.batch, unnest(coalesce(tenants, ARRAY[tenant])) t WHERE run_id = $1::uuid AND policy = $2
+	) t WHERE coalesce(tenant, 'null') <> ALL ($3::text[])`, runID, policy, except).Scan(&n)
 	return n, err
 }
 

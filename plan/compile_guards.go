@@ -279,7 +279,7 @@ func (c *compiler) edgeGuards(e *Edge) error {
 
 // unindexed records that no index serves an edge.
 func (c *compiler) unindexed(e *Edge, big, analyzed bool) error {
-	fix, err := c.indexFix(e.Child.Table, e.Pairs, nil)
+	fix, err := c.graph.IndexFix(c.ctx, c.conn, e.Child.Table, e.Pairs, nil)
 	if err != nil {
 		return err
 	}

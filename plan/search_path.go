@@ -48,22 +48,9 @@ func (c *compiler) checkSearchPath() error {
 		if x.Objects != "" {
 			text += "; there are " + x.Objects
 		}
-		p.AddProblem(level, text, creatorsFix(pg.Ident(x.Schema), x.Granted, x.Owner, x.Trusted))
+		p.AddProblem(level, text, x.Fix())
 	}
 	return nil
-}
-
-// creatorsFix removes CREATE on a schema from untrusted roles: from its owner, if not empty, by
-// changing the owner, who could grant it to itself again; from the others by REVOKE.
-func creatorsFix(name, granted, owner, trusted string) string {
-	const look = " -- and look at what is there"
-	switch {
-	case owner == "":
-		return "REVOKE CREATE ON SCHEMA " + name + " FROM " + granted + ";" + look
-	case granted == "":
-		return "ALTER SCHEMA " + name + " OWNER TO " + trusted + ";" + look
-	}
-	return "ALTER SCHEMA " + name + " OWNER TO " + trusted + "; REVOKE CREATE ON SCHEMA " + name + " FROM " + granted + ";" + look
 }
 
 // foreignCode names what runs under the role's own search_path.

@@ -62,45 +62,6 @@ func (p *Plan) leadPairs() []schema.Comparison {
 	return []schema.Comparison{p.Owner}
 }
 
-// afterPosition is the condition that a row comes after a position, by the operators that ORDER BY
-// uses.
-func afterPosition(columns []string, orders []*schema.Order, place []string) string {
-	named := func(i int) string {
-		if orders[i] == nil { // an age: a built-in type
-			return "OPERATOR(pg_catalog.>)"
-		}
-		return orders[i].Greater.String()
-	}
-	for i := range columns {
-		if named(i) != "OPERATOR(pg_catalog.>)" {
-			return afterPositionEach(columns, orders, place, named)
-		}
-	}
-	return pg.Row(columns) + " OPERATOR(pg_catalog.>) " + pg.Row(place)
-}
-
-// afterPositionEach serves types of extensions and users, since all operators of a row comparison
-// come from one schema.
-func afterPositionEach(columns []string, orders []*schema.Order, place []string, greater func(int) string) string {
-	var or []string
-	for i := range columns {
-		and := ""
-		for k := range i {
-			and += columns[k] + " " + equalOf(orders[k]) + " " + place[k] + " AND "
-		}
-		or = append(or, "("+and+columns[i]+" "+greater(i)+" "+place[i]+")")
-	}
-	first := "(" + columns[0] + " " + greater(0) + " " + place[0] + " OR " + columns[0] + " " + equalOf(orders[0]) + " " + place[0] + ")"
-	return first + " AND (" + strings.Join(or, " OR ") + ")"
-}
-
-func equalOf(o *schema.Order) string {
-	if o == nil {
-		return "OPERATOR(pg_catalog.=)"
-	}
-	return o.Equal.String()
-}
-
 // WalkSQL reads up to limit rows of one group (rows that share the lead columns) from a cursor on,
 // below the cutoff: age, whether the row is expired and satisfies where, its size, key…. byKey
 // orders rows of one age by the key.
@@ -125,7 +86,7 @@ func (p *Plan) WalkSQL(w *TenantCutoff, group []*string, at Cursor, byKey bool, 
 			tuple = append(tuple, s.Cast(at.Key[i], k.SQLType))
 			orders = append(orders, p.keyOrders[slices.Index(ColumnNames(p.Key), n)])
 		}
-		conditions = append(conditions, afterPosition(append([]string{a}, rest...), orders, tuple))
+		conditions = append(conditions, schema.After(append([]string{a}, rest...), orders, tuple))
 	}
 	order := []string{a}
 	if byKey {
@@ -250,7 +211,7 @@ func (p *Plan) GroupsSQL(w *TenantCutoff, after []*string, limit int) *pg.Statem
 		for i := range after {
 			tuple[i] = s.Cast(after[i], types[i])
 		}
-		s.Add("\n   AND ", afterPosition(names, p.groupOrders, tuple))
+		s.Add("\n   AND ", schema.After(names, p.groupOrders, tuple))
 	}
 	s.Add("\n ORDER BY ", strings.Join(names, ", "), fmt.Sprintf("\n LIMIT %d", limit))
 	return s
@@ -280,7 +241,7 @@ func (p *Plan) SweepSQL(sc expiry.Scope, after []*string, latest string, limit i
 		for i := range tuple {
 			tuple[i] = s.Cast(after[i], types[i])
 		}
-		conditions = append(conditions, afterPosition(order, orders, tuple))
+		conditions = append(conditions, schema.After(order, orders, tuple))
 	}
 	s.Add("WITH reaper_w AS MATERIALIZED (\n  SELECT ")
 	for i, k := range schema.Cols(t, ColumnNames(p.Key)) {

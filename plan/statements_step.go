@@ -24,10 +24,7 @@ type Window struct {
 // (ordinal of the tenant from 1, size, NULL, NULL, key…).
 func (p *Plan) StepSQL(tenants []*TenantCutoff, w Window) *pg.Statement {
 	s := &pg.Statement{}
-	var keys, cutoffs []*string
-	for _, t := range tenants {
-		keys, cutoffs = append(keys, t.Key), append(cutoffs, &t.Cutoff)
-	}
+	keys, cutoffs := tenantLists(tenants)
 	names := func(format string) string {
 		return pg.List(len(p.Key), func(i int) string { return fmt.Sprintf(format, i) })
 	}
@@ -36,10 +33,7 @@ func (p *Plan) StepSQL(tenants []*TenantCutoff, w Window) *pg.Statement {
 		"\n   CROSS JOIN LATERAL (SELECT row_number() OVER () AS i, reaper_q.* FROM (", p.stepRows(s, w, lead), ") reaper_q) reaper_x),",
 		"\nreaper_y AS (SELECT *, row_number() OVER reaper_o AS r, sum(size) OVER (reaper_o ROWS UNBOUNDED PRECEDING) + lead(size) OVER reaper_o AS bytes FROM reaper_x WINDOW reaper_o AS (ORDER BY age, ", names("k%d"), ")),",
 		"\nreaper_u AS (SELECT min(r) FILTER (WHERE i = ", s.Cast(w.PerGroup, "bigint"), " OR r = ", s.Cast(w.Roots, "bigint"), " OR bytes > ", s.Cast(w.Bytes, "bigint"), ") AS stop, min(age) AS first FROM reaper_y)")
-	micros := func(age string) string {
-		return "(extract(epoch FROM " + p.Age.Instant(age) + ") * 1000000)::bigint::text"
-	}
-	return s.Add("\nSELECT 0, e.age::text, ", micros("e.age"), ", ", micros("first"), ", ", names("e.k%d::text"), "\n  FROM reaper_u LEFT JOIN (SELECT r, age, ", names("k%d"), " FROM reaper_y", p.stepEnd(s, w, cutoffs), ") e ON e.r IS NOT DISTINCT FROM stop",
+	return s.Add("\nSELECT 0, e.age::text, ", p.microseconds("e.age"), ", ", p.microseconds("first"), ", ", names("e.k%d::text"), "\n  FROM reaper_u LEFT JOIN (SELECT r, age, ", names("k%d"), " FROM reaper_y", p.stepEnd(s, w, cutoffs), ") e ON e.r IS NOT DISTINCT FROM stop",
 		"\nUNION ALL SELECT n, size::text, NULL, NULL, ", names("k%d::text"), " FROM reaper_y WHERE meant AND r <= coalesce((SELECT stop FROM reaper_u), r)")
 }
 
@@ -47,31 +41,24 @@ func (p *Plan) StepSQL(tenants []*TenantCutoff, w Window) *pg.Statement {
 func (p *Plan) stepRows(s *pg.Statement, w Window, lead func(int) string) string {
 	t := p.Root.Table
 	a := schema.Col(t, p.Age.Column.Name)
-	conditions := append(p.leadConditions(lead), p.Age.Valid(a), a+" < "+p.Age.Bound("reaper_t.cutoff"))
 	keys := schema.Cols(t, ColumnNames(p.Key))
-	if w.From.Set {
-		from := s.Cast(w.From.Age, p.Age.Column.SQLType)
-		conditions = append(conditions, a+" >= "+from)
-		if w.From.Key != nil {
-			place := []string{from}
-			for i, k := range p.Key {
-				place = append(place, s.Cast(w.From.Key[i], k.SQLType))
-			}
-			conditions = append(conditions, afterPosition(append([]string{a}, keys...), append([]*schema.Order{nil}, p.keyOrders...), place))
-		}
-	}
-	if w.Until != "" {
-		conditions = append(conditions, a+" < "+p.Age.Bound(s.Cast(w.Until, "timestamptz")))
-	}
-	if p.whereLeads && p.Where != "" {
-		conditions = append(conditions, "("+p.Where+"\n)")
-	}
 	var columns strings.Builder
 	for i, c := range keys {
 		fmt.Fprintf(&columns, ", %s AS k%d", c, i)
 	}
 	return "SELECT " + a + " AS age, " + p.meantSQL("reaper_t.cutoff") + " AS meant, " + p.sizeOf() + " AS size" + columns.String() +
-		"\n    FROM " + schema.From(t) + "\n   WHERE " + strings.Join(conditions, "\n     AND ") + "\n   ORDER BY " + strings.Join(append([]string{a}, keys...), ", ") + " LIMIT " + s.Cast(w.PerGroup, "bigint")
+		"\n    FROM " + schema.From(t) + "\n   WHERE " + strings.Join(p.stepConditions(s, w, lead), "\n     AND ") + "\n   ORDER BY " + strings.Join(append([]string{a}, keys...), ", ") + " LIMIT " + s.Cast(w.PerGroup, "bigint")
+}
+
+// stepConditions are those of the rows of one group.
+func (p *Plan) stepConditions(s *pg.Statement, w Window, lead func(int) string) []string {
+	a := schema.Col(p.Root.Table, p.Age.Column.Name)
+	conditions := append(p.leadConditions(lead), p.Age.Valid(a), a+" < "+p.Age.Bound("reaper_t.cutoff"))
+	conditions = append(conditions, p.within(s, w)...)
+	if p.whereLeads && p.Where != "" {
+		conditions = append(conditions, "("+p.Where+"\n)")
+	}
+	return conditions
 }
 
 // stepEnd is the end of a window that nothing has filled: the age that no row is younger

@@ -46,7 +46,7 @@ func (c *compiler) strategy() error {
 		p.Reason = fmt.Sprintf("no index starts with %s and the age: %s", leadText(lead), map[string]string{
 			AgeSweep: "every row that is old enough for some tenant is read along " + p.Index, KeySweep: "every row is read along the key",
 		}[p.Strategy])
-		fix, err := c.indexFix(t, p.leadPairs(), slices.Concat([]string{p.Age.Column.Name}, p.orderKey()))
+		fix, err := c.graph.IndexFix(c.ctx, c.conn, t, p.leadPairs(), slices.Concat([]string{p.Age.Column.Name}, p.orderKey()))
 		if err != nil {
 			return err
 		}

@@ -40,12 +40,16 @@ func SQL(p *plan.Plan, sel plan.Selection, cutoffs string) string {
 			group[i] = &key
 		}
 		section("the next expired rows of one group", p.WalkSQL(w, group, plan.Cursor{}, p.KeyInIndex, p.Policy.Limits.Rows))
+		stepStatements(p, w, section)
 	}
 	section("each batch locks the tables against changes of keys, triggers and rules", (&pg.Statement{}).Add(p.LockTables()))
 	section("and checks that nothing has changed since planning", p.CatalogPrintSQL())
 	m := p.Usual
 	if m.Simple() && !p.Watched() {
 		section("a batch", p.DeleteRootsSQL(sc, w, keys))
+		if !p.Sweeps() && p.HasRanges() {
+			section("a batch of many tenants has for each of them", p.DeleteRangeSQL(sc, w, &plan.Range{From: plan.Cursor{Set: true, Age: "AGE"}, Until: "AGE"}))
+		}
 		return out
 	}
 	section("lock the roots", p.LockRootsSQL(sc, w, keys))
@@ -78,6 +82,19 @@ func SQL(p *plan.Plan, sel plan.Selection, cutoffs string) string {
 	s, _, _ := plan.DeleteSQL(p, m, p.Nodes, sc, w, keys, known, false)
 	section("a batch", s)
 	return out
+}
+
+// stepStatements shows how the next rows of many tenants are found.
+func stepStatements(p *plan.Plan, w *plan.TenantCutoff, section func(string, *pg.Statement)) {
+	if p.NoTenant {
+		return
+	}
+	limits := p.Policy.Limits
+	win := plan.Window{From: plan.Cursor{Set: true, Age: "AGE"}, Until: "AGE", PerGroup: limits.Rows, Roots: limits.Rows, Bytes: limits.Bytes}
+	section("the next expired rows of many tenants", p.StepSQL([]*plan.TenantCutoff{w}, win))
+	if p.Usual.Simple() && !p.Watched() && p.HasRanges() {
+		section("or, where a DELETE finds them again by the same index, how many there are", p.CountStepSQL([]*plan.TenantCutoff{w}, win))
+	}
 }
 
 // partitionStatements shows the statements of a partition drop.

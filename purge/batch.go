@@ -82,6 +82,11 @@ func (b *batcher) usual() deletion.Options {
 // collect what depends on them.
 func (b *batcher) lockFirst() bool { return b.plan.Proven || b.usual().LockRoots }
 
+// takesRanges reports whether the next batch may delete roots whose keys nobody has read.
+func (b *batcher) takesRanges() bool {
+	return !b.lockFirst() && b.countFirst == 0 && b.plan.HasRanges() && b.run.opts.MaxRows == 0
+}
+
 var (
 	// counting is for a batch that counts before it deletes.
 	counting = deletion.Options{Method: deletion.Closure, LockRoots: true}
@@ -116,6 +121,12 @@ func (b *batcher) attempt(ctx context.Context, parts []*deletion.Part, opts dele
 		}
 		d := decide(err, a)
 		b.prepare(ctx, err, a, d)
+		if d.retries() {
+			var failed error
+			if parts, failed = b.policy.readKeys(ctx, parts); failed != nil {
+				return failed
+			}
+		}
 		switch d.action {
 		case awaitGuards, awaitResume:
 		case retryBatch:
@@ -231,17 +242,22 @@ func (b *batcher) change(opts deletion.Options, c change) deletion.Options {
 }
 
 // adapt aims the next batch at the time wanted, and below the rows it may hold:
-// it grows by a fifth at most and shrinks in proportion.
+// far from that time it doubles, or has four times as many where a batch takes a tenth of it;
+// near it, it grows by a fifth, and shrinks in proportion. A step of a cohort seldom finds
+// exactly as many roots as were asked for.
 func (b *batcher) adapt(o deletion.Outcome, took time.Duration) {
 	limits, roots := b.plan.Policy.Limits, o.Roots
 	b.slow = roots == 1 && took > 2*limits.Time
 	if roots == 0 {
 		return
 	}
+	full := int(roots) >= b.size-b.size/4
 	switch ratio := float64(limits.Time) / float64(took); {
 	case ratio < 1:
 		b.size = max(int(float64(roots)*max(ratio, 0.5)), 1)
-	case int(roots) >= b.size && ratio > 2: // far from the time aimed at
+	case full && ratio > 10:
+		b.size *= 4
+	case full && ratio > 2:
 		b.size *= 2
 	case int(roots) >= b.size:
 		b.size = b.size + b.size/5 + 1

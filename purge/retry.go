@@ -89,6 +89,15 @@ type decision struct {
 // retries is how often a single root is retried before its tenant fails.
 const retries = 4
 
+// retries reports whether the rows are tried again, in another way.
+func (d decision) retries() bool {
+	switch d.action {
+	case retryBatch, isolateTenant, splitTenants, splitBatch, drainRoot:
+		return true
+	}
+	return false
+}
+
 // decide decides what to do after a batch failed.
 func decide(err error, a attempt) decision {
 	d := decision{size: a.size}

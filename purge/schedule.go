@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/preview"
@@ -36,6 +37,8 @@ type schedule struct {
 	first    int                // index of the next policy
 	inFlight map[*policyRun]int // turns in progress, by policy
 	changed  *sync.Cond         // a turn or a pause has ended
+
+	idle atomic.Int32 // workers that wait for a turn
 }
 
 func newSchedule(r *Run, policies []*policyRun) *schedule {
@@ -140,8 +143,15 @@ func (s *schedule) pick(worker int, wait bool) (*policyRun, *turn) {
 		if len(s.inFlight) == 0 || !wait {
 			return nil, nil
 		}
+		s.idle.Add(1)
 		s.changed.Wait()
+		s.idle.Add(-1)
 	}
+}
+
+// wanted reports whether a worker could take some of the policy's work.
+func (s *schedule) wanted(w *policyRun) bool {
+	return s != nil && s.idle.Load() > 0 && !w.plan.Policy.Limits.Alone
 }
 
 // resume wakes waiting workers after a pause.

@@ -30,6 +30,8 @@ type cohort struct {
 	aside   []*tenantWalk
 	apart   []*cohort // smaller ones, made of its tenants
 	shallow bool      // most of its tenants have few rows
+	counts  bool      // its rows may be counted instead of read
+	counted bool      // that has been tried for all of them at once
 }
 
 // leastGroup is how many rows of each group the first window of a cohort has at least.
@@ -67,6 +69,7 @@ func (c *cohort) slice(ctx context.Context, w *policyRun, b *batcher) (bool, err
 			return false, nil
 		}
 		start, at := c.from, c.at
+		c.counts = b.takesRanges()
 		parts, more, err := c.step(ctx, w, b.nextSize())
 		if err != nil {
 			return false, err
@@ -93,8 +96,24 @@ func (c *cohort) slice(ctx context.Context, w *policyRun, b *batcher) (bool, err
 		if !more {
 			return false, nil
 		}
+		if w.run.currentRound.wanted(w) {
+			c.halve()
+			return true, nil
+		}
 	}
 	return true, nil
+}
+
+// halve leaves every second tenant to a worker that has nothing else to do.
+func (c *cohort) halve() {
+	var halves [2][]*plan.TenantCutoff
+	for i, t := range c.tenants {
+		halves[i%2] = append(halves[i%2], t)
+	}
+	c.tenants = halves[0]
+	if len(halves[1]) > 0 {
+		c.apart = append(c.apart, &cohort{tenants: halves[1], from: c.from, at: c.at, width: c.width, groups: c.groups, shallow: c.shallow})
+	}
 }
 
 // divide makes smaller cohorts of one whose tenants have long backlogs: it keeps no more than
@@ -154,23 +173,21 @@ func (c *cohort) disband(p *plan.Plan) {
 	c.tenants = nil
 }
 
-// step reads the candidates of the next window; false: there is none after it.
+// step finds the candidates of the next window; false: there is none after it.
 func (c *cohort) step(ctx context.Context, w *policyRun, want int) (parts []*deletion.Part, more bool, err error) {
+	if c.counts {
+		if parts, more, done, err := c.count(ctx, w, want); done || err != nil {
+			return parts, more, err
+		}
+	}
 	if c.groups == 0 {
 		c.groups = max(2*want/len(c.tenants), leastGroup)
 	}
 	win := plan.Window{From: c.from, PerGroup: c.groups, Roots: want, Bytes: w.plan.Policy.Limits.Bytes}
 	if c.width > 0 {
-		win.Until, win.PerGroup = time.UnixMicro(c.at+c.width).UTC().Format("2006-01-02 15:04:05.999999Z07:00"), want
+		win.Until, win.PerGroup = c.until(), want
 	}
-	var found window
-	err = w.searchRows(func(p *plan.Plan) error {
-		s := p.StepSQL(c.tenants, win)
-		return w.run.withServer(ctx, func() error {
-			found = window{columns: len(w.plan.Key), byTenant: map[int][]deletion.Candidate{}}
-			return w.run.query(ctx, w.plan.ReadingPath(), searchTimeout, s, found.scan)
-		})
-	})
+	found, err := w.readWindow(ctx, c.tenants, win)
 	if err != nil {
 		return nil, false, err
 	}
@@ -183,6 +200,128 @@ func (c *cohort) step(ctx context.Context, w *policyRun, want int) (parts []*del
 		return parts, false, nil
 	}
 	return parts, true, c.advance(found, want)
+}
+
+// until is where a window of the cohort's width ends.
+func (c *cohort) until() string {
+	return time.UnixMicro(c.at + c.width).UTC().Format("2006-01-02 15:04:05.999999Z07:00")
+}
+
+// count finds the candidates of the next window without reading them: a DELETE of all within a
+// range of ages finds them again by the same index. The first window takes all that is due, if
+// that is little; done: the window was not too large.
+func (c *cohort) count(ctx context.Context, w *policyRun, want int) (parts []*deletion.Part, more, done bool, err error) {
+	want -= want / 8 // so that one that is denser than the last seldom is too large
+	for range countTries {
+		win := plan.Window{From: c.from, PerGroup: 2*want + 1}
+		switch {
+		case c.width > 0:
+			win.Until = c.until()
+		case c.counted:
+			return nil, false, false, nil
+		default:
+			c.counted, win.PerGroup = true, 2*leastGroup
+		}
+		found, err := w.countWindow(ctx, c.tenants, win)
+		if err != nil {
+			return nil, false, false, err
+		}
+		fits := !found.cut && found.candidates <= want+want/4 && found.bytes <= w.plan.Policy.Limits.Bytes
+		switch {
+		case fits:
+			r := &plan.Range{From: c.from, Until: win.Until}
+			for i, t := range c.tenants {
+				if n := found.roots[i+1]; n > 0 {
+					parts = append(parts, deletion.NewRange(t, r, n))
+				}
+			}
+			if !found.more {
+				return parts, false, true, nil
+			}
+			return parts, true, true, c.advance(found.window, want)
+		case c.width <= leastWidth:
+			return nil, false, false, nil
+		}
+		c.width = max(c.width/4, c.width*int64(want)/int64(max(found.candidates, 1))*3/4, leastWidth)
+	}
+	return nil, false, false, nil
+}
+
+// countTries is how often a window is made narrower before it is read.
+const countTries = 3
+
+// countWindow counts the expired rows of a window.
+func (w *policyRun) countWindow(ctx context.Context, tenants []*plan.TenantCutoff, win plan.Window) (found counts, err error) {
+	err = w.searchRows(func(p *plan.Plan) error {
+		s := p.CountStepSQL(tenants, win)
+		return w.run.withServer(ctx, func() error {
+			found = counts{roots: map[int]int{}, window: window{key: make([]*string, len(w.plan.Key))}}
+			return w.run.query(ctx, w.plan.ReadingPath(), searchTimeout, s, func(rows pgx.Rows) error { return found.scan(rows, win.PerGroup) })
+		})
+	})
+	return found, err
+}
+
+// counts is what one step has counted.
+type counts struct {
+	window
+	roots map[int]int
+	bytes int64
+	cut   bool // there were more rows of some group
+	more  bool // younger rows may be due
+}
+
+func (x *counts) scan(rows pgx.Rows, perGroup int) error {
+	var tenant, n int
+	var size, read *int64
+	var age, micros *string
+	_, err := pgx.ForEachRow(rows, []any{&tenant, &n, &size, &read, &age, &micros}, func() error {
+		if tenant == 0 {
+			x.more, x.age, x.micros = n > 0, age, micros
+			return nil
+		}
+		x.roots[tenant] = n
+		x.candidates += n
+		x.bytes += *size
+		x.cut = x.cut || *read >= int64(perGroup)
+		return nil
+	})
+	return err
+}
+
+// readWindow reads the candidates of a window.
+func (w *policyRun) readWindow(ctx context.Context, tenants []*plan.TenantCutoff, win plan.Window) (found window, err error) {
+	err = w.searchRows(func(p *plan.Plan) error {
+		s := p.StepSQL(tenants, win)
+		return w.run.withServer(ctx, func() error {
+			found = window{columns: len(w.plan.Key), byTenant: map[int][]deletion.Candidate{}}
+			return w.run.query(ctx, w.plan.ReadingPath(), searchTimeout, s, found.scan)
+		})
+	})
+	return found, err
+}
+
+// readKeys reads the keys of candidates that were only counted, and returns the parts that have
+// any.
+func (w *policyRun) readKeys(ctx context.Context, parts []*deletion.Part) ([]*deletion.Part, error) {
+	var tenants []*plan.TenantCutoff
+	for _, p := range parts {
+		if p.Range != nil {
+			tenants = append(tenants, p.Tenant)
+		}
+	}
+	if len(tenants) == 0 {
+		return parts, nil
+	}
+	r, n := parts[0].Range, deletion.CountRoots(parts)
+	found, err := w.readWindow(ctx, tenants, plan.Window{From: r.From, Until: r.Until, PerGroup: n, Roots: n, Bytes: w.plan.Policy.Limits.Bytes})
+	if err != nil {
+		return nil, err
+	}
+	for i, p := range parts {
+		p.Candidates, p.Range = found.byTenant[i+1], nil
+	}
+	return slices.DeleteFunc(slices.Clone(parts), func(p *deletion.Part) bool { return len(p.Candidates) == 0 }), nil
 }
 
 // advance moves the cohort to where a window ended, and aims the next one at as many rows

@@ -92,33 +92,37 @@ func (c Comparison) FindOurs(ours, theirs string) string {
 // Value binds one value of ours, as text.
 func (c Comparison) Value(s *pg.Statement, v *string) string { return s.Cast(v, c.Ours.SQLType) }
 
+// HasAny reports whether theirs can be compared with a list of values of ours.
+func (c Comparison) HasAny() bool { return c.Op.Commutator != nil && !c.Ours.Array() }
+
 // any is the condition that theirs, a column, references one of a bound list of values of ours;
-// false if it has no such form.
-func (c Comparison) any(s *pg.Statement, theirs string, list *pg.Column, indexed bool) (condition string, ok bool) {
-	if c.Op.Commutator == nil || c.Ours.Array() {
-		return "", false
+// HasAny must be true.
+func (c Comparison) any(s *pg.Statement, theirs string, list *pg.Column, indexed bool) string {
+	values := s.Array(list, c.Ours.SQLType)
+	if c.OursAs("x") != "x" || indexed {
+		return c.Any(theirs, "unnest("+values+")", "")
 	}
+	return c.anyOf(theirs, values)
+}
+
+// Any is the condition that theirs, a column, references one of the values of ours that a query
+// selects; HasAny must be true.
+func (c Comparison) Any(theirs, value, from string) string {
+	return c.anyOf(theirs, "ARRAY(SELECT "+c.OursAs(value)+from+")")
+}
+
+func (c Comparison) anyOf(theirs, values string) string {
 	left := c.TheirsAs(theirs)
 	if collation := c.Collation(c.Theirs); collation != "" && c.Ours.LaxCollation {
 		left = "(" + left + " COLLATE " + collation + ")"
 	}
-	values := s.Array(list, c.Ours.SQLType)
-	switch {
-	case c.OursAs("x") != "x":
-		values = "ARRAY(SELECT " + c.OursAs("unnest("+values+")") + ")"
-	case indexed:
-		// Hide the values from the planner: estimating each takes longer than finding the rows.
-		values = "ARRAY(SELECT unnest(" + values + "))"
-	}
-	return left + " " + c.Op.Commutator.String() + " ANY (" + values + ")", true
+	return left + " " + c.Op.Commutator.String() + " ANY (" + values + ")"
 }
 
 // Among is the condition that columns (qualified names) reference one of these tuples.
 func Among(s *pg.Statement, pairs []Comparison, theirs []string, v pg.Values, indexed bool) string {
-	if len(pairs) == 1 {
-		if condition, ok := pairs[0].any(s, theirs[0], v[0], indexed); ok {
-			return condition
-		}
+	if len(pairs) == 1 && pairs[0].HasAny() {
+		return pairs[0].any(s, theirs[0], v[0], indexed)
 	}
 	// One text array per column: arrays of arrays cannot be bound otherwise.
 	return "EXISTS (SELECT FROM unnest(" + pg.List(len(pairs), func(i int) string { return s.Array(v[i], pg.TextType) }) +

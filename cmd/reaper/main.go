@@ -26,13 +26,19 @@ const (
 	exitRefused     = 4
 )
 
-// gcPercent is lower than Go's default: reading a catalog of thousands of tables takes less than 64
-// MiB, for a little more CPU. GOGC overrides it.
-const gcPercent = 50
+// The garbage collector may let the heap grow to three times what is in use, since batches of many
+// tenants allocate much that lives briefly, but not beyond heapLimit as long as less is in use:
+// reading a catalog of thousands of tables takes less than 64 MiB. GOGC and GOMEMLIMIT override
+// these.
+const (
+	gcPercent = 200
+	heapLimit = 40 << 20
+)
 
 func main() {
-	if os.Getenv("GOGC") == "" {
+	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetGCPercent(gcPercent)
+		debug.SetMemoryLimit(heapLimit)
 	}
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/schema"
 )
 
@@ -16,6 +17,21 @@ type creator struct {
 	Trusted        string // the owner of the database, as an SQL identifier
 	Objects        string // objects there that untrusted roles own
 	Certain        bool   // more than PUBLIC's default privilege on schema public before PostgreSQL 15
+}
+
+// Fix removes CREATE on the schema from untrusted roles: from its owner by changing the owner, who
+// could grant it to itself again; from the others by REVOKE.
+func (c creator) Fix() string {
+	const look = " -- and look at what is there"
+	name := pg.Ident(c.Schema)
+	own, revoke := "ALTER SCHEMA "+name+" OWNER TO "+c.Trusted+";", "REVOKE CREATE ON SCHEMA "+name+" FROM "+c.Granted+";"
+	switch {
+	case c.Owner == "":
+		return revoke + look
+	case c.Granted == "":
+		return own + look
+	}
+	return own + " " + revoke + look
 }
 
 // Creators checks the schemas of a search_path for a plan's tables (OIDs).

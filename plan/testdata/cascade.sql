@@ -47,6 +47,42 @@ SELECT "mails"."at"::text, (true AND ((mails.state <> 'queued'::text)
  ORDER BY "mails"."at", "mails"."id"
  LIMIT 10000;
 
+-- the next expired rows of many tenants
+WITH reaper_x AS MATERIALIZED (
+  SELECT reaper_t.n, reaper_x.*
+    FROM unnest($1::text[], $2::timestamptz[]) WITH ORDINALITY reaper_t(key, cutoff, n)
+    JOIN "public"."domains" reaper_p1 ON reaper_t.key::pg_catalog.int4 OPERATOR(pg_catalog.=) reaper_p1."org_id"
+   CROSS JOIN LATERAL (SELECT row_number() OVER () AS i, reaper_q.* FROM (SELECT "mails"."at" AS age, (true AND ((mails.state <> 'queued'::text)
+)) IS TRUE AS meant, 2048::bigint AS size, "mails"."id" AS k0
+    FROM ONLY "public"."mails"
+   WHERE reaper_p1."id" OPERATOR(pg_catalog.=) "mails"."domain_id"
+     AND "mails"."at" >= '1900-01-01 00:00:00+00' AND "mails"."at" <> '1970-01-01 00:00:00+00'
+     AND "mails"."at" < reaper_t.cutoff
+     AND "mails"."at" >= $3::pg_catalog.timestamptz
+     AND "mails"."at" < $4::timestamptz
+   ORDER BY "mails"."at", "mails"."id" LIMIT $5::bigint) reaper_q) reaper_x),
+reaper_y AS (SELECT *, row_number() OVER reaper_o AS r, sum(size) OVER (reaper_o ROWS UNBOUNDED PRECEDING) + lead(size) OVER reaper_o AS bytes FROM reaper_x WINDOW reaper_o AS (ORDER BY age, k0)),
+reaper_u AS (SELECT min(r) FILTER (WHERE i = $6::bigint OR r = $7::bigint OR bytes > $8::bigint) AS stop, min(age) AS first FROM reaper_y)
+SELECT 0, e.age::text, (extract(epoch FROM e.age) * 1000000)::bigint::text, (extract(epoch FROM first) * 1000000)::bigint::text, e.k0::text
+  FROM reaper_u LEFT JOIN (SELECT r, age, k0 FROM reaper_y UNION ALL SELECT NULL, $9::timestamptz, NULL::pg_catalog.int8 WHERE $9::timestamptz < (SELECT max(c) FROM unnest($10::timestamptz[]) c)) e ON e.r IS NOT DISTINCT FROM stop
+UNION ALL SELECT n, size::text, NULL, NULL, k0::text FROM reaper_y WHERE meant AND r <= coalesce((SELECT stop FROM reaper_u), r);
+
+-- or, where a DELETE finds them again by the same index, how many there are
+SELECT reaper_t.n::int, sum(reaper_x.meant)::bigint, coalesce(sum(reaper_x.size), 0)::bigint, max(reaper_x.read)::bigint, NULL, NULL
+    FROM unnest($1::text[], $2::timestamptz[]) WITH ORDINALITY reaper_t(key, cutoff, n)
+    JOIN "public"."domains" reaper_p1 ON reaper_t.key::pg_catalog.int4 OPERATOR(pg_catalog.=) reaper_p1."org_id"
+   CROSS JOIN LATERAL (SELECT count(*) AS read, count(*) FILTER (WHERE meant) AS meant, sum(size) FILTER (WHERE meant) AS size FROM (SELECT (true AND ((mails.state <> 'queued'::text)
+)) IS TRUE AS meant, 2048::bigint AS size
+    FROM ONLY "public"."mails"
+   WHERE reaper_p1."id" OPERATOR(pg_catalog.=) "mails"."domain_id"
+     AND "mails"."at" >= '1900-01-01 00:00:00+00' AND "mails"."at" <> '1970-01-01 00:00:00+00'
+     AND "mails"."at" < reaper_t.cutoff
+     AND "mails"."at" >= $3::pg_catalog.timestamptz
+     AND "mails"."at" < $4::timestamptz
+   ORDER BY "mails"."at" LIMIT $5::bigint) reaper_q) reaper_x
+   GROUP BY reaper_t.n
+UNION ALL SELECT 0, ($6::timestamptz < max(c))::int, NULL, NULL, ($6::timestamptz)::text, (extract(epoch FROM ($6::timestamptz)) * 1000000)::bigint::text FROM unnest($7::timestamptz[]) c;
+
 -- each batch locks the tables against changes of keys, triggers and rules
 LOCK TABLE ONLY "public"."mails", ONLY "public"."parts" IN ROW EXCLUSIVE MODE;
 
@@ -74,6 +110,22 @@ WITH reaper_cut AS MATERIALIZED (SELECT $1::pg_catalog.int4 AS key, least(min(re
         FROM (SELECT t.key, t.held, CASE WHEN o.key IS NOT NULL THEN o.length WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END WHEN true THEN interval '0 mons 30 days 00:00:00' END AS length, coalesce(CASE WHEN o.key IS NOT NULL THEN o.forever WHEN t.r0 IS NOT NULL THEN false WHEN true THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((orgs.held), false) AS held, (orgs.days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL AND "orgs"."id" OPERATOR(pg_catalog.=) ANY ($7::pg_catalog.int4[])) t LEFT JOIN unnest($4::pg_catalog.int4[], $5::bool[], $6::interval[]) AS o(key, forever, length) ON o.key OPERATOR(pg_catalog.=) t.key OFFSET 0) b OFFSET 0) c) reaper_s HAVING count(*) = 1 AND bool_and(reaper_s.state = 'active'))
 DELETE FROM ONLY "public"."mails"
  WHERE "mails"."id" OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT unnest($8::pg_catalog.int8[])))
+   AND EXISTS (SELECT FROM "public"."domains" reaper_p1 JOIN reaper_cut ON reaper_cut.key OPERATOR(pg_catalog.=) reaper_p1."org_id" WHERE reaper_p1."id" OPERATOR(pg_catalog.=) "mails"."domain_id" AND "mails"."at" >= '1900-01-01 00:00:00+00' AND "mails"."at" <> '1970-01-01 00:00:00+00' AND "mails"."at" < reaper_cut.cutoff) AND ((mails.state <> 'queued'::text)
+);
+
+-- a batch of many tenants has for each of them
+WITH reaper_cut AS MATERIALIZED (SELECT $1::pg_catalog.int4 AS key, least(min(reaper_s.cutoff), $2::timestamptz) AS cutoff FROM (
+  SELECT c.key,
+         CASE WHEN c.held THEN 'held' WHEN c.forever THEN 'forever' WHEN c.own IS NULL THEN 'skipped' ELSE 'active' END AS state,
+         least(c.own, $3::timestamptz - interval '0 mons 1 days 00:00:00') AS cutoff, c.length::text AS retention, coalesce(least(c.own, $3::timestamptz - interval '0 mons 1 days 00:00:00') < c.own, false) AS floored
+    FROM (
+      SELECT b.key, b.held, b.length, b.forever,
+             CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'
+                  THEN CASE WHEN $3::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $3::timestamptz - b.length < $3::timestamptz
+                            THEN $3::timestamptz - b.length END END AS own
+        FROM (SELECT t.key, t.held, CASE WHEN o.key IS NOT NULL THEN o.length WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END WHEN true THEN interval '0 mons 30 days 00:00:00' END AS length, coalesce(CASE WHEN o.key IS NOT NULL THEN o.forever WHEN t.r0 IS NOT NULL THEN false WHEN true THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((orgs.held), false) AS held, (orgs.days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL AND "orgs"."id" OPERATOR(pg_catalog.=) ANY ($7::pg_catalog.int4[])) t LEFT JOIN unnest($4::pg_catalog.int4[], $5::bool[], $6::interval[]) AS o(key, forever, length) ON o.key OPERATOR(pg_catalog.=) t.key OFFSET 0) b OFFSET 0) c) reaper_s HAVING count(*) = 1 AND bool_and(reaper_s.state = 'active'))
+DELETE FROM ONLY "public"."mails"
+ WHERE "mails"."domain_id" OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT reaper_p1."id" FROM "public"."domains" reaper_p1 WHERE $8::pg_catalog.int4 OPERATOR(pg_catalog.=) reaper_p1."org_id")) AND "mails"."at" >= $9::pg_catalog.timestamptz AND "mails"."at" < $10::timestamptz AND "mails"."at" < $11::timestamptz
    AND EXISTS (SELECT FROM "public"."domains" reaper_p1 JOIN reaper_cut ON reaper_cut.key OPERATOR(pg_catalog.=) reaper_p1."org_id" WHERE reaper_p1."id" OPERATOR(pg_catalog.=) "mails"."domain_id" AND "mails"."at" >= '1900-01-01 00:00:00+00' AND "mails"."at" <> '1970-01-01 00:00:00+00' AND "mails"."at" < reaper_cut.cutoff) AND ((mails.state <> 'queued'::text)
 );
 

@@ -1,26 +1,26 @@
-package plan
+package schema
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/internal/visible"
-	"github.com/reaperdb/reaper/schema"
 )
 
-// indexFix is the statement that creates an index on what the pairs compare, followed by more
+// IndexFix is the statement that creates an index on what the pairs compare, followed by more
 // columns. Remarks are SQL comments, so the whole text can be pasted.
-func (c *compiler) indexFix(t *schema.Table, pairs []schema.Comparison, more []string) (string, error) {
-	if t.Kind != schema.Ordinary && t.Kind != schema.Partitioned {
+func (g *Graph) IndexFix(ctx context.Context, q Querier, t *Table, pairs []Comparison, more []string) (string, error) {
+	if t.Kind != Ordinary && t.Kind != Partitioned {
 		return "see that what it reads has an index: " + t.Name.String() + " itself can have none", nil
 	}
-	if what := c.graph.Stable(pairs); what != "" {
+	if what := g.Stable(pairs); what != "" {
 		return "give both columns the same type: no index can be over " + what, nil
 	}
 	var columns []string
 	var alike string
 	for _, x := range pairs {
-		column, found, err := c.indexColumn(x)
+		column, found, err := g.indexColumn(ctx, q, x)
 		if err != nil {
 			return "", err
 		}
@@ -37,7 +37,7 @@ func (c *compiler) indexFix(t *schema.Table, pairs []schema.Comparison, more []s
 		columns = append(columns, pg.Ident(name))
 	}
 	how, notes := " CONCURRENTLY", ""
-	if t.Kind == schema.Partitioned {
+	if t.Kind == Partitioned {
 		// CREATE INDEX CONCURRENTLY does not work on a partitioned table, but CREATE INDEX adopts
 		// the matching indexes of its partitions.
 		how, notes = "", "it blocks writes while it builds: to avoid that, first create the same index CONCURRENTLY on each partition that is not partitioned itself"
@@ -52,7 +52,7 @@ func (c *compiler) indexFix(t *schema.Table, pairs []schema.Comparison, more []s
 }
 
 // indexColumn is the index column that serves the comparison; false if there is no operator class.
-func (c *compiler) indexColumn(x schema.Comparison) (column string, found bool, err error) {
+func (g *Graph) indexColumn(ctx context.Context, q Querier, x Comparison) (column string, found bool, err error) {
 	if x.Op.Commutator == nil {
 		return "", false, nil
 	}
@@ -60,7 +60,7 @@ func (c *compiler) indexColumn(x schema.Comparison) (column string, found bool, 
 	if !x.Direct {
 		typ = x.Op.RightOID
 	}
-	class, found, err := c.graph.OperatorClassFor(c.ctx, c.conn, x.Op.Commutator, typ)
+	class, found, err := g.OperatorClassFor(ctx, q, x.Op.Commutator, typ)
 	if err != nil || !found {
 		return "", false, err
 	}
