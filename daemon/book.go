@@ -58,6 +58,8 @@ func (b book) Running(ctx context.Context, policy string, at time.Time) (bool, e
 	return b.ledger.Running(ctx, b.pool, policy, at)
 }
 
+func (b book) Holds(ctx context.Context) ([]ledger.Hold, error) { return b.ledger.Holds(ctx, b.pool) }
+
 func (b book) Pauses(ctx context.Context) ([]ledger.Pause, error) {
 	return b.ledger.Pauses(ctx, b.pool)
 }

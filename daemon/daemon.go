@@ -99,6 +99,7 @@ type Daemon struct {
 	control   *control
 	lease     *lease
 	pauses    *pauses
+	holds     atomic.Pointer[[]ledger.Hold] // in force, by hand; nil: not read yet
 	history   *history
 	scans     *scans
 	targets   *targets
@@ -126,8 +127,8 @@ func New(c Config) (*Daemon, error) {
 	d.lease = newLease(c.Instance, d.book, time.Now, c.Log, c.Metrics, func() { ask(d.rescan) })
 	d.pauses = newPauses(time.Now, c.Log, c.Metrics)
 	d.history = newHistory(d.book, c.Metrics, d.lease.leads, d.ended)
-	d.control = newControl(d.book, c.Observe, d.pulse.up, d.pulse.complain, d.lease.renew, d.readPauses, d.history.read, d.readScans, d.publish)
-	d.scans = newScans(survey{c.Pool, cmp.Or(c.find, scanTimeout)}, d.book, d.planned, time.Now, c.Metrics, d.pulse.complain)
+	d.control = newControl(d.book, c.Observe, d.pulse.up, d.pulse.complain, d.lease.renew, d.readPauses, d.readHolds, d.history.read, d.readScans, d.publish)
+	d.scans = newScans(survey{c.Pool, c.Ledger, cmp.Or(c.find, scanTimeout)}, d.book, d.planned, time.Now, c.Metrics, d.pulse.complain)
 	d.sizes = newSizes(d.takeSample, d.book, c.Metrics, d.pulse.complain)
 	d.scheduler = &scheduler{
 		timetable: d.timetable, claims: d.book, closed: d.watching.closed, running: d.runs.running, begin: d.begin, promote: d.runs.promote, complain: d.pulse.complain,
@@ -258,6 +259,15 @@ func (d *Daemon) readPauses(ctx context.Context) error {
 	all, err := d.book.Pauses(ctx)
 	if err == nil {
 		d.pauses.see(all)
+	}
+	return err
+}
+
+func (d *Daemon) readHolds(ctx context.Context) error {
+	all, err := d.book.Holds(ctx)
+	if err == nil {
+		d.holds.Store(&all)
+		d.Metrics.SetHolds(len(all))
 	}
 	return err
 }

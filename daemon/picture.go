@@ -25,6 +25,11 @@ func (d *Daemon) paint() {
 	for _, p := range d.pauses.all() {
 		s.Pauses = append(s.Pauses, web.Pause(p))
 	}
+	if holds := d.holds.Load(); holds != nil {
+		for _, h := range *holds {
+			s.Holds = append(s.Holds, web.Hold(h))
+		}
+	}
 	var monitors []heartbeat.Monitor
 	for _, p := range d.timetable.all() {
 		at := d.stateOf(p, grown).shown(now, d.ScanEvery)

@@ -80,7 +80,7 @@ func TestUnownedIsSampledNowAndThen(t *testing.T) {
 	}
 	now := time.Now()
 	e, keeper := states(t, text)[0].entry, book{l, pool, "x"}
-	scans := newScans(survey{pool, scanTimeout}, keeper, func(string, *plan.Plan) {}, func() time.Time { return now },
+	scans := newScans(survey{pool, l, scanTimeout}, keeper, func(string, *plan.Plan) {}, func() time.Time { return now },
 		metrics.New(prometheus.NewRegistry(), metrics.Build{}), func(what string, err error) { t.Errorf("%s: %v", what, err) })
 	scans.adopt([]string{"a"}, nil)
 	scan := func(want int64) {

@@ -14,6 +14,7 @@ import (
 	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/policy"
 	"github.com/reaperdb/reaper/preview"
+	"github.com/reaperdb/reaper/purge"
 )
 
 // How long measuring one policy may take: to plan it, to find the most overdue rows,
@@ -27,11 +28,12 @@ const (
 // survey measures what is due, over the connections that delete.
 type survey struct {
 	pool *pgxpool.Pool
+	held purge.Holds
 	find time.Duration // how long finding the most overdue rows may take
 }
 
 func (s survey) compile(ctx context.Context, e entry) (*plan.Plan, error) {
-	plans, err := compile(ctx, s.pool, e.file, e.name())
+	plans, err := compile(ctx, s.pool, s.held, e.file, e.name())
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +64,7 @@ func scanned(o preview.Overdue) *ledger.Scan {
 
 // compile plans one policy anew, for the schema may have changed; an error says
 // everything that stands against it.
-func compile(ctx context.Context, pool *pgxpool.Pool, file *policy.File, name string) (plans []*plan.Plan, err error) {
+func compile(ctx context.Context, pool *pgxpool.Pool, held purge.Holds, file *policy.File, name string) (plans []*plan.Plan, err error) {
 	ctx, cancel := context.WithTimeout(ctx, compileTimeout)
 	defer cancel()
 	var server plan.Server
@@ -70,8 +72,10 @@ func compile(ctx context.Context, pool *pgxpool.Pool, file *policy.File, name st
 		if server, err = plan.ReadServer(ctx, c.Conn()); err != nil {
 			return err
 		}
-		plans, err = plan.Compile(ctx, c.Conn(), file, server, []string{name})
-		return err
+		if plans, err = plan.Compile(ctx, c.Conn(), file, server, []string{name}); err != nil {
+			return err
+		}
+		return purge.ApplyHolds(ctx, c.Conn(), held, plans)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("looking at the database: %w", err)

@@ -38,6 +38,9 @@ type Tenants struct {
 	Min       *policy.Duration
 	Overrides []Override
 	Distinct  bool // a unique index prevents duplicate keys
+	// Held is the condition that a person holds a tenant, by an expression of its key as text; nil:
+	// nobody can have said so.
+	Held func(key string) string
 }
 
 // Override is the retention of a single tenant; Key is as PostgreSQL prints it.
@@ -167,8 +170,16 @@ func (t *Tenants) Write(s *pg.Statement, sc Scope) string {
              CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'%[6]s
                   THEN CASE WHEN %[1]s - b.length >= '1900-01-01 00:00:00+00' AND %[1]s - b.length < %[1]s
                             THEN %[1]s - b.length END END AS own
-        FROM (SELECT t.key, t.held, %[2]s AS length, %[3]s AS forever FROM (`, base, length, forever, narrowed, floors, sane) +
+        FROM (SELECT t.key, %[7]s, %[2]s AS length, %[3]s AS forever FROM (`, base, length, forever, narrowed, floors, sane, t.held()) +
 		t.Relation(extra) + ") t" + join + sc.fence() + ") b" + sc.fence() + ") c)"
+}
+
+// held is the column that tells whether a tenant t is held, by the file or by a person.
+func (t *Tenants) held() string {
+	if t.Held == nil {
+		return "t.held"
+	}
+	return "t.held OR " + t.Held("t.key::text") + " AS held"
 }
 
 // sane reports whether no retention can exceed the calendar's range, for which PostgreSQL would

@@ -22,7 +22,7 @@ var privileges = []struct {
 	{"SELECT, INSERT, UPDATE, DELETE", []string{"run"}},
 	{"SELECT, INSERT, DELETE", []string{"batch", "cutoff", "detach"}},
 	{"SELECT, INSERT", []string{"deletion"}},
-	{"SELECT, INSERT, UPDATE, DELETE", []string{"tick", "lease", "scan", "pause", "throttle"}},
+	{"SELECT, INSERT, UPDATE, DELETE", []string{"tick", "lease", "scan", "pause", "hold", "throttle"}},
 	{"SELECT, INSERT, DELETE", []string{optionalTable}},
 }
 

@@ -25,6 +25,7 @@ type Metrics struct {
 	tables          *tables
 	guards          *guards
 	paused          prometheus.Gauge
+	holds           prometheus.Gauge
 	policyPaused    *prometheus.GaugeVec
 	pauseEnd        *prometheus.GaugeVec
 	storageLimit    *prometheus.GaugeVec
@@ -140,6 +141,7 @@ func (m *Metrics) measured(f promauto.Factory) {
 // held registers what holds deleting back, besides the guards.
 func (m *Metrics) held(f promauto.Factory) {
 	m.paused = gauge(f, "reaper_paused", "1 while anything is paused by hand, else 0.")
+	m.holds = gauge(f, "reaper_holds", "Holds by hand that are in force.")
 	m.policyPaused = gauges(f, "reaper_policy_paused", "1 while the policy is paused by hand, alone or with all others, else 0.", "policy")
 	m.pauseEnd = gauges(f, "reaper_pause_end_timestamp_seconds", "When the policy goes on by itself; absent while it is not paused by hand.", "policy")
 }

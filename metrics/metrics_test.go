@@ -79,6 +79,7 @@ func (b bed) everything() {
 	b.SetNextRun("emails", at.Add(time.Hour))
 	b.SetGuards([]metrics.Guard{{Name: "wal_rate", State: "pause", Value: new(42.0), Since: at}})
 	b.SetPaused(true)
+	b.SetHolds(3)
 	b.SetPolicyPaused("emails", at.Add(time.Hour))
 	b.SetStorage(metrics.Storage{Limit: new(int64(1 << 41)), Used: new(int64(1 << 40)), Growth: new(1024.0), FullAt: new(at.Add(48 * time.Hour))})
 	b.SetBalance("emails", metrics.Balance{Arrival: new(12.0), Deletion: new(10.0), Clear: new(3600.0)})
@@ -102,6 +103,7 @@ func TestCountsStartAtZero(t *testing.T) {
 		"reaper_heartbeats_total":       16,
 		"reaper_leader":                 1,
 		"reaper_paused":                 1,
+		"reaper_holds":                  1,
 		"reaper_policy_paused":          1,
 		"reaper_database_up":            1,
 		"reaper_batch_duration_seconds": 1,
@@ -167,6 +169,7 @@ func TestEvents(t *testing.T) {
 	b.is(t, "reaper_rows_deleted_total", `{policy="emails",table="public.emails"} 1000`, `{policy="emails",table="public.replies"} 0`)
 	b.is(t, "reaper_batches_total", `{outcome="committed",policy="emails"} 1`, `{outcome="overrun",policy="emails"} 1`, `{outcome="retried",policy="emails"} 1`)
 	b.is(t, "reaper_paused", "1")
+	b.is(t, "reaper_holds", "3")
 	b.is(t, "reaper_policy_paused", `{policy="emails"} 1`)
 	b.is(t, "reaper_pause_end_timestamp_seconds", `{policy="emails"} 1.7724276e+09`)
 	b.is(t, "reaper_storage_limit_bytes", "2.199023255552e+12")

@@ -13,3 +13,6 @@ func (m *Metrics) SetPolicyPaused(policy string, until time.Time) {
 		put(m.pauseEnd, policy, seconds(until), !until.IsZero())
 	})
 }
+
+// SetHolds says how many holds by hand are in force.
+func (m *Metrics) SetHolds(n int) { m.holds.Set(float64(n)) }

@@ -196,6 +196,13 @@ func (p *Plan) AddMissingIndex(e *Edge, level Level, text, fix string) {
 	p.Problems[len(p.Problems)-1].MissingIndex = &missingIndex{Edge: e}
 }
 
+// Hold adds the condition that a person holds a tenant; see expiry.Tenants.
+func (p *Plan) Hold(held func(key string) string) {
+	if p.Tenants != nil {
+		p.Tenants.Held = held
+	}
+}
+
 // Sweeps reports whether a run walks the rows of all tenants together.
 func (p *Plan) Sweeps() bool { return p.Strategy == KeySweep || p.Strategy == AgeSweep }
 

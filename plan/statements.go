@@ -47,14 +47,22 @@ func (p *Plan) cutoffCTE(s *pg.Statement, sc expiry.Scope, w *TenantCutoff) {
 func (p *Plan) cutoffQuery(s *pg.Statement, sc expiry.Scope, w *TenantCutoff) {
 	switch {
 	case p.NoTenant:
-		s.Add("SELECT ", s.Cast(w.Cutoff, "timestamptz"), " AS cutoff")
+		s.Add("SELECT ", s.Cast(w.Cutoff, "timestamptz"), " AS cutoff", p.unlessHeld(s, nil))
 	case !p.Tenants.Inline():
-		s.Add("SELECT ", s.Cast(*w.Key, p.Tenants.Key.SQLType), " AS key, ", s.Cast(w.Cutoff, "timestamptz"), " AS cutoff")
+		s.Add("SELECT ", s.Cast(*w.Key, p.Tenants.Key.SQLType), " AS key, ", s.Cast(w.Cutoff, "timestamptz"), " AS cutoff", p.unlessHeld(s, w.Key))
 	default:
 		sc.Only, sc.Whole = []string{*w.Key}, true
 		s.Add("SELECT ", s.Cast(*w.Key, p.Tenants.Key.SQLType), " AS key, least(min(reaper_s.cutoff), ", s.Cast(w.Cutoff, "timestamptz"), ") AS cutoff FROM ",
 			p.Tenants.Write(s, sc), " reaper_s HAVING count(*) = 1 AND bool_and(reaper_s.state = 'active')")
 	}
+}
+
+// unlessHeld leaves a tenant out that a person holds.
+func (p *Plan) unlessHeld(s *pg.Statement, key *string) string {
+	if p.Tenants.Held == nil {
+		return ""
+	}
+	return " WHERE NOT " + p.Tenants.Held(s.Cast(key, pg.TextType))
 }
 
 // PathJoin returns the tables of the tenant path from the root's side on, the condition that joins

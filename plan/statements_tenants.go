@@ -26,11 +26,19 @@ func (p *Plan) SkippedTenantsSQL(sc expiry.Scope, limit int) *pg.Statement {
 		p.Tenants.Write(s, sc), " s WHERE state = 'skipped' ORDER BY key LIMIT ", strconv.Itoa(limit), ") x")
 }
 
-// UnknownTenantsSQL returns the keys that no tenant has.
-func (p *Plan) UnknownTenantsSQL(keys []string) *pg.Statement {
+// PrintedKeysSQL returns the keys of tenants as PostgreSQL prints them; NULL for one that there is
+// not.
+func (p *Plan) PrintedKeysSQL(keys []string) *pg.Statement {
 	s := &pg.Statement{}
-	return s.Add("SELECT array(SELECT k FROM unnest(", s.Cast(keys, "text[]"), ") k WHERE NOT EXISTS (SELECT FROM (",
-		p.Tenants.Relation(nil), ") t WHERE ", p.Tenants.Same.FindTheirs("k::"+p.Tenants.Key.SQLType, "t.key"), "))")
+	return s.Add("SELECT array(SELECT (SELECT t.key::text FROM (", p.Tenants.Relation(nil), ") t WHERE ",
+		p.Tenants.Same.FindTheirs("k.key::"+p.Tenants.Key.SQLType, "t.key"), " LIMIT 1) FROM unnest(", s.Cast(keys, "text[]"), ") WITH ORDINALITY k(key, n) ORDER BY n)")
+}
+
+// KeysLikeSQL returns some keys that begin or end as another does.
+func (p *Plan) KeysLikeSQL(key string) *pg.Statement {
+	s := &pg.Statement{}
+	like := s.Cast(key, "text")
+	return s.Add("SELECT array(SELECT t.key::text FROM (", p.Tenants.Relation(nil), ") t WHERE left(t.key::text, 2) = left(", like, ", 2) OR right(t.key::text, 2) = right(", like, ", 2) LIMIT 10000)")
 }
 
 // ConstantRetention is the retention of a policy without tenants, as in the file.

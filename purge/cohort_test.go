@@ -3,8 +3,13 @@ package purge_test
 import (
 	"bytes"
 	"log/slog"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -251,4 +256,68 @@ func TestTenantsShareBatches_Counted(t *testing.T) {
 	b.again()
 	b.purge().complete()
 	b.count(due+`owner <> 3`, 0)
+}
+
+// A process that is killed in the middle of batches of many tenants leaves a ledger that has for
+// each tenant and table what is gone. REAPER_KILLS is how often one is killed (10).
+func TestTenantsShareBatches_Killed(t *testing.T) {
+	t.Parallel()
+	kills := 10
+	if text := os.Getenv("REAPER_KILLS"); text != "" {
+		var err error
+		if kills, err = strconv.Atoi(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Small batches are read by key, larger ones are counted.
+	for name, limits := range map[string]string{"read": "{rows: 15}", "counted": "{rows: 100, time: 30s}"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			policy := strings.Replace(manyPolicy, "tenant: owner", "tenant: owner, limits: "+limits, 1)
+			b := prepare(t, strings.NewReplacer("2999", "11999", "5999", "23999", "n / 300 * 6", "5 + n / 300").Replace(many)+copies, policy)
+			const due = `SELECT count(*) FROM events WHERE at < now() - interval '30 days'`
+			all := b.Int(t, due)
+			b.mark()
+			for n := range kills {
+				cmd := exec.CommandContext(t.Context(), os.Args[0])
+				cmd.Env = append(os.Environ(), childEnv+"="+b.DSN(), childEnv+"_POLICY="+policy)
+				if err := cmd.Start(); err != nil {
+					t.Fatal(err)
+				}
+				died := make(chan error, 1)
+				go func() { died <- cmd.Wait() }()
+				target := all - all*(n+1)/(kills+1)
+				for b.Int(t, due) > target && len(died) == 0 {
+					time.Sleep(time.Duration(rand.IntN(3)) * time.Millisecond)
+				}
+				_ = cmd.Process.Signal(syscall.SIGKILL)
+				if err := <-died; err == nil {
+					t.Error("a purge ended by itself")
+				}
+				b.await(`SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'reaper')`)
+				b.summed()
+			}
+			b.count(`SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`, 0)
+			b.Exec(t, `UPDATE reaper.run SET lease_until = now() - interval '1 second'`)
+			b.purge().is(purge.Complete)
+			b.count(due, 0)
+			b.summed()
+		})
+	}
+}
+
+// summed is perTenant over all runs.
+func (b *bed) summed() {
+	b.t.Helper()
+	diff := b.Texts(b.t, `
+		WITH gone AS (
+			SELECT owner::text AS tenant, 'public.events' AS name, count(*) AS n FROM copy_of_events c WHERE NOT EXISTS (SELECT FROM events e WHERE e.id = c.id) GROUP BY 1
+			UNION ALL SELECT c.owner::text, 'public.details', count(*) FROM copy_of_events c JOIN copy_of_details d ON d.event = c.id
+			 WHERE NOT EXISTS (SELECT FROM details e WHERE e.id = d.id) GROUP BY 1),
+		told AS (SELECT tenant, table_name AS name, sum(rows) AS n FROM reaper.deletions GROUP BY 1, 2)
+		SELECT tenant || ' ' || name || ': gone ' || coalesce(gone.n, 0) || ', the ledger ' || coalesce(told.n, 0)
+		  FROM gone FULL JOIN told USING (tenant, name) WHERE gone.n IS DISTINCT FROM told.n LIMIT 5`)
+	if len(diff) > 0 {
+		b.t.Errorf("%q", diff)
+	}
 }

@@ -80,7 +80,7 @@ func purgePool(t testing.TB, dsn string, change ...func(*pgxpool.Config)) *pgxpo
 func (b *bed) fresh(schema, policyFile string) {
 	b.t.Helper()
 	b.again()
-	b.Exec(b.t, `DROP SCHEMA public CASCADE; CREATE SCHEMA public`)
+	b.Exec(b.t, `DELETE FROM reaper.hold; DROP SCHEMA public CASCADE; CREATE SCHEMA public`)
 	b.Exec(b.t, schema)
 	b.policy = policyFile
 }

@@ -14,6 +14,7 @@ import (
 type Ledger interface {
 	partition.Ledger
 	preview.History
+	held
 	// OpenRun records the start of a policy's run.
 	OpenRun(ctx context.Context, db *pgxpool.Pool, runID, policy, trigger, base string) error
 	// FixCutoffs stores the cutoffs of a policy's run (a tenant's key and a cutoff, as text),

@@ -332,6 +332,8 @@ func TestPartitionDrop_ChangedBeforeTheDrop(t *testing.T) {
 	}{
 		{"a hold", atDetach, `UPDATE orgs SET held = true WHERE id = 1`, 20},
 		{"a hold, once detached", atDropLock, `UPDATE orgs SET held = true WHERE id = 1`, 20},
+		{"a hold by hand", atDetach, `INSERT INTO reaper.hold (tenant, reason, who, ends_at) VALUES ('1', 'why', 'me', 'infinity')`, 20},
+		{"a hold by hand, once detached", atDropLock, `INSERT INTO reaper.hold (tenant, reason, who, ends_at) VALUES ('1', 'why', 'me', 'infinity')`, 20},
 		{"a longer retention", atDropLock, `UPDATE orgs SET days = 1000 WHERE id = 2`, 10},
 		{"no retention", atDropLock, `UPDATE orgs SET days = NULL WHERE id = 2`, 10},
 		{"a row of a held tenant", atDetach, `INSERT INTO events VALUES (499, 3, start(5))`, 1},

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"time"
 
@@ -112,6 +111,7 @@ func (r *Runner) Run(ctx context.Context, plans []*plan.Plan, opts Options) (*Re
 		run.id = id.String()
 	}
 	run.log = run.log.With("run_id", run.id)
+	applyHolds(r.Ledger, plans)
 	return run.all(ctx, plans)
 }
 
@@ -172,37 +172,6 @@ func (w *policyRun) begin(ctx context.Context) {
 		return
 	}
 	w.exclusively(ctx, w.fixCutoffs)
-}
-
-// CheckTenants returns a *UsageError for tenant keys unknown to one of the plans, which must be
-// free of errors.
-func CheckTenants(ctx context.Context, pool *pgxpool.Pool, plans []*plan.Plan, tenants []string) error {
-	if len(tenants) == 0 {
-		return nil
-	}
-	for _, p := range plans {
-		if p.Unplanned() != nil {
-			continue
-		}
-		if p.NoTenant {
-			return &UsageError{fmt.Sprintf("policy %s has no tenants, so --tenant does not apply; select other policies with --policy", p.Policy.Name)}
-		}
-		s, key := p.UnknownTenantsSQL(tenants), p.Tenants.Key
-		var unknown []string
-		err := pg.ReadOnly(ctx, pool, p.ReadingPath(), time.Minute, func(tx pgx.Tx) error {
-			return tx.QueryRow(ctx, s.String(), s.Args...).Scan(&unknown)
-		})
-		if pg.HasCode(err, "22P02", "22003", "22007") {
-			return &UsageError{fmt.Sprintf("--tenant: %s; tenant keys are of type %s", pg.ErrorText(err), key.Type)}
-		}
-		if err != nil {
-			return fmt.Errorf("looking up --tenant: %w", err)
-		}
-		if len(unknown) > 0 {
-			return &UsageError{fmt.Sprintf("--tenant %s: policy %s has no such tenant", strings.Join(unknown, ", "), p.Policy.Name)}
-		}
-	}
-	return nil
 }
 
 // idleRounds is how many rounds in a row may find only locked or concurrently changed rows

@@ -150,6 +150,10 @@ func bad() web.Status {
 	p.Balance = &web.Balance{Arrival: new(61.2), Due: new(55.0), Deletion: new(0.004), Reason: "never at this rate: more becomes due than is deleted"}
 	s.Guards = append(s.Guards, heldBack()...)
 	s.Pauses = []web.Pause{{Policy: new("sessions"), Until: now.Add(30 * time.Hour), Reason: hostile[1], By: hostile[2], Since: now.Add(-18 * time.Hour)}}
+	s.Holds = []web.Hold{
+		{ID: 17, Policy: new("sessions"), Tenant: &hostile[0], Until: ago(-30 * time.Hour), Reason: hostile[1], By: hostile[2], At: *ago(time.Hour)},
+		{ID: 18, Reason: "an inquiry", By: "ann@laptop", At: *ago(time.Minute)},
+	}
 	s.Database.Forecast.LimitBytes, s.Database.Forecast.FullAt = new(int64(420<<30)), ago(-5*day)
 	for i := range hostile {
 		p.WorstTenants = append(p.WorstTenants, web.Tenant{Key: &hostile[i], LagSeconds: float64(30-i) * 3600, Rows: new(int64(40000 / (i + 1)))})

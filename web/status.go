@@ -19,6 +19,7 @@ type Status struct {
 
 	Policies []Policy `json:"policies"` // in the order of the policy file
 	Pauses   []Pause  `json:"pauses"`   // manual ones in effect
+	Holds    []Hold   `json:"holds"`    // by hand, in effect
 	Guards   []Guard  `json:"guards"`   // empty if not read here
 	Database Database `json:"database"`
 	// LedgerError is why reaper's own tables cannot be used, so that nothing runs; empty if
@@ -33,6 +34,7 @@ func (s Status) MarshalJSON() ([]byte, error) {
 	type plain Status
 	s.Policies = emptyIfNil(s.Policies)
 	s.Pauses = emptyIfNil(s.Pauses)
+	s.Holds = emptyIfNil(s.Holds)
 	s.Guards = emptyIfNil(s.Guards)
 	s.Heartbeats = emptyIfNil(s.Heartbeats)
 	return json.Marshal(plain(s))
@@ -110,6 +112,34 @@ type Progress struct {
 	TenantsDue  *int64    `json:"tenants_due"` // null if unknown
 	Tenant      *string   `json:"tenant"`      // of the last batch; null if none
 	Held        *Held     `json:"held"`        // null if nothing holds it back
+}
+
+// Hold is what a person has said must stay.
+type Hold struct {
+	ID     int64      `json:"id"`
+	Policy *string    `json:"policy"` // null: every policy
+	Tenant *string    `json:"tenant"` // as PostgreSQL prints the key; null: every tenant
+	Until  *time.Time `json:"until"`  // null: until it is released
+	Reason string     `json:"reason"`
+	By     string     `json:"by"`
+	At     time.Time  `json:"at"`
+}
+
+// Text says what is held, and until when.
+func (h Hold) Text() string {
+	text := "every tenant"
+	if h.Tenant != nil {
+		text = "tenant " + *h.Tenant
+	}
+	if h.Policy != nil {
+		text += " of policy " + *h.Policy
+	} else {
+		text += " of every policy"
+	}
+	if h.Until == nil {
+		return text + ", until it is released"
+	}
+	return text + ", until " + h.Until.UTC().Format(time.DateTime) + " UTC"
 }
 
 // Held describes a guard that slows or pauses a run now.

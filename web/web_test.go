@@ -170,6 +170,21 @@ func TestPagePaused(t *testing.T) {
 	says(t, text, "emails is held back by the guard wal_rate Next run")
 }
 
+// What is held by hand is shown with who said so and why, and is not an alarm.
+func TestPageHolds(t *testing.T) {
+	t.Parallel()
+	s := fine()
+	s.Holds = []web.Hold{
+		{ID: 7, Policy: new("emails"), Tenant: new("42"), Until: ago(-30 * 24 * time.Hour), Reason: "a law suit", By: "ann@laptop", At: *ago(time.Hour)},
+		{ID: 8, Reason: "an inquiry", By: "bob@laptop", At: *ago(time.Minute)},
+	}
+	text, _ := read(t, s)
+	says(
+		t, text, "All is well", "Held by hand tenant 42 of policy emails, until 2026-04-01 04:12:30 UTC a law suit (ann@laptop); end it with reaper release 7",
+		"every tenant of every policy, until it is released an inquiry (bob@laptop); end it with reaper release 8",
+	)
+}
+
 // A majority of rows without a tenant is a warning, and not an alarm.
 func TestPageUnowned(t *testing.T) {
 	t.Parallel()

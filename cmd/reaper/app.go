@@ -106,7 +106,7 @@ schema error, nothing was touched · 3 incomplete · 4 refused.`,
 	f.TextVar(&a.LogLevel, "log-level", a.LogLevel, "debug, info, warn or error, to stderr (REAPER_LOG_LEVEL)")
 	f.StringVar(&a.LogFormat, "log-format", a.LogFormat, "text or json (REAPER_LOG_FORMAT)")
 	f.StringVarP(&a.Output, "output", "o", a.Output, "text or json (REAPER_OUTPUT)")
-	root.AddCommand(a.initCommand(), a.checkCommand(), a.planCommand(), a.purgeCommand(), a.runCommand(), a.statusCommand(), a.pauseCommand(), a.resumeCommand(),
+	root.AddCommand(a.initCommand(), a.checkCommand(), a.planCommand(), a.purgeCommand(), a.runCommand(), a.statusCommand(), a.pauseCommand(), a.resumeCommand(), a.holdCommand(), a.holdsCommand(), a.releaseCommand(),
 		a.migrateCommand(), a.grantsCommand(), a.demoCommand(), a.versionCommand())
 	refuseEmpty(root)
 	return root, nil
@@ -256,13 +256,17 @@ func (a *app) open(ctx context.Context) (*session, error) {
 	if err := a.checkPolicies(file); err != nil {
 		return nil, err
 	}
+	l, err := a.ledger()
+	if err != nil {
+		return nil, err
+	}
 	pool, err := a.connect(ctx)
 	if err != nil {
 		return nil, err
 	}
 	s := &session{file: file, pool: pool, warnings: a.warnings(file)}
 	err = a.patiently(ctx, func() error {
-		return pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error { return s.read(ctx, c.Conn(), a.Policies) })
+		return pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error { return s.read(ctx, c.Conn(), l, a.Policies) })
 	})
 	if err != nil {
 		pool.Close()
@@ -303,7 +307,7 @@ func (s *session) warningsOf(name string) []plan.Problem {
 	return slices.DeleteFunc(slices.Clone(s.warnings), func(w plan.Problem) bool { return w.Policy != "" && w.Policy != name })
 }
 
-func (s *session) read(ctx context.Context, conn *pgx.Conn, only []string) error {
+func (s *session) read(ctx context.Context, conn *pgx.Conn, l *ledger.Ledger, only []string) error {
 	var err error
 	if s.server, err = plan.ReadServer(ctx, conn); err != nil {
 		return err
@@ -311,8 +315,10 @@ func (s *session) read(ctx context.Context, conn *pgx.Conn, only []string) error
 	if slices.ContainsFunc(s.server.Problems(), func(p plan.Problem) bool { return strings.Contains(p.Fix, "14 or newer") }) {
 		return nil // the catalog may not be readable
 	}
-	s.plans, err = plan.Compile(ctx, conn, s.file, s.server, only)
-	return err
+	if s.plans, err = plan.Compile(ctx, conn, s.file, s.server, only); err != nil {
+		return err
+	}
+	return purge.ApplyHolds(ctx, conn, l, s.plans)
 }
 
 // checkTenants refuses unknown tenants, if a plan allows to check.

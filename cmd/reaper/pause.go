@@ -38,7 +38,7 @@ show it.`,
 			if err != nil {
 				return err
 			}
-			if reason, err = pauseReason(reason); err != nil {
+			if reason, err = statedReason(reason, "pause"); err != nil {
 				return err
 			}
 			return a.pause(cmd.Context(), d, reason)
@@ -59,11 +59,12 @@ func pauseLength(text string) (time.Duration, error) {
 	return length, nil
 }
 
-func pauseReason(text string) (string, error) {
+// statedReason checks the reason that a command needs.
+func statedReason(text, command string) (string, error) {
 	text = strings.TrimSpace(text)
 	switch {
 	case text == "":
-		return "", usage(errors.New("pause needs --reason: the reason, shown to everyone"))
+		return "", usage(fmt.Errorf("%s needs --reason: the reason, shown to everyone", command))
 	case !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) || utf8.RuneCountInString(text) > longestReason:
 		return "", usage(fmt.Errorf("--reason: write one line of at most %d characters", longestReason))
 	}

@@ -41,13 +41,13 @@ func (s *service) paused(policies ...bool) func() bool {
 }
 
 // A reason is a single line, since many places show it.
-func TestPauseReason(t *testing.T) {
+func TestStatedReason(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		" an audit ": "an audit", "déjà vu": "déjà vu", strings.Repeat("é", longestReason): strings.Repeat("é", longestReason),
 		"": "", "\t": "", "two\nlines": "", "a\x00b": "", "\x1b[31mred": "", "\xff": "", strings.Repeat("x", longestReason+1): "",
 	} {
-		got, err := pauseReason(text)
+		got, err := statedReason(text, "pause")
 		if got != want || (err == nil) != (want != "") {
 			t.Errorf("%.20q: %.20q, %v", text, got, err)
 		}

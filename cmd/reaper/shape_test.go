@@ -159,6 +159,21 @@ type contractStatus struct {
 	Config     map[string]any   `json:"config"`
 	Heartbeats []map[string]any `json:"heartbeats"`
 	Pauses     []contractPause  `json:"pauses"`
+	Holds      []contractHold   `json:"holds"`
+}
+
+type contractHold struct {
+	ID     int64      `json:"id"`
+	Policy *string    `json:"policy"`
+	Tenant *string    `json:"tenant"`
+	Until  *time.Time `json:"until"`
+	Reason string     `json:"reason"`
+	By     string     `json:"by"`
+	At     time.Time  `json:"at"`
+}
+
+type contractHolds struct {
+	Holds []contractHold `json:"holds"`
 }
 
 // contractPause was added with pause and resume.
@@ -186,6 +201,7 @@ var shapes = map[string]func() any{
 	"status": func() any { return new(contractStatus) },
 	"pause":  func() any { return new(contractPaused) },
 	"resume": func() any { return new(contractResumed) },
+	"holds":  func() any { return new(contractHolds) },
 }
 
 // optional keys may be omitted when empty.
@@ -193,7 +209,7 @@ var optional = []string{"policy", "problem", "error", "reason", "paused_reason"}
 
 func shape(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 || shapes[args[0]] == nil {
-		ts.Fatalf("usage: shape purge|plan|check|status|pause|resume")
+		ts.Fatalf("usage: shape purge|plan|check|status|pause|resume|holds")
 	}
 	typed := shapes[args[0]]()
 	document(ts, typed)

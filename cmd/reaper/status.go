@@ -22,8 +22,8 @@ func (a *app) statusCommand() *cobra.Command {
 		Use: "status", Short: "Show lag, backlog and the last runs", Args: noArgs,
 		Long: `status shows, per policy: its lag (for how long the oldest expired row has been
 due), its backlog (how many expired rows there are), how the last run ended, and
-whether deleting keeps up. It also shows manual pauses, and how the database
-grows. It reads the database and the ledger, and changes nothing.`,
+whether deleting keeps up. It also shows pauses and holds by hand, and how the
+database grows. It reads the database and the ledger, and changes nothing.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.status(cmd.Context()) },
 	}
 	a.selection(cmd)
@@ -78,6 +78,7 @@ func (a *app) printStatus(v web.Status, noLedger bool) {
 		a.printf("storage: %s\n", visible.Text(forecastText(f)))
 	}
 	a.printf("%s", pausesText(v.Pauses))
+	a.printf("%s", holdsText(v.Holds))
 	t := grid(2, 3, 6)
 	t.header("policy", "lag", "rows due", "last run (UTC)", "ended", "rows deleted", "last success (UTC)", "next run (UTC)")
 	for _, p := range v.Policies {

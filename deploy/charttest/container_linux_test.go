@@ -223,9 +223,26 @@ func (c *container) await(what string, holds func() bool) {
 	c.t.Helper()
 	for end := time.Now().Add(3 * time.Minute); !holds(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
+			c.explain()
 			c.t.Fatalf("not within three minutes: %s", what)
 		}
 	}
+}
+
+// explain logs what the container says of itself, and what each of its goroutines waits for.
+func (c *container) explain() {
+	c.t.Helper()
+	_, status := c.get("/api/status")
+	_, text := c.get("/metrics")
+	var own strings.Builder
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "reaper_") {
+			own.WriteString(line)
+		}
+	}
+	c.t.Logf("/api/status: %s\n/metrics:\n%s", status, own.String())
+	_ = c.cmd.Process.Signal(syscall.SIGQUIT) // Go prints the stacks to stderr, which the log has
+	time.Sleep(time.Second)
 }
 
 func (c *container) shows(metric string) func() bool {

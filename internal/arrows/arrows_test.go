@@ -34,7 +34,7 @@ var rooms = map[string][]string{
 	"metrics":           {},
 	"ledger":            {"internal/pg"},
 	"deletion":          {"expiry", "internal/keeping", "internal/pg", "plan", "policy", "preview", "schema"},
-	"purge":             {"deletion", "expiry", "guard", "internal/pg", "internal/reservoir", "internal/visible", "partition", "plan", "policy", "preview", "schema", "vacuum"},
+	"purge":             {"deletion", "expiry", "guard", "internal/nearest", "internal/pg", "internal/reservoir", "internal/visible", "partition", "plan", "policy", "preview", "schema", "vacuum"},
 	"partition":         {"internal/pg", "schema"},
 	"vacuum":            {"internal/pg", "schema"},
 	"starter":           {"internal/visible", "policy", "schema"},
@@ -216,7 +216,7 @@ func TestWrong(t *testing.T) {
 		},
 		"sideways is wrong": {
 			map[string][]string{"purge": {"policy", "ledger"}},
-			[]string{"purge imports ledger; it may import deletion, expiry, guard, internal/pg, internal/reservoir, internal/visible, partition, plan, policy, preview, schema, vacuum"},
+			[]string{"purge imports ledger; it may import deletion, expiry, guard, internal/nearest, internal/pg, internal/reservoir, internal/visible, partition, plan, policy, preview, schema, vacuum"},
 		},
 		"a program must not import what is for tests": {
 			map[string][]string{"cmd/reaper": {"internal/dbtest"}},

@@ -1,0 +1,238 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/spf13/cobra"
+
+	"github.com/reaperdb/reaper/internal/visible"
+	"github.com/reaperdb/reaper/ledger"
+	"github.com/reaperdb/reaper/policy"
+	"github.com/reaperdb/reaper/purge"
+	"github.com/reaperdb/reaper/web"
+)
+
+// holdFlags are the flags of hold.
+type holdFlags struct {
+	tenants       []string
+	all, unknown  bool
+	length, until string
+	indefinitely  bool
+	reason        string
+}
+
+func (a *app) holdCommand() *cobra.Command {
+	var f holdFlags
+	cmd := &cobra.Command{
+		Use: "hold (--tenant KEY | --all) (--for 90d | --until DATE | --indefinitely) --reason TEXT", Short: "Keep the rows of a tenant, or of all, whatever is due", Args: noArgs,
+		Long: `hold keeps the rows of a tenant, or of every tenant, from being deleted, in every
+process on this database, for all policies or for the named ones. It counts from
+its commit on, so at most the batch that is being deleted misses it. A hold
+protects expired roots: a row may still go with another table's root that it
+depends on. holds lists what is held, release ends it.`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.hold(cmd.Context(), f) },
+	}
+	a.selection(cmd)
+	flags := cmd.Flags()
+	flags.StringArrayVar(&f.tenants, "tenant", nil, "the key of the tenant; repeatable")
+	flags.BoolVar(&f.all, "all", false, "every tenant, and the rows of policies without tenants")
+	flags.BoolVar(&f.unknown, "unknown", false, "hold a tenant that the policy file's tenants do not have (yet)")
+	flags.StringVar(&f.length, "for", "", "for how long: 90d, 6mo")
+	flags.StringVar(&f.until, "until", "", "until the beginning of a day, or a time, in UTC: 2027-03-31, 2027-03-31T18:00:00Z")
+	flags.BoolVar(&f.indefinitely, "indefinitely", false, "until it is released")
+	flags.StringVar(&f.reason, "reason", "", "the reason, shown to everyone")
+	return cmd
+}
+
+// check refuses flags that do not say who is held, until when and why.
+func (f *holdFlags) check() (end ledger.HoldEnd, err error) {
+	if f.all == (len(f.tenants) > 0) {
+		return end, usage(errors.New("hold needs either --tenant KEY or --all"))
+	}
+	if slices.Contains(f.tenants, "") {
+		return end, usage(errors.New("--tenant is empty: write the tenant's key"))
+	}
+	given := 0
+	for _, is := range []bool{f.length != "", f.until != "", f.indefinitely} {
+		if is {
+			given++
+		}
+	}
+	if given != 1 {
+		return end, usage(errors.New("hold needs one of --for, --until and --indefinitely: when it ends"))
+	}
+	if f.reason, err = statedReason(f.reason, "hold"); err != nil {
+		return end, err
+	}
+	switch {
+	case f.length != "":
+		end.After, err = holdLength(f.length)
+	case f.until != "":
+		end.At, err = holdUntil(f.until)
+	}
+	return end, err
+}
+
+// longestHold is the longest --for, in years: whoever wants more says --indefinitely.
+const longestHold = 100
+
+func holdLength(text string) (string, error) {
+	d, err := policy.ParseDuration(text)
+	if err != nil || d.Forever || d.Approximately() <= 0 || d.Approximately() > longestHold*366*24*time.Hour {
+		return "", usage(fmt.Errorf("--for %s: write a duration of at most %dy, such as 90d, or --indefinitely", text, longestHold))
+	}
+	return d.Interval(), nil
+}
+
+// holdUntil is a time as text that PostgreSQL reads in one way only.
+func holdUntil(text string) (string, error) {
+	for _, layout := range []string{time.DateOnly, time.RFC3339, time.DateTime} {
+		t, err := time.Parse(layout, text)
+		switch {
+		case err != nil:
+			continue
+		case t.Before(time.Now()):
+			return "", usage(fmt.Errorf("--until %s is past: write a day or time to come", text))
+		}
+		return t.UTC().Format(time.RFC3339), nil
+	}
+	return "", usage(fmt.Errorf("--until %s: write a day or a time in UTC, such as 2027-03-31 or 2027-03-31T18:00:00Z", text))
+}
+
+func (a *app) hold(ctx context.Context, f holdFlags) error {
+	end, err := f.check()
+	if err != nil {
+		return err
+	}
+	tenants := f.tenants
+	if !f.all && !f.unknown {
+		if tenants, err = a.knownTenants(ctx, f.tenants); err != nil {
+			return err
+		}
+	}
+	l, pool, err := a.pausable(ctx)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	holds, err := l.Hold(ctx, pool, a.paused(), tenants, end, f.reason, person())
+	switch {
+	case errors.Is(err, ledger.ErrHoldEnded):
+		return usage(fmt.Errorf("--until %s is past by the database's clock", f.until))
+	case err != nil:
+		return failed(err)
+	}
+	if a.json() {
+		return a.printPauses(map[string]any{"holds": emptyNotNull(holds)})
+	}
+	a.printf("%s", holdsText(holds))
+	a.printf("to end it: reaper release %d\n", holds[0].ID)
+	return nil
+}
+
+// knownTenants are the keys of tenants as PostgreSQL prints them. Policies without tenants do not
+// matter here.
+func (a *app) knownTenants(ctx context.Context, tenants []string) ([]string, error) {
+	s, err := a.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer s.pool.Close()
+	known, err := purge.KnownTenants(ctx, s.pool, s.plans, tenants)
+	var wrong *purge.UsageError
+	switch {
+	case errors.As(err, &wrong):
+		return nil, usage(fmt.Errorf("%w; to hold it all the same: --unknown", err))
+	case err != nil:
+		return nil, failed(err)
+	}
+	return known, nil
+}
+
+func (a *app) holdsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "holds", Short: "List the holds set by hold", Args: noArgs,
+		Long: `holds lists the holds that persons have set with hold and that are in force: who is
+held, until when, why, and who said so. Holds of the policy file (hold) are not
+among them: plan shows those.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.onLedger(cmd.Context(), func(l *ledger.Ledger, pool *pgxpool.Pool) error {
+				holds, err := l.Holds(cmd.Context(), pool)
+				switch {
+				case err != nil:
+					return failed(err)
+				case a.json():
+					return a.printPauses(map[string]any{"holds": emptyNotNull(holds)})
+				case len(holds) == 0:
+					a.printf("nothing is held\n")
+				}
+				a.printf("%s", holdsText(holds))
+				return nil
+			})
+		},
+	}
+}
+
+// onLedger connects and reads the ledger, which need not exist.
+func (a *app) onLedger(ctx context.Context, read func(*ledger.Ledger, *pgxpool.Pool) error) error {
+	l, err := a.ledger()
+	if err != nil {
+		return err
+	}
+	pool, err := a.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	return read(l, pool)
+}
+
+func (a *app) releaseCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "release ID", Short: "End a hold", Args: cobra.ExactArgs(1),
+		Long: `release ends a hold set by hold; holds lists them with their ids. What was due
+meanwhile goes with the next run.`,
+		RunE: func(cmd *cobra.Command, args []string) error { return a.release(cmd.Context(), args[0]) },
+	}
+}
+
+func (a *app) release(ctx context.Context, text string) error {
+	id, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return usage(fmt.Errorf("release %s: write the number of a hold; reaper holds lists them", text))
+	}
+	l, pool, err := a.pausable(ctx)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	released, err := l.EndHold(ctx, pool, id, person())
+	if err != nil {
+		return failed(err)
+	}
+	if !released {
+		return usage(fmt.Errorf("no hold %d is in force; reaper holds lists them", id))
+	}
+	if a.json() {
+		return a.printPauses(map[string]any{"released": id})
+	}
+	a.printf("hold %d released\n", id)
+	return nil
+}
+
+// holdsText has one line per hold.
+func holdsText[H ledger.Hold | web.Hold](holds []H) string {
+	var text strings.Builder
+	for _, x := range holds {
+		h := web.Hold(x)
+		fmt.Fprintf(&text, "hold %d: %s: %s (%s, %s UTC)\n", h.ID, visible.Text(h.Text()), visible.Text(h.Reason), visible.Text(h.By), h.At.UTC().Format(time.DateTime))
+	}
+	return text.String()
+}

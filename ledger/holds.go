@@ -1,0 +1,115 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/reaperdb/reaper/internal/pg"
+)
+
+// Hold is what a person has said must stay.
+type Hold struct {
+	ID     int64      `json:"id"`
+	Policy *string    `json:"policy"` // nil: every policy
+	Tenant *string    `json:"tenant"` // as PostgreSQL prints the key; nil: every tenant, and rows without one
+	Until  *time.Time `json:"until"`  // by the database's clock, like At; nil: until it is released
+	Reason string     `json:"reason"`
+	By     string     `json:"by"` // who has set it
+	At     time.Time  `json:"at"`
+}
+
+// HoldEnd is when a hold ends by itself: after a length of time (text of an interval), at a time
+// (text of a timestamptz), or never if both are empty.
+type HoldEnd struct{ After, At string }
+
+// ErrHoldEnded means that a hold would end before it begins.
+var ErrHoldEnded = errors.New("a hold would end before it begins")
+
+// Hold holds tenants (nil: all) of policies (nil: all) from now on, and returns the holds: one for
+// each policy and tenant. If by is empty, the database user and the application name are recorded.
+func (l *Ledger) Hold(ctx context.Context, db *pgxpool.Pool, policies, tenants []string, end HoldEnd, reason, by string) (holds []Hold, err error) {
+	err = l.on(db).inTx(ctx, func(tx pgx.Tx) error {
+		// A server crash must not forget what a person was told is held.
+		if _, err := tx.Exec(ctx, forceSyncCommit); err != nil {
+			return err
+		}
+		rows, err := tx.Query(ctx, `INSERT INTO `+l.schema+`.hold (policy, tenant, reason, who, created_at, ends_at)
+			SELECT p, t, $3, coalesce(nullif($4::text, ''), session_user || '@' || current_setting('application_name')), now(),
+			       CASE WHEN $5::text <> '' THEN now() + $5::text::interval WHEN $6::text <> '' THEN $6::text::timestamptz ELSE 'infinity' END
+			  FROM unnest(coalesce($1::text[], ARRAY[NULL::text])) p, unnest(coalesce($2::text[], ARRAY[NULL::text])) t
+			RETURNING `+holdColumns, policies, tenants, reason, by, end.After, end.At)
+		if err == nil {
+			holds, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Hold])
+		}
+		return err
+	})
+	switch {
+	case pg.HasCode(err, "23514"):
+		return nil, ErrHoldEnded
+	case err != nil:
+		return nil, fmt.Errorf("holding: %w", err)
+	}
+	l.forgetHolds(ctx, db)
+	return holds, nil
+}
+
+const holdColumns = `id, policy, tenant, nullif(ends_at, 'infinity'), reason, who, created_at`
+
+// EndHold ends a hold; false: there is none of that id in force.
+func (l *Ledger) EndHold(ctx context.Context, db *pgxpool.Pool, id int64, by string) (released bool, err error) {
+	err = l.on(db).inTx(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, forceSyncCommit); err != nil {
+			return err
+		}
+		tag, err := tx.Exec(ctx, `UPDATE `+l.schema+`.hold h SET released_at = now(), released_by = coalesce(nullif($2::text, ''), session_user || '@' || current_setting('application_name'))
+			WHERE h.id = $1::bigint AND `+holdInForce, id, by)
+		released = tag.RowsAffected() > 0
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("releasing: %w", err)
+	}
+	return released, nil
+}
+
+// holdInForce is the condition for a hold h in force by the database's clock.
+const holdInForce = `h.released_at IS NULL AND (h.ends_at OPERATOR(pg_catalog.>) pg_catalog.statement_timestamp())`
+
+// Holds returns the holds in force by the database's clock, oldest first; none where the ledger
+// does not exist yet, or is older than holds are.
+func (l *Ledger) Holds(ctx context.Context, db *pgxpool.Pool) ([]Hold, error) {
+	rows, err := l.on(db).Query(ctx, `SELECT `+holdColumns+` FROM `+l.schema+`.hold h WHERE `+holdInForce+` ORDER BY id`)
+	var holds []Hold
+	if err == nil {
+		holds, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Hold])
+	}
+	if err != nil && !isMissing(err) {
+		return nil, fmt.Errorf("reading holds: %w", err)
+	}
+	return holds, nil
+}
+
+// HasHolds reports whether the ledger has a table of holds that the role may read.
+func (l *Ledger) HasHolds(ctx context.Context, conn *pgx.Conn) (has bool, err error) {
+	err = pg.Pinned(conn).QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE n.nspname = $1::text AND c.relname = 'hold' AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'))`, l.name).Scan(&has)
+	if err != nil {
+		return false, fmt.Errorf("looking for holds: %w", err)
+	}
+	return has, nil
+}
+
+// HeldSQL returns an SQL condition for whether a person holds a tenant of a policy now, by an
+// expression of its key as text; NULL for a policy without tenants.
+func (l *Ledger) HeldSQL(policy string) func(key string) string {
+	where := holdInForce + ` AND (h.policy IS NULL OR (h.policy OPERATOR(pg_catalog.=) ` + pg.Literal(policy) + `))`
+	from := `EXISTS (SELECT FROM ` + l.schema + `.hold h WHERE `
+	return func(key string) string {
+		return `(` + from + `h.tenant IS NULL AND ` + where + `) OR ` + from + `(h.tenant OPERATOR(pg_catalog.=) ((` + key + `) COLLATE pg_catalog."C")) AND ` + where + `))`
+	}
+}

@@ -1,0 +1,129 @@
+package purge
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/reaperdb/reaper/internal/nearest"
+	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/plan"
+)
+
+// Holds are what persons hold, besides the policy file.
+type Holds interface {
+	held
+	// HasHolds reports whether there can be holds, and the role may read them.
+	HasHolds(ctx context.Context, conn *pgx.Conn) (bool, error)
+}
+
+type held interface {
+	// HeldSQL returns an SQL condition for whether a tenant of a policy is held now, by an
+	// expression of its key as text; NULL for a policy without tenants.
+	HeldSQL(policy string) func(key string) string
+}
+
+// ApplyHolds makes holds a condition of plans, if there can be any. A run does so by itself.
+func ApplyHolds(ctx context.Context, conn *pgx.Conn, h Holds, plans []*plan.Plan) error {
+	has, err := h.HasHolds(ctx, conn)
+	if err == nil && has {
+		applyHolds(h, plans)
+	}
+	return err
+}
+
+func applyHolds(h held, plans []*plan.Plan) {
+	for _, p := range plans {
+		p.Hold(h.HeldSQL(p.Policy.Name))
+	}
+}
+
+// KnownTenants returns the keys of tenants as PostgreSQL prints them, and a *UsageError for one that
+// a plan does not know, with the nearest that it knows.
+func KnownTenants(ctx context.Context, pool *pgxpool.Pool, plans []*plan.Plan, tenants []string) (known []string, err error) {
+	for _, p := range plans {
+		if p.Unplanned() != nil || p.NoTenant || p.HasErrors() {
+			continue
+		}
+		if known, err = knownTenants(ctx, pool, p, tenants); err != nil {
+			return nil, err
+		}
+	}
+	if known == nil {
+		return nil, &UsageError{"--tenant: no policy that reaper check accepts has tenants"}
+	}
+	return known, nil
+}
+
+func knownTenants(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan, tenants []string) ([]string, error) {
+	var printed []*string
+	err := lookUp(ctx, pool, p, p.PrintedKeysSQL(tenants), &printed)
+	if err != nil {
+		return nil, err
+	}
+	known := make([]string, len(tenants))
+	for i, key := range printed {
+		if key != nil {
+			known[i] = *key
+			continue
+		}
+		text := fmt.Sprintf("--tenant %s: policy %s has no such tenant", tenants[i], p.Policy.Name)
+		var alike []string
+		if err := lookUp(ctx, pool, p, p.KeysLikeSQL(tenants[i]), &alike); err != nil {
+			return nil, err
+		}
+		if at := nearest.Index(tenants[i], alike, len(tenants[i])); at >= 0 {
+			text += "; the nearest is " + alike[at]
+		}
+		return nil, &UsageError{text}
+	}
+	return known, nil
+}
+
+// lookUp reads tenants' keys.
+func lookUp(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan, s *pg.Statement, into any) error {
+	err := pg.ReadOnly(ctx, pool, p.ReadingPath(), time.Minute, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, s.String(), s.Args...).Scan(into)
+	})
+	if pg.HasCode(err, "22P02", "22003", "22007") {
+		return &UsageError{fmt.Sprintf("--tenant: %s; tenant keys are of type %s", pg.ErrorText(err), p.Tenants.Key.Type)}
+	}
+	if err != nil {
+		return fmt.Errorf("looking up --tenant: %w", err)
+	}
+	return nil
+}
+
+// CheckTenants returns a *UsageError for tenant keys unknown to one of the plans, which must be
+// free of errors.
+func CheckTenants(ctx context.Context, pool *pgxpool.Pool, plans []*plan.Plan, tenants []string) error {
+	if len(tenants) == 0 {
+		return nil
+	}
+	for _, p := range plans {
+		if p.Unplanned() != nil {
+			continue
+		}
+		if p.NoTenant {
+			return &UsageError{fmt.Sprintf("policy %s has no tenants, so --tenant does not apply; select other policies with --policy", p.Policy.Name)}
+		}
+		var printed []*string
+		if err := lookUp(ctx, pool, p, p.PrintedKeysSQL(tenants), &printed); err != nil {
+			return err
+		}
+		var unknown []string
+		for i, key := range printed {
+			if key == nil {
+				unknown = append(unknown, tenants[i])
+			}
+		}
+		if len(unknown) > 0 {
+			return &UsageError{fmt.Sprintf("--tenant %s: policy %s has no such tenant", strings.Join(unknown, ", "), p.Policy.Name)}
+		}
+	}
+	return nil
+}

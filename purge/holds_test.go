@@ -1,0 +1,70 @@
+package purge_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/reaperdb/reaper/purge"
+)
+
+const (
+	holdTenant = `INSERT INTO reaper.hold (tenant, reason, who, ends_at) VALUES ('7', 'why', 'me', 'infinity')`
+	holdAll    = `INSERT INTO reaper.hold (reason, who, ends_at) VALUES ('why', 'me', 'infinity')`
+)
+
+// A hold by hand is a condition of the statement that deletes: whatever finds the rows, and whatever
+// deletes them, it counts from its commit on.
+func TestHolds_BetweenSearchAndDelete(t *testing.T) {
+	t.Parallel()
+	noAction := `ALTER TABLE details DROP CONSTRAINT details_event_fkey, ADD CONSTRAINT details_event_fkey FOREIGN KEY (event) REFERENCES events;`
+	for _, c := range []struct{ name, sql, policy string }{
+		{"in step", "", manyPolicy},
+		{"read by key", "", strings.Replace(manyPolicy, "tenant: owner", "tenant: owner, limits: {rows: 3}", 1)},
+		{"swept", "DROP INDEX events_owner_at_id_idx;", manyPolicy},
+		{"NO ACTION keys", noAction, strings.Replace(manyPolicy, "tenant: owner", "tenant: owner, dependents: [{table: details, action: delete}]", 1)},
+		{"proven", "", "safety: {foreign_key_checks: proven}\n" + manyPolicy},
+		{"query of tenants", "", strings.Replace(manyPolicy, "{table: owners, key: id, retention: days, hold: held}", `{query: "SELECT id, days FROM owners"}`, 1)},
+		{"text keys", `ALTER TABLE events DROP CONSTRAINT events_owner_fkey; ALTER TABLE owners ALTER id TYPE text COLLATE "POSIX"; ALTER TABLE events ALTER owner TYPE text COLLATE "POSIX", ADD FOREIGN KEY (owner) REFERENCES owners;`, manyPolicy},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			b := prepare(t, many+c.sql+copies, c.policy)
+			b.connect(b.DSN(), before(atBatch, func() { b.Exec(t, holdTenant) }))
+			b.purge()
+			b.count(`SELECT count(*) FROM events WHERE at < now() - interval '30 days' AND owner = '7'`, 5)
+			b.count(`SELECT count(*) FROM events WHERE at < now() - interval '30 days' AND owner <> '7'`, 0)
+			b.perTenant()
+			b.again()
+			b.Exec(t, `UPDATE reaper.hold SET released_at = now()`)
+			b.purge().complete()
+			b.count(`SELECT count(*) FROM events WHERE at < now() - interval '30 days'`, 0)
+		})
+	}
+}
+
+// A hold of one policy, or one that has ended, holds no other.
+func TestHolds_Others(t *testing.T) {
+	t.Parallel()
+	b := prepare(t, many, manyPolicy)
+	b.Exec(t, `INSERT INTO reaper.hold (policy, tenant, reason, who, ends_at) VALUES ('other', NULL, 'why', 'me', 'infinity'), ('other', '7', 'why', 'me', 'infinity');
+		INSERT INTO reaper.hold (tenant, reason, who, created_at, ends_at) VALUES (NULL, 'why', 'me', now() - interval '2 days', now() - interval '1 day');
+		INSERT INTO reaper.hold (tenant, reason, who, ends_at, released_at) VALUES (NULL, 'why', 'me', 'infinity', now())`)
+	b.purge().complete()
+	b.count(`SELECT count(*) FROM events WHERE at < now() - interval '30 days'`, 0)
+}
+
+// Rows without a tenant are held together.
+func TestHolds_NoTenant(t *testing.T) {
+	t.Parallel()
+	b := prepare(t, `CREATE TABLE events (id int PRIMARY KEY, at timestamptz NOT NULL); CREATE INDEX ON events (at, id);
+		INSERT INTO events SELECT n, now() - interval '40 days' FROM generate_series(1, 500) n`,
+		`policies: [{name: events, table: events, age: at, tenant: none, retention: 30d, limits: {rows: 100}}]`)
+	b.connect(b.DSN(), before(atBatch, func() { b.Exec(t, holdAll) }))
+	b.purge()
+	b.count(`SELECT count(*) FROM events`, 500)
+	b.again()
+	if r := b.purge().is(purge.Complete).one(); r.Tenants.Held != 1 || r.Tenants.Due != 0 {
+		t.Errorf("tenants %+v, want all rows held", r.Tenants)
+	}
+	b.count(`SELECT count(*) FROM events`, 500)
+}
