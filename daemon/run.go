@@ -94,13 +94,13 @@ func (r *run) do() {
 // plan plans the policy, and waits for a server that went away.
 func (r *run) plan() ([]*plan.Plan, error) {
 	d := r.d
-	plans, err := compile(d.runs.lifetime(), d.Pool, d.Ledger, r.entry.file, r.entry.name())
+	plans, err := compile(d.runs.lifetime(), d.Pool, d.Ledger, r.entry.file, r.entry.name(), all)
 	for began := time.Now(); passing(err) && time.Since(began) < d.Patience && r.stopping.Err() == nil; {
 		select {
 		case <-time.After(controlEvery):
 		case <-r.stopping.Done():
 		}
-		plans, err = compile(d.runs.lifetime(), d.Pool, d.Ledger, r.entry.file, r.entry.name())
+		plans, err = compile(d.runs.lifetime(), d.Pool, d.Ledger, r.entry.file, r.entry.name(), all)
 	}
 	return plans, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,7 +34,7 @@ type survey struct {
 }
 
 func (s survey) compile(ctx context.Context, e entry) (*plan.Plan, error) {
-	plans, err := compile(ctx, s.pool, s.held, e.file, e.name())
+	plans, err := compile(ctx, s.pool, s.held, e.file, e.name(), func(p plan.Problem) bool { return !p.OnlyDeleting })
 	if err != nil {
 		return nil, err
 	}
@@ -63,8 +64,8 @@ func scanned(o preview.Overdue) *ledger.Scan {
 }
 
 // compile plans one policy anew, for the schema may have changed; an error says
-// everything that stands against it.
-func compile(ctx context.Context, pool *pgxpool.Pool, held purge.Holds, file *policy.File, name string) (plans []*plan.Plan, err error) {
+// everything that stands against it, of the problems that matter.
+func compile(ctx context.Context, pool *pgxpool.Pool, held purge.Holds, file *policy.File, name string, matters func(plan.Problem) bool) (plans []*plan.Plan, err error) {
 	ctx, cancel := context.WithTimeout(ctx, compileTimeout)
 	defer cancel()
 	var server plan.Server
@@ -87,11 +88,14 @@ func compile(ctx context.Context, pool *pgxpool.Pool, held purge.Holds, file *po
 		}
 		problems = append(problems, plans[0].Problems...)
 	}
-	if errs := against(plans, problems, server); len(errs) > 0 {
+	if errs := against(plans, slices.DeleteFunc(problems, func(p plan.Problem) bool { return !matters(p) }), server); len(errs) > 0 {
 		return nil, fmt.Errorf("nothing was touched: %s (reaper check tells more)", strings.Join(errs, "; "))
 	}
 	return plans, nil
 }
+
+// all problems matter to a run.
+func all(plan.Problem) bool { return true }
 
 // against is all that stands against running a plan.
 func against(plans []*plan.Plan, problems []plan.Problem, server plan.Server) (errs []string) {

@@ -66,7 +66,11 @@ func (c *compiler) refuseDeletingEdges(n *Node, format string) {
 }
 
 func (c *compiler) missingPrivilege(name schema.Name, privilege string) {
+	before := len(c.plan.Problems)
 	c.failOnce(fmt.Sprintf("role %s lacks %s on %s", c.server.Role, privilege, name), c.grantFix(privilege, name))
+	for i := range c.plan.Problems[before:] {
+		c.plan.Problems[before+i].OnlyDeleting = privilege != "SELECT"
+	}
 }
 
 // grantFix grants a privilege on a table.

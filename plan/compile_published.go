@@ -21,5 +21,6 @@ func (c *compiler) checkPublications(n *Node) {
 		}
 		text, fix := schema.PublishedProblem(x)
 		c.plan.AddProblem(LevelError, fmt.Sprintf("%s: PostgreSQL refuses every %s", text, what), fix)
+		c.plan.Problems[len(c.plan.Problems)-1].OnlyDeleting = true
 	}
 }

@@ -55,6 +55,8 @@ type Problem struct {
 	Fix    string `json:"fix"`
 
 	MissingIndex *missingIndex `json:"-"` // nil: another kind of problem
+	// OnlyDeleting: it stands in the way of deleting, but what is due can be read all the same.
+	OnlyDeleting bool `json:"-"`
 }
 
 // EdgeAction is what happens to the rows behind an edge.
