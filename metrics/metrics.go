@@ -38,7 +38,7 @@ type Metrics struct {
 	heartbeats      *prometheus.CounterVec
 	heartbeatBeat   *prometheus.GaugeVec
 	retries         *prometheus.CounterVec
-	runDuration     prometheus.Histogram
+	runDuration     *prometheus.HistogramVec
 	oldest          *prometheus.GaugeVec
 	lag             *prometheus.GaugeVec
 	backlog         *prometheus.GaugeVec
@@ -82,7 +82,7 @@ func New(reg prometheus.Registerer, b Build) *Metrics {
 	reg.MustRegister(m.tables, m.guards)
 	m.perPolicy = []series{
 		m.oldest, m.lag, m.backlog, m.overdue, m.scanned, m.runs, m.lastRun, m.lastSuccess,
-		m.nextRun, m.failing, m.maxLag, m.interval, m.inProgress, m.rows, m.batches, m.batchDuration,
+		m.nextRun, m.failing, m.maxLag, m.interval, m.inProgress, m.rows, m.batches, m.batchDuration, m.runDuration,
 		m.policyPaused, m.pauseEnd, m.arrival, m.deletion, m.clear,
 	}
 	m.untilRemeasured = []series{m.oldest, m.lag, m.backlog, m.overdue, m.scanned}
@@ -107,10 +107,10 @@ func (m *Metrics) process(f promauto.Factory, b Build) {
 // work registers what runs and batches count.
 func (m *Metrics) work(f promauto.Factory) {
 	m.runs = counters(f, "reaper_runs_total", "Runs that ended, by what started them and how they ended.", "policy", "trigger", "status")
-	m.runDuration = f.NewHistogram(prometheus.HistogramOpts{
+	m.runDuration = f.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "reaper_run_duration_seconds", Help: "How long the runs of a policy took.",
-		Buckets: []float64{.1, .5, 1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800, 86400},
-	})
+		Buckets: []float64{.5, 5, 30, 120, 600, 1800, 7200, 28800, 86400}, // few: each is a series a policy
+	}, []string{"policy"})
 	m.lastRun = gauges(f, "reaper_last_run_timestamp_seconds", "When the last run of the policy ended, however it ended.", "policy")
 	m.lastSuccess = gauges(f, "reaper_last_success_timestamp_seconds", "When the policy's last success ended: a whole run that found nothing more.", "policy")
 	m.nextRun = gauges(f, "reaper_next_run_timestamp_seconds", "When the policy is to run next.", "policy")

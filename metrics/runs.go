@@ -20,7 +20,7 @@ func (m *Metrics) RunEnded(r Run) {
 	m.known(r.Policy, func() {
 		m.inProgress.WithLabelValues(r.Policy).Set(0)
 		m.runs.WithLabelValues(r.Policy, oneOf(triggers, r.Trigger), oneOf(statuses, r.Status)).Inc()
-		m.runDuration.Observe(r.Took.Seconds())
+		m.runDuration.WithLabelValues(r.Policy).Observe(r.Took.Seconds())
 	})
 	m.SetLastRun(r.Policy, r.EndedAt)
 	if r.Success {

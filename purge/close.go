@@ -57,8 +57,8 @@ func (w *policyRun) close(ctx context.Context) {
 		rep.Status = Failed
 		rep.Reason = strings.TrimPrefix(rep.Reason+"; the end of the run could not be recorded: "+pg.ErrorText(err), "; ")
 	}
-	w.run.log.Info("policy done", "policy", rep.Name, "status", rep.Status, "reason", rep.Reason, "roots", rep.Roots, "rows", rep.RowsTotal,
-		"batches", rep.Batches, "duration", time.Since(w.started).Round(time.Millisecond))
+	w.run.log.Debug("policy done", "policy", rep.Name, "status", rep.Status, "reason", rep.Reason, "roots", rep.Roots, "rows", rep.RowsTotal,
+		"batches", rep.Batches, "duration_seconds", time.Since(w.started).Seconds())
 }
 
 // recount replaces the report's counts with the ledger's: a server crash may have undone

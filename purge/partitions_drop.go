@@ -75,5 +75,5 @@ func (w *policyRun) accountDrop(x schema.Partition, t *partition.Dropped) {
 	w.run.notify(func(o Observer) {
 		o.Batch(BatchEvent{Policy: name, Roots: t.Rows, Rows: t.Rows, Duration: took, WALBytes: wal, Deleted: map[string]int64{w.plan.Root.Table.Name.String(): t.Rows}})
 	})
-	w.run.log.Info("partition dropped", "policy", name, "partition", x.Name.String(), "rows", t.Rows, "duration", took.Round(time.Millisecond))
+	w.run.log.Info("partition dropped", "policy", name, "partition", x.Name.String(), "rows", t.Rows, "duration_seconds", took.Seconds())
 }

@@ -123,17 +123,17 @@ func (r *run) vacuum(ctx context.Context, t *table) bool {
 		_, err := r.Pool.Exec(ctx, command+t.Name.SQL())
 		return err
 	})
-	took := time.Since(started).Round(time.Millisecond)
+	took := time.Since(started).Seconds()
 	r.reportWAL(ctx, t)
 	switch {
 	case errors.Is(err, errStopping):
-		r.Log.Info("vacuum ended early", "table", t.Name.String(), "duration", took, "error", err)
+		r.Log.Info("vacuum ended early", "table", t.Name.String(), "duration_seconds", took, "error", err)
 	case err != nil:
-		r.Log.Warn("vacuum ended early", "table", t.Name.String(), "duration", took, "error", pg.ErrorText(err))
+		r.Log.Warn("vacuum ended early", "table", t.Name.String(), "duration_seconds", took, "error", pg.ErrorText(err))
 	case r.wasSkipped(ctx, t):
 		r.Log.Info("not vacuumed: another session, perhaps autovacuum, has locked the table", "table", t.Name.String())
 	default:
-		r.Log.Info("vacuumed", "table", t.Name.String(), "rows", t.remaining(), "duration", took)
+		r.Log.Info("vacuumed", "table", t.Name.String(), "rows", t.remaining(), "duration_seconds", took)
 		return true
 	}
 	return false
