@@ -46,6 +46,7 @@ func (m *Metrics) begin(p Policy) {
 	put(m.maxLag, p.Name, p.MaxLag.Seconds(), p.MaxLag > 0)
 	put(m.interval, p.Name, p.Interval.Seconds(), p.Interval > 0)
 	m.batchDuration.WithLabelValues(p.Name)
+	m.runDuration.WithLabelValues(p.Name)
 	for _, o := range outcomes {
 		m.batches.WithLabelValues(p.Name, o)
 	}
