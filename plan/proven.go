@@ -24,8 +24,8 @@ func (p *Plan) ForeignKeyChecks() string {
 // becomes a warning, and the policy runs with ordinary checks.
 func (c *compiler) decideProven() error {
 	p := c.plan
-	if !p.safety.Proven || len(p.Edges) == 0 {
-		return nil // without dependents there are no checks to skip
+	if !p.safety.Proven || len(p.Edges) == 0 || p.safety.Auto && p.Usual.Simple() {
+		return nil // without dependents there are no checks to skip; what CASCADE does is as fast
 	}
 	s := p.refusalsSQL()
 	rows, err := c.conn.Query(c.ctx, s.String(), s.Args...)
@@ -38,17 +38,20 @@ func (c *compiler) decideProven() error {
 	}
 	reasons = append(p.refusals(), reasons...)
 	for _, r := range reasons {
-		p.AddProblem(LevelWarning, notProven+r, ordinaryFix)
+		c.notProven(r, ordinaryFix)
 	}
 	may, err := c.replicaRole()
 	p.Proven = len(reasons) == 0 && may
 	return err
 }
 
-const (
-	notProven   = "foreign_key_checks: proven is not possible here: "
-	ordinaryFix = "write safety: {foreign_key_checks: ordinary} # until this is fixed, the policy runs with ordinary checks"
-)
+func (c *compiler) notProven(reason, fix string) {
+	if !c.plan.safety.Auto {
+		c.plan.AddProblem(LevelWarning, "foreign_key_checks: proven is not possible here: "+reason, fix)
+	}
+}
+
+const ordinaryFix = "write safety: {foreign_key_checks: ordinary} # until this is fixed, the policy runs with ordinary checks"
 
 // refusals are the reasons that follow from the plan itself.
 func (p *Plan) refusals() (reasons []string) {
@@ -86,9 +89,9 @@ func (c *compiler) replicaRole() (bool, error) {
 	})
 	switch {
 	case pg.HasCode(err, "42501") && c.server.Version < 150000:
-		c.plan.AddProblem(LevelWarning, notProven+"only a superuser may set session_replication_role before PostgreSQL 15", ordinaryFix)
+		c.notProven("only a superuser may set session_replication_role before PostgreSQL 15", ordinaryFix)
 	case pg.HasCode(err, "42501"):
-		c.plan.AddProblem(LevelWarning, notProven+"the role may not set session_replication_role", grantReplicaRole(pg.Ident(c.server.Role))+"; -- or write foreign_key_checks: ordinary")
+		c.notProven("the role may not set session_replication_role", grantReplicaRole(pg.Ident(c.server.Role))+"; -- or write foreign_key_checks: ordinary")
 	case err != nil:
 		return false, fmt.Errorf("testing session_replication_role: %w", err)
 	}

@@ -28,12 +28,11 @@ func (p *Plan) CountStepSQL(tenants []*TenantCutoff, w Window) *pg.Statement {
 	s := &pg.Statement{}
 	keys, cutoffs := tenantLists(tenants)
 	groups, lead := p.groupsOf("reaper_t.key::" + p.Tenants.Key.SQLType)
-	a := schema.Col(p.Root.Table, p.Age.Column.Name)
 	s.Add("SELECT reaper_t.n::int, sum(reaper_x.meant)::bigint, coalesce(sum(reaper_x.size), 0)::bigint, max(reaper_x.read)::bigint, NULL, NULL",
 		"\n    FROM unnest(", s.Cast(keys, "text[]"), ", ", s.Cast(cutoffs, "timestamptz[]"), ") WITH ORDINALITY reaper_t(key, cutoff, n)", groups,
 		"\n   CROSS JOIN LATERAL (SELECT count(*) AS read, count(*) FILTER (WHERE meant) AS meant, sum(size) FILTER (WHERE meant) AS size FROM (SELECT ",
 		p.meantSQL("reaper_t.cutoff"), " AS meant, ", p.sizeOf(), " AS size\n    FROM ", schema.From(p.Root.Table), "\n   WHERE ",
-		strings.Join(p.stepConditions(s, w, lead), "\n     AND "), "\n   ORDER BY ", a, " LIMIT ", s.Cast(w.PerGroup, "bigint"), ") reaper_q) reaper_x\n   GROUP BY reaper_t.n")
+		strings.Join(p.stepConditions(s, w, lead), "\n     AND "), "\n   ORDER BY ", schema.Col(p.Root.Table, p.Age.Column.Name), " LIMIT ", s.Cast(w.PerGroup, "bigint"), ") reaper_q) reaper_x\n   GROUP BY reaper_t.n")
 	if w.Until == "" {
 		return s.Add("\nUNION ALL SELECT 0, 0, NULL, NULL, NULL, NULL")
 	}
@@ -57,9 +56,8 @@ func (p *Plan) rangeSQL(sc expiry.Scope, w *TenantCutoff, r *Range, verb string)
 	s := &pg.Statement{}
 	s.Add("WITH ")
 	p.cutoffCTE(s, sc, w)
-	a := schema.Col(p.Root.Table, p.Age.Column.Name)
 	conditions := append([]string{p.ofTenant(s, w)}, p.within(s, Window{From: r.From, Until: r.Until})...)
-	conditions = append(conditions, a+" < "+p.Age.Bound(s.Cast(w.Cutoff, "timestamptz")))
+	conditions = append(conditions, schema.Col(p.Root.Table, p.Age.Column.Name)+" < "+p.Age.Bound(s.Cast(w.Cutoff, "timestamptz")))
 	found := strings.Join(conditions, " AND ")
 	where := Parenthesized(p.Where)
 	if sc.WhereFailed && p.Where != "" {
@@ -89,8 +87,7 @@ func (p *Plan) within(s *pg.Statement, w Window) (conditions []string) {
 			for i, k := range p.Key {
 				place = append(place, s.Cast(w.From.Key[i], k.SQLType))
 			}
-			keys := schema.Cols(p.Root.Table, ColumnNames(p.Key))
-			conditions = append(conditions, schema.After(append([]string{a}, keys...), append([]*schema.Order{nil}, p.keyOrders...), place))
+			conditions = append(conditions, schema.After(append([]string{a}, schema.Cols(p.Root.Table, ColumnNames(p.Key))...), append([]*schema.Order{nil}, p.keyOrders...), place))
 		}
 	}
 	if w.Until != "" {

@@ -35,8 +35,11 @@ type File struct {
 // Safety trades safety for speed, for all policies. The zero Safety is the default.
 type Safety struct {
 	// Proven skips redundant foreign key checks where a plan allows it
-	// (foreign_key_checks: proven).
+	// (foreign_key_checks: proven or auto).
 	Proven bool
+	// Auto does so only where it is faster as well, and does not complain where it is not
+	// possible.
+	Auto bool
 	// SynchronousCommit waits for every batch's WAL to reach the disk. Without it, a server
 	// crash may lose the last batches together with their ledger rows; the next run redoes
 	// them.

@@ -154,10 +154,10 @@ func (permission) schema() *jsonschema.Schema { return choiceSchema("error", "al
 type foreignKeyChecks string
 
 func (f *foreignKeyChecks) decode(key string, n *node) error {
-	return decodeChoice(key, n, (*string)(f), "ordinary", "proven")
+	return decodeChoice(key, n, (*string)(f), "ordinary", "proven", "auto")
 }
 
-func (foreignKeyChecks) schema() *jsonschema.Schema { return choiceSchema("ordinary", "proven") }
+func (foreignKeyChecks) schema() *jsonschema.Schema { return choiceSchema("ordinary", "proven", "auto") }
 
 type onOff string
 

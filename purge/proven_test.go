@@ -269,3 +269,36 @@ func scribble(ctx context.Context, t *testing.T, s *session, n int) {
 		}
 	}
 }
+
+// auto takes the proven way where that is possible and faster, and complains nowhere.
+func TestProven_Auto(t *testing.T) {
+	t.Parallel()
+	const schema = `
+		CREATE TABLE root (id int PRIMARY KEY, at timestamptz NOT NULL); CREATE INDEX ON root (at, id);
+		CREATE TABLE leaf (id int PRIMARY KEY, root int NOT NULL REFERENCES root ON DELETE CASCADE); CREATE INDEX ON leaf (root);
+		INSERT INTO root SELECT n, now() - interval '40 days' FROM generate_series(1, 20) n; INSERT INTO leaf SELECT n, n FROM generate_series(1, 20) n;`
+	const noAction = `ALTER TABLE leaf DROP CONSTRAINT leaf_root_fkey, ADD FOREIGN KEY (root) REFERENCES root;`
+	for name, c := range map[string]struct{ sql, checks string }{
+		"NO ACTION":   {noAction, "proven"},
+		"CASCADE":     {"", "ordinary"},
+		"not allowed": {noAction + `CREATE FUNCTION seen() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; CREATE TRIGGER seen AFTER DELETE ON leaf FOR EACH ROW EXECUTE FUNCTION seen();`, "ordinary"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := prepare(t, schema+c.sql, `
+safety: {foreign_key_checks: auto}
+policies: [{name: root, table: root, age: at, tenant: none, retention: 30d, undecided: delete}]`)
+			p := b.plans()[0]
+			if p.ForeignKeyChecks() != c.checks {
+				t.Errorf("the checks are %s, want %s", p.ForeignKeyChecks(), c.checks)
+			}
+			for _, x := range p.Problems {
+				if strings.Contains(x.Text, "foreign_key_checks") {
+					t.Errorf("a problem: %s", x.Text)
+				}
+			}
+			b.purge().complete()
+			b.count(`SELECT (SELECT count(*) FROM root) + (SELECT count(*) FROM leaf)`, 0)
+		})
+	}
+}
