@@ -123,8 +123,8 @@ test-all-versions: ## all tests on every supported PostgreSQL (from npm, 25 MB e
 	done
 
 .PHONY: race
-race: postgres ## all tests under the race detector (needs a C compiler)
-	CGO_ENABLED=1 $(GO) test -race ./...
+race: postgres ## all tests under the race detector, half an hour (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race -timeout 60m ./...
 
 # The tests in which several workers, policies, runs or processes meet.
 RACE_PURGE := ^Test(State|WALCounts|FailureBeside|Pause|Guard|Storage|Locked|Closed|Promise[67]_|Promise6And10_|Promise(8|10)_Locked

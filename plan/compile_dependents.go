@@ -149,7 +149,7 @@ func (c *compiler) addEdge(parent *Node, r schema.Relation, entries []*entry, si
 	if err != nil {
 		return err
 	}
-	e := &Edge{Parent: parent, Child: child, ParentColumns: k.ParentColumns, ChildColumns: k.ChildColumns, Key: k, keys: r.Keys, Pairs: c.graph.Comparisons(k, child.Table, parent.Table)}
+	e := &Edge{Parent: parent, Child: child, ParentColumns: k.ParentColumns, ChildColumns: k.ChildColumns, Key: k, Keys: r.Keys, Pairs: c.graph.Comparisons(k, child.Table, parent.Table)}
 	if k.Parent != parent.Table.OID {
 		for _, oid := range c.graph.Family(k.Parent) {
 			e.Within = append(e.Within, strconv.FormatUint(uint64(oid), 10))
@@ -276,7 +276,7 @@ func (c *compiler) appliesTo(e *entry, r schema.Relation, siblings []schema.Rela
 // rows may be deleted, so what references it does not matter.
 func (c *compiler) leadsToTenants(n *Node) bool {
 	p := c.plan
-	return n != p.Root && !p.NoTenant && (n.Table == p.Tenants.Table || slices.ContainsFunc(p.Hops, func(h Hop) bool { return h.table == n.Table }))
+	return n != p.Root && !p.NoTenant && (n.Table == p.Tenants.Table || slices.ContainsFunc(p.Hops, func(h Hop) bool { return h.Table == n.Table }))
 }
 
 // clearing determines the columns that clearing a reference sets, and checks that they can be NULL.

@@ -75,7 +75,7 @@ func (c *compiler) recordNeeds(what string, pos policy.Pos, f *usersql.Fragment)
 	if f.Unread {
 		f.Needs.Unknown = []string{what}
 	}
-	c.plan.needs.Add(f.Needs)
+	c.plan.Needs.Add(f.Needs)
 	for _, x := range f.Functions {
 		if !x.Trusted {
 			c.untrusted = true
@@ -102,13 +102,13 @@ func isUTC(zone string) bool {
 func (c *compiler) checkNeeds() {
 	planned := c.plannedTables()
 	var reported []string
-	for _, f := range c.plan.needs.Functions {
+	for _, f := range c.plan.Needs.Functions {
 		if !f.CanExecute && !slices.Contains(reported, f.SQL) {
 			reported = append(reported, f.SQL)
 			c.plan.AddProblem(LevelError, fmt.Sprintf("role %s lacks EXECUTE on %s", c.server.Role, f.SQL), fmt.Sprintf("GRANT EXECUTE ON ROUTINE %s TO %s;", f.SQL, pg.Ident(c.server.Role)))
 		}
 	}
-	for _, r := range c.plan.needs.Relations {
+	for _, r := range c.plan.Needs.Relations {
 		if !r.CanSelect && !slices.Contains(planned, r.OID) {
 			c.missingPrivilege(r.Name, "SELECT")
 		}

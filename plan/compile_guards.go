@@ -32,7 +32,7 @@ func (c *compiler) guards() error {
 	c.checkNeeds()
 	read := []*schema.Table{p.Tenants.Table}
 	for _, h := range p.Hops {
-		read = append(read, h.table)
+		read = append(read, h.Table)
 	}
 	for _, t := range read {
 		if t == nil {
@@ -233,7 +233,7 @@ func (c *compiler) checkComparison(e *Edge) {
 // brokenSetNull reports whether PostgreSQL 14 gets the key's SET NULL or SET DEFAULT wrong.
 func (c *compiler) brokenSetNull(e *Edge) bool {
 	return c.server.Version < 150000 &&
-		slices.ContainsFunc(e.keys, func(k schema.ForeignKey) bool { return k.OnDelete == schema.SetNull || k.OnDelete == schema.SetDefault }) &&
+		slices.ContainsFunc(e.Keys, func(k schema.ForeignKey) bool { return k.OnDelete == schema.SetNull || k.OnDelete == schema.SetDefault }) &&
 		slices.ContainsFunc(e.Pairs, func(x schema.Comparison) bool { return x.Crossed(x.Ours) })
 }
 

@@ -227,7 +227,7 @@ func (c *compiler) tenantPath() error {
 				c.fail(s.Pos, c.endFix(s), "the last column of a tenant path leads nowhere further")
 				return errStop
 			}
-			c.plan.lastTable, c.plan.last = table, column
+			c.plan.LastTable, c.plan.Last = table, column
 			break
 		}
 		h, err := c.follow(table, s)
@@ -235,7 +235,7 @@ func (c *compiler) tenantPath() error {
 			return err
 		}
 		c.plan.Hops = append(c.plan.Hops, h)
-		table = h.table
+		table = h.Table
 	}
 	return c.checkPathEnd()
 }
@@ -245,8 +245,8 @@ func (c *compiler) checkPathEnd() error {
 	p := c.plan
 	for _, h := range p.Hops {
 		for _, n := range h.To {
-			if k, _ := h.table.Column(n); k.Array() {
-				c.fail(p.Policy.Tenant.Pos, "use another tenant path, or write tenant: none", "the tenant path goes through %s.%s, which is %s: an array cannot be a key", h.table.Name, n, k.Type)
+			if k, _ := h.Table.Column(n); k.Array() {
+				c.fail(p.Policy.Tenant.Pos, "use another tenant path, or write tenant: none", "the tenant path goes through %s.%s, which is %s: an array cannot be a key", h.Table.Name, n, k.Type)
 				return errStop
 			}
 		}
@@ -258,19 +258,19 @@ func (c *compiler) checkPathEnd() error {
 				return err
 			}
 			if order == nil {
-				c.fail(p.Policy.Tenant.Pos, "use another tenant path, or write tenant: none", "the tenant path goes through %s.%s, which is %s and has no order", p.Hops[0].table.Name, x.Ours.Name, x.Ours.Type)
+				c.fail(p.Policy.Tenant.Pos, "use another tenant path, or write tenant: none", "the tenant path goes through %s.%s, which is %s and has no order", p.Hops[0].Table.Name, x.Ours.Name, x.Ours.Type)
 				return errStop
 			}
 			p.groupOrders = append(p.groupOrders, order)
 		}
 	}
-	owner, err := c.graph.Comparing(c.ctx, c.conn, p.Tenants.Key, p.last, c.keyFamily())
+	owner, err := c.graph.Comparing(c.ctx, c.conn, p.Tenants.Key, p.Last, c.keyFamily())
 	if err != nil {
 		return err
 	}
 	if owner == nil {
 		c.fail(p.Policy.Tenant.Pos, c.keyEndFix(),
-			"the tenant path ends in %s.%s of type %s, but the tenant's key %s is %s", p.lastTable.Name, p.last.Name, p.last.Type, p.Tenants.Key.Name, p.Tenants.Key.Type)
+			"the tenant path ends in %s.%s of type %s, but the tenant's key %s is %s", p.LastTable.Name, p.Last.Name, p.Last.Type, p.Tenants.Key.Name, p.Tenants.Key.Type)
 		return errStop
 	}
 	p.Owner = *owner
@@ -288,10 +288,10 @@ func (c *compiler) checkPathEnd() error {
 			return k.Parent == parent && slices.Equal(k.ChildColumns, []string{p.Tenants.Key.Name})
 		})
 	}
-	for _, k := range c.graph.Outgoing(p.lastTable.OID) {
-		if len(k.ChildColumns) == 1 && k.ChildColumns[0] == p.last.Name && k.Parent != t.OID && !shares(k.Parent) && p.lastTable != t {
+	for _, k := range c.graph.Outgoing(p.LastTable.OID) {
+		if len(k.ChildColumns) == 1 && k.ChildColumns[0] == p.Last.Name && k.Parent != t.OID && !shares(k.Parent) && p.LastTable != t {
 			c.fail(p.Policy.Tenant.Pos, c.continueFix(&k),
-				"the tenant path ends in %s.%s, which references %s and not the tenants", p.lastTable.Name, p.last.Name, k.ParentName)
+				"the tenant path ends in %s.%s, which references %s and not the tenants", p.LastTable.Name, p.Last.Name, k.ParentName)
 			return errStop
 		}
 	}

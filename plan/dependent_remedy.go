@@ -175,7 +175,7 @@ func (c *compiler) keepFix(e *Edge, alternatives string) (pos policy.Pos, fix st
 
 // orNullify is the alternative to keep when rows behind an edge must not be deleted.
 func orNullify(e *Edge) string {
-	may := e.Key == nil || slices.ContainsFunc(e.keys, func(k schema.ForeignKey) bool { return allowedFor(k.OnDelete, policy.Nullify) })
+	may := e.Key == nil || slices.ContainsFunc(e.Keys, func(k schema.ForeignKey) bool { return allowedFor(k.OnDelete, policy.Nullify) })
 	if may && nullable(e, e.ChildColumns, e.Key != nil && e.Key.MatchFull) != nil {
 		return "or nullify"
 	}

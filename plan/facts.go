@@ -92,7 +92,7 @@ func (c *compiler) checkForeignKeys() error {
 	}
 	oids := []uint32{}
 	for _, e := range p.Edges {
-		for _, k := range e.keys {
+		for _, k := range e.Keys {
 			oids = append(oids, k.OID)
 			if !k.Enforced {
 				p.AddProblem(LevelError, fmt.Sprintf("foreign key %s of %s is NOT ENFORCED: PostgreSQL neither checks it nor acts on it", k.Name, k.ChildName),

@@ -30,7 +30,7 @@ func (p *Plan) TenantPath() *TenantPath {
 	if len(path.Steps) == 0 {
 		path = p.foundPath
 	}
-	if p.NoTenant || len(path.Steps) == 0 || p.lastTable == nil {
+	if p.NoTenant || len(path.Steps) == 0 || p.LastTable == nil {
 		return nil
 	}
 	t := &TenantPath{Inferred: len(p.Policy.Tenant.Steps) == 0, Text: p.pathText(path.Steps)}
@@ -50,10 +50,10 @@ func (p *Plan) pathText(steps []policy.Step) string {
 	for i, s := range steps {
 		parts = append(parts, p.ShortName(table.Name)+"."+policy.QuoteName(s.Column))
 		if i < len(p.Hops) {
-			table = p.Hops[i].table
+			table = p.Hops[i].Table
 		}
 	}
-	if t := p.Tenants.Table; t != nil && t != p.lastTable {
+	if t := p.Tenants.Table; t != nil && t != p.LastTable {
 		parts = append(parts, p.ShortName(t.Name)+"."+policy.QuoteName(p.Tenants.Key.Name))
 	}
 	return strings.Join(parts, " -> ")
@@ -106,7 +106,7 @@ func (c *compiler) nullableStep(keys []schema.ForeignKey) string {
 			}
 		}
 		if i < len(c.plan.Hops) {
-			table = c.plan.Hops[i].table
+			table = c.plan.Hops[i].Table
 		}
 	}
 	return ""
@@ -189,7 +189,7 @@ func (c *compiler) followKeys(keys []schema.ForeignKey) error {
 			return err
 		}
 		h := c.keyHop(table, &k)
-		table = h.table
+		table = h.Table
 		c.plan.Hops = append(c.plan.Hops, h)
 	}
 	end := c.plan.Tenants.Key.Name
@@ -198,13 +198,13 @@ func (c *compiler) followKeys(keys []schema.ForeignKey) error {
 	} else {
 		// The key references another column of the tenants: one more hop.
 		h := c.keyHop(table, &last)
-		table = h.table
+		table = h.Table
 		c.plan.Hops = append(c.plan.Hops, h)
 	}
 	column, err := c.column(table, end, c.plan.Policy.Table.Pos)
 	if err != nil {
 		return err
 	}
-	c.plan.lastTable, c.plan.last = table, column
+	c.plan.LastTable, c.plan.Last = table, column
 	return nil
 }

@@ -76,13 +76,13 @@ func (g *grants) plan(p *Plan) {
 		g.need(p.Tenants.Table, "SELECT")
 	}
 	for _, h := range p.Hops {
-		g.need(h.table, "SELECT")
+		g.need(h.Table, "SELECT")
 	}
-	for _, s := range slices.Concat(p.typeSchemas(), p.needs.Schemas) {
+	for _, s := range slices.Concat(p.typeSchemas(), p.Needs.Schemas) {
 		g.schemas[pg.Ident(s)] = true
 	}
-	g.reads(p.needs)
-	g.replica = g.replica || p.safety.Proven && len(p.Edges) > 0
+	g.reads(p.Needs)
+	g.replica = g.replica || p.File.Safety.Proven && len(p.Edges) > 0
 	g.version = p.Server.Version
 	if p.Parts.ownership {
 		g.owned = append(g.owned, [2]string{pg.Ident(p.Root.Table.Name.Schema, p.Root.Table.Name.Name), pg.Ident(p.Parts.owner)})

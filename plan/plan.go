@@ -101,7 +101,7 @@ type Edge struct {
 	Parent, Child               *Node
 	ParentColumns, ChildColumns []string
 	Key                         *schema.ForeignKey  // nil: declared by `match`
-	keys                        []schema.ForeignKey // all foreign keys over the same columns, Key among them
+	Keys                        []schema.ForeignKey // all foreign keys over the same columns, Key among them
 	entry                       *policy.Dependent   // the file's entry that decided the edge; nil: none
 	Where                       string              // condition of a `match`
 	Action                      EdgeAction
@@ -119,7 +119,7 @@ func (e *Edge) Label() string {
 		return "match"
 	}
 	names := e.Key.Name
-	for _, k := range e.keys {
+	for _, k := range e.Keys {
 		if k.OID != e.Key.OID {
 			names += ", " + k.Name
 		}
@@ -127,16 +127,17 @@ func (e *Edge) Label() string {
 	return names
 }
 
-// Hop is one step of the tenant path: columns of the previous table lead to columns of table.
+// Hop is one step of the tenant path: columns From of the previous table lead to columns To of Table.
 type Hop struct {
-	table    *schema.Table
-	from, To []string
-	pairs    []schema.Comparison // from is theirs, to is ours
+	Table    *schema.Table
+	From, To []string
+	pairs    []schema.Comparison // From is theirs, To is ours
 }
 
 // Plan is the explicit plan of one policy.
 type Plan struct {
 	Policy   *policy.Policy
+	File     *policy.File // that the policy stands in
 	Root     *Node
 	Nodes    []*Node // the root first, then in order of discovery
 	Edges    []*Edge
@@ -149,7 +150,7 @@ type Plan struct {
 	Server       Server
 	Where        string // the policy's condition, as PostgreSQL prints it; empty: none
 	ownPath      ownPath
-	needs        usersql.Needs     // of SQL of the file
+	Needs        usersql.Needs     // of SQL of the file
 	unplanned    error             // why the policy cannot be planned now; nil if it was
 	Key          []schema.Column   // the root's key
 	keyOrders    []*schema.Order   // the sort order of each of its columns
@@ -157,13 +158,12 @@ type Plan struct {
 	groupOrders  []*schema.Order   // the sort order of the columns that the first hop leads to
 	Age          expiry.Age
 	Hops         []Hop
-	lastTable    *schema.Table // the table of the path's last column
-	last         schema.Column // the column that holds the tenant's key; unset: no tenant
+	LastTable    *schema.Table // the table of the path's last column
+	Last         schema.Column // the column that holds the tenant's key; unset: no tenant
 	NoTenant     bool
 	foundPath    policy.Path // the inferred path, in the file's notation; unset if the file has one or none was found
 	unwritable   bool        // the file cannot express foundPath
 	Tenants      *expiry.Tenants
-	safety       policy.Safety
 	Proven       bool   // safety asks for it, and nothing prevents it
 	CatalogPrint string // fingerprint of the tables' catalog entries at planning time
 	KeyInIndex   bool   // the keyset's index continues with the key

@@ -37,7 +37,7 @@ func Compile(ctx context.Context, conn *pgx.Conn, file *policy.File, server Serv
 		if len(only) > 0 && !slices.Contains(only, p.Name) {
 			continue
 		}
-		c := &compiler{ctx: ctx, conn: tx, file: file, graph: graph, oids: oids, server: server, plan: &Plan{Policy: p, graph: graph, safety: file.Safety, Server: server}}
+		c := &compiler{ctx: ctx, conn: tx, file: file, graph: graph, oids: oids, server: server, plan: &Plan{Policy: p, graph: graph, File: file, Server: server}}
 		err := c.compile()
 		if pg.HasCode(err, "55P03") {
 			pg.Rollback(tx)

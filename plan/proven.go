@@ -24,7 +24,7 @@ func (p *Plan) ForeignKeyChecks() string {
 // becomes a warning, and the policy runs with ordinary checks.
 func (c *compiler) decideProven() error {
 	p := c.plan
-	if !p.safety.Proven || len(p.Edges) == 0 || p.safety.Auto && p.Usual.Simple() {
+	if !p.File.Safety.Proven || len(p.Edges) == 0 || p.File.Safety.Auto && p.Usual.Simple() {
 		return nil // without dependents there are no checks to skip; what CASCADE does is as fast
 	}
 	s := p.refusalsSQL()
@@ -46,7 +46,7 @@ func (c *compiler) decideProven() error {
 }
 
 func (c *compiler) notProven(reason, fix string) {
-	if !c.plan.safety.Auto {
+	if !c.plan.File.Safety.Auto {
 		c.plan.AddProblem(LevelWarning, "foreign_key_checks: proven is not possible here: "+reason, fix)
 	}
 }

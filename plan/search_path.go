@@ -74,7 +74,7 @@ func (c *compiler) plannedTables() []uint32 {
 		add(n.Table)
 	}
 	for _, h := range p.Hops {
-		add(h.table)
+		add(h.Table)
 	}
 	if p.Tenants != nil {
 		add(p.Tenants.Table)

@@ -70,20 +70,20 @@ func (p *Plan) unlessHeld(s *pg.Statement, key *string) string {
 func (p *Plan) PathJoin(first string) (joins, condition, key string) {
 	alias := func(i int) string { return fmt.Sprintf("reaper_p%d", i+1) }
 	var b strings.Builder
-	key = first + pg.Ident(p.last.Name)
+	key = first + pg.Ident(p.Last.Name)
 	before := first
 	for i, h := range p.Hops {
-		on := pg.And(len(h.from), func(k int) string {
-			return h.pairs[k].FindOurs(alias(i)+"."+pg.Ident(h.To[k]), before+pg.Ident(h.from[k]))
+		on := pg.And(len(h.From), func(k int) string {
+			return h.pairs[k].FindOurs(alias(i)+"."+pg.Ident(h.To[k]), before+pg.Ident(h.From[k]))
 		})
 		if i == 0 {
-			b.WriteString(schema.FromWithChildren(h.table) + " " + alias(i))
+			b.WriteString(schema.FromWithChildren(h.Table) + " " + alias(i))
 			condition = on
 		} else {
-			b.WriteString(" JOIN " + schema.FromWithChildren(h.table) + " " + alias(i) + " ON " + on)
+			b.WriteString(" JOIN " + schema.FromWithChildren(h.Table) + " " + alias(i) + " ON " + on)
 		}
 		before = alias(i) + "."
-		key = before + pg.Ident(p.last.Name)
+		key = before + pg.Ident(p.Last.Name)
 	}
 	return b.String(), condition, key
 }

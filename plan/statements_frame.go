@@ -30,7 +30,7 @@ func (p *Plan) LockTimeout() time.Duration { return min(p.Policy.Limits.Time, 50
 func (p *Plan) BeginSQL(locks []int64, timeout time.Duration, pausedSQL func(string) string, m *Traversal) *pg.Statement {
 	s := &pg.Statement{}
 	return s.Add("SELECT ARRAY(SELECT l FROM pg_catalog.unnest(", s.Cast(locks, "pg_catalog.int8[]"), ") l WHERE pg_catalog.pg_try_advisory_xact_lock(l)), ",
-		pg.LocalSettings(s, p.writingPath(), timeout, p.LockTimeout()), ", ", writing(p.safety.SynchronousCommit), ", ",
+		pg.LocalSettings(s, p.writingPath(), timeout, p.LockTimeout()), ", ", writing(p.File.Safety.SynchronousCommit), ", ",
 		pausedSQL(s.Cast(p.Policy.Name, pg.TextType)), ", ", strings.Join(p.counters(s, m), ", "))
 }
 

@@ -199,7 +199,7 @@ func (p *Plan) GroupsSQL(w *TenantCutoff, after []*string, limit int) *pg.Statem
 	names := make([]string, len(first.To))
 	types := make([]string, len(first.To))
 	for i, n := range first.To {
-		k, _ := first.table.Column(n)
+		k, _ := first.Table.Column(n)
 		names[i], types[i] = "reaper_p1."+pg.Ident(n), k.SQLType
 	}
 	cutoff := s.Cast(w.Cutoff, "timestamptz")

@@ -21,7 +21,7 @@ func (c *compiler) strategy() error {
 		usual = AgeKeyset
 	}
 	best, withKey := bestIndex(t, p.leadPairs(), p.Age.Column.Name, p.orderKey())
-	few := len(p.Hops) == 0 || p.Hops[0].table.EstimatedRows < manyGroups || p.Hops[0].table.EstimatedRows*50 < t.EstimatedRows
+	few := len(p.Hops) == 0 || p.Hops[0].Table.EstimatedRows < manyGroups || p.Hops[0].Table.EstimatedRows*50 < t.EstimatedRows
 	if best == "" && few {
 		served, err := c.searchIndex()
 		if err != nil {
@@ -39,7 +39,7 @@ func (c *compiler) strategy() error {
 		p.Reason = fmt.Sprintf("index %s leads from %s to the age", best, leadText(lead))
 		return nil
 	case best != "":
-		p.Reason = fmt.Sprintf("%s has about %.0f rows, few roots each: one sweep reads less than a search for each", p.Hops[0].table.Name, p.Hops[0].table.EstimatedRows)
+		p.Reason = fmt.Sprintf("%s has about %.0f rows, few roots each: one sweep reads less than a search for each", p.Hops[0].Table.Name, p.Hops[0].Table.EstimatedRows)
 		c.sweep()
 	default:
 		c.sweep()
@@ -85,9 +85,9 @@ func (p *Plan) Lead() []string {
 	case p.NoTenant:
 		return nil
 	case len(p.Hops) > 0:
-		return p.Hops[0].from
+		return p.Hops[0].From
 	}
-	return []string{p.last.Name}
+	return []string{p.Last.Name}
 }
 
 // orderKey are the key columns that order rows of the same lead and age.

@@ -72,9 +72,10 @@ func (x *trial) narrowed(want *oracle, reaches func(*genRow) bool) {
 func (x *trial) twoAtOnce() {
 	var wg sync.WaitGroup
 	reports, errs := make([]*purge.Report, 2), make([]error, 2)
+	plans := []*plan.Plan{x.plan, x.compiled()} // each run changes its own
 	for i, r := range []purge.Runner{{Pool: x.pool, Ledger: x.ledger}, {Pool: x.second, Ledger: x.ledger}} {
 		wg.Go(func() {
-			reports[i], errs[i] = r.Run(x.ctx, []*plan.Plan{x.plan}, purge.Options{Trigger: "test"})
+			reports[i], errs[i] = r.Run(x.ctx, plans[i:i+1], purge.Options{Trigger: "test"})
 		})
 	}
 	wg.Wait()

@@ -209,7 +209,9 @@ func (x *trial) compile() bool {
 	return x.refusal(x.plan.Problems)
 }
 
-func (x *trial) planned() {
+func (x *trial) planned() { x.plan = x.compiled() }
+
+func (x *trial) compiled() *plan.Plan {
 	file, err := policy.Parse("case.yaml", []byte(x.c.yaml()))
 	if err != nil {
 		x.fail("parsing: %v", err)
@@ -225,7 +227,7 @@ func (x *trial) planned() {
 	if err != nil {
 		x.fail("planning: %v", err)
 	}
-	x.plan = plans[0]
+	return plans[0]
 }
 
 func (x *trial) run(opts purge.Options) *purge.Report {

@@ -77,9 +77,9 @@ type UsageError struct{ msg string }
 // Error implements error.
 func (e *UsageError) Error() string { return e.msg }
 
-// Run deletes what is due under the plans, which must be free of errors, and reports. A
-// *UsageError means that nothing was touched; errors that stop a single policy are in its
-// report.
+// Run deletes what is due under the plans, which must be free of errors, and reports. It makes
+// holds a condition of the plans, so concurrent runs need plans of their own. A *UsageError means
+// that nothing was touched; errors that stop a single policy are in its report.
 func (r *Runner) Run(ctx context.Context, plans []*plan.Plan, opts Options) (*Report, error) {
 	run := &Run{state: &runState{}, guard: r.Guard, maxPause: cmp.Or(r.MaxPause, guard.DefaultMaxPause), control: cmp.Or(r.Control, r.Pool), closed: r.Closed, shared: cmp.Or(r.Shared, NewShared(r.Connections)), pool: r.Pool, ledger: r.Ledger, observer: r.Observer, log: r.Log, opts: opts, patience: r.Patience, halt: r.Stopping, workers: max(r.Connections, 1), vacuumTime: cmp.Or(r.VacuumTime, vacuumTime)}
 	if opts.MaxRows > 0 {
