@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"reflect"
 	"sync"
@@ -265,6 +266,10 @@ func (d *Daemon) readPauses(ctx context.Context) error {
 
 func (d *Daemon) readHolds(ctx context.Context) error {
 	all, err := d.book.Holds(ctx)
+	if errors.Is(err, ledger.ErrHoldsDenied) {
+		d.pulse.complain("the holds", err) // status is worth showing all the same
+		err = nil
+	}
 	if err == nil {
 		d.holds.Store(&all)
 		d.Metrics.SetHolds(len(all))

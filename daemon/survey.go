@@ -76,7 +76,8 @@ func compile(ctx context.Context, pool *pgxpool.Pool, held purge.Holds, file *po
 		if plans, err = plan.Compile(ctx, c.Conn(), file, server, []string{name}); err != nil {
 			return err
 		}
-		return purge.ApplyHolds(ctx, c.Conn(), held, plans)
+		_, err := purge.ApplyHolds(ctx, c.Conn(), held, plans)
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("looking at the database: %w", err)

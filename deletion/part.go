@@ -46,8 +46,8 @@ func (o *Outcome) Add(x Outcome) {
 type Part struct {
 	Tenant     *plan.TenantCutoff
 	Candidates []Candidate
-	// Range, if set, stands for candidates whose keys nobody has read; Counted is how many
-	// there were.
+	// Range, if set, stands for candidates whose keys nobody has read. Counted is how many there
+	// were; it stays when they are read.
 	Range   *plan.Range
 	Counted int
 	// Outcome is what became of the candidates, over all transactions that it took.

@@ -192,7 +192,13 @@ func (tx *Tx) CheckTotals() error {
 	if tx.deleter.checksLimits() && len(tx.Parts) == 1 || tx.Touched() <= 1 {
 		return nil
 	}
-	if limits := tx.plan.Policy.Limits; tx.Touched() > int64(limits.TotalRows) || tx.bytes() > limits.Bytes {
+	limits := tx.plan.Policy.Limits
+	var roots int64
+	for _, p := range tx.Parts {
+		roots += p.Now.Roots
+	}
+	// Some may have come in since a range was counted.
+	if roots > int64(limits.Rows) || tx.Touched() > int64(limits.TotalRows) || tx.bytes() > limits.Bytes {
 		return ErrOverflow
 	}
 	return nil

@@ -41,8 +41,8 @@ func (l *Ledger) Claim(ctx context.Context, db *pgxpool.Pool, policy string, at 
 		if future {
 			return ErrFuture
 		}
-		tag, err := tx.Exec(ctx, `INSERT INTO `+l.schema+`.tick (policy, at, run_id, instance) VALUES ($1, $2::timestamptz, $3::uuid, $4) ON CONFLICT DO NOTHING`,
-			policy, at, runID, instance)
+		tag, err := tx.Exec(ctx, `INSERT INTO `+l.schema+`.tick (policy, at, run_id, instance, version) VALUES ($1, $2::timestamptz, $3::uuid, $4, $5::int) ON CONFLICT DO NOTHING`,
+			policy, at, runID, instance, latestVersion)
 		if err != nil {
 			return err
 		}

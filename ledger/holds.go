@@ -88,20 +88,47 @@ func (l *Ledger) Holds(ctx context.Context, db *pgxpool.Pool) ([]Hold, error) {
 	if err == nil {
 		holds, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Hold])
 	}
-	if err != nil && !isMissing(err) {
+	switch {
+	case isMissing(err):
+		return nil, nil
+	case pg.HasCode(err, "42501"):
+		return nil, fmt.Errorf("%w: %s", ErrHoldsDenied, l.holdsFix())
+	case err != nil:
 		return nil, fmt.Errorf("reading holds: %w", err)
 	}
 	return holds, nil
 }
 
-// HasHolds reports whether the ledger has a table of holds that the role may read.
+// ErrHoldsDenied means that the role may not read the holds; the grants follow.
+var ErrHoldsDenied = errors.New("the role may not read the holds that persons have set")
+
+// holdsFix grants the role what it needs to read holds.
+func (l *Ledger) holdsFix() string {
+	return "GRANT USAGE ON SCHEMA " + l.schema + " TO …; GRANT SELECT ON " + l.schema + ".hold TO …;"
+}
+
+// HasHolds reports whether the ledger has a table of holds. It returns ErrHoldsDenied if the role
+// may not read it.
 func (l *Ledger) HasHolds(ctx context.Context, conn *pgx.Conn) (has bool, err error) {
-	err = pg.Pinned(conn).QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-		WHERE n.nspname = $1::text AND c.relname = 'hold' AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'))`, l.name).Scan(&has)
-	if err != nil {
+	var may bool
+	err = pg.Pinned(conn).QueryRow(ctx, `SELECT c.oid IS NOT NULL, coalesce(has_schema_privilege(c.relnamespace, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'), false)
+		FROM (SELECT 1) AS one LEFT JOIN (pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = $1::text) ON c.relname = 'hold'`, l.name).Scan(&has, &may)
+	switch {
+	case err != nil:
 		return false, fmt.Errorf("looking for holds: %w", err)
+	case has && !may:
+		return false, fmt.Errorf("%w: %s", ErrHoldsDenied, l.holdsFix())
 	}
 	return has, nil
+}
+
+// HeldElsewhere returns the policies besides these for which holds are in force.
+func (l *Ledger) HeldElsewhere(ctx context.Context, conn *pgx.Conn, policies []string) (others []string, err error) {
+	err = pg.Pinned(conn).QueryRow(ctx, `SELECT array(SELECT DISTINCT h.policy FROM `+l.schema+`.hold h WHERE `+holdInForce+` AND h.policy <> ALL ($1::text[]) ORDER BY 1)`, policies).Scan(&others)
+	if err != nil {
+		return nil, fmt.Errorf("reading holds: %w", err)
+	}
+	return others, nil
 }
 
 // HeldSQL returns an SQL condition for whether a person holds a tenant of a policy now, by an

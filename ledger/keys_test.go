@@ -10,9 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/reaperdb/reaper/internal/dbtest"
+	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/ledger"
 )
 
@@ -48,10 +50,13 @@ func TestUpgrade(t *testing.T) {
 	sql, _, _ = strings.Cut(sql, "-- version 7\n")
 	db.Exec(t, sql+`COMMIT`)
 	b := &fixture{Ledger: l, DB: db, t: t, pool: connect(t, db)}
-	id, under := b.begin("mails"), b.begin("mails")
+	id, under := uuid.NewString(), uuid.NewString()
+	const opened = `INSERT INTO reaper.run (run_id, policy, trigger, cutoff_base, lease_until) VALUES ($1, 'mails', 'manual', now(), now() + interval '1 minute')`
+	b.Exec(t, opened, id)
+	b.Exec(t, opened, under)
 	b.batch(id, "mails", 1, "1", map[string]int64{"t": 7, "u": 2}, nil)
 	b.batch(id, "mails", 2, "", map[string]int64{"t": 1}, map[string]int64{"u": 3})
-	b.end(id, "mails", "complete", true)
+	b.Exec(t, `UPDATE reaper.run SET status = 'complete', finished_at = now() WHERE run_id = $1`, id)
 	b.batch(under, "mails", 1, "1", map[string]int64{"t": 5}, nil)
 	b.fix(under, [][]any{{"b", "2026-01-01 00:00:00+00"}, {"a", "2026-01-02 00:00:00+00"}})
 	const all = `SELECT concat_ws(' ', run_id, tenant, table_name, rows, rows_nullified) FROM reaper.deletions ORDER BY 1`
@@ -59,6 +64,12 @@ func TestUpgrade(t *testing.T) {
 	applied, err := l.Migrate(t.Context(), b.pool)
 	if err != nil || len(applied) == 0 || applied[0] != 7 {
 		t.Fatalf("applied %v (%v), want 7 and what follows", applied, err)
+	}
+	// A process of the older version begins nothing more: it knows nothing of holds.
+	for _, sql := range []string{opened, `INSERT INTO reaper.tick (policy, at, run_id, instance) VALUES ('mails', now(), $1, 'old')`} {
+		if _, err := b.pool.Exec(t.Context(), sql, uuid.NewString()); !pg.HasCode(err, "23502") {
+			t.Errorf("%s: %v, want it refused", sql, err)
+		}
 	}
 	b.lines(before, all)
 	b.lines("1 b\n2 a", `SELECT rank || ' ' || tenant FROM reaper.cutoff ORDER BY rank`)

@@ -62,11 +62,11 @@ func (l *Ledger) OpenRun(ctx context.Context, db *pgxpool.Pool, runID, policy, t
 
 // insertRun opens a run, or sets the start of one that a claim has already opened.
 func (l *Ledger) insertRun(ctx context.Context, tx pgx.Tx, runID, policy, trigger, base string) error {
-	_, err := tx.Exec(ctx, `INSERT INTO `+l.schema+`.run AS r (run_id, policy, trigger, cutoff_base, lease_until)
-		VALUES ($1::uuid, $2, $3, $4::timestamptz, clock_timestamp() + $5::interval)
+	_, err := tx.Exec(ctx, `INSERT INTO `+l.schema+`.run AS r (run_id, policy, trigger, cutoff_base, lease_until, version)
+		VALUES ($1::uuid, $2, $3, $4::timestamptz, clock_timestamp() + $5::interval, $6::int)
 		ON CONFLICT (run_id, policy) DO UPDATE SET cutoff_base = excluded.cutoff_base, lease_until = excluded.lease_until WHERE r.status = 'running'
 		RETURNING `+waitForSync,
-		runID, policy, trigger, base, leaseDuration.String())
+		runID, policy, trigger, base, leaseDuration.String(), latestVersion)
 	return err
 }
 

@@ -19,6 +19,9 @@ import (
 //go:embed migrations/*.sql
 var files embed.FS
 
+// latestVersion is the version of the ledger that this program makes: the number of its migrations.
+const latestVersion = 11
+
 // migrationLock is the advisory lock that serializes migrations. It is held by the
 // transaction, not the session, so that it works through PgBouncer in transaction mode.
 const migrationLock = 0x7265617065725f6d // "reaper_m"

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,10 +16,6 @@ import (
 	"github.com/reaperdb/reaper/policy"
 	"github.com/reaperdb/reaper/schema"
 )
-
-// MaxClockSkew is the largest difference between the clocks of reaper and the database at which a
-// purge still runs.
-const MaxClockSkew = time.Hour
 
 // ownSettingsSQL reads the values that the role's sessions start with, since another client of a
 // pooler may have changed this session. All names are qualified: the search_path is unknown.
@@ -71,8 +68,10 @@ func (s Server) Problems() []Problem {
 	return problems
 }
 
-// Lock and statement timeouts of planning.
+// MaxClockSkew is the largest difference between the clocks of reaper and the database at which a
+// purge still runs; planLock and planStatement are the timeouts of planning.
 const (
+	MaxClockSkew  = time.Hour
 	planLock      = 5 * time.Second
 	planStatement = 5 * time.Minute
 )
@@ -112,6 +111,9 @@ func (c *compiler) compile() error {
 		return err
 	}
 	if c.plan.HasErrors() {
+		if c.plan.Readable() {
+			return cmp.Or(c.strategy(), errStop)
+		}
 		return errStop
 	}
 	c.plan.Usual, c.plan.Full = newTraversal(c.plan, c.plan.Watched()), newTraversal(c.plan, true)

@@ -168,7 +168,7 @@ func (c *compiler) decide(e *Edge, r schema.Relation, decided *entry, ambiguous 
 	onDelete, agreed := r.Agreed()
 	switch {
 	case decided != nil:
-		decided.used, e.entry = true, decided.spec
+		decided.used, e.Entry = true, decided.spec
 		e.Action = EdgeAction(decided.spec.Action)
 		if !allows(r, decided.spec.Action) {
 			c.fail(decided.spec.Pos, actionFix(r, decided.spec.Action), "%s (%s) is ON DELETE %s: the action cannot be %s",

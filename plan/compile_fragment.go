@@ -86,16 +86,14 @@ func (c *compiler) recordNeeds(what string, pos policy.Pos, f *usersql.Fragment)
 	if f.AsWritten || slices.ContainsFunc(f.Functions, func(x usersql.CalledFunction) bool { return x.Looks }) {
 		c.plan.ownPath.reading, c.plan.ownPath.writing = true, true
 	}
-	if f.Zoned && !isUTC(c.server.TimeZone) {
+	if f.Zoned && !slices.Contains(utcNames, strings.ToLower(c.server.TimeZone)) {
 		text := fmt.Sprintf("%s depends on the TimeZone: it is evaluated in UTC, while other sessions of this role and database are in %s", what, c.server.TimeZone)
 		c.plan.AddProblem(LevelWarning, c.file.Errorf(pos, "%s", text).Error(),
 			fmt.Sprintf("say which time zone is meant, such as: hold_until AT TIME ZONE %s > now()", pg.Literal(c.server.TimeZone)))
 	}
 }
 
-func isUTC(zone string) bool {
-	return slices.Contains([]string{"utc", "etc/utc", "gmt", "etc/gmt", "zulu", "etc/zulu", "uct", "etc/uct", "universal", "etc/universal", "greenwich", "gmt0", "etc/greenwich"}, strings.ToLower(zone))
-}
+var utcNames = []string{"utc", "etc/utc", "gmt", "etc/gmt", "zulu", "etc/zulu", "uct", "etc/uct", "universal", "etc/universal", "greenwich", "gmt0", "etc/greenwich"}
 
 // checkNeeds records the functions and relations used by SQL of the file for which the role lacks
 // privileges. The plan's own tables are checked elsewhere.

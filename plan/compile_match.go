@@ -19,7 +19,7 @@ func (c *compiler) addMatch(parent *Node, e *entry) error {
 	if err != nil {
 		return err
 	}
-	edge := &Edge{Parent: parent, Child: child, Action: EdgeAction(d.Action), entry: d}
+	edge := &Edge{Parent: parent, Child: child, Action: EdgeAction(d.Action), Entry: d}
 	for _, m := range d.Match {
 		theirs, err := c.column(child.Table, m.Theirs, d.Pos)
 		if err != nil {

@@ -167,8 +167,8 @@ func (c *compiler) onSomePath(oid uint32) bool {
 // keepFix suggests to change the edge's entry, which is at pos, to keep, or to add such an entry.
 // The alternatives are a comment.
 func (c *compiler) keepFix(e *Edge, alternatives string) (pos policy.Pos, fix string) {
-	if e.entry != nil {
-		return e.entry.Pos, "write action: keep # " + alternatives
+	if e.Entry != nil {
+		return e.Entry.Pos, "write action: keep # " + alternatives
 	}
 	return pos, c.entryFix(e, policy.Keep) + " # " + alternatives
 }

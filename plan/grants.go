@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -82,7 +83,7 @@ func (g *grants) plan(p *Plan) {
 		g.schemas[pg.Ident(s)] = true
 	}
 	g.reads(p.Needs)
-	g.replica = g.replica || p.File.Safety.Proven && len(p.Edges) > 0
+	g.replica = g.replica || p.File.Safety.Proven && len(p.Edges) > 0 && !(p.File.Safety.Auto && p.Usual != nil && p.Usual.Simple())
 	g.version = p.Server.Version
 	if p.Parts.ownership {
 		g.owned = append(g.owned, [2]string{pg.Ident(p.Root.Table.Name.Schema, p.Root.Table.Name.Name), pg.Ident(p.Parts.owner)})
@@ -109,16 +110,16 @@ func (g *grants) plan(p *Plan) {
 
 func (g *grants) statements() []string {
 	var out []string
-	for _, s := range Sorted(g.schemas) {
+	for _, s := range slices.Sorted(maps.Keys(g.schemas)) {
 		out = append(out, fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s;", s, g.role))
 	}
-	for _, t := range Sorted(g.tables) {
-		out = append(out, fmt.Sprintf("GRANT %s ON %s TO %s;", strings.Join(Sorted(g.tables[t]), ", "), t, g.role))
+	for _, t := range slices.Sorted(maps.Keys(g.tables)) {
+		out = append(out, fmt.Sprintf("GRANT %s ON %s TO %s;", strings.Join(slices.Sorted(maps.Keys(g.tables[t])), ", "), t, g.role))
 	}
-	for _, f := range Sorted(g.functions) {
+	for _, f := range slices.Sorted(maps.Keys(g.functions)) {
 		out = append(out, fmt.Sprintf("GRANT EXECUTE ON ROUTINE %s TO %s;", f, g.role))
 	}
-	for _, what := range Sorted(g.unknown) {
+	for _, what := range slices.Sorted(maps.Keys(g.unknown)) {
 		out = append(out, "-- the tables that "+what+" reads are unknown, since it could not become a temporary view: "+g.role+" needs SELECT on them too")
 	}
 	if len(g.bypass) > 0 {
@@ -137,14 +138,4 @@ func (g *grants) statements() []string {
 		out = append(out, "-- for foreign_key_checks: proven, as a superuser:", grantReplicaRole(g.role)+";")
 	}
 	return append(out, g.maintain()...)
-}
-
-// Sorted returns the keys of a map in order.
-func Sorted[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }

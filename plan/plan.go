@@ -102,7 +102,7 @@ type Edge struct {
 	ParentColumns, ChildColumns []string
 	Key                         *schema.ForeignKey  // nil: declared by `match`
 	Keys                        []schema.ForeignKey // all foreign keys over the same columns, Key among them
-	entry                       *policy.Dependent   // the file's entry that decided the edge; nil: none
+	Entry                       *policy.Dependent   // the file's entry that decided the edge; nil: none
 	Where                       string              // condition of a `match`
 	Action                      EdgeAction
 	Index                       string   // the index that serves the child's columns; empty: none
@@ -177,6 +177,12 @@ func (p *Plan) HasErrors() bool {
 	return slices.ContainsFunc(p.Problems, func(x Problem) bool { return x.Level == LevelError })
 }
 
+// Readable reports whether nothing prevents what is due from being read, if perhaps from being
+// deleted.
+func (p *Plan) Readable() bool {
+	return p.unplanned == nil && !slices.ContainsFunc(p.Problems, func(x Problem) bool { return x.Level == LevelError && !x.OnlyDeleting })
+}
+
 // Unplanned is why the policy cannot be planned now, such as a locked table; nil if it is planned.
 // Running it fails and deletes nothing.
 func (p *Plan) Unplanned() error { return p.unplanned }
@@ -231,7 +237,3 @@ type Server struct {
 	ClockSkew       time.Duration
 	maxLocks        int // of the whole server
 }
-
-// ClockSQL returns the database's time: microseconds since 1970, and text that does not depend on
-// settings.
-const ClockSQL = `SELECT (extract(epoch FROM now()) * 1000000)::bigint, to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') || '+00'`

@@ -11,8 +11,9 @@ import (
 
 // Range is all expired roots of a tenant within a part of the ages: nobody has read their keys.
 type Range struct {
-	From  Cursor // as in Window
-	Until string // as in Window
+	From     Cursor // as in Window
+	Until    string // as in Window
+	PerGroup int    // more rows than were read of any group to count the roots
 }
 
 // HasRanges reports whether the roots of a tenant can be found by a range of ages alone.

@@ -26,12 +26,16 @@ func (p *Plan) SkippedTenantsSQL(sc expiry.Scope, limit int) *pg.Statement {
 		p.Tenants.Write(s, sc), " s WHERE state = 'skipped' ORDER BY key LIMIT ", strconv.Itoa(limit), ") x")
 }
 
-// PrintedKeysSQL returns the keys of tenants as PostgreSQL prints them; NULL for one that there is
-// not.
-func (p *Plan) PrintedKeysSQL(keys []string) *pg.Statement {
+// PrintedKeysSQL returns the keys of tenants as PostgreSQL prints them. One that there is not is
+// NULL or, with unknown, as its type prints it.
+func (p *Plan) PrintedKeysSQL(keys []string, unknown bool) *pg.Statement {
+	otherwise := "NULL"
+	if unknown {
+		otherwise = "k.key::" + p.Tenants.Key.SQLType + "::text"
+	}
 	s := &pg.Statement{}
-	return s.Add("SELECT array(SELECT (SELECT t.key::text FROM (", p.Tenants.Relation(nil), ") t WHERE ",
-		p.Tenants.Same.FindTheirs("k.key::"+p.Tenants.Key.SQLType, "t.key"), " LIMIT 1) FROM unnest(", s.Cast(keys, "text[]"), ") WITH ORDINALITY k(key, n) ORDER BY n)")
+	return s.Add("SELECT array(SELECT coalesce((SELECT t.key::text FROM (", p.Tenants.Relation(nil), ") t WHERE ",
+		p.Tenants.Same.FindTheirs("k.key::"+p.Tenants.Key.SQLType, "t.key"), " LIMIT 1), ", otherwise, ") FROM unnest(", s.Cast(keys, "text[]"), ") WITH ORDINALITY k(key, n) ORDER BY n)")
 }
 
 // KeysLikeSQL returns some keys that begin or end as another does.

@@ -2,6 +2,8 @@ package plan
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/reaperdb/reaper/internal/pg"
@@ -35,7 +37,7 @@ func (g *grants) maintain() []string {
 		return nil
 	}
 	out := []string{"-- optional, to vacuum tables after large deletions (vacuum in the policy file); otherwise autovacuum does:"}
-	for _, t := range Sorted(g.vacuumed) {
+	for _, t := range slices.Sorted(maps.Keys(g.vacuumed)) {
 		line := fmt.Sprintf("-- GRANT MAINTAIN ON %s TO %s;", t, g.role)
 		if g.vacuumed[t] == schema.Partitioned {
 			line += " and on each of its partitions"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -158,7 +159,7 @@ func (l *previewer) estimateRoots(ctx context.Context) error {
 			tenantsOf[t.Cutoff.UTC().Format(time.RFC3339Nano)]++
 		}
 	}
-	cutoffs := plan.Sorted(tenantsOf)
+	cutoffs := slices.Sorted(maps.Keys(tenantsOf))
 	slices.SortStableFunc(cutoffs, func(x, y string) int { return tenantsOf[y] - tenantsOf[x] })
 	var rows float64
 	for _, cutoff := range cutoffs[:min(len(cutoffs), estimatedCutoffs)] {

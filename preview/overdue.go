@@ -40,7 +40,7 @@ type OverdueTenant struct {
 func Measure(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan, timeout, counting time.Duration) (o Overdue, err error) {
 	sc := expiry.Scope{}
 	var now int64
-	err = pg.ReadOne(ctx, pool, p.ReadingPath(), timeout, (&pg.Statement{}).Add(plan.ClockSQL), pg.ScanOne(&now, &sc.Base))
+	err = pg.ReadOne(ctx, pool, p.ReadingPath(), timeout, (&pg.Statement{}).Add(pg.ClockSQL), pg.ScanOne(&now, &sc.Base))
 	if err != nil {
 		return o, fmt.Errorf("measuring policy %s: %s", p.Policy.Name, pg.ErrorText(err))
 	}

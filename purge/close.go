@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/internal/visible"
-	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/preview"
 )
 
@@ -87,7 +87,7 @@ func (w *policyRun) countTenantOutcomes(ctx context.Context) {
 	c := &w.report.Tenants
 	if w.report.Batches > 0 {
 		var err error
-		if c.Done, err = w.run.ledger.DoneTenants(ctx, w.run.pool, w.run.id, w.report.Name, plan.Sorted(unfinished)); err != nil {
+		if c.Done, err = w.run.ledger.DoneTenants(ctx, w.run.pool, w.run.id, w.report.Name, slices.Sorted(maps.Keys(unfinished))); err != nil {
 			w.run.log.Warn("cannot count tenants", "policy", w.report.Name, "error", pg.ErrorText(err))
 		}
 	}

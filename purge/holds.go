@@ -17,7 +17,7 @@ import (
 // Holds are what persons hold, besides the policy file.
 type Holds interface {
 	held
-	// HasHolds reports whether there can be holds, and the role may read them.
+	// HasHolds reports whether there can be holds; it fails if the role may not read them.
 	HasHolds(ctx context.Context, conn *pgx.Conn) (bool, error)
 }
 
@@ -27,13 +27,13 @@ type held interface {
 	HeldSQL(policy string) func(key string) string
 }
 
-// ApplyHolds makes holds a condition of plans, if there can be any. A run does so by itself.
-func ApplyHolds(ctx context.Context, conn *pgx.Conn, h Holds, plans []*plan.Plan) error {
-	has, err := h.HasHolds(ctx, conn)
-	if err == nil && has {
+// ApplyHolds makes holds a condition of plans, and reports whether there can be any. A run does so
+// by itself.
+func ApplyHolds(ctx context.Context, conn *pgx.Conn, h Holds, plans []*plan.Plan) (has bool, err error) {
+	if has, err = h.HasHolds(ctx, conn); err == nil && has {
 		applyHolds(h, plans)
 	}
-	return err
+	return has, err
 }
 
 func applyHolds(h held, plans []*plan.Plan) {
@@ -43,25 +43,23 @@ func applyHolds(h held, plans []*plan.Plan) {
 }
 
 // KnownTenants returns the keys of tenants as PostgreSQL prints them, and a *UsageError for one that
-// a plan does not know, with the nearest that it knows.
-func KnownTenants(ctx context.Context, pool *pgxpool.Pool, plans []*plan.Plan, tenants []string) (known []string, err error) {
+// its type cannot hold or, without unknown, that a plan does not know, with the nearest that it
+// knows. nil: no plan has tenants that can be read.
+func KnownTenants(ctx context.Context, pool *pgxpool.Pool, plans []*plan.Plan, tenants []string, unknown bool) (known []string, err error) {
 	for _, p := range plans {
-		if p.Unplanned() != nil || p.NoTenant || p.HasErrors() {
+		if p.NoTenant || !p.Readable() {
 			continue
 		}
-		if known, err = knownTenants(ctx, pool, p, tenants); err != nil {
+		if known, err = knownTenants(ctx, pool, p, tenants, unknown); err != nil {
 			return nil, err
 		}
-	}
-	if known == nil {
-		return nil, &UsageError{"--tenant: no policy that reaper check accepts has tenants"}
 	}
 	return known, nil
 }
 
-func knownTenants(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan, tenants []string) ([]string, error) {
+func knownTenants(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan, tenants []string, unknown bool) ([]string, error) {
 	var printed []*string
-	err := lookUp(ctx, pool, p, p.PrintedKeysSQL(tenants), &printed)
+	err := lookUp(ctx, pool, p, p.PrintedKeysSQL(tenants, unknown), &printed)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +110,7 @@ func CheckTenants(ctx context.Context, pool *pgxpool.Pool, plans []*plan.Plan, t
 			return &UsageError{fmt.Sprintf("policy %s has no tenants, so --tenant does not apply; select other policies with --policy", p.Policy.Name)}
 		}
 		var printed []*string
-		if err := lookUp(ctx, pool, p, p.PrintedKeysSQL(tenants), &printed); err != nil {
+		if err := lookUp(ctx, pool, p, p.PrintedKeysSQL(tenants, false), &printed); err != nil {
 			return err
 		}
 		var unknown []string

@@ -122,7 +122,7 @@ func (r *Run) all(ctx context.Context, plans []*plan.Plan) (*Report, error) {
 	report := &Report{RunID: r.id, Status: Complete, Policies: []*PolicyReport{}}
 	var now int64 // independent of DateStyle
 	err := r.withServer(ctx, func() error {
-		return pg.Pinned(r.pool).QueryRow(ctx, plan.ClockSQL).Scan(&now, &r.base)
+		return pg.Pinned(r.pool).QueryRow(ctx, pg.ClockSQL).Scan(&now, &r.base)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reading the database's clock: %w", err)

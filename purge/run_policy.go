@@ -167,7 +167,7 @@ func (w *policyRun) settleParts(ctx context.Context, parts []*deletion.Part, err
 		if p.Alone {
 			w.state.setAlone(deletion.TenantName(p.Tenant.Key))
 		}
-		if w.state.addOutcome(p.Outcome, p.Roots(), err != nil || p.Alone) {
+		if w.state.addOutcome(p.Outcome, max(p.Roots(), p.Counted), err != nil || p.Alone) {
 			lost = append(lost, p.Tenant)
 		}
 	}

@@ -2,6 +2,7 @@ package purge
 
 import (
 	"context"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -68,7 +69,7 @@ func (c *cohort) slice(ctx context.Context, w *policyRun, b *batcher) (bool, err
 			c.disband(w.plan)
 			return false, nil
 		}
-		start, at := c.from, c.at
+		start, at, width := c.from, c.at, c.width
 		c.counts = b.takesRanges()
 		parts, more, err := c.step(ctx, w, b.nextSize())
 		if err != nil {
@@ -83,7 +84,7 @@ func (c *cohort) slice(ctx context.Context, w *policyRun, b *batcher) (bool, err
 		err = b.delete(ctx, parts)
 		if err == nil && c.busy < idleRounds && busy(parts) {
 			// Another process is at all of them: it may be done with them in a moment.
-			c.from, c.at = start, at
+			c.from, c.at, c.width = start, at, width
 			c.busy++
 			w.run.shared.yieldSlot(func() { w.run.sleep(ctx, w.run.backoff(c.busy)) })
 			return true, nil
@@ -226,10 +227,10 @@ func (c *cohort) count(ctx context.Context, w *policyRun, want int) (parts []*de
 		if err != nil {
 			return nil, false, false, err
 		}
-		fits := !found.cut && found.candidates <= want+want/4 && found.bytes <= w.plan.Policy.Limits.Bytes
+		fits := !found.cut && found.candidates <= min(want+want/4, w.plan.Policy.Limits.Rows) && found.bytes <= w.plan.Policy.Limits.Bytes
 		switch {
 		case fits:
-			r := &plan.Range{From: c.from, Until: win.Until}
+			r := &plan.Range{From: c.from, Until: win.Until, PerGroup: win.PerGroup}
 			for i, t := range c.tenants {
 				if n := found.roots[i+1]; n > 0 {
 					parts = append(parts, deletion.NewRange(t, r, n))
@@ -301,24 +302,26 @@ func (w *policyRun) readWindow(ctx context.Context, tenants []*plan.TenantCutoff
 	return found, err
 }
 
-// readKeys reads the keys of candidates that were only counted, and returns the parts that have
-// any.
+// readKeys reads the keys of candidates that were only counted, which are all of one window, and
+// returns the parts that have any. It reads no more rows than were read to count them: what has
+// come in since may be left, and then counts as changed by others.
 func (w *policyRun) readKeys(ctx context.Context, parts []*deletion.Part) ([]*deletion.Part, error) {
 	var tenants []*plan.TenantCutoff
+	var counted []*deletion.Part
 	for _, p := range parts {
 		if p.Range != nil {
-			tenants = append(tenants, p.Tenant)
+			tenants, counted = append(tenants, p.Tenant), append(counted, p)
 		}
 	}
 	if len(tenants) == 0 {
 		return parts, nil
 	}
-	r, n := parts[0].Range, deletion.CountRoots(parts)
-	found, err := w.readWindow(ctx, tenants, plan.Window{From: r.From, Until: r.Until, PerGroup: n, Roots: n, Bytes: w.plan.Policy.Limits.Bytes})
+	r := counted[0].Range
+	found, err := w.readWindow(ctx, tenants, plan.Window{From: r.From, Until: r.Until, PerGroup: r.PerGroup, Roots: r.PerGroup * len(tenants), Bytes: math.MaxInt64})
 	if err != nil {
 		return nil, err
 	}
-	for i, p := range parts {
+	for i, p := range counted {
 		p.Candidates, p.Range = found.byTenant[i+1], nil
 	}
 	return slices.DeleteFunc(slices.Clone(parts), func(p *deletion.Part) bool { return len(p.Candidates) == 0 }), nil

@@ -9,19 +9,15 @@ import (
 	"log/slog"
 	"os"
 	"reflect"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/caarlos0/env/v11"
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"github.com/reaperdb/reaper/internal/visible"
 	"github.com/reaperdb/reaper/ledger"
-	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/policy"
 	"github.com/reaperdb/reaper/purge"
 )
@@ -208,133 +204,6 @@ func ledgerFailed(err error) error {
 		return usage(err)
 	}
 	return failed(err)
-}
-
-// session is what the commands that read a database share.
-type session struct {
-	file     *policy.File
-	pool     *pgxpool.Pool
-	warnings []plan.Problem // about the policy file and --older-than
-	server   plan.Server
-	plans    []*plan.Plan
-}
-
-// problems are those of the settings, the server and all plans, errors first.
-func (s *session) problems() []plan.Problem {
-	all := slices.Concat(s.server.Problems(), s.warnings)
-	for _, p := range s.plans {
-		all = append(all, p.Problems...)
-	}
-	slices.SortStableFunc(all, func(x, y plan.Problem) int { return strings.Compare(string(x.Level), string(y.Level)) })
-	return all
-}
-
-func (s *session) hasErrors() bool {
-	return slices.ContainsFunc(s.problems(), func(p plan.Problem) bool { return p.Level == plan.LevelError })
-}
-
-// checkPolicies refuses names of policies that are not in the file.
-func (a *app) checkPolicies(file *policy.File) error {
-	for _, name := range a.Policies {
-		if !slices.ContainsFunc(file.Policies, func(p policy.Policy) bool { return p.Name == name }) {
-			var names []string
-			for _, p := range file.Policies {
-				names = append(names, p.Name)
-			}
-			return usage(fmt.Errorf("--policy %s: no such policy; the policy file has %s", name, strings.Join(names, ", ")))
-		}
-	}
-	return nil
-}
-
-// open reads the file, connects, and plans the selected policies.
-func (a *app) open(ctx context.Context) (*session, error) {
-	file, err := a.readPolicy()
-	if err != nil {
-		return nil, err
-	}
-	if err := a.checkPolicies(file); err != nil {
-		return nil, err
-	}
-	l, err := a.ledger()
-	if err != nil {
-		return nil, err
-	}
-	pool, err := a.connect(ctx)
-	if err != nil {
-		return nil, err
-	}
-	s := &session{file: file, pool: pool, warnings: a.warnings(file)}
-	err = a.patiently(ctx, func() error {
-		return pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error { return s.read(ctx, c.Conn(), l, a.Policies) })
-	})
-	if err != nil {
-		pool.Close()
-		return nil, coded(err, fmt.Errorf("looking at the database: %w", lined(err)))
-	}
-	return s, nil
-}
-
-// planned returns an error if any policy cannot be planned now: output without it would be
-// incomplete. A purge runs the other policies.
-func (s *session) planned() error {
-	for _, p := range s.plans {
-		if err := p.Unplanned(); err != nil {
-			return failed(fmt.Errorf("policy %s: %w", p.Policy.Name, err))
-		}
-	}
-	return nil
-}
-
-// warnings are those about the policy file, for the selected policies, and about --older-than.
-func (a *app) warnings(file *policy.File) []plan.Problem {
-	var all []plan.Problem
-	for _, w := range file.Warnings {
-		if w.Policy == "" || len(a.Policies) == 0 || slices.Contains(a.Policies, w.Policy) {
-			all = append(all, plan.Problem{Policy: w.Policy, Level: plan.LevelWarning, Text: file.Errorf(w.Pos, "%s", w.Text).Error(), Fix: w.Fix})
-		}
-	}
-	if d, err := policy.ParseDuration(a.OlderThan); err == nil {
-		if text, fix := d.Minutes(); text != "" {
-			all = append(all, plan.Problem{Level: plan.LevelWarning, Text: "--older-than: " + text, Fix: fix})
-		}
-	}
-	return all
-}
-
-// warningsOf are the warnings about one policy.
-func (s *session) warningsOf(name string) []plan.Problem {
-	return slices.DeleteFunc(slices.Clone(s.warnings), func(w plan.Problem) bool { return w.Policy != "" && w.Policy != name })
-}
-
-func (s *session) read(ctx context.Context, conn *pgx.Conn, l *ledger.Ledger, only []string) error {
-	var err error
-	if s.server, err = plan.ReadServer(ctx, conn); err != nil {
-		return err
-	}
-	if slices.ContainsFunc(s.server.Problems(), func(p plan.Problem) bool { return strings.Contains(p.Fix, "14 or newer") }) {
-		return nil // the catalog may not be readable
-	}
-	if s.plans, err = plan.Compile(ctx, conn, s.file, s.server, only); err != nil {
-		return err
-	}
-	return purge.ApplyHolds(ctx, conn, l, s.plans)
-}
-
-// checkTenants refuses unknown tenants, if a plan allows to check.
-func (s *session) checkTenants(ctx context.Context, opts purge.Options) error {
-	if s.hasErrors() {
-		return nil
-	}
-	err := purge.CheckTenants(ctx, s.pool, s.plans, opts.Tenants)
-	var wrong *purge.UsageError
-	switch {
-	case errors.As(err, &wrong):
-		return usage(err)
-	case err != nil:
-		return failed(err)
-	}
-	return nil
 }
 
 func (a *app) selection(cmd *cobra.Command) {

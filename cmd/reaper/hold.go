@@ -112,8 +112,8 @@ func (a *app) hold(ctx context.Context, f holdFlags) error {
 		return err
 	}
 	tenants := f.tenants
-	if !f.all && !f.unknown {
-		if tenants, err = a.knownTenants(ctx, f.tenants); err != nil {
+	if !f.all {
+		if tenants, err = a.knownTenants(ctx, f.tenants, f.unknown); err != nil {
 			return err
 		}
 	}
@@ -133,25 +133,37 @@ func (a *app) hold(ctx context.Context, f holdFlags) error {
 		return a.printPauses(map[string]any{"holds": emptyNotNull(holds)})
 	}
 	a.printf("%s", holdsText(holds))
-	a.printf("to end it: reaper release %d\n", holds[0].ID)
+	for _, h := range holds {
+		a.printf("to end it: reaper release %d\n", h.ID)
+	}
 	return nil
 }
 
-// knownTenants are the keys of tenants as PostgreSQL prints them. Policies without tenants do not
-// matter here.
-func (a *app) knownTenants(ctx context.Context, tenants []string) ([]string, error) {
+// knownTenants are the keys of tenants as PostgreSQL prints them, which is how holds are compared.
+// Policies without tenants do not matter, unless they are named.
+func (a *app) knownTenants(ctx context.Context, tenants []string, unknown bool) ([]string, error) {
 	s, err := a.open(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer s.pool.Close()
-	known, err := purge.KnownTenants(ctx, s.pool, s.plans, tenants)
+	for _, p := range s.plans {
+		if p.Policy.Tenant.None && len(a.Policies) > 0 {
+			return nil, usage(fmt.Errorf("policy %s has no tenants, so --tenant does not apply; to hold it: --policy %s --all", p.Policy.Name, p.Policy.Name))
+		}
+	}
+	known, err := purge.KnownTenants(ctx, s.pool, s.plans, tenants, unknown)
 	var wrong *purge.UsageError
 	switch {
-	case errors.As(err, &wrong):
+	case errors.As(err, &wrong) && !unknown:
 		return nil, usage(fmt.Errorf("%w; to hold it all the same: --unknown", err))
+	case errors.As(err, &wrong):
+		return nil, usage(err)
 	case err != nil:
 		return nil, failed(err)
+	case known == nil:
+		// A hold is compared with keys as PostgreSQL prints them: unchecked, it might hold nothing.
+		return nil, usage(errors.New("--tenant: no policy that reaper check accepts has tenants; to hold every tenant until it does: --all"))
 	}
 	return known, nil
 }

@@ -26,3 +26,7 @@ func Literal(s string) string {
 	// standard_conforming_strings is on in every transaction.
 	return "'" + strings.ReplaceAll(s, "'", "''") + "'"
 }
+
+// ClockSQL returns the database's time: microseconds since 1970, and text that does not depend on
+// settings.
+const ClockSQL = `SELECT (extract(epoch FROM now()) * 1000000)::bigint, to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') || '+00'`

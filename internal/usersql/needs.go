@@ -14,6 +14,19 @@ type Needs struct {
 	Relations []read   // checked as the role
 	Functions []called // without those that PUBLIC may execute
 	Unknown   []string // SQL of the file that could not become a view
+	Relies    []Relied
+}
+
+// Relied is an object outside pg_catalog and extensions that SQL of the policy file means
+// something else by when it changes: a table's column (Is: its type), a view or a function (Is: a
+// digest of its definition).
+type Relied struct {
+	Kind     string      // column, view, function
+	Relation schema.Name // of a column or view
+	Name     string      // of a column; of a function, quoted and with its arguments
+	Is       string
+	// Printed: the digest is of text that PostgreSQL prints, and each version prints in its own way.
+	Printed bool
 }
 
 // read is a relation that SQL of the policy file reads.
@@ -53,7 +66,7 @@ named AS (
     JOIN pg_namespace n ON n.oid = x.namespace AND n.nspname NOT IN ('pg_catalog', 'information_schema'))`
 
 // needed is an SQL expression over these CTEs: Needs as JSON. calls is a CTE of reachedSQL.
-const needed = `json_build_object(
+var needed = `json_build_object(
   'Schemas', (SELECT array_agg(nspname ORDER BY nspname) FROM named),
   'Relations', (SELECT json_agg(json_build_object('OID', oid::int8, 'Name', json_build_object('Schema', nspname, 'Name', relname), 'RowSecurity', row_security_active(oid),
       'CanSelect', has_table_privilege(oid, 'SELECT') OR has_any_column_privilege(oid, 'SELECT')
@@ -61,13 +74,32 @@ const needed = `json_build_object(
   'Functions', (SELECT json_agg(json_build_object('SQL', format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)),
       'CanExecute', has_function_privilege(p.oid, 'EXECUTE')) ORDER BY p.oid)
       FROM calls JOIN pg_proc p ON p.oid = calls.id JOIN pg_namespace n ON n.oid = p.pronamespace
-     WHERE n.nspname <> 'pg_catalog' AND NOT has_function_privilege('public', p.oid, 'EXECUTE')))`
+     WHERE n.nspname <> 'pg_catalog' AND NOT has_function_privilege('public', p.oid, 'EXECUTE')),
+  'Relies', (SELECT json_agg(json_build_object('Kind', x.kind, 'Relation', json_build_object('Schema', x.nspname, 'Name', x.relname), 'Name', x.name, 'Is', x.is, 'Printed', x.printed)) FROM (
+      SELECT DISTINCT 'column' AS kind, n.nspname, c.relname, a.attname::text AS name, format_type(a.atttypid, a.atttypmod) AS is, false AS printed
+        FROM reached r JOIN pg_depend d ON r.class = 'pg_rewrite'::regclass AND d.classid = r.class AND d.objid = r.id AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0
+        JOIN pg_class c ON c.oid = d.refobjid AND c.relkind IN ('r', 'p', 'f') JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+        JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.refobjsubid
+      UNION ALL SELECT 'view', n.nspname, c.relname, '', md5(pg_get_viewdef(c.oid)), true
+        FROM (SELECT DISTINCT r.id FROM reached r WHERE r.class = 'pg_class'::regclass) r JOIN pg_class c ON c.oid = r.id AND c.relkind IN ('v', 'm')
+        JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.oid <> pg_my_temp_schema()
+       WHERE NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')
+      UNION ALL ` + FunctionPrintSQL(`SELECT calls.id FROM calls`) + `) x))`
+
+// FunctionPrintSQL returns the functions among the OIDs that a query returns, as Relied has them.
+func FunctionPrintSQL(oids string) string {
+	return `SELECT 'function', '', '', format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)),
+             md5(concat_ws(E'\n', l.lanname, p.prosrc, pg_get_function_sqlbody(p.oid), p.prosecdef, p.proconfig::text)), pg_get_function_sqlbody(p.oid) IS NOT NULL
+        FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace AND n.nspname <> 'pg_catalog' JOIN pg_language l ON l.oid = p.prolang
+       WHERE p.oid IN (` + oids + `) AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e')`
+}
 
 // Add adds the needs of more SQL.
 func (n *Needs) Add(more Needs) {
 	n.Schemas = append(n.Schemas, more.Schemas...)
 	n.Functions = append(n.Functions, more.Functions...)
 	n.Unknown = append(n.Unknown, more.Unknown...)
+	n.Relies = append(n.Relies, more.Relies...)
 	for _, r := range more.Relations {
 		i := slices.IndexFunc(n.Relations, func(o read) bool { return o.OID == r.OID })
 		if i < 0 {

@@ -125,7 +125,7 @@ const byNameSQL = `(v.tree ~ ':(vartype|consttype|resulttype|funcresulttype|para
 // A function depends on the zone if it is STABLE and converts between timestamptz and local dates
 // or times; so do values 0 to 2 and 5 to 8 of SQLValueFunction (primnodes.h). Aggregates may call
 // functions that are not in C.
-const fragmentSQL = `
+var fragmentSQL = `
 WITH RECURSIVE v AS MATERIALIZED (SELECT r.oid, r.ev_class AS own, r.ev_action::text AS tree FROM pg_rewrite r WHERE r.ev_class = 'pg_temp.` + FragmentView + `'::regclass),` + reachedSQL + `,` + needsSQL + `
 SELECT pg_get_viewdef('pg_temp.` + FragmentView + `'::regclass), pg_get_viewdef('pg_temp.` + FragmentView + `_local'::regclass),
        EXISTS (SELECT FROM v CROSS JOIN LATERAL regexp_matches(v.tree, ':(?:opfuncid|funcid) (\d+)', 'g') m JOIN pg_proc p ON p.oid = m[1]::oid
