@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/reaperdb/reaper/gate"
 	"github.com/reaperdb/reaper/heartbeat"
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/metrics"
@@ -32,8 +33,12 @@ func (d *Daemon) paint() {
 	}
 	var monitors []heartbeat.Monitor
 	for _, p := range d.timetable.all() {
-		at := d.stateOf(p, grown).shown(now, d.ScanEvery)
+		state := d.stateOf(p, grown)
+		at := state.shown(now, d.ScanEvery)
 		d.Metrics.SetFailing(at.Name, at.Failing)
+		for _, name := range gate.Names() {
+			d.Metrics.SetApprovalNeeded(at.Name, name, slices.Contains(state.waitsFor(), name))
+		}
 		s.Policies = append(s.Policies, at)
 		monitors = append(monitors, p.monitor)
 	}

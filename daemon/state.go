@@ -3,6 +3,7 @@ package daemon
 import (
 	"time"
 
+	"github.com/reaperdb/reaper/gate"
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/web"
 )
@@ -41,10 +42,7 @@ func (s *state) failing(now time.Time) (since *time.Time, reason string) {
 			return since, reason
 		}
 		if reason == "" {
-			reason = "the last run ended " + e.Status
-			if e.Reason != "" {
-				reason += ": " + e.Reason
-			}
+			reason = endText(e)
 		}
 		since = e.FinishedAt
 	}
@@ -53,6 +51,27 @@ func (s *state) failing(now time.Time) (since *time.Time, reason string) {
 		since = f.FinishedAt
 	}
 	return since, reason
+}
+
+// endText says how a run ended that was no success.
+func endText(e ledger.Ended) string {
+	switch {
+	case len(gate.Speaking(e.Reason)) > 0: // names the command that lets it go on
+		return e.Reason
+	case e.Reason != "":
+		return "the last run ended " + e.Status + ": " + e.Reason
+	}
+	return "the last run ended " + e.Status
+}
+
+// waitsFor are the gates that have refused the newest run of the policy.
+func (s *state) waitsFor() []string {
+	for _, e := range s.ended { // newest first
+		if telling(e) {
+			return gate.Speaking(e.Reason)
+		}
+	}
+	return nil
 }
 
 // missed is the first time of the schedule for which no run has begun, however many

@@ -68,6 +68,13 @@ func (l *Ledger) forgetHolds(ctx context.Context, db *pgxpool.Pool) {
 	}
 }
 
+// forgetApprovals deletes approvals that ended before the ledger's retention.
+func (l *Ledger) forgetApprovals(ctx context.Context, db *pgxpool.Pool) {
+	if l.retention > 0 {
+		l.logForgetFailure("approvals", l.deleteOld(ctx, db, `DELETE FROM `+l.schema+`.approval WHERE ends_at < now() - $1::interval`, l.retention.String()))
+	}
+}
+
 // forgetTicks deletes a policy's ticks that are much older than at.
 func (l *Ledger) forgetTicks(ctx context.Context, db *pgxpool.Pool, policy string, at time.Time) {
 	l.logForgetFailure("ticks", l.deleteOld(ctx, db, `DELETE FROM `+l.schema+`.tick WHERE policy = $1 AND at < $2::timestamptz - $3::interval`, policy, at, tickRetention.String()))

@@ -22,7 +22,8 @@ var privileges = []struct {
 	{"SELECT, INSERT, UPDATE, DELETE", []string{"run"}},
 	{"SELECT, INSERT, DELETE", []string{"batch", "cutoff", "detach"}},
 	{"SELECT, INSERT", []string{"deletion"}},
-	{"SELECT, INSERT, UPDATE, DELETE", []string{"tick", "lease", "scan", "pause", "hold", "throttle"}},
+	{"SELECT, INSERT, UPDATE, DELETE", []string{"tick", "lease", "scan", "pause", "hold", "throttle", "baseline"}},
+	{"SELECT, INSERT, DELETE", []string{"print", "approval"}},
 	{"SELECT, INSERT, DELETE", []string{optionalTable}},
 }
 

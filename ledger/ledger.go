@@ -214,7 +214,7 @@ func (l *Ledger) DoneTenants(ctx context.Context, db *pgxpool.Pool, runID, polic
 	err := l.on(db).QueryRow(ctx, `SELECT count(*) FROM (
 		SELECT tenant FROM `+l.schema+`.deletion WHERE run_id = $1::uuid AND policy = $2
 		UNION SELECT t FROM `+l.schema+`.batch, unnest(coalesce(tenants, ARRAY[tenant])) t WHERE run_id = $1::uuid AND policy = $2
-	) t WHERE coalesce(tenant, 'null') <> ALL ($3::text[])`, runID, policy, except).Scan(&n)
+	) t WHERE coalesce(tenant, 'null') <> ALL (coalesce($3::text[], '{}'))`, runID, policy, except).Scan(&n)
 	return n, err
 }
 

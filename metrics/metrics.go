@@ -49,6 +49,7 @@ type Metrics struct {
 	lastSuccess     *prometheus.GaugeVec
 	nextRun         *prometheus.GaugeVec
 	failing         *prometheus.GaugeVec
+	approvalNeeded  *prometheus.GaugeVec
 	maxLag          *prometheus.GaugeVec
 	interval        *prometheus.GaugeVec
 	inProgress      *prometheus.GaugeVec
@@ -82,7 +83,7 @@ func New(reg prometheus.Registerer, b Build) *Metrics {
 	reg.MustRegister(m.tables, m.guards)
 	m.perPolicy = []series{
 		m.oldest, m.lag, m.backlog, m.overdue, m.scanned, m.runs, m.lastRun, m.lastSuccess,
-		m.nextRun, m.failing, m.maxLag, m.interval, m.inProgress, m.rows, m.batches, m.batchDuration, m.runDuration,
+		m.nextRun, m.failing, m.approvalNeeded, m.maxLag, m.interval, m.inProgress, m.rows, m.batches, m.batchDuration, m.runDuration,
 		m.policyPaused, m.pauseEnd, m.arrival, m.deletion, m.clear,
 	}
 	m.untilRemeasured = []series{m.oldest, m.lag, m.backlog, m.overdue, m.scanned}
@@ -115,6 +116,7 @@ func (m *Metrics) work(f promauto.Factory) {
 	m.lastSuccess = gauges(f, "reaper_last_success_timestamp_seconds", "When the policy's last success ended: a whole run that found nothing more.", "policy")
 	m.nextRun = gauges(f, "reaper_next_run_timestamp_seconds", "When the policy is to run next.", "policy")
 	m.interval = gauges(f, "reaper_schedule_interval_seconds", "The longest time between two runs of the policy's schedule.", "policy")
+	m.approvalNeeded = gauges(f, "reaper_approval_needed", "1 while the gate has the policy's runs wait for reaper approve, else 0.", "policy", "gate")
 	m.failing = gauges(f, "reaper_policy_failing", "1 while the policy is failing, as /health has it: its newest run was no success, or none began when it was due; else 0.", "policy")
 	m.inProgress = gauges(f, "reaper_run_in_progress", "1 while a run of the policy is under way in this process, else 0.", "policy")
 	m.rows = counters(f, "reaper_rows_deleted_total", "Rows deleted, dependents and dropped partitions included.", "policy", "table")

@@ -44,6 +44,11 @@ func (m *Metrics) SetFailing(policy string, failing bool) {
 	m.known(policy, func() { m.failing.WithLabelValues(policy).Set(number(failing)) })
 }
 
+// SetApprovalNeeded says whether a gate has the policy's runs wait for a person's word.
+func (m *Metrics) SetApprovalNeeded(policy, gate string, needed bool) {
+	m.known(policy, func() { m.approvalNeeded.WithLabelValues(policy, gate).Set(number(needed)) })
+}
+
 // BatchDone tells of a batch that is committed.
 func (m *Metrics) BatchDone(policy string, took time.Duration) {
 	m.known(policy, func() {

@@ -4,7 +4,7 @@ import "cmp"
 
 // file converts the document into a File and checks the rules that span several keys.
 func (d *document) file() (*File, error) {
-	f := &File{Safety: Safety{Proven: d.Safety.ForeignKeyChecks == "proven" || d.Safety.ForeignKeyChecks == "auto", Auto: d.Safety.ForeignKeyChecks == "auto", SynchronousCommit: d.Safety.SynchronousCommit == "on"}}
+	f := &File{Safety: Safety{Proven: d.Safety.ForeignKeyChecks == "proven" || d.Safety.ForeignKeyChecks == "auto", Auto: d.Safety.ForeignKeyChecks == "auto", SynchronousCommit: d.Safety.SynchronousCommit == "on", WarnsOfDrift: d.Safety.Drift == "warn"}}
 	guards, err := d.Guards.guards()
 	if err != nil {
 		return nil, err

@@ -69,6 +69,7 @@ type ageSection struct {
 
 type safetySection struct {
 	ForeignKeyChecks  foreignKeyChecks `yaml:"foreign_key_checks" jsonschema:"default=ordinary" jsonschema_description:"proven skips the checks that are redundant while reaper holds its locks, where the plan allows it; auto does so only where it is faster as well."`
+	Drift             onDrift          `yaml:"drift" jsonschema:"default=refuse" jsonschema_description:"What happens when what would be deleted differs from what the last complete run deleted: refuse waits for reaper approve; warn goes on, and says so."`
 	SynchronousCommit onOff            `yaml:"synchronous_commit" jsonschema:"default=off" jsonschema_description:"on: each batch waits until its WAL is on disk. off: a server crash may undo the last batches together with their ledger rows."`
 }
 

@@ -44,6 +44,9 @@ type Safety struct {
 	// crash may lose the last batches together with their ledger rows; the next run redoes
 	// them.
 	SynchronousCommit bool
+	// WarnsOfDrift lets a run go on that would delete other rows than the last complete one did
+	// (drift: warn), and only says so.
+	WarnsOfDrift bool
 }
 
 // Tenants lists who owns rows: exactly one of Table and Query is set.

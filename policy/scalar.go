@@ -157,7 +157,9 @@ func (f *foreignKeyChecks) decode(key string, n *node) error {
 	return decodeChoice(key, n, (*string)(f), "ordinary", "proven", "auto")
 }
 
-func (foreignKeyChecks) schema() *jsonschema.Schema { return choiceSchema("ordinary", "proven", "auto") }
+func (foreignKeyChecks) schema() *jsonschema.Schema {
+	return choiceSchema("ordinary", "proven", "auto")
+}
 
 type onOff string
 
@@ -220,3 +222,11 @@ func (c *count) decode(key string, n *node) error {
 func (count) schema() *jsonschema.Schema {
 	return &jsonschema.Schema{Type: "integer", Minimum: "1", Maximum: "2147483647"}
 }
+
+type onDrift string
+
+func (d *onDrift) decode(key string, n *node) error {
+	return decodeChoice(key, n, (*string)(d), "refuse", "warn")
+}
+
+func (onDrift) schema() *jsonschema.Schema { return choiceSchema("refuse", "warn") }

@@ -40,6 +40,11 @@ func (w *policyRun) close(ctx context.Context) {
 		w.run.log.Warn("tenants skipped: no usable retention", "policy", rep.Name, "count", rep.Tenants.Skipped, "tenants", strings.Join(w.skipped, ", "))
 	}
 	success := rep.Status == Complete && !w.run.opts.narrowed()
+	if success && w.completed != nil {
+		if err := w.run.withServer(ctx, func() error { return w.completed(ctx) }); err != nil {
+			w.run.log.Warn("cannot record what was deleted, for the next run to compare with", "policy", rep.Name, "error", pg.ErrorText(err))
+		}
+	}
 	var ours bool
 	closing := func() (err error) {
 		ours, err = w.run.ledger.CloseRun(ctx, w.run.pool, w.run.id, rep.Name, string(rep.Status), rep.Reason, rep.WALBytes, success)
@@ -130,7 +135,7 @@ func (w *policyRun) setStatus() {
 	stop, found := w.stopReason(), w.state.found()
 	switch {
 	case stop != "":
-		if w.unfinishedWork() {
+		if w.state.refused() || w.unfinishedWork() {
 			stop += w.pauseSuffix()
 			reasons = append(reasons, stop)
 		}

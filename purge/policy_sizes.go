@@ -39,6 +39,13 @@ func (s *policyState) setSize(z runSize) {
 	}
 }
 
+// refuse ends the policy's run before anything is touched: it needs a person's word.
+func (s *policyState) refuse(reason string) {
+	s.run.mu.Lock()
+	defer s.run.mu.Unlock()
+	s.pauses.stopped, s.sizes.refused = reason, true
+}
+
 // refused reports whether the policy was refused with nothing deleted.
 func (s *policyState) refused() bool {
 	s.run.mu.Lock()

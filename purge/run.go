@@ -44,11 +44,21 @@ type Runner struct {
 	MaxPause time.Duration
 	// Shared is shared by concurrent runs on one pool; nil: there are none.
 	Shared *Shared
+	// Gate decides whether a policy's run needs a person's word first; nil: none does.
+	Gate Gate
+}
+
+// Gate decides, before anything of a policy is touched, whether its run needs a person's word.
+type Gate interface {
+	// Pass says why the run must wait; empty: it need not. complete is called when the run was
+	// complete, and of the whole policy.
+	Pass(ctx context.Context, runID string, p *plan.Plan) (refusal string, complete func(context.Context) error, err error)
 }
 
 // Run is one run over several policies.
 type Run struct {
 	shared     *Shared
+	gate       Gate  // nil: none
 	guard      Guard // nil: none
 	maxPause   time.Duration
 	control    *pgxpool.Pool
@@ -81,7 +91,7 @@ func (e *UsageError) Error() string { return e.msg }
 // holds a condition of the plans, so concurrent runs need plans of their own. A *UsageError means
 // that nothing was touched; errors that stop a single policy are in its report.
 func (r *Runner) Run(ctx context.Context, plans []*plan.Plan, opts Options) (*Report, error) {
-	run := &Run{state: &runState{}, guard: r.Guard, maxPause: cmp.Or(r.MaxPause, guard.DefaultMaxPause), control: cmp.Or(r.Control, r.Pool), closed: r.Closed, shared: cmp.Or(r.Shared, NewShared(r.Connections)), pool: r.Pool, ledger: r.Ledger, observer: r.Observer, log: r.Log, opts: opts, patience: r.Patience, halt: r.Stopping, workers: max(r.Connections, 1), vacuumTime: cmp.Or(r.VacuumTime, vacuumTime)}
+	run := &Run{state: &runState{}, gate: r.Gate, guard: r.Guard, maxPause: cmp.Or(r.MaxPause, guard.DefaultMaxPause), control: cmp.Or(r.Control, r.Pool), closed: r.Closed, shared: cmp.Or(r.Shared, NewShared(r.Connections)), pool: r.Pool, ledger: r.Ledger, observer: r.Observer, log: r.Log, opts: opts, patience: r.Patience, halt: r.Stopping, workers: max(r.Connections, 1), vacuumTime: cmp.Or(r.VacuumTime, vacuumTime)}
 	if opts.MaxRows > 0 {
 		run.workers = 1 // otherwise the limit could be exceeded
 	}
@@ -165,6 +175,9 @@ func (r *Run) all(ctx context.Context, plans []*plan.Plan) (*Report, error) {
 // begin prepares the policy for the rounds.
 func (w *policyRun) begin(ctx context.Context) {
 	if w.ended() {
+		return
+	}
+	if w.passGate(ctx); w.ended() || w.state.refused() {
 		return
 	}
 	w.exclusively(ctx, w.recoverPartitions)

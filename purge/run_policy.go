@@ -36,6 +36,7 @@ type policyRun struct {
 	batchers    []*batcher    // one per worker
 	started     time.Time
 	opened      bool
+	completed   func(context.Context) error // tells the gate; nil: there is none
 	walk        walk     // guarded by its schedule's mutex
 	skipped     []string // some of the skipped tenants
 	latest      string   // latest of the cutoffs, as text
@@ -81,6 +82,24 @@ func (w *policyRun) open(ctx context.Context) {
 		return
 	}
 	w.opened = true
+}
+
+// passGate asks whether the run needs a person's word first.
+func (w *policyRun) passGate(ctx context.Context) {
+	if w.run.gate == nil {
+		return
+	}
+	var refusal string
+	err := w.run.withServer(ctx, func() (err error) {
+		refusal, w.completed, err = w.run.gate.Pass(ctx, w.run.id, w.plan)
+		return err
+	})
+	switch {
+	case err != nil:
+		w.fail(err)
+	case refusal != "":
+		w.state.refuse(refusal)
+	}
 }
 
 // countTenants counts the held, forever and skipped tenants, and validates their list.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/reaperdb/reaper/drift"
 	"github.com/reaperdb/reaper/internal/visible"
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/plan"
@@ -18,6 +19,7 @@ import (
 )
 
 func (a *app) checkCommand() *cobra.Command {
+	var lock string
 	cmd := &cobra.Command{
 		Use: "check", Short: "Check the policy file against the database, as the role that will run", Args: noArgs,
 		Long: `check changes nothing. It checks syntax, tables, tenant paths, types, keys,
@@ -26,9 +28,10 @@ list of tenants, the indexes that every edge and the search for expired rows nee
 and whether the guards can be read. It samples rows, and warns if most of them reach
 no tenant, or if dependents would be deleted much earlier than after the retention.
 Exit 2 if there is any error, 0 if there are only warnings.`,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.check(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.check(cmd.Context(), lock) },
 	}
 	a.selection(cmd)
+	cmd.Flags().StringVar(&lock, "against", "", "fail where what would be deleted differs from what plan --save wrote to this file")
 	return cmd
 }
 
@@ -38,7 +41,15 @@ type checkResult struct {
 	Notes    []preview.Note `json:"notes"`
 }
 
-func (a *app) check(ctx context.Context) error {
+// check compares the file with the database and, if lock names a file, with that.
+func (a *app) check(ctx context.Context, lock string) error {
+	var saved map[string]*drift.Print
+	var err error
+	if lock != "" {
+		if saved, err = readLock(lock); err != nil {
+			return a.checkFailed(err)
+		}
+	}
 	s, err := a.open(ctx)
 	if err != nil {
 		return a.checkFailed(err)
@@ -54,12 +65,24 @@ func (a *app) check(ctx context.Context) error {
 	if err != nil {
 		return a.checkFailed(err)
 	}
+	if l, err := a.ledger(); err == nil && len(missing) == 0 {
+		if err := s.warnOfGates(ctx, l); err != nil {
+			return a.checkFailed(failed(err))
+		}
+	}
 	advice, err := preview.Advise(ctx, s.pool, s.plans)
 	if err != nil {
 		return a.checkFailed(failed(err))
 	}
 	unread, notes := s.guardProblems(ctx)
 	notes = append(advice, notes...)
+	if lock != "" {
+		differences, harmless, err := s.against(ctx, lock, saved)
+		if err != nil {
+			return a.checkFailed(err)
+		}
+		missing, notes = append(missing, differences...), append(notes, harmless...)
+	}
 	problems := slices.Concat(missing, s.problems(), unread)
 	ok := !s.hasErrors() && !slices.ContainsFunc(missing, func(p plan.Problem) bool { return p.Level == plan.LevelError })
 	if a.json() {

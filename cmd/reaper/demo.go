@@ -81,7 +81,7 @@ func (d demoCommands) Check(ctx context.Context, dsn, policyFile string) error {
 	if err != nil {
 		return err
 	}
-	return a.check(ctx)
+	return a.check(ctx, "")
 }
 
 func (d demoCommands) Plan(ctx context.Context, dsn, policyFile string) error {

@@ -17,7 +17,10 @@ import (
 	"github.com/reaperdb/reaper/preview"
 )
 
-type planFlags struct{ sql, estimate bool }
+type planFlags struct {
+	sql, estimate bool
+	save          string // a file for the prints; empty: none
+}
 
 func (a *app) planCommand() *cobra.Command {
 	var flags planFlags
@@ -30,6 +33,7 @@ retention, its cutoff and its expired rows. Problems come first, each with its f
 	}
 	a.narrowing(cmd)
 	cmd.Flags().BoolVar(&flags.sql, "sql", false, "print the statements of a batch too")
+	cmd.Flags().StringVar(&flags.save, "save", "", "write to this file what decides which rows go, for check --against; keep it in version control")
 	cmd.Flags().BoolVar(&flags.estimate, "estimate", false, "use planner statistics instead of exact counts: fast on large tables")
 	return cmd
 }
@@ -53,6 +57,14 @@ func (a *app) plan(ctx context.Context, flags planFlags) error {
 	l, err := a.ledger()
 	if err != nil {
 		return err
+	}
+	if err := s.warnOfGates(ctx, l); err != nil {
+		return failed(err)
+	}
+	if flags.save != "" {
+		if err := s.saveLock(ctx, flags.save); err != nil {
+			return err
+		}
 	}
 	views := []*preview.Preview{}
 	blocked := len(s.server.Problems()) > 0

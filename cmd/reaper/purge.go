@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/reaperdb/reaper/daemon"
+	"github.com/reaperdb/reaper/gate"
 	"github.com/reaperdb/reaper/guard"
 	"github.com/reaperdb/reaper/internal/visible"
 	"github.com/reaperdb/reaper/ledger"
@@ -90,18 +91,22 @@ func (a *app) purgeAs(ctx context.Context, s *session, opts purge.Options) (*pur
 		return nil, a.refuse(s, fmt.Sprintf("the clocks of the database (%s) and of this machine are %s apart: nothing was touched; correct the wrong one",
 			s.server.Now.UTC().Format(time.RFC3339), s.server.ClockSkew.Round(time.Minute)))
 	}
-	if err := a.confirm(ctx, s, opts); err != nil {
+	approve, err := a.confirm(ctx, s, l, opts)
+	if err != nil {
 		return nil, err
 	}
 	if _, err := l.Migrate(ctx, s.pool); err != nil {
 		return nil, coded(err, err)
+	}
+	if err := approve(); err != nil {
+		return nil, failed(err)
 	}
 	watching, stop := context.WithCancel(a.running)
 	guards, unwatched := daemon.HeedOnce(watching, a.watch(s, l))
 	defer unwatched()
 	defer stop()
 	progress := a.newProgress()
-	runner := purge.Runner{Guard: guards, MaxPause: s.file.Guards.MaxPause, Pool: s.pool, Ledger: l, Observer: progress, Log: a.log, Stopping: ctx, Patience: a.Patience, Connections: a.Connections, VacuumTime: a.VacuumTime}
+	runner := purge.Runner{Gate: &gate.Gates{Pool: s.pool, Ledger: l, Log: a.log}, Guard: guards, MaxPause: s.file.Guards.MaxPause, Pool: s.pool, Ledger: l, Observer: progress, Log: a.log, Stopping: ctx, Patience: a.Patience, Connections: a.Connections, VacuumTime: a.VacuumTime}
 	report, err := runner.Run(a.running, s.plans, opts)
 	progress.done()
 	var wrong *purge.UsageError
@@ -152,23 +157,27 @@ func (a *app) refuse(s *session, reason string) error {
 }
 
 // confirm asks a person or, without a terminal, logs the warnings about the settings. An error ends
-// the purge.
-func (a *app) confirm(ctx context.Context, s *session, opts purge.Options) error {
+// the purge; approve records what a yes has approved.
+func (a *app) confirm(ctx context.Context, s *session, l *ledger.Ledger, opts purge.Options) (approve func() error, err error) {
 	if a.Yes {
 		for _, w := range s.warnings { // check reports the others
 			a.log.Warn("setting is probably a mistake", "warning", w.Text, "policy", w.Policy, "fix", w.Fix)
 		}
-		return nil
+		return func() error { return nil }, nil
 	}
-	yes, err := a.ask(ctx, s, opts)
+	standing, err := s.standing(ctx, l)
+	if err != nil {
+		return nil, failed(err)
+	}
+	yes, err := a.ask(ctx, s, opts, standing)
 	if err == nil && !yes {
 		err = a.refuse(s, "answered no: nothing was touched")
 	}
-	return err
+	return func() error { return a.approveAll(ctx, s, l, standing, "1h", "answered y to purge") }, err
 }
 
-// ask shows what is due and asks for a yes, unless nothing is due.
-func (a *app) ask(ctx context.Context, s *session, opts purge.Options) (bool, error) {
+// ask shows what is due and what stands against the run, and asks for a yes, unless nothing is due.
+func (a *app) ask(ctx context.Context, s *session, opts purge.Options, standing []*gate.Standing) (bool, error) {
 	printProblems(a.stderr, s.problems())
 	fmt.Fprintln(a.stderr, "Counting what is due …")
 	var due int64
@@ -183,10 +192,15 @@ func (a *app) ask(ctx context.Context, s *session, opts purge.Options) (bool, er
 		due += v.ExpiredRows
 		fmt.Fprintf(a.stderr, "%s: %s\n", v.Name, visible.Text(dueText(v)))
 	}
-	if due == 0 {
+	changed := printStanding(a.stderr, standing)
+	if due == 0 && !changed {
 		return true, nil
 	}
-	fmt.Fprint(a.stderr, "Delete them permanently? [y/N] ")
+	question := "Delete them permanently? [y/N] "
+	if changed {
+		question = "Delete them permanently, as changed? [y/N] "
+	}
+	fmt.Fprint(a.stderr, question)
 	line, err := a.line(ctx)
 	if err != nil {
 		return false, err

@@ -4,3 +4,35 @@ ALTER TABLE {{schema}}.tick ADD COLUMN version int NOT NULL DEFAULT 11, ADD CONS
 ALTER TABLE {{schema}}.tick ALTER COLUMN version DROP DEFAULT;
 ALTER TABLE {{schema}}.run ADD COLUMN version int NOT NULL DEFAULT 11, ADD CONSTRAINT run_version CHECK (version >= 11);
 ALTER TABLE {{schema}}.run ALTER COLUMN version DROP DEFAULT;
+
+-- What decides which rows a policy deletes, once for each that there has been, and the one that a
+-- run's plan had.
+CREATE TABLE {{schema}}.print (
+  digest text  NOT NULL PRIMARY KEY,
+  body   jsonb NOT NULL
+);
+ALTER TABLE {{schema}}.run ADD COLUMN print text; -- NULL: it was not taken
+
+-- The print that a policy's next run is compared with: that of its last complete run, or the one
+-- that a person has approved since.
+CREATE TABLE {{schema}}.baseline (
+  policy text        NOT NULL PRIMARY KEY,
+  root   text        NOT NULL, -- schema.table
+  print  text        NOT NULL REFERENCES {{schema}}.print,
+  run_id uuid        NOT NULL,
+  set_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- What a person has approved: exactly this print, until then.
+CREATE TABLE {{schema}}.approval (
+  id         bigint      NOT NULL GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  policy     text        NOT NULL,
+  gates      text[]      NOT NULL, -- which stood against the run: drift, …
+  print      text        NOT NULL, -- its digest
+  reason     text        NOT NULL,
+  who        text        NOT NULL,
+  created_at timestamptz NOT NULL DEFAULT now(),
+  ends_at    timestamptz NOT NULL,
+  CHECK (ends_at > created_at)
+);
+CREATE INDEX approval_policy ON {{schema}}.approval (policy, ends_at);

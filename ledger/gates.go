@@ -1,0 +1,64 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Baseline is what the ledger knows of how a policy was, for a gate.
+type Baseline struct {
+	Print []byte // JSON of the print that the next run is compared with; nil: there is none
+	// Others are the other policies that have one for the same root table.
+	Others []string
+	// Approved are the gates that a person has opened for the print that is asked about.
+	Approved []string
+}
+
+// Baseline reads what a policy's print is compared with: root is schema.table, digest that of the
+// print of now. All is empty where the ledger does not exist yet, or is older than gates are.
+func (l *Ledger) Baseline(ctx context.Context, db *pgxpool.Pool, policy, root, digest string) (b Baseline, err error) {
+	err = l.on(db).QueryRow(ctx, `SELECT (SELECT p.body::text FROM `+l.schema+`.baseline b JOIN `+l.schema+`.print p ON p.digest = b.print WHERE b.policy = $1),
+		array(SELECT b.policy FROM `+l.schema+`.baseline b WHERE b.root = $2 AND b.policy <> $1 ORDER BY 1),
+		array(SELECT DISTINCT g FROM `+l.schema+`.approval a, unnest(a.gates) g WHERE a.policy = $1 AND a.print = $3 AND a.ends_at > now() ORDER BY 1)`,
+		policy, root, digest).Scan(&b.Print, &b.Others, &b.Approved)
+	if err != nil && !isMissing(err) {
+		return b, fmt.Errorf("reading what the policy was: %w", err)
+	}
+	return b, nil
+}
+
+// KeepPrint records the print of a policy's run, as JSON and by its digest. With accept, the next
+// run is compared with it.
+func (l *Ledger) KeepPrint(ctx context.Context, db *pgxpool.Pool, runID, policy, root, digest string, body []byte, accept bool) error {
+	_, err := l.on(db).Exec(ctx, `WITH kept AS (INSERT INTO `+l.schema+`.print (digest, body) VALUES ($4, $5::text::jsonb) ON CONFLICT DO NOTHING),
+		accepted AS (INSERT INTO `+l.schema+`.baseline AS b (policy, root, print, run_id) SELECT $2, $3, $4, $1::uuid WHERE $6::bool
+			ON CONFLICT (policy) DO UPDATE SET root = excluded.root, print = excluded.print, run_id = excluded.run_id, set_at = now() WHERE b.print <> excluded.print)
+		UPDATE `+l.schema+`.run SET print = $4 WHERE run_id = $1::uuid AND policy = $2 AND print IS DISTINCT FROM $4`,
+		runID, policy, root, digest, string(body), accept)
+	if err != nil {
+		return fmt.Errorf("recording the print of policy %s: %w", policy, err)
+	}
+	return nil
+}
+
+// Approve records that a person lets a policy's print pass gates for a length of time (text of an
+// interval). If by is empty, the database user and the application name are recorded.
+func (l *Ledger) Approve(ctx context.Context, db *pgxpool.Pool, policy, digest string, gates []string, length, reason, by string) error {
+	err := l.on(db).inTx(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, forceSyncCommit); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `INSERT INTO `+l.schema+`.approval (policy, gates, print, reason, who, ends_at)
+			VALUES ($1, $2::text[], $3, $4, coalesce(nullif($5::text, ''), session_user || '@' || current_setting('application_name')), now() + $6::interval)`,
+			policy, gates, digest, reason, by, length)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("approving: %w", err)
+	}
+	l.forgetApprovals(ctx, db)
+	return nil
+}
