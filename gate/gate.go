@@ -53,6 +53,7 @@ type Standing struct {
 	Lines, Notes []string
 
 	print    *drift.Print
+	siblings []string
 	digest   string
 	body     []byte
 	known    bool // there is something to compare with
@@ -83,6 +84,9 @@ func (s *Standing) refusal() string {
 // plan must have no errors.
 func (g *Gates) Look(ctx context.Context, p *plan.Plan) (*Standing, error) {
 	s := &Standing{Policy: p.Policy.Name}
+	for _, other := range p.File.Policies {
+		s.siblings = append(s.siblings, other.Name)
+	}
 	err := g.Pool.AcquireFunc(ctx, func(c *pgxpool.Conn) (err error) {
 		s.print, err = drift.Take(ctx, c.Conn(), p)
 		return err
@@ -167,5 +171,5 @@ func (g *Gates) Pass(ctx context.Context, runID string, p *plan.Plan) (refusal s
 }
 
 func (g *Gates) keep(ctx context.Context, runID string, s *Standing, accept bool) error {
-	return g.Ledger.KeepPrint(ctx, g.Pool, runID, s.Policy, s.print.Root, s.digest, s.body, accept)
+	return g.Ledger.KeepPrint(ctx, g.Pool, runID, s.Policy, s.print.Root, s.digest, s.body, s.siblings, accept)
 }

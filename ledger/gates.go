@@ -11,7 +11,7 @@ import (
 // Baseline is what the ledger knows of how a policy was, for a gate.
 type Baseline struct {
 	Print []byte // JSON of the print that the next run is compared with; nil: there is none
-	// Others are the other policies that have one for the same root table.
+	// Others are other policies that have one for the same root table, and came before this one.
 	Others []string
 	// Approved are the gates that a person has opened for the print that is asked about.
 	Approved []string
@@ -21,7 +21,7 @@ type Baseline struct {
 // print of now. All is empty where the ledger does not exist yet, or is older than gates are.
 func (l *Ledger) Baseline(ctx context.Context, db *pgxpool.Pool, policy, root, digest string) (b Baseline, err error) {
 	err = l.on(db).QueryRow(ctx, `SELECT (SELECT p.body::text FROM `+l.schema+`.baseline b JOIN `+l.schema+`.print p ON p.digest = b.print WHERE b.policy = $1),
-		array(SELECT b.policy FROM `+l.schema+`.baseline b WHERE b.root = $2 AND b.policy <> $1 ORDER BY 1),
+		array(SELECT b.policy FROM `+l.schema+`.baseline b WHERE b.root = $2 AND b.policy <> $1 AND $1 <> ALL (b.siblings) ORDER BY 1),
 		array(SELECT DISTINCT g FROM `+l.schema+`.approval a, unnest(a.gates) g WHERE a.policy = $1 AND a.print = $3 AND a.ends_at > now() ORDER BY 1)`,
 		policy, root, digest).Scan(&b.Print, &b.Others, &b.Approved)
 	if err != nil && !isMissing(err) {
@@ -31,13 +31,16 @@ func (l *Ledger) Baseline(ctx context.Context, db *pgxpool.Pool, policy, root, d
 }
 
 // KeepPrint records the print of a policy's run, as JSON and by its digest. With accept, the next
-// run is compared with it.
-func (l *Ledger) KeepPrint(ctx context.Context, db *pgxpool.Pool, runID, policy, root, digest string, body []byte, accept bool) error {
-	_, err := l.on(db).Exec(ctx, `WITH kept AS (INSERT INTO `+l.schema+`.print (digest, body) VALUES ($4, $5::text::jsonb) ON CONFLICT DO NOTHING),
-		accepted AS (INSERT INTO `+l.schema+`.baseline AS b (policy, root, print, run_id) SELECT $2, $3, $4, $1::uuid WHERE $6::bool
-			ON CONFLICT (policy) DO UPDATE SET root = excluded.root, print = excluded.print, run_id = excluded.run_id, set_at = now() WHERE b.print <> excluded.print)
+// run is compared with it. siblings are the policies of the same file.
+func (l *Ledger) KeepPrint(ctx context.Context, db *pgxpool.Pool, runID, policy, root, digest string, body []byte, siblings []string, accept bool) error {
+	err := l.on(db).inTx(ctx, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `WITH kept AS (INSERT INTO `+l.schema+`.print (digest, body) VALUES ($4, $5::text::jsonb) ON CONFLICT DO NOTHING),
+		accepted AS (INSERT INTO `+l.schema+`.baseline AS b (policy, root, print, run_id, siblings) SELECT $2, $3, $4, $1::uuid, $7::text[] WHERE $6::bool
+			ON CONFLICT (policy) DO UPDATE SET root = excluded.root, print = excluded.print, run_id = excluded.run_id, siblings = excluded.siblings, set_at = now() WHERE b.print <> excluded.print)
 		UPDATE `+l.schema+`.run SET print = $4 WHERE run_id = $1::uuid AND policy = $2 AND print IS DISTINCT FROM $4`,
-		runID, policy, root, digest, string(body), accept)
+		runID, policy, root, digest, string(body), accept, siblings)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("recording the print of policy %s: %w", policy, err)
 	}

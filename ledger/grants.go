@@ -20,10 +20,9 @@ var privileges = []struct {
 }{
 	{"SELECT", []string{"schema_version", "runs", "deletions"}},
 	{"SELECT, INSERT, UPDATE, DELETE", []string{"run"}},
-	{"SELECT, INSERT, DELETE", []string{"batch", "cutoff", "detach"}},
+	{"SELECT, INSERT, DELETE", []string{"batch", "cutoff", "detach", "print", "approval"}},
 	{"SELECT, INSERT", []string{"deletion"}},
-	{"SELECT, INSERT, UPDATE, DELETE", []string{"tick", "lease", "scan", "pause", "hold", "throttle", "baseline"}},
-	{"SELECT, INSERT, DELETE", []string{"print", "approval"}},
+	{"SELECT, INSERT, UPDATE, DELETE", []string{"tick", "lease", "scan", "pause", "hold", "baseline", "throttle"}},
 	{"SELECT, INSERT, DELETE", []string{optionalTable}},
 }
 

@@ -92,20 +92,15 @@ func (l *Ledger) Holds(ctx context.Context, db *pgxpool.Pool) ([]Hold, error) {
 	case isMissing(err):
 		return nil, nil
 	case pg.HasCode(err, "42501"):
-		return nil, fmt.Errorf("%w: %s", ErrHoldsDenied, l.holdsFix())
+		return nil, ErrHoldsDenied
 	case err != nil:
 		return nil, fmt.Errorf("reading holds: %w", err)
 	}
 	return holds, nil
 }
 
-// ErrHoldsDenied means that the role may not read the holds; the grants follow.
+// ErrHoldsDenied means that the role may not read the holds.
 var ErrHoldsDenied = errors.New("the role may not read the holds that persons have set")
-
-// holdsFix grants the role what it needs to read holds.
-func (l *Ledger) holdsFix() string {
-	return "GRANT USAGE ON SCHEMA " + l.schema + " TO …; GRANT SELECT ON " + l.schema + ".hold TO …;"
-}
 
 // HasHolds reports whether the ledger has a table of holds. It returns ErrHoldsDenied if the role
 // may not read it.
@@ -117,7 +112,7 @@ func (l *Ledger) HasHolds(ctx context.Context, conn *pgx.Conn) (has bool, err er
 	case err != nil:
 		return false, fmt.Errorf("looking for holds: %w", err)
 	case has && !may:
-		return false, fmt.Errorf("%w: %s", ErrHoldsDenied, l.holdsFix())
+		return false, ErrHoldsDenied
 	}
 	return has, nil
 }

@@ -134,6 +134,7 @@ func (w *policyRun) setStatus() {
 	reasons = append(reasons, w.parts.reasons()...)
 	stop, found := w.stopReason(), w.state.found()
 	switch {
+	case w.state.refused() && w.ended(): // the failure says more
 	case stop != "":
 		if w.state.refused() || w.unfinishedWork() {
 			stop += w.pauseSuffix()

@@ -177,7 +177,10 @@ func (w *policyRun) begin(ctx context.Context) {
 	if w.ended() {
 		return
 	}
-	if w.passGate(ctx); w.ended() || w.state.refused() {
+	if w.passGate(ctx); w.state.refused() {
+		w.countTenants(ctx) // a list that cannot be read is said all the same
+	}
+	if w.ended() || w.state.refused() {
 		return
 	}
 	w.exclusively(ctx, w.recoverPartitions)

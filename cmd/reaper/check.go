@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 
@@ -65,8 +66,9 @@ func (a *app) check(ctx context.Context, lock string) error {
 	if err != nil {
 		return a.checkFailed(err)
 	}
+	gates := map[string][]plan.Problem{}
 	if l, err := a.ledger(); err == nil && len(missing) == 0 {
-		if err := s.warnOfGates(ctx, l); err != nil {
+		if gates, err = s.gateWarnings(ctx, l); err != nil {
 			return a.checkFailed(failed(err))
 		}
 	}
@@ -83,7 +85,7 @@ func (a *app) check(ctx context.Context, lock string) error {
 		}
 		missing, notes = append(missing, differences...), append(notes, harmless...)
 	}
-	problems := slices.Concat(missing, s.problems(), unread)
+	problems := slices.Concat(missing, s.problems(), unread, slices.Concat(slices.Collect(maps.Values(gates))...))
 	ok := !s.hasErrors() && !slices.ContainsFunc(missing, func(p plan.Problem) bool { return p.Level == plan.LevelError })
 	if a.json() {
 		if err := a.printJSON(checkResult{OK: ok, Problems: emptyNotNull(problems), Notes: emptyNotNull(notes)}); err != nil {

@@ -61,6 +61,32 @@ type proseFix struct {
 
 var proseFixes = []proseFix{
 	{
+		fix: "hold again for the policy's new name, then end the old holds: reaper holds lists them, reaper release ID ends one",
+		why: "whether a policy was renamed, only a person can say",
+	},
+	{
+		fix: "run what reaper grants --role … prints, as the owner of the ledger",
+		why: "the role itself may not, and whose turn it is only a person can say",
+	},
+	{
+		fix:  "…",
+		text: "what would be deleted differs from …: …",
+		why:  "whether a change is meant, only a person can say",
+	},
+	{
+		fix:  "…",
+		text: "what would be deleted differs from …: + policy …, table …",
+		why:  "whether a change is meant, only a person can say",
+	},
+	{
+		fix: "if it is meant: reaper plan --save …",
+		why: "whether a change is meant, only a person can say",
+	},
+	{
+		fix: "if it is meant: reaper plan --save ",
+		why: "the same, as the reader of these sources sees it",
+	},
+	{
 		fix: "reaper needs PostgreSQL 14 or newer",
 		why: "an upgrade of the server",
 	},

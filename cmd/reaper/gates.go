@@ -132,21 +132,20 @@ func (s *session) standing(ctx context.Context, l *ledger.Ledger) (all []*gate.S
 	return all, nil
 }
 
-// warnOfGates adds to each plan what stands against its run. A role that may not read the ledger
-// sees nothing of it.
-func (s *session) warnOfGates(ctx context.Context, l *ledger.Ledger) error {
+// gateWarnings are what stands against the runs of the plans, by policy. A role that may not read
+// the ledger sees nothing of it.
+func (s *session) gateWarnings(ctx context.Context, l *ledger.Ledger) (map[string][]plan.Problem, error) {
 	all, err := s.standing(ctx, l)
 	if pg.HasCode(err, "42501") {
-		return nil
+		return nil, nil
 	}
-	for _, standing := range all {
-		for _, p := range s.plans {
-			if p.Policy.Name == standing.Policy && len(standing.Gates) > 0 {
-				p.AddProblem(plan.LevelWarning, standing.Text(), standing.Fix())
-			}
+	warnings := map[string][]plan.Problem{}
+	for _, x := range all {
+		if len(x.Gates) > 0 {
+			warnings[x.Policy] = []plan.Problem{{Policy: x.Policy, Level: plan.LevelWarning, Text: x.Text(), Fix: x.Fix()}}
 		}
 	}
-	return err
+	return warnings, err
 }
 
 // approveAll records that a person has approved what stands against the runs.

@@ -58,7 +58,8 @@ func (a *app) plan(ctx context.Context, flags planFlags) error {
 	if err != nil {
 		return err
 	}
-	if err := s.warnOfGates(ctx, l); err != nil {
+	gates, err := s.gateWarnings(ctx, l)
+	if err != nil {
 		return failed(err)
 	}
 	if flags.save != "" {
@@ -74,6 +75,7 @@ func (a *app) plan(ctx context.Context, flags planFlags) error {
 		if err != nil {
 			return failed(err)
 		}
+		v.Problems = append(v.Problems, gates[v.Name]...)
 		a.needs(ctx, s, l, p, v)
 		views = append(views, v)
 	}

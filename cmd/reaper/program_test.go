@@ -286,7 +286,7 @@ func TestSignalAtQuestion(t *testing.T) {
 	ctx, signal := context.WithCancel(t.Context())
 	stderr := &signalled{on: "[y/N] ", do: signal}
 	a := &app{stdin: answers, stdout: io.Discard, stderr: stderr, terminal: true, running: t.Context()}
-	a.DatabaseURL, a.PolicyFile, a.LedgerRetention = db.DSN(), filepath.Join(dir, "reaper.yaml"), "1d"
+	a.DatabaseURL, a.PolicyFile, a.LedgerRetention, a.LedgerSchema = db.DSN(), filepath.Join(dir, "reaper.yaml"), "1d", "reaper"
 	a.Connections = 1
 	if _, err := a.purge(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want it cancelled", err)

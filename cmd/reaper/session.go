@@ -132,7 +132,7 @@ func (s *session) read(ctx context.Context, conn *pgx.Conn, l *ledger.Ledger, on
 func (s *session) applyHolds(ctx context.Context, conn *pgx.Conn, l *ledger.Ledger) error {
 	has, err := purge.ApplyHolds(ctx, conn, l, s.plans)
 	if errors.Is(err, ledger.ErrHoldsDenied) { // a run needs more than that, and is refused
-		s.warn("what is shown as due may be held: "+ledger.ErrHoldsDenied.Error(), strings.ReplaceAll(strings.TrimPrefix(err.Error(), ledger.ErrHoldsDenied.Error()+": "), "…", pg.Ident(s.server.Role)))
+		s.warn("what is shown as due may be held: the role may not read the holds that persons have set", "run what reaper grants --role "+pg.Ident(s.server.Role)+" prints, as the owner of the ledger")
 		return nil
 	}
 	if err != nil || !has {

@@ -20,6 +20,8 @@ CREATE TABLE {{schema}}.baseline (
   root   text        NOT NULL, -- schema.table
   print  text        NOT NULL REFERENCES {{schema}}.print,
   run_id uuid        NOT NULL,
+  -- The policies of the same file then. One that is not among them has come later.
+  siblings text[]    NOT NULL,
   set_at timestamptz NOT NULL DEFAULT now()
 );
 
