@@ -14,19 +14,24 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/reaperdb/reaper/drift"
+	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/purge"
 )
 
-// Drift is the gate that speaks when the print of a policy's plan differs, otherwise than
-// harmlessly, from that of its last complete run.
-const Drift = "drift"
+// The gates. Drift speaks when the print of a policy's plan differs, otherwise than harmlessly, from
+// that of its last complete run; Breaker when far more rows are due than usual.
+const (
+	Drift   = "drift"
+	Breaker = "breaker"
+)
 
 // Waiting begins the reason of a run that a gate has refused.
 const Waiting = "waits for approval"
 
 // Names are those of all gates.
-func Names() []string { return []string{Drift} }
+func Names() []string { return []string{Drift, Breaker} }
 
 // Speaking returns the gates that a run's reason names; nil: none has refused it.
 func Speaking(reason string) []string {
@@ -43,21 +48,35 @@ type Gates struct {
 	Pool   *pgxpool.Pool
 	Ledger *ledger.Ledger
 	Log    *slog.Logger
+	Rows   RowsAnswered
 }
+
+// RowsAnswered is who answers for the number of rows that go.
+type RowsAnswered int
+
+// Nobody does in the daemon; a person who says --yes does while the ledger does not know the policy,
+// since a script may say so every night; a person at a terminal does.
+const (
+	ByNobody RowsAnswered = iota
+	ByYes
+	ByPerson
+)
 
 // Standing is what stands against the run of a policy, and what does not.
 type Standing struct {
 	Policy string
 	Gates  []string // which speak, without those that have been approved
-	// Lines are what they have noticed; Notes are the harmless differences.
-	Lines, Notes []string
+	// Changes are the differences that are not harmless, Notes those that are.
+	Changes, Notes []string
+	TooMany        string // what the breaker says; empty: nothing
 
 	print    *drift.Print
 	siblings []string
 	digest   string
 	body     []byte
-	known    bool // there is something to compare with
-	same     bool // and it is the same
+	due      int64 // roots, if the breaker has counted them
+	known    bool  // there is something to compare with
+	same     bool  // and it is the same
 	approved bool
 }
 
@@ -66,7 +85,14 @@ func (s *Standing) Text() string {
 	if len(s.Gates) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%s (%s): what would be deleted has changed since the last complete run: %s", Waiting, strings.Join(s.Gates, ", "), strings.Join(s.Lines, "; "))
+	var parts []string
+	if slices.Contains(s.Gates, Drift) {
+		parts = append(parts, "what would be deleted has changed since the last complete run: "+strings.Join(s.Changes, "; "))
+	}
+	if slices.Contains(s.Gates, Breaker) {
+		parts = append(parts, s.TooMany)
+	}
+	return fmt.Sprintf("%s (%s): %s", Waiting, strings.Join(s.Gates, ", "), strings.Join(parts, "; "))
 }
 
 // Fix is the command that approves it.
@@ -81,8 +107,21 @@ func (s *Standing) refusal() string {
 }
 
 // Look finds out what stands against a run. It writes nothing, and the ledger need not exist. The
-// plan must have no errors.
+// plan must have no errors. The rows that are due are counted only if nobody else answers for them.
 func (g *Gates) Look(ctx context.Context, p *plan.Plan) (*Standing, error) {
+	s, err := g.drift(ctx, p)
+	if err != nil || g.Rows == ByPerson {
+		return s, err
+	}
+	var base string
+	if err := pg.ReadOne(ctx, g.Pool, p.ReadingPath(), countTimeout, (&pg.Statement{}).Add(pg.ClockSQL), pg.ScanOne(new(int64), &base)); err != nil {
+		return nil, err
+	}
+	return s, g.breaker(ctx, p, base, s, mostCounted)
+}
+
+// drift compares a plan's print with that of the last complete run.
+func (g *Gates) drift(ctx context.Context, p *plan.Plan) (*Standing, error) {
 	s := &Standing{Policy: p.Policy.Name}
 	for _, other := range p.File.Policies {
 		s.siblings = append(s.siblings, other.Name)
@@ -105,11 +144,10 @@ func (g *Gates) Look(ctx context.Context, p *plan.Plan) (*Standing, error) {
 	if err := s.compare(before); err != nil {
 		return nil, err
 	}
-	if len(s.Lines) > 0 && !p.File.Safety.WarnsOfDrift {
-		s.Gates = []string{Drift}
-	}
-	if s.approved = len(s.Gates) > 0 && !slices.ContainsFunc(s.Gates, func(gate string) bool { return !slices.Contains(before.Approved, gate) }); s.approved {
-		s.Gates = nil
+	if len(s.Changes) > 0 && !p.File.Safety.WarnsOfDrift {
+		if s.approved = slices.Contains(before.Approved, Drift); !s.approved {
+			s.Gates = append(s.Gates, Drift)
+		}
 	}
 	return s, nil
 }
@@ -119,7 +157,7 @@ func (s *Standing) compare(before ledger.Baseline) error {
 	if before.Print == nil {
 		for _, other := range before.Others {
 			s.known = true
-			s.Lines = append(s.Lines, fmt.Sprintf("+ policy %s, whose table %s has been purged by policy %s: renamed, or one more", s.Policy, s.print.Root, other))
+			s.Changes = append(s.Changes, fmt.Sprintf("+ policy %s, whose table %s has been purged by policy %s: renamed, or one more", s.Policy, s.print.Root, other))
 		}
 		return nil
 	}
@@ -134,40 +172,71 @@ func (s *Standing) compare(before ledger.Baseline) error {
 		if d.Harmless {
 			s.Notes = append(s.Notes, d.Text)
 		} else {
-			s.Lines = append(s.Lines, d.Text)
+			s.Changes = append(s.Changes, d.Text)
 		}
 	}
 	return nil
 }
 
-// Approve lets a run pass what stands against it, for a length of time (text of an interval).
+// Approve lets a run pass what stands against it, and at most twice the rows that are due, for a
+// length of time (text of an interval).
 func (g *Gates) Approve(ctx context.Context, s *Standing, length, reason, by string) error {
-	return g.Ledger.Approve(ctx, g.Pool, s.Policy, s.digest, s.Gates, length, reason, by)
+	var most int64
+	if slices.Contains(s.Gates, Breaker) {
+		most = 2 * s.due
+	}
+	return g.Ledger.Approve(ctx, g.Pool, s.Policy, s.digest, most, s.Gates, length, reason, by)
 }
 
 // Pass says why a policy's run must wait; empty: it need not. It records the print of the run, and
-// from then on compares with it if there was nothing before, or a person has approved it. complete
-// is to be called when a run of the whole policy was complete: the next one is compared with it.
-func (g *Gates) Pass(ctx context.Context, runID string, p *plan.Plan) (refusal string, complete func(context.Context) error, err error) {
-	s, err := g.Look(ctx, p)
+// from then on compares with it if there was nothing before, or a person has approved it.
+func (g *Gates) Pass(ctx context.Context, runID string, p *plan.Plan) (purge.Passage, error) {
+	s, err := g.drift(ctx, p)
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
 	if len(s.Gates) == 0 {
-		for _, line := range slices.Concat(s.Notes, s.Lines) {
+		for _, line := range slices.Concat(s.Notes, s.Changes) {
 			g.Log.Info("what is deleted has changed", "run_id", runID, "policy", s.Policy, "change", line, "approved", s.approved)
 		}
 	}
-	accept := len(s.Gates) == 0 && (!s.known || s.approved)
-	if err := g.keep(ctx, runID, s, accept); err != nil {
-		return "", nil, err
+	x := &passage{g: g, runID: runID, plan: p, s: s}
+	x.accepted = len(s.Gates) == 0 && (!s.known || s.approved)
+	return x, g.keep(ctx, runID, s, x.accepted)
+}
+
+// passage is a run at the gates.
+type passage struct {
+	g        *Gates
+	runID    string
+	plan     *plan.Plan
+	s        *Standing
+	accepted bool // the print is what the next run is compared with
+}
+
+// Refusal implements purge.Passage.
+func (x *passage) Refusal() string { return x.s.refusal() }
+
+// Rows implements purge.Passage.
+func (x *passage) Rows(ctx context.Context, base string) (refusal string, err error) {
+	if x.g.Rows == ByPerson {
+		return "", nil
 	}
-	return s.refusal(), func(ctx context.Context) error {
-		if accept || s.same {
-			return nil
+	err = x.g.breaker(ctx, x.plan, base, x.s, 0)
+	return x.s.refusal(), err
+}
+
+// Complete implements purge.Passage.
+func (x *passage) Complete(ctx context.Context, roots int64) error {
+	if !x.accepted && !x.s.same {
+		if err := x.g.keep(ctx, x.runID, x.s, true); err != nil {
+			return err
 		}
-		return g.keep(ctx, runID, s, true)
-	}, nil
+	}
+	if roots == 0 {
+		return nil
+	}
+	return x.g.Ledger.KeepRoots(ctx, x.g.Pool, x.runID, x.s.Policy, roots)
 }
 
 func (g *Gates) keep(ctx context.Context, runID string, s *Standing, accept bool) error {

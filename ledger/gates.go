@@ -47,16 +47,61 @@ func (l *Ledger) KeepPrint(ctx context.Context, db *pgxpool.Pool, runID, policy,
 	return nil
 }
 
-// Approve records that a person lets a policy's print pass gates for a length of time (text of an
-// interval). If by is empty, the database user and the application name are recorded.
-func (l *Ledger) Approve(ctx context.Context, db *pgxpool.Pool, policy, digest string, gates []string, length, reason, by string) error {
+// Pace is how fast rows of a policy became due between its complete runs.
+type Pace struct {
+	Known bool // the policy has run before, however that ended
+	// Runs is how many of the last ten complete runs that deleted anything tell the pace: the
+	// median of roots an hour since the complete run before.
+	Runs    int
+	PerHour float64
+	Hours   float64 // from the last complete run to the start of this one
+	// Approved is how many roots may be due by what a person has approved for the print, until a
+	// run has been complete since.
+	Approved int64
+}
+
+// Pace reads it for a run that starts at base, a timestamptz as text.
+func (l *Ledger) Pace(ctx context.Context, db *pgxpool.Pool, policy, digest, base string) (p Pace, err error) {
+	err = l.on(db).QueryRow(ctx, `WITH done AS (
+		SELECT r.roots, r.cutoff_base AS at, lag(r.cutoff_base) OVER (ORDER BY r.cutoff_base) AS before
+		  FROM (SELECT roots, cutoff_base FROM `+l.schema+`.run WHERE policy = $1 AND success ORDER BY started_at DESC LIMIT 500) r),
+		rates AS (SELECT roots / (extract(epoch FROM at - before) / 3600) AS rate FROM done WHERE roots > 0 AND before < at ORDER BY at DESC LIMIT 10)
+		SELECT EXISTS (SELECT FROM `+l.schema+`.run WHERE policy = $1 AND status NOT IN ('running', 'refused')),
+		       (SELECT count(*) FROM rates), coalesce((SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY rate) FROM rates), 0)::float8,
+		       coalesce(extract(epoch FROM $3::timestamptz - (SELECT max(at) FROM done)) / 3600, 0)::float8,
+		       coalesce((SELECT max(a.most_roots) FROM `+l.schema+`.approval a WHERE a.policy = $1 AND a.print = $2
+		          AND (a.ends_at > now() OR EXISTS (SELECT FROM `+l.schema+`.run r WHERE r.policy = $1 AND r.status <> 'refused' AND r.started_at BETWEEN a.created_at AND a.ends_at))
+		          AND NOT EXISTS (SELECT FROM `+l.schema+`.run r WHERE r.policy = $1 AND r.success AND r.started_at > a.created_at)), 0)`,
+		policy, digest, base).Scan(&p.Known, &p.Runs, &p.PerHour, &p.Hours, &p.Approved)
+	if err != nil && !isMissing(err) {
+		return p, fmt.Errorf("reading how fast rows became due: %w", err)
+	}
+	return p, nil
+}
+
+// KeepRoots records how many roots a complete run deleted.
+func (l *Ledger) KeepRoots(ctx context.Context, db *pgxpool.Pool, runID, policy string, roots int64) error {
+	err := l.on(db).inTx(ctx, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `UPDATE `+l.schema+`.run SET roots = $3 WHERE run_id = $1::uuid AND policy = $2`, runID, policy, roots)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("recording how many rows were due: %w", err)
+	}
+	return nil
+}
+
+// Approve records that a person lets a policy's print, and at most so many roots due, pass gates for
+// a length of time (text of an interval). If by is empty, the database user and the application name
+// are recorded.
+func (l *Ledger) Approve(ctx context.Context, db *pgxpool.Pool, policy, digest string, mostRoots int64, gates []string, length, reason, by string) error {
 	err := l.on(db).inTx(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, forceSyncCommit); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, `INSERT INTO `+l.schema+`.approval (policy, gates, print, reason, who, ends_at)
-			VALUES ($1, $2::text[], $3, $4, coalesce(nullif($5::text, ''), session_user || '@' || current_setting('application_name')), now() + $6::interval)`,
-			policy, gates, digest, reason, by, length)
+		_, err := tx.Exec(ctx, `INSERT INTO `+l.schema+`.approval (policy, gates, print, most_roots, reason, who, ends_at)
+			VALUES ($1, $2::text[], $3, $7, $4, coalesce(nullif($5::text, ''), session_user || '@' || current_setting('application_name')), now() + $6::interval)`,
+			policy, gates, digest, reason, by, length, mostRoots)
 		return err
 	})
 	if err != nil {

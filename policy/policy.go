@@ -207,6 +207,7 @@ type Policy struct {
 	Schedule       Text
 	Heartbeat      Heartbeat
 	MaxLag         *Duration
+	Breaker        Breaker
 	AllowTriggers  bool // triggers: allow
 	AllowUnindexed bool // unindexed: allow
 	Vacuum         Vacuum

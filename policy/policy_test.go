@@ -22,7 +22,7 @@ tenants:
   default: 30d
   min: 1d
   overrides: {"42": forever, 7: 1y6mo}
-safety: {foreign_key_checks: proven, synchronous_commit: on}
+safety: {foreign_key_checks: proven, synchronous_commit: on, breaker: off, drift: warn}
 policies:
   - name: emails
     table: outgoing_emails
@@ -41,6 +41,7 @@ policies:
     unindexed: allow
     partitions: delete
     vacuum: never
+    breaker: {times: 5}
     limits: {rows: 10, total_rows: 200, bytes: 1MB, time: 1s, pace: 25%}
   - name: runs
     table: '"odd.schema".TaskRun'
@@ -76,7 +77,7 @@ policies:
 				},
 			},
 		},
-		Safety: policy.Safety{Proven: true, SynchronousCommit: true},
+		Safety: policy.Safety{Proven: true, SynchronousCommit: true, WarnsOfDrift: true},
 		Policies: []policy.Policy{{
 			Name:      "emails",
 			Table:     policy.Table{Name: "outgoing_emails"},
@@ -99,6 +100,7 @@ policies:
 			AllowUnindexed: true,
 			KeepPartitions: true,
 			Vacuum:         policy.VacuumNever,
+			Breaker:        policy.Breaker{Times: 5, Share: 50},
 			Limits:         policy.Limits{Rows: 10, TotalRows: 200, Bytes: 1 << 20, Time: time.Second, Pace: 0.25},
 		}, {
 			Name:  "runs",
@@ -109,6 +111,7 @@ policies:
 			}},
 			Settings: policy.Settings{Retention: policy.Retention{Duration: days(90, "90d")}},
 			Vacuum:   policy.VacuumAuto,
+			Breaker:  policy.Breaker{},
 			Limits:   policy.DefaultLimits,
 		}, {
 			Name:     "visits",
@@ -117,6 +120,7 @@ policies:
 			Tenant:   policy.Path{None: true},
 			Settings: policy.Settings{Retention: policy.Retention{Duration: days(14, "2w")}},
 			Vacuum:   policy.VacuumAuto,
+			Breaker:  policy.Breaker{},
 			Limits:   policy.DefaultLimits,
 		}},
 	}

@@ -40,8 +40,8 @@ func (w *policyRun) close(ctx context.Context) {
 		w.run.log.Warn("tenants skipped: no usable retention", "policy", rep.Name, "count", rep.Tenants.Skipped, "tenants", strings.Join(w.skipped, ", "))
 	}
 	success := rep.Status == Complete && !w.run.opts.narrowed()
-	if success && w.completed != nil {
-		if err := w.run.withServer(ctx, func() error { return w.completed(ctx) }); err != nil {
+	if success && w.passage != nil {
+		if err := w.run.withServer(ctx, func() error { return w.passage.Complete(ctx, rep.Roots) }); err != nil {
 			w.run.log.Warn("cannot record what was deleted, for the next run to compare with", "policy", rep.Name, "error", pg.ErrorText(err))
 		}
 	}

@@ -50,9 +50,18 @@ type Runner struct {
 
 // Gate decides, before anything of a policy is touched, whether its run needs a person's word.
 type Gate interface {
-	// Pass says why the run must wait; empty: it need not. complete is called when the run was
-	// complete, and of the whole policy.
-	Pass(ctx context.Context, runID string, p *plan.Plan) (refusal string, complete func(context.Context) error, err error)
+	Pass(ctx context.Context, runID string, p *plan.Plan) (Passage, error)
+}
+
+// Passage is the run of a policy at the gate. A refusal says why it must wait; empty: it need not.
+type Passage interface {
+	// Refusal is about what the run deletes.
+	Refusal() string
+	// Rows refuses a run of a whole policy for how many rows it would delete. base is its start by
+	// the database's clock, as text.
+	Rows(ctx context.Context, base string) (refusal string, err error)
+	// Complete is called when the run was complete, and of the whole policy.
+	Complete(ctx context.Context, roots int64) error
 }
 
 // Run is one run over several policies.
@@ -187,7 +196,9 @@ func (w *policyRun) begin(ctx context.Context) {
 	if w.countTenants(ctx); w.ended() {
 		return
 	}
-	w.exclusively(ctx, w.fixCutoffs)
+	if w.exclusively(ctx, w.fixCutoffs); !w.ended() {
+		w.passRows(ctx)
+	}
 }
 
 // idleRounds is how many rounds in a row may find only locked or concurrently changed rows

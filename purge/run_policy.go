@@ -36,7 +36,7 @@ type policyRun struct {
 	batchers    []*batcher    // one per worker
 	started     time.Time
 	opened      bool
-	completed   func(context.Context) error // tells the gate; nil: there is none
+	passage     Passage  // nil: there is no gate
 	walk        walk     // guarded by its schedule's mutex
 	skipped     []string // some of the skipped tenants
 	latest      string   // latest of the cutoffs, as text
@@ -84,14 +84,31 @@ func (w *policyRun) open(ctx context.Context) {
 	w.opened = true
 }
 
-// passGate asks whether the run needs a person's word first.
+// passGate asks whether what the run deletes needs a person's word first.
 func (w *policyRun) passGate(ctx context.Context) {
 	if w.run.gate == nil {
 		return
 	}
+	err := w.run.withServer(ctx, func() (err error) {
+		w.passage, err = w.run.gate.Pass(ctx, w.run.id, w.plan)
+		return err
+	})
+	switch {
+	case err != nil:
+		w.fail(err)
+	case w.passage.Refusal() != "":
+		w.state.refuse(w.passage.Refusal())
+	}
+}
+
+// passRows asks whether how many rows the run deletes needs a person's word first.
+func (w *policyRun) passRows(ctx context.Context) {
+	if w.passage == nil || w.cutoffCount == 0 || w.run.opts.narrowed() || w.stopping() {
+		return
+	}
 	var refusal string
 	err := w.run.withServer(ctx, func() (err error) {
-		refusal, w.completed, err = w.run.gate.Pass(ctx, w.run.id, w.plan)
+		refusal, err = w.passage.Rows(ctx, w.run.base)
 		return err
 	})
 	switch {

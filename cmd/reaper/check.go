@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/reaperdb/reaper/drift"
+	"github.com/reaperdb/reaper/gate"
 	"github.com/reaperdb/reaper/internal/visible"
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/plan"
@@ -68,7 +69,7 @@ func (a *app) check(ctx context.Context, lock string) error {
 	}
 	gates := map[string][]plan.Problem{}
 	if l, err := a.ledger(); err == nil && len(missing) == 0 {
-		if gates, err = s.gateWarnings(ctx, l); err != nil {
+		if gates, err = s.gateWarnings(ctx, l, gate.ByPerson); err != nil {
 			return a.checkFailed(failed(err))
 		}
 	}

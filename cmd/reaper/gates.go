@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -69,7 +70,7 @@ func (a *app) approve(ctx context.Context, length, reason string) error {
 	if err := l.Usable(ctx, s.pool); err != nil {
 		return coded(err, err)
 	}
-	standing, err := s.standing(ctx, l)
+	standing, err := s.standing(ctx, l, gate.ByNobody)
 	if err != nil {
 		return failed(err)
 	}
@@ -110,15 +111,23 @@ func (a *app) approved(all []*gate.Standing, text string) error {
 	approvals := []approval{}
 	for _, s := range all {
 		if len(s.Gates) > 0 {
-			approvals = append(approvals, approval{s.Policy, s.Gates, s.Lines})
+			x := approval{s.Policy, s.Gates, []string{}}
+			if slices.Contains(s.Gates, gate.Drift) {
+				x.Changes = s.Changes
+			}
+			if s.TooMany != "" {
+				x.Changes = append(x.Changes, s.TooMany)
+			}
+			approvals = append(approvals, x)
 		}
 	}
 	return a.printPauses(map[string]any{"approved": approvals})
 }
 
-// standing is what stands against the runs of the plans that have no errors.
-func (s *session) standing(ctx context.Context, l *ledger.Ledger) (all []*gate.Standing, err error) {
-	gates := gate.Gates{Pool: s.pool, Ledger: l}
+// standing is what stands against the runs of the plans that have no errors. rows says whether the
+// rows that are due have to be counted.
+func (s *session) standing(ctx context.Context, l *ledger.Ledger, rows gate.RowsAnswered) (all []*gate.Standing, err error) {
+	gates := gate.Gates{Pool: s.pool, Ledger: l, Rows: rows}
 	for _, p := range s.plans {
 		if p.HasErrors() || p.Unplanned() != nil {
 			continue
@@ -134,8 +143,8 @@ func (s *session) standing(ctx context.Context, l *ledger.Ledger) (all []*gate.S
 
 // gateWarnings are what stands against the runs of the plans, by policy. A role that may not read
 // the ledger sees nothing of it.
-func (s *session) gateWarnings(ctx context.Context, l *ledger.Ledger) (map[string][]plan.Problem, error) {
-	all, err := s.standing(ctx, l)
+func (s *session) gateWarnings(ctx context.Context, l *ledger.Ledger, rows gate.RowsAnswered) (map[string][]plan.Problem, error) {
+	all, err := s.standing(ctx, l, rows)
 	if pg.HasCode(err, "42501") {
 		return nil, nil
 	}
@@ -169,9 +178,14 @@ func printStanding(to io.Writer, all []*gate.Standing) (any bool) {
 			continue
 		}
 		any = true
-		fmt.Fprintf(to, "%s: what would be deleted has changed since the last complete run (%s):\n", s.Policy, strings.Join(s.Gates, ", "))
-		for _, line := range s.Lines {
-			fmt.Fprintf(to, "  %s\n", visible.Text(line))
+		if slices.Contains(s.Gates, gate.Drift) {
+			fmt.Fprintf(to, "%s: what would be deleted has changed since the last complete run (%s):\n", s.Policy, gate.Drift)
+			for _, line := range s.Changes {
+				fmt.Fprintf(to, "  %s\n", visible.Text(line))
+			}
+		}
+		if slices.Contains(s.Gates, gate.Breaker) {
+			fmt.Fprintf(to, "%s: %s (%s)\n", s.Policy, visible.Text(s.TooMany), gate.Breaker)
 		}
 	}
 	return any

@@ -11,6 +11,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
+	"github.com/reaperdb/reaper/gate"
 	"github.com/reaperdb/reaper/internal/visible"
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/plan"
@@ -58,7 +59,7 @@ func (a *app) plan(ctx context.Context, flags planFlags) error {
 	if err != nil {
 		return err
 	}
-	gates, err := s.gateWarnings(ctx, l)
+	gates, err := s.gateWarnings(ctx, l, gate.ByNobody)
 	if err != nil {
 		return failed(err)
 	}

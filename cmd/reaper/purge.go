@@ -106,7 +106,7 @@ func (a *app) purgeAs(ctx context.Context, s *session, opts purge.Options) (*pur
 	defer unwatched()
 	defer stop()
 	progress := a.newProgress()
-	runner := purge.Runner{Gate: &gate.Gates{Pool: s.pool, Ledger: l, Log: a.log}, Guard: guards, MaxPause: s.file.Guards.MaxPause, Pool: s.pool, Ledger: l, Observer: progress, Log: a.log, Stopping: ctx, Patience: a.Patience, Connections: a.Connections, VacuumTime: a.VacuumTime}
+	runner := purge.Runner{Gate: &gate.Gates{Pool: s.pool, Ledger: l, Log: a.log, Rows: a.rowsAnswered(opts)}, Guard: guards, MaxPause: s.file.Guards.MaxPause, Pool: s.pool, Ledger: l, Observer: progress, Log: a.log, Stopping: ctx, Patience: a.Patience, Connections: a.Connections, VacuumTime: a.VacuumTime}
 	report, err := runner.Run(a.running, s.plans, opts)
 	progress.done()
 	var wrong *purge.UsageError
@@ -118,6 +118,20 @@ func (a *app) purgeAs(ctx context.Context, s *session, opts purge.Options) (*pur
 	}
 	a.keepSize(s, l, opts, report)
 	return report, nil
+}
+
+// triggerOnce is what starts a run of run --once.
+const triggerOnce = "once"
+
+// rowsAnswered is who answers for how many rows go.
+func (a *app) rowsAnswered(opts purge.Options) gate.RowsAnswered {
+	switch {
+	case opts.Trigger == triggerOnce:
+		return gate.ByNobody
+	case a.Yes:
+		return gate.ByYes
+	}
+	return gate.ByPerson
 }
 
 // keepSize records the size of the database, for growth forecasts. A failure does not affect the
@@ -165,7 +179,7 @@ func (a *app) confirm(ctx context.Context, s *session, l *ledger.Ledger, opts pu
 		}
 		return func() error { return nil }, nil
 	}
-	standing, err := s.standing(ctx, l)
+	standing, err := s.standing(ctx, l, gate.ByPerson)
 	if err != nil {
 		return nil, failed(err)
 	}

@@ -271,7 +271,7 @@ func (a *app) runOnce(ctx context.Context) error {
 	if err != nil {
 		return failed(err)
 	}
-	opts.Trigger, opts.RunID = "once", id.String()
+	opts.Trigger, opts.RunID = triggerOnce, id.String()
 	a.started("run_id", opts.RunID)
 	o := &once{app: a, runID: opts.RunID, pings: heartbeat.New(heartbeat.Config{Version: version, Logger: a.log})}
 	defer o.flush(ctx)
@@ -338,7 +338,7 @@ func (o *once) tell(report *purge.Report, failure error) {
 		}
 	} else {
 		for _, r := range report.Policies {
-			daemon.LogRun(o.app.log, o.runID, "once", r)
+			daemon.LogRun(o.app.log, o.runID, triggerOnce, r)
 			for _, p := range o.policies {
 				if p.Name == r.Name {
 					verdicts[p.Name] = daemon.Verdict(p, o.runID, r)

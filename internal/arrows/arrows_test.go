@@ -34,7 +34,7 @@ var rooms = map[string][]string{
 	"metrics":           {},
 	"ledger":            {"internal/pg"},
 	"drift":             {"internal/pg", "internal/usersql", "internal/visible", "plan", "policy", "schema"},
-	"gate":              {"drift", "ledger", "plan"},
+	"gate":              {"drift", "expiry", "internal/pg", "ledger", "plan", "purge"},
 	"deletion":          {"expiry", "internal/keeping", "internal/pg", "plan", "policy", "preview", "schema"},
 	"purge":             {"deletion", "expiry", "guard", "internal/nearest", "internal/pg", "internal/reservoir", "internal/visible", "partition", "plan", "policy", "preview", "schema", "vacuum"},
 	"partition":         {"internal/pg", "schema"},

@@ -11,7 +11,8 @@ CREATE TABLE {{schema}}.print (
   digest text  NOT NULL PRIMARY KEY,
   body   jsonb NOT NULL
 );
-ALTER TABLE {{schema}}.run ADD COLUMN print text; -- NULL: it was not taken
+ALTER TABLE {{schema}}.run ADD COLUMN print text, -- NULL: it was not taken
+  ADD COLUMN roots bigint;                        -- how many a complete run deleted; NULL: not known
 
 -- The print that a policy's next run is compared with: that of its last complete run, or the one
 -- that a person has approved since.
@@ -29,8 +30,9 @@ CREATE TABLE {{schema}}.baseline (
 CREATE TABLE {{schema}}.approval (
   id         bigint      NOT NULL GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   policy     text        NOT NULL,
-  gates      text[]      NOT NULL, -- which stood against the run: drift, …
+  gates      text[]      NOT NULL, -- which stood against the run: drift, breaker
   print      text        NOT NULL, -- its digest
+  most_roots bigint      NOT NULL, -- and at most so many roots due; 0 where that gate did not speak
   reason     text        NOT NULL,
   who        text        NOT NULL,
   created_at timestamptz NOT NULL DEFAULT now(),
