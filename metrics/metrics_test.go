@@ -99,6 +99,7 @@ func TestCountsStartAtZero(t *testing.T) {
 		"reaper_rows_deleted_total":     2,
 		"reaper_run_in_progress":        1,
 		"reaper_policy_failing":         1,
+		"reaper_approval_needed":        2,
 		"reaper_batch_retries_total":    10,
 		"reaper_heartbeats_total":       16,
 		"reaper_leader":                 1,

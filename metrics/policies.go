@@ -47,6 +47,9 @@ func (m *Metrics) begin(p Policy) {
 	put(m.interval, p.Name, p.Interval.Seconds(), p.Interval > 0)
 	m.batchDuration.WithLabelValues(p.Name)
 	m.runDuration.WithLabelValues(p.Name)
+	for _, g := range gates {
+		m.approvalNeeded.WithLabelValues(p.Name, g)
+	}
 	for _, o := range outcomes {
 		m.batches.WithLabelValues(p.Name, o)
 	}

@@ -10,6 +10,7 @@ const other = "other"
 var (
 	triggers    = []string{"schedule", "catch_up", "assist"} // of a daemon's runs, the only ones that it counts
 	statuses    = []string{"complete", "incomplete", "refused", "failed"}
+	gates       = []string{"drift", "breaker"}
 	outcomes    = []string{committed, overrun, retried}
 	reasons     = []string{"lock_timeout", "deadlock", "serialization_failure", "statement_timeout", "foreign_key_violation", "changed", "unproven", "slow", "connection", other}
 	events      = []string{"start", "success", "fail", "log"}
