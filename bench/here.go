@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/reaperdb/reaper/gate"
 	"github.com/reaperdb/reaper/internal/lab"
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/ledger"
@@ -56,7 +58,8 @@ func (b *bench) purgeOnce(ctx context.Context, dsn string, w *watch) (*purge.Rep
 	if _, err := l.Migrate(ctx, pool); err != nil {
 		return nil, err
 	}
-	runner := purge.Runner{Pool: pool, Ledger: l, Observer: w, Connections: b.connections}
+	gates := &gate.Gates{Pool: pool, Ledger: l, Log: slog.New(slog.DiscardHandler), Rows: gate.ByYes}
+	runner := purge.Runner{Gate: gates, Pool: pool, Ledger: l, Observer: w, Connections: b.connections}
 	return runner.Run(ctx, plans, purge.Options{Trigger: "manual"})
 }
 

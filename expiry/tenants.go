@@ -38,9 +38,10 @@ type Tenants struct {
 	Min       *policy.Duration
 	Overrides []Override
 	Distinct  bool // a unique index prevents duplicate keys
-	// Held is the condition that a person holds a tenant, by an expression of its key as text; nil:
-	// nobody can have said so.
-	Held func(key string) string
+	// Held is the condition that a person holds a tenant, by an expression of its key as text, and
+	// by the condition that the text of another is the same key (nil: equal texts tell); nil: nobody
+	// can have said so.
+	Held func(key string, same func(tenant string) string) string
 }
 
 // Override is the retention of a single tenant; Key is as PostgreSQL prints it.
@@ -179,7 +180,39 @@ func (t *Tenants) held() string {
 	if t.Held == nil {
 		return "t.held"
 	}
-	return "t.held OR " + t.Held("t.key::text") + " AS held"
+	return "t.held OR " + t.Held("t.key::text", t.sameKey("t.key")) + " AS held"
+}
+
+// HeldKey is the condition that a person holds the tenant with this key; nil: all rows of a policy
+// without tenants.
+func (t *Tenants) HeldKey(s *pg.Statement, key *string) string {
+	text := s.Cast(key, pg.TextType)
+	if key == nil {
+		return t.Held(text, nil)
+	}
+	return t.Held(text, t.sameKey(text+"::"+t.Key.SQLType))
+}
+
+// sameKey is the condition that a text is the same key as an expression of the key's type, for types
+// of which two different texts can be: citext, char(n), numeric, and text of a collation that is not
+// deterministic. No text raises an error.
+func (t *Tenants) sameKey(key string) func(tenant string) string {
+	k := t.Key
+	switch {
+	case k.TypeName == "numeric":
+		return func(tenant string) string {
+			return "CASE WHEN " + tenant + ` OPERATOR(pg_catalog.~) '^-?[0-9]{1,255}([.][0-9]{1,255})?$' THEN ` + t.Same.Write(tenant+"::"+k.SQLType, key, "") + " ELSE false END"
+		}
+	case k.Category == "S" && (k.LaxCollation || k.TypeName != "text" && k.TypeName != "varchar"):
+		return func(tenant string) string {
+			value := tenant + "::" + k.SQLType
+			if k.CollationName != "" {
+				value = "(" + value + " COLLATE " + k.CollationName + ")"
+			}
+			return t.Same.Write(value, key, "")
+		}
+	}
+	return nil
 }
 
 // sane reports whether no retention can exceed the calendar's range, for which PostgreSQL would

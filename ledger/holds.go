@@ -127,11 +127,16 @@ func (l *Ledger) HeldElsewhere(ctx context.Context, conn *pgx.Conn, policies []s
 }
 
 // HeldSQL returns an SQL condition for whether a person holds a tenant of a policy now, by an
-// expression of its key as text; NULL for a policy without tenants.
-func (l *Ledger) HeldSQL(policy string) func(key string) string {
+// expression of its key as text; NULL for a policy without tenants. same, unless nil, is the
+// condition that the text of a tenant is another spelling of that key.
+func (l *Ledger) HeldSQL(policy string) func(key string, same func(tenant string) string) string {
 	where := holdInForce + ` AND (h.policy IS NULL OR (h.policy OPERATOR(pg_catalog.=) ` + pg.Literal(policy) + `))`
 	from := `EXISTS (SELECT FROM ` + l.schema + `.hold h WHERE `
-	return func(key string) string {
-		return `(` + from + `h.tenant IS NULL AND ` + where + `) OR ` + from + `(h.tenant OPERATOR(pg_catalog.=) ((` + key + `) COLLATE pg_catalog."C")) AND ` + where + `))`
+	return func(key string, same func(tenant string) string) string {
+		held := `(` + from + `h.tenant IS NULL AND ` + where + `) OR ` + from + `(h.tenant OPERATOR(pg_catalog.=) ((` + key + `) COLLATE pg_catalog."C")) AND ` + where + `)`
+		if same != nil {
+			held += ` OR ` + from + `(` + same("h.tenant") + `) AND ` + where + `)`
+		}
+		return held + `)`
 	}
 }

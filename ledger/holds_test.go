@@ -22,7 +22,7 @@ func (b *fixture) held() string {
 	for _, policy := range []string{"mails", "o'logs"} {
 		for _, key := range []string{"'a'", "'b'", "NULL::text"} {
 			var held bool
-			b.do(b.pool.QueryRow(b.t.Context(), `SELECT `+b.HeldSQL(policy)(key)).Scan(&held))
+			b.do(b.pool.QueryRow(b.t.Context(), `SELECT `+b.HeldSQL(policy)(key, nil)).Scan(&held))
 			if held {
 				all = append(all, policy+" "+key)
 			}

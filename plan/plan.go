@@ -205,7 +205,7 @@ func (p *Plan) AddMissingIndex(e *Edge, level Level, text, fix string) {
 }
 
 // Hold adds the condition that a person holds a tenant; see expiry.Tenants.
-func (p *Plan) Hold(held func(key string) string) {
+func (p *Plan) Hold(held func(key string, same func(string) string) string) {
 	if p.Tenants != nil {
 		p.Tenants.Held = held
 	}

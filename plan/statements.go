@@ -62,7 +62,7 @@ func (p *Plan) unlessHeld(s *pg.Statement, key *string) string {
 	if p.Tenants.Held == nil {
 		return ""
 	}
-	return " WHERE NOT " + p.Tenants.Held(s.Cast(key, pg.TextType))
+	return " WHERE NOT " + p.Tenants.HeldKey(s, key)
 }
 
 // PathJoin returns the tables of the tenant path from the root's side on, the condition that joins

@@ -24,7 +24,7 @@ type Holds interface {
 type held interface {
 	// HeldSQL returns an SQL condition for whether a tenant of a policy is held now, by an
 	// expression of its key as text; NULL for a policy without tenants.
-	HeldSQL(policy string) func(key string) string
+	HeldSQL(policy string) func(key string, same func(tenant string) string) string
 }
 
 // ApplyHolds makes holds a condition of plans, and reports whether there can be any. A run does so

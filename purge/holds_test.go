@@ -1,6 +1,7 @@
 package purge_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -51,6 +52,35 @@ func TestHolds_Others(t *testing.T) {
 		INSERT INTO reaper.hold (tenant, reason, who, ends_at, released_at) VALUES (NULL, 'why', 'me', 'infinity', now())`)
 	b.purge().complete()
 	b.count(`SELECT count(*) FROM events WHERE at < now() - interval '30 days'`, 0)
+}
+
+// A hold is compared as the tenants' keys are: other spellings of a key are the same tenant, and what
+// is no key of the type is nobody.
+func TestHolds_Spellings(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ before, typ, key, held string }{
+		"citext":                    {"CREATE EXTENSION citext;", "citext", "ACME", "Acme"},
+		"numeric":                   {"", "numeric", "1.5", "1.50"},
+		"char":                      {"", "char(8)", "acme", "acme   "},
+		"a collation that folds":    {`CREATE COLLATION folding (provider = icu, locale = 'und-u-ks-level2', deterministic = false);`, `text COLLATE folding`, "ACME", "Acme"},
+		"text is compared as it is": {"", "text", "acme", "acme"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := prepare(t, fmt.Sprintf(`%s CREATE TABLE owners (id %s PRIMARY KEY, days int);
+				CREATE TABLE events (id int PRIMARY KEY, owner %[2]s NOT NULL REFERENCES owners, at timestamptz NOT NULL);
+				CREATE INDEX ON events (owner, at, id);
+				INSERT INTO owners VALUES ('%[3]s', 30), ('17', 30);
+				INSERT INTO events SELECT n, CASE WHEN n %% 2 = 0 THEN '%[3]s' ELSE '17' END::text::%[2]s, now() - interval '40 days' FROM generate_series(1, 20) n;`, c.before, c.typ, c.key),
+				`tenants: {table: owners, key: id, retention: days}
+policies: [{name: events, table: events, age: at, tenant: owner}]`)
+			b.Exec(t, fmt.Sprintf(`INSERT INTO reaper.hold (tenant, reason, who, ends_at) VALUES ('%s', 'why', 'me', 'infinity'), ('no key: é', 'why', 'me', 'infinity')`, c.held))
+			if r := b.purge().complete().one(); r.Tenants.Held != 1 || r.Roots != 10 {
+				t.Errorf("%d tenants held, %d roots deleted: want 1 and 10", r.Tenants.Held, r.Roots)
+			}
+			b.count(`SELECT count(*) FROM events`, 10)
+		})
+	}
 }
 
 // Rows without a tenant are held together.
