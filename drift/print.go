@@ -96,7 +96,7 @@ func Take(ctx context.Context, conn *pgx.Conn, p *plan.Plan) (*Print, error) {
 	return print, nil
 }
 
-// Digest identifies a print by what it says, whichever server printed it.
+// Digest identifies a print by all that it says.
 func (p *Print) Digest() string {
 	body, err := json.Marshal(p)
 	if err != nil {

@@ -21,7 +21,7 @@ import (
 func (a *app) approveCommand() *cobra.Command {
 	var length, reason string
 	cmd := &cobra.Command{
-		Use: "approve --policy NAME", Short: "Let a policy's runs go on that wait for a person's word", Args: noArgs,
+		Use: "approve [--policy NAME]", Short: "Let a policy's runs go on that wait for a person's word", Args: noArgs,
 		Long: `approve shows what stands against the run of a policy, and asks. A yes holds for
 exactly what it has shown: if the schema or the policy file changes once more, the
 runs wait again. It is needed once: as soon as a run has begun, the next ones are
