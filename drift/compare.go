@@ -21,7 +21,7 @@ func Compare(before, after *Print) []Difference {
 	if before.Version != after.Version {
 		return []Difference{{Text: fmt.Sprintf("~ the print has version %d, and had %d: it is not compared", after.Version, before.Version), Harmless: true}}
 	}
-	c := comparison{before: before, after: after, reached: after.reached(), sameServer: before.Server == after.Server}
+	c := comparison{before: before, after: after, reached: after.reached(), sameServer: before.Server == after.Server, unread: before.Unread != after.Unread}
 	old, now := before.byWhat(), after.byWhat()
 	for _, f := range before.Facts {
 		if n, stays := now[f.What]; !stays {
@@ -77,6 +77,7 @@ type comparison struct {
 	before, after *Print
 	reached       map[string]bool // of the print after
 	sameServer    bool
+	unread        bool // only one of the two tells what SQL of the file relies on
 	found         []Difference
 }
 
@@ -90,12 +91,17 @@ func (c *comparison) removed(f Fact) {
 	if f.kind() == ofColumn {
 		return
 	}
-	if f.kind() == "function" && c.keepsMore() {
+	if c.unknown(f) || f.kind() == "function" && c.keepsMore() {
 		c.add("- "+f.text(), true)
 		return
 	}
 	behindKeep := f.Table != "" && !c.reached[f.Table] && (f.Of == "" || !c.reached[f.Of])
 	c.add("- "+f.text(), behindKeep && c.keepsMore())
+}
+
+// unknown reports whether one of the prints could not tell such a fact.
+func (c *comparison) unknown(f Fact) bool {
+	return c.unread && (f.kind() == "function" || f.kind() == "view")
 }
 
 // keepsMore reports whether an edge of the print before has become a keep.
@@ -115,7 +121,7 @@ func (c *comparison) added(f Fact) {
 		key := f.setting()
 		c.add("+ "+f.text(), key == "hold" || key == "min" || key == "override" && f.Is == "forever")
 	default: // such as a trigger of a table that is only kept
-		c.add("+ "+f.text(), f.Table != "" && !c.reached[f.Table])
+		c.add("+ "+f.text(), c.unknown(f) || f.Table != "" && !c.reached[f.Table])
 	}
 }
 

@@ -26,7 +26,9 @@ type Print struct {
 	Root    string `json:"root" yaml:"root"` // schema.table
 	Version int    `json:"version" yaml:"version"`
 	// Server is the major version of PostgreSQL that printed definitions; see Fact.Printed.
-	Server int    `json:"server" yaml:"server"`
+	Server int `json:"server" yaml:"server"`
+	// Unread: the role may not make temporary views, so what SQL of the file relies on is unknown.
+	Unread bool   `json:"unread,omitempty" yaml:"unread,omitempty"`
 	Facts  []Fact `json:"facts" yaml:"facts"` // sorted by What, each once
 }
 
@@ -89,7 +91,7 @@ func Take(ctx context.Context, conn *pgx.Conn, p *plan.Plan) (*Print, error) {
 	if err := t.catalog(ctx, conn); err != nil {
 		return nil, fmt.Errorf("taking the print of policy %s: %w", p.Policy.Name, err)
 	}
-	print := &Print{Policy: p.Policy.Name, Root: p.Root.Table.Name.String(), Version: Version, Server: p.Server.Version / 10000}
+	print := &Print{Policy: p.Policy.Name, Root: p.Root.Table.Name.String(), Version: Version, Server: p.Server.Version / 10000, Unread: len(p.Needs.Unknown) > 0}
 	for _, what := range slices.Sorted(maps.Keys(t.facts)) {
 		print.Facts = append(print.Facts, t.facts[what])
 	}
