@@ -38,7 +38,7 @@ func (l *Ledger) KeepPrint(ctx context.Context, db *pgxpool.Pool, runID, policy,
 		accepted AS (INSERT INTO `+l.schema+`.baseline AS b (policy, root, print, run_id, siblings) SELECT $2, $3, $4, $1::uuid, $7::text[] WHERE $6::bool
 			ON CONFLICT (policy) DO UPDATE SET root = excluded.root, print = excluded.print, run_id = excluded.run_id, siblings = excluded.siblings, set_at = now() WHERE b.print <> excluded.print)
 		UPDATE `+l.schema+`.run SET print = $4 WHERE run_id = $1::uuid AND policy = $2 AND print IS DISTINCT FROM $4`,
-		runID, policy, root, digest, string(body), accept, siblings)
+			runID, policy, root, digest, string(body), accept, siblings)
 		return err
 	})
 	if err != nil {

@@ -87,6 +87,9 @@ func TestLongKeys(t *testing.T) {
 			t.Fatal(err)
 		}
 		key := base64.StdEncoding.EncodeToString(random)[:length]
+		if _, err := b.Hold(t.Context(), b.pool, nil, []string{key}, ledger.HoldEnd{}, "why", "ann"); err != nil {
+			t.Error(err)
+		}
 		id := b.begin("mails")
 		b.fix(id, [][]any{{key, "2026-01-01 00:00:00+00"}, {"short", "2026-01-01 00:00:00+00"}})
 		b.batch(id, "mails", 1, key, map[string]int64{"t": 1}, nil)

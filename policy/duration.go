@@ -124,8 +124,13 @@ func isDigits(s string) bool {
 	return s != "" && strings.Trim(s, "0123456789") == ""
 }
 
-// Approximately returns the duration with months of 31 days; 0 for forever.
+// Approximately returns the duration with months of 31 days, or the longest that there is (292 years)
+// if it is longer; 0 for forever.
 func (d Duration) Approximately() time.Duration {
+	const day = float64(24 * time.Hour)
+	if long := float64(d.Months)*31*day + float64(d.Days)*day + float64(d.Micros)*1000; long >= math.MaxInt64 {
+		return math.MaxInt64
+	}
 	return time.Duration(d.Months)*31*24*time.Hour + time.Duration(d.Days)*24*time.Hour + time.Duration(d.Micros)*time.Microsecond
 }
 

@@ -225,6 +225,9 @@ func (a *app) options() (purge.Options, error) {
 	if len(a.Tenants) > 0 {
 		o.Tenants = a.Tenants
 	}
+	if err := checkKeys(a.Tenants); err != nil {
+		return o, err
+	}
 	if a.OlderThan != "" {
 		d, err := policy.ParseDuration(a.OlderThan)
 		if err != nil {

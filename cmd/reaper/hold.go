@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
@@ -59,6 +60,9 @@ func (f *holdFlags) check() (end ledger.HoldEnd, err error) {
 	if slices.Contains(f.tenants, "") {
 		return end, usage(errors.New("--tenant is empty: write the tenant's key"))
 	}
+	if err := checkKeys(f.tenants); err != nil {
+		return end, err
+	}
 	given := 0
 	for _, is := range []bool{f.length != "", f.until != "", f.indefinitely} {
 		if is {
@@ -80,12 +84,22 @@ func (f *holdFlags) check() (end ledger.HoldEnd, err error) {
 	return end, err
 }
 
+// checkKeys refuses keys of tenants that no database can have.
+func checkKeys(tenants []string) error {
+	for _, key := range tenants {
+		if !utf8.ValidString(key) || strings.ContainsRune(key, 0) {
+			return usage(fmt.Errorf("--tenant %q: it is not valid UTF-8: write the key as text", key))
+		}
+	}
+	return nil
+}
+
 // longestHold is the longest --for, in years: whoever wants more says --indefinitely.
 const longestHold = 100
 
 func holdLength(text string) (string, error) {
 	d, err := policy.ParseDuration(text)
-	if err != nil || d.Forever || d.Approximately() <= 0 || d.Approximately() > longestHold*366*24*time.Hour {
+	if err != nil || d.Forever || d.Approximately() <= 0 || d.Approximately() > longestHold*12*31*24*time.Hour {
 		return "", usage(fmt.Errorf("--for %s: write a duration of at most %dy, such as 90d, or --indefinitely", text, longestHold))
 	}
 	return d.Interval(), nil

@@ -12,5 +12,6 @@ CREATE TABLE {{schema}}.hold (
   released_by text,
   CHECK (ends_at > created_at)
 );
--- Every batch asks whether its tenants are held.
-CREATE INDEX hold_in_force ON {{schema}}.hold (tenant) WHERE released_at IS NULL;
+-- Every batch asks whether its tenants are held. A key may be longer than a B-tree can hold.
+CREATE INDEX hold_of_tenant ON {{schema}}.hold USING hash (tenant) WHERE released_at IS NULL;
+CREATE INDEX hold_of_all ON {{schema}}.hold (ends_at) WHERE released_at IS NULL AND tenant IS NULL;
