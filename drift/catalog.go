@@ -2,6 +2,7 @@ package drift
 
 import (
 	"context"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -20,15 +21,23 @@ parts AS MATERIALIZED (SELECT t.*, t.top AS oid FROM t
   UNION SELECT t.*, p.relid::oid FROM t JOIN pg_class c ON c.oid = t.top AND c.relkind = 'p' CROSS JOIN LATERAL pg_partition_tree(t.top) p),
 fired AS MATERIALIZED (SELECT f.top, f.oid AS on, g.* FROM parts f JOIN pg_trigger g ON g.tgrelid = f.oid
   WHERE NOT g.tgisinternal AND g.tgparentid = 0 AND g.tgenabled <> 'D' AND (f.deleted AND g.tgtype & 8 <> 0 OR f.emptied AND g.tgtype & 16 <> 0))
-SELECT 'column', a.attrelid, a.attname::text, format_type(a.atttypid, a.atttypmod), false
+SELECT 'column', a.attrelid, a.attname::text, ` + usersql.ColumnSQL + `, false
   FROM unnest($1::oid[], $2::text[]) k(relation, name) JOIN pg_attribute a ON a.attrelid = k.relation AND a.attname = k.name AND a.attnum > 0 AND NOT a.attisdropped
+UNION ALL SELECT 'generated', a.attrelid, a.attname::text, md5(pg_get_expr(d.adbin, d.adrelid)), true
+  FROM unnest($1::oid[], $2::text[]) k(relation, name) JOIN pg_attribute a ON a.attrelid = k.relation AND a.attname = k.name AND a.attgenerated <> '' JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 UNION ALL SELECT 'trigger', f.top, f.tgname || CASE WHEN f.on = f.top THEN '' ELSE ' of its partition ' || f.on::regclass::text END,
        pg_get_triggerdef(f.oid) || CASE f.tgenabled WHEN 'O' THEN '' ELSE ', enabled ' || CASE f.tgenabled WHEN 'A' THEN 'ALWAYS' ELSE 'REPLICA' END END, false FROM fired f
 UNION ALL SELECT 'rule', f.top, r.rulename::text, pg_get_ruledef(r.oid), true FROM parts f JOIN pg_rewrite r ON r.ev_class = f.oid
  WHERE r.ev_enabled <> 'D' AND (f.deleted AND r.ev_type = '4' OR f.emptied AND r.ev_type = '2')
 UNION ALL SELECT 'row-level', c.oid, 'security', CASE WHEN c.relforcerowsecurity THEN 'enabled, and forced on the owner' ELSE 'enabled' END, false FROM t JOIN pg_class c ON c.oid = t.top WHERE c.relrowsecurity
 UNION ALL SELECT 'heir', c.oid, i.inhrelid::regclass::text, 'inherits', false FROM t JOIN pg_class c ON c.oid = t.top AND c.relkind = 'r' JOIN pg_inherits i ON i.inhparent = c.oid
-UNION ALL SELECT x.kind, 0, x.name, x.def, x.printed FROM (` + usersql.FunctionPrintSQL(`SELECT f.tgfoid FROM fired f`) + `) x(kind, nsp, rel, name, def, printed)`
+UNION ALL SELECT 'trigger-function', 0, x.name, x.def, x.printed FROM (` + usersql.FunctionPrintSQL(`SELECT f.tgfoid FROM fired f`) + `) x(kind, nsp, rel, name, def, printed)`
+
+// The timeouts of reading the catalog, in which partitions and rules are locked for reading.
+const (
+	lockTimeout      = 5 * time.Second
+	statementTimeout = 30 * time.Second
+)
 
 func (t *taker) catalog(ctx context.Context, conn *pgx.Conn) error {
 	var relations, tops []uint32
@@ -47,7 +56,8 @@ func (t *taker) catalog(ctx context.Context, conn *pgx.Conn) error {
 		tops, deleted, emptied = append(tops, n.Table.OID), append(deleted, n.Deleted), append(emptied, clears)
 		names[n.Table.OID] = n.Table.Name
 	}
-	rows, err := pg.Pinned(conn).Query(ctx, catalogSQL, relations, columns, tops, deleted, emptied)
+	bounded := &pg.DB{Sender: conn, Before: []string{pg.Timeouts(lockTimeout, statementTimeout)}}
+	rows, err := bounded.Query(ctx, catalogSQL, relations, columns, tops, deleted, emptied)
 	if err != nil {
 		return err
 	}
@@ -64,8 +74,8 @@ func (t *taker) catalog(ctx context.Context, conn *pgx.Conn) error {
 func catalogFact(kind string, of schema.Name, name, is string, printed bool) Fact {
 	f := Fact{What: kind + " " + name, Is: is, Printed: printed}
 	switch kind {
-	case "function": // of no table
-	case ofColumn:
+	case "trigger-function": // of no table
+	case ofColumn, "generated":
 		f.What, f.Table = kind+" "+of.String()+"."+name, of.String()
 	default:
 		f.What, f.Table = kind+" "+name+" of "+of.String(), of.String()

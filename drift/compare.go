@@ -3,6 +3,7 @@ package drift
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/reaperdb/reaper/internal/visible"
 	"github.com/reaperdb/reaper/policy"
@@ -88,10 +89,10 @@ func (c *comparison) add(text string, harmless bool) {
 // removed judges a fact that is gone. A column that nothing relies on any more is no news: what
 // relied on it is. What stands behind a new keep is no longer reached.
 func (c *comparison) removed(f Fact) {
-	if f.kind() == ofColumn {
+	if f.kind() == ofColumn || f.kind() == "generated" && !c.relied(c.after, f) {
 		return
 	}
-	if c.unknown(f) || f.kind() == "function" && c.keepsMore() {
+	if c.unknown(f) || f.kind() == "trigger-function" && c.keepsMore() {
 		c.add("- "+f.text(), true)
 		return
 	}
@@ -101,7 +102,13 @@ func (c *comparison) removed(f Fact) {
 
 // unknown reports whether one of the prints could not tell such a fact.
 func (c *comparison) unknown(f Fact) bool {
-	return c.unread && (f.kind() == "function" || f.kind() == "view")
+	return c.unread && (f.kind() == "function" || f.kind() == "view" || f.kind() == "relation")
+}
+
+// relied reports whether a print relies on the column of a fact.
+func (c *comparison) relied(p *Print, f Fact) bool {
+	_, name, _ := strings.Cut(f.What, " ")
+	return slices.ContainsFunc(p.Facts, func(x Fact) bool { return x.What == ofColumn+" "+name })
 }
 
 // keepsMore reports whether an edge of the print before has become a keep.
@@ -115,6 +122,11 @@ func (c *comparison) added(f Fact) {
 	switch f.kind() {
 	case ofColumn:
 		return
+	case "generated":
+		if !c.relied(c.before, f) {
+			return
+		}
+		c.add("+ "+f.text(), false)
 	case ofEdge:
 		c.add("+ "+f.text(), f.Keeps)
 	case ofPolicy, ofTenants:
@@ -132,7 +144,7 @@ func (c *comparison) changed(was, is Fact) {
 	case is.Printed && !c.sameServer:
 		harmless = true
 		text = fmt.Sprintf("~ %s: not compared, since PostgreSQL %d prints it and %d did", is.What, c.after.Server, c.before.Server)
-	case is.Printed, is.kind() == "function":
+	case is.Printed, is.kind() == "function", is.kind() == "trigger-function":
 		text = fmt.Sprintf("~ %s: its definition has changed", is.What)
 	case is.kind() == ofEdge:
 		harmless = is.Keeps && !was.Keeps

@@ -70,6 +70,24 @@ func take(t *testing.T, dsn, text string) *drift.Print {
 	return p
 }
 
+// Whatever a file's SQL holds, what Lock writes is read again as it was.
+func TestLock(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"a = 'x'\tAND b", "\n  x\r\n  ", "- x: {y}", "# no", "'\"\\", "ünï\u2028", "", " ", "<<<<<<< HEAD", "null", "1e3", "a\x01b"} {
+		p := &drift.Print{Policy: "emails", Root: "public." + text, Version: drift.Version, Server: 15, Facts: []drift.Fact{{What: "policy where", Is: text, Table: text, Keeps: true}}}
+		written, err := drift.Lock([]*drift.Print{p})
+		if err != nil {
+			t.Fatal(err)
+		}
+		read, err := drift.Unlock("reaper.lock", written)
+		if err != nil {
+			t.Errorf("%q: %v\n%s", text, err, written)
+		} else if diff := cmp.Diff(p, read["emails"]); diff != "" {
+			t.Errorf("%q: %s", text, diff)
+		}
+	}
+}
+
 // A role that may not make temporary views cannot tell what SQL of the file relies on: no alarm.
 func TestUnread(t *testing.T) {
 	t.Parallel()
@@ -134,17 +152,17 @@ func TestCompare(t *testing.T) {
 		"a key is gone": {
 			sql:  `ALTER TABLE invoices DROP CONSTRAINT invoices_email_id_fkey`,
 			file: edit("      - {table: lines, action: delete}\n", ""),
-			want: "- function public.audit(): HASH\n" +
-				"- table public.invoices through invoices_email_id_fkey, ON DELETE CASCADE (email_id references public.emails.id)\n" +
+			want: "- table public.invoices through invoices_email_id_fkey, ON DELETE CASCADE (email_id references public.emails.id)\n" +
 				"- table public.lines through lines_invoice_id_fkey, ON DELETE NO ACTION, delete (invoice_id references public.invoices.id)\n" +
-				"- trigger audited of public.invoices: CREATE TRIGGER audited AFTER DELETE ON public.invoices FOR EACH ROW EXECUTE FUNCTION public.audit()",
+				"- trigger audited of public.invoices: CREATE TRIGGER audited AFTER DELETE ON public.invoices FOR EACH ROW EXECUTE FUNCTION public.audit()\n" +
+				"- trigger-function public.audit(): HASH",
 		},
 		"an edge becomes keep": {
 			file: strings.Replace(edit("      - {table: lines, action: delete}\n", ""), "    dependents:", "    dependents:\n      - {table: invoices, action: keep}", 1),
-			want: "(- function public.audit(): HASH)\n" +
-				"(~ table public.invoices through invoices_email_id_fkey: ON DELETE CASCADE (email_id references public.emails.id) → ON DELETE CASCADE, keep (email_id references public.emails.id))\n" +
+			want: "(~ table public.invoices through invoices_email_id_fkey: ON DELETE CASCADE (email_id references public.emails.id) → ON DELETE CASCADE, keep (email_id references public.emails.id))\n" +
 				"(- table public.lines through lines_invoice_id_fkey, ON DELETE NO ACTION, delete (invoice_id references public.invoices.id))\n" +
-				"(- trigger audited of public.invoices: CREATE TRIGGER audited AFTER DELETE ON public.invoices FOR EACH ROW EXECUTE FUNCTION public.audit())",
+				"(- trigger audited of public.invoices: CREATE TRIGGER audited AFTER DELETE ON public.invoices FOR EACH ROW EXECUTE FUNCTION public.audit())\n" +
+				"(- trigger-function public.audit(): HASH)",
 		},
 		"a type":     {sql: `DROP VIEW lasting; ALTER TABLE emails ALTER id TYPE numeric`, want: `~ column public.emails.id: bigint → numeric`},
 		"where":      {file: edit("status <> 'queued'", "status <> 'sent'"), want: `~ policy where: status <> 'queued' → status <> 'sent'`},
@@ -156,7 +174,7 @@ func TestCompare(t *testing.T) {
 		"two months": {file: edit("default: 30d", "default: 2mo"), want: `(~ tenants default: 30d → 2mo)`},
 		"forever":    {file: edit(`"42": 90d`, `"42": forever`), want: `(~ tenants override of 42: 90d → forever)`},
 		"override":   {file: edit(`"42": 90d`, `"42": 90d, "43": forever, "44": 1y`), want: "+ tenants override of 44: 1y\n(+ tenants override of 43: forever)"},
-		"no min":     {file: edit(", min: 7d", ""), want: `- tenants min: 7d`},
+		"no min":     {file: edit(", min: 7d", ""), want: `- policy min: 7d`},
 		"a hold":     {file: edit("key: id,", "key: id, hold: legal,"), want: `(+ tenants hold: legal)`},
 		"a constant": {file: edit("retention: days_of(days)", "retention: 10y"), want: "- function public.days_of(integer): HASH\n~ tenants retention: days_of(days) → 10y"},
 		"the path": {
@@ -178,10 +196,18 @@ func TestCompare(t *testing.T) {
 		},
 		"a disabled trigger": {
 			sql:  `ALTER TABLE invoices DISABLE TRIGGER audited`,
-			want: "- function public.audit(): HASH\n- trigger audited of public.invoices: CREATE TRIGGER audited AFTER DELETE ON public.invoices FOR EACH ROW EXECUTE FUNCTION public.audit()",
+			want: "- trigger audited of public.invoices: CREATE TRIGGER audited AFTER DELETE ON public.invoices FOR EACH ROW EXECUTE FUNCTION public.audit()\n- trigger-function public.audit(): HASH",
 		},
-		"a trigger's function": {sql: `CREATE OR REPLACE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN DELETE FROM orgs; RETURN NULL; END'`, want: `~ function public.audit(): its definition has changed`},
-		"row-level security":   {sql: `ALTER TABLE invoices ENABLE ROW LEVEL SECURITY`, want: `+ row-level security of public.invoices: enabled`},
+		"a trigger's function":        {sql: `CREATE OR REPLACE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN DELETE FROM orgs; RETURN NULL; END'`, want: `~ trigger-function public.audit(): its definition has changed`},
+		"a shorter min of the policy": {file: edit("    where:", "    min: 1d\n    where:"), want: `~ policy min: 7d → 1d`},
+		"a default argument": {
+			sql:  `DROP FUNCTION days_of; CREATE FUNCTION days_of(int, int DEFAULT 1) RETURNS int LANGUAGE sql STABLE AS 'SELECT $1'`,
+			want: "- function public.days_of(integer): HASH\n+ function public.days_of(integer, integer): HASH",
+		},
+		"a strict function":  {sql: `ALTER FUNCTION days_of STRICT`, want: `~ function public.days_of(integer): its definition has changed`},
+		"a collation":        {sql: `CREATE COLLATION folding (provider = icu, locale = 'und-u-ks-level2', deterministic = false); ALTER TABLE emails ALTER status TYPE text COLLATE folding`, want: `~ column public.emails.status: text → text COLLATE public.folding, which is not deterministic`},
+		"another match":      {file: edit("      - {table: tags,", "      - {table: tags, match: {record: id}, where: kind = 'Mail', action: delete}\n      - {table: tags,"), want: `~ table public.tags by match (record references public.emails.id): delete where kind = 'Email' → delete where kind = 'Email'; or delete where kind = 'Mail'`},
+		"row-level security": {sql: `ALTER TABLE invoices ENABLE ROW LEVEL SECURITY`, want: `+ row-level security of public.invoices: enabled`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

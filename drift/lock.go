@@ -2,6 +2,7 @@ package drift
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -18,9 +19,46 @@ type lockFile struct {
 	Policies []lockPolicy `yaml:"policies"`
 }
 
+// lockPolicy and lockFact are a Print and its facts. Texts of the file and the catalog may hold
+// anything, so they are quoted, as JSON does it.
 type lockPolicy struct {
-	Print    `yaml:",inline"`
-	Checksum string `yaml:"checksum"` // the print's digest: nobody has edited it
+	Policy   string     `yaml:"policy"`
+	Root     quoted     `yaml:"root"`
+	Version  int        `yaml:"version"`
+	Server   int        `yaml:"server"`
+	Unread   bool       `yaml:"unread,omitempty"`
+	Facts    []lockFact `yaml:"facts"`
+	Checksum string     `yaml:"checksum"` // the print's digest: nobody has edited it
+}
+
+type lockFact struct {
+	What    quoted `yaml:"what"`
+	Is      quoted `yaml:"is"`
+	Table   quoted `yaml:"table,omitempty"`
+	Of      quoted `yaml:"of,omitempty"`
+	Keeps   bool   `yaml:"keeps,omitempty"`
+	Printed bool   `yaml:"printed,omitempty"`
+}
+
+type quoted string
+
+// MarshalYAML implements yaml.BytesMarshaler.
+func (q quoted) MarshalYAML() ([]byte, error) { return json.Marshal(string(q)) }
+
+func locked(p *Print) lockPolicy {
+	x := lockPolicy{Policy: p.Policy, Root: quoted(p.Root), Version: p.Version, Server: p.Server, Unread: p.Unread, Checksum: p.Digest()}
+	for _, f := range p.Facts {
+		x.Facts = append(x.Facts, lockFact{quoted(f.What), quoted(f.Is), quoted(f.Table), quoted(f.Of), f.Keeps, f.Printed})
+	}
+	return x
+}
+
+func (x lockPolicy) print() *Print {
+	p := &Print{Policy: x.Policy, Root: string(x.Root), Version: x.Version, Server: x.Server, Unread: x.Unread}
+	for _, f := range x.Facts {
+		p.Facts = append(p.Facts, Fact{string(f.What), string(f.Is), string(f.Table), string(f.Of), f.Keeps, f.Printed})
+	}
+	return p
 }
 
 const lockHead = `# What decides which rows reaper deletes. reaper plan --save has written it, and
@@ -31,7 +69,7 @@ const lockHead = `# What decides which rows reaper deletes. reaper plan --save h
 func Lock(prints []*Print) ([]byte, error) {
 	f := lockFile{Version: lockVersion}
 	for _, p := range prints {
-		f.Policies = append(f.Policies, lockPolicy{Print: *p, Checksum: p.Digest()})
+		f.Policies = append(f.Policies, locked(p))
 	}
 	slices.SortFunc(f.Policies, func(x, y lockPolicy) int { return strings.Compare(x.Policy, y.Policy) })
 	text, err := yaml.MarshalWithOptions(f, yaml.IndentSequence(true))
@@ -57,10 +95,10 @@ func Unlock(name string, text []byte) (map[string]*Print, error) {
 	}
 	prints := map[string]*Print{}
 	for _, p := range f.Policies {
-		if p.Digest() != p.Checksum || prints[p.Policy] != nil {
+		if p.print().Digest() != p.Checksum || prints[p.Policy] != nil {
 			return nil, fmt.Errorf("%s:%d: policy %s has been edited by hand, or merged: write the file anew with reaper plan --save", name, lineOf(text, "policy: "+p.Policy), p.Policy)
 		}
-		prints[p.Policy] = &p.Print
+		prints[p.Policy] = p.print()
 	}
 	return prints, nil
 }

@@ -81,6 +81,9 @@ func Take(ctx context.Context, conn *pgx.Conn, p *plan.Plan) (*Print, error) {
 	t := &taker{plan: p, facts: map[string]Fact{}, columns: map[[2]string]*schema.Table{}}
 	t.settings(ofPolicy, p.Policy.Settings)
 	t.policy()
+	if min := p.Tenants.Min; min != nil {
+		t.set(ofPolicy, "min", min.Text) // a policy's replaces the tenants'
+	}
 	if !p.NoTenant {
 		t.tenants()
 	}
@@ -115,7 +118,16 @@ type taker struct {
 	columns map[[2]string]*schema.Table
 }
 
-func (t *taker) add(f Fact) { t.facts[f.What] = f }
+// add adds a fact. Of several of one name, such as two references by match over the same columns, the
+// print has all.
+func (t *taker) add(f Fact) {
+	if g, there := t.facts[f.What]; there && g.Is != f.Is {
+		all := append(strings.Split(g.Is, "; or "), f.Is)
+		slices.Sort(all)
+		f.Is, f.Keeps = strings.Join(slices.Compact(all), "; or "), f.Keeps && g.Keeps
+	}
+	t.facts[f.What] = f
+}
 
 // set adds a setting, if it has a value.
 func (t *taker) set(section, key, value string) {
@@ -132,9 +144,6 @@ func (t *taker) settings(section string, s policy.Settings) {
 	t.set(section, "hold", s.Hold.Value)
 	if s.Default != nil {
 		t.set(section, "default", s.Default.Text)
-	}
-	if s.Min != nil {
-		t.set(section, "min", s.Min.Text)
 	}
 	for _, o := range s.Overrides {
 		t.set(section, "override of "+o.Key.Value, o.Duration.Text)
@@ -226,8 +235,14 @@ func (t *taker) relied() {
 		switch r.Kind {
 		case ofColumn:
 			t.add(Fact{What: ofColumn + " " + r.Relation.String() + "." + r.Name, Is: r.Is, Table: r.Relation.String()})
+		case "generated":
+			t.add(Fact{What: "generated " + r.Relation.String() + "." + r.Name, Is: r.Is, Table: r.Relation.String(), Printed: r.Printed})
+		case "relation": // what the file names is a fact already
+			if r.Relation != t.plan.Root.Table.Name && (t.plan.Tenants.Table == nil || r.Relation != t.plan.Tenants.Table.Name) {
+				t.add(Fact{What: "relation " + r.Relation.String(), Is: r.Is})
+			}
 		case "view":
-			t.add(Fact{What: "view " + r.Relation.String(), Is: r.Is, Printed: r.Printed})
+			t.add(Fact{What: r.Kind + " " + r.Relation.String(), Is: r.Is, Printed: r.Printed})
 		default:
 			t.add(Fact{What: r.Kind + " " + r.Name, Is: r.Is, Printed: r.Printed})
 		}

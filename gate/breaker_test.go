@@ -1,6 +1,7 @@
 package gate_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -29,18 +30,19 @@ policies:
 `
 
 // history is when complete runs were, before now, and how many roots each deleted.
-type history []struct {
-	before time.Duration
-	roots  int
+type history []past
+
+type past struct {
+	before  time.Duration
+	roots   int
+	trigger string // empty: schedule
+	cut     bool   // it was incomplete
 }
 
 // every has runs at a distance, the last one a distance ago, each with so many roots.
 func every(distance time.Duration, runs int, roots func(n int) int) (h history) {
 	for n := runs; n >= 1; n-- {
-		h = append(h, struct {
-			before time.Duration
-			roots  int
-		}{time.Duration(n) * distance, roots(n)})
+		h = append(h, past{before: time.Duration(n) * distance, roots: roots(n)})
 	}
 	return h
 }
@@ -64,7 +66,8 @@ func rows(t *testing.T, h history, due int) string {
 	}
 	for _, run := range h {
 		db.Exec(t, fmt.Sprintf(`INSERT INTO reaper.run (run_id, policy, trigger, status, success, roots, started_at, finished_at, cutoff_base, lease_until, version)
-			SELECT '%s', 'logs', 'schedule', 'complete', true, %d, at, at, at, at, 11 FROM (SELECT now() - interval '%d seconds') x(at)`, uuid.NewString(), run.roots, int(run.before.Seconds())))
+			SELECT '%s', 'logs', '%s', '%s', %t, %d, at, at, at, at, 11 FROM (SELECT now() - interval '%d seconds') x(at)`,
+			uuid.NewString(), cmp.Or(run.trigger, "schedule"), map[bool]string{true: "incomplete", false: "complete"}[run.cut], !run.cut, run.roots, int(run.before.Seconds())))
 	}
 	db.Exec(t, fmt.Sprintf(`INSERT INTO logs (at) SELECT now() - interval '31 days' FROM generate_series(1, %d); ANALYZE logs`, due))
 	parsed, err := policy.Parse("reaper.yaml", []byte(file))
@@ -109,10 +112,22 @@ func TestBreaker(t *testing.T) {
 		"a retention of a day, purged daily": {every(day, 30, func(int) int { return 20_000 }), 21_000, ""},
 		"empty runs between do not count":    {every(time.Hour, 144, func(n int) int { return map[bool]int{n%24 == 0: 5000}[true] }), 60_000, ""},
 		"an imported tenant":                 {every(6*time.Hour, 60, func(int) int { return 2000 }), 150_000, "20 times the 333 an hour"},
-		"a quiet table, below what counts":   {every(time.Hour, 10, func(int) int { return 1 }), 9_999, ""},
-		"a quiet table":                      {every(time.Hour, 10, func(int) int { return 1 }), 10_001, "more than 10,000 rows of public.logs are due"},
-		"two runs, a small table":            {every(time.Hour, 2, func(int) int { return 1 }), 90_000, ""},
-		"two runs, a large table":            {every(time.Hour, 2, func(int) int { return 1 }), 100_100, "50 % of the table"},
+		"a window that only every seventh run outlasts": {func() (h history) {
+			for n := 35; n >= 1; n-- {
+				h = append(h, past{before: time.Duration(n) * day, roots: 20_000, cut: n%7 != 1})
+			}
+			return h
+		}(), 90_000, ""},
+		"two daemons, the second beside the first": {func() (h history) {
+			for n := 5; n >= 1; n-- {
+				h = append(h, past{before: time.Duration(n) * day, roots: 2500}, past{before: time.Duration(n)*day - 30*time.Second, roots: 2500, trigger: "assist"})
+			}
+			return h
+		}(), 110_000, "20 times the 208 an hour"},
+		"a quiet table, below what counts": {every(time.Hour, 10, func(int) int { return 1 }), 9_999, ""},
+		"a quiet table":                    {every(time.Hour, 10, func(int) int { return 1 }), 10_001, "more than 10,000 rows of public.logs are due"},
+		"two runs, a small table":          {every(time.Hour, 2, func(int) int { return 1 }), 90_000, ""},
+		"two runs, a large table":          {every(time.Hour, 2, func(int) int { return 1 }), 100_100, "50 % of the table"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

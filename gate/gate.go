@@ -166,9 +166,8 @@ func (s *Standing) compare(before ledger.Baseline) error {
 		return fmt.Errorf("reading the print of policy %s in the ledger: %w", s.Policy, err)
 	}
 	s.known = true
-	differences := drift.Compare(&last, s.print)
-	s.same = len(differences) == 0
-	for _, d := range differences {
+	s.same = last.Digest() == s.digest
+	for _, d := range drift.Compare(&last, s.print) {
 		if d.Harmless {
 			s.Notes = append(s.Notes, d.Text)
 		} else {
@@ -188,8 +187,7 @@ func (g *Gates) Approve(ctx context.Context, s *Standing, length, reason, by str
 	return g.Ledger.Approve(ctx, g.Pool, s.Policy, s.digest, most, s.Gates, length, reason, by)
 }
 
-// Pass says why a policy's run must wait; empty: it need not. It records the print of the run, and
-// from then on compares with it if there was nothing before, or a person has approved it.
+// Pass says why a policy's run must wait; empty: it need not. It records the print of the run.
 func (g *Gates) Pass(ctx context.Context, runID string, p *plan.Plan) (purge.Passage, error) {
 	s, err := g.drift(ctx, p)
 	if err != nil {
@@ -200,9 +198,7 @@ func (g *Gates) Pass(ctx context.Context, runID string, p *plan.Plan) (purge.Pas
 			g.Log.Info("what is deleted has changed", "run_id", runID, "policy", s.Policy, "change", line, "approved", s.approved)
 		}
 	}
-	x := &passage{g: g, runID: runID, plan: p, s: s}
-	x.accepted = len(s.Gates) == 0 && (!s.known || s.approved)
-	return x, g.keep(ctx, runID, s, x.accepted)
+	return &passage{g: g, runID: runID, plan: p, s: s}, g.keep(ctx, runID, s, false)
 }
 
 // passage is a run at the gates.
@@ -219,16 +215,23 @@ func (x *passage) Refusal() string { return x.s.refusal() }
 
 // Rows implements purge.Passage.
 func (x *passage) Rows(ctx context.Context, base string) (refusal string, err error) {
-	if x.g.Rows == ByPerson {
-		return "", nil
+	if x.g.Rows != ByPerson {
+		err = x.g.breaker(ctx, x.plan, base, x.s, 0)
 	}
-	err = x.g.breaker(ctx, x.plan, base, x.s, 0)
-	return x.s.refusal(), err
+	if err != nil || len(x.s.Gates) > 0 {
+		return x.s.refusal(), err
+	}
+	// Rows will go: from now on the runs are compared with this one, if there was nothing before, or
+	// a person has approved it.
+	if x.accepted = !x.s.known || x.s.approved; x.accepted {
+		err = x.g.keep(ctx, x.runID, x.s, true)
+	}
+	return "", err
 }
 
-// Complete implements purge.Passage.
-func (x *passage) Complete(ctx context.Context, roots int64) error {
-	if !x.accepted && !x.s.same {
+// Close implements purge.Passage.
+func (x *passage) Close(ctx context.Context, roots int64, complete bool) error {
+	if complete && !x.accepted && !x.s.same {
 		if err := x.g.keep(ctx, x.runID, x.s, true); err != nil {
 			return err
 		}

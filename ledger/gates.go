@@ -50,8 +50,8 @@ func (l *Ledger) KeepPrint(ctx context.Context, db *pgxpool.Pool, runID, policy,
 // Pace is how fast rows of a policy became due between its complete runs.
 type Pace struct {
 	Known bool // the policy has run before, however that ended
-	// Runs is how many of the last ten complete runs that deleted anything tell the pace: the
-	// median of roots an hour since the complete run before.
+	// Runs is how many of the last ten complete runs tell the pace, of those since whose
+	// predecessor anything was deleted, by whichever run: the median of roots an hour.
 	Runs    int
 	PerHour float64
 	Hours   float64 // from the last complete run to the start of this one
@@ -62,10 +62,10 @@ type Pace struct {
 
 // Pace reads it for a run that starts at base, a timestamptz as text.
 func (l *Ledger) Pace(ctx context.Context, db *pgxpool.Pool, policy, digest, base string) (p Pace, err error) {
-	err = l.on(db).QueryRow(ctx, `WITH done AS (
-		SELECT r.roots, r.cutoff_base AS at, lag(r.cutoff_base) OVER (ORDER BY r.cutoff_base) AS before
-		  FROM (SELECT roots, cutoff_base FROM `+l.schema+`.run WHERE policy = $1 AND success ORDER BY started_at DESC LIMIT 500) r),
-		rates AS (SELECT roots / (extract(epoch FROM at - before) / 3600) AS rate FROM done WHERE roots > 0 AND before < at ORDER BY at DESC LIMIT 10)
+	err = l.on(db).QueryRow(ctx, `WITH recent AS MATERIALIZED (SELECT roots, cutoff_base AS at, success AND trigger <> 'assist' AS done FROM `+l.schema+`.run WHERE policy = $1 AND status <> 'running' ORDER BY started_at DESC LIMIT 500),
+		done AS (SELECT r.at, lag(r.at) OVER (ORDER BY r.at) AS before FROM recent r WHERE r.done),
+		rates AS (SELECT x.roots / (extract(epoch FROM d.at - d.before) / 3600) AS rate
+		  FROM done d CROSS JOIN LATERAL (SELECT sum(r.roots) AS roots FROM recent r WHERE r.at > d.before AND r.at <= d.at) x WHERE x.roots > 0 AND d.before < d.at ORDER BY d.at DESC LIMIT 10)
 		SELECT EXISTS (SELECT FROM `+l.schema+`.run WHERE policy = $1 AND status NOT IN ('running', 'refused')),
 		       (SELECT count(*) FROM rates), coalesce((SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY rate) FROM rates), 0)::float8,
 		       coalesce(extract(epoch FROM $3::timestamptz - (SELECT max(at) FROM done)) / 3600, 0)::float8,
@@ -79,7 +79,7 @@ func (l *Ledger) Pace(ctx context.Context, db *pgxpool.Pool, policy, digest, bas
 	return p, nil
 }
 
-// KeepRoots records how many roots a complete run deleted.
+// KeepRoots records how many roots a run deleted.
 func (l *Ledger) KeepRoots(ctx context.Context, db *pgxpool.Pool, runID, policy string, roots int64) error {
 	err := l.on(db).inTx(ctx, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `UPDATE `+l.schema+`.run SET roots = $3 WHERE run_id = $1::uuid AND policy = $2`, runID, policy, roots)

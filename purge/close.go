@@ -40,11 +40,6 @@ func (w *policyRun) close(ctx context.Context) {
 		w.run.log.Warn("tenants skipped: no usable retention", "policy", rep.Name, "count", rep.Tenants.Skipped, "tenants", strings.Join(w.skipped, ", "))
 	}
 	success := rep.Status == Complete && !w.run.opts.narrowed()
-	if success && w.passage != nil {
-		if err := w.run.withServer(ctx, func() error { return w.passage.Complete(ctx, rep.Roots) }); err != nil {
-			w.run.log.Warn("cannot record what was deleted, for the next run to compare with", "policy", rep.Name, "error", pg.ErrorText(err))
-		}
-	}
 	var ours bool
 	closing := func() (err error) {
 		ours, err = w.run.ledger.CloseRun(ctx, w.run.pool, w.run.id, rep.Name, string(rep.Status), rep.Reason, rep.WALBytes, success)
@@ -61,6 +56,11 @@ func (w *policyRun) close(ctx context.Context) {
 		w.run.log.Error("cannot record the end of the run", "policy", rep.Name, "error", pg.ErrorText(err))
 		rep.Status = Failed
 		rep.Reason = strings.TrimPrefix(rep.Reason+"; the end of the run could not be recorded: "+pg.ErrorText(err), "; ")
+	}
+	if w.passage != nil && ours {
+		if err := w.run.withServer(ctx, func() error { return w.passage.Close(ctx, rep.Roots, success) }); err != nil {
+			w.run.log.Warn("cannot record what was deleted, for the next run to compare with", "policy", rep.Name, "error", pg.ErrorText(err))
+		}
 	}
 	w.run.log.Debug("policy done", "policy", rep.Name, "status", rep.Status, "reason", rep.Reason, "roots", rep.Roots, "rows", rep.RowsTotal,
 		"batches", rep.Batches, "duration_seconds", time.Since(w.started).Seconds())
@@ -135,8 +135,10 @@ func (w *policyRun) setStatus() {
 	stop, found := w.stopReason(), w.state.found()
 	switch {
 	case w.state.refused() && w.ended(): // the failure says more
+	case w.state.refused():
+		reasons = append([]string{stop}, reasons...) // it begins with what the gates are told by
 	case stop != "":
-		if w.state.refused() || w.unfinishedWork() {
+		if w.unfinishedWork() {
 			stop += w.pauseSuffix()
 			reasons = append(reasons, stop)
 		}

@@ -60,8 +60,9 @@ type Passage interface {
 	// Rows refuses a run of a whole policy for how many rows it would delete. base is its start by
 	// the database's clock, as text.
 	Rows(ctx context.Context, base string) (refusal string, err error)
-	// Complete is called when the run was complete, and of the whole policy.
-	Complete(ctx context.Context, roots int64) error
+	// Close is called when the run has ended and is recorded: how many roots went, and whether it
+	// was complete, and of the whole policy.
+	Close(ctx context.Context, roots int64, complete bool) error
 }
 
 // Run is one run over several policies.

@@ -103,7 +103,7 @@ func (w *policyRun) passGate(ctx context.Context) {
 
 // passRows asks whether how many rows the run deletes needs a person's word first.
 func (w *policyRun) passRows(ctx context.Context) {
-	if w.passage == nil || w.cutoffCount == 0 || w.run.opts.narrowed() || w.stopping() {
+	if w.passage == nil || w.cutoffCount == 0 || w.run.opts.narrowed() || w.run.opts.MaxRows > 0 || w.stopping() {
 		return
 	}
 	var refusal string
@@ -112,6 +112,8 @@ func (w *policyRun) passRows(ctx context.Context) {
 		return err
 	})
 	switch {
+	case pg.HasCode(err, "55P03"):
+		w.state.stop("a table was locked by others while what is due was counted")
 	case err != nil:
 		w.fail(err)
 	case refusal != "":

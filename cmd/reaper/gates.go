@@ -91,6 +91,9 @@ func (a *app) approve(ctx context.Context, length, reason string) error {
 			return &exitError{code: exitRefused, err: errors.New("answered no: nothing was approved")}
 		}
 	}
+	if _, err := l.Migrate(ctx, s.pool); err != nil {
+		return coded(err, err)
+	}
 	if err := a.approveAll(ctx, s, l, standing, d.Interval(), reason); err != nil {
 		return failed(err)
 	}

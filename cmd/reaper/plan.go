@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -62,6 +63,9 @@ func (a *app) plan(ctx context.Context, flags planFlags) error {
 	gates, err := s.gateWarnings(ctx, l, gate.ByNobody)
 	if err != nil {
 		return failed(err)
+	}
+	if flags.save != "" && len(a.Policies) > 0 {
+		return usage(errors.New("--save writes the prints of all policies: leave out --policy"))
 	}
 	if flags.save != "" {
 		if err := s.saveLock(ctx, flags.save); err != nil {

@@ -76,20 +76,34 @@ var needed = `json_build_object(
       FROM calls JOIN pg_proc p ON p.oid = calls.id JOIN pg_namespace n ON n.oid = p.pronamespace
      WHERE n.nspname <> 'pg_catalog' AND NOT has_function_privilege('public', p.oid, 'EXECUTE')),
   'Relies', (SELECT json_agg(json_build_object('Kind', x.kind, 'Relation', json_build_object('Schema', x.nspname, 'Name', x.relname), 'Name', x.name, 'Is', x.is, 'Printed', x.printed)) FROM (
-      SELECT DISTINCT 'column' AS kind, n.nspname, c.relname, a.attname::text AS name, format_type(a.atttypid, a.atttypmod) AS is, false AS printed
+      SELECT DISTINCT 'column' AS kind, n.nspname, c.relname, a.attname::text AS name, ` + ColumnSQL + ` AS is, false AS printed
         FROM reached r JOIN pg_depend d ON r.class = 'pg_rewrite'::regclass AND d.classid = r.class AND d.objid = r.id AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0
         JOIN pg_class c ON c.oid = d.refobjid AND c.relkind IN ('r', 'p', 'f') JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname NOT IN ('pg_catalog', 'information_schema')
         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.refobjsubid
+      UNION ALL SELECT 'relation', n.nspname, c.relname, '', 'is read', false
+        FROM (SELECT DISTINCT r.id FROM reached r WHERE r.class = 'pg_class'::regclass) r JOIN pg_class c ON c.oid = r.id AND c.relkind IN ('r', 'p', 'f')
+        JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname NOT IN ('pg_catalog', 'information_schema')
       UNION ALL SELECT 'view', n.nspname, c.relname, '', md5(pg_get_viewdef(c.oid)), true
         FROM (SELECT DISTINCT r.id FROM reached r WHERE r.class = 'pg_class'::regclass) r JOIN pg_class c ON c.oid = r.id AND c.relkind IN ('v', 'm')
         JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.oid <> pg_my_temp_schema()
        WHERE NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')
+      UNION ALL SELECT 'generated', n.nspname, c.relname, a.attname::text, md5(pg_get_expr(d.adbin, d.adrelid)), true
+        FROM (SELECT DISTINCT d.refobjid, d.refobjsubid FROM reached r JOIN pg_depend d ON r.class = 'pg_rewrite'::regclass AND d.classid = r.class AND d.objid = r.id AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0) k
+        JOIN pg_class c ON c.oid = k.refobjid JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.refobjsubid AND a.attgenerated <> '' JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+      UNION ALL SELECT 'operator', '', '', o.oid::regoperator::text, o.oprcode::regprocedure::text, false
+        FROM (SELECT DISTINCT r.id FROM reached r WHERE r.class = 'pg_operator'::regclass) r JOIN pg_operator o ON o.oid = r.id AND o.oprnamespace <> 'pg_catalog'::regnamespace
+      UNION ALL SELECT 'enum', '', '', y.oid::regtype::text, string_agg(e.enumlabel, ', ' ORDER BY e.enumsortorder), false
+        FROM (SELECT DISTINCT r.id FROM reached r WHERE r.class = 'pg_type'::regclass) r JOIN pg_type y ON y.oid = r.id JOIN pg_enum e ON e.enumtypid = y.oid GROUP BY y.oid
       UNION ALL ` + FunctionPrintSQL(`SELECT calls.id FROM calls`) + `) x))`
+
+// ColumnSQL is the type of a column a of pg_attribute, with its collation if that is not the type's.
+const ColumnSQL = `format_type(a.atttypid, a.atttypmod) || coalesce((SELECT ' COLLATE ' || l.oid::regcollation || CASE WHEN l.collisdeterministic THEN '' ELSE ', which is not deterministic' END FROM pg_collation l JOIN pg_type y ON y.oid = a.atttypid WHERE l.oid = a.attcollation AND a.attcollation <> y.typcollation), '') || CASE WHEN a.attgenerated <> '' THEN ', generated' ELSE '' END`
 
 // FunctionPrintSQL returns the functions among the OIDs that a query returns, as Relied has them.
 func FunctionPrintSQL(oids string) string {
 	return `SELECT 'function', '', '', format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)),
-             md5(concat_ws(E'\n', l.lanname, p.prosrc, pg_get_function_sqlbody(p.oid), p.prosecdef, p.proconfig::text)), pg_get_function_sqlbody(p.oid) IS NOT NULL
+             md5(concat_ws(E'\n', l.lanname, p.prosrc, pg_get_function_sqlbody(p.oid), p.prosecdef, p.proconfig::text, p.proisstrict, pg_get_function_result(p.oid),
+               pg_get_expr(p.proargdefaults, 0), (SELECT concat_ws(',', g.aggkind, g.aggtransfn, g.aggfinalfn, g.agginitval) FROM pg_aggregate g WHERE g.aggfnoid = p.oid))), pg_get_function_sqlbody(p.oid) IS NOT NULL OR p.proargdefaults IS NOT NULL
         FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace AND n.nspname <> 'pg_catalog' JOIN pg_language l ON l.oid = p.prolang
        WHERE p.oid IN (` + oids + `) AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e')`
 }

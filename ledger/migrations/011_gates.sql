@@ -12,7 +12,7 @@ CREATE TABLE {{schema}}.print (
   body   jsonb NOT NULL
 );
 ALTER TABLE {{schema}}.run ADD COLUMN print text, -- NULL: it was not taken
-  ADD COLUMN roots bigint;                        -- how many a complete run deleted; NULL: not known
+  ADD COLUMN roots bigint;                        -- how many it deleted; NULL: none, or not known
 
 -- The print that a policy's next run is compared with: that of its last complete run, or the one
 -- that a person has approved since.
