@@ -23,9 +23,10 @@ func (a *app) approveCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "approve [--policy NAME]", Short: "Let a policy's runs go on that wait for a person's word", Args: noArgs,
 		Long: `approve shows what stands against the run of a policy, and asks. A yes holds for
-exactly what it has shown: if the schema or the policy file changes once more, the
-runs wait again. It is needed once: as soon as a run has begun, the next ones are
-compared with it. Without --policy it asks for every policy that waits.`,
+exactly what it has shown: if the schema or the policy file changes once more, or
+more than twice the rows are due, the runs wait again. A run has to begin within
+--for; from then on the next ones are compared with it. Without --policy it asks for
+every policy that waits.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.approve(cmd.Context(), length, reason) },
 	}
 	a.selection(cmd)
