@@ -81,8 +81,8 @@ func Take(ctx context.Context, conn *pgx.Conn, p *plan.Plan) (*Print, error) {
 	t := &taker{plan: p, facts: map[string]Fact{}, columns: map[[2]string]*schema.Table{}}
 	t.settings(ofPolicy, p.Policy.Settings)
 	t.policy()
-	if min := p.Tenants.Min; min != nil {
-		t.set(ofPolicy, "min", min.Text) // a policy's replaces the tenants'
+	if floor := p.Tenants.Min; floor != nil {
+		t.set(ofPolicy, "min", floor.Text) // a policy's replaces the tenants'
 	}
 	if !p.NoTenant {
 		t.tenants()
@@ -94,11 +94,11 @@ func Take(ctx context.Context, conn *pgx.Conn, p *plan.Plan) (*Print, error) {
 	if err := t.catalog(ctx, conn); err != nil {
 		return nil, fmt.Errorf("taking the print of policy %s: %w", p.Policy.Name, err)
 	}
-	print := &Print{Policy: p.Policy.Name, Root: p.Root.Table.Name.String(), Version: Version, Server: p.Server.Version / 10000, Unread: len(p.Needs.Unknown) > 0}
+	taken := &Print{Policy: p.Policy.Name, Root: p.Root.Table.Name.String(), Version: Version, Server: p.Server.Version / 10000, Unread: len(p.Needs.Unknown) > 0}
 	for _, what := range slices.Sorted(maps.Keys(t.facts)) {
-		print.Facts = append(print.Facts, t.facts[what])
+		taken.Facts = append(taken.Facts, t.facts[what])
 	}
-	return print, nil
+	return taken, nil
 }
 
 // Digest identifies a print by all that it says.

@@ -176,12 +176,12 @@ func (a *app) approveAll(ctx context.Context, s *session, l *ledger.Ledger, all 
 }
 
 // printStanding prints what stands against runs, and reports whether anything does.
-func printStanding(to io.Writer, all []*gate.Standing) (any bool) {
+func printStanding(to io.Writer, all []*gate.Standing) (speaks bool) {
 	for _, s := range all {
 		if len(s.Gates) == 0 {
 			continue
 		}
-		any = true
+		speaks = true
 		if slices.Contains(s.Gates, gate.Drift) {
 			fmt.Fprintf(to, "%s: what would be deleted has changed since the last complete run (%s):\n", s.Policy, gate.Drift)
 			for _, line := range s.Changes {
@@ -192,5 +192,5 @@ func printStanding(to io.Writer, all []*gate.Standing) (any bool) {
 			fmt.Fprintf(to, "%s: %s (%s)\n", s.Policy, visible.Text(s.TooMany), gate.Breaker)
 		}
 	}
-	return any
+	return speaks
 }

@@ -23,11 +23,11 @@ func (s *session) prints(ctx context.Context) (all []*drift.Print, err error) {
 			if p.HasErrors() || p.Unplanned() != nil {
 				continue
 			}
-			print, err := drift.Take(ctx, c.Conn(), p)
+			taken, err := drift.Take(ctx, c.Conn(), p)
 			if err != nil {
 				return err
 			}
-			all = append(all, print)
+			all = append(all, taken)
 		}
 		return nil
 	})
@@ -77,8 +77,8 @@ func (s *session) against(ctx context.Context, name string, saved map[string]*dr
 		return nil, nil, failed(err)
 	}
 	fix := "if it is meant: reaper plan --save " + name
-	differs := func(policy, text string) {
-		problems = append(problems, plan.Problem{Policy: policy, Level: plan.LevelError, Text: "what would be deleted differs from " + name + ": " + text, Fix: fix})
+	differs := func(of, text string) {
+		problems = append(problems, plan.Problem{Policy: of, Level: plan.LevelError, Text: "what would be deleted differs from " + name + ": " + text, Fix: fix})
 	}
 	for _, p := range prints {
 		before := saved[p.Policy]
