@@ -36,8 +36,9 @@ func (d *Daemon) paint() {
 		state := d.stateOf(p, grown)
 		at := state.shown(now, d.ScanEvery)
 		d.Metrics.SetFailing(at.Name, at.Failing)
+		waitsFor := state.waitsFor()
 		for _, name := range gate.Names() {
-			d.Metrics.SetApprovalNeeded(at.Name, name, slices.Contains(state.waitsFor(), name))
+			d.Metrics.SetApprovalNeeded(at.Name, name, slices.Contains(waitsFor, name))
 		}
 		s.Policies = append(s.Policies, at)
 		monitors = append(monitors, p.monitor)

@@ -11,8 +11,7 @@ import (
 
 	"github.com/reaperdb/reaper/drift"
 	"github.com/reaperdb/reaper/internal/dbtest"
-	"github.com/reaperdb/reaper/plan"
-	"github.com/reaperdb/reaper/policy"
+	"github.com/reaperdb/reaper/internal/plantest"
 )
 
 var hashes = regexp.MustCompile(`[0-9a-f]{32}`)
@@ -46,24 +45,12 @@ policies:
 // take takes the print of the one policy of a file.
 func take(t *testing.T, dsn, text string) *drift.Print {
 	t.Helper()
-	parsed, err := policy.Parse("reaper.yaml", []byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
 	conn, err := pgx.Connect(t.Context(), dsn)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
-	server, err := plan.ReadServer(t.Context(), conn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	plans, err := plan.Compile(t.Context(), conn, parsed, server, nil)
-	if err != nil || plans[0].HasErrors() {
-		t.Fatalf("%v %+v", err, plans[0].Problems)
-	}
-	p, err := drift.Take(t.Context(), conn, plans[0])
+	p, err := drift.Take(t.Context(), conn, plantest.CompileAs(t, dsn, text))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,46 +19,9 @@ type lockFile struct {
 	Policies []lockPolicy `yaml:"policies"`
 }
 
-// lockPolicy and lockFact are a Print and its facts. Texts of the file and the catalog may hold
-// anything, so they are quoted, as JSON does it.
 type lockPolicy struct {
-	Policy   string     `yaml:"policy"`
-	Root     quoted     `yaml:"root"`
-	Version  int        `yaml:"version"`
-	Server   int        `yaml:"server"`
-	Unread   bool       `yaml:"unread,omitempty"`
-	Facts    []lockFact `yaml:"facts"`
-	Checksum string     `yaml:"checksum"` // the print's digest: nobody has edited it
-}
-
-type lockFact struct {
-	What    quoted `yaml:"what"`
-	Is      quoted `yaml:"is"`
-	Table   quoted `yaml:"table,omitempty"`
-	Of      quoted `yaml:"of,omitempty"`
-	Keeps   bool   `yaml:"keeps,omitempty"`
-	Printed bool   `yaml:"printed,omitempty"`
-}
-
-type quoted string
-
-// MarshalYAML implements yaml.BytesMarshaler.
-func (q quoted) MarshalYAML() ([]byte, error) { return json.Marshal(string(q)) }
-
-func locked(p *Print) lockPolicy {
-	x := lockPolicy{Policy: p.Policy, Root: quoted(p.Root), Version: p.Version, Server: p.Server, Unread: p.Unread, Checksum: p.Digest()}
-	for _, f := range p.Facts {
-		x.Facts = append(x.Facts, lockFact{quoted(f.What), quoted(f.Is), quoted(f.Table), quoted(f.Of), f.Keeps, f.Printed})
-	}
-	return x
-}
-
-func (x lockPolicy) print() *Print {
-	p := &Print{Policy: x.Policy, Root: string(x.Root), Version: x.Version, Server: x.Server, Unread: x.Unread}
-	for _, f := range x.Facts {
-		p.Facts = append(p.Facts, Fact{string(f.What), string(f.Is), string(f.Table), string(f.Of), f.Keeps, f.Printed})
-	}
-	return p
+	Print    `yaml:",inline"`
+	Checksum string `yaml:"checksum"` // the print's digest: nobody has edited it
 }
 
 const lockHead = `# What decides which rows reaper deletes. reaper plan --save has written it, and
@@ -69,10 +32,12 @@ const lockHead = `# What decides which rows reaper deletes. reaper plan --save h
 func Lock(prints []*Print) ([]byte, error) {
 	f := lockFile{Version: lockVersion}
 	for _, p := range prints {
-		f.Policies = append(f.Policies, locked(p))
+		f.Policies = append(f.Policies, lockPolicy{Print: *p, Checksum: p.Digest()})
 	}
 	slices.SortFunc(f.Policies, func(x, y lockPolicy) int { return strings.Compare(x.Policy, y.Policy) })
-	text, err := yaml.MarshalWithOptions(f, yaml.IndentSequence(true))
+	// Texts of the file and the catalog may hold anything, so they are quoted, as JSON does it.
+	quoted := yaml.CustomMarshaler(func(s string) ([]byte, error) { return json.Marshal(s) })
+	text, err := yaml.MarshalWithOptions(f, yaml.IndentSequence(true), quoted)
 	if err != nil {
 		return nil, fmt.Errorf("writing prints: %w", err)
 	}
@@ -95,17 +60,17 @@ func Unlock(name string, text []byte) (map[string]*Print, error) {
 	}
 	prints := map[string]*Print{}
 	for _, p := range f.Policies {
-		if p.print().Digest() != p.Checksum || prints[p.Policy] != nil {
+		if p.Digest() != p.Checksum || prints[p.Policy] != nil {
 			return nil, fmt.Errorf("%s:%d: policy %s has been edited by hand, or merged: write the file anew with reaper plan --save", name, lineOf(text, "policy: "+p.Policy), p.Policy)
 		}
-		prints[p.Policy] = p.print()
+		prints[p.Policy] = &p.Print
 	}
 	return prints, nil
 }
 
-// lineOf is the number of the first line that ends with some text; 1: there is none.
+// lineOf is the number of the first line that ends with some text, quotes aside; 1: there is none.
 func lineOf(text []byte, what string) int {
-	for i, line := range bytes.Split(text, []byte("\n")) {
+	for i, line := range bytes.Split(bytes.ReplaceAll(text, []byte{'"'}, nil), []byte("\n")) {
 		if bytes.HasSuffix(bytes.TrimSpace(line), []byte(what)) || strings.HasSuffix(what, " ") && bytes.HasPrefix(line, []byte(what)) {
 			return i + 1
 		}

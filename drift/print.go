@@ -48,11 +48,10 @@ type Fact struct {
 
 // The kinds of facts.
 const (
-	ofPolicy   = "policy"  // a setting of the policy
-	ofTenants  = "tenants" // a setting of the tenants
-	ofEdge     = "table"   // a reference along which rows go, stay or are emptied
-	ofColumn   = "column"
-	ofSecurity = "row-level"
+	ofPolicy  = "policy"  // a setting of the policy
+	ofTenants = "tenants" // a setting of the tenants
+	ofEdge    = "table"   // a reference along which rows go, stay or are emptied
+	ofColumn  = "column"
 )
 
 func (f Fact) kind() string {

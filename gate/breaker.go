@@ -29,10 +29,10 @@ const (
 	countTimeout = 5 * time.Second
 )
 
-// breaker adds to what stands against a run that far more rows are due than usual. base is its start
+// breaker refuses a run for which far more rows are due than usual. base is its start
 // by the database's clock, as text. They are counted as far as it takes to tell or, to bind an
 // approval to them, up to a number.
-func (g *Gates) breaker(ctx context.Context, p *plan.Plan, base string, s *Standing, upTo int64) error {
+func (g *Gates) breaker(ctx context.Context, p *plan.Plan, base string, s *Verdict, upTo int64) error {
 	b := p.Policy.Breaker
 	if b.Times == 0 {
 		return nil
@@ -46,7 +46,7 @@ func (g *Gates) breaker(ctx context.Context, p *plan.Plan, base string, s *Stand
 	case pace.Runs >= leastRuns:
 		limit = max(limit, float64(b.Times)*pace.PerHour*pace.Hours)
 	case table > shareFrom:
-		limit = max(limit, table*float64(b.Share)/100)
+		limit = max(limit, table*b.Share)
 	default:
 		return nil
 	}
@@ -59,7 +59,7 @@ func (g *Gates) breaker(ctx context.Context, p *plan.Plan, base string, s *Stand
 		s.TooMany += fmt.Sprintf(", which is %d times the %s an hour that became due between the last %d complete runs (median), over the %.1f hours since the last one",
 			b.Times, humanize.Comma(int64(pace.PerHour)), pace.Runs, pace.Hours)
 	} else {
-		s.TooMany += fmt.Sprintf(", which is %d %% of the table, and fewer than %d complete runs tell what is usual", b.Share, leastRuns)
+		s.TooMany += fmt.Sprintf(", which is %.0f %% of the table, and fewer than %d complete runs tell what is usual", b.Share*100, leastRuns)
 	}
 	return nil
 }

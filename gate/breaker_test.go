@@ -2,7 +2,6 @@ package gate_test
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -10,14 +9,11 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/reaperdb/reaper/gate"
 	"github.com/reaperdb/reaper/internal/dbtest"
+	"github.com/reaperdb/reaper/internal/plantest"
 	"github.com/reaperdb/reaper/ledger"
-	"github.com/reaperdb/reaper/plan"
-	"github.com/reaperdb/reaper/policy"
 )
 
 const tables = `
@@ -51,15 +47,7 @@ func every(distance time.Duration, runs int, roots func(n int) int) (h history) 
 func rows(t *testing.T, h history, due int) string {
 	t.Helper()
 	db := dbtest.New(t, tables)
-	config, err := pgxpool.ParseConfig(db.DSN())
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool, err := pgxpool.NewWithConfig(t.Context(), config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer pool.Close()
+	pool := db.Pool(t)
 	l := ledger.New(ledger.DefaultSchema, 0)
 	if _, err := l.Migrate(t.Context(), pool); err != nil {
 		t.Fatal(err)
@@ -70,29 +58,12 @@ func rows(t *testing.T, h history, due int) string {
 			uuid.NewString(), cmp.Or(run.trigger, "schedule"), map[bool]string{true: "incomplete", false: "complete"}[run.cut], !run.cut, run.roots, int(run.before.Seconds())))
 	}
 	db.Exec(t, fmt.Sprintf(`INSERT INTO logs (at) SELECT now() - interval '31 days' FROM generate_series(1, %d); ANALYZE logs`, due))
-	parsed, err := policy.Parse("reaper.yaml", []byte(file))
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := pgx.Connect(t.Context(), db.DSN())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
-	server, err := plan.ReadServer(t.Context(), conn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	plans, err := plan.Compile(t.Context(), conn, parsed, server, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
 	gates := &gate.Gates{Pool: pool, Ledger: l, Log: slog.New(slog.DiscardHandler)}
-	standing, err := gates.Look(t.Context(), plans[0])
+	verdict, err := gates.Look(t.Context(), plantest.CompileAs(t, db.DSN(), file))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return standing.Text()
+	return verdict.Text()
 }
 
 // What is usual for a table trips nothing: peaks, outages, and retentions as long as a cycle.

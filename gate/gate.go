@@ -62,8 +62,8 @@ const (
 	ByPerson
 )
 
-// Standing is what stands against the run of a policy, and what does not.
-type Standing struct {
+// Verdict is what the gates say of the run of a policy.
+type Verdict struct {
 	Policy string
 	Gates  []string // which speak, without those that have been approved
 	// Changes are the differences that are not harmless, Notes those that are.
@@ -80,8 +80,8 @@ type Standing struct {
 	approved bool
 }
 
-// Text is one line about what stands against the run; empty: nothing does.
-func (s *Standing) Text() string {
+// Text says in one line why the run is refused; empty: it is not.
+func (s *Verdict) Text() string {
 	if len(s.Gates) == 0 {
 		return ""
 	}
@@ -96,19 +96,19 @@ func (s *Standing) Text() string {
 }
 
 // Fix is the command that approves it.
-func (s *Standing) Fix() string { return "reaper approve --policy " + s.Policy }
+func (s *Verdict) Fix() string { return "reaper approve --policy " + s.Policy }
 
 // refusal is the text with the command.
-func (s *Standing) refusal() string {
+func (s *Verdict) refusal() string {
 	if len(s.Gates) == 0 {
 		return ""
 	}
 	return s.Text() + "; if that is meant: " + s.Fix()
 }
 
-// Look finds out what stands against a run. It writes nothing, and the ledger need not exist. The
+// Look judges a run. It writes nothing, and the ledger need not exist. The
 // plan must have no errors. The rows that are due are counted only if nobody else answers for them.
-func (g *Gates) Look(ctx context.Context, p *plan.Plan) (*Standing, error) {
+func (g *Gates) Look(ctx context.Context, p *plan.Plan) (*Verdict, error) {
 	s, err := g.drift(ctx, p)
 	if err != nil || g.Rows == ByPerson {
 		return s, err
@@ -121,8 +121,8 @@ func (g *Gates) Look(ctx context.Context, p *plan.Plan) (*Standing, error) {
 }
 
 // drift compares a plan's print with that of the last complete run.
-func (g *Gates) drift(ctx context.Context, p *plan.Plan) (*Standing, error) {
-	s := &Standing{Policy: p.Policy.Name}
+func (g *Gates) drift(ctx context.Context, p *plan.Plan) (*Verdict, error) {
+	s := &Verdict{Policy: p.Policy.Name}
 	for _, other := range p.File.Policies {
 		s.siblings = append(s.siblings, other.Name)
 	}
@@ -153,7 +153,7 @@ func (g *Gates) drift(ctx context.Context, p *plan.Plan) (*Standing, error) {
 }
 
 // compare notes what differs from what the ledger knows.
-func (s *Standing) compare(before ledger.Baseline) error {
+func (s *Verdict) compare(before ledger.Baseline) error {
 	if before.Print == nil {
 		for _, other := range before.Others {
 			s.known = true
@@ -166,7 +166,7 @@ func (s *Standing) compare(before ledger.Baseline) error {
 		return fmt.Errorf("reading the print of policy %s in the ledger: %w", s.Policy, err)
 	}
 	s.known = true
-	s.same = last.Digest() == s.digest
+	s.same = before.Digest == s.digest
 	for _, d := range drift.Compare(&last, s.print) {
 		if d.Harmless {
 			s.Notes = append(s.Notes, d.Text)
@@ -177,9 +177,9 @@ func (s *Standing) compare(before ledger.Baseline) error {
 	return nil
 }
 
-// Approve lets a run pass what stands against it, and at most twice the rows that are due, for a
-// length of time (text of an interval).
-func (g *Gates) Approve(ctx context.Context, s *Standing, length, reason, by string) error {
+// Approve lets a run go on that is refused, with at most twice the rows that are due, for a length
+// of time (text of an interval).
+func (g *Gates) Approve(ctx context.Context, s *Verdict, length, reason, by string) error {
 	var most int64
 	if slices.Contains(s.Gates, Breaker) {
 		most = 2 * s.due
@@ -206,7 +206,7 @@ type passage struct {
 	g        *Gates
 	runID    string
 	plan     *plan.Plan
-	s        *Standing
+	s        *Verdict
 	accepted bool // the print is what the next run is compared with
 }
 
@@ -242,6 +242,6 @@ func (x *passage) Close(ctx context.Context, roots int64, complete bool) error {
 	return x.g.Ledger.KeepRoots(ctx, x.g.Pool, x.runID, x.s.Policy, roots)
 }
 
-func (g *Gates) keep(ctx context.Context, runID string, s *Standing, accept bool) error {
+func (g *Gates) keep(ctx context.Context, runID string, s *Verdict, accept bool) error {
 	return g.Ledger.KeepPrint(ctx, g.Pool, runID, s.Policy, s.print.Root, s.digest, s.body, s.siblings, accept)
 }

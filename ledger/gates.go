@@ -10,7 +10,8 @@ import (
 
 // Baseline is what the ledger knows of how a policy was, for a gate.
 type Baseline struct {
-	Print []byte // JSON of the print that the next run is compared with; nil: there is none
+	Print  []byte // JSON of the print that the next run is compared with; nil: there is none
+	Digest string // of that print
 	// Others are other policies that have one for the same root table, and came before this one.
 	Others []string
 	// Approved are the gates that a person has opened for the print that is asked about.
@@ -20,10 +21,11 @@ type Baseline struct {
 // Baseline reads what a policy's print is compared with: root is schema.table, digest that of the
 // print of now. All is empty where the ledger does not exist yet, or is older than gates are.
 func (l *Ledger) Baseline(ctx context.Context, db *pgxpool.Pool, policy, root, digest string) (b Baseline, err error) {
-	err = l.on(db).QueryRow(ctx, `SELECT (SELECT p.body::text FROM `+l.schema+`.baseline b JOIN `+l.schema+`.print p ON p.digest = b.print WHERE b.policy = $1),
-		array(SELECT b.policy FROM `+l.schema+`.baseline b WHERE b.root = $2 AND b.policy <> $1 AND $1 <> ALL (b.siblings) ORDER BY 1),
-		array(SELECT DISTINCT g FROM `+l.schema+`.approval a, unnest(a.gates) g WHERE a.policy = $1 AND a.print = $3 AND a.ends_at > now() ORDER BY 1)`,
-		policy, root, digest).Scan(&b.Print, &b.Others, &b.Approved)
+	err = l.on(db).QueryRow(ctx, `SELECT p.body::text, coalesce(p.digest, ''),
+		array(SELECT o.policy FROM `+l.schema+`.baseline o WHERE o.root = $2 AND o.policy <> $1 AND $1 <> ALL (o.siblings) ORDER BY 1),
+		array(SELECT DISTINCT g FROM `+l.schema+`.approval a, unnest(a.gates) g WHERE a.policy = $1 AND a.print = $3 AND a.ends_at > now() ORDER BY 1)
+		FROM (SELECT 1) AS one LEFT JOIN (`+l.schema+`.baseline b JOIN `+l.schema+`.print p ON p.digest = b.print) ON b.policy = $1`,
+		policy, root, digest).Scan(&b.Print, &b.Digest, &b.Others, &b.Approved)
 	if err != nil && !isMissing(err) {
 		return b, fmt.Errorf("reading what the policy was: %w", err)
 	}
@@ -100,7 +102,7 @@ func (l *Ledger) Approve(ctx context.Context, db *pgxpool.Pool, policy, digest s
 			return err
 		}
 		_, err := tx.Exec(ctx, `INSERT INTO `+l.schema+`.approval (policy, gates, print, most_roots, reason, who, ends_at)
-			VALUES ($1, $2::text[], $3, $7, $4, coalesce(nullif($5::text, ''), session_user || '@' || current_setting('application_name')), now() + $6::interval)`,
+			VALUES ($1, $2::text[], $3, $7, $4, `+person(`$5`)+`, now() + $6::interval)`,
 			policy, gates, digest, reason, by, length, mostRoots)
 		return err
 	})

@@ -39,7 +39,7 @@ func (l *Ledger) Hold(ctx context.Context, db *pgxpool.Pool, policies, tenants [
 			return err
 		}
 		rows, err := tx.Query(ctx, `INSERT INTO `+l.schema+`.hold (policy, tenant, reason, who, created_at, ends_at)
-			SELECT p, t, $3, coalesce(nullif($4::text, ''), session_user || '@' || current_setting('application_name')), now(),
+			SELECT p, t, $3, `+person(`$4`)+`, now(),
 			       CASE WHEN $5::text <> '' THEN now() + $5::text::interval WHEN $6::text <> '' THEN $6::text::timestamptz ELSE 'infinity' END
 			  FROM unnest(coalesce($1::text[], ARRAY[NULL::text])) p, unnest(coalesce($2::text[], ARRAY[NULL::text])) t
 			RETURNING `+holdColumns, policies, tenants, reason, by, end.After, end.At)
@@ -66,7 +66,7 @@ func (l *Ledger) EndHold(ctx context.Context, db *pgxpool.Pool, id int64, by str
 		if _, err := tx.Exec(ctx, forceSyncCommit); err != nil {
 			return err
 		}
-		tag, err := tx.Exec(ctx, `UPDATE `+l.schema+`.hold h SET released_at = now(), released_by = coalesce(nullif($2::text, ''), session_user || '@' || current_setting('application_name'))
+		tag, err := tx.Exec(ctx, `UPDATE `+l.schema+`.hold h SET released_at = now(), released_by = `+person(`$2`)+`
 			WHERE h.id = $1::bigint AND `+holdInForce, id, by)
 		released = tag.RowsAffected() > 0
 		return err

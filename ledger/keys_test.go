@@ -71,6 +71,8 @@ func TestUpgrade(t *testing.T) {
 			t.Errorf("%s: %v, want it refused", sql, err)
 		}
 	}
+	newest := b.begin("mails")
+	b.lines("true", `SELECT (version = (SELECT max(version) FROM reaper.schema_version))::text FROM reaper.run WHERE run_id = '`+newest+`'`)
 	b.lines(before, all)
 	b.lines("1 b\n2 a", `SELECT rank || ' ' || tenant FROM reaper.cutoff ORDER BY rank`)
 	b.end(under, "mails", "complete", true)

@@ -31,7 +31,7 @@ func (l *Ledger) Pause(ctx context.Context, db *pgxpool.Pool, policies []string,
 			return err
 		}
 		_, err := tx.Exec(ctx, `INSERT INTO `+l.schema+`.pause (policy, reason, who, created_at, ends_at)
-			SELECT p, $2, coalesce(nullif($3::text, ''), session_user || '@' || current_setting('application_name')), now(), now() + $4::interval
+			SELECT p, $2, `+person(`$3`)+`, now(), now() + $4::interval
 			  FROM unnest(coalesce($1::text[], ARRAY[NULL::text])) p`, policies, reason, by, length.String())
 		return err
 	})

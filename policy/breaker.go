@@ -3,7 +3,6 @@ package policy
 import (
 	"reflect"
 	"strconv"
-	"strings"
 
 	"github.com/invopop/jsonschema"
 )
@@ -11,12 +10,12 @@ import (
 // Breaker says how many more rows than usual may be due when a run begins that nobody answers for.
 // The zero Breaker is off.
 type Breaker struct {
-	Times int // rows an hour, to the median of earlier runs; above 1
-	Share int // of the root table, in percent, while few earlier runs tell what is usual; 1 to 100
+	Times int     // rows an hour, to the median of earlier runs; above 1
+	Share float64 // of the root table, above 0, at most 1, while few earlier runs tell what is usual
 }
 
 // DefaultBreaker is the breaker of a file that sets none.
-var DefaultBreaker = Breaker{Times: 20, Share: 50}
+var DefaultBreaker = Breaker{Times: 20, Share: 0.5}
 
 // breakerValue is off, or a mapping; see document.go.
 type breakerValue struct{ *Breaker }
@@ -36,7 +35,7 @@ func (b *breakerValue) decode(key string, n *node) error {
 	}
 	s := breakerSection{Times: times(DefaultBreaker.Times), Share: share(DefaultBreaker.Share)}
 	err := decode(key, n, reflect.ValueOf(&s).Elem())
-	b.Breaker = &Breaker{Times: int(s.Times), Share: int(s.Share)}
+	b.Breaker = &Breaker{Times: int(s.Times), Share: float64(s.Share)}
 	return err
 }
 
@@ -69,16 +68,15 @@ func (times) schema() *jsonschema.Schema {
 	return &jsonschema.Schema{Type: "integer", Minimum: "2", Maximum: "1000000"}
 }
 
-type share int
+type share float64
 
 func (s *share) decode(key string, n *node) error {
 	text, err := n.quantity(key, "50%")
 	if err != nil {
 		return err
 	}
-	number, ok := strings.CutSuffix(text, "%")
-	v, err := strconv.Atoi(number)
-	if !ok || !isDigits(number) || err != nil || v < 1 || v > 100 {
+	v, err := parsePercent(text)
+	if err != nil || v > 1 {
 		return errorAt(n.pos, "%s is %q: write a whole percentage from 1%% to 100%%, like 50%%", key, text)
 	}
 	*s = share(v)

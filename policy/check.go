@@ -25,10 +25,10 @@ func (d *document) file() (*File, error) {
 		}
 		first[s.Name.Value] = s.Name.Pos.Line
 		p, err := s.policy(f.Tenants)
-		p.Breaker = s.Breaker.or(d.Safety.Breaker.or(DefaultBreaker))
 		if err != nil {
 			return nil, err
 		}
+		p.Breaker = s.Breaker.or(d.Safety.Breaker.or(DefaultBreaker))
 		f.Policies = append(f.Policies, p)
 	}
 	f.dropUnneededTenants()

@@ -135,12 +135,11 @@ func (p pace) share() float64 {
 	case "gentle":
 		return gentleShare
 	}
-	number, ok := strings.CutSuffix(string(p), "%")
-	v, err := strconv.Atoi(number)
-	if !ok || !isDigits(number) || err != nil || v > 100 {
+	v, err := parsePercent(string(p))
+	if err != nil || v > 1 {
 		return 0
 	}
-	return float64(v) / 100
+	return v
 }
 
 func (pace) schema() *jsonschema.Schema {

@@ -100,7 +100,7 @@ policies:
 			AllowUnindexed: true,
 			KeepPartitions: true,
 			Vacuum:         policy.VacuumNever,
-			Breaker:        policy.Breaker{Times: 5, Share: 50},
+			Breaker:        policy.Breaker{Times: 5, Share: 0.5},
 			Limits:         policy.Limits{Rows: 10, TotalRows: 200, Bytes: 1 << 20, Time: time.Second, Pace: 0.25},
 		}, {
 			Name:  "runs",

@@ -3,13 +3,10 @@ package purge_test
 import (
 	"bytes"
 	"log/slog"
-	"math/rand/v2"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -309,22 +306,10 @@ func TestTenantsShareBatches_Killed(t *testing.T) {
 			all := b.Int(t, due)
 			b.mark()
 			for n := range kills {
-				cmd := exec.CommandContext(t.Context(), os.Args[0])
-				cmd.Env = append(os.Environ(), childEnv+"="+b.DSN(), childEnv+"_POLICY="+policy)
-				if err := cmd.Start(); err != nil {
-					t.Fatal(err)
-				}
-				died := make(chan error, 1)
-				go func() { died <- cmd.Wait() }()
 				target := all - all*(n+1)/(kills+1)
-				for b.Int(t, due) > target && len(died) == 0 {
-					time.Sleep(time.Duration(rand.IntN(3)) * time.Millisecond)
-				}
-				_ = cmd.Process.Signal(syscall.SIGKILL)
-				if err := <-died; err == nil {
+				if b.killed(policy, func() bool { return b.Int(t, due) <= target }) == nil {
 					t.Error("a purge ended by itself")
 				}
-				b.await(`SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'reaper')`)
 				b.summed()
 			}
 			b.count(`SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`, 0)

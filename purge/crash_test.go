@@ -322,23 +322,11 @@ func TestPromise4And7_ProcessKilled(t *testing.T) {
 		b.Exec(t, manyMails)
 		b.mark()
 		for range 5 {
-			cmd := exec.CommandContext(t.Context(), os.Args[0])
-			cmd.Env = append(os.Environ(), childEnv+"="+b.DSN(), childEnv+"_POLICY="+policy)
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			died := make(chan error, 1)
-			go func() { died <- cmd.Wait() }()
 			target := b.Int(t, `SELECT count(*) FROM mails`) - 20 - rand.IntN(150)
-			for b.Int(t, `SELECT count(*) FROM mails`) > max(target, 5) && len(died) == 0 {
-				time.Sleep(time.Duration(rand.IntN(3)) * time.Millisecond)
-			}
-			_ = cmd.Process.Signal(syscall.SIGKILL)
-			if err := <-died; err == nil && b.Int(t, `SELECT count(*) FROM mails`) > 5 {
+			err := b.killed(policy, func() bool { return b.Int(t, `SELECT count(*) FROM mails`) <= max(target, 5) })
+			if err == nil && b.Int(t, `SELECT count(*) FROM mails`) > 5 {
 				t.Error("the purge ended by itself, with something left")
 			}
-			// Its session ends when the server notices; what it committed last counts.
-			b.await(`SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'reaper')`)
 			b.ledgerIsTrue()
 		}
 		b.count(`SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`, 0)
@@ -390,4 +378,24 @@ func TestPromise9_ThousandRunsOfNothing(t *testing.T) {
 	b.count(`SELECT count(DISTINCT run_id) FROM reaper.deletion`, 1)
 	b.count(`SELECT count(*) FROM pg_locks WHERE pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'reaper')`, 0)
 	b.count(`SELECT count(*) FROM pg_class WHERE relpersistence = 't' AND relnamespace = pg_my_temp_schema()`, 0)
+}
+
+// killed kills a process in the middle of a purge, as soon as enough has gone, and returns how it
+// ended; nil: by itself, before. What its session committed last counts.
+func (b *bed) killed(policy string, enough func() bool) error {
+	b.t.Helper()
+	cmd := exec.CommandContext(b.t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), childEnv+"="+b.DSN(), childEnv+"_POLICY="+policy)
+	if err := cmd.Start(); err != nil {
+		b.t.Fatal(err)
+	}
+	died := make(chan error, 1)
+	go func() { died <- cmd.Wait() }()
+	for !enough() && len(died) == 0 {
+		time.Sleep(time.Duration(rand.IntN(3)) * time.Millisecond)
+	}
+	_ = cmd.Process.Signal(syscall.SIGKILL)
+	err := <-died
+	b.await(`SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'reaper')`)
+	return err
 }

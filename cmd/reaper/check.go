@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"slices"
 	"strings"
 
@@ -67,7 +66,7 @@ func (a *app) check(ctx context.Context, lock string) error {
 	if err != nil {
 		return a.checkFailed(err)
 	}
-	gates := map[string][]plan.Problem{}
+	var gates []plan.Problem
 	if l, err := a.ledger(); err == nil && len(missing) == 0 {
 		if gates, err = s.gateWarnings(ctx, l, gate.ByPerson); err != nil {
 			return a.checkFailed(failed(err))
@@ -86,7 +85,7 @@ func (a *app) check(ctx context.Context, lock string) error {
 		}
 		missing, notes = append(missing, differences...), append(notes, harmless...)
 	}
-	problems := slices.Concat(missing, s.problems(), unread, slices.Concat(slices.Collect(maps.Values(gates))...))
+	problems := slices.Concat(missing, s.problems(), unread, gates)
 	ok := !s.hasErrors() && !slices.ContainsFunc(missing, func(p plan.Problem) bool { return p.Level == plan.LevelError })
 	if a.json() {
 		if err := a.printJSON(checkResult{OK: ok, Problems: emptyNotNull(problems), Notes: emptyNotNull(notes)}); err != nil {

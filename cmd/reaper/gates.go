@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -22,8 +21,8 @@ func (a *app) approveCommand() *cobra.Command {
 	var length, reason string
 	cmd := &cobra.Command{
 		Use: "approve [--policy NAME]", Short: "Let a policy's runs go on that wait for a person's word", Args: noArgs,
-		Long: `approve shows what stands against the run of a policy, and asks. A yes holds for
-exactly what it has shown: if the schema or the policy file changes once more, or
+		Long: `approve shows why the run of a policy is refused, and asks. A yes holds for exactly
+what it has shown: if the schema or the policy file changes once more, or
 more than twice the rows are due, the runs wait again. A run has to begin within
 --for; from then on the next ones are compared with it. Without --policy it asks for
 every policy that waits.`,
@@ -71,7 +70,7 @@ func (a *app) approve(ctx context.Context, length, reason string) error {
 	if err := l.Usable(ctx, s.pool); err != nil {
 		return coded(err, err)
 	}
-	standing, err := s.standing(ctx, l, gate.ByNobody)
+	verdicts, err := s.verdicts(ctx, l, gate.ByNobody)
 	if err != nil {
 		return failed(err)
 	}
@@ -79,30 +78,29 @@ func (a *app) approve(ctx context.Context, length, reason string) error {
 	if a.json() {
 		shown = a.stderr
 	}
-	if !printStanding(shown, standing) {
-		return a.approved(standing, "nothing waits for approval")
+	if !printVerdicts(shown, verdicts) {
+		return a.approved(verdicts, "nothing waits for approval")
 	}
 	if !a.Yes {
-		fmt.Fprint(a.stderr, "Approve? [y/N] ")
-		line, err := a.line(ctx)
+		yes, err := a.answeredYes(ctx, "Approve?")
 		if err != nil {
 			return err
 		}
-		if answer := strings.ToLower(strings.TrimSpace(line)); answer != "y" && answer != "yes" {
+		if !yes {
 			return &exitError{code: exitRefused, err: errors.New("answered no: nothing was approved")}
 		}
 	}
 	if _, err := l.Migrate(ctx, s.pool); err != nil {
 		return coded(err, err)
 	}
-	if err := a.approveAll(ctx, s, l, standing, d.Interval(), reason); err != nil {
+	if err := a.approveAll(ctx, s, l, verdicts, d.Interval(), reason); err != nil {
 		return failed(err)
 	}
-	return a.approved(standing, "approved: the next run goes on, if it begins within "+length)
+	return a.approved(verdicts, "approved: the next run goes on, if it begins within "+length)
 }
 
 // approved prints what was approved.
-func (a *app) approved(all []*gate.Standing, text string) error {
+func (a *app) approved(all []*gate.Verdict, text string) error {
 	if !a.json() {
 		a.printf("%s\n", text)
 		return nil
@@ -125,58 +123,57 @@ func (a *app) approved(all []*gate.Standing, text string) error {
 			approvals = append(approvals, x)
 		}
 	}
-	return a.printPauses(map[string]any{"approved": approvals})
+	return a.printResult(map[string]any{"approved": approvals})
 }
 
-// standing is what stands against the runs of the plans that have no errors. rows says whether the
-// rows that are due have to be counted.
-func (s *session) standing(ctx context.Context, l *ledger.Ledger, rows gate.RowsAnswered) (all []*gate.Standing, err error) {
+// verdicts are what the gates say of the runs of the plans that have no errors. rows says whether
+// the rows that are due have to be counted.
+func (s *session) verdicts(ctx context.Context, l *ledger.Ledger, rows gate.RowsAnswered) (all []*gate.Verdict, err error) {
 	gates := gate.Gates{Pool: s.pool, Ledger: l, Rows: rows}
 	for _, p := range s.plans {
 		if p.HasErrors() || p.Unplanned() != nil {
 			continue
 		}
-		standing, err := gates.Look(ctx, p)
+		verdict, err := gates.Look(ctx, p)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, standing)
+		all = append(all, verdict)
 	}
 	return all, nil
 }
 
-// gateWarnings are what stands against the runs of the plans, by policy. A role that may not read
-// the ledger sees nothing of it.
-func (s *session) gateWarnings(ctx context.Context, l *ledger.Ledger, rows gate.RowsAnswered) (map[string][]plan.Problem, error) {
-	all, err := s.standing(ctx, l, rows)
+// gateWarnings are the refusals that the runs of the plans would meet. A role that may not read the
+// ledger sees none.
+func (s *session) gateWarnings(ctx context.Context, l *ledger.Ledger, rows gate.RowsAnswered) (warnings []plan.Problem, err error) {
+	all, err := s.verdicts(ctx, l, rows)
 	if pg.HasCode(err, "42501") {
 		return nil, nil
 	}
-	warnings := map[string][]plan.Problem{}
 	for _, x := range all {
 		if len(x.Gates) > 0 {
-			warnings[x.Policy] = []plan.Problem{{Policy: x.Policy, Level: plan.LevelWarning, Text: x.Text(), Fix: x.Fix()}}
+			warnings = append(warnings, plan.Problem{Policy: x.Policy, Level: plan.LevelWarning, Text: x.Text(), Fix: x.Fix()})
 		}
 	}
 	return warnings, err
 }
 
-// approveAll records that a person has approved what stands against the runs.
-func (a *app) approveAll(ctx context.Context, s *session, l *ledger.Ledger, all []*gate.Standing, length, reason string) error {
+// approveAll records that a person has approved the runs that are refused.
+func (a *app) approveAll(ctx context.Context, s *session, l *ledger.Ledger, all []*gate.Verdict, length, reason string) error {
 	gates := gate.Gates{Pool: s.pool, Ledger: l}
-	for _, standing := range all {
-		if len(standing.Gates) == 0 {
+	for _, verdict := range all {
+		if len(verdict.Gates) == 0 {
 			continue
 		}
-		if err := gates.Approve(ctx, standing, length, reason, person()); err != nil {
+		if err := gates.Approve(ctx, verdict, length, reason, person()); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// printStanding prints what stands against runs, and reports whether anything does.
-func printStanding(to io.Writer, all []*gate.Standing) (speaks bool) {
+// printVerdicts prints why runs are refused, and reports whether any is.
+func printVerdicts(to io.Writer, all []*gate.Verdict) (speaks bool) {
 	for _, s := range all {
 		if len(s.Gates) == 0 {
 			continue

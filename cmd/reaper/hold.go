@@ -144,7 +144,7 @@ func (a *app) hold(ctx context.Context, f holdFlags) error {
 		return failed(err)
 	}
 	if a.json() {
-		return a.printPauses(map[string]any{"holds": emptyNotNull(holds)})
+		return a.printResult(map[string]any{"holds": emptyNotNull(holds)})
 	}
 	a.printf("%s", holdsText(holds))
 	for _, h := range holds {
@@ -195,7 +195,7 @@ among them: plan shows those.`,
 				case err != nil:
 					return failed(err)
 				case a.json():
-					return a.printPauses(map[string]any{"holds": emptyNotNull(holds)})
+					return a.printResult(map[string]any{"holds": emptyNotNull(holds)})
 				case len(holds) == 0:
 					a.printf("nothing is held\n")
 				}
@@ -247,7 +247,7 @@ func (a *app) release(ctx context.Context, text string) error {
 		return usage(fmt.Errorf("no hold %d is in force; reaper holds lists them", id))
 	}
 	if a.json() {
-		return a.printPauses(map[string]any{"released": id})
+		return a.printResult(map[string]any{"released": id})
 	}
 	a.printf("hold %d released\n", id)
 	return nil

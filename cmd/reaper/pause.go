@@ -85,7 +85,7 @@ func (a *app) pause(ctx context.Context, length time.Duration, reason string) er
 		return failed(err)
 	}
 	if a.json() {
-		return a.printPauses(map[string]any{"pauses": emptyNotNull(pauses)})
+		return a.printResult(map[string]any{"pauses": emptyNotNull(pauses)})
 	}
 	a.printf("%s", pausesText(pauses))
 	a.printf("it expires by itself; to end it earlier: reaper resume%s\n", flagsOf(a.paused()))
@@ -119,7 +119,7 @@ func (a *app) resume(ctx context.Context) error {
 		return failed(err)
 	}
 	if a.json() {
-		err = a.printPauses(map[string]any{"resumed": ended, "pauses": emptyNotNull(pauses)})
+		err = a.printResult(map[string]any{"resumed": ended, "pauses": emptyNotNull(pauses)})
 	} else {
 		a.printResumed(ended, pauses)
 	}
@@ -138,7 +138,7 @@ func (a *app) printResumed(ended int64, pauses []ledger.Pause) {
 	a.printf("%s", pausesText(pauses))
 }
 
-func (a *app) printPauses(v any) error {
+func (a *app) printResult(v any) error {
 	if err := a.printJSON(v); err != nil {
 		return failed(err)
 	}

@@ -80,7 +80,11 @@ func (a *app) plan(ctx context.Context, flags planFlags) error {
 		if err != nil {
 			return failed(err)
 		}
-		v.Problems = append(v.Problems, gates[v.Name]...)
+		for _, w := range gates {
+			if w.Policy == v.Name {
+				v.Problems = append(v.Problems, w)
+			}
+		}
 		a.needs(ctx, s, l, p, v)
 		views = append(views, v)
 	}

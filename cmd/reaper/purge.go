@@ -179,19 +179,19 @@ func (a *app) confirm(ctx context.Context, s *session, l *ledger.Ledger, opts pu
 		}
 		return func() error { return nil }, nil
 	}
-	standing, err := s.standing(ctx, l, gate.ByPerson)
+	verdicts, err := s.verdicts(ctx, l, gate.ByPerson)
 	if err != nil {
 		return nil, failed(err)
 	}
-	yes, err := a.ask(ctx, s, opts, standing)
+	yes, err := a.ask(ctx, s, opts, verdicts)
 	if err == nil && !yes {
 		err = a.refuse(s, "answered no: nothing was touched")
 	}
-	return func() error { return a.approveAll(ctx, s, l, standing, "1h", "answered y to purge") }, err
+	return func() error { return a.approveAll(ctx, s, l, verdicts, "1h", "answered y to purge") }, err
 }
 
-// ask shows what is due and what stands against the run, and asks for a yes, unless nothing is due.
-func (a *app) ask(ctx context.Context, s *session, opts purge.Options, standing []*gate.Standing) (bool, error) {
+// ask shows what is due and why the run would be refused, and asks for a yes, unless nothing is due.
+func (a *app) ask(ctx context.Context, s *session, opts purge.Options, verdicts []*gate.Verdict) (bool, error) {
 	printProblems(a.stderr, s.problems())
 	fmt.Fprintln(a.stderr, "Counting what is due …")
 	var due int64
@@ -206,15 +206,19 @@ func (a *app) ask(ctx context.Context, s *session, opts purge.Options, standing 
 		due += v.ExpiredRows
 		fmt.Fprintf(a.stderr, "%s: %s\n", v.Name, visible.Text(dueText(v)))
 	}
-	changed := printStanding(a.stderr, standing)
+	changed := printVerdicts(a.stderr, verdicts)
 	if due == 0 && !changed {
 		return true, nil
 	}
-	question := "Delete them permanently? [y/N] "
 	if changed {
-		question = "Delete them permanently, as changed? [y/N] "
+		return a.answeredYes(ctx, "Delete them permanently, as changed?")
 	}
-	fmt.Fprint(a.stderr, question)
+	return a.answeredYes(ctx, "Delete them permanently?")
+}
+
+// answeredYes asks a person, and reports whether the answer is yes.
+func (a *app) answeredYes(ctx context.Context, question string) (bool, error) {
+	fmt.Fprint(a.stderr, question+" [y/N] ")
 	line, err := a.line(ctx)
 	if err != nil {
 		return false, err

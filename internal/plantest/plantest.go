@@ -22,12 +22,17 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // schema. The plan has no errors.
 func Compile(t *testing.T, schema, text string) *plan.Plan {
 	t.Helper()
-	db := dbtest.New(t, schema)
+	return CompileAs(t, dbtest.New(t, schema).DSN(), text)
+}
+
+// CompileAs makes it on a database that is there, as whoever the connection string names.
+func CompileAs(t *testing.T, dsn, text string) *plan.Plan {
+	t.Helper()
 	file, err := policy.Parse("reaper.yaml", []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, err := pgx.Connect(t.Context(), db.DSN())
+	conn, err := pgx.Connect(t.Context(), dsn)
 	if err != nil {
 		t.Fatal(err)
 	}
