@@ -63,8 +63,8 @@ func scanned(o preview.Overdue) *ledger.Scan {
 	return scan
 }
 
-// compile plans one policy anew, for the schema may have changed; an error says
-// everything that stands against it, of the problems that matter.
+// compile plans one policy anew, since the schema may have changed. Its error lists every problem
+// that matters.
 func compile(ctx context.Context, pool *pgxpool.Pool, held purge.Holds, file *policy.File, name string, matters func(plan.Problem) bool) (plans []*plan.Plan, err error) {
 	ctx, cancel := context.WithTimeout(ctx, compileTimeout)
 	defer cancel()
@@ -95,10 +95,10 @@ func compile(ctx context.Context, pool *pgxpool.Pool, held purge.Holds, file *po
 	return plans, nil
 }
 
-// all problems matter to a run.
+// all: every problem matters to a run.
 func all(plan.Problem) bool { return true }
 
-// against is all that stands against running a plan.
+// against lists the reasons not to run a plan.
 func against(plans []*plan.Plan, problems []plan.Problem, server plan.Server) (errs []string) {
 	for _, p := range problems {
 		if p.Level == plan.LevelError {

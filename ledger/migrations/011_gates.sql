@@ -30,7 +30,7 @@ CREATE TABLE {{schema}}.baseline (
 CREATE TABLE {{schema}}.approval (
   id         bigint      NOT NULL GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   policy     text        NOT NULL,
-  gates      text[]      NOT NULL, -- which stood against the run: drift, breaker
+  gates      text[]      NOT NULL, -- which refused the run: drift, breaker
   print      text        NOT NULL, -- its digest
   most_roots bigint      NOT NULL, -- and at most so many roots due; 0 where that gate did not speak
   reason     text        NOT NULL,
