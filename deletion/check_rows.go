@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/reaperdb/reaper/collected"
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/schema"
@@ -27,7 +28,7 @@ func (tx *Tx) checkRows(ctx context.Context, m *plan.Traversal, known collection
 	if err := tx.checkDue(ctx); err != nil {
 		return err
 	}
-	return tx.runChecks(ctx, tx.plan.RowChecks(m, known, keys, tx.Opts.LockDependents))
+	return tx.runChecks(ctx, collected.RowChecks(tx.plan, m, known, keys, tx.Opts.LockDependents))
 }
 
 // fireDeferred fires deferred triggers now, before the checks, instead of at COMMIT.
@@ -40,11 +41,11 @@ func (tx *Tx) fireDeferred(ctx context.Context) error {
 
 // checkDue verifies the rows that were due when one of their references was cleared.
 func (tx *Tx) checkDue(ctx context.Context) error {
-	return tx.runChecks(ctx, plan.DueChecks(tx.due))
+	return tx.runChecks(ctx, collected.DueChecks(tx.due))
 }
 
 // runChecks runs the checks; the first one that fails is the error.
-func (tx *Tx) runChecks(ctx context.Context, c *plan.Checks) error {
+func (tx *Tx) runChecks(ctx context.Context, c *collected.Checks) error {
 	if len(c.Texts) == 0 {
 		return nil
 	}
@@ -60,11 +61,11 @@ func (tx *Tx) runChecks(ctx context.Context, c *plan.Checks) error {
 
 // checkBehind explains why nothing behind an edge was deleted or cleared: a trigger or rule
 // kept the rows. nil: there are none.
-func (tx *Tx) checkBehind(ctx context.Context, e *plan.Edge, r *plan.Rows) error {
+func (tx *Tx) checkBehind(ctx context.Context, e *plan.Edge, r *collected.Rows) error {
 	if !tx.plan.Watched() {
 		return nil
 	}
-	return tx.runChecks(ctx, plan.BehindChecks(e, r))
+	return tx.runChecks(ctx, collected.BehindChecks(e, r))
 }
 
 // checkStillExpired verifies that locked roots are still expired and still match `where`. Only
@@ -72,7 +73,7 @@ func (tx *Tx) checkBehind(ctx context.Context, e *plan.Edge, r *plan.Rows) error
 func (tx *Tx) checkStillExpired(ctx context.Context, keys pg.Values) error {
 	p := tx.plan
 	var unexpired bool
-	if err := tx.row(ctx, p.YoungRootsSQL(tx.scope, tx.Tenant, keys)).Scan(&unexpired); err != nil {
+	if err := tx.row(ctx, collected.YoungRootsSQL(p, tx.scope, tx.Tenant, keys)).Scan(&unexpired); err != nil {
 		return fmt.Errorf("verifying rows: %w", err)
 	}
 	if unexpired {
@@ -89,7 +90,7 @@ func (tx *Tx) noteDue(ctx context.Context, e *plan.Edge, known collection) error
 		return nil
 	}
 	for _, a := range n.Ages {
-		d := plan.DueRows{Edge: e, Age: a, Cutoff: tx.Tenant.Cutoff, Key: pg.NewValues(len(n.Key))}
+		d := collected.DueRows{Edge: e, Age: a, Cutoff: tx.Tenant.Cutoff, Key: pg.NewValues(len(n.Key))}
 		if a.Latest != nil {
 			d.Cutoff = tx.scope.Base
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/reaperdb/reaper/collected"
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/preview"
@@ -26,7 +27,7 @@ func (tx *Tx) collect(ctx context.Context, m *plan.Traversal, seeds collection, 
 		before := 0
 		for _, n := range group {
 			if known[n] == nil {
-				known[n] = plan.NewRows(n)
+				known[n] = collected.NewRows(n)
 			}
 			before += known[n].Len()
 		}
@@ -66,7 +67,7 @@ func (tx *Tx) collectBehind(ctx context.Context, m *plan.Traversal, n *plan.Node
 		}
 		// free looks for keeping rows later; none may be added after that.
 		lock := tx.Opts.LockDependents && n.Table.CanUpdate || n.NeedsLock()
-		if err := tx.readRows(ctx, plan.ReadBehindSQL(e, r, limit, lock), known[n]); err != nil {
+		if err := tx.readRows(ctx, collected.ReadBehindSQL(e, r, limit, lock), known[n]); err != nil {
 			return fmt.Errorf("reading rows of %s: %w", n.Table.Name, err)
 		}
 	}
@@ -74,8 +75,8 @@ func (tx *Tx) collectBehind(ctx context.Context, m *plan.Traversal, n *plan.Node
 }
 
 // readRows appends the rows that a statement returns.
-func (tx *Tx) readRows(ctx context.Context, s *pg.Statement, into *plan.Rows) error {
-	found := plan.NewRows(into.Node)
+func (tx *Tx) readRows(ctx context.Context, s *pg.Statement, into *collected.Rows) error {
+	found := collected.NewRows(into.Node)
 	if err := tx.read(ctx, s, found.Scan()); err != nil {
 		return err
 	}
@@ -132,8 +133,8 @@ func newRowsIn(read, seeds collection) int {
 }
 
 // lockRows locks rows by ctid. If one has moved, the batch is redone.
-func (tx *Tx) lockRows(ctx context.Context, r *plan.Rows) error {
-	n, err := tx.exec(ctx, plan.LockAtSQL(r))
+func (tx *Tx) lockRows(ctx context.Context, r *collected.Rows) error {
+	n, err := tx.exec(ctx, collected.LockAtSQL(r))
 	if err != nil {
 		return fmt.Errorf("locking rows of %s: %w", r.Node.Table.Name, err)
 	}
@@ -164,7 +165,7 @@ func sameRows(a, b collection) bool {
 func (tx *Tx) readClosure(ctx context.Context, m *plan.Traversal, group []*plan.Node, known collection, limit int) (collection, error) {
 	read := collection{}
 	for _, n := range group {
-		read[n] = plan.NewRows(n)
+		read[n] = collected.NewRows(n)
 		if k := known[n]; k != nil { // seeds keep their positions
 			limit += k.Len()
 			for i := range k.Len() {
@@ -172,7 +173,7 @@ func (tx *Tx) readClosure(ctx context.Context, m *plan.Traversal, group []*plan.
 			}
 		}
 	}
-	rows, err := tx.query(ctx, plan.ClosureSQL(tx.plan, m, group, known, limit))
+	rows, err := tx.query(ctx, collected.ClosureSQL(tx.plan, m, group, known, limit))
 	if err != nil {
 		return nil, fmt.Errorf("reading dependents of %s: %w", group[0].Table.Name, err)
 	}
@@ -198,7 +199,7 @@ func (tx *Tx) checkLimits(ctx context.Context, m *plan.Traversal, known collecti
 	if !m.Full {
 		return nil
 	}
-	total := collected(known)
+	total := rowsIn(known)
 	var bytes float64
 	for n, r := range known {
 		if n != tx.plan.Root {
@@ -211,7 +212,7 @@ func (tx *Tx) checkLimits(ctx context.Context, m *plan.Traversal, known collecti
 			continue
 		}
 		var n int
-		s := plan.CountBehindSQL(e, r, remaining(limit, total))
+		s := collected.CountBehindSQL(e, r, remaining(limit, total))
 		if err := tx.row(ctx, s).Scan(&n); err != nil {
 			return fmt.Errorf("counting rows of %s: %w", e.Child.Table.Name, err)
 		}
@@ -242,8 +243,8 @@ func (tx *Tx) stillDue(ctx context.Context, o Outcome) (Outcome, error) {
 
 // lockRoots locks the roots that no other transaction has locked, and returns them with their
 // keys.
-func (tx *Tx) lockRoots(ctx context.Context) (*plan.Rows, pg.Values, error) {
-	found, locked := plan.NewRows(tx.plan.Root), pg.NewValues(len(tx.plan.Key))
+func (tx *Tx) lockRoots(ctx context.Context) (*collected.Rows, pg.Values, error) {
+	found, locked := collected.NewRows(tx.plan.Root), pg.NewValues(len(tx.plan.Key))
 	if err := tx.read(ctx, tx.plan.LockRootsSQL(tx.scope, tx.Tenant, tx.keys), found.Scan(locked...)); err != nil {
 		return nil, nil, fmt.Errorf("locking rows of %s: %w", tx.plan.Root.Table.Name, err)
 	}
@@ -307,7 +308,7 @@ func (tx *Tx) collectFree(ctx context.Context, m *plan.Traversal, counted bool) 
 	return f, o, nil
 }
 
-func (tx *Tx) collectRoots(ctx context.Context, m *plan.Traversal, roots *plan.Rows, counted bool) (collection, error) {
+func (tx *Tx) collectRoots(ctx context.Context, m *plan.Traversal, roots *collected.Rows, counted bool) (collection, error) {
 	limit := tx.plan.Policy.Limits.TotalRows
 	rows, err := tx.collect(ctx, m, collection{tx.plan.Root: roots}, limit)
 	if err != nil || !counted {

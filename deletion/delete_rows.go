@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/reaperdb/reaper/collected"
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/plan"
 )
@@ -19,7 +20,7 @@ func (tx *Tx) deleteCollected(ctx context.Context, m *plan.Traversal, known coll
 		if err := tx.noteDue(ctx, e, known); err != nil {
 			return err
 		}
-		n, err := tx.exec(ctx, plan.ClearSQL(&pg.Statement{}, e, m, known, 0))
+		n, err := tx.exec(ctx, collected.ClearSQL(&pg.Statement{}, e, m, known, 0))
 		if err != nil {
 			return fmt.Errorf("clearing %s of %s: %w", e.Label(), e.Child.Table.Name, err)
 		}
@@ -39,7 +40,7 @@ func (tx *Tx) deleteCollected(ctx context.Context, m *plan.Traversal, known coll
 
 // deleteAtOnce deletes from several tables in one statement.
 func (tx *Tx) deleteAtOnce(ctx context.Context, m *plan.Traversal, nodes []*plan.Node, known collection, keys pg.Values) error {
-	s, targets, wanted := plan.DeleteSQL(tx.plan, m, nodes, tx.scope, tx.Tenant, keys, known, tx.Opts.LockDependents)
+	s, targets, wanted := collected.DeleteSQL(tx.plan, m, nodes, tx.scope, tx.Tenant, keys, known, tx.Opts.LockDependents)
 	if len(targets) == 0 {
 		return nil
 	}
@@ -71,7 +72,7 @@ func (tx *Tx) explainKeptRows(ctx context.Context, m *plan.Traversal, n *plan.No
 	if tx.Opts.LockDependents && n.Table.CanUpdate { // they were locked, so no other transaction changed them
 		return fmt.Errorf("%w: %s", ErrInterfered, n.Stays())
 	}
-	s := plan.CollectedThereSQL(n, m, known, tx.Opts.LockDependents)
+	s := collected.CollectedThereSQL(n, m, known, tx.Opts.LockDependents)
 	var there bool
 	if err := tx.row(ctx, s).Scan(&there); err != nil {
 		return fmt.Errorf("verifying rows: %w", err)
@@ -104,7 +105,7 @@ func (tx *Tx) explainKeptRoots(ctx context.Context, keys pg.Values, n int64) err
 func (tx *Tx) deleteOneByOne(ctx context.Context, m *plan.Traversal, known collection, keys pg.Values) error {
 	for _, e := range m.Deletes {
 		if r := known[e.Parent]; r != nil && r.Len() > 0 {
-			n, err := tx.exec(ctx, plan.DeleteAllBehindSQL(e, r))
+			n, err := tx.exec(ctx, collected.DeleteAllBehindSQL(e, r))
 			if err != nil {
 				return fmt.Errorf("deleting from %s: %w", e.Child.Table.Name, err)
 			}
@@ -148,7 +149,7 @@ func (tx *Tx) deleteNode(ctx context.Context, m *plan.Traversal, n *plan.Node, k
 	case n == tx.plan.Root:
 		s = tx.plan.DeleteRootsSQL(tx.scope, tx.Tenant, keys)
 	default:
-		s = plan.DeleteCollectedSQL(n, m, known, tx.Opts.LockDependents)
+		s = collected.DeleteCollectedSQL(n, m, known, tx.Opts.LockDependents)
 	}
 	count, err := tx.exec(ctx, s)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/reaperdb/reaper/collected"
 	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/policy"
 )
@@ -44,7 +45,7 @@ var deleters = map[Method]deleter{
 }
 
 // collection is the collected rows of a batch, by table.
-type collection = map[*plan.Node]*plan.Rows
+type collection = map[*plan.Node]*collected.Rows
 
 // usualTimeout is twice the target time of a batch, so that a smaller batch stays within it. A
 // single root gets a minute.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/reaperdb/reaper/collected"
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/policy"
@@ -50,7 +51,7 @@ func (drainDeleter) delete(ctx context.Context, tx *Tx) (Outcome, error) {
 
 // keptRoot reports whether something keeps a locked root. All rows that a keep edge could
 // reference are locked first.
-func (tx *Tx) keptRoot(ctx context.Context, root *plan.Rows) (bool, error) {
+func (tx *Tx) keptRoot(ctx context.Context, root *collected.Rows) (bool, error) {
 	if !tx.plan.Keeps() {
 		return false, nil
 	}
@@ -65,7 +66,7 @@ func (tx *Tx) keptRoot(ctx context.Context, root *plan.Rows) (bool, error) {
 // deleteWhole deletes rows and everything below them. If that exceeds limit, it deletes nothing
 // and returns ErrOverflow; limit 0 means no limit. keys are those of the roots among the rows;
 // nil: no roots.
-func (tx *Tx) deleteWhole(ctx context.Context, rows *plan.Rows, keys pg.Values, limit int) error {
+func (tx *Tx) deleteWhole(ctx context.Context, rows *collected.Rows, keys pg.Values, limit int) error {
 	known, err := tx.collect(ctx, tx.plan.Full, collection{rows.Node: rows}, limit)
 	if err == nil && limit > 0 {
 		err = tx.checkLimits(ctx, tx.plan.Full, known, limit)
@@ -102,7 +103,7 @@ const maxDescents = 1000
 
 // deleteBelow deletes some of the rows that reference the rows of a node. false: there are
 // none, or none can be deleted separately.
-func (d *drainer) deleteBelow(ctx context.Context, n *plan.Node, rows *plan.Rows) (bool, error) {
+func (d *drainer) deleteBelow(ctx context.Context, n *plan.Node, rows *collected.Rows) (bool, error) {
 	m := d.tx.plan.Full
 	for _, e := range n.Out {
 		if e.Action.Clears() {
@@ -134,11 +135,11 @@ func (d *drainer) deleteBelow(ctx context.Context, n *plan.Node, rows *plan.Rows
 
 // clearReferences clears some references. If a trigger, or a default that is the deleted row
 // itself, restores them, draining would never end: ErrStillReferenced.
-func (d *drainer) clearReferences(ctx context.Context, e *plan.Edge, rows *plan.Rows) (bool, error) {
+func (d *drainer) clearReferences(ctx context.Context, e *plan.Edge, rows *collected.Rows) (bool, error) {
 	var cleared, stay int64
 	err := d.tx.noteDue(ctx, e, collection{e.Parent: rows})
 	if err == nil {
-		err = d.tx.row(ctx, plan.ClearSomeSQL(e, rows, d.limit)).Scan(&cleared, &stay)
+		err = d.tx.row(ctx, collected.ClearSomeSQL(e, rows, d.limit)).Scan(&cleared, &stay)
 	}
 	if err == nil && cleared == 0 {
 		err = d.tx.checkBehind(ctx, e, rows)
@@ -156,8 +157,8 @@ func (d *drainer) clearReferences(ctx context.Context, e *plan.Edge, rows *plan.
 	return cleared > 0, nil
 }
 
-func (d *drainer) deleteLeaves(ctx context.Context, e *plan.Edge, rows *plan.Rows) (bool, error) {
-	n, err := d.tx.exec(ctx, plan.DeleteBehindSQL(e, rows, d.limit))
+func (d *drainer) deleteLeaves(ctx context.Context, e *plan.Edge, rows *collected.Rows) (bool, error) {
+	n, err := d.tx.exec(ctx, collected.DeleteBehindSQL(e, rows, d.limit))
 	if err == nil && n == 0 {
 		err = d.tx.checkBehind(ctx, e, rows)
 	}
@@ -169,9 +170,9 @@ func (d *drainer) deleteLeaves(ctx context.Context, e *plan.Edge, rows *plan.Row
 }
 
 // deleteSubtrees deletes some rows of a node with everything below them.
-func (d *drainer) deleteSubtrees(ctx context.Context, e *plan.Edge, rows *plan.Rows) (bool, error) {
-	found := plan.NewRows(e.Child)
-	if err := d.tx.readRows(ctx, plan.ReadBehindSQL(e, rows, d.limit, true), found); err != nil {
+func (d *drainer) deleteSubtrees(ctx context.Context, e *plan.Edge, rows *collected.Rows) (bool, error) {
+	found := collected.NewRows(e.Child)
+	if err := d.tx.readRows(ctx, collected.ReadBehindSQL(e, rows, d.limit, true), found); err != nil {
 		return false, fmt.Errorf("locking rows of %s: %w", e.Child.Table.Name, err)
 	}
 	if found.Len() == 0 {
@@ -190,7 +191,7 @@ func (d *drainer) deleteSubtrees(ctx context.Context, e *plan.Edge, rows *plan.R
 
 // deleteFromCycle deletes some rows of a self-reference or a cycle of tables, farthest first:
 // rows are read in order of distance.
-func (d *drainer) deleteFromCycle(ctx context.Context, n *plan.Node, rows *plan.Rows) (bool, error) {
+func (d *drainer) deleteFromCycle(ctx context.Context, n *plan.Node, rows *collected.Rows) (bool, error) {
 	m := d.tx.plan.Full
 	var group []*plan.Node
 	for _, g := range m.Order {
@@ -203,7 +204,7 @@ func (d *drainer) deleteFromCycle(ctx context.Context, n *plan.Node, rows *plan.
 	if err != nil {
 		return false, err
 	}
-	far, total := plan.NewRows(n), 0
+	far, total := collected.NewRows(n), 0
 	for _, g := range group {
 		total += read[g].Len()
 		from := 0
@@ -233,7 +234,7 @@ func (d *drainer) deleteFromCycle(ctx context.Context, n *plan.Node, rows *plan.
 
 // deletePrefix deletes as many of the first rows, with everything below them, as fit into the
 // batch. false: not even one fits.
-func (d *drainer) deletePrefix(ctx context.Context, rows *plan.Rows) (bool, error) {
+func (d *drainer) deletePrefix(ctx context.Context, rows *collected.Rows) (bool, error) {
 	m := d.tx.plan.Full
 	var best collection
 	for n := 1; ; n = min(n*4, rows.Len()) {

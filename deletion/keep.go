@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/reaperdb/reaper/collected"
 	"github.com/reaperdb/reaper/internal/keeping"
 	"github.com/reaperdb/reaper/plan"
 )
@@ -14,7 +15,7 @@ import (
 // that keep them are visible or can no longer be added.
 func (tx *Tx) free(ctx context.Context, known collection, n int) ([]int, error) {
 	k := collectedRows(tx.plan, known)
-	s := plan.KeepingSQL(tx.plan, known)
+	s := collected.KeepingSQL(tx.plan, known)
 	rows, err := tx.query(ctx, s)
 	if err != nil {
 		return nil, fmt.Errorf("searching for kept rows: %w", err)
@@ -56,11 +57,11 @@ func collectedRows(p *plan.Plan, known collection) *collectedGraph {
 func (g *collectedGraph) add(e *plan.Edge, parent int, table, ctid *string) {
 	p, c := g.first[e.Parent]+parent-1, keeping.Stranger
 	if r := g.known[e.Child]; r != nil && ctid != nil {
-		if at, there := r.Places()[plan.RowID{Table: *table, CTID: *ctid}]; there {
+		if at, there := r.Places()[collected.RowID{Table: *table, CTID: *ctid}]; there {
 			c = g.first[e.Child] + at
 		}
 	}
-	plan.LinkRows(g.Graph, e, p, c)
+	collected.LinkRows(g.Graph, e, p, c)
 }
 
 // free returns those of the first n rows, the roots, that may be deleted.

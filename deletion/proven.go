@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/reaperdb/reaper/collected"
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/policy"
@@ -48,7 +49,7 @@ func (provenDeleter) delete(ctx context.Context, tx *Tx) (Outcome, error) {
 	if err := tx.emptyProven(ctx, free.rows); err != nil {
 		return o, err
 	}
-	if tx.Total()+int64(collected(free.rows)) > int64(tx.plan.Policy.Limits.TotalRows) {
+	if tx.Total()+int64(rowsIn(free.rows)) > int64(tx.plan.Policy.Limits.TotalRows) {
 		return o, ErrOverflow
 	}
 	if time.Since(tx.began) > provenTime {
@@ -69,7 +70,7 @@ func (tx *Tx) deleteUnchecked(ctx context.Context, known collection, keys pg.Val
 			continue
 		}
 		if n == tx.plan.Root {
-			s := tx.plan.DeleteLockedRootsSQL(tx.scope, tx.Tenant, r.Slice(0, keys.Len()))
+			s := collected.DeleteLockedRootsSQL(tx.plan, tx.scope, tx.Tenant, r.Slice(0, keys.Len()))
 			batch.Queue(s.String(), s.Args...).Exec(func(tag pgconn.CommandTag) error {
 				roots = tag.RowsAffected()
 				tx.countDeleted(n, roots)
@@ -79,7 +80,7 @@ func (tx *Tx) deleteUnchecked(ctx context.Context, known collection, keys pg.Val
 				continue
 			}
 		}
-		s := plan.DeleteAtSQL(r)
+		s := collected.DeleteAtSQL(r)
 		batch.Queue(s.String(), s.Args...).Exec(func(tag pgconn.CommandTag) error {
 			tx.countDeleted(n, tag.RowsAffected())
 			if tag.RowsAffected() != int64(r.Len()) {
@@ -99,7 +100,7 @@ func (tx *Tx) deleteUnchecked(ctx context.Context, known collection, keys pg.Val
 	return nil
 }
 
-func collected(known collection) (n int) {
+func rowsIn(known collection) (n int) {
 	for _, r := range known {
 		n += r.Len()
 	}
@@ -119,17 +120,17 @@ func (tx *Tx) emptyProven(ctx context.Context, known collection) error {
 	}
 	for _, e := range m.Deletes {
 		if r := known[e.Parent]; r != nil && r.Len() > 0 {
-			counted(plan.DeleteAllBehindSQL(e, r), func(n int64) { tx.countDeleted(e.Child, n) })
+			counted(collected.DeleteAllBehindSQL(e, r), func(n int64) { tx.countDeleted(e.Child, n) })
 		}
 	}
 	for _, e := range m.Clears {
 		if r := known[e.Parent]; r != nil && r.Len() > 0 {
-			counted(plan.ClearSQL(&pg.Statement{}, e, m, known, 0), func(n int64) { tx.countNullified(e.Child, n) })
+			counted(collected.ClearSQL(&pg.Statement{}, e, m, known, 0), func(n int64) { tx.countNullified(e.Child, n) })
 		}
 	}
 	batch.Queue("SET CONSTRAINTS ALL IMMEDIATE")
 	referenced := false
-	s := tx.plan.ReferencedSQL(known)
+	s := collected.ReferencedSQL(tx.plan, known)
 	batch.Queue(s.String(), s.Args...).Query(pg.ScanOne(&referenced))
 	if err := pg.Send(ctx, tx.Conn, batch); err != nil {
 		return fmt.Errorf("deleting the dependents of %s: %w", tx.plan.Root.Table.Name, err)

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/reaperdb/reaper/collected"
 	"github.com/reaperdb/reaper/expiry"
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/plan"
@@ -27,12 +28,12 @@ type Tx struct {
 	Limit    int  // rows it may delete, over all tables
 	stepwise bool // delete table by table
 
-	*Share                // the one that is being deleted
-	Parts  []*Share       // those whose tenant's lock it has
-	Before []int64        // counters before the part
-	after  []int64        // the same behind it; nil: not read yet
-	due    []plan.DueRows // rows whose age emptying could renew
-	WAL    [2]int64       // positions in the WAL, in bytes: where it began, where it ended
+	*Share                     // the one that is being deleted
+	Parts  []*Share            // those whose tenant's lock it has
+	Before []int64             // counters before the part
+	after  []int64             // the same behind it; nil: not read yet
+	due    []collected.DueRows // rows whose age emptying could renew
+	WAL    [2]int64            // positions in the WAL, in bytes: where it began, where it ended
 }
 
 // New is the transaction of a batch on a connection, before it has begun. limit is how

@@ -71,7 +71,7 @@ func (c *compiler) clearedAges() error {
 			}
 		}
 		var err error
-		if n.Key, n.keyOrders, err = c.ordered(n.Table, best.ColumnNames()); err != nil {
+		if n.Key, n.KeyOrders, err = c.ordered(n.Table, best.ColumnNames()); err != nil {
 			return err
 		}
 	}
@@ -83,9 +83,9 @@ func (c *compiler) clearedAge(n *Node, p *policy.Policy) {
 	if !ok {
 		return // reported by its own plan
 	}
-	a := rootAge{policy: p.Name, age: expiry.Age{Column: column, Unit: p.Age.Unit, Zone: "UTC"}}
+	a := RootAge{Policy: p.Name, Age: expiry.Age{Column: column, Unit: p.Age.Unit, Zone: "UTC"}}
 	if p.Age.TimeZone.IsSet() {
-		a.age.Zone = p.Age.TimeZone.Value
+		a.Age.Zone = p.Age.TimeZone.Value
 	}
 	if p != c.plan.Policy {
 		a.Latest = c.latestCutoff(p)
@@ -136,4 +136,13 @@ func arrayInKey(t *schema.Table) string {
 		}
 	}
 	return ""
+}
+
+// RootAge is the age that a policy of the file uses for a table whose references this plan clears.
+type RootAge struct {
+	Policy string
+	Age    expiry.Age
+	// Latest gives the latest cutoff of any of the policy's tenants, as SQL over the run's start.
+	// nil: use the cutoff of the batch.
+	Latest func(base string) string
 }

@@ -75,8 +75,8 @@ func (n *Node) maySuppressDelete() bool {
 		slices.ContainsFunc(n.FiringRules(), func(r schema.Rule) bool { return r.OnDelete }))
 }
 
-// fires names what fires on the table.
-func (n *Node) fires() string {
+// Fires names what fires on the table.
+func (n *Node) Fires() string {
 	names := n.firing()
 	if len(names) == 0 {
 		return "a trigger or a rule of another table"
@@ -115,4 +115,9 @@ func (c *compiler) checkTriggers(n *Node) {
 		}
 	}
 	p.ownPath.writing = p.ownPath.writing || len(n.firingTriggers()) > 0 || len(n.FiringRules()) > 0 || n.cleared() && len(n.Table.Functions) > 0
+}
+
+// Stays is the error text for rows that survived their own deletion.
+func (n *Node) Stays() string {
+	return fmt.Sprintf("rows of %s are still there after they were deleted: %s", n.Table.Name, n.Fires())
 }

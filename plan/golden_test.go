@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/reaperdb/reaper/collected"
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/internal/plantest"
 	"github.com/reaperdb/reaper/plan"
@@ -84,8 +85,8 @@ func drainSQL(p *plan.Plan) string {
 	const key, limit = "KEY", 20000
 	var b strings.Builder
 	section := func(title string, s *pg.Statement) { b.WriteString("-- " + title + "\n" + s.String() + ";\n\n") }
-	one := func(n *plan.Node) *plan.Rows {
-		r := plan.NewRows(n)
+	one := func(n *plan.Node) *collected.Rows {
+		r := collected.NewRows(n)
 		refs := make([]*string, len(n.Refs))
 		for i := range refs {
 			refs[i] = new(string)
@@ -97,12 +98,12 @@ func drainSQL(p *plan.Plan) string {
 	for _, e := range p.Edges {
 		switch {
 		case e.Action.Clears():
-			section("drain: empty some references by "+e.Label(), plan.ClearSomeSQL(e, one(e.Parent), limit))
+			section("drain: empty some references by "+e.Label(), collected.ClearSomeSQL(e, one(e.Parent), limit))
 		case e.Internal():
-			section("drain: lock rows on a cycle by "+e.Label(), plan.LockAtSQL(one(e.Child)))
+			section("drain: lock rows on a cycle by "+e.Label(), collected.LockAtSQL(one(e.Child)))
 		case e.Action.Deletes():
-			section("drain: count rows behind "+e.Label(), plan.CountBehindSQL(e, one(e.Parent), limit))
-			section("drain: delete some rows behind "+e.Label(), plan.DeleteBehindSQL(e, one(e.Parent), limit))
+			section("drain: count rows behind "+e.Label(), collected.CountBehindSQL(e, one(e.Parent), limit))
+			section("drain: delete some rows behind "+e.Label(), collected.DeleteBehindSQL(e, one(e.Parent), limit))
 		}
 	}
 	return b.String()

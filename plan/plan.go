@@ -90,10 +90,10 @@ type Node struct {
 	Refs []string
 	// Ages are those that policies of the file use for this table, if references in it are cleared;
 	// Key identifies its rows.
-	Ages      []rootAge
+	Ages      []RootAge
 	Key       []schema.Column
-	keyOrders []*schema.Order
-	Component int // number of its strongly connected component along deleting edges, parents first
+	KeyOrders []*schema.Order // the sort order of each column of Key
+	Component int             // number of its strongly connected component along deleting edges, parents first
 }
 
 // Edge is one reference from a child table to a parent table of the plan.

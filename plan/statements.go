@@ -34,10 +34,10 @@ type TenantCutoff struct {
 	ReadAt time.Time // when hold and retention were read
 }
 
-// cutoffCTE writes the CTE with the tenant's cutoff at the time of the statement. A hold or a longer
+// CutoffCTE writes the CTE with the tenant's cutoff at the time of the statement. A hold or a longer
 // retention set since the run's start counts; a shorter one does not. A key that now occurs twice
 // has no cutoff. A query of tenants is not run again here: it has just been read.
-func (p *Plan) cutoffCTE(s *pg.Statement, sc expiry.Scope, w *TenantCutoff) {
+func (p *Plan) CutoffCTE(s *pg.Statement, sc expiry.Scope, w *TenantCutoff) {
 	s.Add("reaper_cut AS MATERIALIZED (")
 	p.cutoffQuery(s, sc, w)
 	s.Add(")")
@@ -96,9 +96,9 @@ func (p *Plan) parenthesizedJoin(joins string) string {
 	return joins
 }
 
-// conditions is everything that makes a root expired at the time of the statement: age, where,
+// Conditions is everything that makes a root expired at the time of the statement: age, where,
 // hold, retention and the whole path. cut is the relation with the tenant's cutoff.
-func (p *Plan) conditions(cut string) string {
+func (p *Plan) Conditions(cut string) string {
 	return p.ageCondition(cut) + Parenthesized(p.Where)
 }
 
@@ -118,22 +118,22 @@ func (p *Plan) ageCondition(cut string) string {
 		" WHERE " + on + " AND " + expired + ")"
 }
 
-// rootCondition is the conditions for roots with these keys. SQL evaluates conditions in no fixed
+// RootCondition is the conditions for roots with these keys. SQL evaluates conditions in no fixed
 // order: a where that has raised an error is evaluated only for these keys.
-func (p *Plan) rootCondition(s *pg.Statement, sc expiry.Scope, keys pg.Values, cut string) string {
-	return p.keyCondition(s, keys) + "\n   AND " + p.ageCondition(cut) + p.whereCondition(s, sc, keys)
+func (p *Plan) RootCondition(s *pg.Statement, sc expiry.Scope, keys pg.Values, cut string) string {
+	return p.KeyCondition(s, keys) + "\n   AND " + p.ageCondition(cut) + p.WhereCondition(s, sc, keys)
 }
 
-// whereCondition is the where condition for roots with these keys.
-func (p *Plan) whereCondition(s *pg.Statement, sc expiry.Scope, keys pg.Values) string {
+// WhereCondition is the where condition for roots with these keys.
+func (p *Plan) WhereCondition(s *pg.Statement, sc expiry.Scope, keys pg.Values) string {
 	if !sc.WhereFailed || p.Where == "" {
 		return Parenthesized(p.Where)
 	}
-	return " AND CASE WHEN " + p.keyCondition(s, keys) + " THEN (" + p.Where + "\n) ELSE false END"
+	return " AND CASE WHEN " + p.KeyCondition(s, keys) + " THEN (" + p.Where + "\n) ELSE false END"
 }
 
-// keyCondition is the condition that a root has one of the keys.
-func (p *Plan) keyCondition(s *pg.Statement, keys pg.Values) string {
+// KeyCondition is the condition that a root has one of the keys.
+func (p *Plan) KeyCondition(s *pg.Statement, keys pg.Values) string {
 	return schema.Among(s, schema.Themselves(p.Key, p.keyOrders), schema.Cols(p.Root.Table, ColumnNames(p.Key)), keys, true)
 }
 
@@ -141,8 +141,8 @@ func (p *Plan) keyCondition(s *pg.Statement, keys pg.Values) string {
 // the table's name.
 func (p *Plan) rootsSQL(s *pg.Statement, sc expiry.Scope, w *TenantCutoff, keys pg.Values, verb string) *pg.Statement {
 	s.Add("WITH ")
-	p.cutoffCTE(s, sc, w)
-	return s.Add("\n", verb, schema.From(p.Root.Table), "\n WHERE ", p.rootCondition(s, sc, keys, "reaper_cut"))
+	p.CutoffCTE(s, sc, w)
+	return s.Add("\n", verb, schema.From(p.Root.Table), "\n WHERE ", p.RootCondition(s, sc, keys, "reaper_cut"))
 }
 
 // DeleteRootsSQL deletes roots by key.
@@ -156,7 +156,7 @@ func (p *Plan) DeleteRuledSQL(sc expiry.Scope, w *TenantCutoff, keys pg.Values) 
 	s := &pg.Statement{}
 	cut := s.Inner()
 	p.cutoffQuery(cut, sc, w)
-	return s.Add("DELETE FROM ", schema.From(p.Root.Table), "\n WHERE ", p.rootCondition(s, sc, keys, "("+cut.String()+" OFFSET 0) reaper_cut"))
+	return s.Add("DELETE FROM ", schema.From(p.Root.Table), "\n WHERE ", p.RootCondition(s, sc, keys, "("+cut.String()+" OFFSET 0) reaper_cut"))
 }
 
 // CountRootsSQL counts the roots that are still expired.
@@ -169,70 +169,27 @@ func (p *Plan) CountRootsSQL(sc expiry.Scope, w *TenantCutoff, keys pg.Values) *
 func (p *Plan) LockRootsSQL(sc expiry.Scope, w *TenantCutoff, keys pg.Values) *pg.Statement {
 	t := p.Root.Table
 	name := pg.Ident(t.Name.Name)
-	selected, names := locations(t, p.Root.Refs, ColumnNames(p.Key))
+	selected, names := Locations(t, p.Root.Refs, ColumnNames(p.Key))
 	s := &pg.Statement{}
 	inner := p.rootsSQL(s.Inner(), sc, w, keys, "SELECT "+selected+"\n  FROM ").
 		Add("\n   FOR UPDATE OF ", name, " SKIP LOCKED")
 	return s.Add(pg.Gathered(inner.String(), names))
 }
 
-// locations selects, as text, the location of rows and their columns, the referenced ones first, and
+// Locations selects, as text, the location of rows and their columns, the referenced ones first, and
 // returns the names of what it selects.
-func locations(t *schema.Table, refs, more []string) (selected string, names []string) {
+func Locations(t *schema.Table, refs, more []string) (selected string, names []string) {
 	name := pg.Ident(t.Name.Name)
-	columns, names := numbered(schema.Cols(t, slices.Concat(refs, more)))
+	columns, names := Numbered(schema.Cols(t, slices.Concat(refs, more)))
 	parts := append([]string{name + ".tableoid::text AS tab", name + ".ctid::text AS tid"}, columns...)
 	return strings.Join(parts, ", "), append([]string{"tab", "tid"}, names...)
 }
 
-// numbered selects columns as text, and returns their names: c0, c1, ….
-func numbered(columns []string) (selected, names []string) {
+// Numbered selects columns as text, and returns their names: c0, c1, ….
+func Numbered(columns []string) (selected, names []string) {
 	for i, c := range columns {
 		names = append(names, fmt.Sprintf("c%d", i))
 		selected = append(selected, c+"::text AS "+names[i])
 	}
 	return selected, names
-}
-
-// located is the condition that a row is at one of these locations.
-func located(s *pg.Statement, t *schema.Table, r *Rows) string {
-	c := pg.Ident(t.Name.Name) + ".ctid = ANY(" + s.Array(r.CTIDs, "tid") + ")"
-	if t.Kind == schema.Partitioned {
-		c += " AND (" + pg.Ident(t.Name.Name) + ".tableoid, " + pg.Ident(t.Name.Name) + ".ctid) IN (SELECT * FROM unnest(" +
-			s.Array(r.Tables, "oid") + ", " + s.Array(r.CTIDs, "tid") + "))"
-	}
-	return c
-}
-
-// behind is the condition that a row of the edge's child references one of these parent rows.
-func behind(s *pg.Statement, e *Edge, r *Rows) string {
-	return schema.Among(s, e.Pairs, schema.Cols(e.Child.Table, e.ChildColumns), r.referenced(e), e.Index != "") + Parenthesized(e.Where)
-}
-
-// ReadBehindSQL gathers the child rows that reference these parent rows (tableoid, ctid, referenced
-// columns…), and locks them if lock is set.
-func ReadBehindSQL(e *Edge, r *Rows, limit int, lock bool) *pg.Statement {
-	s := &pg.Statement{}
-	t := e.Child.Table
-	selected, names := locations(t, e.Child.Refs, nil)
-	inner := "SELECT " + selected + "\n  FROM " + schema.From(t) + "\n WHERE " + behind(s, e, r) + fmt.Sprintf("\n LIMIT %d", limit)
-	if lock {
-		inner += "\n   FOR UPDATE OF " + pg.Ident(t.Name.Name)
-	}
-	return s.Add(pg.Gathered(inner, names))
-}
-
-// LockAtSQL locks rows at their known locations. It returns no row that has moved.
-func LockAtSQL(r *Rows) *pg.Statement {
-	s := &pg.Statement{}
-	t := r.Node.Table
-	s.Add("SELECT ", pg.Ident(t.Name.Name), ".ctid::text\n  FROM ", schema.From(t), "\n WHERE ", located(s, t, r), "\n   FOR UPDATE OF ", pg.Ident(t.Name.Name))
-	return s
-}
-
-// CountBehindSQL counts the rows behind an edge, up to a limit.
-func CountBehindSQL(e *Edge, r *Rows, limit int) *pg.Statement {
-	s := &pg.Statement{}
-	s.Add("SELECT count(*) FROM (SELECT FROM ", schema.From(e.Child.Table), " WHERE ", behind(s, e, r), fmt.Sprintf(" LIMIT %d) x", limit))
-	return s
 }

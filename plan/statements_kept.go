@@ -20,7 +20,7 @@ func (p *Plan) keptSQL(roots string) string {
 		case e.Action == ByKeep:
 			tests = append(tests, fmt.Sprintf("reaper_c.node = %d AND EXISTS (SELECT FROM %s WHERE %s%s)",
 				slices.Index(p.Nodes, e.Parent), schema.From(e.Child.Table), StepMatch(p, e, "reaper_c"), Parenthesized(e.Where)))
-		case e.protects():
+		case e.Protects():
 			down, up = append(down, ClosureStep(p, e, "reaper_c")), append(up, ascent(p, e))
 		}
 	}
@@ -74,4 +74,10 @@ func referencing(c schema.Comparison, theirs, ours string) string {
 		}
 	}
 	return c.FindOurs(ours, theirs)
+}
+
+// Protects reports whether a row behind the edge could keep the row it references, by itself or
+// through its own dependents.
+func (e *Edge) Protects() bool {
+	return e.Action == ByKeep || e.Action.Deletes() && e.Child.NeedsLock()
 }

@@ -56,7 +56,7 @@ func (p *Plan) CountRangeSQL(sc expiry.Scope, w *TenantCutoff, r *Range) *pg.Sta
 func (p *Plan) rangeSQL(sc expiry.Scope, w *TenantCutoff, r *Range, verb string) *pg.Statement {
 	s := &pg.Statement{}
 	s.Add("WITH ")
-	p.cutoffCTE(s, sc, w)
+	p.CutoffCTE(s, sc, w)
 	conditions := append([]string{p.ofTenant(s, w)}, p.within(s, Window{From: r.From, Until: r.Until})...)
 	conditions = append(conditions, schema.Col(p.Root.Table, p.Age.Column.Name)+" < "+p.Age.Bound(s.Cast(w.Cutoff, "timestamptz")))
 	found := strings.Join(conditions, " AND ")

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/reaperdb/reaper/collected"
 	"github.com/reaperdb/reaper/expiry"
 	"github.com/reaperdb/reaper/internal/keeping"
 	"github.com/reaperdb/reaper/internal/pg"
@@ -34,7 +35,7 @@ func (l *previewer) findKept(ctx context.Context) error {
 		return fmt.Errorf("looking for what is kept: %w", err)
 	}
 	defer rows.Close()
-	roots := plan.NewRows(&plan.Node{})
+	roots := collected.NewRows(&plan.Node{})
 	references := 0
 	for rows.Next() {
 		var edge int
@@ -46,7 +47,7 @@ func (l *previewer) findKept(ctx context.Context) error {
 		if edge < 0 {
 			roots.Add(tab, tid, nil)
 		} else {
-			n.add(p.Edges[edge], plan.RowID{Table: tab, CTID: tid}, childTab, childTid)
+			n.add(p.Edges[edge], collected.RowID{Table: tab, CTID: tid}, childTab, childTid)
 			references++
 		}
 	}
@@ -112,7 +113,7 @@ func involved(p *plan.Plan) map[*plan.Node]bool {
 // rowKey identifies a row of a plan.
 type rowKey struct {
 	node *plan.Node
-	row  plan.RowID
+	row  collected.RowID
 }
 
 // numbering numbers rows in order of appearance.
@@ -131,16 +132,16 @@ func (n *numbering) number(place rowKey) int {
 }
 
 // add records that a row is referenced.
-func (n *numbering) add(e *plan.Edge, row plan.RowID, table, ctid *string) {
+func (n *numbering) add(e *plan.Edge, row collected.RowID, table, ctid *string) {
 	parent, child := n.number(rowKey{e.Parent, row}), keeping.Stranger
 	if ctid != nil {
-		child = n.number(rowKey{e.Child, plan.RowID{Table: *table, CTID: *ctid}})
+		child = n.number(rowKey{e.Child, collected.RowID{Table: *table, CTID: *ctid}})
 	}
-	plan.LinkRows(&n.Graph, e, parent, child)
+	collected.LinkRows(&n.Graph, e, parent, child)
 }
 
 // remaining are the roots that are not deleted in the end.
-func (n *numbering) remaining(root *plan.Node, roots *plan.Rows) *plan.Rows {
+func (n *numbering) remaining(root *plan.Node, roots *collected.Rows) *collected.Rows {
 	expired := make([]bool, n.Len())
 	numbers := make([]int, roots.Len()) // by root; -1: nothing references it
 	for i := range numbers {

@@ -1,6 +1,7 @@
 package preview
 
 import (
+	"github.com/reaperdb/reaper/collected"
 	"github.com/reaperdb/reaper/expiry"
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/internal/visible"
@@ -53,10 +54,10 @@ func SQL(p *plan.Plan, sel plan.Selection, cutoffs string) string {
 		return out
 	}
 	section("lock the roots", p.LockRootsSQL(sc, w, keys))
-	known := map[*plan.Node]*plan.Rows{}
+	known := map[*plan.Node]*collected.Rows{}
 	for _, group := range m.Order {
 		for _, n := range group {
-			known[n] = plan.NewRows(n)
+			known[n] = collected.NewRows(n)
 			refs := make([]*string, len(n.Refs))
 			for i := range refs {
 				refs[i] = &key
@@ -64,22 +65,22 @@ func SQL(p *plan.Plan, sel plan.Selection, cutoffs string) string {
 			known[n].Add("0", "(0,0)", refs)
 		}
 		if plan.Cyclic(group) {
-			section("the rows of tables that reference each other", plan.ClosureSQL(p, m, group, known, p.Policy.Limits.TotalRows))
+			section("the rows of tables that reference each other", collected.ClosureSQL(p, m, group, known, p.Policy.Limits.TotalRows))
 			continue
 		}
 		for _, e := range group[0].In {
 			if e.Action.Deletes() && m.Walks(e) {
-				section("the rows of "+e.Child.Table.Name.String(), plan.ReadBehindSQL(e, known[e.Parent], p.Policy.Limits.TotalRows, e.Child.NeedsLock()))
+				section("the rows of "+e.Child.Table.Name.String(), collected.ReadBehindSQL(e, known[e.Parent], p.Policy.Limits.TotalRows, e.Child.NeedsLock()))
 			}
 		}
 	}
 	if p.Keeps() {
-		section("which rows delete and keep which", plan.KeepingSQL(p, known))
+		section("which rows delete and keep which", collected.KeepingSQL(p, known))
 	}
 	for _, e := range m.Clears {
-		section("empty references", plan.ClearSQL(&pg.Statement{}, e, m, known, 0))
+		section("empty references", collected.ClearSQL(&pg.Statement{}, e, m, known, 0))
 	}
-	s, _, _ := plan.DeleteSQL(p, m, p.Nodes, sc, w, keys, known, false)
+	s, _, _ := collected.DeleteSQL(p, m, p.Nodes, sc, w, keys, known, false)
 	section("a batch", s)
 	return out
 }

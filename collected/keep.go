@@ -1,4 +1,4 @@
-package plan
+package collected
 
 import (
 	"fmt"
@@ -7,22 +7,23 @@ import (
 
 	"github.com/reaperdb/reaper/internal/keeping"
 	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/schema"
 )
 
 // KeepingSQL returns, for each edge that could keep rows, which children reference the rows: index
 // of the edge, ordinal of the parent's row (from 1), tableoid and ctid of the child's.
-func KeepingSQL(p *Plan, known map[*Node]*Rows) *pg.Statement {
+func KeepingSQL(p *plan.Plan, known map[*plan.Node]*Rows) *pg.Statement {
 	s := &pg.Statement{}
 	var parts []string
 	for i, e := range p.Edges {
 		r := known[e.Parent]
-		if r == nil || r.Len() == 0 || !e.protects() {
+		if r == nil || r.Len() == 0 || !e.Protects() {
 			continue
 		}
 		name := pg.Ident(e.Child.Table.Name.Name)
 		row, limit := name+".tableoid::text AS tab, "+name+".ctid::text AS tid", ""
-		if e.Action == ByKeep {
+		if e.Action == plan.ByKeep {
 			// One row that stays suffices, and at most all collected rows may be deleted.
 			going := known[e.Child]
 			if going == nil {
@@ -35,20 +36,14 @@ func KeepingSQL(p *Plan, known map[*Node]*Rows) *pg.Statement {
 			i, s.Array(r.Tables, "text")+pg.Prefixed(len(columns), func(i int) string {
 				return s.Array(r.refs[slices.Index(r.Node.Refs, columns[i])], "text")
 			}), pg.Prefixed(len(columns), func(i int) string { return fmt.Sprintf("r%d", i) }),
-			row, schema.From(e.Child.Table), e.references("reaper_x"), Parenthesized(e.Where), limit))
+			row, schema.From(e.Child.Table), references(e, "reaper_x"), plan.Parenthesized(e.Where), limit))
 	}
 	return s.Add(strings.Join(parts, "\nUNION ALL\n"))
 }
 
-// protects reports whether a row behind the edge could keep the row it references, by itself or
-// through its own dependents.
-func (e *Edge) protects() bool {
-	return e.Action == ByKeep || e.Action.Deletes() && e.Child.NeedsLock()
-}
-
 // references is the condition that a child's row references the row x(tab, r0, r1, …) of the
 // parent, with the edge's columns as text.
-func (e *Edge) references(x string) string {
+func references(e *plan.Edge, x string) string {
 	within := ""
 	if e.Within != nil {
 		within = fmt.Sprintf("%s.tab = ANY('{%s}') AND ", x, strings.Join(e.Within, ","))
@@ -60,8 +55,8 @@ func (e *Edge) references(x string) string {
 
 // LinkRows records in a graph that one row references another along an edge. child may be a
 // Stranger.
-func LinkRows(g *keeping.Graph, e *Edge, parent, child int) {
-	if e.Action == ByKeep || child == keeping.Stranger {
+func LinkRows(g *keeping.Graph, e *plan.Edge, parent, child int) {
+	if e.Action == plan.ByKeep || child == keeping.Stranger {
 		g.Keep(parent, child)
 		return
 	}

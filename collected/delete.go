@@ -1,4 +1,4 @@
-package plan
+package collected
 
 import (
 	"fmt"
@@ -6,16 +6,17 @@ import (
 
 	"github.com/reaperdb/reaper/expiry"
 	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/schema"
 )
 
 // ClearSQL clears the references of rows behind an edge. It skips rows that reaper itself deletes
 // in the same batch. It includes those left to CASCADE, which may delete them only after the
 // reference is checked. A nil m is a drain, which leaves nothing to CASCADE. limit 0: no limit.
-func ClearSQL(s *pg.Statement, e *Edge, m *Traversal, known map[*Node]*Rows, limit int) *pg.Statement {
+func ClearSQL(s *pg.Statement, e *plan.Edge, m *plan.Traversal, known map[*plan.Node]*Rows, limit int) *pg.Statement {
 	t := e.Child.Table
 	value := "NULL"
-	if e.Action == BySetDefault {
+	if e.Action == plan.BySetDefault {
 		value = "DEFAULT"
 	}
 	s.Add("UPDATE ", schema.From(t), " SET ", pg.List(len(e.SetColumns), func(i int) string { return pg.Ident(e.SetColumns[i]) + " = " + value }), "\n WHERE ")
@@ -24,7 +25,7 @@ func ClearSQL(s *pg.Statement, e *Edge, m *Traversal, known map[*Node]*Rows, lim
 }
 
 // clearing is the condition that the reference of a row is to be cleared.
-func clearing(s *pg.Statement, e *Edge, m *Traversal, known map[*Node]*Rows) string {
+func clearing(s *pg.Statement, e *plan.Edge, m *plan.Traversal, known map[*plan.Node]*Rows) string {
 	t := e.Child.Table
 	condition := behind(s, e, known[e.Parent])
 	if going := known[e.Child]; going != nil && going.Len() > 0 {
@@ -40,9 +41,9 @@ func clearing(s *pg.Statement, e *Edge, m *Traversal, known map[*Node]*Rows) str
 
 // ClearSomeSQL clears the references of some rows behind an edge. It returns their number, and how
 // many of them still reference the same row.
-func ClearSomeSQL(e *Edge, r *Rows, limit int) *pg.Statement {
+func ClearSomeSQL(e *plan.Edge, r *Rows, limit int) *pg.Statement {
 	s := &pg.Statement{}
-	update := ClearSQL(s.Inner(), e, nil, map[*Node]*Rows{e.Parent: r}, limit)
+	update := ClearSQL(s.Inner(), e, nil, map[*plan.Node]*Rows{e.Parent: r}, limit)
 	update.Add("\nRETURNING (", behind(update, e, r), ") IS TRUE AS stays")
 	return s.Add("WITH reaper_u AS (", update.String(), ")\nSELECT count(*), count(*) FILTER (WHERE stays) FROM reaper_u")
 }
@@ -61,7 +62,7 @@ func limited(t *schema.Table, condition string, limit int) string {
 }
 
 // DeleteBehindSQL deletes at most limit rows behind an edge.
-func DeleteBehindSQL(e *Edge, r *Rows, limit int) *pg.Statement {
+func DeleteBehindSQL(e *plan.Edge, r *Rows, limit int) *pg.Statement {
 	s := &pg.Statement{}
 	s.Add("DELETE FROM ", schema.From(e.Child.Table), "\n WHERE ", limited(e.Child.Table, behind(s, e, r), limit))
 	return s
@@ -72,14 +73,14 @@ func DeleteBehindSQL(e *Edge, r *Rows, limit int) *pg.Statement {
 // PostgreSQL checks foreign keys at the end of the statement, so neither order nor cycles matter.
 // The result has one count per target. The first known rows of the root are those of keys, in any
 // order. wanted are the expected counts of the first targets, whose rows are known.
-func DeleteSQL(p *Plan, m *Traversal, nodes []*Node, sc expiry.Scope, w *TenantCutoff, keys pg.Values, known map[*Node]*Rows, locked bool) (s *pg.Statement, targets []*Node, wanted []int) {
+func DeleteSQL(p *plan.Plan, m *plan.Traversal, nodes []*plan.Node, sc expiry.Scope, w *plan.TenantCutoff, keys pg.Values, known map[*plan.Node]*Rows, locked bool) (s *pg.Statement, targets []*plan.Node, wanted []int) {
 	s = &pg.Statement{}
 	s.Add("WITH ")
 	if keys != nil {
-		p.cutoffCTE(s, sc, w)
+		p.CutoffCTE(s, sc, w)
 		s.Add(", ")
 	}
-	part := func(n *Node, condition string) {
+	part := func(n *plan.Node, condition string) {
 		if len(targets) > 0 {
 			s.Add(",\n")
 		}
@@ -87,7 +88,7 @@ func DeleteSQL(p *Plan, m *Traversal, nodes []*Node, sc expiry.Scope, w *TenantC
 		targets = append(targets, n)
 	}
 	if keys != nil {
-		part(p.Root, p.rootCondition(s, sc, keys, "reaper_cut"))
+		part(p.Root, p.RootCondition(s, sc, keys, "reaper_cut"))
 		wanted = append(wanted, keys.Len())
 	}
 	for _, n := range nodes {
@@ -110,7 +111,7 @@ func DeleteSQL(p *Plan, m *Traversal, nodes []*Node, sc expiry.Scope, w *TenantC
 }
 
 // DeleteAllBehindSQL deletes all rows behind an edge.
-func DeleteAllBehindSQL(e *Edge, r *Rows) *pg.Statement {
+func DeleteAllBehindSQL(e *plan.Edge, r *Rows) *pg.Statement {
 	s := &pg.Statement{}
 	return s.Add("DELETE FROM ", schema.From(e.Child.Table), " WHERE ", behind(s, e, r))
 }
@@ -122,13 +123,13 @@ func DeleteAtSQL(r *Rows) *pg.Statement {
 }
 
 // DeleteCollectedSQL deletes the rows collected for a node.
-func DeleteCollectedSQL(n *Node, m *Traversal, known map[*Node]*Rows, locked bool) *pg.Statement {
+func DeleteCollectedSQL(n *plan.Node, m *plan.Traversal, known map[*plan.Node]*Rows, locked bool) *pg.Statement {
 	s := &pg.Statement{}
 	return s.Add("DELETE FROM ", schema.From(n.Table), " WHERE ", located(s, n.Table, known[n]), stillBehind(s, n, m, known, locked))
 }
 
 // CollectedThereSQL reports whether any row collected for a node is still there, unchanged.
-func CollectedThereSQL(n *Node, m *Traversal, known map[*Node]*Rows, locked bool) *pg.Statement {
+func CollectedThereSQL(n *plan.Node, m *plan.Traversal, known map[*plan.Node]*Rows, locked bool) *pg.Statement {
 	s := &pg.Statement{}
 	return s.Add("SELECT EXISTS (SELECT FROM ", schema.From(n.Table), " WHERE ", located(s, n.Table, known[n]), stillBehind(s, n, m, known, locked), ")")
 }
@@ -136,14 +137,14 @@ func CollectedThereSQL(n *Node, m *Traversal, known map[*Node]*Rows, locked bool
 // stillBehind repeats, for collected rows found by location, the condition that they reference
 // their parent. It excludes rows that have moved to another parent, and locations now taken by
 // another row. Empty if nothing was collected by reference, or all rows are locked.
-func stillBehind(s *pg.Statement, n *Node, m *Traversal, known map[*Node]*Rows, locked bool) string {
+func stillBehind(s *pg.Statement, n *plan.Node, m *plan.Traversal, known map[*plan.Node]*Rows, locked bool) string {
 	if locked && n.Table.CanUpdate {
 		return ""
 	}
 	var references []string
 	for _, e := range n.In {
 		if r := known[e.Parent]; e.Action.Deletes() && m.Walks(e) && r != nil && r.Len() > 0 {
-			references = append(references, "("+hashed(s, e, r)+Parenthesized(e.Where)+")")
+			references = append(references, "("+hashed(s, e, r)+plan.Parenthesized(e.Where)+")")
 		}
 	}
 	if references == nil {
@@ -154,7 +155,7 @@ func stillBehind(s *pg.Statement, n *Node, m *Traversal, known map[*Node]*Rows, 
 
 // hashed is behind for rows that are already located: the values go into a hash table, with one
 // lookup per row.
-func hashed(s *pg.Statement, e *Edge, r *Rows) string {
+func hashed(s *pg.Statement, e *plan.Edge, r *Rows) string {
 	theirs, v := schema.Cols(e.Child.Table, e.ChildColumns), r.referenced(e)
 	x := e.Pairs[0]
 	if len(e.Pairs) > 1 || x.Op.Commutator == nil || x.Ours.Array() || x.Collation(x.Theirs) != "" {

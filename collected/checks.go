@@ -1,4 +1,4 @@
-package plan
+package collected
 
 import (
 	"fmt"
@@ -6,6 +6,7 @@ import (
 
 	"github.com/reaperdb/reaper/expiry"
 	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/schema"
 )
 
@@ -17,7 +18,7 @@ type Checks struct {
 }
 
 // rows adds a check that no row of the node's table satisfies the condition.
-func (c *Checks) rows(n *Node, condition, text string) {
+func (c *Checks) rows(n *plan.Node, condition, text string) {
 	c.tests = append(c.tests, "EXISTS (SELECT FROM "+schema.From(n.Table)+" WHERE "+condition+")")
 	c.Texts = append(c.Texts, text)
 }
@@ -27,11 +28,11 @@ func (c *Checks) SQL() *pg.Statement { return c.s.Add("SELECT ", strings.Join(c.
 
 // RowChecks verifies, after a batch, that its rows are gone. It also finds rows that a trigger
 // inserted in their place.
-func (p *Plan) RowChecks(m *Traversal, known map[*Node]*Rows, keys pg.Values, locked bool) *Checks {
+func RowChecks(p *plan.Plan, m *plan.Traversal, known map[*plan.Node]*Rows, keys pg.Values, locked bool) *Checks {
 	c := &Checks{s: &pg.Statement{}}
 	s, add := c.s, c.rows
 	if keys != nil {
-		add(p.Root, p.keyCondition(s, keys), p.Root.Stays())
+		add(p.Root, p.KeyCondition(s, keys), p.Root.Stays())
 	}
 	for _, n := range p.Nodes {
 		r := known[n]
@@ -44,33 +45,28 @@ func (p *Plan) RowChecks(m *Traversal, known map[*Node]*Rows, keys pg.Values, lo
 	}
 	for _, e := range p.Edges {
 		r := known[e.Parent]
-		if r == nil || r.Len() == 0 || e.Action == ByKeep || !m.Walks(e) {
+		if r == nil || r.Len() == 0 || e.Action == plan.ByKeep || !m.Walks(e) {
 			continue
 		}
 		text := e.Child.Stays()
 		if e.Action.Clears() {
-			text = fmt.Sprintf("rows of %s still reference deleted rows (%s) after their reference was emptied: %s", e.Child.Table.Name, e.Label(), e.Child.fires())
+			text = fmt.Sprintf("rows of %s still reference deleted rows (%s) after their reference was emptied: %s", e.Child.Table.Name, e.Label(), e.Child.Fires())
 		}
 		add(e.Child, behind(s, e, r), text)
 	}
 	return c
 }
 
-// Stays is the error text for rows that survived their own deletion.
-func (n *Node) Stays() string {
-	return fmt.Sprintf("rows of %s are still there after they were deleted: %s", n.Table.Name, n.fires())
-}
-
 // BehindChecks verifies that the rows behind an edge are deleted, or their reference cleared.
-func BehindChecks(e *Edge, r *Rows) *Checks {
+func BehindChecks(e *plan.Edge, r *Rows) *Checks {
 	c := &Checks{s: &pg.Statement{}}
 	condition := ""
 	if e.Action.Clears() {
-		condition = clearing(c.s, e, nil, map[*Node]*Rows{e.Parent: r})
+		condition = clearing(c.s, e, nil, map[*plan.Node]*Rows{e.Parent: r})
 	} else {
 		condition = behind(c.s, e, r)
 	}
-	c.rows(e.Child, condition, fmt.Sprintf("rows of %s were not changed: %s", e.Child.Table.Name, e.Child.fires()))
+	c.rows(e.Child, condition, fmt.Sprintf("rows of %s were not changed: %s", e.Child.Table.Name, e.Child.Fires()))
 	return c
 }
 
@@ -84,26 +80,17 @@ func DueChecks(due []DueRows) *Checks {
 }
 
 // YoungRootsSQL reports whether any of the roots is no longer expired by the tenant's cutoff.
-func (p *Plan) YoungRootsSQL(sc expiry.Scope, t *TenantCutoff, keys pg.Values) *pg.Statement {
+func YoungRootsSQL(p *plan.Plan, sc expiry.Scope, t *plan.TenantCutoff, keys pg.Values) *pg.Statement {
 	s := &pg.Statement{}
 	a := schema.Col(p.Root.Table, p.Age.Column.Name)
-	return s.Add("SELECT EXISTS (SELECT FROM ", schema.From(p.Root.Table), " WHERE ", p.keyCondition(s, keys),
-		" AND (", p.Age.Expired(a, s.Cast(t.Cutoff, "timestamptz")), p.whereCondition(s, sc, keys), ") IS NOT TRUE)")
-}
-
-// rootAge is the age that a policy of the file uses for a table whose references this plan clears.
-type rootAge struct {
-	policy string
-	age    expiry.Age
-	// Latest gives the latest cutoff of any of the policy's tenants, as SQL over the run's start.
-	// nil: use the cutoff of the batch.
-	Latest func(base string) string
+	return s.Add("SELECT EXISTS (SELECT FROM ", schema.From(p.Root.Table), " WHERE ", p.KeyCondition(s, keys),
+		" AND (", p.Age.Expired(a, s.Cast(t.Cutoff, "timestamptz")), p.WhereCondition(s, sc, keys), ") IS NOT TRUE)")
 }
 
 // DueRows are rows behind an edge that are due under a policy, read before the edge is cleared.
 type DueRows struct {
-	Edge   *Edge
-	Age    rootAge
+	Edge   *plan.Edge
+	Age    plan.RootAge
 	Cutoff string // timestamptz as text
 	Key    pg.Values
 }
@@ -112,7 +99,7 @@ type DueRows struct {
 func (d DueRows) LockSQL(r *Rows) *pg.Statement {
 	s := &pg.Statement{}
 	n := d.Edge.Child
-	selected, names := numbered(schema.Cols(n.Table, ColumnNames(n.Key)))
+	selected, names := plan.Numbered(schema.Cols(n.Table, plan.ColumnNames(n.Key)))
 	inner := "SELECT " + strings.Join(selected, ", ") + " FROM " + schema.From(n.Table) + " WHERE " + behind(s, d.Edge, r) +
 		" AND " + d.expired(s) + " FOR UPDATE OF " + pg.Ident(n.Table.Name.Name)
 	return s.Add(pg.Gathered(inner, names))
@@ -123,15 +110,15 @@ func (d DueRows) expired(s *pg.Statement) string {
 	if d.Age.Latest != nil {
 		cutoff = d.Age.Latest(cutoff)
 	}
-	return d.Age.age.Expired(schema.Col(d.Edge.Child.Table, d.Age.age.Column.Name), cutoff)
+	return d.Age.Age.Expired(schema.Col(d.Edge.Child.Table, d.Age.Age.Column.Name), cutoff)
 }
 
 // notDueSQL tests whether any of the rows still exists and is no longer due.
 func (d DueRows) notDueSQL(s *pg.Statement) string {
 	n := d.Edge.Child
-	return "EXISTS (SELECT FROM " + schema.From(n.Table) + " WHERE " + schema.Among(s, schema.Themselves(n.Key, n.keyOrders), schema.Cols(n.Table, ColumnNames(n.Key)), d.Key, true) + " AND (" + d.expired(s) + ") IS NOT TRUE)"
+	return "EXISTS (SELECT FROM " + schema.From(n.Table) + " WHERE " + schema.Among(s, schema.Themselves(n.Key, n.KeyOrders), schema.Cols(n.Table, plan.ColumnNames(n.Key)), d.Key, true) + " AND (" + d.expired(s) + ") IS NOT TRUE)"
 }
 
 func (d DueRows) text() string {
-	return fmt.Sprintf("rows of %s that were due (policy %s) no longer are after their reference (%s) was emptied: %s", d.Edge.Child.Table.Name, d.Age.policy, d.Edge.Label(), d.Edge.Child.fires())
+	return fmt.Sprintf("rows of %s that were due (policy %s) no longer are after their reference (%s) was emptied: %s", d.Edge.Child.Table.Name, d.Age.Policy, d.Edge.Label(), d.Edge.Child.Fires())
 }

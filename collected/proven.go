@@ -1,16 +1,17 @@
-package plan
+package collected
 
 import (
 	"strings"
 
 	"github.com/reaperdb/reaper/expiry"
 	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/schema"
 )
 
 // ReferencedSQL reports whether any row that stays references, by a foreign key, rows to be
 // deleted.
-func (p *Plan) ReferencedSQL(known map[*Node]*Rows) *pg.Statement {
+func ReferencedSQL(p *plan.Plan, known map[*plan.Node]*Rows) *pg.Statement {
 	s := &pg.Statement{}
 	var tests []string
 	for _, e := range p.Edges {
@@ -28,9 +29,9 @@ func (p *Plan) ReferencedSQL(known map[*Node]*Rows) *pg.Statement {
 }
 
 // DeleteLockedRootsSQL deletes roots by location, with every condition repeated.
-func (p *Plan) DeleteLockedRootsSQL(sc expiry.Scope, w *TenantCutoff, roots *Rows) *pg.Statement {
+func DeleteLockedRootsSQL(p *plan.Plan, sc expiry.Scope, w *plan.TenantCutoff, roots *Rows) *pg.Statement {
 	s := &pg.Statement{}
 	s.Add("WITH ")
-	p.cutoffCTE(s, sc, w)
-	return s.Add("\nDELETE FROM ", schema.From(p.Root.Table), "\n WHERE ", located(s, p.Root.Table, roots), "\n   AND ", p.conditions("reaper_cut"))
+	p.CutoffCTE(s, sc, w)
+	return s.Add("\nDELETE FROM ", schema.From(p.Root.Table), "\n WHERE ", located(s, p.Root.Table, roots), "\n   AND ", p.Conditions("reaper_cut"))
 }

@@ -1,4 +1,4 @@
-package plan
+package collected
 
 import (
 	"slices"
@@ -6,11 +6,12 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/plan"
 )
 
 // Rows are rows of one node: their locations, and the values that others reference.
 type Rows struct {
-	Node   *Node
+	Node   *plan.Node
 	Tables *pg.Column // tableoid
 	CTIDs  *pg.Column
 	refs   pg.Values     // by Node.Refs
@@ -21,7 +22,7 @@ type Rows struct {
 type RowID struct{ Table, CTID string }
 
 // NewRows returns an empty set of rows of a node.
-func NewRows(n *Node) *Rows {
+func NewRows(n *plan.Node) *Rows {
 	return &Rows{Node: n, Tables: &pg.Column{}, CTIDs: &pg.Column{}, refs: pg.NewValues(len(n.Refs))}
 }
 
@@ -107,7 +108,7 @@ func (r *Rows) Reversed() *Rows {
 }
 
 // referenced are the values by which an edge can reference the rows.
-func (r *Rows) referenced(e *Edge) pg.Values {
+func (r *Rows) referenced(e *plan.Edge) pg.Values {
 	v := make(pg.Values, len(e.ParentColumns))
 	for i, n := range e.ParentColumns {
 		v[i] = r.refs[slices.Index(r.Node.Refs, n)]
