@@ -15,21 +15,29 @@ import (
 // reference is checked. A nil m is a drain, which leaves nothing to CASCADE. limit 0: no limit.
 func ClearSQL(s *pg.Statement, e *plan.Edge, m *plan.Traversal, known map[*plan.Node]*Rows, limit int) *pg.Statement {
 	t := e.Child.Table
-	value := "NULL"
-	if e.Action == plan.BySetDefault {
-		value = "DEFAULT"
-	}
-	s.Add("UPDATE ", schema.From(t), " SET ", pg.List(len(e.SetColumns), func(i int) string { return pg.Ident(e.SetColumns[i]) + " = " + value }), "\n WHERE ")
+	s.Add("UPDATE ", schema.From(t), " SET ", cleared(e), "\n WHERE ")
 	s.Add(limited(t, clearing(s, e, m, known), limit))
 	return s
 }
 
+// cleared is what an UPDATE sets to clear a reference.
+func cleared(e *plan.Edge) string {
+	value := "NULL"
+	if e.Action == plan.BySetDefault {
+		value = "DEFAULT"
+	}
+	return pg.List(len(e.SetColumns), func(i int) string { return pg.Ident(e.SetColumns[i]) + " = " + value })
+}
+
 // clearing is the condition that the reference of a row is to be cleared.
 func clearing(s *pg.Statement, e *plan.Edge, m *plan.Traversal, known map[*plan.Node]*Rows) string {
-	t := e.Child.Table
-	condition := behind(s, e, known[e.Parent])
+	return behind(s, e, known[e.Parent]) + unlessGoing(s, e, m, known)
+}
+
+// unlessGoing leaves those rows out that are deleted in the same batch.
+func unlessGoing(s *pg.Statement, e *plan.Edge, m *plan.Traversal, known map[*plan.Node]*Rows) (condition string) {
 	if going := known[e.Child]; going != nil && going.Len() > 0 {
-		condition += " AND (" + located(s, t, going) + ") IS NOT TRUE"
+		condition += " AND (" + located(s, e.Child.Table, going) + ") IS NOT TRUE"
 	}
 	for _, in := range e.Child.In {
 		if r := known[in.Parent]; in.Action.Deletes() && (m == nil || m.Walks(in)) && r != nil && r.Len() > 0 && known[e.Child] == nil {
@@ -128,8 +136,8 @@ func DeleteCollectedSQL(n *plan.Node, m *plan.Traversal, known map[*plan.Node]*R
 	return s.Add("DELETE FROM ", schema.From(n.Table), " WHERE ", located(s, n.Table, known[n]), stillBehind(s, n, m, known, locked))
 }
 
-// CollectedThereSQL reports whether any row collected for a node is still there, unchanged.
-func CollectedThereSQL(n *plan.Node, m *plan.Traversal, known map[*plan.Node]*Rows, locked bool) *pg.Statement {
+// StillThereSQL reports whether any row collected for a node is still there, unchanged.
+func StillThereSQL(n *plan.Node, m *plan.Traversal, known map[*plan.Node]*Rows, locked bool) *pg.Statement {
 	s := &pg.Statement{}
 	return s.Add("SELECT EXISTS (SELECT FROM ", schema.From(n.Table), " WHERE ", located(s, n.Table, known[n]), stillBehind(s, n, m, known, locked), ")")
 }

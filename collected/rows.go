@@ -2,20 +2,25 @@ package collected
 
 import (
 	"slices"
+	"strconv"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/schema"
 )
 
 // Rows are rows of one node: their locations, and the values that others reference.
 type Rows struct {
 	Node   *plan.Node
-	Tables *pg.Column // tableoid
+	Tables *pg.Column // tableoid; nil: the table stores all of them itself
 	CTIDs  *pg.Column
 	refs   pg.Values     // by Node.Refs
 	at     map[RowID]int // index of each row; nil until first used
+	// Owners are the ordinals, from 1, of the tenants whose roots the rows go with; nil: there is but
+	// one tenant.
+	Owners *pg.Column
 }
 
 // RowID identifies a row of a node by its tableoid and ctid.
@@ -26,11 +31,32 @@ func NewRows(n *plan.Node) *Rows {
 	return &Rows{Node: n, Tables: &pg.Column{}, CTIDs: &pg.Column{}, refs: pg.NewValues(len(n.Refs))}
 }
 
+// NewOwned returns an empty set of rows, of many tenants, of a node.
+func NewOwned(n *plan.Node) *Rows {
+	r := NewRows(n)
+	r.Owners = &pg.Column{}
+	if n.Table.Kind != schema.Partitioned {
+		r.Tables = nil
+	}
+	return r
+}
+
 // Len is the number of rows.
 func (r *Rows) Len() int { return r.CTIDs.Len() }
 
 // ID is the location of the i-th row.
-func (r *Rows) ID(i int) RowID { return RowID{*r.Tables.All()[i], *r.CTIDs.All()[i]} }
+func (r *Rows) ID(i int) RowID {
+	if r.Tables == nil {
+		return RowID{CTID: *r.CTIDs.All()[i]}
+	}
+	return RowID{*r.Tables.All()[i], *r.CTIDs.All()[i]}
+}
+
+// Owner is the index, from 0, of the tenant of the i-th row.
+func (r *Rows) Owner(i int) (int, error) {
+	n, err := strconv.Atoi(*r.Owners.All()[i])
+	return n - 1, err
+}
 
 // Places returns the index of each row.
 func (r *Rows) Places() map[RowID]int {
@@ -50,7 +76,9 @@ func (r *Rows) Add(table, ctid string, refs []*string) {
 		return
 	}
 	r.at[id] = r.Len()
-	r.Tables.Add(&table)
+	if r.Tables != nil {
+		r.Tables.Add(&table)
+	}
 	r.CTIDs.Add(&ctid)
 	for i := range r.refs {
 		r.refs[i].Add(refs[i])
@@ -63,7 +91,10 @@ func (r *Rows) Take(from *Rows, i int) {
 	for k := range refs {
 		refs[k] = from.refs[k].All()[i]
 	}
-	r.Add(*from.Tables.All()[i], *from.CTIDs.All()[i], refs)
+	n, id := r.Len(), from.ID(i)
+	if r.Add(id.Table, id.CTID, refs); r.Owners != nil && r.Len() > n {
+		r.Owners.Add(from.Owners.All()[i])
+	}
 }
 
 // AddAll adds the rows of another set of the same node.
@@ -126,7 +157,14 @@ func (r *Rows) referenced(e *plan.Edge) pg.Values {
 	return v
 }
 
-// Scan scans the one row of a gathered result. Additional columns come last.
+// Scan scans the one row of a gathered result. Additional columns come last, the owners before them.
 func (r *Rows) Scan(more ...*pg.Column) func(pgx.Rows) error {
-	return pg.ScanColumns(append(append([]*pg.Column{r.Tables, r.CTIDs}, r.refs...), more...))
+	columns := append([]*pg.Column{r.CTIDs}, r.refs...)
+	if r.Tables != nil {
+		columns = append([]*pg.Column{r.Tables}, columns...)
+	}
+	if r.Owners != nil {
+		columns = append(columns, r.Owners)
+	}
+	return pg.ScanColumns(append(columns, more...))
 }

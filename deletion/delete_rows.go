@@ -72,7 +72,7 @@ func (tx *Tx) explainKeptRows(ctx context.Context, m *plan.Traversal, n *plan.No
 	if tx.Opts.LockDependents && n.Table.CanUpdate { // they were locked, so no other transaction changed them
 		return fmt.Errorf("%w: %s", ErrInterfered, n.Stays())
 	}
-	s := collected.CollectedThereSQL(n, m, known, tx.Opts.LockDependents)
+	s := collected.StillThereSQL(n, m, known, tx.Opts.LockDependents)
 	var there bool
 	if err := tx.row(ctx, s).Scan(&there); err != nil {
 		return fmt.Errorf("verifying rows: %w", err)

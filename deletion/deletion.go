@@ -63,6 +63,9 @@ type Options struct {
 	// LockDependents also locks dependents where otherwise a foreign key violation would report
 	// a new reference to them.
 	LockDependents bool
+	// Together deletes the rows of all tenants of the batch by the same statements, and not tenant by
+	// tenant; see plan.Together. Its errors name no tenant.
+	Together bool
 	// SingleRoot gives statements the time that a single root may need.
 	SingleRoot bool
 }

@@ -54,7 +54,12 @@ func (tx *Tx) Take(parts []*Part, keys, locked []int64) {
 }
 
 // Traversal is which edges the batch walks itself.
-func (tx *Tx) Traversal() *plan.Traversal { return tx.deleter.traversal(tx.plan) }
+func (tx *Tx) Traversal() *plan.Traversal {
+	if tx.Opts.Together {
+		return tx.plan.Full // what ON DELETE does cannot be counted for each tenant
+	}
+	return tx.deleter.traversal(tx.plan)
+}
 
 // StatementTimeout bounds each statement of the batch.
 func (tx *Tx) StatementTimeout() time.Duration {
@@ -92,6 +97,9 @@ func (tx *Tx) row(ctx context.Context, s *pg.Statement) pgx.Row {
 // Delete deletes the candidates of one part after the other, each with its own counts. An
 // error names the tenant where there are others.
 func (tx *Tx) Delete(ctx context.Context) error {
+	if tx.Opts.Together {
+		return tx.deleteTogether(ctx)
+	}
 	if len(tx.Parts) > 1 && tx.Opts.Method == Cascade && !tx.Opts.LockRoots {
 		return tx.deletePipelined(ctx)
 	}

@@ -193,6 +193,14 @@ func (t *Tenants) HeldKey(s *pg.Statement, key *string) string {
 	return t.Held(text, t.sameKey(text+"::"+t.Key.SQLType))
 }
 
+// HeldAs is HeldKey for an expression of the key as text.
+func (t *Tenants) HeldAs(key string) string {
+	if t.Held == nil {
+		return "false"
+	}
+	return t.Held(key, t.sameKey(key+"::"+t.Key.SQLType))
+}
+
 // sameKey is the condition that a text is the same key as an expression of the key's type, for types
 // of which two different texts can be: citext, char(n), numeric, and text of a collation that is not
 // deterministic. No text raises an error.

@@ -24,7 +24,7 @@ func (c *compiler) rootKey() error {
 		return nil
 	}
 	var err error
-	c.plan.Key, c.plan.keyOrders, err = c.ordered(t, best.ColumnNames())
+	c.plan.Key, c.plan.KeyOrders, err = c.ordered(t, best.ColumnNames())
 	return err
 }
 

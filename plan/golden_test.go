@@ -42,6 +42,20 @@ policies:
     age: {column: At, unit: ms}
     tenant: org
     dependents: [{table: '"Da.ta".Child', action: delete}, {table: '"Da.ta".Kept', action: keep}, {table: '"Da.ta".Loose', match: {ref: a}, where: kind = 'Root', action: nullify}]`},
+		{"together", `
+			CREATE TABLE orgs (id int PRIMARY KEY, days int);
+			CREATE TABLE domains (id int PRIMARY KEY, org_id int REFERENCES orgs);
+			CREATE TABLE mails (id bigint PRIMARY KEY, domain_id int REFERENCES domains, at timestamptz);
+			CREATE INDEX ON mails (domain_id, at, id);
+			CREATE TABLE parts (id bigint PRIMARY KEY, mail_id bigint REFERENCES mails);
+			CREATE INDEX ON parts (mail_id);
+			CREATE TABLE views (part_id bigint REFERENCES parts);
+			CREATE INDEX ON views (part_id);
+			CREATE TABLE drafts (mail_id bigint REFERENCES mails ON DELETE SET NULL);
+			CREATE INDEX ON drafts (mail_id)`, `
+version: 1
+tenants: {table: orgs, key: id, retention: days}
+policies: [{name: mails, table: mails, age: at, tenant: [domain_id, org_id], undecided: delete}]`},
 		{"query_of_tenants", `
 			CREATE TABLE orgs (id text PRIMARY KEY, days int);
 			CREATE TABLE logs (id bigint PRIMARY KEY, day date, org text) PARTITION BY HASH (id);

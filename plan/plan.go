@@ -153,7 +153,7 @@ type Plan struct {
 	Needs        usersql.Needs     // of SQL of the file
 	unplanned    error             // why the policy cannot be planned now; nil if it was
 	Key          []schema.Column   // the root's key
-	keyOrders    []*schema.Order   // the sort order of each of its columns
+	KeyOrders    []*schema.Order   // the sort order of each of its columns
 	Owner        schema.Comparison // compares the tenants' key with the path's last column
 	groupOrders  []*schema.Order   // the sort order of the columns that the first hop leads to
 	Age          expiry.Age

@@ -57,6 +57,41 @@ func (p *Plan) cutoffQuery(s *pg.Statement, sc expiry.Scope, w *TenantCutoff) {
 	}
 }
 
+// CutoffsCTE writes the CTE with the cutoffs of many tenants at the time of the statement, as an
+// array in their order. That of a tenant of which nothing may go is one that no age is older than.
+func (p *Plan) CutoffsCTE(s *pg.Statement, sc expiry.Scope, tenants []*TenantCutoff) {
+	keys, cutoffs := tenantLists(tenants)
+	key := "reaper_t.key::" + p.Tenants.Key.SQLType
+	from := fmt.Sprintf("unnest(%s, %s) WITH ORDINALITY reaper_t(key, cutoff, n)", s.Cast(keys, "text[]"), s.Cast(cutoffs, "timestamptz[]"))
+	s.Add("reaper_cut AS MATERIALIZED (SELECT array_agg(cutoff ORDER BY n) AS cutoffs FROM (SELECT reaper_t.n, ")
+	if !p.Tenants.Inline() {
+		s.Add("CASE WHEN ", p.Tenants.HeldAs("reaper_t.key"), " THEN ", noCutoff, " ELSE reaper_t.cutoff END AS cutoff FROM ", from, ") reaper_x)")
+		return
+	}
+	sc.Only, sc.Whole = nil, true
+	for _, k := range keys {
+		sc.Only = append(sc.Only, *k)
+	}
+	s.Add("CASE WHEN count(reaper_s.key) = 1 AND bool_and(reaper_s.state = 'active') THEN least(min(reaper_s.cutoff), reaper_t.cutoff) ELSE ", noCutoff, " END AS cutoff FROM ",
+		from, " LEFT JOIN ", p.Tenants.Write(s, sc), " reaper_s ON ", p.Tenants.Same.FindTheirs(key, "reaper_s.key"), "\n GROUP BY reaper_t.n, reaper_t.cutoff) reaper_x)")
+}
+
+// noCutoff is a cutoff below all ages that are valid.
+const noCutoff = "'1900-01-01 00:00:00Z'::timestamptz"
+
+// OwnedCondition is everything that makes a root expired at the time of the statement, by the
+// cutoff of one tenant: that with an ordinal among those of CutoffsCTE, and a key, both expressions.
+func (p *Plan) OwnedCondition(ordinal, tenant string) string {
+	expired := p.Age.Expired(schema.Col(p.Root.Table, p.Age.Column.Name), "(SELECT cutoffs FROM reaper_cut)["+ordinal+"]")
+	joins, on, key := p.PathJoin(pg.Ident(p.Root.Table.Name.Name) + ".")
+	owned := p.Owner.FindOurs(tenant+"::"+p.Tenants.Key.SQLType, key)
+	if joins != "" {
+		// IS TRUE: else PostgreSQL joins, and might go from each root through all groups of its tenant.
+		owned = "(EXISTS (SELECT FROM " + joins + " WHERE " + on + " AND " + owned + ")) IS TRUE"
+	}
+	return expired + " AND " + owned
+}
+
 // unlessHeld leaves a tenant out that a person holds.
 func (p *Plan) unlessHeld(s *pg.Statement, key *string) string {
 	if p.Tenants.Held == nil {
@@ -126,15 +161,15 @@ func (p *Plan) RootCondition(s *pg.Statement, sc expiry.Scope, keys pg.Values, c
 
 // WhereCondition is the where condition for roots with these keys.
 func (p *Plan) WhereCondition(s *pg.Statement, sc expiry.Scope, keys pg.Values) string {
-	if !sc.WhereFailed || p.Where == "" {
+	if !sc.WhereFailed {
 		return Parenthesized(p.Where)
 	}
-	return " AND CASE WHEN " + p.KeyCondition(s, keys) + " THEN (" + p.Where + "\n) ELSE false END"
+	return p.whereAfter(sc, p.KeyCondition(s, keys))
 }
 
 // KeyCondition is the condition that a root has one of the keys.
 func (p *Plan) KeyCondition(s *pg.Statement, keys pg.Values) string {
-	return schema.Among(s, schema.Themselves(p.Key, p.keyOrders), schema.Cols(p.Root.Table, ColumnNames(p.Key)), keys, true)
+	return schema.Among(s, schema.Themselves(p.Key, p.KeyOrders), schema.Cols(p.Root.Table, ColumnNames(p.Key)), keys, true)
 }
 
 // rootsSQL begins a statement on roots by key that repeats every condition; verb is the text before

@@ -42,7 +42,7 @@ func (p *Plan) PastCutoffSQL(s *pg.Statement, sc expiry.Scope) string {
 		inner.Add(fmt.Sprintf(", %s AS r%d", schema.Uncollated(t, c), i))
 	}
 	inner.Add(" FROM ", schema.From(t), " WHERE ", p.Age.Valid(a), Parenthesized(p.Where), ") reaper_r")
-	inner.Add("\n  JOIN ", p.ownerJoin(p.Tenants.Write(inner, sc)+" reaper_s", "reaper_s", "reaper_r.l"))
+	inner.Add("\n  JOIN ", p.OwnerJoin(p.Tenants.Write(inner, sc)+" reaper_s", "reaper_s", "reaper_r.l"))
 	inner.Add("\n WHERE reaper_s.state = 'active' AND ", p.Age.Expired("reaper_r.age", "reaper_s.cutoff"))
 	return inner.String()
 }
@@ -59,9 +59,9 @@ func (p *Plan) Backlog(s *pg.Statement, sc expiry.Scope, by string) *pg.Statemen
 	return s
 }
 
-// ownerJoin is what stands behind JOIN or LEFT JOIN to join rows, whose lead columns are
+// OwnerJoin is what stands behind JOIN or LEFT JOIN to join rows, whose lead columns are
 // named prefix0, prefix1, …, with a relation of their tenants, which has this alias.
-func (p *Plan) ownerJoin(relation, alias, prefix string) string {
+func (p *Plan) OwnerJoin(relation, alias, prefix string) string {
 	switch {
 	case p.NoTenant:
 		return relation + " ON true"

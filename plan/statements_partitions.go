@@ -108,7 +108,7 @@ func (p *Plan) AllExpiredSQL(sc expiry.Scope, x schema.Partition) *pg.Statement 
 	} else {
 		s.Add("false")
 	}
-	s.Add(" THEN true\n            ELSE NOT EXISTS (SELECT FROM ", p.partitionRows(x, upper), " reaper_r\n         LEFT JOIN ", p.ownerJoin("reaper_c", "reaper_c", "reaper_r.l"))
+	s.Add(" THEN true\n            ELSE NOT EXISTS (SELECT FROM ", p.partitionRows(x, upper), " reaper_r\n         LEFT JOIN ", p.OwnerJoin("reaper_c", "reaper_c", "reaper_r.l"))
 	return s.Add("\n        WHERE reaper_c.key IS NULL OR NOT reaper_r.meant) END")
 }
 
@@ -135,7 +135,7 @@ func (p *Plan) ExpiredCountsSQL(sc expiry.Scope, x schema.Partition) *pg.Stateme
 		key = "NULL::text"
 	}
 	s.Add("),\nreaper_t AS MATERIALIZED (\n  SELECT ", key, " AS tenant, sum(reaper_g.n)::bigint AS n\n    FROM reaper_g")
-	s.Add("\n  JOIN ", p.ownerJoin("reaper_c reaper_s", "reaper_s", "reaper_g.l"))
+	s.Add("\n  JOIN ", p.OwnerJoin("reaper_c reaper_s", "reaper_s", "reaper_g.l"))
 	// A row with two owners would be counted for both, and the sums differ.
 	return s.Add("\n   GROUP BY reaper_s.key)\nSELECT tenant, n FROM reaper_t",
 		"\n WHERE n > 0 AND (SELECT sum(n) FROM reaper_t) = (SELECT sum(n) FROM reaper_g) AND (SELECT sum(meant) FROM reaper_g) = (SELECT sum(n) FROM reaper_g)")

@@ -60,11 +60,30 @@ func (p *Plan) rangeSQL(sc expiry.Scope, w *TenantCutoff, r *Range, verb string)
 	conditions := append([]string{p.ofTenant(s, w)}, p.within(s, Window{From: r.From, Until: r.Until})...)
 	conditions = append(conditions, schema.Col(p.Root.Table, p.Age.Column.Name)+" < "+p.Age.Bound(s.Cast(w.Cutoff, "timestamptz")))
 	found := strings.Join(conditions, " AND ")
-	where := Parenthesized(p.Where)
-	if sc.WhereFailed && p.Where != "" {
-		where = " AND CASE WHEN " + found + " THEN (" + p.Where + "\n) ELSE false END"
+	return s.Add("\n", verb, schema.From(p.Root.Table), "\n WHERE ", found, "\n   AND ", p.ageCondition("reaper_cut"), p.whereAfter(sc, found))
+}
+
+// OwnedRange selects, and locks, the expired roots of many tenants within a range (reaper_q), each
+// with the ordinal of its tenant (reaper_t.n), by the cutoffs of CutoffsCTE.
+func (p *Plan) OwnedRange(s *pg.Statement, sc expiry.Scope, tenants []*TenantCutoff, r *Range, selected string) string {
+	keys, _ := tenantLists(tenants)
+	t := p.Root.Table
+	groups, lead := p.groupsOf("reaper_t.key::" + p.Tenants.Key.SQLType)
+	conditions := append(p.leadConditions(lead), p.within(s, Window{From: r.From, Until: r.Until})...)
+	conditions = append(conditions, p.Age.Expired(schema.Col(t, p.Age.Column.Name), "(SELECT cutoffs FROM reaper_cut)[reaper_t.n]"))
+	found := strings.Join(conditions, "\n     AND ")
+	return "unnest(" + s.Cast(keys, "text[]") + ") WITH ORDINALITY reaper_t(key, n)" + groups +
+		"\n CROSS JOIN LATERAL (SELECT " + selected + "\n    FROM " + schema.From(t) + "\n   WHERE " + found + p.whereAfter(sc, found) +
+		"\n     FOR UPDATE OF " + pg.Ident(t.Name.Name) + " SKIP LOCKED) reaper_q"
+}
+
+// whereAfter is the where condition of rows that satisfy another one: where it has raised an error,
+// it is evaluated only for those.
+func (p *Plan) whereAfter(sc expiry.Scope, found string) string {
+	if !sc.WhereFailed || p.Where == "" {
+		return Parenthesized(p.Where)
 	}
-	return s.Add("\n", verb, schema.From(p.Root.Table), "\n WHERE ", found, "\n   AND ", p.ageCondition("reaper_cut"), where)
+	return " AND CASE WHEN " + found + " THEN (" + p.Where + "\n) ELSE false END"
 }
 
 // ofTenant finds the rows of a tenant by the index that leads to their ages.
@@ -88,7 +107,7 @@ func (p *Plan) within(s *pg.Statement, w Window) (conditions []string) {
 			for i, k := range p.Key {
 				place = append(place, s.Cast(w.From.Key[i], k.SQLType))
 			}
-			conditions = append(conditions, schema.After(append([]string{a}, schema.Cols(p.Root.Table, ColumnNames(p.Key))...), append([]*schema.Order{nil}, p.keyOrders...), place))
+			conditions = append(conditions, schema.After(append([]string{a}, schema.Cols(p.Root.Table, ColumnNames(p.Key))...), append([]*schema.Order{nil}, p.KeyOrders...), place))
 		}
 	}
 	if w.Until != "" {

@@ -84,7 +84,7 @@ func (p *Plan) WalkSQL(w *TenantCutoff, group []*string, at Cursor, byKey bool, 
 		for i, n := range p.orderKey() {
 			k, _ := t.Column(n)
 			tuple = append(tuple, s.Cast(at.Key[i], k.SQLType))
-			orders = append(orders, p.keyOrders[slices.Index(ColumnNames(p.Key), n)])
+			orders = append(orders, p.KeyOrders[slices.Index(ColumnNames(p.Key), n)])
 		}
 		conditions = append(conditions, schema.After(append([]string{a}, rest...), orders, tuple))
 	}
@@ -230,7 +230,7 @@ func (p *Plan) SweepSQL(sc expiry.Scope, after []*string, latest string, limit i
 	for _, k := range p.Key {
 		types = append(types, k.SQLType)
 	}
-	orders := p.keyOrders
+	orders := p.KeyOrders
 	var conditions []string
 	if p.Strategy == AgeSweep {
 		order, types, orders = append([]string{a}, order...), append([]string{p.Age.Column.SQLType}, types...), append([]*schema.Order{nil}, orders...)
@@ -264,7 +264,7 @@ func (p *Plan) SweepSQL(sc expiry.Scope, after []*string, latest string, limit i
 		cutoff = "least(reaper_s.cutoff, reaper_f.cutoff)"
 	}
 	s.Add("\nSELECT 0, w.size, reaper_s.key::text, ", cutoff, "::text, NULL, ", k("w."), "\n  FROM reaper_w w")
-	s.Add("\n  JOIN ", p.ownerJoin(p.Tenants.Write(s, sc)+" reaper_s", "reaper_s", "w.l"))
+	s.Add("\n  JOIN ", p.OwnerJoin(p.Tenants.Write(s, sc)+" reaper_s", "reaper_s", "w.l"))
 	if !p.NoTenant {
 		s.Add("\n  JOIN ", p.fixed(s, sc), " reaper_f ON reaper_f.tenant = reaper_s.key::text")
 	}

@@ -29,7 +29,7 @@ func (p *Plan) typeSchemas() []string {
 		pairs = append(pairs, e.Pairs...)
 	}
 	for i, k := range p.Key {
-		pairs = append(pairs, schema.Itself(k, p.keyOrders[i]))
+		pairs = append(pairs, schema.Itself(k, p.KeyOrders[i]))
 	}
 	for _, x := range pairs {
 		add(x.Op.Schema, x.Ours.TypeSchema, x.Theirs.TypeSchema)

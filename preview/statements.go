@@ -82,7 +82,48 @@ func SQL(p *plan.Plan, sel plan.Selection, cutoffs string) string {
 	}
 	s, _, _ := collected.DeleteSQL(p, m, p.Nodes, sc, w, keys, known, false)
 	section("a batch", s)
+	if p.Together() {
+		togetherStatements(p, sc, w, keys, section)
+	}
 	return out
+}
+
+// togetherStatements shows those of a batch of many tenants, where they share them.
+func togetherStatements(p *plan.Plan, sc expiry.Scope, w *plan.TenantCutoff, keys pg.Values, section func(string, *pg.Statement)) {
+	one, tenants := &pg.Column{}, []*plan.TenantCutoff{w}
+	ordinal := "1"
+	one.Add(&ordinal)
+	section("a batch of many tenants locks their roots", collected.LockOwnedRootsSQL(p, sc, tenants, collected.Candidates{Keys: keys, Owners: one, Tenants: keys[0]}))
+	if !p.Sweeps() && p.HasRanges() {
+		section("or, where their keys were not read", collected.LockOwnedRangeSQL(p, sc, tenants, &plan.Range{From: plan.Cursor{Set: true, Age: "AGE"}, Until: "AGE"}))
+	}
+	known := map[*plan.Node]*collected.Rows{}
+	row := func(n *plan.Node) {
+		known[n] = collected.NewOwned(n)
+		refs := make([]*string, len(n.Refs))
+		for i := range refs {
+			refs[i] = w.Key
+		}
+		known[n].Add("0", "(0,0)", refs)
+		known[n].Owners.Add(&ordinal)
+	}
+	m := p.Full
+	for _, group := range m.Order {
+		n := group[0]
+		row(n)
+		for _, e := range n.In {
+			if e.Action.Deletes() && m.Walks(e) {
+				section("collects the rows of "+n.Table.Name.String()+", each with its tenant", collected.ReadOwnedSQL(e, known[e.Parent], p.Policy.Limits.TotalRows, p.Proven))
+			}
+		}
+	}
+	for _, e := range m.Clears {
+		section("empties references, and counts them by tenant", collected.ClearOwnedSQL(e, m, known))
+	}
+	for _, e := range m.Deletes {
+		section("deletes rows of "+e.Child.Table.Name.String()+", and counts them by tenant", collected.DeleteOwnedSQL(e, known[e.Parent]))
+	}
+	section("and deletes the roots", collected.DeleteOwnedRootsSQL(p, sc, tenants, known[p.Root], keys[0]))
 }
 
 // stepStatements shows how the next rows of many tenants are found.

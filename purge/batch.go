@@ -57,6 +57,7 @@ func (b *batcher) delete(ctx context.Context, parts []*deletion.Part) error {
 	if b.plan.Proven {
 		opts = deletion.Options{Method: deletion.Proven, LockRoots: true}
 	}
+	opts.Together = b.together(opts)
 	return b.attempt(ctx, parts, opts)
 }
 
@@ -82,9 +83,19 @@ func (b *batcher) usual() deletion.Options {
 // collect what depends on them.
 func (b *batcher) lockFirst() bool { return b.plan.Proven || b.usual().LockRoots }
 
+// together reports whether the statements of a batch are those of all its tenants.
+func (b *batcher) together(opts deletion.Options) bool {
+	return opts.LockRoots && opts.Method != deletion.Closure && b.plan.Together() && !b.policy.state.deletesStepwise()
+}
+
+// paysPerTenant reports whether each tenant of the next batch costs it some ten statements.
+func (b *batcher) paysPerTenant() bool {
+	return b.lockFirst() && (b.countFirst > 0 || !b.plan.Together())
+}
+
 // takesRanges reports whether the next batch may delete roots whose keys nobody has read.
 func (b *batcher) takesRanges() bool {
-	return !b.lockFirst() && b.countFirst == 0 && b.plan.HasRanges() && b.run.opts.MaxRows == 0
+	return (!b.lockFirst() || b.plan.Together()) && b.countFirst == 0 && b.plan.HasRanges() && b.run.opts.MaxRows == 0
 }
 
 var (
@@ -110,6 +121,7 @@ func (b *batcher) attempt(ctx context.Context, parts []*deletion.Part, opts dele
 		parts = active
 		a.tenants, a.roots = len(parts), deletion.CountRoots(parts)
 		a.size, a.stepwise = b.size, b.policy.state.deletesStepwise()
+		a.options.Together = a.options.Together && a.tenants > 1
 		a.options.SingleRoot = a.roots == 1 && (a.try > 0 || b.slow)
 		more, err := b.transaction(ctx, parts, a.options)
 		if err == nil && !more {
@@ -235,6 +247,8 @@ func (b *batcher) change(opts deletion.Options, c change) deletion.Options {
 		opts.LockRoots = true
 	case lockDependents:
 		opts.LockDependents = true
+	case separately:
+		opts.Together = false
 	case tableByTable:
 		b.policy.state.deleteStepwise()
 	}

@@ -135,19 +135,21 @@ func TestTenantsShareBatches_OneAge(t *testing.T) {
 }
 
 // Where each tenant of a batch costs statements of its own, tenants with long backlogs do not
-// go together: a batch would hold little of each.
+// go together: a batch would hold little of each. Rows that reference others of their table are
+// collected tenant by tenant.
 func TestTenantsShareBatches_LongBacklogs(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, `
 		CREATE TABLE owners (id int PRIMARY KEY, days int NOT NULL, held bool NOT NULL DEFAULT false);
 		CREATE TABLE events (id int PRIMARY KEY, owner int NOT NULL REFERENCES owners, at timestamptz NOT NULL);
 		CREATE INDEX ON events (owner, at, id);
-		CREATE TABLE details (id int PRIMARY KEY, event int NOT NULL REFERENCES events);
+		CREATE TABLE details (id int PRIMARY KEY, event int NOT NULL REFERENCES events, up int REFERENCES details);
 		CREATE INDEX ON details (event);
+		CREATE INDEX ON details (up);
 		INSERT INTO owners SELECT n, 30 FROM generate_series(1, 20) n;
 		INSERT INTO events SELECT n, 1 + n % 20, now() - interval '90 days' + n * interval '1 second' FROM generate_series(0, 11999) n;
 		INSERT INTO details SELECT n, n FROM generate_series(0, 11999) n;`+copies,
-		strings.Replace(manyPolicy, "tenant: owner", "tenant: owner, dependents: [{table: details, action: delete}], limits: {rows: 1000, time: 30s}", 1))
+		strings.Replace(manyPolicy, "tenant: owner", "tenant: owner, undecided: delete, limits: {rows: 1000, time: 30s}", 1))
 	var mu sync.Mutex
 	shares := 0
 	b.runner.Observer = watcher{batch: func(e purge.BatchEvent) {

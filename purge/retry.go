@@ -61,6 +61,8 @@ const (
 	lockDependents change = "lock dependents"
 	// countFirst counts the rows before it deletes them.
 	countFirst change = "count first"
+	// separately deletes tenant by tenant, so that an error names the one that it is about.
+	separately change = "separately"
 	// tableByTable deletes table by table, in all batches from now on.
 	tableByTable change = "table by table"
 )
@@ -139,9 +141,11 @@ func decideTenants(err error, a attempt) decision {
 	switch {
 	case errors.Is(err, deletion.ErrOverflow):
 		d.size = max(a.roots/2, 1)
-	case errors.Is(err, errCrowded), errors.Is(err, deletion.ErrSlow):
+	case errors.Is(err, errCrowded), errors.Is(err, deletion.ErrSlow), a.options.Together && pg.HasCode(err, "57014"):
 	case permanent(classify(err)) && (a.stepwise || !pg.HasCode(err, "27000")):
 		return decision{action: abandon(err), size: a.size}
+	case a.options.Together:
+		d.action, d.change = retryBatch, separately
 	case named:
 		d.action = isolateTenant
 	}

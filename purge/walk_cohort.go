@@ -75,7 +75,7 @@ func (c *cohort) slice(ctx context.Context, w *policyRun, b *batcher) (bool, err
 		if err != nil {
 			return false, err
 		}
-		if b.lockFirst() && more && deletion.CountRoots(parts) < leastPart*len(parts) {
+		if b.paysPerTenant() && more && deletion.CountRoots(parts) < leastPart*len(parts) {
 			most := max(deletion.CountRoots(parts)/leastPart, 1)
 			if divided, err := c.divide(ctx, w, start, at, most); divided || err != nil {
 				return divided, err

@@ -70,6 +70,13 @@ func (v Values) Len() int {
 	return v[0].Len()
 }
 
+// AddAll adds other tuples.
+func (v Values) AddAll(others Values) {
+	for i := range v {
+		v[i].Items = append(v[i].All(), others[i].All()...)
+	}
+}
+
 // Some returns the tuples with these indexes.
 func (v Values) Some(ordinals []int) Values {
 	part := NewValues(len(v))

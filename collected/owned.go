@@ -1,0 +1,136 @@
+package collected
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/reaperdb/reaper/expiry"
+	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/schema"
+)
+
+// The statements of this file act on rows of many tenants at once. They carry the owner of each
+// row along, from the roots down: so what goes is counted for each tenant, exactly, without a
+// statement for each.
+
+// owner is the name of the column with the ordinal of the tenant. The names of all that these
+// statements add cannot be columns of a table: the file's SQL over a table stands beside them.
+const owner = "reaper_owner"
+
+// owners is a relation of the parent's rows with their owners, and the condition that a row of the
+// edge's child references one of them.
+func owners(s *pg.Statement, e *plan.Edge, r *Rows) (relation, condition string) {
+	v := r.referenced(e)
+	value := func(i int) string { return fmt.Sprintf("reaper_v%d", i) }
+	// As text: unnest would expand arrays and composites.
+	relation = "unnest(" + pg.List(len(v), func(i int) string { return s.Array(v[i], pg.TextType) }) + ", " + s.Array(r.Owners, "int4") +
+		") reaper_v(" + pg.List(len(v), value) + ", " + owner + ")"
+	return relation, pg.And(len(v), func(i int) string {
+		x := e.Pairs[i]
+		return x.FindTheirs("reaper_v."+value(i)+"::"+x.Ours.SQLType, schema.Col(e.Child.Table, e.ChildColumns[i]))
+	}) + plan.Parenthesized(e.Where)
+}
+
+// Candidates are roots of many tenants, by their keys: for each the ordinal of its tenant, from 1,
+// and the tenant's key.
+type Candidates struct {
+	Keys            pg.Values
+	Owners, Tenants *pg.Column
+}
+
+// columns selects the rows of a node, as text: tableoid where it matters, ctid, referenced columns….
+// It returns the names of what it selects, with the owner's.
+func columns(n *plan.Node) (selected string, names []string) {
+	t := n.Table
+	selected, names = plan.Locations(t, n.Refs, nil)
+	if t.Kind != schema.Partitioned {
+		_, selected, _ = strings.Cut(selected, ", ")
+		names = names[1:]
+	}
+	return selected, append(names, owner)
+}
+
+// LockOwnedRootsSQL locks, of roots of many tenants, those that are expired, each by its own
+// tenant's cutoff, and that no other transaction has locked. It gathers ctid, referenced columns…,
+// owner.
+func LockOwnedRootsSQL(p *plan.Plan, sc expiry.Scope, tenants []*plan.TenantCutoff, c Candidates) *pg.Statement {
+	s := &pg.Statement{}
+	t := p.Root.Table
+	selected, names := columns(p.Root)
+	s.Add("WITH ")
+	p.CutoffsCTE(s, sc, tenants)
+	same := schema.Themselves(p.Key, p.KeyOrders)
+	value := func(i int) string { return fmt.Sprintf("reaper_v%d", i) }
+	inner := "SELECT " + selected + ", reaper_v." + owner + "::text\n  FROM unnest(" + pg.List(len(same), func(i int) string { return s.Array(c.Keys[i], pg.TextType) }) + ", " + ownersOf(s, c) +
+		") reaper_v(" + pg.List(len(same), value) + ", " + owner + ", reaper_tenant)\n  JOIN " + schema.From(t) + " ON " +
+		pg.And(len(same), func(i int) string {
+			return same[i].FindTheirs("reaper_v."+value(i)+"::"+p.Key[i].SQLType, schema.Col(t, p.Key[i].Name))
+		}) + "\n WHERE " + ownedCondition(p) + p.WhereCondition(s, sc, c.Keys) + "\n   FOR UPDATE OF " + pg.Ident(t.Name.Name) + " SKIP LOCKED"
+	return s.Add("\n", pg.Gathered(inner, names))
+}
+
+// LockOwnedRangeSQL is LockOwnedRootsSQL for the roots within a range of ages.
+func LockOwnedRangeSQL(p *plan.Plan, sc expiry.Scope, tenants []*plan.TenantCutoff, r *plan.Range) *pg.Statement {
+	s := &pg.Statement{}
+	selected, names := columns(p.Root)
+	s.Add("WITH ")
+	p.CutoffsCTE(s, sc, tenants)
+	rows := p.OwnedRange(s, sc, tenants, r, selected)
+	return s.Add("\n", pg.Gathered("SELECT reaper_q.*, reaper_t.n::text AS "+owner+"\n  FROM "+rows, names))
+}
+
+// DeleteOwnedRootsSQL deletes locked roots of many tenants by location, with every condition
+// repeated. keys are the tenants' keys, one for each root. The table is not partitioned.
+func DeleteOwnedRootsSQL(p *plan.Plan, sc expiry.Scope, tenants []*plan.TenantCutoff, roots *Rows, keys *pg.Column) *pg.Statement {
+	s := &pg.Statement{}
+	t := p.Root.Table
+	s.Add("WITH ")
+	p.CutoffsCTE(s, sc, tenants)
+	return s.Add("\nDELETE FROM ", schema.From(t), " USING unnest(", s.Array(roots.CTIDs, "tid"), ", ", ownersOf(s, Candidates{Owners: roots.Owners, Tenants: keys}),
+		") reaper_v(reaper_at, ", owner, ", reaper_tenant)\n WHERE ", pg.Ident(t.Name.Name), ".ctid = reaper_v.reaper_at AND ", ownedCondition(p), plan.Parenthesized(p.Where))
+}
+
+func ownersOf(s *pg.Statement, c Candidates) string {
+	return s.Array(c.Owners, "int4") + ", " + s.Array(c.Tenants, pg.TextType)
+}
+
+func ownedCondition(p *plan.Plan) string {
+	return p.OwnedCondition("reaper_v."+owner, "reaper_v.reaper_tenant")
+}
+
+// ReadOwnedSQL gathers the child rows that reference these parent rows (ctid, referenced columns…,
+// owner; of a partitioned table tableoid first), and locks them if lock is set.
+func ReadOwnedSQL(e *plan.Edge, r *Rows, limit int, lock bool) *pg.Statement {
+	s := &pg.Statement{}
+	t := e.Child.Table
+	selected, names := columns(e.Child)
+	relation, condition := owners(s, e, r)
+	inner := "SELECT " + selected + ", reaper_v." + owner + "::text\n  FROM " + relation + " JOIN " + schema.From(t) + " ON " + condition + fmt.Sprintf("\n LIMIT %d", limit)
+	if lock {
+		inner += "\n   FOR UPDATE OF " + pg.Ident(t.Name.Name)
+	}
+	return s.Add(pg.Gathered(inner, names))
+}
+
+// DeleteOwnedSQL deletes all rows behind an edge. It returns the owners and, for each, how many of
+// its rows were deleted.
+func DeleteOwnedSQL(e *plan.Edge, r *Rows) *pg.Statement {
+	s := &pg.Statement{}
+	relation, condition := owners(s, e, r)
+	return countOwned(s, "DELETE FROM "+schema.From(e.Child.Table)+" USING "+relation+" WHERE "+condition)
+}
+
+// ClearOwnedSQL clears the references of rows behind an edge, but of those that are deleted in the
+// same batch. It returns the owners and, for each, how many rows there were.
+func ClearOwnedSQL(e *plan.Edge, m *plan.Traversal, known map[*plan.Node]*Rows) *pg.Statement {
+	s := &pg.Statement{}
+	relation, condition := owners(s, e, known[e.Parent])
+	return countOwned(s, "UPDATE "+schema.From(e.Child.Table)+" SET "+cleared(e)+" FROM "+relation+" WHERE "+condition+unlessGoing(s, e, m, known))
+}
+
+// countOwned counts what a statement has changed, by owner.
+func countOwned(s *pg.Statement, statement string) *pg.Statement {
+	return s.Add("WITH reaper_d AS (", statement, " RETURNING reaper_v.", owner,
+		")\nSELECT coalesce(array_agg(o), '{}'), coalesce(array_agg(n), '{}') FROM (SELECT ", owner, " AS o, count(*) AS n FROM reaper_d GROUP BY 1) reaper_x")
+}
