@@ -32,6 +32,7 @@ var parts = []part{
 	{Name: "sweeps", Run: sweeps},
 	{Name: "partition", Run: partition},
 	{Name: "idle", Run: idle},
+	{Name: "policies", Run: policies},
 	{Name: "catalog", Run: catalog},
 	{Name: "pace", Run: pace},
 	{Name: "activerecord", Run: activeRecord},

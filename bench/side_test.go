@@ -24,13 +24,16 @@ func TestSidePolicy(t *testing.T) {
 
 func TestPolicies(t *testing.T) {
 	t.Parallel()
-	files := map[string]string{"events": eventsPolicy, "gentle": side{template: noAction, pace: "gentle"}.policy()}
+	files := map[string]string{"events": eventsPolicy, "gentle": side{template: noAction, pace: "gentle"}.policy(), "many": manyPolicies(policyCount)}
 	for _, s := range sides {
 		files[s.name] = s.policy()
 	}
 	for name, text := range files {
-		if _, err := policy.Parse(name+".yaml", []byte(text)); err != nil {
+		file, err := policy.Parse(name+".yaml", []byte(text))
+		if err != nil {
 			t.Errorf("%s: %v", name, err)
+		} else if name == "many" && len(file.Policies) != policyCount {
+			t.Errorf("many: %d policies, want %d", len(file.Policies), policyCount)
 		}
 	}
 }

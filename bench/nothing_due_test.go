@@ -1,6 +1,8 @@
 package main
 
 import (
+	"slices"
+	"strings"
 	"testing"
 )
 
@@ -25,5 +27,17 @@ func TestLogged(t *testing.T) {
 		if got != want {
 			t.Errorf("%s: %q, want %q", line, got, want)
 		}
+	}
+}
+
+// A statement that begins with a new line is known by its second line.
+func TestReadStatements(t *testing.T) {
+	t.Parallel()
+	statements, err := readStatements(strings.NewReader("reaper|LOG:  statement: begin\nreaper|LOG:  execute q: \n\t SELECT 1\n\tFROM x\n|LOG:  checkpoint starting\n"))
+	if want := []string{"begin", "SELECT 1"}; err != nil || !slices.Equal(statements, want) {
+		t.Errorf("got %q, %v, want %q", statements, err, want)
+	}
+	if statements, err := readStatements(strings.NewReader("psql|LOG:  statement: SELECT 1\n")); err == nil {
+		t.Errorf("a log without reaper's statements gives %q, want an error", statements)
 	}
 }
