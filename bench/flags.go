@@ -19,7 +19,8 @@ func (b *bench) parse(args []string) (chosen []part, err error) {
 	flags.IntVar(&b.rounds, "rounds", 3, "rounds in which the sides are timed in turn; the medians count")
 	flags.IntVar(&b.connections, "connections", pg.DefaultConnections, "number of reaper's deleting connections")
 	flags.IntVar(&b.tenants, "tenants", 0, "tenants of the part idle; 0 means five for each mail of -n")
-	flags.IntVar(&b.factor, "factor", 10, "multiple of -n that the part scale compares with -n")
+	flags.IntVar(&b.factor, "factor", 10, "multiple of -n that the part scale compares with -n, as it does half of that")
+	flags.DurationVar(&b.scaleLimit, "scale-limit", 90*time.Minute, "time limit of the part scale")
 	flags.DurationVar(&b.window, "window", 15*time.Second, "time limit of each purge in the part pace")
 	paces := flags.String("paces", defaultPaces, "the paces of the part pace")
 	ours := flags.String("sides", "", "reaper's sides of the part mail: a comma-separated list of "+strings.Join(sideNames(), ", ")+"; empty: all")
@@ -43,8 +44,8 @@ func (b *bench) validate(words int) error {
 	if b.mails < 1000 || b.rounds < 1 || b.factor < 2 || words > 0 {
 		return errors.New("-n must be at least 1000, -rounds at least 1, -factor at least 2, and there must be no arguments")
 	}
-	if b.connections < 1 || b.tenants < 0 || b.window < time.Second {
-		return errors.New("-connections must be at least 1, -tenants not negative, and -window at least 1s")
+	if b.connections < 1 || b.tenants < 0 || b.window < time.Second || b.scaleLimit < time.Second {
+		return errors.New("-connections must be at least 1, -tenants not negative, and -window and -scale-limit at least 1s")
 	}
 	return nil
 }

@@ -21,6 +21,7 @@ func TestWrongFlags(t *testing.T) {
 		{"-factor", "1"},
 		{"-connections", "0"},
 		{"-window", "20ms"},
+		{"-scale-limit", "0s"},
 		{"mail"},
 		{"-x"},
 	} {

@@ -48,6 +48,7 @@ type bench struct {
 	sides       []side
 	tenants     int // of the idle part
 	factor      int // of the scale part
+	scaleLimit  time.Duration
 	window      time.Duration
 	paces       []string
 
