@@ -2,7 +2,9 @@ package main
 
 import (
 	"errors"
+	"flag"
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -24,8 +26,14 @@ func (b *bench) parse(args []string) (chosen []part, err error) {
 	flags.DurationVar(&b.window, "window", 15*time.Second, "time limit of each purge in the part pace")
 	paces := flags.String("paces", defaultPaces, "the paces of the part pace")
 	ours := flags.String("sides", "", "reaper's sides of the part mail: a comma-separated list of "+strings.Join(sideNames(), ", ")+"; empty: all")
+	flags.StringVar(&b.plot, "plot", "", "draw the figures of "+strings.Join(plotted, ", ")+" as SVG into this file")
+	flags.StringVar(&b.draw, "draw", "", "measure nothing, and draw this result, a file that -out has written as JSON, into -plot")
+	flags.Lookup("out").Usage = "also write the table to this file or, if its name ends with .json, the result for -draw"
 	if err := flags.Parse(args); err != nil {
 		return nil, err
+	}
+	if filepath.Ext(b.Out) == ".json" {
+		b.Out, b.jsonOut = "", b.Out
 	}
 	if err := b.validate(flags.NArg()); err != nil {
 		return nil, err
@@ -36,7 +44,28 @@ func (b *bench) parse(args []string) (chosen []part, err error) {
 	if b.sides, err = chooseSides(*ours); err != nil {
 		return nil, err
 	}
-	return lab.Choose(parts, *only)
+	if chosen, err = lab.Choose(parts, *only); err != nil {
+		return nil, err
+	}
+	return chosen, b.validatePlot(flags, chosen)
+}
+
+// plotted are the parts whose figures are drawn.
+var plotted = []string{"mail", "tenants", "pace"}
+
+// validatePlot refuses a plot of nothing, and flags that have no meaning where nothing is
+// measured.
+func (b *bench) validatePlot(flags *flag.FlagSet, chosen []part) error {
+	if b.draw == "" {
+		if b.plot != "" && !slices.ContainsFunc(chosen, func(p part) bool { return slices.Contains(plotted, p.Name) }) {
+			return fmt.Errorf("-plot draws the figures of %s: choose one of these parts", strings.Join(plotted, ", "))
+		}
+		return nil
+	}
+	if b.plot == "" || flags.NFlag() > 2 {
+		return errors.New("-draw needs -plot, and no other flag")
+	}
+	return nil
 }
 
 // validate refuses numbers that measure nothing, and arguments.

@@ -22,6 +22,9 @@ func TestWrongFlags(t *testing.T) {
 		{"-connections", "0"},
 		{"-window", "20ms"},
 		{"-scale-limit", "0s"},
+		{"-only", "idle", "-plot", "p.svg"},
+		{"-draw", "r.json"},
+		{"-draw", "r.json", "-plot", "p.svg", "-only", "mail"},
 		{"mail"},
 		{"-x"},
 	} {
@@ -45,6 +48,18 @@ func TestFlags(t *testing.T) {
 	}
 	if len(b.sides) != 1 || b.sides[0].name != "no-action" || !slices.Equal(b.paces, []string{"full", "5%"}) || b.window != 3*time.Second {
 		t.Errorf("sides %v, paces %v, window %s", b.sides, b.paces, b.window)
+	}
+}
+
+// -out writes the table or, by its name, the result.
+func TestFlags_Out(t *testing.T) {
+	t.Parallel()
+	b := newBench(io.Discard)
+	if _, err := b.parse([]string{"-out", "x.json", "-plot", "x.svg"}); err != nil {
+		t.Fatal(err)
+	}
+	if b.Out != "" || b.jsonOut != "x.json" || b.plot != "x.svg" {
+		t.Errorf("table to %q, result to %q, plot to %q", b.Out, b.jsonOut, b.plot)
 	}
 }
 

@@ -20,6 +20,7 @@ type rival struct {
 var rivals = []rival{
 	{"cascade", bigDelete, 1.4, 1.7},
 	{"cascade-proven", bigDelete, 1.8, 2.7},
+	{"cascade", ctidLoop, 1.2, 1.5},
 	{"no-action", leafFirst, 1.4, 1.7},
 	{"no-action-proven", leafFirst, 3.2, 5},
 }
@@ -54,6 +55,7 @@ func mail(ctx context.Context, b *bench) error {
 	last := turns[0][b.rounds-1]
 	b.Tell("mail", fmt.Sprintf("mails due, rows with them, n=%d", load.mails), fmt.Sprintf("%d, %d", last.mails, last.rows))
 	b.Tell("mail", "rows of each table that stay, beside plain SQL", fmt.Sprintf("equal in all %d turns", len(ways)*b.rounds))
+	m.record(last.rows)
 	m.rates()
 	m.ratios()
 	m.times()

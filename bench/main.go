@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,7 +53,13 @@ type bench struct {
 	window      time.Duration
 	paces       []string
 
-	server *pgtemp.Server
+	draw    string // result to draw instead of measuring; empty means none
+	plot    string // file that gets the plot; empty means none
+	jsonOut string // file that gets the result; empty means none
+
+	server   *pgtemp.Server
+	result   result
+	finished []string // parts that ended without an error
 }
 
 func newBench(stderr io.Writer) *bench {
@@ -65,13 +72,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return b.Exit(err, 2)
 	}
-	before := load()
+	if b.draw != "" {
+		return b.Exit(b.drawAnew(), 1)
+	}
+	b.result = b.newResult()
 	err = lab.RunAll(ctx, &b.Program, chosen, func(p part) error { return b.part(ctx, p) }, stdout, func() string {
-		b.Fact(before)
+		b.Fact(b.result.Load)
 		b.Fact(fmt.Sprintf("medians of %d rounds", b.rounds))
 		return b.Markdown()
 	})
-	return b.Exit(err, 1)
+	return b.Exit(errors.Join(err, b.keep(chosen)), 1)
 }
 
 // part runs a part on a fresh server.
@@ -86,7 +96,39 @@ func (b *bench) part(ctx context.Context, p part) (err error) {
 		return err
 	}
 	b.Fact(version)
-	return p.Run(ctx, b)
+	b.result.Server = version
+	if err := p.Run(ctx, b); err != nil {
+		return err
+	}
+	b.finished = append(b.finished, p.Name)
+	return nil
+}
+
+// keep writes the result and the plot to the files that were named. Missed targets do not
+// matter for either.
+func (b *bench) keep(chosen []part) error {
+	for _, name := range lab.Names(chosen) {
+		if !slices.Contains(b.finished, name) {
+			b.result.Failed = append(b.result.Failed, name)
+		}
+	}
+	var err error
+	if b.jsonOut != "" {
+		err = b.result.write(b.jsonOut)
+	}
+	if b.plot != "" {
+		err = errors.Join(err, b.result.drawFile(b.plot))
+	}
+	return err
+}
+
+// drawAnew draws an earlier result.
+func (b *bench) drawAnew() error {
+	r, err := readResult(b.draw)
+	if err != nil {
+		return err
+	}
+	return r.drawFile(b.plot)
 }
 
 // load reports the load average, where the system provides one.

@@ -48,10 +48,11 @@ func pace(ctx context.Context, b *bench) error {
 		}
 	}
 	b.Tell(part, fmt.Sprintf("foreground, %d clients: requests/s at most; wanted in the open loop", clients), fmt.Sprintf("%.0f; %.0f (30 %%)", maxRate, c.rate))
-	b.Tell(part, "no purge", formatLatencies(undisturbed))
+	b.Tell(part, noPurge, formatLatencies(undisturbed))
 	for _, name := range b.paces {
 		b.Tell(part, "pace "+name, fmt.Sprintf("%s rows/s; %s", spread(each(paced[name], point.rows), "%.0f"), formatLatencies(paced[name])))
 	}
+	c.record(undisturbed, paced)
 	c.judge(undisturbed, paced["full"], paced["gentle"])
 	return nil
 }

@@ -30,12 +30,16 @@ func policies(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
+	b.judgePolicies(measured)
+	return nil
+}
+
+func (b *bench) judgePolicies(measured idleFigures) {
 	const part = "policies"
 	what := fmt.Sprintf("%d policies on %d tables", policyCount, policyCount)
 	b.Tell(part, "first run, which makes the ledger, "+what, measured.firstRun())
 	b.Judge(part, "time of the process, "+what, spread(measured.seconds, "%.2f")+" s", "≤ 1.2 s (aim: 0.6 s)", median(measured.seconds) <= 1.2)
 	b.Tell(part, "statements", strconv.Itoa(len(measured.statements)))
-	return nil
 }
 
 // manyPolicies is a policy file for the first n tables of policies.sql.

@@ -62,7 +62,7 @@ func (b *bench) shape(ctx context.Context, s shape) error {
 	if err := b.create(ctx, template, fmt.Sprintf("%d events of %d tenants", n, count), sql); err != nil {
 		return err
 	}
-	var ratio, own, big []float64
+	var ratio, own, big, ownRates, bigRates []float64
 	var last child
 	for range b.rounds {
 		c, seconds, err := b.shapeRound(ctx, template)
@@ -71,7 +71,12 @@ func (b *bench) shape(ctx context.Context, s shape) error {
 		}
 		last, own, big = c, append(own, c.took.Seconds()), append(big, seconds)
 		ratio = append(ratio, seconds/c.took.Seconds())
+		// What stays is the same on both sides, so what was deleted is too.
+		ownRates, bigRates = append(ownRates, rate(c.rows(), c.took)), append(bigRates, float64(c.rows())/seconds)
 	}
+	b.result.Rates = append(b.result.Rates, rateGroup{
+		Title: s.plotTitle(count, n), Peers: []rateLine{{Name: bigDelete.name, Rates: bigRates}}, Sides: []rateLine{{Name: plotDefault, Rates: ownRates}},
+	})
 	p := last.report.Policies[0]
 	title := fmt.Sprintf("%s: %d tenants, %d rows, half due", s.name, count, n)
 	b.Tell("tenants", title+", seconds of reaper and of the one big DELETE", spread(own, "%.2f")+"; "+spread(big, "%.2f"))
