@@ -2,12 +2,15 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/reaperdb/reaper/internal/lab"
@@ -113,4 +116,19 @@ func readStatements(log io.Reader) (statements []string, err error) {
 		return nil, errors.New("the server logged no statement of reaper")
 	}
 	return statements, nil
+}
+
+// mostFrequent returns the n statements that come most often, with how often they do.
+func mostFrequent(statements []string, n int) (lines []string) {
+	times := map[string]int{}
+	for _, s := range statements {
+		times[s]++
+	}
+	byTimes := slices.SortedFunc(maps.Keys(times), func(a, b string) int {
+		return cmp.Or(times[b]-times[a], cmp.Compare(a, b))
+	})
+	for _, s := range byTimes[:min(n, len(byTimes))] {
+		lines = append(lines, fmt.Sprintf("%d × %.120s", times[s], s))
+	}
+	return lines
 }

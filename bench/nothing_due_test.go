@@ -41,3 +41,14 @@ func TestReadStatements(t *testing.T) {
 		t.Errorf("a log without reaper's statements gives %q, want an error", statements)
 	}
 }
+
+func TestMostFrequent(t *testing.T) {
+	t.Parallel()
+	statements := []string{"b", "c", "a", "c", "b", "c", "d"}
+	if got, want := mostFrequent(statements, 3), []string{"3 × c", "2 × b", "1 × a"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := mostFrequent(statements[:1], 3); !slices.Equal(got, []string{"1 × b"}) {
+		t.Errorf("of one statement: %q", got)
+	}
+}
