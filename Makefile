@@ -161,6 +161,10 @@ fuzz: postgres ## the parsers for FUZZ_TIME each (30s), the purge with FUZZ_CASE
 bench: postgres ## how fast it deletes, against other ways to delete (BENCH="-n 20000 -rounds 1")
 	$(GO) run ./bench $(BENCH)
 
+.PHONY: bench-plot
+bench-plot: postgres ## measures what docs/img/benchmark.svg shows, and draws it (BENCH="-rounds 5"; needs pgbench)
+	$(GO) run ./bench -only mail,tenants,pace -out docs/img/benchmark.json -plot docs/img/benchmark.svg $(BENCH)
+
 .PHONY: replay
 replay: postgres ## the outage on small volumes, with and without reaper (root on Linux; REPLAY="-only slot")
 	$(GO) run ./replay $(REPLAY)

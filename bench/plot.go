@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 )
@@ -18,7 +17,7 @@ func (r result) drawFile(file string) error {
 	if err := r.plottable(); err != nil {
 		return err
 	}
-	if err := os.WriteFile(file, []byte(r.plot()), 0o644); err != nil {
+	if err := writeFile(file, []byte(r.plot())); err != nil {
 		return fmt.Errorf("writing the plot: %w", err)
 	}
 	return nil

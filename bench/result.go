@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/reaperdb/reaper/internal/lab"
@@ -79,12 +80,20 @@ func (b *bench) Judge(part, name, found, wanted string, met bool) {
 func (r result) write(file string) error {
 	text, err := json.MarshalIndent(r, "", "  ")
 	if err == nil {
-		err = os.WriteFile(file, append(text, '\n'), 0o644)
+		err = writeFile(file, append(text, '\n'))
 	}
 	if err != nil {
 		return fmt.Errorf("writing the result: %w", err)
 	}
 	return nil
+}
+
+// writeFile makes the directory too: a measurement takes too long to be lost for want of it.
+func writeFile(file string, text []byte) error {
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(file, text, 0o644)
 }
 
 // readResult reads the file that write has written.

@@ -123,7 +123,7 @@ func TestKeep(t *testing.T) {
 func TestDraw(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	from, to := filepath.Join(dir, "r.json"), filepath.Join(dir, "p.svg")
+	from, to := filepath.Join(dir, "r.json"), filepath.Join(dir, "img", "p.svg")
 	if err := sample().write(from); err != nil {
 		t.Fatal(err)
 	}
