@@ -84,6 +84,7 @@ type compiler struct {
 	graph  *schema.Graph
 	server Server
 	plan   *Plan
+	known  *known
 	all    []schema.Name        // all user tables, for suggestions; read on first use
 	oids   map[[2]string]uint32 // resolved tables of the file
 	tenant *schema.Table

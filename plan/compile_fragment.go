@@ -15,7 +15,7 @@ import (
 
 // reader parses SQL of the policy file in the planning transaction.
 func (c *compiler) reader() *usersql.Reader {
-	return &usersql.Reader{Ctx: c.ctx, Tx: c.conn, TimeZone: c.server.TimeZone, Path: c.server.path, Tables: c.plannedTables()}
+	return &usersql.Reader{Ctx: c.ctx, Tx: c.conn, TimeZone: c.server.TimeZone, Path: c.server.path, Tables: c.plannedTables(), Known: c.known.fragments}
 }
 
 // expression has PostgreSQL parse a user's SQL over one relation; nil after recording a problem.

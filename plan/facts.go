@@ -100,10 +100,14 @@ func (c *compiler) checkForeignKeys() error {
 			}
 		}
 	}
-	idle, err := schema.IdleKeys(c.ctx, c.conn, oids)
-	if err != nil {
+	if err := c.known.readIdle(c.ctx, c.conn, oids); err != nil {
 		return err
 	}
+	var idle []schema.IdleKey
+	for _, oid := range slices.Compact(slices.Sorted(slices.Values(oids))) {
+		idle = append(idle, c.known.idle[oid]...)
+	}
+	slices.SortFunc(idle, schema.IdleKey.Compare)
 	for _, x := range idle {
 		fix := x.Fix
 		if fix == "" {

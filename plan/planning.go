@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/internal/usersql"
 	"github.com/reaperdb/reaper/policy"
 	"github.com/reaperdb/reaper/schema"
 )
@@ -22,22 +23,35 @@ func Compile(ctx context.Context, conn *pgx.Conn, file *policy.File, server Serv
 		return nil, err
 	}
 	var plans []*Plan
-	var graph *schema.Graph
+	selected := selectPolicies(file, only)
 	// Planning uses one READ COMMITTED transaction, which holds no snapshot between statements.
 	tx, err := beginPlanning(ctx, conn, server)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { pg.Rollback(tx) }()
-	if graph, err = schema.Read(ctx, tx); err != nil {
+	graph, err := schema.Read(ctx, tx)
+	if err != nil {
 		return nil, err
 	}
-	for i := range file.Policies {
-		p := &file.Policies[i]
-		if len(only) > 0 && !slices.Contains(only, p.Name) {
-			continue
+	known := &known{fragments: usersql.Known{}, idle: map[uint32][]schema.IdleKey{}}
+	one := func(p *policy.Policy) *compiler {
+		return &compiler{ctx: ctx, conn: tx, file: file, graph: graph, oids: oids, server: server, known: known, plan: &Plan{Policy: p, graph: graph, File: file, Server: server}}
+	}
+	if len(selected) > 1 {
+		err := preloadAll(selected, one)
+		if pg.HasCode(err, "55P03") { // each by itself then: it is one policy's table
+			pg.Rollback(tx)
+			if tx, err = beginPlanning(ctx, conn, server); err == nil {
+				graph, err = schema.Read(ctx, tx)
+			}
 		}
-		c := &compiler{ctx: ctx, conn: tx, file: file, graph: graph, oids: oids, server: server, plan: &Plan{Policy: p, graph: graph, File: file, Server: server}}
+		if err != nil {
+			return nil, err
+		}
+	}
+	for _, p := range selected {
+		c := one(p)
 		err := c.compile()
 		if pg.HasCode(err, "55P03") {
 			pg.Rollback(tx)
@@ -51,6 +65,65 @@ func Compile(ctx context.Context, conn *pgx.Conn, file *policy.File, server Serv
 		plans = append(plans, c.plan)
 	}
 	return plans, nil
+}
+
+// known is what one policy has found out and others need not ask again.
+type known struct {
+	fragments usersql.Known
+	idle      map[uint32][]schema.IdleKey // by the OID of the key
+}
+
+func selectPolicies(file *policy.File, only []string) (selected []*policy.Policy) {
+	for i := range file.Policies {
+		if p := &file.Policies[i]; len(only) == 0 || slices.Contains(only, p.Name) {
+			selected = append(selected, p)
+		}
+	}
+	return selected
+}
+
+// preloadAll loads the tables of all policies together: a few statements, instead of a few for each.
+func preloadAll(selected []*policy.Policy, one func(*policy.Policy) *compiler) error {
+	var all []uint32
+	for _, p := range selected {
+		all = append(all, one(p).preloaded()...)
+	}
+	c := one(selected[0])
+	if err := c.graph.Load(c.ctx, c.conn, all...); err != nil {
+		return err
+	}
+	var keys []uint32
+	for _, k := range c.graph.ForeignKeys {
+		if c.graph.Tables[k.Child] != nil && c.graph.Tables[k.Parent] != nil {
+			keys = append(keys, k.OID)
+		}
+	}
+	return c.known.readIdle(c.ctx, c.conn, keys)
+}
+
+// readIdle reads which of these foreign keys are not enforced everywhere, as far as that is not
+// known.
+func (k *known) readIdle(ctx context.Context, q schema.Querier, oids []uint32) error {
+	var missing []uint32
+	for _, oid := range oids {
+		if _, there := k.idle[oid]; !there {
+			missing = append(missing, oid)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	idle, err := schema.IdleKeys(ctx, q, missing)
+	if err != nil {
+		return err
+	}
+	for _, oid := range missing {
+		k.idle[oid] = nil
+	}
+	for _, x := range idle {
+		k.idle[x.OID] = append(k.idle[x.OID], x)
+	}
+	return nil
 }
 
 // beginPlanning begins a transaction under reaper's own search_path. It creates views of users' SQL
@@ -128,8 +201,10 @@ func eachTable(p *policy.Policy, visit func(policy.Table)) {
 // preload loads the policy's tables, those on its tenant path, and those that reference its root,
 // in a few statements; expand loads what is below. It does not touch other tables, so that a lock
 // on one of them cannot block this policy.
-func (c *compiler) preload() error {
-	var all []uint32
+func (c *compiler) preload() error { return c.graph.Load(c.ctx, c.conn, c.preloaded()...) }
+
+// preloaded are the tables that preload loads.
+func (c *compiler) preloaded() (all []uint32) {
 	add := func(t policy.Table) {
 		if oid := c.resolve(t); t.IsSet() && oid != 0 {
 			all = append(all, oid)
@@ -147,5 +222,5 @@ func (c *compiler) preload() error {
 			all = append(all, k.Child)
 		}
 	}
-	return c.graph.Load(c.ctx, c.conn, all...)
+	return all
 }

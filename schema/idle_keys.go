@@ -1,25 +1,32 @@
 package schema
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
 )
 
-// idleKey is a foreign key that PostgreSQL does not enforce everywhere.
-type idleKey struct {
+// IdleKey is a foreign key that PostgreSQL does not enforce everywhere.
+type IdleKey struct {
+	OID            uint32
 	Key, Child, On string // On: the table whose triggers are not enabled
 	Fix            string // statements that enable them; empty if the triggers are missing
 }
 
+// Compare orders keys by their names.
+func (k IdleKey) Compare(o IdleKey) int {
+	return cmp.Or(cmp.Compare(k.Key, o.Key), cmp.Compare(k.Child, o.Child), cmp.Compare(k.On, o.On))
+}
+
 // IdleKeys are the foreign keys, among these OIDs, whose triggers are not all enabled.
-func IdleKeys(ctx context.Context, q Querier, oids []uint32) ([]idleKey, error) {
+func IdleKeys(ctx context.Context, q Querier, oids []uint32) ([]IdleKey, error) {
 	rows, err := q.Query(ctx, idleKeysSQL, oids)
 	if err != nil {
 		return nil, fmt.Errorf("reading the triggers of foreign keys: %w", err)
 	}
-	idle, err := pgx.CollectRows(rows, pgx.RowToStructByPos[idleKey])
+	idle, err := pgx.CollectRows(rows, pgx.RowToStructByPos[IdleKey])
 	if err != nil {
 		return nil, fmt.Errorf("reading the triggers of foreign keys: %w", err)
 	}
@@ -41,11 +48,11 @@ ends AS (
    WHERE NOT EXISTS (SELECT FROM pg_constraint up WHERE up.oid = key.conparentid AND up.conrelid = key.conrelid)
   UNION ALL SELECT key.top, key.oid, key.confrelid, 1, ARRAY[1646, 1648, 1650, 1652, 1654] FROM key
    WHERE NOT EXISTS (SELECT FROM pg_constraint up WHERE up.oid = key.conparentid AND up.confrelid = key.confrelid))
-SELECT whole.conname, format('%I.%I', tn.nspname, tc.relname), format('%I.%I', n.nspname, c.relname),
+SELECT whole.oid, whole.conname, format('%I.%I', tn.nspname, tc.relname), format('%I.%I', n.nspname, c.relname),
        coalesce((SELECT string_agg(format('ALTER TABLE %I.%I ENABLE TRIGGER %I;', n.nspname, c.relname, t.tgname), ' ' ORDER BY t.tgname)
                    FROM pg_trigger t WHERE t.tgconstraint = ends.oid AND t.tgrelid = ends.rel AND t.tgenabled NOT IN ('O', 'A')), '')
   FROM ends JOIN pg_class c ON c.oid = ends.rel AND c.relkind = 'r' JOIN pg_namespace n ON n.oid = c.relnamespace
   JOIN pg_constraint whole ON whole.oid = ends.top JOIN pg_class tc ON tc.oid = whole.conrelid JOIN pg_namespace tn ON tn.oid = tc.relnamespace
  WHERE to_jsonb(whole)->>'conenforced' IS DISTINCT FROM 'false'
    AND ends.wanted <> (SELECT count(*) FROM pg_trigger t WHERE t.tgconstraint = ends.oid AND t.tgrelid = ends.rel AND t.tgfoid::int = ANY (ends.functions) AND t.tgenabled IN ('O', 'A'))
- ORDER BY 1, 2, 3`
+ ORDER BY 2, 3, 4`

@@ -54,11 +54,26 @@ type Reader struct {
 	Tx             pgx.Tx
 	TimeZone, Path string   // of the role's own sessions; Path is the search_path
 	Tables         []uint32 // planned so far; their owners are trusted
+	Known          Known    // what has been understood before in this transaction; nil: nothing is kept
 }
+
+// Known are fragments by their text. One that calls functions is not among them: whom its owner is
+// trusted by depends on the tables.
+type Known map[string]Fragment
 
 // Understand resolves a statement under the role's own settings: it describes the statement, and
 // then makes a temporary view of it, which is never committed.
 func (r *Reader) Understand(described, viewed string) (f *Fragment, err error) {
+	if known, there := r.Known[described+viewed]; there {
+		return &known, nil
+	}
+	if f, err = r.understand(described, viewed); err == nil && r.Known != nil && len(f.Functions) == 0 {
+		r.Known[described+viewed] = *f
+	}
+	return f, err
+}
+
+func (r *Reader) understand(described, viewed string) (f *Fragment, err error) {
 	err = pg.Savepoint(r.Ctx, r.Tx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(r.Ctx, `SELECT set_config('TimeZone', $1, true), set_config('search_path', $2, true)`, r.TimeZone, r.Path); err != nil {
 			return err
