@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strconv"
@@ -27,22 +28,44 @@ func (c *compiler) decideProven() error {
 	if !p.File.Safety.Proven || len(p.Edges) == 0 || p.File.Safety.Auto && p.Usual.Simple() {
 		return nil // without dependents there are no checks to skip; what CASCADE does is as fast
 	}
-	s := p.refusalsSQL()
-	rows, err := c.conn.Query(c.ctx, s.String(), s.Args...)
+	reasons, err := p.notProvenBecause(c.ctx, c.conn)
 	if err != nil {
-		return fmt.Errorf("checking the catalog for foreign_key_checks: %w", err)
+		return err
 	}
-	reasons, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return fmt.Errorf("checking the catalog for foreign_key_checks: %w", err)
-	}
-	reasons = append(p.refusals(), reasons...)
 	for _, r := range reasons {
 		c.notProven(r, ordinaryFix)
 	}
 	may, err := c.replicaRole()
 	p.Proven = len(reasons) == 0 && may
 	return err
+}
+
+// notProvenBecause are the reasons why the plan cannot skip foreign key checks; none: it can.
+func (p *Plan) notProvenBecause(ctx context.Context, q schema.Querier) ([]string, error) {
+	s := p.refusalsSQL()
+	rows, err := q.Query(ctx, s.String(), s.Args...)
+	if err != nil {
+		return nil, fmt.Errorf("checking the catalog for foreign_key_checks: %w", err)
+	}
+	reasons, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("checking the catalog for foreign_key_checks: %w", err)
+	}
+	return append(p.refusals(), reasons...), nil
+}
+
+// WouldBeProven reports whether a plan with ordinary checks could skip some that are redundant, and
+// gain by it: what ON DELETE CASCADE does alone is as fast. keys are how many foreign keys are
+// checked for each row of the root.
+func (p *Plan) WouldBeProven(ctx context.Context, q schema.Querier) (would bool, keys int, err error) {
+	if p.File.Safety.Proven || len(p.Edges) == 0 || p.Usual.Simple() {
+		return false, 0, nil
+	}
+	for _, e := range p.Root.Out {
+		keys += len(e.Keys)
+	}
+	reasons, err := p.notProvenBecause(ctx, q)
+	return err == nil && len(reasons) == 0, keys, err
 }
 
 func (c *compiler) notProven(reason, fix string) {

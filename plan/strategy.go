@@ -72,6 +72,11 @@ func (c *compiler) sweep() {
 	}
 }
 
+// MissingIndex reports whether no index leads from the tenant to the age.
+func (p *Plan) MissingIndex() bool {
+	return slices.ContainsFunc(p.Problems, func(x Problem) bool { return x.MissingIndex != nil && x.MissingIndex.Edge == nil })
+}
+
 func leadText(lead []string) string {
 	if len(lead) == 0 {
 		return "the table"

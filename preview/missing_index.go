@@ -80,8 +80,7 @@ func (l *previewer) sweepHint(pass int64) string {
 // readsPerRow is how many rows a sweep reads per deleted row: a full pass, and then the remaining
 // rows once more, since a run ends after a pass that finds nothing.
 func readsPerRow(pass, deleted int64) float64 {
-	pass = max(pass, deleted) // an estimate may be less than the count
-	return float64(2*pass-deleted) / float64(deleted)
+	return float64(sweeps(pass, deleted)) / float64(deleted)
 }
 
 // edgeHint is for an edge without an index. PostgreSQL checks a foreign key once per deleted

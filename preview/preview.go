@@ -26,6 +26,7 @@ type Preview struct {
 	Strategy    string           `json:"strategy"`
 	Reason      string           `json:"reason"`
 	Index       string           `json:"index"`
+	Orders      []Order          `json:"orders"` // of the search: the one chosen, and the others
 	ForeignKeys string           `json:"foreign_key_checks"` // ordinary or proven
 	Summary     string           `json:"summary"`            // a sentence; empty if the plan has errors
 	TenantPath  *plan.TenantPath `json:"tenant_path"`        // null: no tenants, or unknown
@@ -82,7 +83,7 @@ func Look(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan, sel plan.Select
 	strategy, reason := p.Shown(sel)
 	v := &Preview{
 		Name: p.Policy.Name, Table: p.Policy.Table.String(), Strategy: strategy, Reason: reason, Index: p.Index, ForeignKeys: p.ForeignKeyChecks(),
-		Tenants: []TenantPreview{}, Tables: []TablePreview{}, Estimated: estimate, Problems: append([]plan.Problem{}, p.Problems...), Notes: []Note{},
+		Orders: []Order{}, Tenants: []TenantPreview{}, Tables: []TablePreview{}, Estimated: estimate, Problems: append([]plan.Problem{}, p.Problems...), Notes: []Note{},
 	}
 	if p.Root != nil {
 		v.Table = p.Root.Table.Name.String()
@@ -111,7 +112,7 @@ func Look(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan, sel plan.Select
 		if err := tx.QueryRow(ctx, `SELECT now()::text`).Scan(&l.scope.Base); err != nil {
 			return err
 		}
-		for _, step := range []func(context.Context) error{l.findKept, l.tenants, l.neverExpiring, l.tables, l.addHints} {
+		for _, step := range []func(context.Context) error{l.findKept, l.tenants, l.neverExpiring, l.tables, l.orders, l.addHints} {
 			if err := step(ctx); err != nil {
 				return err
 			}

@@ -157,6 +157,7 @@ func (a *app) printPreview(v *preview.Preview) {
 	}
 	if v.Strategy != "" {
 		a.printf("search: %s (%s)\n", v.Strategy, visible.Text(v.Reason))
+		a.printOrders(v)
 		if v.ForeignKeys != "ordinary" {
 			a.printf("foreign key checks: %s\n", visible.Text(v.ForeignKeys))
 		}
@@ -169,6 +170,30 @@ func (a *app) printPreview(v *preview.Preview) {
 	}
 	if v.Storage != nil && v.Storage.WALBytes > 0 {
 		a.printf("storage: a purge writes %s\n", visible.Text(v.Storage.String()))
+	}
+}
+
+// printOrders prints what the search reads, and what others would.
+func (a *app) printOrders(v *preview.Preview) {
+	about := ""
+	if v.Estimated {
+		about = "about "
+	}
+	var chosen string
+	var others []string
+	for _, o := range v.Orders {
+		text := about + humanize.Comma(o.RowsRead)
+		switch {
+		case o.Chosen:
+			chosen = text
+		case o.Needs != "":
+			others = append(others, o.Strategy+", with "+o.Needs+", "+text)
+		default:
+			others = append(others, o.Strategy+" "+text)
+		}
+	}
+	if chosen != "" && v.ExpiredRows > 0 {
+		a.printf("rows read to find them: %s (%s)\n", chosen, strings.Join(others, "; "))
 	}
 }
 

@@ -93,6 +93,7 @@ type contractPlan struct {
 		ForeignKeys string            `json:"foreign_key_checks"` // added
 		Estimated   bool              `json:"estimated"`          // added
 		Storage     *preview.Storage  `json:"storage"`            // added
+		Orders      []preview.Order   `json:"orders"`             // added
 		Summary     string            `json:"summary"`            // added
 		TenantPath  *struct {
 			Columns  []string `json:"columns"`
