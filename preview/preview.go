@@ -26,7 +26,7 @@ type Preview struct {
 	Strategy    string           `json:"strategy"`
 	Reason      string           `json:"reason"`
 	Index       string           `json:"index"`
-	Orders      []Order          `json:"orders"` // of the search: the one chosen, and the others
+	Orders      []Order          `json:"orders"`             // of the search: the one chosen, and the others
 	ForeignKeys string           `json:"foreign_key_checks"` // ordinary or proven
 	Summary     string           `json:"summary"`            // a sentence; empty if the plan has errors
 	TenantPath  *plan.TenantPath `json:"tenant_path"`        // null: no tenants, or unknown
