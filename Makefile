@@ -65,7 +65,7 @@ test-prometheus: postgres ## a real Prometheus scrapes the daemon (needs prometh
 	$(GO) test -tags prometheus -run TestPrometheus ./cmd/reaper
 
 .PHONY: chart-tools
-chart-tools: ## makes sure that helm, helm-unittest, helm-docs, promtool and Alertmanager are there
+chart-tools: ## makes sure that helm and its tools, Prometheus and Alertmanager are there
 	@bash scripts/chart-tools.sh
 
 .PHONY: chart
@@ -79,6 +79,10 @@ chart-test: postgres chart-tools ## the Helm chart, its containers run for real,
 	cd deploy/charttest && $(GO) vet ./... && $(GO) test ./...
 	@[ "$$(id -u)" = 0 ] || echo "chart-test: the chart's containers were not run: only root can give a process another root and user"
 	$(GO) test -run TestDeploy ./metrics
+
+.PHONY: ops-test
+ops-test: postgres chart-tools ## what reaper's alerts are for, provoked: a real Prometheus and Alertmanager, and daemons
+	cd deploy/charttest && $(GO) vet -tags ops ./ops && $(GO) test -tags ops -count=1 -timeout 30m ./ops
 
 .PHONY: release-check
 release-check: ## the configuration of releases (builds goreleaser; make snapshot makes one)

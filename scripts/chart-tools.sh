@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Makes sure that this machine has what the chart's tests need: helm, its plugins
-# helm-unittest and helm-docs as programs of their own, in .cache/bin, and promtool
-# and Alertmanager. Its last line is their directory.
+# helm-unittest and helm-docs as programs of their own, in .cache/bin, and Prometheus
+# with promtool, and Alertmanager. Its last line is the directory of the former.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 missing=()
-command -v promtool >/dev/null || missing+=(prometheus)
+command -v prometheus >/dev/null && command -v promtool >/dev/null || missing+=(prometheus)
 command -v prometheus-alertmanager >/dev/null || command -v alertmanager >/dev/null || missing+=(prometheus-alertmanager)
 if ((${#missing[@]})); then
 	if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
