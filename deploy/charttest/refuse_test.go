@@ -15,6 +15,11 @@ func TestRefuses(t *testing.T) {
 		says   []string
 	}{
 		"an unknown mode":                  {values{"deployment", []string{"mode=daemon"}}, []string{"'/mode'", "'deployment', 'cronjob'"}},
+		"a registry twice":                 {values{"deployment", []string{"image.repository=registry.example.com/reaper"}}, []string{"registry.example.com/reaper, has a registry of its own", "image.registry"}},
+		"a namespace that is none":         {values{"deployment", []string{"namespaceOverride=A_B"}}, []string{"'/namespaceOverride'"}},
+		"an unknown family of addresses":   {values{"deployment", []string{"service.ipFamilies={IPv5}"}}, []string{"'/service/ipFamilies/0'"}},
+		"a container without an image":     {values{"cronjob", []string{"extraContainers[0].name=proxy"}}, []string{"'/extraContainers/0'", "image"}},
+		"a second container called reaper": {values{"deployment", []string{"extraContainers[0].name=reaper", "extraContainers[0].image=a"}}, []string{"'/extraContainers/0/name'"}},
 		"an unknown value":                 {values{"deployment", []string{"connection=2"}}, []string{"additional properties 'connection' not allowed"}},
 		"an unknown value further down":    {values{"cronjob", []string{"cronjob.restartPolicy=Always"}}, []string{"'/cronjob'", "'restartPolicy' not allowed"}},
 		"a CronJob's setting of a daemon":  {values{"deployment", []string{"cronjob.suspend=false"}}, []string{"'/cronjob'", "'suspend' not allowed"}},

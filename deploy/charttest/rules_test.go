@@ -118,9 +118,12 @@ func checkRunbook(t *testing.T, alert string) {
 func TestPrometheusRule(t *testing.T) {
 	t.Parallel()
 	for scrape, selector := range map[string]string{
-		"serviceMonitor.enabled=true":                           `job="release-reaper",namespace="ops"`,
-		"podMonitor.enabled=true":                               `job="ops/release-reaper",namespace="ops"`,
-		`prometheusRule.selector=job="annotated"\,app="reaper"`: `job="annotated",app="reaper"`,
+		"serviceMonitor.enabled=true":                                     `job="release-reaper",namespace="ops"`,
+		"podMonitor.enabled=true":                                         `job="ops/release-reaper",namespace="ops"`,
+		"serviceMonitor.enabled=true,serviceMonitor.namespace=monitoring": `job="release-reaper",namespace="ops"`,
+		"podMonitor.enabled=true,podMonitor.namespace=monitoring":         `job="monitoring/release-reaper",namespace="ops"`,
+		"podMonitor.enabled=true,namespaceOverride=cleaning":              `job="cleaning/release-reaper",namespace="cleaning"`,
+		`prometheusRule.selector=job="annotated"\,app="reaper"`:           `job="annotated",app="reaper"`,
 	} {
 		got := one[monitoring.PrometheusRule](t, render(t, values{"deployment", []string{scrape, "prometheusRule.enabled=true"}}), "").Spec.Groups
 		want := alerts(t)
@@ -152,7 +155,7 @@ func TestPrometheusRule_Changed(t *testing.T) {
 	if r := byName["ReaperGuardPausing"]; *r.For != "2h" || r.Labels["severity"] != "critical" {
 		t.Errorf("%+v", r)
 	}
-	const want = `min(reaper_storage_full_timestamp_seconds{job="release-reaper",namespace="ops"}) - time() < 30 * 86400`
+	const want = `min(reaper_storage_full_timestamp_seconds{job="release-reaper",namespace="cleaning"}) - time() < 30 * 86400`
 	if r := byName["ReaperStorageForecast"]; r.Expr.StrVal != want || *r.For != "1h" {
 		t.Errorf("%+v", r)
 	}

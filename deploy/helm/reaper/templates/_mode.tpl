@@ -66,6 +66,12 @@ section of the other mode is seen, and refused. What is set counts, 0 and false 
 {{- fail (printf "cronjob.activeDeadlineSeconds is %d, and a run may take cronjob.maxDurationSeconds, %d: make the first longer, or Kubernetes kills runs before they end by themselves" (int $c.activeDeadlineSeconds) (int $c.maxDurationSeconds)) -}}
 {{- end -}}
 {{- end -}}
+{{- if and .Values.image.registry (regexMatch "^([^/]*[.:][^/]*|localhost)/" .Values.image.repository) -}}
+{{- fail (printf "image.repository, %s, has a registry of its own: put it into image.registry, or set that to \"\"" .Values.image.repository) -}}
+{{- end -}}
+{{- if and .Values.extraContainers (semverCompare "<1.29-0" .Capabilities.KubeVersion.Version) -}}
+{{- fail "extraContainers needs Kubernetes 1.29: before, a Job, and the pod of helm test, does not end while another of its containers runs" -}}
+{{- end -}}
 {{- if not (include "reaper.serving" .) -}}
 {{- range (list "serviceMonitor" "podMonitor" "prometheusRule" "dashboard") -}}
 {{- if (get $.Values .).enabled -}}

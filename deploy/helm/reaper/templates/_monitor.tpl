@@ -6,14 +6,21 @@ apiVersion: monitoring.coreos.com/v1
 kind: {{ .kind }}
 metadata:
   name: {{ include "reaper.fullname" .root }}
-  namespace: {{ .root.Release.Namespace }}
+  namespace: {{ .of.namespace | default (include "reaper.namespace" .root) }}
   labels:
     {{- include "reaper.labels" .root | nindent 4 }}
     app.kubernetes.io/component: {{ $component }}
     {{- with .of.labels }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
+  {{- with include "reaper.annotations" (dict "root" .root) }}
+  {{- . | nindent 2 }}
+  {{- end }}
 spec:
+  {{- if .of.namespace }}
+  namespaceSelector:
+    matchNames: [{{ include "reaper.namespace" .root }}]
+  {{- end }}
   selector:
     matchLabels:
       {{- include "reaper.selectorLabels" .root | nindent 6 }}

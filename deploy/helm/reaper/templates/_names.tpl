@@ -12,6 +12,10 @@
 {{- end -}}
 {{- end -}}
 
+{{- define "reaper.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride -}}
+{{- end -}}
+
 {{- define "reaper.selectorLabels" -}}
 app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -27,6 +31,14 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end -}}
 
+{{/* The annotations of an object, or nothing: the common ones, and its own, which go before them. It is given root and own. */}}
+{{- define "reaper.annotations" -}}
+{{- with merge (dict) (.own | default dict) .root.Values.commonAnnotations -}}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end -}}
+{{- end -}}
+
 {{- define "reaper.serviceAccountName" -}}
 {{- if .Values.serviceAccount.create -}}
 {{- default (include "reaper.fullname" .) .Values.serviceAccount.name -}}
@@ -36,10 +48,13 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 
 {{- define "reaper.image" -}}
-{{- if .Values.image.digest -}}
-{{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
+{{- $i := .Values.image -}}
+{{- $name := $i.repository -}}
+{{- with $i.registry -}}{{- $name = printf "%s/%s" (trimSuffix "/" .) $name -}}{{- end -}}
+{{- if $i.digest -}}
+{{- printf "%s@%s" $name $i.digest -}}
 {{- else -}}
-{{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
+{{- printf "%s:%s" $name ($i.tag | default $.Chart.AppVersion) -}}
 {{- end -}}
 {{- end -}}
 
@@ -54,11 +69,12 @@ observer
 
 {{/* What Prometheus calls the job, by the way it scrapes. */}}
 {{- define "reaper.selector" -}}
+{{- $namespace := include "reaper.namespace" . -}}
 {{- if .Values.prometheusRule.selector -}}
 {{- .Values.prometheusRule.selector -}}
 {{- else if .Values.podMonitor.enabled -}}
-{{- printf `job="%s/%s",namespace="%s"` .Release.Namespace (include "reaper.fullname" .) .Release.Namespace -}}
+{{- printf `job="%s/%s",namespace="%s"` (default $namespace .Values.podMonitor.namespace) (include "reaper.fullname" .) $namespace -}}
 {{- else -}}
-{{- printf `job="%s",namespace="%s"` (include "reaper.fullname" .) .Release.Namespace -}}
+{{- printf `job="%s",namespace="%s"` (include "reaper.fullname" .) $namespace -}}
 {{- end -}}
 {{- end -}}

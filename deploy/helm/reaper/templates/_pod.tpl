@@ -116,6 +116,31 @@ priorityClassName: {{ . }}
 securityContext:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- with $v.hostAliases }}
+hostAliases:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $v.dnsPolicy }}
+dnsPolicy: {{ . }}
+{{- end }}
+{{- with $v.dnsConfig }}
+dnsConfig:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- $ends := ne .restartPolicy "Always" }}
+{{- if or $v.initContainers (and $ends $v.extraContainers) }}
+initContainers:
+  {{- with $v.initContainers }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+  {{- /* A pod ends when its containers have, and what runs beside reaper does not end by itself: but as a sidecar it is
+  ended with reaper. */}}
+  {{- if $ends }}
+  {{- range $v.extraContainers }}
+  - {{- merge (dict "restartPolicy" "Always") . | toYaml | nindent 4 }}
+  {{- end }}
+  {{- end }}
+{{- end }}
 containers:
   - name: reaper
     image: {{ include "reaper.image" .root | quote }}
@@ -139,6 +164,11 @@ containers:
       - name: http
         containerPort: 8080
         protocol: TCP
+    {{- with $v.startupProbe }}
+    startupProbe:
+      httpGet: {path: /healthz, port: http}
+      {{- toYaml . | nindent 6 }}
+    {{- end }}
     livenessProbe:
       httpGet: {path: /healthz, port: http}
       {{- toYaml $v.livenessProbe | nindent 6 }}
@@ -161,6 +191,11 @@ containers:
       {{- with $v.extraVolumeMounts }}
       {{- toYaml . | nindent 6 }}
       {{- end }}
+  {{- if not $ends }}
+  {{- with $v.extraContainers }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+  {{- end }}
 volumes:
   - name: policy
     {{- if $v.policy.existingSecret }}
