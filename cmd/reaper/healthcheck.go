@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	neturl "net/url"
 	"slices"
 	"strings"
 	"time"
@@ -60,7 +61,7 @@ func (a *app) healthcheck(ctx context.Context, path string) error {
 		return usage(fmt.Errorf("--listen-addr %s: %w", a.ListenAddr, err))
 	}
 	if err := askHealth(ctx, "http://"+address+path); err != nil {
-		return failed(fmt.Errorf("asking %s: %w", path, err))
+		return failed(fmt.Errorf("asking %s%s: %w", address, path, err))
 	}
 	if a.json() {
 		return a.printJSON(map[string]bool{"ok": true})
@@ -96,6 +97,9 @@ func askHealth(ctx context.Context, url string) error {
 	// A proxy of the environment is for monitors, and not between this process and its neighbor.
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	answer, err := client.Do(request)
+	if e, ok := errors.AsType[*neturl.Error](err); ok {
+		return e.Err // without the URL, which the caller names
+	}
 	if err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ func TestHealthcheck(t *testing.T) {
 		says string
 	}{
 		"/healthz": {0, "/healthz: ok\n"}, "/readyz/process": {0, "/readyz/process: ok\n"}, "/readyz": {0, "/readyz: ok\n"},
-		"/health": {1, "reaper: asking /health: 503 Service Unavailable: policy letters is failing"},
+		"/health": {1, "/health: 503 Service Unavailable: policy letters is failing"},
 		"/":       {2, "--path"},
 	} {
 		if code, out := check(address, path); code != want.code || !strings.Contains(out, want.says) {
