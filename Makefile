@@ -89,8 +89,12 @@ release-check: ## the configuration of releases (builds goreleaser; make snapsho
 	$(GO) run $(GORELEASER) check
 
 .PHONY: snapshot
-snapshot: ## archives and checksums of this state in dist/, without image and SBOM
-	$(GO) run $(GORELEASER) release --snapshot --clean --skip=docker,sbom,publish
+snapshot: ## archives, packages and checksums of this state in dist/, without image, SBOM and signatures
+	$(GO) run $(GORELEASER) release --snapshot --clean --skip=docker,sbom,sign,publish
+
+.PHONY: release
+release: ## a release of the tag that is checked out, published (needs docker buildx, syft and cosign)
+	$(GO) run $(GORELEASER) release --clean
 
 .PHONY: soak
 soak: postgres ## writers and daemons for ten minutes (SOAK=1h): memory, goroutines, backlog, invariants

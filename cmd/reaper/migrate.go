@@ -120,8 +120,14 @@ func whole(lines []string) []string {
 // version is set by the linker at a release.
 var version = "dev"
 
+// commit is set by the linker where the sources were built without their history, as in an image.
+var commit string
+
 // revision is the commit that the program was built from; empty if unknown.
 func revision() string {
+	if commit != "" {
+		return commit
+	}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
 			if s.Key == "vcs.revision" {

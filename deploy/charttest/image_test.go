@@ -88,7 +88,7 @@ func TestDockerfile(t *testing.T) {
 	}
 	build := find[*instructions.RunCommand](all, named(t, all, "build"))
 	text, err := json.Marshal(build[len(build)-1].CmdLine)
-	for _, want := range []string{"CGO_ENABLED=0", "-trimpath", "timetzdata", "main.version=$VERSION"} {
+	for _, want := range []string{"CGO_ENABLED=0", "-trimpath", "timetzdata", "main.version=$VERSION", "main.commit=$REVISION"} {
 		if err != nil || !strings.Contains(string(text), want) {
 			t.Errorf("the build has no %s: %s", want, text)
 		}
