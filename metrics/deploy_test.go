@@ -83,7 +83,7 @@ func exported(t *testing.T) map[string][]string {
 func expressions(t *testing.T) []string {
 	t.Helper()
 	var all []string
-	for file, begin := range map[string]string{"reaper.yaml": "groups:", "reaper_test.yaml": "tests:"} {
+	for file, begin := range map[string]string{"reaper.yaml": "groups:", "reaper_test.yaml": "tests:", "week_test.yaml": "tests:"} {
 		_, text, found := strings.Cut(read(t, "../deploy/alerts/"+file), begin)
 		if !found {
 			t.Fatalf("%s has no %s", file, begin)

@@ -16,6 +16,9 @@ import (
 // typed is what the runbooks tell a person to type: commands of reaper, and statements.
 var typed = regexp.MustCompile("`((?:reaper|SELECT|CHECKPOINT)(?: [^`]*)?)`")
 
+// broken is a command with a line break in it.
+var broken = regexp.MustCompile("(?m)`(?:reaper|SELECT|CHECKPOINT|kubectl|helm)(?: [^`\n]*)?$")
+
 // Everything that a runbook tells a person to type can be typed: at four in the morning
 // nobody wants to find out.
 func TestRunbooks(t *testing.T) {
@@ -34,6 +37,9 @@ func TestRunbooks(t *testing.T) {
 		text, err := os.ReadFile(page)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if broken.Match(text) {
+			t.Errorf("%s: a command is broken over two lines, and cannot be copied", page)
 		}
 		for _, m := range typed.FindAllStringSubmatch(string(text), -1) {
 			line := fill.Replace(m[1])

@@ -98,6 +98,35 @@ func TestAlerts(t *testing.T) {
 	}
 }
 
+// In the week in which nothing is wrong, it is seen of every alert that it does not fire, and early
+// as well as late.
+func TestWeek(t *testing.T) {
+	t.Parallel()
+	var file struct {
+		Tests []struct {
+			AlertRuleTests []struct {
+				Alertname string
+				Exp       []any `json:"exp_alerts"`
+			} `json:"alert_rule_test"`
+		}
+	}
+	if err := yaml.Unmarshal([]byte(read(t, repository+"/deploy/alerts/week_test.yaml")), &file); err != nil {
+		t.Fatal(err)
+	}
+	silent := map[string]int{}
+	for _, a := range file.Tests[0].AlertRuleTests {
+		if len(a.Exp) > 0 {
+			t.Errorf("%s fires", a.Alertname)
+		}
+		silent[a.Alertname]++
+	}
+	for _, r := range alerts(t) {
+		if silent[r.Alert] < 5 {
+			t.Errorf("%s is looked at %d times", r.Alert, silent[r.Alert])
+		}
+	}
+}
+
 // checkRunbook holds that a runbook has its parts.
 func checkRunbook(t *testing.T, alert string) {
 	t.Helper()

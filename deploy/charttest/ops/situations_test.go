@@ -182,9 +182,13 @@ var situations = []situation{
 			b.starts()
 			b.works()
 		},
-		provoke: func(b *bed) { b.db.Exec(b.t, `REVOKE DELETE ON events FROM `+b.worker); b.db.Exec(b.t, overdue) },
-		firing:  []string{"RunsFailing/events"},
-		mend:    func(b *bed) { b.db.Exec(b.t, `GRANT DELETE ON events TO `+b.worker) },
+		provoke: func(b *bed) {
+			b.db.Exec(b.t, `REVOKE DELETE ON events FROM `+b.worker)
+			b.db.Exec(b.t, overdue)
+			b.sees(`reaper_retention_lag_seconds{NS} > 69 * 86400`) // it is measured all the same
+		},
+		firing: []string{"RunsFailing/events"},
+		mend:   func(b *bed) { b.db.Exec(b.t, `GRANT DELETE ON events TO `+b.worker) },
 	},
 	{
 		name: "a policy never works",
