@@ -84,11 +84,11 @@ func (b *bed) settles(when string, want picture) {
 	var last time.Time
 	n := 0
 	await(b.t, when+", these alerts and no others:\n"+want.String(), func() bool {
-		if at := b.evaluated(b.t); !at.After(last) {
+		at := b.evaluated(b.t)
+		if !at.After(last) {
 			return false
-		} else {
-			last = at
 		}
+		last = at
 		if got = b.alerts(b.t, b.namespace); got.equal(want) {
 			n++
 		} else {
