@@ -132,7 +132,7 @@ func New(c Config) (*Daemon, error) {
 	d.scans = newScans(survey{c.Pool, c.Ledger, cmp.Or(c.find, scanTimeout)}, d.book, d.planned, time.Now, c.Metrics, d.pulse.complain)
 	d.sizes = newSizes(d.takeSample, d.book, c.Metrics, d.pulse.complain)
 	d.scheduler = &scheduler{
-		timetable: d.timetable, claims: d.book, closed: d.watching.closed, running: d.runs.running, begin: d.begin, promote: d.runs.promote, complain: d.pulse.complain,
+		timetable: d.timetable, claims: d.book, closed: d.watching.closed, running: d.runs.running, free: d.free, begin: d.begin, promote: d.runs.promote, complain: d.pulse.complain,
 	}
 	d.file = newPolicyFile(c, time.Now, d.adopt)
 	if err := d.file.load(nil); err != nil {
@@ -241,6 +241,9 @@ func (d *Daemon) newWatch(file *policy.File) *guard.Watch {
 	}
 	return NewWatch(c, pool, d.Ledger, d.Log)
 }
+
+// free reports whether another run may begin: as many are under way as have a connection.
+func (d *Daemon) free() bool { return d.runs.free(max(d.Connections, 1)) }
 
 // due begins the runs that are due.
 func (d *Daemon) due(ctx context.Context) {

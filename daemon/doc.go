@@ -36,7 +36,10 @@
 // # Runs
 //
 // Each run plans its policy anew, because the schema may have changed. Several may be under way,
-// one per policy. purge.Shared bounds their batches to Config.Connections; what holds one
+// one per policy, as many as there are connections to delete: what has been due for longest begins
+// first, and helping another process comes last. A run that has lasted two minutes lets another one
+// begin beside it, so that no backlog keeps the other policies waiting. A policy that waits for its
+// turn is not failing. purge.Shared bounds their batches to Config.Connections; what holds one
 // connection while it waits for a second (settling cutoffs, dropping partitions) and vacuums are
 // done by one run at a time. For page, metrics and monitor a run has ended when the ledger has
 // recorded it; its vacuums come later. A change of the policy file that concerns a policy's rows

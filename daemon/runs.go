@@ -130,6 +130,22 @@ func (r *runs) any() bool {
 	return false
 }
 
+// lendAfter is how long a run keeps its place for itself: one that takes long must not keep
+// the others from beginning.
+const lendAfter = 2 * time.Minute
+
+// free reports whether there is a place for another run among so many.
+func (r *runs) free(places int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, o := range r.policies.known {
+		if o.progress != nil && time.Since(o.progress.StartedAt) < lendAfter {
+			places--
+		}
+	}
+	return places > 0
+}
+
 // end notes that the run of a policy has ended.
 func (r *runs) end(name string) {
 	r.mu.Lock()

@@ -108,7 +108,7 @@ func newProcess(c *claimed, entries []entry) *process {
 	p.runs = newRuns(p.log.logger(), p.table.inForce)
 	p.adopt(entries)
 	p.scheduler = &scheduler{
-		timetable: p.table, claims: c, closed: p.closed.Load, running: p.runs.running, begin: p.begin, promote: p.runs.promote, complain: p.log.complain,
+		timetable: p.table, claims: c, closed: p.closed.Load, running: p.runs.running, free: p.free, begin: p.begin, promote: p.runs.promote, complain: p.log.complain,
 	}
 	return p
 }
@@ -117,6 +117,9 @@ func (p *process) adopt(entries []entry) {
 	p.table.adopt(entries)
 	p.table.again(p.runs.adopt(entries))
 }
+
+// free is that of a process with two connections.
+func (p *process) free() bool { return p.runs.free(2) }
 
 func (p *process) begin(e entry, runID, trigger string) {
 	p.runs.begin(e, web.Progress{RunID: runID, Trigger: trigger, StartedAt: time.Now()}, func() { p.note(e.name() + " is promoted") })

@@ -76,9 +76,9 @@ func (s *state) waitsFor() []string {
 
 // missed is the first time of the schedule for which no run has begun, however many
 // have passed since; zero: there is none, or something is meant to keep it waiting.
-// What a pause or a window kept waiting counts from when that ended.
+// What a pause, a window or other runs kept waiting counts from when that ended.
 func (s *state) missed(now time.Time) time.Time {
-	if s.pause != nil || s.outside || s.running != nil || s.underWay() {
+	if s.pause != nil || s.outside || s.queued || s.running != nil || s.underWay() {
 		return time.Time{}
 	}
 	due := s.schedule.Next(s.seenTo())

@@ -38,7 +38,8 @@ type timing struct {
 
 	leftFor  time.Time // since when the last pause, or closed window, is for which no run was begun
 	outside  bool      // what is due waits for a window of allow
-	reopened time.Time // when a window was last seen to open for what waited; zero: never
+	queued   bool      // what is due waits for a place among the runs of this process
+	reopened time.Time // when a window was last seen to open for what waited, or a place; zero: never
 }
 
 func newTimetable(now func() time.Time, log *slog.Logger) *timetable {
@@ -171,7 +172,7 @@ func (t *timetable) due(name string, running *web.Progress) *tick {
 	defer t.mu.Unlock()
 	now := t.now()
 	s := find(t.policies, name)
-	if s == nil {
+	if s == nil || s.handled.IsZero() { // the ledger was not asked yet
 		return nil
 	}
 	if s.handled.After(now.Add(time.Hour)) {
@@ -193,8 +194,25 @@ func (t *timetable) due(name string, running *web.Progress) *tick {
 	if s.askedFor.Equal(at) && now.Sub(s.asked) < controlEvery {
 		return nil
 	}
-	s.asked, s.askedFor = now, at
 	return &tick{at: at, assisted: assisted, late: now.Sub(at.Add(s.later)) > catchUpAfter}
+}
+
+// asking notes that the ledger is asked about a time of a policy's schedule.
+func (t *timetable) asking(name string, at time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.of(name)
+	s.asked, s.askedFor = t.now(), at
+	if s.queued {
+		s.queued, s.reopened = false, s.asked
+	}
+}
+
+// queue notes that what is due of a policy waits for a place.
+func (t *timetable) queue(name string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.of(name).queued = true
 }
 
 // orphaned is the time of a policy's schedule whose run, in another process, this one
