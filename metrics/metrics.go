@@ -13,6 +13,7 @@ import (
 type Metrics struct {
 	mu       sync.Mutex
 	policies map[string]bool // those that have series
+	many     bool            // there are more than manyPolicies
 	leads    bool
 	database string // its name; empty: not known
 

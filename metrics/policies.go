@@ -16,12 +16,18 @@ type Policy struct {
 	Interval time.Duration
 }
 
+// manyPolicies is how many policies may have every series. With more of them, counters begin
+// with their first event, but for the usual ones, and the histograms count all policies
+// together: so 200 policies have less than 5,000 series.
+const manyPolicies = 50
+
 // SetPolicies says which policies there are, after every load of the policy
 // file. Those that are new get their series, with counts at zero; those that are
 // gone lose them. What is told of a policy that is not among them is not counted.
 func (m *Metrics) SetPolicies(policies ...Policy) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.setMany(len(policies) > manyPolicies)
 	now := map[string]bool{}
 	for _, p := range policies {
 		now[p.Name] = true
@@ -38,6 +44,27 @@ func (m *Metrics) SetPolicies(policies ...Policy) {
 	m.policies = now
 }
 
+// setMany says whether there are many policies. Where that changes, the counts whose series
+// become others begin anew, as in a new process.
+func (m *Metrics) setMany(many bool) {
+	if many == m.many {
+		return
+	}
+	m.many = many
+	for _, s := range []series{m.runs, m.batches, m.batchDuration, m.runDuration} {
+		s.Reset()
+	}
+}
+
+// ofHistogram is the label of a policy's histograms; empty, which Prometheus takes for no
+// label: all policies share them.
+func (m *Metrics) ofHistogram(policy string) string {
+	if m.many {
+		return ""
+	}
+	return policy
+}
+
 // begin makes the series of a policy; those that are there keep their values.
 func (m *Metrics) begin(p Policy) {
 	m.inProgress.WithLabelValues(p.Name)
@@ -45,22 +72,31 @@ func (m *Metrics) begin(p Policy) {
 	m.failing.WithLabelValues(p.Name)
 	put(m.maxLag, p.Name, p.MaxLag.Seconds(), p.MaxLag > 0)
 	put(m.interval, p.Name, p.Interval.Seconds(), p.Interval > 0)
-	m.batchDuration.WithLabelValues(p.Name)
-	m.runDuration.WithLabelValues(p.Name)
+	m.batchDuration.WithLabelValues(m.ofHistogram(p.Name))
+	m.runDuration.WithLabelValues(m.ofHistogram(p.Name))
 	for _, g := range gates {
 		m.approvalNeeded.WithLabelValues(p.Name, g)
-	}
-	for _, o := range outcomes {
-		m.batches.WithLabelValues(p.Name, o)
-	}
-	for _, t := range triggers {
-		for _, s := range statuses {
-			m.runs.WithLabelValues(p.Name, t, s)
-		}
 	}
 	for _, t := range p.Tables {
 		m.rows.WithLabelValues(p.Name, t)
 	}
+	// The usual series come first: where there are many policies, they are the only ones.
+	for _, o := range m.first(outcomes) {
+		m.batches.WithLabelValues(p.Name, o)
+	}
+	for _, t := range m.first(triggers) {
+		for _, s := range m.first(statuses) {
+			m.runs.WithLabelValues(p.Name, t, s)
+		}
+	}
+}
+
+// first are the words of a label whose series exist from the start.
+func (m *Metrics) first(words []string) []string {
+	if m.many {
+		return words[:1]
+	}
+	return words
 }
 
 // known does something with a policy's series, if the policy is there: a run

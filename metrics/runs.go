@@ -20,7 +20,7 @@ func (m *Metrics) RunEnded(r Run) {
 	m.known(r.Policy, func() {
 		m.inProgress.WithLabelValues(r.Policy).Set(0)
 		m.runs.WithLabelValues(r.Policy, oneOf(triggers, r.Trigger), oneOf(statuses, r.Status)).Inc()
-		m.runDuration.WithLabelValues(r.Policy).Observe(r.Took.Seconds())
+		m.runDuration.WithLabelValues(m.ofHistogram(r.Policy)).Observe(r.Took.Seconds())
 	})
 	m.SetLastRun(r.Policy, r.EndedAt)
 	if r.Success {
@@ -53,7 +53,7 @@ func (m *Metrics) SetApprovalNeeded(policy, gate string, needed bool) {
 func (m *Metrics) BatchDone(policy string, took time.Duration) {
 	m.known(policy, func() {
 		m.batches.WithLabelValues(policy, committed).Inc()
-		m.batchDuration.WithLabelValues(policy).Observe(took.Seconds())
+		m.batchDuration.WithLabelValues(m.ofHistogram(policy)).Observe(took.Seconds())
 	})
 }
 

@@ -6,7 +6,7 @@ import "slices"
 // code, or a word that was added elsewhere, cannot add series without end.
 const other = "other"
 
-// The words of the labels that are not names of the policy file.
+// The words of the labels that are not names of the policy file, the usual ones first.
 var (
 	triggers    = []string{"schedule", "catch_up", "assist"} // of a daemon's runs, the only ones that it counts
 	statuses    = []string{"complete", "incomplete", "refused", "failed"}
