@@ -39,6 +39,7 @@ func (w *policyRun) close(ctx context.Context) {
 	if len(w.skipped) > 0 {
 		w.run.log.Warn("tenants skipped: no usable retention", "policy", rep.Name, "count", rep.Tenants.Skipped, "tenants", strings.Join(w.skipped, ", "))
 	}
+	w.logFailedTenants()
 	success := rep.Status == Complete && !w.run.opts.narrowed()
 	var ours bool
 	closing := func() (err error) {

@@ -202,7 +202,7 @@ func TestTenantsShareBatches_FailedOnce(t *testing.T) {
 		CREATE TRIGGER poison AFTER DELETE ON events FOR EACH ROW EXECUTE FUNCTION refuse()`,
 		strings.Replace(manyPolicy, "tenant: owner", "tenant: owner, limits: {rows: 2}", 1))
 	var log bytes.Buffer
-	b.runner.Log = slog.New(slog.NewTextHandler(&log, nil))
+	b.runner.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	b.purge().is(purge.Incomplete, "1 tenant failed: 7: not this one")
 	b.count(`SELECT count(*) FROM events WHERE at < now() - interval '30 days' AND owner <> 7`, 0)
 	if n := strings.Count(log.String(), `msg="tenant failed"`); n != 1 {

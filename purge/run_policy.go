@@ -237,7 +237,7 @@ func (w *policyRun) failTenant(t *plan.TenantCutoff, err error) {
 		why += "; possibly caused by " + strings.Join(names, ", ")
 	}
 	w.state.failTenant(name, why)
-	w.run.log.Warn("tenant failed", "policy", w.plan.Policy.Name, "tenant", name, "error", why)
+	w.run.log.Debug("tenant failed", "policy", w.plan.Policy.Name, "tenant", name, "error", why)
 }
 
 func (w *policyRun) tenantFailed(key *string) bool {
