@@ -189,9 +189,13 @@ func (s *scans) read(ctx context.Context, entries []entry) error {
 	return nil
 }
 
-// look measures a policy for somebody who asks without a daemon, and keeps nothing.
-func (s *scans) look(ctx context.Context, e entry) {
-	scan, err := s.once(ctx, e)
+// look measures a policy for somebody who asks without a daemon, and keeps nothing. err is why
+// there is no plan of it; nil: there is one.
+func (s *scans) look(ctx context.Context, e entry, p *plan.Plan, err error) {
+	var scan *ledger.Scan
+	if err == nil {
+		scan, err = s.once(ctx, e, p)
+	}
 	if scan != nil {
 		s.see(e, scan)
 	}
@@ -209,11 +213,7 @@ func (s *scans) look(ctx context.Context, e entry) {
 
 // once measures a policy and follows its rows; both may be there, what was measured and
 // why the rest was not.
-func (s *scans) once(ctx context.Context, e entry) (*ledger.Scan, error) {
-	p, err := s.measurer.compile(ctx, e)
-	if err != nil {
-		return nil, err
-	}
+func (s *scans) once(ctx context.Context, e entry, p *plan.Plan) (*ledger.Scan, error) {
 	s.planned(e.name(), p)
 	scan, err := s.measurer.measure(ctx, p)
 	if err != nil {

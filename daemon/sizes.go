@@ -1,7 +1,9 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -115,6 +117,9 @@ func (s *sizes) grow(found sample, history []ledger.Size, of sizing) {
 			Sizes: plotted(history, func(s ledger.Size) (int64, bool) { n, ok := s.Tables[t.name]; return n, ok }),
 		})
 	}
+	if len(of.oids) == 0 { // nothing was planned: a daemon has measured it
+		g.tables = keptTables(history)
+	}
 	for name, cycle := range of.cycles {
 		b := weigh(history, name, cycle)
 		g.balances[name] = b
@@ -124,6 +129,23 @@ func (s *sizes) grow(found sample, history []ledger.Size, of sizing) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.now = g
+}
+
+// keptTables are the tables of the last sizes that have any, the largest first. Nobody has
+// counted their dead rows.
+func keptTables(history []ledger.Size) (tables []web.Table) {
+	for _, s := range slices.Backward(history) {
+		for name, bytes := range s.Tables {
+			tables = append(tables, web.Table{Name: name, SizeBytes: &bytes})
+		}
+		if tables != nil {
+			break
+		}
+	}
+	slices.SortFunc(tables, func(a, b web.Table) int {
+		return cmp.Or(cmp.Compare(*b.SizeBytes, *a.SizeBytes), cmp.Compare(a.Name, b.Name))
+	})
+	return tables
 }
 
 // latest is what was last found. It does not change any more.

@@ -34,7 +34,7 @@ type survey struct {
 }
 
 func (s survey) compile(ctx context.Context, e entry) (*plan.Plan, error) {
-	plans, err := compile(ctx, s.pool, s.held, e.file, e.name(), func(p plan.Problem) bool { return !p.OnlyDeleting })
+	plans, err := compile(ctx, s.pool, s.held, e.file, e.name(), forMeasuring)
 	if err != nil {
 		return nil, err
 	}
@@ -65,35 +65,51 @@ func scanned(o preview.Overdue) *ledger.Scan {
 
 // compile plans one policy anew, since the schema may have changed. Its error lists every problem
 // that matters.
-func compile(ctx context.Context, pool *pgxpool.Pool, held purge.Holds, file *policy.File, name string, matters func(plan.Problem) bool) (plans []*plan.Plan, err error) {
+func compile(ctx context.Context, pool *pgxpool.Pool, held purge.Holds, file *policy.File, name string, matters func(plan.Problem) bool) ([]*plan.Plan, error) {
+	plans, server, err := compileAll(ctx, pool, held, file, []string{name})
+	if err != nil {
+		return nil, err
+	}
+	return plans, usable(plans, server, matters)
+}
+
+// compileAll plans policies, all on one connection.
+func compileAll(ctx context.Context, pool *pgxpool.Pool, held purge.Holds, file *policy.File, names []string) (plans []*plan.Plan, server plan.Server, err error) {
 	ctx, cancel := context.WithTimeout(ctx, compileTimeout)
 	defer cancel()
-	var server plan.Server
 	err = pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error {
 		if server, err = plan.ReadServer(ctx, c.Conn()); err != nil {
 			return err
 		}
-		if plans, err = plan.Compile(ctx, c.Conn(), file, server, []string{name}); err != nil {
+		if plans, err = plan.Compile(ctx, c.Conn(), file, server, names); err != nil {
 			return err
 		}
 		_, err := purge.ApplyHolds(ctx, c.Conn(), held, plans)
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("looking at the database: %w", err)
+		return nil, server, fmt.Errorf("looking at the database: %w", err)
 	}
+	return plans, server, nil
+}
+
+// usable is an error that lists every problem that matters of the one policy of plans.
+func usable(plans []*plan.Plan, server plan.Server, matters func(plan.Problem) bool) error {
 	problems := server.Problems()
 	if len(plans) > 0 {
 		if err := plans[0].Unplanned(); err != nil {
-			return nil, err
+			return err
 		}
 		problems = append(problems, plans[0].Problems...)
 	}
 	if errs := against(plans, slices.DeleteFunc(problems, func(p plan.Problem) bool { return !matters(p) }), server); len(errs) > 0 {
-		return nil, fmt.Errorf("nothing was touched: %s (reaper check tells more)", strings.Join(errs, "; "))
+		return fmt.Errorf("nothing was touched: %s (reaper check tells more)", strings.Join(errs, "; "))
 	}
-	return plans, nil
+	return nil
 }
+
+// forMeasuring: what only deleting needs does not matter.
+func forMeasuring(p plan.Problem) bool { return !p.OnlyDeleting }
 
 // all: every problem matters to a run.
 func all(plan.Problem) bool { return true }

@@ -23,7 +23,9 @@ func (a *app) statusCommand() *cobra.Command {
 		Long: `status shows, per policy: its lag (for how long the oldest expired row has been
 due), its backlog (how many expired rows there are), how the last run ended, and
 whether deleting keeps up. It also shows pauses and holds by hand, and how the
-database grows. It reads the database and the ledger, and changes nothing.`,
+database grows. Lag and backlog are what a daemon on the database has measured, if
+one is running; else they are measured now. It reads the database and the ledger,
+and changes nothing.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.status(cmd.Context()) },
 	}
 	a.selection(cmd)
@@ -31,19 +33,23 @@ database grows. It reads the database and the ledger, and changes nothing.`,
 }
 
 func (a *app) status(ctx context.Context) error {
-	s, err := a.open(ctx) // reports problems of file and database
+	file, err := a.readPolicy()
 	if err != nil {
 		return err
 	}
-	defer s.pool.Close()
-	if err := s.planned(); err != nil {
+	if err := a.checkPolicies(file); err != nil {
 		return err
 	}
 	c, err := a.daemonConfig()
 	if err != nil {
 		return err
 	}
-	c.Pool, c.Metrics, c.Pings = s.pool, metrics.New(prometheus.NewRegistry(), metrics.Build{}), heartbeat.New(heartbeat.Config{})
+	pool, err := a.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	c.Pool, c.Metrics, c.Pings = pool, metrics.New(prometheus.NewRegistry(), metrics.Build{}), heartbeat.New(heartbeat.Config{})
 	v, err := daemon.Look(ctx, c, a.Policies)
 	if err != nil {
 		return ledgerFailed(err)
@@ -54,7 +60,7 @@ func (a *app) status(ctx context.Context) error {
 		}
 		return nil
 	}
-	missing, err := c.Ledger.NeedsMigration(ctx, s.pool)
+	missing, err := c.Ledger.NeedsMigration(ctx, pool)
 	if err != nil {
 		return ledgerFailed(err)
 	}
