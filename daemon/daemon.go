@@ -19,6 +19,7 @@ import (
 	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/policy"
 	"github.com/reaperdb/reaper/purge"
+	"github.com/reaperdb/reaper/tracing"
 	"github.com/reaperdb/reaper/web"
 )
 
@@ -33,6 +34,7 @@ type Config struct {
 	Metrics *metrics.Metrics
 	Pings   *heartbeat.Client
 	Log     *slog.Logger
+	Tracer  *tracing.Tracer // nil: no traces
 	Version string
 	// Instance names this process among those on the database; no two may have
 	// the same.

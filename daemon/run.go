@@ -15,6 +15,7 @@ import (
 	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/policy"
 	"github.com/reaperdb/reaper/purge"
+	"github.com/reaperdb/reaper/tracing"
 	"github.com/reaperdb/reaper/web"
 )
 
@@ -75,6 +76,8 @@ func (r *run) do() {
 		}
 	}()
 	d := r.d
+	observed, traced := d.Tracer.Begin(tracing.Run{ID: r.id, Trigger: r.trigger, Policies: []string{r.entry.name()}}, &observer{run: r, d: d, policy: r.entry.name()})
+	defer traced(nil)
 	plans, err := r.plan()
 	if err != nil {
 		r.end(r.failed(pg.OneLine(err)))
@@ -82,10 +85,13 @@ func (r *run) do() {
 	}
 	d.planned(r.entry.name(), plans[0])
 	runner := purge.Runner{
-		Gate: &gate.Gates{Pool: d.Pool, Ledger: d.Ledger, Log: d.Log}, Pool: d.Pool, Control: d.Control, Ledger: d.Ledger, Observer: &observer{run: r, d: d, policy: r.entry.name()}, Log: d.Log, Stopping: r.stopping,
+		Gate: &gate.Gates{Pool: d.Pool, Ledger: d.Ledger, Log: d.Log}, Pool: d.Pool, Control: d.Control, Ledger: d.Ledger, Observer: observed, Log: d.Log, Stopping: r.stopping,
 		Patience: d.Patience, Connections: d.Connections, VacuumTime: d.VacuumTime, Shared: d.shared, Guard: d.watching.guards(), MaxPause: r.entry.file.Guards.MaxPause,
 		// A run has ended when it is recorded: what is vacuumed after it may take long.
-		Closed: func(report *purge.Report) { r.end(report.Policies[0]) },
+		Closed: func(report *purge.Report) {
+			traced(report)
+			r.end(report.Policies[0])
+		},
 	}
 	if _, err := runner.Run(d.runs.lifetime(), plans, purge.Options{RunID: r.id, Trigger: r.trigger, MaxDuration: d.Deadline, MaxRate: d.MaxRate}); err != nil {
 		r.end(r.failed(pg.OneLine(err)))

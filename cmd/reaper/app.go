@@ -51,6 +51,11 @@ type settings struct {
 	Observe         bool          `env:"REAPER_OBSERVE"`
 	ScanInterval    time.Duration `env:"REAPER_SCAN_INTERVAL" envDefault:"1m"`
 	Grace           time.Duration `env:"REAPER_GRACE" envDefault:"10s"`
+	// Traces are sent if either is set; what they say is read by OpenTelemetry's SDK.
+	OTLPEndpoint    string `env:"OTEL_EXPORTER_OTLP_ENDPOINT"`
+	TracesEndpoint  string `env:"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"`
+	TracesExporter  string `env:"OTEL_TRACES_EXPORTER" envDefault:"otlp"`
+	TracingDisabled bool   `env:"OTEL_SDK_DISABLED"`
 }
 
 // app is one invocation of the program.

@@ -19,6 +19,7 @@ import (
 	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/preview"
 	"github.com/reaperdb/reaper/purge"
+	"github.com/reaperdb/reaper/tracing"
 )
 
 func (a *app) purgeCommand() *cobra.Command {
@@ -105,8 +106,15 @@ func (a *app) purgeAs(ctx context.Context, s *session, opts purge.Options) (*pur
 	guards, unwatched := daemon.HeedOnce(watching, a.watch(s, l))
 	defer unwatched()
 	defer stop()
+	tracer, err := a.tracer(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer a.closeTracer(tracer)
 	progress := a.newProgress()
-	runner := purge.Runner{Gate: &gate.Gates{Pool: s.pool, Ledger: l, Log: a.log, Rows: a.rowsAnswered(opts)}, Guard: guards, MaxPause: s.file.Guards.MaxPause, Pool: s.pool, Ledger: l, Observer: progress, Log: a.log, Stopping: ctx, Patience: a.Patience, Connections: a.Connections, VacuumTime: a.VacuumTime}
+	observed, traced := tracer.Begin(tracing.Run{Trigger: opts.Trigger, Policies: s.names()}, progress)
+	defer traced(nil)
+	runner := purge.Runner{Gate: &gate.Gates{Pool: s.pool, Ledger: l, Log: a.log, Rows: a.rowsAnswered(opts)}, Guard: guards, MaxPause: s.file.Guards.MaxPause, Pool: s.pool, Ledger: l, Observer: observed, Closed: traced, Log: a.log, Stopping: ctx, Patience: a.Patience, Connections: a.Connections, VacuumTime: a.VacuumTime}
 	report, err := runner.Run(a.running, s.plans, opts)
 	progress.done()
 	var wrong *purge.UsageError

@@ -173,6 +173,12 @@ func (a *app) serve(ctx context.Context, c daemon.Config) error {
 		}
 	}})
 	a.started("instance", c.Instance, "observe", c.Observe)
+	tracer, err := a.tracer(ctx)
+	if err != nil {
+		return err
+	}
+	defer a.closeTracer(tracer)
+	c.Tracer = tracer
 	d, err := daemon.New(c)
 	if err != nil {
 		return usage(err)

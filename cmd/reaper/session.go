@@ -36,6 +36,15 @@ func (s *session) problems() []plan.Problem {
 	return all
 }
 
+// names are those of the planned policies.
+func (s *session) names() []string {
+	names := make([]string, len(s.plans))
+	for i, p := range s.plans {
+		names[i] = p.Policy.Name
+	}
+	return names
+}
+
 func (s *session) hasErrors() bool {
 	return slices.ContainsFunc(s.problems(), func(p plan.Problem) bool { return p.Level == plan.LevelError })
 }
