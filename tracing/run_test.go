@@ -69,12 +69,12 @@ func TestBegin_Spans(t *testing.T) {
 	for _, s := range recorder.Ended() {
 		line := s.Name() + " " + s.Status().Code.String()
 		for _, a := range s.Attributes() {
-			line += " " + string(a.Key) + "=" + a.Value.Emit()
+			line += " " + string(a.Key) + "=" + a.Value.String()
 		}
 		for _, e := range s.Events() {
 			line += " [" + e.Name
 			for _, a := range e.Attributes {
-				line += " " + a.Value.Emit()
+				line += " " + a.Value.String()
 			}
 			line += "]"
 		}
