@@ -18,18 +18,27 @@ import (
 // statements add cannot be columns of a table: the file's SQL over a table stands beside them.
 const owner = "reaper_owner"
 
-// owners is a relation of the parent's rows with their owners, and the condition that a row of the
-// edge's child references one of them.
-func owners(s *pg.Statement, e *plan.Edge, r *Rows) (relation, condition string) {
+// ownersBehind joins the rows that a statement returns (with) with the owners of their parents
+// (from): those behind an edge, with the columns by which they reference (reaper_f0, …). The
+// statement finds its rows by a list and not by a join: so it reads no more than they are, whatever
+// the planner knows of the table, and a row that it had to wait for may reference another row of
+// the list by then.
+func ownersBehind(s *pg.Statement, e *plan.Edge, r *Rows, name, statement string) (with, from string) {
 	v := r.referenced(e)
 	value := func(i int) string { return fmt.Sprintf("reaper_v%d", i) }
-	// As text: unnest would expand arrays and composites.
-	relation = "unnest(" + pg.List(len(v), func(i int) string { return s.Array(v[i], pg.TextType) }) + ", " + s.Array(r.Owners, "int4") +
-		") reaper_v(" + pg.List(len(v), value) + ", " + owner + ")"
-	return relation, pg.And(len(v), func(i int) string {
+	return "WITH " + name + " AS (" + statement + ")\n", " FROM " + name + " JOIN unnest(" +
+		// As text: unnest would expand arrays and composites.
+		pg.List(len(v), func(i int) string { return s.Array(v[i], pg.TextType) }) + ", " + s.Array(r.Owners, "int4") +
+		") reaper_v(" + pg.List(len(v), value) + ", " + owner + ") ON " + pg.And(len(v), func(i int) string {
 		x := e.Pairs[i]
-		return x.FindTheirs("reaper_v."+value(i)+"::"+x.Ours.SQLType, schema.Col(e.Child.Table, e.ChildColumns[i]))
-	}) + plan.Parenthesized(e.Where)
+		return x.FindTheirs("reaper_v."+value(i)+"::"+x.Ours.SQLType, fmt.Sprintf("%s.reaper_f%d", name, i))
+	})
+}
+
+// referencesOf are the columns by which a row references its parent.
+func referencesOf(e *plan.Edge) string {
+	columns := schema.Cols(e.Child.Table, e.ChildColumns)
+	return pg.List(len(columns), func(i int) string { return fmt.Sprintf("%s AS reaper_f%d", columns[i], i) })
 }
 
 // Candidates are roots of many tenants, by their keys: for each the ordinal of its tenant, from 1,
@@ -105,32 +114,32 @@ func ReadOwnedSQL(e *plan.Edge, r *Rows, limit int, lock bool) *pg.Statement {
 	s := &pg.Statement{}
 	t := e.Child.Table
 	selected, names := columns(e.Child)
-	relation, condition := owners(s, e, r)
-	inner := "SELECT " + selected + ", reaper_v." + owner + "::text\n  FROM " + relation + " JOIN " + schema.From(t) + " ON " + condition + fmt.Sprintf("\n LIMIT %d", limit)
+	inner := "SELECT " + selected + ", " + referencesOf(e) + "\n  FROM " + schema.From(t) + "\n WHERE " + behind(s, e, r) + fmt.Sprintf("\n LIMIT %d", limit)
 	if lock {
 		inner += "\n   FOR UPDATE OF " + pg.Ident(t.Name.Name)
 	}
-	return s.Add(pg.Gathered(inner, names))
+	with, from := ownersBehind(s, e, r, "reaper_r", inner)
+	return s.Add(with, pg.Gathered("SELECT reaper_r.*, reaper_v."+owner+"::text"+from, names))
 }
 
 // DeleteOwnedSQL deletes all rows behind an edge. It returns the owners and, for each, how many of
 // its rows were deleted.
 func DeleteOwnedSQL(e *plan.Edge, r *Rows) *pg.Statement {
 	s := &pg.Statement{}
-	relation, condition := owners(s, e, r)
-	return countOwned(s, "DELETE FROM "+schema.From(e.Child.Table)+" USING "+relation+" WHERE "+condition)
+	with, from := ownersBehind(s, e, r, "reaper_d", "DELETE FROM "+schema.From(e.Child.Table)+" WHERE "+behind(s, e, r)+" RETURNING "+referencesOf(e))
+	return countOwned(s, with, from)
 }
 
-// ClearOwnedSQL clears the references of rows behind an edge, but of those that are deleted in the
-// same batch. It returns the owners and, for each, how many rows there were.
-func ClearOwnedSQL(e *plan.Edge, m *plan.Traversal, known map[*plan.Node]*Rows) *pg.Statement {
+// LockClearedSQL locks the rows behind an edge whose references ClearSQL clears. It returns the
+// owners and, for each, how many rows there are.
+func LockClearedSQL(e *plan.Edge, m *plan.Traversal, known map[*plan.Node]*Rows) *pg.Statement {
 	s := &pg.Statement{}
-	relation, condition := owners(s, e, known[e.Parent])
-	return countOwned(s, "UPDATE "+schema.From(e.Child.Table)+" SET "+cleared(e)+" FROM "+relation+" WHERE "+condition+unlessGoing(s, e, m, known))
+	t := e.Child.Table
+	with, from := ownersBehind(s, e, known[e.Parent], "reaper_d", "SELECT "+referencesOf(e)+" FROM "+schema.From(t)+" WHERE "+clearing(s, e, m, known)+" FOR UPDATE OF "+pg.Ident(t.Name.Name))
+	return countOwned(s, with, from)
 }
 
-// countOwned counts what a statement has changed, by owner.
-func countOwned(s *pg.Statement, statement string) *pg.Statement {
-	return s.Add("WITH reaper_d AS (", statement, " RETURNING reaper_v.", owner,
-		")\nSELECT coalesce(array_agg(o), '{}'), coalesce(array_agg(n), '{}') FROM (SELECT ", owner, " AS o, count(*) AS n FROM reaper_d GROUP BY 1) reaper_x")
+// countOwned counts rows by owner.
+func countOwned(s *pg.Statement, with, from string) *pg.Statement {
+	return s.Add(with, "SELECT coalesce(array_agg(o), '{}'), coalesce(array_agg(n), '{}') FROM (SELECT reaper_v.", owner, " AS o, count(*) AS n", from, "\n GROUP BY 1) reaper_x")
 }

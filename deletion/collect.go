@@ -2,6 +2,7 @@ package deletion
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -244,6 +245,9 @@ func (tx *Tx) stillDue(ctx context.Context, o Outcome) (Outcome, error) {
 // lockRoots locks the roots that no other transaction has locked, and returns them with their
 // keys.
 func (tx *Tx) lockRoots(ctx context.Context) (*collected.Rows, pg.Values, error) {
+	if tx.Range != nil {
+		return nil, nil, errors.New("locking roots whose keys were not read")
+	}
 	found, locked := collected.NewRows(tx.plan.Root), pg.NewValues(len(tx.plan.Key))
 	if err := tx.read(ctx, tx.plan.LockRootsSQL(tx.scope, tx.Tenant, tx.keys), found.Scan(locked...)); err != nil {
 		return nil, nil, fmt.Errorf("locking rows of %s: %w", tx.plan.Root.Table.Name, err)

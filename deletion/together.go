@@ -43,6 +43,9 @@ func (tx *Tx) deleteTogether(ctx context.Context) error {
 	}
 	for _, p := range tx.Parts {
 		var err error
+		if tx.Opts.Method == Proven && time.Since(tx.began) > provenTime {
+			return ErrSlow
+		}
 		tx.Share = p
 		if p.Now, err = tx.stillDue(ctx, p.Now); err != nil {
 			return tx.named(err)
@@ -154,9 +157,14 @@ func (t *together) prove(ctx context.Context, batch *pgx.Batch) error {
 	if err := pg.Send(ctx, t.Conn, batch); err != nil {
 		return fmt.Errorf("deleting the dependents of %s: %w", t.plan.Root.Table.Name, err)
 	}
+	if err := t.count(); err != nil {
+		return err
+	}
 	switch {
 	case referenced:
 		return ErrUnproven
+	case t.Touched()+int64(rowsIn(t.known)) > int64(t.plan.Policy.Limits.TotalRows):
+		return ErrOverflow
 	case time.Since(t.began) > provenTime:
 		return ErrSlow
 	}
@@ -167,27 +175,44 @@ func (t *together) prove(ctx context.Context, batch *pgx.Batch) error {
 // collected.
 func (t *together) queueLeaves(batch *pgx.Batch) {
 	m := t.Traversal()
-	queue := func(s *pg.Statement, count func(*Share, int64)) {
-		var owners []int32
-		var rows []int64
-		batch.Queue(s.String(), s.Args...).Query(pg.ScanOne(&owners, &rows))
-		t.counts = append(t.counts, func() error {
-			for i, o := range owners {
-				count(t.Parts[o-1], rows[i])
-			}
-			return nil
-		})
-	}
 	for _, e := range m.Clears {
 		if r := t.known[e.Parent]; r != nil && r.Len() > 0 {
-			queue(collected.ClearOwnedSQL(e, m, t.known), func(p *Share, n int64) { p.countNullified(e.Child, n) })
+			locked := t.queueCount(batch, collected.LockClearedSQL(e, m, t.known), func(p *Share, n int64) { p.countNullified(e.Child, n) })
+			s := collected.ClearSQL(&pg.Statement{}, e, m, t.known, 0)
+			batch.Queue(s.String(), s.Args...).Exec(func(tag pgconn.CommandTag) error {
+				if tag.RowsAffected() != sum(*locked) {
+					return ErrChanged
+				}
+				return nil
+			})
 		}
 	}
 	for _, e := range m.Deletes {
 		if r := t.known[e.Parent]; r != nil && r.Len() > 0 {
-			queue(collected.DeleteOwnedSQL(e, r), func(p *Share, n int64) { p.countDeleted(e.Child, n) })
+			t.queueCount(batch, collected.DeleteOwnedSQL(e, r), func(p *Share, n int64) { p.countDeleted(e.Child, n) })
 		}
 	}
+}
+
+// queueCount queues a statement that counts rows by tenant. It returns where the counts will be.
+func (t *together) queueCount(batch *pgx.Batch, s *pg.Statement, count func(*Share, int64)) *[]int64 {
+	var owners []int32
+	rows := new([]int64)
+	batch.Queue(s.String(), s.Args...).Query(pg.ScanOne(&owners, rows))
+	t.counts = append(t.counts, func() error {
+		for i, o := range owners {
+			count(t.Parts[o-1], (*rows)[i])
+		}
+		return nil
+	})
+	return rows
+}
+
+func sum(numbers []int64) (total int64) {
+	for _, n := range numbers {
+		total += n
+	}
+	return total
 }
 
 // queueCollected queues the deletion of what was collected, the roots last. It must be exactly
@@ -240,13 +265,22 @@ func (t *together) queueCounters(batch *pgx.Batch) {
 	batch.Queue(s.String(), s.Args...).Query(pg.ScanOne(pg.Pointers(t.after)...))
 }
 
-// settle counts what has been done. If ON DELETE has done more than that, because rows came in
-// meanwhile, nobody could say whose they were.
-func (t *together) settle() error {
+// count adds what the statements so far have counted.
+func (t *together) count() error {
 	for _, count := range t.counts {
 		if err := count(); err != nil {
 			return err
 		}
+	}
+	t.counts = nil
+	return nil
+}
+
+// settle counts what has been done. If ON DELETE has done more than that, because rows came in
+// meanwhile, nobody could say whose they were.
+func (t *together) settle() error {
+	if err := t.count(); err != nil {
+		return err
 	}
 	m := t.Traversal()
 	rows, nullified := t.Totals()

@@ -198,7 +198,7 @@ func (tx *Tx) settleCounts(ctx context.Context) error {
 
 // CheckTotals refuses a batch over its limits, where the deleter has not held them.
 func (tx *Tx) CheckTotals() error {
-	if tx.deleter.checksLimits() && len(tx.Parts) == 1 || tx.Touched() <= 1 {
+	if tx.deleter.checksLimits() && len(tx.Parts) == 1 && !tx.Opts.Together || tx.Touched() <= 1 {
 		return nil
 	}
 	limits := tx.plan.Policy.Limits

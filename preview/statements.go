@@ -118,7 +118,8 @@ func togetherStatements(p *plan.Plan, sc expiry.Scope, w *plan.TenantCutoff, key
 		}
 	}
 	for _, e := range m.Clears {
-		section("empties references, and counts them by tenant", collected.ClearOwnedSQL(e, m, known))
+		section("locks the references to empty, and counts them by tenant", collected.LockClearedSQL(e, m, known))
+		section("empties them", collected.ClearSQL(&pg.Statement{}, e, m, known, 0))
 	}
 	for _, e := range m.Deletes {
 		section("deletes rows of "+e.Child.Table.Name.String()+", and counts them by tenant", collected.DeleteOwnedSQL(e, known[e.Parent]))

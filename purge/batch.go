@@ -121,7 +121,11 @@ func (b *batcher) attempt(ctx context.Context, parts []*deletion.Part, opts dele
 		parts = active
 		a.tenants, a.roots = len(parts), deletion.CountRoots(parts)
 		a.size, a.stepwise = b.size, b.policy.state.deletesStepwise()
-		a.options.Together = a.options.Together && a.tenants > 1
+		if a.options.Together = a.options.Together && a.tenants > 1; a.options.LockRoots && !a.options.Together {
+			if parts, err = b.policy.readKeys(ctx, parts); err != nil || len(parts) == 0 {
+				return err
+			}
+		}
 		a.options.SingleRoot = a.roots == 1 && (a.try > 0 || b.slow)
 		more, err := b.transaction(ctx, parts, a.options)
 		if err == nil && !more {

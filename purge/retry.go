@@ -141,7 +141,9 @@ func decideTenants(err error, a attempt) decision {
 	switch {
 	case errors.Is(err, deletion.ErrOverflow):
 		d.size = max(a.roots/2, 1)
-	case errors.Is(err, errCrowded), errors.Is(err, deletion.ErrSlow), a.options.Together && pg.HasCode(err, "57014"):
+	case errors.Is(err, deletion.ErrSlow), a.options.Together && pg.HasCode(err, "57014"):
+		d.size = max(a.size/2, 1)
+	case errors.Is(err, errCrowded):
 	case permanent(classify(err)) && (a.stepwise || !pg.HasCode(err, "27000")):
 		return decision{action: abandon(err), size: a.size}
 	case a.options.Together:

@@ -1,6 +1,7 @@
 package purge_test
 
 import (
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -13,7 +14,7 @@ import (
 
 // orderTree is 40 tenants with 20 orders each, half of them expired, and what hangs off an order: two
 // levels of NO ACTION keys, a table reached in two ways, one of two columns, a partitioned one,
-// one without a foreign key, and references that are emptied.
+// and references that are emptied.
 const orderTree = `
 CREATE TABLE owners (id text PRIMARY KEY, days int NOT NULL, held bool NOT NULL DEFAULT false);
 CREATE TABLE shops (id int PRIMARY KEY, owner text NOT NULL REFERENCES owners);
@@ -25,11 +26,10 @@ CREATE TABLE labels (id int PRIMARY KEY, orders int NOT NULL, code uuid NOT NULL
 CREATE TABLE logs (id int, part int NOT NULL REFERENCES parts) PARTITION BY HASH (id);
 CREATE TABLE logs_0 PARTITION OF logs FOR VALUES WITH (MODULUS 2, REMAINDER 0);
 CREATE TABLE logs_1 PARTITION OF logs FOR VALUES WITH (MODULUS 2, REMAINDER 1);
-CREATE TABLE notes (id int PRIMARY KEY, about text NOT NULL, kind text NOT NULL);
 CREATE TABLE letters (id int PRIMARY KEY, item int REFERENCES items ON DELETE SET NULL);
 CREATE TABLE hints (id int PRIMARY KEY, orders int REFERENCES orders ON DELETE CASCADE);
 CREATE INDEX ON items (orders); CREATE INDEX ON parts (item); CREATE INDEX ON parts (orders); CREATE INDEX ON labels (orders, code);
-CREATE INDEX ON logs (part); CREATE INDEX ON notes (about); CREATE INDEX ON letters (item); CREATE INDEX ON hints (orders);
+CREATE INDEX ON logs (part); CREATE INDEX ON letters (item); CREATE INDEX ON hints (orders);
 INSERT INTO owners SELECT 'o' || n, 30 FROM generate_series(0, 39) n;
 INSERT INTO shops SELECT n, 'o' || n % 40 FROM generate_series(0, 79) n;
 INSERT INTO orders (id, shop, at) SELECT n, n % 80, now() - (n % 60 + 1) * interval '1 day' FROM generate_series(0, 799) n;
@@ -37,7 +37,6 @@ INSERT INTO items SELECT n, n / 2 FROM generate_series(0, 1599) n;
 INSERT INTO parts SELECT n, CASE WHEN n % 3 < 2 THEN n END, CASE WHEN n % 3 > 0 THEN n / 2 END FROM generate_series(0, 1599) n;
 INSERT INTO labels SELECT row_number() OVER (), id, code FROM orders, generate_series(1, 2);
 INSERT INTO logs SELECT n, n % 1600 FROM generate_series(0, 2399) n;
-INSERT INTO notes SELECT n, (n % 800)::text, CASE WHEN n % 2 = 0 THEN 'order' ELSE 'other' END FROM generate_series(0, 1199) n;
 INSERT INTO letters SELECT n, n FROM generate_series(0, 1599) n;
 INSERT INTO hints SELECT n, n FROM generate_series(0, 799) n;
 `
@@ -49,9 +48,7 @@ policies:
     table: orders
     age: at
     tenant: [shop, owner]
-    undecided: delete
-    dependents:
-      - {table: notes, match: {about: id}, where: kind = 'order', action: delete}`
+    undecided: delete`
 
 // treeTables are the tables of the tree, each with the order that a row goes with.
 var treeTables = []struct{ name, order, clears string }{
@@ -60,7 +57,6 @@ var treeTables = []struct{ name, order, clears string }{
 	{"parts", "coalesce(orders, (SELECT i.orders FROM copy_of_items i WHERE i.id = item))", ""},
 	{"labels", "orders", ""},
 	{"logs", "(SELECT coalesce(p.orders, (SELECT i.orders FROM copy_of_items i WHERE i.id = p.item)) FROM copy_of_parts p WHERE p.id = part)", ""},
-	{"notes", "about::int", ""},
 	{"hints", "orders", ""},
 	{"letters", "(SELECT i.orders FROM copy_of_items i WHERE i.id = item)", "item"},
 }
@@ -96,7 +92,6 @@ func (b *bed) treeLedger() {
 // noneDangles verifies that every row of the tree has its order still, or is gone with it.
 func (b *bed) noneDangles() {
 	b.t.Helper()
-	b.count(`SELECT count(*) FROM notes WHERE kind = 'order' AND NOT EXISTS (SELECT FROM orders o WHERE o.id = about::int)`, 0)
 	for _, key := range []string{"items (orders) orders", "parts (orders) orders", "parts (item) items", "letters (item) items", "hints (orders) orders", "logs (part) parts", "labels (orders) orders"} {
 		table, rest, _ := strings.Cut(key, " (")
 		column, parent, _ := strings.Cut(rest, ") ")
@@ -204,6 +199,113 @@ func TestTogether_Locked(t *testing.T) {
 			b.purge().complete()
 			b.count(`SELECT count(*) FROM orders WHERE at < now() - interval '30 days'`, 0)
 			b.noneDangles()
+		})
+	}
+}
+
+// ordersOfThree is three tenants; itemsAndParts adds an item and a part of each order.
+const ordersOfThree = `
+CREATE TABLE owners (id text PRIMARY KEY, days int NOT NULL, held bool NOT NULL DEFAULT false);
+CREATE TABLE orders (id int PRIMARY KEY, owner text NOT NULL REFERENCES owners, at timestamp NOT NULL);
+CREATE INDEX ON orders (owner, at, id);
+CREATE TABLE items (id int PRIMARY KEY, orders int NOT NULL REFERENCES orders);
+CREATE INDEX ON items (orders);
+CREATE TABLE parts (id int PRIMARY KEY, item int NOT NULL REFERENCES items);
+CREATE INDEX ON parts (item);
+INSERT INTO owners VALUES ('a', 30), ('b', 30), ('c', 30);
+`
+
+const itemsAndParts = `INSERT INTO items SELECT id, id FROM orders; INSERT INTO parts SELECT id, id FROM items;`
+
+const threePolicy = `
+tenants: {table: owners, key: id, retention: days, hold: held}
+policies: [{name: orders, table: orders, age: {column: at, time_zone: Asia/Tokyo}, tenant: owner, undecided: delete}]`
+
+// The oldest ages that are valid in the east are older than 1900 in UTC. Whatever stood for "nothing
+// goes" must be older still.
+func TestTogether_NothingGoesOfHeld(t *testing.T) {
+	t.Parallel()
+	for name, policy := range map[string]string{"ordinary": threePolicy, "proven": proven(threePolicy)} {
+		for _, index := range []string{"", "DROP INDEX orders_owner_at_id_idx;"} {
+			t.Run(name+" "+index, func(t *testing.T) {
+				t.Parallel()
+				b := prepare(t, ordersOfThree+index+`INSERT INTO orders SELECT n, chr(97 + n % 3), '1900-01-01' FROM generate_series(1, 30) n;`+itemsAndParts, policy)
+				b.connect(b.DSN(), before(atBatch, func() {
+					b.Exec(t, `UPDATE owners SET held = true WHERE id = 'b'; UPDATE owners SET days = 100000000 WHERE id = 'c'`)
+				}))
+				b.runner.Connections = 1
+				b.purge()
+				b.left(`SELECT owner || ' ' || count(*) FROM orders GROUP BY owner ORDER BY owner`, "b 10", "c 10")
+			})
+		}
+	}
+}
+
+// Of two tenants, another process works on one: the other's part is held against the limits too.
+func TestTogether_LimitsOfOne(t *testing.T) {
+	t.Parallel()
+	for name, policy := range map[string]string{"ordinary": threePolicy, "proven": proven(threePolicy)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := prepare(t, ordersOfThree+`INSERT INTO orders SELECT n, chr(97 + n % 2), now() - interval '400 days' + n * interval '1 minute' FROM generate_series(1, 8) n;`+itemsAndParts+
+				`ANALYZE; INSERT INTO parts SELECT 100 + n, 1 + n % 8 FROM generate_series(1, 8000) n`, strings.Replace(policy, "undecided: delete", "undecided: delete, limits: {total_rows: 500}", 1))
+			s, locked, most := b.session(), false, int64(0)
+			b.runner.Connections = 1
+			b.runner.Observer = watcher{batch: func(e purge.BatchEvent) { most = max(most, e.Rows) }}
+			b.connect(b.DSN(), func(c *pgxpool.Config) {
+				c.ConnConfig.Tracer = argsHook(func(sql string, args []any) {
+					if strings.Contains(sql, atBatch) && !locked {
+						keys, two := args[0].([]int64)
+						if locked = two && len(keys) == 2; locked {
+							s.do(fmt.Sprintf(`SELECT pg_advisory_lock(%d)`, keys[0]))
+						}
+					}
+				})
+			})
+			b.purge()
+			if !locked || most == 0 || most > 500 {
+				t.Errorf("the largest batch had %d rows, want some, and at most 500 (a tenant locked: %v)", most, locked)
+			}
+		})
+	}
+}
+
+// Windows with the rows of one tenant alone, and keys that nobody has read: each batch deletes.
+func TestTogether_OneTenantInWindow(t *testing.T) {
+	t.Parallel()
+	for name, policy := range map[string]string{"ordinary": threePolicy, "proven": proven(threePolicy)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var begun atomic.Int64
+			b := prepare(t, ordersOfThree+`INSERT INTO orders SELECT n * 1000 + m, chr(97 + n), now() - interval '400 days' + n * interval '100 days' + m * interval '1 minute'
+				FROM generate_series(0, 2) n, generate_series(0, 999) m;`+itemsAndParts+`ANALYZE`, strings.Replace(policy, "undecided: delete", "undecided: delete, limits: {time: 30s}", 1),
+				beforeEvery(atBatch, func() { begun.Add(1) }))
+			b.runner.Connections = 1
+			r := b.purge().complete().one()
+			b.count(`SELECT count(*) FROM orders`, 0)
+			if n := begun.Load(); n > 2*r.Batches+10 {
+				t.Errorf("%d batches were begun to delete in %d", n, r.Batches)
+			}
+		})
+	}
+}
+
+// References that are emptied in rows which go in the same batch: no batch is tried in vain.
+func TestTogether_ClearsGoing(t *testing.T) {
+	t.Parallel()
+	for name, policy := range map[string]string{"ordinary": threePolicy, "proven": proven(threePolicy)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := prepare(t, ordersOfThree+`INSERT INTO orders SELECT n, chr(97 + n % 3), now() - interval '400 days' + n * interval '1 minute' FROM generate_series(1, 300) n;`+itemsAndParts+
+				`ALTER TABLE orders ADD last_item int REFERENCES items ON DELETE SET NULL; CREATE INDEX ON orders (last_item); UPDATE orders SET last_item = id; ANALYZE`, policy)
+			retries := 0
+			b.runner.Observer = watcher{retry: func(string) { retries++ }}
+			b.runner.Connections = 1
+			b.purge().complete()
+			b.count(`SELECT count(*) FROM orders`, 0)
+			if retries > 0 {
+				t.Errorf("%d batches were retried", retries)
+			}
 		})
 	}
 }

@@ -120,7 +120,7 @@ reaper_d2 AS (DELETE FROM ONLY "public"."views" WHERE "views"."part_id" OPERATOR
 SELECT (SELECT count(*) FROM reaper_d0), (SELECT count(*) FROM reaper_d1), (SELECT count(*) FROM reaper_d2);
 
 -- a batch of many tenants locks their roots
-WITH reaper_cut AS MATERIALIZED (SELECT array_agg(cutoff ORDER BY n) AS cutoffs FROM (SELECT reaper_t.n, CASE WHEN count(reaper_s.key) = 1 AND bool_and(reaper_s.state = 'active') THEN least(min(reaper_s.cutoff), reaper_t.cutoff) ELSE '1900-01-01 00:00:00Z'::timestamptz END AS cutoff FROM unnest($1::text[], $2::timestamptz[]) WITH ORDINALITY reaper_t(key, cutoff, n) LEFT JOIN (
+WITH reaper_cut AS MATERIALIZED (SELECT array_agg(cutoff ORDER BY n) AS cutoffs FROM (SELECT reaper_t.n, CASE WHEN count(reaper_s.key) = 1 AND bool_and(reaper_s.state = 'active') THEN least(min(reaper_s.cutoff), reaper_t.cutoff) END AS cutoff FROM unnest($1::text[], $2::timestamptz[]) WITH ORDINALITY reaper_t(key, cutoff, n) LEFT JOIN (
   SELECT c.key,
          CASE WHEN c.held THEN 'held' WHEN c.forever THEN 'forever' WHEN c.own IS NULL THEN 'skipped' ELSE 'active' END AS state,
          least(c.own) AS cutoff, c.length::text AS retention, coalesce(least(c.own) < c.own, false) AS floored
@@ -139,7 +139,7 @@ SELECT count(*), coalesce(array_agg(reaper_x.tid), '{}')::text, coalesce(array_a
    FOR UPDATE OF "mails" SKIP LOCKED) reaper_x;
 
 -- or, where their keys were not read
-WITH reaper_cut AS MATERIALIZED (SELECT array_agg(cutoff ORDER BY n) AS cutoffs FROM (SELECT reaper_t.n, CASE WHEN count(reaper_s.key) = 1 AND bool_and(reaper_s.state = 'active') THEN least(min(reaper_s.cutoff), reaper_t.cutoff) ELSE '1900-01-01 00:00:00Z'::timestamptz END AS cutoff FROM unnest($1::text[], $2::timestamptz[]) WITH ORDINALITY reaper_t(key, cutoff, n) LEFT JOIN (
+WITH reaper_cut AS MATERIALIZED (SELECT array_agg(cutoff ORDER BY n) AS cutoffs FROM (SELECT reaper_t.n, CASE WHEN count(reaper_s.key) = 1 AND bool_and(reaper_s.state = 'active') THEN least(min(reaper_s.cutoff), reaper_t.cutoff) END AS cutoff FROM unnest($1::text[], $2::timestamptz[]) WITH ORDINALITY reaper_t(key, cutoff, n) LEFT JOIN (
   SELECT c.key,
          CASE WHEN c.held THEN 'held' WHEN c.forever THEN 'forever' WHEN c.own IS NULL THEN 'skipped' ELSE 'active' END AS state,
          least(c.own) AS cutoff, c.length::text AS retention, coalesce(least(c.own) < c.own, false) AS floored
@@ -163,21 +163,29 @@ SELECT count(*), coalesce(array_agg(reaper_x.tid), '{}')::text, coalesce(array_a
      FOR UPDATE OF "mails" SKIP LOCKED) reaper_q) reaper_x;
 
 -- collects the rows of public.parts, each with its tenant
+WITH reaper_r AS (SELECT "parts".ctid::text AS tid, "parts"."id"::text AS c0, "parts"."mail_id" AS reaper_f0
+  FROM ONLY "public"."parts"
+ WHERE "parts"."mail_id" OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT unnest($1::pg_catalog.int8[])))
+ LIMIT 100000)
 SELECT count(*), coalesce(array_agg(reaper_x.tid), '{}')::text, coalesce(array_agg(reaper_x.c0), '{}')::text, coalesce(array_agg(reaper_x.reaper_owner), '{}')::text
-  FROM (SELECT "parts".ctid::text AS tid, "parts"."id"::text AS c0, reaper_v.reaper_owner::text
-  FROM unnest($1::pg_catalog.text[], $2::int4[]) reaper_v(reaper_v0, reaper_owner) JOIN ONLY "public"."parts" ON reaper_v.reaper_v0::pg_catalog.int8 OPERATOR(pg_catalog.=) "parts"."mail_id"
- LIMIT 100000) reaper_x;
+  FROM (SELECT reaper_r.*, reaper_v.reaper_owner::text FROM reaper_r JOIN unnest($2::pg_catalog.text[], $3::int4[]) reaper_v(reaper_v0, reaper_owner) ON reaper_v.reaper_v0::pg_catalog.int8 OPERATOR(pg_catalog.=) reaper_r.reaper_f0) reaper_x;
 
--- empties references, and counts them by tenant
-WITH reaper_d AS (UPDATE ONLY "public"."drafts" SET "mail_id" = NULL FROM unnest($1::pg_catalog.text[], $2::int4[]) reaper_v(reaper_v0, reaper_owner) WHERE reaper_v.reaper_v0::pg_catalog.int8 OPERATOR(pg_catalog.=) "drafts"."mail_id" RETURNING reaper_v.reaper_owner)
-SELECT coalesce(array_agg(o), '{}'), coalesce(array_agg(n), '{}') FROM (SELECT reaper_owner AS o, count(*) AS n FROM reaper_d GROUP BY 1) reaper_x;
+-- locks the references to empty, and counts them by tenant
+WITH reaper_d AS (SELECT "drafts"."mail_id" AS reaper_f0 FROM ONLY "public"."drafts" WHERE "drafts"."mail_id" OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT unnest($1::pg_catalog.int8[]))) FOR UPDATE OF "drafts")
+SELECT coalesce(array_agg(o), '{}'), coalesce(array_agg(n), '{}') FROM (SELECT reaper_v.reaper_owner AS o, count(*) AS n FROM reaper_d JOIN unnest($2::pg_catalog.text[], $3::int4[]) reaper_v(reaper_v0, reaper_owner) ON reaper_v.reaper_v0::pg_catalog.int8 OPERATOR(pg_catalog.=) reaper_d.reaper_f0
+ GROUP BY 1) reaper_x;
+
+-- empties them
+UPDATE ONLY "public"."drafts" SET "mail_id" = NULL
+ WHERE "drafts"."mail_id" OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT unnest($1::pg_catalog.int8[])));
 
 -- deletes rows of public.views, and counts them by tenant
-WITH reaper_d AS (DELETE FROM ONLY "public"."views" USING unnest($1::pg_catalog.text[], $2::int4[]) reaper_v(reaper_v0, reaper_owner) WHERE reaper_v.reaper_v0::pg_catalog.int8 OPERATOR(pg_catalog.=) "views"."part_id" RETURNING reaper_v.reaper_owner)
-SELECT coalesce(array_agg(o), '{}'), coalesce(array_agg(n), '{}') FROM (SELECT reaper_owner AS o, count(*) AS n FROM reaper_d GROUP BY 1) reaper_x;
+WITH reaper_d AS (DELETE FROM ONLY "public"."views" WHERE "views"."part_id" OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT unnest($1::pg_catalog.int8[]))) RETURNING "views"."part_id" AS reaper_f0)
+SELECT coalesce(array_agg(o), '{}'), coalesce(array_agg(n), '{}') FROM (SELECT reaper_v.reaper_owner AS o, count(*) AS n FROM reaper_d JOIN unnest($2::pg_catalog.text[], $3::int4[]) reaper_v(reaper_v0, reaper_owner) ON reaper_v.reaper_v0::pg_catalog.int8 OPERATOR(pg_catalog.=) reaper_d.reaper_f0
+ GROUP BY 1) reaper_x;
 
 -- and deletes the roots
-WITH reaper_cut AS MATERIALIZED (SELECT array_agg(cutoff ORDER BY n) AS cutoffs FROM (SELECT reaper_t.n, CASE WHEN count(reaper_s.key) = 1 AND bool_and(reaper_s.state = 'active') THEN least(min(reaper_s.cutoff), reaper_t.cutoff) ELSE '1900-01-01 00:00:00Z'::timestamptz END AS cutoff FROM unnest($1::text[], $2::timestamptz[]) WITH ORDINALITY reaper_t(key, cutoff, n) LEFT JOIN (
+WITH reaper_cut AS MATERIALIZED (SELECT array_agg(cutoff ORDER BY n) AS cutoffs FROM (SELECT reaper_t.n, CASE WHEN count(reaper_s.key) = 1 AND bool_and(reaper_s.state = 'active') THEN least(min(reaper_s.cutoff), reaper_t.cutoff) END AS cutoff FROM unnest($1::text[], $2::timestamptz[]) WITH ORDINALITY reaper_t(key, cutoff, n) LEFT JOIN (
   SELECT c.key,
          CASE WHEN c.held THEN 'held' WHEN c.forever THEN 'forever' WHEN c.own IS NULL THEN 'skipped' ELSE 'active' END AS state,
          least(c.own) AS cutoff, c.length::text AS retention, coalesce(least(c.own) < c.own, false) AS floored
