@@ -103,6 +103,7 @@ type Daemon struct {
 	lease     *lease
 	pauses    *pauses
 	holds     atomic.Pointer[[]ledger.Hold] // in force, by hand; nil: not read yet
+	database  atomic.Pointer[string]        // what the latch says; nil: it was not asked yet
 	history   *history
 	scans     *scans
 	targets   *targets
@@ -130,7 +131,7 @@ func New(c Config) (*Daemon, error) {
 	d.lease = newLease(c.Instance, d.book, time.Now, c.Log, c.Metrics, func() { ask(d.rescan) })
 	d.pauses = newPauses(time.Now, c.Log, c.Metrics)
 	d.history = newHistory(d.book, c.Metrics, d.lease.leads, d.ended)
-	d.control = newControl(d.book, c.Observe, d.pulse.up, d.pulse.complain, d.lease.renew, d.readPauses, d.readHolds, d.history.read, d.readScans, d.publish)
+	d.control = newControl(d.book, c.Observe, d.pulse.up, d.pulse.complain, d.lease.renew, d.readPauses, d.readHolds, d.history.read, d.readScans, d.publish, d.signOfLife)
 	d.scans = newScans(survey{c.Pool, c.Ledger, cmp.Or(c.find, scanTimeout)}, d.book, d.planned, time.Now, c.Metrics, d.pulse.complain)
 	d.sizes = newSizes(d.takeSample, d.book, c.Metrics, d.pulse.complain)
 	d.scheduler = &scheduler{

@@ -48,6 +48,10 @@
 // The database is pinged every second and has 3.5 s to answer; a standby counts as down. Monitors
 // hear of one that is down for a minute, and when it is back.
 //
+// Every few seconds each process gives a sign of life, which is committed on disk. By it a run tells
+// a failover, through which the process has lived, from a restore of the server to an earlier time,
+// which waits for a person (package gate).
+//
 // # Measuring
 //
 // One process, the leader, holds a lease in the ledger and measures lag, backlog and overdue

@@ -4,6 +4,9 @@ import (
 	"context"
 	"sync"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/reaperdb/reaper/gate"
 	"github.com/reaperdb/reaper/ledger"
 )
 
@@ -51,4 +54,26 @@ func (p *presence) heard(silent bool) (news bool) {
 	news = p.silent != silent
 	p.silent = silent
 	return news
+}
+
+// signOfLife says in the ledger that this process is there and that the database is the one that it
+// was, unless the latch has something against it. So a failover is told from a restore even if
+// nothing runs.
+func (d *Daemon) signOfLife(ctx context.Context) error {
+	if d.Observe {
+		return nil
+	}
+	found, err := d.gates(d.Control).Alive(ctx)
+	if err != nil {
+		return err
+	}
+	if before := d.database.Swap(&found.Text); found.Text != "" && (before == nil || *before != found.Text) {
+		d.Log.Warn("every policy waits for approval", "reason", found.Text, "fix", gate.FixDatabase)
+	}
+	return nil
+}
+
+// gates are those of this process's runs.
+func (d *Daemon) gates(pool *pgxpool.Pool) *gate.Gates {
+	return &gate.Gates{Pool: pool, Ledger: d.Ledger, Log: d.Log}
 }

@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/reaperdb/reaper/gate"
 	"github.com/reaperdb/reaper/heartbeat"
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/ledger"
@@ -85,7 +84,7 @@ func (r *run) do() {
 	}
 	d.planned(r.entry.name(), plans[0])
 	runner := purge.Runner{
-		Gate: &gate.Gates{Pool: d.Pool, Ledger: d.Ledger, Log: d.Log}, Pool: d.Pool, Control: d.Control, Ledger: d.Ledger, Observer: observed, Log: d.Log, Stopping: r.stopping,
+		Gate: d.gates(d.Pool), Pool: d.Pool, Control: d.Control, Ledger: d.Ledger, Observer: observed, Log: d.Log, Stopping: r.stopping,
 		Patience: d.Patience, Connections: d.Connections, VacuumTime: d.VacuumTime, Shared: d.shared, Guard: d.watching.guards(), MaxPause: r.entry.file.Guards.MaxPause,
 		// A run has ended when it is recorded: what is vacuumed after it may take long.
 		Closed: func(report *purge.Report) {

@@ -20,9 +20,11 @@ import (
 	"github.com/reaperdb/reaper/purge"
 )
 
-// The gates. Drift speaks when the print of a policy's plan differs, otherwise than harmlessly, from
-// that of its last complete run; Breaker when far more rows are due than usual.
+// The gates. Latch speaks, for every policy, when the database may be another one than before. Drift
+// speaks when the print of a policy's plan differs, otherwise than harmlessly, from that of its last
+// complete run; Breaker when far more rows are due than usual.
 const (
+	Latch   = "latch"
 	Drift   = "drift"
 	Breaker = "breaker"
 )
@@ -31,7 +33,7 @@ const (
 const Waiting = "waits for approval"
 
 // Names are those of all gates.
-func Names() []string { return []string{Drift, Breaker} }
+func Names() []string { return []string{Latch, Drift, Breaker} }
 
 // Speaking returns the gates that a run's reason names; nil: none has refused it.
 func Speaking(reason string) []string {
@@ -69,6 +71,8 @@ type Verdict struct {
 	// Changes are the differences that are not harmless, Notes those that are.
 	Changes, Notes []string
 	TooMany        string // what the breaker says; empty: nothing
+	// Database is what the latch says, which is the same for all policies.
+	Database *Database
 
 	print    *drift.Print
 	siblings []string
@@ -86,6 +90,9 @@ func (s *Verdict) Text() string {
 		return ""
 	}
 	var parts []string
+	if s.Database.Text != "" {
+		parts = append(parts, s.Database.Text)
+	}
 	if slices.Contains(s.Gates, Drift) {
 		parts = append(parts, "what would be deleted has changed since the last complete run: "+strings.Join(s.Changes, "; "))
 	}
@@ -95,8 +102,28 @@ func (s *Verdict) Text() string {
 	return fmt.Sprintf("%s (%s): %s", Waiting, strings.Join(s.Gates, ", "), strings.Join(parts, "; "))
 }
 
-// Fix is the command that approves it.
-func (s *Verdict) Fix() string { return "reaper approve --policy " + s.Policy }
+// FixDatabase is the command that approves what the latch has refused.
+const FixDatabase = "reaper approve --database"
+
+// Fix is the command, or the two, that approve it.
+func (s *Verdict) Fix() string {
+	var commands []string
+	if s.Database.Text != "" {
+		commands = append(commands, FixDatabase)
+	}
+	if len(s.Own().Gates) > 0 {
+		commands = append(commands, "reaper approve --policy "+s.Policy)
+	}
+	return strings.Join(commands, " and ")
+}
+
+// Own is the verdict without what the latch says of the database.
+func (s *Verdict) Own() *Verdict {
+	own := *s
+	own.Gates = slices.DeleteFunc(slices.Clone(s.Gates), func(gate string) bool { return gate == Latch })
+	own.Database = &Database{}
+	return &own
+}
 
 // refusal is the text with the command.
 func (s *Verdict) refusal() string {
@@ -109,7 +136,7 @@ func (s *Verdict) refusal() string {
 // Look judges a run. It writes nothing, and the ledger need not exist. The
 // plan must have no errors. The rows that are due are counted only if nobody else answers for them.
 func (g *Gates) Look(ctx context.Context, p *plan.Plan) (*Verdict, error) {
-	s, err := g.drift(ctx, p)
+	s, err := g.look(ctx, p, false)
 	if err != nil || g.Rows == ByPerson {
 		return s, err
 	}
@@ -120,9 +147,21 @@ func (g *Gates) Look(ctx context.Context, p *plan.Plan) (*Verdict, error) {
 	return s, g.breaker(ctx, p, base, s, mostCounted)
 }
 
+// look asks the gates that need not count rows. With alive, this process gives a sign of life.
+func (g *Gates) look(ctx context.Context, p *plan.Plan, alive bool) (*Verdict, error) {
+	d, err := g.database(ctx, alive)
+	if err != nil {
+		return nil, err
+	}
+	s := &Verdict{Policy: p.Policy.Name, Database: d}
+	if d.Text != "" {
+		s.Gates = append(s.Gates, Latch)
+	}
+	return s, g.drift(ctx, p, s)
+}
+
 // drift compares a plan's print with that of the last complete run.
-func (g *Gates) drift(ctx context.Context, p *plan.Plan) (*Verdict, error) {
-	s := &Verdict{Policy: p.Policy.Name}
+func (g *Gates) drift(ctx context.Context, p *plan.Plan, s *Verdict) error {
 	for _, other := range p.File.Policies {
 		s.siblings = append(s.siblings, other.Name)
 	}
@@ -131,25 +170,25 @@ func (g *Gates) drift(ctx context.Context, p *plan.Plan) (*Verdict, error) {
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if s.body, err = json.Marshal(s.print); err != nil {
-		return nil, fmt.Errorf("writing a print: %w", err)
+		return fmt.Errorf("writing a print: %w", err)
 	}
 	s.digest = s.print.Digest()
 	before, err := g.Ledger.Baseline(ctx, g.Pool, s.Policy, s.print.Root, s.digest)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := s.compare(before); err != nil {
-		return nil, err
+		return err
 	}
 	if len(s.Changes) > 0 && !p.File.Safety.WarnsOfDrift {
 		if s.approved = slices.Contains(before.Approved, Drift); !s.approved {
 			s.Gates = append(s.Gates, Drift)
 		}
 	}
-	return s, nil
+	return nil
 }
 
 // compare notes what differs from what the ledger knows.
@@ -177,19 +216,19 @@ func (s *Verdict) compare(before ledger.Baseline) error {
 	return nil
 }
 
-// Approve lets a run go on that is refused, with at most twice the rows that are due, for a length
+// Approve lets a run go on that gates of its policy refuse, with at most twice the rows that are due, for a length
 // of time (text of an interval).
 func (g *Gates) Approve(ctx context.Context, s *Verdict, length, reason, by string) error {
 	var most int64
 	if slices.Contains(s.Gates, Breaker) {
 		most = 2 * s.due
 	}
-	return g.Ledger.Approve(ctx, g.Pool, s.Policy, s.digest, most, s.Gates, length, reason, by)
+	return g.Ledger.Approve(ctx, g.Pool, s.Policy, s.digest, most, s.Own().Gates, length, reason, by)
 }
 
 // Pass says why a policy's run must wait; empty: it need not. It records the print of the run.
 func (g *Gates) Pass(ctx context.Context, runID string, p *plan.Plan) (purge.Passage, error) {
-	s, err := g.drift(ctx, p)
+	s, err := g.look(ctx, p, true)
 	if err != nil {
 		return nil, err
 	}
@@ -212,6 +251,15 @@ type passage struct {
 
 // Refusal implements purge.Passage.
 func (x *passage) Refusal() string { return x.s.refusal() }
+
+// Again implements purge.Passage.
+func (x *passage) Again(ctx context.Context) (refusal string, err error) {
+	d, err := x.g.Alive(ctx)
+	if err != nil || d.Text == "" {
+		return "", err
+	}
+	return (&Verdict{Policy: x.s.Policy, Gates: []string{Latch}, Database: d}).refusal(), nil
+}
 
 // Rows implements purge.Passage.
 func (x *passage) Rows(ctx context.Context, base string) (refusal string, err error) {

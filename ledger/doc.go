@@ -16,6 +16,8 @@
 //   - pause: pauses by hand. Every batch checks for them in its first statement
 //     ([Ledger.PausedSQL]), so a partial index covers those that nobody has ended early.
 //   - tick, lease, scan: the daemon's claims, its leader, and what the leader measured.
+//   - latch: the one database that the ledger belongs to, and the last sign of life in it.
+//   - process: the last sign of life of each process, by which it tells a failover from a restore.
 //   - size: sizes and row counters over time, thinned as they are saved.
 //
 // Only the views runs and deletions are public. They add open batches to closed sums, and so are
@@ -39,8 +41,8 @@
 // triggers and rules they have, and who may create objects or triggers there ([Ledger.Trusted]).
 //
 // Statements run under the search_path of package pg, except those that join a caller's
-// transaction, which may have another path: RecordBatch, BatchCommitted, ForgetDetach, RecordCounts
-// and PausedSQL. These qualify every name, operators included.
+// transaction, which may have another path: RecordBatch, BatchCommitted, ForgetDetach, RecordCounts,
+// PausedSQL and MovedSQL. These qualify every name, operators included.
 //
 // # Retention
 //

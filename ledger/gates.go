@@ -37,9 +37,9 @@ func (l *Ledger) Baseline(ctx context.Context, db *pgxpool.Pool, policy, root, d
 func (l *Ledger) KeepPrint(ctx context.Context, db *pgxpool.Pool, runID, policy, root, digest string, body []byte, siblings []string, accept bool) error {
 	err := l.on(db).inTx(ctx, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `WITH kept AS (INSERT INTO `+l.schema+`.print (digest, body) VALUES ($4, $5::text::jsonb) ON CONFLICT DO NOTHING),
-		accepted AS (INSERT INTO `+l.schema+`.baseline AS b (policy, root, print, run_id, siblings) SELECT $2, $3, $4, $1::uuid, $7::text[] WHERE $6::bool
-			ON CONFLICT (policy) DO UPDATE SET root = excluded.root, print = excluded.print, run_id = excluded.run_id, siblings = excluded.siblings, set_at = now() WHERE b.print <> excluded.print)
-		UPDATE `+l.schema+`.run SET print = $4 WHERE run_id = $1::uuid AND policy = $2 AND print IS DISTINCT FROM $4`,
+	accepted AS (INSERT INTO `+l.schema+`.baseline AS b (policy, root, print, run_id, siblings) SELECT $2, $3, $4, $1::uuid, $7::text[] WHERE $6::bool
+		ON CONFLICT (policy) DO UPDATE SET root = excluded.root, print = excluded.print, run_id = excluded.run_id, siblings = excluded.siblings, set_at = now() WHERE b.print <> excluded.print)
+	UPDATE `+l.schema+`.run SET print = $4 WHERE run_id = $1::uuid AND policy = $2 AND print IS DISTINCT FROM $4`,
 			runID, policy, root, digest, string(body), accept, siblings)
 		return err
 	})
@@ -97,6 +97,11 @@ func (l *Ledger) KeepRoots(ctx context.Context, db *pgxpool.Pool, runID, policy 
 // a length of time (text of an interval). If by is empty, the database user and the application name
 // are recorded.
 func (l *Ledger) Approve(ctx context.Context, db *pgxpool.Pool, policy, digest string, mostRoots int64, gates []string, length, reason, by string) error {
+	return l.approve(ctx, db, &policy, digest, mostRoots, gates, length, reason, by)
+}
+
+// approve records what a person approves of a policy; nil: of the database.
+func (l *Ledger) approve(ctx context.Context, db *pgxpool.Pool, policy *string, digest string, mostRoots int64, gates []string, length, reason, by string) error {
 	err := l.on(db).inTx(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, forceSyncCommit); err != nil {
 			return err

@@ -22,7 +22,8 @@ var privileges = []struct {
 	{"SELECT, INSERT, UPDATE, DELETE", []string{"run"}},
 	{"SELECT, INSERT, DELETE", []string{"batch", "cutoff", "detach", "print", "approval"}},
 	{"SELECT, INSERT", []string{"deletion"}},
-	{"SELECT, INSERT, UPDATE, DELETE", []string{"tick", "lease", "scan", "pause", "hold", "baseline", "throttle"}},
+	{"SELECT, INSERT, UPDATE, DELETE", []string{"tick", "lease", "scan", "pause", "hold", "baseline", "throttle", "process"}},
+	{"SELECT, INSERT, UPDATE", []string{"latch"}},
 	{"SELECT, INSERT, DELETE", []string{optionalTable}},
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -37,12 +38,16 @@ type Ledger struct {
 	name      string
 	retention time.Duration
 	verified  atomic.Bool // Trusted found the schema and no objection
+
+	process             string       // this one, in the table of processes
+	signs, acknowledged atomic.Int64 // of life: how many were given, and the last that is known to be committed
+	reading             atomic.Int32 // which of readings the role may read
 }
 
 // New returns the ledger in a schema, given by its exact name. Closed runs are kept for
 // the retention; 0 keeps them forever.
 func New(schema string, retention time.Duration) *Ledger {
-	return &Ledger{schema: pgx.Identifier{schema}.Sanitize(), name: schema, retention: retention}
+	return &Ledger{schema: pgx.Identifier{schema}.Sanitize(), name: schema, retention: retention, process: uuid.NewString()}
 }
 
 // Schema returns the exact name of the ledger's schema.
@@ -194,10 +199,10 @@ func (l *Ledger) BatchCommitted(ctx context.Context, tx pgx.Tx, runID, policy st
 	return there, err
 }
 
-// KeepAlive renews the lease of a run's open rows. When it returns, everything committed
-// before is on disk, whatever synchronous_commit says.
+// KeepAlive renews the lease of a run's open rows, and is a sign of life of this process. When it
+// returns, everything committed before is on disk, whatever synchronous_commit says.
 func (l *Ledger) KeepAlive(ctx context.Context, db *pgxpool.Pool, runID string) error {
-	return l.on(db).inTx(ctx, func(tx pgx.Tx) error {
+	err := l.on(db).inTx(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, forceSyncCommit); err != nil {
 			return err
 		}
@@ -205,6 +210,10 @@ func (l *Ledger) KeepAlive(ctx context.Context, db *pgxpool.Pool, runID string) 
 			runID, leaseDuration.String())
 		return err
 	})
+	if err == nil {
+		_, err = l.Alive(ctx, db)
+	}
+	return err
 }
 
 // DoneTenants counts the tenants from which a run deleted something, without those in

@@ -36,6 +36,9 @@ var errPausedByHand = errors.New("paused by hand")
 // errGuarded: a guard forbids the batch, found before a retry.
 var errGuarded = errors.New("a guard forbids the batch")
 
+// errMoved: the batch found that the server was promoted, or restored, since the run began.
+var errMoved = errors.New("WAL is written in another timeline")
+
 // guardsForbid reports whether the guards forbid starting a batch now.
 func (r *Run) guardsForbid(policy string) bool {
 	return r.guard != nil && r.guard.Advice(policy).Forbids()

@@ -30,6 +30,9 @@ type Ledger interface {
 	// RecordAdvice stores the guards' current advice for a policy's run; an empty state clears
 	// it.
 	RecordAdvice(ctx context.Context, db *pgxpool.Pool, runID, policy, state, guard, reason string) error
+	// MovedSQL is an SQL condition for whether WAL is written in another timeline than the ledger
+	// knows.
+	MovedSQL() string
 	// KeepAlive renews the run's lease. When it returns, everything the run has committed is on
 	// disk.
 	KeepAlive(ctx context.Context, db *pgxpool.Pool, runID string) error

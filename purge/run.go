@@ -60,6 +60,8 @@ type Passage interface {
 	// Rows refuses a run of a whole policy for how many rows it would delete. base is its start by
 	// the database's clock, as text.
 	Rows(ctx context.Context, base string) (refusal string, err error)
+	// Again refuses a run under way in which a batch has found another timeline.
+	Again(ctx context.Context) (refusal string, err error)
 	// Close is called when the run has ended and is recorded: how many roots went, and whether it
 	// was complete, and of the whole policy.
 	Close(ctx context.Context, roots int64, complete bool) error

@@ -121,6 +121,19 @@ func (w *policyRun) passRows(ctx context.Context) {
 	}
 }
 
+// passAgain asks whether the run may go on although the server was promoted or restored. The batch
+// is tried again, unless that ends the policy's run.
+func (w *policyRun) passAgain(ctx context.Context) error {
+	refusal, err := w.passage.Again(ctx)
+	if err != nil {
+		return err
+	}
+	if refusal != "" {
+		w.state.stop(refusal)
+	}
+	return errGuarded
+}
+
 // countTenants counts the held, forever and skipped tenants, and validates their list.
 func (w *policyRun) countTenants(ctx context.Context) {
 	s := w.plan.CountTenantsSQL(w.scope())

@@ -2,6 +2,7 @@ package purge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -38,7 +39,9 @@ func (b *batcher) transaction(ctx context.Context, parts []*deletion.Part, opts 
 			return errGuarded
 		}
 		var err error
-		tx, err = b.begin(ctx, parts, opts)
+		if tx, err = b.begin(ctx, parts, opts); errors.Is(err, errMoved) {
+			err = b.policy.passAgain(ctx)
+		}
 		if err != nil {
 			return err
 		}
@@ -81,14 +84,14 @@ func (b *batcher) begin(ctx context.Context, parts []*deletion.Part, opts deleti
 	traversal := tx.Traversal()
 	timeout := tx.StatementTimeout()
 	keys := b.lockKeys(parts)
-	s := b.plan.BeginSQL(keys, timeout, b.run.ledger.PausedSQL, traversal)
+	s := b.plan.BeginSQL(keys, timeout, b.stopsSQL, traversal)
 	var locked []int64
-	var paused bool
+	var paused, moved bool
 	var set, write int
 	tx.Before = make([]int64, traversal.Counters())
 	batch := &pgx.Batch{}
 	batch.Queue(pg.BeginWrite)
-	batch.Queue(s.String(), s.Args...).Query(pg.ScanOne(append([]any{&locked, &set, &write, &paused}, pg.Pointers(tx.Before)...)...))
+	batch.Queue(s.String(), s.Args...).Query(pg.ScanOne(append([]any{&locked, &set, &write, &paused, &moved}, pg.Pointers(tx.Before)...)...))
 	batch.Queue(b.plan.LockTables())
 	facts := b.plan.CatalogPrintSQL()
 	var role, found string
@@ -97,6 +100,8 @@ func (b *batcher) begin(ctx context.Context, parts []*deletion.Part, opts deleti
 	switch {
 	case err != nil:
 		err = fmt.Errorf("beginning batch: %w", crowded(err, parts))
+	case moved:
+		err = errMoved
 	case len(locked) == 0:
 		err = errBusy
 	case paused:
@@ -113,6 +118,16 @@ func (b *batcher) begin(ctx context.Context, parts []*deletion.Part, opts deleti
 	tx.WAL[0] = tx.Before[0]
 	tx.Take(parts, keys, locked)
 	return tx, nil
+}
+
+// stopsSQL are the conditions under which a batch does not begin: its policy is paused by hand; the
+// server was promoted or restored.
+func (b *batcher) stopsSQL(policy string) string {
+	moved := "false"
+	if b.policy.passage != nil {
+		moved = b.run.ledger.MovedSQL()
+	}
+	return b.run.ledger.PausedSQL(policy) + ", " + moved
 }
 
 func (b *batcher) newTx(conn *pgxpool.Conn, opts deletion.Options) *deletion.Tx {

@@ -72,6 +72,10 @@ func (a *app) check(ctx context.Context, lock string) error {
 			return a.checkFailed(failed(err))
 		}
 	}
+	unlatched, err := a.unlatched(ctx, s)
+	if err != nil {
+		return a.checkFailed(failed(err))
+	}
 	advice, err := preview.Advise(ctx, s.pool, s.plans)
 	if err != nil {
 		return a.checkFailed(failed(err))
@@ -85,7 +89,7 @@ func (a *app) check(ctx context.Context, lock string) error {
 		}
 		missing, notes = append(missing, differences...), append(notes, harmless...)
 	}
-	problems := slices.Concat(missing, s.problems(), unread, gates)
+	problems := slices.Concat(missing, s.problems(), unread, unlatched, gates)
 	ok := !s.hasErrors() && !slices.ContainsFunc(missing, func(p plan.Problem) bool { return p.Level == plan.LevelError })
 	if a.json() {
 		if err := a.printJSON(checkResult{OK: ok, Problems: emptyNotNull(problems), Notes: emptyNotNull(notes)}); err != nil {

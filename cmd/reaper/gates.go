@@ -19,16 +19,33 @@ import (
 
 func (a *app) approveCommand() *cobra.Command {
 	var length, reason string
+	var database bool
 	cmd := &cobra.Command{
-		Use: "approve [--policy NAME]", Short: "Let a policy's runs go on that wait for a person's word", Args: noArgs,
+		Use: "approve [--policy NAME | --database]", Short: "Let a policy's runs go on that wait for a person's word", Args: noArgs,
 		Long: `approve shows why the run of a policy is refused, and asks. A yes holds for exactly
 what it has shown: if the schema or the policy file changes once more, or
 more than twice the rows are due, the runs wait again. A run has to begin within
 --for; from then on the next ones are compared with it. Without --policy it asks for
-every policy that waits.`,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.approve(cmd.Context(), length, reason) },
+every policy that waits.
+
+With --database it approves the database itself, where every policy waits because
+it may not be the one that was purged before: restored, copied, or moved.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if database && cmd.Flags().Changed("policy") {
+				return usage(errors.New("--database is about every policy: leave out --policy"))
+			}
+			interval, err := approvalArguments(a, length, &reason)
+			if err != nil {
+				return err
+			}
+			if database {
+				return a.approveDatabase(cmd.Context(), length, interval, reason)
+			}
+			return a.approve(cmd.Context(), length, interval, reason)
+		},
 	}
 	a.selection(cmd)
+	cmd.Flags().BoolVar(&database, "database", false, "approve the database, for all policies")
 	cmd.Flags().StringVar(&length, "for", "24h", "within which time a run has to begin: 24h; at most 30d")
 	cmd.Flags().StringVar(&reason, "reason", "", "the reason, for those who ask later")
 	cmd.Flags().BoolVar(&a.Yes, "yes", a.Yes, "approve without asking (REAPER_YES)")
@@ -38,19 +55,83 @@ every policy that waits.`,
 // longestApproval is the longest --for, in days.
 const longestApproval = 30
 
-func (a *app) approve(ctx context.Context, length, reason string) error {
+// approvalArguments checks what both kinds of approval are given, and returns --for as an interval.
+func approvalArguments(a *app, length string, reason *string) (interval string, err error) {
 	d, err := policy.ParseDuration(length)
 	if err != nil || d.Forever || d.IsZero() || d.Approximately().Hours() > longestApproval*24 {
-		return usage(fmt.Errorf("--for %s: write a duration of at most %dd, such as 24h", length, longestApproval))
+		return "", usage(fmt.Errorf("--for %s: write a duration of at most %dd, such as 24h", length, longestApproval))
 	}
-	if reason != "" {
-		if reason, err = statedReason(reason, "approve"); err != nil {
-			return err
+	if *reason != "" {
+		if *reason, err = statedReason(*reason, "approve"); err != nil {
+			return "", err
 		}
 	}
 	if !a.Yes && !a.terminal {
-		return usage(errors.New("approve asks for confirmation, but stdin is not a terminal: use --yes"))
+		return "", usage(errors.New("approve asks for confirmation, but stdin is not a terminal: use --yes"))
 	}
+	return d.Interval(), nil
+}
+
+// approveDatabase approves what the latch refuses.
+func (a *app) approveDatabase(ctx context.Context, length, interval, reason string) error {
+	l, err := a.ledger()
+	if err != nil {
+		return err
+	}
+	pool, err := a.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	if err := l.Usable(ctx, pool); err != nil {
+		return coded(err, err)
+	}
+	gates := gate.Gates{Pool: pool, Ledger: l}
+	d, err := gates.LookAtDatabase(ctx)
+	if err != nil {
+		return failed(err)
+	}
+	if d.Text == "" {
+		return a.printApprovals(nil, "nothing waits for approval of the database")
+	}
+	printDatabase(a.dialogue(), d)
+	if err := a.mustAnswerYes(ctx); err != nil {
+		return err
+	}
+	if err := gates.ApproveDatabase(ctx, d, interval, reason, person()); err != nil {
+		return failed(err)
+	}
+	return a.printApprovals([]approval{{Gates: []string{gate.Latch}, Changes: []string{d.Text}}}, approvedText(length))
+}
+
+// dialogue is where it is shown what will be approved.
+func (a *app) dialogue() io.Writer {
+	if a.json() {
+		return a.stderr
+	}
+	return a.stdout
+}
+
+// mustAnswerYes asks, unless --yes was given; another answer is an error.
+func (a *app) mustAnswerYes(ctx context.Context) error {
+	if a.Yes {
+		return nil
+	}
+	yes, err := a.answeredYes(ctx, "Approve?")
+	if err != nil {
+		return err
+	}
+	if !yes {
+		return &exitError{code: exitRefused, err: errors.New("answered no: nothing was approved")}
+	}
+	return nil
+}
+
+func approvedText(length string) string {
+	return "approved: the next run goes on, if it begins within " + length
+}
+
+func (a *app) approve(ctx context.Context, length, interval, reason string) error {
 	s, err := a.open(ctx)
 	if err != nil {
 		return err
@@ -74,56 +155,57 @@ func (a *app) approve(ctx context.Context, length, reason string) error {
 	if err != nil {
 		return failed(err)
 	}
-	shown := a.stdout
-	if a.json() {
-		shown = a.stderr
+	if !printVerdicts(a.dialogue(), verdicts) {
+		return a.printApprovals(nil, "nothing waits for approval")
 	}
-	if !printVerdicts(shown, verdicts) {
-		return a.approved(verdicts, "nothing waits for approval")
+	approvals := approvalsOf(verdicts)
+	if len(approvals) == 0 {
+		return &exitError{code: exitRefused, err: errors.New("nothing was approved: the database has to be approved by itself: " + gate.FixDatabase)}
 	}
-	if !a.Yes {
-		yes, err := a.answeredYes(ctx, "Approve?")
-		if err != nil {
-			return err
-		}
-		if !yes {
-			return &exitError{code: exitRefused, err: errors.New("answered no: nothing was approved")}
-		}
+	if err := a.mustAnswerYes(ctx); err != nil {
+		return err
 	}
 	if _, err := l.Migrate(ctx, s.pool); err != nil {
 		return coded(err, err)
 	}
-	if err := a.approveAll(ctx, s, l, verdicts, d.Interval(), reason); err != nil {
+	if err := a.approvePolicies(ctx, s, l, verdicts, interval, reason); err != nil {
 		return failed(err)
 	}
-	return a.approved(verdicts, "approved: the next run goes on, if it begins within "+length)
+	return a.printApprovals(approvals, approvedText(length))
 }
 
-// approved prints what was approved.
-func (a *app) approved(all []*gate.Verdict, text string) error {
+// approval is what approve prints of one.
+type approval struct {
+	Policy  *string  `json:"policy"` // nil: the database
+	Gates   []string `json:"gates"`
+	Changes []string `json:"changes"`
+}
+
+// approvalsOf are those that an approval of the policies gives.
+func approvalsOf(all []*gate.Verdict) (approvals []approval) {
+	for _, s := range all {
+		if len(s.Own().Gates) == 0 {
+			continue
+		}
+		x := approval{&s.Policy, s.Own().Gates, []string{}}
+		if slices.Contains(s.Gates, gate.Drift) {
+			x.Changes = s.Changes
+		}
+		if s.TooMany != "" {
+			x.Changes = append(x.Changes, s.TooMany)
+		}
+		approvals = append(approvals, x)
+	}
+	return approvals
+}
+
+// printApprovals prints what was approved.
+func (a *app) printApprovals(approvals []approval, text string) error {
 	if !a.json() {
 		a.printf("%s\n", text)
 		return nil
 	}
-	type approval struct {
-		Policy  string   `json:"policy"`
-		Gates   []string `json:"gates"`
-		Changes []string `json:"changes"`
-	}
-	approvals := []approval{}
-	for _, s := range all {
-		if len(s.Gates) > 0 {
-			x := approval{s.Policy, s.Gates, []string{}}
-			if slices.Contains(s.Gates, gate.Drift) {
-				x.Changes = s.Changes
-			}
-			if s.TooMany != "" {
-				x.Changes = append(x.Changes, s.TooMany)
-			}
-			approvals = append(approvals, x)
-		}
-	}
-	return a.printResult(map[string]any{"approved": approvals})
+	return a.printResult(map[string]any{"approved": emptyNotNull(approvals)})
 }
 
 // verdicts are what the gates say of the runs of the plans that have no errors. rows says whether
@@ -150,19 +232,46 @@ func (s *session) gateWarnings(ctx context.Context, l *ledger.Ledger, rows gate.
 	if pg.HasCode(err, "42501") {
 		return nil, nil
 	}
+	if d := database(all); d != nil {
+		warnings = append(warnings, plan.Problem{Level: plan.LevelWarning, Text: d.Warning(), Fix: gate.FixDatabase})
+	}
 	for _, x := range all {
-		if len(x.Gates) > 0 {
-			warnings = append(warnings, plan.Problem{Policy: x.Policy, Level: plan.LevelWarning, Text: x.Text(), Fix: x.Fix()})
+		if own := x.Own(); len(own.Gates) > 0 {
+			warnings = append(warnings, plan.Problem{Policy: x.Policy, Level: plan.LevelWarning, Text: own.Text(), Fix: own.Fix()})
 		}
 	}
 	return warnings, err
 }
 
-// approveAll records that a person has approved the runs that are refused.
-func (a *app) approveAll(ctx context.Context, s *session, l *ledger.Ledger, all []*gate.Verdict, length, reason string) error {
+// database is what the latch says to all; nil: nothing.
+func database(all []*gate.Verdict) *gate.Database {
+	if len(all) == 0 || all[0].Database.Text == "" {
+		return nil
+	}
+	return all[0].Database
+}
+
+// unlatched warns of what the role may not read of the server, so that the latch cannot compare it.
+func (a *app) unlatched(ctx context.Context, s *session) (warnings []plan.Problem, err error) {
+	l, err := a.ledger()
+	if err != nil {
+		return nil, err
+	}
+	unread, err := l.Unread(ctx, s.pool)
+	for _, function := range unread {
+		warnings = append(warnings, plan.Problem{
+			Level: plan.LevelWarning, Text: "this role may not call " + function + ": it is not noticed if another server, or an older state of this one, takes the place of this database",
+			Fix: "GRANT EXECUTE ON FUNCTION pg_catalog." + function + " TO " + pg.Ident(s.server.Role) + ";",
+		})
+	}
+	return warnings, err
+}
+
+// approvePolicies records that a person has approved the runs that gates of their policies refuse.
+func (a *app) approvePolicies(ctx context.Context, s *session, l *ledger.Ledger, all []*gate.Verdict, length, reason string) error {
 	gates := gate.Gates{Pool: s.pool, Ledger: l}
 	for _, verdict := range all {
-		if len(verdict.Gates) == 0 {
+		if len(verdict.Own().Gates) == 0 {
 			continue
 		}
 		if err := gates.Approve(ctx, verdict, length, reason, person()); err != nil {
@@ -172,10 +281,30 @@ func (a *app) approveAll(ctx context.Context, s *session, l *ledger.Ledger, all 
 	return nil
 }
 
+// approveShown records that a person has approved all that was shown, the database included.
+func (a *app) approveShown(ctx context.Context, s *session, l *ledger.Ledger, all []*gate.Verdict, length, reason string) error {
+	if d := database(all); d != nil {
+		gates := gate.Gates{Pool: s.pool, Ledger: l}
+		if err := gates.ApproveDatabase(ctx, d, length, reason, person()); err != nil {
+			return err
+		}
+	}
+	return a.approvePolicies(ctx, s, l, all, length, reason)
+}
+
+// printDatabase prints why every policy waits.
+func printDatabase(to io.Writer, d *gate.Database) {
+	fmt.Fprintf(to, "%s (%s)\n", visible.Text(d.Text), gate.Latch)
+}
+
 // printVerdicts prints why runs are refused, and reports whether any is.
 func printVerdicts(to io.Writer, all []*gate.Verdict) (speaks bool) {
+	if d := database(all); d != nil {
+		speaks = true
+		printDatabase(to, d)
+	}
 	for _, s := range all {
-		if len(s.Gates) == 0 {
+		if len(s.Own().Gates) == 0 {
 			continue
 		}
 		speaks = true

@@ -81,7 +81,7 @@ func (a *app) plan(ctx context.Context, flags planFlags) error {
 			return failed(err)
 		}
 		for _, w := range gates {
-			if w.Policy == v.Name {
+			if w.Policy == v.Name || w.Policy == "" { // the latch is of all
 				v.Problems = append(v.Problems, w)
 			}
 		}

@@ -195,7 +195,7 @@ func (a *app) confirm(ctx context.Context, s *session, l *ledger.Ledger, opts pu
 	if err == nil && !yes {
 		err = a.refuse(s, "answered no: nothing was touched")
 	}
-	return func() error { return a.approveAll(ctx, s, l, verdicts, "1h", "answered y to purge") }, err
+	return func() error { return a.approveShown(ctx, s, l, verdicts, "1h", "answered y to purge") }, err
 }
 
 // ask shows what is due and why the run would be refused, and asks for a yes, unless nothing is due.
