@@ -61,6 +61,10 @@ type proseFix struct {
 
 var proseFixes = []proseFix{
 	{
+		fix: "if nothing writes these tables in the replica role (no logical replication into them), write safety: {foreign_key_checks: auto}; docs/PROVEN.md says why that is safe",
+		why: "who writes the tables, no catalog shows; testdata/script/orders.txtar tries what it proposes",
+	},
+	{
 		fix: "hold again for the policy's new name, then end the old holds: reaper holds lists them, reaper release ID ends one",
 		why: "whether a policy was renamed, only a person can say",
 	},
