@@ -346,8 +346,8 @@ func TestPromise4_LivingRunIsNotClosed(t *testing.T) {
 	t.Parallel()
 	b := prepare(t, shop, small(shopPolicy))
 	b.Exec(t, `INSERT INTO reaper.run (run_id, policy, trigger, cutoff_base, version, lease_until) VALUES
-		('00000000-0000-0000-0000-000000000001', 'mails', 'x', now(), 11, now() + interval '1 second'),
-		('00000000-0000-0000-0000-000000000002', 'other', 'x', now(), 11, now() - interval '1 hour')`)
+		('00000000-0000-0000-0000-000000000001', 'mails', 'x', now(), 1000, now() + interval '1 second'),
+		('00000000-0000-0000-0000-000000000002', 'other', 'x', now(), 1000, now() - interval '1 hour')`)
 	b.purge().is(purge.Complete)
 	b.left(`SELECT status FROM reaper.runs WHERE trigger = 'x'`, "running", "running")
 }

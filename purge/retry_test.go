@@ -30,7 +30,7 @@ var sentinels = map[string]error{
 	"errChanged": deletion.ErrChanged, "errUnproven": deletion.ErrUnproven, "errSlow": deletion.ErrSlow,
 	"errFacts": plan.ErrSchemaChanged, "errReplicaRole": plan.ErrReplicaRole, "errWrites": pg.ErrWrites,
 	"ErrTenants": preview.ErrTenants, "errNoTenants": preview.ErrNoTenants, "errKeyTwice": preview.ErrKeyTwice, "errLongKey": preview.ErrLongKey,
-	"errOneConnection": errOneConnection, "errCrowded": errCrowded,
+	"errOneConnection": errOneConnection, "errCrowded": errCrowded, "errMoved": errMoved,
 	"errMaxDuration": errMaxDuration,
 }
 
@@ -254,7 +254,7 @@ var kinds = []struct {
 	},
 	{ // other steps of a run, not batches: handled like a lost connection
 		errors: []string{
-			"ErrTenants", "errNoTenants", "errKeyTwice", "errLongKey", "errOneConnection",
+			"ErrTenants", "errNoTenants", "errKeyTwice", "errLongKey", "errOneConnection", "errMoved",
 			"errMaxDuration",
 		},
 		want:   everywhere("fail policy"),
