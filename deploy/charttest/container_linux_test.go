@@ -72,7 +72,7 @@ func newContainer(t *testing.T, objects []object, pod string, known secrets) *co
 	if err := os.Chmod(filepath.Dir(root), 0o755); err != nil { // another user has to get in
 		t.Fatal(err)
 	}
-	put(t, filepath.Join(root, entry), read(t, binary), 0o755)
+	putProgram(t, filepath.Join(root, entry), read(t, binary))
 	mount(t, root, p.Spec, objects, known)
 	uid := uint32(*p.Spec.SecurityContext.RunAsUser)
 	cmd := exec.CommandContext(t.Context(), entry, c.Args...)
@@ -83,6 +83,15 @@ func newContainer(t *testing.T, objects []object, pod string, known secrets) *co
 	r := &container{t: t, cmd: cmd, done: make(chan struct{})}
 	cmd.Stdout = &r.out
 	return r
+}
+
+// putProgram puts a program. No process of another test is forked meanwhile: it would have the file
+// open for writing for a moment, and the program could not be executed ("text file busy").
+func putProgram(t *testing.T, path, text string) {
+	t.Helper()
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	put(t, path, text, 0o755)
 }
 
 func put(t *testing.T, path, text string, mode os.FileMode) {
