@@ -51,13 +51,13 @@ type Candidates struct {
 // columns selects the rows of a node, as text: tableoid where it matters, ctid, referenced columns….
 // It returns the names of what it selects, with the owner's.
 func columns(n *plan.Node) (selected string, names []string) {
-	t := n.Table
-	selected, names = plan.Locations(t, n.Refs, nil)
-	if t.Kind != schema.Partitioned {
-		_, selected, _ = strings.Cut(selected, ", ")
-		names = names[1:]
+	if n.Table.Kind == schema.Partitioned {
+		selected, names = plan.Locations(n.Table, n.Refs, nil)
+		return selected, append(names, owner)
 	}
-	return selected, append(names, owner)
+	refs, names := plan.Numbered(schema.Cols(n.Table, n.Refs))
+	place := pg.Ident(n.Table.Name.Name) + ".ctid::text AS tid"
+	return strings.Join(append([]string{place}, refs...), ", "), append(append([]string{"tid"}, names...), owner)
 }
 
 // LockOwnedRootsSQL locks, of roots of many tenants, those that are expired, each by its own

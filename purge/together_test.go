@@ -309,3 +309,28 @@ func TestTogether_ClearsGoing(t *testing.T) {
 		})
 	}
 }
+
+// A name is no text to cut: that of the root's table, and of one below it, may have any characters.
+func TestTogether_OddNames(t *testing.T) {
+	t.Parallel()
+	b := prepare(t, `
+		CREATE TABLE owners (id text PRIMARY KEY, days int NOT NULL);
+		CREATE TABLE "or, ders" (id int PRIMARY KEY, owner text NOT NULL REFERENCES owners, at timestamptz NOT NULL);
+		CREATE INDEX ON "or, ders" (owner, at, id);
+		CREATE TABLE "it, ems" (id int PRIMARY KEY, "or, der" int NOT NULL REFERENCES "or, ders");
+		CREATE INDEX ON "it, ems" ("or, der");
+		CREATE TABLE parts (id int PRIMARY KEY, item int NOT NULL REFERENCES "it, ems");
+		CREATE INDEX ON parts (item);
+		INSERT INTO owners VALUES ('a', 30), ('b', 30);
+		INSERT INTO "or, ders" SELECT n, chr(97 + n % 2), now() - interval '60 days' FROM generate_series(1, 20) n;
+		INSERT INTO "it, ems" SELECT id, id FROM "or, ders"; INSERT INTO parts SELECT id, id FROM "it, ems"`, `
+tenants: {table: owners, key: id, retention: days}
+policies: [{name: orders, table: '"or, ders"', age: at, tenant: owner, undecided: delete}]`)
+	var used atomic.Int64
+	b.connect(b.DSN(), watchTogether(&used))
+	b.runner.Connections = 1
+	b.purge().complete().rows(map[string]int64{"public.or, ders": 20, "public.it, ems": 20, "public.parts": 20})
+	if used.Load() == 0 {
+		t.Error("no batch was deleted for all tenants at once")
+	}
+}
