@@ -24,16 +24,25 @@ func behind(s *pg.Statement, e *plan.Edge, r *Rows) string {
 }
 
 // ReadBehindSQL gathers the child rows that reference these parent rows (tableoid, ctid, referenced
-// columns…), and locks them if lock is set.
+// columns…), and locks them if lock is set. Where the parent rows have owners, so have the child
+// rows, behind the columns; tableoid is left out then where the table stores all of them itself.
 func ReadBehindSQL(e *plan.Edge, r *Rows, limit int, lock bool) *pg.Statement {
 	s := &pg.Statement{}
 	t := e.Child.Table
 	selected, names := plan.Locations(t, e.Child.Refs, nil)
+	if r.Owners != nil {
+		selected, names = columns(e.Child)
+		selected += ", " + referencesOf(e)
+	}
 	inner := "SELECT " + selected + "\n  FROM " + schema.From(t) + "\n WHERE " + behind(s, e, r) + fmt.Sprintf("\n LIMIT %d", limit)
 	if lock {
 		inner += "\n   FOR UPDATE OF " + pg.Ident(t.Name.Name)
 	}
-	return s.Add(pg.Gathered(inner, names))
+	if r.Owners == nil {
+		return s.Add(pg.Gathered(inner, names))
+	}
+	with, from := ownersBehind(s, e, r, "reaper_r", inner)
+	return s.Add(with, pg.Gathered("SELECT reaper_r.*, reaper_v."+owner+"::text"+from, names))
 }
 
 // LockAtSQL locks rows at their known locations. It returns no row that has moved.

@@ -108,20 +108,6 @@ func ownedCondition(p *plan.Plan) string {
 	return p.OwnedCondition("reaper_v."+owner, "reaper_v.reaper_tenant")
 }
 
-// ReadOwnedSQL gathers the child rows that reference these parent rows (ctid, referenced columns…,
-// owner; of a partitioned table tableoid first), and locks them if lock is set.
-func ReadOwnedSQL(e *plan.Edge, r *Rows, limit int, lock bool) *pg.Statement {
-	s := &pg.Statement{}
-	t := e.Child.Table
-	selected, names := columns(e.Child)
-	inner := "SELECT " + selected + ", " + referencesOf(e) + "\n  FROM " + schema.From(t) + "\n WHERE " + behind(s, e, r) + fmt.Sprintf("\n LIMIT %d", limit)
-	if lock {
-		inner += "\n   FOR UPDATE OF " + pg.Ident(t.Name.Name)
-	}
-	with, from := ownersBehind(s, e, r, "reaper_r", inner)
-	return s.Add(with, pg.Gathered("SELECT reaper_r.*, reaper_v."+owner+"::text"+from, names))
-}
-
 // DeleteOwnedSQL deletes all rows behind an edge. It returns the owners and, for each, how many of
 // its rows were deleted.
 func DeleteOwnedSQL(e *plan.Edge, r *Rows) *pg.Statement {

@@ -41,6 +41,14 @@ func NewOwned(n *plan.Node) *Rows {
 	return r
 }
 
+// Below returns an empty set of rows of another node, with owners if these have.
+func (r *Rows) Below(n *plan.Node) *Rows {
+	if r.Owners != nil {
+		return NewOwned(n)
+	}
+	return NewRows(n)
+}
+
 // Len is the number of rows.
 func (r *Rows) Len() int { return r.CTIDs.Len() }
 

@@ -19,16 +19,16 @@ const closureTries = 5
 // traversal. More rows than limit is ErrOverflow; limit 0 means no limit.
 func (tx *Tx) collect(ctx context.Context, m *plan.Traversal, seeds collection, limit int) (collection, error) {
 	known := collection{}
-	total := 0
+	total, empty := 0, collected.NewRows
 	for n, r := range seeds {
-		known[n] = r
+		known[n], empty = r, r.Below
 		total += r.Len()
 	}
 	for _, group := range m.Order {
 		before := 0
 		for _, n := range group {
 			if known[n] == nil {
-				known[n] = collected.NewRows(n)
+				known[n] = empty(n)
 			}
 			before += known[n].Len()
 		}
@@ -77,7 +77,7 @@ func (tx *Tx) collectBehind(ctx context.Context, m *plan.Traversal, n *plan.Node
 
 // readRows appends the rows that a statement returns.
 func (tx *Tx) readRows(ctx context.Context, s *pg.Statement, into *collected.Rows) error {
-	found := collected.NewRows(into.Node)
+	found := into.Below(into.Node)
 	if err := tx.read(ctx, s, found.Scan()); err != nil {
 		return err
 	}

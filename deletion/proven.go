@@ -49,13 +49,22 @@ func (provenDeleter) delete(ctx context.Context, tx *Tx) (Outcome, error) {
 	if err := tx.emptyProven(ctx, free.rows); err != nil {
 		return o, err
 	}
-	if tx.Total()+int64(rowsIn(free.rows)) > int64(tx.plan.Policy.Limits.TotalRows) {
-		return o, ErrOverflow
-	}
-	if time.Since(tx.began) > provenTime {
-		return o, ErrSlow
+	if err := tx.withinProof(tx.Total(), free.rows); err != nil {
+		return o, err
 	}
 	return o, tx.deleteUnchecked(ctx, free.rows, free.keys)
+}
+
+// withinProof refuses more rows than a batch may hold, of so many that are gone and those that are to
+// be deleted unchecked, and more time than it may take.
+func (tx *Tx) withinProof(gone int64, unchecked collection) error {
+	switch {
+	case gone+int64(rowsIn(unchecked)) > int64(tx.plan.Policy.Limits.TotalRows):
+		return ErrOverflow
+	case time.Since(tx.began) > provenTime:
+		return ErrSlow
+	}
+	return nil
 }
 
 // deleteUnchecked deletes locked roots, and all rows collected below them, as a replica, where
@@ -128,6 +137,12 @@ func (tx *Tx) emptyProven(ctx context.Context, known collection) error {
 			counted(collected.ClearSQL(&pg.Statement{}, e, m, known, 0), func(n int64) { tx.countNullified(e.Child, n) })
 		}
 	}
+	return tx.prove(ctx, batch, known)
+}
+
+// prove sends statements that delete and clear what references rows, and verifies that nothing else
+// references them.
+func (tx *Tx) prove(ctx context.Context, batch *pgx.Batch, known collection) error {
 	batch.Queue("SET CONSTRAINTS ALL IMMEDIATE")
 	referenced := false
 	s := collected.ReferencedSQL(tx.plan, known)

@@ -24,14 +24,12 @@ import (
 type together struct {
 	*Tx
 	known  collection
-	owners *pg.Column     // the key of each root's tenant
-	counts []func() error // what each statement has counted, once all of them have run
-	after  []int64        // the counters behind them
+	owners *pg.Column // the key of each root's tenant
 }
 
 // deleteTogether deletes the candidates of all parts.
 func (tx *Tx) deleteTogether(ctx context.Context) error {
-	t := &together{Tx: tx, known: collection{}}
+	t := &together{Tx: tx}
 	if err := t.collect(ctx); err != nil {
 		return err
 	}
@@ -56,12 +54,12 @@ func (tx *Tx) deleteTogether(ctx context.Context) error {
 
 // collect locks the roots that are free, and collects the rows below them, parents first.
 func (t *together) collect(ctx context.Context) error {
-	tx, m := t.Tx, t.Traversal()
+	tx := t.Tx
 	roots := collected.NewOwned(tx.plan.Root)
 	if err := tx.read(ctx, tx.lockOwnedSQL(), roots.Scan()); err != nil {
 		return fmt.Errorf("locking rows of %s: %w", tx.plan.Root.Table.Name, err)
 	}
-	t.known[tx.plan.Root], t.owners = roots, &pg.Column{}
+	t.owners = &pg.Column{}
 	for i := range roots.Len() {
 		at, err := roots.Owner(i)
 		if err != nil {
@@ -69,28 +67,9 @@ func (t *together) collect(ctx context.Context) error {
 		}
 		t.owners.Add(tx.Parts[at].Tenant.Key)
 	}
-	total := roots.Len()
-	for _, group := range m.Order {
-		n := group[0]
-		if n == tx.plan.Root {
-			continue
-		}
-		t.known[n] = collected.NewOwned(n)
-		for _, e := range n.In {
-			if r := t.known[e.Parent]; e.Action.Deletes() && m.Walks(e) && r != nil && r.Len() > 0 {
-				lock := tx.Opts.LockDependents && n.Table.CanUpdate
-				found := collected.NewOwned(n)
-				if err := tx.read(ctx, collected.ReadOwnedSQL(e, r, remaining(tx.plan.Policy.Limits.TotalRows, total), lock), found.Scan()); err != nil {
-					return fmt.Errorf("reading rows of %s: %w", n.Table.Name, err)
-				}
-				t.known[n].AddAll(found)
-			}
-		}
-		if total += t.known[n].Len(); total > tx.plan.Policy.Limits.TotalRows {
-			return ErrOverflow
-		}
-	}
-	return nil
+	var err error
+	t.known, err = tx.collect(ctx, t.Traversal(), collection{tx.plan.Root: roots}, tx.plan.Policy.Limits.TotalRows)
+	return err
 }
 
 // lockOwnedSQL locks the roots of all parts.
@@ -129,7 +108,10 @@ func (t *together) delete(ctx context.Context) error {
 	t.queueLeaves(batch)
 	unchecked := t.Opts.Method == Proven
 	if unchecked {
-		if err := t.prove(ctx, batch); err != nil {
+		if err := t.prove(ctx, batch, t.known); err != nil {
+			return err
+		}
+		if err := t.withinProof(t.Touched(), t.known); err != nil {
 			return err
 		}
 		batch = &pgx.Batch{}
@@ -147,30 +129,6 @@ func (t *together) delete(ctx context.Context) error {
 	return t.settle()
 }
 
-// prove sends the deletion of the leaves, and verifies that nothing else references the rows to
-// delete: docs/PROVEN.md.
-func (t *together) prove(ctx context.Context, batch *pgx.Batch) error {
-	batch.Queue("SET CONSTRAINTS ALL IMMEDIATE")
-	referenced := false
-	s := collected.ReferencedSQL(t.plan, t.known)
-	batch.Queue(s.String(), s.Args...).Query(pg.ScanOne(&referenced))
-	if err := pg.Send(ctx, t.Conn, batch); err != nil {
-		return fmt.Errorf("deleting the dependents of %s: %w", t.plan.Root.Table.Name, err)
-	}
-	if err := t.count(); err != nil {
-		return err
-	}
-	switch {
-	case referenced:
-		return ErrUnproven
-	case t.Touched()+int64(rowsIn(t.known)) > int64(t.plan.Policy.Limits.TotalRows):
-		return ErrOverflow
-	case time.Since(t.began) > provenTime:
-		return ErrSlow
-	}
-	return nil
-}
-
 // queueLeaves queues the statements that clear references, and delete the rows that were not
 // collected.
 func (t *together) queueLeaves(batch *pgx.Batch) {
@@ -180,7 +138,7 @@ func (t *together) queueLeaves(batch *pgx.Batch) {
 			locked := t.queueCount(batch, collected.LockClearedSQL(e, m, t.known), func(p *Share, n int64) { p.countNullified(e.Child, n) })
 			s := collected.ClearSQL(&pg.Statement{}, e, m, t.known, 0)
 			batch.Queue(s.String(), s.Args...).Exec(func(tag pgconn.CommandTag) error {
-				if tag.RowsAffected() != sum(*locked) {
+				if tag.RowsAffected() != *locked {
 					return ErrChanged
 				}
 				return nil
@@ -194,24 +152,21 @@ func (t *together) queueLeaves(batch *pgx.Batch) {
 	}
 }
 
-// queueCount queues a statement that counts rows by tenant. It returns where the counts will be.
-func (t *together) queueCount(batch *pgx.Batch, s *pg.Statement, count func(*Share, int64)) *[]int64 {
-	var owners []int32
-	rows := new([]int64)
-	batch.Queue(s.String(), s.Args...).Query(pg.ScanOne(&owners, rows))
-	t.counts = append(t.counts, func() error {
+// queueCount queues a statement that counts rows by tenant. It returns where their number will be.
+func (t *together) queueCount(batch *pgx.Batch, s *pg.Statement, count func(*Share, int64)) (total *int64) {
+	total = new(int64)
+	batch.Queue(s.String(), s.Args...).Query(func(rows pgx.Rows) error {
+		var owners []int32
+		var counts []int64
+		if err := pg.ScanOne(&owners, &counts)(rows); err != nil {
+			return err
+		}
 		for i, o := range owners {
-			count(t.Parts[o-1], (*rows)[i])
+			count(t.Parts[o-1], counts[i])
+			*total += counts[i]
 		}
 		return nil
 	})
-	return rows
-}
-
-func sum(numbers []int64) (total int64) {
-	for _, n := range numbers {
-		total += n
-	}
 	return total
 }
 
@@ -234,9 +189,8 @@ func (t *together) queueCollected(batch *pgx.Batch) {
 			if tag.RowsAffected() != int64(r.Len()) {
 				return ErrChanged
 			}
-			return nil
+			return t.countCollected(n, r)
 		})
-		t.counts = append(t.counts, func() error { return t.countCollected(n, r) })
 	}
 }
 
@@ -258,42 +212,21 @@ func (t *together) countCollected(n *plan.Node, r *collected.Rows) error {
 	return nil
 }
 
-// queueCounters queues a read of the counters behind all other statements.
-func (t *together) queueCounters(batch *pgx.Batch) {
-	s := t.plan.CountersSQL(t.Traversal())
-	t.after = make([]int64, t.Traversal().Counters())
-	batch.Queue(s.String(), s.Args...).Query(pg.ScanOne(pg.Pointers(t.after)...))
-}
-
-// count adds what the statements so far have counted.
-func (t *together) count() error {
-	for _, count := range t.counts {
-		if err := count(); err != nil {
-			return err
-		}
-	}
-	t.counts = nil
-	return nil
-}
-
-// settle counts what has been done. If ON DELETE has done more than that, because rows came in
-// meanwhile, nobody could say whose they were.
+// settle compares what was counted with the counters. If ON DELETE has done more than that, because
+// rows came in meanwhile, nobody could say whose they were.
 func (t *together) settle() error {
-	if err := t.count(); err != nil {
-		return err
-	}
-	m := t.Traversal()
 	rows, nullified := t.Totals()
-	for i, n := range m.Counted {
-		if t.after[1+i]-t.Before[1+i] != rows[n.Table.Name.String()] {
+	deleted, emptied := t.counted()
+	for table, n := range deleted {
+		if n != rows[table] {
 			return ErrChanged
 		}
 	}
-	for i, n := range m.CountedUp {
-		if at := 1 + len(m.Counted) + i; t.after[at]-t.Before[at] != nullified[n.Table.Name.String()] {
+	for table, n := range emptied {
+		if n != nullified[table] {
 			return ErrChanged
 		}
 	}
-	t.WAL[1] = t.after[0]
+	t.passCounters()
 	return nil
 }

@@ -181,19 +181,35 @@ func (tx *Tx) settleCounts(ctx context.Context) error {
 			return fmt.Errorf("reading counters: %w", err)
 		}
 	}
+	rows, nullified := tx.counted()
+	maps.Copy(tx.Rows, rows) // the rows that reaper deleted itself are among them
+	maps.Copy(tx.Nullified, nullified)
+	maps.DeleteFunc(tx.Rows, func(_ string, n int64) bool { return n == 0 })
+	maps.DeleteFunc(tx.Nullified, func(_ string, n int64) bool { return n == 0 })
+	tx.passCounters()
+	return nil
+}
+
+// counted are the rows that were deleted and emptied between the two readings of the counters, by
+// table.
+func (tx *Tx) counted() (rows, nullified map[string]int64) {
+	traversal := tx.Traversal()
+	rows, nullified = map[string]int64{}, map[string]int64{}
 	for i, n := range traversal.Counted {
 		at := 1 + i
-		tx.Rows[n.Table.Name.String()] = tx.after[at] - tx.Before[at] // includes the rows reaper deleted itself
+		rows[n.Table.Name.String()] = tx.after[at] - tx.Before[at]
 	}
 	for i, n := range traversal.CountedUp {
 		at := 1 + len(traversal.Counted) + i
-		tx.Nullified[n.Table.Name.String()] = tx.after[at] - tx.Before[at]
+		nullified[n.Table.Name.String()] = tx.after[at] - tx.Before[at]
 	}
-	maps.DeleteFunc(tx.Rows, func(_ string, n int64) bool { return n == 0 })
-	maps.DeleteFunc(tx.Nullified, func(_ string, n int64) bool { return n == 0 })
+	return rows, nullified
+}
+
+// passCounters makes the later reading of the counters the earlier one.
+func (tx *Tx) passCounters() {
 	tx.WAL[1] = tx.after[0]
 	tx.Before, tx.after = tx.after, nil
-	return nil
 }
 
 // CheckTotals refuses a batch over its limits, where the deleter has not held them.

@@ -113,7 +113,7 @@ func togetherStatements(p *plan.Plan, sc expiry.Scope, w *plan.TenantCutoff, key
 		row(n)
 		for _, e := range n.In {
 			if e.Action.Deletes() && m.Walks(e) {
-				section("collects the rows of "+n.Table.Name.String()+", each with its tenant", collected.ReadOwnedSQL(e, known[e.Parent], p.Policy.Limits.TotalRows, p.Proven))
+				section("collects the rows of "+n.Table.Name.String()+", each with its tenant", collected.ReadBehindSQL(e, known[e.Parent], p.Policy.Limits.TotalRows, p.Proven))
 			}
 		}
 	}
