@@ -24,15 +24,33 @@ const owner = "reaper_owner"
 // the planner knows of the table, and a row that it had to wait for may reference another row of
 // the list by then.
 func ownersBehind(s *pg.Statement, e *plan.Edge, r *Rows, name, statement string) (with, from string) {
-	v := r.referenced(e)
-	value := func(i int) string { return fmt.Sprintf("reaper_v%d", i) }
-	return "WITH " + name + " AS (" + statement + ")\n", " FROM " + name + " JOIN unnest(" +
+	values, same := listed(s, e.Pairs, r.referenced(e), func(i int) string { return fmt.Sprintf("%s.reaper_f%d", name, i) },
+		list{owner, r.Owners, "int4"})
+	return "WITH " + name + " AS (" + statement + ")\n", " FROM " + name + " JOIN " + values + " ON " + same
+}
+
+// list is a list of values of a type, by the name of its column.
+type list struct {
+	name   string
+	values *pg.Column
+	typ    string
+}
+
+// listed is a relation of values of ours (reaper_v) with other lists beside them, and the condition
+// that theirs, by expressions, are the same.
+func listed(s *pg.Statement, pairs []schema.Comparison, v pg.Values, theirs func(int) string, besides ...list) (relation, same string) {
+	var names, lists []string
+	for i := range v {
 		// As text: unnest would expand arrays and composites.
-		pg.List(len(v), func(i int) string { return s.Array(v[i], pg.TextType) }) + ", " + s.Array(r.Owners, "int4") +
-		") reaper_v(" + pg.List(len(v), value) + ", " + owner + ") ON " + pg.And(len(v), func(i int) string {
-		x := e.Pairs[i]
-		return x.FindTheirs("reaper_v."+value(i)+"::"+x.Ours.SQLType, fmt.Sprintf("%s.reaper_f%d", name, i))
+		names, lists = append(names, fmt.Sprintf("reaper_v%d", i)), append(lists, s.Array(v[i], pg.TextType))
+	}
+	same = pg.And(len(v), func(i int) string {
+		return pairs[i].FindTheirs("reaper_v."+names[i]+"::"+pairs[i].Ours.SQLType, theirs(i))
 	})
+	for _, l := range besides {
+		names, lists = append(names, l.name), append(lists, s.Array(l.values, l.typ))
+	}
+	return "unnest(" + strings.Join(lists, ", ") + ") reaper_v(" + strings.Join(names, ", ") + ")", same
 }
 
 // referencesOf are the columns by which a row references its parent.
@@ -69,13 +87,10 @@ func LockOwnedRootsSQL(p *plan.Plan, sc expiry.Scope, tenants []*plan.TenantCuto
 	selected, names := columns(p.Root)
 	s.Add("WITH ")
 	p.CutoffsCTE(s, sc, tenants)
-	same := schema.Themselves(p.Key, p.KeyOrders)
-	value := func(i int) string { return fmt.Sprintf("reaper_v%d", i) }
-	inner := "SELECT " + selected + ", reaper_v." + owner + "::text\n  FROM unnest(" + pg.List(len(same), func(i int) string { return s.Array(c.Keys[i], pg.TextType) }) + ", " + ownersOf(s, c) +
-		") reaper_v(" + pg.List(len(same), value) + ", " + owner + ", reaper_tenant)\n  JOIN " + schema.From(t) + " ON " +
-		pg.And(len(same), func(i int) string {
-			return same[i].FindTheirs("reaper_v."+value(i)+"::"+p.Key[i].SQLType, schema.Col(t, p.Key[i].Name))
-		}) + "\n WHERE " + ownedCondition(p) + p.WhereCondition(s, sc, c.Keys) + "\n   FOR UPDATE OF " + pg.Ident(t.Name.Name) + " SKIP LOCKED"
+	keys := schema.Cols(t, plan.ColumnNames(p.Key))
+	values, same := listed(s, schema.Themselves(p.Key, p.KeyOrders), c.Keys, func(i int) string { return keys[i] }, ownersOf(c)...)
+	inner := "SELECT " + selected + ", reaper_v." + owner + "::text\n  FROM " + values + "\n  JOIN " + schema.From(t) + " ON " + same +
+		"\n WHERE " + ownedCondition(p) + p.WhereCondition(s, sc, c.Keys) + "\n   FOR UPDATE OF " + pg.Ident(t.Name.Name) + " SKIP LOCKED"
 	return s.Add("\n", pg.Gathered(inner, names))
 }
 
@@ -96,12 +111,13 @@ func DeleteOwnedRootsSQL(p *plan.Plan, sc expiry.Scope, tenants []*plan.TenantCu
 	t := p.Root.Table
 	s.Add("WITH ")
 	p.CutoffsCTE(s, sc, tenants)
-	return s.Add("\nDELETE FROM ", schema.From(t), " USING unnest(", s.Array(roots.CTIDs, "tid"), ", ", ownersOf(s, Candidates{Owners: roots.Owners, Tenants: keys}),
-		") reaper_v(reaper_at, ", owner, ", reaper_tenant)\n WHERE ", pg.Ident(t.Name.Name), ".ctid = reaper_v.reaper_at AND ", ownedCondition(p), plan.Parenthesized(p.Where))
+	lists := append([]list{{"reaper_at", roots.CTIDs, "tid"}}, ownersOf(Candidates{Owners: roots.Owners, Tenants: keys})...)
+	values, _ := listed(s, nil, nil, nil, lists...)
+	return s.Add("\nDELETE FROM ", schema.From(t), " USING ", values, "\n WHERE ", pg.Ident(t.Name.Name), ".ctid = reaper_v.reaper_at AND ", ownedCondition(p), plan.Parenthesized(p.Where))
 }
 
-func ownersOf(s *pg.Statement, c Candidates) string {
-	return s.Array(c.Owners, "int4") + ", " + s.Array(c.Tenants, pg.TextType)
+func ownersOf(c Candidates) []list {
+	return []list{{owner, c.Owners, "int4"}, {"reaper_tenant", c.Tenants, pg.TextType}}
 }
 
 func ownedCondition(p *plan.Plan) string {

@@ -59,7 +59,11 @@ func rows(t *testing.T, h history, due int) string {
 	}
 	db.Exec(t, fmt.Sprintf(`INSERT INTO logs (at) SELECT now() - interval '31 days' FROM generate_series(1, %d); ANALYZE logs`, due))
 	gates := &gate.Gates{Pool: pool, Ledger: l, Log: slog.New(slog.DiscardHandler)}
-	verdict, err := gates.Look(t.Context(), plantest.CompileAs(t, db.DSN(), file))
+	d, err := gates.LookAtDatabase(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	verdict, err := gates.Look(t.Context(), d, plantest.CompileAs(t, db.DSN(), file))
 	if err != nil {
 		t.Fatal(err)
 	}

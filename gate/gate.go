@@ -133,10 +133,11 @@ func (s *Verdict) refusal() string {
 	return s.Text() + "; if that is meant: " + s.Fix()
 }
 
-// Look judges a run. It writes nothing, and the ledger need not exist. The
-// plan must have no errors. The rows that are due are counted only if nobody else answers for them.
-func (g *Gates) Look(ctx context.Context, p *plan.Plan) (*Verdict, error) {
-	s, err := g.look(ctx, p, false)
+// Look judges a run, in the database that LookAtDatabase has looked at. It writes nothing, and the
+// ledger need not exist. The plan must have no errors. The rows that are due are counted only if
+// nobody else answers for them.
+func (g *Gates) Look(ctx context.Context, d *Database, p *plan.Plan) (*Verdict, error) {
+	s, err := g.judge(ctx, d, p)
 	if err != nil || g.Rows == ByPerson {
 		return s, err
 	}
@@ -147,12 +148,8 @@ func (g *Gates) Look(ctx context.Context, p *plan.Plan) (*Verdict, error) {
 	return s, g.breaker(ctx, p, base, s, mostCounted)
 }
 
-// look asks the gates that need not count rows. With alive, this process gives a sign of life.
-func (g *Gates) look(ctx context.Context, p *plan.Plan, alive bool) (*Verdict, error) {
-	d, err := g.database(ctx, alive)
-	if err != nil {
-		return nil, err
-	}
+// judge asks the gates that need not count rows.
+func (g *Gates) judge(ctx context.Context, d *Database, p *plan.Plan) (*Verdict, error) {
 	s := &Verdict{Policy: p.Policy.Name, Database: d}
 	if d.Text != "" {
 		s.Gates = append(s.Gates, Latch)
@@ -228,7 +225,11 @@ func (g *Gates) Approve(ctx context.Context, s *Verdict, length, reason, by stri
 
 // Pass says why a policy's run must wait; empty: it need not. It records the print of the run.
 func (g *Gates) Pass(ctx context.Context, runID string, p *plan.Plan) (purge.Passage, error) {
-	s, err := g.look(ctx, p, true)
+	d, err := g.Alive(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s, err := g.judge(ctx, d, p)
 	if err != nil {
 		return nil, err
 	}

@@ -28,7 +28,7 @@ func (c *compiler) decideProven() error {
 	if !p.File.Safety.Proven || len(p.Edges) == 0 || p.File.Safety.Auto && p.Usual.Simple() {
 		return nil // without dependents there are no checks to skip; what CASCADE does is as fast
 	}
-	reasons, err := p.notProvenBecause(c.ctx, c.conn)
+	reasons, err := p.NotProven(c.ctx, c.conn)
 	if err != nil {
 		return err
 	}
@@ -40,8 +40,8 @@ func (c *compiler) decideProven() error {
 	return err
 }
 
-// notProvenBecause are the reasons why the plan cannot skip foreign key checks; none: it can.
-func (p *Plan) notProvenBecause(ctx context.Context, q schema.Querier) ([]string, error) {
+// NotProven are the reasons why the plan cannot skip foreign key checks; none: it can.
+func (p *Plan) NotProven(ctx context.Context, q schema.Querier) ([]string, error) {
 	s := p.refusalsSQL()
 	rows, err := q.Query(ctx, s.String(), s.Args...)
 	if err != nil {
@@ -54,18 +54,17 @@ func (p *Plan) notProvenBecause(ctx context.Context, q schema.Querier) ([]string
 	return append(p.refusals(), reasons...), nil
 }
 
-// WouldBeProven reports whether a plan with ordinary checks could skip some that are redundant, and
-// gain by it: what ON DELETE CASCADE does alone is as fast. keys are how many foreign keys are
-// checked for each row of the root.
-func (p *Plan) WouldBeProven(ctx context.Context, q schema.Querier) (would bool, keys int, err error) {
-	if p.File.Safety.Proven || len(p.Edges) == 0 || p.Usual.Simple() {
-		return false, 0, nil
+// RedundantChecks is how many foreign keys PostgreSQL checks for each row of the root, where a plan
+// with ordinary checks would gain by skipping those that are redundant; 0: it would not. What ON
+// DELETE CASCADE does alone is as fast.
+func (p *Plan) RedundantChecks() (keys int) {
+	if p.File.Safety.Proven || p.Usual.Simple() {
+		return 0
 	}
 	for _, e := range p.Root.Out {
 		keys += len(e.Keys)
 	}
-	reasons, err := p.notProvenBecause(ctx, q)
-	return err == nil && len(reasons) == 0, keys, err
+	return keys
 }
 
 func (c *compiler) notProven(reason, fix string) {

@@ -61,20 +61,15 @@ func (p *Plan) cutoffQuery(s *pg.Statement, sc expiry.Scope, w *TenantCutoff) {
 // array in their order. That of a tenant of which nothing may go is NULL: no age is older. (Any time
 // would be later than some age that is valid in some time zone.)
 func (p *Plan) CutoffsCTE(s *pg.Statement, sc expiry.Scope, tenants []*TenantCutoff) {
-	keys, cutoffs := tenantLists(tenants)
-	key := "reaper_t.key::" + p.Tenants.Key.SQLType
-	from := fmt.Sprintf("unnest(%s, %s) WITH ORDINALITY reaper_t(key, cutoff, n)", s.Cast(keys, "text[]"), s.Cast(cutoffs, "timestamptz[]"))
+	from := tenantRows(s, tenants)
 	s.Add("reaper_cut AS MATERIALIZED (SELECT array_agg(cutoff ORDER BY n) AS cutoffs FROM (SELECT reaper_t.n, ")
 	if !p.Tenants.Inline() {
 		s.Add("CASE WHEN ", p.Tenants.HeldAs("reaper_t.key"), " THEN NULL ELSE reaper_t.cutoff END AS cutoff FROM ", from, ") reaper_x)")
 		return
 	}
-	sc.Only, sc.Whole = nil, true
-	for _, k := range keys {
-		sc.Only = append(sc.Only, *k)
-	}
+	sc.Only, sc.Whole = tenantKeys(tenants), true
 	s.Add("CASE WHEN count(reaper_s.key) = 1 AND bool_and(reaper_s.state = 'active') THEN least(min(reaper_s.cutoff), reaper_t.cutoff) END AS cutoff FROM ",
-		from, " LEFT JOIN ", p.Tenants.Write(s, sc), " reaper_s ON ", p.Tenants.Same.FindTheirs(key, "reaper_s.key"), "\n GROUP BY reaper_t.n, reaper_t.cutoff) reaper_x)")
+		from, " LEFT JOIN ", p.Tenants.Write(s, sc), " reaper_s ON ", p.Tenants.Same.FindTheirs("reaper_t.key::"+p.Tenants.Key.SQLType, "reaper_s.key"), "\n GROUP BY reaper_t.n, reaper_t.cutoff) reaper_x)")
 }
 
 // OwnedCondition is everything that makes a root expired at the time of the statement, by the

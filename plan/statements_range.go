@@ -27,10 +27,10 @@ func (p *Plan) HasRanges() bool {
 // that no row has reached, the same in microseconds since 1970).
 func (p *Plan) CountStepSQL(tenants []*TenantCutoff, w Window) *pg.Statement {
 	s := &pg.Statement{}
-	keys, cutoffs := tenantLists(tenants)
+	_, cutoffs := tenantLists(tenants)
 	groups, lead := p.groupsOf("reaper_t.key::" + p.Tenants.Key.SQLType)
 	s.Add("SELECT reaper_t.n::int, sum(reaper_x.meant)::bigint, coalesce(sum(reaper_x.size), 0)::bigint, max(reaper_x.read)::bigint, NULL, NULL",
-		"\n    FROM unnest(", s.Cast(keys, "text[]"), ", ", s.Cast(cutoffs, "timestamptz[]"), ") WITH ORDINALITY reaper_t(key, cutoff, n)", groups,
+		"\n    FROM ", tenantRows(s, tenants), groups,
 		"\n   CROSS JOIN LATERAL (SELECT count(*) AS read, count(*) FILTER (WHERE meant) AS meant, sum(size) FILTER (WHERE meant) AS size FROM (SELECT ",
 		p.meantSQL("reaper_t.cutoff"), " AS meant, ", p.sizeOf(), " AS size\n    FROM ", schema.From(p.Root.Table), "\n   WHERE ",
 		strings.Join(p.stepConditions(s, w, lead), "\n     AND "), "\n   ORDER BY ", schema.Col(p.Root.Table, p.Age.Column.Name), " LIMIT ", s.Cast(w.PerGroup, "bigint"), ") reaper_q) reaper_x\n   GROUP BY reaper_t.n")
@@ -119,6 +119,20 @@ func (p *Plan) within(s *pg.Statement, w Window) (conditions []string) {
 // microseconds is an age in microseconds since 1970, as text.
 func (p *Plan) microseconds(age string) string {
 	return fmt.Sprintf("(extract(epoch FROM %s) * 1000000)::bigint::text", p.Age.Instant(age))
+}
+
+// tenantRows is a relation of tenants with their cutoffs and ordinals, from 1.
+func tenantRows(s *pg.Statement, tenants []*TenantCutoff) string {
+	keys, cutoffs := tenantLists(tenants)
+	return "unnest(" + s.Cast(keys, "text[]") + ", " + s.Cast(cutoffs, "timestamptz[]") + ") WITH ORDINALITY reaper_t(key, cutoff, n)"
+}
+
+// tenantKeys are the keys of tenants that have one.
+func tenantKeys(tenants []*TenantCutoff) (keys []string) {
+	for _, t := range tenants {
+		keys = append(keys, *t.Key)
+	}
+	return keys
 }
 
 // tenantLists are the keys and the cutoffs of tenants.

@@ -24,12 +24,12 @@ type Window struct {
 // (ordinal of the tenant from 1, size, NULL, NULL, key…).
 func (p *Plan) StepSQL(tenants []*TenantCutoff, w Window) *pg.Statement {
 	s := &pg.Statement{}
-	keys, cutoffs := tenantLists(tenants)
+	_, cutoffs := tenantLists(tenants)
 	names := func(format string) string {
 		return pg.List(len(p.Key), func(i int) string { return fmt.Sprintf(format, i) })
 	}
 	groups, lead := p.groupsOf("reaper_t.key::" + p.Tenants.Key.SQLType)
-	s.Add("WITH reaper_x AS MATERIALIZED (\n  SELECT reaper_t.n, reaper_x.*\n    FROM unnest(", s.Cast(keys, "text[]"), ", ", s.Cast(cutoffs, "timestamptz[]"), ") WITH ORDINALITY reaper_t(key, cutoff, n)", groups,
+	s.Add("WITH reaper_x AS MATERIALIZED (\n  SELECT reaper_t.n, reaper_x.*\n    FROM ", tenantRows(s, tenants), groups,
 		"\n   CROSS JOIN LATERAL (SELECT row_number() OVER () AS i, reaper_q.* FROM (", p.stepRows(s, w, lead), ") reaper_q) reaper_x),",
 		"\nreaper_y AS (SELECT *, row_number() OVER reaper_o AS r, sum(size) OVER (reaper_o ROWS UNBOUNDED PRECEDING) + lead(size) OVER reaper_o AS bytes FROM reaper_x WINDOW reaper_o AS (ORDER BY age, ", names("k%d"), ")),",
 		"\nreaper_u AS (SELECT min(r) FILTER (WHERE i = ", s.Cast(w.PerGroup, "bigint"), " OR r = ", s.Cast(w.Roots, "bigint"), " OR bytes > ", s.Cast(w.Bytes, "bigint"), ") AS stop, min(age) AS first FROM reaper_y)")

@@ -57,13 +57,8 @@ func (p *Plan) ConstantRetention() string {
 // its key, whether its rows may go, and the earlier one of its cutoffs.
 func (p *Plan) TenantsSQL(sc expiry.Scope, tenants []*TenantCutoff) *pg.Statement {
 	s := &pg.Statement{}
-	var keys []string
-	var cutoffs []*string
-	for _, t := range tenants {
-		keys, cutoffs = append(keys, *t.Key), append(cutoffs, &t.Cutoff)
-	}
-	sc.Only, sc.Whole = keys, true
-	return s.Add("SELECT reaper_t.n, count(*), coalesce(bool_and(reaper_s.state = 'active'), false), min(least(reaper_s.cutoff, reaper_t.cutoff))::text\n  FROM unnest(",
-		s.Cast(keys, "text[]"), ", ", s.Cast(cutoffs, "timestamptz[]"), ") WITH ORDINALITY reaper_t(key, cutoff, n) JOIN ", p.Tenants.Write(s, sc), " reaper_s ON ",
+	sc.Only, sc.Whole = tenantKeys(tenants), true
+	return s.Add("SELECT reaper_t.n, count(*), coalesce(bool_and(reaper_s.state = 'active'), false), min(least(reaper_s.cutoff, reaper_t.cutoff))::text\n  FROM ",
+		tenantRows(s, tenants), " JOIN ", p.Tenants.Write(s, sc), " reaper_s ON ",
 		p.Tenants.Same.FindTheirs("reaper_t.key::"+p.Tenants.Key.SQLType, "reaper_s.key"), "\n GROUP BY reaper_t.n")
 }

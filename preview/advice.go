@@ -46,18 +46,18 @@ func provenNotes(ctx context.Context, pool *pgxpool.Pool, plans []*plan.Plan) ([
 	var names []string
 	checked := 0
 	for _, p := range plans {
-		if p.HasErrors() || p.Unplanned() != nil {
+		if p.HasErrors() || p.Unplanned() != nil || p.RedundantChecks() == 0 {
 			continue
 		}
-		would, keys := false, 0
+		var reasons []string
 		if err := pg.ReadOnly(ctx, pool, p.ReadingPath(), provenTimeout, func(tx pgx.Tx) (err error) {
-			would, keys, err = p.WouldBeProven(ctx, tx)
+			reasons, err = p.NotProven(ctx, tx)
 			return err
 		}); err != nil {
 			return nil, fmt.Errorf("checking policy %s: %w", p.Policy.Name, err)
 		}
-		if would {
-			names, checked = append(names, p.Policy.Name), max(checked, keys)
+		if len(reasons) == 0 {
+			names, checked = append(names, p.Policy.Name), max(checked, p.RedundantChecks())
 		}
 	}
 	if len(names) == 0 {

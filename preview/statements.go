@@ -1,6 +1,8 @@
 package preview
 
 import (
+	"slices"
+
 	"github.com/reaperdb/reaper/collected"
 	"github.com/reaperdb/reaper/expiry"
 	"github.com/reaperdb/reaper/internal/pg"
@@ -57,12 +59,7 @@ func SQL(p *plan.Plan, sel plan.Selection, cutoffs string) string {
 	known := map[*plan.Node]*collected.Rows{}
 	for _, group := range m.Order {
 		for _, n := range group {
-			known[n] = collected.NewRows(n)
-			refs := make([]*string, len(n.Refs))
-			for i := range refs {
-				refs[i] = &key
-			}
-			known[n].Add("0", "(0,0)", refs)
+			known[n] = sample(collected.NewRows(n), &key)
 		}
 		if plan.Cyclic(group) {
 			section("the rows of tables that reference each other", collected.ClosureSQL(p, m, group, known, p.Policy.Limits.TotalRows))
@@ -88,6 +85,12 @@ func SQL(p *plan.Plan, sel plan.Selection, cutoffs string) string {
 	return out
 }
 
+// sample adds a row to an empty set, which is referenced by this key.
+func sample(r *collected.Rows, key *string) *collected.Rows {
+	r.Add("0", "(0,0)", slices.Repeat([]*string{key}, len(r.Node.Refs)))
+	return r
+}
+
 // togetherStatements shows those of a batch of many tenants, where they share them.
 func togetherStatements(p *plan.Plan, sc expiry.Scope, w *plan.TenantCutoff, keys pg.Values, section func(string, *pg.Statement)) {
 	one, tenants := &pg.Column{}, []*plan.TenantCutoff{w}
@@ -98,19 +101,11 @@ func togetherStatements(p *plan.Plan, sc expiry.Scope, w *plan.TenantCutoff, key
 		section("or, where their keys were not read", collected.LockOwnedRangeSQL(p, sc, tenants, &plan.Range{From: plan.Cursor{Set: true, Age: "AGE"}, Until: "AGE"}))
 	}
 	known := map[*plan.Node]*collected.Rows{}
-	row := func(n *plan.Node) {
-		known[n] = collected.NewOwned(n)
-		refs := make([]*string, len(n.Refs))
-		for i := range refs {
-			refs[i] = w.Key
-		}
-		known[n].Add("0", "(0,0)", refs)
-		known[n].Owners.Add(&ordinal)
-	}
 	m := p.Full
 	for _, group := range m.Order {
 		n := group[0]
-		row(n)
+		known[n] = sample(collected.NewOwned(n), w.Key)
+		known[n].Owners.Add(&ordinal)
 		for _, e := range n.In {
 			if e.Action.Deletes() && m.Walks(e) {
 				section("collects the rows of "+n.Table.Name.String()+", each with its tenant", collected.ReadBehindSQL(e, known[e.Parent], p.Policy.Limits.TotalRows, p.Proven))

@@ -212,11 +212,17 @@ func (a *app) printApprovals(approvals []approval, text string) error {
 // the rows that are due have to be counted.
 func (s *session) verdicts(ctx context.Context, l *ledger.Ledger, rows gate.RowsAnswered) (all []*gate.Verdict, err error) {
 	gates := gate.Gates{Pool: s.pool, Ledger: l, Rows: rows}
+	var d *gate.Database
 	for _, p := range s.plans {
 		if p.HasErrors() || p.Unplanned() != nil {
 			continue
 		}
-		verdict, err := gates.Look(ctx, p)
+		if d == nil {
+			if d, err = gates.LookAtDatabase(ctx); err != nil {
+				return nil, err
+			}
+		}
+		verdict, err := gates.Look(ctx, d, p)
 		if err != nil {
 			return nil, err
 		}
