@@ -43,10 +43,10 @@ func TestRunThroughFailover(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Server(t, pgtemp.Options{})
 	execute(t, s.DSN("postgres"), fill)
-	r := copyOf(t, s)
-	p := begin(t, either(t, s, r))
+	r := dbtest.Replica(t, s, "copy")
+	p := begin(t, dbtest.Either(t, s, r))
 	got := p.purgeMeanwhile(s.DSN("postgres"), func() {
-		replayed(t, s, r)
+		dbtest.Replayed(t, s, r)
 		if err := s.Kill(); err != nil {
 			t.Error(err)
 		}
@@ -64,11 +64,11 @@ func TestRunMeetsRestore(t *testing.T) {
 	s := dbtest.Server(t, pgtemp.Options{})
 	execute(t, s.DSN("postgres"), fill)
 	begin(t, s.DSN("postgres")).passes()
-	r := copyOf(t, s)
+	r := dbtest.Replica(t, s, "copy")
 	if err := r.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	p := begin(t, either(t, s, r))
+	p := begin(t, dbtest.Either(t, s, r))
 	got := p.purgeMeanwhile(s.DSN("postgres"), func() {
 		execute(t, s.DSN("postgres"), `SELECT pg_create_restore_point('before')`)
 		p.passes() // a sign of life, as the run gives them every few seconds

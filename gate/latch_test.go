@@ -1,13 +1,13 @@
 package gate_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -186,40 +186,49 @@ func database(t *testing.T, dsn, name string) string {
 func TestDumpAndRestore(t *testing.T) {
 	t.Parallel()
 	from, to := dbtest.Server(t, pgtemp.Options{}), dbtest.Server(t, pgtemp.Options{})
-	dump, restore := filepath.Join(from.BinDir(), "pg_dump"), filepath.Join(from.BinDir(), "psql")
-	if _, err := exec.LookPath(dump); err != nil {
-		t.Skip("this server has come without pg_dump")
-	}
 	begin(t, from.DSN("postgres")).passes()
-	text, err := exec.CommandContext(t.Context(), dump, from.DSN("postgres")).Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	load := exec.CommandContext(t.Context(), restore, "-q", "-v", "ON_ERROR_STOP=1", to.DSN("postgres"))
-	load.Stdin = strings.NewReader(string(text))
-	if out, err := load.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	transfer(t, from.DSN("postgres"), to.DSN("postgres"))
 	p := begin(t, to.DSN("postgres"))
 	p.speaks("the server's system identifier is ")
 	p.approve()
 	p.passes()
 }
 
-// copyOf is a server on a copy of the data of another one, by the same address or not. It is not
-// running yet.
-func copyOf(t *testing.T, s *pgtemp.Server) *pgtemp.Server {
+// transfer makes the ledger of one database that of another, as a restored dump does: the rows of all
+// its tables are copied. Not every server comes with pg_dump.
+func transfer(t *testing.T, from, to string) {
 	t.Helper()
-	r, err := s.Replica(t.Context(), "copy")
+	begin(t, to) // which makes the tables
+	source, err := pgx.Connect(t.Context(), from)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := r.Stop(); err != nil {
-			t.Error(err)
+	defer func() { _ = source.Close(context.WithoutCancel(t.Context())) }()
+	target, err := pgx.Connect(t.Context(), to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = target.Close(context.WithoutCancel(t.Context())) }()
+	rows, err := source.Query(t.Context(), `SELECT oid::regclass::text FROM pg_class WHERE relnamespace = 'reaper'::regnamespace AND relkind = 'r'`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil || len(tables) == 0 {
+		t.Fatal(tables, err)
+	}
+	if _, err := target.Exec(t.Context(), `SET session_replication_role = replica; TRUNCATE `+strings.Join(tables, ", ")); err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range tables {
+		var data bytes.Buffer
+		if _, err := source.PgConn().CopyTo(t.Context(), &data, `COPY `+table+` TO STDOUT`); err != nil {
+			t.Fatal(err)
 		}
-	})
-	return r
+		if _, err := target.PgConn().CopyFrom(t.Context(), &data, `COPY `+table+` FROM STDIN`); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // alone makes what was a replica a server of its own: as a copy that pg_basebackup has made.
@@ -236,41 +245,14 @@ func alone(t *testing.T, r *pgtemp.Server) {
 	}
 }
 
-// replayed waits until a replica has all that its primary has.
-func replayed(t *testing.T, s, r *pgtemp.Server) {
-	t.Helper()
-	conn, err := pgx.Connect(t.Context(), s.DSN("postgres"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
-	var lsn string
-	if err := conn.QueryRow(t.Context(), `SELECT pg_current_wal_lsn()::text`).Scan(&lsn); err != nil {
-		t.Fatal(err)
-	}
-	replica, err := pgx.Connect(t.Context(), r.DSN("postgres"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = replica.Close(context.WithoutCancel(t.Context())) }()
-	for there, deadline := false, time.Now().Add(time.Minute); !there; time.Sleep(10 * time.Millisecond) {
-		if err := replica.QueryRow(t.Context(), `SELECT pg_last_wal_replay_lsn() >= $1::text::pg_lsn`, lsn).Scan(&there); err != nil {
-			t.Fatal(err)
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the replica does not follow")
-		}
-	}
-}
-
 // A copy of the whole server is known by its address, unless reaper was there within the hour.
 func TestCopy(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Server(t, pgtemp.Options{})
 	begin(t, s.DSN("postgres")).passes()
-	r := copyOf(t, s)
+	r := dbtest.Replica(t, s, "copy")
 	begin(t, s.DSN("postgres")).passes()
-	replayed(t, s, r)
+	dbtest.Replayed(t, s, r)
 	alone(t, r)
 	execute(t, r.DSN("postgres"), quiet)
 	q := begin(t, r.DSN("postgres"))
@@ -288,33 +270,15 @@ func TestCopy(t *testing.T) {
 	begin(t, s.DSN("postgres")).passes()
 }
 
-// either is a connection string for whichever of two servers accepts writes.
-func either(t *testing.T, a, b *pgtemp.Server) string {
-	t.Helper()
-	u, err := url.Parse(a.DSN("postgres"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	other, err := url.Parse(b.DSN("postgres"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	q := u.Query()
-	q.Set("host", q.Get("host")+","+other.Query().Get("host"))
-	q.Set("target_session_attrs", "read-write")
-	u.RawQuery = q.Encode()
-	return u.String()
-}
-
 // A failover is harmless to a process that was there before and misses nothing. Others wait.
 func TestFailover(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Server(t, pgtemp.Options{})
 	begin(t, s.DSN("postgres")).passes() // before the copy: the replica has a ledger from the start
-	r := copyOf(t, s)
-	daemon, cronjob := begin(t, either(t, s, r)), begin(t, either(t, s, r))
+	r := dbtest.Replica(t, s, "copy")
+	daemon, cronjob := begin(t, dbtest.Either(t, s, r)), begin(t, dbtest.Either(t, s, r))
 	daemon.passes()
-	replayed(t, s, r)
+	dbtest.Replayed(t, s, r)
 	if err := s.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -329,10 +293,10 @@ func TestFailoverWithLoss(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Server(t, pgtemp.Options{})
 	begin(t, s.DSN("postgres")).passes()
-	r := copyOf(t, s)
-	daemon := begin(t, either(t, s, r))
+	r := dbtest.Replica(t, s, "copy")
+	daemon := begin(t, dbtest.Either(t, s, r))
 	daemon.passes()
-	replayed(t, s, r)
+	dbtest.Replayed(t, s, r)
 	if err := r.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -352,11 +316,11 @@ func TestPointInTimeRestore(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Server(t, pgtemp.Options{})
 	begin(t, s.DSN("postgres")).passes()
-	r := copyOf(t, s)
+	r := dbtest.Replica(t, s, "copy")
 	if err := r.Kill(); err != nil { // the base backup
 		t.Fatal(err)
 	}
-	daemon := begin(t, either(t, s, r))
+	daemon := begin(t, dbtest.Either(t, s, r))
 	daemon.passes()
 	execute(t, s.DSN("postgres"), `SELECT pg_create_restore_point('before')`)
 	daemon.passes() // with whatever is purged after that

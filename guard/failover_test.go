@@ -2,31 +2,13 @@ package guard_test
 
 import (
 	"context"
-	"net/url"
 	"testing"
 	"time"
 
 	"github.com/reaperdb/reaper/guard"
+	"github.com/reaperdb/reaper/internal/dbtest"
 	"github.com/reaperdb/reaper/internal/pgtemp"
 )
-
-// either is a connection string for whichever of two servers accepts writes.
-func either(t *testing.T, a, b *pgtemp.Server) string {
-	t.Helper()
-	u, err := url.Parse(a.DSN("postgres"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	other, err := url.Parse(b.DSN("postgres"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	q := u.Query()
-	q.Set("host", q.Get("host")+","+other.Query().Get("host"))
-	q.Set("target_session_attrs", "read-write")
-	u.RawQuery = q.Encode()
-	return u.String()
-}
 
 // promote makes a replica the primary after stopping its old primary.
 func promote(t *testing.T, primary, replica *pgtemp.Server) {
@@ -58,8 +40,8 @@ func known(t *testing.T, w *guard.Watch) {
 func TestFailover(t *testing.T) {
 	t.Parallel()
 	s := server(t, nil)
-	r := standby(t, s)
-	w := run(t, guard.New(quick(remembering()), as(t, either(t, s, r)), nil))
+	r := dbtest.Replica(t, s, "second")
+	w := run(t, guard.New(quick(remembering()), as(t, dbtest.Either(t, s, r)), nil))
 	known(t, w)
 	promote(t, s, r)
 	until(t, w, "go on the new primary", func() bool {
@@ -92,7 +74,7 @@ func TestFailoverBetweenWatches(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := server(t, nil)
-			r := standby(t, s)
+			r := dbtest.Replica(t, s, "second")
 			streams(t, s, 1)
 			c := remembering()
 			c.Every, c.Timeout = time.Hour, time.Minute

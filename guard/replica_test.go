@@ -4,30 +4,15 @@ import (
 	"testing"
 
 	"github.com/reaperdb/reaper/guard"
-	"github.com/reaperdb/reaper/internal/pgtemp"
+	"github.com/reaperdb/reaper/internal/dbtest"
 )
-
-// standby creates a replica of a server.
-func standby(t *testing.T, s *pgtemp.Server) *pgtemp.Server {
-	t.Helper()
-	r, err := s.Replica(t.Context(), "second")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := r.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	return r
-}
 
 // A replica whose replay is paused lags in time and in bytes, although the lag it reports
 // stands still. One that is gone is unknown until it returns.
 func TestReplicaLag(t *testing.T) {
 	t.Parallel()
 	s := server(t, map[string]string{"autovacuum": "off"})
-	r := standby(t, s)
+	r := dbtest.Replica(t, s, "second")
 	primary, second := connect(t, s.DSN("postgres"), ""), connect(t, r.DSN("postgres"), "")
 	primary.exec("CREATE TABLE t(id int)")
 	byTime := watchAt(t, s, guard.Config{ReplicaLag: guard.ReplicaLag{Signal: levels(none, 2, none), Replicas: 1}})
@@ -69,7 +54,7 @@ func TestHorizonOfReplica(t *testing.T) {
 	s := server(t, map[string]string{"autovacuum": "off", "hot_standby_feedback": "on", "wal_receiver_status_interval": "1"})
 	primary := connect(t, s.DSN("postgres"), "")
 	primary.exec("CREATE TABLE t(id int)", "SELECT pg_create_physical_replication_slot('kept')")
-	r := standby(t, s)
+	r := dbtest.Replica(t, s, "second")
 	primary = connect(t, s.DSN("postgres"), "")
 	w := watchAt(t, s, guard.Config{OldestTransaction: levels(none, 3, none)})
 	second := connect(t, r.DSN("postgres"), "")

@@ -285,15 +285,7 @@ func TestSlotThatIsRead(t *testing.T) {
 	s := server(t, tight("max_wal_size", "1GB"))
 	x := connect(t, s.DSN("postgres"), "")
 	x.exec("SELECT pg_create_physical_replication_slot('reader', true)")
-	replica, err := s.Replica(t.Context(), "reader")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := replica.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	replica := dbtest.Replica(t, s, "reader")
 	connect(t, replica.DSN("postgres"), "").exec("ALTER SYSTEM SET primary_slot_name = 'reader'", "SELECT pg_reload_conf()")
 	x = connect(t, s.DSN("postgres"), "")
 	w := watchAt(t, s, guard.Config{WALBacklog: levels(none, 1<<40, none)})

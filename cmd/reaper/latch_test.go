@@ -1,7 +1,6 @@
 package main
 
 import (
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -43,13 +42,9 @@ func TestFailoverBetweenRuns(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			primary := dbtest.Server(t, pgtemp.Options{})
-			replica, err := primary.Replica(t.Context(), "second")
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = replica.Stop() })
+			replica := dbtest.Replica(t, primary, "second")
 			ask(t, primary, letters, nil)
-			dsn := eitherOf(t, primary, replica)
+			dsn := dbtest.Either(t, primary, replica)
 			runOnceExits(t, dsn, 0)
 			var s *service
 			if daemon {
@@ -60,7 +55,7 @@ func TestFailoverBetweenRuns(t *testing.T) {
 					return processes == 2
 				})
 			}
-			follow(t, primary, replica)
+			dbtest.Replayed(t, primary, replica)
 			if err := primary.Kill(); err != nil {
 				t.Fatal(err)
 			}
@@ -90,24 +85,6 @@ func runOnceExits(t *testing.T, dsn string, want int) {
 	}
 }
 
-// eitherOf is a connection string for whichever of two servers accepts writes.
-func eitherOf(t *testing.T, a, b *pgtemp.Server) string {
-	t.Helper()
-	u, err := url.Parse(a.DSN("postgres"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	other, err := url.Parse(b.DSN("postgres"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	q := u.Query()
-	q.Set("host", q.Get("host")+","+other.Query().Get("host"))
-	q.Set("target_session_attrs", "read-write")
-	u.RawQuery = q.Encode()
-	return u.String()
-}
-
 // ask sends a statement to a server, and reads its value unless into is nil.
 func ask(t *testing.T, s *pgtemp.Server, sql string, into any) {
 	t.Helper()
@@ -123,18 +100,5 @@ func ask(t *testing.T, s *pgtemp.Server, sql string, into any) {
 	}
 	if err != nil {
 		t.Fatal(err)
-	}
-}
-
-// follow waits until a replica has what its primary has now.
-func follow(t *testing.T, primary, replica *pgtemp.Server) {
-	t.Helper()
-	var at string
-	ask(t, primary, `SELECT pg_current_wal_lsn()::text`, &at)
-	for there, end := false, time.Now().Add(time.Minute); !there; time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("the replica does not follow")
-		}
-		ask(t, replica, `SELECT pg_last_wal_replay_lsn() >= '`+at+`'`, &there)
 	}
 }
