@@ -290,7 +290,7 @@ func TestTogether_OneTenantInWindow(t *testing.T) {
 	}
 }
 
-// References that are emptied in rows which go in the same batch: no batch is tried in vain.
+// References are emptied in rows that go in the same batch: no batch has to be tried again.
 func TestTogether_ClearsGoing(t *testing.T) {
 	t.Parallel()
 	for name, policy := range map[string]string{"ordinary": threePolicy, "proven": proven(threePolicy)} {

@@ -34,6 +34,15 @@ type server struct {
 	document document
 }
 
+// The paths that tell how the daemon is: it lives; its database answers, and its policy file is valid;
+// the same without the database; and no policy is late or failing.
+const (
+	PathAlive   = "/healthz"
+	PathReady   = "/readyz"
+	PathProcess = "/readyz/process"
+	PathHealth  = "/health"
+)
+
 // New returns the handler of /, /healthz, /readyz, /readyz/process, /health, /api/status and /metrics. It sets
 // no timeouts; configure them in the http.Server.
 func New(o Options) http.Handler {
@@ -45,10 +54,10 @@ func New(o Options) http.Handler {
 	s := &server{o, newDocument()}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.page)
-	mux.HandleFunc("GET /healthz", s.alive)
-	mux.HandleFunc("GET /readyz", s.ready)
-	mux.HandleFunc("GET /readyz/process", s.processReady)
-	mux.HandleFunc("GET /health", s.health)
+	mux.HandleFunc("GET "+PathAlive, s.alive)
+	mux.HandleFunc("GET "+PathReady, s.ready)
+	mux.HandleFunc("GET "+PathProcess, s.processReady)
+	mux.HandleFunc("GET "+PathHealth, s.health)
 	mux.HandleFunc("GET /api/status", s.api)
 	if o.Metrics != nil {
 		mux.Handle("GET /metrics", o.Metrics)

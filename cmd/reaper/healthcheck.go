@@ -14,14 +14,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-)
 
-// The paths of the daemon that tell how it is.
-const (
-	pathAlive   = "/healthz"
-	pathReady   = "/readyz"
-	pathProcess = "/readyz/process"
-	pathHealth  = "/health"
+	"github.com/reaperdb/reaper/web"
 )
 
 // healthLimit is more than /health ever says of a policy file that a person can read.
@@ -29,7 +23,7 @@ const healthLimit = 1 << 20
 
 func (a *app) healthcheckCommand() *cobra.Command {
 	var timeout time.Duration
-	path := pathProcess
+	path := web.PathProcess
 	cmd := &cobra.Command{
 		Use: "healthcheck", Short: "Ask the daemon of this container how it is", Args: noArgs,
 		Long: `healthcheck asks the daemon that listens on REAPER_LISTEN_ADDR how it is, and
@@ -53,7 +47,7 @@ neither late nor failing: a restart helps with none of these.`,
 }
 
 func (a *app) healthcheck(ctx context.Context, path string) error {
-	if !slices.Contains([]string{pathAlive, pathReady, pathProcess, pathHealth}, path) {
+	if !slices.Contains([]string{web.PathAlive, web.PathReady, web.PathProcess, web.PathHealth}, path) {
 		return usage(fmt.Errorf("--path %q: write /healthz, /readyz/process, /readyz or /health", path))
 	}
 	address, err := ownAddress(a.ListenAddr)

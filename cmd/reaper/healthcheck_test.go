@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/reaperdb/reaper/internal/dbtest"
+	"github.com/reaperdb/reaper/web"
 )
 
 func TestOwnAddress(t *testing.T) {
@@ -51,10 +52,10 @@ func TestHealthcheck(t *testing.T) {
 	if text, err := program(t, "", "healthcheck", "--listen-addr", address, "-o", "json").Output(); err != nil || string(text) != "{\n  \"ok\": true\n}\n" {
 		t.Errorf("in JSON: %v, %s", err, text)
 	}
-	if code, out := check(":0", pathProcess); code != exitUsage || !strings.Contains(out, "names no port") {
+	if code, out := check(":0", web.PathProcess); code != exitUsage || !strings.Contains(out, "names no port") {
 		t.Errorf("without a port: %d\n%s", code, out)
 	}
-	if code, out := check(closed(t), pathProcess); code != exitFailed || !strings.Contains(out, "connection refused") {
+	if code, out := check(closed(t), web.PathProcess); code != exitFailed || !strings.Contains(out, "connection refused") {
 		t.Errorf("where nobody listens: %d\n%s", code, out)
 	}
 }
