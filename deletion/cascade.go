@@ -2,14 +2,13 @@ package deletion
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/reaperdb/reaper/expiry"
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/policy"
@@ -41,7 +40,7 @@ func (cascadeDeleter) delete(ctx context.Context, tx *Tx) (Outcome, error) {
 // deleteRoots deletes the roots without locking them first and reads the counters, in one round
 // trip.
 func (tx *Tx) deleteRoots(ctx context.Context) (o Outcome, err error) {
-	s := tx.deleteRootsSQL(tx.Share)
+	s := tx.deleteRootsSQL(&pg.Statement{}, tx.scope, tx.Share)
 	batch := &pgx.Batch{}
 	batch.Queue(s.String(), s.Args...).Exec(func(tag pgconn.CommandTag) error {
 		o.Roots = tag.RowsAffected()
@@ -56,46 +55,43 @@ func (tx *Tx) deleteRoots(ctx context.Context) (o Outcome, err error) {
 }
 
 // deleteRootsSQL deletes the roots of a part that were not locked first.
-func (tx *Tx) deleteRootsSQL(p *Share) *pg.Statement {
+func (tx *Tx) deleteRootsSQL(s *pg.Statement, sc expiry.Scope, p *Share) *pg.Statement {
 	if p.Range != nil {
-		return tx.plan.DeleteRangeSQL(tx.scope, p.Tenant, p.Range)
+		return tx.plan.DeleteRangeSQL(s, sc, p.Tenant, p.Range)
 	}
-	return tx.plan.DeleteRootsSQL(tx.scope, p.Tenant, p.keys)
+	return tx.plan.DeleteRootsSQL(s, sc, p.Tenant, p.keys)
 }
 
-// deletePipelined deletes the roots of many tenants, a statement for each, and reads the
-// counters behind each: a statement costs microseconds then, and an error names its tenant.
-func (tx *Tx) deletePipelined(ctx context.Context) (err error) {
-	p := pg.NewPipeline(tx.Conn, "reaper_batch")
-	defer func() { err = errors.Join(err, p.Close(context.WithoutCancel(ctx))) }()
-	traversal := tx.Traversal()
-	counted, counters := traversal.Counters() > 1, tx.plan.CountersSQL(traversal)
-	marks := make([][]int64, len(tx.Parts))
+// deleteInLoop deletes the roots of many tenants in the server, by a statement for each, and reads
+// the counters behind each. What the tenants keep is read once, before the first: most of the work
+// of a small tenant's statement would be to find that out.
+func (tx *Tx) deleteInLoop(ctx context.Context) error {
+	sc := tx.scope
+	sc.Given = pg.LoopGiven
+	statements := make([]*pg.Statement, len(tx.Parts))
 	for i, part := range tx.Parts {
-		s := tx.deleteRootsSQL(part)
-		if err := p.Queue(ctx, s, func(_ [][][]byte, n int64) error {
+		statements[i] = tx.deleteRootsSQL(pg.InLoop(), sc, part)
+	}
+	marks := make([][]int64, len(tx.Parts))
+	loop := pg.Loop{
+		With:    func(s *pg.Statement, first, end int) { tx.plan.CutoffsCTE(s, tx.scope, tx.tenants()[first:end]) },
+		Given:   plan.CutoffOf("reaper_x.n"),
+		Numbers: func(s *pg.Statement) string { return tx.plan.Counters(s, tx.Traversal()) },
+		Read: func(i int, n int64, counters []int64) error {
+			part := tx.Parts[i]
 			part.Now.Roots = n
 			part.countDeleted(tx.plan.Root, n)
+			marks[i] = counters
 			return nil
-		}); err != nil {
-			return fmt.Errorf("deleting from %s: %w", tx.plan.Root.Table.Name, err)
-		}
-		if !counted && i < len(tx.Parts)-1 {
-			continue
-		}
-		if err := p.Queue(ctx, counters, func(rows [][][]byte, _ int64) (err error) {
-			marks[i], err = integers(rows)
-			return err
-		}); err != nil {
-			return fmt.Errorf("reading counters: %w", err)
-		}
+		},
 	}
-	if at, err := p.Send(ctx); err != nil {
-		if counted {
-			at /= 2
-		}
-		tx.Share = tx.Parts[min(at, len(tx.Parts)-1)]
-		return tx.named(fmt.Errorf("deleting from %s: %w", tx.plan.Root.Table.Name, err))
+	batch := &pgx.Batch{}
+	err := loop.Queue(batch, tx.Conn.Conn().TypeMap(), statements)
+	if err == nil {
+		err = pg.Send(ctx, tx.Conn, batch)
+	}
+	if err != nil {
+		return fmt.Errorf("deleting from %s: %w", tx.plan.Root.Table.Name, err)
 	}
 	return tx.settleParts(ctx, marks)
 }
@@ -104,28 +100,13 @@ func (tx *Tx) deletePipelined(ctx context.Context) (err error) {
 func (tx *Tx) settleParts(ctx context.Context, marks [][]int64) (err error) {
 	for i, part := range tx.Parts {
 		tx.Share = part
-		if tx.after = marks[i]; tx.after != nil {
-			if err := tx.settleCounts(ctx); err != nil {
-				return err
-			}
+		tx.after = marks[i]
+		if err := tx.settleCounts(ctx); err != nil {
+			return err
 		}
 		if part.Now, err = tx.stillDue(ctx, part.Now); err != nil {
 			return tx.named(err)
 		}
 	}
 	return nil
-}
-
-// integers are the numbers of a single row.
-func integers(rows [][][]byte) (numbers []int64, err error) {
-	for _, row := range rows {
-		for _, text := range row {
-			n, err := strconv.ParseInt(string(text), 10, 64)
-			if err != nil {
-				return nil, fmt.Errorf("reading counters: %w", err)
-			}
-			numbers = append(numbers, n)
-		}
-	}
-	return numbers, nil
 }

@@ -147,7 +147,7 @@ func (tx *Tx) deleteNode(ctx context.Context, m *plan.Traversal, n *plan.Node, k
 	case n == tx.plan.Root && len(n.FiringRules()) > 0:
 		s = tx.plan.DeleteRuledSQL(tx.scope, tx.Tenant, keys)
 	case n == tx.plan.Root:
-		s = tx.plan.DeleteRootsSQL(tx.scope, tx.Tenant, keys)
+		s = tx.plan.DeleteRootsSQL(&pg.Statement{}, tx.scope, tx.Tenant, keys)
 	default:
 		s = collected.DeleteCollectedSQL(n, m, known, tx.Opts.LockDependents)
 	}

@@ -64,7 +64,8 @@ type Options struct {
 	// a new reference to them.
 	LockDependents bool
 	// Together deletes the rows of all tenants of the batch by the same statements, and not tenant by
-	// tenant; see plan.Together. Its errors name no tenant.
+	// tenant: those that lock and collect, or, where roots are not locked first, one loop in the
+	// server. See plan.Together and plan.Server. Its errors name no tenant.
 	Together bool
 	// SingleRoot gives statements the time that a single root may need.
 	SingleRoot bool

@@ -55,7 +55,7 @@ func (tx *Tx) Take(parts []*Part, keys, locked []int64) {
 
 // Traversal is which edges the batch walks itself.
 func (tx *Tx) Traversal() *plan.Traversal {
-	if tx.Opts.Together {
+	if tx.Opts.Together && tx.Opts.LockRoots {
 		return tx.plan.Full // what ON DELETE does cannot be counted for each tenant
 	}
 	return tx.deleter.traversal(tx.plan)
@@ -97,11 +97,11 @@ func (tx *Tx) row(ctx context.Context, s *pg.Statement) pgx.Row {
 // Delete deletes the candidates of one part after the other, each with its own counts. An
 // error names the tenant where there are others.
 func (tx *Tx) Delete(ctx context.Context) error {
-	if tx.Opts.Together {
+	if tx.Opts.Together && tx.Opts.LockRoots {
 		return tx.deleteTogether(ctx)
 	}
-	if len(tx.Parts) > 1 && tx.Opts.Method == Cascade && !tx.Opts.LockRoots {
-		return tx.deletePipelined(ctx)
+	if tx.Opts.Together && len(tx.Parts) > 1 {
+		return tx.deleteInLoop(ctx)
 	}
 	for _, p := range tx.Parts {
 		tx.Share = p

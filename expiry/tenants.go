@@ -103,6 +103,9 @@ type Scope struct {
 	Whole bool
 	// WhereFailed: `where` has raised an error, and is only evaluated for the rows of a batch.
 	WhereFailed bool
+	// Given is the expression of a tenant's cutoff that was read shortly before; NULL: nothing of it may
+	// go. Empty: the statement reads it itself.
+	Given string
 	// Kept are the locations of expired roots known to stay; nil: not determined.
 	Kept *pg.Places
 }

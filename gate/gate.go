@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -51,6 +53,10 @@ type Gates struct {
 	Ledger *ledger.Ledger
 	Log    *slog.Logger
 	Rows   RowsAnswered
+
+	mu     sync.Mutex
+	passed *Database // by the latch, a moment ago
+	at     time.Time
 }
 
 // RowsAnswered is who answers for the number of rows that go.
@@ -225,7 +231,7 @@ func (g *Gates) Approve(ctx context.Context, s *Verdict, length, reason, by stri
 
 // Pass says why a policy's run must wait; empty: it need not. It records the print of the run.
 func (g *Gates) Pass(ctx context.Context, runID string, p *plan.Plan) (purge.Passage, error) {
-	d, err := g.Alive(ctx)
+	d, err := g.recent(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -35,8 +35,8 @@ func (l *Ledger) logForgetFailure(what string, err error) {
 	}
 }
 
-// forgetRuns deletes a few closed runs past the ledger's retention, oldest first. It
-// keeps the current run and each policy's last success. If a few runs have so many
+// forgetRuns deletes some closed runs past the ledger's retention, oldest first. It
+// keeps the current run and each policy's last success. If some runs have so many
 // tenants that the statement times out, it deletes one at a time.
 func (l *Ledger) forgetRuns(ctx context.Context, db *pgxpool.Pool, runID string) {
 	if l.retention == 0 {
@@ -47,7 +47,7 @@ func (l *Ledger) forgetRuns(ctx context.Context, db *pgxpool.Pool, runID string)
 		 WHERE r.status <> 'running' AND r.run_id <> $3::uuid AND r.finished_at < clock_timestamp() - $1::interval
 		   AND (NOT r.success OR EXISTS (SELECT FROM ` + l.schema + `.run n WHERE n.policy = r.policy AND n.success AND n.started_at > r.started_at))
 		 ORDER BY r.finished_at LIMIT $2::bigint)`
-	err := l.deleteOld(ctx, db, sql, l.retention.String(), int64(200), runID)
+	err := l.deleteOld(ctx, db, sql, l.retention.String(), int64(1000), runID)
 	if canceled, ok := errors.AsType[*pgconn.PgError](err); ok && canceled.Code == "57014" {
 		err = l.deleteOld(ctx, db, sql, l.retention.String(), int64(1), runID)
 	}

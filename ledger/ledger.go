@@ -42,6 +42,7 @@ type Ledger struct {
 	process             string       // this one, in the table of processes
 	signs, acknowledged atomic.Int64 // of life: how many were given, and the last that is known to be committed
 	reading             atomic.Int32 // which of readings the role may read
+	forgetting          atomic.Value // the id of the last run that has deleted old ones
 }
 
 // New returns the ledger in a schema, given by its exact name. Closed runs are kept for
@@ -270,8 +271,8 @@ func (l *Ledger) Written(ctx context.Context, db *pgxpool.Pool, policy string) (
 
 // CloseRun records how a policy's run ended, once and durably, whatever
 // synchronous_commit says. ours is false if another process took this one for dead and
-// closed the run. Afterwards it deletes runs past the ledger's retention; a failure of
-// that is logged as a warning.
+// closed the run. Afterwards it deletes runs past the ledger's retention, once for all policies of
+// a run; a failure of that is logged as a warning.
 func (l *Ledger) CloseRun(ctx context.Context, db *pgxpool.Pool, runID, policy, status, reason string, walBytes int64, success bool) (ours bool, err error) {
 	err = l.on(db).inTx(ctx, func(tx pgx.Tx) error {
 		if err := l.finish(ctx, tx, runID, policy, status, reason, walBytes, success); err != nil {
@@ -281,7 +282,7 @@ func (l *Ledger) CloseRun(ctx context.Context, db *pgxpool.Pool, runID, policy, 
 		return tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM `+l.schema+`.run WHERE run_id = $1::uuid AND policy = $2 AND status = $3 AND reason = $4)`,
 			runID, policy, status, reason).Scan(&ours)
 	})
-	if err == nil {
+	if err == nil && l.forgetting.Swap(runID) != runID {
 		l.forgetRuns(ctx, db, runID)
 	}
 	return ours, err

@@ -36,8 +36,9 @@ func ReadServer(ctx context.Context, conn *pgx.Conn) (Server, error) {
 		err = pg.Pinned(conn).QueryRow(ctx, `SELECT current_setting('server_version_num')::int, current_user::text, pg_is_in_recovery(),
 			current_setting('track_counts'), current_setting('session_replication_role'),
 			current_setting('max_locks_per_transaction')::int * (current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int),
-			(extract(epoch FROM clock_timestamp()) * 1000000)::bigint`).
-			Scan(&s.Version, &s.Role, &s.InRecovery, &track, &role, &s.maxLocks, &now)
+			(extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
+			coalesce((SELECT has_language_privilege(l.oid, 'USAGE') FROM pg_language l WHERE l.lanname = 'plpgsql'), false)`).
+			Scan(&s.Version, &s.Role, &s.InRecovery, &track, &role, &s.maxLocks, &now, &s.Loops)
 	}
 	if err == nil {
 		from := &s.sources

@@ -232,6 +232,7 @@ type Server struct {
 	InRecovery      bool
 	TrackCounts     bool
 	ReplicationRole string
+	Loops           bool // the role may write loops in PL/pgSQL
 	sources         schema.SettingSources
 	Now             time.Time // the database's clock
 	ClockSkew       time.Duration

@@ -46,6 +46,8 @@ func (p *Plan) CutoffCTE(s *pg.Statement, sc expiry.Scope, w *TenantCutoff) {
 // cutoffQuery writes the query of that CTE.
 func (p *Plan) cutoffQuery(s *pg.Statement, sc expiry.Scope, w *TenantCutoff) {
 	switch {
+	case sc.Given != "":
+		s.Add("SELECT ", s.Cast(*w.Key, p.Tenants.Key.SQLType), " AS key, ", sc.Given, " AS cutoff")
 	case p.NoTenant:
 		s.Add("SELECT ", s.Cast(w.Cutoff, "timestamptz"), " AS cutoff", p.unlessHeld(s, nil))
 	case !p.Tenants.Inline():
@@ -72,10 +74,13 @@ func (p *Plan) CutoffsCTE(s *pg.Statement, sc expiry.Scope, tenants []*TenantCut
 		from, " LEFT JOIN ", p.Tenants.Write(s, sc), " reaper_s ON ", p.Tenants.Same.FindTheirs("reaper_t.key::"+p.Tenants.Key.SQLType, "reaper_s.key"), "\n GROUP BY reaper_t.n, reaper_t.cutoff) reaper_x)")
 }
 
+// CutoffOf is the cutoff of the tenant with an ordinal among those of CutoffsCTE.
+func CutoffOf(ordinal string) string { return "(SELECT cutoffs FROM reaper_cut)[" + ordinal + "]" }
+
 // OwnedCondition is everything that makes a root expired at the time of the statement, by the
 // cutoff of one tenant: that with an ordinal among those of CutoffsCTE, and a key, both expressions.
 func (p *Plan) OwnedCondition(ordinal, tenant string) string {
-	expired := p.Age.Expired(schema.Col(p.Root.Table, p.Age.Column.Name), "(SELECT cutoffs FROM reaper_cut)["+ordinal+"]")
+	expired := p.Age.Expired(schema.Col(p.Root.Table, p.Age.Column.Name), CutoffOf(ordinal))
 	joins, on, key := p.PathJoin(pg.Ident(p.Root.Table.Name.Name) + ".")
 	owned := p.Owner.FindOurs(tenant+"::"+p.Tenants.Key.SQLType, key)
 	if joins != "" {
@@ -173,9 +178,9 @@ func (p *Plan) rootsSQL(s *pg.Statement, sc expiry.Scope, w *TenantCutoff, keys 
 	return s.Add("\n", verb, schema.From(p.Root.Table), "\n WHERE ", p.RootCondition(s, sc, keys, "reaper_cut"))
 }
 
-// DeleteRootsSQL deletes roots by key.
-func (p *Plan) DeleteRootsSQL(sc expiry.Scope, w *TenantCutoff, keys pg.Values) *pg.Statement {
-	return p.rootsSQL(&pg.Statement{}, sc, w, keys, "DELETE FROM ")
+// DeleteRootsSQL deletes roots by key. s is a new statement.
+func (p *Plan) DeleteRootsSQL(s *pg.Statement, sc expiry.Scope, w *TenantCutoff, keys pg.Values) *pg.Statement {
+	return p.rootsSQL(s, sc, w, keys, "DELETE FROM ")
 }
 
 // DeleteRuledSQL deletes roots of a table with rules on DELETE, where PostgreSQL does not allow

@@ -37,7 +37,12 @@ func (p *Plan) BeginSQL(locks []int64, timeout time.Duration, pausedSQL func(str
 // CountersSQL reads the counters alone.
 func (p *Plan) CountersSQL(m *Traversal) *pg.Statement {
 	s := &pg.Statement{}
-	return s.Add("SELECT ", strings.Join(p.counters(s, m), ", "))
+	return s.Add("SELECT ", p.Counters(s, m))
+}
+
+// Counters is the list of their expressions.
+func (p *Plan) Counters(s *pg.Statement, m *Traversal) string {
+	return strings.Join(p.counters(s, m), ", ")
 }
 
 // Counters is the number of counters of this traversal, the WAL position included.
@@ -49,7 +54,12 @@ func (p *Plan) counters(s *pg.Statement, m *Traversal) []string {
 	parts := []string{pg.WALPosition}
 	sum := func(function string, nodes []*Node) {
 		for _, n := range nodes {
-			parts = append(parts, fmt.Sprintf("(SELECT coalesce(pg_catalog.sum(pg_catalog.%s(o)), 0)::pg_catalog.int8 FROM pg_catalog.unnest(%s) o)", function, s.Cast(p.Leaves(n), "pg_catalog.oid[]")))
+			leaves := p.Leaves(n)
+			if len(leaves) == 1 { // then it is an expression without a query, which PL/pgSQL evaluates ten times as fast
+				parts = append(parts, "pg_catalog."+function+"("+s.Cast(leaves[0], "pg_catalog.oid")+")")
+				continue
+			}
+			parts = append(parts, fmt.Sprintf("(SELECT coalesce(pg_catalog.sum(pg_catalog.%s(o)), 0)::pg_catalog.int8 FROM pg_catalog.unnest(%s) o)", function, s.Cast(leaves, "pg_catalog.oid[]")))
 		}
 	}
 	sum("pg_stat_get_xact_tuples_deleted", m.Counted)

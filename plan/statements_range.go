@@ -42,19 +42,18 @@ func (p *Plan) CountStepSQL(tenants []*TenantCutoff, w Window) *pg.Statement {
 	return s.Add("\nUNION ALL SELECT 0, (", until, " < max(c))::int, NULL, NULL, (", bound, ")::text, ", p.microseconds("("+bound+")"), " FROM unnest(", s.Cast(cutoffs, "timestamptz[]"), ") c")
 }
 
-// DeleteRangeSQL deletes the roots of a range.
-func (p *Plan) DeleteRangeSQL(sc expiry.Scope, w *TenantCutoff, r *Range) *pg.Statement {
-	return p.rangeSQL(sc, w, r, "DELETE FROM ")
+// DeleteRangeSQL deletes the roots of a range. s is a new statement.
+func (p *Plan) DeleteRangeSQL(s *pg.Statement, sc expiry.Scope, w *TenantCutoff, r *Range) *pg.Statement {
+	return p.rangeSQL(s, sc, w, r, "DELETE FROM ")
 }
 
 // CountRangeSQL counts the roots of a range that are still expired.
 func (p *Plan) CountRangeSQL(sc expiry.Scope, w *TenantCutoff, r *Range) *pg.Statement {
-	return p.rangeSQL(sc, w, r, "SELECT count(*) FROM ")
+	return p.rangeSQL(&pg.Statement{}, sc, w, r, "SELECT count(*) FROM ")
 }
 
 // rangeSQL repeats every condition, as rootsSQL does.
-func (p *Plan) rangeSQL(sc expiry.Scope, w *TenantCutoff, r *Range, verb string) *pg.Statement {
-	s := &pg.Statement{}
+func (p *Plan) rangeSQL(s *pg.Statement, sc expiry.Scope, w *TenantCutoff, r *Range, verb string) *pg.Statement {
 	s.Add("WITH ")
 	p.CutoffCTE(s, sc, w)
 	conditions := append([]string{p.ofTenant(s, w)}, p.within(s, Window{From: r.From, Until: r.Until})...)
@@ -70,7 +69,7 @@ func (p *Plan) OwnedRange(s *pg.Statement, sc expiry.Scope, tenants []*TenantCut
 	t := p.Root.Table
 	groups, lead := p.groupsOf("reaper_t.key::" + p.Tenants.Key.SQLType)
 	conditions := append(p.leadConditions(lead), p.within(s, Window{From: r.From, Until: r.Until})...)
-	conditions = append(conditions, p.Age.Expired(schema.Col(t, p.Age.Column.Name), "(SELECT cutoffs FROM reaper_cut)[reaper_t.n]"))
+	conditions = append(conditions, p.Age.Expired(schema.Col(t, p.Age.Column.Name), CutoffOf("reaper_t.n")))
 	found := strings.Join(conditions, "\n     AND ")
 	return "unnest(" + s.Cast(keys, "text[]") + ") WITH ORDINALITY reaper_t(key, n)" + groups +
 		"\n CROSS JOIN LATERAL (SELECT " + selected + "\n    FROM " + schema.From(t) + "\n   WHERE " + found + p.whereAfter(sc, found) +

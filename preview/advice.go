@@ -38,7 +38,25 @@ func Advise(ctx context.Context, pool *pgxpool.Pool, plans []*plan.Plan) ([]Note
 		notes = append(append(notes, wordNotes(p)...), a.notes...)
 	}
 	faster, err := provenNotes(ctx, pool, plans)
-	return append(notes, faster...), err
+	return append(append(notes, loopNotes(plans)...), faster...), err
+}
+
+// loopNotes say for which policies the statements of a batch of many tenants are sent one by one.
+func loopNotes(plans []*plan.Plan) []Note {
+	var names []string
+	role := ""
+	for _, p := range plans {
+		if !p.HasErrors() && p.Unplanned() == nil && !p.NoTenant && p.Usual.Simple() && !p.Usual.Full && !p.Server.Loops {
+			names, role = append(names, p.Policy.Name), p.Server.Role
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return []Note{{
+		Text: "the role may not use PL/pgSQL here: a batch of many tenants takes a round trip for each of them, under " + enumerated(names),
+		Fix:  "CREATE EXTENSION IF NOT EXISTS plpgsql; GRANT USAGE ON LANGUAGE plpgsql TO " + pg.Ident(role) + ";",
+	}}
 }
 
 // provenNotes say for which policies redundant foreign key checks could be skipped.

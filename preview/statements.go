@@ -49,9 +49,9 @@ func SQL(p *plan.Plan, sel plan.Selection, cutoffs string) string {
 	section("and checks that nothing has changed since planning", p.CatalogPrintSQL())
 	m := p.Usual
 	if m.Simple() && !p.Watched() {
-		section("a batch", p.DeleteRootsSQL(sc, w, keys))
-		if !p.Sweeps() && p.HasRanges() {
-			section("a batch of many tenants has for each of them", p.DeleteRangeSQL(sc, w, &plan.Range{From: plan.Cursor{Set: true, Age: "AGE"}, Until: "AGE"}))
+		section("a batch", p.DeleteRootsSQL(&pg.Statement{}, sc, w, keys))
+		if !p.NoTenant {
+			loopStatements(p, sc, w, keys, section)
 		}
 		return out
 	}
@@ -83,6 +83,18 @@ func SQL(p *plan.Plan, sel plan.Selection, cutoffs string) string {
 		togetherStatements(p, sc, w, keys, section)
 	}
 	return out
+}
+
+// loopStatements are those of a batch of many tenants that needs nothing but a DELETE for each.
+func loopStatements(p *plan.Plan, sc expiry.Scope, w *plan.TenantCutoff, keys pg.Values, section func(string, *pg.Statement)) {
+	s := (&pg.Statement{}).Add("WITH ")
+	p.CutoffsCTE(s, sc, []*plan.TenantCutoff{w})
+	section("a batch of many tenants reads their cutoffs", s.Add("\nSELECT cutoffs FROM reaper_cut"))
+	sc.Given = pg.LoopGiven
+	section("and has for each of them, in a loop in the server, with its cutoff", p.DeleteRootsSQL(pg.InLoop(), sc, w, keys))
+	if !p.Sweeps() && p.HasRanges() {
+		section("or, where their keys were not read", p.DeleteRangeSQL(pg.InLoop(), sc, w, &plan.Range{From: plan.Cursor{Set: true, Age: "AGE"}, Until: "AGE"}))
+	}
 }
 
 // sample adds a row to an empty set, which is referenced by this key.

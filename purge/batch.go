@@ -85,7 +85,13 @@ func (b *batcher) lockFirst() bool { return b.plan.Proven || b.usual().LockRoots
 
 // together reports whether the statements of a batch are those of all its tenants.
 func (b *batcher) together(opts deletion.Options) bool {
-	return opts.LockRoots && opts.Method != deletion.Closure && b.plan.Together() && !b.policy.state.deletesStepwise()
+	switch {
+	case opts.Method == deletion.Closure || b.policy.state.deletesStepwise():
+		return false
+	case opts.LockRoots:
+		return b.plan.Together()
+	}
+	return b.plan.Server.Loops
 }
 
 // paysPerTenant reports whether each tenant of the next batch costs it some ten statements.

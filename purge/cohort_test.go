@@ -65,6 +65,12 @@ func TestTenantsShareBatches(t *testing.T) {
 			ALTER TABLE events ADD place int REFERENCES places; UPDATE events SET place = owner; CREATE INDEX ON events (place, at, id)`,
 			strings.Replace(manyPolicy, "tenant: owner", "tenant: [place, owner]", 1),
 		},
+		{"without PL/pgSQL", `DROP EXTENSION plpgsql`, manyPolicy},
+		{
+			"keys that no variable may lack, a column named like one", `CREATE DOMAIN number AS int NOT NULL CHECK (VALUE > 0);
+			ALTER TABLE events ALTER owner TYPE number; ALTER TABLE owners ALTER id TYPE number; ALTER TABLE events ADD reaper_affected int DEFAULT 1, ADD reaper_lines text DEFAULT 'x'`,
+			strings.Replace(manyPolicy, "tenant: owner", "tenant: owner, where: reaper_affected = 1 AND reaper_lines = 'x'", 1),
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

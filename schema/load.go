@@ -37,7 +37,7 @@ SELECT c.oid, c.conname, c.conrelid, c.confrelid, cn.nspname, cc.relname, pn.nsp
 func Read(ctx context.Context, q Querier) (*Graph, error) {
 	g := &Graph{
 		Tables: map[uint32]*Table{}, children: map[uint32][]uint32{}, parents: map[uint32][]uint32{},
-		operators: map[uint32]*Operator{}, orders: map[uint32]*Order{}, casts: map[[2]uint32]cast{},
+		operators: map[uint32]*Operator{}, orders: map[uint32]*Order{}, familyOrders: map[[3]uint32]*Order{}, casts: map[[2]uint32]cast{},
 		byOID: map[uint32]int{}, byChild: map[uint32][]int{}, byParent: map[uint32][]int{},
 	}
 	rows, err := q.Query(ctx, foreignKeysSQL)

@@ -195,6 +195,18 @@ SELECT e.amopopr, g.amopopr FROM pg_amop e JOIN pg_amop g ON g.amopfamily = e.am
  ORDER BY t.typispreferred DESC, e.amoplefttype LIMIT 1`
 
 func (g *Graph) order(ctx context.Context, q Querier, family, left, right uint32) (*Order, error) {
+	asked := [3]uint32{family, left, right}
+	if o, known := g.familyOrders[asked]; known {
+		return o, nil
+	}
+	o, err := g.readOrder(ctx, q, family, left, right)
+	if err == nil {
+		g.familyOrders[asked] = o
+	}
+	return o, err
+}
+
+func (g *Graph) readOrder(ctx context.Context, q Querier, family, left, right uint32) (*Order, error) {
 	rows, err := q.Query(ctx, familyOrderSQL, int64(family), int64(left), int64(right))
 	if err != nil {
 		return nil, fmt.Errorf("reading an operator family: %w", err)

@@ -257,7 +257,9 @@ type Graph struct {
 	parents     map[uint32][]uint32
 	operators   map[uint32]*Operator
 	orders      map[uint32]*Order
-	casts       map[[2]uint32]cast
+	// familyOrders are those of a btree family for two types; nil: there is none.
+	familyOrders map[[3]uint32]*Order
+	casts        map[[2]uint32]cast
 
 	// Indexes into ForeignKeys: by key, by referencing table, by referenced table.
 	byOID             map[uint32]int

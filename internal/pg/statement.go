@@ -20,23 +20,25 @@ func Prefixed(n int, item func(int) string) string {
 type Statement struct {
 	strings.Builder
 	Args  []any
-	outer *Statement // the statement that holds the values; nil: this one
+	types []string           // to which the values are cast
+	place func(n int) string // where the n-th value stands, counted from 1; nil: $n
+	outer *Statement         // the statement that holds the values; nil: this one
 }
 
 // Inner begins a part to be added to the statement later. Its values are bound to the whole.
 func (s *Statement) Inner() *Statement { return &Statement{outer: s} }
 
-// arg binds a value and returns its placeholder.
-func (s *Statement) arg(v any) string {
-	if s.outer != nil {
-		return s.outer.arg(v)
-	}
-	s.Args = append(s.Args, v)
-	return "$" + strconv.Itoa(len(s.Args))
-}
-
 // Cast binds a value and returns its placeholder, cast to a type.
-func (s *Statement) Cast(v any, typ string) string { return s.arg(v) + "::" + typ }
+func (s *Statement) Cast(v any, typ string) string {
+	if s.outer != nil {
+		return s.outer.Cast(v, typ)
+	}
+	s.Args, s.types = append(s.Args, v), append(s.types, typ)
+	if s.place != nil {
+		return s.place(len(s.Args)) + "::" + typ
+	}
+	return "$" + strconv.Itoa(len(s.Args)) + "::" + typ
+}
 
 // Add appends SQL and returns the statement.
 func (s *Statement) Add(parts ...string) *Statement {

@@ -113,8 +113,8 @@ DELETE FROM ONLY "public"."mails"
    AND EXISTS (SELECT FROM "public"."domains" reaper_p1 JOIN reaper_cut ON reaper_cut.key OPERATOR(pg_catalog.=) reaper_p1."org_id" WHERE reaper_p1."id" OPERATOR(pg_catalog.=) "mails"."domain_id" AND "mails"."at" >= '1900-01-01 00:00:00+00' AND "mails"."at" <> '1970-01-01 00:00:00+00' AND "mails"."at" < reaper_cut.cutoff) AND ((mails.state <> 'queued'::text)
 );
 
--- a batch of many tenants has for each of them
-WITH reaper_cut AS MATERIALIZED (SELECT $1::pg_catalog.int4 AS key, least(min(reaper_s.cutoff), $2::timestamptz) AS cutoff FROM (
+-- a batch of many tenants reads their cutoffs
+WITH reaper_cut AS MATERIALIZED (SELECT array_agg(cutoff ORDER BY n) AS cutoffs FROM (SELECT reaper_t.n, CASE WHEN count(reaper_s.key) = 1 AND bool_and(reaper_s.state = 'active') THEN least(min(reaper_s.cutoff), reaper_t.cutoff) END AS cutoff FROM unnest($1::text[], $2::timestamptz[]) WITH ORDINALITY reaper_t(key, cutoff, n) LEFT JOIN (
   SELECT c.key,
          CASE WHEN c.held THEN 'held' WHEN c.forever THEN 'forever' WHEN c.own IS NULL THEN 'skipped' ELSE 'active' END AS state,
          least(c.own, $3::timestamptz - interval '0 mons 1 days 00:00:00') AS cutoff, c.length::text AS retention, coalesce(least(c.own, $3::timestamptz - interval '0 mons 1 days 00:00:00') < c.own, false) AS floored
@@ -123,9 +123,21 @@ WITH reaper_cut AS MATERIALIZED (SELECT $1::pg_catalog.int4 AS key, least(min(re
              CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'
                   THEN CASE WHEN $3::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $3::timestamptz - b.length < $3::timestamptz
                             THEN $3::timestamptz - b.length END END AS own
-        FROM (SELECT t.key, t.held, CASE WHEN o.key IS NOT NULL THEN o.length WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END WHEN true THEN interval '0 mons 30 days 00:00:00' END AS length, coalesce(CASE WHEN o.key IS NOT NULL THEN o.forever WHEN t.r0 IS NOT NULL THEN false WHEN true THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((orgs.held), false) AS held, (orgs.days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL AND "orgs"."id" OPERATOR(pg_catalog.=) ANY ($7::pg_catalog.int4[])) t LEFT JOIN unnest($4::pg_catalog.int4[], $5::bool[], $6::interval[]) AS o(key, forever, length) ON o.key OPERATOR(pg_catalog.=) t.key OFFSET 0) b OFFSET 0) c) reaper_s HAVING count(*) = 1 AND bool_and(reaper_s.state = 'active'))
+        FROM (SELECT t.key, t.held, CASE WHEN o.key IS NOT NULL THEN o.length WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END WHEN true THEN interval '0 mons 30 days 00:00:00' END AS length, coalesce(CASE WHEN o.key IS NOT NULL THEN o.forever WHEN t.r0 IS NOT NULL THEN false WHEN true THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((orgs.held), false) AS held, (orgs.days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL AND "orgs"."id" OPERATOR(pg_catalog.=) ANY ($7::pg_catalog.int4[])) t LEFT JOIN unnest($4::pg_catalog.int4[], $5::bool[], $6::interval[]) AS o(key, forever, length) ON o.key OPERATOR(pg_catalog.=) t.key OFFSET 0) b OFFSET 0) c) reaper_s ON reaper_t.key::pg_catalog.int4 OPERATOR(pg_catalog.=) reaper_s.key
+ GROUP BY reaper_t.n, reaper_t.cutoff) reaper_x)
+SELECT cutoffs FROM reaper_cut;
+
+-- and has for each of them, in a loop in the server, with its cutoff
+WITH reaper_cut AS MATERIALIZED (SELECT reaper_loop.p1::pg_catalog.int4 AS key, reaper_loop.given AS cutoff)
 DELETE FROM ONLY "public"."mails"
- WHERE "mails"."domain_id" OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT reaper_p1."id" FROM "public"."domains" reaper_p1 WHERE $8::pg_catalog.int4 OPERATOR(pg_catalog.=) reaper_p1."org_id")) AND "mails"."at" >= $9::pg_catalog.timestamptz AND "mails"."at" < $10::timestamptz AND "mails"."at" < $11::timestamptz
+ WHERE "mails"."id" OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT unnest(reaper_loop.p2::pg_catalog.int8[])))
+   AND EXISTS (SELECT FROM "public"."domains" reaper_p1 JOIN reaper_cut ON reaper_cut.key OPERATOR(pg_catalog.=) reaper_p1."org_id" WHERE reaper_p1."id" OPERATOR(pg_catalog.=) "mails"."domain_id" AND "mails"."at" >= '1900-01-01 00:00:00+00' AND "mails"."at" <> '1970-01-01 00:00:00+00' AND "mails"."at" < reaper_cut.cutoff) AND ((mails.state <> 'queued'::text)
+);
+
+-- or, where their keys were not read
+WITH reaper_cut AS MATERIALIZED (SELECT reaper_loop.p1::pg_catalog.int4 AS key, reaper_loop.given AS cutoff)
+DELETE FROM ONLY "public"."mails"
+ WHERE "mails"."domain_id" OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT reaper_p1."id" FROM "public"."domains" reaper_p1 WHERE reaper_loop.p2::pg_catalog.int4 OPERATOR(pg_catalog.=) reaper_p1."org_id")) AND "mails"."at" >= reaper_loop.p3::pg_catalog.timestamptz AND "mails"."at" < reaper_loop.p4::timestamptz AND "mails"."at" < reaper_loop.p5::timestamptz
    AND EXISTS (SELECT FROM "public"."domains" reaper_p1 JOIN reaper_cut ON reaper_cut.key OPERATOR(pg_catalog.=) reaper_p1."org_id" WHERE reaper_p1."id" OPERATOR(pg_catalog.=) "mails"."domain_id" AND "mails"."at" >= '1900-01-01 00:00:00+00' AND "mails"."at" <> '1970-01-01 00:00:00+00' AND "mails"."at" < reaper_cut.cutoff) AND ((mails.state <> 'queued'::text)
 );
 

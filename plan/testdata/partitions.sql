@@ -165,3 +165,24 @@ DELETE FROM "public"."visits"
    AND EXISTS (SELECT FROM "public"."domains" reaper_p1 JOIN reaper_cut ON reaper_cut.key OPERATOR(pg_catalog.=) reaper_p1."org_id" WHERE reaper_p1."id" OPERATOR(pg_catalog.=) "visits"."domain_id" AND "visits"."at" >= '1900-01-01 00:00:00' AND "visits"."at" <> '1970-01-01 00:00:00' AND "visits"."at" <> ('1970-01-01 00:00:00+00'::timestamptz AT TIME ZONE 'Europe/Paris') AND "visits"."at" < ((reaper_cut.cutoff AT TIME ZONE 'Europe/Paris') + interval '3 hours') AND CASE WHEN "visits"."at" < ((reaper_cut.cutoff AT TIME ZONE 'Europe/Paris') + interval '3 hours') THEN ("visits"."at" AT TIME ZONE 'Europe/Paris') < reaper_cut.cutoff ELSE false END) AND ((visits.state <> 'queued'::text)
 );
 
+-- a batch of many tenants reads their cutoffs
+WITH reaper_cut AS MATERIALIZED (SELECT array_agg(cutoff ORDER BY n) AS cutoffs FROM (SELECT reaper_t.n, CASE WHEN count(reaper_s.key) = 1 AND bool_and(reaper_s.state = 'active') THEN least(min(reaper_s.cutoff), reaper_t.cutoff) END AS cutoff FROM unnest($1::text[], $2::timestamptz[]) WITH ORDINALITY reaper_t(key, cutoff, n) LEFT JOIN (
+  SELECT c.key,
+         CASE WHEN c.held THEN 'held' WHEN c.forever THEN 'forever' WHEN c.own IS NULL THEN 'skipped' ELSE 'active' END AS state,
+         least(c.own) AS cutoff, c.length::text AS retention, coalesce(least(c.own) < c.own, false) AS floored
+    FROM (
+      SELECT b.key, b.held, b.length, b.forever,
+             CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'
+                  THEN CASE WHEN $3::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $3::timestamptz - b.length < $3::timestamptz
+                            THEN $3::timestamptz - b.length END END AS own
+        FROM (SELECT t.key, t.held, CASE WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END END AS length, coalesce(CASE WHEN t.r0 IS NOT NULL THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((orgs.held), false) AS held, (orgs.days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL AND "orgs"."id" OPERATOR(pg_catalog.=) ANY ($4::pg_catalog.uuid[])) t OFFSET 0) b OFFSET 0) c) reaper_s ON reaper_t.key::pg_catalog.uuid OPERATOR(pg_catalog.=) reaper_s.key
+ GROUP BY reaper_t.n, reaper_t.cutoff) reaper_x)
+SELECT cutoffs FROM reaper_cut;
+
+-- and has for each of them, in a loop in the server, with its cutoff
+WITH reaper_cut AS MATERIALIZED (SELECT reaper_loop.p1::pg_catalog.uuid AS key, reaper_loop.given AS cutoff)
+DELETE FROM "public"."visits"
+ WHERE EXISTS (SELECT FROM unnest(reaper_loop.p2::pg_catalog.text[], reaper_loop.p3::pg_catalog.text[]) reaper_v(v0, v1) WHERE reaper_v.v0::pg_catalog."timestamp" OPERATOR(pg_catalog.=) "visits"."at" AND reaper_v.v1::pg_catalog.int8 OPERATOR(pg_catalog.=) "visits"."id")
+   AND EXISTS (SELECT FROM "public"."domains" reaper_p1 JOIN reaper_cut ON reaper_cut.key OPERATOR(pg_catalog.=) reaper_p1."org_id" WHERE reaper_p1."id" OPERATOR(pg_catalog.=) "visits"."domain_id" AND "visits"."at" >= '1900-01-01 00:00:00' AND "visits"."at" <> '1970-01-01 00:00:00' AND "visits"."at" <> ('1970-01-01 00:00:00+00'::timestamptz AT TIME ZONE 'Europe/Paris') AND "visits"."at" < ((reaper_cut.cutoff AT TIME ZONE 'Europe/Paris') + interval '3 hours') AND CASE WHEN "visits"."at" < ((reaper_cut.cutoff AT TIME ZONE 'Europe/Paris') + interval '3 hours') THEN ("visits"."at" AT TIME ZONE 'Europe/Paris') < reaper_cut.cutoff ELSE false END) AND ((visits.state <> 'queued'::text)
+);
+
