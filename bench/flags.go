@@ -16,14 +16,14 @@ import (
 
 // parse parses the flags and returns the parts to run.
 func (b *bench) parse(args []string) (chosen []part, err error) {
-	flags, only := b.Flags(strings.Join(lab.Names(parts), ", ") + "; empty: all but scale")
+	flags, only := b.Flags(strings.Join(lab.Names(parts), ", ") + "; empty: all but isolation and scale")
 	flags.IntVar(&b.mails, "n", 200_000, "mails in the mail part; determines the size of the other parts")
 	flags.IntVar(&b.rounds, "rounds", 3, "rounds in which the sides are timed in turn; the medians count")
 	flags.IntVar(&b.connections, "connections", pg.DefaultConnections, "number of reaper's deleting connections")
 	flags.IntVar(&b.tenants, "tenants", 0, "tenants of the part idle; 0 means five for each mail of -n")
 	flags.IntVar(&b.factor, "factor", 10, "multiple of -n that the part scale compares with -n, as it does half of that")
 	flags.DurationVar(&b.scaleLimit, "scale-limit", 90*time.Minute, "time limit of the part scale")
-	flags.DurationVar(&b.window, "window", 15*time.Second, "time limit of each purge in the part pace")
+	flags.DurationVar(&b.window, "window", 15*time.Second, "time limit of each purge in the parts pace and isolation")
 	paces := flags.String("paces", defaultPaces, "the paces of the part pace")
 	ours := flags.String("sides", "", "reaper's sides of the part mail: a comma-separated list of "+strings.Join(sideNames(), ", ")+"; empty: all")
 	flags.StringVar(&b.plot, "plot", "", "draw the figures of "+strings.Join(plotted, ", ")+" as SVG into this file")

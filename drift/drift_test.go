@@ -50,11 +50,11 @@ func take(t *testing.T, dsn, text string) *drift.Print {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
-	p, err := drift.Take(t.Context(), conn, plantest.CompileAs(t, dsn, text))
+	taken, err := drift.Take(t.Context(), conn, plantest.CompileAs(t, dsn, text))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return p
+	return taken[0]
 }
 
 // Whatever a file's SQL holds, what Lock writes is read again as it was.

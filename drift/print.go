@@ -74,9 +74,33 @@ func (f Fact) text() string {
 	return f.What + ": " + f.Is
 }
 
-// Take takes the print of a plan, which must have no errors. The connection's search_path does not
+// Take takes the prints of plans, which must have no errors. The connection's search_path does not
 // matter.
-func Take(ctx context.Context, conn *pgx.Conn, p *plan.Plan) (*Print, error) {
+func Take(ctx context.Context, conn *pgx.Conn, plans ...*plan.Plan) ([]*Print, error) {
+	takers := make([]*taker, len(plans))
+	for i, p := range plans {
+		takers[i] = take(p)
+	}
+	if err := catalog(ctx, conn, takers); err != nil {
+		of := "all policies"
+		if len(plans) == 1 {
+			of = "policy " + plans[0].Policy.Name
+		}
+		return nil, fmt.Errorf("taking the print of %s: %w", of, err)
+	}
+	prints := make([]*Print, len(plans))
+	for i, t := range takers {
+		p := t.plan
+		prints[i] = &Print{Policy: p.Policy.Name, Root: p.Root.Table.Name.String(), Version: Version, Server: p.Server.Version / 10000, Unread: len(p.Needs.Unknown) > 0}
+		for _, what := range slices.Sorted(maps.Keys(t.facts)) {
+			prints[i].Facts = append(prints[i].Facts, t.facts[what])
+		}
+	}
+	return prints, nil
+}
+
+// take takes what the plan itself says.
+func take(p *plan.Plan) *taker {
 	t := &taker{plan: p, facts: map[string]Fact{}, columns: map[[2]string]*schema.Table{}}
 	t.settings(ofPolicy, p.Policy.Settings)
 	t.policy()
@@ -90,14 +114,7 @@ func Take(ctx context.Context, conn *pgx.Conn, p *plan.Plan) (*Print, error) {
 		t.edge(e)
 	}
 	t.relied()
-	if err := t.catalog(ctx, conn); err != nil {
-		return nil, fmt.Errorf("taking the print of policy %s: %w", p.Policy.Name, err)
-	}
-	taken := &Print{Policy: p.Policy.Name, Root: p.Root.Table.Name.String(), Version: Version, Server: p.Server.Version / 10000, Unread: len(p.Needs.Unknown) > 0}
-	for _, what := range slices.Sorted(maps.Keys(t.facts)) {
-		taken.Facts = append(taken.Facts, t.facts[what])
-	}
-	return taken, nil
+	return t
 }
 
 // Digest identifies a print by all that it says.

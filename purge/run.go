@@ -157,18 +157,14 @@ func (r *Run) all(ctx context.Context, plans []*plan.Plan) (*Report, error) {
 	if err := CheckTenants(ctx, r.pool, plans, r.opts.Tenants); err != nil {
 		return nil, err
 	}
-	for _, w := range policies {
-		w.open(ctx)
-	}
+	r.each(policies, func(w *policyRun) { w.open(ctx) })
 	aliveCtx, stopAlive := context.WithCancel(ctx)
 	var aliveDone sync.WaitGroup
 	aliveDone.Go(func() { r.keepAlive(aliveCtx) })
-	for _, w := range policies {
-		w.begin(ctx)
-	}
+	r.each(policies, func(w *policyRun) { w.begin(ctx) })
 	r.rounds(ctx, policies)
+	r.each(policies, func(w *policyRun) { w.close(ctx) })
 	for _, w := range policies {
-		w.close(ctx)
 		report.Policies = append(report.Policies, w.report)
 		report.WALBytes += w.report.WALBytes
 	}
@@ -182,6 +178,25 @@ func (r *Run) all(ctx context.Context, plans []*plan.Plan) (*Report, error) {
 	r.vacuum(ctx, policies)
 	report.FinishedAt = report.StartedAt.Add(time.Since(r.started))
 	return report, nil
+}
+
+// each does something for all policies, on as many connections as delete: most of it is waiting for
+// the server.
+func (r *Run) each(policies []*policyRun, do func(*policyRun)) {
+	next := make(chan *policyRun)
+	var working sync.WaitGroup
+	for range min(r.workers, len(policies)) {
+		working.Go(func() {
+			for w := range next {
+				do(w)
+			}
+		})
+	}
+	for _, w := range policies {
+		next <- w
+	}
+	close(next)
+	working.Wait()
 }
 
 // begin prepares the policy for the rounds.

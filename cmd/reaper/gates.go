@@ -211,17 +211,16 @@ func (a *app) printApprovals(approvals []approval, text string) error {
 // verdicts are what the gates say of the runs of the plans that have no errors. rows says whether
 // the rows that are due have to be counted.
 func (s *session) verdicts(ctx context.Context, l *ledger.Ledger, rows gate.RowsAnswered) (all []*gate.Verdict, err error) {
-	gates := gate.Gates{Pool: s.pool, Ledger: l, Rows: rows}
-	var d *gate.Database
-	for _, p := range s.plans {
-		if p.HasErrors() || p.Unplanned() != nil {
-			continue
-		}
-		if d == nil {
-			if d, err = gates.LookAtDatabase(ctx); err != nil {
-				return nil, err
-			}
-		}
+	plans := s.withoutErrors()
+	if len(plans) == 0 {
+		return nil, nil
+	}
+	gates := gate.Gates{Pool: s.pool, Ledger: l, Rows: rows, Plans: plans}
+	d, err := gates.LookAtDatabase(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range plans {
 		verdict, err := gates.Look(ctx, d, p)
 		if err != nil {
 			return nil, err
@@ -229,6 +228,11 @@ func (s *session) verdicts(ctx context.Context, l *ledger.Ledger, rows gate.Rows
 		all = append(all, verdict)
 	}
 	return all, nil
+}
+
+// withoutErrors are the plans that have none.
+func (s *session) withoutErrors() []*plan.Plan {
+	return slices.DeleteFunc(slices.Clone(s.plans), func(p *plan.Plan) bool { return p.HasErrors() || p.Unplanned() != nil })
 }
 
 // gateWarnings are the refusals that the runs of the plans would meet. A role that may not read the

@@ -18,18 +18,9 @@ import (
 
 // prints takes the prints of the plans that have no errors.
 func (s *session) prints(ctx context.Context) (all []*drift.Print, err error) {
-	err = s.pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error {
-		for _, p := range s.plans {
-			if p.HasErrors() || p.Unplanned() != nil {
-				continue
-			}
-			taken, err := drift.Take(ctx, c.Conn(), p)
-			if err != nil {
-				return err
-			}
-			all = append(all, taken)
-		}
-		return nil
+	err = s.pool.AcquireFunc(ctx, func(c *pgxpool.Conn) (err error) {
+		all, err = drift.Take(ctx, c.Conn(), s.withoutErrors()...)
+		return err
 	})
 	return all, err
 }
