@@ -226,12 +226,27 @@ func (d *Daemon) adopt(before, after *policy.File, entries []entry) {
 		d.watching.adopt(d.newWatch(after), d.targets.oids)
 	}
 	var known []metrics.Policy
+	interval := intervals(time.Now())
 	for _, e := range entries {
-		known = append(known, metrics.Policy{Name: e.name(), Tables: d.targets.of(e.name()).tables, MaxLag: e.maxLag(), Interval: e.schedule.Longest(time.Now())})
+		known = append(known, metrics.Policy{Name: e.name(), Tables: d.targets.of(e.name()).tables, MaxLag: e.maxLag(), Interval: interval(e.schedule)})
 	}
 	d.Metrics.SetPolicies(known...)
 	if before != nil {
 		ask(d.resize) // the limit may be another one
+	}
+}
+
+// intervals gives the length of a schedule's longest cycle, which takes milliseconds to find, once
+// for all policies that share it.
+func intervals(now time.Time) func(policy.Schedule) time.Duration {
+	known := map[string]time.Duration{}
+	return func(s policy.Schedule) time.Duration {
+		length, found := known[s.String()]
+		if !found {
+			length = s.Longest(now)
+			known[s.String()] = length
+		}
+		return length
 	}
 }
 

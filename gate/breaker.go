@@ -66,6 +66,9 @@ func (g *Gates) breaker(ctx context.Context, p *plan.Plan, base string, s *Verdi
 
 // due counts the expired roots up to one more than a limit, or estimates them where that takes long.
 func (g *Gates) due(ctx context.Context, p *plan.Plan, base string, limit int64) (n int64, err error) {
+	if n, counted := g.Due[p.Policy.Name]; counted {
+		return n, nil
+	}
 	rows := func(s *pg.Statement) string {
 		return "SELECT FROM (" + p.ExpiredSQL(s, expiry.Scope{Base: base}) + ") reaper_x"
 	}

@@ -56,6 +56,8 @@ type Gates struct {
 	// Plans are those whose prints are taken together, when that of the first is needed; nil: each is
 	// taken by itself. They have no errors, and begin together.
 	Plans []*plan.Plan
+	// Due is how many roots are expired, by policy, where that has just been counted; nil: nowhere.
+	Due map[string]int64
 
 	mu     sync.Mutex
 	passed *Database // by the latch, a moment ago

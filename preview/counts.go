@@ -4,10 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/plan"
@@ -132,6 +130,12 @@ func (l *previewer) cycleCTE(s *pg.Statement, scc int, group []*plan.Node) {
 // first.
 const estimatedCutoffs = 50
 
+// tenantsOf is how many tenants with anything due have a cutoff.
+type tenantsOf struct {
+	Cutoff  string `json:"cutoff"`
+	Tenants int64  `json:"tenants"`
+}
+
 // estimates uses the planner's estimates: the roots below each cutoff, weighted by the share of
 // tenants that have it, and the mean number of dependents per root.
 func (l *previewer) estimates(ctx context.Context) error {
@@ -153,19 +157,15 @@ func (l *previewer) estimates(ctx context.Context) error {
 
 func (l *previewer) estimateRoots(ctx context.Context) error {
 	p := l.plan
-	tenantsOf := map[string]int{}
-	for _, t := range l.view.Tenants {
-		if t.Cutoff != nil && t.State == "due" { // the others have no expired rows
-			tenantsOf[t.Cutoff.UTC().Format(time.RFC3339Nano)]++
-		}
+	var tenants int64
+	for _, n := range l.view.TenantStates {
+		tenants += n
 	}
-	cutoffs := slices.Sorted(maps.Keys(tenantsOf))
-	slices.SortStableFunc(cutoffs, func(x, y string) int { return tenantsOf[y] - tenantsOf[x] })
 	var rows float64
-	for _, cutoff := range cutoffs[:min(len(cutoffs), estimatedCutoffs)] {
+	for _, c := range l.cutoffs {
 		s := &pg.Statement{}
 		a := schema.Col(p.Root.Table, p.Age.Column.Name)
-		s.Add("EXPLAIN (FORMAT JSON) SELECT FROM ", schema.From(p.Root.Table), " WHERE ", p.Age.Expired(a, s.Cast(cutoff, "timestamptz")), plan.Parenthesized(p.Where))
+		s.Add("EXPLAIN (FORMAT JSON) SELECT FROM ", schema.From(p.Root.Table), " WHERE ", p.Age.Expired(a, s.Cast(c.Cutoff, "timestamptz")), plan.Parenthesized(p.Where))
 		var raw []byte
 		if err := l.tx.QueryRow(ctx, s.String(), s.Args...).Scan(&raw); err != nil {
 			return err
@@ -179,7 +179,7 @@ func (l *previewer) estimateRoots(ctx context.Context) error {
 			return err
 		}
 		if len(plans) > 0 {
-			rows += plans[0].Plan.Rows * float64(tenantsOf[cutoff]) / float64(len(l.view.Tenants))
+			rows += plans[0].Plan.Rows * float64(c.Tenants) / float64(tenants)
 		}
 	}
 	l.view.ExpiredRows = int64(rows)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/plan"
@@ -53,15 +52,12 @@ func (l *previewer) searchHint(ctx context.Context) (string, error) {
 // oldEnough is the number of roots below the latest cutoff of all tenants, which an age sweep
 // reads.
 func (l *previewer) oldEnough(ctx context.Context, root *plan.Node) (rows int64, err error) {
-	var latest time.Time
-	for _, t := range l.view.Tenants {
-		if t.Cutoff != nil && t.Cutoff.After(latest) {
-			latest = *t.Cutoff
-		}
+	if l.latest == nil {
+		return 0, nil
 	}
 	p, s := l.plan, &pg.Statement{}
 	a := schema.Col(root.Table, p.Age.Column.Name)
-	s.Add("SELECT count(*) FROM ", schema.From(root.Table), " WHERE ", p.Age.Valid(a), " AND ", a, " < ", p.Age.Bound(s.Cast(latest, "timestamptz")))
+	s.Add("SELECT count(*) FROM ", schema.From(root.Table), " WHERE ", p.Age.Valid(a), " AND ", a, " < ", p.Age.Bound(s.Cast(*l.latest, "timestamptz")))
 	err = l.tx.QueryRow(ctx, s.String(), s.Args...).Scan(&rows)
 	return rows, err
 }

@@ -30,29 +30,24 @@ type Preview struct {
 	ForeignKeys string           `json:"foreign_key_checks"` // ordinary or proven
 	Summary     string           `json:"summary"`            // a sentence; empty if the plan has errors
 	TenantPath  *plan.TenantPath `json:"tenant_path"`        // null: no tenants, or unknown
-	Tenants     []TenantPreview  `json:"tenants"`
-	UnownedRows *int64           `json:"unowned_rows"` // null: not counted in an estimate
-	Tables      []TablePreview   `json:"tables"`
-	ExpiredRows int64            `json:"expired_rows"` // roots
-	Estimated   bool             `json:"estimated"`
-	Problems    []plan.Problem   `json:"problems"`
-	Notes       []Note           `json:"notes"`
+	// Tenants are ordered by key. If there are more than 1,000, these are the first to look at: those
+	// skipped, then those with the most expired rows; but if the preview is narrowed to tenants, all.
+	// EachTenant gives all; whoever writes the JSON writes them one by one.
+	Tenants      []TenantPreview  `json:"-"`
+	TenantStates map[string]int64 `json:"tenants_by_state"` // how many there are of each state
+	UnownedRows  *int64           `json:"unowned_rows"`     // null: not counted in an estimate
+	Tables       []TablePreview   `json:"tables"`
+	ExpiredRows  int64            `json:"expired_rows"` // roots
+	Estimated    bool             `json:"estimated"`
+	Problems     []plan.Problem   `json:"problems"`
+	Notes        []Note           `json:"notes"`
 	// Storage is what the purge needs; null: not estimated.
 	Storage *Storage `json:"storage"`
 	// Fails: the purge would fail because of the tenants' list, and delete nothing. Then nothing is
 	// counted.
 	Fails bool `json:"-"`
-}
 
-// TenantPreview is one tenant under a policy. Cutoff is null if there is none, ExpiredRows if not
-// counted.
-type TenantPreview struct {
-	Key         *string    `json:"key"`
-	Retention   *string    `json:"retention"`
-	Cutoff      *time.Time `json:"cutoff"`
-	State       string     `json:"state"` // due, clear, held, forever, skipped
-	Floored     bool       `json:"floored"`
-	ExpiredRows *int64     `json:"expired_rows"`
+	scope expiry.Scope // of what was counted; its zero: nothing was
 }
 
 // TablePreview is a table of the plan and the edge that leads to it; the root has no edge.
@@ -83,7 +78,7 @@ func Look(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan, sel plan.Select
 	strategy, reason := p.Shown(sel)
 	v := &Preview{
 		Name: p.Policy.Name, Table: p.Policy.Table.String(), Strategy: strategy, Reason: reason, Index: p.Index, ForeignKeys: p.ForeignKeyChecks(),
-		Orders: []Order{}, Tenants: []TenantPreview{}, Tables: []TablePreview{}, Estimated: estimate, Problems: append([]plan.Problem{}, p.Problems...), Notes: []Note{},
+		Orders: []Order{}, Tenants: []TenantPreview{}, TenantStates: map[string]int64{}, Tables: []TablePreview{}, Estimated: estimate, Problems: append([]plan.Problem{}, p.Problems...), Notes: []Note{},
 	}
 	if p.Root != nil {
 		v.Table = p.Root.Table.Name.String()
@@ -117,6 +112,7 @@ func Look(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan, sel plan.Select
 				return err
 			}
 		}
+		v.scope = l.scope
 		return nil
 	})
 	if err != nil {
@@ -162,64 +158,10 @@ type previewer struct {
 	view     *Preview
 	scope    expiry.Scope
 	estimate bool
-	total    int64 // rows of the root, if counted
-	unowned  bool  // a problem already reports that most rows have no tenant
-}
-
-// tenants lists every tenant with its state, and counts its expired roots.
-func (l *previewer) tenants(ctx context.Context) error {
-	p := l.plan
-	s := &pg.Statement{}
-	s.Add("SELECT s.key::text, s.retention, s.cutoff, s.state, s.floored, ")
-	probing := l.estimate && !p.Sweeps()
-	due := "d.n"
-	if probing {
-		due = "NULL::bigint"
-	}
-	s.Add(due, ", d.n IS NOT NULL FROM ", p.Tenants.Write(s, l.scope), " s LEFT JOIN (")
-	if probing {
-		s.Add("SELECT x.key, 1 AS n FROM (", p.Due(s.Inner(), l.scope).String(), ") x(key, cutoff)")
-	} else {
-		inner := p.Backlog(s.Inner(), l.scope, "reaper_x.tenant::text, ")
-		s.Add("SELECT x.key, x.n FROM (", inner.String(), " GROUP BY reaper_x.tenant) x(key, n, lag, tenants)")
-	}
-	s.Add(") d ON d.key IS NOT DISTINCT FROM s.key::text ORDER BY s.key")
-	rows, err := l.tx.Query(ctx, s.String(), s.Args...)
-	if err != nil {
-		return fmt.Errorf("counting expired rows: %w", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var t TenantPreview
-		var found bool
-		if err := rows.Scan(&t.Key, &t.Retention, &t.Cutoff, &t.State, &t.Floored, &t.ExpiredRows, &found); err != nil {
-			return fmt.Errorf("counting expired rows: %w", err)
-		}
-		l.add(t, found, probing)
-	}
-	return rows.Err()
-}
-
-func (l *previewer) add(t TenantPreview, found, probing bool) {
-	switch t.State {
-	case expiry.StateActive:
-		t.State = "clear"
-		if found {
-			t.State = "due"
-		}
-	case expiry.StateForever:
-		forever := "forever"
-		t.Retention, t.Cutoff = &forever, nil
-	default:
-		t.Cutoff = nil
-	}
-	if t.ExpiredRows == nil && !probing {
-		t.ExpiredRows = new(int64)
-	}
-	if t.ExpiredRows != nil {
-		l.view.ExpiredRows += *t.ExpiredRows
-	}
-	l.view.Tenants = append(l.view.Tenants, t)
+	total    int64      // rows of the root, if counted
+	unowned  bool       // a problem already reports that most rows have no tenant
+	latest   *time.Time // cutoff of all tenants; nil: there is none
+	cutoffs  []tenantsOf
 }
 
 // neverExpiring counts rows that are never deleted: without a tenant, or without a valid age.
@@ -231,21 +173,24 @@ func (l *previewer) neverExpiring(ctx context.Context) error {
 	s := &pg.Statement{}
 	t := p.Root.Table
 	a := schema.Col(t, p.Age.Column.Name)
-	unowned := "false"
+	unowned := "0::bigint"
 	if !p.NoTenant {
-		relation := "(" + p.Tenants.Relation(nil) + ")"
+		// As a condition of rows, and not of what is counted, it can be one join.
+		owned := "(" + p.Tenants.Relation(nil) + ") reaper_t"
 		joins, on, key := p.PathJoin(pg.Ident(t.Name.Name) + ".")
+		owner := p.Owner.FindOurs("reaper_t.key", key)
 		if joins == "" {
-			unowned = "NOT EXISTS (SELECT FROM " + relation + " reaper_t WHERE " + p.Owner.FindOurs("reaper_t.key", key) + ")"
+			owned += " WHERE " + owner
 		} else {
-			unowned = "NOT EXISTS (SELECT FROM " + joins + " JOIN " + relation + " reaper_t ON " + p.Owner.FindOurs("reaper_t.key", key) + " WHERE " + on + ")"
+			owned = joins + " JOIN " + owned + " ON " + owner + " WHERE " + on
 		}
+		unowned = "count(*) - (SELECT count(*) FROM " + schema.From(t) + " WHERE EXISTS (SELECT FROM " + owned + "))"
 	}
 	endless := ""
 	if !p.Age.Integer() {
 		endless = " OR " + a + " = 'infinity'"
 	}
-	s.Add("SELECT count(*) FILTER (WHERE ", unowned, "), count(*) FILTER (WHERE ", a, " IS NULL OR NOT ", p.Age.Valid(a), endless, "), count(*) FROM ", schema.From(t))
+	s.Add("SELECT ", unowned, ", count(*) FILTER (WHERE ", a, " IS NULL OR NOT ", p.Age.Valid(a), endless, "), count(*) FROM ", schema.From(t))
 	var none int64
 	l.view.UnownedRows = new(int64)
 	if err := l.tx.QueryRow(ctx, s.String(), s.Args...).Scan(l.view.UnownedRows, &none, &l.total); err != nil {
@@ -272,7 +217,7 @@ func (l *previewer) tables(ctx context.Context) error {
 	s := &pg.Statement{}
 	nodes, edges := l.countSQL(s)
 	counts := make([]int64, len(nodes)+len(edges))
-	if len(counts) > 0 {
+	if len(l.plan.Edges) > 0 { // the roots are counted
 		if err := l.tx.QueryRow(ctx, s.String(), s.Args...).Scan(pg.Pointers(counts)...); err != nil {
 			return fmt.Errorf("counting dependents: %w", err)
 		}

@@ -68,7 +68,7 @@ func (a *app) check(ctx context.Context, lock string) error {
 	}
 	var gates []plan.Problem
 	if l, err := a.ledger(); err == nil && len(missing) == 0 {
-		if gates, err = s.gateWarnings(ctx, l, gate.ByPerson); err != nil {
+		if gates, err = s.gateWarnings(ctx, l, gate.ByPerson, nil); err != nil {
 			return a.checkFailed(failed(err))
 		}
 	}

@@ -151,7 +151,7 @@ func (a *app) approve(ctx context.Context, length, interval, reason string) erro
 	if err := l.Usable(ctx, s.pool); err != nil {
 		return coded(err, err)
 	}
-	verdicts, err := s.verdicts(ctx, l, gate.ByNobody)
+	verdicts, err := s.verdicts(ctx, l, gate.ByNobody, nil)
 	if err != nil {
 		return failed(err)
 	}
@@ -209,13 +209,13 @@ func (a *app) printApprovals(approvals []approval, text string) error {
 }
 
 // verdicts are what the gates say of the runs of the plans that have no errors. rows says whether
-// the rows that are due have to be counted.
-func (s *session) verdicts(ctx context.Context, l *ledger.Ledger, rows gate.RowsAnswered) (all []*gate.Verdict, err error) {
+// the rows that are due have to be counted, due how many are where that is known.
+func (s *session) verdicts(ctx context.Context, l *ledger.Ledger, rows gate.RowsAnswered, due map[string]int64) (all []*gate.Verdict, err error) {
 	plans := s.withoutErrors()
 	if len(plans) == 0 {
 		return nil, nil
 	}
-	gates := gate.Gates{Pool: s.pool, Ledger: l, Rows: rows, Plans: plans}
+	gates := gate.Gates{Pool: s.pool, Ledger: l, Rows: rows, Plans: plans, Due: due}
 	d, err := gates.LookAtDatabase(ctx)
 	if err != nil {
 		return nil, err
@@ -237,8 +237,8 @@ func (s *session) withoutErrors() []*plan.Plan {
 
 // gateWarnings are the refusals that the runs of the plans would meet. A role that may not read the
 // ledger sees none.
-func (s *session) gateWarnings(ctx context.Context, l *ledger.Ledger, rows gate.RowsAnswered) (warnings []plan.Problem, err error) {
-	all, err := s.verdicts(ctx, l, rows)
+func (s *session) gateWarnings(ctx context.Context, l *ledger.Ledger, rows gate.RowsAnswered, due map[string]int64) (warnings []plan.Problem, err error) {
+	all, err := s.verdicts(ctx, l, rows, due)
 	if pg.HasCode(err, "42501") {
 		return nil, nil
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
@@ -17,11 +16,13 @@ import (
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/preview"
+	"github.com/reaperdb/reaper/purge"
 )
 
 type planFlags struct {
 	sql, estimate bool
 	save          string // a file for the prints; empty: none
+	all           bool   // list every tenant
 }
 
 func (a *app) planCommand() *cobra.Command {
@@ -29,12 +30,20 @@ func (a *app) planCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "plan", Short: "Show what a purge would do now", Args: noArgs,
 		Long: `plan changes nothing. It shows the tree of tables with what happens to each, the
-key that leads there and the index that serves it, and for each tenant its
-retention, its cutoff and its expired rows. Problems come first, each with its fix.`,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.plan(cmd.Context(), flags) },
+key that leads there and the index that serves it, how many tenants are in which
+state, and of those with the most expired rows retention, cutoff and expired rows.
+--tenant asks for single tenants, --all for every one; with --output json every one
+is listed unless --all=false. Problems come first, each with its fix.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !cmd.Flags().Changed("all") {
+				flags.all = a.json()
+			}
+			return a.plan(cmd.Context(), flags)
+		},
 	}
 	a.narrowing(cmd)
 	cmd.Flags().BoolVar(&flags.sql, "sql", false, "print the statements of a batch too")
+	cmd.Flags().BoolVar(&flags.all, "all", false, "list every tenant (the default of --output json)")
 	cmd.Flags().StringVar(&flags.save, "save", "", "write to this file what decides which rows go, for check --against; keep it in version control")
 	cmd.Flags().BoolVar(&flags.estimate, "estimate", false, "use planner statistics instead of exact counts: fast on large tables")
 	return cmd
@@ -60,10 +69,6 @@ func (a *app) plan(ctx context.Context, flags planFlags) error {
 	if err != nil {
 		return err
 	}
-	gates, err := s.gateWarnings(ctx, l, gate.ByNobody)
-	if err != nil {
-		return failed(err)
-	}
 	if flags.save != "" && len(a.Policies) > 0 {
 		return usage(errors.New("--save writes the prints of all policies: leave out --policy"))
 	}
@@ -72,45 +77,79 @@ func (a *app) plan(ctx context.Context, flags planFlags) error {
 			return err
 		}
 	}
-	views := []*preview.Preview{}
 	blocked := len(s.server.Problems()) > 0
-	for _, p := range s.plans {
-		p.Problems = slices.Concat(s.server.Problems(), s.warningsOf(p.Policy.Name), p.Problems)
-		v, err := preview.Look(ctx, s.pool, p, opts.Selection(), flags.estimate)
-		if err != nil {
-			return failed(err)
-		}
-		for _, w := range gates {
-			if w.Policy == v.Name || w.Policy == "" { // the latch is of all
-				v.Problems = append(v.Problems, w)
-			}
-		}
-		a.needs(ctx, s, l, p, v)
-		views = append(views, v)
+	views, err := a.look(ctx, s, l, opts, flags.estimate)
+	if err != nil {
+		return failed(err)
 	}
 	if blocked && len(s.plans) == 0 {
 		printProblems(a.stderr, s.problems())
 	}
-	if a.json() {
-		if err := a.printJSON(map[string]any{"policies": views}); err != nil {
-			return failed(err)
-		}
-	} else {
-		for i, v := range views {
-			a.printPreview(v)
-			if i < len(views)-1 && !flags.sql {
-				a.printf("\n")
-			}
-			if flags.sql && !s.plans[i].HasErrors() {
-				a.printf("\n%s\n", visible.SQL(preview.SQL(s.plans[i], opts.Selection(), l.Cutoffs())))
-			}
-		}
+	if err := a.printPlans(ctx, s, l, opts, views, flags); err != nil {
+		return failed(err)
 	}
 	switch {
 	case s.hasErrors():
 		return &exitError{code: exitUsage}
 	case slices.ContainsFunc(views, func(v *preview.Preview) bool { return v.Fails }):
 		return &exitError{code: exitFailed} // the exit code of a purge
+	}
+	return nil
+}
+
+// look previews a purge of each plan, with what would refuse it and the storage that it needs.
+func (a *app) look(ctx context.Context, s *session, l *ledger.Ledger, opts purge.Options, estimate bool) ([]*preview.Preview, error) {
+	views := []*preview.Preview{}
+	due := map[string]int64{}
+	for _, p := range s.plans {
+		p.Problems = slices.Concat(s.server.Problems(), s.warningsOf(p.Policy.Name), p.Problems)
+		v, err := preview.Look(ctx, s.pool, p, opts.Selection(), estimate)
+		if err != nil {
+			return nil, err
+		}
+		if !p.HasErrors() && !v.Fails && !estimate && len(opts.Tenants) == 0 && opts.OlderThan == nil {
+			due[v.Name] = v.ExpiredRows
+		}
+		views = append(views, v)
+	}
+	gates, err := s.gateWarnings(ctx, l, gate.ByNobody, due)
+	if err != nil {
+		return nil, err
+	}
+	for i, v := range views {
+		for _, w := range gates {
+			if w.Policy == v.Name || w.Policy == "" { // the latch is of all
+				v.Problems = append(v.Problems, w)
+			}
+		}
+		a.needs(ctx, s, l, s.plans[i], v)
+	}
+	return views, nil
+}
+
+// printPlans prints what a purge would do under each plan.
+func (a *app) printPlans(ctx context.Context, s *session, l *ledger.Ledger, opts purge.Options, views []*preview.Preview, flags planFlags) error {
+	lists := make([]tenantList, len(views))
+	if flags.all {
+		for i, v := range views {
+			lists[i] = func(visit func(preview.TenantPreview) error) error {
+				return v.EachTenant(ctx, s.pool, s.plans[i], visit)
+			}
+		}
+	}
+	if a.json() {
+		return a.streamPlans(views, lists)
+	}
+	for i, v := range views {
+		if err := a.printPreview(v, lists[i]); err != nil {
+			return err
+		}
+		if i < len(views)-1 && !flags.sql {
+			a.printf("\n")
+		}
+		if flags.sql && !s.plans[i].HasErrors() {
+			a.printf("\n%s\n", visible.SQL(preview.SQL(s.plans[i], opts.Selection(), l.Cutoffs())))
+		}
 	}
 	return nil
 }
@@ -134,11 +173,8 @@ func (a *app) needs(ctx context.Context, s *session, l *ledger.Ledger, p *plan.P
 	}
 }
 
-// shownTenants is how many tenants are shown: those that need attention first, then those with the
-// most rows to delete.
-const shownTenants = 10
-
-func (a *app) printPreview(v *preview.Preview) {
+// printPreview prints a preview; all visits every tenant (nil: only the first are listed).
+func (a *app) printPreview(v *preview.Preview, all tenantList) error {
 	a.printf("policy %s, table %s\n", v.Name, visible.Text(v.Table))
 	problems := slices.Clone(v.Problems)
 	for i := range problems {
@@ -165,12 +201,13 @@ func (a *app) printPreview(v *preview.Preview) {
 	if len(v.Tables) > 0 {
 		a.printf("%s\n", tablesOf(v))
 	}
-	if len(v.Tenants) > 0 {
-		a.printTenants(v)
+	if err := a.printTenants(v, all); err != nil {
+		return err
 	}
 	if v.Storage != nil && v.Storage.WALBytes > 0 {
 		a.printf("storage: a purge writes %s\n", visible.Text(v.Storage.String()))
 	}
+	return nil
 }
 
 // printOrders prints what the search reads, and what others would.
@@ -235,77 +272,4 @@ func count(v *preview.Preview, what string) string {
 		return what + " (estimate)"
 	}
 	return what
-}
-
-// tenantStates in display order; clear tenants are only counted.
-var tenantStates = []string{"skipped", "due", "held", "forever", "clear"}
-
-func (a *app) printTenants(v *preview.Preview) {
-	states := map[string]int64{}
-	var interesting []preview.TenantPreview
-	for _, x := range v.Tenants {
-		states[x.State]++
-		if x.State != "clear" {
-			interesting = append(interesting, x)
-		}
-	}
-	slices.SortStableFunc(interesting, func(x, y preview.TenantPreview) int {
-		return cmp.Or(cmp.Compare(slices.Index(tenantStates, x.State), slices.Index(tenantStates, y.State)), cmp.Compare(rows(y), rows(x)))
-	})
-	shown := interesting[:min(len(interesting), shownTenants)]
-	if len(shown) > 0 {
-		t := grid(5)
-		t.header("tenant", "retention", "cutoff (UTC)", "state", "expired rows")
-		for _, x := range shown {
-			t.row(tenantRow(x)...)
-		}
-		a.printf("%s\n", t)
-	}
-	if hidden := len(interesting) - len(shown); hidden > 0 {
-		a.printf("  and %s: --output json lists all, --tenant shows one\n", many(int64(hidden), "more tenant", "more tenants"))
-	}
-	var parts []string
-	for _, s := range tenantStates {
-		if states[s] > 0 {
-			parts = append(parts, humanize.Comma(states[s])+" "+s)
-		}
-	}
-	if len(v.Tenants) != 1 || v.Tenants[0].Key != nil {
-		a.printf("tenants: %s\n", strings.Join(parts, ", "))
-	}
-	a.printf("%s: %s", count(v, "expired rows"), humanize.Comma(v.ExpiredRows))
-	if v.UnownedRows != nil && *v.UnownedRows > 0 {
-		a.printf("; without a tenant, and never deleted: %s", humanize.Comma(*v.UnownedRows))
-	}
-	a.printf("\n")
-}
-
-func rows(t preview.TenantPreview) int64 {
-	if t.ExpiredRows == nil {
-		return 0
-	}
-	return *t.ExpiredRows
-}
-
-func tenantRow(x preview.TenantPreview) []any {
-	key, retention, cutoff, expired := "all rows", "none", "", "?"
-	if x.Key != nil {
-		key = keyText(*x.Key)
-	}
-	if x.Retention != nil {
-		retention = *x.Retention
-	}
-	if retention == "00:00:00" { // also stands for an out-of-range number of days
-		retention = "zero or absurd"
-	}
-	if x.Floored {
-		retention += " (raised to min)"
-	}
-	if x.Cutoff != nil {
-		cutoff = x.Cutoff.UTC().Format(time.DateTime)
-	}
-	if x.ExpiredRows != nil {
-		expired = humanize.Comma(*x.ExpiredRows)
-	}
-	return []any{key, retention, cutoff, x.State, expired}
 }

@@ -36,7 +36,7 @@ batch (exit 3); a second one ends it at once. Run it again to continue.`,
 				a.MaxRows = &maxRows
 			}
 			if dryRun {
-				return a.plan(cmd.Context(), planFlags{})
+				return a.plan(cmd.Context(), planFlags{all: a.json()})
 			}
 			report, err := a.purge(cmd.Context())
 			if err != nil {
@@ -187,7 +187,7 @@ func (a *app) confirm(ctx context.Context, s *session, l *ledger.Ledger, opts pu
 		}
 		return func() error { return nil }, nil
 	}
-	verdicts, err := s.verdicts(ctx, l, gate.ByPerson)
+	verdicts, err := s.verdicts(ctx, l, gate.ByPerson, nil)
 	if err != nil {
 		return nil, failed(err)
 	}

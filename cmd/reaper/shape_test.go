@@ -64,10 +64,11 @@ type contractUnowned struct {
 
 type contractPlan struct {
 	Policies []struct {
-		Name     string `json:"name"`
-		Table    string `json:"table"`
-		Strategy string `json:"strategy"`
-		Tenants  []struct {
+		Name           string           `json:"name"`
+		Table          string           `json:"table"`
+		Strategy       string           `json:"strategy"`
+		TenantsByState map[string]int64 `json:"tenants_by_state"` // added
+		Tenants        []struct {
 			Key         *string    `json:"key"`
 			Retention   *string    `json:"retention"`
 			Cutoff      *time.Time `json:"cutoff"`
