@@ -22,7 +22,7 @@ policies:
 
 // catalog measures init and check on a schema of 1,400 tables and 2,300 foreign keys.
 func catalog(ctx context.Context, b *bench) error {
-	const part, mib = "catalog", 1 << 20
+	const part = "catalog"
 	if err := b.create(ctx, "catalog", "1,400 tables", catalogSQL, "INSERT INTO organizations VALUES (1, 'one', NULL, 90, now())"); err != nil {
 		return err
 	}
@@ -33,19 +33,7 @@ func catalog(ctx context.Context, b *bench) error {
 		return err
 	}
 	measure := func(name string, target float64, args ...string) ([]byte, error) {
-		var took []float64
-		var peak int64
-		var output []byte
-		for range b.rounds {
-			c, stdout, err := b.command(ctx, dsn, args...)
-			if err != nil {
-				return nil, err
-			}
-			took, peak, output = append(took, c.took.Seconds()), max(peak, c.peak), stdout
-		}
-		b.Judge(part, name, spread(took, "%.2f")+" s", fmt.Sprintf("≤ %.0f s", target), median(took) <= target)
-		b.Judge(part, name+", memory", fmt.Sprintf("%.1f MiB", float64(peak)/mib), "≤ 64 MiB", peak <= 64*mib)
-		return output, nil
+		return b.judgeCommand(ctx, part, name, dsn, target, args...)
 	}
 	proposed, err := measure("`reaper init`, 1,400 tables", 3, "init")
 	if err != nil {

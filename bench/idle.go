@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/reaperdb/reaper/internal/lab"
 )
 
 var (
@@ -36,6 +38,28 @@ func idle(ctx context.Context, b *bench) error {
 	b.Judge(part, "statements", strconv.Itoa(len(statements)), "≤ 30", len(statements) <= 30)
 	if len(statements) > 30 {
 		b.Say("the statements of an idle purge, their first lines:\n%s", strings.Join(statements, "\n"))
+	}
+	return b.lookAtTenants(ctx, part, tenants)
+}
+
+// halfDue gives every second tenant of idle.sql a row that is due.
+const halfDue = `INSERT INTO events (tenant_id, created_at, body)
+	SELECT id, now() - interval '60 days', md5(id::text) FROM tenants WHERE id % 2 = 0`
+
+// lookAtTenants measures plan and status of many tenants: nothing is due, and then half have something.
+func (b *bench) lookAtTenants(ctx context.Context, part string, tenants int) error {
+	dsn := b.server.DSN("idle")
+	file, err := b.policyFile("idle.yaml", eventsPolicy)
+	if err != nil {
+		return err
+	}
+	for _, c := range []struct{ what, change string }{{"nothing due", "ANALYZE"}, {"half of them due", halfDue + "; ANALYZE"}} {
+		if err := lab.Execute(ctx, dsn, c.change); err != nil {
+			return err
+		}
+		if err := b.judgePlans(ctx, part, fmt.Sprintf("%d tenants, %s", tenants, c.what), dsn, file); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -8,7 +8,7 @@ import (
 
 // memory compares the peak memory of purges of two backlogs.
 func memory(ctx context.Context, b *bench) error {
-	const part, mib = "memory", 1 << 20
+	const part = "memory"
 	var peaks []float64
 	for _, mails := range []int{b.mails / 4, b.mails * 5 / 2} {
 		load, err := b.fill(ctx, mails)

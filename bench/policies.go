@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/reaperdb/reaper/internal/lab"
 )
 
 //go:embed policies.sql
@@ -32,7 +34,33 @@ func policies(ctx context.Context, b *bench) error {
 	}
 	b.judgePolicies(measured)
 	b.Say("the statements of a purge that come most often, their first lines:\n%s", strings.Join(mostFrequent(measured.statements, 20), "\n"))
-	return nil
+	return b.lookAtPolicies(ctx, idle.policy)
+}
+
+// allDue gives each table of policies.sql rows that are due.
+const allDue = `DO $$
+BEGIN
+    FOR t IN 1 .. %d LOOP
+        EXECUTE format('INSERT INTO events_%%s SELECT 10000000 + g, 1 + g %%%% %d, now() - interval ''60 days'', md5(g::text)
+            FROM generate_series(1, %d) AS g', t);
+    END LOOP;
+END $$`
+
+// lookAtPolicies measures status without a daemon, and what a Prometheus waits for beside a purge.
+func (b *bench) lookAtPolicies(ctx context.Context, policy string) error {
+	const part = "policies"
+	dsn, what := b.server.DSN("policies"), fmt.Sprintf("%d policies", policyCount)
+	file, err := b.policyFile("policies.yaml", policy)
+	if err != nil {
+		return err
+	}
+	if _, err := b.judgeCommand(ctx, part, "`reaper status` without a daemon, "+what, dsn, 2, "status", "--policy-file", file); err != nil {
+		return err
+	}
+	if err := lab.Execute(ctx, dsn, fmt.Sprintf(allDue, policyCount, policyTenants, b.mails/20)); err != nil {
+		return err
+	}
+	return b.judgeScrapes(ctx, part, what, dsn, file)
 }
 
 func (b *bench) judgePolicies(measured idleFigures) {

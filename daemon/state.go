@@ -34,12 +34,20 @@ func (s *state) failing(now time.Time) (since *time.Time, reason string) {
 		}
 		return &due, reason
 	}
+	died := 0
 	for _, e := range s.ended { // newest first
 		if !telling(e) || s.pause != nil && e.Status == "incomplete" && e.FinishedAt.After(s.pause.Since) {
 			continue
 		}
 		if e.Success {
 			return since, reason
+		}
+		// The run under way resumes what one process left that was killed; more than one in a row are
+		// no accident.
+		if s.resumes(e) {
+			if died++; died == 1 {
+				continue
+			}
 		}
 		if reason == "" {
 			reason = endText(e)
@@ -126,6 +134,12 @@ func (s *state) seenTo() time.Time {
 // underWay reports whether the newest run, in whichever process, has not
 // ended.
 func (s *state) underWay() bool { return s.last != nil && s.last.FinishedAt == nil }
+
+// resumes reports whether a run is under way that resumes one whose process died. What somebody has
+// begun by hand, or a CronJob, nobody resumes.
+func (s *state) resumes(e ledger.Ended) bool {
+	return e.Reason == ledger.DiedReason && e.Trigger != byHand && e.Trigger != byOnce && s.underWay()
+}
 
 // telling reports whether the end of a run says something of the policy: one beside
 // another's, one that a person has narrowed or bounded, one that a pause has outlasted,

@@ -108,6 +108,11 @@ func TestFailing(t *testing.T) {
 		at := now.Add(-time.Hour)
 		return ledger.Ended{LastRun: ledger.LastRun{Trigger: trigger, Status: status, FinishedAt: &at}, Success: success}
 	}
+	died := func(trigger string) ledger.Ended {
+		e := ended(trigger, "failed", false)
+		e.Reason = ledger.DiedReason
+		return e
+	}
 	for _, c := range []struct {
 		name string
 		set  func(*state)
@@ -163,9 +168,23 @@ func TestFailing(t *testing.T) {
 			s.ended = []ledger.Ended{e, ended("once", "complete", true)}
 		}, "interrupted by a signal"},
 		{"a process that was killed", func(s *state) {
-			e := ended("schedule", "failed", false)
-			e.Reason = "the process ended without closing the run"
-			s.ended = []ledger.Ended{e, ended("schedule", "complete", true)}
+			s.ended = []ledger.Ended{died("schedule"), ended("schedule", "complete", true)}
+		}, "ended without closing"},
+		{"another run resumes that of a process that was killed", func(s *state) {
+			s.last = &web.Run{Status: "running"}
+			s.ended = []ledger.Ended{died("schedule"), ended("schedule", "complete", true)}
+		}, ""},
+		{"one process after the other is killed", func(s *state) {
+			s.last = &web.Run{Status: "running"}
+			s.ended = []ledger.Ended{died("schedule"), died("catch_up"), ended("schedule", "complete", true)}
+		}, "ended without closing"},
+		{"a kill does not mend what failed before", func(s *state) {
+			s.last = &web.Run{Status: "running"}
+			s.ended = []ledger.Ended{died("schedule"), ended("schedule", "failed", false)}
+		}, "ended failed"},
+		{"nobody resumes a CronJob's run that was killed", func(s *state) {
+			s.last = &web.Run{Status: "running"}
+			s.ended = []ledger.Ended{died("once"), ended("once", "complete", true)}
 		}, "ended without closing"},
 		{"due outside the windows", func(s *state) { s.handled = now.Add(-2 * time.Hour); s.outside = true }, ""},
 		{"another guard's pause outlasted it", func(s *state) {

@@ -141,7 +141,7 @@ func (l *Ledger) takeOver(ctx context.Context, tx pgx.Tx, policy string, at time
 		   (SELECT CASE r.status WHEN 'running' THEN r.lease_until < clock_timestamp()
 		          OR EXISTS (SELECT FROM `+l.schema+`.lease p WHERE p.name = $6 || t.instance AND p.lease_until < clock_timestamp()) ELSE r.reason LIKE ANY ($5::text[]) END
 		      FROM `+l.schema+`.run r WHERE r.run_id = t.run_id AND r.policy = t.policy), true)`,
-		policy, at, runID, instance, []string{"%" + diedReason, "%" + StoppedReason + "%"}, processLease)
+		policy, at, runID, instance, []string{"%" + DiedReason, "%" + StoppedReason + "%"}, processLease)
 	return tag.RowsAffected() > 0, err
 }
 

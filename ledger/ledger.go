@@ -26,8 +26,8 @@ const leaseDuration = 2 * time.Minute
 // Its claim is free.
 const StoppedReason = "interrupted by a signal"
 
-// diedReason is the reason of a run that was closed on behalf of a dead process.
-const diedReason = "the process ended without closing the run"
+// DiedReason is the reason of a run that was closed on behalf of a dead process.
+const DiedReason = "the process ended without closing the run"
 
 // Ledger gives access to the ledger in one schema.
 type Ledger struct {
@@ -89,7 +89,7 @@ func (l *Ledger) CloseDead(ctx context.Context, db *pgxpool.Pool, policies ...st
 	}
 	for _, r := range dead {
 		err := l.on(db).inTx(ctx, func(tx pgx.Tx) error {
-			return l.finish(ctx, tx, r.RunID, r.Policy, "failed", diedReason, 0, false)
+			return l.finish(ctx, tx, r.RunID, r.Policy, "failed", DiedReason, 0, false)
 		})
 		if err != nil {
 			return err
