@@ -30,7 +30,7 @@ type control struct {
 }
 
 func newControl(l preparer, observe bool, up func() bool, complain func(string, error), steps ...func(context.Context) error) *control {
-	return &control{ledger: l, observe: observe, up: up, complain: complain, steps: steps, problem: "it was not looked at yet"}
+	return &control{ledger: l, observe: observe, up: up, complain: complain, steps: steps, problem: "it has not been read yet"}
 }
 
 // round makes the ledger where it is missing, and takes the steps.

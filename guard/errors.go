@@ -55,10 +55,13 @@ func reasonOf(err error) string {
 	case errors.Is(err, context.DeadlineExceeded), pgconn.Timeout(err):
 		return "it took too long to read"
 	case errors.As(err, &connect):
-		return "the database cannot be reached"
+		return databaseAway
 	}
 	return "the connection to the database was lost"
 }
+
+// databaseAway is why no guard can be read while the database is down.
+const databaseAway = "the database cannot be reached"
 
 // The SQLSTATEs of a cancelled statement and of a missing privilege.
 const (

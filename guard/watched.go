@@ -89,7 +89,7 @@ func (g *watched) read(ctx context.Context, w *Watch) Reading {
 		r.Since = now
 	}
 	if r.State != before.State || (r.Unknown == "") != (before.Unknown == "") || r.Off != before.Off {
-		logChange(ctx, w.log, r)
+		logChange(ctx, w.log, r, before)
 	}
 	g.last = r
 	return r
@@ -150,10 +150,14 @@ func shareOf(s State) float64 {
 	return measure{reason: "none"}.share(s)
 }
 
-// logChange logs a change of a guard's state.
-func logChange(ctx context.Context, log *slog.Logger, r Reading) {
+// logChange logs a change of a guard's state. That the database is down, and up again, is logged
+// once by whoever asks it, and not by each guard.
+func logChange(ctx context.Context, log *slog.Logger, r, before Reading) {
 	level := slog.LevelInfo
-	if r.State >= Pause || r.Unknown != "" {
+	switch {
+	case r.Unknown == databaseAway, before.Unknown == databaseAway && r.State == Go && r.Unknown == "":
+		level = slog.LevelDebug
+	case r.State >= Pause, r.Unknown != "":
 		level = slog.LevelWarn
 	}
 	attrs := []slog.Attr{slog.String("guard", r.Guard), slog.String("state", r.State.String())}

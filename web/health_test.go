@@ -26,6 +26,10 @@ func TestHealth(t *testing.T) {
 			func(s *web.Status) { s.Database = down().Database }, ok, no, no,
 			[]string{"the database does not answer, since 2026-03-02T03:18:30Z: connecting to the database: dial tcp 10.0.0.7:5432: connect: connection refused"},
 		},
+		"the database was gone before the ledger could be read": {
+			func(s *web.Status) { s.Database, s.LedgerError = down().Database, "it has not been read yet" }, ok, no, no,
+			[]string{"the database does not answer, since 2026-03-02T03:18:30Z: connecting to the database: dial tcp 10.0.0.7:5432: connect: connection refused"},
+		},
 		"the loop hangs": {
 			func(s *web.Status) { s.At = now.Add(-web.DefaultMaxAge - time.Second) }, no, no, no,
 			[]string{"reaper is stuck; its data is 11 s old, since 2026-03-02T04:12:19Z"},

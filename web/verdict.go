@@ -105,7 +105,7 @@ func (s Status) basics() []Finding {
 	if !s.Database.Up {
 		found = append(found, Finding{What: "the database does not answer", Since: s.Database.DownSince, Why: s.Database.Error})
 	}
-	if s.LedgerError != "" {
+	if s.LedgerError != "" && s.Database.Up { // else it is no cause of its own
 		found = append(found, Finding{What: "reaper's ledger cannot be used, and nothing runs", Why: s.LedgerError})
 	}
 	return found

@@ -83,7 +83,7 @@ func (s *server) page(w http.ResponseWriter, _ *http.Request) {
 	now, status := s.Now(), s.Status()
 	text, err := s.document.render(status, status.Judge(now, s.MaxAge), now)
 	if err != nil {
-		s.Log.Error("status page", "error", err)
+		s.Log.Error("status page not rendered", "error", err)
 		http.Error(w, "the status page could not be rendered; /api/status has its content", http.StatusInternalServerError)
 		return
 	}
@@ -148,7 +148,7 @@ func (s *server) writeVerdict(w http.ResponseWriter, findings func(Verdict) (pro
 func (s *server) json(w http.ResponseWriter, code int, body any) {
 	text, err := json.MarshalIndent(body, "", "  ")
 	if err != nil {
-		s.Log.Error("status as JSON", "error", err)
+		s.Log.Error("status not sent as JSON", "error", err)
 		http.Error(w, "the status could not be written as JSON", http.StatusInternalServerError)
 		return
 	}

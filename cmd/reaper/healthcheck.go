@@ -11,6 +11,7 @@ import (
 	neturl "net/url"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -54,7 +55,11 @@ func (a *app) healthcheck(ctx context.Context, path string) error {
 	if err != nil {
 		return usage(fmt.Errorf("--listen-addr %s: %w", a.ListenAddr, err))
 	}
-	if err := askHealth(ctx, "http://"+address+path); err != nil {
+	err = askHealth(ctx, "http://"+address+path)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return failed(fmt.Errorf("nothing listens on %s: is the daemon (reaper run) up, and is this its --listen-addr?", address))
+	}
+	if err != nil {
 		return failed(fmt.Errorf("asking %s%s: %w", address, path, err))
 	}
 	if a.json() {

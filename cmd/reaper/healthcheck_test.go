@@ -55,7 +55,7 @@ func TestHealthcheck(t *testing.T) {
 	if code, out := check(":0", web.PathProcess); code != exitUsage || !strings.Contains(out, "names no port") {
 		t.Errorf("without a port: %d\n%s", code, out)
 	}
-	if code, out := check(closed(t), web.PathProcess); code != exitFailed || !strings.Contains(out, "connection refused") {
+	if code, out := check(closed(t), web.PathProcess); code != exitFailed || !strings.Contains(out, "nothing listens on") {
 		t.Errorf("where nobody listens: %d\n%s", code, out)
 	}
 }
