@@ -98,9 +98,10 @@ func (l *previewer) tenantsSQL() *pg.Statement {
 	limit := strconv.Itoa(max(firstTenants, len(l.scope.Only))) // all that a person has named
 	s.Add("WITH reaper_d AS MATERIALIZED (\n  ", l.dueSQL(s), "),\nreaper_c AS (\n  SELECT count(*) FILTER (WHERE state = 'active') AS active, count(*) FILTER (WHERE state = 'held') AS held",
 		", count(*) FILTER (WHERE state = 'forever') AS forever, count(*) FILTER (WHERE state = 'skipped') AS skipped, max(cutoff) FILTER (WHERE state = 'active') AS latest",
-		"\n    FROM ", p.Tenants.Write(s, l.whole()), " reaper_s),\nreaper_f AS (\n  ",
-		l.listSQL(s, "(SELECT * FROM reaper_d ORDER BY n DESC, key LIMIT "+limit+")"))
-	return s.Add("\n   WHERE reaper_s.state <> 'active' OR reaper_d.due OR (SELECT active + held + forever + skipped FROM reaper_c) <= ", limit,
+		"\n    FROM ", p.Tenants.Write(s, l.whole()), " reaper_s),\nreaper_m AS MATERIALIZED (SELECT * FROM reaper_d ORDER BY n DESC, key LIMIT ", limit,
+		"),\nreaper_f AS (\n  ", l.listSQL(s, "reaper_m"))
+	// A list can be hashed, and leaves few tenants to join.
+	return s.Add("\n   WHERE reaper_s.state <> 'active' OR reaper_s.key::text IN (SELECT key FROM reaper_m) OR (SELECT active + held + forever + skipped FROM reaper_c) <= ", limit,
 		"\n   ORDER BY CASE WHEN reaper_s.state = 'skipped' THEN 1 WHEN reaper_d.due THEN 2 WHEN reaper_s.state = 'held' THEN 3 WHEN reaper_s.state = 'forever' THEN 4 ELSE 5 END",
 		", reaper_d.n DESC, reaper_s.key LIMIT ", limit, ")",
 		"\nSELECT json_build_object('due', due, 'clear', active - due, 'held', held, 'forever', forever, 'skipped', skipped)::text, expired, latest, ", l.cutoffsSQL(),

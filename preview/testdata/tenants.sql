@@ -25,6 +25,7 @@ reaper_c AS (
                   THEN CASE WHEN $2::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $2::timestamptz - b.length < $2::timestamptz
                             THEN $2::timestamptz - b.length END END AS own
         FROM (SELECT t.key, t.held, CASE WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END WHEN true THEN interval '0 mons 90 days 00:00:00' END AS length, coalesce(CASE WHEN t.r0 IS NOT NULL THEN false WHEN true THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((orgs.hold), false) AS held, (orgs.days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL) t OFFSET 0) b OFFSET 0) c) reaper_s),
+reaper_m AS MATERIALIZED (SELECT * FROM reaper_d ORDER BY n DESC, key LIMIT 1000),
 reaper_f AS (
   SELECT reaper_s.key::text, CASE reaper_s.state WHEN 'forever' THEN 'forever' ELSE reaper_s.retention END AS retention, CASE reaper_s.state WHEN 'active' THEN reaper_s.cutoff END AS cutoff, CASE WHEN reaper_s.state <> 'active' THEN reaper_s.state WHEN reaper_d.due THEN 'due' ELSE 'clear' END AS state, reaper_s.floored, coalesce(reaper_d.n, 0) AS expired_rows, reaper_s.key AS own
     FROM (
@@ -36,8 +37,8 @@ reaper_f AS (
              CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'
                   THEN CASE WHEN $3::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $3::timestamptz - b.length < $3::timestamptz
                             THEN $3::timestamptz - b.length END END AS own
-        FROM (SELECT t.key, t.held, CASE WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END WHEN true THEN interval '0 mons 90 days 00:00:00' END AS length, coalesce(CASE WHEN t.r0 IS NOT NULL THEN false WHEN true THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((orgs.hold), false) AS held, (orgs.days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL) t OFFSET 0) b OFFSET 0) c) reaper_s LEFT JOIN (SELECT * FROM reaper_d ORDER BY n DESC, key LIMIT 1000) reaper_d ON reaper_d.key = reaper_s.key::text
-   WHERE reaper_s.state <> 'active' OR reaper_d.due OR (SELECT active + held + forever + skipped FROM reaper_c) <= 1000
+        FROM (SELECT t.key, t.held, CASE WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END WHEN true THEN interval '0 mons 90 days 00:00:00' END AS length, coalesce(CASE WHEN t.r0 IS NOT NULL THEN false WHEN true THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((orgs.hold), false) AS held, (orgs.days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL) t OFFSET 0) b OFFSET 0) c) reaper_s LEFT JOIN reaper_m reaper_d ON reaper_d.key = reaper_s.key::text
+   WHERE reaper_s.state <> 'active' OR reaper_s.key::text IN (SELECT key FROM reaper_m) OR (SELECT active + held + forever + skipped FROM reaper_c) <= 1000
    ORDER BY CASE WHEN reaper_s.state = 'skipped' THEN 1 WHEN reaper_d.due THEN 2 WHEN reaper_s.state = 'held' THEN 3 WHEN reaper_s.state = 'forever' THEN 4 ELSE 5 END, reaper_d.n DESC, reaper_s.key LIMIT 1000)
 SELECT json_build_object('due', due, 'clear', active - due, 'held', held, 'forever', forever, 'skipped', skipped)::text, expired, latest, '[]',
        (SELECT coalesce(json_agg(json_build_object('key', key, 'retention', retention, 'cutoff', cutoff, 'state', state, 'floored', floored, 'expired_rows', expired_rows) ORDER BY own), '[]') FROM reaper_f)::text
@@ -99,6 +100,7 @@ reaper_c AS (
                   THEN CASE WHEN $2::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $2::timestamptz - b.length < $2::timestamptz
                             THEN $2::timestamptz - b.length END END AS own
         FROM (SELECT t.key, t.held, CASE WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END WHEN true THEN interval '0 mons 90 days 00:00:00' END AS length, coalesce(CASE WHEN t.r0 IS NOT NULL THEN false WHEN true THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((orgs.hold), false) AS held, (orgs.days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL) t OFFSET 0) b OFFSET 0) c) reaper_s),
+reaper_m AS MATERIALIZED (SELECT * FROM reaper_d ORDER BY n DESC, key LIMIT 1000),
 reaper_f AS (
   SELECT reaper_s.key::text, CASE reaper_s.state WHEN 'forever' THEN 'forever' ELSE reaper_s.retention END AS retention, CASE reaper_s.state WHEN 'active' THEN reaper_s.cutoff END AS cutoff, CASE WHEN reaper_s.state <> 'active' THEN reaper_s.state WHEN reaper_d.due THEN 'due' ELSE 'clear' END AS state, reaper_s.floored, coalesce(reaper_d.n, NULL) AS expired_rows, reaper_s.key AS own
     FROM (
@@ -110,8 +112,8 @@ reaper_f AS (
              CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'
                   THEN CASE WHEN $3::timestamptz - b.length >= '1900-01-01 00:00:00+00' AND $3::timestamptz - b.length < $3::timestamptz
                             THEN $3::timestamptz - b.length END END AS own
-        FROM (SELECT t.key, t.held, CASE WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END WHEN true THEN interval '0 mons 90 days 00:00:00' END AS length, coalesce(CASE WHEN t.r0 IS NOT NULL THEN false WHEN true THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((orgs.hold), false) AS held, (orgs.days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL) t OFFSET 0) b OFFSET 0) c) reaper_s LEFT JOIN (SELECT * FROM reaper_d ORDER BY n DESC, key LIMIT 1000) reaper_d ON reaper_d.key = reaper_s.key::text
-   WHERE reaper_s.state <> 'active' OR reaper_d.due OR (SELECT active + held + forever + skipped FROM reaper_c) <= 1000
+        FROM (SELECT t.key, t.held, CASE WHEN t.r0 IS NOT NULL THEN CASE WHEN t.r0 BETWEEN -800000 AND 800000 THEN make_interval(days => t.r0::int) ELSE interval '0' END WHEN true THEN interval '0 mons 90 days 00:00:00' END AS length, coalesce(CASE WHEN t.r0 IS NOT NULL THEN false WHEN true THEN false END, false) AS forever FROM (SELECT "orgs"."id" AS key, false OR coalesce((orgs.hold), false) AS held, (orgs.days) AS r0 FROM "public"."orgs" WHERE "orgs"."id" IS NOT NULL) t OFFSET 0) b OFFSET 0) c) reaper_s LEFT JOIN reaper_m reaper_d ON reaper_d.key = reaper_s.key::text
+   WHERE reaper_s.state <> 'active' OR reaper_s.key::text IN (SELECT key FROM reaper_m) OR (SELECT active + held + forever + skipped FROM reaper_c) <= 1000
    ORDER BY CASE WHEN reaper_s.state = 'skipped' THEN 1 WHEN reaper_d.due THEN 2 WHEN reaper_s.state = 'held' THEN 3 WHEN reaper_s.state = 'forever' THEN 4 ELSE 5 END, reaper_d.n DESC, reaper_s.key LIMIT 1000)
 SELECT json_build_object('due', due, 'clear', active - due, 'held', held, 'forever', forever, 'skipped', skipped)::text, expired, latest, (SELECT coalesce(json_agg(x), '[]') FROM (SELECT cutoff, count(*) AS tenants FROM reaper_d GROUP BY cutoff ORDER BY 2 DESC, 1 LIMIT 50) x)::text,
        (SELECT coalesce(json_agg(json_build_object('key', key, 'retention', retention, 'cutoff', cutoff, 'state', state, 'floored', floored, 'expired_rows', expired_rows) ORDER BY own), '[]') FROM reaper_f)::text
