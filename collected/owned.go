@@ -113,7 +113,7 @@ func DeleteOwnedRootsSQL(p *plan.Plan, sc expiry.Scope, tenants []*plan.TenantCu
 	p.CutoffsCTE(s, sc, tenants)
 	lists := append([]list{{"reaper_at", roots.CTIDs, "tid"}}, ownersOf(Candidates{Owners: roots.Owners, Tenants: keys})...)
 	values, _ := listed(s, nil, nil, nil, lists...)
-	return s.Add("\nDELETE FROM ", schema.From(t), " USING ", values, "\n WHERE ", pg.Ident(t.Name.Name), ".ctid = reaper_v.reaper_at AND ", ownedCondition(p), plan.Parenthesized(p.Where))
+	return s.Add("\nDELETE FROM ", schema.From(t), " USING ", values, "\n WHERE ", pg.Ident(t.Name.Name), ".ctid = reaper_v.reaper_at AND ", ownedCondition(p), p.Qualifies())
 }
 
 func ownersOf(c Candidates) []list {

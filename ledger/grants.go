@@ -20,9 +20,9 @@ var privileges = []struct {
 }{
 	{"SELECT", []string{"schema_version", "runs", "deletions"}},
 	{"SELECT, INSERT, UPDATE, DELETE", []string{"run"}},
-	{"SELECT, INSERT, DELETE", []string{"batch", "cutoff", "detach", "print", "approval"}},
+	{"SELECT, INSERT, DELETE", []string{"batch", "cutoff", "detach", "print", "approval", "hold_root"}},
 	{"SELECT, INSERT", []string{"deletion"}},
-	{"SELECT, INSERT, UPDATE, DELETE", []string{"tick", "lease", "scan", "pause", "hold", "baseline", "throttle", "process"}},
+	{"SELECT, INSERT, UPDATE, DELETE", []string{"tick", "lease", "scan", "pause", "hold", "baseline", "throttle", "process", "grace", "grace_policy"}},
 	{"SELECT, INSERT, UPDATE", []string{"latch"}},
 	{"SELECT, INSERT, DELETE", []string{optionalTable}},
 }

@@ -12,15 +12,17 @@ import (
 	"github.com/reaperdb/reaper/internal/pg"
 )
 
-// Hold is what a person has said must stay.
+// Hold is what a person has said must stay: tenants or, by row, roots of one policy.
 type Hold struct {
 	ID     int64      `json:"id"`
 	Policy *string    `json:"policy"` // nil: every policy
-	Tenant *string    `json:"tenant"` // as PostgreSQL prints the key; nil: every tenant, and rows without one
+	Tenant *string    `json:"tenant"` // as PostgreSQL prints the key; nil: every tenant, and rows without one, unless Roots is set
 	Until  *time.Time `json:"until"`  // by the database's clock, like At; nil: until it is released
 	Reason string     `json:"reason"`
 	By     string     `json:"by"` // who has set it
 	At     time.Time  `json:"at"`
+	Roots  *int64     `json:"roots"` // how many rows of the policy's table; nil: it is of tenants
+	Root   []string   `json:"root"`  // the key of the only one, by column, as PostgreSQL prints it; nil: there are others, or none
 }
 
 // HoldEnd is when a hold ends by itself: after a length of time (text of an interval), at a time
@@ -42,7 +44,7 @@ func (l *Ledger) Hold(ctx context.Context, db *pgxpool.Pool, policies, tenants [
 			SELECT p, t, $3, `+person(`$4`)+`, now(),
 			       CASE WHEN $5::text <> '' THEN now() + $5::text::interval WHEN $6::text <> '' THEN $6::text::timestamptz ELSE 'infinity' END
 			  FROM unnest(coalesce($1::text[], ARRAY[NULL::text])) p, unnest(coalesce($2::text[], ARRAY[NULL::text])) t
-			RETURNING `+holdColumns, policies, tenants, reason, by, end.After, end.At)
+			RETURNING `+holdColumns+`, NULL::bigint, NULL::text[]`, policies, tenants, reason, by, end.After, end.At)
 		if err == nil {
 			holds, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Hold])
 		}
@@ -58,7 +60,13 @@ func (l *Ledger) Hold(ctx context.Context, db *pgxpool.Pool, policies, tenants [
 	return holds, nil
 }
 
-const holdColumns = `id, policy, tenant, nullif(ends_at, 'infinity'), reason, who, created_at`
+const holdColumns = `id, policy, tenant, CASE WHEN ends_at OPERATOR(pg_catalog.<) 'infinity' THEN ends_at END, reason, who, created_at`
+
+// The columns of a hold by row, and what stands for them in a ledger that is older than such holds.
+const (
+	rootColumns   = `roots, CASE WHEN roots = 1 THEN (SELECT r.key FROM %s.hold_root r WHERE r.hold = h.id LIMIT 1) END`
+	noRootColumns = `NULL::bigint, NULL::text[]`
+)
 
 // EndHold ends a hold; false: there is none of that id in force.
 func (l *Ledger) EndHold(ctx context.Context, db *pgxpool.Pool, id int64, by string) (released bool, err error) {
@@ -83,10 +91,9 @@ const holdInForce = `h.released_at IS NULL AND (h.ends_at OPERATOR(pg_catalog.>)
 // Holds returns the holds in force by the database's clock, oldest first; none where the ledger
 // does not exist yet, or is older than holds are.
 func (l *Ledger) Holds(ctx context.Context, db *pgxpool.Pool) ([]Hold, error) {
-	rows, err := l.on(db).Query(ctx, `SELECT `+holdColumns+` FROM `+l.schema+`.hold h WHERE `+holdInForce+` ORDER BY id`)
-	var holds []Hold
-	if err == nil {
-		holds, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Hold])
+	holds, err := l.holds(ctx, db, fmt.Sprintf(rootColumns, l.schema))
+	if pg.HasCode(err, "42703") || isMissing(err) {
+		holds, err = l.holds(ctx, db, noRootColumns)
 	}
 	switch {
 	case isMissing(err):
@@ -99,31 +106,49 @@ func (l *Ledger) Holds(ctx context.Context, db *pgxpool.Pool) ([]Hold, error) {
 	return holds, nil
 }
 
+func (l *Ledger) holds(ctx context.Context, db *pgxpool.Pool, roots string) (holds []Hold, err error) {
+	rows, err := l.on(db).Query(ctx, `SELECT `+holdColumns+`, `+roots+` FROM `+l.schema+`.hold h WHERE `+holdInForce+` ORDER BY id`)
+	if err == nil {
+		holds, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Hold])
+	}
+	return holds, err
+}
+
 // ErrHoldsDenied means that the role may not read the holds.
 var ErrHoldsDenied = errors.New("the role may not read the holds that persons have set")
 
 // HasHolds reports whether the ledger has a table of holds. It returns ErrHoldsDenied if the role
 // may not read it.
 func (l *Ledger) HasHolds(ctx context.Context, conn *pgx.Conn) (has bool, err error) {
-	var may bool
-	err = pg.Pinned(conn).QueryRow(ctx, `SELECT c.oid IS NOT NULL, coalesce(has_schema_privilege(c.relnamespace, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'), false)
-		FROM (SELECT 1) AS one LEFT JOIN (pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = $1::text) ON c.relname = 'hold'`, l.name).Scan(&has, &may)
+	var may, roots bool
+	err = pg.Pinned(conn).QueryRow(ctx, `SELECT count(c.oid) > 0, coalesce(bool_and(has_schema_privilege(c.relnamespace, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')), false), count(c.oid) = 2
+		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = $1::text WHERE c.relname IN ('hold', 'hold_root') AND c.relkind = 'r'`, l.name).Scan(&has, &may, &roots)
 	switch {
 	case err != nil:
 		return false, fmt.Errorf("looking for holds: %w", err)
 	case has && !may:
 		return false, ErrHoldsDenied
 	}
+	l.withoutRoots.Store(has && !roots)
 	return has, nil
 }
 
-// HeldElsewhere returns the policies besides these for which holds are in force.
-func (l *Ledger) HeldElsewhere(ctx context.Context, conn *pgx.Conn, policies []string) (others []string, err error) {
-	err = pg.Pinned(conn).QueryRow(ctx, `SELECT array(SELECT DISTINCT h.policy FROM `+l.schema+`.hold h WHERE `+holdInForce+` AND h.policy <> ALL ($1::text[]) ORDER BY 1)`, policies).Scan(&others)
+// HeldPolicies returns the policies for which holds are in force, and those of which roots are, or
+// were, held by row. There must be holds; see HasHolds.
+func (l *Ledger) HeldPolicies(ctx context.Context, conn *pgx.Conn) (named, byRow []string, err error) {
+	err = pg.Pinned(conn).QueryRow(ctx, `SELECT array(SELECT DISTINCT h.policy FROM `+l.schema+`.hold h WHERE `+holdInForce+` AND h.policy IS NOT NULL ORDER BY 1), `+l.RootsHeldSQL()).Scan(&named, &byRow)
 	if err != nil {
-		return nil, fmt.Errorf("reading holds: %w", err)
+		return nil, nil, fmt.Errorf("reading holds: %w", err)
 	}
-	return others, nil
+	return named, byRow, nil
+}
+
+// RootsHeldSQL is an SQL expression for the policies of which roots are, or were, held by row.
+func (l *Ledger) RootsHeldSQL() string {
+	if l.withoutRoots.Load() {
+		return `'{}'::text[]`
+	}
+	return `array(SELECT DISTINCT h.policy FROM ` + l.schema + `.hold h WHERE h.roots IS NOT NULL)`
 }
 
 // HeldSQL returns an SQL condition for whether a person holds a tenant of a policy now, by an
@@ -132,8 +157,12 @@ func (l *Ledger) HeldElsewhere(ctx context.Context, conn *pgx.Conn, policies []s
 func (l *Ledger) HeldSQL(policy string) func(key string, same func(tenant string) string) string {
 	where := holdInForce + ` AND (h.policy IS NULL OR (h.policy OPERATOR(pg_catalog.=) ` + pg.Literal(policy) + `))`
 	from := `EXISTS (SELECT FROM ` + l.schema + `.hold h WHERE `
+	all := `h.tenant IS NULL AND h.roots IS NULL AND `
+	if l.withoutRoots.Load() {
+		all = `h.tenant IS NULL AND `
+	}
 	return func(key string, same func(tenant string) string) string {
-		held := `(` + from + `h.tenant IS NULL AND ` + where + `) OR ` + from + `(h.tenant OPERATOR(pg_catalog.=) ((` + key + `) COLLATE pg_catalog."C")) AND ` + where + `)`
+		held := `(` + from + all + where + `) OR ` + from + `(h.tenant OPERATOR(pg_catalog.=) ((` + key + `) COLLATE pg_catalog."C")) AND ` + where + `)`
 		if same != nil {
 			held += ` OR ` + from + `(` + same("h.tenant") + `) AND ` + where + `)`
 		}

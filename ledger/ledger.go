@@ -43,6 +43,7 @@ type Ledger struct {
 	signs, acknowledged atomic.Int64 // of life: how many were given, and the last that is known to be committed
 	reading             atomic.Int32 // which of readings the role may read
 	forgetting          atomic.Value // the id of the last run that has deleted old ones
+	withoutRoots        atomic.Bool  // the ledger is older than holds by row
 }
 
 // New returns the ledger in a schema, given by its exact name. Closed runs are kept for

@@ -167,7 +167,9 @@ type Plan struct {
 	Proven       bool   // safety asks for it, and nothing prevents it
 	CatalogPrint string // fingerprint of the tables' catalog entries at planning time
 	KeyInIndex   bool   // the keyset's index continues with the key
-	whereLeads   bool   // the keyset's index serves where, so the walk includes it
+	heldRoot     func(key []string) string
+	rootsHeld    bool // some are
+	whereLeads   bool // the keyset's index serves where, so the walk includes it
 	Usual, Full  *Traversal
 	Parts        partitioning
 }
@@ -209,6 +211,34 @@ func (p *Plan) Hold(held func(key string, same func(string) string) string) {
 	if p.Tenants != nil {
 		p.Tenants.Held = held
 	}
+}
+
+// HoldRoots adds the condition that a person holds a root, by expressions of its key's columns or,
+// without any, that a root is held at all; nil: nobody can have said so. Where some are, searches and
+// counts leave them out; the statements that delete ask in any case.
+func (p *Plan) HoldRoots(held func(key []string) string, some bool) {
+	p.heldRoot, p.rootsHeld = held, some && held != nil
+}
+
+// Qualifies is the condition, to append to others with AND, that a root may be deleted at all,
+// whatever its age: where, and no person holds it; empty if there is none.
+func (p *Plan) Qualifies() string { return Parenthesized(p.Where) + p.unlessRootHeld() }
+
+// sought is Qualifies for a search or a count: where no root was held as it began, it does not look
+// at their keys, which may not be in the index that serves it.
+func (p *Plan) sought() string {
+	if p.rootsHeld {
+		return p.Qualifies()
+	}
+	return Parenthesized(p.Where)
+}
+
+// unlessRootHeld leaves roots out that a person holds by row.
+func (p *Plan) unlessRootHeld() string {
+	if p.heldRoot == nil {
+		return ""
+	}
+	return " AND NOT " + p.heldRoot(schema.Cols(p.Root.Table, ColumnNames(p.Key)))
 }
 
 // Sweeps reports whether a run walks the rows of all tenants together.

@@ -132,7 +132,7 @@ func (p *Plan) parenthesizedJoin(joins string) string {
 // Conditions is everything that makes a root expired at the time of the statement: age, where,
 // hold, retention and the whole path. cut is the relation with the tenant's cutoff.
 func (p *Plan) Conditions(cut string) string {
-	return p.ageCondition(cut) + Parenthesized(p.Where)
+	return p.ageCondition(cut) + p.Qualifies()
 }
 
 // ageCondition is conditions without where.
@@ -157,10 +157,10 @@ func (p *Plan) RootCondition(s *pg.Statement, sc expiry.Scope, keys pg.Values, c
 	return p.KeyCondition(s, keys) + "\n   AND " + p.ageCondition(cut) + p.WhereCondition(s, sc, keys)
 }
 
-// WhereCondition is the where condition for roots with these keys.
+// WhereCondition is Qualifies for roots with these keys.
 func (p *Plan) WhereCondition(s *pg.Statement, sc expiry.Scope, keys pg.Values) string {
 	if !sc.WhereFailed {
-		return Parenthesized(p.Where)
+		return p.Qualifies()
 	}
 	return p.whereAfter(sc, p.KeyCondition(s, keys))
 }

@@ -41,7 +41,7 @@ func (p *Plan) PastCutoffSQL(s *pg.Statement, sc expiry.Scope) string {
 	for i, c := range p.Root.Refs {
 		inner.Add(fmt.Sprintf(", %s AS r%d", schema.Uncollated(t, c), i))
 	}
-	inner.Add(" FROM ", schema.From(t), " WHERE ", p.Age.Valid(a), Parenthesized(p.Where), ") reaper_r")
+	inner.Add(" FROM ", schema.From(t), " WHERE ", p.Age.Valid(a), p.sought(), ") reaper_r")
 	inner.Add("\n  JOIN ", p.OwnerJoin(p.Tenants.Write(inner, sc)+" reaper_s", "reaper_s", "reaper_r.l"))
 	inner.Add("\n WHERE reaper_s.state = 'active' AND ", p.Age.Expired("reaper_r.age", "reaper_s.cutoff"))
 	return inner.String()

@@ -76,7 +76,7 @@ func (p *Plan) partitionRows(x schema.Partition, upper string) string {
 	for i, c := range schema.Cols(t, p.Lead()) {
 		fmt.Fprintf(&b, "%s AS l%d, ", c, i)
 	}
-	b.WriteString("(" + p.Age.Valid(a) + " AND " + a + " < " + upper + Parenthesized(p.Where) + ") IS TRUE AS meant\n          FROM ONLY " +
+	b.WriteString("(" + p.Age.Valid(a) + " AND " + a + " < " + upper + p.Qualifies() + ") IS TRUE AS meant\n          FROM ONLY " +
 		x.Name.SQL() + " AS " + pg.Ident(t.Name.Name) + ")")
 	return b.String()
 }
@@ -104,6 +104,9 @@ func (p *Plan) AllExpiredSQL(sc expiry.Scope, x schema.Partition) *pg.Statement 
 	p.closedTenants(s, sc, upper)
 	s.Add("\nSELECT EXISTS (SELECT FROM ONLY ", x.Name.SQL(), "),\n       CASE WHEN ")
 	if x.Dated && p.owned() {
+		if p.heldRoot != nil {
+			s.Add("NOT ", p.heldRoot(nil), " AND ")
+		}
 		s.Add("NOT EXISTS (SELECT FROM (", p.Tenants.Relation(nil), ") reaper_s LEFT JOIN reaper_c ON ", p.Tenants.Same.FindTheirs("reaper_c.key", "reaper_s.key"), " WHERE reaper_c.key IS NULL)")
 	} else {
 		s.Add("false")

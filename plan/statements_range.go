@@ -76,13 +76,13 @@ func (p *Plan) OwnedRange(s *pg.Statement, sc expiry.Scope, tenants []*TenantCut
 		"\n     FOR UPDATE OF " + pg.Ident(t.Name.Name) + " SKIP LOCKED) reaper_q"
 }
 
-// whereAfter is the where condition of rows that satisfy another one: where it has raised an error,
+// whereAfter is Qualifies for rows that satisfy another condition: where it has raised an error,
 // it is evaluated only for those.
 func (p *Plan) whereAfter(sc expiry.Scope, found string) string {
 	if !sc.WhereFailed || p.Where == "" {
-		return Parenthesized(p.Where)
+		return p.Qualifies()
 	}
-	return " AND CASE WHEN " + found + " THEN (" + p.Where + "\n) ELSE false END"
+	return " AND CASE WHEN " + found + " THEN (" + p.Where + "\n) ELSE false END" + p.unlessRootHeld()
 }
 
 // ofTenant finds the rows of a tenant by the index that leads to their ages.

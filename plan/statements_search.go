@@ -115,7 +115,7 @@ func (p *Plan) leadConditions(lead func(int) string) (conditions []string) {
 // meantSQL reports whether a row below the bound is expired and satisfies where.
 func (p *Plan) meantSQL(cutoff string) string {
 	t := p.Root.Table
-	return "(true" + p.Age.Recheck(schema.Col(t, p.Age.Column.Name), cutoff) + Parenthesized(p.Where) + ") IS TRUE"
+	return "(true" + p.Age.Recheck(schema.Col(t, p.Age.Column.Name), cutoff) + p.sought() + ") IS TRUE"
 }
 
 // probeSQL finds the age of the oldest expired row of one group with one lookup in the index from
@@ -128,7 +128,7 @@ func (p *Plan) probeSQL(cutoff string, lead func(int) string) string {
 	for _, c := range p.leadConditions(lead) {
 		b.WriteString(c + " AND ")
 	}
-	b.WriteString(p.Age.Expired(a, cutoff) + Parenthesized(p.Where) + " ORDER BY " + a + " LIMIT 1")
+	b.WriteString(p.Age.Expired(a, cutoff) + p.sought() + " ORDER BY " + a + " LIMIT 1")
 	return b.String()
 }
 
@@ -250,7 +250,7 @@ func (p *Plan) SweepSQL(sc expiry.Scope, after []*string, latest string, limit i
 	for i, c := range schema.Cols(t, p.Lead()) {
 		s.Add(c, fmt.Sprintf(" AS l%d, ", i))
 	}
-	s.Add(a, " AS age, (", p.Age.Valid(a), Parenthesized(p.Where), ") IS TRUE AS meant, ", p.sizeOf(), " AS size",
+	s.Add(a, " AS age, (", p.Age.Valid(a), p.sought(), ") IS TRUE AS meant, ", p.sizeOf(), " AS size",
 		"\n    FROM ", schema.From(t))
 	if len(conditions) > 0 {
 		s.Add("\n   WHERE ", strings.Join(conditions, "\n     AND "))

@@ -3,6 +3,7 @@ package purge
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,26 +20,38 @@ type Holds interface {
 	held
 	// HasHolds reports whether there can be holds; it fails if the role may not read them.
 	HasHolds(ctx context.Context, conn *pgx.Conn) (bool, error)
+	// HeldPolicies returns the policies that are held, and those of which roots are held by row.
+	HeldPolicies(ctx context.Context, conn *pgx.Conn) (named, byRow []string, err error)
 }
 
 type held interface {
 	// HeldSQL returns an SQL condition for whether a tenant of a policy is held now, by an
 	// expression of its key as text; NULL for a policy without tenants.
 	HeldSQL(policy string) func(key string, same func(tenant string) string) string
+	// HeldRootSQL returns an SQL condition for whether a root of a policy is held by row now, by
+	// expressions of its key's columns, or without any, for whether any root is; nil: none can be. It
+	// protects for a while after its end, the text of an interval; empty: none.
+	HeldRootSQL(policy, after string) func(key []string) string
 }
 
-// ApplyHolds makes holds a condition of plans, and reports whether there can be any. A run does so
+// ApplyHolds makes holds a condition of plans, and returns the policies that are held. A run does so
 // by itself.
-func ApplyHolds(ctx context.Context, conn *pgx.Conn, h Holds, plans []*plan.Plan) (has bool, err error) {
-	if has, err = h.HasHolds(ctx, conn); err == nil && has {
-		applyHolds(h, plans)
+func ApplyHolds(ctx context.Context, conn *pgx.Conn, h Holds, plans []*plan.Plan) (named []string, err error) {
+	has, err := h.HasHolds(ctx, conn)
+	if err != nil || !has {
+		return nil, err
 	}
-	return has, err
+	named, byRow, err := h.HeldPolicies(ctx, conn)
+	if err == nil {
+		applyHolds(h, plans, byRow)
+	}
+	return named, err
 }
 
-func applyHolds(h held, plans []*plan.Plan) {
+func applyHolds(h held, plans []*plan.Plan, byRow []string) {
 	for _, p := range plans {
 		p.Hold(h.HeldSQL(p.Policy.Name))
+		p.HoldRoots(h.HeldRootSQL(p.Policy.Name, ""), slices.Contains(byRow, p.Policy.Name))
 	}
 }
 

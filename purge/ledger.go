@@ -15,6 +15,8 @@ type Ledger interface {
 	partition.Ledger
 	preview.History
 	held
+	// RootsHeldSQL is an SQL expression for the policies of which roots are held by row.
+	RootsHeldSQL() string
 	// OpenRun records the start of a policy's run.
 	OpenRun(ctx context.Context, db *pgxpool.Pool, runID, policy, trigger, base string) error
 	// FixCutoffs stores the cutoffs of a policy's run (a tenant's key and a cutoff, as text),

@@ -133,7 +133,6 @@ func (r *Runner) Run(ctx context.Context, plans []*plan.Plan, opts Options) (*Re
 		run.id = id.String()
 	}
 	run.log = run.log.With("run_id", run.id)
-	applyHolds(r.Ledger, plans)
 	return run.all(ctx, plans)
 }
 
@@ -143,12 +142,14 @@ func (r *Run) all(ctx context.Context, plans []*plan.Plan) (*Report, error) {
 	r.started = time.Now()
 	report := &Report{RunID: r.id, Status: Complete, Policies: []*PolicyReport{}}
 	var now int64 // independent of DateStyle
+	var byRow []string
 	err := r.withServer(ctx, func() error {
-		return pg.Pinned(r.pool).QueryRow(ctx, pg.ClockSQL).Scan(&now, &r.base)
+		return pg.Pinned(r.pool).QueryRow(ctx, pg.ClockSQL+", "+r.ledger.RootsHeldSQL()).Scan(&now, &r.base, &byRow)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reading the database's clock: %w", err)
 	}
+	applyHolds(r.ledger, plans, byRow)
 	report.StartedAt = time.UnixMicro(now)
 	var policies []*policyRun
 	for _, p := range plans {

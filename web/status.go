@@ -2,8 +2,10 @@ package web
 
 import (
 	"encoding/json"
+	"strings"
 	"time"
 
+	"github.com/reaperdb/reaper/internal/visible"
 	"github.com/reaperdb/reaper/preview"
 )
 
@@ -104,9 +106,9 @@ type Progress struct {
 	Trigger     string    `json:"trigger"`
 	Instance    string    `json:"instance"` // empty if unknown
 	StartedAt   time.Time `json:"started_at"`
-	Roots       int64     `json:"roots"` // expired roots deleted so far
-	Due         *int64    `json:"due"`   // roots due at the start; null if counting took too long
-	Rows        int64     `json:"rows"`  // deleted so far, over all tables
+	Roots       int64     `json:"roots,omitempty"` // expired roots deleted so far
+	Due         *int64    `json:"due"`             // roots due at the start; null if counting took too long
+	Rows        int64     `json:"rows"`            // deleted so far, over all tables
 	Batches     int64     `json:"batches"`
 	TenantsDone int64     `json:"tenants_done"`
 	TenantsDue  *int64    `json:"tenants_due"` // null if unknown
@@ -114,7 +116,7 @@ type Progress struct {
 	Held        *Held     `json:"held"`        // null if nothing holds it back
 }
 
-// Hold is what a person has said must stay.
+// Hold is what a person has said must stay: tenants or, by row, roots of one policy.
 type Hold struct {
 	ID     int64      `json:"id"`
 	Policy *string    `json:"policy"` // null: every policy
@@ -123,12 +125,21 @@ type Hold struct {
 	Reason string     `json:"reason"`
 	By     string     `json:"by"`
 	At     time.Time  `json:"at"`
+	Roots  *int64     `json:"roots"` // how many rows of the policy's table; null: it is of tenants
+	Root   []string   `json:"root"`  // the key of the only one, by column; null: there are others, or none
 }
 
 // Text says what is held, and until when.
 func (h Hold) Text() string {
 	text := "every tenant"
-	if h.Tenant != nil {
+	switch {
+	case len(h.Root) == 1:
+		text = "row " + h.Root[0]
+	case h.Root != nil:
+		text = "row (" + strings.Join(h.Root, ", ") + ")"
+	case h.Roots != nil:
+		text = visible.Count(*h.Roots, "row", "rows")
+	case h.Tenant != nil:
 		text = "tenant " + *h.Tenant
 	}
 	if h.Policy != nil {

@@ -230,7 +230,7 @@ func (a *app) options() (purge.Options, error) {
 	if len(a.Tenants) > 0 {
 		o.Tenants = a.Tenants
 	}
-	if err := checkKeys(a.Tenants); err != nil {
+	if err := checkKeys("--tenant", a.Tenants); err != nil {
 		return o, err
 	}
 	if a.OlderThan != "" {

@@ -23,6 +23,7 @@ import (
 // holdFlags are the flags of hold.
 type holdFlags struct {
 	tenants       []string
+	roots         []string
 	all, unknown  bool
 	length, until string
 	indefinitely  bool
@@ -32,19 +33,21 @@ type holdFlags struct {
 func (a *app) holdCommand() *cobra.Command {
 	var f holdFlags
 	cmd := &cobra.Command{
-		Use: "hold (--tenant KEY | --all) (--for 90d | --until DATE | --indefinitely) --reason TEXT", Short: "Keep the rows of a tenant, or of all, whatever is due", Args: noArgs,
+		Use: "hold (--tenant KEY | --all | --root KEY) (--for 90d | --until DATE | --indefinitely) --reason TEXT", Short: "Keep the rows of a tenant, of all, or single rows, whatever is due", Args: noArgs,
 		Long: `hold keeps the rows of a tenant, or of every tenant, from being deleted, in every
-process on this database, for all policies or for the named ones. It counts from
-its commit on, so at most the batch that is being deleted misses it. A hold
-protects expired roots: a row may still go with another table's root that it
-depends on. holds lists what is held, release ends it.`,
+process on this database, for all policies or for the named ones. With --root it
+keeps single rows of one policy's table, by their key. It counts from its commit
+on, so at most the batch that is being deleted misses it. A hold protects expired
+roots: a row may still go with another table's root that it depends on. holds
+lists what is held, release ends it.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.hold(cmd.Context(), f) },
 	}
 	a.selection(cmd)
 	flags := cmd.Flags()
 	flags.StringArrayVar(&f.tenants, "tenant", nil, "the key of the tenant; repeatable")
 	flags.BoolVar(&f.all, "all", false, "every tenant, and the rows of policies without tenants")
-	flags.BoolVar(&f.unknown, "unknown", false, "hold a tenant that the policy file's tenants do not have (yet)")
+	flags.StringArrayVar(&f.roots, "root", nil, "the key of a row of the table of --policy; of several columns as CSV: 5,x; repeatable")
+	flags.BoolVar(&f.unknown, "unknown", false, "hold a tenant that the policy file's tenants do not have (yet), or a row that is not there")
 	flags.StringVar(&f.length, "for", "", "for how long: 90d, 6mo")
 	flags.StringVar(&f.until, "until", "", "until the beginning of a day, or a time, in UTC: 2027-03-31, 2027-03-31T18:00:00Z")
 	flags.BoolVar(&f.indefinitely, "indefinitely", false, "until it is released")
@@ -54,22 +57,19 @@ depends on. holds lists what is held, release ends it.`,
 
 // check refuses flags that do not say who is held, until when and why.
 func (f *holdFlags) check() (end ledger.HoldEnd, err error) {
-	if f.all == (len(f.tenants) > 0) {
-		return end, usage(errors.New("hold needs either --tenant KEY or --all"))
+	if given(f.all, len(f.tenants) > 0, len(f.roots) > 0) != 1 {
+		return end, usage(errors.New("hold needs either --tenant KEY or --all, or --root KEY"))
 	}
 	if slices.Contains(f.tenants, "") {
 		return end, usage(errors.New("--tenant is empty: write the tenant's key"))
 	}
-	if err := checkKeys(f.tenants); err != nil {
+	if err := checkKeys("--tenant", f.tenants); err != nil {
 		return end, err
 	}
-	given := 0
-	for _, is := range []bool{f.length != "", f.until != "", f.indefinitely} {
-		if is {
-			given++
-		}
+	if err := checkKeys("--root", f.roots); err != nil {
+		return end, err
 	}
-	if given != 1 {
+	if given(f.length != "", f.until != "", f.indefinitely) != 1 {
 		return end, usage(errors.New("hold needs one of --for, --until and --indefinitely: when it ends"))
 	}
 	if f.reason, err = statedReason(f.reason, "hold"); err != nil {
@@ -84,11 +84,21 @@ func (f *holdFlags) check() (end ledger.HoldEnd, err error) {
 	return end, err
 }
 
-// checkKeys refuses keys of tenants that no database can have.
-func checkKeys(tenants []string) error {
-	for _, key := range tenants {
+// given counts what is true.
+func given(all ...bool) (n int) {
+	for _, is := range all {
+		if is {
+			n++
+		}
+	}
+	return n
+}
+
+// checkKeys refuses keys of a flag that no database can have.
+func checkKeys(flag string, keys []string) error {
+	for _, key := range keys {
 		if !utf8.ValidString(key) || strings.ContainsRune(key, 0) {
-			return usage(fmt.Errorf("--tenant %q: it is not valid UTF-8: write the key as text", key))
+			return usage(fmt.Errorf("%s %q: it is not valid UTF-8: write the key as text", flag, key))
 		}
 	}
 	return nil
@@ -125,8 +135,14 @@ func (a *app) hold(ctx context.Context, f holdFlags) error {
 	if err != nil {
 		return err
 	}
+	var roots [][]string
 	tenants := f.tenants
-	if !f.all {
+	switch {
+	case f.roots != nil:
+		if roots, err = a.knownRoots(ctx, f.roots, f.unknown); err != nil {
+			return err
+		}
+	case !f.all:
 		if tenants, err = a.knownTenants(ctx, f.tenants, f.unknown); err != nil {
 			return err
 		}
@@ -136,7 +152,13 @@ func (a *app) hold(ctx context.Context, f holdFlags) error {
 		return err
 	}
 	defer pool.Close()
-	holds, err := l.Hold(ctx, pool, a.paused(), tenants, end, f.reason, person())
+	var holds []ledger.Hold
+	if roots != nil {
+		holds = make([]ledger.Hold, 1)
+		holds[0], err = l.HoldRootsDurably(ctx, pool, a.Policies[0], roots, end, f.reason, person())
+	} else {
+		holds, err = l.Hold(ctx, pool, a.paused(), tenants, end, f.reason, person())
+	}
 	switch {
 	case errors.Is(err, ledger.ErrHoldEnded):
 		return usage(fmt.Errorf("--until %s is past by the database's clock", f.until))
@@ -180,6 +202,35 @@ func (a *app) knownTenants(ctx context.Context, tenants []string, unknown bool) 
 		return nil, usage(errors.New("--tenant: no policy that reaper check accepts has tenants; to hold every tenant until it does: --all"))
 	}
 	return known, nil
+}
+
+// knownRoots are the keys of rows of the one policy's table as PostgreSQL prints them.
+func (a *app) knownRoots(ctx context.Context, roots []string, unknown bool) (keys [][]string, err error) {
+	if len(a.paused()) != 1 {
+		return nil, usage(errors.New("hold --root needs the one --policy whose table has the row"))
+	}
+	s, err := a.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer s.pool.Close()
+	if len(s.plans) == 0 || !s.plans[0].Readable() {
+		return nil, usage(fmt.Errorf("--root: reaper check does not accept policy %s, so its key is not known", a.Policies[0]))
+	}
+	for _, root := range roots {
+		key, err := purge.KnownRoot(ctx, s.pool, s.plans[0], root, unknown)
+		_, wrong := errors.AsType[*purge.UsageError](err)
+		switch {
+		case wrong:
+			return nil, usage(err)
+		case err != nil:
+			return nil, failed(err)
+		case key == nil:
+			return nil, usage(fmt.Errorf("--root %s: policy %s has no such row; to hold it all the same: --unknown", root, a.Policies[0]))
+		}
+		keys = append(keys, key)
+	}
+	return keys, nil
 }
 
 func (a *app) holdsCommand() *cobra.Command {

@@ -7,11 +7,11 @@ import (
 
 func TestCheckKeys(t *testing.T) {
 	t.Parallel()
-	if err := checkKeys([]string{"1", "Ümläut", " x "}); err != nil {
+	if err := checkKeys("--tenant", []string{"1", "Ümläut", " x "}); err != nil {
 		t.Error(err)
 	}
 	for _, key := range []string{"a\xff", "a\x00b"} {
-		if err := checkKeys([]string{"1", key}); err == nil || !strings.Contains(err.Error(), "not valid UTF-8") {
+		if err := checkKeys("--tenant", []string{"1", key}); err == nil || !strings.Contains(err.Error(), "not valid UTF-8") {
 			t.Errorf("%q: %v", key, err)
 		}
 	}

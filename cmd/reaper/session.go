@@ -139,20 +139,15 @@ func (s *session) read(ctx context.Context, conn *pgx.Conn, l *ledger.Ledger, on
 
 // applyHolds makes holds a condition of the plans, and warns of those that do not count here.
 func (s *session) applyHolds(ctx context.Context, conn *pgx.Conn, l *ledger.Ledger) error {
-	has, err := purge.ApplyHolds(ctx, conn, l, s.plans)
+	named, err := purge.ApplyHolds(ctx, conn, l, s.plans)
 	if errors.Is(err, ledger.ErrHoldsDenied) { // a run needs more than that, and is refused
 		s.warn("what is shown as due may be held: the role may not read the holds that persons have set", "run what reaper grants --role "+pg.Ident(s.server.Role)+" prints, as the owner of the ledger")
 		return nil
 	}
-	if err != nil || !has {
-		return err
-	}
-	names := make([]string, len(s.file.Policies))
-	for i, p := range s.file.Policies {
-		names[i] = p.Name
-	}
-	others, err := l.HeldElsewhere(ctx, conn, names)
-	for _, name := range others {
+	for _, name := range named {
+		if slices.ContainsFunc(s.file.Policies, func(p policy.Policy) bool { return p.Name == name }) {
+			continue
+		}
 		s.warn("holds are in force for policy "+name+", which the file does not have: they hold nothing", "hold again for the policy's new name, then end the old holds: reaper holds lists them, reaper release ID ends one")
 	}
 	return err

@@ -172,6 +172,8 @@ type contractHold struct {
 	Reason string     `json:"reason"`
 	By     string     `json:"by"`
 	At     time.Time  `json:"at"`
+	Roots  *int64     `json:"roots"`
+	Root   []string   `json:"root"`
 }
 
 type contractHolds struct {
