@@ -42,6 +42,9 @@ type Tenants struct {
 	// by the condition that the text of another is the same key (nil: equal texts tell); nil: nobody
 	// can have said so.
 	Held func(key string, same func(tenant string) string) string
+	// Grace is what runs have recorded, if a shorter retention counts only after a while; nil: it
+	// counts at once.
+	Grace *Grace
 }
 
 // Override is the retention of a single tenant; Key is as PostgreSQL prints it.
@@ -106,6 +109,11 @@ type Scope struct {
 	// Given is the expression of a tenant's cutoff that was read shortly before; NULL: nothing of it may
 	// go. Empty: the statement reads it itself.
 	Given string
+	// Graced: grace counts in the cutoffs that these are bounded by, or does not matter.
+	Graced bool
+	// Recorded adds what a run records of each tenant for its grace: had, the retention that gives the
+	// cutoff; NULL if nothing of it may go, which ends all that was recorded.
+	Recorded bool
 	// Kept are the locations of expired roots known to stay; nil: not determined.
 	Kept *pg.Places
 }
@@ -165,17 +173,25 @@ func (t *Tenants) Write(s *pg.Statement, sc Scope) string {
                    AND extract(year FROM b.length) BETWEEN -2000 AND 2000 AND extract(day FROM b.length) BETWEEN -800000 AND 800000
                    AND extract(hour FROM b.length) BETWEEN -20000000 AND 20000000`
 	}
+	cutoff, more, fence := "least(c.own"+narrowed+")", "", ""
+	if sc.Recorded {
+		more = ",\n         " + t.had("c", base) + " AS had"
+	}
+	if t.Grace != nil && !sc.Graced {
+		// The fence keeps it from being looked up at every mention.
+		cutoff, fence = "CASE WHEN c.held OR c.own IS NULL THEN c.own ELSE "+t.GracedCutoff("c.key", cutoff, base)+" END", " OFFSET 0"
+	}
 	return fmt.Sprintf(`(
   SELECT c.key,
          CASE WHEN c.held THEN 'held' WHEN c.forever THEN 'forever' WHEN c.own IS NULL THEN 'skipped' ELSE 'active' END AS state,
-         least(c.own%[4]s) AS cutoff, c.length::text AS retention, coalesce(least(c.own%[5]s) < c.own, false) AS floored
+         %[4]s AS cutoff, c.length::text AS retention, coalesce(least(c.own%[5]s) < c.own, false) AS floored%[8]s
     FROM (
       SELECT b.key, b.held, b.length, b.forever,
              CASE WHEN NOT b.forever AND isfinite(b.length) AND b.length > interval '0'%[6]s
                   THEN CASE WHEN %[1]s - b.length >= '1900-01-01 00:00:00+00' AND %[1]s - b.length < %[1]s
                             THEN %[1]s - b.length END END AS own
-        FROM (SELECT t.key, %[7]s, %[2]s AS length, %[3]s AS forever FROM (`, base, length, forever, narrowed, floors, sane, t.held()) +
-		t.Relation(extra) + ") t" + join + sc.fence() + ") b" + sc.fence() + ") c)"
+        FROM (SELECT t.key, %[7]s, %[2]s AS length, %[3]s AS forever FROM (`, base, length, forever, cutoff, floors, sane, t.held(), more) +
+		t.Relation(extra) + ") t" + join + sc.fence() + ") b" + sc.fence() + ") c" + fence + ")"
 }
 
 // held is the column that tells whether a tenant t is held, by the file or by a person.

@@ -114,15 +114,15 @@ func (l *Ledger) holds(ctx context.Context, db *pgxpool.Pool, roots string) (hol
 	return holds, err
 }
 
-// ErrHoldsDenied means that the role may not read the holds.
-var ErrHoldsDenied = errors.New("the role may not read the holds that persons have set")
+// ErrHoldsDenied means that the role may not read the holds, or what is recorded for grace.
+var ErrHoldsDenied = errors.New("the role may not read what the ledger keeps of holds and of grace")
 
 // HasHolds reports whether the ledger has a table of holds. It returns ErrHoldsDenied if the role
 // may not read it.
 func (l *Ledger) HasHolds(ctx context.Context, conn *pgx.Conn) (has bool, err error) {
 	var may, roots bool
-	err = pg.Pinned(conn).QueryRow(ctx, `SELECT count(c.oid) > 0, coalesce(bool_and(has_schema_privilege(c.relnamespace, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')), false), count(c.oid) = 2
-		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = $1::text WHERE c.relname IN ('hold', 'hold_root') AND c.relkind = 'r'`, l.name).Scan(&has, &may, &roots)
+	err = pg.Pinned(conn).QueryRow(ctx, `SELECT count(c.oid) > 0, coalesce(bool_and(has_schema_privilege(c.relnamespace, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')), false), count(c.oid) = 4
+		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = $1::text WHERE c.relname IN ('hold', 'hold_root', 'grace', 'grace_policy') AND c.relkind = 'r'`, l.name).Scan(&has, &may, &roots)
 	switch {
 	case err != nil:
 		return false, fmt.Errorf("looking for holds: %w", err)
@@ -133,14 +133,18 @@ func (l *Ledger) HasHolds(ctx context.Context, conn *pgx.Conn) (has bool, err er
 	return has, nil
 }
 
-// HeldPolicies returns the policies for which holds are in force, and those of which roots are, or
-// were, held by row. There must be holds; see HasHolds.
-func (l *Ledger) HeldPolicies(ctx context.Context, conn *pgx.Conn) (named, byRow []string, err error) {
-	err = pg.Pinned(conn).QueryRow(ctx, `SELECT array(SELECT DISTINCT h.policy FROM `+l.schema+`.hold h WHERE `+holdInForce+` AND h.policy IS NOT NULL ORDER BY 1), `+l.RootsHeldSQL()).Scan(&named, &byRow)
-	if err != nil {
-		return nil, nil, fmt.Errorf("reading holds: %w", err)
+// HeldPolicies returns the policies for which holds are in force, those of which roots are, or were,
+// held by row, and those of whose tenants retentions are recorded. There must be holds; see HasHolds.
+func (l *Ledger) HeldPolicies(ctx context.Context, conn *pgx.Conn) (named, byRow, recorded []string, err error) {
+	known := `'{}'::text[]`
+	if !l.withoutRoots.Load() {
+		known = `array(SELECT policy FROM ` + l.schema + `.grace_policy)`
 	}
-	return named, byRow, nil
+	err = pg.Pinned(conn).QueryRow(ctx, `SELECT array(SELECT DISTINCT h.policy FROM `+l.schema+`.hold h WHERE `+holdInForce+` AND h.policy IS NOT NULL ORDER BY 1), `+l.RootsHeldSQL()+`, `+known).Scan(&named, &byRow, &recorded)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("reading holds: %w", err)
+	}
+	return named, byRow, recorded, nil
 }
 
 // RootsHeldSQL is an SQL expression for the policies of which roots are, or were, held by row.

@@ -53,7 +53,7 @@ func (p *Plan) cutoffQuery(s *pg.Statement, sc expiry.Scope, w *TenantCutoff) {
 	case !p.Tenants.Inline():
 		s.Add("SELECT ", s.Cast(*w.Key, p.Tenants.Key.SQLType), " AS key, ", s.Cast(w.Cutoff, "timestamptz"), " AS cutoff", p.unlessHeld(s, w.Key))
 	default:
-		sc.Only, sc.Whole = []string{*w.Key}, true
+		sc.Only, sc.Whole, sc.Graced = []string{*w.Key}, true, true
 		s.Add("SELECT ", s.Cast(*w.Key, p.Tenants.Key.SQLType), " AS key, least(min(reaper_s.cutoff), ", s.Cast(w.Cutoff, "timestamptz"), ") AS cutoff FROM ",
 			p.Tenants.Write(s, sc), " reaper_s HAVING count(*) = 1 AND bool_and(reaper_s.state = 'active')")
 	}
@@ -69,7 +69,7 @@ func (p *Plan) CutoffsCTE(s *pg.Statement, sc expiry.Scope, tenants []*TenantCut
 		s.Add("CASE WHEN ", p.Tenants.HeldAs("reaper_t.key"), " THEN NULL ELSE reaper_t.cutoff END AS cutoff FROM ", from, ") reaper_x)")
 		return
 	}
-	sc.Only, sc.Whole = tenantKeys(tenants), true
+	sc.Only, sc.Whole, sc.Graced = tenantKeys(tenants), true, true
 	s.Add("CASE WHEN count(reaper_s.key) = 1 AND bool_and(reaper_s.state = 'active') THEN least(min(reaper_s.cutoff), reaper_t.cutoff) END AS cutoff FROM ",
 		from, " LEFT JOIN ", p.Tenants.Write(s, sc), " reaper_s ON ", p.Tenants.Same.FindTheirs("reaper_t.key::"+p.Tenants.Key.SQLType, "reaper_s.key"), "\n GROUP BY reaper_t.n, reaper_t.cutoff) reaper_x)")
 }

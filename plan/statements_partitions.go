@@ -60,6 +60,7 @@ func (p *Plan) closedTenants(s *pg.Statement, sc expiry.Scope, upper string) {
 			upper, " <= ", p.Age.Surely("reaper_s.cutoff"), ")")
 		return
 	}
+	sc.Graced = true
 	s.Add("SELECT x.key FROM (\n  SELECT reaper_s.key, min(least(reaper_s.cutoff, reaper_f.cutoff)) AS cutoff\n    FROM ", p.fixed(s, sc),
 		" reaper_f JOIN ", p.Tenants.Write(s, sc), " reaper_s ON reaper_f.tenant = reaper_s.key::text",
 		"\n   GROUP BY reaper_s.key HAVING count(*) = 1 AND bool_and(reaper_s.state = 'active')) x\n WHERE ", upper, " <= ", p.Age.Surely("x.cutoff"), ")")

@@ -139,10 +139,26 @@ func (p *Plan) DueSQL(sc expiry.Scope) *pg.Statement { return p.Due(&pg.Statemen
 func (p *Plan) Due(s *pg.Statement, sc expiry.Scope) *pg.Statement {
 	sc.Whole = true
 	s.Add("SELECT x.key::text, x.cutoff::text FROM (\n  SELECT reaper_s.key, reaper_s.cutoff, max(reaper_s.cutoff - ",
-		p.Age.Instant("reaper_x.at"), ") AS lag\n    FROM ", p.Tenants.Write(s, sc), " reaper_s")
+		p.Age.Instant("reaper_x.at"), ") AS lag\n    FROM ", p.Owing(s, sc), " reaper_s")
 	p.Probes(s, "reaper_s.cutoff")
 	s.Add("\n   WHERE reaper_s.state = 'active'\n   GROUP BY reaper_s.key, reaper_s.cutoff) x\n ORDER BY x.lag DESC, x.key")
 	return s
+}
+
+// Owing is the relation of tenants (key, state, cutoff) to probe for what is due. Where there is
+// grace, those that have nothing due by their own cutoff are left out, and not looked up in the
+// ledger.
+func (p *Plan) Owing(s *pg.Statement, sc expiry.Scope) string {
+	if p.Tenants.Grace == nil || sc.Graced {
+		return p.Tenants.Write(s, sc)
+	}
+	sc.Graced = true
+	inner := s.Inner()
+	inner.Add("(SELECT reaper_s.key, reaper_s.state, ", p.Tenants.GracedCutoff("reaper_s.key", "reaper_s.cutoff", s.Cast(sc.Base, "timestamptz")),
+		" AS cutoff FROM (\n  SELECT reaper_s.key, reaper_s.state, reaper_s.cutoff FROM ", p.Tenants.Write(s, sc), " reaper_s")
+	p.Probes(inner, "reaper_s.cutoff")
+	inner.Add("\n   WHERE reaper_s.state = 'active'\n   GROUP BY reaper_s.key, reaper_s.state, reaper_s.cutoff) reaper_s OFFSET 0)")
+	return inner.String()
 }
 
 // ActiveSQL returns all tenants with a cutoff: key and cutoff.
@@ -157,6 +173,7 @@ func (p *Plan) ActiveSQL(sc expiry.Scope) *pg.Statement {
 // after, up to pageEnd.
 func (p *Plan) PageSQL(sc expiry.Scope, after, pageEnd int64) *pg.Statement {
 	s := &pg.Statement{}
+	sc.Graced = true
 	cutoff := "least(reaper_s.cutoff, reaper_f.cutoff)"
 	s.Add("SELECT reaper_f.tenant, min(", cutoff, ")::text\n  FROM ", p.fixed(s, sc), " reaper_f JOIN ", p.Tenants.Write(s, sc),
 		" reaper_s ON ", p.Tenants.Same.FindTheirs("reaper_f.tenant::"+p.Tenants.Key.SQLType, "reaper_s.key"))
@@ -261,7 +278,7 @@ func (p *Plan) SweepSQL(sc expiry.Scope, after []*string, latest string, limit i
 	}
 	cutoff := "reaper_s.cutoff"
 	if !p.NoTenant {
-		cutoff = "least(reaper_s.cutoff, reaper_f.cutoff)"
+		cutoff, sc.Graced = "least(reaper_s.cutoff, reaper_f.cutoff)", true
 	}
 	s.Add("\nSELECT 0, w.size, reaper_s.key::text, ", cutoff, "::text, NULL, ", k("w."), "\n  FROM reaper_w w")
 	s.Add("\n  JOIN ", p.OwnerJoin(p.Tenants.Write(s, sc)+" reaper_s", "reaper_s", "w.l"))

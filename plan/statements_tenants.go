@@ -11,17 +11,39 @@ import (
 const LongestSQL = "coalesce(max(octet_length(key::text)), 0)"
 
 // CountTenantsSQL counts the tenants, their distinct keys, the bytes of the longest, and the
-// tenants that are held, kept forever, and skipped.
+// tenants that are held, kept forever, and skipped. If the scope asks for what is recorded of them,
+// its digest comes last.
 func (p *Plan) CountTenantsSQL(sc expiry.Scope) *pg.Statement {
 	s := &pg.Statement{}
-	sc.Whole = true
-	return s.Add("SELECT count(*), ", p.Tenants.CountKeys(), ", ", LongestSQL, ", count(*) FILTER (WHERE state = 'held'), count(*) FILTER (WHERE state = 'forever'), count(*) FILTER (WHERE state = 'skipped') FROM ", p.Tenants.Write(s, sc), " s")
+	sc.Whole, sc.Graced = true, true
+	s.Add("SELECT count(*), ", p.Tenants.CountKeys(), ", ", LongestSQL, ", count(*) FILTER (WHERE state = 'held'), count(*) FILTER (WHERE state = 'forever'), count(*) FILTER (WHERE state = 'skipped')")
+	if sc.Recorded {
+		s.Add(", ", p.Tenants.Digest())
+	}
+	return s.Add(" FROM ", p.Tenants.Write(s, sc), " s")
+}
+
+// SeenSQL returns the tenants of which something else is to be recorded for their grace than is, with
+// their retention; NULL: nothing of them may go, or they are gone. The first row is (NULL, the digest
+// of all tenants of the scope). table is the ledger's, quoted.
+func (p *Plan) SeenSQL(sc expiry.Scope, table string) *pg.Statement {
+	s := &pg.Statement{}
+	join := "FULL JOIN"
+	if sc.Only != nil {
+		join = "LEFT JOIN" // the others are there, too
+	}
+	sc.Whole, sc.Graced, sc.Recorded = true, true, true
+	s.Add("WITH reaper_t AS MATERIALIZED (SELECT key, had FROM ", p.Tenants.Write(s, sc), " s)\n",
+		"SELECT NULL, ", p.Tenants.Digest(), "::text FROM reaper_t\nUNION ALL SELECT coalesce(t.key, g.tenant), t.had FROM (SELECT ", p.Tenants.RecordedKey("key"), " AS key, had::text AS had FROM reaper_t) t\n  ",
+		join, " (SELECT tenant, had::text AS had FROM ", table, " WHERE policy = ", s.Cast(p.Policy.Name, "text"), " AND ends_at = 'infinity') g ON g.tenant = t.key\n",
+		" WHERE (t.had IS NOT NULL OR g.tenant IS NOT NULL) AND t.had IS DISTINCT FROM g.had")
+	return s
 }
 
 // SkippedTenantsSQL names some skipped tenants and the reason for each.
 func (p *Plan) SkippedTenantsSQL(sc expiry.Scope, limit int) *pg.Statement {
 	s := &pg.Statement{}
-	sc.Whole = true
+	sc.Whole, sc.Graced = true, true
 	return s.Add("SELECT array_agg(x) FROM (SELECT key::text || coalesce(' (' || CASE retention WHEN '00:00:00' THEN 'zero or absurd' ELSE retention END || ')', ' (no retention)') AS x FROM ",
 		p.Tenants.Write(s, sc), " s WHERE state = 'skipped' ORDER BY key LIMIT ", strconv.Itoa(limit), ") x")
 }
@@ -57,7 +79,7 @@ func (p *Plan) ConstantRetention() string {
 // its key, whether its rows may go, and the earlier one of its cutoffs.
 func (p *Plan) TenantsSQL(sc expiry.Scope, tenants []*TenantCutoff) *pg.Statement {
 	s := &pg.Statement{}
-	sc.Only, sc.Whole = tenantKeys(tenants), true
+	sc.Only, sc.Whole, sc.Graced = tenantKeys(tenants), true, true
 	return s.Add("SELECT reaper_t.n, count(*), coalesce(bool_and(reaper_s.state = 'active'), false), min(least(reaper_s.cutoff, reaper_t.cutoff))::text\n  FROM ",
 		tenantRows(s, tenants), " JOIN ", p.Tenants.Write(s, sc), " reaper_s ON ",
 		p.Tenants.Same.FindTheirs("reaper_t.key::"+p.Tenants.Key.SQLType, "reaper_s.key"), "\n GROUP BY reaper_t.n")

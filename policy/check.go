@@ -29,6 +29,7 @@ func (d *document) file() (*File, error) {
 			return nil, err
 		}
 		p.Breaker = s.Breaker.or(d.Safety.Breaker.or(DefaultBreaker))
+		p.Grace = s.Grace.or(d.Safety.Grace).length
 		f.Policies = append(f.Policies, p)
 	}
 	f.dropUnneededTenants()

@@ -44,6 +44,7 @@ type policySection struct {
 	Schedule     schedule         `yaml:"schedule" jsonschema_description:"Cron expression of the daemon's runs, in the daemon's time zone unless it begins with CRON_TZ=Zone. Omitted: the daemon's own schedule."`
 	Heartbeat    Heartbeat        `yaml:"heartbeat" jsonschema_description:"The cron monitor to notify of each run: its http or https URL, or a mapping. A secret: it is never printed. Omitted: the daemon's own."`
 	Breaker      breakerValue     `yaml:"breaker" jsonschema_description:"How many more rows than usual may be due when a run begins that nobody answers for: off, or {times, share}. Omitted: that of safety."`
+	Grace        graceValue       `yaml:"grace" jsonschema_description:"How long rows stay that a shorter retention or the end of a hold makes due: a duration, or none. Omitted: that of safety."`
 	MaxLag       *Duration        `yaml:"max_lag" jsonschema_description:"The lag above which the policy counts as late."`
 	Triggers     permission       `yaml:"triggers" jsonschema:"default=error" jsonschema_description:"BEFORE DELETE row triggers and DELETE rules on a table of the plan: an error, or allowed."`
 	Unindexed    permission       `yaml:"unindexed" jsonschema:"default=error" jsonschema_description:"A foreign key into a table of over 100000 rows without an index to support it: an error, or allowed."`
@@ -71,6 +72,7 @@ type ageSection struct {
 type safetySection struct {
 	ForeignKeyChecks  foreignKeyChecks `yaml:"foreign_key_checks" jsonschema:"default=ordinary" jsonschema_description:"proven skips the checks that are redundant while reaper holds its locks, where the plan allows it; auto does so only where it is faster as well."`
 	Breaker           breakerValue     `yaml:"breaker" jsonschema_description:"How many more rows than usual may be due when a run begins that nobody answers for: off, or {times, share}. One under a policy replaces it."`
+	Grace             graceValue       `yaml:"grace" jsonschema:"default=none" jsonschema_description:"How long rows stay that a shorter retention or the end of a hold makes due: a duration like 7d, or none. One under a policy replaces it."`
 	Drift             onDrift          `yaml:"drift" jsonschema:"default=refuse" jsonschema_description:"What happens when what would be deleted differs from what the last complete run deleted: refuse waits for reaper approve; warn goes on, and says so."`
 	SynchronousCommit onOff            `yaml:"synchronous_commit" jsonschema:"default=off" jsonschema_description:"on: each batch waits until its WAL is on disk. off: a server crash may undo the last batches together with their ledger rows."`
 }

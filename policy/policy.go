@@ -208,8 +208,9 @@ type Policy struct {
 	Heartbeat      Heartbeat
 	MaxLag         *Duration
 	Breaker        Breaker
-	AllowTriggers  bool // triggers: allow
-	AllowUnindexed bool // unindexed: allow
+	Grace          *Duration // how long what a shorter retention or the end of a hold frees stays; nil: not at all
+	AllowTriggers  bool      // triggers: allow
+	AllowUnindexed bool      // unindexed: allow
 	Vacuum         Vacuum
 	KeepPartitions bool // partitions: delete: rows are deleted, partitions stay
 	Limits         Limits

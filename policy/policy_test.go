@@ -22,7 +22,7 @@ tenants:
   default: 30d
   min: 1d
   overrides: {"42": forever, 7: 1y6mo}
-safety: {foreign_key_checks: proven, synchronous_commit: on, breaker: off, drift: warn}
+safety: {foreign_key_checks: proven, synchronous_commit: on, breaker: off, drift: warn, grace: 1w}
 policies:
   - name: emails
     table: outgoing_emails
@@ -42,6 +42,7 @@ policies:
     partitions: delete
     vacuum: never
     breaker: {times: 5}
+    grace: none
     limits: {rows: 10, total_rows: 200, bytes: 1MB, time: 1s, pace: 25%}
   - name: runs
     table: '"odd.schema".TaskRun'
@@ -110,6 +111,7 @@ policies:
 				{Column: "runtimeId", Table: policy.Table{Name: "Run.time"}, ToColumn: "id"},
 			}},
 			Settings: policy.Settings{Retention: policy.Retention{Duration: days(90, "90d")}},
+			Grace:    days(7, "1w"),
 			Vacuum:   policy.VacuumAuto,
 			Breaker:  policy.Breaker{},
 			Limits:   policy.DefaultLimits,
@@ -119,6 +121,7 @@ policies:
 			Age:      policy.Age{Column: text("3"), Unit: policy.UnitMilliseconds},
 			Tenant:   policy.Path{None: true},
 			Settings: policy.Settings{Retention: policy.Retention{Duration: days(14, "2w")}},
+			Grace:    days(7, "1w"),
 			Vacuum:   policy.VacuumAuto,
 			Breaker:  policy.Breaker{},
 			Limits:   policy.DefaultLimits,

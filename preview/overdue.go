@@ -83,7 +83,7 @@ func measureSQL(p *plan.Plan, sc expiry.Scope, quick bool) *pg.Statement {
 	if quick {
 		sc.Whole = true
 		s.Add("SELECT reaper_s.key::text AS tenant, 1 AS n, max(reaper_s.cutoff - ", p.Age.Instant("reaper_x.at"), ") AS lag, min(", p.Age.Instant("reaper_x.at"),
-			") AS at\n    FROM ", p.Tenants.Write(s, sc), " reaper_s")
+			") AS at\n    FROM ", p.Owing(s, sc), " reaper_s")
 		p.Probes(s, "reaper_s.cutoff")
 		s.Add("\n   WHERE reaper_s.state = 'active'\n   GROUP BY reaper_s.key")
 	} else {

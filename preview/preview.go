@@ -35,6 +35,7 @@ type Preview struct {
 	// EachTenant gives all; whoever writes the JSON writes them one by one.
 	Tenants      []TenantPreview  `json:"-"`
 	TenantStates map[string]int64 `json:"tenants_by_state"` // how many there are of each state
+	InGrace      []InGrace        `json:"in_grace"`         // what comes due later, by time; not counted in an estimate
 	UnownedRows  *int64           `json:"unowned_rows"`     // null: not counted in an estimate
 	Tables       []TablePreview   `json:"tables"`
 	ExpiredRows  int64            `json:"expired_rows"` // roots
@@ -78,7 +79,7 @@ func Look(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan, sel plan.Select
 	strategy, reason := p.Shown(sel)
 	v := &Preview{
 		Name: p.Policy.Name, Table: p.Policy.Table.String(), Strategy: strategy, Reason: reason, Index: p.Index, ForeignKeys: p.ForeignKeyChecks(),
-		Orders: []Order{}, Tenants: []TenantPreview{}, TenantStates: map[string]int64{}, Tables: []TablePreview{}, Estimated: estimate, Problems: append([]plan.Problem{}, p.Problems...), Notes: []Note{},
+		Orders: []Order{}, Tenants: []TenantPreview{}, TenantStates: map[string]int64{}, InGrace: []InGrace{}, Tables: []TablePreview{}, Estimated: estimate, Problems: append([]plan.Problem{}, p.Problems...), Notes: []Note{},
 	}
 	if p.Root != nil {
 		v.Table = p.Root.Table.Name.String()
@@ -107,7 +108,7 @@ func Look(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan, sel plan.Select
 		if err := tx.QueryRow(ctx, `SELECT now()::text`).Scan(&l.scope.Base); err != nil {
 			return err
 		}
-		for _, step := range []func(context.Context) error{l.findKept, l.tenants, l.neverExpiring, l.tables, l.orders, l.addHints} {
+		for _, step := range []func(context.Context) error{l.findKept, l.tenants, l.inGrace, l.neverExpiring, l.tables, l.orders, l.addHints} {
 			if err := step(ctx); err != nil {
 				return err
 			}

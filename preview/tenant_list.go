@@ -81,7 +81,7 @@ func listProblem(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan, sc expir
 			return err
 		}
 		s := &pg.Statement{}
-		sc.Whole = true
+		sc.Whole, sc.Graced = true, true
 		// Counting the states evaluates every hold and retention.
 		s.Add("SELECT count(*), ", p.Tenants.CountKeys(), ", ", plan.LongestSQL, ", count(state) FROM ", p.Tenants.Write(s, sc), " s")
 		return tx.QueryRow(ctx, s.String(), s.Args...).Scan(&rows, &keys, &longest, &states)

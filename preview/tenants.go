@@ -144,8 +144,12 @@ func (l *previewer) listSQL(s *pg.Statement, due string) string {
 	if p.NoTenant {
 		same = "true"
 	}
+	cutoff := "CASE reaper_s.state WHEN 'active' THEN reaper_s.cutoff END"
+	if p.Tenants.Grace != nil { // an earlier cutoff stands for none: all that is due is in its grace
+		cutoff = "CASE WHEN reaper_s.state = 'active' AND reaper_s.cutoff >= '1900-01-01 00:00:00+00' THEN reaper_s.cutoff END"
+	}
 	return "SELECT reaper_s.key::text, CASE reaper_s.state WHEN 'forever' THEN 'forever' ELSE reaper_s.retention END AS retention" +
-		", CASE reaper_s.state WHEN 'active' THEN reaper_s.cutoff END AS cutoff" +
+		", " + cutoff + " AS cutoff" +
 		", CASE WHEN reaper_s.state <> 'active' THEN reaper_s.state WHEN reaper_d.due THEN 'due' ELSE 'clear' END AS state" +
 		", reaper_s.floored, coalesce(reaper_d.n, " + none + ") AS expired_rows, reaper_s.key AS own" +
 		"\n    FROM " + p.Tenants.Write(s, l.whole()) + " reaper_s LEFT JOIN " + due + " reaper_d ON " + same

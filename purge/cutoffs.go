@@ -79,7 +79,7 @@ func (w *policyRun) dueSQL(p *plan.Plan, after int64) *pg.Statement {
 	return p.PageSQL(sc, after, after+plan.TenantPage)
 }
 
-// tenantList is a pgx.CopyFromSource of tenants (key and cutoff): first the buffered ones, then
+// tenantList is a pgx.CopyFromSource of tenants (key, and cutoff or retention): first the buffered ones, then
 // those still to be read.
 type tenantList struct {
 	rows     pgx.Rows
@@ -109,10 +109,15 @@ func (l *tenantList) read() bool {
 		l.err = l.rows.Err()
 		return false
 	}
-	var key, cutoff string
-	l.err = l.rows.Scan(&key, &cutoff)
-	l.next = []any{key, cutoff}
-	l.latest = max(l.latest, cutoff)
+	var key, value *string
+	l.err = l.rows.Scan(&key, &value)
+	l.next = []any{nil, nil}
+	if key != nil {
+		l.next[0] = *key
+	}
+	if value != nil {
+		l.next[1], l.latest = *value, max(l.latest, *value)
+	}
 	return l.err == nil
 }
 

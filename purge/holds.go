@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/reaperdb/reaper/expiry"
 	"github.com/reaperdb/reaper/internal/nearest"
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/plan"
@@ -20,8 +21,11 @@ type Holds interface {
 	held
 	// HasHolds reports whether there can be holds; it fails if the role may not read them.
 	HasHolds(ctx context.Context, conn *pgx.Conn) (bool, error)
-	// HeldPolicies returns the policies that are held, and those of which roots are held by row.
-	HeldPolicies(ctx context.Context, conn *pgx.Conn) (named, byRow []string, err error)
+	// HeldPolicies returns the policies that are held, those of which roots are held by row, and those
+	// of whose tenants retentions are recorded for grace.
+	HeldPolicies(ctx context.Context, conn *pgx.Conn) (named, byRow, recorded []string, err error)
+	// Retentions is the quoted name of the table of those.
+	Retentions() string
 }
 
 type held interface {
@@ -34,24 +38,34 @@ type held interface {
 	HeldRootSQL(policy, after string) func(key []string) string
 }
 
-// ApplyHolds makes holds a condition of plans, and returns the policies that are held. A run does so
-// by itself.
+// ApplyHolds makes holds and grace conditions of plans, and returns the policies that are held. A run
+// does so by itself.
 func ApplyHolds(ctx context.Context, conn *pgx.Conn, h Holds, plans []*plan.Plan) (named []string, err error) {
 	has, err := h.HasHolds(ctx, conn)
 	if err != nil || !has {
 		return nil, err
 	}
-	named, byRow, err := h.HeldPolicies(ctx, conn)
-	if err == nil {
-		applyHolds(h, plans, byRow)
+	named, byRow, recorded, err := h.HeldPolicies(ctx, conn)
+	if err != nil {
+		return nil, err
 	}
-	return named, err
+	applyHolds(h, plans, byRow)
+	for _, p := range plans {
+		if p.Policy.Grace != nil && p.Tenants != nil && slices.Contains(recorded, p.Policy.Name) {
+			p.Tenants.Grace = &expiry.Grace{Table: h.Retentions(), Policy: p.Policy.Name, Length: *p.Policy.Grace}
+		}
+	}
+	return named, nil
 }
 
 func applyHolds(h held, plans []*plan.Plan, byRow []string) {
 	for _, p := range plans {
 		p.Hold(h.HeldSQL(p.Policy.Name))
-		p.HoldRoots(h.HeldRootSQL(p.Policy.Name, ""), slices.Contains(byRow, p.Policy.Name))
+		after := ""
+		if p.Policy.Grace != nil {
+			after = p.Policy.Grace.Interval()
+		}
+		p.HoldRoots(h.HeldRootSQL(p.Policy.Name, after), slices.Contains(byRow, p.Policy.Name))
 	}
 }
 

@@ -24,6 +24,17 @@ type Ledger interface {
 	FixCutoffs(ctx context.Context, db *pgxpool.Pool, runID, policy string, tenants pgx.CopyFromSource) (int64, error)
 	// Cutoffs is the quoted name of their table: run_id, policy, rank (from 1), tenant, cutoff.
 	Cutoffs() string
+	// RecordedRetentions reads what is recorded of the retentions that a policy's runs have seen: its
+	// version (0: nothing), the digest of all tenants (nil: not known), and whether some of it no
+	// longer counts for a run that starts at base.
+	RecordedRetentions(ctx context.Context, db *pgxpool.Pool, policy, base string) (version int64, digest *int64, ended bool, err error)
+	// RecordRetentions records what a run has seen of tenants: a key, and the retention as text, or
+	// nil if nothing of the tenant may go. What is no longer in force counts for the grace, an
+	// interval as text, from base on. ours is false if something else is recorded than the version
+	// that the run has read; then it records nothing. digest is called after the last tenant.
+	RecordRetentions(ctx context.Context, db *pgxpool.Pool, policy string, version int64, base, grace string, digest func() *int64, tenants pgx.CopyFromSource) (ours bool, err error)
+	// Retentions is the quoted name of the table of that.
+	Retentions() string
 	// RecordBatch queues the row that says what a batch deleted, for the batch's
 	// own transaction.
 	RecordBatch(in *pgx.Batch, runID, policy string, seq int64, tenants []*string, deleted, nullified []map[string]int64) error

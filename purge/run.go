@@ -212,7 +212,15 @@ func (w *policyRun) begin(ctx context.Context) {
 		return
 	}
 	w.exclusively(ctx, w.recoverPartitions)
+	w.readRecorded(ctx)
+	if w.ended() {
+		return
+	}
 	if w.countTenants(ctx); w.ended() {
+		return
+	}
+	w.exclusively(ctx, w.recordRetentions)
+	if w.ended() {
 		return
 	}
 	if w.exclusively(ctx, w.fixCutoffs); !w.ended() {

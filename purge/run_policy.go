@@ -36,12 +36,14 @@ type policyRun struct {
 	batchers    []*batcher    // one per worker
 	started     time.Time
 	opened      bool
-	passage     Passage  // nil: there is no gate
-	walk        walk     // guarded by its schedule's mutex
-	skipped     []string // some of the skipped tenants
-	latest      string   // latest of the cutoffs, as text
-	overdue     int64    // tenants with something due at the end
-	cutoffCount int64    // tenants with a cutoff fixed at the start
+	passage     Passage       // nil: there is no gate
+	walk        walk          // guarded by its schedule's mutex
+	skipped     []string      // some of the skipped tenants
+	latest      string        // latest of the cutoffs, as text
+	overdue     int64         // tenants with something due at the end
+	cutoffCount int64         // tenants with a cutoff fixed at the start
+	recorded    recordedState // of their retentions, for grace, before the run
+	digest      int64         // of the tenants, to compare with that
 	parts       detachedPartitions
 	sizing      sizing
 	adviceMu    sync.Mutex // keeps reports of advice in order
@@ -136,11 +138,15 @@ func (w *policyRun) passAgain(ctx context.Context) error {
 
 // countTenants counts the held, forever and skipped tenants, and validates their list.
 func (w *policyRun) countTenants(ctx context.Context) {
-	s := w.plan.CountTenantsSQL(w.scope())
 	var all, distinct, longest int64
 	var c TenantCounts
+	sc, into := w.scope(), []any{&all, &distinct, &longest, &c.Held, &c.Forever, &c.Skipped}
+	if sc.Recorded = w.plan.Policy.Grace != nil; sc.Recorded {
+		into = append(into, &w.digest)
+	}
+	s := w.plan.CountTenantsSQL(sc)
 	err := w.run.withServer(ctx, func() error {
-		if err := w.run.query(ctx, w.plan.ReadingPath(), preview.ListTimeout, s, pg.ScanOne(&all, &distinct, &longest, &c.Held, &c.Forever, &c.Skipped)); err != nil || c.Skipped == 0 || w.plan.NoTenant {
+		if err := w.run.query(ctx, w.plan.ReadingPath(), preview.ListTimeout, s, pg.ScanOne(into...)); err != nil || c.Skipped == 0 || w.plan.NoTenant {
 			return err
 		}
 		return w.nameSkipped(ctx)

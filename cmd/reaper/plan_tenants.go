@@ -51,6 +51,9 @@ func (a *app) printTenants(v *preview.Preview, all tenantList) error {
 	if v.TenantPath != nil { // there are tenants
 		a.printf("tenants: %s\n", strings.Join(parts, ", "))
 	}
+	for _, g := range v.InGrace {
+		a.printf("in grace until %s UTC: %s\n", g.At.UTC().Format(time.DateTime), many(g.ExpiredRows, "row", "rows"))
+	}
 	a.printf("%s: %s", count(v, "expired rows"), humanize.Comma(v.ExpiredRows))
 	if v.UnownedRows != nil && *v.UnownedRows > 0 {
 		a.printf("; without a tenant, and never deleted: %s", humanize.Comma(*v.UnownedRows))

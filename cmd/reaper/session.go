@@ -141,7 +141,7 @@ func (s *session) read(ctx context.Context, conn *pgx.Conn, l *ledger.Ledger, on
 func (s *session) applyHolds(ctx context.Context, conn *pgx.Conn, l *ledger.Ledger) error {
 	named, err := purge.ApplyHolds(ctx, conn, l, s.plans)
 	if errors.Is(err, ledger.ErrHoldsDenied) { // a run needs more than that, and is refused
-		s.warn("what is shown as due may be held: the role may not read the holds that persons have set", "run what reaper grants --role "+pg.Ident(s.server.Role)+" prints, as the owner of the ledger")
+		s.warn("what is shown as due may be held, or in its grace: the role may not read the holds that persons have set, and what runs have recorded", "run what reaper grants --role "+pg.Ident(s.server.Role)+" prints, as the owner of the ledger")
 		return nil
 	}
 	for _, name := range named {

@@ -76,6 +76,11 @@ type contractPlan struct {
 			Floored     bool       `json:"floored"` // added
 			ExpiredRows *int64     `json:"expired_rows"`
 		} `json:"tenants"`
+		InGrace []struct {
+			At          time.Time `json:"at"`
+			Tenants     int64     `json:"tenants"`
+			ExpiredRows int64     `json:"expired_rows"`
+		} `json:"in_grace"`
 		UnownedRows *int64 `json:"unowned_rows"`
 		Tables      []struct {
 			Table       string   `json:"table"`
