@@ -21,6 +21,13 @@
 // stretch of a sweep uses the earlier of the recorded cutoff and the current one. A retention that
 // becomes shorter, or a hold that is lifted, waits for the next run.
 //
+// # Grace
+//
+// Where a shorter retention counts only after a while, the cutoff of a tenant is the earliest of its
+// own and of those that runs have recorded within that time ([Grace]). It is part of the relation of
+// tenants, so whatever reads that agrees. Statements that are bounded by the cutoffs of the run's
+// start, in which it counts already, leave it out.
+//
 // # Ages
 //
 // An [Age] compares the column as it is stored, without a function around it, so that an index on

@@ -10,6 +10,8 @@
 //     deletion, the sums per tenant and table. A dropped partition is one row per tenant, numbered
 //     below zero.
 //   - cutoff: the cutoffs of an open run, fixed at its start.
+//   - hold, hold_root: holds by hand, of tenants or of single roots by their keys.
+//   - grace, grace_policy: the retentions that runs have seen of each tenant, for policies with grace.
 //   - detach: partitions that are being detached. A row outlives its run: whichever run comes next
 //     settles it.
 //   - throttle: when, why and by which guard a run was slowed, paused or stopped.

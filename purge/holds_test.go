@@ -2,15 +2,21 @@ package purge_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/reaperdb/reaper/purge"
 )
 
 const (
 	holdTenant = `INSERT INTO reaper.hold (tenant, reason, who, ends_at) VALUES ('7', 'why', 'me', 'infinity')`
-	holdAll    = `INSERT INTO reaper.hold (reason, who, ends_at) VALUES ('why', 'me', 'infinity')`
+	// holdRows holds all due rows of tenant 7.
+	holdRows = `WITH h AS (INSERT INTO reaper.hold (policy, reason, who, ends_at, roots) VALUES ('events', 'why', 'me', 'infinity', 5) RETURNING id)
+		INSERT INTO reaper.hold_root (hold, key) SELECT h.id, ARRAY[e.id::text] FROM h, events e WHERE owner = '7' AND at < now() - interval '30 days'`
+	holdAll = `INSERT INTO reaper.hold (reason, who, ends_at) VALUES ('why', 'me', 'infinity')`
 )
 
 // A hold by hand is a condition of the statement that deletes: whatever finds the rows, and whatever
@@ -27,20 +33,47 @@ func TestHolds_BetweenSearchAndDelete(t *testing.T) {
 		{"query of tenants", "", strings.Replace(manyPolicy, "{table: owners, key: id, retention: days, hold: held}", `{query: "SELECT id, days FROM owners"}`, 1)},
 		{"text keys", `ALTER TABLE events DROP CONSTRAINT events_owner_fkey; ALTER TABLE owners ALTER id TYPE text COLLATE "POSIX"; ALTER TABLE events ALTER owner TYPE text COLLATE "POSIX", ADD FOREIGN KEY (owner) REFERENCES owners;`, manyPolicy},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			b := prepare(t, many+c.sql+copies, c.policy)
-			b.connect(b.DSN(), before(atBatch, func() { b.Exec(t, holdTenant) }))
-			b.purge()
-			b.count(`SELECT count(*) FROM events WHERE at < now() - interval '30 days' AND owner = '7'`, 5)
-			b.count(`SELECT count(*) FROM events WHERE at < now() - interval '30 days' AND owner <> '7'`, 0)
-			b.perTenant()
-			b.again()
-			b.Exec(t, `UPDATE reaper.hold SET released_at = now()`)
-			b.purge().complete()
-			b.count(`SELECT count(*) FROM events WHERE at < now() - interval '30 days'`, 0)
-		})
+		for kind, hold := range map[string]string{"tenant": holdTenant, "rows": holdRows} {
+			t.Run(c.name+", "+kind, func(t *testing.T) {
+				t.Parallel()
+				b := prepare(t, many+c.sql+copies, c.policy)
+				b.connect(b.DSN(), before(atBatch, func() { b.Exec(t, hold) }))
+				b.purge()
+				b.count(`SELECT count(*) FROM events WHERE at < now() - interval '30 days' AND owner = '7'`, 5)
+				b.count(`SELECT count(*) FROM events WHERE at < now() - interval '30 days' AND owner <> '7'`, 0)
+				b.perTenant()
+				b.again()
+				b.purge().complete()
+				b.count(`SELECT count(*) FROM events WHERE at < now() - interval '30 days'`, 5)
+				b.again()
+				b.Exec(t, `UPDATE reaper.hold SET released_at = now()`)
+				b.purge().complete()
+				b.count(`SELECT count(*) FROM events WHERE at < now() - interval '30 days'`, 0)
+			})
+		}
 	}
+}
+
+// A partition with a row that is held is not dropped; its other rows go. Keys of several columns, and
+// of types whose text depends on settings, are found.
+func TestHolds_RowOfPartition(t *testing.T) {
+	t.Parallel()
+	b := prepare(t, yard, yardPolicy)
+	b.Exec(t, `WITH h AS (INSERT INTO reaper.hold (policy, reason, who, ends_at, roots) VALUES ('events', 'why', 'me', 'infinity', 1) RETURNING id)
+		INSERT INTO reaper.hold_root (hold, key) SELECT h.id, ARRAY[to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') || '+00', e.id::text] FROM h, events e WHERE e.id = 415`)
+	b.connect(b.DSN(), func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["timezone"] = "Asia/Kolkata" })
+	r := b.purge().complete().one()
+	if want := []string{"public.p3"}; !slices.Equal(r.Partitions, want) {
+		t.Errorf("dropped %v, want %v", r.Partitions, want)
+	}
+	b.left(`SELECT id FROM p4`, "415")
+	if r.BacklogRows == nil || *r.BacklogRows != 0 {
+		t.Errorf("backlog %v, want 0", r.BacklogRows)
+	}
+	b.again()
+	b.Exec(t, `UPDATE reaper.hold SET ends_at = now() - interval '1 hour', created_at = now() - interval '2 hours'`)
+	b.purge().complete()
+	b.count(`SELECT count(*) FROM events WHERE id = 415`, 0)
 }
 
 // A hold of one policy, or one that has ended, holds no other.

@@ -296,7 +296,7 @@ func (o *oracle) judgeRoots() {
 			continue
 		}
 		t := o.tenants[owner]
-		if t.state == "active" && o.c.policy.meant(r) && o.c.policy.older(r.values[o.c.policy.age], t.cutoff) {
+		if t.state == "active" && !o.c.held[r.number()] && o.c.policy.meant(r) && o.c.policy.older(r.values[o.c.policy.age], t.cutoff) {
 			r.owner = owner
 			o.expired = append(o.expired, r)
 		}

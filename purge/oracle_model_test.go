@@ -24,6 +24,7 @@ type genCase struct {
 	extra   []string   // further constraints and indexes
 	policy  genPolicy
 	analyze bool
+	held    map[string]bool // roots that are held by row, by number
 
 	refused   []string // words of the plan's errors, one of which must occur; nil: no errors
 	bystander *genBystander

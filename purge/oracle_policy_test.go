@@ -24,6 +24,7 @@ type genPolicy struct {
 	tenants     genSetting // section tenants
 	own         genSetting // the policy itself
 	proven      bool       // foreign_key_checks
+	grace       string     // the case's runs see no shorter retention than the first
 	connections int
 
 	allowTriggers bool
@@ -56,6 +57,7 @@ func (m *schemaMaker) policy() {
 	}
 	p.limits = [3]int{of(m.draw, "rows", 1000, 1, 2, 7), of(m.draw, "total rows", 0, 0, 5, 50, 1, 2), of(m.draw, "bytes", 0, 0, 0, 1000)}
 	p.proven = m.chance(40, "proven")
+	p.grace = of(m.draw, "grace", "", "", "7d", "1mo")
 	p.connections = of(m.draw, "connections", 1, 3)
 	if m.c.tenants == nil {
 		p.own.retention = of(m.draw, "retention", durations...)
@@ -288,6 +290,9 @@ func (c *genCase) yaml() string {
 		fmt.Fprintf(&b, "    where: %s\n", quoteYAML(p.where))
 	}
 	p.own.write(&b, "    ")
+	if p.grace != "" {
+		fmt.Fprintf(&b, "    grace: %s\n", p.grace)
+	}
 	if p.undecided != "" {
 		fmt.Fprintf(&b, "    undecided: %s\n", p.undecided)
 	}

@@ -129,6 +129,7 @@ func (w *oracleWorld) check(t *rapid.T) {
 		return // refused, as required
 	}
 	x.began = x.now()
+	x.holdRoots()
 	x.before = x.dump()
 	x.c.facts = x.readFacts()
 	x.preview()
@@ -147,6 +148,47 @@ func (w *oracleWorld) check(t *rapid.T) {
 	x.checkSums(want)
 	x.checkLedger()
 	x.again(kept)
+}
+
+// holdRoots holds some roots by their keys.
+func (x *trial) holdRoots() {
+	d := draw{x.t}
+	if !d.chance(25, "holds by row") {
+		return
+	}
+	names := make([]string, len(x.plan.Key))
+	for i, k := range x.plan.Key {
+		names[i] = pgx.Identifier{k.Name}.Sanitize() + "::text"
+	}
+	rows, err := x.own.Query(x.ctx, "SELECT rid::text, ARRAY["+strings.Join(names, ", ")+"] FROM "+x.c.root.sql()+" ORDER BY rid")
+	if err != nil {
+		x.fail("reading keys: %v", err)
+	}
+	var keys [][]string
+	var number string
+	var key []string
+	x.c.held = map[string]bool{}
+	if _, err := pgx.ForEachRow(rows, []any{&number, &key}, func() error {
+		if d.chance(50, "held") {
+			x.c.held[number], keys = true, append(keys, slices.Clone(key))
+		}
+		return nil
+	}); err != nil {
+		x.fail("reading keys: %v", err)
+	}
+	if len(keys) > 0 {
+		if _, err := x.ledger.HoldRootsDurably(x.ctx, x.own, "case", keys, ledger.HoldEnd{}, "why", "me"); err != nil {
+			x.fail("%v", err)
+		}
+	}
+	x.story += fmt.Sprintf("%d roots are held by row; ", len(keys))
+	err = x.pool.AcquireFunc(x.ctx, func(c *pgxpool.Conn) error {
+		_, err := purge.ApplyHolds(x.ctx, c.Conn(), x.ledger, []*plan.Plan{x.plan})
+		return err
+	})
+	if err != nil {
+		x.fail("%v", err)
+	}
 }
 
 // now is the database's time.
@@ -186,7 +228,8 @@ func (x *trial) same(what string, want, got any) {
 	}
 }
 
-const clearSQL = `DROP SCHEMA IF EXISTS public, app, "Odd.Schema" CASCADE; CREATE SCHEMA public;`
+const clearSQL = `DROP SCHEMA IF EXISTS public, app, "Odd.Schema" CASCADE; CREATE SCHEMA public;
+	DELETE FROM reaper.hold; DELETE FROM reaper.grace; DELETE FROM reaper.grace_policy;`
 
 func (x *trial) setup() {
 	if _, err := x.own.Exec(x.ctx, clearSQL+x.c.setup()); err != nil {
