@@ -2,6 +2,7 @@ package expiry
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/policy"
@@ -64,7 +65,20 @@ func (t *Tenants) had(c, base string) string {
 }
 
 // Digest is an aggregate over tenants with what is recorded of them (key, had), in any order. Equal
-// intervals may differ in months.
+// intervals may differ in months, where there can be months.
 func (t *Tenants) Digest() string {
-	return "coalesce(bit_xor(hashtextextended(" + t.RecordedKey("key") + ", interval_hash_extended(had, (12 * date_part('year', had) + date_part('month', had))::int8))), 0)"
+	months := "0"
+	if t.months() {
+		months = "(12 * date_part('year', had) + date_part('month', had))::int8"
+	}
+	return "coalesce(bit_xor(hashtextextended(" + t.RecordedKey("key") + ", interval_hash_extended(had, " + months + "))), 0)"
+}
+
+// months reports whether a retention may have months.
+func (t *Tenants) months() bool {
+	return t.Min != nil && t.Min.Months != 0 ||
+		slices.ContainsFunc(t.Sources, func(s Source) bool {
+			return s.Constant == nil && !s.Integer || s.Constant != nil && s.Constant.Months != 0
+		}) ||
+		slices.ContainsFunc(t.Overrides, func(o Override) bool { return o.Duration.Months != 0 })
 }
