@@ -52,7 +52,7 @@ type graceTrial struct {
 	def     string        // default
 	floor   string
 	rows    map[int]graceRow
-	last    int // number of a row
+	last    int                         // number of a row
 	seen    map[string][]*seenRetention // by tenant
 }
 
