@@ -64,7 +64,8 @@ func (tx *Tx) deleteRootsSQL(s *pg.Statement, sc expiry.Scope, p *Share) *pg.Sta
 
 // deleteInLoop deletes the roots of many tenants in the server, by a statement for each, and reads
 // the counters behind each. What the tenants keep is read once, before the first: most of the work
-// of a small tenant's statement would be to find that out.
+// of a small tenant's statement would be to find that out. If it is another behind the last, the
+// batch is redone: a row that came to a tenant in the commit that holds the tenant must not go.
 func (tx *Tx) deleteInLoop(ctx context.Context) error {
 	sc := tx.scope
 	sc.Given = pg.LoopGiven
@@ -74,9 +75,9 @@ func (tx *Tx) deleteInLoop(ctx context.Context) error {
 	}
 	marks := make([][]int64, len(tx.Parts))
 	loop := pg.Loop{
-		With:    func(s *pg.Statement, first, end int) { tx.plan.CutoffsCTE(s, tx.scope, tx.tenants()[first:end]) },
-		Given:   plan.CutoffOf("reaper_x.n"),
-		Numbers: func(s *pg.Statement) string { return tx.plan.Counters(s, tx.Traversal()) },
+		Given:     func(s *pg.Statement, first, end int) { tx.plan.CutoffsSQL(s, tx.scope, tx.tenants()[first:end]) },
+		GivenType: "pg_catalog.timestamptz[]",
+		Numbers:   func(s *pg.Statement) string { return tx.plan.Counters(s, tx.Traversal()) },
 		Read: func(i int, n int64, counters []int64) error {
 			part := tx.Parts[i]
 			part.Now.Roots = n

@@ -74,6 +74,13 @@ func (p *Plan) CutoffsCTE(s *pg.Statement, sc expiry.Scope, tenants []*TenantCut
 		from, " LEFT JOIN ", p.Tenants.Write(s, sc), " reaper_s ON ", p.Tenants.Same.FindTheirs("reaper_t.key::"+p.Tenants.Key.SQLType, "reaper_s.key"), "\n GROUP BY reaper_t.n, reaper_t.cutoff) reaper_x)")
 }
 
+// CutoffsSQL writes the query of that array. s is a new statement.
+func (p *Plan) CutoffsSQL(s *pg.Statement, sc expiry.Scope, tenants []*TenantCutoff) *pg.Statement {
+	s.Add("WITH ")
+	p.CutoffsCTE(s, sc, tenants)
+	return s.Add("\nSELECT cutoffs FROM reaper_cut")
+}
+
 // CutoffOf is the cutoff of the tenant with an ordinal among those of CutoffsCTE.
 func CutoffOf(ordinal string) string { return "(SELECT cutoffs FROM reaper_cut)[" + ordinal + "]" }
 

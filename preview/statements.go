@@ -87,9 +87,7 @@ func SQL(p *plan.Plan, sel plan.Selection, cutoffs string) string {
 
 // loopStatements are those of a batch of many tenants that needs nothing but a DELETE for each.
 func loopStatements(p *plan.Plan, sc expiry.Scope, w *plan.TenantCutoff, keys pg.Values, section func(string, *pg.Statement)) {
-	s := (&pg.Statement{}).Add("WITH ")
-	p.CutoffsCTE(s, sc, []*plan.TenantCutoff{w})
-	section("a batch of many tenants reads their cutoffs", s.Add("\nSELECT cutoffs FROM reaper_cut"))
+	section("a batch of many tenants reads their cutoffs, and again at its end", p.CutoffsSQL(&pg.Statement{}, sc, []*plan.TenantCutoff{w}))
 	sc.Given = pg.LoopGiven
 	section("and has for each of them, in a loop in the server, with its cutoff", p.DeleteRootsSQL(pg.InLoop(), sc, w, keys))
 	if !p.Sweeps() && p.HasRanges() {

@@ -15,12 +15,14 @@ import (
 // itself, but costs microseconds. It is a DO block, which takes no values and returns none: both
 // travel in settings that end with the transaction. An error does not tell which statement failed.
 type Loop struct {
-	// With writes CTEs, without the word WITH, that are read once before the statements from first up
-	// to before end, counted from 0. Given is an expression over them and reaper_x.n, the ordinal of a
-	// statement among these, counted from 1. The statement finds it as LoopGiven.
-	With  func(s *Statement, first, end int)
-	Given string
-	// Numbers is a list of expressions, read behind each statement.
+	// Given writes a query of one array with an item for each statement from first up to before end,
+	// counted from 0, which finds it as LoopGiven. It is read before the first statement and again
+	// behind the last, whose snapshot is younger: had it changed in between, a statement could have
+	// seen half of what another transaction has done. Then the loop fails, with the code 40001.
+	Given func(s *Statement, first, end int)
+	// GivenType is the type of the array.
+	GivenType string
+	// Numbers is a list of expressions of type bigint, none of them NULL, read behind each statement.
 	Numbers func(s *Statement) string
 	// Read gets the ordinal (from 0) of each statement, how many rows it touched, and the numbers.
 	Read func(i int, affected int64, numbers []int64) error
@@ -61,8 +63,8 @@ func (l *Loop) queue(b *pgx.Batch, types *pgtype.Map, statements []*Statement, f
 			return err
 		}
 	}
-	with, err := v.constants(func(s *Statement) string {
-		l.With(s, first, end)
+	given, err := v.constants(func(s *Statement) string {
+		l.Given(s, first, end)
 		return s.String()
 	})
 	if err != nil {
@@ -78,14 +80,17 @@ DECLARE
   `+loopRow+` pg_catalog.record;
   reaper_affected pg_catalog.int8;
   reaper_lines pg_catalog.text[] := '{}';
+  reaper_given `+l.GivenType+` := (`+given+`);
 BEGIN
-  FOR `+loopRow+` IN WITH `+with+`
-    SELECT `+strings.Join(append(v.fields, l.Given+" AS given"), ", ")+` FROM `+v.from(end-first)+`
+  FOR `+loopRow+` IN SELECT `+strings.Join(append(v.fields, "reaper_given[reaper_x.n] AS given"), ", ")+` FROM `+v.from(end-first)+`
   LOOP
 `+statements[first].String()+`;
     GET DIAGNOSTICS reaper_affected = ROW_COUNT;
-    reaper_lines := pg_catalog.array_append(reaper_lines, pg_catalog.concat_ws(' ', reaper_affected, `+numbers+`));
+    reaper_lines := pg_catalog.array_append(reaper_lines, pg_catalog.array_to_string(ARRAY[reaper_affected, `+numbers+`], ' '));
   END LOOP;
+  IF (reaper_given OPERATOR(pg_catalog.=) (`+given+`)) IS NOT TRUE THEN
+    RAISE EXCEPTION 'what a loop was given has changed' USING ERRCODE = '40001';
+  END IF;
   PERFORM `+SetConfig("reaper.lines", "pg_catalog.array_to_string(reaper_lines, ',')")+`;
 END`))
 	b.Queue("SELECT pg_catalog.current_setting('reaper.lines')").Query(func(rows pgx.Rows) error {

@@ -31,12 +31,12 @@ func TestLoop(t *testing.T) {
 	var got [][]int64
 	var parts []string
 	loop := pg.Loop{
-		With: func(s *pg.Statement, first, end int) {
+		Given: func(s *pg.Statement, first, end int) {
 			parts = append(parts, strings.Repeat("x", end-first))
-			s.Add("bound AS (SELECT ", s.Cast(int64(100), "int"), " AS most)")
+			s.Add("WITH bound AS (SELECT ", s.Cast(int64(100), "int"), " AS most) SELECT pg_catalog.array_agg(most + n) FROM bound, pg_catalog.generate_series(1, ", s.Cast(end-first, "int"), ") n")
 		},
-		Given:   "(SELECT most FROM bound) + reaper_x.n",
-		Numbers: func(s *pg.Statement) string { return s.Cast(int64(5), "int8") + ", (SELECT count(*) FROM things)" },
+		GivenType: "int[]",
+		Numbers:   func(s *pg.Statement) string { return s.Cast(int64(5), "int8") + ", (SELECT count(*) FROM things)" },
 		Read: func(i int, n int64, numbers []int64) error {
 			got = append(got, append([]int64{int64(i), n}, numbers...))
 			return nil

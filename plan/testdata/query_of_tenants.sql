@@ -45,7 +45,7 @@ DELETE FROM "public"."logs"
  WHERE "logs"."id" OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT unnest($3::pg_catalog.int8[])))
    AND EXISTS (SELECT FROM reaper_cut WHERE reaper_cut.key OPERATOR(pg_catalog.=) "logs"."org" AND "logs"."day" >= '1900-01-01' AND "logs"."day" <> '1970-01-01' AND "logs"."day" < (reaper_cut.cutoff AT TIME ZONE 'Pacific/Kiritimati')::date);
 
--- a batch of many tenants reads their cutoffs
+-- a batch of many tenants reads their cutoffs, and again at its end
 WITH reaper_cut AS MATERIALIZED (SELECT array_agg(cutoff ORDER BY n) AS cutoffs FROM (SELECT reaper_t.n, CASE WHEN false THEN NULL ELSE reaper_t.cutoff END AS cutoff FROM unnest($1::text[], $2::timestamptz[]) WITH ORDINALITY reaper_t(key, cutoff, n)) reaper_x)
 SELECT cutoffs FROM reaper_cut;
 
