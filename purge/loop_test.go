@@ -88,3 +88,46 @@ func TestLoop_ManyDependents(t *testing.T) {
 		t.Errorf("retries (-want +got):\n%s", diff)
 	}
 }
+
+// Values of all types of keys, and names and values with a meaning in PL/pgSQL, go through a loop.
+func TestLoop_Types(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ pre, typ, expr, age, ageExpr string }{
+		"citext":    {"CREATE EXTENSION citext;", "citext", `'O''x, "{}\'||n`, "timestamptz", "now()"},
+		"char":      {"", "char(8)", `'a'||n`, "date", "current_date"},
+		"numeric":   {"", "numeric(9,2)", `n + 0.5`, "timestamp", "now()::timestamp"},
+		"bytea":     {"", "bytea", `decode(lpad(n::text, 8, '0'), 'hex')`, "timestamptz", "now()"},
+		"enum":      {"CREATE TYPE k AS ENUM ('a1','b ''2','c\\3','d\"4','e5','f6','g7','h8','i9','j10');", "k", `(enum_range(NULL::k))[n]`, "timestamptz", "now()"},
+		"domain":    {`CREATE DOMAIN d AS text COLLATE "C" NOT NULL CHECK (VALUE <> '');`, "d", `'k$$; '||n`, "timestamptz", "now()"},
+		"interval":  {"", "interval", `n * interval '1 mon 1 s'`, "timestamptz", "now()"},
+		"composite": {"CREATE TYPE c AS (a int, b text);", "c", `ROW(n, 'x"('||n)::c`, "timestamptz", "now()"},
+		"\"char\"":  {"", `"char"`, `chr(64+n)`, "timestamptz", "now()"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := prepare(t, c.pre+`
+				CREATE TABLE owners (id `+c.typ+` PRIMARY KEY, days int NOT NULL, held bool NOT NULL DEFAULT false);
+				CREATE TABLE events (id text, seq int, owner `+c.typ+` NOT NULL REFERENCES owners, at `+c.age+` NOT NULL, "into" text DEFAULT 'x;y $$ \ %', reaper_given int DEFAULT 1, reaper_loop int DEFAULT 1, PRIMARY KEY (id, seq));
+				CREATE INDEX ON events (owner, at, id, seq);
+				CREATE TABLE details (id int PRIMARY KEY, event text NOT NULL, seq int NOT NULL, FOREIGN KEY (event, seq) REFERENCES events ON DELETE CASCADE);
+				CREATE INDEX ON details (event, seq);
+				INSERT INTO owners SELECT (`+c.expr+`)::`+c.typ+`, 21 + n + (n > 6)::int FROM generate_series(1, 10) n;
+				INSERT INTO events (id, seq, owner, at) SELECT m || 'a"b\ '', {NULL};$$%', m, o.id, `+c.ageExpr+` - m / 10 * interval '7 days' FROM (SELECT *, row_number() OVER () n FROM owners) o, generate_series(0, 99) m WHERE m % 10 = n - 1;
+				INSERT INTO details SELECT row_number() OVER (), id, seq FROM events, generate_series(1, 2);
+				CREATE TABLE want AS SELECT e.* FROM events e JOIN owners o ON o.id = e.owner WHERE e.at >= `+c.ageExpr+` - days * interval '1 day';`,
+				strings.Replace(manyPolicy, "tenant: owner", `tenant: owner, where: "events.into = 'x;y $$ \\ %' AND reaper_given = 1 AND reaper_loop = 1", limits: {time: 30s, rows: `+map[bool]string{true: "7", false: "400"}[len(name)%2 == 0]+`}`, 1))
+			b.runner.Connections = 1
+			retries := b.retriesOf()
+			b.purge().complete()
+			got, want := b.Texts(b.t, `SELECT e::text FROM events e ORDER BY 1`), b.Texts(b.t, `SELECT e::text FROM want e ORDER BY 1`)
+			if strings.Join(got, "\n") != strings.Join(want, "\n") {
+				t.Errorf("%d left, want %d", len(got), len(want))
+			}
+			b.count(`SELECT count(*) FROM details`, 2*len(want))
+			b.ledgerIsTrue()
+			if n := len(retries()); n > 0 {
+				t.Error(retries())
+			}
+		})
+	}
+}

@@ -143,6 +143,10 @@ func decideTenants(err error, a attempt) decision {
 		d.size = max(a.roots/2, 1)
 	case errors.Is(err, deletion.ErrSlow), a.options.Together && pg.HasCode(err, "57014"):
 		d.size = max(a.size/2, 1)
+		if a.options.Together && !a.options.LockRoots && a.tenants < 4 {
+			// Learn which of them is slow. Halves of more tenants have at least two.
+			d.action, d.change = retryBatch, separately
+		}
 	case errors.Is(err, errCrowded):
 	case permanent(classify(err)) && (a.stepwise || !pg.HasCode(err, "27000")):
 		return decision{action: abandon(err), size: a.size}

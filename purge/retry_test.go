@@ -374,3 +374,18 @@ func namedErrors(t *testing.T) (names []string) {
 	}
 	return names
 }
+
+// A loop in the server that takes too long is divided until few tenants are left, and then redone
+// tenant by tenant: the slow one is named, and stays by itself for the rest of the run.
+func TestDecide_SlowLoop(t *testing.T) {
+	slow := &pgconn.PgError{Code: "57014"}
+	for tenants, want := range map[int]string{
+		2: "retry, separately +notify +log +size 10", 3: "retry, separately +notify +log +size 10",
+		4: "split tenants +notify +log +size 10", 300: "split tenants +notify +log +size 10",
+	} {
+		a := attempt{tenants: tenants, roots: 300, size: 20, options: deletion.Options{Method: deletion.Cascade, Together: true}}
+		if got := decide(slow, a).String(); got != want {
+			t.Errorf("%d tenants: %s, want %s", tenants, got, want)
+		}
+	}
+}
