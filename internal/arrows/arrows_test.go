@@ -38,6 +38,7 @@ var rooms = map[string][]string{
 	"gate":              {"drift", "expiry", "internal/pg", "ledger", "plan", "purge"},
 	"deletion":          {"collected", "expiry", "internal/keeping", "internal/pg", "plan", "policy", "preview", "schema"},
 	"purge":             {"deletion", "expiry", "guard", "internal/nearest", "internal/pg", "internal/reservoir", "internal/visible", "partition", "plan", "policy", "preview", "schema", "vacuum"},
+	"archive":           {},
 	"partition":         {"internal/pg", "schema"},
 	"vacuum":            {"internal/pg", "schema"},
 	"starter":           {"internal/visible", "policy", "schema"},
