@@ -68,7 +68,7 @@ func ParseRecipient(text string) (age.Recipient, error) {
 	if r, err := age.ParseHybridRecipient(text); err == nil {
 		return r, nil
 	}
-	return nil, fmt.Errorf("%q is not a public key of age; write one that `age-keygen` prints, such as age1…", text)
+	return nil, errors.New("this is not a public key of age (not shown, in case it is a secret); write one as `age-keygen` prints it: age1…")
 }
 
 // Encrypted reports whether what is written is encrypted.

@@ -33,7 +33,7 @@ func openStore(text string) (store, error) {
 	if u.Scheme == "file" {
 		return fileStore{u.Path}, nil
 	}
-	return nil, fmt.Errorf("%s: unknown kind of store", u)
+	return openS3(u)
 }
 
 // ParseURL checks the URL of a store. Its errors repeat nothing that could be a password.
@@ -48,6 +48,9 @@ func ParseURL(text string) (*url.URL, error) {
 		return nil, fmt.Errorf("a URL of an archive has no part behind a #; write %%23 for this character")
 	case u.Scheme == "file":
 		return u, checkFile(u)
+	case u.Scheme == "s3":
+		_, err := s3Place(u)
+		return u, err
 	}
 	return nil, fmt.Errorf("the archive's URL begins with neither file:// nor s3://; write s3://bucket/prefix or file:///folder")
 }

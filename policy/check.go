@@ -32,6 +32,9 @@ func (d *document) file() (*File, error) {
 		p.Grace = s.Grace.or(d.Safety.Grace).length
 		f.Policies = append(f.Policies, p)
 	}
+	if f.Archive, err = d.Archive.archive(f.Policies); err != nil {
+		return nil, err
+	}
 	f.dropUnneededTenants()
 	f.Warnings = f.warnings()
 	return f, nil
@@ -127,6 +130,7 @@ func (s *policySection) policy(t *Tenants) (Policy, error) {
 		Where: Text(s.Where), Settings: s.settings(),
 		Schedule: Text(s.Schedule), Heartbeat: s.Heartbeat, MaxLag: s.MaxLag,
 		AllowTriggers: s.Triggers == "allow", AllowUnindexed: s.Unindexed == "allow",
+		Archive:        bool(s.Archive),
 		KeepPartitions: s.Partitions == "delete",
 		Vacuum:         Vacuum(cmp.Or(s.Vacuum, "auto")), Limits: s.Limits.limits(),
 	}

@@ -108,16 +108,7 @@ func sectionFields(v reflect.Value) []field {
 	return fields
 }
 
-// laterSection reports whether version 1 of the format defines the section but this
-// version of the program does not support it yet.
-func laterSection(name string) bool {
-	return name == "archive"
-}
-
 func unknownKey(section string, key *node, fields []field) error {
-	if laterSection(key.text) {
-		return errorAt(key.pos, "this version of reaper does not support the section %s yet: remove it, or upgrade reaper", key.text)
-	}
 	names := make([]string, len(fields))
 	for i, f := range fields {
 		names[i] = f.name

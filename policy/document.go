@@ -11,6 +11,7 @@ type document struct {
 	Tenants  *tenantsSection `yaml:"tenants" jsonschema_description:"Who owns rows, and how long each keeps them. Needed unless every policy says tenant: none."`
 	Guards   guardsSection   `yaml:"guards" jsonschema_description:"The signals that decide whether batches may run. Omitted or empty: the defaults."`
 	Safety   safetySection   `yaml:"safety" jsonschema_description:"Trade-offs between safety and speed, for all policies."`
+	Archive  *archiveSection `yaml:"archive" jsonschema_description:"Where copies of rows go before they are deleted, for the policies that say archive: true."`
 	Policies []policySection `yaml:"policies" jsonschema:"required,minItems=1" jsonschema_description:"What to delete; each policy has one root table."`
 }
 
@@ -41,6 +42,7 @@ type policySection struct {
 	settingsKeys `yaml:",inline"`
 	Undecided    undecided        `yaml:"undecided" jsonschema:"default=error" jsonschema_description:"What happens along NO ACTION and RESTRICT foreign keys without an entry in dependents."`
 	Dependents   []dependentEntry `yaml:"dependents" jsonschema_description:"What happens to rows of other tables that reference a deleted row."`
+	Archive      boolean          `yaml:"archive" jsonschema:"default=false" jsonschema_description:"true: rows are deleted only after the archive has confirmed a copy of them."`
 	Schedule     schedule         `yaml:"schedule" jsonschema_description:"Cron expression of the daemon's runs, in the daemon's time zone unless it begins with CRON_TZ=Zone. Omitted: the daemon's own schedule."`
 	Heartbeat    Heartbeat        `yaml:"heartbeat" jsonschema_description:"The cron monitor to notify of each run: its http or https URL, or a mapping. A secret: it is never printed. Omitted: the daemon's own."`
 	Breaker      breakerValue     `yaml:"breaker" jsonschema_description:"How many more rows than usual may be due when a run begins that nobody answers for: off, or {times, share}. Omitted: that of safety."`

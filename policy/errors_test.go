@@ -40,7 +40,7 @@ func byQuery(line string) string {
 // secret marks text that a message must not repeat.
 const secret = "hunter2"
 
-var mistakes = slices.Concat(guardMistakes, []mistake{
+var mistakes = slices.Concat(guardMistakes, archiveMistakes, []mistake{
 	// The file as a whole.
 	{file: "", at: "1:1", words: "empty|version: 1"},
 	{file: "\n# nothing\n", at: "1:1", words: "empty"},
@@ -90,7 +90,6 @@ var mistakes = slices.Concat(guardMistakes, []mistake{
 	{file: inPolicy("42: x"), at: "9:3", words: `unknown key "42"`, shape: true},
 	{file: inTenants("tabel: x"), at: "5:3", words: "did you mean table?", shape: true},
 	{file: inPolicy("dependents: [{tabel: x}]"), at: "9:17", words: "did you mean table?", shape: true},
-	{file: "version: 1\narchive: {}\n" + tail, at: "2:1", words: "does not support the section archive yet", shape: true},
 	{file: "version: 1\nsafety: {checks: proven}\n" + tail, at: "2:10", words: "in safety|foreign_key_checks", shape: true},
 	{file: "version: 1\nsafety: {foreign_key_checks: none}\n" + tail, at: "2:30", words: "ordinary, proven", shape: true},
 	{file: "version: 1\nsafety: {drift: no}\n" + tail, at: "2:17", words: "refuse, warn", shape: true},
@@ -104,7 +103,6 @@ var mistakes = slices.Concat(guardMistakes, []mistake{
 	{file: inPolicy("grace: 0d"), at: "9:10", words: "grace is 0d|above zero|none"},
 	{file: inPolicy("grace: forever"), at: "9:10", words: "grace is forever", shape: true},
 	{file: "version: 1\nsafety: {synchronous_commit: false}\n" + tail, at: "2:30", words: "on, off", shape: true},
-	{file: "version: 1\narchive: {}\n" + tail, at: "2:1", words: "does not support the section archive yet", shape: true},
 	{file: inPolicy("where:"), at: "9:3", words: "where has no value|remove", shape: true},
 	{file: inPolicy("where: ~"), at: "9:3", words: "where has no value", shape: true},
 	{file: inPolicy("where: ''"), at: "9:10", words: "where is empty", shape: true},

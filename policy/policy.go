@@ -28,6 +28,7 @@ type File struct {
 	Tenants  *Tenants // nil when no policy needs tenants
 	Policies []Policy // in the order of the file, names unique
 	Safety   Safety
+	Archive  *Archive     // nil: nothing is copied before it is deleted
 	Guards   guard.Config // without Application, which the file does not set
 	Warnings []Warning    // in the order of the sections
 }
@@ -212,6 +213,7 @@ type Policy struct {
 	AllowTriggers  bool      // triggers: allow
 	AllowUnindexed bool      // unindexed: allow
 	Vacuum         Vacuum
+	Archive        bool // archive: true: rows are deleted only after a copy of them is confirmed
 	KeepPartitions bool // partitions: delete: rows are deleted, partitions stay
 	Limits         Limits
 }

@@ -23,7 +23,7 @@ func (f *File) warnings() []Warning {
 	for i := range f.Policies {
 		all = append(all, f.Policies[i].warnings(f.Policies[i].Name)...)
 	}
-	return all
+	return append(all, f.Archive.warnings(f.Policies)...)
 }
 
 func (s *Settings) warnings(policy string) []Warning {

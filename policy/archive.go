@@ -1,0 +1,130 @@
+package policy
+
+import (
+	"reflect"
+
+	"github.com/invopop/jsonschema"
+
+	"github.com/reaperdb/reaper/archive"
+)
+
+// Archive says where copies of rows go before they are deleted. Policies without `archive: true`
+// are not copied.
+type Archive struct {
+	Pos Pos
+	// URL is a store that package archive can open.
+	URL Text
+	// Recipients are age public keys; empty: the file says that copies are not encrypted.
+	Recipients []string
+	// Keep is how long copies are kept; it may be forever.
+	Keep Duration
+}
+
+// The section as written; see document.go.
+
+type archiveSection struct {
+	Pos        Pos             `yaml:"-"`
+	URL        archiveURL      `yaml:"url" jsonschema:"required" jsonschema_description:"Where copies go: s3://bucket/prefix?endpoint=…&region=…&path_style=true, or file:///folder. Credentials are not part of it: they come from AWS_* or the instance."`
+	Encryption encryptionValue `yaml:"encryption" jsonschema:"required" jsonschema_description:"none, or {recipients: [age1…]}: the age public keys that can read the copies."`
+	Keep       Duration        `yaml:"keep" jsonschema:"required" jsonschema_description:"How long copies are kept: a duration, or forever."`
+}
+
+// archive checks what spans several keys.
+func (s *archiveSection) archive(policies []Policy) (*Archive, error) {
+	if s == nil {
+		for i := range policies {
+			if p := &policies[i]; p.Archive {
+				return nil, errorAt(p.Pos, "policy %s has archive: true, but the file does not say where copies go: add the section archive, with url, encryption and keep", p.Name)
+			}
+		}
+		return nil, nil
+	}
+	if err := notZero("keep", &s.Keep); err != nil {
+		return nil, errorAt(s.Keep.Pos, "keep is zero: write how long copies are kept, such as 30d, or forever")
+	}
+	return &Archive{Pos: s.Pos, URL: Text(s.URL), Recipients: s.Encryption.recipients, Keep: s.Keep}, nil
+}
+
+func (a *Archive) warnings(policies []Policy) []Warning {
+	if a == nil {
+		return nil
+	}
+	var found []Warning
+	if text, fix := a.Keep.Minutes(); text != "" {
+		found = append(found, Warning{Pos: a.Keep.Pos, Text: "keep: " + text, Fix: fix})
+	}
+	for i := range policies {
+		if policies[i].Archive {
+			return found
+		}
+	}
+	return append(found, Warning{Pos: a.Pos, Text: "no policy has archive: true, so nothing is copied before it is deleted", Fix: "write archive: true under the policies that are to be copied"})
+}
+
+// archiveURL is a store's URL. Messages repeat nothing of it that could be a password.
+type archiveURL Text
+
+func (t *archiveURL) decode(key string, n *node) error {
+	s, err := n.textAs(key, "the URL of a store, such as s3://bucket/prefix or file:///folder")
+	if err != nil {
+		return err
+	}
+	if _, err := archive.ParseURL(s); err != nil {
+		return n.in(key, err)
+	}
+	*t = archiveURL{s, n.pos}
+	return nil
+}
+
+func (archiveURL) schema() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "string", Pattern: "^(s3|file)://."}
+}
+
+// encryptionValue is none, or a mapping with recipients.
+type encryptionValue struct{ recipients []string }
+
+type encryptionSection struct {
+	Recipients []recipient `yaml:"recipients" jsonschema:"required,minItems=1" jsonschema_description:"age public keys, as age-keygen prints them. Whoever has one of their secret keys can read the copies; reaper itself cannot."`
+}
+
+func (e *encryptionValue) decode(key string, n *node) error {
+	if n.kind != kindMapping {
+		if n.kind != kindString || n.text != "none" {
+			return errorAt(n.pos, "%s: write none, or {recipients: [age1…]} with the public keys of those who may read the copies", key)
+		}
+		return nil
+	}
+	var s encryptionSection
+	if err := decode(key, n, reflect.ValueOf(&s).Elem()); err != nil {
+		return err
+	}
+	for _, r := range s.Recipients {
+		e.recipients = append(e.recipients, string(r))
+	}
+	return nil
+}
+
+func (encryptionValue) schema() *jsonschema.Schema {
+	mapping := reflector().ReflectFromType(reflect.TypeFor[encryptionSection]())
+	mapping.Version = ""
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{choiceSchema("none"), mapping}}
+}
+
+// recipient is an age public key. Messages do not repeat it, because it may be a secret one.
+type recipient string
+
+func (r *recipient) decode(key string, n *node) error {
+	s, err := n.textAs(key, "a public key of age")
+	if err != nil {
+		return err
+	}
+	if _, err := archive.ParseRecipient(s); err != nil {
+		return n.in(key, err)
+	}
+	*r = recipient(s)
+	return nil
+}
+
+func (recipient) schema() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "string", Pattern: "^age1."}
+}
