@@ -14,7 +14,7 @@ import (
 // WriteList writes down beside a segment what a batch deleted of it. The same list may be written
 // again, and other ones beside it.
 func (a *Archive) WriteList(ctx context.Context, o Object, l List) error {
-	base, err := a.base(o.Name)
+	beginning, err := base(o.Name)
 	if err != nil {
 		return err
 	}
@@ -26,7 +26,7 @@ func (a *Archive) WriteList(ctx context.Context, o Object, l List) error {
 	if err != nil {
 		return fmt.Errorf("writing a list: %w", err)
 	}
-	name := fmt.Sprintf("%s.%d%s", base, l.Seq, listEnd)
+	name := fmt.Sprintf("%s.%d%s", beginning, l.Seq, listEnd)
 	var b bytes.Buffer
 	if err := a.encrypted(&b, func(w io.Writer) error { _, err := w.Write(content); return err }); err != nil {
 		return fmt.Errorf("writing a list: %w", err)
@@ -34,8 +34,7 @@ func (a *Archive) WriteList(ctx context.Context, o Object, l List) error {
 	if a.Encrypted() {
 		name += encryptedEnd
 	}
-	hash := sha256.Sum256(b.Bytes())
-	list := Object{Name: name, Bytes: int64(b.Len()), SHA256: hex.EncodeToString(hash[:])}
+	list := objectOf(name, b.Bytes())
 	if err := a.putConfirmed(ctx, list, bytes.NewReader(b.Bytes())); err != nil {
 		return fmt.Errorf("writing list %s: %w", name, err)
 	}
@@ -43,10 +42,15 @@ func (a *Archive) WriteList(ctx context.Context, o Object, l List) error {
 }
 
 // base is the part of a segment's name that those of its lists begin with.
-func (a *Archive) base(name string) (string, error) {
+func base(name string) (string, error) {
 	base, ok := strings.CutSuffix(strings.TrimSuffix(name, encryptedEnd), segmentEnd)
 	if !ok {
 		return "", fmt.Errorf("%s is not the name of a segment", name)
 	}
 	return base, nil
+}
+
+func objectOf(name string, content []byte) Object {
+	hash := sha256.Sum256(content)
+	return Object{Name: name, Bytes: int64(len(content)), SHA256: hex.EncodeToString(hash[:])}
 }
