@@ -91,6 +91,8 @@ type Edge struct {
 	Compare []string `json:"compare"`
 	// Where is SQL over the child alone, of a reference without foreign key; empty: none.
 	Where string `json:"where,omitempty"`
+	// SearchPath is what Where is read under; empty: that of Settings.
+	SearchPath string `json:"search_path,omitempty"`
 	// Kind is what became of the child rows.
 	Kind Kind `json:"kind"`
 	// Columns of the child that were emptied, if Kind is Emptied: as in the Table whose rows they are.
@@ -158,4 +160,7 @@ type List struct {
 	Segment Object    `json:"segment"` // filled in by WriteList
 	At      time.Time `json:"at"`      // of the batch, by the database's clock
 	Roots   []Root    `json:"roots"`
+	// All: everything that the segment holds was deleted, such as a dropped partition. Roots may be
+	// empty then; without them nothing of it can be restored by tenant.
+	All bool `json:"all,omitempty"`
 }
