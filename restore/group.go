@@ -67,10 +67,7 @@ func (l *loaded) group(ctx context.Context, c *Chosen) (*groups, error) {
 		}
 		pairs = append(pairs, found...)
 	}
-	n := int32(0)
-	for _, t := range l.tables {
-		n += int32(t.File.Rows)
-	}
+	n := l.count()
 	starts, keys, err := l.starts(ctx, c, n)
 	if err != nil {
 		return nil, err
@@ -95,6 +92,14 @@ func (l *loaded) group(ctx context.Context, c *Chosen) (*groups, error) {
 		}
 	}
 	return g, nil
+}
+
+// count is the number of rows that the segment has.
+func (l *loaded) count() (n int32) {
+	for _, t := range l.tables {
+		n += int32(t.File.Rows)
+	}
+	return n
 }
 
 // file is the table of a file; -1: the segment has none.

@@ -22,8 +22,10 @@ type done struct {
 func (l *loaded) putBack(ctx context.Context, part []int32) (*done, error) {
 	d := &done{rows: map[string]int64{}}
 	if l.Into == "" {
-		if err := l.refuseLossy(ctx); err != nil {
-			return nil, err
+		if !l.Fire {
+			if err := l.refuseLossy(ctx); err != nil {
+				return nil, err
+			}
 		}
 		if err := l.refuseDifferent(ctx); err != nil {
 			return nil, err
@@ -213,14 +215,15 @@ func (l *loaded) refer(ctx context.Context, d *done) error {
 // refuseLossy refuses groups of which a value does not fit into today's type as it was.
 func (l *loaded) refuseLossy(ctx context.Context) error {
 	for i, t := range l.tables {
-		lossy := ""
+		lossy, changed := "", []string{}
 		for _, c := range t.columns {
 			if c.was != c.today {
 				v := pg.Ident(c.name)
+				changed = append(changed, v+" ("+c.was+", now "+c.today+")")
 				lossy += fmt.Sprintf(" OR ROW(r.%s)::text <> ROW(%s::%s)::text", v, c.cast(), c.was)
 			}
 		}
-		if lossy == "" || l.Fire {
+		if lossy == "" {
 			continue
 		}
 		ids, err := l.ids(ctx, i, fmt.Sprintf("SELECT r.%s FROM %s r WHERE false%s", pg.Ident(t.ord), t.temp, lossy))
@@ -228,7 +231,7 @@ func (l *loaded) refuseLossy(ctx context.Context) error {
 			return fmt.Errorf("comparing values of %s: %w", t.target, err)
 		}
 		if len(ids) > 0 {
-			return &refusal{l.groupsOf(ids), "a row of " + t.target + " would come out other than it went, since a column has another type now"}
+			return &refusal{l.groupsOf(ids), "a row of " + t.target + " would come out other than it went, since the type of a column has changed: column " + strings.Join(changed, ", ")}
 		}
 	}
 	return nil

@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -30,8 +29,9 @@ type Options struct {
 	Fire bool
 	// Holds are called for what comes back; nil: nothing is held.
 	Holds []Holds
-	// Wait is called before each transaction, and returns when it may begin; nil: at once.
-	Wait func(context.Context) error
+	// Wait is called before each transaction, with the segment's policy, and returns when it may
+	// begin; nil: at once. Its error ends the restore.
+	Wait func(ctx context.Context, policy string) error
 	// Progress is called after each segment; nil: nobody wants to know.
 	Progress func(*Report)
 }
@@ -156,6 +156,6 @@ func (r *run) one(ctx context.Context, c *Chosen) error {
 		}
 		return &segmentError{c.Entry.Segment.Name, err}
 	}
-	s := &segment{run: r, Chosen: c, copy: copied, lockTimeout: 10 * time.Second}
+	s := &segment{run: r, Chosen: c, copy: copied, lockTimeout: lockTimeout}
 	return errors.Join(s.restore(ctx), copied.Close())
 }

@@ -139,7 +139,7 @@ func (e *endError) Error() string { return e.err.Error() }
 // begin begins a transaction with the settings of the copy.
 func (s *segment) begin(ctx context.Context) (pgx.Tx, error) {
 	if s.Wait != nil {
-		if err := s.Wait(ctx); err != nil {
+		if err := s.Wait(ctx, s.Entry.Policy); err != nil {
 			return nil, &endError{err}
 		}
 	}

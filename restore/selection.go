@@ -102,6 +102,9 @@ func (f *Found) add(ctx context.Context, a *archive.Archive, e *archive.Entry, s
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		if _, locked := errors.AsType[*archive.LockedError](err); locked {
+			return err
+		}
 		if err == nil && (l.Run != e.Run || l.Policy != e.Policy || l.Segment.Name != e.Segment.Name) {
 			err = &archive.DamagedError{Name: o.Name, Err: errors.New("it is the list of another segment")}
 		}

@@ -19,11 +19,11 @@ import (
 
 // Exit codes that are not the status of a purge.
 const (
-	exitOK          = 0
-	exitFailed      = 1
-	exitUsage       = 2
-	exitInterrupted = 3
-	exitRefused     = 4
+	exitOK         = 0
+	exitFailed     = 1
+	exitUsage      = 2
+	exitIncomplete = 3
+	exitRefused    = 4
 )
 
 // The garbage collector may let the heap grow to three times what is in use, since batches of many
@@ -123,7 +123,7 @@ func ending(ctx context.Context, err error) (code int, text, prefix string) {
 	var position *policy.Error
 	switch {
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
-		return exitInterrupted, "interrupted by a signal", prefix
+		return exitIncomplete, "interrupted by a signal", prefix
 	case errors.As(err, &position): // FILE:LINE:COLUMN comes first, where editors look for it
 		return exitUsage, err.Error(), ""
 	case errors.As(err, &exit) && exit.err == nil:
