@@ -15,14 +15,14 @@ import (
 	"github.com/reaperdb/reaper/web"
 )
 
-// pausesGuard names the guard that is unknown while the ledger's pauses by hand cannot
+// PausesGuard names the guard that is unknown while the ledger's pauses by hand cannot
 // be read.
-const pausesGuard = "pauses"
+const PausesGuard = "pauses"
 
 // NewWatch makes what reads the guards, pauses by hand among them, over one
 // connection of a pool.
 func NewWatch(c guard.Config, pool *pgxpool.Pool, l *ledger.Ledger, log *slog.Logger) *guard.Watch {
-	c.More = append(c.More, guard.Source{Name: pausesGuard, Read: func(ctx context.Context) ([]guard.Reading, error) {
+	c.More = append(c.More, guard.Source{Name: PausesGuard, Read: func(ctx context.Context) ([]guard.Reading, error) {
 		pauses, err := l.Pauses(ctx, pool)
 		if err != nil {
 			return nil, err

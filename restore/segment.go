@@ -135,6 +135,7 @@ func (s *segment) unloadable(err error) error {
 type endError struct{ err error }
 
 func (e *endError) Error() string { return e.err.Error() }
+func (e *endError) Unwrap() error { return e.err }
 
 // begin begins a transaction with the settings of the copy.
 func (s *segment) begin(ctx context.Context) (pgx.Tx, error) {

@@ -13,6 +13,7 @@ import (
 	"github.com/reaperdb/reaper/archive"
 	"github.com/reaperdb/reaper/daemon"
 	"github.com/reaperdb/reaper/guard"
+	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/internal/visible"
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/restore"
@@ -123,7 +124,7 @@ func (a *app) restore(ctx context.Context, f restoreFlags) error {
 	guards, unwatched := daemon.HeedOnce(watching, a.watch(s, l))
 	defer unwatched()
 	defer stop()
-	w := &waiting{app: a, stopping: ctx, pool: s.pool, ledger: l, guards: guards, most: s.file.Guards.MaxPause}
+	w := &waiting{app: a, stopping: ctx, pool: s.pool, ledger: l, guards: guards, most: s.file.Guards.MaxPause, anyway: f.into != ""}
 	return a.restoreFound(ctx, store, s.pool, found, restore.Options{Selection: selection, Into: f.into, Fire: f.triggers == "fire", Wait: w.wait})
 }
 
@@ -225,6 +226,7 @@ type waiting struct {
 	ledger   *ledger.Ledger
 	guards   daemon.Guards
 	most     time.Duration
+	anyway   bool // whatever a person has paused: nothing of the living tables is touched
 }
 
 // guardRecheck is how long to wait before guards are asked again.
@@ -234,16 +236,23 @@ func (w *waiting) wait(ctx context.Context, policy string) error {
 	if w.stopping.Err() != nil {
 		return &exitError{code: exitIncomplete, err: errors.New("interrupted by a signal")}
 	}
-	if err := w.paused(ctx, policy); err != nil {
-		return err
+	if !w.anyway {
+		if err := w.paused(ctx, policy); err != nil {
+			return err
+		}
 	}
+	said := ""
 	for began := time.Now(); ; {
-		advice := w.guards.Advice(policy)
+		advice := w.guards.Advice(policy, daemon.PausesGuard) // paused has looked at these
 		switch {
 		case advice.State != guard.Pause && advice.State != guard.Stop:
 			return nil
 		case advice.State == guard.Stop || time.Since(began) > w.most:
 			return &exitError{code: exitIncomplete, err: fmt.Errorf("guard %s: %s; run it again later: what is back is skipped", advice.Guard, advice.Reason)}
+		}
+		if said != advice.Guard {
+			said = advice.Guard
+			fmt.Fprintf(w.stderr, "waiting: guard %s: %s\n", advice.Guard, visible.Text(advice.Reason))
 		}
 		select {
 		case <-w.stopping.Done():
@@ -257,12 +266,15 @@ func (w *waiting) wait(ctx context.Context, policy string) error {
 // paused refuses to go on while a person has paused the policy.
 func (w *waiting) paused(ctx context.Context, policy string) error {
 	pauses, err := w.ledger.Pauses(ctx, w.pool)
+	if pg.HasCode(err, "42P01", "3F000") {
+		return nil // no ledger, so nobody has paused anything
+	}
 	if err != nil {
 		return fmt.Errorf("looking for pauses: %w", err)
 	}
 	for _, p := range pauses {
 		if p.Policy == nil || *p.Policy == policy {
-			return &exitError{code: exitIncomplete, err: fmt.Errorf("paused by hand: %s; hold what must stay (reaper hold), then reaper resume", strings.TrimSpace(pausesText([]ledger.Pause{p})))}
+			return &exitError{code: exitIncomplete, err: fmt.Errorf("%s; hold what must stay (reaper hold), then reaper resume", strings.TrimSpace(pausesText([]ledger.Pause{p})))}
 		}
 	}
 	return nil
