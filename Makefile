@@ -64,6 +64,15 @@ test-prometheus: postgres ## a real Prometheus scrapes the daemon (needs prometh
 	$(GO) vet -tags prometheus ./cmd/reaper
 	$(GO) test -tags prometheus -run TestPrometheus ./cmd/reaper
 
+.PHONY: archive-tools
+archive-tools: ## makes sure that versitygw (an S3 server), age, zstd and psql are there
+	@bash scripts/archive-tools.sh
+
+.PHONY: test-archive
+test-archive: postgres archive-tools ## the archive in a real S3 server, and copies read without reaper
+	$(GO) vet -tags archive ./archive ./restore
+	PATH="$$PWD/.cache/bin:$$PATH" $(GO) test -tags archive -run 'TestS3|TestByHand' ./archive ./restore
+
 .PHONY: chart-tools
 chart-tools: ## makes sure that helm and its tools, Prometheus and Alertmanager are there
 	@bash scripts/chart-tools.sh

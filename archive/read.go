@@ -161,6 +161,8 @@ func (c *Copy) unpack(from io.Reader) error {
 
 func (c *Copy) entry(name string, content io.Reader) error {
 	switch name {
+	case "load.sql": // for people
+		return nil
 	case "manifest.json", "schema.sql":
 		text, err := io.ReadAll(io.LimitReader(content, most))
 		if err != nil {

@@ -1,4 +1,4 @@
-//go:build versitygw
+//go:build archive
 
 package archive_test
 
@@ -20,7 +20,7 @@ func gateway(t *testing.T) string {
 	t.Helper()
 	program, err := exec.LookPath("versitygw")
 	if err != nil {
-		t.Fatal("versitygw is not in PATH: run make versitygw, and these tests with make test-archive")
+		t.Fatal("versitygw is not in PATH: run make archive-tools; make test-archive does, and runs these tests")
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -97,6 +97,9 @@ func (s *Segment) write(w io.Writer) error {
 	if err := t.text("schema.sql", s.schemaSQL(), s.Started); err != nil {
 		return err
 	}
+	if err := t.text("load.sql", s.loadSQL(), s.Started); err != nil {
+		return err
+	}
 	for _, f := range s.files {
 		if err := t.spooled(f, s.Started); err != nil {
 			return err
@@ -118,6 +121,24 @@ func (s *Segment) schemaSQL() string {
 	}
 	return b.String()
 }
+
+// loadSQL is what loads the rows into the tables of schema.sql, by psql.
+func (s *Segment) loadSQL() string {
+	var b strings.Builder
+	for _, f := range s.files {
+		if f.Kind != Deleted {
+			continue
+		}
+		columns := make([]string, len(f.Columns))
+		for i, c := range f.Columns {
+			columns[i] = ident(c.Name)
+		}
+		fmt.Fprintf(&b, "\\copy %s.%s (%s) FROM '%s'\n", ident(f.Schema), ident(f.Table.Name.Name), strings.Join(columns, ", "), f.File.File)
+	}
+	return b.String()
+}
+
+func ident(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
 func literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
 

@@ -44,6 +44,7 @@ type part struct {
 	key     string   // columns, with commas
 	columns []string // nil: all that are not generated
 	emptied []archive.Left
+	ddl     string
 }
 
 // edge says which of these went with which.
@@ -95,7 +96,7 @@ func (f *fixture) copy(root string, edges []edge, parts []part, change ...func(*
 
 func (f *fixture) copyPart(tx pgx.Tx, s *archive.Segment, p part) {
 	f.t.Helper()
-	t := archive.Table{Name: f.name(p.table), Kind: archive.Deleted, Emptied: p.emptied}
+	t := archive.Table{Name: f.name(p.table), Kind: archive.Deleted, Emptied: p.emptied, DDL: p.ddl}
 	if p.key != "" {
 		t.Key = strings.Split(p.key, ",")
 	}
