@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/reaperdb/reaper/deletion"
 	"github.com/reaperdb/reaper/heartbeat"
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/ledger"
@@ -83,8 +84,13 @@ func (r *run) do() {
 		return
 	}
 	d.planned(r.entry.name(), plans[0])
+	into, err := deletion.ArchiveOf(r.entry.file)
+	if err != nil {
+		r.end(r.failed(pg.OneLine(err)))
+		return
+	}
 	runner := purge.Runner{
-		Gate: d.gates(d.Pool), Pool: d.Pool, Control: d.Control, Ledger: d.Ledger, Observer: observed, Log: d.Log, Stopping: r.stopping,
+		Archive: into, Gate: d.gates(d.Pool), Pool: d.Pool, Control: d.Control, Ledger: d.Ledger, Observer: observed, Log: d.Log, Stopping: r.stopping,
 		Patience: d.Patience, Connections: d.Connections, VacuumTime: d.VacuumTime, Shared: d.shared, Guard: d.watching.guards(), MaxPause: r.entry.file.Guards.MaxPause,
 		// A run has ended when it is recorded: what is vacuumed after it may take long.
 		Closed: func(report *purge.Report) {

@@ -67,7 +67,7 @@ func (tx *Tx) collectBehind(ctx context.Context, m *plan.Traversal, n *plan.Node
 			continue
 		}
 		// free looks for keeping rows later; none may be added after that.
-		lock := tx.Opts.LockDependents && n.Table.CanUpdate || n.NeedsLock()
+		lock := !tx.snapshot && (tx.Opts.LockDependents && n.Table.CanUpdate || n.NeedsLock())
 		if err := tx.readRows(ctx, collected.ReadBehindSQL(e, r, limit, lock), known[n]); err != nil {
 			return fmt.Errorf("reading rows of %s: %w", n.Table.Name, err)
 		}
@@ -105,7 +105,7 @@ func (tx *Tx) lockClosure(ctx context.Context, m *plan.Traversal, group []*plan.
 		if err != nil {
 			return nil, err
 		}
-		if sameRows(read, locked) || !partly && newRowsIn(read, seeds) >= limit {
+		if tx.snapshot || sameRows(read, locked) || !partly && newRowsIn(read, seeds) >= limit {
 			return read, nil
 		}
 		for _, n := range group {

@@ -35,13 +35,16 @@ const (
 	Closure Method = "closure"
 	Proven  Method = "proven"
 	Drain   Method = "drain"
+	// Archived is the only way where the policy has an archive.
+	Archived Method = "archived"
 )
 
 var deleters = map[Method]deleter{
-	Cascade: cascadeDeleter{},
-	Closure: closureDeleter{},
-	Proven:  provenDeleter{},
-	Drain:   drainDeleter{},
+	Cascade:  cascadeDeleter{},
+	Closure:  closureDeleter{},
+	Proven:   provenDeleter{},
+	Drain:    drainDeleter{},
+	Archived: archivedDeleter{},
 }
 
 // collection is the collected rows of a batch, by table.

@@ -10,6 +10,9 @@ var ErrOverflow = errors.New("batch exceeds its limits")
 // ErrChanged is a batch whose rows are no longer what they were when they were locked.
 var ErrChanged = errors.New("rows changed during the batch")
 
+// errUncopied is a mistake of the caller: rows of a policy with an archive would go uncopied.
+var errUncopied = errors.New("rows of a policy with an archive would be deleted without a copy")
+
 // ErrKept is a batch of which a trigger or a rule keeps rows. Nothing was deleted.
 var ErrKept = errors.New("a trigger or a rule keeps some of the rows")
 

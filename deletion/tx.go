@@ -27,6 +27,10 @@ type Tx struct {
 	deleter  deleter
 	Limit    int  // rows it may delete, over all tables
 	stepwise bool // delete table by table
+	snapshot bool // it reads a snapshot, and locks nothing
+	// Copied is what was copied, if the policy has an archive. Its snapshot has ended.
+	Copied    *Copy
+	deletedAt time.Time // when Copied was compared, by the database's clock
 
 	*Share                     // the one that is being deleted
 	Parts  []*Share            // those whose tenant's lock it has
@@ -97,6 +101,12 @@ func (tx *Tx) row(ctx context.Context, s *pg.Statement) pgx.Row {
 // Delete deletes the candidates of one part after the other, each with its own counts. An
 // error names the tenant where there are others.
 func (tx *Tx) Delete(ctx context.Context) error {
+	if archived := tx.Opts.Method == Archived; archived != (tx.plan.Whole != nil) || archived != (tx.Copied != nil) {
+		return errUncopied
+	}
+	if tx.Opts.Method == Archived {
+		return tx.deleteArchived(ctx)
+	}
 	if tx.Opts.Together && tx.Opts.LockRoots {
 		return tx.deleteTogether(ctx)
 	}
@@ -181,9 +191,11 @@ func (tx *Tx) settleCounts(ctx context.Context) error {
 			return fmt.Errorf("reading counters: %w", err)
 		}
 	}
-	rows, nullified := tx.counted()
-	maps.Copy(tx.Rows, rows) // the rows that reaper deleted itself are among them
-	maps.Copy(tx.Nullified, nullified)
+	if tx.Opts.Method != Archived { // which deletes all by itself
+		rows, nullified := tx.counted()
+		maps.Copy(tx.Rows, rows) // the rows that reaper deleted itself are among them
+		maps.Copy(tx.Nullified, nullified)
+	}
 	maps.DeleteFunc(tx.Rows, func(_ string, n int64) bool { return n == 0 })
 	maps.DeleteFunc(tx.Nullified, func(_ string, n int64) bool { return n == 0 })
 	tx.passCounters()

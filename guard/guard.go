@@ -93,6 +93,9 @@ func (a Advice) Forbids() bool { return a.State >= Pause }
 // ByHand is the guard name under which a manual pause is reported.
 const ByHand = "by_hand"
 
+// Archive is the guard name under which a policy's run waits for an archive that takes no copies.
+const Archive = "archive"
+
 // noThreshold is why a guard without thresholds is off.
 const noThreshold = "no threshold is given"
 

@@ -52,6 +52,7 @@ func (l *Ledger) forgetRuns(ctx context.Context, db *pgxpool.Pool, runID string)
 		err = l.deleteOld(ctx, db, sql, l.retention.String(), int64(1), runID)
 	}
 	l.logForgetFailure("runs", err)
+	l.logForgetFailure("segments", l.deleteOld(ctx, db, `DELETE FROM `+l.schema+`.segment WHERE list IS NULL AND at < clock_timestamp() - $1::interval`, l.retention.String()))
 }
 
 // forgetPauses deletes pauses that ended before the ledger's retention.

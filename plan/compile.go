@@ -109,7 +109,7 @@ func (c *compiler) compile() error {
 		return err
 	}
 	c.plan.order()
-	if err := c.steps(c.guards, c.clearedAges, c.checkTypeSchemas, c.checkTenantPaths, c.checkForeignKeys, c.checkSearchPath); err != nil {
+	if err := c.steps(c.guards, c.archived, c.clearedAges, c.checkTypeSchemas, c.checkTenantPaths, c.checkForeignKeys, c.checkSearchPath); err != nil {
 		return err
 	}
 	if c.plan.HasErrors() {
@@ -119,6 +119,9 @@ func (c *compiler) compile() error {
 		return errStop
 	}
 	c.plan.Usual, c.plan.Full = newTraversal(c.plan, c.plan.Watched()), newTraversal(c.plan, true)
+	if c.plan.Policy.Archive {
+		c.plan.Whole = newWhole(c.plan)
+	}
 	c.checkTrackCounts()
 	return c.steps(c.decideProven, c.strategy, c.partitions)
 }

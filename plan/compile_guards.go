@@ -160,7 +160,7 @@ func (c *compiler) deletedGuards(n *Node) {
 func (c *compiler) checkCanLock(n *Node) {
 	column := pg.Ident(lockColumn(c.plan, n))
 	switch {
-	case n == c.plan.Root || n.NeedsLock() || newTraversal(c.plan, false).Collected[n]:
+	case n == c.plan.Root || c.plan.Policy.Archive || n.NeedsLock() || newTraversal(c.plan, false).Collected[n]:
 		c.missingPrivilege(n.Table.Name, "UPDATE ("+column+")")
 	case n.hasDependents():
 		c.plan.AddProblem(LevelWarning, fmt.Sprintf("role %s lacks UPDATE on a column of %s: a root with more dependents than a batch may hold cannot be drained", c.server.Role, n.Table.Name),

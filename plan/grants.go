@@ -97,7 +97,7 @@ func (g *grants) plan(p *Plan) {
 			}
 		}
 		// FOR UPDATE needs UPDATE on any one column.
-		if n == p.Root || n.Deleted && (n.hasDependents() || n.NeedsLock() || n.maySuppressDelete()) {
+		if n == p.Root || n.Deleted && (p.Policy.Archive || n.hasDependents() || n.NeedsLock() || n.maySuppressDelete()) {
 			g.need(n.Table, "UPDATE ("+pg.Ident(lockColumn(p, n))+")")
 		}
 		for _, e := range n.In {

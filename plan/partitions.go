@@ -69,6 +69,7 @@ func (c *compiler) partitions() error {
 		why string
 	}{
 		{p.Policy.KeepPartitions, "the policy says partitions: delete"},
+		{p.Policy.Archive, "their rows are archived first"},
 		{!byAge, "they are not ranges of " + p.Age.Column.Name + " alone"},
 		{nested, "the table is a partition itself"},
 		{hasDefault, "there is a default partition"},

@@ -171,6 +171,7 @@ type Plan struct {
 	rootsHeld    bool // some are
 	whereLeads   bool // the keyset's index serves where, so the walk includes it
 	Usual, Full  *Traversal
+	Whole        *Traversal // of a policy with an archive; nil: it has none, or the plan has errors
 	Parts        partitioning
 }
 

@@ -78,6 +78,9 @@ const ordinaryFix = "write safety: {foreign_key_checks: ordinary} # until this i
 // refusals are the reasons that follow from the plan itself.
 func (p *Plan) refusals() (reasons []string) {
 	refuse := func(format string, args ...any) { reasons = append(reasons, fmt.Sprintf(format, args...)) }
+	if p.Whole != nil {
+		refuse("the policy's rows are archived first")
+	}
 	if names := p.Firing(); len(names) > 0 {
 		refuse("%s can fire", strings.Join(names, ", "))
 	}

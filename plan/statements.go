@@ -207,12 +207,18 @@ func (p *Plan) CountRootsSQL(sc expiry.Scope, w *TenantCutoff, keys pg.Values) *
 // LockRootsSQL locks the roots that are expired and not locked by others. It gathers tableoid,
 // ctid, referenced columns…, key….
 func (p *Plan) LockRootsSQL(sc expiry.Scope, w *TenantCutoff, keys pg.Values) *pg.Statement {
-	t := p.Root.Table
-	name := pg.Ident(t.Name.Name)
-	selected, names := Locations(t, p.Root.Refs, ColumnNames(p.Key))
+	return p.findRoots(sc, w, keys, "\n   FOR UPDATE OF "+pg.Ident(p.Root.Table.Name.Name)+" SKIP LOCKED")
+}
+
+// FindRootsSQL is LockRootsSQL without locks.
+func (p *Plan) FindRootsSQL(sc expiry.Scope, w *TenantCutoff, keys pg.Values) *pg.Statement {
+	return p.findRoots(sc, w, keys, "")
+}
+
+func (p *Plan) findRoots(sc expiry.Scope, w *TenantCutoff, keys pg.Values, lock string) *pg.Statement {
+	selected, names := Locations(p.Root.Table, p.Root.Refs, ColumnNames(p.Key))
 	s := &pg.Statement{}
-	inner := p.rootsSQL(s.Inner(), sc, w, keys, "SELECT "+selected+"\n  FROM ").
-		Add("\n   FOR UPDATE OF ", name, " SKIP LOCKED")
+	inner := p.rootsSQL(s.Inner(), sc, w, keys, "SELECT "+selected+"\n  FROM ").Add(lock)
 	return s.Add(pg.Gathered(inner.String(), names))
 }
 

@@ -11,7 +11,7 @@ import (
 // nothing keeps rows or interferes, that a location is unique in the root's table, that a row
 // references one row of its parent alone, and a constraint holds it to that.
 func (p *Plan) Together() bool {
-	return !p.NoTenant && !p.Usual.Full && len(p.Edges) > 0 && !p.Keeps() && !p.Watched() &&
+	return p.Whole == nil && !p.NoTenant && !p.Usual.Full && len(p.Edges) > 0 && !p.Keeps() && !p.Watched() &&
 		p.Root.Table.Kind != schema.Partitioned &&
 		!slices.ContainsFunc(p.Full.Order, Cyclic) &&
 		!slices.ContainsFunc(p.Edges, func(e *Edge) bool { return e.Within != nil || e.Key == nil || p.clearsGoing(e) })

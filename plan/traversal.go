@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/reaperdb/reaper/internal/components"
@@ -12,6 +13,7 @@ import (
 // batches.
 type Traversal struct {
 	Full      bool
+	Whole     bool           // every row that goes is collected, leaves included: it is copied first
 	Collected map[*Node]bool // nodes whose rows are locked and collected before any deletion
 	Deletes   []*Edge        // deleting edges into nodes that are not collected: deleted by the parent's values
 	Clears    []*Edge        // clearing edges done by UPDATE
@@ -42,7 +44,11 @@ func (n *Node) hasDependents() bool {
 }
 
 func newTraversal(p *Plan, full bool) *Traversal {
-	m := &Traversal{Full: full, Collected: map[*Node]bool{}}
+	return (&Traversal{Full: full, Collected: map[*Node]bool{}}).divide(p)
+}
+
+// divide divides the work of a plan.
+func (m *Traversal) divide(p *Plan) *Traversal {
 	for changed := true; changed; {
 		changed = false
 		for _, n := range p.Nodes {
@@ -79,6 +85,10 @@ func newTraversal(p *Plan, full bool) *Traversal {
 func (m *Traversal) countsBehind(e *Edge) {
 	switch {
 	case !m.Walks(e):
+	case m.Whole && e.Action.Deletes():
+		m.Counted = addNode(m.Counted, e.Child)
+	case m.Whole && e.Action.Clears():
+		m.CountedUp = addNode(m.CountedUp, e.Child)
 	case e.Action == ByCascade:
 		m.Counted = addNode(m.Counted, e.Child)
 	case e.Action == BySetNull, e.Action == BySetDefault:
@@ -96,7 +106,7 @@ func addNode(list []*Node, n *Node) []*Node {
 // needs reports whether the rows of a node must be collected: reaper acts on rows below, or rows
 // may be protected, or a trigger may suppress a deletion.
 func (m *Traversal) needs(n *Node) bool {
-	return m.Full && (n.hasDependents() || n.maySuppressDelete()) || slices.ContainsFunc(n.Out, func(e *Edge) bool {
+	return m.Whole || m.Full && (n.hasDependents() || n.maySuppressDelete()) || slices.ContainsFunc(n.Out, func(e *Edge) bool {
 		return e.Action == ByDelete || e.Action == ByNullify || e.Action == ByKeep || e.Internal() ||
 			e.Action.Deletes() && m.Collected[e.Child]
 	})
@@ -154,7 +164,7 @@ func (p *Plan) order() {
 
 // checkTrackCounts refuses a plan that relies on ON DELETE if PostgreSQL does not count the rows.
 func (c *compiler) checkTrackCounts() {
-	m := c.plan.Usual
+	m := cmp.Or(c.plan.Whole, c.plan.Usual)
 	if c.server.TrackCounts || len(m.Counted)+len(m.CountedUp) == 0 {
 		return
 	}

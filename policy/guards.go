@@ -13,7 +13,7 @@ const turnedOff = "turned off in the policy file"
 // guardNames are reserved: a custom guard may not use them.
 var guardNames = []string{
 	"storage", "wal_backlog", "wal_rate", "replica_lag", "connections", "lock_waits", "oldest_transaction",
-	"dead_rows", "latency", "checkpoint", "custom", "allow", "guards", "other", "by_hand",
+	"dead_rows", "latency", "checkpoint", "custom", "allow", "guards", "other", "by_hand", "archive",
 }
 
 // guards checks the section; the zero section yields the defaults.

@@ -27,6 +27,9 @@ type batcher struct {
 	countFirst int
 	// slow reports whether the last single root took longer than a batch may.
 	slow bool
+	// copied is what the batch may delete, where the policy has an archive; tables describes them.
+	copied *copied
+	tables deletion.Tables
 	// drainSize is how many rows the next batch of a drain may delete; 0: no drain yet.
 	drainSize int
 }
@@ -64,7 +67,7 @@ func (b *batcher) delete(ctx context.Context, parts []*deletion.Part) error {
 // ordinary returns the options of a batch that leaves the foreign key checks to PostgreSQL.
 // Where triggers or rules can fire, nothing is left to ON DELETE.
 func (b *batcher) ordinary() deletion.Options {
-	if b.countFirst > 0 {
+	if b.countFirst > 0 && b.plan.Whole == nil {
 		b.countFirst--
 		return counting
 	}
@@ -73,7 +76,10 @@ func (b *batcher) ordinary() deletion.Options {
 
 // usual is ordinary, where no batch has exceeded its limits.
 func (b *batcher) usual() deletion.Options {
-	if b.plan.Usual.Full {
+	switch {
+	case b.plan.Whole != nil:
+		return archiving
+	case b.plan.Usual.Full:
 		return counting
 	}
 	return deletion.Options{Method: deletion.Cascade, LockRoots: !b.plan.Usual.Simple()}
@@ -120,6 +126,7 @@ func (b *batcher) attempt(ctx context.Context, parts []*deletion.Part, opts dele
 			deletion.LeaveAll(parts, false)
 			return nil
 		}
+		parts = slices.DeleteFunc(slices.Clone(parts), func(p *deletion.Part) bool { return p.Elsewhere })
 		active, err := b.policy.refreshParts(ctx, parts)
 		if err != nil || len(active) == 0 {
 			return err
@@ -133,7 +140,7 @@ func (b *batcher) attempt(ctx context.Context, parts []*deletion.Part, opts dele
 			}
 		}
 		a.options.SingleRoot = a.roots == 1 && (a.try > 0 || b.slow)
-		more, err := b.transaction(ctx, parts, a.options)
+		more, err := b.once(ctx, parts, a.options)
 		if err == nil && !more {
 			return nil
 		}
@@ -169,6 +176,10 @@ func (b *batcher) attempt(ctx context.Context, parts []*deletion.Part, opts dele
 			} else {
 				deletion.LeaveAll(parts, d.action == leaveBusy)
 			}
+			return nil
+		case leaveUncopied:
+			b.policy.state.leaveUncopied(parts[0], err)
+			deletion.LeaveAll(parts, contended(err))
 			return nil
 		default:
 			return setAside(ctx, parts, shared, err)
@@ -252,7 +263,7 @@ func (b *batcher) change(opts deletion.Options, c change) deletion.Options {
 	case ordinaryChecks:
 		return b.ordinary()
 	case countFirst:
-		return counting
+		return counting // never of a policy with an archive: see decide
 	case lockRoots:
 		opts.LockRoots = true
 	case lockDependents:

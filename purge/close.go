@@ -134,6 +134,9 @@ func (w *policyRun) setStatus() {
 	}
 	reasons = append(reasons, w.parts.reasons()...)
 	stop, found := w.stopReason(), w.state.found()
+	archived, uncopied := w.state.archiveReasons()
+	reasons = append(reasons, archived...)
+	found.remaining -= uncopied
 	switch {
 	case w.state.refused() && w.ended(): // the failure says more
 	case w.state.refused():
@@ -143,6 +146,7 @@ func (w *policyRun) setStatus() {
 			stop += w.pauseSuffix()
 			reasons = append(reasons, stop)
 		}
+	case uncopied > 0 && found.remaining <= 0: // said
 	case found.busy && found.remaining == 0:
 		reasons = append(reasons, "a table was locked by others")
 	case found.busy:

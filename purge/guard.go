@@ -118,6 +118,9 @@ func (w *policyRun) advice() (a guard.Advice, changed <-chan struct{}) {
 	if changed = w.state.pausedByHand(); changed != nil {
 		return guard.Advice{State: guard.Pause, Guard: guard.ByHand, Reason: "the policy is paused by hand (reaper resume ends it)", Since: time.Now()}, changed
 	}
+	if a, ended := w.state.archivePause(); ended != nil {
+		return a, ended
+	}
 	if w.run.guard == nil {
 		return guard.Advice{State: guard.Go, Share: 1}, nil
 	}

@@ -38,6 +38,14 @@ type Ledger interface {
 	// RecordBatch queues the row that says what a batch deleted, for the batch's
 	// own transaction.
 	RecordBatch(in *pgx.Batch, runID, policy string, seq int64, tenants []*string, deleted, nullified []map[string]int64) error
+	// RecordSegment queues, for the batch's own transaction, the row that says which object of the
+	// archive has the copy of what it deletes, and the list of the roots, as JSON.
+	RecordSegment(in *pgx.Batch, runID, policy string, seq int64, name string, list []byte)
+	// UnlistedSegments returns some of the lists of a policy's segments, of any run, that are not known
+	// to be in the store.
+	UnlistedSegments(ctx context.Context, db *pgxpool.Pool, policy string, limit int) ([][]byte, error)
+	// SegmentListed records that the store has the list of a segment.
+	SegmentListed(ctx context.Context, db *pgxpool.Pool, name string) error
 	// BatchCommitted reports whether that row is there.
 	BatchCommitted(ctx context.Context, tx pgx.Tx, runID, policy string, seq int64) (bool, error)
 	// RecordAdvice stores the guards' current advice for a policy's run; an empty state clears

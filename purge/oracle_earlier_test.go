@@ -73,7 +73,7 @@ func (x *trial) twoAtOnce() {
 	var wg sync.WaitGroup
 	reports, errs := make([]*purge.Report, 2), make([]error, 2)
 	plans := []*plan.Plan{x.plan, x.compiled()} // each run changes its own
-	for i, r := range []purge.Runner{{Pool: x.pool, Ledger: x.ledger}, {Pool: x.second, Ledger: x.ledger}} {
+	for i, r := range []purge.Runner{{Pool: x.pool, Ledger: x.ledger, Archive: x.archive}, {Pool: x.second, Ledger: x.ledger, Archive: x.archive}} {
 		wg.Go(func() {
 			reports[i], errs[i] = r.Run(x.ctx, plans[i:i+1], purge.Options{Trigger: "test"})
 		})

@@ -132,6 +132,8 @@ func (x *trial) refusal(problems []plan.Problem) bool {
 		}
 	}
 	switch {
+	case x.archives != "" && strings.Contains(strings.Join(errs, "\n"), "archive: true: "):
+		return true
 	case len(errs) == 0 && len(x.c.refused) == 0:
 		return false
 	case len(x.c.refused) == 0:

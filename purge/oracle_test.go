@@ -17,6 +17,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"pgregory.net/rapid"
 
+	"github.com/reaperdb/reaper/archive"
+	"github.com/reaperdb/reaper/deletion"
 	"github.com/reaperdb/reaper/internal/dbtest"
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/ledger"
@@ -35,6 +37,11 @@ func TestOracle(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a minute, and -short was given")
 	}
+	eachOracleCase(t, func(*oracleWorld) {})
+}
+
+// eachOracleCase tries random cases in worlds of their own.
+func eachOracleCase(t *testing.T, change func(*oracleWorld)) {
 	cases := oracleCases
 	if s := os.Getenv("REAPER_FUZZ_CASES"); s != "" {
 		var err error
@@ -51,6 +58,7 @@ func TestOracle(t *testing.T) {
 		t.Run(fmt.Sprintf("part %d", i+1), func(t *testing.T) {
 			t.Parallel()
 			w := newOracleWorld(t)
+			change(w)
 			rapid.Check(t, w.check)
 		})
 	}
@@ -64,6 +72,8 @@ type oracleWorld struct {
 	ledger  *ledger.Ledger
 	version int           // of the server
 	second  *pgxpool.Pool // of another process
+	// archives is a folder for archives; empty: the policies have none.
+	archives string
 }
 
 func newOracleWorld(t *testing.T) *oracleWorld {
@@ -120,6 +130,9 @@ type trial struct {
 	began   time.Time
 	reports []*purge.Report // of all runs
 	story   string          // how the runs were narrowed
+	archive deletion.Archive
+	folder  string                    // of the archive
+	initial map[archive.Name][]string // all rows before the purge
 }
 
 func (w *oracleWorld) check(t *rapid.T) {
@@ -131,6 +144,7 @@ func (w *oracleWorld) check(t *rapid.T) {
 	x.began = x.now()
 	x.holdRoots()
 	x.before = x.dump()
+	x.archived()
 	x.c.facts = x.readFacts()
 	x.preview()
 	if len(x.c.triggers) == 0 {
@@ -148,6 +162,7 @@ func (w *oracleWorld) check(t *rapid.T) {
 	x.checkSums(want)
 	x.checkLedger()
 	x.again(kept)
+	x.comesBack()
 }
 
 // holdRoots holds some roots by their keys.
@@ -259,6 +274,10 @@ func (x *trial) compiled() *plan.Plan {
 	if err != nil {
 		x.fail("parsing: %v", err)
 	}
+	if x.archives != "" {
+		p := &file.Policies[0]
+		p.Archive, p.Limits.TotalRows = true, 100_000 // a root of more rows than that would be left
+	}
 	var plans []*plan.Plan
 	err = x.pool.AcquireFunc(x.ctx, func(c *pgxpool.Conn) error {
 		server, err := plan.ReadServer(x.ctx, c.Conn())
@@ -274,7 +293,7 @@ func (x *trial) compiled() *plan.Plan {
 }
 
 func (x *trial) run(opts purge.Options) *purge.Report {
-	r := purge.Runner{Pool: x.pool, Ledger: x.ledger, Connections: x.c.policy.connections}
+	r := purge.Runner{Pool: x.pool, Ledger: x.ledger, Connections: x.c.policy.connections, Archive: x.archive}
 	opts.Trigger = "test"
 	report, err := r.Run(x.ctx, []*plan.Plan{x.plan}, opts)
 	if err != nil {

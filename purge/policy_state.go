@@ -30,8 +30,9 @@ type policyState struct {
 	stepwise     bool       // delete table by table
 	withoutWhere *plan.Plan // the plan without `where`, after that failed on a row
 
-	pauses pauses
-	sizes  sizes
+	pauses  pauses
+	archive archiveState
+	sizes   sizes
 }
 
 // pass is the result of one walk from the start.
@@ -85,7 +86,7 @@ func (s *policyState) nextBatch() int64 {
 func (s *policyState) startPass() {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
-	s.pass = pass{}
+	s.pass, s.archive.uncopied = pass{}, nil
 }
 
 // found is the result of the pass so far.

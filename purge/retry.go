@@ -28,6 +28,8 @@ const (
 	drainRoot action = "drain"
 	// leaveRoots skips the roots.
 	leaveRoots action = "leave"
+	// leaveUncopied skips a single root that could not be copied as it was deleted, and names it.
+	leaveUncopied action = "leave uncopied"
 	// leaveBusy skips them until the next round: other transactions hold them.
 	leaveBusy action = "leave, busy"
 	// awaitGuards retries when the guards allow it, without counting an attempt.
@@ -122,6 +124,8 @@ func decide(err error, a attempt) decision {
 		d.action, d.change, d.notify = retryBatch, ordinaryChecks, true
 	case errors.Is(err, deletion.ErrOverflow):
 		return decideOverflow(a)
+	case a.options.Method == deletion.Archived && a.roots == 1 && (contended(err) || tooSlow(err)):
+		return decideCopy(a)
 	case pg.HasCode(err, "27000") && !a.stepwise:
 		// A trigger changed a row that the same statement was about to delete.
 		d.action, d.change, d.notify = retryBatch, tableByTable, true
@@ -166,6 +170,20 @@ func decideOverflow(a attempt) decision {
 		d.action, d.change = retryBatch, countFirst
 	case a.roots > 1:
 		d.action = splitBatch
+	case a.options.Method == deletion.Archived:
+		return decision{action: leaveUncopied, size: a.size}
+	}
+	return d
+}
+
+// copyTries is how often a single root is copied before it is left.
+const copyTries = 3
+
+// decideCopy decides for a single root that was not as it had been copied, or took too long.
+func decideCopy(a attempt) decision {
+	d := decision{action: retryBatch, size: a.size, notify: true, log: true, backoff: true}
+	if a.try+1 >= copyTries {
+		d.action, d.backoff = leaveUncopied, false
 	}
 	return d
 }
@@ -240,7 +258,7 @@ func tooSlow(err error) bool { return pg.HasCode(err, "57014") || errors.Is(err,
 // decideServer decides whether to wait for a server that did not answer. ended: the context has
 // ended. stopping is how long a stopping run has been trying; 0: the run is not stopping.
 func decideServer(err error, ended bool, stopping time.Duration) action {
-	for _, other := range []error{errBusy, errPausedByHand, errGuarded, deletion.ErrOverflow, errHalted, errCrowded} {
+	for _, other := range []error{errBusy, errPausedByHand, errGuarded, deletion.ErrOverflow, errHalted, errCrowded, errArchive} {
 		if errors.Is(err, other) {
 			return giveUp
 		}

@@ -31,7 +31,7 @@ var sentinels = map[string]error{
 	"errFacts": plan.ErrSchemaChanged, "errReplicaRole": plan.ErrReplicaRole, "errWrites": pg.ErrWrites,
 	"ErrTenants": preview.ErrTenants, "errNoTenants": preview.ErrNoTenants, "errKeyTwice": preview.ErrKeyTwice, "errLongKey": preview.ErrLongKey,
 	"errOneConnection": errOneConnection, "errCrowded": errCrowded, "errMoved": errMoved,
-	"errMaxDuration": errMaxDuration,
+	"errMaxDuration": errMaxDuration, "errArchive": errArchive,
 }
 
 // The situations in which an error can occur: those of a batch, and others.
@@ -248,7 +248,7 @@ var kinds = []struct {
 		server: giveUp, commit: resolveCommit,
 	},
 	{ // not waited for, since the run is stopping
-		errors: []string{"errHalted"},
+		errors: []string{"errArchive", "errHalted"},
 		want:   everywhere("fail policy"),
 		server: giveUp, commit: resolveCommit,
 	},
@@ -302,6 +302,40 @@ func TestDecide(t *testing.T) {
 					t.Errorf("%s, %s: %q, want %q", name, what, x[0], x[1])
 				}
 			}
+		}
+	}
+}
+
+// Whatever goes wrong with a batch of a policy with an archive, it goes on in that way: in any other,
+// rows would go that were not copied.
+func TestDecide_Archived(t *testing.T) {
+	t.Parallel()
+	one, again, last, many, tenants := attempt{roots: 1}, attempt{roots: 1, try: 1}, attempt{roots: 1, try: copyTries - 1}, attempt{roots: 8}, attempt{roots: 8, tenants: 3}
+	for _, c := range []struct {
+		err  error
+		of   attempt
+		want string
+	}{
+		{deletion.ErrChanged, one, "retry +notify +log +backoff"},
+		{deletion.ErrChanged, again, "retry +notify +log +backoff"},
+		{deletion.ErrChanged, last, "leave uncopied +notify +log"},
+		{deletion.ErrChanged, many, "split +notify +log +backoff +size 10"},
+		{deletion.ErrChanged, tenants, "split tenants +notify +log"},
+		{deletion.ErrSlow, last, "leave uncopied +notify +log"},
+		{deletion.ErrSlow, many, "split +notify +log +backoff +size 10"},
+		{deletion.ErrSlow, tenants, "split tenants +notify +log +size 10"},
+		{kind("57014"), many, "split +notify +log +backoff +size 10"},
+		{kind("55P03"), last, "leave uncopied +notify +log"},
+		{kind("23503"), many, "split +notify +log +backoff +size 10"},
+		{deletion.ErrOverflow, one, "leave uncopied"},
+		{deletion.ErrOverflow, many, "split +notify +count +size 4"},
+		{deletion.ErrInterfered, one, "fail tenant +notify +log"},
+		{kind("27000"), many, "retry, table by table +notify"},
+		{plan.ErrSchemaChanged, many, "stop policy"},
+	} {
+		c.of.size, c.of.options = 20, archiving
+		if got := decide(c.err, c.of).String(); got != c.want {
+			t.Errorf("%v with %d roots, try %d: %q, want %q", c.err, c.of.roots, c.of.try, got, c.want)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/reaperdb/reaper/deletion"
 	"github.com/reaperdb/reaper/guard"
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/plan"
@@ -46,6 +47,9 @@ type Runner struct {
 	Shared *Shared
 	// Gate decides whether a policy's run needs a person's word first; nil: none does.
 	Gate Gate
+	// Archive takes copies of the rows of policies with an archive; nil: there is none, and such
+	// policies fail.
+	Archive deletion.Archive
 }
 
 // Gate decides, before anything of a policy is touched, whether its run needs a person's word.
@@ -70,8 +74,9 @@ type Passage interface {
 // Run is one run over several policies.
 type Run struct {
 	shared     *Shared
-	gate       Gate  // nil: none
-	guard      Guard // nil: none
+	gate       Gate             // nil: none
+	archive    deletion.Archive // nil: there is none
+	guard      Guard            // nil: none
 	maxPause   time.Duration
 	control    *pgxpool.Pool
 	closed     func(*Report)
@@ -103,7 +108,7 @@ func (e *UsageError) Error() string { return e.msg }
 // holds a condition of the plans, so concurrent runs need plans of their own. A *UsageError means
 // that nothing was touched; errors that stop a single policy are in its report.
 func (r *Runner) Run(ctx context.Context, plans []*plan.Plan, opts Options) (*Report, error) {
-	run := &Run{state: &runState{}, gate: r.Gate, guard: r.Guard, maxPause: cmp.Or(r.MaxPause, guard.DefaultMaxPause), control: cmp.Or(r.Control, r.Pool), closed: r.Closed, shared: cmp.Or(r.Shared, NewShared(r.Connections)), pool: r.Pool, ledger: r.Ledger, observer: r.Observer, log: r.Log, opts: opts, patience: r.Patience, halt: r.Stopping, workers: max(r.Connections, 1), vacuumTime: cmp.Or(r.VacuumTime, vacuumTime)}
+	run := &Run{state: &runState{}, gate: r.Gate, archive: r.Archive, guard: r.Guard, maxPause: cmp.Or(r.MaxPause, guard.DefaultMaxPause), control: cmp.Or(r.Control, r.Pool), closed: r.Closed, shared: cmp.Or(r.Shared, NewShared(r.Connections)), pool: r.Pool, ledger: r.Ledger, observer: r.Observer, log: r.Log, opts: opts, patience: r.Patience, halt: r.Stopping, workers: max(r.Connections, 1), vacuumTime: cmp.Or(r.VacuumTime, vacuumTime)}
 	if opts.MaxRows > 0 {
 		run.workers = 1 // otherwise the limit could be exceeded
 	}
@@ -210,6 +215,13 @@ func (w *policyRun) begin(ctx context.Context) {
 	}
 	if w.ended() || w.state.refused() {
 		return
+	}
+	if w.plan.Whole != nil {
+		if w.run.archive == nil {
+			w.fail(errors.New("the policy has an archive, and the run has none"))
+			return
+		}
+		w.writeLists(ctx, func(wait func()) { wait() }) // this holds no slot
 	}
 	w.exclusively(ctx, w.recoverPartitions)
 	w.readRecorded(ctx)

@@ -116,7 +116,11 @@ func (b *batcher) begin(ctx context.Context, parts []*deletion.Part, opts deleti
 		return nil, err
 	}
 	tx.WAL[0] = tx.Before[0]
-	tx.Take(parts, keys, locked)
+	if tx.Take(parts, keys, locked); tx.Copied != nil && len(tx.Parts) < len(parts) {
+		leaveUnlocked(parts, tx.Parts)
+		tx.Close()
+		return nil, errGuarded // the others are copied again
+	}
 	return tx, nil
 }
 
@@ -135,7 +139,11 @@ func (b *batcher) newTx(conn *pgxpool.Conn, opts deletion.Options) *deletion.Tx 
 	if opts.Method == deletion.Drain && b.drainSize > 0 {
 		limit = b.drainSize
 	}
-	return deletion.New(conn, b.plan, b.policy.scope(), opts, limit, b.policy.state.deletesStepwise())
+	tx := deletion.New(conn, b.plan, b.policy.scope(), opts, limit, b.policy.state.deletesStepwise())
+	if b.copied != nil {
+		tx.Copied = b.copied.Copy
+	}
+	return tx
 }
 
 // commit writes the ledger's row and commits.
@@ -145,6 +153,9 @@ func (b *batcher) commit(ctx context.Context, tx *deletion.Tx) error {
 		tenants, deleted, nullified := recorded(tx)
 		if err := b.run.ledger.RecordBatch(batch, b.run.id, b.plan.Policy.Name, b.seq, tenants, deleted, nullified); err != nil {
 			return fmt.Errorf("writing the ledger: %w", err)
+		}
+		if err := b.queueSegment(batch, tx); err != nil {
+			return err
 		}
 	}
 	batch.Queue("COMMIT")
@@ -187,20 +198,27 @@ func (b *batcher) wasCommitted(ctx context.Context, parts []*deletion.Share) (bo
 	return done, nil
 }
 
+// leaveUnlocked leaves those parts whose tenant's lock another worker has.
+func leaveUnlocked(parts []*deletion.Part, locked []*deletion.Share) {
+	taken := map[*deletion.Part]bool{}
+	for _, p := range locked {
+		taken[p.Part] = true
+	}
+	deletion.LeaveElsewhere(slices.DeleteFunc(slices.Clone(parts), func(p *deletion.Part) bool { return taken[p] }))
+}
+
 // account adds a committed batch to the report, and to what became of its parts. Those
 // whose lock another worker has are left.
 func (b *batcher) account(tx *deletion.Tx, parts []*deletion.Part, took time.Duration) {
 	var sum deletion.Outcome
-	taken := map[*deletion.Part]bool{}
 	for _, p := range tx.Parts {
 		for _, n := range p.Rows {
 			p.Now.Rows += n
 		}
 		p.Outcome.Add(p.Now)
 		sum.Add(p.Now)
-		taken[p.Part] = true
 	}
-	deletion.LeaveElsewhere(slices.DeleteFunc(slices.Clone(parts), func(p *deletion.Part) bool { return taken[p] }))
+	leaveUnlocked(parts, tx.Parts)
 	if b.adapt(sum, took); tx.Opts.Method == deletion.Drain {
 		b.adaptDrain(tx.Limit, took)
 	}

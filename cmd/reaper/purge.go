@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/reaperdb/reaper/daemon"
+	"github.com/reaperdb/reaper/deletion"
 	"github.com/reaperdb/reaper/gate"
 	"github.com/reaperdb/reaper/guard"
 	"github.com/reaperdb/reaper/internal/visible"
@@ -102,6 +103,10 @@ func (a *app) purgeAs(ctx context.Context, s *session, opts purge.Options) (*pur
 	if err := approve(); err != nil {
 		return nil, failed(err)
 	}
+	into, err := deletion.ArchiveOf(s.file)
+	if err != nil {
+		return nil, usage(err)
+	}
 	watching, stop := context.WithCancel(a.running)
 	guards, unwatched := daemon.HeedOnce(watching, a.watch(s, l))
 	defer unwatched()
@@ -114,7 +119,7 @@ func (a *app) purgeAs(ctx context.Context, s *session, opts purge.Options) (*pur
 	progress := a.newProgress()
 	observed, traced := tracer.Begin(tracing.Run{Trigger: opts.Trigger, Policies: s.names()}, progress)
 	defer traced(nil)
-	runner := purge.Runner{Gate: &gate.Gates{Pool: s.pool, Ledger: l, Log: a.log, Rows: a.rowsAnswered(opts), Plans: s.plans}, Guard: guards, MaxPause: s.file.Guards.MaxPause, Pool: s.pool, Ledger: l, Observer: observed, Closed: traced, Log: a.log, Stopping: ctx, Patience: a.Patience, Connections: a.Connections, VacuumTime: a.VacuumTime}
+	runner := purge.Runner{Gate: &gate.Gates{Pool: s.pool, Ledger: l, Log: a.log, Rows: a.rowsAnswered(opts), Plans: s.plans}, Guard: guards, MaxPause: s.file.Guards.MaxPause, Pool: s.pool, Ledger: l, Observer: observed, Closed: traced, Log: a.log, Stopping: ctx, Patience: a.Patience, Connections: a.Connections, VacuumTime: a.VacuumTime, Archive: into}
 	report, err := runner.Run(a.running, s.plans, opts)
 	progress.done()
 	var wrong *purge.UsageError

@@ -67,7 +67,7 @@ func (f *restoreFlags) selection() (s restore.Selection, err error) {
 	case f.triggers != "" && f.triggers != "fire":
 		return s, usage(fmt.Errorf("--triggers %s: write fire, or leave it out", f.triggers))
 	}
-	if err := checkKeys(f.tenants); err != nil {
+	if err := checkKeys("--tenant", f.tenants); err != nil {
 		return s, err
 	}
 	if s.Since, err = deletedAt("--since", f.since); err != nil {

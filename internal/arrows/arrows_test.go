@@ -36,8 +36,8 @@ var rooms = map[string][]string{
 	"ledger":            {"internal/pg"},
 	"drift":             {"internal/pg", "internal/usersql", "internal/visible", "plan", "policy", "schema"},
 	"gate":              {"drift", "expiry", "internal/pg", "ledger", "plan", "purge"},
-	"deletion":          {"collected", "expiry", "internal/keeping", "internal/pg", "plan", "policy", "preview", "schema"},
-	"purge":             {"deletion", "expiry", "guard", "internal/nearest", "internal/pg", "internal/reservoir", "internal/visible", "partition", "plan", "policy", "preview", "schema", "vacuum"},
+	"deletion":          {"archive", "collected", "expiry", "internal/keeping", "internal/pg", "plan", "policy", "preview", "schema"},
+	"purge":             {"archive", "deletion", "expiry", "guard", "internal/nearest", "internal/pg", "internal/reservoir", "internal/visible", "partition", "plan", "policy", "preview", "schema", "vacuum"},
 	"archive":           {},
 	"restore":           {"archive", "internal/pg"},
 	"partition":         {"internal/pg", "schema"},
@@ -45,7 +45,7 @@ var rooms = map[string][]string{
 	"starter":           {"internal/visible", "policy", "schema"},
 	"tracing":           {"guard", "purge"},
 	"web":               {"guard", "internal/visible", "preview"},
-	"daemon":            {"gate", "growth", "guard", "heartbeat", "internal/pg", "ledger", "metrics", "plan", "policy", "preview", "purge", "schema", "tracing", "web"},
+	"daemon":            {"deletion", "gate", "growth", "guard", "heartbeat", "internal/pg", "ledger", "metrics", "plan", "policy", "preview", "purge", "schema", "tracing", "web"},
 	"demo":              {"internal/pgtemp", "purge"},
 	"internal/pgtemp":   {},
 	"internal/gosource": {},
@@ -222,7 +222,7 @@ func TestWrong(t *testing.T) {
 		},
 		"sideways is wrong": {
 			map[string][]string{"purge": {"policy", "ledger"}},
-			[]string{"purge imports ledger; it may import deletion, expiry, guard, internal/nearest, internal/pg, internal/reservoir, internal/visible, partition, plan, policy, preview, schema, vacuum"},
+			[]string{"purge imports ledger; it may import archive, deletion, expiry, guard, internal/nearest, internal/pg, internal/reservoir, internal/visible, partition, plan, policy, preview, schema, vacuum"},
 		},
 		"a program must not import what is for tests": {
 			map[string][]string{"cmd/reaper": {"internal/dbtest"}},

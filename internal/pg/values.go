@@ -42,6 +42,25 @@ func (c *Column) All() []*string {
 // Add adds a value; nil is NULL.
 func (c *Column) Add(v *string) { c.Items = append(c.All(), v) }
 
+// Text is the list as PostgreSQL prints an array.
+func (c *Column) Text() string {
+	if c.array != "" {
+		return c.array
+	}
+	var b strings.Builder
+	for i, v := range c.Items {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		if v == nil {
+			b.WriteString("NULL")
+			continue
+		}
+		b.WriteString(`"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(*v) + `"`)
+	}
+	return "{" + b.String() + "}"
+}
+
 // bound is the value to bind in a statement.
 func (c *Column) bound() any {
 	if c.array != "" {
