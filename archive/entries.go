@@ -159,8 +159,12 @@ func (a *Archive) Try(ctx context.Context) error {
 	if err := a.store.remove(ctx, o.Name); err != nil {
 		return fmt.Errorf("removing the probe %s: %w", o.Name, err)
 	}
-	if _, err := a.store.ask(ctx, o.Name); !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("removing the probe %s: it is still there (%v); a versioned bucket must let old versions expire", o.Name, err)
+	_, err = a.store.ask(ctx, o.Name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("looking for the removed probe %s: %w", o.Name, err)
 	}
-	return nil
+	return fmt.Errorf("removing the probe %s: it is still there", o.Name)
 }

@@ -3,6 +3,7 @@
 package archive_test
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"net"
@@ -34,7 +35,7 @@ func gateway(t *testing.T) string {
 	if err := os.Mkdir(filepath.Join(folder, "bucket"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	server := exec.Command(program, "--access", "reader", "--secret", "sesame", "--port", address, "posix", "--nometa", folder)
+	server := exec.CommandContext(context.Background(), program, "--access", "reader", "--secret", "sesame", "--port", address, "posix", "--nometa", folder)
 	server.Stderr = os.Stderr
 	if err := server.Start(); err != nil {
 		t.Fatal(err)

@@ -43,7 +43,7 @@ func TestByHand(t *testing.T) {
 	f.Exec(t, `CREATE TABLE "odd ""name"" \" (id int PRIMARY KEY, "a b" text, mail bigint)`)
 	f.Exec(t, `INSERT INTO "odd ""name"" \" VALUES (1, E'\\N\t\n''', 1), (2, NULL, 1)`)
 	parts := append(hardParts()[:5], part{table: `odd "name" \`, where: "true", key: "id"})
-	before := f.rows("public")
+	before := f.rows()
 	before["mails"] = f.Texts(t, "SELECT m::text FROM mails m WHERE id > 0 ORDER BY 1")
 	delete(before, "threads")
 	for i := range parts {
@@ -63,7 +63,7 @@ func TestByHand(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	f.DB = fresh
-	if d := cmp.Diff(before, f.rows("public")); d != "" {
+	if d := cmp.Diff(before, f.rows()); d != "" {
 		t.Error(d)
 	}
 }

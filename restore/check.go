@@ -14,7 +14,7 @@ import (
 // Load loads a segment into temporary tables like today's, and rolls back. Its error names the
 // column that does not fit any more.
 func Load(ctx context.Context, pool *pgxpool.Pool, c *archive.Copy) error {
-	s := &segment{run: &run{Options: Options{Fire: true}, pool: pool}, Chosen: &Chosen{Entry: &archive.Entry{Policy: c.Policy}}, copy: c, lockTimeout: lockTimeout}
+	s := &segment{run: &run{Options: Options{Fire: true}, pool: pool}, Chosen: &Chosen{Entry: &archive.Entry{Policy: c.Policy}}, from: sourceOf(c), lockTimeout: lockTimeout}
 	tx, err := s.begin(ctx)
 	if err != nil {
 		return err
@@ -62,7 +62,7 @@ func checkOne(ctx context.Context, a *archive.Archive, pool *pgxpool.Pool, c *Ch
 		return err
 	}
 	o.Wait = nil
-	s := &segment{run: &run{Options: o, pool: pool}, Chosen: c, copy: copied, lockTimeout: lockTimeout}
+	s := &segment{run: &run{Options: o, pool: pool}, Chosen: c, from: sourceOf(copied), lockTimeout: lockTimeout}
 	return errors.Join(s.checkTables(ctx), copied.Close())
 }
 
@@ -73,9 +73,9 @@ func (s *segment) checkTables(ctx context.Context) error {
 		return err
 	}
 	defer pg.Rollback(tx)
-	for i := range s.copy.Tables {
-		f := &s.copy.Tables[i]
-		if p := s.copy.Partition; p != nil && f.Table.Name == p.Name {
+	for i := range s.from.Tables {
+		f := &s.from.Tables[i]
+		if p := s.from.Partition; p != nil && f.Table.Name == p.Name {
 			continue // it will be made again
 		}
 		if _, err := s.target(ctx, tx, i, f); err != nil {

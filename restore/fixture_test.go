@@ -144,18 +144,18 @@ func (f *fixture) restore(o restore.Options) (*restore.Report, error) {
 }
 
 // rows are those of all tables, sorted, as text.
-func (f *fixture) rows(schema string) map[string][]string {
+func (f *fixture) rows() map[string][]string {
 	f.t.Helper()
 	found := map[string][]string{}
-	for _, table := range f.Texts(f.t, "SELECT relname::text FROM pg_class WHERE relnamespace = $1::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition", schema) {
-		found[table] = f.Texts(f.t, "SELECT x::text FROM "+pg.Ident(schema, table)+" x ORDER BY 1")
+	for _, table := range f.Texts(f.t, "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition") {
+		found[table] = f.Texts(f.t, "SELECT x::text FROM "+pg.Ident("public", table)+" x ORDER BY 1")
 	}
 	return found
 }
 
 func (f *fixture) same(want map[string][]string) {
 	f.t.Helper()
-	if d := cmp.Diff(want, f.rows("public")); d != "" {
+	if d := cmp.Diff(want, f.rows()); d != "" {
 		f.t.Error(d)
 	}
 }

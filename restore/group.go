@@ -60,10 +60,10 @@ type pair struct{ parent, child int32 }
 // group finds out which rows belong to the roots that were chosen, and which of them together.
 func (l *loaded) group(ctx context.Context, c *Chosen) (*groups, error) {
 	var pairs []pair
-	for i := range l.copy.Edges {
-		found, err := l.pairs(ctx, &l.copy.Edges[i])
+	for i := range l.from.Edges {
+		found, err := l.pairs(ctx, &l.from.Edges[i])
 		if err != nil {
-			return nil, fmt.Errorf("finding rows of %s that went with those of %s: %w", l.copy.Edges[i].Child.Name, l.copy.Edges[i].Parent.Name, err)
+			return nil, fmt.Errorf("finding rows of %s that went with those of %s: %w", l.from.Edges[i].Child.Name, l.from.Edges[i].Parent.Name, err)
 		}
 		pairs = append(pairs, found...)
 	}
@@ -79,7 +79,7 @@ func (l *loaded) group(ctx context.Context, c *Chosen) (*groups, error) {
 			sets.join(p.parent, p.child)
 		}
 	}
-	if l.copy.Piece != nil {
+	if l.from.Piece != nil {
 		for id := int32(1); id < n; id++ {
 			sets.join(0, id)
 		}
@@ -147,29 +147,29 @@ func (l *loaded) path(ctx context.Context, path string) (back func()) {
 
 // starts are the rows of the roots that were chosen, with their keys; nil: not known as a root.
 func (l *loaded) starts(ctx context.Context, c *Chosen, n int32) (ids []int32, keys [][]string, err error) {
-	if l.copy.Piece != nil || c.all() {
+	if l.from.Piece != nil || c.all() {
 		ids, keys = make([]int32, n), make([][]string, n)
 		for i := range n {
 			ids[i] = i
 		}
-		at := l.file(l.copy.Root, archive.Deleted, nil)
+		at := l.file(l.from.Root, archive.Deleted, nil)
 		switch {
-		case l.copy.Piece != nil && n > 0:
-			keys[0] = l.copy.Piece
+		case l.from.Piece != nil && n > 0:
+			keys[0] = l.from.Piece
 		case at >= 0:
 			err = l.readKeys(ctx, at, keys)
 		}
 		return ids, keys, err
 	}
-	at := l.file(l.copy.Root, archive.Deleted, nil)
+	at := l.file(l.from.Root, archive.Deleted, nil)
 	if at < 0 {
 		return nil, nil, nil
 	}
 	var roots [][]string
 	for i := range c.Lists {
 		for _, r := range c.Lists[i].Roots {
-			if len(r.Key) != len(l.copy.RootKey) {
-				return nil, nil, fmt.Errorf("the list of batch %d has a key of %d columns, and the policy's table one of %d", c.Lists[i].Seq, len(r.Key), len(l.copy.RootKey))
+			if len(r.Key) != len(l.from.RootKey) {
+				return nil, nil, fmt.Errorf("the list of batch %d has a key of %d columns, and the policy's table one of %d", c.Lists[i].Seq, len(r.Key), len(l.from.RootKey))
 			}
 			roots = append(roots, r.Key)
 		}
@@ -184,7 +184,7 @@ func (l *loaded) starts(ctx context.Context, c *Chosen, n int32) (ids []int32, k
 // readKeys reads the keys of all rows of the policy's table.
 func (l *loaded) readKeys(ctx context.Context, at int, keys [][]string) error {
 	t := l.tables[at]
-	rows, err := l.tx.Query(ctx, fmt.Sprintf("SELECT r.%s, ARRAY[%s] FROM %s r", pg.Ident(t.ord), pg.List(len(l.copy.RootKey), func(i int) string { return "r." + pg.Ident(l.copy.RootKey[i]) + "::text" }), t.temp))
+	rows, err := l.tx.Query(ctx, fmt.Sprintf("SELECT r.%s, ARRAY[%s] FROM %s r", pg.Ident(t.ord), pg.List(len(l.from.RootKey), func(i int) string { return "r." + pg.Ident(l.from.RootKey[i]) + "::text" }), t.temp))
 	if err != nil {
 		return err
 	}
@@ -201,9 +201,9 @@ func (l *loaded) readKeys(ctx context.Context, at int, keys [][]string) error {
 func (l *loaded) find(ctx context.Context, at int, roots [][]string) (ids []int32, keys [][]string, err error) {
 	t := l.tables[at]
 	s := &pg.Statement{}
-	key := make([]column, len(l.copy.RootKey))
+	key := make([]column, len(l.from.RootKey))
 	var arrays, cast []string
-	for i, name := range l.copy.RootKey {
+	for i, name := range l.from.RootKey {
 		j := slices.IndexFunc(t.columns, func(c column) bool { return c.name == name })
 		if j < 0 {
 			return nil, nil, fmt.Errorf("the segment has no column %s of its key", pg.Ident(name))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -41,23 +42,31 @@ func (s *segment) fresh(n int, f *archive.File) *table {
 
 // prepare makes what is needed before rows can come: the dropped partition, or the tables of Into.
 func (s *segment) prepare(ctx context.Context) error {
+	if s.Into == "" && s.from.Partition == nil {
+		return nil
+	}
 	tx, err := s.begin(ctx)
 	if err != nil {
 		return err
 	}
 	defer pg.Rollback(tx)
+	made := map[string]string{}
 	if s.Into == "" {
 		err = s.preparePartition(ctx, tx)
 	} else {
-		err = s.prepareInto(ctx, tx)
+		err = s.prepareInto(ctx, tx, made)
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		err = tx.Commit(ctx)
 	}
-	return tx.Commit(ctx)
+	if err == nil {
+		maps.Copy(s.into, made)
+	}
+	return err
 }
 
-func (s *segment) prepareInto(ctx context.Context, tx pgx.Tx) error {
+// prepareInto makes the tables of Into that are not there, and notes them in now.
+func (s *segment) prepareInto(ctx context.Context, tx pgx.Tx, now map[string]string) error {
 	var there bool
 	if err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1::text)", s.Into).Scan(&there); err != nil {
 		return err
@@ -67,8 +76,8 @@ func (s *segment) prepareInto(ctx context.Context, tx pgx.Tx) error {
 			return fmt.Errorf("making schema %s: %s", pg.Ident(s.Into), pg.ErrorText(err))
 		}
 	}
-	for i := range s.copy.Tables {
-		t := s.fresh(i, &s.copy.Tables[i])
+	for i := range s.from.Tables {
+		t := s.fresh(i, &s.from.Tables[i])
 		was, made := s.into[t.target]
 		columns, err := t.freshColumns(ctx, tx)
 		if err != nil {
@@ -78,7 +87,7 @@ func (s *segment) prepareInto(ctx context.Context, tx pgx.Tx) error {
 			continue
 		}
 		if made {
-			return &segmentError{s.copy.Object.Name, fmt.Errorf("table %s has other columns in an earlier segment; restore this run alone, or a shorter time", t.target)}
+			return &segmentError{s.from.name, fmt.Errorf("table %s has other columns in an earlier segment; restore this run alone, or a shorter time", t.target)}
 		}
 		_, err = tx.Exec(ctx, "CREATE TABLE "+t.target+" ("+columns+")")
 		if pg.HasCode(err, "42P07") {
@@ -87,7 +96,7 @@ func (s *segment) prepareInto(ctx context.Context, tx pgx.Tx) error {
 		if err != nil {
 			return fmt.Errorf("making table %s: %s", t.target, pg.ErrorText(err))
 		}
-		s.into[t.target] = columns
+		now[t.target] = columns
 	}
 	return nil
 }
@@ -109,7 +118,7 @@ func (t *table) freshColumns(ctx context.Context, tx pgx.Tx) (string, error) {
 
 // preparePartition makes a partition again that was dropped.
 func (s *segment) preparePartition(ctx context.Context, tx pgx.Tx) error {
-	p := s.copy.Partition
+	p := s.from.Partition
 	if p == nil {
 		return nil
 	}
@@ -119,7 +128,7 @@ func (s *segment) preparePartition(ctx context.Context, tx pgx.Tx) error {
 		return err
 	}
 	if _, err := tx.Exec(ctx, fmt.Sprintf("CREATE TABLE %s PARTITION OF %s %s", pg.Ident(p.Schema, p.Name.Name), pg.Ident(p.Parent.Schema, p.Parent.Name), p.Bound)); err != nil {
-		return &segmentError{s.copy.Object.Name, fmt.Errorf("making partition %s of %s again: %s", pg.Ident(p.Schema, p.Name.Name), pg.Ident(p.Parent.Schema, p.Parent.Name), pg.ErrorText(err))}
+		return &segmentError{s.from.name, fmt.Errorf("making partition %s of %s again: %s", pg.Ident(p.Schema, p.Name.Name), pg.Ident(p.Parent.Schema, p.Parent.Name), pg.ErrorText(err))}
 	}
 	return nil
 }

@@ -34,8 +34,8 @@ func (s *segment) load(ctx context.Context, tx pgx.Tx, part []int32) (*loaded, e
 		}
 	}
 	next := int64(0)
-	for i := range s.copy.Tables {
-		f := &s.copy.Tables[i]
+	for i := range s.from.Tables {
+		f := &s.from.Tables[i]
 		t, err := s.target(ctx, tx, i, f)
 		if err != nil {
 			return nil, err
@@ -67,7 +67,7 @@ func (s *segment) target(ctx context.Context, tx pgx.Tx, n int, f *archive.File)
 
 // fill copies the rows that are to be taken, each with its ordinal, from 0.
 func (l *loaded) fill(ctx context.Context, t *table, take func(row int32) bool) (err error) {
-	f, err := l.copy.Open(t.File)
+	f, err := l.from.open(t.File)
 	if err != nil {
 		return err
 	}

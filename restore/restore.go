@@ -113,29 +113,126 @@ type run struct {
 
 // all restores segments, and returns those of which roots wait for a parent.
 func (r *run) all(ctx context.Context, chosen []*Chosen) (waiting []*Chosen, err error) {
-	for _, c := range chosen {
-		first := c.tried == 0
-		c.tried++
-		c.orphans = nil
-		err := r.one(ctx, c)
-		if first {
-			r.Segments++
+	for len(chosen) > 0 && err == nil {
+		var n int
+		n, err = r.next(ctx, chosen)
+		for _, c := range chosen[:n] {
+			if len(c.orphans) > 0 {
+				waiting = append(waiting, c)
+			}
 		}
-		if failed, is := errors.AsType[*segmentError](err); is {
-			r.Failed = append(r.Failed, failed.Error())
-			err = nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		if len(c.orphans) > 0 {
-			waiting = append(waiting, c)
-		}
+		chosen = chosen[n:]
 		if r.Progress != nil {
 			r.Progress(r.Report)
 		}
 	}
-	return waiting, nil
+	return waiting, err
+}
+
+// next restores the first segments, as many as can come back together, and returns their number.
+func (r *run) next(ctx context.Context, chosen []*Chosen) (n int, err error) {
+	var copies []*archive.Copy
+	defer func() {
+		for _, c := range copies {
+			err = errors.Join(err, c.Close())
+		}
+	}()
+	var rows, bytes int64
+	for _, c := range chosen {
+		if bytes += c.Entry.Segment.Bytes; n > 0 && bytes > bytesTogether {
+			break
+		}
+		copied, fetched := r.archive.Fetch(ctx, c.object())
+		if fetched != nil && (n > 0 || ctx.Err() != nil) {
+			break // it is its own turn next
+		}
+		if fetched != nil {
+			r.begin(c)
+			r.Failed = append(r.Failed, (&segmentError{c.Entry.Segment.Name, fetched}).Error())
+			return 1, nil
+		}
+		copies = append(copies, copied)
+		rows += rowsOf(copied)
+		if n > 0 && (rows > mostTogether || !alike(copies[0], copied)) {
+			break
+		}
+		n++
+	}
+	if ctx.Err() != nil {
+		return 0, ctx.Err()
+	}
+	if n > 1 {
+		whole, err := r.together(ctx, chosen[:n], copies[:n])
+		if whole || err != nil {
+			return n, err
+		}
+	}
+	for i, c := range chosen[:n] {
+		if err := r.one(ctx, c, copies[i]); err != nil {
+			return i, err
+		}
+	}
+	return n, nil
+}
+
+// Bounds of the segments that come back in one transaction: rows, and bytes in the store.
+const (
+	mostTogether  = 50_000
+	bytesTogether = 1 << 20
+)
+
+func rowsOf(c *archive.Copy) (n int64) {
+	for i := range c.Tables {
+		n += c.Tables[i].Rows
+	}
+	return n
+}
+
+// begin counts a segment, the first time.
+func (r *run) begin(c *Chosen) {
+	if c.tried == 0 {
+		r.Segments++
+	}
+	c.tried++
+	c.orphans = nil
+}
+
+// together restores several segments in one transaction. If anything stands against that, nothing
+// of it was done, and each must be restored by itself, which tells what it is.
+func (r *run) together(ctx context.Context, chosen []*Chosen, copies []*archive.Copy) (whole bool, err error) {
+	all := &Chosen{Entry: chosen[0].Entry}
+	for i, c := range chosen {
+		if copies[i].Run != c.Entry.Run || copies[i].Policy != c.Entry.Policy {
+			return false, nil
+		}
+		all.Lists = append(all.Lists, c.Lists...)
+		if c.all() != chosen[0].all() {
+			return false, nil
+		}
+	}
+	s := &segment{run: r, Chosen: all, from: together(copies), lockTimeout: lockTimeout}
+	if err := s.prepare(ctx); err != nil {
+		return false, ended(ctx, err)
+	}
+	if err := s.attempt(ctx, nil); err != nil {
+		return false, ended(ctx, err)
+	}
+	for _, c := range chosen {
+		r.begin(c)
+	}
+	return true, nil
+}
+
+// ended is an error that ends the whole restore; nil: it is one of a segment.
+func ended(ctx context.Context, err error) error {
+	end, is := errors.AsType[*endError](err)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case is:
+		return fmt.Errorf("restoring: %w", end.err)
+	}
+	return nil
 }
 
 // segmentError is what keeps one segment from coming back, and no other.
@@ -148,14 +245,13 @@ func (e *segmentError) Error() string { return fmt.Sprintf("segment %s: %v", e.n
 func (e *segmentError) Unwrap() error { return e.err }
 
 // one restores what was chosen of a segment.
-func (r *run) one(ctx context.Context, c *Chosen) error {
-	copied, err := r.archive.Fetch(ctx, c.object())
-	if err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return &segmentError{c.Entry.Segment.Name, err}
+func (r *run) one(ctx context.Context, c *Chosen, copied *archive.Copy) error {
+	r.begin(c)
+	s := &segment{run: r, Chosen: c, from: sourceOf(copied), lockTimeout: lockTimeout}
+	err := s.restore(ctx)
+	if failed, is := errors.AsType[*segmentError](err); is {
+		r.Failed = append(r.Failed, failed.Error())
+		return nil
 	}
-	s := &segment{run: r, Chosen: c, copy: copied, lockTimeout: lockTimeout}
-	return errors.Join(s.restore(ctx), copied.Close())
+	return err
 }

@@ -67,7 +67,7 @@ const deleteMails = `WITH RECURSIVE gone AS (SELECT id FROM mails WHERE id = ANY
 func TestRestore(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, hard)
-	before := f.rows("public")
+	before := f.rows()
 	o := f.copy("mails", hardEdges, hardParts())
 	f.Exec(t, deleteMails, []int64{1, 4})
 	f.Exec(t, deleteMails, []int64{5})
@@ -123,7 +123,7 @@ func TestRestore_Left(t *testing.T) {
 			for s := range strings.SplitSeq(c.change, "; ") {
 				f.Exec(t, s)
 			}
-			untouched := f.rows("public")
+			untouched := f.rows()
 			r, err := f.restore(restore.Options{})
 			f.check(err)
 			if r.Restored != 2 || r.Complete() || len(r.Left) != 1 || !slices.Equal(r.Left[0].Root, []string{c.left}) || !strings.Contains(r.Left[0].Reason, c.reason) {
@@ -223,7 +223,7 @@ func TestRestore_Triggers(t *testing.T) {
 			f.Exec(t, "CREATE TABLE sent (what text)")
 			f.Exec(t, "CREATE FUNCTION send() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO sent VALUES (TG_OP); RETURN NEW; END'")
 			f.Exec(t, trigger)
-			before := f.rows("public")
+			before := f.rows()
 			_, err := f.restore(restore.Options{})
 			if fires, is := errors.AsType[*restore.FiresError](err); !is || !strings.Contains(fires.Error(), "--triggers fire") {
 				t.Fatalf("got %v", err)
@@ -289,12 +289,12 @@ func TestRestore_Holds(t *testing.T) {
 func TestRestore_Into(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, hard)
-	before := f.rows("public")
+	before := f.rows()
 	o := f.copy("mails", hardEdges, hardParts())
 	f.Exec(t, deleteMails, []int64{1})
 	f.list(o, 1, root("1"))
 	f.Exec(t, "INSERT INTO mails (id, subject) OVERRIDING SYSTEM VALUE VALUES (2, 'taken')")
-	living := f.rows("public")
+	living := f.rows()
 	r, err := f.restore(restore.Options{Into: "look here"})
 	f.check(err)
 	f.same(living)
@@ -351,7 +351,7 @@ func TestRestore_Migrated(t *testing.T) {
 func TestRestore_Pieces(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, "CREATE TABLE r (id int PRIMARY KEY); CREATE TABLE c (id int PRIMARY KEY, r int NOT NULL REFERENCES r); INSERT INTO r VALUES (1), (2); INSERT INTO c SELECT i, 1 FROM generate_series(1, 10) i; INSERT INTO c VALUES (11, 2)")
-	before := f.rows("public")
+	before := f.rows()
 	piece := func(m *archive.Manifest) { m.Piece, m.RootKey = []string{"1"}, []string{"id"} }
 	for i, where := range []string{"id <= 5", "id BETWEEN 6 AND 10"} {
 		o := f.copy("r", nil, []part{{table: "c", where: where, key: "id"}}, piece)

@@ -20,7 +20,7 @@ import (
 type segment struct {
 	*run
 	*Chosen
-	copy        *archive.Copy
+	from        *source
 	groups      *groups // nil: not known yet
 	lockTimeout time.Duration
 }
@@ -30,8 +30,8 @@ const mostRows = 100_000
 
 // restore brings back what was chosen, in as few transactions as the bound allows.
 func (s *segment) restore(ctx context.Context) error {
-	if s.copy.Run != s.Entry.Run || s.copy.Policy != s.Entry.Policy {
-		return &segmentError{s.copy.Object.Name, errors.New("it is of another run or policy than its name says")}
+	if s.from.Run != s.Entry.Run || s.from.Policy != s.Entry.Policy {
+		return &segmentError{s.from.name, errors.New("it is of another run or policy than its name says")}
 	}
 	if err := s.prepare(ctx); err != nil {
 		return err
@@ -68,7 +68,7 @@ func (s *segment) after(ctx context.Context, part []int32, err error) error {
 		return ctx.Err()
 	}
 	if end, is := errors.AsType[*endError](err); is {
-		return fmt.Errorf("restoring segment %s: %w", s.copy.Object.Name, end.err)
+		return fmt.Errorf("restoring segment %s: %w", s.from.name, end.err)
 	}
 	if s.groups == nil {
 		return s.unloadable(err)
@@ -90,7 +90,7 @@ func (s *segment) after(ctx context.Context, part []int32, err error) error {
 		}
 		return nil
 	}
-	left := s.groups.left(s.copy.Object.Name, part, pg.ErrorText(err))
+	left := s.groups.left(s.from.name, part, pg.ErrorText(err))
 	if pg.HasCode(err, "23503") {
 		s.orphans = append(s.orphans, left...)
 	} else {
@@ -101,7 +101,7 @@ func (s *segment) after(ctx context.Context, part []int32, err error) error {
 
 // without leaves some groups, and restores the others.
 func (s *segment) without(ctx context.Context, part []int32, r *refusal) error {
-	s.leave(s.groups.left(s.copy.Object.Name, r.groups, r.reason)...)
+	s.leave(s.groups.left(s.from.name, r.groups, r.reason)...)
 	others := slices.DeleteFunc(slices.Clone(part), func(g int32) bool { return slices.Contains(r.groups, g) })
 	if len(others) == 0 {
 		return nil
@@ -128,7 +128,7 @@ func (s *segment) unloadable(err error) error {
 			text += ", column " + m[1]
 		}
 	}
-	return &segmentError{s.copy.Object.Name, errors.New(text)}
+	return &segmentError{s.from.name, errors.New(text)}
 }
 
 // endError is what ends the whole restore: no connection, or somebody's word.
@@ -148,7 +148,7 @@ func (s *segment) begin(ctx context.Context) (pgx.Tx, error) {
 	if err != nil {
 		return nil, &endError{err}
 	}
-	if err := set(ctx, tx, s.copy.Settings, s.lockTimeout); err != nil {
+	if err := set(ctx, tx, s.from.Settings, s.lockTimeout); err != nil {
 		pg.Rollback(tx)
 		return nil, err
 	}
