@@ -370,3 +370,22 @@ func TestRestore_Pieces(t *testing.T) {
 		t.Errorf("report: %+v", r)
 	}
 }
+
+// A partition that was dropped whole is made again, with all its rows, of which no list names one.
+func TestRestore_Partition(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, "CREATE TABLE logs (id int, at date, PRIMARY KEY (id, at)) PARTITION BY RANGE (at); CREATE TABLE logs_a PARTITION OF logs FOR VALUES FROM ('2026-01-01') TO ('2026-02-01'); CREATE TABLE logs_b PARTITION OF logs FOR VALUES FROM ('2026-02-01') TO ('2026-03-01'); INSERT INTO logs SELECT i, '2026-01-02' FROM generate_series(1, 20) i; INSERT INTO logs VALUES (1, '2026-02-02')")
+	before := f.rows()
+	bound := f.Text(t, "SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE relname = 'logs_a'")
+	o := f.copy("logs", nil, []part{{table: "logs", where: "at < '2026-02-01'", key: "id,at"}}, func(m *archive.Manifest) {
+		m.Partition = &archive.Partition{Name: f.name("logs_a"), Parent: f.name("logs"), Bound: bound}
+	})
+	f.Exec(t, "DROP TABLE logs_a")
+	f.check(f.archive.WriteList(t.Context(), o, archive.List{Run: runID, Policy: "p", Seq: 1, All: true}))
+	r, err := f.restore(restore.Options{})
+	f.check(err)
+	f.same(before)
+	if n := f.Int(t, "SELECT count(*) FROM logs_a"); n != 20 || r.Restored != 20 || !r.Complete() {
+		t.Errorf("%d rows, report %+v", n, r)
+	}
+}
