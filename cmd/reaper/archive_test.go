@@ -176,6 +176,16 @@ func TestArchive(t *testing.T) {
 	if n := x.Int(t, "SELECT count(*) FROM doc d JOIN part p ON p.doc_id = d.id AND p.id = 10 * d.id"); n != 2 {
 		t.Errorf("%d docs came back", n)
 	}
+	// What came back is held, by row: the next run leaves it.
+	if n := x.Int(t, "SELECT count(*) FROM reaper.hold_root"); n != 2 {
+		t.Errorf("%d rows are held", n)
+	}
+	x.says("--hold 0d: write a duration", 2, "restore", "--yes", "--run", "run-1", "--hold", "0d")
+	x.says("restored from the archive", 0, "holds")
+	x.reaper(0, "purge", "--yes")
+	if n := x.Int(t, "SELECT count(*) FROM doc"); n != 2 {
+		t.Errorf("%d docs are left by a purge", n)
+	}
 	x.Exec(t, "UPDATE doc SET at = now() WHERE id = 1")
 	x.says("1 root there already; 1 root left|left: 1: a row of", 3, "restore", "--yes", "--run", "run-1", "--identity", x.identity)
 	x.says("2 roots restored", 0, "restore", "--run", "run-1", "--identity", x.identity, "--into", "look")

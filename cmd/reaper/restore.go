@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/internal/visible"
 	"github.com/reaperdb/reaper/ledger"
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/restore"
 )
 
@@ -24,7 +26,7 @@ type restoreFlags struct {
 	run, policy, since, until string
 	tenants                   []string
 	root, into, identity      string
-	triggers                  string
+	triggers, hold            string
 }
 
 func (a *app) restoreCommand() *cobra.Command {
@@ -49,6 +51,7 @@ Triggers and rules on the tables must not run, unless --triggers fire says so.
 	flags.StringVar(&f.root, "root", "", "only this root, by key; the columns of a composite key with commas")
 	flags.StringVar(&f.into, "into", "", "load into fresh tables of this schema")
 	flags.StringVar(&f.identity, "identity", "", "a file with the secret key of age that can read encrypted copies")
+	flags.StringVar(&f.hold, "hold", "30d", "how long what comes back is held, by row, for every policy whose root it is")
 	flags.StringVar(&f.triggers, "triggers", "", "fire: let triggers and rules run for rows that come back")
 	flags.BoolVar(&a.Yes, "yes", a.Yes, "restore without asking (REAPER_YES)")
 	return cmd
@@ -80,6 +83,15 @@ func (f *restoreFlags) selection() (s restore.Selection, err error) {
 	return s, err
 }
 
+// restoreHold is the length of the holds, as text of an interval.
+func restoreHold(text string) (string, error) {
+	length, err := holdLength(text)
+	if err != nil {
+		return "", usage(fmt.Errorf("--hold %s: write a duration of at most %dy, such as 30d", text, longestHold))
+	}
+	return length, nil
+}
+
 func deletedAt(flag, text string) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
@@ -100,6 +112,10 @@ func (a *app) restore(ctx context.Context, f restoreFlags) error {
 	if !a.Yes && !a.terminal && f.into == "" {
 		return usage(errors.New("restore asks for confirmation, but stdin is not a terminal: use --yes"))
 	}
+	length, err := restoreHold(f.hold)
+	if err != nil {
+		return err
+	}
 	store, _, err := a.openArchive(f.identity)
 	if err != nil {
 		return err
@@ -111,6 +127,7 @@ func (a *app) restore(ctx context.Context, f restoreFlags) error {
 	if err := found.Check(selection); err != nil {
 		return usage(err)
 	}
+	a.Policies = nil // holds are for every policy, whatever REAPER_POLICY says
 	s, err := a.open(ctx)
 	if err != nil {
 		return err
@@ -120,12 +137,37 @@ func (a *app) restore(ctx context.Context, f restoreFlags) error {
 	if err != nil {
 		return err
 	}
+	var holds []restore.Holds
+	if f.into == "" {
+		if _, err := l.Migrate(ctx, s.pool); err != nil {
+			return coded(err, err)
+		}
+		holds = holdsOf(s, l, length)
+	}
 	watching, stop := context.WithCancel(a.running)
 	guards, unwatched := daemon.HeedOnce(watching, a.watch(s, l))
 	defer unwatched()
 	defer stop()
 	w := &waiting{app: a, stopping: ctx, pool: s.pool, ledger: l, guards: guards, most: s.file.Guards.MaxPause, anyway: f.into != ""}
-	return a.restoreFound(ctx, store, s.pool, found, restore.Options{Selection: selection, Into: f.into, Fire: f.triggers == "fire", Wait: w.wait})
+	return a.restoreFound(ctx, store, s.pool, found, restore.Options{Selection: selection, Into: f.into, Fire: f.triggers == "fire", Holds: holds, Wait: w.wait})
+}
+
+// holdsOf hold what comes back for a time, for each policy whose root it is: it has expired, and the
+// next run would take it again.
+func holdsOf(s *session, l *ledger.Ledger, length string) (holds []restore.Holds) {
+	for _, p := range s.plans {
+		if p.Root == nil {
+			continue // nothing of it is deleted either, until check accepts it
+		}
+		holds = append(holds, restore.Holds{
+			Table: archive.Name{Schema: p.Root.Table.Name.Schema, Name: p.Root.Table.Name.Name}, Columns: plan.ColumnNames(p.Key),
+			Hold: func(ctx context.Context, tx pgx.Tx, keys [][]string) error {
+				_, err := l.HoldRoots(ctx, tx, p.Policy.Name, keys, ledger.HoldEnd{After: length}, "restored from the archive", person())
+				return err
+			},
+		})
+	}
+	return holds
 }
 
 // restoreFound asks and restores. ctx ends it between two transactions.
@@ -213,7 +255,7 @@ func (a *app) printRestored(r *restore.Report, o restore.Options) error {
 		a.printf("failed: %s\n", visible.Text(text))
 	}
 	if o.Into == "" && r.Restored > 0 {
-		a.printf("what came back has expired: the next run deletes it again, unless it is held; see reaper hold --help\n")
+		a.printf("what came back is held, by row; reaper holds lists the holds, and reaper release ends one: then it goes with the next run\n")
 	}
 	return nil
 }
