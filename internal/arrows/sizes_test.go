@@ -14,7 +14,6 @@ import (
 const (
 	mostFile    = 400
 	mostPackage = 6000
-	mostPurge   = 5500
 	mostMedian  = 12 // lines of a function
 	mostP90     = 40
 )
@@ -37,12 +36,8 @@ func TestSizes(t *testing.T) {
 	}
 	var all []int
 	for name, s := range sizes {
-		most := mostPackage
-		if name == "purge" {
-			most = mostPurge
-		}
-		if s.lines > most {
-			t.Errorf("package %s has %d lines, more than %d: something in it can stand alone", name, s.lines, most)
+		if s.lines > mostPackage {
+			t.Errorf("package %s has %d lines, more than %d: something in it can stand alone", name, s.lines, mostPackage)
 		}
 		for file, n := range s.files {
 			if n > mostFile {
