@@ -70,7 +70,7 @@ func TestAllParts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(chosen) != len(parts)-1 || slices.ContainsFunc(chosen, func(p part) bool { return p.Name == "scale" }) {
+	if len(chosen) != len(parts)-2 || slices.ContainsFunc(chosen, func(p part) bool { return p.Name == "scale" || p.Name == "isolation" }) {
 		t.Errorf("without -only it chooses %v", chosen)
 	}
 }

@@ -109,6 +109,7 @@ type Daemon struct {
 	targets   *targets
 	sizes     *sizes
 	watching  *watching
+	pruning   pruning
 
 	// What was measured or read is old: a run has ended, or more is known of what
 	// there is to measure.

@@ -101,6 +101,7 @@ func (r *run) do() {
 	if _, err := runner.Run(d.runs.lifetime(), plans, purge.Options{RunID: r.id, Trigger: r.trigger, MaxDuration: d.Deadline, MaxRate: d.MaxRate}); err != nil {
 		r.end(r.failed(pg.OneLine(err)))
 	}
+	d.pruneArchive(d.runs.lifetime(), r.entry.file, &r.entry.policy)
 }
 
 // plan plans the policy, and waits for a server that went away.

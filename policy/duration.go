@@ -139,6 +139,12 @@ func (d Duration) IsZero() bool {
 	return !d.Forever && d.Months == 0 && d.Days == 0 && d.Micros == 0
 }
 
+// Before returns the time that lies the duration before t, by the calendar, in UTC. d must not be
+// forever.
+func (d Duration) Before(t time.Time) time.Time {
+	return t.UTC().AddDate(0, -int(d.Months), -int(d.Days)).Add(-time.Duration(d.Micros) * time.Microsecond)
+}
+
 // Interval returns d as text that PostgreSQL parses exactly as an interval, whatever its
 // IntervalStyle. For Forever it returns "", which PostgreSQL refuses.
 func (d Duration) Interval() string {

@@ -321,7 +321,7 @@ func (a *app) archivePrune(ctx context.Context) error {
 	}
 	var removed []*archive.Entry
 	if !section.Keep.Forever {
-		removed, err = store.Prune(ctx, before(time.Now(), section.Keep))
+		removed, err = store.Prune(ctx, section.Keep.Before(time.Now()))
 	}
 	if a.json() {
 		names := []string{}
@@ -338,11 +338,6 @@ func (a *app) archivePrune(ctx context.Context) error {
 		return failed(err)
 	}
 	return nil
-}
-
-// before is a time less a duration, in UTC.
-func before(t time.Time, d policy.Duration) time.Time {
-	return t.UTC().AddDate(0, -int(d.Months), -int(d.Days)).Add(-time.Duration(d.Micros) * time.Microsecond)
 }
 
 // archiveProblems are those of the store, if a selected policy needs it: a purge would delete nothing
