@@ -54,7 +54,7 @@ func rows(t *testing.T, h history, due int) string {
 	}
 	for _, run := range h {
 		db.Exec(t, fmt.Sprintf(`INSERT INTO reaper.run (run_id, policy, trigger, status, success, roots, started_at, finished_at, cutoff_base, lease_until, version)
-			SELECT '%s', 'logs', '%s', '%s', %t, %d, at, at, at, at, 12 FROM (SELECT now() - interval '%d seconds') x(at)`,
+			SELECT '%s', 'logs', '%s', '%s', %t, %d, at, at, at, at, 13 FROM (SELECT now() - interval '%d seconds') x(at)`,
 			uuid.NewString(), cmp.Or(run.trigger, "schedule"), map[bool]string{true: "incomplete", false: "complete"}[run.cut], !run.cut, run.roots, int(run.before.Seconds())))
 	}
 	db.Exec(t, fmt.Sprintf(`INSERT INTO logs (at) SELECT now() - interval '31 days' FROM generate_series(1, %d); ANALYZE logs`, due))

@@ -58,7 +58,7 @@ func (a *Archive) warnings(policies []Policy) []Warning {
 			return found
 		}
 	}
-	return append(found, Warning{Pos: a.Pos, Text: "no policy has archive: true, so nothing is copied before it is deleted", Fix: "write archive: true under the policies that are to be copied"})
+	return append(found, Warning{Pos: a.Pos, Text: "no policy has archive: true, so nothing is copied before it is deleted", Fix: "decide which policies are to be copied, and write archive: true under them"})
 }
 
 // archiveURL is a store's URL. Messages repeat nothing of it that could be a password.

@@ -61,6 +61,26 @@ type proseFix struct {
 
 var proseFixes = []proseFix{
 	{
+		fix: "add a primary key to …, or decide another action for the reference",
+		why: "what tells the rows of a table apart, only a person can say",
+	},
+	{
+		fix: "decide another action for the reference",
+		why: "what is to become of the rows, only a person can say",
+	},
+	{
+		fix: "take archive: true out of the policy, or drop the rule",
+		why: "which of both is meant, only a person can say",
+	},
+	{
+		fix: "decide which policies are to be copied, and write archive: true under them",
+		why: "which policies are meant, only a person can say",
+	},
+	{
+		fix: "see what its role needs in docs/ARCHIVE.md",
+		why: "it is in the store",
+	},
+	{
 		fix: "if nothing writes these tables in the replica role (no logical replication into them), write safety: {foreign_key_checks: auto}; docs/PROVEN.md says why that is safe",
 		why: "who writes the tables, no catalog shows; testdata/script/orders.txtar tries what it proposes",
 	},

@@ -119,7 +119,7 @@ func (a *app) purgeAs(ctx context.Context, s *session, opts purge.Options) (*pur
 	progress := a.newProgress()
 	observed, traced := tracer.Begin(tracing.Run{Trigger: opts.Trigger, Policies: s.names()}, progress)
 	defer traced(nil)
-	runner := purge.Runner{Gate: &gate.Gates{Pool: s.pool, Ledger: l, Log: a.log, Rows: a.rowsAnswered(opts), Plans: s.plans}, Guard: guards, MaxPause: s.file.Guards.MaxPause, Pool: s.pool, Ledger: l, Observer: observed, Closed: traced, Log: a.log, Stopping: ctx, Patience: a.Patience, Connections: a.Connections, VacuumTime: a.VacuumTime, Archive: into}
+	runner := purge.Runner{Gate: &gate.Gates{Pool: s.pool, Ledger: l, Log: a.log, Rows: a.rowsAnswered(opts), Plans: s.withoutErrors()}, Guard: guards, MaxPause: s.file.Guards.MaxPause, Pool: s.pool, Ledger: l, Observer: observed, Closed: traced, Log: a.log, Stopping: ctx, Patience: a.Patience, Connections: a.Connections, VacuumTime: a.VacuumTime, Archive: into}
 	report, err := runner.Run(a.running, s.plans, opts)
 	progress.done()
 	var wrong *purge.UsageError

@@ -321,7 +321,7 @@ func TestRun_CatchesUp(t *testing.T) {
 	if n := db.Int(t, `SELECT count(*) FROM reaper.runs`); n != 0 {
 		t.Fatalf("%d runs before anything was due", n)
 	}
-	db.Exec(t, `INSERT INTO reaper.tick (policy, at, run_id, instance, claimed_at, version) SELECT 'letters', now() - interval '3 days', gen_random_uuid(), 'before', now() - interval '3 days', 12`)
+	db.Exec(t, `INSERT INTO reaper.tick (policy, at, run_id, instance, claimed_at, version) SELECT 'letters', now() - interval '3 days', gen_random_uuid(), 'before', now() - interval '3 days', 13`)
 	s = serve(t, db.DSN(), daily)
 	s.await("it has caught up", 20*time.Second, func() bool { return db.Int(t, `SELECT count(*) FROM reaper.runs WHERE status = 'complete'`) == 1 })
 	if n := db.Int(t, `SELECT count(*) FROM letters`); n != 0 {
@@ -346,7 +346,7 @@ func TestRun_Observe(t *testing.T) {
 	policy := lettersPolicy("@every 1s", ", heartbeat: "+m.URL+monitorPath)
 	s := serve(t, db.DSN(), policy, "REAPER_OBSERVE=true", "REAPER_SCHEDULE=0 0 1 1 *")
 	s.await("what is due is measured", 20*time.Second, s.shows(`reaper_expired_rows{policy="letters"} 2000`))
-	db.Exec(t, `INSERT INTO reaper.tick (policy, at, run_id, instance, claimed_at, version) SELECT 'letters', now() - interval '400 days', gen_random_uuid(), 'before', now() - interval '400 days', 12`)
+	db.Exec(t, `INSERT INTO reaper.tick (policy, at, run_id, instance, claimed_at, version) SELECT 'letters', now() - interval '400 days', gen_random_uuid(), 'before', now() - interval '400 days', 13`)
 	asked := s.status().At
 	s.await("three turns of the clock", 10*time.Second, func() bool { return s.status().At.Sub(asked) > 3*time.Second })
 	if n := db.Int(t, `SELECT count(*) FROM reaper.runs`); n != 0 {
