@@ -91,8 +91,6 @@ type Edge struct {
 	Compare []string `json:"compare"`
 	// Where is SQL over the child alone, of a reference without foreign key; empty: none.
 	Where string `json:"where,omitempty"`
-	// SearchPath is what Where is read under; empty: that of Settings.
-	SearchPath string `json:"search_path,omitempty"`
 	// Kind is what became of the child rows.
 	Kind Kind `json:"kind"`
 	// Columns of the child that were emptied, if Kind is Emptied: as in the Table whose rows they are.

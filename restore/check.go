@@ -73,6 +73,13 @@ func (s *segment) checkTables(ctx context.Context) error {
 		return err
 	}
 	defer pg.Rollback(tx)
+	for i := range s.from.Edges {
+		if e := &s.from.Edges[i]; e.Where != "" {
+			if _, err := s.condition(e); err != nil {
+				return err
+			}
+		}
+	}
 	for i := range s.from.Tables {
 		f := &s.from.Tables[i]
 		if p := s.from.Partition; p != nil && f.Table.Name == p.Name {

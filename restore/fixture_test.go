@@ -23,6 +23,8 @@ type fixture struct {
 	archive *archive.Archive
 	folder  string
 	sent    []archive.Object
+	// conditions are those of the edges that were copied, as the policy file would have them.
+	conditions []restore.Condition
 }
 
 func newFixture(t *testing.T, schema string) *fixture {
@@ -71,6 +73,7 @@ func (f *fixture) copy(root string, edges []edge, parts []part, change ...func(*
 			x.Compare = append(x.Compare, "p."+pg.Ident(x.ParentColumns[i])+" OPERATOR(pg_catalog.=) c."+pg.Ident(x.ChildColumns[i]))
 		}
 		m.Edges = append(m.Edges, x)
+		f.conditions = append(f.conditions, restore.Condition{Table: x.Child, SQL: x.Where})
 	}
 	for _, c := range change {
 		c(&m)
@@ -137,6 +140,9 @@ func root(key ...string) archive.Root { return archive.Root{Key: key} }
 func (f *fixture) restore(o restore.Options) (*restore.Report, error) {
 	f.t.Helper()
 	o.Run = runID
+	if o.Conditions == nil {
+		o.Conditions = f.conditions
+	}
 	found, err := restore.Select(f.t.Context(), f.archive, o.Selection, nil)
 	f.check(err)
 	f.check(found.Check(o.Selection))

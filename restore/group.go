@@ -116,14 +116,19 @@ func (l *loaded) pairs(ctx context.Context, e *archive.Edge) ([]pair, error) {
 		return nil, nil
 	}
 	parent, child := l.tables[p], l.tables[c]
+	if err := checkCompare(e); err != nil {
+		return nil, err
+	}
 	of := child.temp
 	if e.Where != "" && e.Kind == archive.Deleted {
-		of = fmt.Sprintf("(SELECT * FROM %s AS %s WHERE (%s))", child.temp, pg.Ident(e.Child.Name), e.Where)
+		condition, err := l.condition(e)
+		if err != nil {
+			return nil, err
+		}
+		of = fmt.Sprintf("(SELECT * FROM %s AS %s WHERE (%s\n))", child.temp, pg.Ident(e.Child.Name), condition.SQL)
+		defer l.path(ctx, condition.Path)()
 	}
 	sql := fmt.Sprintf("SELECT p.%s, c.%s FROM %s p JOIN %s c ON %s", pg.Ident(parent.ord), pg.Ident(child.ord), parent.temp, of, strings.Join(e.Compare, " AND "))
-	if e.SearchPath != "" {
-		defer l.path(ctx, e.SearchPath)()
-	}
 	rows, err := l.tx.Query(ctx, sql)
 	if err != nil {
 		return nil, err

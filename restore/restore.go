@@ -27,6 +27,10 @@ type Options struct {
 	Into string
 	// Fire lets triggers and rules run, and lets them change the rows.
 	Fire bool
+	// Conditions are those of references without a foreign key that may be evaluated. They are the
+	// policy file's: a segment that has another one does not come back, since whoever can write to
+	// the store could have written it.
+	Conditions []Condition
 	// Holds are called for what comes back; nil: nothing is held.
 	Holds []Holds
 	// Wait is called before each transaction, with the segment's policy, and returns when it may
@@ -34,6 +38,13 @@ type Options struct {
 	Wait func(ctx context.Context, policy string) error
 	// Progress is called after each segment; nil: nobody wants to know.
 	Progress func(*Report)
+}
+
+// Condition is SQL over the rows of a table alone.
+type Condition struct {
+	Table archive.Name
+	SQL   string
+	Path  string // the search_path that it is read under
 }
 
 // Holds makes holds for rows of a table, within the transaction that they come back in.

@@ -155,14 +155,14 @@ func (s *segment) begin(ctx context.Context) (pgx.Tx, error) {
 	return tx, nil
 }
 
-// set sets, for a transaction, what the text of values depends on. Only names that are among ours
-// are taken from a manifest.
+// set sets, for a transaction, what the text of values depends on: always ours, whatever a manifest
+// says, since the text of statements depends on them too.
 func set(ctx context.Context, tx pgx.Tx, settings []archive.Setting, lockTimeout time.Duration) error {
+	if err := checkSettings(settings); err != nil {
+		return err
+	}
 	b := &pgx.Batch{}
-	for _, x := range settings {
-		if !slices.ContainsFunc(archive.Settings, func(y archive.Setting) bool { return x.Name == y.Name }) {
-			return fmt.Errorf("the manifest has the setting %q, which this version of reaper does not know", x.Name)
-		}
+	for _, x := range archive.Settings {
 		b.Queue("SELECT pg_catalog.set_config($1, $2, true)", x.Name, x.Value)
 	}
 	b.Queue("SELECT pg_catalog.set_config('lock_timeout', $1, true)", fmt.Sprintf("%dms", lockTimeout.Milliseconds()))

@@ -75,6 +75,9 @@ ORDER BY 1`
 func newTable(ctx context.Context, tx pgx.Tx, n int, f *archive.File, fire bool) (*table, error) {
 	t := &table{File: f, target: pg.Ident(f.Schema, f.Table.Name.Name), temp: fmt.Sprintf("pg_temp.reaper_restore_%d", n), ord: ordName(f)}
 	what := fmt.Sprintf("table %s", t.target)
+	if f.Schema == "information_schema" || strings.HasPrefix(f.Schema, "pg_") {
+		return nil, fmt.Errorf("%s is PostgreSQL's own, so reaper has not written this segment", what)
+	}
 	var oid uint32
 	err := tx.QueryRow(ctx, tableSQL, f.Schema, f.Table.Name.Name).Scan(&oid)
 	if errors.Is(err, pgx.ErrNoRows) {

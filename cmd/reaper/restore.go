@@ -149,7 +149,7 @@ func (a *app) restore(ctx context.Context, f restoreFlags) error {
 	defer unwatched()
 	defer stop()
 	w := &waiting{app: a, stopping: ctx, pool: s.pool, ledger: l, guards: guards, most: s.file.Guards.MaxPause, anyway: f.into != ""}
-	return a.restoreFound(ctx, store, s.pool, found, restore.Options{Selection: selection, Into: f.into, Fire: f.triggers == "fire", Holds: holds, Wait: w.wait})
+	return a.restoreFound(ctx, store, s.pool, found, restore.Options{Selection: selection, Into: f.into, Fire: f.triggers == "fire", Conditions: conditionsOf(s), Holds: holds, Wait: w.wait})
 }
 
 // holdsOf hold what comes back for a time, for each policy whose root it is: it has expired, and the
@@ -168,6 +168,19 @@ func holdsOf(s *session, l *ledger.Ledger, length string) (holds []restore.Holds
 		})
 	}
 	return holds
+}
+
+// conditionsOf are the conditions of references without a foreign key, of all policies.
+func conditionsOf(s *session) (conditions []restore.Condition) {
+	for _, p := range s.plans {
+		for _, e := range p.Edges {
+			if e.Where != "" {
+				table := archive.Name{Schema: e.Child.Table.Name.Schema, Name: e.Child.Table.Name.Name}
+				conditions = append(conditions, restore.Condition{Table: table, SQL: e.Where, Path: p.ReadingPath()})
+			}
+		}
+	}
+	return conditions
 }
 
 // restoreFound asks and restores. ctx ends it between two transactions.
