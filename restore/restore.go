@@ -104,6 +104,9 @@ func Run(ctx context.Context, a *archive.Archive, pool *pgxpool.Pool, chosen []*
 	for err == nil && len(waiting) > 0 {
 		before := r.RowsTotal + r.References
 		again := waiting
+		for _, c := range again {
+			c.narrow()
+		}
 		if waiting, err = r.all(ctx, again); err == nil && r.RowsTotal+r.References == before {
 			break
 		}

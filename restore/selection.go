@@ -42,6 +42,18 @@ func (c *Chosen) last() (at time.Time) {
 	return at
 }
 
+// narrow leaves of what was chosen what waits for a parent: the rest is counted already.
+func (c *Chosen) narrow() {
+	l := archive.List{Run: c.Lists[0].Run, Policy: c.Lists[0].Policy, Seq: c.Lists[0].Seq, Segment: c.Lists[0].Segment, At: c.last()}
+	for _, o := range c.orphans {
+		if o.Root == nil {
+			return // rows that are known by no root
+		}
+		l.Roots = append(l.Roots, archive.Root{Key: o.Root})
+	}
+	c.Lists = []archive.List{l}
+}
+
 func (c *Chosen) object() archive.Object {
 	o := c.Entry.Segment
 	o.SHA256 = c.Lists[0].Segment.SHA256
