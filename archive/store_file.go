@@ -106,7 +106,7 @@ func (s fileStore) list(ctx context.Context, prefix string) iter.Seq2[Object, er
 				return err
 			case entry.IsDir():
 				return ctx.Err()
-			case strings.HasPrefix(entry.Name(), unfinished):
+			case strings.HasPrefix(entry.Name(), unfinished), !entry.Type().IsRegular(): // a link could lead anywhere
 				return nil
 			}
 			return s.found(path, prefix, entry, yield)

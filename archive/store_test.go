@@ -197,3 +197,19 @@ func TestFetch_Manifest(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What is no file of its own is no object: a link could lead out of the folder.
+func TestFile_Link(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	a := open(t, archive.Config{URL: "file://" + folder})
+	o := sent(t, a, manifest())
+	path := filepath.Join(folder, o.Name)
+	outside := filepath.Join(t.TempDir(), "outside")
+	if err := errors.Join(os.Rename(path, outside), os.Symlink(outside, path)); err != nil {
+		t.Fatal(err)
+	}
+	if all := entries(t, a, ""); len(all) != 0 {
+		t.Errorf("a link was listed: %+v", all)
+	}
+}

@@ -25,9 +25,10 @@ import (
 
 func (a *app) archiveCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "archive", Short: "List, verify and prune the copies of deleted rows",
+		Use: "archive", Short: "List, verify and prune the copies of deleted rows", Args: noArgs,
 		Long: `archive looks after the copies that policies with archive: true leave in the store
 of the policy file's section archive. restore puts rows back.`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(a.archiveListCommand(), a.archiveVerifyCommand(), a.archivePruneCommand())
 	return cmd
