@@ -62,7 +62,20 @@ func (s *segment) target(ctx context.Context, tx pgx.Tx, n int, f *archive.File)
 	if s.Into != "" {
 		return s.fresh(n, f), nil
 	}
+	if err := s.checkHolds(f); err != nil {
+		return nil, err
+	}
 	return newTable(ctx, tx, n, f, s.Fire)
+}
+
+// checkHolds refuses rows that could not be held: the policy's next run would take them.
+func (s *segment) checkHolds(f *archive.File) error {
+	for i := range s.Holds {
+		if h := &s.Holds[i]; h.Table == f.Table.Name && f.Kind == archive.Deleted && len(h.Columns) == 0 {
+			return fmt.Errorf("what comes back of table %s could not be held for policy %s, which has errors; mend what reaper check says, or use --into SCHEMA", pg.Ident(f.Schema, f.Table.Name.Name), h.Policy)
+		}
+	}
+	return nil
 }
 
 // fill copies the rows that are to be taken, each with its ordinal, from 0.

@@ -49,8 +49,9 @@ type Condition struct {
 
 // Holds makes holds for rows of a table, within the transaction that they come back in.
 type Holds struct {
+	Policy  string
 	Table   archive.Name
-	Columns []string // of the key that the holds are by
+	Columns []string // of the key that the holds are by; nil: not known, so nothing of the table may come back
 	Hold    func(ctx context.Context, tx pgx.Tx, keys [][]string) error
 }
 

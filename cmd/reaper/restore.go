@@ -157,10 +157,11 @@ func (a *app) restore(ctx context.Context, f restoreFlags) error {
 func holdsOf(s *session, l *ledger.Ledger, length string) (holds []restore.Holds) {
 	for _, p := range s.plans {
 		if p.Root == nil {
-			continue // nothing of it is deleted either, until check accepts it
+			continue // it has no table, so nothing comes back to it
 		}
 		holds = append(holds, restore.Holds{
-			Table: archive.Name{Schema: p.Root.Table.Name.Schema, Name: p.Root.Table.Name.Name}, Columns: plan.ColumnNames(p.Key),
+			Policy: p.Policy.Name,
+			Table:  archive.Name{Schema: p.Root.Table.Name.Schema, Name: p.Root.Table.Name.Name}, Columns: plan.ColumnNames(p.Key),
 			Hold: func(ctx context.Context, tx pgx.Tx, keys [][]string) error {
 				_, err := l.HoldRoots(ctx, tx, p.Policy.Name, keys, ledger.HoldEnd{After: length}, "restored from the archive", person())
 				return err
@@ -267,7 +268,7 @@ func (a *app) printRestored(r *restore.Report, o restore.Options) error {
 	for _, text := range r.Failed {
 		a.printf("failed: %s\n", visible.Text(text))
 	}
-	if o.Into == "" && r.Restored > 0 {
+	if o.Into == "" && r.Restored > 0 && len(o.Holds) > 0 {
 		a.printf("what came back is held, by row; reaper holds lists the holds, and reaper release ends one: then it goes with the next run\n")
 	}
 	return nil

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -54,4 +55,16 @@ func TestRestore_Purged(t *testing.T) {
 	if d := cmp.Diff(before, rows()); d != "" {
 		t.Errorf("after a purge: %s", d)
 	}
+}
+
+// Rows that could not be held are not restored: the policy would take them again once it is mended.
+func TestRestore_Unheld(t *testing.T) {
+	t.Parallel()
+	x := newArchived(t)
+	x.policy = strings.Replace(x.policy, "age: at", "age: then", 1)
+	x.says("nothing was touched|could not be held for policy docs|reaper check", 2, "restore", "--yes", "--run", "run-1", "--identity", x.identity)
+	if n := x.Int(t, "SELECT count(*) FROM doc"); n != 0 {
+		t.Errorf("%d docs came back", n)
+	}
+	x.says("2 roots restored", 0, "restore", "--run", "run-1", "--identity", x.identity, "--into", "look")
 }
