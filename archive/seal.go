@@ -45,7 +45,7 @@ func (s *Segment) seal() (err error) {
 	if err != nil {
 		return err
 	}
-	file, err := os.CreateTemp(s.dir, "object-")
+	file, err := s.newFile()
 	if err != nil {
 		return err
 	}

@@ -111,13 +111,26 @@ func (s *Segment) add(t Table) (*spooled, error) {
 	case t.Kind == Emptied && (len(t.Key) == 0 || len(t.Emptied) == 0):
 		return nil, fmt.Errorf("emptied rows of table %s.%s: no key, or no column that was emptied", t.Schema, t.Name.Name)
 	}
-	file, err := os.CreateTemp(s.dir, "table-")
+	file, err := s.newFile()
 	if err != nil {
 		return nil, fmt.Errorf("spooling a segment: %w", err)
 	}
 	f := &spooled{File: File{Table: t, File: fileName(len(s.files)+1, &t)}, ddl: t.DDL, file: file, hash: sha256.New()}
 	s.files = append(s.files, f)
 	return f, nil
+}
+
+// newFile makes a file of the spool. It is not encrypted, so it has no name: it goes away with the
+// process, however that ends.
+func (s *Segment) newFile() (*os.File, error) {
+	file, err := os.CreateTemp(s.dir, "")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(file.Name()); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
 }
 
 // fileName is the name of a table's file within the tar: a number, since names of tables are

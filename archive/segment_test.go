@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -174,6 +175,42 @@ func TestSegment_Discarded(t *testing.T) {
 	}
 	if _, err := s.Table(mailTable()); err == nil {
 		t.Error("a discarded segment took a table")
+	}
+}
+
+// The spool is not encrypted. Nothing of it outlives the process, however that ends.
+func TestSegment_SpoolHasNoName(t *testing.T) {
+	t.Parallel()
+	spool := t.TempDir()
+	a := must(archive.Open(archive.Config{URL: "file://" + t.TempDir(), Spool: spool}))
+	s, err := a.Begin(manifest())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Discard()
+	for _, table := range []archive.Table{mailTable(), eventTable(), mailTable()} {
+		w, err := s.Table(table)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(w, "1\ta\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o, err := s.Send(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := s.Send(t.Context()); err != nil || again != o {
+		t.Errorf("sent again: %+v, %v", again, err)
+	}
+	if err := filepath.WalkDir(spool, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			t.Errorf("the spool has %s", path)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
 	}
 }
 
