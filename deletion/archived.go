@@ -19,8 +19,8 @@ import (
 // that has moved meanwhile is missing. Statements that begin later compare the rows behind every edge,
 // and what the references hold that are emptied. Equal versions hold equal references, so a set in
 // which no row is missing, and behind which no row is a stranger, is what collecting the rows again
-// would find. The same version has the same content only on the same server, running on, with the
-// same columns and types; that is compared too.
+// would find. The same version has the same content only on the same server, running on, in the
+// same files, with the same columns and types; that is compared too.
 type archivedDeleter struct{}
 
 func (archivedDeleter) traversal(p *plan.Plan) *plan.Traversal { return p.Whole }
@@ -80,7 +80,7 @@ func (tx *Tx) compare(ctx context.Context) error {
 	later.settle()
 	tx.deletedAt = time.UnixMicro(now.at).UTC()
 	if now.at = c.shape.at; now != c.shape {
-		return fmt.Errorf("%w: the server was started again or promoted, or a column or a type is another than when they were copied", ErrChanged)
+		return fmt.Errorf("%w: the server was started again or promoted, a table was rewritten, or a column or a type is another than when they were copied", ErrChanged)
 	}
 	for i, e := range edges {
 		if strangers[i] != 0 {

@@ -71,8 +71,9 @@ func (e *Edge) Compared() []string {
 
 // shapeSQL returns what, besides the rows themselves, decides what a copy of them says: when the
 // server was started, the timeline that it inserts WAL into, the time (microseconds since 1970), and
-// a digest of the columns of the given tables and of all types below those columns. Those that
-// PostgreSQL brings along (below 16384, FirstNormalObjectId) never change.
+// a digest of the given tables, of their columns and of all types below those. A table that was
+// rewritten has another file (relfilenode), and rows in the places of others that may have the same
+// xmin. Types that PostgreSQL brings along (below 16384, FirstNormalObjectId) never change.
 const shapeSQL = `
 WITH RECURSIVE reaper_c AS (
 	SELECT a.* FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[]) AND a.attnum OPERATOR(pg_catalog.>) 0
@@ -89,7 +90,7 @@ WITH RECURSIVE reaper_c AS (
 	SELECT (ROW('column', c.attrelid, c.attnum, c.attname, c.atttypid, c.atttypmod, c.attcollation, c.attgenerated, c.attidentity, c.attisdropped, c.attnotnull, c.attmissingval,
 	        (SELECT pg_catalog.pg_get_expr(d.adbin, d.adrelid) FROM pg_catalog.pg_attrdef d WHERE d.adrelid OPERATOR(pg_catalog.=) c.attrelid AND d.adnum OPERATOR(pg_catalog.=) c.attnum)))::pg_catalog.text FROM reaper_c c
 	UNION ALL
-	SELECT (ROW('table', c.oid, c.relname, c.relnamespace, c.relkind))::pg_catalog.text FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[])
+	SELECT (ROW('table', c.oid, c.relname, c.relnamespace, c.relkind, c.relfilenode))::pg_catalog.text FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[])
 	UNION ALL
 	SELECT (ROW('type', y.oid, y.typname, y.typnamespace, y.typtype, y.typbasetype, y.typtypmod, y.typelem, y.typrelid))::pg_catalog.text FROM reaper_t JOIN pg_catalog.pg_type y USING (oid)
 	UNION ALL

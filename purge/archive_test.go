@@ -203,6 +203,27 @@ func TestArchive_ChangedAfterTheCopy(t *testing.T) {
 	}
 }
 
+// A table that is rewritten has rows in the places of others, with the same xmin.
+func TestArchive_Rewritten(t *testing.T) {
+	t.Parallel()
+	a := archivingBed(t, mood+`; TRUNCATE clicks; INSERT INTO clicks SELECT id, id FROM parts ORDER BY id`, shopPolicy)
+	a.Exec(t, `VACUUM ANALYZE`)
+	var once sync.Once
+	a.steps.sent = func() error {
+		once.Do(func() {
+			a.Exec(t, `DELETE FROM clicks WHERE id = 11`)
+			a.Exec(t, `VACUUM clicks`)
+			a.Exec(t, `CLUSTER clicks USING clicks_pkey`) // each click moves into the place of the one before
+			a.before = a.sizes()
+			a.see()
+		})
+		return nil
+	}
+	a.purge().complete().rows(map[string]int64{"public.mails": 15, "public.parts": 45, "public.clicks": 44})
+	a.count(`SELECT count(*) FROM clicks`, 15)
+	a.comesBack()
+}
+
 // A note that only says something else, beside the reference that is emptied, is not copied again: it
 // stays as it is.
 func TestArchive_EmptiedRowsMayChange(t *testing.T) {
