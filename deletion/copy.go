@@ -15,6 +15,7 @@ import (
 	"github.com/reaperdb/reaper/expiry"
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/preview"
 )
 
 // copyTime bounds the snapshot that a copy is read in.
@@ -117,10 +118,13 @@ func (s *shape) scan() func(pgx.Rows) error {
 	return pg.ScanOne(&s.started, &s.timeline, &s.at, &s.digest)
 }
 
+// errSlowCopy is a copy that takes too long.
+var errSlowCopy = fmt.Errorf("%w: a copy may take %s", ErrSlow, copyTime)
+
 // inTime is ErrSlow instead of an error after the time of a copy.
 func (tx *Tx) inTime(err error) error {
 	if pg.HasCode(err, "57014") || err == nil && time.Since(tx.began) > copyTime {
-		return fmt.Errorf("%w: a copy may take %s", ErrSlow, copyTime)
+		return errSlowCopy
 	}
 	return err
 }
@@ -184,10 +188,23 @@ func (c *Copy) unite(parts []*Part) error {
 			c.roots = c.rows[root].Len()
 		}
 	}
-	if limits := c.tx.plan.Policy.Limits; c.roots > limits.Rows || rowsIn(c.rows) > limits.TotalRows && rowsIn(c.rows) > 1 {
+	limits := c.tx.plan.Policy.Limits
+	if c.roots > limits.Rows || rowsIn(c.rows) > limits.TotalRows && rowsIn(c.rows) > 1 || c.roots > 1 && c.bytes() > limits.Bytes {
 		return ErrOverflow
 	}
 	return nil
+}
+
+// bytes estimates the size of the dependents, as Tx.bytes does. A single root has but the bound of a
+// segment: it cannot be divided.
+func (c *Copy) bytes() int64 {
+	var sum float64
+	for n, r := range c.rows {
+		if n != c.tx.plan.Root {
+			sum += float64(r.Len()) * preview.MeanBytes(n)
+		}
+	}
+	return int64(sum)
 }
 
 // readPrints reads the versions of the rows, and the rows whose references are emptied.

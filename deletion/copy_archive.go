@@ -3,6 +3,7 @@ package deletion
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -59,6 +60,17 @@ func ArchiveOf(f *policy.File) (Archive, error) {
 // gives the connection back. More rows than a batch may delete, or a segment may hold, are
 // ErrOverflow; what takes too long is ErrSlow. After an error there is no segment.
 func MakeCopy(ctx context.Context, conn *pgxpool.Conn, p *plan.Plan, scope expiry.Scope, parts []*Part, tables *Tables, run string, into Archive) (Segment, *Copy, error) {
+	// Each statement has its timeout, but there are many.
+	inTime, cancel := context.WithTimeout(ctx, copyTime)
+	defer cancel()
+	s, c, err := makeCopy(inTime, conn, p, scope, parts, tables, run, into)
+	if err != nil && ctx.Err() == nil && inTime.Err() != nil && !errors.Is(err, ErrSpool) && !errors.Is(err, ErrOverflow) {
+		err = errSlowCopy
+	}
+	return s, c, err
+}
+
+func makeCopy(ctx context.Context, conn *pgxpool.Conn, p *plan.Plan, scope expiry.Scope, parts []*Part, tables *Tables, run string, into Archive) (Segment, *Copy, error) {
 	c, err := readCopy(ctx, conn, p, scope, parts, tables)
 	if err != nil {
 		return nil, nil, err

@@ -322,6 +322,24 @@ func TestArchive_TooLarge(t *testing.T) {
 	a.comesBack()
 }
 
+// The snapshot of a copy ends in time, however many statements it takes.
+func TestArchive_SlowCopy(t *testing.T) {
+	t.Parallel()
+	a := archivingBed(t, shop+`;
+CREATE FUNCTION dawdles(n int) RETURNS bool LANGUAGE plpgsql STABLE AS $$ BEGIN PERFORM pg_sleep(1.5); RETURN true; END $$;
+CREATE FUNCTION fails(n int) RETURNS bool LANGUAGE plpgsql STABLE AS $$ BEGIN RAISE 'the snapshot is still there'; END $$;
+CREATE TABLE a (id int PRIMARY KEY, up int);
+CREATE TABLE b (id int PRIMARY KEY, up int);
+CREATE TABLE c (id int PRIMARY KEY, up int);
+INSERT INTO a VALUES (1, 1); INSERT INTO b VALUES (1, 1); INSERT INTO c VALUES (1, 1);
+DELETE FROM mails WHERE id > 1`, shopPolicy[:len(shopPolicy)-1]+`, dependents: [
+     {table: a, match: {up: id}, where: dawdles(id), action: delete},
+     {table: b, parent: a, match: {up: id}, where: dawdles(id), action: delete},
+     {table: c, parent: b, match: {up: id}, where: fails(id), action: delete}]}`)
+	a.purge().is(purge.Incomplete, "1: copying it takes too long")
+	a.count(`SELECT count(*) FROM mails`, 1)
+}
+
 // A root that changes whenever it was copied is named.
 func TestArchive_AlwaysChanging(t *testing.T) {
 	t.Parallel()

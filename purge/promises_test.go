@@ -532,6 +532,24 @@ func TestPromise3_BatchesAreBounded(t *testing.T) {
 	}
 }
 
+// So do those of a batch that is copied first.
+func TestPromise3_CopiedBatchesAreBounded(t *testing.T) {
+	t.Parallel()
+	a := archivingBed(t, mood+`;
+ALTER TABLE parts ADD content text;
+ALTER TABLE parts ALTER content SET STORAGE EXTERNAL;
+UPDATE parts SET content = repeat('x', 4000)`, strings.Replace(shopPolicy, "age: at,", "age: at, limits: {bytes: 50KB},", 1))
+	a.Exec(t, `VACUUM ANALYZE`)
+	a.see()
+	a.runner.Observer = watcher{batch: func(e purge.BatchEvent) {
+		if e.Deleted["public.parts"] > 12 {
+			t.Errorf("a batch of %d parts of 4 kB each", e.Deleted["public.parts"])
+		}
+	}}
+	a.purge().complete().rows(map[string]int64{"public.mails": 15, "public.parts": 45, "public.clicks": 45})
+	a.comesBack()
+}
+
 // Two concurrent runs on one database delete the same rows, count each once, and never work on
 // one tenant at the same time.
 func TestPromise6And10_TwoRunsAtOnce(t *testing.T) {
