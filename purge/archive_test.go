@@ -306,6 +306,25 @@ func TestArchive_ListsMissing(t *testing.T) {
 	a.comesBack()
 }
 
+// So it is if the policy has no archive any more.
+func TestArchive_ListsOfAFormerArchive(t *testing.T) {
+	t.Parallel()
+	a := archivingBed(t, mood, small(shopPolicy))
+	a.see()
+	a.steps.deleted = func() error { return errors.New("no route to the store") }
+	a.runner.MaxPause = 100 * time.Millisecond
+	a.purge().is(purge.Incomplete, "lists of deleted rows are missing")
+	a.policy = strings.Replace(a.policy, "archive: true,", "", 1)
+	a.opts.MaxRows = 1
+	a.purge().is(purge.Incomplete, "lists of deleted rows are missing")
+	a.steps.deleted = nil
+	a.purge()
+	a.count(`SELECT count(*) FROM reaper.segment WHERE list IS NOT NULL`, 0)
+	if n, gone := a.listed(), 20-a.Int(t, `SELECT count(*) FROM mails`); n == 0 || n >= gone {
+		t.Errorf("%d roots are on lists, %d have gone", n, gone)
+	}
+}
+
 // What cannot be copied is named, and stays.
 func TestArchive_TooLarge(t *testing.T) {
 	t.Parallel()

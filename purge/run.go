@@ -216,12 +216,12 @@ func (w *policyRun) begin(ctx context.Context) {
 	if w.ended() || w.state.refused() {
 		return
 	}
-	if w.plan.Whole != nil {
-		if w.run.archive == nil {
-			w.fail(errors.New("the policy has an archive, and the run has none"))
-			return
-		}
+	switch {
+	case w.run.archive != nil: // the policy may have had it once
 		w.writeLists(ctx, func(wait func()) { wait() }) // this holds no slot
+	case w.plan.Whole != nil:
+		w.fail(errors.New("the policy has an archive, and the run has none"))
+		return
 	}
 	w.exclusively(ctx, w.recoverPartitions)
 	w.readRecorded(ctx)
