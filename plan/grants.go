@@ -83,7 +83,7 @@ func (g *grants) plan(p *Plan) {
 		g.schemas[pg.Ident(s)] = true
 	}
 	g.reads(p.Needs)
-	g.replica = g.replica || p.File.Safety.Proven && len(p.Edges) > 0 && !(p.File.Safety.Auto && p.Usual != nil && p.Usual.Simple())
+	g.replica = g.replica || p.File.Safety.Proven && !p.Policy.Archive && len(p.Edges) > 0 && !(p.File.Safety.Auto && p.Usual != nil && p.Usual.Simple())
 	g.version = p.Server.Version
 	if p.Parts.ownership {
 		g.owned = append(g.owned, [2]string{pg.Ident(p.Root.Table.Name.Schema, p.Root.Table.Name.Name), pg.Ident(p.Parts.owner)})

@@ -457,6 +457,31 @@ func TestArchive_NoSpool(t *testing.T) {
 	a.count(`SELECT count(*) FROM mails`, 20)
 }
 
+// What reaper grants prints is enough, and no more than is needed: rows that go are locked, and no
+// check of a foreign key is skipped.
+func TestArchive_Grants(t *testing.T) {
+	t.Parallel()
+	policy := strings.Replace(strings.Replace(estatePolicy, "age: at", "age: at\n    archive: true", 1), "total_rows: 50", "total_rows: 5000", 1)
+	b := prepare(t, estate, "safety: {foreign_key_checks: proven}\narchive: {url: 'file:///unused', encryption: none, keep: forever}"+policy)
+	role := b.Role(t, "reaper")
+	b.Exec(t, `ANALYZE; REVOKE ALL ON SCHEMA public FROM public`)
+	grants := strings.Join(b.grantsFor(role), "\n")
+	if strings.Contains(grants, "session_replication_role") {
+		t.Errorf("not needed: %s", grants)
+	}
+	b.Exec(t, grants)
+	b.connect(b.As(role))
+	b.Exec(t, `REVOKE UPDATE (id) ON app.clicks FROM `+role)
+	b.refuses("UPDATE", "app.clicks")
+	b.Exec(t, grants)
+	a := archived(t, b)
+	a.purge().complete()
+	a.left(`SELECT id FROM app.roots`, "4") // part 3 belongs to it, and has a bill
+	if n := a.listed(); n != 11 {
+		t.Errorf("%d roots are on lists", n)
+	}
+}
+
 func TestArchive_Refused(t *testing.T) {
 	t.Parallel()
 	a := archivingBed(t, mood+`; CREATE TABLE loose (mail_id int REFERENCES mails ON DELETE SET NULL); CREATE INDEX ON loose (mail_id)`, shopPolicy)
