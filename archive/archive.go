@@ -87,7 +87,7 @@ func (a *Archive) TenantHash(tenant string) (string, error) {
 // shared stands in an object's name where the hash of a tenant would.
 const shared = "shared"
 
-var plainName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*$`)
+var plainName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
 // folder is where the objects of a run, a policy and, if it has its own, a tenant are.
 func (a *Archive) folder(run, policy string, tenant *string) (string, error) {

@@ -178,6 +178,18 @@ func TestSegment_Discarded(t *testing.T) {
 	}
 }
 
+// Whatever the policy file takes as a policy's name can be part of an object's.
+func TestSegment_PolicyName(t *testing.T) {
+	t.Parallel()
+	a := open(t, archive.Config{URL: "file://" + t.TempDir()})
+	m := manifest()
+	m.Policy = "-x-"
+	sent(t, a, m)
+	if all := entries(t, a, ""); len(all) != 1 || all[0].Policy != "-x-" {
+		t.Errorf("the archive has %+v", all)
+	}
+}
+
 // The spool is not encrypted. Nothing of it outlives the process, however that ends.
 func TestSegment_SpoolHasNoName(t *testing.T) {
 	t.Parallel()
