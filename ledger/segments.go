@@ -32,6 +32,25 @@ func (l *Ledger) UnlistedSegments(ctx context.Context, db *pgxpool.Pool, policy 
 	})
 }
 
+// UnlistedOf returns the lists, as JSON, of all policies' segments that are not known to be in the
+// store: those of one run, or of all if its id is empty. There are none where the ledger does not
+// exist, or is older than archives are.
+func (l *Ledger) UnlistedOf(ctx context.Context, db *pgxpool.Pool, runID string) ([][]byte, error) {
+	rows, err := l.on(db).Query(ctx, `SELECT list::text FROM `+l.schema+`.segment WHERE list IS NOT NULL AND ($1 = '' OR run_id::text = $1) ORDER BY at, name`, runID)
+	var lists [][]byte
+	if err == nil {
+		lists, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) ([]byte, error) {
+			var list string
+			err := row.Scan(&list)
+			return []byte(list), err
+		})
+	}
+	if isMissing(err) {
+		return nil, nil
+	}
+	return lists, err
+}
+
 // SegmentListed records that the store has the list of a segment. If a crash undoes that, the list is
 // written once more.
 func (l *Ledger) SegmentListed(ctx context.Context, db *pgxpool.Pool, name string) error {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -120,13 +121,6 @@ func (a *app) restore(ctx context.Context, f restoreFlags) error {
 	if err != nil {
 		return err
 	}
-	found, err := restore.Select(ctx, store, selection, nil)
-	if err != nil {
-		return archiveFailed(err)
-	}
-	if err := found.Check(selection); err != nil {
-		return usage(err)
-	}
 	a.Policies = nil // holds are for every policy, whatever REAPER_POLICY says
 	s, err := a.open(ctx)
 	if err != nil {
@@ -136,6 +130,13 @@ func (a *app) restore(ctx context.Context, f restoreFlags) error {
 	l, err := a.ledger()
 	if err != nil {
 		return err
+	}
+	found, err := restore.Select(ctx, store, selection, func(ctx context.Context, run string) ([]archive.List, error) { return unlisted(ctx, s, l, run) })
+	if err != nil {
+		return archiveFailed(err)
+	}
+	if err := found.Check(selection); err != nil {
+		return usage(err)
 	}
 	var holds []restore.Holds
 	if f.into == "" {
@@ -150,6 +151,22 @@ func (a *app) restore(ctx context.Context, f restoreFlags) error {
 	defer stop()
 	w := &waiting{app: a, stopping: ctx, pool: s.pool, ledger: l, guards: guards, most: s.file.Guards.MaxPause, anyway: f.into != ""}
 	return a.restoreFound(ctx, store, s.pool, found, restore.Options{Selection: selection, Into: f.into, Fire: f.triggers == "fire", Conditions: conditionsOf(s), Holds: holds, Wait: w.wait})
+}
+
+// unlisted are the lists that only the ledger has: the process that deleted the rows ended before it
+// could write them into the store, and the next run, which would, may be refused after an accident.
+func unlisted(ctx context.Context, s *session, l *ledger.Ledger, run string) ([]archive.List, error) {
+	texts, err := l.UnlistedOf(ctx, s.pool, run)
+	if err != nil {
+		return nil, fmt.Errorf("reading the lists that the store may lack: %w", err)
+	}
+	lists := make([]archive.List, len(texts))
+	for i, text := range texts {
+		if err := json.Unmarshal(text, &lists[i]); err != nil {
+			return nil, fmt.Errorf("reading a list in the ledger: %w", err)
+		}
+	}
+	return lists, nil
 }
 
 // holdsOf hold what comes back for a time, for each policy whose root it is: it has expired, and the
