@@ -374,8 +374,9 @@ func (g *graceTrial) run(what string, only *string, opts purge.Options) {
 	}
 	g.runner.Gate = nil
 	killed := strings.HasPrefix(what, "killed")
-	if killed {
-		g.runner.Gate = killingGate{}
+	g.runner.Gate, g.runner.Patience = nil, 0
+	if killed { // an error of the gate is waited out like one of the server
+		g.runner.Gate, g.runner.Patience = killingGate{}, time.Millisecond
 	}
 	report, err := g.runner.Run(g.t.Context(), plans, opts)
 	if err != nil {
