@@ -372,7 +372,6 @@ func (g *graceTrial) run(what string, only *string, opts purge.Options) {
 	if len(opts.Tenants) == 0 && opts.OlderThan == nil {
 		looked = g.look()
 	}
-	g.runner.Gate = nil
 	killed := strings.HasPrefix(what, "killed")
 	g.runner.Gate, g.runner.Patience = nil, 0
 	if killed { // an error of the gate is waited out like one of the server
