@@ -54,13 +54,9 @@ func VersionsSQL(r *Rows, l Locking) *pg.Statement {
 func EmptiedSQL(e *plan.Edge, m *plan.Traversal, known map[*plan.Node]*Rows, l Locking) *pg.Statement {
 	s := &pg.Statement{}
 	t := e.Child.Table
-	values := "(ROW(" + strings.Join(schema.Cols(t, EmptiedColumns(e)), ", ") + "))::" + pg.TextType + " AS v"
+	values := "(ROW(" + strings.Join(schema.Cols(t, e.EmptiedColumns()), ", ") + "))::" + pg.TextType + " AS v"
 	return s.Add(printed("v", "SELECT "+values+" FROM "+schema.From(t)+"\n WHERE "+clearing(s, e, m, known)+l.of(t)))
 }
-
-// EmptiedColumns are what is copied of a row whose reference is emptied: its key, and the columns that
-// are set.
-func EmptiedColumns(e *plan.Edge) []string { return append(e.Child.CopyKey(), e.SetColumns...) }
 
 // ReadEmptiedSQL gathers the locations of those rows (tableoid, ctid, referenced columns…).
 func ReadEmptiedSQL(e *plan.Edge, m *plan.Traversal, known map[*plan.Node]*Rows, limit int) *pg.Statement {

@@ -44,7 +44,7 @@ func (d *Daemon) pruneArchive(ctx context.Context, f *policy.File, p *policy.Pol
 	}
 	ctx, cancel := context.WithTimeout(ctx, pruneTime)
 	defer cancel()
-	a, err := archive.Open(archive.Config{URL: f.Archive.URL.Value, Recipients: f.Archive.Recipients})
+	a, err := f.OpenArchive(nil)
 	var removed []*archive.Entry
 	if err == nil {
 		removed, err = a.Prune(ctx, f.Archive.Keep.Before(time.Now()))

@@ -15,7 +15,6 @@ import (
 	"github.com/reaperdb/reaper/expiry"
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/plan"
-	"github.com/reaperdb/reaper/preview"
 )
 
 // copyTime bounds the snapshot that a copy is read in.
@@ -161,50 +160,49 @@ func (c *Copy) readPart(ctx context.Context, part *Part) error {
 	return tx.inTime(nil)
 }
 
-// unite adds up the rows of all parts, the roots first. A row may go with the roots of two.
+// unite adds up the rows of all parts, the roots first. A row may go with the roots of two. A single
+// root has but the bound of a segment: it cannot be divided.
 func (c *Copy) unite(parts []*Part) error {
 	root := c.tx.plan.Root
-	for _, roots := range []bool{true, false} {
-		for _, part := range parts {
-			found := c.parts[part]
-			for n, r := range found.rows {
-				from, to := 0, r.Len()
-				if n == root {
-					if from = found.keys.Len(); roots {
-						from, to = 0, found.keys.Len()
-					}
-				} else if roots {
-					continue
-				}
-				if c.rows[n] == nil {
-					c.rows[n] = collected.NewRows(n)
-				}
-				for i := from; i < to; i++ {
-					c.rows[n].Take(r, i)
-				}
+	c.rows[root] = collected.NewRows(root)
+	for _, part := range parts {
+		found := c.parts[part]
+		c.take(found.rows[root], 0, found.keys.Len())
+	}
+	c.roots = c.rows[root].Len()
+	for _, part := range parts {
+		found := c.parts[part]
+		for n, r := range found.rows {
+			first := 0
+			if n == root {
+				first = found.keys.Len()
 			}
-		}
-		if roots && c.rows[root] != nil {
-			c.roots = c.rows[root].Len()
+			c.take(r, first, r.Len())
 		}
 	}
 	limits := c.tx.plan.Policy.Limits
-	if c.roots > limits.Rows || rowsIn(c.rows) > limits.TotalRows && rowsIn(c.rows) > 1 || c.roots > 1 && c.bytes() > limits.Bytes {
+	if c.roots > limits.Rows || rowsIn(c.rows) > limits.TotalRows && rowsIn(c.rows) > 1 || c.roots > 1 && dependentBytes(c.tx.plan, c.count) > limits.Bytes {
 		return ErrOverflow
 	}
 	return nil
 }
 
-// bytes estimates the size of the dependents, as Tx.bytes does. A single root has but the bound of a
-// segment: it cannot be divided.
-func (c *Copy) bytes() int64 {
-	var sum float64
-	for n, r := range c.rows {
-		if n != c.tx.plan.Root {
-			sum += float64(r.Len()) * preview.MeanBytes(n)
-		}
+// take adds the rows of a node from one index up to before another.
+func (c *Copy) take(r *collected.Rows, from, to int) {
+	if c.rows[r.Node] == nil {
+		c.rows[r.Node] = collected.NewRows(r.Node)
 	}
-	return int64(sum)
+	for i := from; i < to; i++ {
+		c.rows[r.Node].Take(r, i)
+	}
+}
+
+// count is how many rows of a node it has.
+func (c *Copy) count(n *plan.Node) int64 {
+	if c.rows[n] == nil {
+		return 0
+	}
+	return int64(c.rows[n].Len())
 }
 
 // readPrints reads the versions of the rows, and the rows whose references are emptied.

@@ -46,12 +46,9 @@ func (s stored) Begin(m archive.Manifest) (Segment, error) { return s.Archive.Be
 // ArchiveOf opens the archive of a policy file; nil: it has none. The store is not asked for
 // anything.
 func ArchiveOf(f *policy.File) (Archive, error) {
-	if f.Archive == nil {
-		return nil, nil
-	}
-	a, err := archive.Open(archive.Config{URL: f.Archive.URL.Value, Recipients: f.Archive.Recipients})
-	if err != nil {
-		return nil, f.Errorf(f.Archive.Pos, "archive: %v", err)
+	a, err := f.OpenArchive(nil)
+	if a == nil || err != nil {
+		return nil, err
 	}
 	return ArchiveIn(a), nil
 }

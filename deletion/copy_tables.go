@@ -165,7 +165,7 @@ func (d *Tables) ddl(n *plan.Node) string {
 // emptied describes the file of the rows whose reference is emptied.
 func (d *Tables) emptied(e *plan.Edge) (archive.Table, error) {
 	t := archive.Table{Name: nameOf(e.Child), Kind: archive.Emptied, Key: e.Child.CopyKey(), Emptied: d.left[e]}
-	for _, name := range emptiedColumns(t.Key, e) {
+	for _, name := range e.EmptiedColumns() {
 		c, ok := d.column(e.Child, name)
 		if !ok {
 			return t, plan.ErrSchemaChanged
@@ -173,18 +173,6 @@ func (d *Tables) emptied(e *plan.Edge) (archive.Table, error) {
 		t.Columns = append(t.Columns, c.Column)
 	}
 	return t, nil
-}
-
-// emptiedColumns are those of the file of rows whose reference is emptied: the key, and all of the
-// reference, of which ON DELETE SET NULL (columns) may empty a part.
-func emptiedColumns(key []string, e *plan.Edge) []string {
-	columns := slices.Clone(key)
-	for _, name := range slices.Concat(e.SetColumns, e.ChildColumns) {
-		if !slices.Contains(columns, name) {
-			columns = append(columns, name)
-		}
-	}
-	return columns
 }
 
 func nameOf(n *plan.Node) archive.Name {

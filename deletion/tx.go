@@ -165,13 +165,18 @@ func (tx *Tx) Touched() (rows int64) {
 	return rows
 }
 
-// bytes estimates the size of the deleted rows from the mean row size of each table.
+// bytes estimates the size of the deleted dependents.
 func (tx *Tx) bytes() int64 {
 	rows, _ := tx.Totals()
+	return dependentBytes(tx.plan, func(n *plan.Node) int64 { return rows[n.Table.Name.String()] })
+}
+
+// dependentBytes estimates the size of rows behind the roots from the mean row size of each table.
+func dependentBytes(p *plan.Plan, rows func(*plan.Node) int64) int64 {
 	var sum float64
-	for _, n := range tx.plan.Nodes {
-		if n != tx.plan.Root {
-			sum += float64(rows[n.Table.Name.String()]) * preview.MeanBytes(n)
+	for _, n := range p.Nodes {
+		if n != p.Root {
+			sum += float64(rows(n)) * preview.MeanBytes(n)
 		}
 	}
 	return int64(sum)

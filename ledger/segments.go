@@ -21,7 +21,23 @@ func (l *Ledger) RecordSegment(in *pgx.Batch, runID, policy string, seq int64, n
 // UnlistedSegments returns lists of a policy's segments, of any run, that nobody has written into the
 // store: at most so many, the oldest first. Their batches are on disk.
 func (l *Ledger) UnlistedSegments(ctx context.Context, db *pgxpool.Pool, policy string, limit int) ([][]byte, error) {
-	rows, err := l.on(db).Query(ctx, `SELECT list::text FROM `+l.schema+`.segment WHERE policy = $1 AND list IS NOT NULL ORDER BY at, name LIMIT $2::int`, policy, limit)
+	return l.unlisted(ctx, db, `policy = $1 ORDER BY at, name LIMIT $2::int`, policy, limit)
+}
+
+// UnlistedOf returns the lists, as JSON, of all policies' segments that are not known to be in the
+// store: those of one run, or of all if its id is empty. There are none where the ledger does not
+// exist, or is older than archives are.
+func (l *Ledger) UnlistedOf(ctx context.Context, db *pgxpool.Pool, runID string) ([][]byte, error) {
+	lists, err := l.unlisted(ctx, db, `($1 = '' OR run_id::text = $1) ORDER BY at, name`, runID)
+	if isMissing(err) {
+		return nil, nil
+	}
+	return lists, err
+}
+
+// unlisted reads the lists that satisfy a condition, which an order and a limit may follow.
+func (l *Ledger) unlisted(ctx context.Context, db *pgxpool.Pool, which string, args ...any) ([][]byte, error) {
+	rows, err := l.on(db).Query(ctx, `SELECT list::text FROM `+l.schema+`.segment WHERE list IS NOT NULL AND `+which, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -30,25 +46,6 @@ func (l *Ledger) UnlistedSegments(ctx context.Context, db *pgxpool.Pool, policy 
 		err := row.Scan(&list)
 		return []byte(list), err
 	})
-}
-
-// UnlistedOf returns the lists, as JSON, of all policies' segments that are not known to be in the
-// store: those of one run, or of all if its id is empty. There are none where the ledger does not
-// exist, or is older than archives are.
-func (l *Ledger) UnlistedOf(ctx context.Context, db *pgxpool.Pool, runID string) ([][]byte, error) {
-	rows, err := l.on(db).Query(ctx, `SELECT list::text FROM `+l.schema+`.segment WHERE list IS NOT NULL AND ($1 = '' OR run_id::text = $1) ORDER BY at, name`, runID)
-	var lists [][]byte
-	if err == nil {
-		lists, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) ([]byte, error) {
-			var list string
-			err := row.Scan(&list)
-			return []byte(list), err
-		})
-	}
-	if isMissing(err) {
-		return nil, nil
-	}
-	return lists, err
 }
 
 // SegmentListed records that the store has the list of a segment. If a crash undoes that, the list is

@@ -122,3 +122,15 @@ func (p *Plan) ShapeSQL() *pg.Statement {
 	s := &pg.Statement{Args: []any{slices.Compact(oids)}}
 	return s.Add(shapeSQL)
 }
+
+// EmptiedColumns are what is copied of a row whose reference is emptied: its key, and all of the
+// reference, of which ON DELETE SET NULL (columns) may empty a part.
+func (e *Edge) EmptiedColumns() []string {
+	columns := e.Child.CopyKey()
+	for _, name := range slices.Concat(e.SetColumns, e.ChildColumns) {
+		if !slices.Contains(columns, name) {
+			columns = append(columns, name)
+		}
+	}
+	return columns
+}

@@ -3,6 +3,7 @@ package policy
 import (
 	"reflect"
 
+	"filippo.io/age"
 	"github.com/invopop/jsonschema"
 
 	"github.com/reaperdb/reaper/archive"
@@ -18,6 +19,19 @@ type Archive struct {
 	Recipients []string
 	// Keep is how long copies are kept; it may be forever.
 	Keep Duration
+}
+
+// OpenArchive opens the archive of the file, which then can read what is encrypted for these
+// identities of age; nil: the file has none. The store is not asked for anything.
+func (f *File) OpenArchive(identities []age.Identity) (*archive.Archive, error) {
+	if f.Archive == nil {
+		return nil, nil
+	}
+	a, err := archive.Open(archive.Config{URL: f.Archive.URL.Value, Recipients: f.Archive.Recipients, Identities: identities})
+	if err != nil {
+		return nil, f.Errorf(f.Archive.URL.Pos, "archive: %v", err)
+	}
+	return a, nil
 }
 
 // The section as written; see document.go.

@@ -38,6 +38,12 @@ func (w *policyRun) fixCutoffsBy(ctx context.Context, p *plan.Plan) error {
 	if p.Sweeps() {
 		s = p.ActiveSQL(w.scope())
 	}
+	return w.storeTenants(ctx, s, func(list *tenantList) error { return w.storeCutoffs(ctx, list) })
+}
+
+// storeTenants reads tenants and hands them to store: a short list when it was read, and the
+// transaction is over, a long one while it is read, on another connection. It hands over no empty list.
+func (w *policyRun) storeTenants(ctx context.Context, s *pg.Statement, store func(*tenantList) error) error {
 	return w.run.withServer(ctx, func() error {
 		list := &tenantList{}
 		err := w.run.read(ctx, w.plan.ReadingPath(), dueTimeout, func(tx pgx.Tx) error {
@@ -48,17 +54,17 @@ func (w *policyRun) fixCutoffsBy(ctx context.Context, p *plan.Plan) error {
 			defer rows.Close()
 			list.rows = rows
 			if !list.fill() {
-				return rows.Err()
+				return list.err
 			}
 			if w.run.pool.Config().MaxConns < 2 {
 				return errOneConnection
 			}
-			return w.storeCutoffs(ctx, list)
+			return store(list)
 		})
 		if err != nil || list.open || len(list.buffered) == 0 {
 			return err
 		}
-		return w.storeCutoffs(ctx, list)
+		return store(list)
 	})
 }
 
@@ -79,8 +85,8 @@ func (w *policyRun) dueSQL(p *plan.Plan, after int64) *pg.Statement {
 	return p.PageSQL(sc, after, after+plan.TenantPage)
 }
 
-// tenantList is a pgx.CopyFromSource of tenants (key, and cutoff or retention): first the buffered ones, then
-// those still to be read.
+// tenantList is a pgx.CopyFromSource of tenants (key, and cutoff or retention): first the buffered
+// ones, then those still to be read.
 type tenantList struct {
 	rows     pgx.Rows
 	open     bool // more to read

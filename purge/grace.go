@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"strconv"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/reaperdb/reaper/expiry"
 )
 
@@ -72,27 +70,7 @@ func (w *policyRun) applyGrace() {
 // false: another run has done so meanwhile.
 func (w *policyRun) recordSeen(ctx context.Context) (ours bool, err error) {
 	s := w.plan.SeenSQL(w.scope(), w.run.ledger.Retentions())
-	err = w.run.withServer(ctx, func() error {
-		list := &tenantList{}
-		err := w.run.read(ctx, w.plan.ReadingPath(), dueTimeout, func(tx pgx.Tx) error {
-			rows, err := tx.Query(ctx, s.String(), s.Args...)
-			if err != nil {
-				return err
-			}
-			defer rows.Close()
-			list.rows = rows
-			if !list.fill() {
-				return list.err
-			}
-			if w.run.pool.Config().MaxConns < 2 {
-				return errOneConnection
-			}
-			ours, err = w.storeSeen(ctx, list)
-			return err
-		})
-		if err != nil || list.open {
-			return err
-		}
+	err = w.storeTenants(ctx, s, func(list *tenantList) (err error) {
 		ours, err = w.storeSeen(ctx, list)
 		return err
 	})

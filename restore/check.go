@@ -36,8 +36,8 @@ func Load(ctx context.Context, pool *pgxpool.Pool, c *archive.Copy) error {
 
 const lockTimeout = 10 * time.Second
 
-// Check looks, with the newest segment of each policy, for what stands against restoring: its error
-// is that of the first thing that does, before anything is written.
+// Check looks, with the newest segment of each policy, for what would prevent restoring it. Its error
+// is the first such thing. Nothing is written.
 func Check(ctx context.Context, a *archive.Archive, pool *pgxpool.Pool, chosen []*Chosen, o Options) error {
 	newest := map[string]*Chosen{}
 	for _, c := range chosen {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"slices"
 
 	"github.com/reaperdb/reaper/archive"
 )
@@ -26,27 +27,20 @@ func alike(a, b *archive.Copy) bool {
 		return false
 	}
 	for i := range b.Tables {
-		for j := range a.Tables {
-			if x, y := &a.Tables[j].Table, &b.Tables[i].Table; x.Name == y.Name && x.Kind == y.Kind && !reflect.DeepEqual(x, y) && sameFile(x, y) {
-				return false
-			}
+		x := &b.Tables[i].Table
+		if j := fileLike(a.Tables, x); j >= 0 && !reflect.DeepEqual(&a.Tables[j].Table, x) {
+			return false
 		}
 	}
 	return a.Run == b.Run && a.Policy == b.Policy && a.Root == b.Root && reflect.DeepEqual(a.RootKey, b.RootKey) &&
 		reflect.DeepEqual(a.Edges, b.Edges) && reflect.DeepEqual(a.Settings, b.Settings)
 }
 
-// sameFile reports whether rows of two segments are of the same table and kind.
-func sameFile(a, b *archive.Table) bool {
-	if a.Name != b.Name || a.Kind != b.Kind || len(a.Emptied) != len(b.Emptied) {
-		return false
-	}
-	for i := range a.Emptied {
-		if a.Emptied[i].Column != b.Emptied[i].Column {
-			return false
-		}
-	}
-	return true
+// fileLike is the file of the same table and kind; -1: there is none.
+func fileLike(files []archive.File, t *archive.Table) int {
+	return slices.IndexFunc(files, func(f archive.File) bool {
+		return f.Table.Name == t.Name && f.Kind == t.Kind && slices.EqualFunc(f.Emptied, t.Emptied, func(a, b archive.Left) bool { return a.Column == b.Column })
+	})
 }
 
 // together is the source of several segments that are alike.
@@ -57,12 +51,7 @@ func together(copies []*archive.Copy) *source {
 	for _, c := range copies {
 		for i := range c.Tables {
 			f := &c.Tables[i]
-			at := -1
-			for j := range s.Tables {
-				if sameFile(&s.Tables[j].Table, &f.Table) {
-					at = j
-				}
-			}
+			at := fileLike(s.Tables, &f.Table)
 			if at < 0 {
 				at = len(s.Tables)
 				s.Tables = append(s.Tables, archive.File{Table: f.Table, File: c.Object.Name + "/" + f.File})

@@ -250,16 +250,6 @@ func equal(a, b string) string { return a + " OPERATOR(pg_catalog.=) " + b }
 func (t *table) same() string {
 	return pg.And(len(t.key), func(i int) string {
 		k := pg.Ident(t.key[i].name)
-		schema, op, _ := cutOperator(t.equal[i])
-		return fmt.Sprintf("x.%s OPERATOR(%s.%s) r.%s", k, schema, op, k)
+		return fmt.Sprintf("x.%s OPERATOR(%s) r.%s", k, t.equal[i], k)
 	})
-}
-
-// cutOperator parts a quoted schema from an operator, which holds no dot.
-func cutOperator(name string) (schema, operator string, found bool) {
-	i := strings.LastIndexByte(name, '.')
-	if i < 0 {
-		return "", name, false
-	}
-	return name[:i], name[i+1:], true
 }

@@ -44,15 +44,15 @@ func (a *app) openArchive(identities string) (*archive.Archive, *policy.Archive,
 	if file.Archive == nil {
 		return nil, nil, usage(fmt.Errorf("%s has no section archive, which says where copies are; add it, with url, encryption and keep", a.PolicyFile))
 	}
-	c := archive.Config{URL: file.Archive.URL.Value, Recipients: file.Archive.Recipients}
+	var ids []age.Identity
 	if identities != "" {
-		if c.Identities, err = readIdentities(identities); err != nil {
+		if ids, err = readIdentities(identities); err != nil {
 			return nil, nil, usage(err)
 		}
 	}
-	store, err := archive.Open(c)
+	store, err := file.OpenArchive(ids)
 	if err != nil {
-		return nil, nil, usage(file.Errorf(file.Archive.URL.Pos, "archive: %v", err))
+		return nil, nil, usage(err)
 	}
 	return store, file.Archive, nil
 }
