@@ -1,0 +1,221 @@
+package ledger_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/reaperdb/reaper/ledger"
+)
+
+const events = `SELECT concat_ws(' ', id, kind, policy, tenant, data) FROM reaper.events ORDER BY id`
+
+func (b *fixture) number(want int64) {
+	b.t.Helper()
+	if n, err := b.NumberEvents(b.t.Context(), b.pool); n != want || err != nil {
+		b.t.Errorf("%d events got an id (%v), want %d", n, err, want)
+	}
+}
+
+// emit emits an event in a transaction.
+func (b *fixture) emit(tx pgx.Tx, kind string) error {
+	row := &pgx.Batch{}
+	if err := b.Emit(row, ledger.Event{Kind: kind}); err != nil {
+		return err
+	}
+	return tx.SendBatch(b.t.Context(), row).Close()
+}
+
+// A run has one event of its beginning and one of its end, however often the calls are repeated.
+func TestEventsOfRuns(t *testing.T) {
+	t.Parallel()
+	b := open(t, 0)
+	id := b.begin("mails")
+	b.do(b.OpenRun(t.Context(), b.pool, id, "mails", "manual", "2026-01-01 00:00:00+00"))
+	b.lines("", events)
+	b.number(1)
+	b.batch(id, "mails", 1, "1", map[string]int64{"public.mails": 10, "public.parts": 30}, nil)
+	b.end(id, "mails", "complete", true)
+	b.end(id, "mails", "complete", true)
+	dead := b.begin("others")
+	b.Exec(t, `UPDATE reaper.run SET lease_until = now() - interval '1 second' WHERE status = 'running'`)
+	b.do(b.CloseDead(t.Context(), b.pool, "mails", "others"))
+	tenant := "1"
+	row := &pgx.Batch{}
+	b.do(b.Emit(row, ledger.Event{Kind: ledger.ErasureBegun, Policy: "erasure", Tenant: &tenant, RunID: dead, Data: map[string]any{"erasure": 7}}))
+	b.do(b.pool.SendBatch(t.Context(), row).Close())
+	b.NumberEmitted(t.Context(), b.pool)
+	b.lines(`
+1 run_begun mails {"trigger": "manual"}
+2 run_ended mails {"status": "complete", "batches": 1, "rows_total": 40}
+3 run_begun others {"trigger": "manual"}
+4 run_ended others {"status": "failed", "batches": 0, "rows_total": 0}
+5 erasure_begun erasure 1 {"erasure": 7}`, events)
+	b.lines("2\n2\n1", `SELECT count(*)::text FROM reaper.events GROUP BY run_id, kind LIKE 'run%' ORDER BY count(*) DESC, run_id`)
+	b.number(0)
+}
+
+// An event that commits late gets its id late: whoever has read the others still finds it.
+func TestAnEventIsNeverOvertaken(t *testing.T) {
+	t.Parallel()
+	b := open(t, 0)
+	late, err := b.pool.Begin(t.Context())
+	b.do(err)
+	b.do(b.emit(late, "late"))
+	b.do(pgx.BeginFunc(t.Context(), b.pool, func(tx pgx.Tx) error { return b.emit(tx, "early") }))
+	b.number(1)
+	b.lines("1 early {}", events)
+	b.do(late.Commit(t.Context()))
+	b.number(1)
+	b.lines("1 early {}\n2 late {}", events)
+}
+
+// Old events go, but for the newest, so that no id is given twice.
+func TestOldEventsGo(t *testing.T) {
+	t.Parallel()
+	b := open(t, time.Hour)
+	for _, kind := range []string{"a", "b", "c"} {
+		b.do(pgx.BeginFunc(t.Context(), b.pool, func(tx pgx.Tx) error { return b.emit(tx, kind) }))
+	}
+	b.number(3)
+	b.Exec(t, `UPDATE reaper.event SET at = at - interval '2 hours'`)
+	b.do(pgx.BeginFunc(t.Context(), b.pool, func(tx pgx.Tx) error { return b.emit(tx, "old, and without an id") }))
+	b.Exec(t, `UPDATE reaper.event SET at = at - interval '2 hours' WHERE id IS NULL`)
+	id := b.begin("mails")
+	b.end(id, "mails", "complete", true) // deletes old rows
+	b.lines("3 c {}", events)
+	b.number(3)
+	b.lines("3 c\n4 old, and without an id\n5 run_begun\n6 run_ended", `SELECT concat_ws(' ', id, kind) FROM reaper.events ORDER BY id`)
+}
+
+// Many emit at once and commit in any order; some are killed, as are some of those that give the
+// ids. A poller that remembers the last id sees every committed event, once.
+func TestAPollerMissesNothing(t *testing.T) {
+	t.Parallel()
+	b := open(t, 0)
+	const emitters, each = 6, 60
+	pool := connect(t, b.DB, func(c *pgxpool.Config) { c.MaxConns = emitters + 6 })
+	var mu sync.Mutex
+	var committed []string
+	var emitting, numbering sync.WaitGroup
+	for e := range emitters {
+		emitting.Go(func() {
+			random := rand.New(rand.NewPCG(uint64(e), 19))
+			for i := range each {
+				kind := fmt.Sprintf("%d/%d", e, i)
+				if b.emitOrDie(pool, kind, random) {
+					mu.Lock()
+					committed = append(committed, kind)
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	done := make(chan struct{})
+	for range 2 {
+		numbering.Go(func() {
+			for {
+				_, _ = b.NumberEvents(t.Context(), pool) // it may have been killed
+				select {
+				case <-done:
+					return
+				default:
+				}
+			}
+		})
+	}
+	numbering.Go(func() { b.killNumberers(pool, done) })
+	var seen []string
+	var last int64
+	poll := func() {
+		rows, err := pool.Query(t.Context(), `SELECT id, kind FROM reaper.events WHERE id > $1 ORDER BY id LIMIT 10`, last)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		var kind string
+		if _, err := pgx.ForEachRow(rows, []any{&last, &kind}, func() error {
+			seen = append(seen, kind)
+			return nil
+		}); err != nil {
+			t.Error(err)
+		}
+	}
+	ended := make(chan struct{})
+	go func() {
+		emitting.Wait()
+		close(ended)
+	}()
+	for running := true; running; {
+		select {
+		case <-ended:
+			running = false
+		default:
+			poll()
+		}
+	}
+	close(done)
+	numbering.Wait()
+	if _, err := b.NumberEvents(t.Context(), pool); err != nil {
+		t.Fatal(err)
+	}
+	for before := -1; before < len(seen); {
+		before = len(seen)
+		poll()
+	}
+	slices.Sort(seen)
+	slices.Sort(committed)
+	if diff := cmp.Diff(committed, seen); diff != "" || len(seen) < emitters*each/2 {
+		t.Errorf("events seen (-committed +seen):\n%s", diff)
+	}
+}
+
+// emitOrDie emits an event in a transaction that waits for nobody or a little, and may be rolled
+// back or killed before it commits.
+func (b *fixture) emitOrDie(pool *pgxpool.Pool, kind string, random *rand.Rand) (committed bool) {
+	errBack := errors.New("rolled back")
+	err := pgx.BeginFunc(b.t.Context(), pool, func(tx pgx.Tx) error {
+		if err := b.emit(tx, kind); err != nil {
+			return err
+		}
+		switch random.IntN(8) {
+		case 0:
+			return errBack
+		case 1:
+			_, err := tx.Exec(b.t.Context(), `SELECT pg_terminate_backend(pg_backend_pid())`)
+			return errors.Join(err, errBack)
+		case 2, 3, 4:
+			_, err := tx.Exec(b.t.Context(), `SELECT pg_sleep($1)`, random.Float64()/200)
+			return err
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errBack) {
+		b.t.Error(err)
+	}
+	return err == nil
+}
+
+// killNumberers ends sessions that give ids, until done.
+func (b *fixture) killNumberers(pool *pgxpool.Pool, done chan struct{}) {
+	for {
+		if _, err := pool.Exec(b.t.Context(), `SELECT pg_terminate_backend(pid), pg_sleep(0.002) FROM pg_stat_activity
+			WHERE datname = current_database() AND pid <> pg_backend_pid() AND state = 'active' AND query LIKE 'BEGIN ISOLATION%pg_advisory_xact_lock%'`); err != nil {
+			b.t.Error(err)
+			return
+		}
+		select {
+		case <-done:
+			return
+		default:
+		}
+	}
+}
