@@ -35,12 +35,18 @@ func (d *document) file() (*File, error) {
 	if f.Archive, err = d.Archive.archive(f.Policies); err != nil {
 		return nil, err
 	}
+	if f.Erasure, err = d.Erasure.erasure(f); err != nil {
+		return nil, err
+	}
 	f.dropUnneededTenants()
 	f.Warnings = f.warnings()
 	return f, nil
 }
 
 func (f *File) dropUnneededTenants() {
+	if f.Erasure != nil {
+		return
+	}
 	for i := range f.Policies {
 		if !f.Policies[i].Tenant.None {
 			return

@@ -12,6 +12,7 @@ type document struct {
 	Guards   guardsSection   `yaml:"guards" jsonschema_description:"The signals that decide whether batches may run. Omitted or empty: the defaults."`
 	Safety   safetySection   `yaml:"safety" jsonschema_description:"Trade-offs between safety and speed, for all policies."`
 	Archive  *archiveSection `yaml:"archive" jsonschema_description:"Where copies of rows go before they are deleted, for the policies that say archive: true."`
+	Erasure  *erasureSection `yaml:"erasure" jsonschema_description:"What becomes of the rows of a tenant that leaves. Omitted: no tenant can be erased."`
 	Policies []policySection `yaml:"policies" jsonschema:"required,minItems=1" jsonschema_description:"What to delete; each policy has one root table."`
 }
 

@@ -29,6 +29,7 @@ type File struct {
 	Policies []Policy // in the order of the file, names unique
 	Safety   Safety
 	Archive  *Archive     // nil: nothing is copied before it is deleted
+	Erasure  *Erasure     // nil: no tenant can be erased
 	Guards   guard.Config // without Application, which the file does not set
 	Warnings []Warning    // in the order of the sections
 }

@@ -23,6 +23,10 @@ type Fragment struct {
 	Needs     Needs
 	// Zoned: the result depends on the session's TimeZone.
 	Zoned bool
+	// Changes names something that can give another result for the same row another time: a volatile
+	// function, the time, or a stable function outside pg_catalog, which may read tables. Empty: there
+	// is nothing of the kind.
+	Changes string
 	// AsWritten: the original text and the role's search_path are used, because it cannot become a
 	// view, or names in it are resolved at run time.
 	AsWritten bool
@@ -134,9 +138,18 @@ const byNameSQL = `(v.tree ~ ':(vartype|consttype|resulttype|funcresulttype|para
     OR EXISTS (SELECT FROM regexp_matches(v.tree, ':(?:opfuncid|funcid) (\d+)', 'g') m JOIN pg_proc p ON p.oid = m[1]::oid
                 WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.proname ~ '^(current_schemas?|.*_is_visible|to_reg.*|has_.*_privilege|.*_to_xml.*|pg_get_serial_sequence)$'))`
 
+// changesSQL is an SQL expression over a rule's tree; see Fragment.Changes. 0 to 8 of
+// SQLValueFunction (primnodes.h) are dates and times.
+const changesSQL = `CASE WHEN EXISTS (SELECT FROM regexp_matches(v.tree, 'SQLVALUEFUNCTION :op [0-8] ', 'g')) THEN 'the time'
+         WHEN v.tree LIKE '%{NEXTVALUEEXPR %' THEN 'a sequence'
+         ELSE coalesce((SELECT min('function ' || p.oid::regprocedure::text) FROM (
+                SELECT m[1]::oid AS id FROM regexp_matches(v.tree, ':(?:opfuncid|funcid) (\d+)', 'g') m UNION SELECT c.id FROM calls c) f JOIN pg_proc p ON p.oid = f.id
+               WHERE p.provolatile = 'v' OR p.provolatile = 's' AND (p.pronamespace <> 'pg_catalog'::regnamespace
+                     OR p.proname ~ '^(now|transaction_timestamp|statement_timestamp|age|txid_.*|pg_current_.*|pg_snapshot_.*|current_setting|.*_to_xml.*|pg_.*size.*)$')), '') END`
+
 // fragmentSQL reads the temporary views: the text of the view; that of the one made in the
 // session's own zone; whether the result depends on the zone; whether names are looked up at run
-// time; the functions outside pg_catalog that it depends on; the privileges it needs; and its tree.
+// time; what changes it; the functions outside pg_catalog that it depends on; the privileges it needs; and its tree.
 // A function depends on the zone if it is STABLE and converts between timestamptz and local dates
 // or times; so do values 0 to 2 and 5 to 8 of SQLValueFunction (primnodes.h). Aggregates may call
 // functions that are not in C.
@@ -149,6 +162,7 @@ SELECT pg_get_viewdef('pg_temp.` + FragmentView + `'::regclass), pg_get_viewdef(
                   AND ARRAY['timestamp', 'date', 'time', 'text']::regtype[]::oid[] && (p.proargtypes::oid[] || p.prorettype))
     OR EXISTS (SELECT FROM v CROSS JOIN LATERAL regexp_matches(v.tree, 'SQLVALUEFUNCTION :op (\d+)', 'g') m WHERE m[1] IN ('0', '1', '2', '5', '6', '7', '8')),
        (SELECT ` + byNameSQL + ` FROM v),
+       (SELECT ` + changesSQL + ` FROM v),
        coalesce((SELECT json_agg(json_build_object('Name', n.nspname || '.' || p.proname, 'Owner', pg_get_userbyid(p.proowner),
                  'Looks', l.lanname NOT IN ('c', 'internal') OR p.prokind = 'a', 'Trusted', ` + trustedOwner + `) ORDER BY p.oid)
             FROM calls JOIN pg_proc p ON p.oid = calls.id JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang
@@ -163,7 +177,7 @@ const plainTree = `regexp_replace(regexp_replace(replace(v.tree, ':relid ' || v.
 func (r *Reader) readView(tx pgx.Tx, f *Fragment) error {
 	var local, tree string
 	written := f.SQL
-	if err := tx.QueryRow(r.Ctx, fragmentSQL, r.Tables).Scan(&f.SQL, &local, &f.Zoned, &f.AsWritten, &f.Functions, &f.Needs, &tree); err != nil {
+	if err := tx.QueryRow(r.Ctx, fragmentSQL, r.Tables).Scan(&f.SQL, &local, &f.Zoned, &f.AsWritten, &f.Changes, &f.Functions, &f.Needs, &tree); err != nil {
 		return err
 	}
 	f.Zoned = f.Zoned || strings.ReplaceAll(local, FragmentView+"_local", FragmentView) != f.SQL
