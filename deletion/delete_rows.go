@@ -47,9 +47,14 @@ func (tx *Tx) clear(ctx context.Context, e *plan.Edge, m *plan.Traversal, known 
 	var stay int64
 	err = tx.row(ctx, collected.ClearCheckedSQL(e, m, known, 0)).Scan(&n, &stay)
 	if err == nil && stay > 0 {
-		err = fmt.Errorf("%w: rows of %s are not what they were redacted to: %s", ErrInterfered, e.Child.Table.Name, e.Child.Fires())
+		err = unredacted(e)
 	}
 	return n, err
+}
+
+// unredacted: a trigger undoes a redaction.
+func unredacted(e *plan.Edge) error {
+	return fmt.Errorf("%w: rows of %s still reference what goes, or are not what they were redacted to: %s", ErrInterfered, e.Child.Table.Name, e.Child.Fires())
 }
 
 // deleteAtOnce deletes from several tables in one statement.

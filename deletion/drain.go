@@ -147,7 +147,11 @@ func (d *drainer) clearReferences(ctx context.Context, e *plan.Edge, rows *colle
 	if err == nil {
 		err = d.tx.checkDue(ctx)
 	}
-	if err == nil && stay > 0 {
+	switch {
+	case err != nil || stay == 0:
+	case e.Redaction != nil && d.tx.plan.Watched():
+		err = unredacted(e)
+	default:
 		err = ErrStillReferenced
 	}
 	if err != nil {

@@ -32,6 +32,9 @@ func Summary(p *plan.Plan) string {
 			for _, c := range e.Redaction.Names() {
 				redacted = addOnce(redacted, name+"."+c)
 			}
+			for _, c := range e.Emptied() {
+				emptied = addOnce(emptied, name+"."+c)
+			}
 		case e.Action == plan.BySetDefault:
 			for _, c := range e.SetColumns {
 				reset = addOnce(reset, name+"."+c)
