@@ -76,7 +76,7 @@ func (l *Ledger) numberSQL() string {
 		WITH pending AS (SELECT n, row_number() OVER (ORDER BY n) AS place FROM %[5]s.event WHERE id IS NULL ORDER BY n LIMIT %[6]d)
 		UPDATE %[5]s.event e SET id = last.id + p.place
 		  FROM pending p, (SELECT coalesce(max(id), 0) AS id FROM %[5]s.event) last
-		 WHERE e.n = p.n;
+		 WHERE e.n = p.n AND e.id IS NULL;
 		COMMIT`, pg.Pin, pg.Timeouts(numberLockWait, numberTimeout), forceSyncCommit, int64(numberLock), l.schema, numberedAtOnce)
 }
 

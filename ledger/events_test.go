@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -79,6 +80,40 @@ func TestAnEventIsNeverOvertaken(t *testing.T) {
 	b.do(late.Commit(t.Context()))
 	b.number(1)
 	b.lines("1 early {}\n2 late {}", events)
+}
+
+// Whoever gives ids waits for another who does: otherwise both would number the same events.
+func TestOneAtATimeGivesIDs(t *testing.T) {
+	t.Parallel()
+	b := open(t, 0)
+	b.do(pgx.BeginFunc(t.Context(), b.pool, func(tx pgx.Tx) error { return b.emit(tx, "first") }))
+	held, err := b.pool.Begin(t.Context())
+	b.do(err)
+	_, err = held.Exec(t.Context(), `SELECT FROM reaper.event FOR UPDATE`) // the first of them waits for this
+	b.do(err)
+	numbered := make(chan int64, 2)
+	waiting := func(locks int) {
+		t.Helper()
+		go func() {
+			n, err := b.NumberEvents(t.Context(), b.pool)
+			if err != nil {
+				t.Error(err)
+			}
+			numbered <- n
+		}()
+		for b.Int(t, `SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE NOT l.granted AND a.datname = current_database()`) < locks {
+			runtime.Gosched()
+		}
+	}
+	waiting(1)
+	b.do(pgx.BeginFunc(t.Context(), b.pool, func(tx pgx.Tx) error { return b.emit(tx, "second") }))
+	waiting(2)
+	b.lines("advisory", `SELECT locktype FROM pg_locks WHERE NOT granted AND locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`)
+	b.do(held.Rollback(t.Context()))
+	if n := <-numbered + <-numbered; n != 2 {
+		t.Errorf("%d events got an id, want 2", n)
+	}
+	b.lines("1 first {}\n2 second {}", events)
 }
 
 // Old events go, but for the newest, so that no id is given twice.

@@ -11,14 +11,6 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-func texts(columns []string) []string {
-	out := make([]string, len(columns))
-	for i, c := range columns {
-		out[i] = c + "::text"
-	}
-	return out
-}
-
 // Parenthesized is a condition to append to others with AND; empty if there is none.
 func Parenthesized(condition string) string {
 	if condition == "" {
@@ -63,13 +55,13 @@ func (p *Plan) cutoffQuery(s *pg.Statement, sc expiry.Scope, w *TenantCutoff) {
 // array in their order. That of a tenant of which nothing may go is NULL: no age is older. (Any time
 // would be later than some age that is valid in some time zone.)
 func (p *Plan) CutoffsCTE(s *pg.Statement, sc expiry.Scope, tenants []*TenantCutoff) {
-	from := tenantRows(s, tenants)
+	from := TenantRows(s, tenants)
 	s.Add("reaper_cut AS MATERIALIZED (SELECT array_agg(cutoff ORDER BY n) AS cutoffs FROM (SELECT reaper_t.n, ")
 	if !p.Tenants.Inline() {
 		s.Add("CASE WHEN ", p.Tenants.HeldAs("reaper_t.key"), " THEN NULL ELSE reaper_t.cutoff END AS cutoff FROM ", from, ") reaper_x)")
 		return
 	}
-	sc.Only, sc.Whole, sc.Graced = tenantKeys(tenants), true, true
+	sc.Only, sc.Whole, sc.Graced = TenantKeys(tenants), true, true
 	s.Add("CASE WHEN count(reaper_s.key) = 1 AND bool_and(reaper_s.state = 'active') THEN least(min(reaper_s.cutoff), reaper_t.cutoff) END AS cutoff FROM ",
 		from, " LEFT JOIN ", p.Tenants.Write(s, sc), " reaper_s ON ", p.Tenants.Same.FindTheirs("reaper_t.key::"+p.Tenants.Key.SQLType, "reaper_s.key"), "\n GROUP BY reaper_t.n, reaper_t.cutoff) reaper_x)")
 }
@@ -114,7 +106,7 @@ func (p *Plan) PathJoin(first string) (joins, condition, key string) {
 	before := first
 	for i, h := range p.Hops {
 		on := pg.And(len(h.From), func(k int) string {
-			return h.pairs[k].FindOurs(alias(i)+"."+pg.Ident(h.To[k]), before+pg.Ident(h.From[k]))
+			return h.Pairs[k].FindOurs(alias(i)+"."+pg.Ident(h.To[k]), before+pg.Ident(h.From[k]))
 		})
 		if i == 0 {
 			b.WriteString(schema.FromWithChildren(h.Table) + " " + alias(i))
@@ -128,22 +120,14 @@ func (p *Plan) PathJoin(first string) (joins, condition, key string) {
 	return b.String(), condition, key
 }
 
-// parenthesizedJoin parenthesizes joins; PostgreSQL allows parentheses only around a join.
-func (p *Plan) parenthesizedJoin(joins string) string {
-	if len(p.Hops) > 1 {
-		return "(" + joins + ")"
-	}
-	return joins
-}
-
 // Conditions is everything that makes a root expired at the time of the statement: age, where,
 // hold, retention and the whole path. cut is the relation with the tenant's cutoff.
 func (p *Plan) Conditions(cut string) string {
-	return p.ageCondition(cut) + p.Qualifies()
+	return p.AgeCondition(cut) + p.Qualifies()
 }
 
-// ageCondition is conditions without where.
-func (p *Plan) ageCondition(cut string) string {
+// AgeCondition is conditions without where.
+func (p *Plan) AgeCondition(cut string) string {
 	t := p.Root.Table
 	a := schema.Col(t, p.Age.Column.Name)
 	expired := p.Age.Expired(a, "reaper_cut.cutoff")
@@ -161,7 +145,7 @@ func (p *Plan) ageCondition(cut string) string {
 // RootCondition is the conditions for roots with these keys. SQL evaluates conditions in no fixed
 // order: a where that has raised an error is evaluated only for these keys.
 func (p *Plan) RootCondition(s *pg.Statement, sc expiry.Scope, keys pg.Values, cut string) string {
-	return p.KeyCondition(s, keys) + "\n   AND " + p.ageCondition(cut) + p.WhereCondition(s, sc, keys)
+	return p.KeyCondition(s, keys) + "\n   AND " + p.AgeCondition(cut) + p.WhereCondition(s, sc, keys)
 }
 
 // WhereCondition is Qualifies for roots with these keys.
@@ -169,7 +153,7 @@ func (p *Plan) WhereCondition(s *pg.Statement, sc expiry.Scope, keys pg.Values) 
 	if !sc.WhereFailed {
 		return p.Qualifies()
 	}
-	return p.whereAfter(sc, p.KeyCondition(s, keys))
+	return p.WhereAfter(sc, p.KeyCondition(s, keys))
 }
 
 // KeyCondition is the condition that a root has one of the keys.
@@ -238,4 +222,13 @@ func Numbered(columns []string) (selected, names []string) {
 		selected = append(selected, c+"::text AS "+names[i])
 	}
 	return selected, names
+}
+
+// WhereAfter is Qualifies for rows that satisfy another condition: where it has raised an error,
+// it is evaluated only for those.
+func (p *Plan) WhereAfter(sc expiry.Scope, found string) string {
+	if !sc.WhereFailed || p.Where == "" {
+		return p.Qualifies()
+	}
+	return " AND CASE WHEN " + found + " THEN (" + p.Where + "\n) ELSE false END" + p.unlessRootHeld()
 }
