@@ -232,6 +232,15 @@ func (p *Plan) HoldRoots(held func(key []string) string, some bool) {
 // whatever its age: where, and no person holds it; empty if there is none.
 func (p *Plan) Qualifies() string { return Parenthesized(p.Where) + p.unlessRootHeld() }
 
+// qualifies is Qualifies in the scope: what is given to the statements of a loop is given only while
+// nobody holds a root.
+func (p *Plan) qualifies(sc expiry.Scope) string {
+	if sc.Given != "" {
+		return Parenthesized(p.Where)
+	}
+	return p.Qualifies()
+}
+
 // Sought is Qualifies for a search or a count: where no root was held as it began, it does not look
 // at their keys, which may not be in the index that serves it.
 func (p *Plan) Sought() string {
@@ -240,6 +249,9 @@ func (p *Plan) Sought() string {
 	}
 	return Parenthesized(p.Where)
 }
+
+// RootsHeld reports whether a person held roots by row when the run began.
+func (p *Plan) RootsHeld() bool { return p.rootsHeld }
 
 // unlessRootHeld leaves roots out that a person holds by row.
 func (p *Plan) unlessRootHeld() string {

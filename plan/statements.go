@@ -38,8 +38,6 @@ func (p *Plan) CutoffCTE(s *pg.Statement, sc expiry.Scope, w *TenantCutoff) {
 // cutoffQuery writes the query of that CTE.
 func (p *Plan) cutoffQuery(s *pg.Statement, sc expiry.Scope, w *TenantCutoff) {
 	switch {
-	case sc.Given != "":
-		s.Add("SELECT ", s.Cast(*w.Key, p.Tenants.Key.SQLType), " AS key, ", sc.Given, " AS cutoff")
 	case p.NoTenant:
 		s.Add("SELECT ", s.Cast(w.Cutoff, "timestamptz"), " AS cutoff", p.unlessHeld(s, nil))
 	case !p.Tenants.Inline():
@@ -66,11 +64,16 @@ func (p *Plan) CutoffsCTE(s *pg.Statement, sc expiry.Scope, tenants []*TenantCut
 		from, " LEFT JOIN ", p.Tenants.Write(s, sc), " reaper_s ON ", p.Tenants.Same.FindTheirs("reaper_t.key::"+p.Tenants.Key.SQLType, "reaper_s.key"), "\n GROUP BY reaper_t.n, reaper_t.cutoff) reaper_x)")
 }
 
-// CutoffsSQL writes the query of that array. s is a new statement.
+// CutoffsSQL writes the query of that array, to be given to the statements of a loop
+// (expiry.Scope.Given); NULL if a person holds any root: these do not ask. s is a new statement.
 func (p *Plan) CutoffsSQL(s *pg.Statement, sc expiry.Scope, tenants []*TenantCutoff) *pg.Statement {
 	s.Add("WITH ")
 	p.CutoffsCTE(s, sc, tenants)
-	return s.Add("\nSELECT cutoffs FROM reaper_cut")
+	s.Add("\nSELECT cutoffs FROM reaper_cut")
+	if p.heldRoot != nil {
+		s.Add(" WHERE NOT ", p.heldRoot(nil))
+	}
+	return s
 }
 
 // CutoffOf is the cutoff of the tenant with an ordinal among those of CutoffsCTE.
@@ -79,9 +82,15 @@ func CutoffOf(ordinal string) string { return "(SELECT cutoffs FROM reaper_cut)[
 // OwnedCondition is everything that makes a root expired at the time of the statement, by the
 // cutoff of one tenant: that with an ordinal among those of CutoffsCTE, and a key, both expressions.
 func (p *Plan) OwnedCondition(ordinal, tenant string) string {
-	expired := p.Age.Expired(schema.Col(p.Root.Table, p.Age.Column.Name), CutoffOf(ordinal))
+	return p.OwnedBefore(CutoffOf(ordinal), tenant+"::"+p.Tenants.Key.SQLType)
+}
+
+// OwnedBefore is the condition that a root belongs to a tenant, and is older than a cutoff; both are
+// expressions.
+func (p *Plan) OwnedBefore(cutoff, tenant string) string {
+	expired := p.Age.Expired(schema.Col(p.Root.Table, p.Age.Column.Name), cutoff)
 	joins, on, key := p.PathJoin(pg.Ident(p.Root.Table.Name.Name) + ".")
-	owned := p.Owner.FindOurs(tenant+"::"+p.Tenants.Key.SQLType, key)
+	owned := p.Owner.FindOurs(tenant, key)
 	if joins != "" {
 		// IS TRUE: else PostgreSQL joins, and might go from each root through all groups of its tenant.
 		owned = "(EXISTS (SELECT FROM " + joins + " WHERE " + on + " AND " + owned + ")) IS TRUE"
@@ -151,7 +160,7 @@ func (p *Plan) RootCondition(s *pg.Statement, sc expiry.Scope, keys pg.Values, c
 // WhereCondition is Qualifies for roots with these keys.
 func (p *Plan) WhereCondition(s *pg.Statement, sc expiry.Scope, keys pg.Values) string {
 	if !sc.WhereFailed {
-		return p.Qualifies()
+		return p.qualifies(sc)
 	}
 	return p.WhereAfter(sc, p.KeyCondition(s, keys))
 }
@@ -164,6 +173,9 @@ func (p *Plan) KeyCondition(s *pg.Statement, keys pg.Values) string {
 // rootsSQL begins a statement on roots by key that repeats every condition; verb is the text before
 // the table's name.
 func (p *Plan) rootsSQL(s *pg.Statement, sc expiry.Scope, w *TenantCutoff, keys pg.Values, verb string) *pg.Statement {
+	if sc.Given != "" {
+		return s.Add(verb, schema.From(p.Root.Table), "\n WHERE ", p.KeyCondition(s, keys), "\n   AND ", p.OwnedBefore(sc.Given, s.Cast(*w.Key, p.Tenants.Key.SQLType)), p.WhereCondition(s, sc, keys))
+	}
 	s.Add("WITH ")
 	p.CutoffCTE(s, sc, w)
 	return s.Add("\n", verb, schema.From(p.Root.Table), "\n WHERE ", p.RootCondition(s, sc, keys, "reaper_cut"))
@@ -228,7 +240,11 @@ func Numbered(columns []string) (selected, names []string) {
 // it is evaluated only for those.
 func (p *Plan) WhereAfter(sc expiry.Scope, found string) string {
 	if !sc.WhereFailed || p.Where == "" {
-		return p.Qualifies()
+		return p.qualifies(sc)
 	}
-	return " AND CASE WHEN " + found + " THEN (" + p.Where + "\n) ELSE false END" + p.unlessRootHeld()
+	where := " AND CASE WHEN " + found + " THEN (" + p.Where + "\n) ELSE false END"
+	if sc.Given != "" {
+		return where
+	}
+	return where + p.unlessRootHeld()
 }

@@ -98,7 +98,7 @@ func (b *batcher) together(opts deletion.Options) bool {
 	case opts.LockRoots:
 		return b.plan.Together()
 	}
-	return b.plan.Server.Loops
+	return b.plan.Server.Loops && !b.plan.RootsHeld()
 }
 
 // paysPerTenant reports whether each tenant of the next batch costs it some ten statements.

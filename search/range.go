@@ -55,12 +55,19 @@ func CountRangeSQL(p *plan.Plan, sc expiry.Scope, w *plan.TenantCutoff, r *Range
 
 // rangeSQL repeats every condition, as rootsSQL does.
 func rangeSQL(p *plan.Plan, s *pg.Statement, sc expiry.Scope, w *plan.TenantCutoff, r *Range, verb string) *pg.Statement {
-	s.Add("WITH ")
-	p.CutoffCTE(s, sc, w)
+	cut := ""
+	if sc.Given == "" {
+		s.Add("WITH ")
+		p.CutoffCTE(s, sc, w)
+		s.Add("\n")
+		cut = p.AgeCondition("reaper_cut")
+	} else {
+		cut = p.OwnedBefore(sc.Given, s.Cast(*w.Key, p.Tenants.Key.SQLType))
+	}
 	conditions := append([]string{ofTenant(p, s, w)}, within(p, s, Window{From: r.From, Until: r.Until})...)
 	conditions = append(conditions, schema.Col(p.Root.Table, p.Age.Column.Name)+" < "+p.Age.Bound(s.Cast(w.Cutoff, "timestamptz")))
 	found := strings.Join(conditions, " AND ")
-	return s.Add("\n", verb, schema.From(p.Root.Table), "\n WHERE ", found, "\n   AND ", p.AgeCondition("reaper_cut"), p.WhereAfter(sc, found))
+	return s.Add(verb, schema.From(p.Root.Table), "\n WHERE ", found, "\n   AND ", cut, p.WhereAfter(sc, found))
 }
 
 // OwnedRange selects, and locks, the expired roots of many tenants within a range (reaper_q), each
