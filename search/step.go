@@ -41,7 +41,7 @@ func StepSQL(p *plan.Plan, tenants []*plan.TenantCutoff, w Window) *pg.Statement
 // stepRows reads the rows of one group.
 func stepRows(p *plan.Plan, s *pg.Statement, w Window, lead func(int) string) string {
 	t := p.Root.Table
-	a := schema.Col(t, p.Age.Column.Name)
+	a := p.Age.Of(t)
 	keys := schema.Cols(t, plan.ColumnNames(p.Key))
 	var columns strings.Builder
 	for i, c := range keys {
@@ -53,7 +53,7 @@ func stepRows(p *plan.Plan, s *pg.Statement, w Window, lead func(int) string) st
 
 // stepConditions are those of the rows of one group.
 func stepConditions(p *plan.Plan, s *pg.Statement, w Window, lead func(int) string) []string {
-	a := schema.Col(p.Root.Table, p.Age.Column.Name)
+	a := p.Age.Of(p.Root.Table)
 	conditions := append(leadConditions(p, lead), p.Age.Valid(a), a+" < "+p.Age.Bound("reaper_t.cutoff"))
 	conditions = append(conditions, within(p, s, w)...)
 	if p.WhereLeads && p.Where != "" {
