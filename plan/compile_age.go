@@ -185,7 +185,7 @@ func (c *compiler) caseOfIdentifiers(a *expiry.Age) error {
 	}
 	a.Lower = lowers > uppers
 	if lowers > 0 && uppers > 0 {
-		c.plan.AddProblem(LevelWarning, fmt.Sprintf("%s.%s holds ULIDs in upper and in lower case: only those of the more frequent case expire", t.Name, a.Column.Name), "write all of them in one case")
+		c.plan.AddProblem(LevelWarning, fmt.Sprintf("%s.%s holds ULIDs in upper and in lower case: only those of the more frequent case expire", t.Name, a.Column.Name), "have all of them in one case")
 	}
 	return nil
 }

@@ -115,7 +115,7 @@ func ColumnNames(columns []schema.Column) []string {
 func (c *compiler) searchFix() (string, error) {
 	p := c.plan
 	if p.Age.SQL != "" && !c.ageIndexable {
-		return "write an age that is immutable, which an index can be on: what it gives may depend on nothing but the row", nil
+		return "have the age depend on nothing but the row (its functions are not IMMUTABLE): no index can be on it", nil
 	}
 	age := pg.Ident(p.Age.Column.Name)
 	switch {

@@ -25,10 +25,7 @@ func (a *Age) decode(key string, n *node) error {
 		return err
 	}
 	if a.Unit == UnitSnowflake {
-		a.Epoch, a.Bits = epochs["twitter"], usualBits
-		if s.Epoch.isSet() {
-			a.Epoch = s.Epoch.ms
-		}
+		a.Epoch, a.Bits = s.Epoch.ms, usualBits
 		if s.Bits.isSet() {
 			a.Bits = s.Bits.n
 		}
@@ -52,6 +49,8 @@ func (s *ageSection) check(key string, pos Pos) error {
 		return errorAt(zone.Pos, "%s has unit and time_zone: unit is for integers and identifiers, time_zone for timestamp and date; remove one", key)
 	case s.Epoch.isSet() && Unit(unit.Value) != UnitSnowflake:
 		return errorAt(s.Epoch.pos, "epoch is for unit: snowflake alone; remove it")
+	case !s.Epoch.isSet() && Unit(unit.Value) == UnitSnowflake: // no default: with an earlier one, rows would go too soon
+		return errorAt(unit.Pos, "%s has unit snowflake, but no epoch: add epoch: twitter, discord, milliseconds since 1970, or a time like 2020-01-01T00:00:00Z", key)
 	case s.Bits.isSet() && Unit(unit.Value) != UnitSnowflake:
 		return errorAt(s.Bits.pos, "bits is for unit: snowflake alone; remove it")
 	}

@@ -70,7 +70,7 @@ type ageSection struct {
 	SQL      expression    `yaml:"sql" jsonschema_description:"SQL over this table alone, of type timestamptz, that gives a row's age. Either column or sql."`
 	Unit     unit          `yaml:"unit" jsonschema_description:"For an integer column: seconds, milliseconds or microseconds since 1970. For identifiers that begin with a time: uuidv7, ulid or snowflake."`
 	TimeZone nonEmpty      `yaml:"time_zone" jsonschema_description:"For a timestamp or date column: its time zone, such as Europe/Paris. Omitted: UTC."`
-	Epoch    epoch         `yaml:"epoch" jsonschema:"default=twitter" jsonschema_description:"For snowflake: when its numbers begin: twitter, discord, milliseconds since 1970, or a time such as 2020-01-01T00:00:00Z."`
+	Epoch    epoch         `yaml:"epoch" jsonschema_description:"For snowflake, which needs it: when its numbers begin: twitter, discord, milliseconds since 1970, or a time such as 2020-01-01T00:00:00Z."`
 	Bits     snowflakeBits `yaml:"bits" jsonschema:"default=22" jsonschema_description:"For snowflake: how many of its lowest bits do not belong to the time."`
 }
 
@@ -115,9 +115,9 @@ func (ageSection) JSONSchemaExtend(s *jsonschema.Schema) {
 		{Required: []string{"sql"}, Not: anyOfKeys("unit", "time_zone")},
 	}
 	s.Not = &jsonschema.Schema{Required: []string{"unit", "time_zone"}}
-	snowflake := &jsonschema.Schema{Required: []string{"unit"}, Properties: jsonschema.NewProperties()}
-	snowflake.Properties.Set("unit", &jsonschema.Schema{Const: string(UnitSnowflake)})
-	s.If, s.Then = anyOfKeys("epoch", "bits"), snowflake
+	s.If = &jsonschema.Schema{Required: []string{"unit"}, Properties: jsonschema.NewProperties()}
+	s.If.Properties.Set("unit", &jsonschema.Schema{Const: string(UnitSnowflake)})
+	s.Then, s.Else = &jsonschema.Schema{Required: []string{"epoch"}}, &jsonschema.Schema{Not: anyOfKeys("epoch", "bits")}
 }
 
 func anyOfKeys(keys ...string) *jsonschema.Schema {

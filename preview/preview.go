@@ -201,7 +201,11 @@ func (l *previewer) neverExpiring(ctx context.Context) error {
 		l.warn(fmt.Sprintf("%s of %s without a tenant, never deleted", visible.Count(*l.view.UnownedRows, "row", "rows"), t.Name), "check whether their tenant is gone, or the path is wrong")
 	}
 	if none > 0 {
-		l.warn(fmt.Sprintf("%s of %s without an age (NULL, infinity, or a number up to 0), never expired", visible.Count(none, "row", "rows"), t.Name), "give them an age if they should expire")
+		what := "NULL, infinity, or a number up to 0"
+		if p.Age.Unit.Identifies() {
+			what = "NULL, or no " + string(p.Age.Unit)
+		}
+		l.warn(fmt.Sprintf("%s of %s without an age (%s), never expired", visible.Count(none, "row", "rows"), t.Name, what), "give them an age if they should expire")
 	}
 	return nil
 }
