@@ -82,7 +82,7 @@ func DueChecks(due []DueRows) *Checks {
 // YoungRootsSQL reports whether any of the roots is no longer expired by the tenant's cutoff.
 func YoungRootsSQL(p *plan.Plan, sc expiry.Scope, t *plan.TenantCutoff, keys pg.Values) *pg.Statement {
 	s := &pg.Statement{}
-	a := schema.Col(p.Root.Table, p.Age.Column.Name)
+	a := p.Age.Of(p.Root.Table)
 	return s.Add("SELECT EXISTS (SELECT FROM ", schema.From(p.Root.Table), " WHERE ", p.KeyCondition(s, keys),
 		" AND (", p.Age.Expired(a, s.Cast(t.Cutoff, "timestamptz")), p.WhereCondition(s, sc, keys), ") IS NOT TRUE)")
 }
@@ -110,7 +110,7 @@ func (d DueRows) expired(s *pg.Statement) string {
 	if d.Age.Latest != nil {
 		cutoff = d.Age.Latest(cutoff)
 	}
-	return d.Age.Age.Expired(schema.Col(d.Edge.Child.Table, d.Age.Age.Column.Name), cutoff)
+	return d.Age.Age.Expired(d.Age.Age.Of(d.Edge.Child.Table), cutoff)
 }
 
 // notDueSQL tests whether any of the rows still exists and is no longer due.

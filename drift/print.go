@@ -169,16 +169,21 @@ func (t *taker) settings(section string, s policy.Settings) {
 func (t *taker) policy() {
 	p := t.plan
 	root := p.Root.Table
-	age := p.Age.Column.Name
+	age := p.Age.Text()
 	if p.Age.Unit != policy.UnitNone {
 		age += ", in " + string(p.Age.Unit)
+	}
+	if p.Age.Unit == policy.UnitSnowflake {
+		age += fmt.Sprintf(" of epoch %d and %d bits", p.Age.Epoch, p.Age.Bits)
 	}
 	if p.Age.Column.TypeName == "timestamp" || p.Age.Column.TypeName == "date" {
 		age += ", in the time zone " + p.Age.Zone
 	}
 	t.set(ofPolicy, "age", age)
 	t.set(ofPolicy, "where", p.Policy.Where.Value)
-	t.column(root, p.Age.Column.Name)
+	if p.Age.SQL == "" {
+		t.column(root, p.Age.Column.Name)
+	}
 	for _, k := range p.Key {
 		t.column(root, k.Name)
 	}

@@ -9,16 +9,45 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// Age is the root's age column, and how it compares with a cutoff. Where an index is to serve the
-// column, no function is applied to it.
+// Age is what tells the age of a root, and how it compares with a cutoff. Where an index is to serve
+// it, no function is applied to it.
 type Age struct {
-	Column schema.Column
+	Column schema.Column // where SQL is set: its type alone
+	SQL    string        // over the table, of type timestamptz; empty: Column holds the age
 	Unit   policy.Unit
 	Zone   string // for timestamp and date; default "UTC"
+	// Epoch and Bits are those of snowflakes, as in policy.Age.
+	Epoch int64
+	Bits  int
+	// Bytewise: the column is text that has to be compared byte by byte, and its own collation might
+	// not do so. Lower: the letters of its ULIDs are lower case.
+	Bytewise, Lower bool
+}
+
+// Of is the age of a row of t as SQL, which Valid, Bound and the others compare.
+func (a Age) Of(t *schema.Table) string {
+	switch {
+	case a.SQL != "":
+		return "(" + a.SQL + "\n)"
+	case a.Bytewise:
+		return "(" + schema.Col(t, a.Column.Name) + " COLLATE " + bytewise + ")"
+	}
+	return schema.Col(t, a.Column.Name)
+}
+
+// Text is what people call the age: the column, or SQL.
+func (a Age) Text() string {
+	if a.SQL != "" {
+		return a.SQL
+	}
+	return a.Column.Name
 }
 
 // Integer reports whether the age is a number of seconds, or fractions of seconds, since 1970.
-func (a Age) Integer() bool { return a.Unit != policy.UnitNone }
+func (a Age) Integer() bool { return a.Unit != policy.UnitNone && !a.Unit.Identifies() }
+
+// Endless reports whether an age can be infinite, which is valid but never expires.
+func (a Age) Endless() bool { return a.Unit == policy.UnitNone }
 
 // perSecond is the number of units per second.
 func (a Age) perSecond() string {
@@ -35,9 +64,12 @@ func (a Age) Skewed() bool {
 
 // Valid is the condition that an age can expire. These values mean "not yet" and never expire:
 // NULL, -infinity, integers up to 0, anything before 1900, and exactly the start of 1970 in UTC,
-// the zero value of many languages. +infinity fails every upper bound.
+// the zero value of many languages; and identifiers that are not what the unit says. +infinity fails
+// every upper bound.
 func (a Age) Valid(col string) string {
 	switch {
+	case a.Unit.Identifies():
+		return a.identifies(col)
 	case a.Integer():
 		return col + " > 0"
 	case a.Column.TypeName == "date":
@@ -58,6 +90,8 @@ func (a Age) Valid(col string) string {
 func (a Age) Bound(cutoff string) string {
 	zone := pg.Literal(a.Zone)
 	switch {
+	case a.Unit.Identifies():
+		return a.firstOf(cutoff)
 	case a.Integer():
 		return fmt.Sprintf("ceil(extract(epoch FROM %s) * %s)::bigint", cutoff, a.perSecond())
 	case a.Column.TypeName == "date":
@@ -100,6 +134,8 @@ func (a Age) Expired(col, cutoff string) string {
 // Instant is the time from which lag is counted, for values that are valid and below a bound.
 func (a Age) Instant(col string) string {
 	switch {
+	case a.Unit.Identifies():
+		return fmt.Sprintf("to_timestamp(%s / 1000.0)", a.milliseconds(col))
 	case a.Integer():
 		return fmt.Sprintf("to_timestamp(%s / %s.0)", col, a.perSecond())
 	case a.Column.TypeName == "date":

@@ -11,7 +11,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/reaperdb/reaper/expiry"
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/policy"
 	"github.com/reaperdb/reaper/schema"
@@ -99,6 +98,8 @@ type compiler struct {
 	// untrusted: SQL of the file calls a function of an untrusted owner. That is an error, and the
 	// SQL is not even planned.
 	untrusted bool
+	// ageIndexable: SQL that gives the age is immutable, so an index can be on it.
+	ageIndexable bool
 }
 
 // errStop ends the compilation of a policy that cannot be planned any further.
@@ -216,53 +217,6 @@ func (c *compiler) root() error {
 	}
 	c.plan.Root = &Node{Table: t, Deleted: true}
 	c.plan.Nodes = []*Node{c.plan.Root}
-	return nil
-}
-
-// IntegerTypes are the names of the integer types in pg_type.
-var IntegerTypes = []string{"int2", "int4", "int8"}
-
-func (c *compiler) ageColumn() error {
-	spec := c.plan.Policy.Age
-	column, err := c.column(c.plan.Root.Table, spec.Column.Value, spec.Column.Pos)
-	if err != nil {
-		return err
-	}
-	a := expiry.Age{Column: column, Unit: spec.Unit, Zone: "UTC"}
-	switch {
-	case slices.Contains(IntegerTypes, column.TypeName):
-		if spec.Unit == policy.UnitNone {
-			c.fail(spec.Column.Pos, c.unitFix(column),
-				"%s.%s is %s: an integer age needs a unit", c.plan.Root.Table.Name, column.Name, column.Type)
-			return errStop
-		}
-	case slices.Contains([]string{"timestamptz", "timestamp", "date"}, column.TypeName):
-		if spec.Unit != policy.UnitNone {
-			c.fail(spec.UnitPos, "write age: "+policy.YAMLColumn(column.Name), "%s.%s is %s: only integer ages have a unit", c.plan.Root.Table.Name, column.Name, column.Type)
-			return errStop
-		}
-		if spec.TimeZone.IsSet() && column.TypeName == "timestamptz" {
-			c.fail(spec.TimeZone.Pos, "write age: "+policy.YAMLColumn(column.Name), "%s.%s is timestamp with time zone: it needs no time_zone", c.plan.Root.Table.Name, column.Name)
-			return errStop
-		}
-	default:
-		c.fail(spec.Column.Pos, "an age is timestamptz, timestamp, date, or smallint, int, bigint with a unit",
-			"%s.%s is %s, which cannot be an age", c.plan.Root.Table.Name, column.Name, column.Type)
-		return errStop
-	}
-	if spec.TimeZone.IsSet() {
-		a.Zone = spec.TimeZone.Value
-		var ok bool
-		err := c.conn.QueryRow(c.ctx, `SELECT EXISTS (SELECT FROM pg_timezone_names WHERE name = $1)`, a.Zone).Scan(&ok)
-		if err != nil {
-			return fmt.Errorf("looking up time zone: %w", err)
-		}
-		if !ok {
-			c.fail(spec.TimeZone.Pos, "use a name of pg_timezone_names, such as Europe/Paris", "there is no time zone %s", a.Zone)
-			return errStop
-		}
-	}
-	c.plan.Age = a
 	return nil
 }
 

@@ -67,7 +67,9 @@ func (c *compiler) clearedAges() error {
 		}
 		for i := range c.file.Policies {
 			if other := &c.file.Policies[i]; c.names(other.Table, n.Table.OID) {
-				c.clearedAge(n, other)
+				if err := c.clearedAge(n, other); err != nil {
+					return err
+				}
 			}
 		}
 		var err error
@@ -78,19 +80,39 @@ func (c *compiler) clearedAges() error {
 	return nil
 }
 
-func (c *compiler) clearedAge(n *Node, p *policy.Policy) {
-	column, ok := n.Table.Column(p.Age.Column.Value)
-	if !ok {
-		return // reported by its own plan
+func (c *compiler) clearedAge(n *Node, p *policy.Policy) error {
+	ages, err := c.agesOf(n.Table, p.Age)
+	for _, age := range ages {
+		a := RootAge{Policy: p.Name, Age: age}
+		if p != c.plan.Policy {
+			a.Latest = c.latestCutoff(p)
+		}
+		n.Ages = append(n.Ages, a)
 	}
-	a := RootAge{Policy: p.Name, Age: expiry.Age{Column: column, Unit: p.Age.Unit, Zone: "UTC"}}
-	if p.Age.TimeZone.IsSet() {
-		a.Age.Zone = p.Age.TimeZone.Value
+	return err
+}
+
+// agesOf are the ages that another policy may mean: ULIDs as text may be of either case, which its own
+// plan finds out. None: it means no age, which its own plan reports.
+func (c *compiler) agesOf(t *schema.Table, spec policy.Age) ([]expiry.Age, error) {
+	if spec.SQL.IsSet() {
+		f, err := c.expression("age of another policy", spec.SQL, schema.From(t))
+		if err != nil || f == nil || f.Columns[0].Type != timestamptzOID {
+			return nil, err
+		}
+		return []expiry.Age{ageBy(f)}, nil
 	}
-	if p != c.plan.Policy {
-		a.Latest = c.latestCutoff(p)
+	column, ok := t.Column(spec.Column.Value)
+	if !ok || !slices.Contains(ageTypes[spec.Unit], column.TypeName) {
+		return nil, nil
 	}
-	n.Ages = append(n.Ages, a)
+	a, err := c.ageOf(column, spec)
+	if err != nil || !a.Texts() {
+		return []expiry.Age{a}, err
+	}
+	lower := a
+	lower.Lower = true
+	return []expiry.Age{a, lower}, nil
 }
 
 // latestCutoff is the latest cutoff that a policy can have in a run that starts at base. nil if its

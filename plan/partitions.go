@@ -71,7 +71,8 @@ func (c *compiler) partitions() error {
 	}{
 		{p.Policy.KeepPartitions, "the policy says partitions: delete"},
 		{p.Policy.Archive, "their rows are archived first"},
-		{!byAge, "they are not ranges of " + p.Age.Column.Name + " alone"},
+		{!byAge, "they are not ranges of " + p.Age.Text() + " alone"},
+		{p.Age.Unit.Identifies(), "they are ranges of identifiers"},
 		{nested, "the table is a partition itself"},
 		{hasDefault, "there is a default partition"},
 		{count < 2, "there is only one"},
@@ -108,7 +109,7 @@ func (p *Plan) Shown(sel Selection) (strategy, reason string) {
 		return p.Strategy, p.Reason + "; no partition is dropped whole: " + obstacle
 	}
 	return PartitionDrop, fmt.Sprintf("partitions are ranges of %s, and one is dropped when all its rows are expired; other rows by %s (%s)",
-		p.Age.Column.Name, p.Strategy, p.Reason)
+		p.Age.Text(), p.Strategy, p.Reason)
 }
 
 // Selection restricts a run or a preview to some of the expired rows. The zero value selects all of

@@ -59,7 +59,7 @@ func (c *compiler) searchIndex() (string, error) {
 	if p.Where == "" || t.EstimatedRows <= unindexedRows {
 		return "", nil
 	}
-	a := schema.Col(t, p.Age.Column.Name)
+	a := p.Age.Of(t)
 	conditions := []string{a + " < " + planner.Hidden(p.Age.Column)}
 	for i, x := range p.LeadPairs() {
 		conditions = append(conditions, x.FindTheirs(planner.Hidden(x.Ours), schema.Col(t, p.Lead()[i])))

@@ -88,7 +88,7 @@ func (p *Plan) OwnedCondition(ordinal, tenant string) string {
 // OwnedBefore is the condition that a root belongs to a tenant, and is older than a cutoff; both are
 // expressions.
 func (p *Plan) OwnedBefore(cutoff, tenant string) string {
-	expired := p.Age.Expired(schema.Col(p.Root.Table, p.Age.Column.Name), cutoff)
+	expired := p.Age.Expired(p.Age.Of(p.Root.Table), cutoff)
 	joins, on, key := p.PathJoin(pg.Ident(p.Root.Table.Name.Name) + ".")
 	owned := p.Owner.FindOurs(tenant, key)
 	if joins != "" {
@@ -138,7 +138,7 @@ func (p *Plan) Conditions(cut string) string {
 // AgeCondition is conditions without where.
 func (p *Plan) AgeCondition(cut string) string {
 	t := p.Root.Table
-	a := schema.Col(t, p.Age.Column.Name)
+	a := p.Age.Of(t)
 	expired := p.Age.Expired(a, "reaper_cut.cutoff")
 	if p.NoTenant {
 		return "EXISTS (SELECT FROM " + cut + " WHERE " + expired + ")"

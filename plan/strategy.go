@@ -20,7 +20,7 @@ func (c *compiler) strategy() error {
 	if p.NoTenant {
 		usual = AgeKeyset
 	}
-	best, withKey := bestIndex(t, p.LeadPairs(), p.Age.Column.Name, p.OrderKey())
+	best, withKey := p.bestIndex(p.LeadPairs(), p.OrderKey())
 	few := len(p.Hops) == 0 || p.Hops[0].Table.EstimatedRows < manyGroups || p.Hops[0].Table.EstimatedRows*50 < t.EstimatedRows
 	if best == "" && few {
 		served, err := c.searchIndex()
@@ -46,7 +46,7 @@ func (c *compiler) strategy() error {
 		p.Reason = fmt.Sprintf("no index starts with %s and the age: %s", leadText(lead), map[string]string{
 			AgeSweep: "every row that is old enough for some tenant is read along " + p.Index, KeySweep: "every row is read along the key",
 		}[p.Strategy])
-		fix, err := c.graph.IndexFix(c.ctx, c.conn, t, p.LeadPairs(), slices.Concat([]string{p.Age.Column.Name}, p.OrderKey()))
+		fix, err := c.searchFix()
 		if err != nil {
 			return err
 		}
@@ -60,7 +60,7 @@ func (c *compiler) sweep() {
 	p := c.plan
 	t := p.Root.Table
 	key := slices.DeleteFunc(ColumnNames(p.Key), func(n string) bool { return n == p.Age.Column.Name })
-	if index, _ := bestIndex(t, nil, p.Age.Column.Name, key); index != "" && !p.NoTenant {
+	if index, _ := p.bestIndex(nil, key); index != "" && !p.NoTenant {
 		p.Strategy, p.Index = AgeSweep, index
 		return
 	}
@@ -111,9 +111,33 @@ func ColumnNames(columns []schema.Column) []string {
 	return names
 }
 
+// searchFix is the statement that creates the index that the search lacks.
+func (c *compiler) searchFix() (string, error) {
+	p := c.plan
+	if p.Age.SQL != "" && !c.ageIndexable {
+		return "have the age depend on nothing but the row (its functions are not IMMUTABLE): no index can be on it", nil
+	}
+	age := pg.Ident(p.Age.Column.Name)
+	switch {
+	case p.Age.SQL != "":
+		age = "(" + unqualified(p.Age.SQL, p.Root.Table.Name.Name) + ")"
+	case p.Age.Bytewise:
+		age += ` COLLATE "C"`
+	}
+	more := []string{age}
+	for _, k := range p.OrderKey() {
+		more = append(more, pg.Ident(k))
+	}
+	return c.graph.IndexFix(c.ctx, c.conn, p.Root.Table, p.LeadPairs(), more)
+}
+
 // bestIndex finds an index on (lead…, age, key…), or else on (lead…, age).
-func bestIndex(t *schema.Table, lead []schema.Comparison, age string, key []string) (name string, withKey bool) {
-	implied := []string{age}
+func (p *Plan) bestIndex(lead []schema.Comparison, key []string) (name string, withKey bool) {
+	t := p.Root.Table
+	implied := []string{}
+	if p.Age.SQL == "" {
+		implied = append(implied, p.Age.Column.Name)
+	}
 	for _, x := range lead {
 		implied = append(implied, x.Theirs.Name)
 	}
@@ -122,10 +146,10 @@ func bestIndex(t *schema.Table, lead []schema.Comparison, age string, key []stri
 		if !x.Valid || x.Method != "btree" || len(x.Columns) <= n || !impliedByEquality(x.Predicate, implied) {
 			continue
 		}
-		if !servesAll(x.Columns[:n], lead) || !servesOrder(x.Columns[n:n+1], []string{age}) {
+		if !servesAll(x.Columns[:n], lead) || !p.servesOrder(x.Columns[n:n+1], nil) {
 			continue
 		}
-		full := len(x.Columns) >= n+1+len(key) && servesOrder(x.Columns[n:n+1+len(key)], append([]string{age}, key...))
+		full := len(x.Columns) >= n+1+len(key) && p.servesOrder(x.Columns[n:n+1+len(key)], key)
 		if name == "" || full && !withKey {
 			name, withKey = x.Name, full
 		}
@@ -133,11 +157,12 @@ func bestIndex(t *schema.Table, lead []schema.Comparison, age string, key []stri
 	return name, withKey
 }
 
-// servesOrder reports whether index columns provide ORDER BY names, forwards or backwards: all in
-// one direction, with NULLs in that direction's default place.
-func servesOrder(columns []schema.IndexColumn, names []string) bool {
+// servesOrder reports whether index columns provide ORDER BY the age and names, forwards or
+// backwards: all in one direction, with NULLs in that direction's default place.
+func (p *Plan) servesOrder(columns []schema.IndexColumn, names []string) bool {
 	for i, c := range columns {
-		if c.Name != names[i] || !c.OwnCollation || !c.DefaultOrder || c.Desc != columns[0].Desc || c.NullsFirst != c.Desc {
+		fits := i == 0 && p.indexedAge(c) || i > 0 && c.Name == names[i-1] && c.OwnCollation
+		if !fits || !c.DefaultOrder || c.Desc != columns[0].Desc || c.NullsFirst != c.Desc {
 			return false
 		}
 	}

@@ -37,7 +37,7 @@ type policySection struct {
 	Pos          Pos        `yaml:"-"`
 	Name         policyName `yaml:"name" jsonschema:"required" jsonschema_description:"Name of the policy, unique in this file."`
 	Table        Table      `yaml:"table" jsonschema:"required" jsonschema_description:"The root table: table or schema.table, exact."`
-	Age          Age        `yaml:"age" jsonschema:"required" jsonschema_description:"The column that holds a row's age."`
+	Age          Age        `yaml:"age" jsonschema:"required" jsonschema_description:"The column that holds a row's age, or a mapping that says how to read it."`
 	Tenant       Path       `yaml:"tenant" jsonschema_description:"The columns to follow from the table to the tenant's key, or none for a table without tenants. Omitted: the one shortest foreign-key path."`
 	Where        expression `yaml:"where" jsonschema_description:"SQL over this table alone; only rows for which it is true expire."`
 	settingsKeys `yaml:",inline"`
@@ -68,9 +68,12 @@ type dependentEntry struct {
 }
 
 type ageSection struct {
-	Column   column   `yaml:"column" jsonschema:"required" jsonschema_description:"The column that holds a row's age."`
-	Unit     unit     `yaml:"unit" jsonschema_description:"For an integer column: seconds, milliseconds or microseconds since 1970."`
-	TimeZone nonEmpty `yaml:"time_zone" jsonschema_description:"For a timestamp or date column: its time zone, such as Europe/Paris. Omitted: UTC."`
+	Column   column        `yaml:"column" jsonschema_description:"The column that holds a row's age. Either column or sql."`
+	SQL      expression    `yaml:"sql" jsonschema_description:"SQL over this table alone, of type timestamptz, that gives a row's age. Either column or sql."`
+	Unit     unit          `yaml:"unit" jsonschema_description:"For an integer column: seconds, milliseconds or microseconds since 1970. For identifiers that begin with a time: uuidv7, ulid or snowflake."`
+	TimeZone nonEmpty      `yaml:"time_zone" jsonschema_description:"For a timestamp or date column: its time zone, such as Europe/Paris. Omitted: UTC."`
+	Epoch    epoch         `yaml:"epoch" jsonschema_description:"For snowflake, which needs it: when its numbers begin: twitter, discord, milliseconds since 1970, or a time such as 2020-01-01T00:00:00Z."`
+	Bits     snowflakeBits `yaml:"bits" jsonschema:"default=22" jsonschema_description:"For snowflake: how many of its lowest bits do not belong to the time."`
 }
 
 type safetySection struct {
@@ -108,9 +111,16 @@ func (dependentEntry) JSONSchemaExtend(s *jsonschema.Schema) {
 	s.AnyOf = anyOfKeys("action", "redact").AnyOf
 }
 
-// JSONSchemaExtend forbids a unit together with a time zone.
+// JSONSchemaExtend requires either a column or SQL, and restricts which keys go with them.
 func (ageSection) JSONSchemaExtend(s *jsonschema.Schema) {
+	s.OneOf = []*jsonschema.Schema{
+		{Required: []string{"column"}},
+		{Required: []string{"sql"}, Not: anyOfKeys("unit", "time_zone")},
+	}
 	s.Not = &jsonschema.Schema{Required: []string{"unit", "time_zone"}}
+	s.If = &jsonschema.Schema{Required: []string{"unit"}, Properties: jsonschema.NewProperties()}
+	s.If.Properties.Set("unit", &jsonschema.Schema{Const: string(UnitSnowflake)})
+	s.Then, s.Else = &jsonschema.Schema{Required: []string{"epoch"}}, &jsonschema.Schema{Not: anyOfKeys("epoch", "bits")}
 }
 
 func anyOfKeys(keys ...string) *jsonschema.Schema {

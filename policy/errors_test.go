@@ -133,6 +133,16 @@ var mistakes = slices.Concat(guardMistakes, archiveMistakes, []mistake{
 	{file: "version: 1\npolicies:\n- name: a\n  table: t\n  age: [x]\n", at: "5:8", words: "column's name, not a list", shape: true},
 	{file: "version: 1\npolicies:\n- name: a\n  table: t\n  age: {unit: s}\n", at: "5:8", words: "age has no column", shape: true},
 	{file: "version: 1\npolicies:\n- name: a\n  table: t\n  age: {column: x, unit: min}\n", at: "5:26", words: `"min"|s, ms, us`, shape: true},
+	{file: inAge("sql: x, column: y"), at: "5:14", words: "column and sql|remove one", shape: true},
+	{file: inAge("sql: x, unit: ms"), at: "5:23", words: "sql and unit|remove it", shape: true},
+	{file: inAge("sql: x, time_zone: UTC"), at: "5:28", words: "sql and time_zone|remove it", shape: true},
+	{file: inAge("sql: 'x; y'"), at: "5:14", words: "a semicolon"},
+	{file: inAge("column: x, unit: snowflake"), at: "5:26", words: "no epoch|add epoch", shape: true},
+	{file: inAge("column: x, unit: ulid, epoch: 0"), at: "5:39", words: "epoch is for unit: snowflake", shape: true},
+	{file: inAge("column: x, bits: 22"), at: "5:26", words: "bits is for unit: snowflake", shape: true},
+	{file: inAge("column: x, unit: snowflake, epoch: 2020-01-01"), at: "5:44", words: "epoch must be|2020-01-01T00:00:00Z", shape: true},
+	{file: inAge("column: x, unit: snowflake, epoch: -1"), at: "5:44", words: "epoch must be", shape: true},
+	{file: inAge("column: x, unit: snowflake, epoch: 0, bits: 24"), at: "5:53", words: "bits must be a whole number from 1 to 23", shape: true},
 	{file: "version: 1\npolicies:\n- name: a\n  table: t\n  age: {column: x, time_zone: ''}\n", at: "5:31", words: "time_zone is empty", shape: true},
 	{file: "version: 1\npolicies:\n- name: a\n  table: t\n  age: {column: x, unit: s, time_zone: UTC}\n", at: "5:40", words: "unit and time_zone|remove one", shape: true},
 
@@ -311,4 +321,9 @@ func short(file string) string {
 		return file[:400] + "…"
 	}
 	return file
+}
+
+// inAge is a file with these keys of an age.
+func inAge(keys string) string {
+	return "version: 1\npolicies:\n- name: a\n  table: t\n  age: {" + keys + "}\n"
 }

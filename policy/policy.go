@@ -108,23 +108,43 @@ func (t Table) String() string {
 	return QuoteName(t.Schema) + "." + QuoteName(t.Name)
 }
 
-// Unit is the unit of an integer age column.
+// Unit is what an age column holds, where its type does not tell.
 type Unit string
 
-// The units of an integer age: seconds, milliseconds or microseconds since 1970.
+// The units of an integer age: seconds, milliseconds or microseconds since 1970. And the identifiers
+// that begin with the time at which they were made.
 const (
 	UnitNone         Unit = ""
 	UnitSeconds      Unit = "s"
 	UnitMilliseconds Unit = "ms"
 	UnitMicroseconds Unit = "us"
+	UnitUUIDv7       Unit = "uuidv7"
+	UnitULID         Unit = "ulid"
+	UnitSnowflake    Unit = "snowflake"
 )
 
-// Age is the column that holds the age of a root.
+// Identifies reports whether the column holds identifiers, not times.
+func (u Unit) Identifies() bool { return u == UnitUUIDv7 || u == UnitULID || u == UnitSnowflake }
+
+// Age is what tells the age of a root: a column, or SQL.
 type Age struct {
-	Column   Text
-	Unit     Unit // only for integer columns
+	Column   Text // unset: SQL gives the age
+	SQL      Text // over the root table alone, of type timestamptz; unset: Column holds it
+	Unit     Unit // only for integers and identifiers
 	UnitPos  Pos
 	TimeZone Text // only for timestamp and date; unset means UTC
+	// Epoch is when the numbers of UnitSnowflake begin, in milliseconds since 1970; Bits is how many
+	// of their lowest bits do not belong to the time. 0 for other units.
+	Epoch int64
+	Bits  int
+}
+
+// Pos is where the file says what the age is.
+func (a Age) Pos() Pos {
+	if a.SQL.IsSet() {
+		return a.SQL.Pos
+	}
+	return a.Column.Pos
 }
 
 // Step is one column to follow from the root towards the tenant's key. Table and ToColumn

@@ -165,7 +165,7 @@ func (l *previewer) estimateRoots(ctx context.Context) error {
 	var rows float64
 	for _, c := range l.cutoffs {
 		s := &pg.Statement{}
-		a := schema.Col(p.Root.Table, p.Age.Column.Name)
+		a := p.Age.Of(p.Root.Table)
 		s.Add("EXPLAIN (FORMAT JSON) SELECT FROM ", schema.From(p.Root.Table), " WHERE ", p.Age.Expired(a, s.Cast(c.Cutoff, "timestamptz")), plan.Parenthesized(p.Where))
 		var raw []byte
 		if err := l.tx.QueryRow(ctx, s.String(), s.Args...).Scan(&raw); err != nil {

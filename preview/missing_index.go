@@ -56,7 +56,7 @@ func (l *previewer) oldEnough(ctx context.Context, root *plan.Node) (rows int64,
 		return 0, nil
 	}
 	p, s := l.plan, &pg.Statement{}
-	a := schema.Col(root.Table, p.Age.Column.Name)
+	a := p.Age.Of(root.Table)
 	s.Add("SELECT count(*) FROM ", schema.From(root.Table), " WHERE ", p.Age.Valid(a), " AND ", a, " < ", p.Age.Bound(s.Cast(*l.latest, "timestamptz")))
 	err = l.tx.QueryRow(ctx, s.String(), s.Args...).Scan(&rows)
 	return rows, err

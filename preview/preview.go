@@ -173,7 +173,7 @@ func (l *previewer) neverExpiring(ctx context.Context) error {
 	}
 	s := &pg.Statement{}
 	t := p.Root.Table
-	a := schema.Col(t, p.Age.Column.Name)
+	a := p.Age.Of(t)
 	unowned := "0::bigint"
 	if !p.NoTenant {
 		// As a condition of rows, and not of what is counted, it can be one join.
@@ -188,10 +188,10 @@ func (l *previewer) neverExpiring(ctx context.Context) error {
 		unowned = "count(*) - (SELECT count(*) FROM " + schema.From(t) + " WHERE EXISTS (SELECT FROM " + owned + "))"
 	}
 	endless := ""
-	if !p.Age.Integer() {
+	if p.Age.Endless() {
 		endless = " OR " + a + " = 'infinity'"
 	}
-	s.Add("SELECT ", unowned, ", count(*) FILTER (WHERE ", a, " IS NULL OR NOT ", p.Age.Valid(a), endless, "), count(*) FROM ", schema.From(t))
+	s.Add("SELECT ", unowned, ", count(*) FILTER (WHERE ", a, " IS NULL OR NOT (", p.Age.Valid(a), ")", endless, "), count(*) FROM ", schema.From(t))
 	var none int64
 	l.view.UnownedRows = new(int64)
 	if err := l.tx.QueryRow(ctx, s.String(), s.Args...).Scan(l.view.UnownedRows, &none, &l.total); err != nil {
@@ -201,7 +201,11 @@ func (l *previewer) neverExpiring(ctx context.Context) error {
 		l.warn(fmt.Sprintf("%s of %s without a tenant, never deleted", visible.Count(*l.view.UnownedRows, "row", "rows"), t.Name), "check whether their tenant is gone, or the path is wrong")
 	}
 	if none > 0 {
-		l.warn(fmt.Sprintf("%s of %s without an age (NULL, infinity, or a number up to 0), never expired", visible.Count(none, "row", "rows"), t.Name), "give them an age if they should expire")
+		what := "NULL, infinity, or a number up to 0"
+		if p.Age.Unit.Identifies() {
+			what = "NULL, or no " + string(p.Age.Unit)
+		}
+		l.warn(fmt.Sprintf("%s of %s without an age (%s), never expired", visible.Count(none, "row", "rows"), t.Name, what), "give them an age if they should expire")
 	}
 	return nil
 }

@@ -265,7 +265,7 @@ func stepUp(p *plan.Plan, s *pg.Statement, way []*plan.Edge, i int, e *plan.Edge
 	}
 	selected := ""
 	if i == len(way)-1 {
-		a := schema.Col(t, p.Age.Column.Name)
+		a := p.Age.Of(t)
 		selected = p.Age.Instant(a) + " AS at"
 		condition += " AND " + p.Age.Valid(a) + " AND " + a + " < " + p.Age.Bound("now()") + plan.Parenthesized(p.Where)
 	} else {

@@ -373,6 +373,10 @@ func (p *genPolicy) older(age string, cutoff time.Time) bool {
 		t := parse("2006-01-02")
 		return !zeroTime(t) && !t.AddDate(0, 0, 1).After(cutoff)
 	}
+	if identifies(p.unit) {
+		ms := p.timeOf(age)
+		return ms > 0 && time.UnixMilli(ms).Before(cutoff)
+	}
 	n, err := strconv.ParseInt(age, 10, 64)
 	if err != nil {
 		panic(err)

@@ -13,7 +13,9 @@ import (
 type genPolicy struct {
 	age         string // column
 	ageType     string
-	unit        string // of an integer age
+	unit        string // of an integer age, or of an identifier
+	ageSQL      string // in place of the column; empty: the column is the age
+	lower       bool   // ULIDs as text are lower case
 	zone        string
 	where       string
 	omitPath    bool
@@ -73,17 +75,32 @@ func (m *schemaMaker) policy() {
 }
 
 func (m *schemaMaker) ages(p *genPolicy) {
-	p.ageType = of(m.draw, "age", "timestamptz", "timestamp", "date", "bigint", "int")
+	p.ageType = of(m.draw, "age", "timestamptz", "timestamp", "date", "bigint", "int", "uuid", "text", "snowflake", "char(26)", "bytea", "sql")
 	p.age = of(m.draw, "age column", "created_at", "Created At")
 	switch p.ageType {
 	case "bigint":
 		p.unit = of(m.draw, "unit", "s", "ms", "us")
+	case "uuid":
+		p.unit = of(m.draw, "unit", "uuidv7", "ulid")
+	case "text", "char(26)":
+		p.unit, p.lower = "ulid", m.chance(40, "lower case")
+	case "bytea":
+		p.unit = "ulid"
+	case "snowflake":
+		p.unit, p.ageType = "snowflake", "bigint"
+	case "sql":
+		p.ageType, p.ageSQL = "timestamp", quoteColumns([]string{p.age})+" AT TIME ZONE 'Asia/Kolkata'"
+		p.zone = "Asia/Kolkata"
 	case "int":
 		p.unit = "s"
 	case "timestamp", "date":
 		p.zone = of(m.draw, "zone", "", "Europe/Paris", "Pacific/Auckland")
 	}
-	m.c.root.add(genColumn{name: p.age, typ: p.ageType})
+	typ := p.ageType
+	if p.lower || p.ageType == "text" && m.chance(50, "bytewise") {
+		typ += ` COLLATE "C"`
+	}
+	m.c.root.add(genColumn{name: p.age, typ: typ})
 }
 
 // pathIsPlain reports whether exactly one path of foreign keys leads from the root to the
@@ -285,14 +302,8 @@ func (c *genCase) yaml() string {
 		}
 		p.tenants.write(&b, "  ")
 	}
-	fmt.Fprintf(&b, "policies:\n  - name: case\n    table: %s\n    age: {column: %s", c.root.yaml(), quoteYAML(policy.QuoteName(p.age)))
-	if p.unit != "" {
-		b.WriteString(", unit: " + p.unit)
-	}
-	if p.zone != "" {
-		b.WriteString(", time_zone: " + p.zone)
-	}
-	b.WriteString("}\n")
+	fmt.Fprintf(&b, "policies:\n  - name: case\n    table: %s\n", c.root.yaml())
+	p.writeAge(&b)
 	c.writePath(&b)
 	if p.where != "" {
 		fmt.Fprintf(&b, "    where: %s\n", quoteYAML(p.where))
@@ -379,4 +390,22 @@ func (s *genSetting) write(b *strings.Builder, indent string) {
 			fmt.Fprintf(b, "%s  %s: %s\n", indent, quoteYAML(o.key), o.length)
 		}
 	}
+}
+
+func (p *genPolicy) writeAge(b *strings.Builder) {
+	if p.ageSQL != "" {
+		fmt.Fprintf(b, "    age: {sql: %s}\n", quoteYAML(p.ageSQL))
+		return
+	}
+	fmt.Fprintf(b, "    age: {column: %s", quoteYAML(policy.QuoteName(p.age)))
+	if p.unit != "" {
+		b.WriteString(", unit: " + p.unit)
+	}
+	if p.unit == "snowflake" {
+		b.WriteString(", epoch: 2015-01-01T00:00:00Z")
+	}
+	if p.zone != "" {
+		b.WriteString(", time_zone: " + p.zone)
+	}
+	b.WriteString("}\n")
 }

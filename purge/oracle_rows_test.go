@@ -107,12 +107,18 @@ func (m *schemaMaker) age() string {
 	case "timestamptz":
 		return instant
 	}
+	if identifies(p.unit) {
+		return m.identifier(instant)
+	}
 	return fmt.Sprintf("floor(extract(epoch FROM %s) * %s)::bigint", instant, map[string]string{"s": "1", "ms": "1000", "us": "1000000"}[p.unit])
 }
 
 // noAge is an age that never expires, or one close to such an age.
 func (m *schemaMaker) noAge() string {
 	p := &m.c.policy
+	if identifies(p.unit) {
+		return m.noIdentifier()
+	}
 	if p.unit != "" {
 		return of(m.draw, "no age", "0", "-1")
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // IndexFix is the statement that creates an index on what the pairs compare, followed by more
-// columns. Remarks are SQL comments, so the whole text can be pasted.
+// columns, given as SQL. Remarks are SQL comments, so the whole text can be pasted.
 func (g *Graph) IndexFix(ctx context.Context, q Querier, t *Table, pairs []Comparison, more []string) (string, error) {
 	if t.Kind != Ordinary && t.Kind != Partitioned {
 		return "see that what it reads has an index: " + t.Name.String() + " itself can have none", nil
@@ -33,9 +33,7 @@ func (g *Graph) IndexFix(ctx context.Context, q Querier, t *Table, pairs []Compa
 		}
 		columns = append(columns, column)
 	}
-	for _, name := range more {
-		columns = append(columns, pg.Ident(name))
-	}
+	columns = append(columns, more...)
 	how, notes := " CONCURRENTLY", ""
 	if t.Kind == Partitioned {
 		// CREATE INDEX CONCURRENTLY does not work on a partitioned table, but CREATE INDEX adopts

@@ -29,7 +29,7 @@ func ExpiredSQL(p *plan.Plan, s *pg.Statement, sc expiry.Scope) string {
 func PastCutoffSQL(p *plan.Plan, s *pg.Statement, sc expiry.Scope) string {
 	inner := s.Inner()
 	t := p.Root.Table
-	a := schema.Col(t, p.Age.Column.Name)
+	a := p.Age.Of(t)
 	name := pg.Ident(t.Name.Name)
 	refs := func(prefix string) string {
 		return pg.Prefixed(len(p.Root.Refs), func(i int) string { return fmt.Sprintf("%sr%d", prefix, i) })

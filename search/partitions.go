@@ -71,7 +71,7 @@ func closedTenants(p *plan.Plan, s *pg.Statement, sc expiry.Scope, upper string)
 // root's name, which users' SQL may refer to.
 func partitionRows(p *plan.Plan, x schema.Partition, upper string) string {
 	t := p.Root.Table
-	a := schema.Col(t, p.Age.Column.Name)
+	a := p.Age.Of(t)
 	var b strings.Builder
 	b.WriteString("(SELECT ")
 	for i, c := range schema.Cols(t, p.Lead()) {

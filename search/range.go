@@ -34,7 +34,7 @@ func CountStepSQL(p *plan.Plan, tenants []*plan.TenantCutoff, w Window) *pg.Stat
 		"\n    FROM ", plan.TenantRows(s, tenants), groups,
 		"\n   CROSS JOIN LATERAL (SELECT count(*) AS read, count(*) FILTER (WHERE meant) AS meant, sum(size) FILTER (WHERE meant) AS size FROM (SELECT ",
 		meantSQL(p, "reaper_t.cutoff"), " AS meant, ", sizeOf(p), " AS size\n    FROM ", schema.From(p.Root.Table), "\n   WHERE ",
-		strings.Join(stepConditions(p, s, w, lead), "\n     AND "), "\n   ORDER BY ", schema.Col(p.Root.Table, p.Age.Column.Name), " LIMIT ", s.Cast(w.PerGroup, "bigint"), ") reaper_q) reaper_x\n   GROUP BY reaper_t.n")
+		strings.Join(stepConditions(p, s, w, lead), "\n     AND "), "\n   ORDER BY ", p.Age.Of(p.Root.Table), " LIMIT ", s.Cast(w.PerGroup, "bigint"), ") reaper_q) reaper_x\n   GROUP BY reaper_t.n")
 	if w.Until == "" {
 		return s.Add("\nUNION ALL SELECT 0, 0, NULL, NULL, NULL, NULL")
 	}
@@ -65,7 +65,7 @@ func rangeSQL(p *plan.Plan, s *pg.Statement, sc expiry.Scope, w *plan.TenantCuto
 		cut = p.OwnedBefore(sc.Given, s.Cast(*w.Key, p.Tenants.Key.SQLType))
 	}
 	conditions := append([]string{ofTenant(p, s, w)}, within(p, s, Window{From: r.From, Until: r.Until})...)
-	conditions = append(conditions, schema.Col(p.Root.Table, p.Age.Column.Name)+" < "+p.Age.Bound(s.Cast(w.Cutoff, "timestamptz")))
+	conditions = append(conditions, p.Age.Of(p.Root.Table)+" < "+p.Age.Bound(s.Cast(w.Cutoff, "timestamptz")))
 	found := strings.Join(conditions, " AND ")
 	return s.Add(verb, schema.From(p.Root.Table), "\n WHERE ", found, "\n   AND ", cut, p.WhereAfter(sc, found))
 }
@@ -77,7 +77,7 @@ func OwnedRange(p *plan.Plan, s *pg.Statement, sc expiry.Scope, tenants []*plan.
 	t := p.Root.Table
 	groups, lead := groupsOf(p, "reaper_t.key::"+p.Tenants.Key.SQLType)
 	conditions := append(leadConditions(p, lead), within(p, s, Window{From: r.From, Until: r.Until})...)
-	conditions = append(conditions, p.Age.Expired(schema.Col(t, p.Age.Column.Name), plan.CutoffOf("reaper_t.n")))
+	conditions = append(conditions, p.Age.Expired(p.Age.Of(t), plan.CutoffOf("reaper_t.n")))
 	found := strings.Join(conditions, "\n     AND ")
 	return "unnest(" + s.Cast(keys, "text[]") + ") WITH ORDINALITY reaper_t(key, n)" + groups +
 		"\n CROSS JOIN LATERAL (SELECT " + selected + "\n    FROM " + schema.From(t) + "\n   WHERE " + found + p.WhereAfter(sc, found) +
@@ -96,7 +96,7 @@ func ofTenant(p *plan.Plan, s *pg.Statement, w *plan.TenantCutoff) string {
 
 // within are the conditions that a row lies in a window.
 func within(p *plan.Plan, s *pg.Statement, w Window) (conditions []string) {
-	a := schema.Col(p.Root.Table, p.Age.Column.Name)
+	a := p.Age.Of(p.Root.Table)
 	if w.From.Set {
 		from := s.Cast(w.From.Age, p.Age.Column.SQLType)
 		conditions = append(conditions, a+" >= "+from)

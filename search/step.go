@@ -33,7 +33,7 @@ func StepSQL(p *plan.Plan, tenants []*plan.TenantCutoff, w Window) *pg.Statement
 	s.Add("WITH reaper_x AS MATERIALIZED (\n  SELECT reaper_t.n, reaper_x.*\n    FROM ", plan.TenantRows(s, tenants), groups,
 		"\n   CROSS JOIN LATERAL (SELECT row_number() OVER () AS i, reaper_q.* FROM (", stepRows(p, s, w, lead), ") reaper_q) reaper_x),",
 		"\nreaper_y AS (SELECT *, row_number() OVER reaper_o AS r, sum(size) OVER (reaper_o ROWS UNBOUNDED PRECEDING) + lead(size) OVER reaper_o AS bytes FROM reaper_x WINDOW reaper_o AS (ORDER BY age, ", names("k%d"), ")),",
-		"\nreaper_u AS (SELECT min(r) FILTER (WHERE i = ", s.Cast(w.PerGroup, "bigint"), " OR r = ", s.Cast(w.Roots, "bigint"), " OR bytes > ", s.Cast(w.Bytes, "bigint"), ") AS stop, min(age) AS first FROM reaper_y)")
+		"\nreaper_u AS (SELECT min(r) FILTER (WHERE i = ", s.Cast(w.PerGroup, "bigint"), " OR r = ", s.Cast(w.Roots, "bigint"), " OR bytes > ", s.Cast(w.Bytes, "bigint"), ") AS stop, (array_agg(age) FILTER (WHERE r = 1))[1] AS first FROM reaper_y)")
 	return s.Add("\nSELECT 0, e.age::text, ", microseconds(p, "e.age"), ", ", microseconds(p, "first"), ", ", names("e.k%d::text"), "\n  FROM reaper_u LEFT JOIN (SELECT r, age, ", names("k%d"), " FROM reaper_y", stepEnd(p, s, w, cutoffs), ") e ON e.r IS NOT DISTINCT FROM stop",
 		"\nUNION ALL SELECT n, size::text, NULL, NULL, ", names("k%d::text"), " FROM reaper_y WHERE meant AND r <= coalesce((SELECT stop FROM reaper_u), r)")
 }
@@ -41,7 +41,7 @@ func StepSQL(p *plan.Plan, tenants []*plan.TenantCutoff, w Window) *pg.Statement
 // stepRows reads the rows of one group.
 func stepRows(p *plan.Plan, s *pg.Statement, w Window, lead func(int) string) string {
 	t := p.Root.Table
-	a := schema.Col(t, p.Age.Column.Name)
+	a := p.Age.Of(t)
 	keys := schema.Cols(t, plan.ColumnNames(p.Key))
 	var columns strings.Builder
 	for i, c := range keys {
@@ -53,7 +53,7 @@ func stepRows(p *plan.Plan, s *pg.Statement, w Window, lead func(int) string) st
 
 // stepConditions are those of the rows of one group.
 func stepConditions(p *plan.Plan, s *pg.Statement, w Window, lead func(int) string) []string {
-	a := schema.Col(p.Root.Table, p.Age.Column.Name)
+	a := p.Age.Of(p.Root.Table)
 	conditions := append(leadConditions(p, lead), p.Age.Valid(a), a+" < "+p.Age.Bound("reaper_t.cutoff"))
 	conditions = append(conditions, within(p, s, w)...)
 	if p.WhereLeads && p.Where != "" {

@@ -57,7 +57,7 @@ func sizeOf(p *plan.Plan) string {
 func WalkSQL(p *plan.Plan, w *plan.TenantCutoff, group []*string, at Cursor, byKey bool, limit int) *pg.Statement {
 	s := &pg.Statement{}
 	t := p.Root.Table
-	a := schema.Col(t, p.Age.Column.Name)
+	a := p.Age.Of(t)
 	cutoff := s.Cast(w.Cutoff, "timestamptz")
 	conditions := groupConditions(p, s, group)
 	conditions = append(conditions, p.Age.Valid(a), a+" < "+p.Age.Bound(cutoff))
@@ -104,14 +104,14 @@ func leadConditions(p *plan.Plan, lead func(int) string) (conditions []string) {
 // meantSQL reports whether a row below the bound is expired and satisfies where.
 func meantSQL(p *plan.Plan, cutoff string) string {
 	t := p.Root.Table
-	return "(true" + p.Age.Recheck(schema.Col(t, p.Age.Column.Name), cutoff) + p.Sought() + ") IS TRUE"
+	return "(true" + p.Age.Recheck(p.Age.Of(t), cutoff) + p.Sought() + ") IS TRUE"
 }
 
 // probeSQL finds the age of the oldest expired row of one group with one lookup in the index from
 // the group to the age.
 func probeSQL(p *plan.Plan, cutoff string, lead func(int) string) string {
 	t := p.Root.Table
-	a := schema.Col(t, p.Age.Column.Name)
+	a := p.Age.Of(t)
 	var b strings.Builder
 	b.WriteString("SELECT " + a + " AS at FROM " + schema.From(t) + " WHERE ")
 	for _, c := range leadConditions(p, lead) {
@@ -230,7 +230,7 @@ func GroupsSQL(p *plan.Plan, w *plan.TenantCutoff, after []*string, limit int) *
 func SweepSQL(p *plan.Plan, sc expiry.Scope, after []*string, latest string, limit int) *pg.Statement {
 	s := &pg.Statement{}
 	t := p.Root.Table
-	a := schema.Col(t, p.Age.Column.Name)
+	a := p.Age.Of(t)
 	n := len(p.Key)
 	order, types := schema.Cols(t, plan.ColumnNames(p.Key)), []string{}
 	for _, k := range p.Key {

@@ -23,22 +23,34 @@ func (r *reader) candidate(ctx context.Context, t *schema.Table) (Root, string, 
 	if reason := r.refusal(t); reason != "" {
 		return root, reason, nil
 	}
-	var ok bool
-	if root.Age, ok = ageOf(t, r.kinds[t.OID]); !ok {
-		return root, "no column holds a row's age", nil
-	}
-	if isInteger(root.Age) {
-		unit, err := r.unit(ctx, t, root.Age)
-		if err != nil || unit == "" {
-			return root, fmt.Sprintf("%s is an integer but not a time since 1970", text(root.Age.Name)), err
-		}
-		root.Unit = unit
+	if reason, err := r.age(ctx, &root); reason != "" || err != nil {
+		return root, reason, err
 	}
 	if reason, err := r.unnamedTable(ctx, t, root.Age); reason != "" || err != nil {
 		return root, reason, err
 	}
 	reason, err := r.takesInUse(ctx, root)
 	return root, reason, err
+}
+
+// age finds what tells the age of a root's rows, or says why nothing does.
+func (r *reader) age(ctx context.Context, root *Root) (reason string, err error) {
+	var ok bool
+	if root.Age, ok = ageOf(root.Table, r.kinds[root.Table.OID]); !ok {
+		var how reading
+		if root.Age, how, ok, err = r.agedKey(ctx, root.Table); err != nil || !ok {
+			return "no column holds a row's age", err
+		}
+		root.Unit, root.Epoch, root.ByKey = how.unit, how.epoch, true
+		return "", nil
+	}
+	if isInteger(root.Age) {
+		root.Unit, err = r.unit(ctx, root.Table, root.Age)
+		if err != nil || root.Unit == "" {
+			return fmt.Sprintf("%s is an integer but not a time since 1970", text(root.Age.Name)), err
+		}
+	}
+	return "", nil
 }
 
 // refusal says why a table cannot be a root, whatever its rows are.

@@ -28,7 +28,9 @@ type Proposal struct {
 type Root struct {
 	Table *schema.Table
 	Age   schema.Column
-	Unit  string // of an integer age: s, ms or us
+	Unit  string // of an integer age: s, ms or us; of a key: uuidv7, ulid or snowflake
+	Epoch string // of a snowflake, as in the policy file
+	ByKey bool   // no column holds the age, but the primary key tells it
 	// Paths are the shortest paths to the tenants, all of one length; none means no tenant.
 	// With OnePath the first one is right; otherwise a person has to choose.
 	Paths   []Path

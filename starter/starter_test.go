@@ -179,6 +179,34 @@ ANALYZE`)
 		`^#   public.runs: still in use: the newest rows of public.run_parts came 7[23][0-9] days after the row that they reference$`)
 }
 
+// Where no column says when a row was made, its key may. Random and serial keys do not.
+func TestAgesOfKeys(t *testing.T) {
+	t.Parallel()
+	p := read(t, `
+CREATE TABLE tenants (id int PRIMARY KEY);
+CREATE TABLE emails (id uuid PRIMARY KEY, tenant_id int NOT NULL REFERENCES tenants);
+CREATE TABLE messages (id char(26) PRIMARY KEY, tenant_id int NOT NULL REFERENCES tenants);
+CREATE TABLE audit_logs (id uuid PRIMARY KEY, tenant_id int NOT NULL REFERENCES tenants);
+CREATE TABLE events (id bigint PRIMARY KEY, tenant_id int NOT NULL REFERENCES tenants);
+CREATE TABLE notifications (id bigint PRIMARY KEY, tenant_id int NOT NULL REFERENCES tenants);
+CREATE TABLE deliveries (id uuid PRIMARY KEY, tenant_id int NOT NULL REFERENCES tenants);
+CREATE TABLE logins (id bigint PRIMARY KEY, tenant_id int NOT NULL REFERENCES tenants);
+INSERT INTO tenants VALUES (1);
+INSERT INTO emails SELECT (lpad(to_hex(1700000000000 + g), 12, '0') || '70008' || lpad(to_hex(g), 15, '0'))::uuid, 1 FROM generate_series(1, 20) g;
+INSERT INTO messages SELECT '01hf7yat00' || lpad(g::text, 16, '0'), 1 FROM generate_series(1, 20) g;
+INSERT INTO audit_logs SELECT (lpad(to_hex(1700000000000 + g), 12, '0') || lpad(to_hex(g), 20, '0'))::uuid, 1 FROM generate_series(1, 20) g;
+INSERT INTO events SELECT (extract(epoch FROM now() - g * interval '1 day') * 1000 - 1288834974657)::bigint << 22, 1 FROM generate_series(1, 20) g;
+INSERT INTO notifications SELECT (extract(epoch FROM now() - g * interval '1 day') * 1000 - 1420070400000)::bigint << 22, 1 FROM generate_series(1, 20) g;
+INSERT INTO deliveries SELECT gen_random_uuid(), 1 FROM generate_series(1, 20) g;
+INSERT INTO logins SELECT 1000000000 + g, 1 FROM generate_series(1, 20) g`)
+	proposes(t, p, "emails", "messages", "audit_logs", "events", "notifications")
+	const why = `# no column says when a row was made, but its key does`
+	says(t, p, `^    age: \{column: id, unit: uuidv7\} `+why+`$`, `^    age: \{column: id, unit: ulid\} `+why+`$`,
+		`^    age: \{column: id, unit: snowflake, epoch: twitter\} `+why+`: check the epoch$`, `^    age: \{column: id, unit: snowflake, epoch: discord\} `+why+`: check the epoch$`,
+		`^#   public.deliveries: no column holds a row's age$`, `^#   public.logins: no column holds a row's age$`)
+	chosen(t, p)
+}
+
 // Names as Rails, Django, Prisma and Laravel create them.
 func TestNamesOfFrameworks(t *testing.T) {
 	t.Parallel()

@@ -90,9 +90,14 @@ func (w *writer) policies() {
 func (w *writer) policy(r Root, name string) {
 	w.line("  - name: %s", name)
 	w.line("    table: %-30s # about %.0f rows", yamlName(r.Table.Name), max(r.Table.EstimatedRows, 0))
-	if r.Unit != "" {
+	switch {
+	case r.Epoch != "":
+		w.line("    age: {column: %s, unit: %s, epoch: %s} # no column says when a row was made, but its key does: check the epoch", policy.YAMLColumn(r.Age.Name), r.Unit, r.Epoch)
+	case r.ByKey:
+		w.line("    age: {column: %s, unit: %s} # no column says when a row was made, but its key does", policy.YAMLColumn(r.Age.Name), r.Unit)
+	case r.Unit != "":
 		w.line("    age: {column: %s, unit: %s}", policy.YAMLColumn(r.Age.Name), r.Unit)
-	} else {
+	default:
 		w.line("    age: %s", policy.YAMLColumn(r.Age.Name))
 	}
 	w.tenant(r)

@@ -163,8 +163,32 @@ var proseFixes = []proseFix{
 		why: "a change of the schema",
 	},
 	{
-		fix: "an age is timestamptz, timestamp, date, or smallint, int, bigint with a unit",
+		fix: "an age is timestamptz, timestamp, date, or smallint, int, bigint with a unit, or an identifier with the unit uuidv7, ulid or snowflake",
 		why: "which column is the age, only a person can say",
+	},
+	{
+		fix: "uuidv7 is for uuid, ulid for text, char(26), uuid and bytea, snowflake for bigint",
+		why: "what the column holds, only a person can say",
+	},
+	{
+		fix: "check the unit, and for snowflake the epoch and bits",
+		why: "the data has to be looked at",
+	},
+	{
+		fix: "have all of them in one case",
+		why: "a change of the data, and of what writes it",
+	},
+	{
+		fix: "have it give a timestamptz: a time without its zone becomes one by AT TIME ZONE",
+		why: "which zone is meant, only a person can say",
+	},
+	{
+		fix: "use what depends on the row alone",
+		why: "what is meant, only a person can say",
+	},
+	{
+		fix: "have the age depend on nothing but the row (its functions are not IMMUTABLE): no index can be on it",
+		why: "a change of the functions, or of what is meant",
 	},
 	{
 		fix: "use a name of pg_timezone_names, such as Europe/Paris",

@@ -27,6 +27,8 @@ type Fragment struct {
 	// function, the time, or a stable function outside pg_catalog, which may read tables. Empty: there
 	// is nothing of the kind.
 	Changes string
+	// Volatile: some function may give another result in each call; Stable: in each statement.
+	Volatile, Stable bool
 	// AsWritten: the original text and the role's search_path are used, because it cannot become a
 	// view, or names in it are resolved at run time.
 	AsWritten bool
@@ -149,9 +151,14 @@ const changesSQL = `CASE WHEN EXISTS (SELECT FROM regexp_matches(v.tree, 'SQLVAL
                      OR p.proname ~ '^(now|transaction_timestamp|statement_timestamp|age|txid_.*|pg_current_.*|pg_snapshot_.*|current_setting|.*_to_xml.*|pg_.*size.*)$')
                AND NOT EXISTS (SELECT FROM pg_type y WHERE p.oid IN (y.typinput, y.typoutput, y.typreceive, y.typsend, y.typmodin, y.typmodout, y.typanalyze))), '') END`
 
+// volatilitySQL reports whether a rule's tree calls a function of this volatility (pg_proc.provolatile).
+func volatilitySQL(volatility string) string {
+	return `EXISTS (SELECT FROM v CROSS JOIN LATERAL regexp_matches(v.tree, ':(?:opfuncid|funcid) (\d+)', 'g') m JOIN pg_proc p ON p.oid = m[1]::oid WHERE p.provolatile = '` + volatility + `')`
+}
+
 // fragmentSQL reads the temporary views: the text of the view; that of the one made in the
-// session's own zone; whether the result depends on the zone; whether names are looked up at run
-// time; what changes it; the functions outside pg_catalog that it depends on; the privileges it needs; and its tree.
+// session's own zone; whether the result depends on the zone; whether it calls volatile functions,
+// and stable ones; whether names are looked up at run time; what changes it; the functions outside pg_catalog that it depends on; the privileges it needs; and its tree.
 // A function depends on the zone if it is STABLE and converts between timestamptz and local dates
 // or times; so do values 0 to 2 and 5 to 8 of SQLValueFunction (primnodes.h). Aggregates may call
 // functions that are not in C.
@@ -163,6 +170,8 @@ SELECT pg_get_viewdef('pg_temp.` + FragmentView + `'::regclass), pg_get_viewdef(
                   AND 'timestamptz'::regtype = ANY (p.proargtypes::oid[] || p.prorettype)
                   AND ARRAY['timestamp', 'date', 'time', 'text']::regtype[]::oid[] && (p.proargtypes::oid[] || p.prorettype))
     OR EXISTS (SELECT FROM v CROSS JOIN LATERAL regexp_matches(v.tree, 'SQLVALUEFUNCTION :op (\d+)', 'g') m WHERE m[1] IN ('0', '1', '2', '5', '6', '7', '8')),
+       ` + volatilitySQL("v") + `,
+       ` + volatilitySQL("s") + ` OR (SELECT v.tree ~ 'COERCEVIAIO|SQLVALUEFUNCTION' FROM v),
        (SELECT ` + byNameSQL + ` FROM v),
        (SELECT ` + changesSQL + ` FROM v),
        coalesce((SELECT json_agg(json_build_object('Name', n.nspname || '.' || p.proname, 'Owner', pg_get_userbyid(p.proowner),
@@ -179,7 +188,7 @@ const plainTree = `regexp_replace(regexp_replace(replace(v.tree, ':relid ' || v.
 func (r *Reader) readView(tx pgx.Tx, f *Fragment) error {
 	var local, tree string
 	written := f.SQL
-	if err := tx.QueryRow(r.Ctx, fragmentSQL, r.Tables).Scan(&f.SQL, &local, &f.Zoned, &f.AsWritten, &f.Changes, &f.Functions, &f.Needs, &tree); err != nil {
+	if err := tx.QueryRow(r.Ctx, fragmentSQL, r.Tables).Scan(&f.SQL, &local, &f.Zoned, &f.Volatile, &f.Stable, &f.AsWritten, &f.Changes, &f.Functions, &f.Needs, &tree); err != nil {
 		return err
 	}
 	f.Zoned = f.Zoned || strings.ReplaceAll(local, FragmentView+"_local", FragmentView) != f.SQL
