@@ -9,6 +9,7 @@ import (
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/metrics"
 	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/web"
 )
 
 // sampleEvery is how often rows of a policy are followed to their tenants.
@@ -41,6 +42,7 @@ type scans struct {
 	now      func() time.Time
 	metrics  *metrics.Metrics
 	complain func(what string, err error)
+	limit    func(entry) time.Duration // the lag above which a policy is late; 0: none
 
 	mu       sync.Mutex
 	policies perPolicy[measured]
@@ -50,6 +52,7 @@ type scans struct {
 type measured struct {
 	scan      *ledger.Scan // nil: it was never measured
 	lateSince *time.Time   // nil: it is not late
+	lags      []web.Lag    // over time, oldest first
 	problem   string       // why it could not be measured; empty: it could
 
 	scanAfter time.Time // measured again not before
@@ -62,8 +65,12 @@ type measured struct {
 }
 
 func newScans(m measurer, k scanKeeper, planned func(string, *plan.Plan), now func() time.Time, to *metrics.Metrics, complain func(string, error)) *scans {
-	return &scans{measurer: m, keeper: k, planned: planned, now: now, metrics: to, complain: complain}
+	return &scans{measurer: m, keeper: k, planned: planned, now: now, metrics: to, complain: complain, limit: entry.maxLag}
 }
+
+// judgeBy has policies count as late above another limit than their max_lag. It is called before
+// anything is measured.
+func (s *scans) judgeBy(limit func(entry) time.Duration) { s.limit = limit }
 
 // adopt takes over the policies of another file; changed are those that mean something
 // else than before.
@@ -234,9 +241,10 @@ func (s *scans) again(name string) {
 // one before this: the lag is as old as its measurement, and not as the lease.
 func (s *scans) see(e entry, scan *ledger.Scan) {
 	s.metrics.LagScanned(e.name(), lagOf(scan))
+	limit := s.limit(e)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.policies.of(e.name()).see(scan, e.maxLag())
+	s.policies.of(e.name()).see(scan, limit)
 }
 
 // lagOf is what was measured, as the metrics have it.
@@ -261,6 +269,7 @@ func (s *scans) of(name string) measured {
 // see takes over what was measured, and notes since when the policy is late.
 func (m *measured) see(scan *ledger.Scan, limit time.Duration) {
 	m.scan = scan
+	m.note(scan)
 	if !m.late(limit) {
 		m.lateSince = nil
 	} else if m.lateSince == nil {
@@ -268,6 +277,25 @@ func (m *measured) see(scan *ledger.Scan, limit time.Duration) {
 		since := scan.At.Add(limit - seconds(scan.Lag))
 		m.lateSince = &since
 	}
+}
+
+// keptLags bounds what is kept of the lag over time: of more, every other measurement goes.
+const keptLags = 400
+
+// note keeps the lag, once for each measurement.
+func (m *measured) note(scan *ledger.Scan) {
+	n := len(m.lags)
+	if n > 0 && !scan.At.After(m.lags[n-1].At) {
+		return
+	}
+	if n >= keptLags {
+		half := make([]web.Lag, 0, keptLags)
+		for i := 1; i < n; i += 2 { // the last one stays
+			half = append(half, m.lags[i])
+		}
+		m.lags = half
+	}
+	m.lags = append(m.lags, web.Lag{At: scan.At, Seconds: scan.Lag})
 }
 
 // late reports whether the lag, when it was measured, was above a limit; 0: there is
