@@ -50,10 +50,11 @@ type scans struct {
 
 // measured is what is known to be due of one policy.
 type measured struct {
-	scan      *ledger.Scan // nil: it was never measured
-	lateSince *time.Time   // nil: it is not late
-	lags      []web.Lag    // over time, oldest first
-	problem   string       // why it could not be measured; empty: it could
+	scan      *ledger.Scan  // nil: it was never measured
+	lateSince *time.Time    // nil: it is not late
+	lags      []web.Lag     // over time, oldest first
+	lagStep   time.Duration // how far apart they are at least, but for the last; 0: as measured
+	problem   string        // why it could not be measured; empty: it could
 
 	scanAfter time.Time // measured again not before
 	// wanted: a run of it has ended since a measuring of it began. Whatever kept it from
@@ -279,23 +280,35 @@ func (m *measured) see(scan *ledger.Scan, limit time.Duration) {
 	}
 }
 
-// keptLags bounds what is kept of the lag over time: of more, every other measurement goes.
-const keptLags = 400
+// What is kept of the lag over time: so many measurements, as far apart as they have to be for that,
+// of so long.
+const (
+	keptLags = 400
+	keptFor  = 14 * 24 * time.Hour
+)
 
-// note keeps the lag, once for each measurement.
+// note keeps the lag, once for each measurement. It changes nothing that was handed out.
 func (m *measured) note(scan *ledger.Scan) {
+	now := web.Lag{At: scan.At, Seconds: scan.Lag}
 	n := len(m.lags)
-	if n > 0 && !scan.At.After(m.lags[n-1].At) {
+	switch {
+	case n > 0 && !now.At.After(m.lags[n-1].At):
 		return
-	}
-	if n >= keptLags {
-		half := make([]web.Lag, 0, keptLags)
-		for i := 1; i < n; i += 2 { // the last one stays
-			half = append(half, m.lags[i])
+	case n > 1 && now.At.Sub(m.lags[n-2].At) < m.lagStep:
+		m.lags = append(slices.Clone(m.lags[:n-1]), now)
+		return
+	case n >= keptLags:
+		m.lagStep = m.lags[n-1].At.Sub(m.lags[0].At) / (keptLags / 2)
+		fewer := make([]web.Lag, 0, keptLags)
+		for i := 0; i < n; i += 2 {
+			fewer = append(fewer, m.lags[i])
 		}
-		m.lags = half
+		m.lags = fewer
 	}
-	m.lags = append(m.lags, web.Lag{At: scan.At, Seconds: scan.Lag})
+	m.lags = append(m.lags, now)
+	for len(m.lags) > 2 && now.At.Sub(m.lags[1].At) > keptFor {
+		m.lags = m.lags[1:]
+	}
 }
 
 // late reports whether the lag, when it was measured, was above a limit; 0: there is
