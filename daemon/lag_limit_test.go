@@ -46,6 +46,28 @@ func TestLagLimit(t *testing.T) {
 	}
 }
 
+// A policy without max_lag is shown as late, and since when.
+func TestLateByDefault(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	schedule, err := policy.ParseSchedule("@daily", time.UTC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := entry{schedule: schedule, cycles: 48 * time.Hour}
+	for _, c := range []struct {
+		lag  time.Duration
+		late bool
+	}{{47 * time.Hour, false}, {407 * 24 * time.Hour, true}} {
+		s := &state{scheduled: scheduled{entry: e, timing: timing{loaded: now}}}
+		s.see(&ledger.Scan{At: now, Lag: c.lag.Seconds()}, e.lagLimit(nil))
+		p := s.shown(now, time.Minute)
+		if p.Late != c.late || !p.MaxLagAssumed || *p.MaxLagSeconds != 48*3600 || c.late && !p.LateSince.Equal(now.Add(48*time.Hour-c.lag)) {
+			t.Errorf("a lag of %s: late %t since %v, allowed %v", c.lag, p.Late, p.LateSince, *p.MaxLagSeconds)
+		}
+	}
+}
+
 func replaced(format, keys string) string {
 	return format[:len(format)-len("%s}\n")] + keys + "}\n"
 }

@@ -56,7 +56,13 @@ type policyView struct {
 func (v *policyView) Whole() *view { return v.view }
 
 // Title is the headline: the policy, and its state.
-func (v *policyView) Title() string { return v.P.Name + " is " + v.State(v.P).Word }
+func (v *policyView) Title() string {
+	word := v.State(v.P).Word
+	if !strings.HasPrefix(word, "was ") {
+		word = "is " + word
+	}
+	return v.P.Name + " " + word
+}
 
 // PolicyTone is the tone of a policy's page.
 func (v *view) PolicyTone(p Policy) string {

@@ -48,11 +48,11 @@ func badPolicy() web.Status {
 	return s
 }
 
-func readPath(t *testing.T, path string, s web.Status) (text, source string) {
+func readPolicy(t *testing.T, s web.Status) (text, source string) {
 	t.Helper()
-	w := ask(t, http.MethodGet, path, s)
+	w := ask(t, http.MethodGet, "/policy/emails", s)
 	if w.Code != http.StatusOK {
-		t.Fatalf("%s: %d", path, w.Code)
+		t.Fatalf("%d: %s", w.Code, w.Body)
 	}
 	source = w.Body.String()
 	return spaces.ReplaceAllString(tag.ReplaceAllString(strings.ReplaceAll(source, "<wbr>", ""), " "), " "), source
@@ -62,7 +62,7 @@ func TestPolicyPage(t *testing.T) {
 	t.Parallel()
 	s := fine()
 	s.Policies[0] = detailed()
-	text, source := readPath(t, "/policy/emails", s)
+	text, source := readPolicy(t, s)
 	says(
 		t, text, "emails is on time", "3 h of 12 h allowed measured 40 s ago", "18,204 rows of 41 tenants", "at most 5 h 50 min", "at most 1,000,000 rows",
 		"public.outgoing_emails delete what is expired id outgoing_emails_tenant_created_at_id_idx", "└\u00a0public.replies set to NULL (SET NULL) parent_id none",
@@ -74,13 +74,15 @@ func TestPolicyPage(t *testing.T) {
 	if strings.Contains(source, "style=") || strings.Contains(text, "audit-log") {
 		t.Errorf("what does not belong on the page of emails is there:\n%s", text)
 	}
-	text, _ = readPath(t, "/policy/emails", badPolicy())
+	text, _ = readPolicy(t, badPolicy())
 	says(t, text, "is failing and late by 18 h 30 min", "Next: reaper check --policy emails", "runbook: ReaperRunsFailing", "dashed: what is allowed", "The policy file is not valid")
 	if strings.Contains(text, "sessions") {
 		t.Errorf("another policy's troubles are on the page:\n%s", text)
 	}
+	text, _ = readPolicy(t, down())
+	says(t, text, "emails was on time")
 	// Nothing is known but the name, and the database is down.
-	text, _ = readPath(t, "/policy/emails", web.Status{At: now, Policies: []web.Policy{{Name: "emails"}}})
+	text, _ = readPolicy(t, web.Status{At: now, Policies: []web.Policy{{Name: "emails"}}})
 	says(t, text, "The database does not answer", "Not known yet", "No run has ended yet")
 	if w := ask(t, http.MethodGet, "/policy/nope", s); w.Code != http.StatusNotFound {
 		t.Errorf("a policy that there is not: %d", w.Code)
@@ -118,6 +120,6 @@ func TestPageAssumedLimit(t *testing.T) {
 	s.Policies[0].MaxLagAssumed, s.Policies[0].LagSeconds, s.Policies[0].Late = true, new(407*24*3600.0), true
 	text, _ := read(t, s)
 	says(t, text, "emails is late", "407 d of 12 h allowed", "runbook: ReaperLagCritical", "Next: reaper plan --policy emails")
-	text, _ = readPath(t, "/policy/emails", s)
+	text, _ = readPolicy(t, s)
 	says(t, text, "two cycles of the schedule and the longest of the last runs, since the policy has no max_lag")
 }

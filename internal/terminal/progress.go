@@ -108,20 +108,20 @@ func (p *Progress) show(x *PolicyProgress) {
 		if x.tenant != nil {
 			line += `, tenant "` + visible.Brief(*x.tenant, 80) + `"`
 		}
-		fmt.Fprintln(p.to, line+", "+humanize.IBytes(uint64(max(p.wal, 0)))+" WAL")
+		fmt.Fprintln(p.to, line+", "+p.walText())
 	}
 }
 
 // figures are how many roots, how fast, and how long it takes until none is left; what is not known
 // is left out.
 func (x *PolicyProgress) figures(now time.Time) []string {
-	text := humanize.Comma(x.Roots)
+	count := humanize.Comma(x.Roots)
 	if x.Due >= 0 {
-		text += " of " + humanize.Comma(max(x.Due, x.Roots)) + " due"
+		count += " of " + humanize.Comma(max(x.Due, x.Roots)) + " due"
 	} else {
-		text += " deleted" // the number of due rows is unknown
+		count += " deleted" // the number of due rows is unknown
 	}
-	return append([]string{text}, pace(x.Roots, x.Due, x.Rows, now.Sub(x.since))...)
+	return append([]string{count}, pace(x.Roots, x.Due, x.Rows, now.Sub(x.since))...)
 }
 
 // pace is how fast rows go, and how long it takes until no root is left.
@@ -163,6 +163,9 @@ func (p *Progress) lines(s Style) []string {
 	for _, x := range first {
 		lines = append(lines, text.Pad(cutTo(x.Policy, name), name, ' ')+"  "+bar(x.Roots, x.Due, s.Width)+strings.Join(x.figures(now), ", "))
 	}
+	if len(seen) == 1 { // it is the total
+		return []string{lines[0] + ", " + p.walText()}
+	}
 	if more := len(seen) - len(first); more > 0 {
 		lines = append(lines, fmt.Sprintf("and %s", visible.Count(int64(more), "more policy", "more policies")))
 	}
@@ -203,8 +206,10 @@ func (p *Progress) total(seen []*PolicyProgress, now time.Time) string {
 			all.since = x.since
 		}
 	}
-	return "total: " + strings.Join(append(all.figures(now), humanize.IBytes(uint64(max(p.wal, 0)))+" WAL"), ", ")
+	return "total: " + strings.Join(append(all.figures(now), p.walText()), ", ")
 }
+
+func (p *Progress) walText() string { return humanize.IBytes(uint64(max(p.wal, 0))) + " WAL" }
 
 // barWidth is the length of a bar.
 const barWidth = 16

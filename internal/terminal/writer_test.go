@@ -103,6 +103,9 @@ func TestProgress(t *testing.T) {
 	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 	p := NewProgress(NewWriter(&bytes.Buffer{}), func() time.Time { return now })
 	p.Due("emails", 55744)
+	if got := p.lines(Style{Width: 60}); len(got) != 1 || got[0] != "emails  0 of 55,744 due, 0 B WAL" {
+		t.Errorf("of one policy: %q", got)
+	}
 	p.Due("sessions", 0)
 	p.Due("carts", 1000)
 	now = now.Add(10 * time.Second)
