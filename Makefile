@@ -93,6 +93,14 @@ chart-test: postgres chart-tools ## the Helm chart, its containers run for real,
 ops-test: postgres chart-tools ## what reaper's alerts are for, provoked: a real Prometheus and Alertmanager, and daemons
 	cd deploy/charttest && $(GO) vet -tags ops ./ops && $(GO) test -tags ops -count=1 -timeout 30m ./ops
 
+.PHONY: man
+man: ## the manual page and the completions of shells, in .cache/man, for packages
+	@mkdir -p .cache/man
+	$(GO) run ./cmd/reaper man > .cache/man/reaper.1
+	$(GO) run ./cmd/reaper completion bash > .cache/man/reaper.bash
+	$(GO) run ./cmd/reaper completion zsh > .cache/man/_reaper
+	$(GO) run ./cmd/reaper completion fish > .cache/man/reaper.fish
+
 .PHONY: release-check
 release-check: ## the configuration of releases (builds goreleaser; make snapshot makes one)
 	$(GO) run $(GORELEASER) check

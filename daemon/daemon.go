@@ -135,6 +135,7 @@ func New(c Config) (*Daemon, error) {
 	d.history = newHistory(d.book, c.Metrics, d.lease.leads, d.ended)
 	d.control = newControl(d.book, c.Observe, d.pulse.up, d.pulse.complain, d.lease.renew, d.readPauses, d.readHolds, d.history.read, d.readScans, d.publish, d.signOfLife, d.numberEvents)
 	d.scans = newScans(survey{c.Pool, c.Ledger, cmp.Or(c.find, scanTimeout)}, d.book, d.planned, time.Now, c.Metrics, d.pulse.complain)
+	d.scans.judgeBy(func(e entry) time.Duration { return e.lagLimit(d.history.of(e.name()).runs) })
 	d.sizes = newSizes(d.takeSample, d.book, c.Metrics, d.pulse.complain)
 	d.scheduler = &scheduler{
 		timetable: d.timetable, claims: d.book, closed: d.watching.closed, running: d.runs.running, free: d.free, begin: d.begin, promote: d.runs.promote, complain: d.pulse.complain,

@@ -3,12 +3,15 @@ package daemon
 import (
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/reaperdb/reaper/heartbeat"
 	"github.com/reaperdb/reaper/policy"
+	"github.com/reaperdb/reaper/web"
 )
 
 // entry is what the policy file in force, and the settings, say of one policy. It
@@ -20,20 +23,28 @@ type entry struct {
 	monitor  heartbeat.Monitor
 	later    time.Duration // by how much its runs begin later than the schedule says
 	observed bool          // other processes run it, and only the ledger tells when
+	// cycles is two cycles of the schedule, and the longest time that no window of allow is open: the
+	// policy's lag may be that, and the length of a run. 0: there is no second time.
+	cycles time.Duration
 }
 
 func (e entry) name() string { return e.policy.Name }
 
-// maxLag is the policy's max_lag; 0: none.
+// maxLag is the policy's max_lag, as the file has it; 0: none.
 func (e entry) maxLag() time.Duration { return maxLag(e.policy) }
 
 // entries are those of a policy file.
 func (c Config) entries(file *policy.File) ([]entry, error) {
 	var all []entry
+	now := time.Now()
+	interval, closed := intervals(now), file.Guards.LongestClosed(now)
 	for _, p := range file.Policies {
 		e, err := c.entry(file, p)
 		if err != nil {
 			return nil, err
+		}
+		if length := interval(e.schedule); length > 0 {
+			e.cycles = 2*length + closed
 		}
 		if c.only == nil || slices.Contains(c.only, p.Name) {
 			all = append(all, e)
@@ -59,6 +70,64 @@ func (c Config) entry(file *policy.File, p policy.Policy) (entry, error) {
 		return entry{file: file, policy: p, schedule: schedule, observed: true}, nil
 	}
 	return entry{file: file, policy: p, schedule: schedule, monitor: monitor, later: offset(p.Name, schedule, c.Jitter)}, nil
+}
+
+// lagLimit is the lag above which a policy counts as late: its max_lag or, where the file has none,
+// two cycles and the longest of its last runs. 0: there is none.
+func (e entry) lagLimit(runs []web.Run) time.Duration {
+	if limit := e.maxLag(); limit > 0 || e.cycles == 0 {
+		return limit
+	}
+	var longest time.Duration
+	for _, r := range runs {
+		if r.FinishedAt != nil {
+			longest = max(longest, r.FinishedAt.Sub(r.StartedAt))
+		}
+	}
+	return e.cycles + longest
+}
+
+// LagLimits says above which lag policies without max_lag count as late, by the length of the
+// schedules of c; empty: all have one. Their runs add to it.
+func (c Config) LagLimits(file *policy.File) (string, error) {
+	entries, err := c.entries(file)
+	if err != nil {
+		return "", err
+	}
+	limits := map[time.Duration][]string{}
+	for _, e := range entries {
+		if e.maxLag() == 0 && e.cycles > 0 {
+			limits[e.cycles] = append(limits[e.cycles], e.name())
+		}
+	}
+	var texts []string
+	for _, limit := range slices.Sorted(maps.Keys(limits)) {
+		names := limits[limit]
+		more := ""
+		if n := len(names) - namedPolicies; n > 0 {
+			names, more = names[:namedPolicies], fmt.Sprintf(" and %d more", n)
+		}
+		texts = append(texts, strings.Join(names, ", ")+more+" "+shortTime(limit))
+	}
+	if len(texts) == 0 {
+		return "", nil
+	}
+	return "policies without max_lag count as late above two cycles of their schedule and the longest of their last runs: " + strings.Join(texts, "; "), nil
+}
+
+// namedPolicies is how many policies a sentence names.
+const namedPolicies = 5
+
+// shortTime is a duration in its units that are not zero.
+func shortTime(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
 }
 
 // namesOf are the names of the policies, in the order of the file.

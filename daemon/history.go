@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -37,6 +38,7 @@ type record struct {
 	last  *web.Run // the newest run, under way or not
 	runs  []web.Run
 	ended []ledger.Ended // the same, newest first
+	past  []web.Run      // those and, as far as this process has seen them, the ones before
 
 	success *time.Time
 	failure *ledger.Ended // the first since then; nil: none
@@ -124,9 +126,26 @@ func (h *history) replace(name string, r record) (ended bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := h.policies.of(name)
+	r.past = withPast(r.runs, now.past)
 	ended = newest(r.ended) != newest(now.ended)
 	*now = r
 	return ended
+}
+
+// keptPast is how many ended runs of a policy are remembered.
+const keptPast = 60
+
+// withPast adds to the last runs, newest first, those that were known before.
+func withPast(runs, before []web.Run) []web.Run {
+	all := slices.Clone(runs)
+	for _, r := range before {
+		if !slices.ContainsFunc(all, func(x web.Run) bool { return x.RunID == r.RunID }) {
+			r.Rows = nil // the sum is enough
+			all = append(all, r)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b web.Run) int { return b.StartedAt.Compare(a.StartedAt) })
+	return all[:min(len(all), keptPast)]
 }
 
 func recordOf(past *ledger.History, runs []web.Run) record {

@@ -53,6 +53,7 @@ func (d *Daemon) stateOf(p scheduled, g grown) *state {
 	return &state{
 		scheduled: p, record: d.history.of(p.name()), measured: d.scans.of(p.name()), running: d.runs.running(p.name()),
 		pause: paused.pause, resumed: latest(paused.resumed, p.reopened), balance: g.balances[p.name()],
+		target: d.targets.of(p.name()),
 	}
 }
 
@@ -67,14 +68,15 @@ func databaseAt(r reachable, g grown) web.Database {
 // shown is a policy as the page has it. scanEvery is how often it is measured.
 func (s *state) shown(now time.Time, scanEvery time.Duration) web.Policy {
 	p := web.Policy{
-		Name: s.name(), Table: s.policy.Table.String(), Schedule: s.schedule.String(), Late: s.late(s.maxLag()), LateSince: s.lateSince,
+		Name: s.name(), Table: s.policy.Table.String(), Schedule: s.schedule.String(), Late: s.late(s.lagLimit(s.runs)), LateSince: s.lateSince,
 		Running: s.running, LastSuccessAt: s.success, NextRunAt: s.next(now), Runs: s.runs, Problem: s.problem, Balance: s.balance,
+		Past: s.past, Lags: s.lags, Tree: s.tree, Advice: s.advice,
 	}
 	if s.pause != nil {
 		p.Paused, p.PausedUntil, p.PausedReason = true, &s.pause.Until, s.pause.Reason
 	}
-	if limit := s.maxLag().Seconds(); limit > 0 {
-		p.MaxLagSeconds = &limit
+	if limit := s.lagLimit(s.runs).Seconds(); limit > 0 {
+		p.MaxLagSeconds, p.MaxLagAssumed = &limit, s.maxLag() == 0
 	}
 	p.LastRun = s.last
 	if r := s.last; p.Running == nil && r != nil && r.FinishedAt == nil { // in another process

@@ -9,6 +9,7 @@ import (
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/metrics"
 	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/web"
 )
 
 // sampleEvery is how often rows of a policy are followed to their tenants.
@@ -41,6 +42,7 @@ type scans struct {
 	now      func() time.Time
 	metrics  *metrics.Metrics
 	complain func(what string, err error)
+	limit    func(entry) time.Duration // the lag above which a policy is late; 0: none
 
 	mu       sync.Mutex
 	policies perPolicy[measured]
@@ -48,9 +50,11 @@ type scans struct {
 
 // measured is what is known to be due of one policy.
 type measured struct {
-	scan      *ledger.Scan // nil: it was never measured
-	lateSince *time.Time   // nil: it is not late
-	problem   string       // why it could not be measured; empty: it could
+	scan      *ledger.Scan  // nil: it was never measured
+	lateSince *time.Time    // nil: it is not late
+	lags      []web.Lag     // over time, oldest first
+	lagStep   time.Duration // how far apart they are at least, but for the last; 0: as measured
+	problem   string        // why it could not be measured; empty: it could
 
 	scanAfter time.Time // measured again not before
 	// wanted: a run of it has ended since a measuring of it began. Whatever kept it from
@@ -62,8 +66,12 @@ type measured struct {
 }
 
 func newScans(m measurer, k scanKeeper, planned func(string, *plan.Plan), now func() time.Time, to *metrics.Metrics, complain func(string, error)) *scans {
-	return &scans{measurer: m, keeper: k, planned: planned, now: now, metrics: to, complain: complain}
+	return &scans{measurer: m, keeper: k, planned: planned, now: now, metrics: to, complain: complain, limit: entry.maxLag}
 }
+
+// judgeBy has policies count as late above another limit than their max_lag. It is called before
+// anything is measured.
+func (s *scans) judgeBy(limit func(entry) time.Duration) { s.limit = limit }
 
 // adopt takes over the policies of another file; changed are those that mean something
 // else than before.
@@ -234,9 +242,10 @@ func (s *scans) again(name string) {
 // one before this: the lag is as old as its measurement, and not as the lease.
 func (s *scans) see(e entry, scan *ledger.Scan) {
 	s.metrics.LagScanned(e.name(), lagOf(scan))
+	limit := s.limit(e)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.policies.of(e.name()).see(scan, e.maxLag())
+	s.policies.of(e.name()).see(scan, limit)
 }
 
 // lagOf is what was measured, as the metrics have it.
@@ -261,12 +270,44 @@ func (s *scans) of(name string) measured {
 // see takes over what was measured, and notes since when the policy is late.
 func (m *measured) see(scan *ledger.Scan, limit time.Duration) {
 	m.scan = scan
+	m.note(scan)
 	if !m.late(limit) {
 		m.lateSince = nil
 	} else if m.lateSince == nil {
 		// It became late when its lag passed the limit.
 		since := scan.At.Add(limit - seconds(scan.Lag))
 		m.lateSince = &since
+	}
+}
+
+// What is kept of the lag over time: so many measurements, as far apart as they have to be for that,
+// of so long.
+const (
+	keptLags = 400
+	keptFor  = 14 * 24 * time.Hour
+)
+
+// note keeps the lag, once for each measurement. It changes nothing that was handed out.
+func (m *measured) note(scan *ledger.Scan) {
+	now := web.Lag{At: scan.At, Seconds: scan.Lag}
+	n := len(m.lags)
+	switch {
+	case n > 0 && !now.At.After(m.lags[n-1].At):
+		return
+	case n > 1 && now.At.Sub(m.lags[n-2].At) < m.lagStep:
+		m.lags = append(slices.Clone(m.lags[:n-1]), now)
+		return
+	case n >= keptLags:
+		m.lagStep = m.lags[n-1].At.Sub(m.lags[0].At) / (keptLags / 2)
+		fewer := make([]web.Lag, 0, keptLags)
+		for i := 0; i < n; i += 2 {
+			fewer = append(fewer, m.lags[i])
+		}
+		m.lags = fewer
+	}
+	m.lags = append(m.lags, now)
+	for len(m.lags) > 2 && now.At.Sub(m.lags[1].At) > keptFor {
+		m.lags = m.lags[1:]
 	}
 }
 

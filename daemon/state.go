@@ -14,6 +14,7 @@ type state struct {
 	scheduled
 	record
 	measured
+	target
 	running *web.Progress // in this process; nil: none
 	pause   *ledger.Pause // by hand, in force, that ends last; nil: none
 	resumed time.Time     // when what kept runs from beginning was last seen to end; zero: never

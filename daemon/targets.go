@@ -5,6 +5,8 @@ import (
 	"sync"
 
 	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/preview"
+	"github.com/reaperdb/reaper/web"
 )
 
 // targets are the tables that policies delete from, as far as they are known: a policy
@@ -19,6 +21,8 @@ type target struct {
 	tables []string
 	oids   []uint32 // of these; nil: they are not known
 	root   uint32   // the OID of the policy's own
+	tree   []preview.TablePreview
+	advice []web.Advice // what plan found that could be better, each with its fix
 }
 
 func (t *targets) adopt(names []string) {
@@ -58,7 +62,10 @@ func (t *targets) oids() []uint32 {
 
 // targetOf are the tables that a plan deletes from, the root among them.
 func targetOf(p *plan.Plan) target {
-	t := target{root: p.Root.Table.OID}
+	t := target{root: p.Root.Table.OID, tree: preview.Tree(p)}
+	for _, x := range p.Problems {
+		t.advice = append(t.advice, web.Advice{Text: x.Text, Fix: x.Fix})
+	}
 	for _, n := range p.Nodes {
 		if n.Deleted {
 			t.tables, t.oids = append(t.tables, n.Table.Name.String()), append(t.oids, n.Table.OID)

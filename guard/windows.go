@@ -53,6 +53,25 @@ func (w *windows) next(after time.Time) time.Time {
 	return time.Time{}
 }
 
+// LongestClosed is the longest time in a row, of the week after from, in which no window of Allow is
+// open; 0: none is closed.
+func (c Config) LongestClosed(from time.Time) time.Duration {
+	if len(c.Allow) == 0 {
+		return 0
+	}
+	w := windows{all: c.Allow}
+	var longest, closed time.Duration
+	t := from.Truncate(time.Minute)
+	for range 8 * 24 * 60 {
+		if closed += time.Minute; w.open(t) {
+			closed = 0
+		}
+		longest = max(longest, closed)
+		t = t.Add(time.Minute)
+	}
+	return longest
+}
+
 // open reports whether the window is open, by the wall clock.
 func (w Window) open(t time.Time) bool {
 	local := t.In(w.zone())

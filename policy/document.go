@@ -48,7 +48,7 @@ type policySection struct {
 	Heartbeat    Heartbeat        `yaml:"heartbeat" jsonschema_description:"The cron monitor to notify of each run: its http or https URL, or a mapping. A secret: it is never printed. Omitted: the daemon's own."`
 	Breaker      breakerValue     `yaml:"breaker" jsonschema_description:"How many more rows than usual may be due when a run begins that nobody answers for: off, or {times, share}. Omitted: that of safety."`
 	Grace        graceValue       `yaml:"grace" jsonschema_description:"How long rows stay that a shorter retention or the end of a hold makes due: a duration, or none. Omitted: that of safety."`
-	MaxLag       *Duration        `yaml:"max_lag" jsonschema_description:"The lag above which the policy counts as late."`
+	MaxLag       *Duration        `yaml:"max_lag" jsonschema_description:"The lag above which the policy counts as late. Default: two cycles of its schedule, the longest time without an open window, and the longest of its last runs."`
 	Triggers     permission       `yaml:"triggers" jsonschema:"default=error" jsonschema_description:"BEFORE DELETE row triggers and DELETE rules on a table of the plan: an error, or allowed."`
 	Unindexed    permission       `yaml:"unindexed" jsonschema:"default=error" jsonschema_description:"A foreign key into a table of over 100000 rows without an index to support it: an error, or allowed."`
 	Vacuum       vacuum           `yaml:"vacuum" jsonschema:"default=auto" jsonschema_description:"VACUUM at the end of a run, one table at a time. auto: where the run deleted more than a tenth of a table and autovacuum has not run since. always: where it deleted anything. never: not at all."`

@@ -32,7 +32,7 @@ func ParseSchedule(text string, zone *time.Location) (s Schedule, err error) {
 	}
 	spec, err := cron.ParseStandard(full)
 	if err != nil {
-		return Schedule{}, fmt.Errorf("write five fields, like 15 */6 * * *: %w", err)
+		return Schedule{}, malformed(text)
 	}
 	if every, ok := spec.(cron.ConstantDelaySchedule); ok {
 		written, err := time.ParseDuration(strings.TrimSpace(strings.TrimPrefix(full, "@every")))
@@ -45,6 +45,39 @@ func ParseSchedule(text string, zone *time.Location) (s Schedule, err error) {
 		return Schedule{}, errors.New("it would never be due: no such day exists")
 	}
 	return s, nil
+}
+
+// cronFields are the fields of a cron expression, and what each may hold.
+var cronFields = []struct{ name, valid string }{
+	{"the minute", "0-59"}, {"the hour", "0-23"}, {"the day of the month", "1-31"}, {"the month", "1-12"}, {"the day of the week", "0-6, from Sunday"},
+}
+
+// malformed says what is wrong with an expression that the library refuses, in words of ours.
+func malformed(text string) error {
+	fields := strings.Fields(text)
+	if len(fields) > 0 && (strings.HasPrefix(fields[0], "CRON_TZ=") || strings.HasPrefix(fields[0], "TZ=")) {
+		_, zone, _ := strings.Cut(fields[0], "=")
+		if _, err := time.LoadLocation(zone); err != nil {
+			return fmt.Errorf("there is no time zone %q: write one like Europe/Paris", zone)
+		}
+		fields = fields[1:]
+	}
+	switch {
+	case len(fields) > 0 && strings.HasPrefix(fields[0], "@every"):
+		return errors.New("write a time in s, m or h after @every, like @every 90m")
+	case len(fields) > 0 && strings.HasPrefix(fields[0], "@"):
+		return errors.New("write @hourly, @daily, @weekly, @monthly, @yearly, or five fields, like 15 */6 * * *")
+	case len(fields) != len(cronFields):
+		return fmt.Errorf("write five fields, like 15 */6 * * *: minute, hour, day of month, month, day of week; it has %d", len(fields))
+	}
+	for i, f := range cronFields {
+		alone := []string{"*", "*", "*", "*", "*"}
+		alone[i] = fields[i]
+		if _, err := cron.ParseStandard(strings.Join(alone, " ")); err != nil {
+			return fmt.Errorf("%s is %q: write %s, a list, a range or a step of these, or *", f.name, fields[i], f.valid)
+		}
+	}
+	return errors.New("write five fields, like 15 */6 * * *")
 }
 
 // String returns the schedule as written.

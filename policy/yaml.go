@@ -139,7 +139,7 @@ func syntaxError(err error, text string) error {
 	if indentedByTab(text, at.Line) {
 		return errorAt(at, "a tab indents this line: YAML allows only spaces there; replace it with spaces")
 	}
-	return errorAt(at, "not valid YAML: %s: check indentation, quotes and brackets on this and nearby lines", syntax.GetMessage())
+	return errorAt(at, "not valid YAML%s: check indentation, quotes and brackets on this and nearby lines", syntaxHint(syntax.GetMessage()))
 }
 
 func indentedByTab(text string, line int) bool {
@@ -248,4 +248,21 @@ func position(tk *token.Token) Pos {
 		return Pos{1, 1}
 	}
 	return Pos{tk.Position.Line, max(tk.Position.Column, 1)}
+}
+
+// syntaxHint says in our words what the YAML library found; empty: nothing that would help.
+func syntaxHint(found string) string {
+	for _, h := range []struct{ found, hint string }{
+		{"',' or '}'", ": a { is not closed, or a comma is missing"},
+		{"',' or ']'", ": a [ is not closed, or a comma is missing"},
+		{"could not find end character", ": a quote is not closed"},
+		{"not allowed in this context", ": this line is indented unlike those it belongs to"},
+		{"mapping", ": this key does not fit the lines before it"},
+		{"sequence", ": this list does not fit the lines before it"},
+	} {
+		if strings.Contains(found, h.found) {
+			return h.hint
+		}
+	}
+	return ""
 }

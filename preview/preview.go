@@ -3,6 +3,7 @@
 package preview
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -70,6 +71,25 @@ type TablePreview struct {
 // Depth is the table's distance from the root.
 func (t TablePreview) Depth() int { return t.depth }
 
+// Effect describes what a run does with the rows of the table.
+func (t TablePreview) Effect() string {
+	if t.Parent == "" {
+		return "delete what is expired"
+	}
+	text := t.Action
+	switch plan.EdgeAction(t.Action) {
+	case plan.ByCascade, plan.ByDelete:
+		text = "delete too"
+	case plan.ByNullify, plan.BySetNull:
+		text = "set to NULL"
+	case plan.BySetDefault:
+		text = "set to DEFAULT"
+	case plan.ByKeep:
+		text = "keep"
+	}
+	return text + " (" + cmp.Or(t.OnDelete, "match") + ")"
+}
+
 // Look previews a purge of a plan. If the plan has errors, or its tenants are invalid, the preview
 // has only the problems.
 func Look(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan, sel plan.Selection, estimate bool) (*Preview, error) {
@@ -84,7 +104,7 @@ func Look(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan, sel plan.Select
 	if p.Root != nil {
 		v.Table = p.Root.Table.Name.String()
 	}
-	v.Tables = tree(p)
+	v.Tables = Tree(p)
 	if p.HasErrors() {
 		return v, nil
 	}
@@ -122,8 +142,8 @@ func Look(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan, sel plan.Select
 	return v, nil
 }
 
-// tree lists the tables depth first, one entry per edge; it visits each edge of a cycle once.
-func tree(p *plan.Plan) []TablePreview {
+// Tree lists the tables depth first, one entry per edge; it visits each edge of a cycle once.
+func Tree(p *plan.Plan) []TablePreview {
 	if p.Root == nil {
 		return []TablePreview{}
 	}

@@ -124,13 +124,7 @@ func (w *policyRun) setStatus() {
 		reasons = append(reasons, fmt.Sprintf("%s skipped, without a usable retention: %s", visible.Count(max(rep.Tenants.Skipped, 1), "tenant", "tenants"), strings.Join(w.skipped, ", ")))
 	}
 	if failed := w.state.failedTenants(); len(failed) > 0 {
-		var names []string
-		for name, why := range failed {
-			if len(names) < namedTenants {
-				names = append(names, name+": "+why)
-			}
-		}
-		reasons = append(reasons, fmt.Sprintf("%s failed: %s", visible.Count(int64(len(failed)), "tenant", "tenants"), strings.Join(names, "; ")))
+		reasons = append(reasons, fmt.Sprintf("%s failed: %s", visible.Count(int64(len(failed)), "tenant", "tenants"), failedText(failed)))
 	}
 	reasons = append(reasons, w.parts.reasons()...)
 	stop, found := w.stopReason(), w.state.found()

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/reaperdb/reaper/internal/visible"
 )
 
 // namedReasons is how many reasons of failed tenants are logged one by one: some tell of the row,
@@ -46,4 +48,25 @@ func byReason(failed map[string]string) []reason {
 		return cmp.Or(cmp.Compare(len(b.tenants), len(a.tenants)), cmp.Compare(a.why, b.why))
 	})
 	return reasons
+}
+
+// shownReasons is how many reasons of failed tenants the report names.
+const shownReasons = 3
+
+// failedText says why tenants have failed, the most frequent reason first, and names some of them:
+// "tickets are frozen (12, 52, 9, …); permission denied for table replies (7)".
+func failedText(failed map[string]string) string {
+	var texts []string
+	reasons := byReason(failed)
+	for _, r := range reasons[:min(len(reasons), shownReasons)] {
+		names := slices.Clone(r.tenants[:min(len(r.tenants), namedTenants)])
+		if len(r.tenants) > namedTenants {
+			names = append(names, "…")
+		}
+		texts = append(texts, r.why+" ("+strings.Join(names, ", ")+")")
+	}
+	if more := len(reasons) - shownReasons; more > 0 {
+		texts = append(texts, visible.Count(int64(more), "other reason", "other reasons"))
+	}
+	return strings.Join(texts, "; ")
 }

@@ -18,7 +18,11 @@
 //
 // # The page
 //
-// It is a single file. Style and script are inline, and the Content-Security-Policy allows them by
+// The status page and the page of each policy (/policy/NAME) share their parts: a part of page.html
+// is a template of its own, and policy.html calls those that it needs. What is the same of several
+// policies is said once ([Finding], groups.go), and sections that say nothing fold.
+//
+// A page is a single file. Style and script are inline, and the Content-Security-Policy allows them by
 // their hashes and nothing else. Text from elsewhere is cut to a bounded length and escaped by
 // package visible, so that nothing invisible or reordering gets through; html/template does the
 // rest.

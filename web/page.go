@@ -15,6 +15,8 @@ import (
 var (
 	//go:embed page.html
 	pageHTML string
+	//go:embed policy.html
+	policyHTML string
 	//go:embed page.css
 	pageCSS string
 	//go:embed page.js
@@ -36,13 +38,15 @@ type document struct {
 }
 
 func newDocument() document {
+	page := template.Must(template.New("page").Funcs(template.FuncMap{
+		"bytes": size, "count": count, "measure": measure, "rate": rate, "plural": plural, "seconds": spanOf, "sentence": sentence, "span": span, "visible": external, "brief": brief, "breakable": breakable,
+		"list": func(items ...any) []any { return items }, "grouped": grouped, "len64": func(list []Policy) int64 { return int64(len(list)) },
+		"css": func() template.CSS { return template.CSS(pageCSS) },
+		"js":  func() template.JS { return template.JS(pageJS) },
+	}).Parse(pageHTML))
+	template.Must(page.New("policy").Parse(policyHTML))
 	return document{
-		template: template.Must(template.New("page").Funcs(template.FuncMap{
-			"bytes": size, "count": count, "measure": measure, "rate": rate, "plural": plural, "seconds": spanOf, "sentence": sentence, "span": span, "visible": external, "brief": brief, "breakable": breakable,
-			"list": func(items ...any) []any { return items },
-			"css":  func() template.CSS { return template.CSS(pageCSS) },
-			"js":   func() template.JS { return template.JS(pageJS) },
-		}).Parse(pageHTML)),
+		template: page,
 		policy: fmt.Sprintf("default-src 'none'; style-src %s; script-src %s; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 			hash(pageCSS), hash(pageJS)),
 	}
@@ -55,8 +59,12 @@ func hash(text string) string {
 
 func (d document) render(s Status, v Verdict, now time.Time) ([]byte, error) {
 	var b bytes.Buffer
-	err := d.template.Execute(&b, &view{Status: s, Verdict: v, now: now, blind: v.Stale || !s.Database.Up})
+	err := d.template.Execute(&b, newView(s, v, now))
 	return b.Bytes(), err
+}
+
+func newView(s Status, v Verdict, now time.Time) *view {
+	return &view{Status: s, Verdict: v, now: now, blind: v.Stale || !s.Database.Up}
 }
 
 // view is the data of the template.
@@ -65,6 +73,18 @@ type view struct {
 	Verdict
 	now   time.Time
 	blind bool // the data is out of date
+	up    bool // the page is one below the main page
+}
+
+// Up reports whether the page is one below the main page.
+func (v *view) Up() bool { return v.up }
+
+// Base leads from this page to the main one.
+func (v *view) Base() string {
+	if v.up {
+		return "../"
+	}
+	return "./"
 }
 
 // Tone is the overall state: bad, watch or good.
@@ -205,7 +225,7 @@ func (p Policy) ended() []Run {
 
 // Balances returns the policies whose balance is known.
 func (v *view) Balances() []Policy {
-	return slices.DeleteFunc(slices.Clone(v.Policies), func(p Policy) bool { return p.Balance == nil })
+	return slices.DeleteFunc(slices.Clone(v.Policies), func(p Policy) bool { return !p.Balance.known() })
 }
 
 // policyTenant is a tenant with the name of its policy.

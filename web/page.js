@@ -13,6 +13,7 @@
 		if (!answer.ok) throw new Error(answer.status);
 		const next = new DOMParser().parseFromString(await answer.text(), "text/html");
 		const focused = document.activeElement.closest("main a")?.getAttribute("href");
+		for (const open of document.querySelectorAll("main details[open]")) next.getElementById(open.id)?.setAttribute("open", "");
 		document.querySelector("main").replaceWith(next.querySelector("main"));
 		if (focused) document.querySelector(`main a[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
 		document.querySelector("link[rel=icon]").replaceWith(next.querySelector("link[rel=icon]"));

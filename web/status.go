@@ -65,8 +65,10 @@ type Policy struct {
 	ScannedAt       *time.Time `json:"scanned_at"`
 	ScanStale       bool       `json:"scan_stale"` // the scan is older than it should be
 
-	// Late means that the lag is above MaxLagSeconds (null means no limit).
+	// Late means that the lag is above MaxLagSeconds (null means no limit): max_lag or, where the
+	// policy has none, two cycles of its schedule and the longest of its last runs (MaxLagAssumed).
 	MaxLagSeconds *float64   `json:"max_lag_seconds"`
+	MaxLagAssumed bool       `json:"max_lag_assumed"`
 	Late          bool       `json:"late"`
 	LateSince     *time.Time `json:"late_since"`
 	// Failing means that the policy's runs do not succeed. Reason says why it is late or
@@ -91,7 +93,22 @@ type Policy struct {
 	LastSuccessAt *time.Time `json:"last_success_at"`
 	NextRunAt     *time.Time `json:"next_run_at"`
 	Runs          []Run      `json:"runs"` // last finished ones, newest first
+
+	// Only for the policy's page. Past are the finished runs that are remembered, newest first.
+	Past   []Run                  `json:"-"`
+	Lags   []Lag                  `json:"-"` // oldest first
+	Tree   []preview.TablePreview `json:"-"` // what a run deletes from; nil if not planned yet
+	Advice []Advice               `json:"-"`
 }
+
+// Lag is a policy's lag at a time.
+type Lag struct {
+	At      time.Time
+	Seconds float64
+}
+
+// Advice is what could be better about a policy, with its fix.
+type Advice struct{ Text, Fix string }
 
 // Tenant is a tenant with expired rows.
 type Tenant struct {

@@ -36,6 +36,8 @@ type Finding struct {
 	More   string     // details that continue What; may be empty
 	Since  *time.Time // nil if unknown
 	Why    string     // empty if unknown
+	Alert  string     // the alert that tells of it, if any; it has a runbook
+	Next   string     // the command to run next; empty if none helps
 }
 
 func (f Finding) String() string {
@@ -75,7 +77,7 @@ func (s Status) Judge(now time.Time, maxAge time.Duration) Verdict {
 	}
 	if v.Stale {
 		old := span(now.Sub(s.At).Truncate(time.Second))
-		v.NotReady = append(v.NotReady, Finding{What: "reaper is stuck", More: "its data is " + old + " old", Since: &s.At})
+		v.NotReady = append(v.NotReady, Finding{What: "reaper is stuck", More: "its data is " + old + " old", Since: &s.At, Alert: "ReaperLagStale"})
 	}
 	file := s.file(now)
 	if s.Config.LoadedAt.IsZero() {
@@ -93,7 +95,7 @@ func (s Status) Judge(now time.Time, maxAge time.Duration) Verdict {
 	v.Warnings = append(v.Warnings, s.Database.warnings(now)...)
 	for _, h := range s.Heartbeats {
 		if h.LastError != "" {
-			v.Warnings = append(v.Warnings, Finding{What: "the monitor " + h.Name + " does not accept pings", Since: h.LastErrorAt, Why: h.LastError})
+			v.Warnings = append(v.Warnings, Finding{What: "the monitor " + h.Name + " does not accept pings", Since: h.LastErrorAt, Why: h.LastError, Alert: "ReaperHeartbeatFailing"})
 		}
 	}
 	return v
@@ -103,10 +105,10 @@ func (s Status) Judge(now time.Time, maxAge time.Duration) Verdict {
 func (s Status) basics() []Finding {
 	var found []Finding
 	if !s.Database.Up {
-		found = append(found, Finding{What: "the database does not answer", Since: s.Database.DownSince, Why: s.Database.Error})
+		found = append(found, Finding{What: "the database does not answer", Since: s.Database.DownSince, Why: s.Database.Error, Alert: "ReaperDatabaseDown", Next: "reaper check"})
 	}
 	if s.LedgerError != "" && s.Database.Up { // else it is no cause of its own
-		found = append(found, Finding{What: "reaper's ledger cannot be used, and nothing runs", Why: s.LedgerError})
+		found = append(found, Finding{What: "reaper's ledger cannot be used, and nothing runs", Why: s.LedgerError, Alert: "ReaperRunsFailing", Next: "reaper migrate"})
 	}
 	return found
 }
@@ -115,20 +117,26 @@ func (s Status) basics() []Finding {
 func (s Status) file(now time.Time) (found []Finding) {
 	switch c := s.Config; {
 	case c.Error != "":
-		f := Finding{What: "the policy file is not valid", Since: c.FailedAt, Why: c.Error}
+		f := Finding{What: "the policy file is not valid", Since: c.FailedAt, Why: c.Error, Alert: "ReaperConfigInvalid", Next: "reaper check"}
 		if !c.LoadedAt.IsZero() {
 			f.More = "the one loaded at " + clock(c.LoadedAt, now) + " stays in effect"
 		}
 		found = append(found, f)
 	case len(s.Policies) == 0:
-		found = append(found, Finding{What: "there is no policy"})
+		found = append(found, Finding{What: "there is no policy", Next: "reaper init"})
 	}
 	return found
 }
 
 // trouble describes a policy that is failing or late.
 func (p Policy) trouble() (Finding, bool) {
-	f := Finding{Policy: p.Name, Why: p.Reason}
+	f := Finding{Policy: p.Name, Why: p.Reason, Alert: p.alert(), Next: "reaper check --policy " + p.Name}
+	switch {
+	case strings.Contains(p.Reason, "reaper approve"):
+		f.Next = "reaper approve --policy " + p.Name
+	case !p.Failing:
+		f.Next = "reaper plan --policy " + p.Name
+	}
 	switch {
 	case p.Failing && p.Late:
 		f.What, f.Since = "is failing and late", p.FailingSince
@@ -145,6 +153,21 @@ func (p Policy) trouble() (Finding, bool) {
 	return f, true
 }
 
+// alert is the alert that tells of a policy in trouble.
+func (p Policy) alert() string {
+	switch {
+	case strings.Contains(p.Reason, "reaper approve"):
+		return "ReaperApprovalNeeded"
+	case p.Failing && p.LastSuccessAt == nil:
+		return "ReaperNeverSucceeded"
+	case p.Failing:
+		return "ReaperRunsFailing"
+	case p.LagSeconds != nil && p.MaxLagSeconds != nil && *p.LagSeconds > 2**p.MaxLagSeconds:
+		return "ReaperLagCritical"
+	}
+	return "ReaperLagHigh"
+}
+
 // lateness is how late a policy is, as far as known.
 func (p Policy) lateness() string {
 	switch lag, most := p.LagSeconds, p.MaxLagSeconds; {
@@ -158,16 +181,17 @@ func (p Policy) lateness() string {
 
 func (p Policy) warnings(now time.Time) []Finding {
 	var found []Finding
+	check := "reaper check --policy " + p.Name
 	switch {
 	case p.ScanStale && p.ScannedAt != nil:
-		found = append(found, Finding{Policy: p.Name, What: "was last measured", More: since(*p.ScannedAt, now), Why: p.Problem})
+		found = append(found, Finding{Policy: p.Name, What: "was last measured", More: since(*p.ScannedAt, now), Why: p.Problem, Alert: "ReaperLagStale", Next: check})
 	case p.ScanStale:
-		found = append(found, Finding{Policy: p.Name, What: "was never measured", Why: p.Problem})
+		found = append(found, Finding{Policy: p.Name, What: "was never measured", Why: p.Problem, Alert: "ReaperLagStale", Next: check})
 	case p.Problem != "":
-		found = append(found, Finding{Policy: p.Name, What: "is only partly known", Why: p.Problem})
+		found = append(found, Finding{Policy: p.Name, What: "is only partly known", Why: p.Problem, Next: check})
 	}
 	if p.Unowned.Most() {
-		found = append(found, Finding{Policy: p.Name, What: "never deletes most of its rows", Why: p.Unowned.Text()})
+		found = append(found, Finding{Policy: p.Name, What: "never deletes most of its rows", Why: p.Unowned.Text(), Next: check})
 	}
 	return found
 }
@@ -177,9 +201,9 @@ func (p Policy) warnings(now time.Time) []Finding {
 func (s Status) held(now time.Time) []Finding {
 	var found []Finding
 	for _, p := range s.Pauses {
-		f := Finding{What: "is paused by hand " + p.end(now), Since: &p.Since, Why: p.Reason + " (" + p.By + ")"}
+		f := Finding{What: "is paused by hand " + p.end(now), Since: &p.Since, Why: p.Reason + " (" + p.By + ")", Alert: "ReaperPaused", Next: "reaper resume"}
 		if p.Policy != nil {
-			f.Policy = *p.Policy
+			f.Policy, f.Next = *p.Policy, "reaper resume --policy "+*p.Policy
 		} else {
 			f.What = "every policy " + f.What
 		}
@@ -188,7 +212,7 @@ func (s Status) held(now time.Time) []Finding {
 	for _, p := range s.Policies {
 		// Manual pauses are listed above.
 		if r := p.Running; r != nil && r.Held.stops() && r.Held.Guard != guard.ByHand {
-			found = append(found, Finding{Policy: p.Name, What: "is held back by the guard " + r.Held.Guard, Since: &r.Held.Since, Why: r.Held.Reason})
+			found = append(found, Finding{Policy: p.Name, What: "is held back by the guard " + r.Held.Guard, Since: &r.Held.Since, Why: r.Held.Reason, Alert: "ReaperGuardPausing", Next: "reaper status"})
 		}
 	}
 	return found
@@ -210,9 +234,9 @@ func (d Database) warnings(now time.Time) []Finding {
 	if f == nil || f.FullAt == nil || f.LimitBytes == nil || f.FullAt.Sub(now) > fullSoon {
 		return nil
 	}
-	found := Finding{What: "the limit of " + size(*f.LimitBytes) + " is reached " + since(*f.FullAt, now), Why: f.Reason}
+	found := Finding{What: "the limit of " + size(*f.LimitBytes) + " is reached " + since(*f.FullAt, now), Why: f.Reason, Alert: "ReaperStorageForecast", Next: "reaper plan"}
 	if f.UsedBytes >= *f.LimitBytes {
-		found.What = "the limit of " + size(*f.LimitBytes) + " is reached"
+		found.What, found.Alert = "the limit of "+size(*f.LimitBytes)+" is reached", "ReaperStorageCritical"
 	}
 	return []Finding{found}
 }

@@ -43,7 +43,7 @@ const (
 	PathHealth  = "/health"
 )
 
-// New returns the handler of /, /healthz, /readyz, /readyz/process, /health, /api/status and /metrics. It sets
+// New returns the handler of /, /policy/NAME, /healthz, /readyz, /readyz/process, /health, /api/status and /metrics. It sets
 // no timeouts; configure them in the http.Server.
 func New(o Options) http.Handler {
 	o.MaxAge = cmp.Or(o.MaxAge, DefaultMaxAge)
@@ -54,6 +54,7 @@ func New(o Options) http.Handler {
 	s := &server{o, newDocument()}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.page)
+	mux.HandleFunc("GET /policy/{name}", s.policyPage)
 	mux.HandleFunc("GET "+PathAlive, s.alive)
 	mux.HandleFunc("GET "+PathReady, s.ready)
 	mux.HandleFunc("GET "+PathProcess, s.processReady)

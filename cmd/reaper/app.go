@@ -8,14 +8,13 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"reflect"
-	"strings"
 	"time"
 
 	"github.com/caarlos0/env/v11"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
+	"github.com/reaperdb/reaper/internal/mistake"
+	"github.com/reaperdb/reaper/internal/terminal"
 	"github.com/reaperdb/reaper/internal/visible"
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/policy"
@@ -31,6 +30,7 @@ type settings struct {
 	LogLevel        slog.Level    `env:"REAPER_LOG_LEVEL" envDefault:"WARN"`
 	LogFormat       string        `env:"REAPER_LOG_FORMAT" envDefault:"text"`
 	Output          string        `env:"REAPER_OUTPUT" envDefault:"text"`
+	Color           string        `env:"REAPER_COLOR" envDefault:"auto"`
 	Policies        []string      `env:"REAPER_POLICY"`
 	Tenants         []string      `env:"REAPER_TENANT"`
 	OlderThan       string        `env:"REAPER_OLDER_THAN"`
@@ -64,8 +64,6 @@ type app struct {
 	stdin  io.Reader
 	stdout io.Writer
 	stderr io.Writer
-	// screen is stderr if it is a terminal, for control sequences; otherwise nil.
-	screen *os.File
 	// terminal: stdin is a terminal, so a person can be asked.
 	terminal bool
 	// running is not canceled by the first signal, which cancels a command's own context, but by
@@ -81,7 +79,7 @@ type app struct {
 // command builds the tree of commands.
 func (a *app) command() (*cobra.Command, error) {
 	if err := env.Parse(&a.settings); err != nil {
-		return nil, environmentError(err)
+		return nil, mistake.Environment(a.settings, err)
 	}
 	root := &cobra.Command{
 		Use:   "reaper",
@@ -97,9 +95,11 @@ Settings are environment variables; flags of the same name override them.
 
 Exit codes: 0 everything due was deleted · 1 failed · 2 usage, configuration or
 schema error, nothing was touched · 3 incomplete · 4 refused.`,
-		SilenceUsage: true, SilenceErrors: true,
+		SilenceUsage: true, SilenceErrors: true, DisableSuggestions: true, Version: version,
 		PersistentPreRunE: func(*cobra.Command, []string) error { return a.prepare() },
 	}
+	root.SetVersionTemplate(versionText() + "\n")
+	root.SetFlagErrorFunc(mistake.Flag)
 	f := root.PersistentFlags()
 	f.StringVar(&a.PolicyFile, "policy-file", a.PolicyFile, "the policy file (REAPER_POLICY_FILE)")
 	f.StringVar(&a.LedgerSchema, "ledger-schema", a.LedgerSchema, "schema of reaper's own tables (REAPER_LEDGER_SCHEMA)")
@@ -107,34 +107,12 @@ schema error, nothing was touched · 3 incomplete · 4 refused.`,
 	f.TextVar(&a.LogLevel, "log-level", a.LogLevel, "debug, info, warn or error, to stderr (REAPER_LOG_LEVEL)")
 	f.StringVar(&a.LogFormat, "log-format", a.LogFormat, "text or json (REAPER_LOG_FORMAT)")
 	f.StringVarP(&a.Output, "output", "o", a.Output, "text or json (REAPER_OUTPUT)")
+	f.StringVar(&a.Color, "color", a.Color, "auto, always or never (REAPER_COLOR)")
 	root.AddCommand(a.initCommand(), a.checkCommand(), a.planCommand(), a.purgeCommand(), a.runCommand(), a.statusCommand(), a.pauseCommand(), a.resumeCommand(), a.holdCommand(), a.holdsCommand(), a.releaseCommand(), a.approveCommand(), a.archiveCommand(), a.restoreCommand(),
-		a.migrateCommand(), a.grantsCommand(), a.healthcheckCommand(), a.demoCommand(), a.versionCommand())
-	refuseEmpty(root)
-	return root, nil
-}
-
-// environmentError names the invalid variables and their valid values.
-func environmentError(err error) error {
-	var all env.AggregateError
-	if !errors.As(err, &all) {
-		return fmt.Errorf("reading the environment: %w", err)
-	}
-	var texts []string
-	for _, one := range all.Errors {
-		var parse env.ParseError
-		if !errors.As(one, &parse) {
-			texts = append(texts, one.Error())
-			continue
-		}
-		name := parse.Name
-		if f, ok := reflect.TypeFor[settings]().FieldByName(parse.Name); ok {
-			name = f.Tag.Get("env")
-		}
-		texts = append(texts, name+": write "+map[string]string{
-			"bool": "true or false", "int": "a whole number", "*int64": "a whole number", "slog.Level": "debug, info, warn or error", "time.Duration": "a time, such as 30s",
-		}[parse.Type.String()])
-	}
-	return errors.New(strings.Join(texts, "; "))
+		a.migrateCommand(), a.grantsCommand(), a.healthcheckCommand(), a.demoCommand(), a.versionCommand(), a.manCommand(root))
+	mistake.Groups(root, usage)
+	mistake.RefuseEmpty(root)
+	return root, a.completions(root)
 }
 
 // prepare checks the settings that every command shares.
@@ -145,6 +123,12 @@ func (a *app) prepare() error {
 	if a.LogFormat != "text" && a.LogFormat != "json" {
 		return usage(fmt.Errorf("--log-format %q: write text or json", a.LogFormat))
 	}
+	if err := mistake.Variables(a.settings, os.Environ()); err != nil {
+		return usage(err)
+	}
+	if err := a.colors(); err != nil {
+		return err
+	}
 	if a.document {
 		a.Output = "json"
 	}
@@ -152,6 +136,20 @@ func (a *app) prepare() error {
 		a.log = a.recorder()
 	} else {
 		a.log = slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: a.LogLevel}))
+	}
+	return nil
+}
+
+// colors gives stdout and stderr theirs.
+func (a *app) colors() error {
+	for _, to := range []io.Writer{a.stdout, a.stderr} {
+		on, err := terminal.Colors(a.Color, terminal.Of(to).Terminal, os.Getenv)
+		if err != nil {
+			return usage(fmt.Errorf("--color %q: %w", a.Color, err))
+		}
+		if w, ok := to.(*terminal.Writer); ok {
+			w.SetColor(on && !a.records)
+		}
 	}
 	return nil
 }
@@ -174,8 +172,6 @@ func (a *app) printJSON(v any) error {
 
 func (a *app) printf(format string, args ...any) { fmt.Fprintf(a.stdout, format, args...) }
 
-func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
-
 // readPolicy reads and parses the policy file.
 func (a *app) readPolicy() (*policy.File, error) {
 	data, err := os.ReadFile(a.PolicyFile)
@@ -183,7 +179,7 @@ func (a *app) readPolicy() (*policy.File, error) {
 		return nil, usage(fmt.Errorf("there is no policy file %s: name one with --policy-file, or write a first one with `reaper init > %s`", a.PolicyFile, a.PolicyFile))
 	}
 	if err != nil {
-		return nil, usage(fmt.Errorf("reading the policy file: %w", err))
+		return nil, usage(fmt.Errorf("--policy-file %s: %s; name a file that can be read", a.PolicyFile, cause(err)))
 	}
 	f, err := policy.Parse(a.PolicyFile, data)
 	if err != nil {

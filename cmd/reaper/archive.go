@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/reaperdb/reaper/archive"
+	"github.com/reaperdb/reaper/internal/terminal"
 	"github.com/reaperdb/reaper/internal/visible"
 	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/policy"
@@ -25,10 +26,9 @@ import (
 
 func (a *app) archiveCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "archive", Short: "List, verify and prune the copies of deleted rows", Args: noArgs,
+		Use: "archive", Short: "List, verify and prune the copies of deleted rows",
 		Long: `archive looks after the copies that policies with archive: true leave in the store
 of the policy file's section archive. restore puts rows back.`,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(a.archiveListCommand(), a.archiveVerifyCommand(), a.archivePruneCommand())
 	return cmd
@@ -145,12 +145,11 @@ func (a *app) archiveList(ctx context.Context) error {
 		a.printf("the archive is empty\n")
 		return nil
 	}
-	g := grid(3, 4, 5)
-	g.header("run", "policy", "segments", "lists", "size", "from", "to")
+	t := terminal.NewTable(column("run", 0), column("policy", 0), figure("segments", 1), figure("lists", 2), figure("size", 3), column("from", 0), column("to", 4))
 	for _, k := range all {
-		g.row(visible.Text(k.Run), visible.Text(k.Policy), k.Segments, k.Lists, bytesText(k.Bytes), k.First.Format(time.DateTime), k.Last.Format(time.DateTime))
+		t.Row(k.Run, k.Policy, k.Segments, k.Lists, bytesText(k.Bytes), k.First.Format(time.DateTime), k.Last.Format(time.DateTime))
 	}
-	a.printf("%s\n", g)
+	a.printTable(t)
 	return nil
 }
 

@@ -142,8 +142,8 @@ func TestArchive(t *testing.T) {
 	}
 	x.says("is encrypted|--identity", 2, "archive", "verify")
 	x.says("1 segment verified, with 4 rows|1 segment loaded; 0 failures", 0, "archive", "verify", "--load", "--identity", x.identity, "--sample", "5%")
-	x.says("list", 0, "archive")
-	x.says("no arguments", 2, "archive", "lost")
+	x.says("needs a command: list, prune, verify", 2, "archive")
+	x.says("there is no command archive lost; did you mean archive list?", 2, "archive", "lost")
 	x.says("percentage", 2, "archive", "verify", "--sample", "0%")
 
 	// Bad input touches nothing.

@@ -13,9 +13,11 @@ import (
 
 	"github.com/reaperdb/reaper/drift"
 	"github.com/reaperdb/reaper/gate"
+	"github.com/reaperdb/reaper/internal/terminal"
 	"github.com/reaperdb/reaper/internal/visible"
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/policy"
 	"github.com/reaperdb/reaper/preview"
 )
 
@@ -84,6 +86,11 @@ func (a *app) check(ctx context.Context, lock string) error {
 	missing = append(missing, a.archiveProblems(ctx, s)...)
 	unread, notes := s.guardProblems(ctx)
 	notes = append(advice, notes...)
+	limits, err := a.lagLimits(s.file)
+	if err != nil {
+		return a.checkFailed(err)
+	}
+	notes = append(notes, limits...)
 	if lock != "" {
 		differences, harmless, err := s.against(ctx, lock, saved)
 		if err != nil {
@@ -106,6 +113,22 @@ func (a *app) check(ctx context.Context, lock string) error {
 		return &exitError{code: exitUsage}
 	}
 	return nil
+}
+
+// lagLimits says when policies without max_lag count as late.
+func (a *app) lagLimits(file *policy.File) ([]preview.Note, error) {
+	c, err := a.daemonConfig()
+	if err != nil {
+		return nil, err
+	}
+	text, err := c.LagLimits(file)
+	if err != nil {
+		return nil, usage(err)
+	}
+	if text == "" {
+		return nil, nil
+	}
+	return []preview.Note{{Text: text}}, nil
 }
 
 // ledgerProblems are an untrusted ledger, or privileges that the role lacks on it: a purge would
@@ -192,7 +215,8 @@ func printProblems(w io.Writer, problems []plan.Problem) {
 		if p.Policy != "" {
 			where = " in policy " + p.Policy
 		}
-		fmt.Fprintf(w, "%s%s: %s\n", p.Level, where, visible.Text(p.Text))
+		level := string(p.Level)
+		fmt.Fprintf(w, "%s%s: %s\n", terminal.Of(w).Paint(tones[level], level), where, visible.Text(p.Text))
 		if p.Fix != "" {
 			fmt.Fprintf(w, "  fix: %s\n", fixText(p.Fix))
 		}
@@ -221,7 +245,7 @@ func printNotes(w io.Writer, notes []preview.Note) {
 		if n.Policy != "" {
 			where = " on policy " + n.Policy
 		}
-		fmt.Fprintf(w, "note%s: %s\n", where, visible.Text(n.Text))
+		fmt.Fprintf(w, "%s%s: %s\n", terminal.Of(w).Paint(tones["note"], "note"), where, visible.Text(n.Text))
 		if n.Fix != "" {
 			fmt.Fprintf(w, "  fix: %s\n", fixText(n.Fix))
 		}

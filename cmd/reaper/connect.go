@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/reaperdb/reaper/internal/mistake"
 	"github.com/reaperdb/reaper/internal/pg"
 )
 
@@ -95,7 +96,7 @@ func (a *app) pool(ctx context.Context, size int) (*pgxpool.Pool, error) {
 	}
 	config, err := pg.PoolConfig(a.DatabaseURL)
 	if err != nil {
-		return nil, usage(fmt.Errorf("%s: %s", source(a.DatabaseURL), unquoted(err)))
+		return nil, usage(fmt.Errorf("%s: %s", source(a.DatabaseURL), mistake.Connection(err)))
 	}
 	config.MaxConns = int32(size)
 	pool, err := pgxpool.NewWithConfig(ctx, config)
@@ -128,19 +129,6 @@ func unescaped(dsn string) error {
 		return errors.New("in a URL, write @ / ? # and : within the user and the password as %40 %2F %3F %23 %3A")
 	}
 	return nil
-}
-
-// unquoted is pgx's reason for refusing a connection string, without the string.
-func unquoted(err error) string {
-	text := err.Error()
-	var parse *pgconn.ParseConfigError
-	if errors.As(err, &parse) {
-		if i := strings.LastIndex(text, "`: "); i >= 0 {
-			return text[i+len("`: "):]
-		}
-		return "it cannot be read"
-	}
-	return text
 }
 
 // lined joins the lines of pgx's connection errors.

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/reaperdb/reaper/demo"
+	"github.com/reaperdb/reaper/internal/terminal"
 	"github.com/reaperdb/reaper/purge"
 )
 
@@ -19,16 +20,19 @@ const demoMails = 20_000
 func (a *app) demoCommand() *cobra.Command {
 	var bin string
 	o := demo.Options{Program: os.Args[0], Out: a.stdout, Table: func(header []string, rows [][]string) string {
-		t := grid(2, 3, 4)
-		t.header(plain(header)...)
+		columns := []terminal.Column{column(header[0], 0)}
+		for _, name := range header[1:] {
+			columns = append(columns, figure(name, 0))
+		}
+		t := terminal.NewTable(columns...)
 		for i, r := range rows {
 			if i == len(rows)-1 {
-				t.footer(plain(r)...)
+				t.Footer(plain(r)...)
 				break
 			}
-			t.row(plain(r)...)
+			t.Row(plain(r)...)
 		}
-		return t.String()
+		return t.Render(terminal.Of(a.stdout))
 	}}
 	cmd := &cobra.Command{
 		Use: "demo", Short: "Fill a throwaway PostgreSQL with mail, and purge it", Args: noArgs,

@@ -8,6 +8,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"github.com/reaperdb/reaper/internal/terminal"
 	"github.com/reaperdb/reaper/web"
 )
 
@@ -47,13 +48,12 @@ func perSecond(rate *float64) string {
 }
 
 // guardsTable lists the guards' states.
-func guardsTable(guards []web.Guard) string {
-	t := grid(3)
-	t.header("guard", "says", "reads", "why")
+func guardsTable(guards []web.Guard) *terminal.Table {
+	t := terminal.NewTable(column("guard", 0), column("says", 0), figure("reads", 1), column("why", 0))
 	for _, g := range guards {
-		t.row(strings.TrimSpace(g.Name+" "+g.Policy), guardWord(g), guardValue(g), g.Reason)
+		t.Row(strings.TrimSpace(g.Name+" "+g.Policy), toned(guardWord(g)), guardValue(g), g.Reason)
 	}
-	return t.String()
+	return t
 }
 
 func guardWord(g web.Guard) string {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/reaperdb/reaper/internal/terminal"
 	"github.com/reaperdb/reaper/web"
 )
 
@@ -39,7 +40,7 @@ func TestGuardsTable(t *testing.T) {
 		{Name: "dead_rows", Policy: "emails", State: "stop", Value: new(0.425), Unit: "ratio"},
 		{Name: "queue", State: "go", Value: new(1234.0)},
 		{Name: "windows", State: "go", Off: true},
-	})
+	}).Render(terminal.Style{})
 	for _, want := range []string{
 		"guard says reads why", "storage go 3.0 GiB", "wal_rate slow 60 MiB/s 60 MiB/s of WAL", "replica_lag pause unknown no replica is there",
 		"latency go 1.23 ms", "dead_rows emails stop 42.5 %", "queue go 1,234", "windows off",

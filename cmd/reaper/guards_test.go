@@ -192,7 +192,7 @@ func TestRun_Guards(t *testing.T) {
 func TestRun_SlowGuard(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, few)
-	policy := strings.NewReplacer("every: 100ms", "every: 100ms\n  timeout: 10s", "query: SELECT v FROM knob", `query: "SELECT v FROM knob, pg_sleep(5)"`, "limits:", `schedule: "0 0 1 1 *", limits:`).Replace(guardedPolicy)
+	policy := strings.NewReplacer("every: 100ms", "every: 100ms\n  timeout: 10s", "query: SELECT v FROM knob", `query: "SELECT v FROM knob, pg_sleep(5)"`, "limits:", `schedule: "0 0 1 1 *", max_lag: 100y, limits:`).Replace(guardedPolicy)
 	s := serve(t, db.DSN(), policy)
 	s.await("healthy", 20*time.Second, s.health(200))
 	read := func() bool {

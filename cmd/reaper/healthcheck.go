@@ -73,7 +73,7 @@ func (a *app) healthcheck(ctx context.Context, path string) error {
 func ownAddress(listen string) (string, error) {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {
-		return "", err
+		return "", errors.New("write an address with a port, like :8080 or 127.0.0.1:8080")
 	}
 	if port == "" || port == "0" {
 		return "", errors.New("it names no port, so nobody knows where the daemon listens")

@@ -273,11 +273,18 @@ func (a *app) onLedger(ctx context.Context, read func(*ledger.Ledger, *pgxpool.P
 
 func (a *app) releaseCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "release ID", Short: "End a hold", Args: cobra.ExactArgs(1),
+		Use: "release ID", Short: "End a hold", Args: oneHold,
 		Long: `release ends a hold set by hold; holds lists them with their ids. What was due
 meanwhile goes with the next run.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.release(cmd.Context(), args[0]) },
 	}
+}
+
+func oneHold(_ *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return usage(errors.New("release needs the number of one hold; reaper holds lists them"))
+	}
+	return nil
 }
 
 func (a *app) release(ctx context.Context, text string) error {

@@ -13,6 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/reaperdb/reaper/internal/mistake"
+	"github.com/reaperdb/reaper/internal/terminal"
 	"github.com/reaperdb/reaper/internal/visible"
 	"github.com/reaperdb/reaper/policy"
 )
@@ -66,16 +68,25 @@ func run(args []string, stdin *os.File, stdout *os.File, stderr io.Writer) int {
 	}()
 
 	// A safety net below the escaping of individual values.
-	out, messages := visible.NewWriter(stdout), visible.NewWriter(stderr)
-	a := &app{stdin: stdin, stdout: out, stderr: messages, terminal: isTerminal(stdin), running: ctx}
-	if f, ok := stderr.(*os.File); ok && isTerminal(f) {
-		a.screen = f
-	}
+	out, messages := terminal.NewWriter(stdout), terminal.NewWriter(stderr)
+	a := &app{stdin: stdin, stdout: out, stderr: messages, terminal: terminal.IsTerminal(stdin), running: ctx}
 	code := a.run(stopping, args)
-	if err := errors.Join(out.Flush(), messages.Flush()); err != nil && code == exitOK {
+	if err := out.Flush(); err != nil && code != exitUsage {
+		fmt.Fprintln(messages, "reaper: writing the output: "+visible.Text(cause(err)))
+		code = exitFailed
+	}
+	if err := messages.Flush(); err != nil && code == exitOK {
 		return exitFailed
 	}
 	return code
+}
+
+// cause is why a file could not be written, without the call that failed.
+func cause(err error) string {
+	if path, ok := errors.AsType[*os.PathError](err); ok {
+		return path.Err.Error()
+	}
+	return err.Error()
 }
 
 // run runs one command and returns the exit code.
@@ -94,7 +105,9 @@ func (a *app) run(ctx context.Context, args []string) int {
 		root.SetArgs(args)
 		root.SetOut(a.stdout)
 		root.SetErr(a.stderr)
-		err = root.ExecuteContext(ctx)
+		if err = root.ExecuteContext(ctx); err != nil {
+			err = mistake.Command(root, err)
+		}
 	}
 	if err == nil {
 		return exitOK

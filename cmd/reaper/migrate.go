@@ -138,6 +138,15 @@ func revision() string {
 	return ""
 }
 
+// versionText is the version in one line.
+func versionText() string {
+	text := "reaper " + version
+	if revision := revision(); revision != "" {
+		text += " " + revision
+	}
+	return text + " (" + runtime.Version() + ")"
+}
+
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print the version", Args: noArgs,
@@ -146,11 +155,7 @@ func (a *app) versionCommand() *cobra.Command {
 			if a.json() {
 				return a.printJSON(map[string]string{"version": version, "revision": revision, "go": runtime.Version()})
 			}
-			a.printf("reaper %s", version)
-			if revision != "" {
-				a.printf(" %s", revision)
-			}
-			a.printf(" (%s)\n", runtime.Version())
+			a.printf("%s\n", versionText())
 			return nil
 		},
 	}

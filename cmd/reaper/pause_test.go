@@ -125,7 +125,7 @@ func TestRun_LeftForAPause(t *testing.T) {
 	if err := l.Pause(t.Context(), db.Pool(t), nil, time.Hour, "an audit", "ada"); err != nil {
 		t.Fatal(err)
 	}
-	policy := strings.Replace(lettersPolicy("@every 1s", ""), "max_lag: 1h, ", "", 1) // what is overdue would still be overdue after a pause
+	policy := strings.Replace(lettersPolicy("@every 1s", ""), "max_lag: 1h, ", "max_lag: 100y, ", 1) // what is overdue would still be overdue after a pause
 	s := serve(t, db.DSN(), "guards: {max_pause: 1s}\n"+policy, "REAPER_HEARTBEAT="+m.URL+monitorPath)
 	s.await("it is paused, and that is no alarm", 20*time.Second, func() bool { return s.paused(true)() && s.health(200)() })
 	s.await("what is due is left", 10*time.Second, func() bool { return strings.Contains(s.text(), "run postponed: the policy is paused by hand") })
@@ -158,7 +158,7 @@ func TestRun_LeftForAPause(t *testing.T) {
 func TestRun_LeftForAWindow(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, letters)
-	policy := strings.Replace(lettersPolicy("@every 1s", ""), "max_lag: 1h, ", "", 1)
+	policy := strings.Replace(lettersPolicy("@every 1s", ""), "max_lag: 1h, ", "max_lag: 100y, ", 1)
 	from := time.Now().UTC().Add(2 * time.Hour)
 	s := serve(t, db.DSN(), fmt.Sprintf("guards: {every: 100ms, max_pause: 1s, allow: %q}\n", from.Format("15:04-")+from.Add(time.Hour).Format("15:04"))+policy)
 	s.await("what is due is left", 20*time.Second, func() bool { return strings.Contains(s.text(), "run postponed: no window of allow is open") })

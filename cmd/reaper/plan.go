@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/reaperdb/reaper/gate"
+	"github.com/reaperdb/reaper/internal/terminal"
 	"github.com/reaperdb/reaper/internal/visible"
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/plan"
@@ -199,7 +200,7 @@ func (a *app) printPreview(v *preview.Preview, all tenantList) error {
 		}
 	}
 	if len(v.Tables) > 0 {
-		a.printf("%s\n", tablesOf(v))
+		a.printTable(tablesOf(v))
 	}
 	if err := a.printTenants(v, all); err != nil {
 		return err
@@ -234,37 +235,20 @@ func (a *app) printOrders(v *preview.Preview) {
 	}
 }
 
-func tablesOf(v *preview.Preview) string {
-	t := grid(5)
-	t.header("table", "by", "action", "index", count(v, "rows"))
+func tablesOf(v *preview.Preview) *terminal.Table {
+	t := terminal.NewTable(column("table", 0), column("by", 1), column("action", 0), column("index", 2), figure(count(v, "rows"), 0))
 	for _, x := range v.Tables {
-		name, action := x.Table, "delete what is expired"
+		name := x.Table
 		if x.Parent != "" {
 			name = strings.Repeat("  ", x.Depth()-1) + "└ " + name
-			action = what(x.Action) + " (" + cmp.Or(x.OnDelete, "match") + ")"
 		}
 		expired := "?"
 		if x.ExpiredRows != nil {
 			expired = humanize.Comma(*x.ExpiredRows)
 		}
-		t.row(name, strings.Join(x.Columns, ", "), action, cmp.Or(x.Index, "none"), expired)
+		t.Row(name, strings.Join(x.Columns, ", "), x.Effect(), cmp.Or(x.Index, "none"), expired)
 	}
-	return t.String()
-}
-
-// what describes the effect of an action on the rows behind an edge.
-func what(action string) string {
-	switch plan.EdgeAction(action) {
-	case plan.ByCascade, plan.ByDelete:
-		return "delete too"
-	case plan.ByNullify, plan.BySetNull:
-		return "set to NULL"
-	case plan.BySetDefault:
-		return "set to DEFAULT"
-	case plan.ByKeep:
-		return "keep"
-	}
-	return action
+	return t
 }
 
 func count(v *preview.Preview, what string) string {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"github.com/reaperdb/reaper/internal/terminal"
 	"github.com/reaperdb/reaper/preview"
 )
 
@@ -64,19 +65,19 @@ func (a *app) printTenants(v *preview.Preview, all tenantList) error {
 
 // listTenants prints the tenants in tables.
 func (a *app) listTenants(v *preview.Preview, all tenantList) (listed int64, err error) {
-	t, rows := gridWriter{}, 0
+	var t *terminal.Table
+	rows := 0
 	end := func() {
 		if rows > 0 {
-			a.printf("%s\n", t)
+			a.printTable(t)
 			rows = 0
 		}
 	}
 	visit := func(x preview.TenantPreview) error {
 		if rows == 0 {
-			t = grid(5)
-			t.header("tenant", "retention", "cutoff (UTC)", "state", "expired rows")
+			t = terminal.NewTable(column("tenant", 0), column("retention", 1), column("cutoff (UTC)", 2), column("state", 0), figure("expired rows", 0))
 		}
-		t.row(tenantRow(x)...)
+		t.Row(tenantRow(x)...)
 		listed++
 		if rows++; rows == tenantsOfTable {
 			end()
@@ -202,5 +203,5 @@ func tenantRow(x preview.TenantPreview) []any {
 	if x.ExpiredRows != nil {
 		expired = humanize.Comma(*x.ExpiredRows)
 	}
-	return []any{key, retention, cutoff, x.State, expired}
+	return []any{key, retention, cutoff, toned(x.State), expired}
 }

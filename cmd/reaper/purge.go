@@ -15,6 +15,7 @@ import (
 	"github.com/reaperdb/reaper/deletion"
 	"github.com/reaperdb/reaper/gate"
 	"github.com/reaperdb/reaper/guard"
+	"github.com/reaperdb/reaper/internal/terminal"
 	"github.com/reaperdb/reaper/internal/visible"
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/plan"
@@ -121,7 +122,7 @@ func (a *app) purgeAs(ctx context.Context, s *session, opts purge.Options) (*pur
 	defer traced(nil)
 	runner := purge.Runner{Gate: &gate.Gates{Pool: s.pool, Ledger: l, Log: a.log, Rows: a.rowsAnswered(opts), Plans: s.withoutErrors()}, Guard: guards, MaxPause: s.file.Guards.MaxPause, Pool: s.pool, Ledger: l, Observer: observed, Closed: traced, Log: a.log, Stopping: ctx, Patience: a.Patience, Connections: a.Connections, VacuumTime: a.VacuumTime, Archive: into}
 	report, err := runner.Run(a.running, s.plans, opts)
-	progress.done()
+	progress.Done()
 	var wrong *purge.UsageError
 	if errors.As(err, &wrong) {
 		return nil, usage(err)
@@ -300,7 +301,7 @@ func (a *app) report(r *purge.Report) error {
 
 func (a *app) printReport(r *purge.Report) {
 	for _, p := range r.Policies {
-		a.printf("%s: %s", p.Name, p.Status)
+		a.printf("%s: %s", p.Name, a.painted(string(p.Status)))
 		if p.Reason != "" {
 			a.printf(" (%s)", visible.Text(p.Reason))
 		}
@@ -310,7 +311,8 @@ func (a *app) printReport(r *purge.Report) {
 			}
 			a.printf("\n")
 		} else {
-			a.printf("\n%s\n", rowsTable(p))
+			a.printf("\n")
+			a.printTable(rowsTable(p))
 			a.printf("  %s\n", strings.Join(paceText(p), ", "))
 			if text := partitionsText(p.Partitions); text != "" {
 				a.printf("  dropped whole: %s\n", visible.Text(text))
@@ -326,7 +328,7 @@ func (a *app) printReport(r *purge.Report) {
 			a.printf("  still due: %s, the oldest for %s\n", many(*p.BacklogRows, "row", "rows"), duration(*p.LagSeconds))
 		}
 	}
-	a.printf("run %s: %s\n", r.RunID, r.Status)
+	a.printf("run %s: %s\n", r.RunID, a.painted(string(r.Status)))
 }
 
 // paceText describes the duration and cost.
@@ -365,22 +367,21 @@ func tenantsText(t purge.TenantCounts) string {
 	return strings.Join(parts, ", ")
 }
 
-func rowsTable(p *purge.PolicyReport) string {
-	t := grid(2)
-	t.header("table", "rows deleted")
+func rowsTable(p *purge.PolicyReport) *terminal.Table {
+	t := terminal.NewTable(column("table", 0), figure("rows deleted", 0))
 	for _, name := range sortedKeys(p.Rows) {
-		t.row(name, humanize.Comma(p.Rows[name]))
+		t.Row(name, humanize.Comma(p.Rows[name]))
 	}
 	if len(p.Rows) > 1 {
-		t.footer("all", humanize.Comma(p.RowsTotal))
+		t.Footer("all", humanize.Comma(p.RowsTotal))
 	}
 	if p.RowsNullified > 0 {
-		t.footer("references emptied", humanize.Comma(p.RowsNullified))
+		t.Footer("references emptied", humanize.Comma(p.RowsNullified))
 	}
 	if p.KeptRows > 0 {
-		t.footer("expired, but kept", humanize.Comma(p.KeptRows))
+		t.Footer("expired, but kept", humanize.Comma(p.KeptRows))
 	}
-	return t.String()
+	return t
 }
 
 // duration formats seconds for people.

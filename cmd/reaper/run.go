@@ -111,6 +111,9 @@ func (a *app) daemonConfig() (c daemon.Config, err error) {
 	if a.ScanInterval < time.Second || a.Grace < time.Second || a.Jitter < 0 {
 		return c, usage(errors.New("--scan-interval and --grace: at least one second; --jitter: not negative"))
 	}
+	if _, port, err := net.SplitHostPort(a.ListenAddr); err != nil || port == "" {
+		return c, usage(fmt.Errorf("--listen-addr %s: write an address with a port, like :8080 or 127.0.0.1:8080", a.ListenAddr))
+	}
 	if c.Zone, err = time.LoadLocation(a.TimeZone); err != nil {
 		return c, usage(fmt.Errorf("--time-zone %q: write one like Europe/Paris", a.TimeZone))
 	}
@@ -186,7 +189,7 @@ func (a *app) serve(ctx context.Context, c daemon.Config) error {
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", a.ListenAddr)
 	if err != nil {
-		return usage(fmt.Errorf("--listen-addr %s: %w", a.ListenAddr, err))
+		return usage(fmt.Errorf("--listen-addr %s: %s; write another one", a.ListenAddr, notListening(err)))
 	}
 	server := &http.Server{
 		Handler: web.New(web.Options{
@@ -228,6 +231,14 @@ func (a *app) serve(ctx context.Context, c daemon.Config) error {
 		return failed(err)
 	}
 	return nil
+}
+
+// notListening says why nothing can listen on an address.
+func notListening(err error) string {
+	if system, ok := errors.AsType[*os.SyscallError](err); ok {
+		return system.Err.Error()
+	}
+	return "there is no such address here"
 }
 
 // started is the first line of the log.

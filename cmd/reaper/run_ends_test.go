@@ -14,7 +14,7 @@ import (
 func overdue(t *testing.T) (db *dbtest.DB, m *monitor, policy string) {
 	t.Helper()
 	db, m = dbtest.New(t, slow), newMonitor(t)
-	policy = strings.Replace(slowPolicy, "name: p,", `name: p, schedule: "@every 1h", heartbeat: "`+m.URL+monitorPath+`",`, 1)
+	policy = strings.Replace(slowPolicy, "name: p,", `name: p, max_lag: 100y, schedule: "@every 1h", heartbeat: "`+m.URL+monitorPath+`",`, 1)
 	s := serve(t, db.DSN(), policy)
 	s.await("it has its ledger", 20*time.Second, s.works)
 	db.Exec(t, `INSERT INTO reaper.tick (policy, at, run_id, instance, claimed_at, version) SELECT 'p', now() - interval '1 day', gen_random_uuid(), 'before', now() - interval '1 day', 13`)

@@ -141,6 +141,7 @@ type contractStatus struct {
 		ScannedAt       *time.Time       `json:"scanned_at"`
 		ScanStale       bool             `json:"scan_stale"`
 		MaxLagSeconds   *float64         `json:"max_lag_seconds"`
+		MaxLagAssumed   bool             `json:"max_lag_assumed"`
 		Late            bool             `json:"late"`
 		LateSince       *time.Time       `json:"late_since"`
 		Failing         bool             `json:"failing"`

@@ -12,6 +12,7 @@ import (
 
 	"github.com/reaperdb/reaper/daemon"
 	"github.com/reaperdb/reaper/heartbeat"
+	"github.com/reaperdb/reaper/internal/terminal"
 	"github.com/reaperdb/reaper/internal/visible"
 	"github.com/reaperdb/reaper/metrics"
 	"github.com/reaperdb/reaper/web"
@@ -85,14 +86,14 @@ func (a *app) printStatus(v web.Status, noLedger bool) {
 	}
 	a.printf("%s", pausesText(v.Pauses))
 	a.printf("%s", holdsText(v.Holds))
-	t := grid(2, 3, 6)
-	t.header("policy", "lag", "rows due", "last run (UTC)", "ended", "rows deleted", "last success (UTC)", "next run (UTC)")
+	t := terminal.NewTable(column("policy", 0), figure("lag", 0), figure("rows due", 0), column("last run (UTC)", 3), column("ended", 1),
+		figure("rows deleted", 5), column("last success (UTC)", 4), column("next run (UTC)", 2))
 	for _, p := range v.Policies {
-		t.row(statusRow(p)...)
+		t.Row(statusRow(p)...)
 	}
-	a.printf("%s\n", t)
+	a.printTable(t)
 	if len(v.Guards) > 0 {
-		a.printf("%s\n", guardsTable(v.Guards))
+		a.printTable(guardsTable(v.Guards))
 	}
 	for _, p := range v.Policies {
 		for _, line := range statusLines(p) {
@@ -110,7 +111,7 @@ func statusRow(p web.Policy) []any {
 		row[2] = humanize.Comma(*p.BacklogRows)
 	}
 	if r := p.LastRun; r != nil {
-		row[3], row[4], row[5] = r.StartedAt.UTC().Format(time.DateTime), r.Status, humanize.Comma(r.RowsTotal)
+		row[3], row[4], row[5] = r.StartedAt.UTC().Format(time.DateTime), toned(r.Status), humanize.Comma(r.RowsTotal)
 	}
 	if p.LastSuccessAt != nil {
 		row[6] = p.LastSuccessAt.UTC().Format(time.DateTime)
@@ -124,7 +125,11 @@ func statusRow(p web.Policy) []any {
 // statusLines are remarks about a policy besides its numbers.
 func statusLines(p web.Policy) (lines []string) {
 	if p.Late {
-		lines = append(lines, "late: the lag is above max_lag, "+duration(*p.MaxLagSeconds))
+		limit := "max_lag, " + duration(*p.MaxLagSeconds)
+		if p.MaxLagAssumed {
+			limit = duration(*p.MaxLagSeconds) + " (two cycles of the schedule and the longest of the last runs)"
+		}
+		lines = append(lines, "late: the lag is above "+limit)
 	}
 	if p.Problem != "" {
 		lines = append(lines, p.Problem)

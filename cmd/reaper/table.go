@@ -4,49 +4,41 @@ import (
 	"fmt"
 
 	"github.com/dustin/go-humanize"
-	"github.com/jedib0t/go-pretty/v6/table"
-	"github.com/jedib0t/go-pretty/v6/text"
 
+	"github.com/reaperdb/reaper/internal/terminal"
 	"github.com/reaperdb/reaper/internal/visible"
 )
 
 // Output for people: tables with names as they are, numbers right-aligned and grouped by thousands,
 // plural words unless it is one, times in UTC. Never row data. Each value from the database, the
 // policy file or an error goes through visible.Text on its own, so that it can neither break its
-// line nor reorder the text around it.
+// line nor reorder the text around it. Colors and widths are package terminal's.
 
-// grid starts a table; the listed columns, from 1, are numbers.
-func grid(numbers ...int) gridWriter {
-	t := table.NewWriter()
-	style := table.StyleLight
-	style.Format.Header, style.Format.Footer = text.FormatDefault, text.FormatDefault
-	t.SetStyle(style)
-	var columns []table.ColumnConfig
-	for _, n := range numbers {
-		columns = append(columns, table.ColumnConfig{Number: n, Align: text.AlignRight, AlignHeader: text.AlignRight, AlignFooter: text.AlignRight})
-	}
-	t.SetColumnConfigs(columns)
-	return gridWriter{t}
+// column is one of text; drop as in terminal.Column.
+func column(name string, drop int) terminal.Column { return terminal.Column{Name: name, Drop: drop} }
+
+// figure is a column of numbers.
+func figure(name string, drop int) terminal.Column {
+	return terminal.Column{Name: name, Drop: drop, Number: true}
 }
 
-// gridWriter is a table that escapes its cells.
-type gridWriter struct{ table table.Writer }
+// printTable draws a table for stdout.
+func (a *app) printTable(t *terminal.Table) { a.printf("%s\n", t.Render(terminal.Of(a.stdout))) }
 
-func (g gridWriter) header(cells ...any) { g.table.AppendHeader(row(cells)) }
-func (g gridWriter) row(cells ...any)    { g.table.AppendRow(row(cells)) }
-func (g gridWriter) footer(cells ...any) { g.table.AppendFooter(row(cells)) }
-func (g gridWriter) String() string      { return g.table.Render() }
-
-func row(cells []any) table.Row {
-	shown := make(table.Row, len(cells))
-	for i, cell := range cells {
-		if s, ok := cell.(string); ok {
-			cell = visible.Text(s)
-		}
-		shown[i] = cell
-	}
-	return shown
+// tones are the colors of words that say how something is: ends of runs, states of guards and
+// tenants, levels of problems.
+var tones = map[string]terminal.Tone{
+	"complete": terminal.Good, "incomplete": terminal.Watch, "refused": terminal.Bad, "failed": terminal.Bad,
+	"go": terminal.Good, "slow": terminal.Watch, "pause": terminal.Watch, "stop": terminal.Bad, "off": terminal.Faint,
+	"skipped": terminal.Watch, "held": terminal.Faint, "forever": terminal.Faint, "clear": terminal.Faint,
+	"error": terminal.Bad, "warning": terminal.Watch, "note": terminal.Faint, "ok": terminal.Good,
 }
+
+// toned is a word with its color, as a cell.
+func toned(word string) terminal.Cell { return terminal.Cell{Tone: tones[word], Text: word} }
+
+// painted is a word of ours with its color, for a line on stdout.
+func (a *app) painted(word string) string { return terminal.Of(a.stdout).Paint(tones[word], word) }
 
 // longestKey is how many characters of a tenant's key are shown.
 const longestKey = 200

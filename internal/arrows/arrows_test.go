@@ -66,6 +66,9 @@ var rooms = map[string][]string{
 	"internal/nearest":    {},
 	"internal/reservoir":  {},
 	"internal/visible":    {},
+	"internal/manual":     {},
+	"internal/mistake":    {"internal/nearest"},
+	"internal/terminal":   {"internal/visible"},
 }
 
 // testOnly packages have no place in a program.

@@ -64,11 +64,15 @@ func Away(err error) bool {
 		strings.HasPrefix(refused.Code, "08") || strings.HasPrefix(refused.Code, "53")
 }
 
-// OneLine is an error's text on one line: pgx lists what it tried to connect to on several,
-// and says some of it twice.
+// OneLine is an error's text on one line, without repetitions. Why there is no connection it says in
+// words of its own: pgx lists what it tried on several lines, in terms of its code.
 func OneLine(err error) string {
+	text := err.Error()
+	if c, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		text = strings.Replace(text, c.Error(), unreachable(c.Error()), 1)
+	}
 	var lines []string
-	for line := range strings.Lines(err.Error()) {
+	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
 		if line != "" && !slices.ContainsFunc(lines, func(l string) bool { return strings.Contains(l, line) }) {
 			lines = append(lines, line)
