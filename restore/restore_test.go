@@ -200,7 +200,7 @@ func TestRestore_Unlisted(t *testing.T) {
 		return []archive.List{{Run: runID, Policy: "p", Seq: 1, Segment: o, Roots: []archive.Root{root("1")}}}, nil
 	})
 	f.check(err)
-	r, err := restore.Run(t.Context(), f.archive, f.Pool(t), found.Chosen, restore.Options{Conditions: f.conditions})
+	r, err := restore.Run(t.Context(), f.archive, f.Pool(t), found.Chosen, restore.Options{Conditions: f.conditions, Tables: f.tables})
 	f.check(err)
 	if r.Restored != 1 || f.Int(t, "SELECT count(*) FROM mails WHERE id IN (1, 2, 3)") != 3 {
 		t.Errorf("report: %+v", r)
