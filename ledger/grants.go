@@ -26,7 +26,7 @@ var privileges = []privilege{
 	{"SELECT, INSERT, DELETE", []string{"batch", "cutoff", "detach", "print", "approval", "hold_root"}},
 	{"SELECT, INSERT", []string{"deletion"}},
 	{"SELECT, INSERT, UPDATE, DELETE", []string{"tick", "lease", "scan", "pause", "hold", "baseline", "throttle", "process", "grace", "grace_policy", "segment"}},
-	{"SELECT, INSERT, UPDATE", []string{"latch"}},
+	{"SELECT, INSERT, UPDATE", []string{"latch", "verification"}},
 	{"SELECT, INSERT, DELETE", []string{optionalTable}},
 }
 
