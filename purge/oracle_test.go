@@ -276,7 +276,9 @@ func (x *trial) compiled() *plan.Plan {
 	}
 	if x.archives != "" {
 		p := &file.Policies[0]
-		p.Archive, p.Limits.TotalRows = true, 100_000 // a root of more rows than that would be left
+		if p.Archive = true; slices.ContainsFunc(x.c.edges, func(e *genEdge) bool { return e.action == keeps }) {
+			p.Limits.TotalRows = 100_000 // where rows keep others, a root of more rows than that would be left
+		}
 	}
 	var plans []*plan.Plan
 	err = x.pool.AcquireFunc(x.ctx, func(c *pgxpool.Conn) error {
