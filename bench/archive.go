@@ -34,19 +34,12 @@ func archived(ctx context.Context, b *bench) (err error) {
 	side.archive = filepath.Join(folder, "archive")
 	with := b.method(side)
 	with.name = "reaper, with an archive"
-	var back []float64
 	purge := with.run
 	with.run = func(ctx context.Context, dsn string) (outcome, error) {
 		if err := os.RemoveAll(side.archive); err != nil {
 			return outcome{}, err
 		}
-		d, err := purge(ctx, dsn)
-		if err != nil {
-			return d, err
-		}
-		rate, err := b.restored(ctx, dsn, side, load)
-		back = append(back, rate)
-		return d, err
+		return purge(ctx, dsn)
 	}
 	without := b.method(defaultSide)
 	without.name = "reaper, without"
@@ -60,19 +53,33 @@ func archived(ctx context.Context, b *bench) (err error) {
 	b.Judge(part, "with an archive to without, rows/s", spread(values, "%.2f"), fmt.Sprintf("≥ %g (aim: 0.7)", archiveRatio), median(values) >= archiveRatio)
 	peak := median(each(turns[0], func(t turn) float64 { return float64(t.child.peak) }))
 	b.Judge(part, "peak memory with an archive", fmt.Sprintf("%.0f MiB", peak/(1<<20)), "≤ 96 MiB", peak <= archiveMemory)
+	var back []float64
+	for range b.rounds {
+		rate, err := b.restored(ctx, with, side, load)
+		if err != nil {
+			return err
+		}
+		back = append(back, rate)
+	}
 	b.Tell(part, "restore of the whole run", spread(back, "%.0f")+" rows/s")
 	return nil
 }
 
-// restored restores everything that a purge has deleted into a copy of its database, and returns the
-// rows per second. The database of the purge stays as it is.
-func (b *bench) restored(ctx context.Context, dsn string, s side, load workload) (float64, error) {
-	const copied = "restored"
+// restored purges with an archive, restores everything, and returns the rows per second of that.
+func (b *bench) restored(ctx context.Context, with method, s side, load workload) (float64, error) {
+	const name = "turn"
+	dsn, err := b.fresh(ctx, name, with.template)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := with.run(ctx, dsn); err != nil {
+		return 0, err
+	}
 	run, err := lab.Ask[string](ctx, dsn, `SELECT run_id::text FROM reaper.runs`)
 	if err != nil {
 		return 0, err
 	}
-	to, err := b.fresh(ctx, copied, "turn")
+	left, err := contents(ctx, dsn)
 	if err != nil {
 		return 0, err
 	}
@@ -80,21 +87,19 @@ func (b *bench) restored(ctx context.Context, dsn string, s side, load workload)
 	if err := os.WriteFile(file, []byte(s.policy()), 0o600); err != nil {
 		return 0, err
 	}
-	left, err := contents(ctx, to)
-	if err != nil {
-		return 0, err
-	}
 	began := time.Now()
-	if _, _, err := b.command(ctx, to, "restore", "--yes", "--run", run, "--policy-file", file); err != nil {
+	if _, _, err := b.command(ctx, dsn, "restore", "--yes", "--run", run, "--policy-file", file); err != nil {
 		return 0, err
 	}
 	took := time.Since(began)
-	has, err := contents(ctx, to)
+	has, err := contents(ctx, dsn)
 	if err != nil {
 		return 0, err
 	}
 	if d := difference(load.before, has); d != "" {
 		return 0, fmt.Errorf("the restore brought back other rows: %s", d)
 	}
-	return rate(rowsDeleted(has, left), took), b.drop(ctx, copied)
+	rows := rowsDeleted(has, left)
+	b.Say("restore: %d rows in %s", rows, took.Round(time.Millisecond))
+	return rate(rows, took), b.drop(ctx, name)
 }

@@ -276,8 +276,9 @@ func (x *trial) compiled() *plan.Plan {
 	}
 	if x.archives != "" {
 		p := &file.Policies[0]
-		if p.Archive = true; slices.ContainsFunc(x.c.edges, func(e *genEdge) bool { return e.action == keeps }) {
-			p.Limits.TotalRows = 100_000 // where rows keep others, a root of more rows than that would be left
+		// Roots go in pieces; but where rows keep others, one that is too large would be left.
+		if p.Archive, p.Limits.TotalRows = true, 5; slices.ContainsFunc(x.c.edges, func(e *genEdge) bool { return e.action == keeps }) {
+			p.Limits.TotalRows = 100_000
 		}
 	}
 	var plans []*plan.Plan

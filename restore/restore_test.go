@@ -369,6 +369,18 @@ func TestRestore_Pieces(t *testing.T) {
 	if !r.Complete() || r.RowsTotal != 13 {
 		t.Errorf("report: %+v", r)
 	}
+	// A piece of a root that is there holds it: it has expired, and would go again.
+	f.Exec(t, "DELETE FROM c WHERE id = 7")
+	var held [][]string
+	r, err = f.restore(restore.Options{Holds: []restore.Holds{{Table: f.name("r"), Columns: []string{"id"}, Hold: func(_ context.Context, _ pgx.Tx, keys [][]string) error {
+		held = append(held, keys...)
+		return nil
+	}}}})
+	f.check(err)
+	f.same(before)
+	if r.RowsTotal != 1 || len(held) != 1 || held[0][0] != "1" {
+		t.Errorf("held: %v; report: %+v", held, r)
+	}
 }
 
 // A partition that was dropped whole is made again, with all its rows, of which no list names one.
