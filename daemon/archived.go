@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"io"
 	"time"
 
@@ -70,7 +71,7 @@ func tellSent(ctx context.Context, m *metrics.Metrics, policy, object string, by
 	switch {
 	case err == nil:
 		m.ArchiveSent(policy, object, bytes, time.Since(began))
-	case context.Cause(ctx) != context.Canceled:
+	case !errors.Is(context.Cause(ctx), context.Canceled):
 		m.ArchiveFailed(policy, object)
 	}
 }
