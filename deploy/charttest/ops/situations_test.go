@@ -4,6 +4,8 @@ package ops_test
 
 import (
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -229,11 +231,16 @@ var situations = []situation{
 		name: "the archive takes nothing",
 		provoke: func(b *bed) {
 			b.db.Exec(b.t, overdue)
-			b.file(archivedFile(often, patient, "file:///dev/null/archive", ""))
+			write(b.t, b.dir, "store", "this is no folder")
+			b.file(archivedFile(often, patient, "file://"+filepath.Join(b.dir, "store"), ""))
 			b.starts()
 		},
 		firing: []string{"ArchiveFailing/events"},
-		mend:   func(b *bed) { b.file(archivedFile(often, patient, "file://"+b.t.TempDir(), "")) },
+		mend: func(b *bed) {
+			if err := os.Remove(filepath.Join(b.dir, "store")); err != nil {
+				b.t.Fatal(err)
+			}
+		},
 	},
 	{
 		name: "lists are missing in the archive",
