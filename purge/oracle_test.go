@@ -277,7 +277,7 @@ func (x *trial) compiled() *plan.Plan {
 	if x.archives != "" {
 		p := &file.Policies[0]
 		// Roots go in pieces; but where rows keep others, one that is too large would be left.
-		if p.Archive, p.Limits.TotalRows = true, 2; slices.ContainsFunc(x.c.edges, func(e *genEdge) bool { return e.action == keeps }) {
+		if p.Archive, p.Limits.TotalRows = true, 5; slices.ContainsFunc(x.c.edges, func(e *genEdge) bool { return e.action == keeps }) {
 			p.Limits.TotalRows = 100_000
 		}
 	}
