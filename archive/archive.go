@@ -71,6 +71,23 @@ func ParseRecipient(text string) (age.Recipient, error) {
 	return nil, errors.New("this is not a public key of age (not shown, in case it is a secret); write one as `age-keygen` prints it: age1…")
 }
 
+// ReadIdentities reads the secret keys of age in a file, one a line; of an empty path there are none.
+// Its errors repeat nothing of the file.
+func ReadIdentities(path string) (ids []age.Identity, err error) {
+	if path == "" {
+		return nil, nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading identities: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if ids, err = age.ParseIdentities(f); err != nil {
+		return nil, fmt.Errorf("%s has no secret key of age that can be read (one a line, as age-keygen writes them)", path)
+	}
+	return ids, nil
+}
+
 // Encrypted reports whether what is written is encrypted.
 func (a *Archive) Encrypted() bool { return len(a.recipients) > 0 }
 

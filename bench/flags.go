@@ -16,7 +16,7 @@ import (
 
 // parse parses the flags and returns the parts to run.
 func (b *bench) parse(args []string) (chosen []part, err error) {
-	flags, only := b.Flags(strings.Join(lab.Names(parts), ", ") + "; empty: all but isolation and scale")
+	flags, only := b.Flags(strings.Join(lab.Names(parts), ", ") + "; empty: all but archive, isolation and scale")
 	flags.IntVar(&b.mails, "n", 200_000, "mails in the mail part; determines the size of the other parts")
 	flags.IntVar(&b.rounds, "rounds", 3, "rounds in which the sides are timed in turn; the medians count")
 	flags.IntVar(&b.connections, "connections", pg.DefaultConnections, "number of reaper's deleting connections")

@@ -70,7 +70,7 @@ func TestAllParts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(chosen) != len(parts)-2 || slices.ContainsFunc(chosen, func(p part) bool { return p.Name == "scale" || p.Name == "isolation" }) {
+	if len(chosen) != len(parts)-3 || slices.ContainsFunc(chosen, func(p part) bool { return p.Name == "scale" || p.Name == "isolation" || p.Name == "archive" }) {
 		t.Errorf("without -only it chooses %v", chosen)
 	}
 }

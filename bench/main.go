@@ -37,6 +37,7 @@ var parts = []part{
 	{Name: "catalog", Run: catalog},
 	{Name: "pace", Run: pace},
 	{Name: "activerecord", Run: activeRecord},
+	{Name: "archive", Run: archived, Asked: true},
 	{Name: "isolation", Run: isolation, Asked: true},
 	{Name: "scale", Run: scale, Asked: true},
 }

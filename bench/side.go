@@ -19,6 +19,7 @@ type side struct {
 	proven   bool   // foreign_key_checks: proven
 	pace     string // empty means the default, full
 	guards   string // guards section of the policy file; may be empty
+	archive  string // folder of an archive; empty: rows are deleted without a copy
 }
 
 // defaultSide is the side of most parts: default settings, CASCADE keys.
@@ -52,6 +53,9 @@ func (s side) policy() string {
 	}
 	if s.pace != "" {
 		text += "    limits: {pace: " + s.pace + "}\n"
+	}
+	if s.archive != "" {
+		text += "    archive: true\narchive: {url: 'file://" + s.archive + "', encryption: none, keep: 1d}\n"
 	}
 	if s.proven {
 		text += "safety: {foreign_key_checks: proven}\n"

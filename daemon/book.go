@@ -94,3 +94,19 @@ func (b book) SaveSize(ctx context.Context, s ledger.Size) error {
 func (b book) Sizes(ctx context.Context, past time.Duration) ([]ledger.Size, error) {
 	return b.ledger.Sizes(ctx, b.pool, past)
 }
+
+func (b book) MissingLists(ctx context.Context) (map[string]ledger.Missing, error) {
+	return b.ledger.MissingLists(ctx, b.pool)
+}
+
+func (b book) Verification(ctx context.Context) (*ledger.Verification, error) {
+	return b.ledger.Verification(ctx, b.pool)
+}
+
+func (b book) SaveVerification(ctx context.Context, found []byte, failed string, well, loaded bool) error {
+	return b.ledger.SaveVerification(ctx, b.pool, found, failed, well, loaded)
+}
+
+func (b book) KnownSegments(ctx context.Context, since time.Time) (int64, error) {
+	return b.ledger.KnownSegments(ctx, b.pool, since)
+}

@@ -111,6 +111,7 @@ type Daemon struct {
 	watching  *watching
 	pruning   pruning
 	numbered  time.Time // when this process last gave ids to everybody's events; the control loop's alone
+	copies    copies
 
 	// What was measured or read is old: a run has ended, or more is known of what
 	// there is to measure.
@@ -133,7 +134,7 @@ func New(c Config) (*Daemon, error) {
 	d.lease = newLease(c.Instance, d.book, time.Now, c.Log, c.Metrics, func() { ask(d.rescan) })
 	d.pauses = newPauses(time.Now, c.Log, c.Metrics)
 	d.history = newHistory(d.book, c.Metrics, d.lease.leads, d.ended)
-	d.control = newControl(d.book, c.Observe, d.pulse.up, d.pulse.complain, d.lease.renew, d.readPauses, d.readHolds, d.history.read, d.readScans, d.publish, d.signOfLife, d.numberEvents)
+	d.control = newControl(d.book, c.Observe, d.pulse.up, d.pulse.complain, d.lease.renew, d.readPauses, d.readHolds, d.history.read, d.readScans, d.readCopies, d.publish, d.signOfLife, d.numberEvents)
 	d.scans = newScans(survey{c.Pool, c.Ledger, cmp.Or(c.find, scanTimeout)}, d.book, d.planned, time.Now, c.Metrics, d.pulse.complain)
 	d.scans.judgeBy(func(e entry) time.Duration { return e.lagLimit(d.history.of(e.name()).runs) })
 	d.sizes = newSizes(d.takeSample, d.book, c.Metrics, d.pulse.complain)
@@ -169,6 +170,7 @@ func (d *Daemon) Run(ctx context.Context) {
 	all.Go(func() { every(loops, controlEvery, nil, d.file.reload) })
 	all.Go(func() { every(loops, d.ScanEvery, d.rescan, d.scan) })
 	all.Go(func() { every(loops, sizeEvery, d.resize, d.size) })
+	all.Go(func() { every(loops, verifyLook, nil, d.verify) })
 	all.Go(func() { every(loops, tickEvery, nil, func(context.Context) { d.paint() }) })
 	if d.Observe {
 		<-ctx.Done()
@@ -231,7 +233,7 @@ func (d *Daemon) adopt(before, after *policy.File, entries []entry) {
 	var known []metrics.Policy
 	interval := intervals(time.Now())
 	for _, e := range entries {
-		known = append(known, metrics.Policy{Name: e.name(), Tables: d.targets.of(e.name()).tables, MaxLag: e.maxLag(), Interval: interval(e.schedule)})
+		known = append(known, metrics.Policy{Name: e.name(), Tables: d.targets.of(e.name()).tables, MaxLag: e.maxLag(), Interval: interval(e.schedule), Archive: e.policy.Archive})
 	}
 	d.Metrics.SetPolicies(known...)
 	if before != nil {

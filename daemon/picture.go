@@ -22,6 +22,7 @@ func (d *Daemon) paint() {
 		At: now, Instance: d.Instance, Version: d.Version, StartedAt: d.started, Leader: d.lease.leader(),
 		Database: databaseAt(d.pulse.state(), grown), LedgerError: d.control.trouble(), Config: d.file.state(), Guards: shown(d.watching.current().Readings()),
 	}
+	s.Archive = d.copies.shown(d.file.inForce().Archive, d.Zone, now)
 	tellGuards(d.Metrics, s.Guards)
 	for _, p := range d.pauses.all() {
 		s.Pauses = append(s.Pauses, web.Pause(p))

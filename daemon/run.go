@@ -90,7 +90,7 @@ func (r *run) do() {
 		return
 	}
 	runner := purge.Runner{
-		Archive: into, Gate: d.gates(d.Pool), Pool: d.Pool, Control: d.Control, Ledger: d.Ledger, Observer: observed, Log: d.Log, Stopping: r.stopping,
+		Archive: countArchive(into, d.Metrics), Gate: d.gates(d.Pool), Pool: d.Pool, Control: d.Control, Ledger: d.Ledger, Observer: observed, Log: d.Log, Stopping: r.stopping,
 		Patience: d.Patience, Connections: d.Connections, VacuumTime: d.VacuumTime, Shared: d.shared, Guard: d.watching.guards(), MaxPause: r.entry.file.Guards.MaxPause,
 		// A run has ended when it is recorded: what is vacuumed after it may take long.
 		Closed: func(report *purge.Report) {

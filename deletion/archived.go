@@ -32,6 +32,9 @@ func (archivedDeleter) statementTimeout(l policy.Limits, singleRoot bool) time.D
 }
 
 func (archivedDeleter) delete(ctx context.Context, tx *Tx) (o Outcome, err error) {
+	if tx.Copied.piece != nil {
+		return tx.deletePiece(ctx)
+	}
 	part := tx.Copied.parts[tx.Part]
 	if o.Kept = int64(part.kept); part.keys.Len() == 0 {
 		return o, nil
@@ -45,14 +48,19 @@ func (archivedDeleter) delete(ctx context.Context, tx *Tx) (o Outcome, err error
 
 // deleteArchived deletes the candidates of all parts, if everything is what was copied.
 func (tx *Tx) deleteArchived(ctx context.Context) error {
-	if err := tx.compare(ctx); err != nil {
-		return err
+	if tx.Copied.piece == nil { // of a piece, the root is locked first
+		if err := tx.compare(ctx); err != nil {
+			return err
+		}
 	}
 	for _, p := range tx.Parts {
 		tx.Share = p
 		if err := tx.deletePart(ctx); err != nil {
 			return tx.named(err)
 		}
+	}
+	if tx.Touched() == 0 {
+		return nil // the root of a piece is no longer expired
 	}
 	return tx.checkEmptied()
 }

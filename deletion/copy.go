@@ -39,6 +39,12 @@ type Copy struct {
 	leaving  map[*plan.Edge]*collected.Rows // rows whose reference is emptied
 	shape    shape
 	closed   bool
+	// piece is the key of the one root of which this is a piece, without the root itself; nil: roots are
+	// whole.
+	piece []string
+	// atOnce is how many rows may go although a batch may hold less: they are of one root; 0: as many as a
+	// batch may hold.
+	atOnce int
 }
 
 // copiedPart is what is copied for one tenant.
@@ -63,8 +69,9 @@ type shape struct {
 
 // readCopy begins a copy of the candidates that are expired, in a snapshot of its own, and reads
 // which rows go with them. Close must follow. More rows than a batch may delete are ErrOverflow, and
-// one that takes too long is ErrSlow.
-func readCopy(ctx context.Context, conn *pgxpool.Conn, p *plan.Plan, scope expiry.Scope, parts []*Part, tables *Tables) (*Copy, error) {
+// one that takes too long is ErrSlow. A limit above 0 reads a piece of the only root, of so many rows at
+// most.
+func readCopy(ctx context.Context, conn *pgxpool.Conn, p *plan.Plan, scope expiry.Scope, parts []*Part, tables *Tables, limit int) (*Copy, error) {
 	c := &Copy{
 		tx:     &Tx{Conn: conn, began: time.Now(), plan: p, scope: scope, snapshot: true},
 		tables: tables, parts: map[*Part]*copiedPart{}, rows: collection{}, versions: map[*plan.Node]rowPrint{},
@@ -72,7 +79,11 @@ func readCopy(ctx context.Context, conn *pgxpool.Conn, p *plan.Plan, scope expir
 	}
 	err := c.begin(ctx)
 	for _, part := range parts {
-		if err == nil {
+		switch {
+		case err != nil:
+		case limit > 0:
+			err = c.readPiece(ctx, part, limit)
+		default:
 			err = c.readPart(ctx, part)
 		}
 	}
@@ -97,8 +108,8 @@ func (c *Copy) Close() {
 	}
 }
 
-// Roots is the number of roots that it has.
-func (c *Copy) Roots() int { return c.roots }
+// Empty reports whether it has nothing: no candidate is expired, or all are kept.
+func (c *Copy) Empty() bool { return rowsIn(c.rows) == 0 }
 
 // begin begins the snapshot, and reads the shape of the tables in it.
 func (c *Copy) begin(ctx context.Context) error {
@@ -181,7 +192,7 @@ func (c *Copy) unite(parts []*Part) error {
 		}
 	}
 	limits := c.tx.plan.Policy.Limits
-	if c.roots > limits.Rows || rowsIn(c.rows) > limits.TotalRows && rowsIn(c.rows) > 1 || c.roots > 1 && dependentBytes(c.tx.plan, c.count) > limits.Bytes {
+	if c.roots > limits.Rows || rowsIn(c.rows) > c.limit() && rowsIn(c.rows) > 1 || c.roots > 1 && dependentBytes(c.tx.plan, c.count) > limits.Bytes {
 		return ErrOverflow
 	}
 	return nil
@@ -196,6 +207,9 @@ func (c *Copy) take(r *collected.Rows, from, to int) {
 		c.rows[r.Node].Take(r, i)
 	}
 }
+
+// limit is how many rows it may have.
+func (c *Copy) limit() int { return max(c.atOnce, c.tx.plan.Policy.Limits.TotalRows) }
 
 // count is how many rows of a node it has.
 func (c *Copy) count(n *plan.Node) int64 {
@@ -213,7 +227,7 @@ func (c *Copy) readPrints(ctx context.Context) error {
 		if r := c.rows[e.Parent]; r == nil || r.Len() == 0 {
 			continue
 		}
-		limit := tx.plan.Policy.Limits.TotalRows
+		limit := c.limit()
 		found := collected.NewRows(e.Child)
 		if err := tx.read(ctx, collected.ReadEmptiedSQL(e, m, c.rows, remaining(limit, total)), found.Scan()); err != nil {
 			return fmt.Errorf("reading rows of %s: %w", e.Child.Table.Name, err)
@@ -250,7 +264,7 @@ func (c *Copy) manifest(ctx context.Context, run string) (archive.Manifest, erro
 	}
 	return archive.Manifest{
 		Run: run, Policy: p.Policy.Name, Root: nameOf(p.Root), RootKey: plan.ColumnNames(p.Key), Started: time.UnixMicro(c.shape.at).UTC(),
-		Database: c.tables.database, ServerVersion: c.tables.serverVersion, Edges: edges(p),
+		Database: c.tables.database, ServerVersion: c.tables.serverVersion, Edges: edges(p), Piece: c.piece,
 	}, nil
 }
 

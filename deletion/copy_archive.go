@@ -55,20 +55,21 @@ func ArchiveOf(f *policy.File) (Archive, error) {
 
 // MakeCopy writes what a batch deletes of the candidates into a segment, in a snapshot of its own, and
 // gives the connection back. More rows than a batch may delete, or a segment may hold, are
-// ErrOverflow; what takes too long is ErrSlow. After an error there is no segment.
-func MakeCopy(ctx context.Context, conn *pgxpool.Conn, p *plan.Plan, scope expiry.Scope, parts []*Part, tables *Tables, run string, into Archive) (Segment, *Copy, error) {
+// ErrOverflow; what takes too long is ErrSlow. After an error there is no segment. A limit above 0 is of
+// the rows of a piece of the one candidate's root; 0: roots are copied whole.
+func MakeCopy(ctx context.Context, conn *pgxpool.Conn, p *plan.Plan, scope expiry.Scope, parts []*Part, tables *Tables, run string, into Archive, limit int) (Segment, *Copy, error) {
 	// Each statement has its timeout, but there are many.
 	inTime, cancel := context.WithTimeout(ctx, copyTime)
 	defer cancel()
-	s, c, err := makeCopy(inTime, conn, p, scope, parts, tables, run, into)
+	s, c, err := makeCopy(inTime, conn, p, scope, parts, tables, run, into, limit)
 	if err != nil && ctx.Err() == nil && inTime.Err() != nil && !errors.Is(err, ErrSpool) && !errors.Is(err, ErrOverflow) {
 		err = errSlowCopy
 	}
 	return s, c, err
 }
 
-func makeCopy(ctx context.Context, conn *pgxpool.Conn, p *plan.Plan, scope expiry.Scope, parts []*Part, tables *Tables, run string, into Archive) (Segment, *Copy, error) {
-	c, err := readCopy(ctx, conn, p, scope, parts, tables)
+func makeCopy(ctx context.Context, conn *pgxpool.Conn, p *plan.Plan, scope expiry.Scope, parts []*Part, tables *Tables, run string, into Archive, limit int) (Segment, *Copy, error) {
+	c, err := readCopy(ctx, conn, p, scope, parts, tables, limit)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -110,6 +111,9 @@ func (p *Part) RootName() string {
 // list names the roots, by their keys.
 func (c *Copy) list(parts []*Share) (roots []archive.Root) {
 	for _, p := range parts {
+		if c.piece != nil {
+			return []archive.Root{{Key: c.piece, Tenant: p.Tenant.Key}}
+		}
 		found := c.parts[p.Part]
 		for i := range found.keys.Len() {
 			key := make([]string, len(found.keys))

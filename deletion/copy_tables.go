@@ -110,7 +110,11 @@ func (d *Tables) readLeft(ctx context.Context, conn *pgx.Conn, p *plan.Plan) err
 		for _, column := range e.SetColumns {
 			left := archive.Left{Column: column}
 			if c, ok := d.column(e.Child, column); ok && e.Action == plan.BySetDefault && c.fallback != "" {
-				if err := conn.QueryRow(ctx, "SELECT (("+c.fallback+")::"+c.Type+")::text").Scan(&left.Value); err != nil {
+				err := conn.QueryRow(ctx, "SELECT (("+c.fallback+")::"+c.Type+")::text").Scan(&left.Value)
+				if pg.HasCode(err, "25006") { // in a READ ONLY transaction this is no standby
+					return fmt.Errorf("%w: the default of %s.%s writes: %s", ErrDefault, e.Child.Table.Name, pg.Ident(column), pg.ErrorText(err))
+				}
+				if err != nil {
 					return fmt.Errorf("evaluating the default of %s.%s: %w", e.Child.Table.Name, column, err)
 				}
 			}

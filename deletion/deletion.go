@@ -70,6 +70,8 @@ type Options struct {
 	// tenant: those that lock and collect, or, where roots are not locked first, one loop in the
 	// server. See plan.Together and plan.Server. Its errors name no tenant.
 	Together bool
+	// Piecewise deletes a single root over several batches; of method Archived.
+	Piecewise bool
 	// SingleRoot gives statements the time that a single root may need.
 	SingleRoot bool
 }

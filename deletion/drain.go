@@ -37,7 +37,7 @@ func (drainDeleter) delete(ctx context.Context, tx *Tx) (Outcome, error) {
 	if err := tx.deleteWhole(ctx, root, keys, tx.Limit); !errors.Is(err, ErrOverflow) {
 		return Outcome{Roots: 1}, err
 	}
-	some, err := (&drainer{tx: tx, limit: tx.Limit}).deleteBelow(ctx, tx.plan.Root, root)
+	some, err := (&drainer{tx: tx, m: tx.plan.Full, limit: tx.Limit}).deleteBelow(ctx, tx.plan.Root, root)
 	if err == nil && some {
 		err = tx.checkDrained(ctx, keys)
 	}
@@ -90,10 +90,12 @@ func (tx *Tx) checkDrained(ctx context.Context, keys pg.Values) error {
 }
 
 // drainer finds at most limit rows below a root that can be deleted with everything below them,
-// and deletes them.
+// and deletes them. In a snapshot it only takes note of them, to be copied: see Copy.readPiece.
 type drainer struct {
 	tx        *Tx
+	m         *plan.Traversal
 	limit     int
+	piece     collection // of a snapshot: what it has found
 	descents  int
 	lastTotal int // size of the last complete closure, which was too large
 }
@@ -104,9 +106,8 @@ const maxDescents = 1000
 // deleteBelow deletes some of the rows that reference the rows of a node. false: there are
 // none, or none can be deleted separately.
 func (d *drainer) deleteBelow(ctx context.Context, n *plan.Node, rows *collected.Rows) (bool, error) {
-	m := d.tx.plan.Full
 	for _, e := range n.Out {
-		if e.Action.Clears() {
+		if e.Action.Clears() && !d.tx.snapshot { // a copy has those of the rows that it has
 			if done, err := d.clearReferences(ctx, e, rows); err != nil || done {
 				return done, err
 			}
@@ -119,7 +120,7 @@ func (d *drainer) deleteBelow(ctx context.Context, n *plan.Node, rows *collected
 		var done bool
 		var err error
 		switch {
-		case !m.Collected[e.Child]:
+		case !d.m.Collected[e.Child]:
 			done, err = d.deleteLeaves(ctx, e, rows)
 		case e.Internal():
 			done, err = d.deleteFromCycle(ctx, n, rows)
@@ -176,7 +177,7 @@ func (d *drainer) deleteLeaves(ctx context.Context, e *plan.Edge, rows *collecte
 // deleteSubtrees deletes some rows of a node with everything below them.
 func (d *drainer) deleteSubtrees(ctx context.Context, e *plan.Edge, rows *collected.Rows) (bool, error) {
 	found := collected.NewRows(e.Child)
-	if err := d.tx.readRows(ctx, collected.ReadBehindSQL(e, rows, d.limit, true), found); err != nil {
+	if err := d.tx.readRows(ctx, collected.ReadBehindSQL(e, rows, d.limit, !d.tx.snapshot), found); err != nil {
 		return false, fmt.Errorf("locking rows of %s: %w", e.Child.Table.Name, err)
 	}
 	if found.Len() == 0 {
@@ -187,7 +188,7 @@ func (d *drainer) deleteSubtrees(ctx context.Context, e *plan.Edge, rows *collec
 		return done, err
 	}
 	one := found.Slice(0, 1)
-	if done, err = d.deleteBelow(ctx, e.Child, one); err != nil || done {
+	if done, err = d.deleteBelow(ctx, e.Child, one); err != nil || done || d.tx.snapshot {
 		return done, err
 	}
 	return true, d.tx.deleteWhole(ctx, one, nil, 0)
@@ -196,15 +197,14 @@ func (d *drainer) deleteSubtrees(ctx context.Context, e *plan.Edge, rows *collec
 // deleteFromCycle deletes some rows of a self-reference or a cycle of tables, farthest first:
 // rows are read in order of distance.
 func (d *drainer) deleteFromCycle(ctx context.Context, n *plan.Node, rows *collected.Rows) (bool, error) {
-	m := d.tx.plan.Full
 	var group []*plan.Node
-	for _, g := range m.Order {
+	for _, g := range d.m.Order {
 		if slices.Contains(g, n) {
 			group = g
 		}
 	}
 	reach := max(d.limit, 10_000)
-	read, err := d.tx.lockClosure(ctx, m, group, collection{n: rows}, reach, true)
+	read, err := d.tx.lockClosure(ctx, d.m, group, collection{n: rows}, reach, true)
 	if err != nil {
 		return false, err
 	}
@@ -239,12 +239,11 @@ func (d *drainer) deleteFromCycle(ctx context.Context, n *plan.Node, rows *colle
 // deletePrefix deletes as many of the first rows, with everything below them, as fit into the
 // batch. false: not even one fits.
 func (d *drainer) deletePrefix(ctx context.Context, rows *collected.Rows) (bool, error) {
-	m := d.tx.plan.Full
 	var best collection
 	for n := 1; ; n = min(n*4, rows.Len()) {
-		known, err := d.tx.collect(ctx, m, collection{rows.Node: rows.Slice(0, n)}, d.limit)
+		known, err := d.tx.collect(ctx, d.m, collection{rows.Node: rows.Slice(0, n)}, d.limit)
 		if err == nil {
-			err = d.tx.checkLimits(ctx, m, known, d.limit)
+			err = d.tx.checkLimits(ctx, d.m, known, d.limit)
 		}
 		if errors.Is(err, ErrOverflow) {
 			break
@@ -260,5 +259,9 @@ func (d *drainer) deletePrefix(ctx context.Context, rows *collected.Rows) (bool,
 	if best == nil {
 		return false, nil
 	}
-	return true, d.tx.deleteCollected(ctx, m, best, nil)
+	if d.tx.snapshot {
+		d.piece = best
+		return true, nil
+	}
+	return true, d.tx.deleteCollected(ctx, d.m, best, nil)
 }

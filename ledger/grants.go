@@ -12,18 +12,21 @@ import (
 	"github.com/reaperdb/reaper/internal/pg"
 )
 
-// privileges lists what a role needs on the ledger's tables and views, besides USAGE on
-// its schema. Both the grants and the privilege checks derive from it.
-var privileges = []struct {
+// privilege is one, or several, on tables and views.
+type privilege struct {
 	of string // separated by ", "
 	on []string
-}{
+}
+
+// privileges lists what a role needs on the ledger's tables and views, besides USAGE on
+// its schema. Both the grants and the privilege checks derive from it.
+var privileges = []privilege{
 	{"SELECT", []string{"schema_version", "runs", "deletions", "events"}},
 	{"SELECT, INSERT, UPDATE, DELETE", []string{"run"}},
 	{"SELECT, INSERT, DELETE", []string{"batch", "cutoff", "detach", "print", "approval", "hold_root"}},
 	{"SELECT, INSERT", []string{"deletion"}},
 	{"SELECT, INSERT, UPDATE, DELETE", []string{"tick", "lease", "scan", "pause", "hold", "baseline", "throttle", "process", "grace", "grace_policy", "segment", "event"}},
-	{"SELECT, INSERT, UPDATE", []string{"latch"}},
+	{"SELECT, INSERT, UPDATE", []string{"latch", "verification"}},
 	{"SELECT, INSERT, DELETE", []string{optionalTable}},
 }
 
@@ -45,9 +48,25 @@ func (l *Ledger) Grants(role string) []string {
 	return l.grants(role, func(string) bool { return true })
 }
 
+// restorePrivileges is what a role that only restores needs: it reads holds, pauses and lists, and holds
+// what comes back.
+var restorePrivileges = []privilege{
+	{"SELECT", []string{"schema_version", "pause", "segment", "grace", "grace_policy"}},
+	{"SELECT, INSERT", []string{"hold", "hold_root"}},
+}
+
+// RestoreGrants returns the statements that grant a role what restoring needs on the ledger.
+func (l *Ledger) RestoreGrants(role string) []string {
+	return l.grantsOf(restorePrivileges, role, func(string) bool { return true })
+}
+
 // grants returns the statements for the wanted tables and views; the empty name stands
 // for the schema.
 func (l *Ledger) grants(role string, wanted func(table string) bool) []string {
+	return l.grantsOf(privileges, role, wanted)
+}
+
+func (l *Ledger) grantsOf(privileges []privilege, role string, wanted func(table string) bool) []string {
 	to := " TO " + pgx.Identifier{role}.Sanitize() + ";"
 	var statements []string
 	if wanted("") {

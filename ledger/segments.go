@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -33,6 +34,34 @@ func (l *Ledger) UnlistedOf(ctx context.Context, db *pgxpool.Pool, runID string)
 		return nil, nil
 	}
 	return lists, err
+}
+
+// Missing is how many lists of a policy's segments are not known to be in the store.
+type Missing struct {
+	Lists  int64
+	Oldest time.Time // when the batch of the oldest deleted
+}
+
+// MissingLists returns that by policy; policies without such lists are left out.
+func (l *Ledger) MissingLists(ctx context.Context, db *pgxpool.Pool) (map[string]Missing, error) {
+	rows, err := l.on(db).Query(ctx, `SELECT policy, count(*), min(at) FROM `+l.schema+`.segment WHERE list IS NOT NULL GROUP BY policy`)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]Missing{}
+	var policy string
+	var m Missing
+	_, err = pgx.ForEachRow(rows, []any{&policy, &m.Lists, &m.Oldest}, func() error {
+		all[policy] = m
+		return nil
+	})
+	return all, err
+}
+
+// KnownSegments is how many segments batches have used since a time.
+func (l *Ledger) KnownSegments(ctx context.Context, db *pgxpool.Pool, since time.Time) (n int64, err error) {
+	err = l.on(db).QueryRow(ctx, `SELECT count(*) FROM `+l.schema+`.segment WHERE at > $1`, since).Scan(&n)
+	return n, err
 }
 
 // unlisted reads the lists that satisfy a condition, which an order and a limit may follow.

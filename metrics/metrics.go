@@ -38,6 +38,7 @@ type Metrics struct {
 	clear           *prometheus.GaugeVec
 	heartbeats      *prometheus.CounterVec
 	heartbeatBeat   *prometheus.GaugeVec
+	archive         *archived
 	retries         *prometheus.CounterVec
 	runDuration     *prometheus.HistogramVec
 	oldest          *prometheus.GaugeVec
@@ -81,12 +82,14 @@ func New(reg prometheus.Registerer, b Build) *Metrics {
 	m.measured(f)
 	m.held(f)
 	m.growth(f)
+	m.archive = newArchived(f)
 	reg.MustRegister(m.tables, m.guards)
 	m.perPolicy = []series{
 		m.oldest, m.lag, m.backlog, m.overdue, m.scanned, m.runs, m.lastRun, m.lastSuccess,
 		m.nextRun, m.failing, m.approvalNeeded, m.maxLag, m.interval, m.inProgress, m.rows, m.batches, m.batchDuration, m.runDuration,
 		m.policyPaused, m.pauseEnd, m.arrival, m.deletion, m.clear,
 	}
+	m.perPolicy = append(m.perPolicy, m.archive.perPolicy()...)
 	m.untilRemeasured = []series{m.oldest, m.lag, m.backlog, m.overdue, m.scanned}
 	m.zero()
 	return m

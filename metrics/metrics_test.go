@@ -30,7 +30,7 @@ func newBed(policies ...metrics.Policy) bed {
 	return bed{m, reg}
 }
 
-var emails = metrics.Policy{Name: "emails", Tables: []string{"public.emails", "public.replies"}, MaxLag: 12 * time.Hour, Interval: 6 * time.Hour}
+var emails = metrics.Policy{Name: "emails", Tables: []string{"public.emails", "public.replies"}, MaxLag: 12 * time.Hour, Interval: 6 * time.Hour, Archive: true}
 
 // is compares all series of one metric, sorted.
 func (b bed) is(t *testing.T, name string, want ...string) {
@@ -81,6 +81,11 @@ func (b bed) everything() {
 	b.SetPaused(true)
 	b.SetHolds(3)
 	b.SetPolicyPaused("emails", at.Add(time.Hour))
+	b.ArchiveSent("emails", metrics.ArchiveSegment, 1<<20, 2*time.Second)
+	b.ArchiveSent("emails", metrics.ArchiveList, 0, time.Second)
+	b.ArchiveFailed("emails", metrics.ArchiveList)
+	b.SetMissingLists("emails", 2, at)
+	b.SetVerification(metrics.Verification{Verified: at, Loaded: at, Interval: 168 * time.Hour, Damaged: 1, Segments: 40, Bytes: 1 << 30, Done: true})
 	b.SetStorage(metrics.Storage{Limit: new(int64(1 << 41)), Used: new(int64(1 << 40)), Growth: new(1024.0), FullAt: new(at.Add(48 * time.Hour))})
 	b.SetBalance("emails", metrics.Balance{Arrival: new(12.0), Deletion: new(10.0), Clear: new(3600.0)})
 	b.reg.MustRegister(metrics.Pool(func() metrics.PoolStats {
@@ -109,6 +114,8 @@ func TestCountsStartAtZero(t *testing.T) {
 		"reaper_database_up":            1,
 		"reaper_batch_duration_seconds": 1,
 		"reaper_run_duration_seconds":   1,
+		"reaper_archive_objects_total":  2,
+		"reaper_archive_failures_total": 3,
 	} {
 		if n, err := testutil.GatherAndCount(b.reg, name); err != nil || n != series {
 			t.Errorf("%s: %d series, %v; want %d", name, n, err, series)
@@ -133,6 +140,9 @@ func TestWhatIsNotKnownIsAbsent(t *testing.T) {
 		"reaper_guard_state", "reaper_guard_value", "reaper_guard_active_since_timestamp_seconds", "reaper_pause_end_timestamp_seconds",
 		"reaper_storage_limit_bytes", "reaper_storage_used_bytes", "reaper_storage_growth_bytes_per_second", "reaper_storage_full_timestamp_seconds",
 		"reaper_arrival_rows_per_second", "reaper_deletion_rows_per_second", "reaper_backlog_clear_seconds",
+		"reaper_archive_missing_lists", "reaper_archive_oldest_missing_list_timestamp_seconds", "reaper_archive_last_verified_timestamp_seconds",
+		"reaper_archive_last_loaded_timestamp_seconds", "reaper_archive_verify_interval_seconds", "reaper_archive_damaged_segments", "reaper_archive_segments",
+		"reaper_archive_size_bytes",
 	} {
 		b.is(t, name)
 	}
@@ -180,6 +190,19 @@ func TestEvents(t *testing.T) {
 	b.is(t, "reaper_arrival_rows_per_second", `{policy="emails"} 12`)
 	b.is(t, "reaper_deletion_rows_per_second", `{policy="emails"} 10`)
 	b.is(t, "reaper_backlog_clear_seconds", `{policy="emails"} 3600`)
+	b.is(t, "reaper_archive_objects_total", `{object="list",policy="emails"} 1`, `{object="segment",policy="emails"} 1`)
+	b.is(t, "reaper_archive_sent_bytes_total", `{policy="emails"} 1.048576e+06`)
+	b.is(t, "reaper_archive_send_seconds_total", `{policy="emails"} 3`)
+	b.is(t, "reaper_archive_failures_total", `{policy="emails",step="list"} 1`, `{policy="emails",step="segment"} 0`, `{policy="emails",step="spool"} 0`)
+	b.is(t, "reaper_archive_missing_lists", `{policy="emails"} 2`)
+	b.is(t, "reaper_archive_oldest_missing_list_timestamp_seconds", `{policy="emails"} 1.772424e+09`)
+	b.is(t, "reaper_archive_damaged_segments", "1")
+	b.SetMissingLists("emails", 0, time.Time{})
+	b.is(t, "reaper_archive_oldest_missing_list_timestamp_seconds")
+	b.SetVerification(metrics.Verification{Verified: at})
+	b.is(t, "reaper_archive_last_verified_timestamp_seconds", "1.772424e+09")
+	b.is(t, "reaper_archive_last_loaded_timestamp_seconds")
+	b.is(t, "reaper_archive_damaged_segments")
 	b.is(t, "reaper_pool_acquire_wait_seconds_total", "6")
 	b.is(t, "reaper_pool_max_connections", "4")
 

@@ -14,6 +14,8 @@ type Policy struct {
 	MaxLag time.Duration
 	// Interval is the longest time between two runs of its schedule; 0: not known.
 	Interval time.Duration
+	// Archive: its rows are copied before they go.
+	Archive bool
 }
 
 // manyPolicies is how many policies may have every series. With more of them, counters begin
@@ -74,6 +76,9 @@ func (m *Metrics) begin(p Policy) {
 	put(m.interval, p.Name, p.Interval.Seconds(), p.Interval > 0)
 	m.batchDuration.WithLabelValues(m.ofHistogram(p.Name))
 	m.runDuration.WithLabelValues(m.ofHistogram(p.Name))
+	if p.Archive {
+		m.archive.begin(p.Name)
+	}
 	for _, g := range gates {
 		m.approvalNeeded.WithLabelValues(p.Name, g)
 	}

@@ -16,6 +16,8 @@ var (
 	events      = []string{"start", "success", "fail", "log"}
 	guardStates = []string{"go", "slow", "pause", "stop"} // a state's number is its place
 	units       = []string{"bytes", "bytes_per_second", "seconds", "sessions", "ratio", "number"}
+	objects     = []string{ArchiveSegment, ArchiveList}
+	steps       = []string{ArchiveSpool, ArchiveSegment, ArchiveList}
 	deliveries  = []string{"sent", "failed", "withheld", "dropped"}
 )
 

@@ -1,8 +1,12 @@
 package plan
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/reaperdb/reaper/internal/pg"
 )
@@ -29,26 +33,50 @@ func (c *compiler) archived() error {
 		}
 		for _, e := range n.In {
 			if e.Action.Clears() {
-				c.archivedReference(e)
+				if err := c.archivedReference(e); err != nil {
+					return err
+				}
 			}
 		}
 	}
 	return nil
 }
 
-// archivedReference refuses a reference that is emptied, if nothing tells which row it was emptied in.
-func (c *compiler) archivedReference(e *Edge) {
+// changingDefaultSQL finds a column whose default calls a sequence, or a function that may write or
+// give another value each time.
+const changingDefaultSQL = `SELECT a.attname::text FROM pg_attribute a JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+  JOIN pg_depend x ON x.classid = 'pg_attrdef'::regclass AND x.objid = d.oid
+  LEFT JOIN pg_proc f ON x.refclassid = 'pg_proc'::regclass AND f.oid = x.refobjid
+  LEFT JOIN pg_class s ON x.refclassid = 'pg_class'::regclass AND s.oid = x.refobjid
+ WHERE a.attrelid = $1::oid AND a.attname = ANY ($2::text[]) AND (f.provolatile = 'v' OR s.relkind = 'S') ORDER BY a.attnum LIMIT 1`
+
+// archivedReference refuses a reference that is emptied, if nothing tells which row it was emptied in,
+// or what it is set to.
+func (c *compiler) archivedReference(e *Edge) error {
 	t := e.Child.Table
 	best := bestKey(t)
 	if best == nil {
 		c.fail(c.plan.Policy.Pos, "add a primary key to "+t.Name.String()+", or decide another action for the reference",
 			"archive: true: references of %s are emptied (%s), and no key tells its rows apart", t.Name, e.Label())
-		return
+		return nil
 	}
 	if i := slices.IndexFunc(e.SetColumns, func(column string) bool { return slices.Contains(best.ColumnNames(), column) }); i >= 0 {
 		c.fail(c.plan.Policy.Pos, "decide another action for the reference",
 			"archive: true: column %s of %s is emptied (%s), and is part of the key that tells its rows apart", pg.Ident(e.SetColumns[i]), t.Name, e.Label())
 	}
+	if e.Action != BySetDefault {
+		return nil
+	}
+	var column string
+	switch err := c.conn.QueryRow(c.ctx, changingDefaultSQL, t.OID, e.SetColumns).Scan(&column); {
+	case errors.Is(err, pgx.ErrNoRows):
+	case err != nil:
+		return fmt.Errorf("reading the defaults of %s: %w", t.Name, err)
+	default:
+		c.fail(c.plan.Policy.Pos, "give the column a constant default, or decide another action for the reference",
+			"archive: true: column %s of %s is set to its default (%s), which is not the same each time, so nothing tells what was left in it", pg.Ident(column), t.Name, e.Label())
+	}
+	return nil
 }
 
 // CopyKey are the columns that tell the rows of a node apart, by name; nil: none do.

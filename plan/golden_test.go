@@ -81,6 +81,17 @@ policies:
 			CREATE INDEX ON events (at)`, `
 version: 1
 policies: [{name: events, table: events, age: {column: at, time_zone: Europe/Paris}, tenant: none, retention: 1mo}]`},
+		{"archived", `
+			CREATE TABLE orgs (id int PRIMARY KEY);
+			CREATE TABLE mails (id bigint PRIMARY KEY, org_id int REFERENCES orgs, at timestamptz, size int GENERATED ALWAYS AS (1) STORED);
+			CREATE INDEX ON mails (org_id, at, id);
+			CREATE TABLE parts (id bigint PRIMARY KEY, mail_id bigint REFERENCES mails ON DELETE CASCADE, part_id bigint REFERENCES parts ON DELETE CASCADE);
+			CREATE TABLE notes (id int PRIMARY KEY, mail_id bigint REFERENCES mails ON DELETE SET NULL);
+			CREATE TABLE bills (id int PRIMARY KEY, part_id bigint REFERENCES parts)`, `
+version: 1
+archive: {url: 'file:///unused', encryption: none, keep: forever}
+tenants: {table: orgs, key: id, default: 30d}
+policies: [{name: mails, table: mails, age: at, tenant: org_id, archive: true, dependents: [{table: bills, action: keep}]}]`},
 		{"partitions", `
 			CREATE TABLE orgs (id uuid PRIMARY KEY, days int, held bool);
 			CREATE TABLE domains (id int PRIMARY KEY, org_id uuid REFERENCES orgs);

@@ -14,14 +14,28 @@ import (
 
 // Grants are the statements that grant a role the minimal privileges on the tables of these plans.
 func Grants(plans []*Plan, role string) []string {
-	g := grants{
-		role: pg.Ident(role), tables: map[string]map[string]bool{}, schemas: map[string]bool{}, vacuumed: map[string]schema.Kind{},
-		functions: map[string]bool{}, unknown: map[string]bool{},
-	}
+	g := newGrants(role)
 	for _, p := range plans {
 		g.plan(p)
 	}
 	return g.statements()
+}
+
+// RestoreGrants are the statements that grant a role what it needs on the same tables to put back what
+// is deleted by these plans.
+func RestoreGrants(plans []*Plan, role string) []string {
+	g := newGrants(role)
+	for _, p := range plans {
+		g.restores(p)
+	}
+	return g.statements()
+}
+
+func newGrants(role string) *grants {
+	return &grants{
+		role: pg.Ident(role), tables: map[string]map[string]bool{}, schemas: map[string]bool{}, vacuumed: map[string]schema.Kind{},
+		functions: map[string]bool{}, unknown: map[string]bool{},
+	}
 }
 
 type grants struct {
@@ -100,10 +114,29 @@ func (g *grants) plan(p *Plan) {
 		if n == p.Root || n.Deleted && (p.Policy.Archive || n.hasDependents() || n.NeedsLock() || n.maySuppressDelete()) {
 			g.need(n.Table, "UPDATE ("+pg.Ident(lockColumn(p, n))+")")
 		}
-		for _, e := range n.In {
-			if e.Action.Clears() {
-				g.need(n.Table, "UPDATE ("+pg.List(len(e.SetColumns), func(i int) string { return pg.Ident(e.SetColumns[i]) })+")")
-			}
+		g.clears(n)
+	}
+}
+
+func (g *grants) restores(p *Plan) {
+	for _, s := range slices.Concat(p.typeSchemas(), p.Needs.Schemas) {
+		g.schemas[pg.Ident(s)] = true
+	}
+	g.reads(p.Needs)
+	for _, n := range p.Nodes {
+		g.need(n.Table, "SELECT")
+		if n.Deleted {
+			g.need(n.Table, "INSERT")
+		}
+		g.clears(n)
+	}
+}
+
+// clears adds what emptying references, or setting them again, needs.
+func (g *grants) clears(n *Node) {
+	for _, e := range n.In {
+		if e.Action.Clears() {
+			g.need(n.Table, "UPDATE ("+pg.List(len(e.SetColumns), func(i int) string { return pg.Ident(e.SetColumns[i]) })+")")
 		}
 	}
 }

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"reflect"
+	"slices"
 
 	"filippo.io/age"
 	"github.com/invopop/jsonschema"
@@ -19,6 +20,19 @@ type Archive struct {
 	Recipients []string
 	// Keep is how long copies are kept; it may be forever.
 	Keep Duration
+	// Verify is when the daemon verifies copies; nil: it does not.
+	Verify *Verify
+}
+
+// Verify says when and how the daemon verifies copies.
+type Verify struct {
+	Pos      Pos
+	Schedule Text    // a cron expression
+	Share    float64 // of the segments, each time: above 0, at most 1
+	Load     bool    // into temporary tables, too
+	// Identity is the path of a file with secret keys of age; empty: only what is not encrypted can be
+	// read.
+	Identity string
 }
 
 // OpenArchive opens the archive of the file, which then can read what is encrypted for these
@@ -41,6 +55,7 @@ type archiveSection struct {
 	URL        archiveURL      `yaml:"url" jsonschema:"required" jsonschema_description:"Where copies go: s3://bucket/prefix?endpoint=…&region=…&path_style=true, or file:///folder. Credentials are not part of it: they come from AWS_* or the instance."`
 	Encryption encryptionValue `yaml:"encryption" jsonschema:"required" jsonschema_description:"none, or {recipients: [age1…]}: the age public keys that can read the copies."`
 	Keep       Duration        `yaml:"keep" jsonschema:"required" jsonschema_description:"How long copies are kept: a duration, or forever."`
+	Verify     verifyValue     `yaml:"verify" jsonschema_description:"When the daemon reads copies back and compares them with what was written: daily, weekly, monthly, a cron expression, or a mapping. Omitted: never."`
 }
 
 // archive checks what spans several keys.
@@ -56,7 +71,10 @@ func (s *archiveSection) archive(policies []Policy) (*Archive, error) {
 	if err := notZero("keep", &s.Keep); err != nil {
 		return nil, errorAt(s.Keep.Pos, "keep is zero: write how long copies are kept, such as 30d, or forever")
 	}
-	return &Archive{Pos: s.Pos, URL: Text(s.URL), Recipients: s.Encryption.recipients, Keep: s.Keep}, nil
+	if v := s.Verify.Verify; v != nil && v.Identity == "" && len(s.Encryption.recipients) > 0 {
+		return nil, errorAt(v.Pos, "verify cannot read encrypted copies without a secret key: write verify: {schedule: …, identity: FILE}, a file that only the daemon can read, or leave verify out and run reaper archive verify where the key is")
+	}
+	return &Archive{Pos: s.Pos, URL: Text(s.URL), Recipients: s.Encryption.recipients, Keep: s.Keep, Verify: s.Verify.Verify}, nil
 }
 
 func (a *Archive) warnings(policies []Policy) []Warning {
@@ -142,3 +160,44 @@ func (r *recipient) decode(key string, n *node) error {
 func (recipient) schema() *jsonschema.Schema {
 	return &jsonschema.Schema{Type: "string", Pattern: "^age1."}
 }
+
+// verifyValue is a schedule, or a mapping.
+type verifyValue struct{ *Verify }
+
+type verifySection struct {
+	Schedule verifySchedule `yaml:"schedule" jsonschema:"required" jsonschema_description:"When: daily, weekly, monthly, or a cron expression in the daemon's time zone."`
+	Sample   share          `yaml:"sample" jsonschema:"default=5%" jsonschema_description:"How many of the copies are drawn at random, each time."`
+	Load     boolean        `yaml:"load" jsonschema:"default=false" jsonschema_description:"true: they are loaded into temporary tables too, so that a migration that has made copies unloadable is found."`
+	Identity nonEmpty       `yaml:"identity" jsonschema_description:"A file with the secret key of age that can read encrypted copies. Needed where copies are encrypted."`
+}
+
+func (v *verifyValue) decode(key string, n *node) error {
+	s := verifySection{Sample: 0.05}
+	var err error
+	if n.kind == kindMapping {
+		err = decode(key, n, reflect.ValueOf(&s).Elem())
+	} else {
+		err = s.Schedule.decode(key, n)
+	}
+	v.Verify = &Verify{Pos: n.pos, Schedule: Text(s.Schedule), Share: float64(s.Sample), Load: bool(s.Load), Identity: s.Identity.Value}
+	return err
+}
+
+func (verifyValue) schema() *jsonschema.Schema {
+	mapping := reflector().ReflectFromType(reflect.TypeFor[verifySection]())
+	mapping.Version = ""
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{nonBlank(), mapping}}
+}
+
+// verifySchedule is a cron expression, or how often.
+type verifySchedule schedule
+
+func (t *verifySchedule) decode(key string, n *node) error {
+	if slices.Contains([]string{"daily", "weekly", "monthly"}, n.text) {
+		*t = verifySchedule{"@" + n.text, n.pos}
+		return nil
+	}
+	return (*schedule)(t).decode(key, n)
+}
+
+func (verifySchedule) schema() *jsonschema.Schema { return nonBlank() }

@@ -33,6 +33,10 @@ var archiveMistakes = []mistake{
 	{file: inArchive("{url: 's3://bucket?endpoint=minio', encryption: none, keep: 30d}"), at: "2:16", words: "endpoint|https://"},
 	{file: inArchive("{url: 's3://bucket?path_style=1', encryption: none, keep: 30d}"), at: "2:16", words: "path_style|true"},
 	{file: inArchive("{url: 's3:///prefix', encryption: none, keep: 30d}"), at: "2:16", words: "bucket"},
+	{file: inArchive("{url: 'file:///a', encryption: none, keep: 30d, verify: sometimes}"), at: "2:66", words: "verify|five fields"},
+	{file: inArchive("{url: 'file:///a', encryption: none, keep: 30d, verify: {sample: 5%}}"), at: "2:66", words: "no schedule", shape: true},
+	{file: inArchive("{url: 'file:///a', encryption: none, keep: 30d, verify: {schedule: weekly, sample: 0%}}"), at: "2:93", words: "percentage", shape: true},
+	{file: inArchive("{url: 'file:///a', encryption: {recipients: [" + recipient + "]}, keep: 30d, verify: weekly}"), at: "2:140", words: "identity|archive verify"},
 	{file: inNone("archive: on"), at: "7:12", words: "true or false", shape: true},
 	{file: inNone("retention: 1d\n  archive: true"), at: "3:3", words: "policy a|section archive"},
 }
@@ -46,8 +50,26 @@ func TestArchive(t *testing.T) {
 	if a := f.Archive; !slices.Equal(a.Recipients, []string{recipient}) || a.Keep.Months != 1 || !f.Policies[0].Archive {
 		t.Errorf("archive %+v, policy %+v", a, f.Policies[0])
 	}
+	if f.Archive.Verify != nil {
+		t.Errorf("verify is %+v", f.Archive.Verify)
+	}
 	if len(f.Warnings) != 0 {
 		t.Errorf("warnings: %+v", f.Warnings)
+	}
+	for text, want := range map[string]policy.Verify{
+		"weekly":      {Schedule: policy.Text{Value: "@weekly"}, Share: 0.05},
+		"'0 3 * * 0'": {Schedule: policy.Text{Value: "0 3 * * 0"}, Share: 0.05},
+		"{schedule: daily, sample: 20%, load: true, identity: /run/age}": {Schedule: policy.Text{Value: "@daily"}, Share: 0.2, Load: true, Identity: "/run/age"},
+	} {
+		f, err := policy.Parse("reaper.yaml", []byte(inArchive("{url: 'file:///a', encryption: none, keep: 1mo, verify: "+text+"}")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := *f.Archive.Verify
+		got.Pos, got.Schedule.Pos = policy.Pos{}, policy.Pos{}
+		if got != want {
+			t.Errorf("%s: %+v, want %+v", text, got, want)
+		}
 	}
 	if f, err = policy.Parse("reaper.yaml", []byte("version: 1\narchive: {url: 'file:///a', encryption: none, keep: forever}\n"+tail+"  tenant: none\n  retention: 1d\n")); err != nil {
 		t.Fatal(err)

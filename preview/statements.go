@@ -46,6 +46,10 @@ func SQL(p *plan.Plan, sel plan.Selection, cutoffs string) string {
 		section("the next expired rows of one group", search.WalkSQL(p, w, group, search.Cursor{}, p.KeyInIndex, p.Policy.Limits.Rows))
 		stepStatements(p, w, section)
 	}
+	if p.Whole != nil {
+		archivedStatements(p, sc, w, keys, section)
+		return out
+	}
 	section("each batch locks the tables against changes of keys, triggers and rules", (&pg.Statement{}).Add(p.LockTables()))
 	section("and checks that nothing has changed since planning", p.CatalogPrintSQL())
 	m := p.Usual
@@ -58,23 +62,7 @@ func SQL(p *plan.Plan, sel plan.Selection, cutoffs string) string {
 	}
 	section("lock the roots", p.LockRootsSQL(sc, w, keys))
 	known := map[*plan.Node]*collected.Rows{}
-	for _, group := range m.Order {
-		for _, n := range group {
-			known[n] = sample(collected.NewRows(n), &key)
-		}
-		if plan.Cyclic(group) {
-			section("the rows of tables that reference each other", collected.ClosureSQL(p, m, group, known, p.Policy.Limits.TotalRows))
-			continue
-		}
-		for _, e := range group[0].In {
-			if e.Action.Deletes() && m.Walks(e) {
-				section("the rows of "+e.Child.Table.Name.String(), collected.ReadBehindSQL(e, known[e.Parent], p.Policy.Limits.TotalRows, e.Child.NeedsLock()))
-			}
-		}
-	}
-	if p.Keeps() {
-		section("which rows delete and keep which", collected.KeepingSQL(p, known))
-	}
+	collectStatements(p, m, known, &key, section)
 	for _, e := range m.Clears {
 		section(clearTitle(e), collected.ClearSQL(&pg.Statement{}, e, m, known, 0))
 	}
@@ -92,6 +80,27 @@ func clearTitle(e *plan.Edge) string {
 		return "redact rows of " + e.Child.Table.Name.String()
 	}
 	return "empty references"
+}
+
+// collectStatements shows how the rows of a traversal are collected, and makes one of each node known.
+func collectStatements(p *plan.Plan, m *plan.Traversal, known map[*plan.Node]*collected.Rows, key *string, section func(string, *pg.Statement)) {
+	for _, group := range m.Order {
+		for _, n := range group {
+			known[n] = sample(collected.NewRows(n), key)
+		}
+		if plan.Cyclic(group) {
+			section("the rows of tables that reference each other", collected.ClosureSQL(p, m, group, known, p.Policy.Limits.TotalRows))
+			continue
+		}
+		for _, e := range group[0].In {
+			if e.Action.Deletes() && m.Walks(e) {
+				section("the rows of "+e.Child.Table.Name.String(), collected.ReadBehindSQL(e, known[e.Parent], p.Policy.Limits.TotalRows, !m.Whole && e.Child.NeedsLock()))
+			}
+		}
+	}
+	if p.Keeps() {
+		section("which rows delete and keep which", collected.KeepingSQL(p, known))
+	}
 }
 
 // loopStatements are those of a batch of many tenants that needs nothing but a DELETE for each.
@@ -149,7 +158,7 @@ func stepStatements(p *plan.Plan, w *plan.TenantCutoff, section func(string, *pg
 	limits := p.Policy.Limits
 	win := search.Window{From: search.Cursor{Set: true, Age: "AGE"}, Until: "AGE", PerGroup: limits.Rows, Roots: limits.Rows, Bytes: limits.Bytes}
 	section("the next expired rows of many tenants", search.StepSQL(p, []*plan.TenantCutoff{w}, win))
-	if p.Usual.Simple() && !p.Watched() && search.HasRanges(p) {
+	if p.Whole == nil && p.Usual.Simple() && !p.Watched() && search.HasRanges(p) {
 		section("or, where a DELETE finds them again by the same index, how many there are", search.CountStepSQL(p, []*plan.TenantCutoff{w}, win))
 	}
 }

@@ -31,6 +31,9 @@ const sendTimeout = 2 * time.Minute
 // archiving is how batches of a policy with an archive delete.
 var archiving = deletion.Options{Method: deletion.Archived, LockRoots: true, LockDependents: true}
 
+// archivingPieces is that for a single root that is too large for one batch, or one segment.
+var archivingPieces = deletion.Options{Method: deletion.Archived, LockRoots: true, LockDependents: true, Piecewise: true}
+
 // copied is what the current batch may delete, and the object that has the copy.
 type copied struct {
 	*deletion.Copy
@@ -43,14 +46,14 @@ func (b *batcher) once(ctx context.Context, parts []*deletion.Part, opts deletio
 	if opts.Method != deletion.Archived {
 		return b.transaction(ctx, parts, opts)
 	}
-	segment, found, err := b.copy(ctx, parts)
+	segment, found, err := b.copy(ctx, parts, b.pieceLimit(opts))
 	if err != nil {
 		return false, err
 	}
 	defer segment.Discard()
 	b.copied = &copied{Copy: found}
 	defer func() { b.copied = nil }()
-	if found.Roots() > 0 {
+	if !found.Empty() {
 		if err := b.send(ctx, segment); err != nil {
 			return false, err
 		}
@@ -63,7 +66,7 @@ func (b *batcher) once(ctx context.Context, parts []*deletion.Part, opts deletio
 			return false, errGuarded
 		}
 	}
-	if more, err = b.transaction(ctx, parts, opts); err != nil || found.Roots() == 0 {
+	if more, err = b.transaction(ctx, parts, opts); err != nil || b.copied.list == nil {
 		return more, err
 	}
 	if err := b.policy.writeList(ctx, b.run.shared.yieldSlot, b.copied.list); err != nil {
@@ -72,11 +75,22 @@ func (b *batcher) once(ctx context.Context, parts []*deletion.Part, opts deletio
 	return more, nil
 }
 
+// pieceLimit is how many rows a piece of a root may have; 0: roots go whole.
+func (b *batcher) pieceLimit(opts deletion.Options) int {
+	switch {
+	case !opts.Piecewise:
+		return 0
+	case b.drainSize > 0:
+		return b.drainSize
+	}
+	return b.plan.Policy.Limits.TotalRows
+}
+
 // copy reads what a batch deletes into a segment on this machine. Both are nil after an error.
-func (b *batcher) copy(ctx context.Context, parts []*deletion.Part) (segment deletion.Segment, found *deletion.Copy, err error) {
+func (b *batcher) copy(ctx context.Context, parts []*deletion.Part, limit int) (segment deletion.Segment, found *deletion.Copy, err error) {
 	err = b.policy.withArchive(ctx, b.run.shared.yieldSlot, func() error {
 		return b.run.withServer(ctx, func() (err error) {
-			segment, found, err = b.copyOnce(ctx, parts)
+			segment, found, err = b.copyOnce(ctx, parts, limit)
 			if errors.Is(err, deletion.ErrSpool) {
 				err = fmt.Errorf("%w: %w", errArchive, err)
 			}
@@ -86,12 +100,12 @@ func (b *batcher) copy(ctx context.Context, parts []*deletion.Part) (segment del
 	return segment, found, err
 }
 
-func (b *batcher) copyOnce(ctx context.Context, parts []*deletion.Part) (deletion.Segment, *deletion.Copy, error) {
+func (b *batcher) copyOnce(ctx context.Context, parts []*deletion.Part, limit int) (deletion.Segment, *deletion.Copy, error) {
 	conn, err := b.run.pool.Acquire(ctx)
 	if err != nil {
 		return nil, nil, fmt.Errorf("beginning a copy: %w", err)
 	}
-	return deletion.MakeCopy(ctx, conn, b.plan, b.policy.scope(), parts, &b.tables, b.run.id, b.run.archive)
+	return deletion.MakeCopy(ctx, conn, b.plan, b.policy.scope(), parts, &b.tables, b.run.id, b.run.archive, limit)
 }
 
 // send gives the segment to the store.
@@ -147,7 +161,7 @@ func (w *policyRun) withArchive(ctx context.Context, yield func(func()), do func
 
 // queueSegment queues the ledger's row of what the batch deletes of its segment.
 func (b *batcher) queueSegment(in *pgx.Batch, tx *deletion.Tx) error {
-	if b.copied == nil || b.copied.Roots() == 0 {
+	if b.copied == nil || b.copied.Empty() {
 		return nil
 	}
 	var err error

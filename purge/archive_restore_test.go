@@ -123,8 +123,8 @@ func snapshot(ctx context.Context, db *pgxpool.Pool, tables map[archive.Name]str
 }
 
 // putBack copies tables as they are into a schema of its own, adds what is on a list of the archive,
-// the latest first, and returns the rows.
-func putBack(ctx context.Context, db *pgxpool.Pool, tables map[archive.Name]string, folder string) (map[archive.Name][]string, error) {
+// the latest first, and returns the rows. Segments that are named have a list elsewhere.
+func putBack(ctx context.Context, db *pgxpool.Pool, tables map[archive.Name]string, folder string, named ...string) (map[archive.Name][]string, error) {
 	objects, err := readObjects(folder)
 	if err != nil {
 		return nil, err
@@ -140,7 +140,7 @@ func putBack(ctx context.Context, db *pgxpool.Pool, tables map[archive.Name]stri
 		}
 	}
 	for _, o := range slices.Backward(objects) {
-		if len(o.lists) == 0 {
+		if len(o.lists) == 0 && !slices.ContainsFunc(named, func(name string) bool { return strings.HasSuffix(o.name, name) }) {
 			continue
 		}
 		for _, f := range slices.Backward(o.Tables) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -19,6 +20,7 @@ import (
 	"github.com/reaperdb/reaper/deletion"
 	"github.com/reaperdb/reaper/guard"
 	"github.com/reaperdb/reaper/internal/dbtest"
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/purge"
 )
 
@@ -26,11 +28,14 @@ import (
 // one is that of the store.
 type steps struct {
 	deletion.Archive
-	copied, sent, deleted, listed func() error
+	begun, spooled, copied, sent, deleted, listed func() error
 }
 
 func (s *steps) Begin(m archive.Manifest) (deletion.Segment, error) {
 	segment, err := s.Archive.Begin(m)
+	if err == nil {
+		err = at(s.begun)
+	}
 	return &stepSegment{segment, s}, err
 }
 
@@ -44,6 +49,13 @@ func at(step func() error) error {
 		return nil
 	}
 	return step()
+}
+
+func (s *stepSegment) Table(t archive.Table) (io.Writer, error) {
+	if err := at(s.steps.spooled); err != nil {
+		return nil, err
+	}
+	return s.Segment.Table(t)
 }
 
 func (s *stepSegment) Send(ctx context.Context) (archive.Object, error) {
@@ -325,10 +337,126 @@ func TestArchive_ListsOfAFormerArchive(t *testing.T) {
 	}
 }
 
-// What cannot be copied is named, and stays.
+// So it is where a gate refuses the run; but that does not wait for the store.
+func TestArchive_ListsOfARefusedRun(t *testing.T) {
+	t.Parallel()
+	a := archivingBed(t, mood, small(shopPolicy))
+	a.see()
+	a.steps.deleted = func() error { return errors.New("no route to the store") }
+	a.runner.MaxPause = 100 * time.Millisecond
+	a.purge().is(purge.Incomplete, "lists of deleted rows are missing")
+	gone := 20 - a.Int(t, `SELECT count(*) FROM mails`)
+	a.runner.MaxPause, a.runner.Gate = time.Hour, refusing{}
+	a.purge().is(purge.Refused, "not today", "lists of deleted rows are missing")
+	a.steps.deleted = nil
+	o := a.purge()
+	o.is(purge.Refused, "not today")
+	if n := a.listed(); n != gone || gone == 0 || strings.Contains(o.one().Reason, "lists") {
+		t.Errorf("%d of %d roots are on lists; the reason is %q", n, gone, o.one().Reason)
+	}
+	a.count(`SELECT count(*) FROM mails`, 20-gone)
+	a.runner.Gate = nil
+	a.purge().complete()
+	a.comesBack()
+}
+
+// refusing is a gate that refuses every run.
+type refusing struct{ killingGate }
+
+func (g refusing) Pass(context.Context, string, *plan.Plan) (purge.Passage, error) { return g, nil }
+
+func (refusing) Refusal() string { return "not today" }
+
+// A default that writes cannot be known before: that ends the policy's run, and is no server that is
+// away. Where it is one from the beginning, check says so.
+func TestArchive_ChangingDefault(t *testing.T) {
+	t.Parallel()
+	a := archivingBed(t, mood+`; CREATE SEQUENCE s START 171`, small(shopPolicy))
+	a.see()
+	var once sync.Once
+	a.steps.sent = func() error {
+		once.Do(func() { a.Exec(t, `ALTER TABLE notes ALTER part_id SET DEFAULT nextval('s')`) })
+		return nil
+	}
+	a.runner.Connections, a.runner.Patience = 1, time.Hour
+	a.purge().is(purge.Failed, `the default of public.notes."part_id" writes`, "constant default")
+	a.comesBack()
+	a.refuses("archive: true", "part_id", "not the same each time")
+	a.Exec(t, `CREATE FUNCTION vague() RETURNS int LANGUAGE sql VOLATILE AS 'SELECT 171'; ALTER TABLE notes ALTER part_id SET DEFAULT vague()`)
+	a.refuses("archive: true", "part_id", "not the same each time")
+	a.Exec(t, `ALTER TABLE notes ALTER part_id SET DEFAULT 171`)
+	a.purge().complete()
+	a.comesBack()
+}
+
+// large is a root with more dependents than a batch may hold, some of which have more themselves.
+const large = mood + `;
+INSERT INTO parts SELECT 1000 + n, 7 FROM generate_series(1, 100) n;
+INSERT INTO clicks (part_id) SELECT 1001 + n % 50 FROM generate_series(1, 200) n;
+INSERT INTO clicks (part_id) SELECT 1001 FROM generate_series(1, 150) n;
+INSERT INTO notes SELECT 100 + n, NULL, 1000 + n, 'note' FROM generate_series(1, 40) n`
+
+var largePolicy = strings.Replace(shopPolicy, "age: at,", "age: at, limits: {rows: 10, total_rows: 60},", 1)
+
+// A root with more dependents than a batch may hold is copied and deleted in pieces, and comes back.
+func TestArchive_Pieces(t *testing.T) {
+	t.Parallel()
+	a := archivingBed(t, large, largePolicy)
+	a.see()
+	a.runner.Observer = watcher{batch: func(e purge.BatchEvent) {
+		if e.Rows > 60 {
+			t.Errorf("a batch has deleted %d rows", e.Rows)
+		}
+	}}
+	a.purge().complete()
+	a.count(`SELECT count(*) FROM mails`, 5)
+	a.count(`SELECT count(*) FROM parts WHERE mail_id = 7`, 0)
+	a.ledgerIsTrue()
+	a.comesBack()
+	a.restored("pieces")
+}
+
+// One that lives on after some of it is gone keeps the rest, and what is gone comes back.
+func TestArchive_PieceOfALivingRoot(t *testing.T) {
+	t.Parallel()
+	a := archivingBed(t, large+`; UPDATE mails SET at = now() WHERE id <> 7`, largePolicy)
+	sends := 0
+	a.steps.sent = func() error {
+		if sends++; sends == 3 {
+			a.Exec(t, `UPDATE mails SET state = 'read', at = now() WHERE id = 7`)
+		}
+		return nil
+	}
+	before := a.Int(t, `SELECT count(*) FROM parts WHERE mail_id = 7`)
+	a.see()
+	a.purge().complete()
+	mails, err := snapshot(t.Context(), a.Pool(t), map[archive.Name]string{publicName("mails"): "public.mails"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.initial[publicName("mails")] = mails[publicName("mails")]
+	if n := a.Int(t, `SELECT count(*) FROM parts WHERE mail_id = 7`); n == 0 || n > before || sends != 3 {
+		t.Errorf("%d of %d parts are left after %d segments", n, before, sends)
+	}
+	a.comesBack()
+	r, err := restoreAll(t.Context(), a.Pool(t), a.folder)
+	if err != nil || !r.Complete() || r.RowsTotal == 0 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	back, err := snapshot(t.Context(), a.Pool(t), a.tables())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(a.initial, back); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Where rows keep others, a root must be seen as a whole: what cannot be copied is named, and stays.
 func TestArchive_TooLarge(t *testing.T) {
 	t.Parallel()
-	a := archivingBed(t, mood, strings.Replace(shopPolicy, "age: at,", "age: at, limits: {rows: 10, total_rows: 60},", 1))
+	a := archivingBed(t, mood+`; CREATE TABLE bills (id int PRIMARY KEY, part_id bigint REFERENCES parts); CREATE INDEX ON bills (part_id)`,
+		strings.TrimSuffix(largePolicy, "}")+", dependents: [{table: bills, action: keep}]}")
 	a.Exec(t, `INSERT INTO parts SELECT 1000 + n, 7 FROM generate_series(1, 100) n`)
 	a.see()
 	o := a.purge()

@@ -31,7 +31,8 @@ type batcher struct {
 	// copied is what the batch may delete, where the policy has an archive; tables describes them.
 	copied *copied
 	tables deletion.Tables
-	// drainSize is how many rows the next batch of a drain may delete; 0: no drain yet.
+	// drainSize is how many rows the next batch of a drain, or piece of a root, may have; 0: no drain
+	// yet.
 	drainSize int
 }
 
@@ -135,6 +136,7 @@ func (b *batcher) attempt(ctx context.Context, parts []*deletion.Part, opts dele
 		parts = active
 		a.tenants, a.roots = len(parts), deletion.CountRoots(parts)
 		a.size, a.stepwise = b.size, b.policy.state.deletesStepwise()
+		a.divides, a.piece = b.plan.Whole != nil && !b.plan.Keeps(), b.pieceLimit(a.options)
 		if a.options.Together = a.options.Together && a.tenants > 1; a.options.LockRoots && !a.options.Together {
 			if parts, err = b.policy.readKeys(ctx, parts); err != nil || len(parts) == 0 {
 				return err
@@ -170,7 +172,9 @@ func (b *batcher) attempt(ctx context.Context, parts []*deletion.Part, opts dele
 		case splitBatch:
 			return setAside(ctx, parts, shared, b.splitRoots(ctx, parts[0], b.change(a.options, d.change)))
 		case drainRoot:
-			a = attempt{options: draining}
+			if a = (attempt{options: draining}); b.plan.Whole != nil {
+				a.options = archivingPieces
+			}
 		case leaveRoots, leaveBusy:
 			if errors.Is(err, errBusy) {
 				deletion.LeaveElsewhere(parts)
@@ -250,6 +254,9 @@ func (b *batcher) prepare(ctx context.Context, err error, a attempt, d decision)
 		b.run.log.Debug("retrying batch", "policy", b.plan.Policy.Name, "roots", a.roots, "error", pg.ErrorText(err))
 	}
 	b.size = d.size
+	if d.piece > 0 {
+		b.drainSize = d.piece
+	}
 	if d.countFirst {
 		b.countFirst = countFirstBatches
 	}

@@ -41,7 +41,7 @@ func classify(err error) fault {
 			return faultRetry
 		case errors.Is(err, deletion.ErrStillReferenced), errors.Is(err, deletion.ErrKept), errors.Is(err, deletion.ErrInterfered):
 			return faultTenant
-		case errors.Is(err, plan.ErrSchemaChanged), errors.Is(err, plan.ErrReplicaRole), errors.Is(err, pg.ErrWrites):
+		case errors.Is(err, plan.ErrSchemaChanged), errors.Is(err, plan.ErrReplicaRole), errors.Is(err, pg.ErrWrites), errors.Is(err, deletion.ErrDefault):
 			return faultPolicy
 		}
 		return faultDatabase // the connection, or the pool

@@ -487,11 +487,19 @@ func child(dsn string) int {
 		return 2
 	}
 	defer pool.Close()
+	if os.Getenv(childEnv+"_RESTORES") != "" {
+		return restores(ctx, pool)
+	}
 	plans, err := compilePlans(ctx, pool, os.Getenv(childEnv+"_POLICY"))
 	if err != nil {
 		return 2
 	}
 	runner := purge.Runner{Pool: pool, Ledger: ledger.New(ledger.DefaultSchema, 0)}
+	if folder := os.Getenv(childEnv + "_ARCHIVE"); folder != "" {
+		if runner.Archive, err = dyingArchive(folder); err != nil {
+			return 2
+		}
+	}
 	report, err := runner.Run(ctx, plans, purge.Options{Trigger: "child"})
 	if err != nil {
 		return 1

@@ -276,7 +276,10 @@ func (x *trial) compiled() *plan.Plan {
 	}
 	if x.archives != "" {
 		p := &file.Policies[0]
-		p.Archive, p.Limits.TotalRows = true, 100_000 // a root of more rows than that would be left
+		// Roots go in pieces; but where rows keep others, one that is too large would be left.
+		if p.Archive, p.Limits.TotalRows = true, 5; slices.ContainsFunc(x.c.edges, func(e *genEdge) bool { return e.action == keeps }) {
+			p.Limits.TotalRows = 100_000
+		}
 	}
 	var plans []*plan.Plan
 	err = x.pool.AcquireFunc(x.ctx, func(c *pgxpool.Conn) error {

@@ -77,6 +77,9 @@ type attempt struct {
 	size     int // target number of roots in the next batch
 	options  deletion.Options
 	stepwise bool // it deleted table by table
+	// divides: a root may be copied and deleted in pieces; of at most piece rows, if that is tried.
+	divides bool
+	piece   int
 }
 
 // decision is what to do after a batch failed.
@@ -85,6 +88,7 @@ type decision struct {
 	change     change
 	size       int  // target number of roots in the next batch
 	countFirst bool // the next batches count before they delete
+	piece      int  // how many rows the next piece of a root may have; 0: as before
 	backoff    bool // wait first
 	notify     bool // report the retry to the observer
 	log        bool // log the retry
@@ -170,7 +174,10 @@ func decideOverflow(a attempt) decision {
 		d.action, d.change = retryBatch, countFirst
 	case a.roots > 1:
 		d.action = splitBatch
-	case a.options.Method == deletion.Archived:
+	case a.options.Method == deletion.Archived && a.options.Piecewise && a.piece > 1:
+		// More than a segment may hold.
+		return decision{action: retryBatch, size: a.size, piece: a.piece / 2}
+	case a.options.Method == deletion.Archived && (a.options.Piecewise || !a.divides):
 		return decision{action: leaveUncopied, size: a.size}
 	}
 	return d

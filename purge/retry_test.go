@@ -28,7 +28,7 @@ var sentinels = map[string]error{
 	"errBusy": errBusy, "errPausedByHand": errPausedByHand, "errGuarded": errGuarded, "errHalted": errHalted,
 	"errOverflow": deletion.ErrOverflow, "errKept": deletion.ErrKept, "errStillReferenced": deletion.ErrStillReferenced, "errInterfered": deletion.ErrInterfered,
 	"errChanged": deletion.ErrChanged, "errUnproven": deletion.ErrUnproven, "errSlow": deletion.ErrSlow,
-	"errFacts": plan.ErrSchemaChanged, "errReplicaRole": plan.ErrReplicaRole, "errWrites": pg.ErrWrites,
+	"errFacts": plan.ErrSchemaChanged, "errReplicaRole": plan.ErrReplicaRole, "errWrites": pg.ErrWrites, "errDefault": deletion.ErrDefault,
 	"ErrTenants": preview.ErrTenants, "errNoTenants": preview.ErrNoTenants, "errKeyTwice": preview.ErrKeyTwice, "errLongKey": preview.ErrLongKey,
 	"errOneConnection": errOneConnection, "errCrowded": errCrowded, "errMoved": errMoved,
 	"errMaxDuration": errMaxDuration, "errArchive": errArchive,
@@ -225,7 +225,7 @@ var kinds = []struct {
 		server: giveUp, commit: giveUp,
 	},
 	{ // the schema or the role
-		errors: []string{"errReplicaRole", "errWrites", "42501", "42P01", "42703", "55000", "0A000"},
+		errors: []string{"errReplicaRole", "errWrites", "errDefault", "42501", "42P01", "42703", "55000", "0A000"},
 		want:   everywhere("fail policy"),
 		server: giveUp, commit: giveUp,
 	},
@@ -336,6 +336,27 @@ func TestDecide_Archived(t *testing.T) {
 		c.of.size, c.of.options = 20, archiving
 		if got := decide(c.err, c.of).String(); got != c.want {
 			t.Errorf("%v with %d roots, try %d: %q, want %q", c.err, c.of.roots, c.of.try, got, c.want)
+		}
+	}
+}
+
+// A root that is too large is divided, where that may be, and its pieces are made smaller until they fit
+// into a segment.
+func TestDecidePieces(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		of     attempt
+		action action
+		piece  int
+	}{
+		{attempt{divides: true, options: archiving}, drainRoot, 0},
+		{attempt{options: archiving}, leaveUncopied, 0},
+		{attempt{divides: true, piece: 60, options: archivingPieces}, retryBatch, 30},
+		{attempt{divides: true, piece: 1, options: archivingPieces}, leaveUncopied, 0},
+	} {
+		c.of.roots, c.of.tenants, c.of.size = 1, 1, 20
+		if d := decide(deletion.ErrOverflow, c.of); d.action != c.action || d.piece != c.piece {
+			t.Errorf("%+v: %+v, want %s with %d rows", c.of, d, c.action, c.piece)
 		}
 	}
 }

@@ -211,16 +211,17 @@ func (w *policyRun) begin(ctx context.Context) {
 	if w.ended() {
 		return
 	}
-	if w.passGate(ctx); w.state.refused() {
+	w.passGate(ctx)
+	if w.run.archive != nil && !w.ended() { // the policy may have had it once
+		w.writeLists(ctx, func(wait func()) { wait() }) // this holds no slot; a refused run does not wait
+	}
+	if w.state.refused() {
 		w.countTenants(ctx) // a list that cannot be read is said all the same
 	}
 	if w.ended() || w.state.refused() {
 		return
 	}
-	switch {
-	case w.run.archive != nil: // the policy may have had it once
-		w.writeLists(ctx, func(wait func()) { wait() }) // this holds no slot
-	case w.plan.Whole != nil:
+	if w.plan.Whole != nil && w.run.archive == nil {
 		w.fail(errors.New("the policy has an archive, and the run has none"))
 		return
 	}

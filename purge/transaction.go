@@ -222,6 +222,9 @@ func (b *batcher) account(tx *deletion.Tx, parts []*deletion.Part, took time.Dur
 	if b.adapt(sum, took); tx.Opts.Method == deletion.Drain {
 		b.adaptDrain(tx.Limit, took)
 	}
+	if tx.Opts.Piecewise && b.drainSize > 0 { // segments were too large
+		b.drainSize = min(b.drainSize+b.drainSize/4, b.plan.Policy.Limits.TotalRows)
+	}
 	rows, nullified := tx.Totals()
 	wal := b.policy.state.addBatch(committed{rows: rows, nullified: nullified, wal: tx.WAL, outcome: sum, took: took})
 	if b.run.guard != nil {

@@ -14,7 +14,7 @@ import (
 // Load loads a segment into temporary tables like today's, and rolls back. Its error names the
 // column that does not fit any more.
 func Load(ctx context.Context, pool *pgxpool.Pool, c *archive.Copy) error {
-	s := &segment{run: &run{Options: Options{Fire: true}, pool: pool}, Chosen: &Chosen{Entry: &archive.Entry{Policy: c.Policy}}, from: sourceOf(c), lockTimeout: lockTimeout}
+	s := &segment{run: &run{Options: Options{Fire: true}, pool: pool, trial: true}, Chosen: &Chosen{Entry: &archive.Entry{Policy: c.Policy}}, from: sourceOf(c), lockTimeout: lockTimeout}
 	tx, err := s.begin(ctx)
 	if err != nil {
 		return err
@@ -25,8 +25,11 @@ func Load(ctx context.Context, pool *pgxpool.Pool, c *archive.Copy) error {
 		s.groups = &groups{of: make([]int32, l.count())} // for the check of values; they are not written
 		err = l.refuseLossy(ctx)
 	}
-	if err == nil || tx.Conn().IsClosed() || ctx.Err() != nil {
-		return err
+	switch {
+	case err == nil:
+		return nil
+	case tx.Conn().IsClosed() || ctx.Err() != nil:
+		return &endError{err}
 	}
 	if unloadable, is := errors.AsType[*segmentError](s.unloadable(err)); is {
 		return unloadable.err

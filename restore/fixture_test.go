@@ -25,6 +25,7 @@ type fixture struct {
 	sent    []archive.Object
 	// conditions are those of the edges that were copied, as the policy file would have them.
 	conditions []restore.Condition
+	tables     []archive.Name // that were copied
 }
 
 func newFixture(t *testing.T, schema string) *fixture {
@@ -115,6 +116,7 @@ func (f *fixture) copyPart(tx pgx.Tx, s *archive.Segment, p part) {
 			t.Columns = append(t.Columns, c)
 		}
 	}
+	f.tables = append(f.tables, t.Name)
 	w, err := s.Table(t)
 	f.check(err)
 	_, err = tx.Conn().PgConn().CopyTo(f.t.Context(), w, fmt.Sprintf("COPY (SELECT %s FROM public.%s WHERE %s) TO STDOUT", pg.List(len(t.Columns), func(i int) string { return pg.Ident(t.Columns[i].Name) }), pg.Ident(p.table), p.where))
@@ -142,6 +144,9 @@ func (f *fixture) restore(o restore.Options) (*restore.Report, error) {
 	o.Run = runID
 	if o.Conditions == nil {
 		o.Conditions = f.conditions
+	}
+	if o.Tables == nil {
+		o.Tables = f.tables
 	}
 	found, err := restore.Select(f.t.Context(), f.archive, o.Selection, nil)
 	f.check(err)

@@ -122,11 +122,15 @@ func (s *segment) preparePartition(ctx context.Context, tx pgx.Tx) error {
 	if p == nil {
 		return nil
 	}
-	if err := checkPartition(p, s.from.Root); err != nil {
+	err := checkPartition(p, s.from.Root)
+	if err == nil {
+		err = s.checkTable(p.Parent)
+	}
+	if err != nil {
 		return &segmentError{s.from.name, err}
 	}
 	var oid uint32
-	err := tx.QueryRow(ctx, tableSQL, p.Schema, p.Name.Name).Scan(&oid)
+	err = tx.QueryRow(ctx, tableSQL, p.Schema, p.Name.Name).Scan(&oid)
 	if !errors.Is(err, pgx.ErrNoRows) {
 		return err
 	}

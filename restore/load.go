@@ -62,6 +62,9 @@ func (s *segment) target(ctx context.Context, tx pgx.Tx, n int, f *archive.File)
 	if s.Into != "" {
 		return s.fresh(n, f), nil
 	}
+	if err := s.checkTable(f.Table.Name); err != nil {
+		return nil, err
+	}
 	if err := s.checkHolds(f); err != nil {
 		return nil, err
 	}

@@ -51,7 +51,7 @@ func (l *loaded) putBack(ctx context.Context, part []int32) (*done, error) {
 	if err := pg.ExecAll(ctx, l.tx, "SET CONSTRAINTS ALL IMMEDIATE", "SET LOCAL search_path TO pg_catalog"); err != nil {
 		return nil, err
 	}
-	return d, l.hold(ctx)
+	return d, l.hold(ctx, d)
 }
 
 // groupsOf are the groups of rows, each once.
@@ -238,20 +238,12 @@ func (l *loaded) refuseLossy(ctx context.Context) error {
 }
 
 // hold has holds made for what came back.
-func (l *loaded) hold(ctx context.Context) error {
+func (l *loaded) hold(ctx context.Context, d *done) error {
 	if l.Into != "" {
 		return nil
 	}
 	for _, h := range l.Holds {
-		at := l.file(h.Table, archive.Deleted, nil)
-		if at < 0 {
-			continue
-		}
-		rows, err := l.tx.Query(ctx, fmt.Sprintf("SELECT ARRAY[%s] FROM %s r", pg.List(len(h.Columns), func(i int) string { return "r." + pg.Ident(h.Columns[i]) + "::text" }), l.tables[at].temp))
-		if err != nil {
-			return err
-		}
-		keys, err := pgx.CollectRows(rows, pgx.RowTo[[]string])
+		keys, err := l.keysToHold(ctx, h, d)
 		if err != nil {
 			return err
 		}
@@ -263,4 +255,21 @@ func (l *loaded) hold(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// keysToHold are those of what came back to a table; of a piece, its root's, too, wherever that is.
+func (l *loaded) keysToHold(ctx context.Context, h Holds, d *done) (keys [][]string, err error) {
+	if at := l.file(h.Table, archive.Deleted, nil); at >= 0 {
+		rows, err := l.tx.Query(ctx, fmt.Sprintf("SELECT ARRAY[%s] FROM %s r", pg.List(len(h.Columns), func(i int) string { return "r." + pg.Ident(h.Columns[i]) + "::text" }), l.tables[at].temp))
+		if err != nil {
+			return nil, err
+		}
+		if keys, err = pgx.CollectRows(rows, pgx.RowTo[[]string]); err != nil {
+			return nil, err
+		}
+	}
+	if l.from.Piece != nil && len(d.rows) > 0 && l.from.Root == h.Table && slices.Equal(l.from.RootKey, h.Columns) {
+		keys = append(keys, l.from.Piece)
+	}
+	return keys, nil
 }

@@ -31,6 +31,10 @@ type Options struct {
 	// policy file's: a segment that has another one does not come back, since whoever can write to
 	// the store could have written it.
 	Conditions []Condition
+	// Tables are those that rows may come back to: the ones of the policies of the file, since whoever
+	// can write to the store could have named any other. Nothing comes back to other tables, but into
+	// Into.
+	Tables []archive.Name
 	// Holds are called for what comes back; nil: nothing is held.
 	Holds []Holds
 	// Wait is called before each transaction, with the segment's policy, and returns when it may
@@ -124,6 +128,7 @@ type run struct {
 	archive *archive.Archive
 	pool    *pgxpool.Pool
 	into    map[string]string // tables of Into that were made, by the name of the archive's
+	trial   bool              // nothing comes back to any table
 }
 
 // all restores segments, and returns those of which roots wait for a parent.

@@ -200,7 +200,7 @@ func TestRestore_Unlisted(t *testing.T) {
 		return []archive.List{{Run: runID, Policy: "p", Seq: 1, Segment: o, Roots: []archive.Root{root("1")}}}, nil
 	})
 	f.check(err)
-	r, err := restore.Run(t.Context(), f.archive, f.Pool(t), found.Chosen, restore.Options{Conditions: f.conditions})
+	r, err := restore.Run(t.Context(), f.archive, f.Pool(t), found.Chosen, restore.Options{Conditions: f.conditions, Tables: f.tables})
 	f.check(err)
 	if r.Restored != 1 || f.Int(t, "SELECT count(*) FROM mails WHERE id IN (1, 2, 3)") != 3 {
 		t.Errorf("report: %+v", r)
@@ -368,6 +368,18 @@ func TestRestore_Pieces(t *testing.T) {
 	f.same(before)
 	if !r.Complete() || r.RowsTotal != 13 {
 		t.Errorf("report: %+v", r)
+	}
+	// A piece of a root that is there holds it: it has expired, and would go again.
+	f.Exec(t, "DELETE FROM c WHERE id = 7")
+	var held [][]string
+	r, err = f.restore(restore.Options{Holds: []restore.Holds{{Table: f.name("r"), Columns: []string{"id"}, Hold: func(_ context.Context, _ pgx.Tx, keys [][]string) error {
+		held = append(held, keys...)
+		return nil
+	}}}})
+	f.check(err)
+	f.same(before)
+	if r.RowsTotal != 1 || len(held) != 1 || held[0][0] != "1" {
+		t.Errorf("held: %v; report: %+v", held, r)
 	}
 }
 

@@ -60,6 +60,14 @@ func checkPartition(p *archive.Partition, root archive.Name) error {
 	return nil
 }
 
+// checkTable refuses a table that rows may not come back to.
+func (s *segment) checkTable(name archive.Name) error {
+	if s.trial || slices.Contains(s.Tables, name) {
+		return nil
+	}
+	return fmt.Errorf("no policy of the policy file deletes or empties rows of table %s, so its rows do not come back: whoever can write to the store could have put them there. If a policy does, reaper check says what is wrong with it; if one did once, say so by --allow-table SCHEMA.TABLE, or use --into SCHEMA", pg.Ident(name.Schema, name.Name))
+}
+
 // condition finds the condition of an edge among those that may be evaluated.
 func (s *segment) condition(e *archive.Edge) (Condition, error) {
 	i := slices.IndexFunc(s.Conditions, func(c Condition) bool { return c.Table == e.Child && c.SQL == e.Where })

@@ -93,9 +93,46 @@ func TestRestore_Catalog(t *testing.T) {
 	o, err := s.Send(t.Context())
 	f.check(err)
 	f.list(o, 1, root("1"))
-	r, err := f.restore(restore.Options{})
+	r, err := f.restore(restore.Options{Tables: []archive.Name{own}})
 	f.check(err)
 	if len(r.Failed) != 1 || !strings.Contains(r.Failed[0], "PostgreSQL's own") {
 		t.Errorf("report: %+v", r)
 	}
+}
+
+// Rows come back only to tables of the policy file's plans: a manifest may name any other.
+func TestRestore_OtherTable(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, "CREATE TABLE mails (id int PRIMARY KEY); CREATE TABLE admins (id int PRIMARY KEY, mail int); INSERT INTO mails VALUES (1), (2); INSERT INTO admins VALUES (1, 1)")
+	o := f.copy("mails", []edge{{parent: "mails", parentColumn: "id", child: "admins", childColumn: "mail"}},
+		[]part{{table: "mails", where: "true", key: "id"}, {table: "admins", where: "true", key: "id"}})
+	before := f.rows()
+	f.Exec(t, "DELETE FROM admins; DELETE FROM mails")
+	f.list(o, 1, root("1"), root("2"))
+	mails := []archive.Name{f.name("mails")}
+	found, err := restore.Select(t.Context(), f.archive, restore.Selection{Run: runID}, nil)
+	f.check(err)
+	err = restore.Check(t.Context(), f.archive, f.Pool(t), found.Chosen, restore.Options{Tables: mails})
+	if err == nil || !strings.Contains(err.Error(), `"admins"`) || !strings.Contains(err.Error(), "--allow-table") {
+		t.Errorf("the check says %v", err)
+	}
+	r, err := f.restore(restore.Options{Tables: mails})
+	f.check(err)
+	if len(r.Failed) != 1 || r.RowsTotal != 0 || f.Int(t, "SELECT count(*) FROM mails") != 0 {
+		t.Errorf("report: %+v", r)
+	}
+	c, err := f.archive.Fetch(t.Context(), o)
+	f.check(err)
+	f.check(restore.Load(t.Context(), f.Pool(t), c)) // it leaves nothing
+	f.check(c.Close())
+	if _, err := f.restore(restore.Options{Tables: mails, Into: "look"}); err != nil {
+		t.Error(err)
+	}
+	r, err = f.restore(restore.Options{Tables: append(mails, f.name("admins"))})
+	f.check(err)
+	if !r.Complete() {
+		t.Errorf("report: %+v", r)
+	}
+	f.Exec(t, "DROP SCHEMA look CASCADE")
+	f.same(before)
 }

@@ -24,6 +24,7 @@ type Status struct {
 	Holds    []Hold   `json:"holds"`    // by hand, in effect
 	Guards   []Guard  `json:"guards"`   // empty if not read here
 	Database Database `json:"database"`
+	Archive  *Archive `json:"archive"` // null if the policy file has none
 	// LedgerError is why reaper's own tables cannot be used, so that nothing runs; empty if
 	// they can.
 	LedgerError string      `json:"ledger_error,omitempty"`

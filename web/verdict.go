@@ -93,6 +93,7 @@ func (s Status) Judge(now time.Time, maxAge time.Duration) Verdict {
 		v.Warnings = append(v.Warnings, p.warnings(now)...)
 	}
 	v.Warnings = append(v.Warnings, s.Database.warnings(now)...)
+	v.Warnings = append(v.Warnings, s.Archive.warnings(now)...)
 	for _, h := range s.Heartbeats {
 		if h.LastError != "" {
 			v.Warnings = append(v.Warnings, Finding{What: "the monitor " + h.Name + " does not accept pings", Since: h.LastErrorAt, Why: h.LastError, Alert: "ReaperHeartbeatFailing"})

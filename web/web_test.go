@@ -170,6 +170,28 @@ func TestPagePaused(t *testing.T) {
 	says(t, text, "emails is held back by the guard wal_rate Next run")
 }
 
+// The page shows how the archive stands: damage and lists that are missing for long are warnings.
+func TestPageArchive(t *testing.T) {
+	t.Parallel()
+	s := fine()
+	s.Archive = &web.Archive{
+		URL: "s3://bucket/copies", Schedule: "@weekly", VerifiedAt: ago(2 * day), NextAt: ago(-5 * day), MissingLists: 1, OldestMissingAt: ago(time.Minute),
+		Verification: &web.Verification{At: *ago(2 * day), Segments: 5, Held: 100, HeldBytes: 1 << 30},
+	}
+	text, _ := read(t, s)
+	says(t, text, "All is well", "Archive Store", "s3://bucket/copies verified 2 d ago 28 Feb 04:12 UTC next in 5 d never 100 segments 1.0 GiB 1 since 04:11 UTC")
+	s.Archive.OldestMissingAt = ago(2 * time.Hour)
+	s.Archive.Verification.Failures = []web.ArchiveFailure{{Segment: "run/mails/x.tar.zst", Reason: "it has <b>1</b> row"}}
+	text, _ = read(t, s)
+	says(
+		t, text, "Nothing is late, but see below", "1 list of deleted rows missing in the archive; only the ledger has them until the next run, since 02:12 UTC (2 h ago)",
+		"Copies in the archive are damaged: 1 of 5 segments that were read back", "run/mails/x.tar.zst: it has &lt;b&gt;1&lt;/b&gt; row", "s3://bucket/copies damaged",
+	)
+	s.Archive.Verification = &web.Verification{At: *ago(day), Error: "no route"}
+	text, _ = read(t, s)
+	says(t, text, "The archive could not be verified", "no route", "not verified", "not known")
+}
+
 // What is held by hand is shown with who said so and why, and is not an alarm.
 func TestPageHolds(t *testing.T) {
 	t.Parallel()

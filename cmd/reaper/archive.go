@@ -5,14 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"filippo.io/age"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 
@@ -44,29 +41,15 @@ func (a *app) openArchive(identities string) (*archive.Archive, *policy.Archive,
 	if file.Archive == nil {
 		return nil, nil, usage(fmt.Errorf("%s has no section archive, which says where copies are; add it, with url, encryption and keep", a.PolicyFile))
 	}
-	var ids []age.Identity
-	if identities != "" {
-		if ids, err = readIdentities(identities); err != nil {
-			return nil, nil, usage(err)
-		}
+	ids, err := archive.ReadIdentities(identities)
+	if err != nil {
+		return nil, nil, usage(err)
 	}
 	store, err := file.OpenArchive(ids)
 	if err != nil {
 		return nil, nil, usage(err)
 	}
 	return store, file.Archive, nil
-}
-
-func readIdentities(path string) (ids []age.Identity, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("reading identities: %w", err)
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	if ids, err = age.ParseIdentities(f); err != nil {
-		return nil, fmt.Errorf("%s has no secret key of age that can be read (one a line, as age-keygen writes them)", path)
-	}
-	return ids, nil
 }
 
 // archiveFailed is the end of a command that an archive has failed.
@@ -173,20 +156,6 @@ damaged or unloadable; the others are verified all the same.`,
 	return cmd
 }
 
-// verified is the result of archive verify.
-type verified struct {
-	Segments int64        `json:"segments"`
-	Rows     int64        `json:"rows"`
-	Bytes    int64        `json:"bytes"`
-	Loaded   int64        `json:"loaded"`
-	Failures []badSegment `json:"failures"`
-}
-
-type badSegment struct {
-	Segment string `json:"segment"`
-	Reason  string `json:"reason"`
-}
-
 func parseShare(text string) (float64, error) {
 	number, ok := strings.CutSuffix(text, "%")
 	v, err := strconv.ParseFloat(number, 64)
@@ -212,78 +181,14 @@ func (a *app) archiveVerify(ctx context.Context, sample, identity string, load b
 		}
 		defer pool.Close()
 	}
-	drawn, err := drawEntries(ctx, store, share)
+	v, err := restore.Verify(ctx, store, restore.Verification{Share: share, Pool: pool})
 	if err != nil {
-		return failed(err)
-	}
-	v := &verified{Failures: []badSegment{}}
-	for _, e := range drawn {
-		if err := v.verify(ctx, store, pool, e); err != nil {
-			return archiveFailed(err)
-		}
+		return archiveFailed(err)
 	}
 	return a.printVerified(v, load)
 }
 
-// drawEntries draws a share of the segments, and at least one if there is any.
-func drawEntries(ctx context.Context, store *archive.Archive, share float64) ([]*archive.Entry, error) {
-	var all []*archive.Entry
-	for e, err := range store.Entries(ctx, "") {
-		if err != nil {
-			return nil, err
-		}
-		if e.Segment.Name != "" {
-			all = append(all, e)
-		}
-	}
-	if share == 1 || len(all) == 0 {
-		return all, nil
-	}
-	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	return all[:max(1, int(share*float64(len(all))))], nil
-}
-
-// verify verifies a segment and its lists. An error is not of the segment, and ends it all.
-func (v *verified) verify(ctx context.Context, store *archive.Archive, pool *pgxpool.Pool, e *archive.Entry) error {
-	v.Segments++
-	o := e.Segment
-	bad := func(err error) error {
-		_, locked := errors.AsType[*archive.LockedError](err)
-		if locked || ctx.Err() != nil {
-			return err
-		}
-		v.Failures = append(v.Failures, badSegment{o.Name, err.Error()})
-		return nil
-	}
-	for _, l := range e.Lists {
-		list, err := store.ReadList(ctx, l)
-		if err != nil {
-			if err := bad(err); err != nil {
-				return err
-			}
-			continue
-		}
-		o.SHA256 = list.Segment.SHA256
-	}
-	c, err := store.Fetch(ctx, o)
-	if err != nil {
-		return bad(err)
-	}
-	v.Bytes += c.Object.Bytes
-	for i := range c.Tables {
-		v.Rows += c.Tables[i].Rows
-	}
-	if pool == nil {
-		return c.Close()
-	}
-	if err := restore.Load(ctx, pool, c); err != nil {
-		return errors.Join(bad(fmt.Errorf("it cannot be loaded: %w", err)), c.Close())
-	}
-	v.Loaded++
-	return c.Close()
-}
-
-func (a *app) printVerified(v *verified, load bool) error {
+func (a *app) printVerified(v *restore.Verified, load bool) error {
 	if a.json() {
 		if err := a.printResult(v); err != nil {
 			return err

@@ -196,8 +196,11 @@ func TestArchive(t *testing.T) {
 	// A migration, and a pause.
 	x.Exec(t, "ALTER TABLE doc DROP org_id CASCADE")
 	x.says("cannot be loaded|column \"org_id\" is gone|1 failure", 1, "archive", "verify", "--load", "--identity", x.identity)
+	x.says("name its schema too", 2, "restore", "--yes", "--run", "run-1", "--allow-table", "part")
 	x.reaper(0, "pause", "--reason", "looking", "--for", "1h")
 	x.Exec(t, "ALTER TABLE doc ADD org_id int DEFAULT 1")
+	x.says("reaper check says|--allow-table", 2, "restore", "--yes", "--run", "run-1", "--identity", x.identity) // the policy cannot be planned
+	x.Exec(t, "ALTER TABLE doc ADD FOREIGN KEY (org_id) REFERENCES org")
 	x.Exec(t, "DELETE FROM doc")
 	x.says("paused by hand", 3, "restore", "--yes", "--run", "run-1", "--identity", x.identity)
 

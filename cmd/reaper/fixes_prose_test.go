@@ -77,6 +77,10 @@ var proseFixes = []proseFix{
 		why: "what the rule is for, only a person can say",
 	},
 	{
+		fix: "give the column a constant default, or decide another action for the reference",
+		why: "what is to become of the rows, only a person can say",
+	},
+	{
 		fix: "take archive: true out of the policy, or drop the rule",
 		why: "which of both is meant, only a person can say",
 	},

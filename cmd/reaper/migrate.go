@@ -1,17 +1,12 @@
 package main
 
 import (
-	"errors"
-	"fmt"
 	"runtime"
 	"runtime/debug"
-	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/reaperdb/reaper/internal/visible"
-	"github.com/reaperdb/reaper/plan"
 )
 
 func (a *app) migrateCommand() *cobra.Command {
@@ -56,65 +51,6 @@ output of reaper migrate --print.`,
 	}
 	cmd.Flags().BoolVar(&printOnly, "print", false, "print the SQL for a DBA instead of running it")
 	return cmd
-}
-
-func (a *app) grantsCommand() *cobra.Command {
-	var role string
-	cmd := &cobra.Command{
-		Use: "grants --role ROLE", Short: "Print the minimal privileges that a role needs", Args: noArgs,
-		Long: `grants prints the GRANT statements for exactly what this policy file needs, and
-runs none of them. Run reaper migrate first, and then grants as the tables' owner:
-the privileges include those on the ledger.`,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if role == "" {
-				return usage(errors.New("grants needs --role: the role that will run purge"))
-			}
-			s, err := a.open(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer s.pool.Close()
-			if len(s.plans) == 0 || slices.ContainsFunc(s.plans, func(p *plan.Plan) bool { return p.Root == nil }) {
-				printProblems(a.stderr, s.problems())
-				return usage(errors.New("the privileges cannot be determined until the errors above are fixed"))
-			}
-			if s.hasErrors() {
-				printProblems(a.stderr, s.problems())
-				fmt.Fprintln(a.stderr, "reaper: the policy file has errors; the privileges below may be incomplete")
-			}
-			l, err := a.ledger()
-			if err != nil {
-				return err
-			}
-			if err := l.Trusted(cmd.Context(), s.pool); err != nil {
-				return ledgerFailed(err)
-			}
-			lines := whole(slices.Concat(plan.Grants(s.plans, role), l.Grants(role), s.guardGrants(role)))
-			if a.json() {
-				return a.printJSON(map[string]any{"role": role, "statements": lines})
-			}
-			for _, line := range lines {
-				a.printf("%s\n", line)
-			}
-			return nil
-		},
-	}
-	cmd.Flags().StringVar(&role, "role", "", "the role that will run purge")
-	return cmd
-}
-
-// whole escapes statements and comments so that every character is visible and they mean the same
-// to PostgreSQL. A line break in a name would end a comment, and the rest would run.
-func whole(lines []string) []string {
-	shown := make([]string, len(lines))
-	for i, line := range lines {
-		if strings.HasPrefix(line, "--") {
-			shown[i] = visible.Text(line)
-		} else {
-			shown[i] = visible.SQL(line)
-		}
-	}
-	return shown
 }
 
 // version is set by the linker at a release.

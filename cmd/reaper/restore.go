@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 
@@ -18,7 +17,6 @@ import (
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/internal/visible"
 	"github.com/reaperdb/reaper/ledger"
-	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/restore"
 )
 
@@ -28,6 +26,7 @@ type restoreFlags struct {
 	tenants                   []string
 	root, into, identity      string
 	triggers, hold            string
+	tables                    []string
 }
 
 func (a *app) restoreCommand() *cobra.Command {
@@ -53,6 +52,7 @@ Triggers and rules on the tables must not run, unless --triggers fire says so.
 	flags.StringVar(&f.into, "into", "", "load into fresh tables of this schema")
 	flags.StringVar(&f.identity, "identity", "", "a file with the secret key of age that can read encrypted copies")
 	flags.StringVar(&f.hold, "hold", "30d", "how long what comes back is held, by row, for every policy whose root it is")
+	flags.StringArrayVar(&f.tables, "allow-table", nil, "a table, SCHEMA.TABLE, that rows may come back to although no policy of the file deletes from it; repeatable")
 	flags.StringVar(&f.triggers, "triggers", "", "fire: let triggers and rules run for rows that come back")
 	flags.BoolVar(&a.Yes, "yes", a.Yes, "restore without asking (REAPER_YES)")
 	return cmd
@@ -117,6 +117,10 @@ func (a *app) restore(ctx context.Context, f restoreFlags) error {
 	if err != nil {
 		return err
 	}
+	tables, err := allowedTables(f.tables)
+	if err != nil {
+		return err
+	}
 	store, _, err := a.openArchive(f.identity)
 	if err != nil {
 		return err
@@ -150,7 +154,7 @@ func (a *app) restore(ctx context.Context, f restoreFlags) error {
 	defer unwatched()
 	defer stop()
 	w := &waiting{app: a, stopping: ctx, pool: s.pool, ledger: l, guards: guards, most: s.file.Guards.MaxPause, anyway: f.into != ""}
-	return a.restoreFound(ctx, store, s.pool, found, restore.Options{Selection: selection, Into: f.into, Fire: f.triggers == "fire", Conditions: conditionsOf(s), Holds: holds, Wait: w.wait})
+	return a.restoreFound(ctx, store, s.pool, found, restore.Options{Selection: selection, Into: f.into, Fire: f.triggers == "fire", Conditions: conditionsOf(s), Tables: append(tables, restorableTables(s)...), Holds: holds, Wait: w.wait})
 }
 
 // unlisted are the lists that only the ledger has: the process that deleted the rows ended before it
@@ -167,38 +171,6 @@ func unlisted(ctx context.Context, s *session, l *ledger.Ledger, run string) ([]
 		}
 	}
 	return lists, nil
-}
-
-// holdsOf hold what comes back for a time, for each policy whose root it is: it has expired, and the
-// next run would take it again.
-func holdsOf(s *session, l *ledger.Ledger, length string) (holds []restore.Holds) {
-	for _, p := range s.plans {
-		if p.Root == nil {
-			continue // it has no table, so nothing comes back to it
-		}
-		holds = append(holds, restore.Holds{
-			Policy: p.Policy.Name,
-			Table:  archive.Name{Schema: p.Root.Table.Name.Schema, Name: p.Root.Table.Name.Name}, Columns: plan.ColumnNames(p.Key),
-			Hold: func(ctx context.Context, tx pgx.Tx, keys [][]string) error {
-				_, err := l.HoldRoots(ctx, tx, p.Policy.Name, keys, ledger.HoldEnd{After: length}, "restored from the archive", person())
-				return err
-			},
-		})
-	}
-	return holds
-}
-
-// conditionsOf are the conditions of references without a foreign key, of all policies.
-func conditionsOf(s *session) (conditions []restore.Condition) {
-	for _, p := range s.plans {
-		for _, e := range p.Edges {
-			if e.Where != "" {
-				table := archive.Name{Schema: e.Child.Table.Name.Schema, Name: e.Child.Table.Name.Name}
-				conditions = append(conditions, restore.Condition{Table: table, SQL: e.Where, Path: p.ReadingPath()})
-			}
-		}
-	}
-	return conditions
 }
 
 // restoreFound asks and restores. ctx ends it between two transactions.

@@ -76,6 +76,8 @@ var situations = map[string]struct{ fire, sent []string }{
 	"a policy has never worked":  {[]string{"NeverSucceeded/a", "RunsFailing/a"}, []string{"NeverSucceeded/a"}},
 	"a policy is paused by hand": {[]string{"Paused/a", "LagHigh/a", "NoRecentSuccess/a", "RunsFailing/b"}, []string{"Paused/a", "RunsFailing/b"}},
 	"paused for too long":        {[]string{"Paused/a", "LagCritical/a", "LagHigh/a"}, []string{"Paused/a", "LagCritical/a"}},
+	"the archive takes nothing":  {[]string{"ArchiveFailing/a", "RunsFailing/a", "RunsFailing/b", "ArchiveListsMissing/a"}, []string{"ArchiveFailing/a", "RunsFailing/b", "ArchiveListsMissing/a"}},
+	"the archive is damaged":     {[]string{"ArchiveDamaged", "ArchiveUnverified"}, []string{"ArchiveDamaged"}},
 	"no reaper is there":         {[]string{"Absent"}, []string{"Absent"}},
 }
 

@@ -47,7 +47,7 @@ var rooms = map[string][]string{
 	"starter":           {"internal/visible", "policy", "schema"},
 	"tracing":           {"guard", "purge"},
 	"web":               {"guard", "internal/visible", "preview"},
-	"daemon":            {"archive", "deletion", "gate", "growth", "guard", "heartbeat", "internal/pg", "ledger", "metrics", "plan", "policy", "preview", "purge", "schema", "tracing", "web"},
+	"daemon":            {"archive", "deletion", "gate", "growth", "guard", "heartbeat", "internal/pg", "ledger", "metrics", "plan", "policy", "preview", "purge", "restore", "schema", "tracing", "web"},
 	"demo":              {"internal/pgtemp", "purge"},
 	"internal/pgtemp":   {},
 	"internal/gosource": {},

@@ -52,6 +52,12 @@ policies:
 `, guards, schedule, more)
 }
 
+// archivedFile is a policy file whose policy has an archive.
+func archivedFile(schedule, more, url, verify string) string {
+	section := fmt.Sprintf("version: 1\narchive: {url: %q, encryption: none, keep: forever%s}\n", url, verify)
+	return strings.Replace(policyFile(schedule, more+", archive: true", ""), "version: 1\n", section, 1)
+}
+
 // bed is a daemon and its database, watched in a namespace of its own.
 type bed struct {
 	*monitoring

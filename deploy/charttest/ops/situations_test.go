@@ -226,6 +226,50 @@ var situations = []situation{
 		mend:   func(b *bed) { b.types("resume", "--policy", "events") },
 	},
 	{
+		name: "the archive takes nothing",
+		provoke: func(b *bed) {
+			b.db.Exec(b.t, overdue)
+			b.file(archivedFile(often, patient, "file:///dev/null/archive", ""))
+			b.starts()
+		},
+		firing: []string{"ArchiveFailing/events"}, // it ends ten minutes after the last failure
+	},
+	{
+		name: "lists are missing in the archive",
+		provoke: func(b *bed) {
+			b.file(archivedFile(never, patient, "file://"+b.t.TempDir(), ""))
+			b.types("migrate")
+			b.db.Exec(b.t, `INSERT INTO reaper.segment SELECT 'x', gen_random_uuid(), 'events', 1, now() - interval '2 hours', '{}'`)
+			b.starts()
+		},
+		firing: []string{"ArchiveListsMissing/events"},
+		mend:   func(b *bed) { b.db.Exec(b.t, `UPDATE reaper.segment SET list = NULL`) },
+	},
+	{
+		name: "copies are damaged",
+		provoke: func(b *bed) {
+			b.file(archivedFile(never, patient, "file://"+b.t.TempDir(), ""))
+			b.types("migrate")
+			b.db.Exec(b.t, `INSERT INTO reaper.verification (at, found, error) VALUES (now(), '{"segments": 1, "failures": [{"segment": "x", "reason": "it has 1 row"}]}', '')`)
+			b.starts()
+		},
+		firing: []string{"ArchiveDamaged"},
+		mend: func(b *bed) {
+			b.db.Exec(b.t, `UPDATE reaper.verification SET found = '{"segments": 1, "failures": []}'`)
+		},
+	},
+	{
+		name: "nobody has verified the archive for a month",
+		provoke: func(b *bed) {
+			b.file(archivedFile(never, patient, "file://"+b.t.TempDir(), ", verify: weekly"))
+			b.types("migrate")
+			b.db.Exec(b.t, `INSERT INTO reaper.verification (at, verified_at, found, error) VALUES (now(), now() - interval '30 days', '{}', 'the store does not answer')`)
+			b.starts()
+		},
+		firing: []string{"ArchiveUnverified"},
+		mend:   func(b *bed) { b.db.Exec(b.t, `UPDATE reaper.verification SET verified_at = now()`) },
+	},
+	{
 		name: "a cron monitor does not exist",
 		provoke: func(b *bed) {
 			monitor := httptest.NewServer(answering(404))
