@@ -170,6 +170,9 @@ func (t *taker) policy() {
 	p := t.plan
 	root := p.Root.Table
 	age := p.Age.Text()
+	if p.Age.SQL != "" {
+		age = p.Policy.Age.SQL.Value // as written: what PostgreSQL prints differs between its versions
+	}
 	if p.Age.Unit != policy.UnitNone {
 		age += ", in " + string(p.Age.Unit)
 	}

@@ -34,5 +34,6 @@
 // it serves. What is converted is the cutoff. NULL, infinity, integers up to 0, times before 1900
 // and the beginning of 1970 never expire: they mean "not yet" where a language has no NULL for
 // times. Local time of any zone but UTC may run backwards. There the index is searched with a
-// margin of three hours, and the exact condition is checked on each row.
+// margin of three hours, and the exact condition is checked on each row. Identifiers that begin with a
+// time are compared with the first one of the cutoff's millisecond; what is no identifier never expires.
 package expiry

@@ -54,7 +54,7 @@ func checkPolicy(t *testing.T, file *policy.File, p *policy.Policy) {
 	t.Helper()
 	l := p.Limits
 	switch {
-	case p.Name == "" || p.Pos.Line < 1 || !p.Table.IsSet() || !p.Age.Column.IsSet():
+	case p.Name == "" || p.Pos.Line < 1 || !p.Table.IsSet() || !p.Age.Column.IsSet() && !p.Age.SQL.IsSet():
 		t.Fatalf("%+v lacks a name, a place, a table or an age", p)
 	case l.Rows < 1 || l.TotalRows < 1 || l.Bytes < 1 || l.Time < 1:
 		t.Fatalf("limits are %+v", l)
