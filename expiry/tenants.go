@@ -23,6 +23,7 @@ type Source struct {
 	Constant *policy.Duration // nil: use SQL
 	SQL      string           // over the tenants' relation
 	Integer  bool             // SQL returns a number of days
+	From     string           // where the file has it: policy, tenants, query or default
 }
 
 // Tenants builds the relation of each tenant's state and cutoff. It is the only place that defines
@@ -51,6 +52,7 @@ type Tenants struct {
 type Override struct {
 	Key      string
 	Duration policy.Duration
+	Policy   bool // it stands in the policy, not under tenants
 }
 
 // Inline reports whether the relation may be part of any statement: a query may only run in
@@ -131,14 +133,7 @@ func (t *Tenants) Write(s *pg.Statement, sc Scope) string {
 	base := s.Cast(sc.Base, "timestamptz")
 	var extra func(string) string
 	if sc.Only != nil && t.Key.Name != "" {
-		extra = func(key string) string {
-			return "EXISTS (SELECT FROM unnest(" + s.Cast(sc.Only, pg.TextType+"[]") + ") reaper_o(key) WHERE " + t.Same.FindTheirs("reaper_o.key::"+t.Key.SQLType, key) + ")"
-		}
-		if t.Same.Op.Commutator != nil {
-			extra = func(key string) string {
-				return t.Same.TheirsAs(key) + " " + t.Same.Op.Commutator.String() + " ANY (" + s.Cast(sc.Only, t.Key.SQLType+"[]") + ")"
-			}
-		}
+		extra = t.only(s, sc.Only)
 	}
 	floors := ""
 	if t.Min != nil {
@@ -192,6 +187,18 @@ func (t *Tenants) Write(s *pg.Statement, sc Scope) string {
                             THEN %[1]s - b.length END END AS own
         FROM (SELECT t.key, %[7]s, %[2]s AS length, %[3]s AS forever FROM (`, base, length, forever, cutoff, floors, sane, t.held(), more) +
 		t.Relation(extra) + ") t" + join + sc.fence() + ") b" + sc.fence() + ") c" + fence + ")"
+}
+
+// only is the condition that an expression of the key is one of these keys.
+func (t *Tenants) only(s *pg.Statement, keys []string) func(key string) string {
+	if t.Same.Op.Commutator != nil {
+		return func(key string) string {
+			return t.Same.TheirsAs(key) + " " + t.Same.Op.Commutator.String() + " ANY (" + s.Cast(keys, t.Key.SQLType+"[]") + ")"
+		}
+	}
+	return func(key string) string {
+		return "EXISTS (SELECT FROM unnest(" + s.Cast(keys, pg.TextType+"[]") + ") reaper_o(key) WHERE " + t.Same.FindTheirs("reaper_o.key::"+t.Key.SQLType, key) + ")"
+	}
 }
 
 // held is the column that tells whether a tenant t is held, by the file or by a person.

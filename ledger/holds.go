@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -159,17 +160,60 @@ func (l *Ledger) RootsHeldSQL() string {
 // expression of its key as text; NULL for a policy without tenants. same, unless nil, is the
 // condition that the text of a tenant is another spelling of that key.
 func (l *Ledger) HeldSQL(policy string) func(key string, same func(tenant string) string) string {
-	where := holdInForce + ` AND (h.policy IS NULL OR (h.policy OPERATOR(pg_catalog.=) ` + pg.Literal(policy) + `))`
+	all, where := l.heldTenants(policy)
 	from := `EXISTS (SELECT FROM ` + l.schema + `.hold h WHERE `
-	all := `h.tenant IS NULL AND h.roots IS NULL AND `
-	if l.withoutRoots.Load() {
-		all = `h.tenant IS NULL AND `
-	}
 	return func(key string, same func(tenant string) string) string {
-		held := `(` + from + all + where + `) OR ` + from + `(h.tenant OPERATOR(pg_catalog.=) ((` + key + `) COLLATE pg_catalog."C")) AND ` + where + `)`
+		held := `(` + from + all + ` AND ` + where + `) OR ` + from + heldTenant(key) + ` AND ` + where + `)`
 		if same != nil {
 			held += ` OR ` + from + `(` + same("h.tenant") + `) AND ` + where + `)`
 		}
 		return held + `)`
 	}
+}
+
+// heldTenants are the conditions that a hold h is of all tenants, and that it is in force for a
+// policy.
+func (l *Ledger) heldTenants(policy string) (all, where string) {
+	where = holdInForce + ` AND (h.policy IS NULL OR (h.policy OPERATOR(pg_catalog.=) ` + pg.Literal(policy) + `))`
+	if l.withoutRoots.Load() {
+		return `h.tenant IS NULL`, where
+	}
+	return `h.tenant IS NULL AND h.roots IS NULL`, where
+}
+
+func heldTenant(key string) string {
+	return `(h.tenant OPERATOR(pg_catalog.=) ((` + key + `) COLLATE pg_catalog."C"))`
+}
+
+// HoldsSQL is HeldSQL for the ids of the holds, an array, instead of whether there is any.
+func (l *Ledger) HoldsSQL(policy string) func(key string, same func(tenant string) string) string {
+	all, where := l.heldTenants(policy)
+	return func(key string, same func(tenant string) string) string {
+		held := `(` + all + `) OR ` + heldTenant(key)
+		if same != nil {
+			held += ` OR (` + same("h.tenant") + `)`
+		}
+		return `ARRAY(SELECT h.id FROM ` + l.schema + `.hold h WHERE (` + held + `) AND ` + where + ` ORDER BY h.id)`
+	}
+}
+
+// HoldsOf returns holds by their ids, oldest first. Until is when they end to protect: those by row
+// do so for a while after their end, the text of an interval; empty: not at all.
+func (l *Ledger) HoldsOf(ctx context.Context, db *pgxpool.Pool, ids []int64, after string) (holds []Hold, err error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	roots, more := fmt.Sprintf(rootColumns, l.schema), `CASE WHEN roots IS NULL THEN '0' ELSE $2::text::interval END`
+	if l.withoutRoots.Load() {
+		roots, more, after = noRootColumns, `$2::text::interval`, "0"
+	}
+	rows, err := l.on(db).Query(ctx, `SELECT id, policy, tenant, CASE WHEN LEAST(ends_at, released_at) < 'infinity' THEN LEAST(ends_at, released_at) + `+more+` END, reason, who, created_at, `+roots+
+		` FROM `+l.schema+`.hold h WHERE id = ANY ($1::bigint[]) ORDER BY id`, ids, cmp.Or(after, "0"))
+	if err == nil {
+		holds, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Hold])
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading holds: %w", err)
+	}
+	return holds, nil
 }

@@ -66,20 +66,40 @@ func (l *Ledger) HeldRootSQL(policy, after string) func(key []string) string {
 	if l.withoutRoots.Load() {
 		return nil
 	}
-	ends := `(LEAST(h.ends_at, h.released_at)`
-	if after != "" {
-		ends += ` OPERATOR(pg_catalog.+) ` + pg.Literal(after) + `::pg_catalog.interval`
-	}
-	inForce := `h.roots IS NOT NULL AND (h.policy OPERATOR(pg_catalog.=) ` + pg.Literal(policy) + `) AND ` + ends + `) OPERATOR(pg_catalog.>) pg_catalog.statement_timestamp()`
+	inForce := rootInForce(policy, after)
 	some := `(SELECT EXISTS (SELECT FROM ` + l.schema + `.hold h WHERE ` + inForce + `))`
 	return func(key []string) string {
 		if len(key) == 0 {
 			return some
 		}
-		texts := pg.List(len(key), func(i int) string { return `((` + key[i] + `)::` + pg.TextType + `)` })
-		return `(` + some + ` AND EXISTS (SELECT FROM ` + l.schema + `.hold_root r JOIN ` + l.schema +
-			`.hold h ON (h.id OPERATOR(pg_catalog.=) r.hold) WHERE (r.key OPERATOR(pg_catalog.=) (ARRAY[` + texts + `] COLLATE pg_catalog."C")) AND ` + inForce + `))`
+		return `(` + some + ` AND EXISTS (SELECT` + l.holdsOfRoot(key, inForce) + `))`
 	}
+}
+
+// RootHoldsSQL is HeldRootSQL for the ids of the holds, an array, instead of whether there is any.
+func (l *Ledger) RootHoldsSQL(policy, after string) func(key []string) string {
+	if l.withoutRoots.Load() {
+		return nil
+	}
+	return func(key []string) string {
+		return `ARRAY(SELECT h.id` + l.holdsOfRoot(key, rootInForce(policy, after)) + ` ORDER BY h.id)`
+	}
+}
+
+// rootInForce is the condition that a hold h by row protects roots of a policy now.
+func rootInForce(policy, after string) string {
+	ends := `(LEAST(h.ends_at, h.released_at)`
+	if after != "" {
+		ends += ` OPERATOR(pg_catalog.+) ` + pg.Literal(after) + `::pg_catalog.interval`
+	}
+	return `h.roots IS NOT NULL AND (h.policy OPERATOR(pg_catalog.=) ` + pg.Literal(policy) + `) AND ` + ends + `) OPERATOR(pg_catalog.>) pg_catalog.statement_timestamp()`
+}
+
+// holdsOfRoot is FROM and WHERE for the holds h, in force, of a root.
+func (l *Ledger) holdsOfRoot(key []string, inForce string) string {
+	texts := pg.List(len(key), func(i int) string { return `((` + key[i] + `)::` + pg.TextType + `)` })
+	return ` FROM ` + l.schema + `.hold_root r JOIN ` + l.schema +
+		`.hold h ON (h.id OPERATOR(pg_catalog.=) r.hold) WHERE (r.key OPERATOR(pg_catalog.=) (ARRAY[` + texts + `] COLLATE pg_catalog."C")) AND ` + inForce
 }
 
 // HoldRootsDurably is HoldRoots in a transaction of its own, which a crash of the server does not

@@ -32,7 +32,7 @@ func (c *compiler) overrides(lists ...[]policy.Override) error {
 	first, err := c.firstOfEach(all)
 	for i, at := range first {
 		if at == i {
-			c.plan.Tenants.Overrides = append(c.plan.Tenants.Overrides, expiry.Override{Key: all[i].Key.Value, Duration: all[i].Duration})
+			c.plan.Tenants.Overrides = append(c.plan.Tenants.Overrides, expiry.Override{Key: all[i].Key.Value, Duration: all[i].Duration, Policy: i < len(lists[0])})
 		}
 	}
 	return err

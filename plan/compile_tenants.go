@@ -29,9 +29,9 @@ func (c *compiler) tenantsRelation() error {
 	t.Min = c.file.MinOf(p)
 	if p.Tenant.None {
 		if p.Retention.Duration != nil {
-			t.Sources = []expiry.Source{{Constant: p.Retention.Duration}}
+			t.Sources = []expiry.Source{{Constant: p.Retention.Duration, From: "policy"}}
 		} else if p.Default != nil {
-			t.Sources = []expiry.Source{{Constant: p.Default}}
+			t.Sources = []expiry.Source{{Constant: p.Default, From: "default"}}
 		}
 		return nil
 	}
@@ -146,7 +146,7 @@ func (c *compiler) tenantsQuery(file *policy.Tenants) (relation string, own *exp
 		t.Holds = []string{pg.Ident("tenants", t.Columns[2])}
 	}
 	relation = "(" + file.Query.Value + "\n) AS tenants(" + pg.List(len(t.Columns), func(i int) string { return pg.Ident(t.Columns[i]) }) + ")"
-	return relation, &expiry.Source{SQL: pg.Ident("tenants", t.Columns[1]), Integer: integer}, nil
+	return relation, &expiry.Source{SQL: pg.Ident("tenants", t.Columns[1]), Integer: integer, From: "query"}, nil
 }
 
 // typeOf returns a column of this type.
@@ -179,7 +179,7 @@ func (c *compiler) retentions(relation string, own *expiry.Source, shared policy
 	t, p := c.plan.Tenants, c.plan.Policy
 	for i, r := range []policy.Retention{p.Retention, shared.Retention} {
 		if r.Duration != nil {
-			t.Sources = append(t.Sources, expiry.Source{Constant: r.Duration})
+			t.Sources = append(t.Sources, expiry.Source{Constant: r.Duration, From: []string{"policy", "tenants"}[i]})
 		}
 		if r.SQL.IsSet() {
 			f, err := c.expression("retention", r.SQL, relation)
@@ -191,7 +191,7 @@ func (c *compiler) retentions(relation string, own *expiry.Source, shared policy
 				if !ok {
 					c.fail(r.SQL.Pos, "a retention is smallint, int or bigint (days), or interval", "retention has another type")
 				}
-				t.Sources = append(t.Sources, expiry.Source{SQL: f.SQL, Integer: integer})
+				t.Sources = append(t.Sources, expiry.Source{SQL: f.SQL, Integer: integer, From: []string{"policy", "tenants"}[i]})
 			}
 		}
 		if i == 1 && own != nil {
@@ -199,7 +199,7 @@ func (c *compiler) retentions(relation string, own *expiry.Source, shared policy
 		}
 	}
 	if d := c.file.DefaultOf(c.plan.Policy); d != nil {
-		t.Sources = append(t.Sources, expiry.Source{Constant: d})
+		t.Sources = append(t.Sources, expiry.Source{Constant: d, From: "default"})
 	}
 	return nil
 }

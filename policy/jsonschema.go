@@ -11,6 +11,12 @@ import (
 
 //go:generate go test -run TestShippedJSONSchema -update .
 
+// SchemaURL is where editors find the JSON Schema of the policy file.
+const SchemaURL = "https://raw.githubusercontent.com/reaperdb/reaper/main/policy/reaper.schema.json"
+
+// Modeline is the comment by which editors check a policy file as it is written. It is the first line.
+const Modeline = "# yaml-language-server: $schema=" + SchemaURL
+
 // JSONSchema returns the JSON Schema of the policy file, for editors and other checkers.
 // It is generated from the types that Parse reads and describes the shape of the file;
 // Parse also checks rules that span several parts. It ships as policy/reaper.schema.json.

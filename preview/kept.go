@@ -2,9 +2,12 @@ package preview
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/reaperdb/reaper/collected"
 	"github.com/reaperdb/reaper/expiry"
@@ -25,15 +28,35 @@ const (
 // findKept determines which expired roots stay in the end. A purge can delete more once the rows
 // that keep others are deleted themselves, which a single statement cannot determine.
 func (l *previewer) findKept(ctx context.Context) error {
-	p := l.plan
-	if l.estimate || !slices.ContainsFunc(p.Edges, func(e *plan.Edge) bool { return e.Action == plan.ByKeep && e.Child.Deleted }) {
+	if l.estimate || !KeepersGo(l.plan) {
 		return nil // what keeps rows is never deleted
 	}
+	kept, err := StayingRoots(ctx, l.tx, l.plan, l.scope)
+	if errors.Is(err, ErrManyRoots) {
+		l.warn(fmt.Sprintf("more than %d expired rows or %d references among their dependents: rows kept only by rows that are deleted too are not counted",
+			keptRoots, keptReferences), "a purge may delete more than is counted here; --tenant previews a single tenant")
+		return nil
+	}
+	l.scope.Kept = kept
+	return err
+}
+
+// KeepersGo reports whether rows that keep others may be deleted themselves.
+func KeepersGo(p *plan.Plan) bool {
+	return slices.ContainsFunc(p.Edges, func(e *plan.Edge) bool { return e.Action == plan.ByKeep && e.Child.Deleted })
+}
+
+// ErrManyRoots means that too much is due to determine in memory what stays in the end.
+var ErrManyRoots = errors.New("too many rows are due to tell which of them stay in the end")
+
+// StayingRoots are the locations of the expired roots that stay in the end, because rows keep them
+// that stay themselves.
+func StayingRoots(ctx context.Context, tx pgx.Tx, p *plan.Plan, sc expiry.Scope) (*pg.Places, error) {
 	n := &numbering{at: map[rowKey]int{}}
-	s := keepersSQL(p, l.scope)
-	rows, err := l.tx.Query(ctx, s.String(), s.Args...)
+	s := keepersSQL(p, sc)
+	rows, err := tx.Query(ctx, s.String(), s.Args...)
 	if err != nil {
-		return fmt.Errorf("looking for what is kept: %w", err)
+		return nil, fmt.Errorf("looking for what is kept: %w", err)
 	}
 	defer rows.Close()
 	roots := collected.NewRows(&plan.Node{})
@@ -43,7 +66,7 @@ func (l *previewer) findKept(ctx context.Context) error {
 		var tab, tid string
 		var childTab, childTid *string
 		if err := rows.Scan(&edge, &tab, &tid, &childTab, &childTid); err != nil {
-			return fmt.Errorf("looking for what is kept: %w", err)
+			return nil, fmt.Errorf("looking for what is kept: %w", err)
 		}
 		if edge < 0 {
 			roots.Add(tab, tid, nil)
@@ -53,16 +76,13 @@ func (l *previewer) findKept(ctx context.Context) error {
 		}
 	}
 	if err := rows.Err(); err != nil {
-		return fmt.Errorf("looking for what is kept: %w", err)
+		return nil, fmt.Errorf("looking for what is kept: %w", err)
 	}
 	if roots.Len() > keptRoots || references > keptReferences {
-		l.warn(fmt.Sprintf("more than %d expired rows or %d references among their dependents: rows kept only by rows that are deleted too are not counted",
-			keptRoots, keptReferences), "a purge may delete more than is counted here; --tenant previews a single tenant")
-		return nil
+		return nil, ErrManyRoots
 	}
 	stay := n.remaining(p.Root, roots)
-	l.scope.Kept = &pg.Places{Tables: stay.Tables, CTIDs: stay.CTIDs}
-	return nil
+	return &pg.Places{Tables: stay.Tables, CTIDs: stay.CTIDs}, nil
 }
 
 // keepersSQL returns the expired roots (edge -1, tab, tid), and the references along the edges that

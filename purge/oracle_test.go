@@ -19,6 +19,7 @@ import (
 
 	"github.com/reaperdb/reaper/archive"
 	"github.com/reaperdb/reaper/deletion"
+	"github.com/reaperdb/reaper/explain"
 	"github.com/reaperdb/reaper/internal/dbtest"
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/ledger"
@@ -147,7 +148,9 @@ func (w *oracleWorld) check(t *rapid.T) {
 	x.archived()
 	x.c.facts = x.readFacts()
 	x.preview()
+	var explained map[string]*explain.Row
 	if len(x.c.triggers) == 0 {
+		explained = x.explain()
 		x.earlier(x.before)
 	}
 	report := x.run(purge.Options{})
@@ -158,6 +161,7 @@ func (w *oracleWorld) check(t *rapid.T) {
 		return
 	}
 	x.same("rows that are left", want.left(), x.c.linesOf(x.dump()))
+	x.checkExplained(explained, want)
 	x.checkEnd(report.Policies[0], want, kept)
 	x.checkSums(want)
 	x.checkLedger()

@@ -22,7 +22,7 @@ func keptSQL(p *plan.Plan, roots string) string {
 			tests = append(tests, fmt.Sprintf("reaper_c.node = %d AND EXISTS (SELECT FROM %s WHERE %s%s)",
 				slices.Index(p.Nodes, e.Parent), schema.From(e.Child.Table), StepMatch(p, e, "reaper_c"), plan.Parenthesized(e.Where)))
 		case e.Protects():
-			down, up = append(down, ClosureStep(p, e, "reaper_c")), append(up, ascent(p, e))
+			down, up = append(down, ClosureStep(p, e, "reaper_c")), append(up, Ascent(p, e))
 		}
 	}
 	return ReachedSQL(p, roots, down) +
@@ -42,9 +42,9 @@ func recursion(c string, steps []string) string {
 	return "\n  UNION\n  SELECT reaper_x.* FROM " + c + " CROSS JOIN LATERAL (" + strings.Join(steps, "\n    UNION ALL ") + ") reaper_x"
 }
 
-// ascent is one upward edge of a recursion: the rows that the row of reaper_k references. Its
+// Ascent is one upward edge of a recursion: the rows that the row of reaper_k references. Its
 // subselect lets users' SQL see only the columns of its own table.
-func ascent(p *plan.Plan, e *plan.Edge) string {
+func Ascent(p *plan.Plan, e *plan.Edge) string {
 	child, parent := e.Child.Table, e.Parent.Table
 	name, above := pg.Ident(child.Name.Name), pg.Ident(parent.Name.Name)
 	within := ""

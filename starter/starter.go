@@ -22,6 +22,9 @@ type Proposal struct {
 	Others  []Other  // all other tables, by name
 	// Polymorphic are the pairs of columns whose target tables are unknown.
 	Polymorphic []Polymorphic
+
+	read     *reader
+	answered bool // by an Interview: nothing is left to choose
 }
 
 // Root is a table whose expired rows may be deleted.
@@ -35,6 +38,9 @@ type Root struct {
 	// With OnePath the first one is right; otherwise a person has to choose.
 	Paths   []Path
 	OnePath bool
+	// Retention is what a person has answered, a duration. Empty: nobody was asked or, in a proposal
+	// that was answered, each tenant's own.
+	Retention string
 	// Decisions are the keys below it that the schema leaves undecided.
 	Decisions []Decision
 	// Polymorphic are pairs of columns that reference its rows without a foreign key.
@@ -48,6 +54,7 @@ type Decision struct {
 	Allowed  []string // possible actions
 	Live     bool     // its rows are in use, so decided as keep
 	Conflict bool     // on a path from rows to their tenants
+	Action   string   // that a person has chosen; empty: nobody was asked
 }
 
 // Polymorphic is a pair of columns such as taggable_type and taggable_id.
@@ -76,6 +83,12 @@ type reader struct {
 // Read inspects the catalog and samples of rows. It skips tables of the schema ledger, which
 // are reaper's own.
 func Read(ctx context.Context, q schema.Querier, ledger string) (*Proposal, error) {
+	return ReadFor(ctx, q, ledger, nil)
+}
+
+// ReadFor is Read for tenants that a person has named: their table, with or without its schema; "":
+// there are none; nil: nobody has.
+func ReadFor(ctx context.Context, q schema.Querier, ledger string, owner *string) (*Proposal, error) {
 	g, err := schema.Read(ctx, q)
 	if err != nil {
 		return nil, err
@@ -100,7 +113,10 @@ func Read(ctx context.Context, q schema.Querier, ledger string) (*Proposal, erro
 			r.kinds[oid], _ = kindOf(t.Name.Name)
 		}
 	}
-	r.found.Tenants = r.findTenants()
+	r.found.read = r
+	if r.found.Tenants, err = r.tenants(owner); err != nil {
+		return nil, err
+	}
 	if err := r.classify(ctx); err != nil {
 		return nil, fmt.Errorf("looking at the rows of tables: %w", err)
 	}

@@ -1,6 +1,7 @@
 package starter
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -16,6 +17,35 @@ type Tenants struct {
 	Key       string
 	Retention string // a column; empty if none was found
 	Hold      string // a column; empty if none was found
+}
+
+// tenants is the table that a person has named or, if nobody has, that seems to own rows.
+func (r *reader) tenants(owner *string) (*Tenants, error) {
+	switch {
+	case owner == nil:
+		return r.findTenants(), nil
+	case *owner == "":
+		return nil, nil
+	}
+	var found []*schema.Table
+	for _, t := range r.tables {
+		if t.Name.Name == *owner || t.Name.String() == *owner {
+			found = append(found, t)
+		}
+	}
+	switch {
+	case len(found) == 0:
+		return nil, fmt.Errorf("there is no table %s", *owner)
+	case len(found) > 1:
+		return nil, fmt.Errorf("there are several tables %s: write it with its schema", *owner)
+	case len(primaryKey(found[0])) != 1:
+		return nil, fmt.Errorf("%s has no primary key of one column, by which other rows could name a tenant", found[0].Name)
+	}
+	return tenantsIn(found[0]), nil
+}
+
+func tenantsIn(t *schema.Table) *Tenants {
+	return &Tenants{Table: t, Key: primaryKey(t)[0], Retention: retentionColumn(t), Hold: holdColumn(t)}
 }
 
 // findTenants picks the table that is named like an owner and that most tables lead to. It
@@ -36,7 +66,7 @@ func (r *reader) findTenants() *Tenants {
 	if best == nil {
 		return nil
 	}
-	return &Tenants{Table: best, Key: primaryKey(best)[0], Retention: retentionColumn(best), Hold: holdColumn(best)}
+	return tenantsIn(best)
 }
 
 // ownerRank is the index of a name in ownerNames, or -1. It may be prefixed by the

@@ -1,6 +1,7 @@
 package starter
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -34,9 +35,14 @@ func (w *writer) line(format string, args ...any) {
 }
 
 func (w *writer) head() {
-	w.line(`# A starter for reaper, made from this database's catalog. Nothing runs until every
-# CHOOSE below is replaced by a value. Remove what should not expire, then run
-#   reaper check   compares this file with the database
+	w.line("%s", policy.Modeline)
+	if w.answered {
+		w.line("# Made from this database's catalog and the answers of whoever ran `reaper init --interactive`. Run")
+	} else {
+		w.line(`# A starter for reaper, made from this database's catalog. Nothing runs until every
+# CHOOSE below is replaced by a value. Remove what should not expire, then run`)
+	}
+	w.line(`#   reaper check   compares this file with the database
 #   reaper plan    shows what a purge would delete
 version: 1
 `)
@@ -102,6 +108,10 @@ func (w *writer) policy(r Root, name string) {
 	}
 	w.tenant(r)
 	switch {
+	case r.Retention != "":
+		w.line("    retention: %s", r.Retention)
+	case w.answered:
+		w.line("    # retention: 90d      # without this line: %s of each tenant", text(w.Tenants.Retention))
 	case w.Tenants != nil && w.Tenants.Retention != "" && len(r.Paths) > 0:
 		w.line("    retention: %s      # a duration such as 90d; without this line: %s of each tenant", Choose, text(w.Tenants.Retention))
 	default:
@@ -155,8 +165,8 @@ func (w *writer) dependents(r Root) {
 		if d.Below {
 			parent = ", parent: " + yamlName(d.Key.ParentName)
 		}
-		action, note := Choose, strings.Join(d.Allowed, " | ")
-		if d.Live {
+		action, note := cmp.Or(d.Action, Choose), strings.Join(d.Allowed, " | ")
+		if d.Live && d.Action == "" {
 			action, note = "keep", "its rows are in use, so what they reference is kept"
 			if slices.Contains(d.Allowed, "nullify") {
 				note += "; or nullify"

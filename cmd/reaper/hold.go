@@ -218,7 +218,7 @@ func (a *app) knownRoots(ctx context.Context, roots []string, unknown bool) (key
 		return nil, usage(fmt.Errorf("--root: reaper check does not accept policy %s, so its key is not known", a.Policies[0]))
 	}
 	for _, root := range roots {
-		key, err := purge.KnownRoot(ctx, s.pool, s.plans[0], root, unknown)
+		key, err := purge.KnownRoot(ctx, s.pool, s.plans[0], "--root", []string{root}, unknown)
 		_, wrong := errors.AsType[*purge.UsageError](err)
 		switch {
 		case wrong:

@@ -152,6 +152,9 @@ func (a *app) printPlans(ctx context.Context, s *session, l *ledger.Ledger, opts
 			a.printf("\n%s\n", visible.SQL(preview.SQL(s.plans[i], opts.Selection(), l.Cutoffs())))
 		}
 	}
+	if text := totalText(views); text != "" {
+		a.printf("\n%s\n", text)
+	}
 	return nil
 }
 

@@ -208,7 +208,7 @@ func (a *app) confirm(ctx context.Context, s *session, l *ledger.Ledger, opts pu
 func (a *app) ask(ctx context.Context, s *session, opts purge.Options, verdicts []*gate.Verdict) (bool, error) {
 	printProblems(a.stderr, s.problems())
 	fmt.Fprintln(a.stderr, "Counting what is due …")
-	var due int64
+	var views []*preview.Preview
 	for _, p := range s.plans {
 		v, err := preview.Look(ctx, s.pool, p, opts.Selection(), false)
 		if err != nil {
@@ -217,17 +217,22 @@ func (a *app) ask(ctx context.Context, s *session, opts purge.Options, verdicts 
 		if !v.Fails { // warnings from the rows themselves, even if they doubt the policy
 			printProblems(a.stderr, v.Problems[len(p.Problems):])
 		}
-		due += v.ExpiredRows
+		views = append(views, v)
 		fmt.Fprintf(a.stderr, "%s: %s\n", v.Name, visible.Text(dueText(v)))
 	}
+	if text := totalText(views); text != "" {
+		fmt.Fprintln(a.stderr, text)
+	}
 	changed := printVerdicts(a.stderr, verdicts)
+	due := preview.TotalOf(views...).Roots
 	if due == 0 && !changed {
 		return true, nil
 	}
-	if changed {
-		return a.answeredYes(ctx, "Delete them permanently, as changed?")
+	where, err := s.database(ctx)
+	if err != nil {
+		return false, failed(err)
 	}
-	return a.answeredYes(ctx, "Delete them permanently?")
+	return a.answeredYes(ctx, deleteQuestion(due, opts.MaxRows, where, changed))
 }
 
 // answeredYes asks a person, and reports whether the answer is yes.
@@ -246,23 +251,7 @@ func dueText(v *preview.Preview) string {
 	if v.Fails {
 		return v.Problems[len(v.Problems)-1].Text
 	}
-	text := many(v.ExpiredRows, "expired row", "expired rows") + " of " + v.Table
-	var rows int64
-	tables := map[string]bool{}
-	for _, t := range v.Tables[1:] {
-		if deletes(t.Action) && t.ExpiredRows != nil && *t.ExpiredRows > 0 && !tables[t.Table] {
-			tables[t.Table] = true
-			rows += *t.ExpiredRows
-		}
-	}
-	if rows > 0 {
-		text += ", and " + many(rows, "row", "rows") + " of " + many(int64(len(tables)), "table", "tables") + " with them"
-	}
-	return text
-}
-
-func deletes(action string) bool {
-	return action == string(plan.ByDelete) || action == string(plan.ByCascade)
+	return many(v.ExpiredRows, "expired row", "expired rows") + " of " + v.Table + withThem(preview.TotalOf(v))
 }
 
 // line reads one line from the terminal, or ends with ctx; at the end of input it is empty.
@@ -328,7 +317,7 @@ func (a *app) printReport(r *purge.Report) {
 			a.printf("  still due: %s, the oldest for %s\n", many(*p.BacklogRows, "row", "rows"), duration(*p.LagSeconds))
 		}
 	}
-	a.printf("run %s: %s\n", r.RunID, a.painted(string(r.Status)))
+	a.printf("run %s: %s%s\n", r.RunID, a.painted(string(r.Status)), deletedText(r))
 }
 
 // paceText describes the duration and cost.
@@ -373,7 +362,7 @@ func rowsTable(p *purge.PolicyReport) *terminal.Table {
 		t.Row(name, humanize.Comma(p.Rows[name]))
 	}
 	if len(p.Rows) > 1 {
-		t.Footer("all", humanize.Comma(p.RowsTotal))
+		t.Footer(many(int64(len(p.Rows)), "table", "tables"), humanize.Comma(p.RowsTotal))
 	}
 	if p.RowsNullified > 0 {
 		t.Footer("references emptied", humanize.Comma(p.RowsNullified))

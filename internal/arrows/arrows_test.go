@@ -37,6 +37,7 @@ var rooms = map[string][]string{
 	"ledger":            {"internal/pg"},
 	"drift":             {"internal/pg", "internal/usersql", "internal/visible", "plan", "policy", "schema"},
 	"gate":              {"drift", "expiry", "internal/pg", "ledger", "plan", "purge", "search"},
+	"explain":           {"expiry", "gate", "internal/pg", "internal/visible", "ledger", "plan", "policy", "preview", "schema", "search"},
 	"deletion":          {"archive", "collected", "expiry", "internal/keeping", "internal/pg", "plan", "policy", "preview", "schema", "search"},
 	"purge":             {"archive", "deletion", "expiry", "guard", "internal/nearest", "internal/pg", "internal/reservoir", "internal/visible", "partition", "plan", "policy", "preview", "schema", "search", "vacuum"},
 	"archive":           {},
