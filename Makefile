@@ -59,6 +59,10 @@ test-page: chromium ## the tests that look at the status page in Chromium
 	$(GO) vet -tags chromium ./web
 	$(GO) test -tags chromium -run Chromium ./web
 
+.PHONY: docs-images
+docs-images: chromium ## renews the pictures of the status page in docs/img
+	$(GO) test -tags chromium -count=1 -run DocsImages ./web -docs-images "$$PWD/docs/img"
+
 .PHONY: test-prometheus
 test-prometheus: postgres ## a real Prometheus scrapes the daemon (needs prometheus and promtool)
 	$(GO) vet -tags prometheus ./cmd/reaper
@@ -191,8 +195,8 @@ bench-plot: postgres ## measures what docs/img/benchmark.svg shows, and draws it
 	$(GO) run ./bench -only mail,tenants,pace -out docs/img/benchmark.json -plot docs/img/benchmark.svg $(BENCH)
 
 .PHONY: replay
-replay: postgres ## the outage on small volumes, with and without reaper (root on Linux; REPLAY="-only slot")
-	$(GO) run ./replay $(REPLAY)
+replay: postgres ## the outage on small volumes, with and without reaper, and docs/img/replay.svg (root on Linux; REPLAY="-only slot")
+	$(GO) run ./replay -plot docs/img/replay.svg $(REPLAY)
 
 .PHONY: lint
 lint: ## the linters of .golangci.yml (the first time, this builds them)

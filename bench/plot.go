@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/reaperdb/reaper/internal/svg"
 )
 
 // The measures of the plot, in pixels.
@@ -27,9 +29,9 @@ func (r result) drawFile(file string) error {
 // measured is left out.
 func (r result) plot() string {
 	const title = "reaper: rows per second, and latency during a purge"
-	c := &canvas{width: plotWidth}
-	c.text("title", margin, 40, title)
-	c.text("muted", margin, 62, r.source())
+	c := &svg.Canvas{Width: plotWidth}
+	c.Text("title", margin, 40, title)
+	c.Text("muted", margin, 62, r.source())
 	y := 100.0
 	if len(r.Rates) > 0 {
 		y = ratesPanel{canvas: c, groups: r.Rates, axis: r.rateAxis()}.draw(y)
@@ -37,12 +39,12 @@ func (r result) plot() string {
 	if len(r.Pace) > 0 {
 		y = newPacePanel(c, r.Pace).draw(y)
 	}
-	return c.svg(y, title, r.description())
+	return c.File(y, title, r.description())
 }
 
 // source says where and when the figures were measured.
 func (r result) source() string {
-	return fmt.Sprintf("%s, %s; n=%s; medians of %d rounds", r.Machine, r.Server, figure(float64(r.Mails)), r.Rounds)
+	return fmt.Sprintf("%s, %s; n=%s; medians of %d rounds", r.Machine, r.Server, svg.Figure(float64(r.Mails)), r.Rounds)
 }
 
 // description says in words what the plot shows, a line for each bar.
@@ -54,7 +56,7 @@ func (r result) description() string {
 		}
 	}
 	for _, p := range r.Pace {
-		lines = append(lines, fmt.Sprintf("pace %s: p99 %s ms", p.Pace, figure(median(p.milliseconds()))))
+		lines = append(lines, fmt.Sprintf("pace %s: p99 %s ms", p.Pace, svg.Figure(median(p.milliseconds()))))
 	}
 	return strings.Join(lines, "; ")
 }

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+
+	"github.com/reaperdb/reaper/internal/svg"
 )
 
 // The measures of the panel of paces, in pixels.
@@ -16,12 +18,12 @@ const (
 
 // pacePanel draws a column for each pace.
 type pacePanel struct {
-	canvas *canvas
+	canvas *svg.Canvas
 	paces  []paceFigures // noPurge, then the slowest first
-	axis   axis
+	axis   svg.Axis
 }
 
-func newPacePanel(c *canvas, paces []paceFigures) pacePanel {
+func newPacePanel(c *svg.Canvas, paces []paceFigures) pacePanel {
 	sorted := slices.Clone(paces)
 	slices.SortStableFunc(sorted[1:], func(a, b paceFigures) int { return cmp.Compare(median(a.Rates), median(b.Rates)) })
 	highest := 0.0
@@ -29,7 +31,7 @@ func newPacePanel(c *canvas, paces []paceFigures) pacePanel {
 		_, most := bounds(f.milliseconds())
 		highest = max(highest, most)
 	}
-	return pacePanel{canvas: c, paces: sorted, axis: newAxis(highest, paceHeight)}
+	return pacePanel{canvas: c, paces: sorted, axis: svg.NewAxis(highest, paceHeight)}
 }
 
 // milliseconds are the p99 of each round.
@@ -40,19 +42,19 @@ func (f paceFigures) milliseconds() []float64 {
 // draw draws the panel from y on, and returns where it ends.
 func (p pacePanel) draw(y float64) float64 {
 	const right = plotWidth - margin
-	p.canvas.text("heading", margin, y, "Latency of an application during a purge, and the ratio to no purge")
+	p.canvas.Text("heading", margin, y, "Latency of an application during a purge, and the ratio to no purge")
 	bottom := y + labelHeight + paceHeight + 8
-	p.axis.each(func(at float64, label string) {
-		p.canvas.line("grid", paceLeft, bottom-at, right, bottom-at)
-		p.canvas.text("muted end", paceLeft-8, bottom-at+4, label)
+	p.axis.Each(func(at float64, label string) {
+		p.canvas.Line("grid", svg.Point{X: paceLeft, Y: bottom - at}, svg.Point{X: right, Y: bottom - at})
+		p.canvas.Text("muted end", paceLeft-8, bottom-at+4, label)
 	})
-	p.canvas.upwards(margin+12, bottom-paceHeight/2, "p99 of requests, ms")
+	p.canvas.Upwards(margin+12, bottom-paceHeight/2, "p99 of requests, ms")
 	pitch := (right - paceLeft) / float64(len(p.paces))
 	for i, f := range p.paces {
 		p.column(paceLeft+(float64(i)+0.5)*pitch, bottom, f)
 	}
-	p.canvas.line("axis", paceLeft, bottom, right, bottom)
-	p.canvas.text("muted middle", (paceLeft+right)/2, bottom+62, "pace of the purge, and the rows that it deletes per second; median of p99, and a line from minimum to maximum")
+	p.canvas.Line("axis", svg.Point{X: paceLeft, Y: bottom}, svg.Point{X: right, Y: bottom})
+	p.canvas.Text("muted middle", (paceLeft+right)/2, bottom+62, "pace of the purge, and the rows that it deletes per second; median of p99, and a line from minimum to maximum")
 	return bottom + 62 + margin
 }
 
@@ -63,16 +65,16 @@ func (p pacePanel) column(x, bottom float64, f paceFigures) {
 	if f.Pace != noPurge {
 		class = "reaper"
 		ratio = fmt.Sprintf("%.2f ×", median(ratios(f.P99, p.paces[0].P99)))
-		rows = figure(median(f.Rates)) + "/s"
+		rows = svg.Figure(median(f.Rates)) + "/s"
 	}
-	height := p.axis.at(median(values))
-	p.canvas.rectangle(class, box{x - columnWidth/2, bottom - height, columnWidth, height})
+	height := p.axis.At(median(values))
+	p.canvas.Rectangle(class, svg.Box{X: x - columnWidth/2, Y: bottom - height, Width: columnWidth, Height: height})
 	if least < most {
-		p.canvas.line("range", x, bottom-p.axis.at(least), x, bottom-p.axis.at(most))
+		p.canvas.Line("range", svg.Point{X: x, Y: bottom - p.axis.At(least)}, svg.Point{X: x, Y: bottom - p.axis.At(most)})
 	}
-	top := bottom - p.axis.at(most)
-	p.canvas.text("value middle", x, top-24, figure(median(values))+" ms")
-	p.canvas.text("value middle", x, top-8, ratio)
-	p.canvas.text("middle", x, bottom+18, f.Pace)
-	p.canvas.text("muted middle", x, bottom+36, rows)
+	top := bottom - p.axis.At(most)
+	p.canvas.Text("value middle", x, top-24, svg.Figure(median(values))+" ms")
+	p.canvas.Text("value middle", x, top-8, ratio)
+	p.canvas.Text("middle", x, bottom+18, f.Pace)
+	p.canvas.Text("muted middle", x, bottom+36, rows)
 }

@@ -1,6 +1,10 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/reaperdb/reaper/internal/svg"
+)
 
 // The measures of the panel of rates, in pixels.
 const (
@@ -14,13 +18,13 @@ const (
 
 // ratesPanel draws a bar for each peer and side.
 type ratesPanel struct {
-	canvas *canvas
+	canvas *svg.Canvas
 	groups []rateGroup
-	axis   axis
+	axis   svg.Axis
 }
 
 // rateAxis reaches the highest rate of any round.
-func (r result) rateAxis() axis {
+func (r result) rateAxis() svg.Axis {
 	highest := 0.0
 	for _, g := range r.Rates {
 		for _, l := range g.lines() {
@@ -28,7 +32,7 @@ func (r result) rateAxis() axis {
 			highest = max(highest, most)
 		}
 	}
-	return newAxis(highest, ratesWidth)
+	return svg.NewAxis(highest, ratesWidth)
 }
 
 // lines are those of the peers and then of the sides.
@@ -38,7 +42,7 @@ func (g rateGroup) lines() []rateLine {
 
 // label is the median and, except for the first peer, its ratio to that.
 func (g rateGroup) label(l rateLine) string {
-	rate := figure(median(l.Rates))
+	rate := svg.Figure(median(l.Rates))
 	if l.Name == g.Peers[0].Name {
 		return rate
 	}
@@ -48,24 +52,26 @@ func (g rateGroup) label(l rateLine) string {
 // draw draws the panel from y on, and returns where it ends.
 func (p ratesPanel) draw(y float64) float64 {
 	const left = margin + namesWidth
-	p.canvas.text("heading", margin, y, "Rows deleted per second, and the ratio to the first bar of each group")
+	p.canvas.Text("heading", margin, y, "Rows deleted per second, and the ratio to the first bar of each group")
 	y += groupHeader
 	for _, g := range p.groups {
 		y = p.group(y, g) + groupGap
 	}
 	y += 6
-	p.axis.each(func(at float64, label string) { p.canvas.text("muted middle", left+at, y, label) })
-	p.canvas.text("muted middle", left+ratesWidth/2, y+22, "rows per second: median, and a line from minimum to maximum")
+	p.axis.Each(func(at float64, label string) { p.canvas.Text("muted middle", left+at, y, label) })
+	p.canvas.Text("muted middle", left+ratesWidth/2, y+22, "rows per second: median, and a line from minimum to maximum")
 	return y + 64
 }
 
 // group draws one workload.
 func (p ratesPanel) group(y float64, g rateGroup) float64 {
 	const left = margin + namesWidth
-	p.canvas.text("group", margin, y+10, g.Title)
+	p.canvas.Text("group", margin, y+10, g.Title)
 	y += groupHeader
 	bottom := y + float64(len(g.lines()))*barPitch
-	p.axis.each(func(at float64, _ string) { p.canvas.line("grid", left+at, y, left+at, bottom) })
+	p.axis.Each(func(at float64, _ string) {
+		p.canvas.Line("grid", svg.Point{X: left + at, Y: y}, svg.Point{X: left + at, Y: bottom})
+	})
 	for _, l := range g.Peers {
 		y = p.bar(y, "peer", l, g.label(l))
 	}
@@ -76,7 +82,7 @@ func (p ratesPanel) group(y float64, g rateGroup) float64 {
 		}
 		y = p.bar(y, class, l, g.label(l))
 	}
-	p.canvas.line("axis", left, bottom-barPitch*float64(len(g.lines())), left, bottom)
+	p.canvas.Line("axis", svg.Point{X: left, Y: bottom - barPitch*float64(len(g.lines()))}, svg.Point{X: left, Y: bottom})
 	return y
 }
 
@@ -84,11 +90,11 @@ func (p ratesPanel) bar(y float64, class string, l rateLine, label string) float
 	const left = margin + namesWidth
 	middle := y + barPitch/2
 	least, most := bounds(l.Rates)
-	p.canvas.text("end", left-8, middle+4, l.Name)
-	p.canvas.rectangle(class, box{left, middle - barHeight/2, p.axis.at(median(l.Rates)), barHeight})
+	p.canvas.Text("end", left-8, middle+4, l.Name)
+	p.canvas.Rectangle(class, svg.Box{X: left, Y: middle - barHeight/2, Width: p.axis.At(median(l.Rates)), Height: barHeight})
 	if least < most {
-		p.canvas.line("range", left+p.axis.at(least), middle, left+p.axis.at(most), middle)
+		p.canvas.Line("range", svg.Point{X: left + p.axis.At(least), Y: middle}, svg.Point{X: left + p.axis.At(most), Y: middle})
 	}
-	p.canvas.text("value", left+p.axis.at(most)+8, middle+4, label)
+	p.canvas.Text("value", left+p.axis.At(most)+8, middle+4, label)
 	return y + barPitch
 }

@@ -35,6 +35,8 @@ type replay struct {
 	mails  int    // mails in the workload, about twelve rows each
 	rate   int    // mails per second from the writer
 	policy string // policy file of the last scenario; all use the same
+	plot   string // file to draw the picture into; empty means none
+	curves
 }
 
 func newReplay(stderr io.Writer) *replay {
@@ -57,6 +59,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		r.Fact(fmt.Sprintf("all of it in %s", time.Since(started).Round(time.Second)))
 		return r.text()
 	})
+	if err == nil {
+		err = r.draw()
+	}
 	return r.Exit(err, 1)
 }
 
@@ -65,6 +70,7 @@ func (r *replay) parse(args []string) (chosen []scenario, err error) {
 	flags, only := r.Flags(strings.Join(lab.Names(scenarios), ", ") + "; empty: all")
 	flags.IntVar(&r.mails, "n", 30_000, "mails in the workload, about twelve rows each; they determine the volume's size")
 	flags.IntVar(&r.rate, "rate", 50, "mails per second written meanwhile")
+	flags.StringVar(&r.plot, "plot", "", "draw the free space during delete and purge into this SVG file")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}

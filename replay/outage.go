@@ -22,7 +22,10 @@ func bigDelete(ctx context.Context, r *replay) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		crashed := time.Since(p.watch.began)
 		up := answers(ctx, p.dsn())
+		p.writer.end()
+		back := comesBack(ctx, p.dsn()) // still watched: the picture shows it
 		if err := p.stopObserving(); err != nil {
 			return err
 		}
@@ -33,8 +36,9 @@ func bigDelete(ctx context.Context, r *replay) error {
 		p.judge(p.name, "the statement", fmt.Sprint(wrong), "fails", wrong != nil)
 		p.judge(p.name, "the server's log", crash, "PANIC, no space left", crash != "")
 		p.judge(p.name, "a new connection then", map[bool]string{true: "answered", false: "not answered"}[up], "not answered", !up)
-		p.Tell(p.name, "afterwards", comesBack(ctx, p.dsn()))
+		p.Tell(p.name, "afterwards", back)
 		p.Tell(p.name, "free space of the volume", mib(p.watch.least)+" at the least")
+		r.curves.outage = curve{samples: p.watch.samples, crashed: crashed}
 		p.Tell(p.name, "writes", fmt.Sprintf("%d acknowledged, %d refused", len(p.writer.acked), p.writer.failed))
 		return nil
 	}})
@@ -79,7 +83,11 @@ func guardedPurge(ctx context.Context, r *replay) error {
 				break
 			}
 		}
-		return p.judgeOutcome(ctx)
+		if err := p.judgeOutcome(ctx); err != nil {
+			return err
+		}
+		r.curves.reaper, r.curves.keep = curve{samples: p.watch.samples}, p.room.keep
+		return nil
 	}})
 }
 

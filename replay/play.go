@@ -56,8 +56,8 @@ func (p *play) stopObserving() error {
 	if p.watch.lookError != nil {
 		return p.watch.lookError
 	}
-	if p.watch.samples == 0 || p.watch.pings == 0 || len(p.writer.acked) == 0 {
-		return fmt.Errorf("nothing was seen: %d looks at the volume, %d pings, %d writes", p.watch.samples, p.watch.pings, len(p.writer.acked))
+	if len(p.watch.samples) == 0 || p.watch.pings == 0 || len(p.writer.acked) == 0 {
+		return fmt.Errorf("nothing was seen: %d looks at the volume, %d pings, %d writes", len(p.watch.samples), p.watch.pings, len(p.writer.acked))
 	}
 	return nil
 }
@@ -78,7 +78,7 @@ func (p *play) judgeOutcome(ctx context.Context) error {
 		up += "; " + crash
 	}
 	p.judge(p.name, "the server", up, "up all the time", p.watch.unanswered == 0 && crash == "")
-	p.judge(p.name, "free space of the volume", fmt.Sprintf("%s at the least, of %d looks", mib(p.watch.least), p.watch.samples),
+	p.judge(p.name, "free space of the volume", fmt.Sprintf("%s at the least, of %d looks", mib(p.watch.least), len(p.watch.samples)),
 		"never under "+mib(p.room.keep), p.watch.least >= p.room.keep)
 	lost, err := p.writer.lost(ctx, p.dsn())
 	if err != nil {

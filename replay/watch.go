@@ -19,17 +19,24 @@ const (
 type watch struct {
 	stop       func()
 	both       sync.WaitGroup
+	began      time.Time
 	least      int64 // minimum free bytes on the volume
-	samples    int
+	samples    []sample
 	pings      int
 	unanswered int // pings without an answer
 	lookError  error
 }
 
+// sample is a look at the volume.
+type sample struct {
+	at   time.Duration // since the watch began
+	free int64         // bytes
+}
+
 // observe starts watching; the results are valid after end.
 func (s *stage) observe(ctx context.Context) *watch {
 	ctx, stop := context.WithCancel(ctx)
-	w := &watch{stop: stop}
+	w := &watch{stop: stop, began: time.Now()}
 	_, w.least, w.lookError = s.space()
 	w.both.Go(func() { every(ctx, lookEvery, func() { w.look(s.volume) }) })
 	w.both.Go(func() { every(ctx, pingEvery, func() { w.ping(ctx, s.dsn()) }) })
@@ -56,7 +63,7 @@ func (w *watch) look(v *volume) {
 		w.lookError = err
 		return
 	}
-	w.samples++
+	w.samples = append(w.samples, sample{time.Since(w.began), free})
 	w.least = min(w.least, free)
 }
 

@@ -184,13 +184,19 @@ func (b *browser) setViewport(width int, scheme string) {
 // screenshot saves an image of the whole page: go test -artifacts says where.
 func (b *browser) screenshot(name string) {
 	b.t.Helper()
+	b.saveImage(filepath.Join(b.t.ArtifactDir(), name+".png"), `{"captureBeyondViewport": true}`)
+}
+
+// saveImage saves what Page.captureScreenshot gives for the parameters.
+func (b *browser) saveImage(file, params string) {
+	b.t.Helper()
 	var shot struct{ Data string }
-	b.call("Page.captureScreenshot", `{"captureBeyondViewport": true}`, &shot)
+	b.call("Page.captureScreenshot", params, &shot)
 	image, err := base64.StdEncoding.DecodeString(shot.Data)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(b.t.ArtifactDir(), name+".png"), image, 0o600); err != nil {
+	if err := os.WriteFile(file, image, 0o644); err != nil {
 		b.t.Fatal(err)
 	}
 }

@@ -24,8 +24,8 @@ import (
 func (a *app) archiveCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "archive", Short: "List, verify and prune the copies of deleted rows",
-		Long: `archive looks after the copies that policies with archive: true leave in the store
-of the policy file's section archive. restore puts rows back.`,
+		Long: `archive manages the copies of deleted rows that policies with archive: true write to
+the store of the policy file's section archive. restore puts rows back.`,
 	}
 	cmd.AddCommand(a.archiveListCommand(), a.archiveVerifyCommand(), a.archivePruneCommand())
 	return cmd
@@ -62,10 +62,10 @@ func archiveFailed(err error) error {
 
 func (a *app) archiveListCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "list", Short: "List the runs of which there are copies", Args: noArgs,
+		Use: "list", Short: "List the runs that have copies in the archive", Args: noArgs,
 		Long: `list shows, by run and policy, the segments that the store holds, and how many lists
-of deleted rows stand beside them: only what is on a list can be restored. It reads
-nothing but names and sizes, so it needs no identity.`,
+of deleted rows belong to them: only what is on a list can be restored. It reads only
+names and sizes, so it needs no identity.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.archiveList(cmd.Context()) },
 	}
 }
@@ -141,10 +141,10 @@ func (a *app) archiveVerifyCommand() *cobra.Command {
 	var load bool
 	cmd := &cobra.Command{
 		Use: "verify", Short: "Read copies back, and compare them with what was written", Args: noArgs,
-		Long: `verify reads every segment back and compares its checksums and counts. --load loads
-them into temporary tables like today's as well, and rolls back: it tells when a
-migration has made segments unloadable, and which column. Exit 1 if anything is
-damaged or unloadable; the others are verified all the same.`,
+		Long: `verify reads every segment back and compares its checksums and counts. --load also
+loads them into temporary copies of today's tables, and rolls back: this shows whether
+a migration has made segments unloadable, and by which column. Exit code 1 if anything
+is damaged or unloadable; the rest is still verified.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.archiveVerify(cmd.Context(), sample, identity, load)
 		},
@@ -212,9 +212,8 @@ func (a *app) printVerified(v *restore.Verified, load bool) error {
 func (a *app) archivePruneCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "prune", Short: "Remove the copies that are older than keep", Args: noArgs,
-		Long: `prune removes the segments that were written longer ago than the policy file's
-archive.keep says, with their lists. Exit 1 if some could not be removed; the
-next prune tries them again.`,
+		Long: `prune removes segments older than archive.keep of the policy file, with their lists.
+Exit code 1 if some could not be removed; the next prune tries again.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.archivePrune(cmd.Context()) },
 	}
 }

@@ -25,13 +25,13 @@ func (a *app) checkCommand() *cobra.Command {
 	var lock string
 	cmd := &cobra.Command{
 		Use: "check", Short: "Check the policy file against the database, as the role that will run", Args: noArgs,
-		Long: `check changes nothing. It checks syntax, tables, tenant paths, types, keys,
-privileges, also on the ledger, row-level security, triggers, undecided edges, the
-list of tenants, the indexes that every edge and the search for expired rows need,
-whether the guards can be read, and whether the archive can be written, read,
-listed and cleared. It samples rows, and warns if most of them reach
-no tenant, or if dependents would be deleted much earlier than after the retention.
-Exit 2 if there is any error, 0 if there are only warnings.`,
+		Long: `check changes nothing. It checks the syntax of the policy file, and against the
+database: tables, types, keys, tenant paths, the list of tenants, privileges (on the
+ledger too), row-level security, triggers, and foreign keys that nobody decided on.
+It names missing indexes, guards that cannot be read, and an archive that cannot be
+written to. It samples rows, and warns if most of them reach no tenant, or if
+dependents would be deleted much younger than the retention. Each problem comes with
+its fix. Exit code 2 if there is an error, 0 if there are only warnings.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.check(cmd.Context(), lock) },
 	}
 	a.selection(cmd)

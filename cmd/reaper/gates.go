@@ -21,15 +21,15 @@ func (a *app) approveCommand() *cobra.Command {
 	var length, reason string
 	var database bool
 	cmd := &cobra.Command{
-		Use: "approve [--policy NAME | --database]", Short: "Let a policy's runs go on that wait for a person's word", Args: noArgs,
-		Long: `approve shows why the run of a policy is refused, and asks. A yes holds for exactly
-what it has shown: if the schema or the policy file changes once more, or
-more than twice the rows are due, the runs wait again. A run has to begin within
---for; from then on the next ones are compared with it. Without --policy it asks for
-every policy that waits.
+		Use: "approve [--policy NAME | --database]", Short: "Let a refused run go on", Args: noArgs,
+		Long: `approve shows why the runs of a policy are refused, and asks. A yes covers exactly
+what was shown: if the schema or the policy file changes again, or more than twice
+the rows are due, the runs wait again. A run has to begin within --for; later runs
+are compared with that one. Without --policy, approve asks for every policy that
+waits.
 
-With --database it approves the database itself, where every policy waits because
-it may not be the one that was purged before: restored, copied, or moved.`,
+With --database it approves the database itself, if every policy waits because it
+may not be the one that was purged before: restored, copied, or moved.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if database && cmd.Flags().Changed("policy") {
 				return usage(errors.New("--database is about every policy: leave out --policy"))

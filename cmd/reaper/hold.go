@@ -33,13 +33,13 @@ type holdFlags struct {
 func (a *app) holdCommand() *cobra.Command {
 	var f holdFlags
 	cmd := &cobra.Command{
-		Use: "hold (--tenant KEY | --all | --root KEY) (--for 90d | --until DATE | --indefinitely) --reason TEXT", Short: "Keep the rows of a tenant, of all, or single rows, whatever is due", Args: noArgs,
-		Long: `hold keeps the rows of a tenant, or of every tenant, from being deleted, in every
+		Use: "hold (--tenant KEY | --all | --root KEY) (--for 90d | --until DATE | --indefinitely) --reason TEXT", Short: "Protect the rows of a tenant, of all tenants, or single rows", Args: noArgs,
+		Long: `hold protects the rows of a tenant, or of every tenant, from being deleted, in every
 process on this database, for all policies or for the named ones. With --root it
-keeps single rows of one policy's table, by their key. It counts from its commit
-on, so at most the batch that is being deleted misses it. A hold protects expired
-roots: a row may still go with another table's root that it depends on. holds
-lists what is held, release ends it.`,
+protects single rows of one policy's table, by their key. It takes effect when it is
+committed: at most the batch in progress misses it. A hold protects expired roots: a
+row can still be deleted as a dependent of a root in another table. holds lists the
+holds, release ends one.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.hold(cmd.Context(), f) },
 	}
 	a.selection(cmd)
@@ -236,9 +236,9 @@ func (a *app) knownRoots(ctx context.Context, roots []string, unknown bool) (key
 func (a *app) holdsCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "holds", Short: "List the holds set by hold", Args: noArgs,
-		Long: `holds lists the holds that persons have set with hold and that are in force: who is
-held, until when, why, and who said so. Holds of the policy file (hold) are not
-among them: plan shows those.`,
+		Long: `holds lists the holds that were set with reaper hold and are in force: what is held,
+until when, why, and by whom. It does not list the holds of the policy file; plan
+counts those.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.onLedger(cmd.Context(), func(l *ledger.Ledger, pool *pgxpool.Pool) error {
 				holds, err := l.Holds(cmd.Context(), pool)
@@ -274,8 +274,9 @@ func (a *app) onLedger(ctx context.Context, read func(*ledger.Ledger, *pgxpool.P
 func (a *app) releaseCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "release ID", Short: "End a hold", Args: oneHold,
-		Long: `release ends a hold set by hold; holds lists them with their ids. What was due
-meanwhile goes with the next run.`,
+		Long: `release ends a hold that was set with reaper hold; holds lists them with their ids.
+The next run deletes what is due of what it protected, or does so after the grace, if
+the policy file sets one.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.release(cmd.Context(), args[0]) },
 	}
 }

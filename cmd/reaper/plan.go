@@ -30,11 +30,11 @@ func (a *app) planCommand() *cobra.Command {
 	var flags planFlags
 	cmd := &cobra.Command{
 		Use: "plan", Short: "Show what a purge would do now", Args: noArgs,
-		Long: `plan changes nothing. It shows the tree of tables with what happens to each, the
-key that leads there and the index that serves it, how many tenants are in which
-state, and of those with the most expired rows retention, cutoff and expired rows.
---tenant asks for single tenants, --all for every one; with --output json every one
-is listed unless --all=false. Problems come first, each with its fix.`,
+		Long: `plan changes nothing. It shows the tree of tables: what happens to each, along which
+key, and with which index. It counts the tenants in each state, and lists those with
+the most expired rows, with their retention and cutoff. --all lists every tenant,
+--tenant single ones; --output json lists all unless --all=false is given. Problems
+come first, each with its fix.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !cmd.Flags().Changed("all") {
 				flags.all = a.json()

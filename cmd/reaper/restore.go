@@ -34,12 +34,12 @@ func (a *app) restoreCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "restore (--run ID | --policy NAME --since TIME [--until TIME])", Short: "Put deleted rows back from the archive", Args: noArgs,
 		Long: `restore puts back what a run, or the runs of a policy since a time, have deleted,
-from the copies in the archive: each root with all that went with it, in one
-transaction, parents first. It shows what would come back, and asks. Rows that are
-there and the same are skipped. A root of which a row is there and different, whose
-place is taken, or whose parent is gone, stays away whole and is named (exit 3).
-Triggers and rules on the tables must not run, unless --triggers fire says so.
---into SCHEMA loads the rows into fresh tables there instead, and asks nothing.`,
+from the copies in the archive: each root with everything that was deleted with it,
+in one transaction. It shows what would come back, and asks. Rows that are there and
+the same are skipped. A root is not restored at all, and is named (exit 3), if one of
+its rows is there and different, its place is taken, or its parent is gone. If a
+trigger or rule on the tables would run, nothing is restored unless --triggers fire
+is given. --into SCHEMA loads the rows into new tables there instead, without asking.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.restore(cmd.Context(), f) },
 	}
 	flags := cmd.Flags()

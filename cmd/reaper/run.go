@@ -33,18 +33,19 @@ func (a *app) runCommand() *cobra.Command {
 	var once bool
 	cmd := &cobra.Command{
 		Use: "run", Short: "The daemon: purge by schedule, ping monitors, show metrics and a status page", Args: noArgs,
-		Long: `run is the daemon: it purges by each policy's schedule, pings cron
-monitors, and serves a status page, health and Prometheus metrics. Any number of
-processes may run on one database: each time of a schedule is claimed by one, and
-all share the work. A changed policy file is reloaded automatically, or at once on
+		Long: `run is the daemon: it purges by each policy's schedule, pings cron monitors, and
+serves a status page, health and Prometheus metrics. Any number of processes may run
+on one database: each scheduled run is claimed by one of them, and the others assist. A changed policy file is reloaded automatically, or at once on
 SIGHUP; an invalid one changes nothing. SIGTERM ends run after the current batch.
 
 With --once it runs every policy once now, without asking, and exits with the exit
-codes of purge: for a CronJob. It waits for a database that is away as long as
-REAPER_PATIENCE says. With -o json or --log-format json both streams are JSON:
-stdout has the report, stderr one log record a line. With --observe it serves the same page, health and
-metrics beside such a CronJob, whose schedule is then --schedule: it measures and
-reads the ledger, runs nothing, and pings no monitor.`,
+codes of purge: for a CronJob. It waits up to REAPER_PATIENCE for a database that is
+away. With -o json or --log-format json both streams are JSON: stdout has the report,
+stderr one log record a line.
+
+With --observe it serves the same page, health and metrics next to such a CronJob,
+whose schedule is then --schedule: it measures and reads the ledger, runs nothing,
+and pings no monitor.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := a.talkative(cmd); err != nil {
 				return err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -54,22 +55,30 @@ func TestScripts(t *testing.T) {
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
 			t.Parallel()
-			db := dbtest.New(t)
-			testscript.Run(t, testscript.Params{
-				Files: []string{file}, RequireExplicitExec: true, RequireUniqueNames: true, Cmds: scriptCommands,
-				Setup: func(e *testscript.Env) error {
-					e.Values["t"], e.Values["db"] = t, db
-					e.Setenv("DATABASE_URL", db.DSN())
-					// A directory that other users may enter: the demo's server does not run as
-					// root.
-					e.Setenv("TMPDIR", os.TempDir())
-					bin, err := pgtemp.Find(os.Getenv("REAPER_TEST_PG_BIN"))
-					e.Setenv("PGBIN", bin)
-					return err
-				},
-			})
+			runScript(t, file, nil)
 		})
 	}
+}
+
+// runScript runs a script with its own database and, beside scriptCommands, more commands.
+func runScript(t *testing.T, file string, more map[string]scriptCommand) {
+	t.Helper()
+	db := dbtest.New(t)
+	commands := maps.Clone(scriptCommands)
+	maps.Copy(commands, more)
+	testscript.Run(t, testscript.Params{
+		Files: []string{file}, RequireExplicitExec: true, RequireUniqueNames: true, Cmds: commands,
+		Setup: func(e *testscript.Env) error {
+			e.Values["t"], e.Values["db"] = t, db
+			e.Setenv("DATABASE_URL", db.DSN())
+			// A directory that other users may enter: the demo's server does not run as
+			// root.
+			e.Setenv("TMPDIR", os.TempDir())
+			bin, err := pgtemp.Find(os.Getenv("REAPER_TEST_PG_BIN"))
+			e.Setenv("PGBIN", bin)
+			return err
+		},
+	})
 }
 
 func exits(ts *testscript.TestScript, neg bool, args []string) {

@@ -57,7 +57,7 @@ var rooms = map[string][]string{
 	"internal/lab":      {},
 	"cmd/reaper":        {anything},
 	"bench":             {anything},
-	"replay":            {"internal/lab", "internal/pgtemp", "purge"},
+	"replay":            {"internal/lab", "internal/pgtemp", "internal/svg", "purge"},
 
 	"internal/components": {},
 	"internal/keeping":    {"internal/components"},
@@ -66,6 +66,7 @@ var rooms = map[string][]string{
 	"internal/usersql":    {"internal/pg", "schema"},
 	"internal/nearest":    {},
 	"internal/reservoir":  {},
+	"internal/svg":        {},
 	"internal/visible":    {},
 	"internal/manual":     {},
 	"internal/mistake":    {"internal/nearest"},

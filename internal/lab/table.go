@@ -29,6 +29,9 @@ func (t *Table) Fact(text string) {
 	}
 }
 
+// Facts returns the facts as one line.
+func (t *Table) Facts() string { return strings.Join(t.facts, ", ") }
+
 // Tell adds a line without a target.
 func (t *Table) Tell(part, name, found string) {
 	t.lines = append(t.lines, line{part: part, name: name, found: found})
@@ -42,7 +45,7 @@ func (t *Table) Judge(part, name, found, wanted string, met bool) {
 // Markdown formats the table below its facts.
 func (t *Table) Markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s.\n\n", strings.Join(t.facts, ", "))
+	fmt.Fprintf(&b, "%s.\n\n", t.Facts())
 	fmt.Fprintf(&b, "| %s |\n| --- | --- | --- | --- | --- |\n", strings.Join(t.Heads[:], " | "))
 	for _, l := range t.lines {
 		met := ""

@@ -1,4 +1,4 @@
-package main
+package svg
 
 import (
 	"slices"
@@ -17,15 +17,15 @@ func TestAxis(t *testing.T) {
 		{0.0042, []string{"0", "0.001", "0.002", "0.003", "0.004", "0.005"}},
 		{1, []string{"0", "0.2", "0.4", "0.6", "0.8", "1"}},
 	} {
-		a := newAxis(c.most, 100)
+		a := NewAxis(c.most, 100)
 		var labels []string
 		var last float64
-		a.each(func(at float64, label string) { labels, last = append(labels, label), at })
+		a.Each(func(at float64, label string) { labels, last = append(labels, label), at })
 		if !slices.Equal(labels, c.want) {
 			t.Errorf("up to %g: %q, want %q", c.most, labels, c.want)
 		}
-		if last != 100 || a.at(c.most) > 100 || a.at(c.most) < 60 {
-			t.Errorf("up to %g: the last tick is at %g, and %g at %g", c.most, last, c.most, a.at(c.most))
+		if last != 100 || a.At(c.most) > 100 || a.At(c.most) < 60 {
+			t.Errorf("up to %g: the last tick is at %g, and %g at %g", c.most, last, c.most, a.At(c.most))
 		}
 	}
 }
@@ -33,7 +33,7 @@ func TestAxis(t *testing.T) {
 func TestFigure(t *testing.T) {
 	t.Parallel()
 	for value, want := range map[float64]string{0: "0", 275_912: "276,000", 172.4: "172", 6.2551: "6.26", 0.00512: "0.00512", 1e6: "1,000,000", 9.999: "10"} {
-		if got := figure(value); got != want {
+		if got := Figure(value); got != want {
 			t.Errorf("%g is %q, want %q", value, got, want)
 		}
 	}

@@ -1,0 +1,20 @@
+CREATE TABLE accounts (id bigserial PRIMARY KEY, name varchar, message_retention_days integer, created_at timestamp(6) NOT NULL, updated_at timestamp(6) NOT NULL);
+INSERT INTO accounts (name, message_retention_days, created_at, updated_at) VALUES ('a', NULL, '2001-01-01', '2001-01-01'), ('b', 30, '2001-01-01', '2001-01-01');
+CREATE TABLE messages (id bigserial PRIMARY KEY, account_id bigint NOT NULL REFERENCES accounts, subject varchar, created_at timestamp(6) NOT NULL, updated_at timestamp(6) NOT NULL);
+CREATE INDEX ON messages (account_id, created_at, id);
+INSERT INTO messages (account_id, created_at, updated_at) SELECT 1 + g % 2, '2001-01-01', '2001-01-01' FROM generate_series(1, 6) g;
+CREATE TABLE comments (id bigserial PRIMARY KEY, message_id bigint NOT NULL REFERENCES messages, body text, created_at timestamp(6) NOT NULL);
+CREATE INDEX ON comments (message_id);
+INSERT INTO comments (message_id, created_at) SELECT id, created_at FROM messages;
+CREATE TABLE active_storage_blobs (id bigserial PRIMARY KEY, key varchar NOT NULL UNIQUE, filename varchar NOT NULL, byte_size bigint NOT NULL, created_at timestamp(6) NOT NULL);
+INSERT INTO active_storage_blobs (key, filename, byte_size, created_at) SELECT 'k' || g, 'f', 1, '2001-01-01' FROM generate_series(1, 6) g;
+CREATE TABLE active_storage_attachments (id bigserial PRIMARY KEY, name varchar NOT NULL, record_type varchar NOT NULL, record_id bigint NOT NULL,
+  blob_id bigint NOT NULL REFERENCES active_storage_blobs, created_at timestamp(6) NOT NULL);
+CREATE INDEX ON active_storage_attachments (blob_id);
+CREATE INDEX ON active_storage_attachments (record_id);
+CREATE UNIQUE INDEX ON active_storage_attachments (record_type, record_id, name, blob_id);
+INSERT INTO active_storage_attachments (name, record_type, record_id, blob_id, created_at) SELECT 'files', 'Message', g, g, '2001-01-01' FROM generate_series(1, 6) g;
+CREATE TABLE versions (id bigserial PRIMARY KEY, item_type varchar NOT NULL, item_id bigint NOT NULL, event varchar NOT NULL, whodunnit varchar, object text, created_at timestamp(6));
+CREATE INDEX ON versions (item_type, item_id);
+CREATE INDEX ON versions (created_at, id);
+INSERT INTO versions (item_type, item_id, event, created_at) SELECT 'Message', g, 'create', '2001-01-01' FROM generate_series(1, 6) g;
