@@ -21,10 +21,7 @@
 package erasure
 
 import (
-	"context"
-
-	"github.com/jackc/pgx/v5"
-
+	"github.com/reaperdb/reaper/expiry"
 	"github.com/reaperdb/reaper/internal/usersql"
 	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/policy"
@@ -44,7 +41,13 @@ type Plan struct {
 	Tables    []*Table      // all tables of the schemas in use, in the order of their groups, Tenants last, global ones before all
 	Groups    []*Group      // in the order in which they are worked off
 	Needs     usersql.Needs // of SQL of the file
-	problems  []plan.Problem
+
+	when, hold string // conditions over the tenants' table; empty: none
+	ownPath    bool   // runs need the role's own search_path
+	edges      []*edge
+	same       *schema.Comparison // of keys of tenants
+	redactions []*Step            // before the groups
+	final      *Step              // behind them: the redaction of the tenant's row; nil: none
 }
 
 // Action is what becomes of the rows of a table that are a tenant's.
@@ -72,14 +75,12 @@ type Table struct {
 	// Remember are columns whose values in deleted rows have to be remembered until the last sweep:
 	// rows of other tables are owned through them, without a foreign key. See Outcome.Remembered.
 	Remember []string
+
+	age       *expiry.Age // of Keep; nil: kept forever
+	stays     bool        // its rows can stay for the sake of kept ones, or are kept
+	keys      string      // foreign keys to it; see keysSQL
+	ambiguous bool        // it has ways that could disagree, and the file has not decided
 }
 
 // Name is schema.table.
 func (t *Table) Name() string { return t.Table.Name.String() }
-
-// Compile compiles the section for a database; nil if the file has none. A mistake in the file or the
-// schema becomes a problem, whose policy is "erasure"; an error means that a query failed. Tables of
-// the schema ledger are left out. A plan with an error among its problems must not run.
-func Compile(ctx context.Context, conn *pgx.Conn, file *policy.File, server plan.Server, ledger string) (*Plan, []plan.Problem, error) {
-	return compile(ctx, conn, file, server, ledger)
-}

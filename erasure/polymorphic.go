@@ -1,0 +1,121 @@
+package erasure
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/policy"
+	"github.com/reaperdb/reaper/schema"
+)
+
+// pair are two columns that reference rows of several tables: record_type and record_id.
+type pair struct{ typ, id schema.Column }
+
+// pairOf finds such columns of a table, without a foreign key on the id.
+func (c *compiler) pairOf(t *schema.Table) (pair, bool) {
+	for _, typ := range t.Columns {
+		name, ok := strings.CutSuffix(typ.Name, "_type")
+		camel, isCamel := strings.CutSuffix(typ.Name, "Type")
+		id, found := t.Column(name + "_id")
+		if !ok && isCamel {
+			ok, id = true, schema.Column{}
+			id, found = t.Column(camel + "Id")
+		}
+		if ok && found && (typ.Category == "S" || typ.Category == "E") && len(c.graph.KeysOver(t.OID, id.Name)) == 0 {
+			return pair{typ, id}, true
+		}
+	}
+	return pair{}, false
+}
+
+// maxValues bounds the list of undecided values.
+const maxValues = 20
+
+// polymorphic lists the values of type columns that nobody decided on: in tables that nothing else
+// decides, and in those that the file decides value by value.
+func (c *compiler) polymorphic() error {
+	for _, t := range c.plan.Tables {
+		x, ok := c.pairOf(t.Table)
+		if !ok || t == c.plan.Tenants || t.Action == Global || !t.Table.CanSelect || t.ambiguous {
+			continue
+		}
+		entries := c.entries[t]
+		byValue := len(entries) > 0 && !slices.ContainsFunc(entries, func(e *policy.ErasureTable) bool { return !e.Where.IsSet() })
+		if len(t.Ways) > 0 && !byValue || c.waits(t) {
+			continue
+		}
+		if err := c.undecidedValues(t, x, entries); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// undecidedValues refuses a table with rows whose type nobody decided on.
+func (c *compiler) undecidedValues(t *Table, x pair, entries []*policy.ErasureTable) error {
+	condition := pg.Ident(x.typ.Name) + " IS NOT NULL"
+	for _, e := range entries {
+		where, err := c.boolean("where", e.Where, schema.From(t.Table))
+		if err != nil || where == "" {
+			return err
+		}
+		condition += " AND (" + where + ") IS NOT TRUE"
+	}
+	var values []string
+	err := c.sample(fmt.Sprintf("SELECT coalesce(array_agg(v ORDER BY v), '{}') FROM (SELECT DISTINCT %s::text AS v FROM %s WHERE %s LIMIT %d) s",
+		pg.Ident(x.typ.Name), schema.From(t.Table), condition, maxValues), &values)
+	if err != nil || len(values) == 0 {
+		return err
+	}
+	t.ambiguous = true
+	c.fail(c.posOf(t), c.valuesFix(t, x, values), "nobody decided whose the rows of %s are whose %s is %s", t.Name(), x.typ.Name, strings.Join(values, ", "))
+	return nil
+}
+
+// valuesFix proposes an entry for each value that names a table.
+func (c *compiler) valuesFix(t *Table, x pair, values []string) string {
+	var entries, others []string
+	for _, v := range values {
+		where := ", where: " + policy.YAMLQuoted(x.typ.Quoted+" = "+pg.Literal(v)) + "}"
+		head := "{table: " + policy.YAMLTable(t.Table.Name.Schema, t.Table.Name.Name) + ", owner: "
+		if path := c.pathFor(x, v); path != "" {
+			entries = append(entries, head+path+where)
+			continue
+		}
+		entries = append(entries, head+"none"+where)
+		others = append(others, v)
+	}
+	fix := "write under erasure, tables: [" + strings.Join(entries, ", ") + "]"
+	if len(others) > 0 {
+		fix += " # owner: none says that rows belong to nobody: make sure that this is so for " + strings.Join(others, ", ")
+	}
+	return fix
+}
+
+// pathFor is the path of rows whose type names a table, as Rails, Laravel and Django write it; empty if
+// no table is named so.
+func (c *compiler) pathFor(x pair, value string) string {
+	class := fold(value[strings.LastIndexAny(value, `\:./`)+1:])
+	for _, p := range c.plan.Tables {
+		if one := fold(p.Table.Name.Name); one != class && strings.TrimSuffix(one, "s") != class && strings.TrimSuffix(one, "es") != class && strings.TrimSuffix(one, "ies")+"y" != class {
+			continue
+		}
+		if p == c.plan.Tenants {
+			return policy.YAMLColumn(x.id.Name)
+		}
+		key := slices.IndexFunc(p.Table.Indexes, func(i schema.Index) bool { return i.Primary && len(i.Columns) == 1 })
+		rest := c.ownSteps(p, 0)
+		if key < 0 || rest == nil {
+			continue
+		}
+		step := policy.Step{Column: x.id.Name, Table: policy.Table{Schema: p.Table.Name.Schema, Name: p.Table.Name.Name}, ToColumn: p.Table.Indexes[key].Columns[0].Name}
+		return policy.Path{Steps: append([]policy.Step{step}, rest...)}.YAML()
+	}
+	return ""
+}
+
+func fold(s string) string {
+	return strings.ToLower(strings.NewReplacer("_", "", " ", "", "-", "").Replace(s))
+}
