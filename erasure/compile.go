@@ -28,9 +28,17 @@ func Compile(ctx context.Context, conn *pgx.Conn, file *policy.File, server plan
 	if file.Erasure == nil {
 		return nil, nil, nil
 	}
+	c, err := compiled(ctx, conn, file, server, ledger)
+	if err != nil {
+		return nil, nil, err
+	}
+	return c.plan, c.problems, nil
+}
+
+func compiled(ctx context.Context, conn *pgx.Conn, file *policy.File, server plan.Server, ledger string) (*compiler, error) {
 	tx, err := conn.BeginTx(ctx, pgx.TxOptions{BeginQuery: "BEGIN ISOLATION LEVEL READ COMMITTED; " + pg.Pin + "; " + pg.Timeouts(compileLock, compileStatement)})
 	if err != nil {
-		return nil, nil, fmt.Errorf("planning erasure: %w", err)
+		return nil, fmt.Errorf("planning erasure: %w", err)
 	}
 	defer pg.Rollback(tx)
 	c := &compiler{
@@ -38,9 +46,9 @@ func Compile(ctx context.Context, conn *pgx.Conn, file *policy.File, server plan
 		plan: &Plan{File: file, Section: file.Erasure, Server: server}, byOID: map[uint32]*Table{},
 	}
 	if err := c.compile(); err != nil && !errors.Is(err, errStop) {
-		return nil, nil, fmt.Errorf("planning erasure: %w", err)
+		return nil, fmt.Errorf("planning erasure: %w", err)
 	}
-	return c.plan, c.problems, nil
+	return c, nil
 }
 
 // errStop ends a compilation that cannot go any further; the reason is among the problems.
@@ -60,7 +68,8 @@ type compiler struct {
 	oids     map[[2]string]uint32 // resolved tables of the file
 	entries  map[*Table][]*policy.ErasureTable
 	problems []plan.Problem
-	unsafe   bool // what runs may rely on the role's own search_path
+	proposed []Proposal // for some of the problems
+	unsafe   bool       // what runs may rely on the role's own search_path
 }
 
 func (c *compiler) compile() error {

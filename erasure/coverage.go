@@ -28,10 +28,19 @@ func (c *compiler) coverage() error {
 		if c.hasOwner(t) {
 			continue // its owner is refused
 		}
-		why, fix, err := c.proposal(t)
+		x, err := c.proposal(t)
 		if err != nil {
 			return err
 		}
+		fix := x.fix()
+		if t.Entry != nil {
+			fix = "add owner to the entry, as in: " + strings.TrimPrefix(fix, "write under erasure, ")
+		}
+		why := ""
+		if x.Why != "" {
+			why = "; " + x.Why
+		}
+		c.proposed = append(c.proposed, x)
 		c.fail(c.posOf(t), fix, "nobody decided whose the rows of %s are: no foreign keys lead from it to %s%s", t.Name(), c.plan.Tenants.Name(), why)
 	}
 	return nil
@@ -50,34 +59,70 @@ func globalFix(n schema.Name) string {
 	return "write under erasure, global: [" + policy.YAMLTable(n.Schema, n.Name) + "]"
 }
 
-// entryFix is an entry for a table.
-func entryFix(n schema.Name, more string) string {
-	return "write under erasure, tables: [{table: " + policy.YAMLTable(n.Schema, n.Name) + more + "}]"
+// Proposal is how a table that nobody decided on could be decided.
+type Proposal struct {
+	Table   schema.Name
+	Entries []string // of `tables`, as the file writes them; none: the table under `global`
+	Why     string   // what it was seen by; may be empty
+	Besides string   // what else could be written; may be empty
+	// Choose: a person has to decide; what is proposed is only one of several ways.
+	Choose bool
 }
 
-// proposal is how a table could be decided, and why.
-func (c *compiler) proposal(t *Table) (why, fix string, err error) {
-	name := t.Table.Name
+// fix is the remedy of a problem.
+func (x Proposal) fix() string {
+	fix := globalFix(x.Table)
+	if len(x.Entries) > 0 {
+		fix = "write under erasure, tables: [" + strings.Join(x.Entries, ", ") + "]"
+	}
+	if x.Besides != "" {
+		fix += " # " + x.Besides
+	}
+	return fix
+}
+
+// entry is an entry for a table.
+func entry(n schema.Name, more string) string {
+	return "{table: " + policy.YAMLTable(n.Schema, n.Name) + more + "}"
+}
+
+// proposal is how a table could be decided.
+func (c *compiler) proposal(t *Table) (Proposal, error) {
+	name, tenants := t.Table.Name, c.plan.Tenants.Table.Name.Name
+	x := Proposal{Table: name}
+	owner := func(value, why string, args ...any) Proposal {
+		x.Entries, x.Why = []string{entry(name, ", owner: "+value)}, fmt.Sprintf(why, args...)
+		return x
+	}
 	if column := c.keyColumn(t.Table); column != "" {
-		return fmt.Sprintf("; %s.%s looks like the key of %s", name.Name, column, c.plan.Tenants.Table.Name.Name), entryFix(name, ", owner: "+policy.YAMLColumn(column)), nil
+		return owner(policy.YAMLColumn(column), "%s.%s looks like the key of %s", name.Name, column, tenants), nil
 	}
 	for _, k := range c.edges(t) { // emptied by ON DELETE
 		if path := c.steps(t, &k, 0); path != nil {
-			return fmt.Sprintf("; %s references %s, but only until ON DELETE empties it", strings.Join(k.ChildColumns, ", "), k.ParentName),
-				entryFix(name, ", owner: "+policy.Path{Steps: path}.YAML()) + " # its rows go; or, if they belong to nobody, " + globalFix(name), nil
+			x.Choose, x.Besides = true, "its rows go; or, if they belong to nobody, "+globalFix(name)
+			return owner(policy.Path{Steps: path}.YAML(), "%s references %s, but only until ON DELETE empties it", strings.Join(k.ChildColumns, ", "), k.ParentName), nil
 		}
 	}
 	if step, parent := c.likelyReference(t); parent != nil {
 		if rest := c.ownSteps(parent, 0); rest != nil {
-			return fmt.Sprintf("; %s.%s looks like the key of %s", name.Name, step.Column, parent.Table.Name.Name),
-				entryFix(name, ", owner: "+policy.Path{Steps: append([]policy.Step{step}, rest...)}.YAML()), nil
+			return owner(policy.Path{Steps: append([]policy.Step{step}, rest...)}.YAML(), "%s.%s looks like the key of %s", name.Name, step.Column, parent.Table.Name.Name), nil
 		}
 	}
 	inside, err := c.keyInJSON(t.Table)
 	if err != nil || inside != "" {
-		return "; " + inside + " looks like the key of " + c.plan.Tenants.Table.Name.Name, entryFix(name, ", owner: "+policy.YAMLQuoted(inside)), err
+		return owner(policy.YAMLQuoted(inside), "%s looks like the key of %s", inside, tenants), err
 	}
-	return "", globalFix(name) + " # if its rows belong to nobody; else write an entry under tables with owner", nil
+	x.Choose, x.Besides = !c.looksShared(t), "if its rows belong to nobody; else write an entry under tables with owner"
+	return x, nil
+}
+
+// looksShared reports whether a table only serves others: rows of tenants reference it, and it
+// references none of theirs.
+func (c *compiler) looksShared(t *Table) bool {
+	return len(c.edges(t)) == 0 && slices.ContainsFunc(c.graph.References(t.Table.OID), func(k schema.ForeignKey) bool {
+		child := c.table(k.Child)
+		return child != nil && child != t && len(child.Ways) > 0
+	})
 }
 
 // keyNames are the columns by which tables reference the tenants, and the usual names of such.
@@ -212,13 +257,39 @@ func (c *compiler) sample(sql string, into any) error {
 	return err
 }
 
-// ambiguousFix decides a table that two tenants could own rows of.
-func (c *compiler) ambiguousFix(t *Table, keys []schema.ForeignKey) string {
-	fix := entryFix(t.Table.Name, "") + " # rows go along each of these keys"
+// ambiguous refuses a table whose rows can be two tenants'.
+func (c *compiler) ambiguous(t *Table, keys []schema.ForeignKey) {
+	x := Proposal{Table: t.Table.Name, Entries: []string{entry(t.Table.Name, "")}, Besides: "its rows go along each of these keys", Choose: !c.onlyConnects(t, keys)}
+	var ways []string
 	for _, k := range keys {
+		ways = append(ways, strings.Join(k.ChildColumns, ", ")+" -> "+k.ParentName.String())
 		if path := c.steps(t, &k, 0); path != nil {
-			fix += "; or with owner: " + policy.Path{Steps: path}.YAML()
+			x.Besides += "; or with owner: " + policy.Path{Steps: path}.YAML()
 		}
 	}
-	return fix
+	x.Why = "a row of it can belong to two tenants, by " + strings.Join(ways, " and by ")
+	c.fail(policy.Pos{}, x.fix(), "a row of %s can belong to two tenants, by %s: decide along which of them its rows go", t.Name(), strings.Join(ways, " and by "))
+	c.proposed = append(c.proposed, x)
+	t.ambiguous = true
+}
+
+// onlyConnects reports whether rows of a table are nothing without what they reference: each of its
+// keys can be NULL, so one of them says whose a row is; or it has no columns besides its keys, but for
+// its own key and times.
+func (c *compiler) onlyConnects(t *Table, keys []schema.ForeignKey) bool {
+	if !slices.ContainsFunc(keys, func(k schema.ForeignKey) bool { return !nullable(t.Table, k.ChildColumns) }) {
+		return true
+	}
+	parents := map[uint32]bool{}
+	for _, k := range keys {
+		if parents[k.Parent] {
+			return false // two rows of one table, such as a sender and a recipient
+		}
+		parents[k.Parent] = true
+	}
+	return !slices.ContainsFunc(t.Table.Columns, func(k schema.Column) bool {
+		inKey := slices.ContainsFunc(keys, func(f schema.ForeignKey) bool { return slices.Contains(f.ChildColumns, k.Name) })
+		own := slices.ContainsFunc(t.Table.Indexes, func(x schema.Index) bool { return x.Primary && slices.Contains(x.ColumnNames(), k.Name) })
+		return !inKey && !own && k.Category != "D"
+	})
 }

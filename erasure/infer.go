@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"math"
 	"slices"
-	"strings"
 
 	"github.com/reaperdb/reaper/internal/components"
 	"github.com/reaperdb/reaper/policy"
@@ -215,16 +214,6 @@ func (c *compiler) ownerColumn(t *Table, k *schema.ForeignKey) string {
 func (c *compiler) keyWay(t *Table, k *schema.ForeignKey) *Way {
 	p := c.table(k.Parent)
 	return &Way{Key: k, Parent: p, Text: keyText(k), pairs: c.graph.Comparisons(k, t.Table, c.graph.Tables[k.Parent]), columns: k.ChildColumns}
-}
-
-// ambiguous refuses a table whose rows can be two tenants'.
-func (c *compiler) ambiguous(t *Table, keys []schema.ForeignKey) {
-	var ways []string
-	for _, k := range keys {
-		ways = append(ways, strings.Join(k.ChildColumns, ", ")+" -> "+k.ParentName.String())
-	}
-	c.fail(policy.Pos{}, c.ambiguousFix(t, keys), "a row of %s can belong to two tenants, by %s: decide along which of them its rows go", t.Name(), strings.Join(ways, " and by "))
-	t.ambiguous = true
 }
 
 // hasOwner reports whether an entry of the file says whose the rows of a table are.

@@ -87,7 +87,7 @@ func (w *world) drawTable(t *rapid.T, i int) {
 	cascade := rapid.SampledFrom([]string{"", " ON DELETE CASCADE", " ON DELETE RESTRICT"})
 	var owned []int
 	for k := range i {
-		if !w.tables[k].shared {
+		if !w.tables[k].shared && !w.tables[k].parted {
 			owned = append(owned, k)
 		}
 	}
@@ -217,7 +217,8 @@ func (w *world) insert(row *wrow) string {
 	return fmt.Sprintf("INSERT INTO %s (%s) VALUES (%s);\n", x.name, columns, values)
 }
 
-// section is the part of the file that nothing proposes.
+// section is the part of the file that nothing proposes. Where a table has references besides, nothing
+// tells that they do not say whose all of its rows are.
 func (w *world) section() *section {
 	s := &section{}
 	for _, x := range w.tables {
@@ -230,9 +231,9 @@ func (w *world) section() *section {
 			s.global = append(s.global, x.name)
 		case x.loose == "path":
 			s.tables = append(s.tables, fmt.Sprintf("{table: %s%s, owner: [via -> %s.id, %s]}", x.name, more, w.tables[x.pathTo].name, w.pathEnd(x.pathTo)))
-		case x.loose == "column" && x.keeps:
+		case x.loose == "column" && (x.keeps || len(x.refs) > 0):
 			s.tables = append(s.tables, fmt.Sprintf("{table: %s%s, owner: org_id}", x.name, more))
-		case x.loose == "json" && x.keeps:
+		case x.loose == "json" && (x.keeps || len(x.refs) > 0):
 			s.tables = append(s.tables, fmt.Sprintf(`{table: %s%s, owner: "args->>'org_id'"}`, x.name, more))
 		case x.keeps:
 			s.tables = append(s.tables, fmt.Sprintf("{table: %s%s}", x.name, more))

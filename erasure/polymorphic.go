@@ -70,28 +70,28 @@ func (c *compiler) undecidedValues(t *Table, x pair, entries []*policy.ErasureTa
 		return err
 	}
 	t.ambiguous = true
-	c.fail(c.posOf(t), c.valuesFix(t, x, values), "nobody decided whose the rows of %s are whose %s is %s", t.Name(), x.typ.Name, strings.Join(values, ", "))
+	proposal := c.valuesProposal(t, x, values)
+	c.proposed = append(c.proposed, proposal)
+	c.fail(c.posOf(t), proposal.fix(), "nobody decided whose the rows of %s are whose %s is %s", t.Name(), x.typ.Name, strings.Join(values, ", "))
 	return nil
 }
 
-// valuesFix proposes an entry for each value that names a table.
-func (c *compiler) valuesFix(t *Table, x pair, values []string) string {
-	var entries, others []string
+// valuesProposal proposes an entry for each value that names a table.
+func (c *compiler) valuesProposal(t *Table, x pair, values []string) Proposal {
+	p := Proposal{Table: t.Table.Name, Why: x.typ.Name + " is " + strings.Join(values, ", ")}
+	var others []string
 	for _, v := range values {
-		where := ", where: " + policy.YAMLQuoted(x.typ.Quoted+" = "+pg.Literal(v)) + "}"
-		head := "{table: " + policy.YAMLTable(t.Table.Name.Schema, t.Table.Name.Name) + ", owner: "
-		if path := c.pathFor(x, v); path != "" {
-			entries = append(entries, head+path+where)
-			continue
+		where := ", where: " + policy.YAMLQuoted(x.typ.Quoted+" = "+pg.Literal(v))
+		owner := c.pathFor(x, v)
+		if owner == "" {
+			owner, others, p.Choose = "none", append(others, v), true
 		}
-		entries = append(entries, head+"none"+where)
-		others = append(others, v)
+		p.Entries = append(p.Entries, entry(t.Table.Name, ", owner: "+owner+where))
 	}
-	fix := "write under erasure, tables: [" + strings.Join(entries, ", ") + "]"
 	if len(others) > 0 {
-		fix += " # owner: none says that rows belong to nobody: make sure that this is so for " + strings.Join(others, ", ")
+		p.Besides = "owner: none says that rows belong to nobody: make sure that this is so for " + strings.Join(others, ", ")
 	}
-	return fix
+	return p
 }
 
 // pathFor is the path of rows whose type names a table, as Rails, Laravel and Django write it; empty if

@@ -26,7 +26,7 @@ func (a *app) checkCommand() *cobra.Command {
 		Long: `check changes nothing. It checks syntax, tables, tenant paths, types, keys,
 privileges, also on the ledger, row-level security, triggers, undecided edges, the
 list of tenants, the indexes that every edge and the search for expired rows need,
-whether the guards can be read, and whether the archive can be written, read,
+whether the section erasure decides about every table, whether the guards can be read, and whether the archive can be written, read,
 listed and cleared. It samples rows, and warns if most of them reach
 no tenant, or if dependents would be deleted much earlier than after the retention.
 Exit 2 if there is any error, 0 if there are only warnings.`,
@@ -82,6 +82,11 @@ func (a *app) check(ctx context.Context, lock string) error {
 		return a.checkFailed(failed(err))
 	}
 	missing = append(missing, a.archiveProblems(ctx, s)...)
+	_, erasing, err := a.erasurePlan(ctx, s)
+	if err != nil {
+		return a.checkFailed(failed(err))
+	}
+	missing = append(missing, erasing...)
 	unread, notes := s.guardProblems(ctx)
 	notes = append(advice, notes...)
 	if lock != "" {
