@@ -190,8 +190,12 @@ func (c *compiler) ownSteps(t *Table, depth int) []policy.Step {
 			if path := c.steps(t, w.Key, depth); path != nil {
 				return path
 			}
-		case len(w.hops) == 0:
-			return []policy.Step{{Column: w.last.column}}
+		default:
+			var path []policy.Step
+			for _, h := range w.hops {
+				path = append(path, policy.Step{Column: h.from, Table: policy.Table{Schema: h.table.Table.Name.Schema, Name: h.table.Table.Name.Name}, ToColumn: h.to})
+			}
+			return append(path, policy.Step{Column: w.last.column})
 		}
 	}
 	return nil

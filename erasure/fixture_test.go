@@ -15,6 +15,7 @@ import (
 	"github.com/reaperdb/reaper/internal/dbtest"
 	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/policy"
+	"github.com/reaperdb/reaper/schema"
 )
 
 func TestMain(m *testing.M) { os.Exit(dbtest.Main(m)) }
@@ -96,6 +97,22 @@ func compile(t *testing.T, conn *pgx.Conn, text string) (*erasure.Plan, []plan.P
 		t.Fatalf("%v\n%s", err, text)
 	}
 	return p, problems
+}
+
+type planProblem = plan.Problem
+
+// propose is what reaper init --erasure writes.
+func propose(t *testing.T, conn *pgx.Conn) string {
+	t.Helper()
+	server, err := plan.ReadServer(t.Context(), conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := erasure.Propose(t.Context(), conn, schema.Name{Schema: "public", Name: "orgs"}, "id", server, "reaper")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found.YAML()
 }
 
 func errorsOf(problems []plan.Problem) (found []plan.Problem) {

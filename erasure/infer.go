@@ -119,9 +119,10 @@ func (c *compiler) keyWays(t *Table, levels map[*Table]int) {
 	strong, weak := c.candidates(t, levels)
 	chosen, clear := c.choose(t, strong)
 	switch {
-	case t.Entry != nil && len(strong) > 0:
+	case t.Entry == nil || clear:
+	case len(strong) > 0:
 		chosen, clear = strong, true // the file has decided
-	case t.Entry != nil:
+	default:
 		chosen, clear = weak, true
 	}
 	if len(chosen) == 0 && len(strong) == 0 {

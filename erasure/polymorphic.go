@@ -70,6 +70,9 @@ func (c *compiler) undecidedValues(t *Table, x pair, entries []*policy.ErasureTa
 		return err
 	}
 	t.ambiguous = true
+	if slices.ContainsFunc(values, func(v string) bool { return c.namesUndecided(t, v) }) {
+		return nil // what they name is to be decided first
+	}
 	proposal := c.valuesProposal(t, x, values)
 	c.proposed = append(c.proposed, proposal)
 	c.fail(c.posOf(t), proposal.fix(), "nobody decided whose the rows of %s are whose %s is %s", t.Name(), x.typ.Name, strings.Join(values, ", "))
@@ -94,14 +97,26 @@ func (c *compiler) valuesProposal(t *Table, x pair, values []string) Proposal {
 	return p
 }
 
-// pathFor is the path of rows whose type names a table, as Rails, Laravel and Django write it; empty if
-// no table is named so.
-func (c *compiler) pathFor(x pair, value string) string {
+// namedBy are the tables that a type names, as Rails, Laravel and Django write it.
+func (c *compiler) namedBy(value string) (tables []*Table) {
 	class := fold(value[strings.LastIndexAny(value, `\:./`)+1:])
 	for _, p := range c.plan.Tables {
-		if one := fold(p.Table.Name.Name); one != class && strings.TrimSuffix(one, "s") != class && strings.TrimSuffix(one, "es") != class && strings.TrimSuffix(one, "ies")+"y" != class {
-			continue
+		one := fold(p.Table.Name.Name)
+		if one == class || strings.TrimSuffix(one, "s") == class || strings.TrimSuffix(one, "es") == class || strings.TrimSuffix(one, "ies")+"y" == class {
+			tables = append(tables, p)
 		}
+	}
+	return tables
+}
+
+// namesUndecided reports whether a type names a table that nobody decided on yet.
+func (c *compiler) namesUndecided(t *Table, value string) bool {
+	return slices.ContainsFunc(c.namedBy(value), func(p *Table) bool { return p != t && p.Action != Global && p != c.plan.Tenants && len(p.Ways) == 0 })
+}
+
+// pathFor is the path of rows whose type names a table; empty if none is named that leads to a tenant.
+func (c *compiler) pathFor(x pair, value string) string {
+	for _, p := range c.namedBy(value) {
 		if p == c.plan.Tenants {
 			return policy.YAMLColumn(x.id.Name)
 		}
