@@ -112,7 +112,10 @@ func (c *compiler) proposal(t *Table) (Proposal, error) {
 	if err != nil || inside != "" {
 		return owner(policy.YAMLQuoted(inside), "%s looks like the key of %s", inside, tenants), err
 	}
-	x.Choose, x.Besides = !c.looksShared(t), "if its rows belong to nobody; else write an entry under tables with owner"
+	x.Choose, x.Besides = true, "if its rows belong to nobody; else write an entry under tables with owner"
+	if c.looksShared(t) {
+		x.Choose, x.Why = false, "rows of tenants reference it, and it references none of theirs"
+	}
 	return x, nil
 }
 
@@ -121,7 +124,7 @@ func (c *compiler) proposal(t *Table) (Proposal, error) {
 func (c *compiler) looksShared(t *Table) bool {
 	return len(c.edges(t)) == 0 && slices.ContainsFunc(c.graph.References(t.Table.OID), func(k schema.ForeignKey) bool {
 		child := c.table(k.Child)
-		return child != nil && child != t && len(child.Ways) > 0
+		return child != nil && child != t && (child == c.plan.Tenants || len(child.Ways) > 0)
 	})
 }
 

@@ -82,7 +82,7 @@ erasure:
 		}
 		var lines []string
 		for _, e := range entries {
-			if p.Choose {
+			if p.Choose && (len(p.Entries) < 2 || strings.Contains(e, ", owner: none, where: ")) {
 				e = chosen(e)
 			}
 			lines = append(lines, e)
@@ -131,17 +131,18 @@ func (s *Starter) list(b *strings.Builder, key string, lines func(Proposal) []st
 
 // writeComments says why something is proposed.
 func writeComments(b *strings.Builder, p Proposal) {
-	if p.Why != "" {
-		b.WriteString("    # " + visible.Text(p.Why) + "\n")
+	text := p.Besides
+	switch {
+	case p.Choose && len(p.Entries) == 0:
+		text = "nothing tells whose its rows are: name a column, a list of columns or SQL; or move the table to global, if they belong to nobody"
+	case p.Choose && len(p.Entries) == 1:
+		text = "such as " + p.Entries[0] + ": " + text
+	case len(p.Entries) == 0:
+		text = ""
 	}
-	if p.Besides != "" {
-		text := visible.Text(p.Besides)
-		if p.Choose && len(p.Entries) > 0 {
-			text = "such as " + visible.Text(strings.Join(p.Entries, ", ")) + ": " + text
+	for _, line := range []string{p.Why, text} {
+		if line != "" {
+			b.WriteString("    # " + visible.Text(line) + "\n")
 		}
-		if p.Choose && len(p.Entries) == 0 {
-			text = "or move it to global, " + text
-		}
-		b.WriteString("    # " + text + "\n")
 	}
 }
