@@ -62,6 +62,10 @@ func (c *compiler) namedWay(t *Table, e *policy.ErasureTable) (*Way, error) {
 
 // ownerSQL reads SQL that gives the key.
 func (c *compiler) ownerSQL(t *Table, w *Way, e *policy.ErasureTable) (bool, error) {
+	if e.Owner.OnlyColumn {
+		c.fail(e.Owner.Pos, "its columns are "+schemaNames(t.Table), "table %s has no column %s", t.Name(), e.Owner.SQL.Value)
+		return false, nil
+	}
 	f, err := c.expression("owner", e.Owner.SQL, schema.From(t.Table))
 	if err != nil || f == nil {
 		return false, err
