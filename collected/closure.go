@@ -7,6 +7,7 @@ import (
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/schema"
+	"github.com/reaperdb/reaper/search"
 )
 
 // ClosureSQL returns (node, tableoid, ctid, referenced columns as an array) of all rows of a cyclic
@@ -24,10 +25,10 @@ func ClosureSQL(p *plan.Plan, m *plan.Traversal, group []*plan.Node, known map[*
 		}
 		for _, e := range n.In {
 			if r := known[e.Parent]; e.Action.Deletes() && m.Walks(e) && !e.Internal() && r != nil && r.Len() > 0 {
-				seeds = append(seeds, "SELECT "+plan.ClosureRow(p, e.Child)+" FROM "+schema.From(e.Child.Table)+" WHERE "+behind(s, e, r))
+				seeds = append(seeds, "SELECT "+search.ClosureRow(p, e.Child)+" FROM "+schema.From(e.Child.Table)+" WHERE "+behind(s, e, r))
 			}
 		}
 	}
-	return s.Add("WITH RECURSIVE ", p.Closure("reaper_c", seeds, p.CycleSteps("reaper_c", group)),
+	return s.Add("WITH RECURSIVE ", search.Closure(p, "reaper_c", seeds, search.CycleSteps(p, "reaper_c", group)),
 		"\nSELECT node, tab, tid, refs FROM reaper_c", fmt.Sprintf(" LIMIT %d", limit))
 }

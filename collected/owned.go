@@ -8,6 +8,7 @@ import (
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/schema"
+	"github.com/reaperdb/reaper/search"
 )
 
 // The statements of this file act on rows of many tenants at once. They carry the owner of each
@@ -95,12 +96,12 @@ func LockOwnedRootsSQL(p *plan.Plan, sc expiry.Scope, tenants []*plan.TenantCuto
 }
 
 // LockOwnedRangeSQL is LockOwnedRootsSQL for the roots within a range of ages.
-func LockOwnedRangeSQL(p *plan.Plan, sc expiry.Scope, tenants []*plan.TenantCutoff, r *plan.Range) *pg.Statement {
+func LockOwnedRangeSQL(p *plan.Plan, sc expiry.Scope, tenants []*plan.TenantCutoff, r *search.Range) *pg.Statement {
 	s := &pg.Statement{}
 	selected, names := columns(p.Root)
 	s.Add("WITH ")
 	p.CutoffsCTE(s, sc, tenants)
-	rows := p.OwnedRange(s, sc, tenants, r, selected)
+	rows := search.OwnedRange(p, s, sc, tenants, r, selected)
 	return s.Add("\n", pg.Gathered("SELECT reaper_q.*, reaper_t.n::text AS "+owner+"\n  FROM "+rows, names))
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/policy"
+	"github.com/reaperdb/reaper/search"
 )
 
 // cascadeDeleter leaves everything it safely can to ON DELETE; often a DELETE of the roots is
@@ -57,7 +58,7 @@ func (tx *Tx) deleteRoots(ctx context.Context) (o Outcome, err error) {
 // deleteRootsSQL deletes the roots of a part that were not locked first.
 func (tx *Tx) deleteRootsSQL(s *pg.Statement, sc expiry.Scope, p *Share) *pg.Statement {
 	if p.Range != nil {
-		return tx.plan.DeleteRangeSQL(s, sc, p.Tenant, p.Range)
+		return search.DeleteRangeSQL(tx.plan, s, sc, p.Tenant, p.Range)
 	}
 	return tx.plan.DeleteRootsSQL(s, sc, p.Tenant, p.keys)
 }

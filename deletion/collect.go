@@ -10,6 +10,7 @@ import (
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/preview"
+	"github.com/reaperdb/reaper/search"
 )
 
 // closureTries is how often a cyclic component is read and locked until both agree.
@@ -269,7 +270,7 @@ func (tx *Tx) countDue(ctx context.Context) (n int64, err error) {
 	if tx.Range == nil {
 		return tx.countRoots(ctx, tx.keys)
 	}
-	if err := tx.row(ctx, tx.plan.CountRangeSQL(tx.scope, tx.Tenant, tx.Range)).Scan(&n); err != nil {
+	if err := tx.row(ctx, search.CountRangeSQL(tx.plan, tx.scope, tx.Tenant, tx.Range)).Scan(&n); err != nil {
 		return 0, fmt.Errorf("counting remaining rows: %w", err)
 	}
 	return n, nil

@@ -5,6 +5,7 @@ import (
 
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/search"
 )
 
 // Candidate is an expired root that a search found.
@@ -48,7 +49,7 @@ type Part struct {
 	Candidates []Candidate
 	// Range, if set, stands for candidates whose keys nobody has read. Counted is how many there
 	// were; it stays when they are read.
-	Range   *plan.Range
+	Range   *search.Range
 	Counted int
 	// Outcome is what became of the candidates, over all transactions that it took.
 	Outcome Outcome
@@ -65,7 +66,7 @@ func NewPart(t *plan.TenantCutoff, cands []Candidate) *Part {
 }
 
 // NewRange makes a part of the roots of one tenant within a range of ages.
-func NewRange(t *plan.TenantCutoff, r *plan.Range, roots int) *Part {
+func NewRange(t *plan.TenantCutoff, r *search.Range, roots int) *Part {
 	return &Part{Tenant: t, Range: r, Counted: roots}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/reaperdb/reaper/expiry"
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/search"
 )
 
 const (
@@ -70,7 +71,7 @@ func (g *Gates) due(ctx context.Context, p *plan.Plan, base string, limit int64)
 		return n, nil
 	}
 	rows := func(s *pg.Statement) string {
-		return "SELECT FROM (" + p.ExpiredSQL(s, expiry.Scope{Base: base}) + ") reaper_x"
+		return "SELECT FROM (" + search.ExpiredSQL(p, s, expiry.Scope{Base: base}) + ") reaper_x"
 	}
 	s := &pg.Statement{}
 	inner := rows(s)

@@ -252,7 +252,7 @@ func (c *compiler) checkPathEnd() error {
 		}
 	}
 	if len(p.Hops) > 0 {
-		for _, x := range p.Hops[0].pairs {
+		for _, x := range p.Hops[0].Pairs {
 			order, err := c.graph.DefaultOrder(c.ctx, c.conn, x.Ours.TypeOID)
 			if err != nil {
 				return err
@@ -261,7 +261,7 @@ func (c *compiler) checkPathEnd() error {
 				c.fail(p.Policy.Tenant.Pos, "use another tenant path, or write tenant: none", "the tenant path goes through %s.%s, which is %s and has no order", p.Hops[0].Table.Name, x.Ours.Name, x.Ours.Type)
 				return errStop
 			}
-			p.groupOrders = append(p.groupOrders, order)
+			p.GroupOrders = append(p.GroupOrders, order)
 		}
 	}
 	owner, err := c.graph.Comparing(c.ctx, c.conn, p.Tenants.Key, p.Last, c.keyFamily())

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/policy"
@@ -120,3 +121,17 @@ type Selection struct {
 
 // SomeRows reports whether only some of the expired rows are selected.
 func (s Selection) SomeRows() bool { return len(s.Tenants) > 0 || s.MaxRows > 0 }
+
+// Owned reports whether a foreign key guarantees that every row of the root belongs to a tenant,
+// and the policy has no where.
+func (p *Plan) Owned() bool {
+	t := p.Tenants
+	if t.Table == nil || len(p.Hops) > 0 || p.Policy.Where.IsSet() {
+		return false
+	}
+	lead, _ := p.Root.Table.Column(p.Lead()[0])
+	return lead.NotNull && slices.ContainsFunc(p.graph.Outgoing(p.Root.Table.OID), func(k schema.ForeignKey) bool {
+		return k.Parent == t.Table.OID && k.Validated && k.Enforced &&
+			slices.Equal(k.ChildColumns, []string{lead.Name}) && slices.Equal(k.ParentColumns, []string{t.Key.Name})
+	})
+}

@@ -1,6 +1,7 @@
 // Package plan compiles a policy and the catalog into an explicit plan: which rows are deleted,
 // which dependents follow by which edge, how expired rows are found, which problems there are, and
-// which privileges the role needs. It holds every SQL statement that a run can need.
+// which privileges the role needs. It holds what the statements of a run have in common; those that
+// find roots are in package search, those on what a batch has collected in package collected.
 package plan
 
 import (
@@ -131,7 +132,7 @@ func (e *Edge) Label() string {
 type Hop struct {
 	Table    *schema.Table
 	From, To []string
-	pairs    []schema.Comparison // From is theirs, To is ours
+	Pairs    []schema.Comparison // From is theirs, To is ours
 }
 
 // Plan is the explicit plan of one policy.
@@ -155,7 +156,7 @@ type Plan struct {
 	Key          []schema.Column   // the root's key
 	KeyOrders    []*schema.Order   // the sort order of each of its columns
 	Owner        schema.Comparison // compares the tenants' key with the path's last column
-	groupOrders  []*schema.Order   // the sort order of the columns that the first hop leads to
+	GroupOrders  []*schema.Order   // the sort order of the columns that the first hop leads to
 	Age          expiry.Age
 	Hops         []Hop
 	LastTable    *schema.Table // the table of the path's last column
@@ -169,7 +170,7 @@ type Plan struct {
 	KeyInIndex   bool   // the keyset's index continues with the key
 	heldRoot     func(key []string) string
 	rootsHeld    bool // some are
-	whereLeads   bool // the keyset's index serves where, so the walk includes it
+	WhereLeads   bool // the keyset's index serves where, so the walk includes it
 	Usual, Full  *Traversal
 	Whole        *Traversal // of a policy with an archive; nil: it has none, or the plan has errors
 	Parts        partitioning
@@ -225,14 +226,26 @@ func (p *Plan) HoldRoots(held func(key []string) string, some bool) {
 // whatever its age: where, and no person holds it; empty if there is none.
 func (p *Plan) Qualifies() string { return Parenthesized(p.Where) + p.unlessRootHeld() }
 
-// sought is Qualifies for a search or a count: where no root was held as it began, it does not look
+// qualifies is Qualifies in the scope: what is given to the statements of a loop is given only while
+// nobody holds a root.
+func (p *Plan) qualifies(sc expiry.Scope) string {
+	if sc.Given != "" {
+		return Parenthesized(p.Where)
+	}
+	return p.Qualifies()
+}
+
+// Sought is Qualifies for a search or a count: where no root was held as it began, it does not look
 // at their keys, which may not be in the index that serves it.
-func (p *Plan) sought() string {
+func (p *Plan) Sought() string {
 	if p.rootsHeld {
 		return p.Qualifies()
 	}
 	return Parenthesized(p.Where)
 }
+
+// RootsHeld reports whether a person held roots by row when the run began.
+func (p *Plan) RootsHeld() bool { return p.rootsHeld }
 
 // unlessRootHeld leaves roots out that a person holds by row.
 func (p *Plan) unlessRootHeld() string {
@@ -240,6 +253,15 @@ func (p *Plan) unlessRootHeld() string {
 		return ""
 	}
 	return " AND NOT " + p.heldRoot(schema.Cols(p.Root.Table, ColumnNames(p.Key)))
+}
+
+// NoRootHeld is the condition, to put before others with AND, that no root is held by a person at
+// all; empty: nobody can have said so.
+func (p *Plan) NoRootHeld() string {
+	if p.heldRoot == nil {
+		return ""
+	}
+	return "NOT " + p.heldRoot(nil) + " AND "
 }
 
 // Sweeps reports whether a run walks the rows of all tenants together.

@@ -61,7 +61,7 @@ func (c *compiler) searchIndex() (string, error) {
 	}
 	a := schema.Col(t, p.Age.Column.Name)
 	conditions := []string{a + " < " + planner.Hidden(p.Age.Column)}
-	for i, x := range p.leadPairs() {
+	for i, x := range p.LeadPairs() {
 		conditions = append(conditions, x.FindTheirs(planner.Hidden(x.Ours), schema.Col(t, p.Lead()[i])))
 	}
 	found, err := c.cheapPlan("SELECT " + pg.Ident(t.Name.Name) + ".ctid FROM " + schema.From(t) + " WHERE " + strings.Join(conditions, " AND ") + Parenthesized(p.Where) +

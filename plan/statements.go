@@ -11,14 +11,6 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-func texts(columns []string) []string {
-	out := make([]string, len(columns))
-	for i, c := range columns {
-		out[i] = c + "::text"
-	}
-	return out
-}
-
 // Parenthesized is a condition to append to others with AND; empty if there is none.
 func Parenthesized(condition string) string {
 	if condition == "" {
@@ -46,8 +38,6 @@ func (p *Plan) CutoffCTE(s *pg.Statement, sc expiry.Scope, w *TenantCutoff) {
 // cutoffQuery writes the query of that CTE.
 func (p *Plan) cutoffQuery(s *pg.Statement, sc expiry.Scope, w *TenantCutoff) {
 	switch {
-	case sc.Given != "":
-		s.Add("SELECT ", s.Cast(*w.Key, p.Tenants.Key.SQLType), " AS key, ", sc.Given, " AS cutoff")
 	case p.NoTenant:
 		s.Add("SELECT ", s.Cast(w.Cutoff, "timestamptz"), " AS cutoff", p.unlessHeld(s, nil))
 	case !p.Tenants.Inline():
@@ -63,22 +53,27 @@ func (p *Plan) cutoffQuery(s *pg.Statement, sc expiry.Scope, w *TenantCutoff) {
 // array in their order. That of a tenant of which nothing may go is NULL: no age is older. (Any time
 // would be later than some age that is valid in some time zone.)
 func (p *Plan) CutoffsCTE(s *pg.Statement, sc expiry.Scope, tenants []*TenantCutoff) {
-	from := tenantRows(s, tenants)
+	from := TenantRows(s, tenants)
 	s.Add("reaper_cut AS MATERIALIZED (SELECT array_agg(cutoff ORDER BY n) AS cutoffs FROM (SELECT reaper_t.n, ")
 	if !p.Tenants.Inline() {
 		s.Add("CASE WHEN ", p.Tenants.HeldAs("reaper_t.key"), " THEN NULL ELSE reaper_t.cutoff END AS cutoff FROM ", from, ") reaper_x)")
 		return
 	}
-	sc.Only, sc.Whole, sc.Graced = tenantKeys(tenants), true, true
+	sc.Only, sc.Whole, sc.Graced = TenantKeys(tenants), true, true
 	s.Add("CASE WHEN count(reaper_s.key) = 1 AND bool_and(reaper_s.state = 'active') THEN least(min(reaper_s.cutoff), reaper_t.cutoff) END AS cutoff FROM ",
 		from, " LEFT JOIN ", p.Tenants.Write(s, sc), " reaper_s ON ", p.Tenants.Same.FindTheirs("reaper_t.key::"+p.Tenants.Key.SQLType, "reaper_s.key"), "\n GROUP BY reaper_t.n, reaper_t.cutoff) reaper_x)")
 }
 
-// CutoffsSQL writes the query of that array. s is a new statement.
+// CutoffsSQL writes the query of that array, to be given to the statements of a loop
+// (expiry.Scope.Given); NULL if a person holds any root: these do not ask. s is a new statement.
 func (p *Plan) CutoffsSQL(s *pg.Statement, sc expiry.Scope, tenants []*TenantCutoff) *pg.Statement {
 	s.Add("WITH ")
 	p.CutoffsCTE(s, sc, tenants)
-	return s.Add("\nSELECT cutoffs FROM reaper_cut")
+	s.Add("\nSELECT cutoffs FROM reaper_cut")
+	if p.heldRoot != nil {
+		s.Add(" WHERE NOT ", p.heldRoot(nil))
+	}
+	return s
 }
 
 // CutoffOf is the cutoff of the tenant with an ordinal among those of CutoffsCTE.
@@ -87,9 +82,15 @@ func CutoffOf(ordinal string) string { return "(SELECT cutoffs FROM reaper_cut)[
 // OwnedCondition is everything that makes a root expired at the time of the statement, by the
 // cutoff of one tenant: that with an ordinal among those of CutoffsCTE, and a key, both expressions.
 func (p *Plan) OwnedCondition(ordinal, tenant string) string {
-	expired := p.Age.Expired(schema.Col(p.Root.Table, p.Age.Column.Name), CutoffOf(ordinal))
+	return p.OwnedBefore(CutoffOf(ordinal), tenant+"::"+p.Tenants.Key.SQLType)
+}
+
+// OwnedBefore is the condition that a root belongs to a tenant, and is older than a cutoff; both are
+// expressions.
+func (p *Plan) OwnedBefore(cutoff, tenant string) string {
+	expired := p.Age.Expired(schema.Col(p.Root.Table, p.Age.Column.Name), cutoff)
 	joins, on, key := p.PathJoin(pg.Ident(p.Root.Table.Name.Name) + ".")
-	owned := p.Owner.FindOurs(tenant+"::"+p.Tenants.Key.SQLType, key)
+	owned := p.Owner.FindOurs(tenant, key)
 	if joins != "" {
 		// IS TRUE: else PostgreSQL joins, and might go from each root through all groups of its tenant.
 		owned = "(EXISTS (SELECT FROM " + joins + " WHERE " + on + " AND " + owned + ")) IS TRUE"
@@ -114,7 +115,7 @@ func (p *Plan) PathJoin(first string) (joins, condition, key string) {
 	before := first
 	for i, h := range p.Hops {
 		on := pg.And(len(h.From), func(k int) string {
-			return h.pairs[k].FindOurs(alias(i)+"."+pg.Ident(h.To[k]), before+pg.Ident(h.From[k]))
+			return h.Pairs[k].FindOurs(alias(i)+"."+pg.Ident(h.To[k]), before+pg.Ident(h.From[k]))
 		})
 		if i == 0 {
 			b.WriteString(schema.FromWithChildren(h.Table) + " " + alias(i))
@@ -128,22 +129,14 @@ func (p *Plan) PathJoin(first string) (joins, condition, key string) {
 	return b.String(), condition, key
 }
 
-// parenthesizedJoin parenthesizes joins; PostgreSQL allows parentheses only around a join.
-func (p *Plan) parenthesizedJoin(joins string) string {
-	if len(p.Hops) > 1 {
-		return "(" + joins + ")"
-	}
-	return joins
-}
-
 // Conditions is everything that makes a root expired at the time of the statement: age, where,
 // hold, retention and the whole path. cut is the relation with the tenant's cutoff.
 func (p *Plan) Conditions(cut string) string {
-	return p.ageCondition(cut) + p.Qualifies()
+	return p.AgeCondition(cut) + p.Qualifies()
 }
 
-// ageCondition is conditions without where.
-func (p *Plan) ageCondition(cut string) string {
+// AgeCondition is conditions without where.
+func (p *Plan) AgeCondition(cut string) string {
 	t := p.Root.Table
 	a := schema.Col(t, p.Age.Column.Name)
 	expired := p.Age.Expired(a, "reaper_cut.cutoff")
@@ -161,15 +154,15 @@ func (p *Plan) ageCondition(cut string) string {
 // RootCondition is the conditions for roots with these keys. SQL evaluates conditions in no fixed
 // order: a where that has raised an error is evaluated only for these keys.
 func (p *Plan) RootCondition(s *pg.Statement, sc expiry.Scope, keys pg.Values, cut string) string {
-	return p.KeyCondition(s, keys) + "\n   AND " + p.ageCondition(cut) + p.WhereCondition(s, sc, keys)
+	return p.KeyCondition(s, keys) + "\n   AND " + p.AgeCondition(cut) + p.WhereCondition(s, sc, keys)
 }
 
 // WhereCondition is Qualifies for roots with these keys.
 func (p *Plan) WhereCondition(s *pg.Statement, sc expiry.Scope, keys pg.Values) string {
 	if !sc.WhereFailed {
-		return p.Qualifies()
+		return p.qualifies(sc)
 	}
-	return p.whereAfter(sc, p.KeyCondition(s, keys))
+	return p.WhereAfter(sc, p.KeyCondition(s, keys))
 }
 
 // KeyCondition is the condition that a root has one of the keys.
@@ -180,6 +173,9 @@ func (p *Plan) KeyCondition(s *pg.Statement, keys pg.Values) string {
 // rootsSQL begins a statement on roots by key that repeats every condition; verb is the text before
 // the table's name.
 func (p *Plan) rootsSQL(s *pg.Statement, sc expiry.Scope, w *TenantCutoff, keys pg.Values, verb string) *pg.Statement {
+	if sc.Given != "" {
+		return s.Add(verb, schema.From(p.Root.Table), "\n WHERE ", p.KeyCondition(s, keys), "\n   AND ", p.OwnedBefore(sc.Given, s.Cast(*w.Key, p.Tenants.Key.SQLType)), p.WhereCondition(s, sc, keys))
+	}
 	s.Add("WITH ")
 	p.CutoffCTE(s, sc, w)
 	return s.Add("\n", verb, schema.From(p.Root.Table), "\n WHERE ", p.RootCondition(s, sc, keys, "reaper_cut"))
@@ -238,4 +234,17 @@ func Numbered(columns []string) (selected, names []string) {
 		selected = append(selected, c+"::text AS "+names[i])
 	}
 	return selected, names
+}
+
+// WhereAfter is Qualifies for rows that satisfy another condition: where it has raised an error,
+// it is evaluated only for those.
+func (p *Plan) WhereAfter(sc expiry.Scope, found string) string {
+	if !sc.WhereFailed || p.Where == "" {
+		return p.qualifies(sc)
+	}
+	where := " AND CASE WHEN " + found + " THEN (" + p.Where + "\n) ELSE false END"
+	if sc.Given != "" {
+		return where
+	}
+	return where + p.unlessRootHeld()
 }

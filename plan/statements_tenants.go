@@ -79,8 +79,30 @@ func (p *Plan) ConstantRetention() string {
 // its key, whether its rows may go, and the earlier one of its cutoffs.
 func (p *Plan) TenantsSQL(sc expiry.Scope, tenants []*TenantCutoff) *pg.Statement {
 	s := &pg.Statement{}
-	sc.Only, sc.Whole, sc.Graced = tenantKeys(tenants), true, true
+	sc.Only, sc.Whole, sc.Graced = TenantKeys(tenants), true, true
 	return s.Add("SELECT reaper_t.n, count(*), coalesce(bool_and(reaper_s.state = 'active'), false), min(least(reaper_s.cutoff, reaper_t.cutoff))::text\n  FROM ",
-		tenantRows(s, tenants), " JOIN ", p.Tenants.Write(s, sc), " reaper_s ON ",
+		TenantRows(s, tenants), " JOIN ", p.Tenants.Write(s, sc), " reaper_s ON ",
 		p.Tenants.Same.FindTheirs("reaper_t.key::"+p.Tenants.Key.SQLType, "reaper_s.key"), "\n GROUP BY reaper_t.n")
+}
+
+// TenantRows is a relation of tenants with their cutoffs and ordinals, from 1.
+func TenantRows(s *pg.Statement, tenants []*TenantCutoff) string {
+	keys, cutoffs := TenantLists(tenants)
+	return "unnest(" + s.Cast(keys, "text[]") + ", " + s.Cast(cutoffs, "timestamptz[]") + ") WITH ORDINALITY reaper_t(key, cutoff, n)"
+}
+
+// TenantKeys are the keys of tenants that have one.
+func TenantKeys(tenants []*TenantCutoff) (keys []string) {
+	for _, t := range tenants {
+		keys = append(keys, *t.Key)
+	}
+	return keys
+}
+
+// TenantLists are the keys and the cutoffs of tenants.
+func TenantLists(tenants []*TenantCutoff) (keys, cutoffs []*string) {
+	for _, t := range tenants {
+		keys, cutoffs = append(keys, t.Key), append(cutoffs, &t.Cutoff)
+	}
+	return keys, cutoffs
 }

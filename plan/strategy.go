@@ -20,7 +20,7 @@ func (c *compiler) strategy() error {
 	if p.NoTenant {
 		usual = AgeKeyset
 	}
-	best, withKey := bestIndex(t, p.leadPairs(), p.Age.Column.Name, p.orderKey())
+	best, withKey := bestIndex(t, p.LeadPairs(), p.Age.Column.Name, p.OrderKey())
 	few := len(p.Hops) == 0 || p.Hops[0].Table.EstimatedRows < manyGroups || p.Hops[0].Table.EstimatedRows*50 < t.EstimatedRows
 	if best == "" && few {
 		served, err := c.searchIndex()
@@ -28,7 +28,7 @@ func (c *compiler) strategy() error {
 			return err
 		}
 		if served != "" {
-			p.Strategy, p.Index, p.whereLeads = usual, served, true
+			p.Strategy, p.Index, p.WhereLeads = usual, served, true
 			p.Reason = fmt.Sprintf("the planner goes from %s and where to the age by %s", leadText(lead), served)
 			return nil
 		}
@@ -46,7 +46,7 @@ func (c *compiler) strategy() error {
 		p.Reason = fmt.Sprintf("no index starts with %s and the age: %s", leadText(lead), map[string]string{
 			AgeSweep: "every row that is old enough for some tenant is read along " + p.Index, KeySweep: "every row is read along the key",
 		}[p.Strategy])
-		fix, err := c.graph.IndexFix(c.ctx, c.conn, t, p.leadPairs(), slices.Concat([]string{p.Age.Column.Name}, p.orderKey()))
+		fix, err := c.graph.IndexFix(c.ctx, c.conn, t, p.LeadPairs(), slices.Concat([]string{p.Age.Column.Name}, p.OrderKey()))
 		if err != nil {
 			return err
 		}
@@ -95,8 +95,8 @@ func (p *Plan) Lead() []string {
 	return []string{p.Last.Name}
 }
 
-// orderKey are the key columns that order rows of the same lead and age.
-func (p *Plan) orderKey() []string {
+// OrderKey are the key columns that order rows of the same lead and age.
+func (p *Plan) OrderKey() []string {
 	return slices.DeleteFunc(ColumnNames(p.Key), func(n string) bool {
 		return n == p.Age.Column.Name || slices.Contains(p.Lead(), n)
 	})
@@ -142,4 +142,15 @@ func servesOrder(columns []schema.IndexColumn, names []string) bool {
 		}
 	}
 	return true
+}
+
+// LeadPairs compare the lead columns with what they reference.
+func (p *Plan) LeadPairs() []schema.Comparison {
+	switch {
+	case p.NoTenant:
+		return nil
+	case len(p.Hops) > 0:
+		return p.Hops[0].Pairs
+	}
+	return []schema.Comparison{p.Owner}
 }

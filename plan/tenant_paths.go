@@ -113,7 +113,7 @@ func (c *compiler) shortestPathOf(p *policy.Policy, at uint32) (path []onPath) {
 // keyHop is one step along a foreign key. The referenced table is loaded.
 func (c *compiler) keyHop(table *schema.Table, k *schema.ForeignKey) Hop {
 	to := c.graph.Tables[k.Parent]
-	return Hop{Table: to, From: k.ChildColumns, To: k.ParentColumns, pairs: c.graph.Comparisons(k, table, to)}
+	return Hop{Table: to, From: k.ChildColumns, To: k.ParentColumns, Pairs: c.graph.Comparisons(k, table, to)}
 }
 
 // declaredHop is one step to a unique column, as the file declares it.
@@ -128,7 +128,7 @@ func (c *compiler) declaredHop(table, to *schema.Table, s policy.Step) (Hop, err
 		c.fail(s.Pos, "lead to a column of the same type", "%s.%s is %s and cannot be compared with %s.%s, which is %s", table.Name, theirs.Name, theirs.Type, to.Name, ours.Name, ours.Type)
 		return Hop{}, errStop
 	}
-	return Hop{Table: to, From: []string{s.Column}, To: []string{s.ToColumn}, pairs: []schema.Comparison{*pair}}, nil
+	return Hop{Table: to, From: []string{s.Column}, To: []string{s.ToColumn}, Pairs: []schema.Comparison{*pair}}, nil
 }
 
 // checkPathComparisons refuses a path with an ambiguous comparison (see checkComparison).
@@ -136,7 +136,7 @@ func (c *compiler) checkPathComparisons() error {
 	p := c.plan
 	pairs := []schema.Comparison{p.Owner, p.Tenants.Same}
 	for _, h := range p.Hops {
-		pairs = append(pairs, h.pairs...)
+		pairs = append(pairs, h.Pairs...)
 	}
 	if what := c.graph.Stable(pairs); what != "" {
 		c.fail(p.Policy.Tenant.Pos, "give both columns the same type", "the tenant path compares %s: the answer depends on the TimeZone", what)

@@ -171,3 +171,9 @@ func (c *compiler) checkTrackCounts() {
 	c.plan.AddProblem(LevelError, "track_counts is off: rows that go by ON DELETE cannot be counted",
 		c.server.sources.SettingFix("track_counts", "on", c.server.sources.TrackCounts))
 }
+
+// Protects reports whether a row behind the edge could keep the row it references, by itself or
+// through its own dependents.
+func (e *Edge) Protects() bool {
+	return e.Action == ByKeep || e.Action.Deletes() && e.Child.NeedsLock()
+}

@@ -23,7 +23,7 @@ func (p *Plan) typeSchemas() []string {
 		pairs = append(pairs, p.Owner, p.Tenants.Same)
 	}
 	for _, h := range p.Hops {
-		pairs = append(pairs, h.pairs...)
+		pairs = append(pairs, h.Pairs...)
 	}
 	for _, e := range p.Edges {
 		pairs = append(pairs, e.Pairs...)

@@ -10,6 +10,7 @@ import (
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/schema"
+	"github.com/reaperdb/reaper/search"
 )
 
 // countSQL counts, in one statement, the rows to delete of every node, and the rows that stay
@@ -17,7 +18,7 @@ import (
 func (l *previewer) countSQL(s *pg.Statement) (nodes []*plan.Node, others []*plan.Edge) {
 	p := l.plan
 	number := func(n *plan.Node) int { return slices.Index(p.Nodes, n) }
-	s.Add("WITH RECURSIVE reaper_r0 AS MATERIALIZED (", l.plan.ExpiredSQL(s, l.scope), ")")
+	s.Add("WITH RECURSIVE reaper_r0 AS MATERIALIZED (", search.ExpiredSQL(l.plan, s, l.scope), ")")
 	groups := map[int][]*plan.Node{}
 	for _, n := range p.Nodes {
 		if n.Deleted {
@@ -108,15 +109,15 @@ func (l *previewer) cycleCTE(s *pg.Statement, scc int, group []*plan.Node) {
 	var seeds []string
 	for _, n := range group {
 		if n == p.Root {
-			seeds = append(seeds, p.RootSeed("reaper_r0"))
+			seeds = append(seeds, search.RootSeed(p, "reaper_r0"))
 		}
 		for _, e := range n.In {
 			if e.Action.Deletes() && !e.Internal() {
-				seeds = append(seeds, "SELECT "+plan.ClosureRow(p, n)+" FROM "+schema.From(n.Table)+" WHERE "+l.referencing(e)+plan.Parenthesized(e.Where))
+				seeds = append(seeds, "SELECT "+search.ClosureRow(p, n)+" FROM "+schema.From(n.Table)+" WHERE "+l.referencing(e)+plan.Parenthesized(e.Where))
 			}
 		}
 	}
-	s.Add(",\n", p.Closure(name, seeds, p.CycleSteps(name, group)))
+	s.Add(",\n", search.Closure(p, name, seeds, search.CycleSteps(p, name, group)))
 	for _, n := range group {
 		columns := "tab, tid" + pg.Prefixed(len(n.Refs), func(i int) string {
 			k, _ := n.Table.Column(n.Refs[i])

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/search"
 )
 
 // InGrace are the roots that come due at a time, if a run has seen by now what frees them.
@@ -25,7 +26,7 @@ func (l *previewer) inGrace(ctx context.Context) error {
 	own := l.scope
 	own.Graced = true
 	s := &pg.Statement{}
-	rows := p.PastCutoffSQL(s, own)
+	rows := search.PastCutoffSQL(p, s, own)
 	s.Add("SELECT ends_at, count(DISTINCT tenant), count(*) FROM (SELECT coalesce(reaper_x.tenant::text, '') AS tenant, ",
 		p.Tenants.GraceEnds("reaper_x.tenant", "reaper_g.cutoff <= reaper_x.at", s.Cast(own.Base, "timestamptz")), " AS ends_at FROM (", rows, ") reaper_x) reaper_y WHERE ends_at IS NOT NULL GROUP BY ends_at ORDER BY ends_at")
 	found, err := l.tx.Query(ctx, s.String(), s.Args...)

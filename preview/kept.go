@@ -12,6 +12,7 @@ import (
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/schema"
+	"github.com/reaperdb/reaper/search"
 )
 
 // A preview determines in memory which rows are kept, up to this many expired roots and this many
@@ -75,10 +76,10 @@ func keepersSQL(p *plan.Plan, sc expiry.Scope) *pg.Statement {
 			continue
 		}
 		if e.Action.Deletes() {
-			steps = append(steps, plan.ClosureStep(p, e, "reaper_c"))
+			steps = append(steps, search.ClosureStep(p, e, "reaper_c"))
 		}
 		name := pg.Ident(e.Child.Table.Name.Name)
-		behind := " FROM " + schema.From(e.Child.Table) + fmt.Sprintf(" WHERE reaper_c.node = %d AND ", slices.Index(p.Nodes, e.Parent)) + plan.StepMatch(p, e, "reaper_c") + plan.Parenthesized(e.Where)
+		behind := " FROM " + schema.From(e.Child.Table) + fmt.Sprintf(" WHERE reaper_c.node = %d AND ", slices.Index(p.Nodes, e.Parent)) + search.StepMatch(p, e, "reaper_c") + plan.Parenthesized(e.Where)
 		if e.Child.Deleted {
 			parts = append(parts, fmt.Sprintf("SELECT %d, reaper_c.tab, reaper_c.tid, reaper_x.tab, reaper_x.tid FROM reaper_c CROSS JOIN LATERAL (SELECT %s.tableoid::text AS tab, %s.ctid::text AS tid%s) reaper_x", i, name, name, behind))
 		} else {
@@ -86,7 +87,7 @@ func keepersSQL(p *plan.Plan, sc expiry.Scope) *pg.Statement {
 		}
 	}
 	s := &pg.Statement{}
-	return s.Add("WITH RECURSIVE reaper_e AS MATERIALIZED (", p.PastCutoffSQL(s, sc), fmt.Sprintf(" LIMIT %d)", keptRoots+1), p.ReachedSQL("reaper_e", steps),
+	return s.Add("WITH RECURSIVE reaper_e AS MATERIALIZED (", search.PastCutoffSQL(p, s, sc), fmt.Sprintf(" LIMIT %d)", keptRoots+1), search.ReachedSQL(p, "reaper_e", steps),
 		"\nSELECT -1, tab, tid, NULL::text, NULL::text FROM reaper_e\nUNION ALL (", strings.Join(parts, "\nUNION ALL "), fmt.Sprintf("\nLIMIT %d)", keptReferences+1))
 }
 

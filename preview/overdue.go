@@ -12,6 +12,7 @@ import (
 	"github.com/reaperdb/reaper/expiry"
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/search"
 )
 
 // worstTenants is how many of the most overdue tenants are listed.
@@ -64,7 +65,7 @@ func Measure(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan, timeout, cou
 		var lag float64
 		if o.Tenants == 0 {
 			o.Rows = &rows
-		} else if err := pg.ReadOne(ctx, pool, p.ReadingPath(), counting, p.BacklogSQL(sc, ""), pg.ScanOne(&rows, &lag, &tenants)); err == nil {
+		} else if err := pg.ReadOne(ctx, pool, p.ReadingPath(), counting, search.BacklogSQL(p, sc, ""), pg.ScanOne(&rows, &lag, &tenants)); err == nil {
 			o.Rows = &rows
 		} else if !pg.HasCode(err, "57014") {
 			return o, fmt.Errorf("counting what is due under policy %s: %s", p.Policy.Name, pg.ErrorText(err))
@@ -83,11 +84,11 @@ func measureSQL(p *plan.Plan, sc expiry.Scope, quick bool) *pg.Statement {
 	if quick {
 		sc.Whole = true
 		s.Add("SELECT reaper_s.key::text AS tenant, 1 AS n, max(reaper_s.cutoff - ", p.Age.Instant("reaper_x.at"), ") AS lag, min(", p.Age.Instant("reaper_x.at"),
-			") AS at\n    FROM ", p.Owing(s, sc), " reaper_s")
-		p.Probes(s, "reaper_s.cutoff")
+			") AS at\n    FROM ", search.Owing(p, s, sc), " reaper_s")
+		search.Probes(p, s, "reaper_s.cutoff")
 		s.Add("\n   WHERE reaper_s.state = 'active'\n   GROUP BY reaper_s.key")
 	} else {
-		s.Add("SELECT reaper_x.tenant::text, count(*) AS n, max(reaper_x.lag) AS lag, min(reaper_x.at) AS at FROM (", p.ExpiredSQL(s, sc), ") reaper_x GROUP BY reaper_x.tenant")
+		s.Add("SELECT reaper_x.tenant::text, count(*) AS n, max(reaper_x.lag) AS lag, min(reaper_x.at) AS at FROM (", search.ExpiredSQL(p, s, sc), ") reaper_x GROUP BY reaper_x.tenant")
 	}
 	return s.Add(")\nSELECT count(*), coalesce(sum(n), 0)::bigint, coalesce(extract(epoch FROM max(lag)), 0)::float8, (extract(epoch FROM min(at)) * 1000000)::bigint,",
 		"\n       coalesce((SELECT json_agg(json_build_object('key', w.tenant, 'lag_seconds', extract(epoch FROM w.lag)::float8) ORDER BY w.lag DESC, w.tenant)",

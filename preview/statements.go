@@ -10,6 +10,7 @@ import (
 	"github.com/reaperdb/reaper/partition"
 	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/schema"
+	"github.com/reaperdb/reaper/search"
 )
 
 // SQL shows the statements of a batch with sample values bound. cutoffs is the quoted name of the
@@ -32,17 +33,17 @@ func SQL(p *plan.Plan, sel plan.Selection, cutoffs string) string {
 		partitionStatements(p, sc, section)
 	}
 	if p.Sweeps() {
-		section("the next rows of the "+p.Strategy+", and which of them are expired", p.SweepSQL(sc, nil, "LATEST CUTOFF", plan.SweepRows))
+		section("the next rows of the "+p.Strategy+", and which of them are expired", search.SweepSQL(p, sc, nil, "LATEST CUTOFF", search.SweepRows))
 	} else {
-		section("tenants that have something due", p.DueSQL(sc))
+		section("tenants that have something due", search.DueSQL(p, sc))
 		if !p.NoTenant {
-			section("those that still have something due, in the next pass", p.PageSQL(sc, 0, plan.TenantPage))
+			section("those that still have something due, in the next pass", search.PageSQL(p, sc, 0, search.TenantPage))
 		}
 		group := make([]*string, len(p.Lead()))
 		for i := range group {
 			group[i] = &key
 		}
-		section("the next expired rows of one group", p.WalkSQL(w, group, plan.Cursor{}, p.KeyInIndex, p.Policy.Limits.Rows))
+		section("the next expired rows of one group", search.WalkSQL(p, w, group, search.Cursor{}, p.KeyInIndex, p.Policy.Limits.Rows))
 		stepStatements(p, w, section)
 	}
 	section("each batch locks the tables against changes of keys, triggers and rules", (&pg.Statement{}).Add(p.LockTables()))
@@ -90,8 +91,8 @@ func loopStatements(p *plan.Plan, sc expiry.Scope, w *plan.TenantCutoff, keys pg
 	section("a batch of many tenants reads their cutoffs, and again at its end", p.CutoffsSQL(&pg.Statement{}, sc, []*plan.TenantCutoff{w}))
 	sc.Given = pg.LoopGiven
 	section("and has for each of them, in a loop in the server, with its cutoff", p.DeleteRootsSQL(pg.InLoop(), sc, w, keys))
-	if !p.Sweeps() && p.HasRanges() {
-		section("or, where their keys were not read", p.DeleteRangeSQL(pg.InLoop(), sc, w, &plan.Range{From: plan.Cursor{Set: true, Age: "AGE"}, Until: "AGE"}))
+	if !p.Sweeps() && search.HasRanges(p) {
+		section("or, where their keys were not read", search.DeleteRangeSQL(p, pg.InLoop(), sc, w, &search.Range{From: search.Cursor{Set: true, Age: "AGE"}, Until: "AGE"}))
 	}
 }
 
@@ -107,8 +108,8 @@ func togetherStatements(p *plan.Plan, sc expiry.Scope, w *plan.TenantCutoff, key
 	ordinal := "1"
 	one.Add(&ordinal)
 	section("a batch of many tenants locks their roots", collected.LockOwnedRootsSQL(p, sc, tenants, collected.Candidates{Keys: keys, Owners: one, Tenants: keys[0]}))
-	if !p.Sweeps() && p.HasRanges() {
-		section("or, where their keys were not read", collected.LockOwnedRangeSQL(p, sc, tenants, &plan.Range{From: plan.Cursor{Set: true, Age: "AGE"}, Until: "AGE"}))
+	if !p.Sweeps() && search.HasRanges(p) {
+		section("or, where their keys were not read", collected.LockOwnedRangeSQL(p, sc, tenants, &search.Range{From: search.Cursor{Set: true, Age: "AGE"}, Until: "AGE"}))
 	}
 	known := map[*plan.Node]*collected.Rows{}
 	m := p.Full
@@ -138,10 +139,10 @@ func stepStatements(p *plan.Plan, w *plan.TenantCutoff, section func(string, *pg
 		return
 	}
 	limits := p.Policy.Limits
-	win := plan.Window{From: plan.Cursor{Set: true, Age: "AGE"}, Until: "AGE", PerGroup: limits.Rows, Roots: limits.Rows, Bytes: limits.Bytes}
-	section("the next expired rows of many tenants", p.StepSQL([]*plan.TenantCutoff{w}, win))
-	if p.Usual.Simple() && !p.Watched() && p.HasRanges() {
-		section("or, where a DELETE finds them again by the same index, how many there are", p.CountStepSQL([]*plan.TenantCutoff{w}, win))
+	win := search.Window{From: search.Cursor{Set: true, Age: "AGE"}, Until: "AGE", PerGroup: limits.Rows, Roots: limits.Rows, Bytes: limits.Bytes}
+	section("the next expired rows of many tenants", search.StepSQL(p, []*plan.TenantCutoff{w}, win))
+	if p.Usual.Simple() && !p.Watched() && search.HasRanges(p) {
+		section("or, where a DELETE finds them again by the same index, how many there are", search.CountStepSQL(p, []*plan.TenantCutoff{w}, win))
 	}
 }
 
@@ -149,10 +150,10 @@ func stepStatements(p *plan.Plan, w *plan.TenantCutoff, section func(string, *pg
 func partitionStatements(p *plan.Plan, sc expiry.Scope, section func(string, *pg.Statement)) {
 	x := schema.Partition{Name: schema.Name{Schema: p.Root.Table.Name.Schema, Name: "PARTITION"}, Upper: "END OF ITS RANGE", Dated: true}
 	text := func(sql string) *pg.Statement { return (&pg.Statement{}).Add(sql) }
-	section("partitions whose range ends below the latest cutoff", p.ExpiredPartitionsSQL(sc))
-	section("whether all rows of one are expired", p.AllExpiredSQL(sc, x))
+	section("partitions whose range ends below the latest cutoff", search.ExpiredPartitionsSQL(p, sc))
+	section("whether all rows of one are expired", search.AllExpiredSQL(p, sc, x))
 	section("detach it", text(partition.DetachSQL(p.Root.Table.Name, x)))
 	section("then in one transaction: lock it", text(partition.LockSQL(x)))
-	section("count its rows by tenant, for the ledger, if all of them still are", p.ExpiredCountsSQL(sc, x))
+	section("count its rows by tenant, for the ledger, if all of them still are", search.ExpiredCountsSQL(p, sc, x))
 	section("and drop it", text(partition.DropSQL(x)))
 }

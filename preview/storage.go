@@ -32,6 +32,9 @@ const (
 	// deleteRecord is the approximate WAL of deleting a row without page images, in bytes: the heap
 	// record with its headers.
 	deleteRecord = 64
+	// pageSize is PostgreSQL's default page size in bytes, the maximum size of a row without its
+	// TOASTed values.
+	pageSize = 8192
 	// leastShare is the share of a backlog that must fit in free space for a run to start.
 	leastShare = 0.01
 	// mostImages caps a measured estimate at this multiple of the planner's.
@@ -53,7 +56,7 @@ func StorageOf(p *plan.Plan, rows map[string]int64, perRow float64, room guard.R
 		total += k
 		s.DeadBytes += int64(float64(k) * MeanBytes(n))
 		// The first change of a page after a checkpoint writes its full image.
-		s.WALBytes += k*deleteRecord + min(k*plan.Page, n.Table.Bytes)
+		s.WALBytes += k*deleteRecord + min(k*pageSize, n.Table.Bytes)
 	}
 	if total == 0 {
 		return s

@@ -14,6 +14,7 @@ import (
 	"github.com/reaperdb/reaper/expiry"
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/search"
 )
 
 // firstTenants is how many tenants a preview has in memory, unless it is narrowed to more.
@@ -114,9 +115,9 @@ func (l *previewer) tenantsSQL() *pg.Statement {
 // that is not counted; then their cutoff stands there.
 func (l *previewer) dueSQL(s *pg.Statement) string {
 	if l.probes() {
-		return "SELECT x.key, NULL::bigint AS n, true AS due, x.cutoff FROM (" + l.plan.Due(s.Inner(), l.scope).String() + ") x(key, cutoff)"
+		return "SELECT x.key, NULL::bigint AS n, true AS due, x.cutoff FROM (" + search.Due(l.plan, s.Inner(), l.scope).String() + ") x(key, cutoff)"
 	}
-	return "SELECT reaper_x.tenant::text AS key, count(*) AS n, true AS due FROM (" + l.plan.ExpiredSQL(s.Inner(), l.scope) + ") reaper_x GROUP BY reaper_x.tenant"
+	return "SELECT reaper_x.tenant::text AS key, count(*) AS n, true AS due FROM (" + search.ExpiredSQL(l.plan, s.Inner(), l.scope) + ") reaper_x GROUP BY reaper_x.tenant"
 }
 
 // cutoffsSQL returns the most frequent cutoffs that an estimate asks the planner about, and how many

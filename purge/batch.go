@@ -12,6 +12,7 @@ import (
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/preview"
+	"github.com/reaperdb/reaper/search"
 )
 
 // batcher runs the batches of one policy for one worker, one transaction each.
@@ -97,7 +98,7 @@ func (b *batcher) together(opts deletion.Options) bool {
 	case opts.LockRoots:
 		return b.plan.Together()
 	}
-	return b.plan.Server.Loops
+	return b.plan.Server.Loops && !b.plan.RootsHeld()
 }
 
 // paysPerTenant reports whether each tenant of the next batch costs it some ten statements.
@@ -107,7 +108,7 @@ func (b *batcher) paysPerTenant() bool {
 
 // takesRanges reports whether the next batch may delete roots whose keys nobody has read.
 func (b *batcher) takesRanges() bool {
-	return (!b.lockFirst() || b.plan.Together()) && b.countFirst == 0 && b.plan.HasRanges() && b.run.opts.MaxRows == 0
+	return (!b.lockFirst() || b.plan.Together()) && b.countFirst == 0 && search.HasRanges(b.plan) && b.run.opts.MaxRows == 0
 }
 
 var (

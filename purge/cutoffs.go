@@ -9,6 +9,7 @@ import (
 
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/search"
 )
 
 // bufferedTenants is how many tenants are buffered in memory while their list is read. A longer
@@ -34,9 +35,9 @@ func (w *policyRun) fixCutoffs(ctx context.Context) {
 }
 
 func (w *policyRun) fixCutoffsBy(ctx context.Context, p *plan.Plan) error {
-	s := p.DueSQL(w.scope())
+	s := search.DueSQL(p, w.scope())
 	if p.Sweeps() {
-		s = p.ActiveSQL(w.scope())
+		s = search.ActiveSQL(p, w.scope())
 	}
 	return w.storeTenants(ctx, s, func(list *tenantList) error { return w.storeCutoffs(ctx, list) })
 }
@@ -78,11 +79,11 @@ func (w *policyRun) storeCutoffs(ctx context.Context, list *tenantList) (err err
 // dueSQL selects key and cutoff of the tenants with something due in the page after a rank.
 func (w *policyRun) dueSQL(p *plan.Plan, after int64) *pg.Statement {
 	if p.NoTenant {
-		return p.DueSQL(w.scope())
+		return search.DueSQL(p, w.scope())
 	}
 	sc := w.scope()
 	sc.Only = nil // the stored list is already narrowed
-	return p.PageSQL(sc, after, after+plan.TenantPage)
+	return search.PageSQL(p, sc, after, after+search.TenantPage)
 }
 
 // tenantList is a pgx.CopyFromSource of tenants (key, and cutoff or retention): first the buffered

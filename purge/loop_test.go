@@ -33,6 +33,8 @@ func TestLoop_MovedToHeldTenant(t *testing.T) {
 		"held":             `UPDATE owners SET held = true WHERE id = 2`,
 		"longer retention": `UPDATE owners SET days = 400 WHERE id = 2`,
 		"held by hand":     strings.Replace(holdTenant, "'7'", "'2'", 1),
+		"held by row": `INSERT INTO reaper.hold (policy, reason, who, ends_at, roots) VALUES ('events', 'why', 'me', 'infinity', 10);
+			INSERT INTO reaper.hold_root (hold, key) SELECT (SELECT max(id) FROM reaper.hold), ARRAY[id::text] FROM events WHERE id % 3 = 2`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

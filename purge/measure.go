@@ -6,6 +6,7 @@ import (
 
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/preview"
+	"github.com/reaperdb/reaper/search"
 )
 
 // countTimeout bounds a count that is only reported, never acted on.
@@ -21,7 +22,7 @@ func (w *policyRun) countDue(ctx context.Context) int64 {
 }
 
 func (w *policyRun) backlog(ctx context.Context) (rows int64, lag float64, tenants int64, err error) {
-	s := w.plan.BacklogSQL(w.scope(), "")
+	s := search.BacklogSQL(w.plan, w.scope(), "")
 	err = pg.ReadOne(ctx, w.run.pool, w.plan.ReadingPath(), countTimeout, s, pg.ScanOne(&rows, &lag, &tenants))
 	return rows, lag, tenants, err
 }

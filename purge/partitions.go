@@ -12,6 +12,7 @@ import (
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/partition"
 	"github.com/reaperdb/reaper/schema"
+	"github.com/reaperdb/reaper/search"
 )
 
 // lookTimeout bounds the check whether all rows of a partition are expired.
@@ -91,7 +92,7 @@ func (w *policyRun) notDropped(what schema.Name, err error) {
 // expiredPartitions returns the partitions whose range has expired, and the number of all
 // partitions.
 func (w *policyRun) expiredPartitions(ctx context.Context) (found []schema.Partition, siblings int, err error) {
-	s := w.plan.ExpiredPartitionsSQL(w.scope())
+	s := search.ExpiredPartitionsSQL(w.plan, w.scope())
 	err = w.run.withServer(ctx, func() error {
 		found = nil
 		return w.run.read(ctx, w.plan.ReadingPath(), searchTimeout, func(tx pgx.Tx) error {
@@ -119,7 +120,7 @@ func (w *policyRun) expiredPartitions(ctx context.Context) (found []schema.Parti
 
 // allExpired reports whether a partition has rows, all of them expired.
 func (w *policyRun) allExpired(ctx context.Context, x schema.Partition) (bool, error) {
-	s := w.plan.AllExpiredSQL(w.scope(), x)
+	s := search.AllExpiredSQL(w.plan, w.scope(), x)
 	var some, all bool
 	err := w.run.withServer(ctx, func() error {
 		return w.run.read(ctx, w.plan.ReadingPath(), lookTimeout, func(tx pgx.Tx) error {

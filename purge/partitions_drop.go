@@ -7,6 +7,7 @@ import (
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/partition"
 	"github.com/reaperdb/reaper/schema"
+	"github.com/reaperdb/reaper/search"
 )
 
 // partitioned describes the root to package partition.
@@ -16,7 +17,7 @@ func (w *policyRun) partitioned() *partition.Table {
 		Run: dropRun{w}, Pool: w.run.pool, Ledger: w.run.ledger, Log: w.run.log, RunID: w.run.id, Policy: w.plan.Policy.Name,
 		OID: root.OID, Name: root.Name, LockTimeout: w.plan.LockTimeout(), Path: w.plan.ReadingPath(),
 		Counts: func(x schema.Partition) (string, []any) {
-			s := w.plan.ExpiredCountsSQL(w.scope(), x)
+			s := search.ExpiredCountsSQL(w.plan, w.scope(), x)
 			return s.String(), s.Args
 		},
 		Stopping: w.run.halt, Patience: w.run.patience,

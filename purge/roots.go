@@ -12,6 +12,7 @@ import (
 
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/search"
 )
 
 // KnownRoot returns the key of a plan's root by column, as PostgreSQL prints it, and a *UsageError for
@@ -26,7 +27,7 @@ func KnownRoot(ctx context.Context, pool *pgxpool.Pool, p *plan.Plan, key string
 		}
 		values = line[0]
 	}
-	s := p.PrintedRootSQL(values, unknown)
+	s := search.PrintedRootSQL(p, values, unknown)
 	err = pg.ReadOnly(ctx, pool, p.ReadingPath(), time.Minute, func(tx pgx.Tx) error {
 		return tx.QueryRow(ctx, s.String(), s.Args...).Scan(&printed)
 	})

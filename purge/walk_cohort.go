@@ -12,6 +12,7 @@ import (
 	"github.com/reaperdb/reaper/deletion"
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/search"
 )
 
 // Rows lie on disk in the order in which they came, whoever owns them. Tenant by tenant,
@@ -22,11 +23,11 @@ import (
 // cohort is some tenants that are worked on in step.
 type cohort struct {
 	tenants []*plan.TenantCutoff
-	from    plan.Cursor // where the next window begins
-	at      int64       // its age in microseconds since 1970
-	width   int64       // of the next window, in microseconds; 0: not known
-	groups  int         // rows read of each group
-	busy    int         // how often in a row another process had all of the tenants
+	from    search.Cursor // where the next window begins
+	at      int64         // its age in microseconds since 1970
+	width   int64         // of the next window, in microseconds; 0: not known
+	groups  int           // rows read of each group
+	busy    int           // how often in a row another process had all of the tenants
 	open    map[string]bool
 	aside   []*tenantWalk
 	apart   []*cohort // smaller ones, made of its tenants
@@ -120,7 +121,7 @@ func (c *cohort) halve() {
 // divide makes smaller cohorts of one whose tenants have long backlogs: it keeps no more than
 // so many of them, and all begin at a place. A sample tells how long the backlogs are; false:
 // they are short.
-func (c *cohort) divide(ctx context.Context, w *policyRun, from plan.Cursor, at int64, most int) (bool, error) {
+func (c *cohort) divide(ctx context.Context, w *policyRun, from search.Cursor, at int64, most int) (bool, error) {
 	if c.shallow {
 		return false, nil
 	}
@@ -149,7 +150,7 @@ func busy(parts []*deletion.Part) bool {
 
 // settle notes what a batch has left, and leaves tenants to themselves that stood in the way
 // of others. start is where the window began.
-func (c *cohort) settle(p *plan.Plan, parts []*deletion.Part, start plan.Cursor) {
+func (c *cohort) settle(p *plan.Plan, parts []*deletion.Part, start search.Cursor) {
 	for _, x := range parts {
 		if x.Outcome.Remaining > 0 {
 			c.open[deletion.TenantName(x.Tenant.Key)] = true
@@ -162,8 +163,8 @@ func (c *cohort) settle(p *plan.Plan, parts []*deletion.Part, start plan.Cursor)
 }
 
 // from walks the rows of a tenant that come behind a place.
-func from(p *plan.Plan, t *plan.TenantCutoff, start plan.Cursor) *tenantWalk {
-	return &tenantWalk{tenant: t, start: p.Behind(start)}
+func from(p *plan.Plan, t *plan.TenantCutoff, start search.Cursor) *tenantWalk {
+	return &tenantWalk{tenant: t, start: search.Behind(p, start)}
 }
 
 // disband leaves each tenant to itself.
@@ -184,7 +185,7 @@ func (c *cohort) step(ctx context.Context, w *policyRun, want int) (parts []*del
 	if c.groups == 0 {
 		c.groups = max(2*want/len(c.tenants), leastGroup)
 	}
-	win := plan.Window{From: c.from, PerGroup: c.groups, Roots: want, Bytes: w.plan.Policy.Limits.Bytes}
+	win := search.Window{From: c.from, PerGroup: c.groups, Roots: want, Bytes: w.plan.Policy.Limits.Bytes}
 	if c.width > 0 {
 		win.Until, win.PerGroup = c.until(), want
 	}
@@ -214,7 +215,7 @@ func (c *cohort) until() string {
 func (c *cohort) count(ctx context.Context, w *policyRun, want int) (parts []*deletion.Part, more, done bool, err error) {
 	want -= want / 8 // so that one that is denser than the last seldom is too large
 	for range countTries {
-		win := plan.Window{From: c.from, PerGroup: 2*want + 1}
+		win := search.Window{From: c.from, PerGroup: 2*want + 1}
 		switch {
 		case c.width > 0:
 			win.Until = c.until()
@@ -230,7 +231,7 @@ func (c *cohort) count(ctx context.Context, w *policyRun, want int) (parts []*de
 		fits := !found.cut && found.candidates <= min(want+want/4, w.plan.Policy.Limits.Rows) && found.bytes <= w.plan.Policy.Limits.Bytes
 		switch {
 		case fits:
-			r := &plan.Range{From: c.from, Until: win.Until, PerGroup: win.PerGroup}
+			r := &search.Range{From: c.from, Until: win.Until, PerGroup: win.PerGroup}
 			for i, t := range c.tenants {
 				if n := found.roots[i+1]; n > 0 {
 					parts = append(parts, deletion.NewRange(t, r, n))
@@ -252,9 +253,9 @@ func (c *cohort) count(ctx context.Context, w *policyRun, want int) (parts []*de
 const countTries = 3
 
 // countWindow counts the expired rows of a window.
-func (w *policyRun) countWindow(ctx context.Context, tenants []*plan.TenantCutoff, win plan.Window) (found counts, err error) {
+func (w *policyRun) countWindow(ctx context.Context, tenants []*plan.TenantCutoff, win search.Window) (found counts, err error) {
 	err = w.searchRows(func(p *plan.Plan) error {
-		s := p.CountStepSQL(tenants, win)
+		s := search.CountStepSQL(p, tenants, win)
 		return w.run.withServer(ctx, func() error {
 			found = counts{roots: map[int]int{}, window: window{key: make([]*string, len(w.plan.Key))}}
 			return w.run.query(ctx, w.plan.ReadingPath(), searchTimeout, s, func(rows pgx.Rows) error { return found.scan(rows, win.PerGroup) })
@@ -291,9 +292,9 @@ func (x *counts) scan(rows pgx.Rows, perGroup int) error {
 }
 
 // readWindow reads the candidates of a window.
-func (w *policyRun) readWindow(ctx context.Context, tenants []*plan.TenantCutoff, win plan.Window) (found window, err error) {
+func (w *policyRun) readWindow(ctx context.Context, tenants []*plan.TenantCutoff, win search.Window) (found window, err error) {
 	err = w.searchRows(func(p *plan.Plan) error {
-		s := p.StepSQL(tenants, win)
+		s := search.StepSQL(p, tenants, win)
 		return w.run.withServer(ctx, func() error {
 			found = window{columns: len(w.plan.Key), byTenant: map[int][]deletion.Candidate{}}
 			return w.run.query(ctx, w.plan.ReadingPath(), searchTimeout, s, found.scan)
@@ -317,7 +318,7 @@ func (w *policyRun) readKeys(ctx context.Context, parts []*deletion.Part) ([]*de
 		return parts, nil
 	}
 	r := counted[0].Range
-	found, err := w.readWindow(ctx, tenants, plan.Window{From: r.From, Until: r.Until, PerGroup: r.PerGroup, Roots: r.PerGroup * len(tenants), Bytes: math.MaxInt64})
+	found, err := w.readWindow(ctx, tenants, search.Window{From: r.From, Until: r.Until, PerGroup: r.PerGroup, Roots: r.PerGroup * len(tenants), Bytes: math.MaxInt64})
 	if err != nil {
 		return nil, err
 	}
@@ -346,7 +347,7 @@ func (c *cohort) advance(found window, want int) error {
 		ratio := min(max(float64(want)/float64(found.candidates), 0.25), 4)
 		c.width = max(int64(float64(end-begin)*ratio), leastWidth)
 	}
-	c.from, c.at = plan.Cursor{Set: true, Age: *found.age}, end
+	c.from, c.at = search.Cursor{Set: true, Age: *found.age}, end
 	if !slices.Contains(found.key, nil) {
 		c.from.Key = found.key
 	}

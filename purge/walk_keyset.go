@@ -10,6 +10,7 @@ import (
 	"github.com/reaperdb/reaper/deletion"
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/search"
 )
 
 const (
@@ -37,10 +38,10 @@ type keyset struct {
 type tenantWalk struct {
 	tenant    *plan.TenantCutoff
 	groups    [][]*string
-	after     []*string   // last group of the current page
-	more      bool        // a further page of groups may follow
-	start     plan.Cursor // of each group: a cohort has been as far as that
-	at        plan.Cursor
+	after     []*string     // last group of the current page
+	more      bool          // a further page of groups may follow
+	start     search.Cursor // of each group: a cohort has been as far as that
+	at        search.Cursor
 	strict    bool // order rows of equal age by key: some of them were left
 	started   bool
 	remaining int64
@@ -144,7 +145,7 @@ func (k *keyset) nextPage() *turn {
 		},
 		done: func() {
 			k.reading = false
-			k.after += plan.TenantPage
+			k.after += search.TenantPage
 			k.fresh = append(k.fresh, page...)
 		},
 	}
@@ -225,7 +226,7 @@ func (k *keyset) groups(ctx context.Context, p *plan.Plan, t *tenantWalk) error 
 		t.groups = [][]*string{{t.tenant.Key}}
 		return nil
 	}
-	s := p.GroupsSQL(t.tenant, t.after, groupPage)
+	s := search.GroupsSQL(p, t.tenant, t.after, groupPage)
 	return k.policy.run.withServer(ctx, func() error {
 		t.groups = nil
 		return k.policy.run.query(ctx, k.policy.plan.ReadingPath(), searchTimeout, s, func(rows pgx.Rows) error {
@@ -290,7 +291,7 @@ func (k *keyset) search(ctx context.Context, p *plan.Plan, t *tenantWalk, want i
 	}
 	// Kept rows stay, so only the key leads past those of equal age.
 	byKey := p.KeyInIndex || t.strict || p.Keeps()
-	s := p.WalkSQL(t.tenant, t.groups[0], t.at, byKey, limit)
+	s := search.WalkSQL(p, t.tenant, t.groups[0], t.at, byKey, limit)
 	var found reading
 	err = k.policy.run.withServer(ctx, func() error {
 		found = reading{want: want, room: room, columns: len(p.Key)}
@@ -307,7 +308,7 @@ func (k *keyset) search(ctx context.Context, p *plan.Plan, t *tenantWalk, want i
 		// would be read again.
 		t.strict = true
 	}
-	t.move(found.last, p.KeyAfterAge(found.lastKey), byKey)
+	t.move(found.last, search.KeyAfterAge(p, found.lastKey), byKey)
 	return found.cands, false, nil
 }
 
@@ -356,5 +357,5 @@ func (t *tenantWalk) move(age string, rest []*string, byKey bool) {
 	} else if rest == nil {
 		rest = []*string{}
 	}
-	t.at = plan.Cursor{Set: true, Age: age, Key: rest}
+	t.at = search.Cursor{Set: true, Age: age, Key: rest}
 }

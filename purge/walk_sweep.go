@@ -11,6 +11,7 @@ import (
 	"github.com/reaperdb/reaper/deletion"
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/plan"
+	"github.com/reaperdb/reaper/search"
 )
 
 // sweep walks the root by key or age from start to end, all tenants together.
@@ -56,7 +57,7 @@ func (s *sweep) next(worker int) *turn {
 		},
 		done: func() {
 			s.reading = false
-			s.after, s.ended = st.end, st.read < plan.SweepRows
+			s.after, s.ended = st.end, st.read < search.SweepRows
 			s.queue = append(s.queue, st.found...)
 		},
 	}
@@ -167,7 +168,7 @@ type stretch struct {
 
 func (s *sweep) read(ctx context.Context, p *plan.Plan) (st stretch, err error) {
 	w := s.policy
-	stmt := p.SweepSQL(w.scope(), s.after, w.latest, plan.SweepRows)
+	stmt := search.SweepSQL(p, w.scope(), s.after, w.latest, search.SweepRows)
 	err = w.run.withServer(ctx, func() error {
 		st = stretch{end: s.after}
 		return w.run.query(ctx, w.plan.ReadingPath(), dueTimeout, stmt, func(rows pgx.Rows) error {

@@ -18,7 +18,8 @@ type Loop struct {
 	// Given writes a query of one array with an item for each statement from first up to before end,
 	// counted from 0, which finds it as LoopGiven. It is read before the first statement and again
 	// behind the last, whose snapshot is younger: had it changed in between, a statement could have
-	// seen half of what another transaction has done. Then the loop fails, with the code 40001.
+	// seen half of what another transaction has done. Then the loop fails, with the code 40001; and so
+	// it does if the array is NULL.
 	Given func(s *Statement, first, end int)
 	// GivenType is the type of the array.
 	GivenType string
@@ -81,13 +82,19 @@ DECLARE
   reaper_affected pg_catalog.int8;
   reaper_lines pg_catalog.text[] := '{}';
   reaper_given `+l.GivenType+` := (`+given+`);
+  reaper_mode pg_catalog.text := pg_catalog.current_setting('plan_cache_mode');
 BEGIN
+  IF reaper_given IS NULL THEN
+    RAISE EXCEPTION 'a loop is given nothing' USING ERRCODE = '40001';
+  END IF;
+  PERFORM `+SetConfig("plan_cache_mode", "'force_generic_plan'")+`;
   FOR `+loopRow+` IN SELECT `+strings.Join(append(v.fields, "reaper_given[reaper_x.n] AS given"), ", ")+` FROM `+v.from(end-first)+`
   LOOP
 `+statements[first].String()+`;
     GET DIAGNOSTICS reaper_affected = ROW_COUNT;
     reaper_lines := pg_catalog.array_append(reaper_lines, pg_catalog.array_to_string(ARRAY[reaper_affected, `+numbers+`], ' '));
   END LOOP;
+  PERFORM `+SetConfig("plan_cache_mode", "reaper_mode")+`;
   IF (reaper_given OPERATOR(pg_catalog.=) (`+given+`)) IS NOT TRUE THEN
     RAISE EXCEPTION 'what a loop was given has changed' USING ERRCODE = '40001';
   END IF;

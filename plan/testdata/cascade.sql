@@ -128,17 +128,15 @@ WITH reaper_cut AS MATERIALIZED (SELECT array_agg(cutoff ORDER BY n) AS cutoffs 
 SELECT cutoffs FROM reaper_cut;
 
 -- and has for each of them, in a loop in the server, with its cutoff
-WITH reaper_cut AS MATERIALIZED (SELECT reaper_loop.p1::pg_catalog.int4 AS key, reaper_loop.given AS cutoff)
 DELETE FROM ONLY "public"."mails"
- WHERE "mails"."id" OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT unnest(reaper_loop.p2::pg_catalog.int8[])))
-   AND EXISTS (SELECT FROM "public"."domains" reaper_p1 JOIN reaper_cut ON reaper_cut.key OPERATOR(pg_catalog.=) reaper_p1."org_id" WHERE reaper_p1."id" OPERATOR(pg_catalog.=) "mails"."domain_id" AND "mails"."at" >= '1900-01-01 00:00:00+00' AND "mails"."at" <> '1970-01-01 00:00:00+00' AND "mails"."at" < reaper_cut.cutoff) AND ((mails.state <> 'queued'::text)
+ WHERE "mails"."id" OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT unnest(reaper_loop.p1::pg_catalog.int8[])))
+   AND "mails"."at" >= '1900-01-01 00:00:00+00' AND "mails"."at" <> '1970-01-01 00:00:00+00' AND "mails"."at" < reaper_loop.given AND (EXISTS (SELECT FROM "public"."domains" reaper_p1 WHERE reaper_p1."id" OPERATOR(pg_catalog.=) "mails"."domain_id" AND reaper_loop.p2::pg_catalog.int4 OPERATOR(pg_catalog.=) reaper_p1."org_id")) IS TRUE AND ((mails.state <> 'queued'::text)
 );
 
 -- or, where their keys were not read
-WITH reaper_cut AS MATERIALIZED (SELECT reaper_loop.p1::pg_catalog.int4 AS key, reaper_loop.given AS cutoff)
 DELETE FROM ONLY "public"."mails"
  WHERE "mails"."domain_id" OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT reaper_p1."id" FROM "public"."domains" reaper_p1 WHERE reaper_loop.p2::pg_catalog.int4 OPERATOR(pg_catalog.=) reaper_p1."org_id")) AND "mails"."at" >= reaper_loop.p3::pg_catalog.timestamptz AND "mails"."at" < reaper_loop.p4::timestamptz AND "mails"."at" < reaper_loop.p5::timestamptz
-   AND EXISTS (SELECT FROM "public"."domains" reaper_p1 JOIN reaper_cut ON reaper_cut.key OPERATOR(pg_catalog.=) reaper_p1."org_id" WHERE reaper_p1."id" OPERATOR(pg_catalog.=) "mails"."domain_id" AND "mails"."at" >= '1900-01-01 00:00:00+00' AND "mails"."at" <> '1970-01-01 00:00:00+00' AND "mails"."at" < reaper_cut.cutoff) AND ((mails.state <> 'queued'::text)
+   AND "mails"."at" >= '1900-01-01 00:00:00+00' AND "mails"."at" <> '1970-01-01 00:00:00+00' AND "mails"."at" < reaper_loop.given AND (EXISTS (SELECT FROM "public"."domains" reaper_p1 WHERE reaper_p1."id" OPERATOR(pg_catalog.=) "mails"."domain_id" AND reaper_loop.p1::pg_catalog.int4 OPERATOR(pg_catalog.=) reaper_p1."org_id")) IS TRUE AND ((mails.state <> 'queued'::text)
 );
 
 -- drain: count rows behind parts_mail_id_fkey

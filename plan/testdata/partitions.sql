@@ -180,9 +180,8 @@ WITH reaper_cut AS MATERIALIZED (SELECT array_agg(cutoff ORDER BY n) AS cutoffs 
 SELECT cutoffs FROM reaper_cut;
 
 -- and has for each of them, in a loop in the server, with its cutoff
-WITH reaper_cut AS MATERIALIZED (SELECT reaper_loop.p1::pg_catalog.uuid AS key, reaper_loop.given AS cutoff)
 DELETE FROM "public"."visits"
- WHERE EXISTS (SELECT FROM unnest(reaper_loop.p2::pg_catalog.text[], reaper_loop.p3::pg_catalog.text[]) reaper_v(v0, v1) WHERE reaper_v.v0::pg_catalog."timestamp" OPERATOR(pg_catalog.=) "visits"."at" AND reaper_v.v1::pg_catalog.int8 OPERATOR(pg_catalog.=) "visits"."id")
-   AND EXISTS (SELECT FROM "public"."domains" reaper_p1 JOIN reaper_cut ON reaper_cut.key OPERATOR(pg_catalog.=) reaper_p1."org_id" WHERE reaper_p1."id" OPERATOR(pg_catalog.=) "visits"."domain_id" AND "visits"."at" >= '1900-01-01 00:00:00' AND "visits"."at" <> '1970-01-01 00:00:00' AND "visits"."at" <> ('1970-01-01 00:00:00+00'::timestamptz AT TIME ZONE 'Europe/Paris') AND "visits"."at" < ((reaper_cut.cutoff AT TIME ZONE 'Europe/Paris') + interval '3 hours') AND CASE WHEN "visits"."at" < ((reaper_cut.cutoff AT TIME ZONE 'Europe/Paris') + interval '3 hours') THEN ("visits"."at" AT TIME ZONE 'Europe/Paris') < reaper_cut.cutoff ELSE false END) AND ((visits.state <> 'queued'::text)
+ WHERE EXISTS (SELECT FROM unnest(reaper_loop.p1::pg_catalog.text[], reaper_loop.p2::pg_catalog.text[]) reaper_v(v0, v1) WHERE reaper_v.v0::pg_catalog."timestamp" OPERATOR(pg_catalog.=) "visits"."at" AND reaper_v.v1::pg_catalog.int8 OPERATOR(pg_catalog.=) "visits"."id")
+   AND "visits"."at" >= '1900-01-01 00:00:00' AND "visits"."at" <> '1970-01-01 00:00:00' AND "visits"."at" <> ('1970-01-01 00:00:00+00'::timestamptz AT TIME ZONE 'Europe/Paris') AND "visits"."at" < ((reaper_loop.given AT TIME ZONE 'Europe/Paris') + interval '3 hours') AND CASE WHEN "visits"."at" < ((reaper_loop.given AT TIME ZONE 'Europe/Paris') + interval '3 hours') THEN ("visits"."at" AT TIME ZONE 'Europe/Paris') < reaper_loop.given ELSE false END AND (EXISTS (SELECT FROM "public"."domains" reaper_p1 WHERE reaper_p1."id" OPERATOR(pg_catalog.=) "visits"."domain_id" AND reaper_loop.p3::pg_catalog.uuid OPERATOR(pg_catalog.=) reaper_p1."org_id")) IS TRUE AND ((visits.state <> 'queued'::text)
 );
 

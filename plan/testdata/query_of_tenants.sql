@@ -50,10 +50,9 @@ WITH reaper_cut AS MATERIALIZED (SELECT array_agg(cutoff ORDER BY n) AS cutoffs 
 SELECT cutoffs FROM reaper_cut;
 
 -- and has for each of them, in a loop in the server, with its cutoff
-WITH reaper_cut AS MATERIALIZED (SELECT reaper_loop.p1::pg_catalog.text AS key, reaper_loop.given AS cutoff)
 DELETE FROM "public"."logs"
- WHERE "logs"."id" OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT unnest(reaper_loop.p2::pg_catalog.int8[])))
-   AND EXISTS (SELECT FROM reaper_cut WHERE reaper_cut.key OPERATOR(pg_catalog.=) "logs"."org" AND "logs"."day" >= '1900-01-01' AND "logs"."day" <> '1970-01-01' AND "logs"."day" < (reaper_cut.cutoff AT TIME ZONE 'Pacific/Kiritimati')::date);
+ WHERE "logs"."id" OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT unnest(reaper_loop.p1::pg_catalog.int8[])))
+   AND "logs"."day" >= '1900-01-01' AND "logs"."day" <> '1970-01-01' AND "logs"."day" < (reaper_loop.given AT TIME ZONE 'Pacific/Kiritimati')::date AND reaper_loop.p2::pg_catalog.text OPERATOR(pg_catalog.=) "logs"."org";
 
 -- drain: count rows behind lines_log_fkey
 SELECT count(*) FROM (SELECT FROM ONLY "public"."lines" WHERE "lines"."log" OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.int8[]) LIMIT 20000) x;

@@ -1,10 +1,11 @@
-package plan
+package search
 
 import (
 	"fmt"
 	"strings"
 
 	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/schema"
 )
 
@@ -22,40 +23,40 @@ type Window struct {
 // the same and the oldest age read in microseconds since 1970, key…): where it stopped. NULL
 // for the key: at that age; for the age too: every expired row was read. The others are
 // (ordinal of the tenant from 1, size, NULL, NULL, key…).
-func (p *Plan) StepSQL(tenants []*TenantCutoff, w Window) *pg.Statement {
+func StepSQL(p *plan.Plan, tenants []*plan.TenantCutoff, w Window) *pg.Statement {
 	s := &pg.Statement{}
-	_, cutoffs := tenantLists(tenants)
+	_, cutoffs := plan.TenantLists(tenants)
 	names := func(format string) string {
 		return pg.List(len(p.Key), func(i int) string { return fmt.Sprintf(format, i) })
 	}
-	groups, lead := p.groupsOf("reaper_t.key::" + p.Tenants.Key.SQLType)
-	s.Add("WITH reaper_x AS MATERIALIZED (\n  SELECT reaper_t.n, reaper_x.*\n    FROM ", tenantRows(s, tenants), groups,
-		"\n   CROSS JOIN LATERAL (SELECT row_number() OVER () AS i, reaper_q.* FROM (", p.stepRows(s, w, lead), ") reaper_q) reaper_x),",
+	groups, lead := groupsOf(p, "reaper_t.key::"+p.Tenants.Key.SQLType)
+	s.Add("WITH reaper_x AS MATERIALIZED (\n  SELECT reaper_t.n, reaper_x.*\n    FROM ", plan.TenantRows(s, tenants), groups,
+		"\n   CROSS JOIN LATERAL (SELECT row_number() OVER () AS i, reaper_q.* FROM (", stepRows(p, s, w, lead), ") reaper_q) reaper_x),",
 		"\nreaper_y AS (SELECT *, row_number() OVER reaper_o AS r, sum(size) OVER (reaper_o ROWS UNBOUNDED PRECEDING) + lead(size) OVER reaper_o AS bytes FROM reaper_x WINDOW reaper_o AS (ORDER BY age, ", names("k%d"), ")),",
 		"\nreaper_u AS (SELECT min(r) FILTER (WHERE i = ", s.Cast(w.PerGroup, "bigint"), " OR r = ", s.Cast(w.Roots, "bigint"), " OR bytes > ", s.Cast(w.Bytes, "bigint"), ") AS stop, min(age) AS first FROM reaper_y)")
-	return s.Add("\nSELECT 0, e.age::text, ", p.microseconds("e.age"), ", ", p.microseconds("first"), ", ", names("e.k%d::text"), "\n  FROM reaper_u LEFT JOIN (SELECT r, age, ", names("k%d"), " FROM reaper_y", p.stepEnd(s, w, cutoffs), ") e ON e.r IS NOT DISTINCT FROM stop",
+	return s.Add("\nSELECT 0, e.age::text, ", microseconds(p, "e.age"), ", ", microseconds(p, "first"), ", ", names("e.k%d::text"), "\n  FROM reaper_u LEFT JOIN (SELECT r, age, ", names("k%d"), " FROM reaper_y", stepEnd(p, s, w, cutoffs), ") e ON e.r IS NOT DISTINCT FROM stop",
 		"\nUNION ALL SELECT n, size::text, NULL, NULL, ", names("k%d::text"), " FROM reaper_y WHERE meant AND r <= coalesce((SELECT stop FROM reaper_u), r)")
 }
 
 // stepRows reads the rows of one group.
-func (p *Plan) stepRows(s *pg.Statement, w Window, lead func(int) string) string {
+func stepRows(p *plan.Plan, s *pg.Statement, w Window, lead func(int) string) string {
 	t := p.Root.Table
 	a := schema.Col(t, p.Age.Column.Name)
-	keys := schema.Cols(t, ColumnNames(p.Key))
+	keys := schema.Cols(t, plan.ColumnNames(p.Key))
 	var columns strings.Builder
 	for i, c := range keys {
 		fmt.Fprintf(&columns, ", %s AS k%d", c, i)
 	}
-	return "SELECT " + a + " AS age, " + p.meantSQL("reaper_t.cutoff") + " AS meant, " + p.sizeOf() + " AS size" + columns.String() +
-		"\n    FROM " + schema.From(t) + "\n   WHERE " + strings.Join(p.stepConditions(s, w, lead), "\n     AND ") + "\n   ORDER BY " + strings.Join(append([]string{a}, keys...), ", ") + " LIMIT " + s.Cast(w.PerGroup, "bigint")
+	return "SELECT " + a + " AS age, " + meantSQL(p, "reaper_t.cutoff") + " AS meant, " + sizeOf(p) + " AS size" + columns.String() +
+		"\n    FROM " + schema.From(t) + "\n   WHERE " + strings.Join(stepConditions(p, s, w, lead), "\n     AND ") + "\n   ORDER BY " + strings.Join(append([]string{a}, keys...), ", ") + " LIMIT " + s.Cast(w.PerGroup, "bigint")
 }
 
 // stepConditions are those of the rows of one group.
-func (p *Plan) stepConditions(s *pg.Statement, w Window, lead func(int) string) []string {
+func stepConditions(p *plan.Plan, s *pg.Statement, w Window, lead func(int) string) []string {
 	a := schema.Col(p.Root.Table, p.Age.Column.Name)
-	conditions := append(p.leadConditions(lead), p.Age.Valid(a), a+" < "+p.Age.Bound("reaper_t.cutoff"))
-	conditions = append(conditions, p.within(s, w)...)
-	if p.whereLeads && p.Where != "" {
+	conditions := append(leadConditions(p, lead), p.Age.Valid(a), a+" < "+p.Age.Bound("reaper_t.cutoff"))
+	conditions = append(conditions, within(p, s, w)...)
+	if p.WhereLeads && p.Where != "" {
 		conditions = append(conditions, "("+p.Where+"\n)")
 	}
 	return conditions
@@ -63,7 +64,7 @@ func (p *Plan) stepConditions(s *pg.Statement, w Window, lead func(int) string) 
 
 // stepEnd is the end of a window that nothing has filled: the age that no row is younger
 // than, unless the cutoffs come before it.
-func (p *Plan) stepEnd(s *pg.Statement, w Window, cutoffs []*string) string {
+func stepEnd(p *plan.Plan, s *pg.Statement, w Window, cutoffs []*string) string {
 	if w.Until == "" {
 		return ""
 	}

@@ -1,4 +1,4 @@
-package plan
+package search
 
 import (
 	"fmt"
@@ -6,12 +6,13 @@ import (
 	"strings"
 
 	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/schema"
 )
 
 // Closure is a recursive CTE of rows (node, tab, tid, refs): the seeds, and what hangs off
 // them at any depth by steps (ClosureStep). Without seeds it is empty.
-func (p *Plan) Closure(name string, seeds, steps []string) string {
+func Closure(p *plan.Plan, name string, seeds, steps []string) string {
 	if len(seeds) == 0 {
 		seeds = []string{"SELECT 0, NULL::text, NULL::text, NULL::text[] WHERE false"}
 	}
@@ -19,7 +20,7 @@ func (p *Plan) Closure(name string, seeds, steps []string) string {
 }
 
 // CycleSteps are the steps along the edges between tables that reference each other.
-func (p *Plan) CycleSteps(name string, group []*Node) (steps []string) {
+func CycleSteps(p *plan.Plan, name string, group []*plan.Node) (steps []string) {
 	for _, n := range group {
 		for _, e := range n.Out {
 			if e.Internal() {
@@ -31,27 +32,27 @@ func (p *Plan) CycleSteps(name string, group []*Node) (steps []string) {
 }
 
 // RootSeed reads the roots (tab, tid, r0, r1, …) as a seed of a closure.
-func (p *Plan) RootSeed(roots string) string {
+func RootSeed(p *plan.Plan, roots string) string {
 	return "SELECT 0, tab, tid, ARRAY[" + pg.List(len(p.Root.Refs), func(i int) string { return fmt.Sprintf("r%d::text", i) }) + "]::text[] FROM " + roots
 }
 
 // ClosureRow is a node's row in the format of the closure.
-func ClosureRow(p *Plan, n *Node) string {
+func ClosureRow(p *plan.Plan, n *plan.Node) string {
 	name := pg.Ident(n.Table.Name.Name)
 	return fmt.Sprintf("%d, %s.tableoid::text, %s.ctid::text, ARRAY[%s]::text[]", slices.Index(p.Nodes, n), name, name,
 		pg.List(len(n.Refs), func(i int) string { return schema.Uncollated(n.Table, n.Refs[i]) + "::text" }))
 }
 
 // ClosureStep is one edge of a recursion: the child's rows that reference the current row.
-func ClosureStep(p *Plan, e *Edge, c string) string {
+func ClosureStep(p *plan.Plan, e *plan.Edge, c string) string {
 	return "SELECT " + ClosureRow(p, e.Child) + " FROM " + schema.From(e.Child.Table) +
-		fmt.Sprintf(" WHERE %s.node = %d AND ", c, slices.Index(p.Nodes, e.Parent)) + StepMatch(p, e, c) + Parenthesized(e.Where)
+		fmt.Sprintf(" WHERE %s.node = %d AND ", c, slices.Index(p.Nodes, e.Parent)) + StepMatch(p, e, c) + plan.Parenthesized(e.Where)
 }
 
 // StepMatch compares the child's columns with the referenced columns of the current row. CASE
 // avoids converting values of other nodes, which may have any type: partition pruning evaluates the
 // comparison before the condition on the node.
-func StepMatch(p *Plan, e *Edge, c string) string {
+func StepMatch(p *plan.Plan, e *plan.Edge, c string) string {
 	within := ""
 	if e.Within != nil {
 		within = fmt.Sprintf("%s.tab = ANY('{%s}') AND ", c, strings.Join(e.Within, ","))

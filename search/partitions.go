@@ -1,12 +1,12 @@
-package plan
+package search
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/reaperdb/reaper/expiry"
 	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/schema"
 )
 
@@ -14,13 +14,13 @@ import (
 // tenants' cutoffs, oldest first: OID, schema, name, bound, end of the range, whether it begins
 // above all ages that never expire, the number of partitions, CHECK constraints, and what prevents
 // dropping it. The catalog has both ends of a range as text.
-func (p *Plan) ExpiredPartitionsSQL(sc expiry.Scope) *pg.Statement {
+func ExpiredPartitionsSQL(p *plan.Plan, sc expiry.Scope) *pg.Statement {
 	s := &pg.Statement{}
 	latest := "(SELECT max(reaper_f.cutoff) AS cutoff FROM "
 	if p.NoTenant {
 		latest += p.Tenants.Write(s, sc) + " reaper_f WHERE reaper_f.state = 'active')"
 	} else {
-		latest += p.fixed(s, sc) + " reaper_f)"
+		latest += fixed(p, s, sc) + " reaper_f)"
 	}
 	root := s.Cast(int64(p.Root.Table.OID), "bigint::oid")
 	end := func(pattern string) string {
@@ -52,7 +52,7 @@ func firstDated(a expiry.Age) string {
 // closedTenants writes the CTE reaper_c: the keys of the tenants for which everything below the end
 // of the partition's range is expired, by the earlier of the current cutoff and that of the run's
 // start. A key that occurs twice is left out.
-func (p *Plan) closedTenants(s *pg.Statement, sc expiry.Scope, upper string) {
+func closedTenants(p *plan.Plan, s *pg.Statement, sc expiry.Scope, upper string) {
 	sc.Whole = true
 	s.Add("WITH reaper_c AS MATERIALIZED (")
 	if p.NoTenant {
@@ -61,7 +61,7 @@ func (p *Plan) closedTenants(s *pg.Statement, sc expiry.Scope, upper string) {
 		return
 	}
 	sc.Graced = true
-	s.Add("SELECT x.key FROM (\n  SELECT reaper_s.key, min(least(reaper_s.cutoff, reaper_f.cutoff)) AS cutoff\n    FROM ", p.fixed(s, sc),
+	s.Add("SELECT x.key FROM (\n  SELECT reaper_s.key, min(least(reaper_s.cutoff, reaper_f.cutoff)) AS cutoff\n    FROM ", fixed(p, s, sc),
 		" reaper_f JOIN ", p.Tenants.Write(s, sc), " reaper_s ON reaper_f.tenant = reaper_s.key::text",
 		"\n   GROUP BY reaper_s.key HAVING count(*) = 1 AND bool_and(reaper_s.state = 'active')) x\n WHERE ", upper, " <= ", p.Age.Surely("x.cutoff"), ")")
 }
@@ -69,7 +69,7 @@ func (p *Plan) closedTenants(s *pg.Statement, sc expiry.Scope, upper string) {
 // partitionRows writes the rows of a partition, attached or not: their lead columns l0, l1, …, and
 // meant: whether they satisfy where and are older than the end of its range. It is aliased to the
 // root's name, which users' SQL may refer to.
-func (p *Plan) partitionRows(x schema.Partition, upper string) string {
+func partitionRows(p *plan.Plan, x schema.Partition, upper string) string {
 	t := p.Root.Table
 	a := schema.Col(t, p.Age.Column.Name)
 	var b strings.Builder
@@ -82,55 +82,38 @@ func (p *Plan) partitionRows(x schema.Partition, upper string) string {
 	return b.String()
 }
 
-// owned reports whether a foreign key guarantees that every row of the root belongs to a tenant,
-// and the policy has no where.
-func (p *Plan) owned() bool {
-	t := p.Tenants
-	if t.Table == nil || len(p.Hops) > 0 || p.Policy.Where.IsSet() {
-		return false
-	}
-	lead, _ := p.Root.Table.Column(p.Lead()[0])
-	return lead.NotNull && slices.ContainsFunc(p.graph.Outgoing(p.Root.Table.OID), func(k schema.ForeignKey) bool {
-		return k.Parent == t.Table.OID && k.Validated && k.Enforced &&
-			slices.Equal(k.ChildColumns, []string{lead.Name}) && slices.Equal(k.ParentColumns, []string{t.Key.Name})
-	})
-}
-
 // AllExpiredSQL reports whether a partition has rows, and whether all of them are expired. It stops
 // at the first row that is not, and reads none if everything of every tenant is expired. The drop
 // checks the answer again.
-func (p *Plan) AllExpiredSQL(sc expiry.Scope, x schema.Partition) *pg.Statement {
+func AllExpiredSQL(p *plan.Plan, sc expiry.Scope, x schema.Partition) *pg.Statement {
 	s := &pg.Statement{}
 	upper := s.Cast(x.Upper, p.Age.Column.Type)
-	p.closedTenants(s, sc, upper)
+	closedTenants(p, s, sc, upper)
 	s.Add("\nSELECT EXISTS (SELECT FROM ONLY ", x.Name.SQL(), "),\n       CASE WHEN ")
-	if x.Dated && p.owned() {
-		if p.heldRoot != nil {
-			s.Add("NOT ", p.heldRoot(nil), " AND ")
-		}
-		s.Add("NOT EXISTS (SELECT FROM (", p.Tenants.Relation(nil), ") reaper_s LEFT JOIN reaper_c ON ", p.Tenants.Same.FindTheirs("reaper_c.key", "reaper_s.key"), " WHERE reaper_c.key IS NULL)")
+	if x.Dated && p.Owned() {
+		s.Add(p.NoRootHeld(), "NOT EXISTS (SELECT FROM (", p.Tenants.Relation(nil), ") reaper_s LEFT JOIN reaper_c ON ", p.Tenants.Same.FindTheirs("reaper_c.key", "reaper_s.key"), " WHERE reaper_c.key IS NULL)")
 	} else {
 		s.Add("false")
 	}
-	s.Add(" THEN true\n            ELSE NOT EXISTS (SELECT FROM ", p.partitionRows(x, upper), " reaper_r\n         LEFT JOIN ", p.OwnerJoin("reaper_c", "reaper_c", "reaper_r.l"))
+	s.Add(" THEN true\n            ELSE NOT EXISTS (SELECT FROM ", partitionRows(p, x, upper), " reaper_r\n         LEFT JOIN ", OwnerJoin(p, "reaper_c", "reaper_c", "reaper_r.l"))
 	return s.Add("\n        WHERE reaper_c.key IS NULL OR NOT reaper_r.meant) END")
 }
 
 // ExpiredCountsSQL counts the rows of a partition by tenant (text, or NULL) if all of them are
 // expired; otherwise it returns nothing.
-func (p *Plan) ExpiredCountsSQL(sc expiry.Scope, x schema.Partition) *pg.Statement {
+func ExpiredCountsSQL(p *plan.Plan, sc expiry.Scope, x schema.Partition) *pg.Statement {
 	s := &pg.Statement{}
 	upper := s.Cast(x.Upper, p.Age.Column.Type)
 	n := len(p.Lead())
 	lead := func(format string) string {
 		return pg.List(n, func(i int) string { return fmt.Sprintf(format, i) })
 	}
-	p.closedTenants(s, sc, upper)
+	closedTenants(p, s, sc, upper)
 	s.Add(",\nreaper_g AS MATERIALIZED (\n  SELECT ")
 	if n > 0 {
 		s.Add(lead("reaper_r.l%d"), ", ")
 	}
-	s.Add("count(*) AS n, count(*) FILTER (WHERE reaper_r.meant) AS meant\n    FROM ", p.partitionRows(x, upper), " reaper_r")
+	s.Add("count(*) AS n, count(*) FILTER (WHERE reaper_r.meant) AS meant\n    FROM ", partitionRows(p, x, upper), " reaper_r")
 	if n > 0 {
 		s.Add("\n   GROUP BY ", lead("reaper_r.l%d"))
 	}
@@ -139,7 +122,7 @@ func (p *Plan) ExpiredCountsSQL(sc expiry.Scope, x schema.Partition) *pg.Stateme
 		key = "NULL::text"
 	}
 	s.Add("),\nreaper_t AS MATERIALIZED (\n  SELECT ", key, " AS tenant, sum(reaper_g.n)::bigint AS n\n    FROM reaper_g")
-	s.Add("\n  JOIN ", p.OwnerJoin("reaper_c reaper_s", "reaper_s", "reaper_g.l"))
+	s.Add("\n  JOIN ", OwnerJoin(p, "reaper_c reaper_s", "reaper_s", "reaper_g.l"))
 	// A row with two owners would be counted for both, and the sums differ.
 	return s.Add("\n   GROUP BY reaper_s.key)\nSELECT tenant, n FROM reaper_t",
 		"\n WHERE n > 0 AND (SELECT sum(n) FROM reaper_t) = (SELECT sum(n) FROM reaper_g) AND (SELECT sum(meant) FROM reaper_g) = (SELECT sum(n) FROM reaper_g)")

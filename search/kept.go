@@ -1,4 +1,4 @@
-package plan
+package search
 
 import (
 	"fmt"
@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/reaperdb/reaper/internal/pg"
+	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/schema"
 )
 
@@ -13,24 +14,24 @@ import (
 // and those of their dependents that a keeping edge could protect; and reaper_k, the rows that one
 // does protect, with all rows whose deletion would delete them. Each CTE has each row once, so a
 // chain of rows takes linear time, however many of them are roots.
-func (p *Plan) keptSQL(roots string) string {
+func keptSQL(p *plan.Plan, roots string) string {
 	var down, tests, up []string
 	for _, e := range p.Edges {
 		switch {
-		case e.Action == ByKeep:
+		case e.Action == plan.ByKeep:
 			tests = append(tests, fmt.Sprintf("reaper_c.node = %d AND EXISTS (SELECT FROM %s WHERE %s%s)",
-				slices.Index(p.Nodes, e.Parent), schema.From(e.Child.Table), StepMatch(p, e, "reaper_c"), Parenthesized(e.Where)))
+				slices.Index(p.Nodes, e.Parent), schema.From(e.Child.Table), StepMatch(p, e, "reaper_c"), plan.Parenthesized(e.Where)))
 		case e.Protects():
 			down, up = append(down, ClosureStep(p, e, "reaper_c")), append(up, ascent(p, e))
 		}
 	}
-	return p.ReachedSQL(roots, down) +
+	return ReachedSQL(p, roots, down) +
 		",\nreaper_k(node, tab, tid) AS (\n  SELECT node, tab, tid FROM reaper_c WHERE " + strings.Join(tests, " OR ") + recursion("reaper_k", up) + ")"
 }
 
 // ReachedSQL adds the CTE reaper_c: the roots and what these steps reach from them.
-func (p *Plan) ReachedSQL(roots string, steps []string) string {
-	return ",\n" + p.Closure("reaper_c", []string{p.RootSeed(roots)}, steps)
+func ReachedSQL(p *plan.Plan, roots string, steps []string) string {
+	return ",\n" + Closure(p, "reaper_c", []string{RootSeed(p, roots)}, steps)
 }
 
 // recursion extends a CTE by all steps.
@@ -43,7 +44,7 @@ func recursion(c string, steps []string) string {
 
 // ascent is one upward edge of a recursion: the rows that the row of reaper_k references. Its
 // subselect lets users' SQL see only the columns of its own table.
-func ascent(p *Plan, e *Edge) string {
+func ascent(p *plan.Plan, e *plan.Edge) string {
 	child, parent := e.Child.Table, e.Parent.Table
 	name, above := pg.Ident(child.Name.Name), pg.Ident(parent.Name.Name)
 	within := ""
@@ -55,7 +56,7 @@ func ascent(p *Plan, e *Edge) string {
 		pg.List(len(e.ChildColumns), func(i int) string {
 			return schema.Uncollated(child, e.ChildColumns[i]) + fmt.Sprintf(" AS r%d", i)
 		}),
-		schema.From(child), slices.Index(p.Nodes, e.Child), name, name, Parenthesized(e.Where), schema.From(parent),
+		schema.From(child), slices.Index(p.Nodes, e.Child), name, name, plan.Parenthesized(e.Where), schema.From(parent),
 		within+pg.And(len(e.ChildColumns), func(i int) string {
 			return referencing(e.Pairs[i], fmt.Sprintf("reaper_y.r%d", i), schema.Col(parent, e.ParentColumns[i]))
 		}))
@@ -67,17 +68,11 @@ func ascent(p *Plan, e *Edge) string {
 func referencing(c schema.Comparison, theirs, ours string) string {
 	if c.OursText {
 		switch {
-		case slices.Contains(IntegerTypes, c.Ours.TypeName):
+		case slices.Contains(plan.IntegerTypes, c.Ours.TypeName):
 			return fmt.Sprintf("%[1]s = CASE WHEN %[2]s::text ~ '^-?[0-9]{1,19}$' THEN CASE WHEN %[2]s::text::numeric BETWEEN -9223372036854775808 AND 9223372036854775807 THEN %[2]s::text::int8 END END AND %[3]s", ours, theirs, c.FindOurs(ours, theirs))
 		case c.Ours.TypeName == "uuid":
 			return fmt.Sprintf("%[1]s = CASE WHEN %[2]s::text ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN %[2]s::text::uuid END AND %[3]s", ours, theirs, c.FindOurs(ours, theirs))
 		}
 	}
 	return c.FindOurs(ours, theirs)
-}
-
-// Protects reports whether a row behind the edge could keep the row it references, by itself or
-// through its own dependents.
-func (e *Edge) Protects() bool {
-	return e.Action == ByKeep || e.Action.Deletes() && e.Child.NeedsLock()
 }
