@@ -123,6 +123,9 @@ func clearable(t *Table, k *schema.ForeignKey) (columns []string) {
 	return columns
 }
 
+// keepTenantFix lets the tenant's row stay.
+const keepTenantFix = "let the tenant's row stay: write tenant_row: redact under erasure, and under redact which columns of "
+
 // checkKept refuses kept rows that reference a tenant's row that goes.
 func (c *compiler) checkKept(e *edge) {
 	if e.parent != c.plan.Tenants || !e.child.stays || c.section.TenantRow == policy.Redact {
@@ -132,7 +135,7 @@ func (c *compiler) checkKept(e *edge) {
 	if e.child.Action == Keep {
 		pos, why = e.child.Entry.Pos, "rows of "+e.child.Name()+" are kept"
 	}
-	c.fail(pos, "write under erasure, tenant_row: redact # and redact, with the columns of "+c.plan.Tenants.Name()+" to overwrite",
+	c.fail(pos, keepTenantFix+c.plan.Tenants.Name()+" to overwrite",
 		"%s, and reference the tenant's row (%s), which goes", why, e.label())
 }
 
@@ -143,9 +146,9 @@ func (c *compiler) checkRedacted(e *edge) {
 		return
 	}
 	if len(e.clear) == 0 {
-		fix := "write under erasure, tenant_row: redact # and redact, with the columns of " + c.plan.Tenants.Name() + " to overwrite"
+		fix := keepTenantFix + c.plan.Tenants.Name() + " to overwrite"
 		if e.parent != c.plan.Tenants {
-			fix = "write an entry under erasure, tables: {table: " + policy.YAMLTable(e.parent.Table.Name.Schema, e.parent.Table.Name.Name) + ", action: redact, set: {…}} # or let rows of " + e.child.Name() + " go"
+			fix = "redact rows of " + e.parent.Name() + " too, or let rows of " + e.child.Name() + " go"
 		}
 		c.fail(c.posOf(e.child), fix, "rows of %s are redacted and stay, but reference rows of %s, which go (%s), and the reference cannot be emptied", e.child.Name(), e.parent.Name(), e.label())
 		return

@@ -50,6 +50,12 @@ func (s *section) redactsTenant() bool {
 // apply pastes a remedy into the section, and reports whether it is one that can be.
 func (s *section) apply(fix string) bool {
 	fix, _, _ = strings.Cut(fix, " # ")
+	if strings.HasPrefix(fix, "let the tenant's row stay") {
+		if !s.redactsTenant() {
+			s.more = append(s.more, "tenant_row: redact", `redact: {name: "'erased'"}`)
+		}
+		return true
+	}
 	rest, ok := strings.CutPrefix(fix, "write under erasure, ")
 	if !ok {
 		return false
@@ -61,10 +67,6 @@ func (s *section) apply(fix string) bool {
 		s.tables = append(s.tables, strings.TrimSuffix(list, "]"))
 	case isGlobal:
 		s.global = append(s.global, strings.TrimSuffix(global, "]"))
-	case strings.HasPrefix(rest, "tenant_row: redact"):
-		if !s.redactsTenant() {
-			s.more = append(s.more, "tenant_row: redact", `redact: {name: "'erased'"}`)
-		}
 	default:
 		return false
 	}
