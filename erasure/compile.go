@@ -67,6 +67,7 @@ type compiler struct {
 	byOID    map[uint32]*Table
 	oids     map[[2]string]uint32 // resolved tables of the file
 	entries  map[*Table][]*policy.ErasureTable
+	circles  map[*Table]int // see knots
 	problems []plan.Problem
 	proposed []Proposal // for some of the problems
 	unsafe   bool       // what runs may rely on the role's own search_path

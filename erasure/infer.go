@@ -94,21 +94,28 @@ func (c *compiler) byReference(levels map[*Table]int) []*Table {
 // knots numbers the circles of references: those with higher numbers are referenced by lower ones. The
 // tenants' own references do not count: rows are not a tenant's because the tenant's row names them.
 func (c *compiler) knots() map[*Table]int {
+	if c.circles != nil {
+		return c.circles
+	}
+	place := map[*Table]int{}
+	for i, t := range c.plan.Tables {
+		place[t] = i
+	}
 	next := make([][]int, len(c.plan.Tables))
 	for i, t := range c.plan.Tables {
 		if t == c.plan.Tenants {
 			continue
 		}
 		for _, k := range c.edges(t) {
-			next[i] = append(next[i], slices.Index(c.plan.Tables, c.table(k.Parent)))
+			next[i] = append(next[i], place[c.table(k.Parent)])
 		}
 	}
 	of, _ := components.Of(next)
-	numbers := map[*Table]int{}
+	c.circles = map[*Table]int{}
 	for i, t := range c.plan.Tables {
-		numbers[t] = of[i]
+		c.circles[t] = of[i]
 	}
-	return numbers
+	return c.circles
 }
 
 // keyWays finds the ways of a table along its foreign keys, unless the file names all of them.

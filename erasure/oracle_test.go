@@ -16,7 +16,7 @@ import (
 
 // oracleCases is how many random databases a normal test run erases tenants of; REAPER_FUZZ_CASES
 // overrides it.
-const oracleCases = 60
+const oracleCases = 20
 
 // world is a random database of three tenants. Every row is somebody's, and references only rows of
 // the same tenant or shared ones: so whose it is, is known without any query.
@@ -339,6 +339,9 @@ func (w *world) keeps() bool {
 
 // TestOracle erases a tenant of three in random databases, with tiny batches, and compares every row.
 func TestOracle(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes some seconds, and -short was given")
+	}
 	cases := oracleCases
 	if s := os.Getenv("REAPER_FUZZ_CASES"); s != "" {
 		var err error
@@ -348,7 +351,10 @@ func TestOracle(t *testing.T) {
 	}
 	seed := 0
 	if s := os.Getenv("REAPER_FUZZ_SEED"); s != "" {
-		seed, _ = strconv.Atoi(s)
+		var err error
+		if seed, err = strconv.Atoi(s); err != nil {
+			t.Fatalf("REAPER_FUZZ_SEED: %v", err)
+		}
 	}
 	db := dbtest.New(t)
 	conn := connect(t, db.DSN())
