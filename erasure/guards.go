@@ -87,6 +87,10 @@ func (c *compiler) updated(t *Table) (columns []string) {
 	return columns
 }
 
+// needsDelete reports whether the role needs DELETE on a table: for rows that go, and for the tenants'
+// table, which is locked.
+func (p *Plan) needsDelete(t *Table) bool { return t.deletes() || t == p.Tenants }
+
 func (t *Table) deletes() bool { return t.Action == Delete || t.Action == Keep }
 
 func (c *compiler) tableGuards(t *Table) {
@@ -96,7 +100,7 @@ func (c *compiler) tableGuards(t *Table) {
 		return
 	}
 	c.readable(s)
-	if t.deletes() {
+	if c.plan.needsDelete(t) {
 		if !s.CanDelete {
 			c.missing("DELETE", s.Name)
 		}

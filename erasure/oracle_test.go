@@ -16,7 +16,7 @@ import (
 
 // oracleCases is how many random databases a normal test run erases tenants of; REAPER_FUZZ_CASES
 // overrides it.
-const oracleCases = 20
+const oracleCases = 12
 
 // world is a random database of three tenants. Every row is somebody's, and references only rows of
 // the same tenant or shared ones: so whose it is, is known without any query.

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/reaperdb/reaper/internal/components"
+	"github.com/reaperdb/reaper/internal/pg"
 )
 
 // groups orders the tables whose rows go: those that reference others first, circles together.
@@ -42,7 +43,24 @@ func (c *compiler) groups() error {
 	c.remember()
 	p.makeSteps()
 	p.sortTables()
+	for _, e := range p.cleared() {
+		for _, column := range e.clear {
+			if !slices.Contains(e.child.Table.UpdateColumns, column) {
+				c.missing("UPDATE ("+pg.Ident(column)+")", e.child.Table.Name)
+			}
+		}
+	}
 	return nil
+}
+
+// cleared are the references that may be emptied to open circles.
+func (p *Plan) cleared() (edges []*edge) {
+	for _, g := range p.Groups {
+		for _, s := range g.clears {
+			edges = append(edges, s.edge)
+		}
+	}
+	return edges
 }
 
 // arranged orders components: those without any reference first, the one of the tenants as late as it
