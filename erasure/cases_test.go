@@ -98,14 +98,23 @@ func TestProblems(t *testing.T) {
 	}{
 		{"no foreign key", orgs + "CREATE TABLE jobs (id int, org_id text)", section{}, "public.jobs are: no foreign keys lead|jobs.org_id looks like the key of orgs", "{table: public.jobs, owner: org_id}"},
 		{"of nobody", orgs + "CREATE TABLE countries (id int)", section{}, "public.countries", "global: [public.countries]"},
-		{"two tenants", users + "CREATE TABLE mails (id int, sender_id int NOT NULL REFERENCES users, rcpt_id int NOT NULL REFERENCES users)", section{},
-			"a row of public.mails can belong to two tenants, by rcpt_id -> public.users and by sender_id", "[{table: public.mails}] # its rows go along each of these keys; or with owner: [rcpt_id, org_id]"},
+		{
+			"two tenants", users + "CREATE TABLE mails (id int, sender_id int NOT NULL REFERENCES users, rcpt_id int NOT NULL REFERENCES users)",
+			section{},
+			"a row of public.mails can belong to two tenants, by rcpt_id -> public.users and by sender_id", "[{table: public.mails}] # its rows go along each of these keys; or with owner: [rcpt_id, org_id]",
+		},
 		{"only emptied", users + "CREATE TABLE log (id int, user_id int REFERENCES users ON DELETE SET NULL)", section{}, "public.log are|only until ON DELETE empties it", "owner: [user_id, org_id]"},
 		{"kept", users, section{tables: []string{"{table: users, action: keep, for: forever, reason: law}"}}, "public.users are kept, and reference the tenant's row (users_org_id_fkey)", "tenant_row: redact"},
-		{"polymorphic", users + "CREATE TABLE files (id int, record_type text, record_id int); INSERT INTO files VALUES (1, 'User', 1), (2, 'Plan', 1)", section{},
-			"public.files are whose record_type is Plan, User", `{table: public.files, owner: none, where: 'record_type = ''Plan'''}, {table: public.files, owner: [`},
-		{"one value", users + "CREATE TABLE files (id int, record_type text, record_id int); INSERT INTO files VALUES (1, 'User', 1), (2, 'Plan', 1)",
-			section{tables: []string{`{table: files, owner: [record_id -> users.id, org_id], where: "record_type = 'User'"}`}}, "record_type is Plan", "owner: none"},
+		{
+			"polymorphic", users + "CREATE TABLE files (id int, record_type text, record_id int); INSERT INTO files VALUES (1, 'User', 1), (2, 'Plan', 1)",
+			section{},
+			"public.files are whose record_type is Plan, User", `{table: public.files, owner: none, where: 'record_type = ''Plan'''}, {table: public.files, owner: [`,
+		},
+		{
+			"one value", users + "CREATE TABLE files (id int, record_type text, record_id int); INSERT INTO files VALUES (1, 'User', 1), (2, 'Plan', 1)",
+			section{tables: []string{`{table: files, owner: [record_id -> users.id, org_id], where: "record_type = 'User'"}`}},
+			"record_type is Plan", "owner: none",
+		},
 		{"unknown table", orgs, section{global: []string{"contries"}}, "there is no table contries", ""},
 		{"trigger", users + "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; CREATE TRIGGER no BEFORE DELETE ON users FOR EACH ROW EXECUTE FUNCTION f()", section{}, "trigger no of public.users runs BEFORE DELETE", "triggers: allow"},
 		{"rule", users + "CREATE RULE no AS ON DELETE TO users DO INSTEAD NOTHING", section{}, "rule no of public.users", "DISABLE RULE"},
@@ -119,8 +128,11 @@ func TestProblems(t *testing.T) {
 		{"redact by time", users, redacting("email: \"now()::text\""), "depends on function now()", ""},
 		{"redact by itself", users, redacting("email: \"email || 'x'\""), "depends on email, which is overwritten too", ""},
 		{"redact with NULL", orgs + "CREATE TABLE users (id int, org_id text NOT NULL REFERENCES orgs, email text NOT NULL)", redacting("email: \"NULL\""), "it is NOT NULL", ""},
-		{"redact what references what goes", users + "CREATE TABLE log (id int, user_id int NOT NULL REFERENCES users, ip text)",
-			section{tables: []string{`{table: log, action: redact, set: {ip: "NULL"}}`}}, "public.log are redacted and stay, but reference rows of public.users", "redact rows of public.users too"},
+		{
+			"redact what references what goes", users + "CREATE TABLE log (id int, user_id int NOT NULL REFERENCES users, ip text)",
+			section{tables: []string{`{table: log, action: redact, set: {ip: "NULL"}}`}},
+			"public.log are redacted and stay, but reference rows of public.users", "redact rows of public.users too",
+		},
 	} {
 		db.Exec(t, "DROP SCHEMA public CASCADE; DROP SERVER IF EXISTS s CASCADE; CREATE SCHEMA public; "+c.setup)
 		_, problems := compile(t, conn, c.section.file())

@@ -1,6 +1,7 @@
 package erasure
 
 import (
+	"context"
 	"strings"
 	"testing"
 
@@ -29,7 +30,7 @@ func TestStatements(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(t.Context())
+	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
 	file, err := policy.Parse("reaper.yaml", []byte(`version: 1
 tenants: {table: orgs, key: id}
 policies: [{name: x, table: posts, age: at, tenant: none, retention: 1d}]

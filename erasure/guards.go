@@ -38,8 +38,14 @@ func (c *compiler) guards() error {
 	}
 	for _, t := range p.Tables {
 		t.keys = keys[t.Table.OID]
-		if t.Action != Global && t.Action != Undecided {
-			c.tableGuards(t)
+		if t.Action == Global || t.Action == Undecided {
+			continue
+		}
+		c.tableGuards(t)
+		for _, w := range t.Ways {
+			if err := c.wayGuards(t, w); err != nil {
+				return err
+			}
 		}
 	}
 	for _, e := range p.edges {
@@ -175,6 +181,36 @@ func (c *compiler) edgeGuards(e *edge) error {
 	}
 	return c.unindexed(e.from, fix, fmt.Sprintf("no index serves %s (%s) of %s: each deleted row of %s reads the whole table", e.label(), strings.Join(e.columns, ", "), e.from.Name, e.parent.Name()))
 }
+
+// wayGuards checks that an index finds the rows that hold the key in a column, or by SQL; foreign keys
+// and steps of paths are references.
+func (c *compiler) wayGuards(t *Table, w *Way) error {
+	if w.Key != nil || len(w.hops) > 0 || t.Table.Kind != schema.Ordinary && t.Table.Kind != schema.Partitioned {
+		return nil
+	}
+	served := slices.ContainsFunc(t.Table.Indexes, func(x schema.Index) bool {
+		if !x.Valid || len(x.Columns) == 0 {
+			return false
+		}
+		first := x.Columns[0]
+		return w.sql == "" && first.Name == w.last.column || w.sql != "" && first.Expression != "" && plain(first.Expression) == plain(strings.ReplaceAll(w.sql, t.Table.Name.Name+".", ""))
+	})
+	if served {
+		return nil
+	}
+	how, what := " CONCURRENTLY", "("+w.written+")"
+	if t.Table.Kind == schema.Partitioned {
+		how = ""
+	}
+	if w.sql == "" {
+		what = pg.Ident(w.last.column)
+	}
+	return c.unindexed(t.Table, fmt.Sprintf("CREATE INDEX%s ON %s (%s);", how, pg.Ident(t.Table.Name.Schema, t.Table.Name.Name), what),
+		fmt.Sprintf("no index serves the owner of %s: each batch reads the whole table", t.Name()))
+}
+
+// plain is SQL without spaces and parentheses.
+func plain(sql string) string { return strings.NewReplacer(" ", "", "(", "", ")", "").Replace(sql) }
 
 // impliedPredicate reports whether an index holds every row whose columns are not NULL.
 func impliedPredicate(x schema.Index, columns []string) bool {

@@ -124,18 +124,18 @@ func (c *compiler) keyWays(t *Table, levels map[*Table]int) {
 		return
 	}
 	strong, weak := c.candidates(t, levels)
-	chosen, clear := c.choose(t, strong)
+	chosen, decided := c.choose(t, strong)
 	switch {
-	case t.Entry == nil || clear:
+	case t.Entry == nil || decided:
 	case len(strong) > 0:
-		chosen, clear = strong, true // the file has decided
+		chosen, decided = strong, true // the file has decided
 	default:
-		chosen, clear = weak, true
+		chosen, decided = weak, true
 	}
 	if len(chosen) == 0 && len(strong) == 0 {
 		return // coverage says so
 	}
-	if !clear {
+	if !decided {
 		c.ambiguous(t, strong)
 		return
 	}
@@ -171,7 +171,7 @@ func (c *compiler) candidates(t *Table, levels map[*Table]int) (strong, weak []s
 // choose picks the keys that say whose a row is, if they cannot disagree: the only one; the only one
 // to the tenants themselves, if every row has it; or several that compare the same column of the table
 // with the tenant's key.
-func (c *compiler) choose(t *Table, keys []schema.ForeignKey) (chosen []schema.ForeignKey, clear bool) {
+func (c *compiler) choose(t *Table, keys []schema.ForeignKey) (chosen []schema.ForeignKey, decided bool) {
 	if len(keys) <= 1 {
 		return keys, len(keys) == 1
 	}
@@ -184,9 +184,9 @@ func (c *compiler) choose(t *Table, keys []schema.ForeignKey) (chosen []schema.F
 	if len(direct) == 1 {
 		return direct, true
 	}
-	first := c.ownerColumn(t, &keys[0])
+	first := c.ownerColumn(&keys[0])
 	for i := range keys {
-		if column := c.ownerColumn(t, &keys[i]); column == "" || column != first || nullable(t.Table, []string{column}) {
+		if column := c.ownerColumn(&keys[i]); column == "" || column != first || nullable(t.Table, []string{column}) {
 			return nil, false
 		}
 	}
@@ -196,7 +196,7 @@ func (c *compiler) choose(t *Table, keys []schema.ForeignKey) (chosen []schema.F
 
 // ownerColumn is the column of a table that, by a foreign key, equals the key of the tenant whose the
 // referenced row is; empty if no single column does.
-func (c *compiler) ownerColumn(t *Table, k *schema.ForeignKey) string {
+func (c *compiler) ownerColumn(k *schema.ForeignKey) string {
 	p := c.table(k.Parent)
 	want := c.plan.Key.Name
 	if p != c.plan.Tenants {
@@ -206,7 +206,7 @@ func (c *compiler) ownerColumn(t *Table, k *schema.ForeignKey) string {
 		w := p.Ways[0]
 		switch {
 		case w.Key != nil:
-			want = c.ownerColumn(p, w.Key)
+			want = c.ownerColumn(w.Key)
 		case len(w.hops) == 0 && w.last.column != "" && w.where == "":
 			want = w.last.column
 		default:

@@ -53,10 +53,6 @@ type wrow struct {
 	young             bool
 }
 
-func (x *wtable) has(to int) bool {
-	return slices.ContainsFunc(x.refs, func(r wref) bool { return r.to == to })
-}
-
 func drawWorld(t *rapid.T) *world {
 	w := &world{limit: rapid.IntRange(1, 6).Draw(t, "limit"), keyType: rapid.SampledFrom([]string{"text", "uuid", "bigint"}).Draw(t, "key type")}
 	w.keys = map[string][]string{

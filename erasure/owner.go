@@ -79,7 +79,7 @@ func (c *compiler) ownerSQL(t *Table, w *Way, e *policy.ErasureTable) (bool, err
 			w.columns = append(w.columns, r.Name)
 		}
 	}
-	w.sql, w.Text = f.SQL, t.Name()+" where ("+e.Owner.SQL.Value+") is the tenant's key"
+	w.sql, w.written, w.Text = f.SQL, e.Owner.SQL.Value, t.Name()+" where ("+e.Owner.SQL.Value+") is the tenant's key"
 	return true, nil
 }
 

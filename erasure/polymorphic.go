@@ -20,7 +20,7 @@ func (c *compiler) pairOf(t *schema.Table) (pair, bool) {
 		camel, isCamel := strings.CutSuffix(typ.Name, "Type")
 		id, found := t.Column(name + "_id")
 		if !ok && isCamel {
-			ok, id = true, schema.Column{}
+			ok = true
 			id, found = t.Column(camel + "Id")
 		}
 		if ok && found && (typ.Category == "S" || typ.Category == "E") && len(c.graph.KeysOver(t.OID, id.Name)) == 0 {

@@ -75,7 +75,7 @@ func (a *args) by(t *Table, w *Way, at string) string {
 func (a *args) byOne(t *Table, w *Way, at string) string {
 	switch {
 	case w.Key != nil:
-		return a.byKey(t, w, at)
+		return a.byKey(w, at)
 	case w.sql != "":
 		return over(t, at, w.sql) + "::" + pg.TextType + " OPERATOR(pg_catalog.=) " + a.key + "::" + pg.TextType
 	}
@@ -83,7 +83,7 @@ func (a *args) byOne(t *Table, w *Way, at string) string {
 }
 
 // byKey follows a foreign key. One to the tenants' key itself needs no row of theirs.
-func (a *args) byKey(t *Table, w *Way, at string) string {
+func (a *args) byKey(w *Way, at string) string {
 	if w.Parent == a.plan.Tenants {
 		for i, name := range w.Key.ParentColumns {
 			if name == a.plan.Key.Name {

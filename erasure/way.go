@@ -19,9 +19,9 @@ type Way struct {
 	hops    []hop               // of a path, before its last column
 	last    value               // of a path or a column: what holds the key
 	sql     string              // over the table alone
+	written string              // sql as the file has it
 	where   string              // only rows for which it is true
 	columns []string            // of the table: whose rows are depends on them
-	index   string              // an index that finds rows this way; empty: none, or not known
 }
 
 // hop is one step of a path that the file names: a column leads to a unique column of a table.
