@@ -173,7 +173,7 @@ cover: postgres ## all tests, and how much of the code they reach
 	$(GO) tool cover -func=cover.out | tail -n 1
 
 .PHONY: fuzz
-fuzz: postgres ## the parsers for FUZZ_TIME each (30s), the purge with FUZZ_CASES schemas (20000) over VERSIONS
+fuzz: postgres ## the parsers for FUZZ_TIME each (30s), the purge and the erasure with FUZZ_CASES schemas each (20000) over VERSIONS
 	@set -euo pipefail; for target in FuzzParseDuration FuzzParse FuzzFragment; do \
 		echo "== $$target"; \
 		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZ_TIME) ./policy; \
@@ -183,7 +183,7 @@ fuzz: postgres ## the parsers for FUZZ_TIME each (30s), the purge with FUZZ_CASE
 		bin=$$(bash scripts/postgres.sh $$version); \
 		cases=$$(($(FUZZ_CASES) / $(words $(VERSIONS)))); \
 		echo "== the oracle: $$cases schemas on PostgreSQL $$version"; \
-		REAPER_TEST_PG_BIN=$$bin REAPER_FUZZ_CASES=$$cases $(GO) test -count=1 -timeout 2h -run '^TestOracle$$' ./purge; \
+		REAPER_TEST_PG_BIN=$$bin REAPER_FUZZ_CASES=$$cases $(GO) test -count=1 -timeout 2h -run '^TestOracle$$' ./purge ./erasure; \
 	done
 
 .PHONY: bench

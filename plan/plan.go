@@ -297,3 +297,6 @@ type Server struct {
 	ClockSkew       time.Duration
 	maxLocks        int // of the whole server
 }
+
+// Path is the search_path of the role's own sessions.
+func (s Server) Path() string { return s.path }

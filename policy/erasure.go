@@ -75,6 +75,8 @@ type Owner struct {
 	// SQL is over the table alone, and compared as text with the key. Where the table has a column
 	// of exactly this name, it is that column.
 	SQL Text
+	// OnlyColumn: SQL is no expression, so it can only be the name of a column.
+	OnlyColumn bool
 }
 
 // IsSet reports whether the file says which rows are a tenant's.
@@ -271,6 +273,7 @@ func (o *ownerValue) decode(key string, n *node) error {
 		if _, wrong := parseColumn(s); wrong != nil {
 			return n.in(key, err)
 		}
+		o.OnlyColumn = true
 	}
 	o.SQL = Text{s, n.pos}
 	return nil

@@ -40,7 +40,7 @@ func byQuery(line string) string {
 // secret marks text that a message must not repeat.
 const secret = "hunter2"
 
-var mistakes = slices.Concat(guardMistakes, archiveMistakes, []mistake{
+var mistakes = slices.Concat(guardMistakes, archiveMistakes, erasureMistakes, []mistake{
 	// The file as a whole.
 	{file: "", at: "1:1", words: "empty|version: 1"},
 	{file: "\n# nothing\n", at: "1:1", words: "empty"},

@@ -288,6 +288,15 @@ func (g *Graph) Family(oid uint32) []uint32 {
 	return family
 }
 
+// PartitionOf returns the table of which this one is a partition or, by plain inheritance, a child;
+// 0: there is none. Only the first parent counts.
+func (g *Graph) PartitionOf(oid uint32) uint32 {
+	if parents := g.parents[oid]; len(parents) > 0 {
+		return parents[0]
+	}
+	return 0
+}
+
 // References returns the foreign keys that deleting rows of the table affects: those on the
 // table, and those on a single partition of it. Copies that PostgreSQL makes of a key for
 // partitions are left out.

@@ -28,8 +28,8 @@ func (a *app) checkCommand() *cobra.Command {
 		Long: `check changes nothing. It checks the syntax of the policy file, and against the
 database: tables, types, keys, tenant paths, the list of tenants, privileges (on the
 ledger too), row-level security, triggers, and foreign keys that nobody decided on.
-It names missing indexes, guards that cannot be read, and an archive that cannot be
-written to. It samples rows, and warns if most of them reach no tenant, or if
+It names missing indexes, tables that the section erasure does not decide about,
+guards that cannot be read, and an archive that cannot be written to. It samples rows, and warns if most of them reach no tenant, or if
 dependents would be deleted much younger than the retention. Each problem comes with
 its fix. Exit code 2 if there is an error, 0 if there are only warnings.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.check(cmd.Context(), lock) },
@@ -84,6 +84,11 @@ func (a *app) check(ctx context.Context, lock string) error {
 		return a.checkFailed(failed(err))
 	}
 	missing = append(missing, a.archiveProblems(ctx, s)...)
+	_, erasing, err := a.erasurePlan(ctx, s)
+	if err != nil {
+		return a.checkFailed(failed(err))
+	}
+	missing = append(missing, erasing...)
 	unread, notes := s.guardProblems(ctx)
 	notes = append(advice, notes...)
 	limits, err := a.lagLimits(s.file)

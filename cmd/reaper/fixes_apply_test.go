@@ -33,7 +33,7 @@ func isProse(fix string) bool {
 }
 
 // yamlFix is `write`, perhaps where it belongs, and YAML: a pair, or one name.
-var yamlFix = regexp.MustCompile(`^write (an entry under dependents: \{|in its place: \[|[a-z_]+: [^ ]|([^ #]+|'[^']*') # )`)
+var yamlFix = regexp.MustCompile(`^write (an entry under dependents: \{|under erasure, [a-z]+: [^ ]|in its place: \[|[a-z_]+: [^ ]|([^ #]+|'[^']*') # )`)
 
 // apply carries out a fix as a person would who pastes it.
 func (r *caseRun) apply(p plan.Problem) {
@@ -96,6 +96,16 @@ func (r *caseRun) edit(doc *fixYAML, p plan.Problem) error {
 		if node, in = doc.at(line, col); node == nil {
 			return fmt.Errorf("nothing stands at %s", found[0])
 		}
+	}
+	if rest, ok := strings.CutPrefix(p.Fix, "write under erasure, "); ok {
+		fix := parseFixYAML(r.t, rest).pairs[0]
+		section := doc.get("erasure")
+		if old := section.get(fix.key.text); old != nil && fix.value.kind == ast.SequenceType {
+			old.items = append(old.items, fix.value.items...)
+			return nil
+		}
+		section.set(fix.key.text, fix.value)
+		return nil
 	}
 	if node == nil && !strings.HasPrefix(p.Fix, "write an entry") && !ofPolicy.MatchString(p.Fix) {
 		return fmt.Errorf("the problem names no place")

@@ -21,7 +21,7 @@ const (
 )
 
 func (a *app) initCommand() *cobra.Command {
-	var interactive bool
+	var interactive, erasing bool
 	cmd := &cobra.Command{
 		Use: "init", Short: "Look at the database and print a starter reaper.yaml", Args: noArgs,
 		Long: `init reads the catalog and samples of rows, and prints a commented policy file to
@@ -33,8 +33,12 @@ replaced every CHOOSE in it. init writes nothing:
 
 With --interactive it asks instead, says what each answer would delete, writes the
 policy file (REAPER_POLICY_FILE), which must not be there yet, and checks it. Ctrl-C
-writes nothing.`,
+writes nothing. With --erasure, the file also says what becomes of a tenant that
+leaves, table by table; what nobody can know is left to you.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if interactive && erasing {
+				return usage(errors.New("init --interactive does not write the section erasure: leave out --erasure, and add what init --erasure prints"))
+			}
 			if interactive {
 				return a.interview(cmd.Context())
 			}
@@ -48,6 +52,13 @@ writes nothing.`,
 				return failed(err)
 			}
 			text := proposal.YAML()
+			if erasing {
+				section, err := a.erasureStarter(cmd.Context(), pool, proposal.Tenants)
+				if err != nil {
+					return err
+				}
+				text += section
+			}
 			if a.json() {
 				return a.printJSON(map[string]string{"policy_file": text})
 			}
@@ -56,6 +67,7 @@ writes nothing.`,
 		},
 	}
 	cmd.Flags().BoolVar(&interactive, "interactive", false, "ask what is to be decided, and write the policy file")
+	cmd.Flags().BoolVar(&erasing, "erasure", false, "also write the section erasure: what becomes of a tenant that leaves")
 	return cmd
 }
 
