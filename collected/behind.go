@@ -53,9 +53,9 @@ func LockAtSQL(r *Rows) *pg.Statement {
 	return s
 }
 
-// CountBehindSQL counts the rows behind an edge, up to a limit.
+// CountBehindSQL counts the rows behind an edge that are to be deleted or cleared, up to a limit.
 func CountBehindSQL(e *plan.Edge, r *Rows, limit int) *pg.Statement {
 	s := &pg.Statement{}
-	s.Add("SELECT count(*) FROM (SELECT FROM ", schema.From(e.Child.Table), " WHERE ", behind(s, e, r), fmt.Sprintf(" LIMIT %d) x", limit))
+	s.Add("SELECT count(*) FROM (SELECT FROM ", schema.From(e.Child.Table), " WHERE ", uncleared(s, e, r), fmt.Sprintf(" LIMIT %d) x", limit))
 	return s
 }

@@ -48,11 +48,11 @@ func RowChecks(p *plan.Plan, m *plan.Traversal, known map[*plan.Node]*Rows, keys
 		if r == nil || r.Len() == 0 || e.Action == plan.ByKeep || !m.Walks(e) {
 			continue
 		}
-		text := e.Child.Stays()
+		text, condition := e.Child.Stays(), uncleared(s, e, r)
 		if e.Action.Clears() {
 			text = fmt.Sprintf("rows of %s still reference deleted rows (%s) after their reference was emptied: %s", e.Child.Table.Name, e.Label(), e.Child.Fires())
 		}
-		add(e.Child, behind(s, e, r), text)
+		add(e.Child, condition, text)
 	}
 	return c
 }

@@ -22,16 +22,33 @@ func ClearSQL(s *pg.Statement, e *plan.Edge, m *plan.Traversal, known map[*plan.
 
 // cleared is what an UPDATE sets to clear a reference.
 func cleared(e *plan.Edge) string {
-	value := "NULL"
-	if e.Action == plan.BySetDefault {
-		value = "DEFAULT"
+	value := " = NULL"
+	if e.ToDefault() {
+		value = " = DEFAULT"
 	}
-	return pg.List(len(e.SetColumns), func(i int) string { return pg.Ident(e.SetColumns[i]) + " = " + value })
+	var set []string
+	for _, column := range e.Emptied() {
+		set = append(set, pg.Ident(column)+value)
+	}
+	if e.Redaction != nil {
+		set = append(set, e.Redaction.Set())
+	}
+	return strings.Join(set, ", ")
 }
 
 // clearing is the condition that the reference of a row is to be cleared.
 func clearing(s *pg.Statement, e *plan.Edge, m *plan.Traversal, known map[*plan.Node]*Rows) string {
-	return behind(s, e, known[e.Parent]) + unlessGoing(s, e, m, known)
+	return uncleared(s, e, known[e.Parent]) + unlessGoing(s, e, m, known)
+}
+
+// uncleared is the condition that a row behind an edge is not yet what clearing the edge makes of it. A
+// redacted row may keep a reference that is no foreign key.
+func uncleared(s *pg.Statement, e *plan.Edge, r *Rows) string {
+	condition := behind(s, e, r)
+	if e.Redaction != nil && e.Key == nil {
+		condition += "\n   AND (" + e.Redaction.Differs() + ")"
+	}
+	return condition
 }
 
 // unlessGoing leaves those rows out that are deleted in the same batch.
@@ -47,12 +64,16 @@ func unlessGoing(s *pg.Statement, e *plan.Edge, m *plan.Traversal, known map[*pl
 	return condition
 }
 
-// ClearSomeSQL clears the references of some rows behind an edge. It returns their number, and how
-// many of them still reference the same row.
-func ClearSomeSQL(e *plan.Edge, r *Rows, limit int) *pg.Statement {
+// ClearCheckedSQL is ClearSQL. It returns the number of rows, and how many of them still reference the
+// same row, or are not what they were redacted to.
+func ClearCheckedSQL(e *plan.Edge, m *plan.Traversal, known map[*plan.Node]*Rows, limit int) *pg.Statement {
 	s := &pg.Statement{}
-	update := ClearSQL(s.Inner(), e, nil, map[*plan.Node]*Rows{e.Parent: r}, limit)
-	update.Add("\nRETURNING (", behind(update, e, r), ") IS TRUE AS stays")
+	update := ClearSQL(s.Inner(), e, m, known, limit)
+	stays := "(" + uncleared(update, e, known[e.Parent]) + ") IS TRUE"
+	if e.Redaction != nil {
+		stays = "(" + stays + " OR " + e.Redaction.Differs() + ")"
+	}
+	update.Add("\nRETURNING ", stays, " AS stays")
 	return s.Add("WITH reaper_u AS (", update.String(), ")\nSELECT count(*), count(*) FILTER (WHERE stays) FROM reaper_u")
 }
 

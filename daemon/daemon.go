@@ -110,6 +110,7 @@ type Daemon struct {
 	sizes     *sizes
 	watching  *watching
 	pruning   pruning
+	numbered  time.Time // when this process last gave ids to everybody's events; the control loop's alone
 
 	// What was measured or read is old: a run has ended, or more is known of what
 	// there is to measure.
@@ -132,7 +133,7 @@ func New(c Config) (*Daemon, error) {
 	d.lease = newLease(c.Instance, d.book, time.Now, c.Log, c.Metrics, func() { ask(d.rescan) })
 	d.pauses = newPauses(time.Now, c.Log, c.Metrics)
 	d.history = newHistory(d.book, c.Metrics, d.lease.leads, d.ended)
-	d.control = newControl(d.book, c.Observe, d.pulse.up, d.pulse.complain, d.lease.renew, d.readPauses, d.readHolds, d.history.read, d.readScans, d.publish, d.signOfLife)
+	d.control = newControl(d.book, c.Observe, d.pulse.up, d.pulse.complain, d.lease.renew, d.readPauses, d.readHolds, d.history.read, d.readScans, d.publish, d.signOfLife, d.numberEvents)
 	d.scans = newScans(survey{c.Pool, c.Ledger, cmp.Or(c.find, scanTimeout)}, d.book, d.planned, time.Now, c.Metrics, d.pulse.complain)
 	d.sizes = newSizes(d.takeSample, d.book, c.Metrics, d.pulse.complain)
 	d.scheduler = &scheduler{

@@ -20,7 +20,7 @@ func (tx *Tx) deleteCollected(ctx context.Context, m *plan.Traversal, known coll
 		if err := tx.noteDue(ctx, e, known); err != nil {
 			return err
 		}
-		n, err := tx.exec(ctx, collected.ClearSQL(&pg.Statement{}, e, m, known, 0))
+		n, err := tx.clear(ctx, e, m, known)
 		if err != nil {
 			return fmt.Errorf("clearing %s of %s: %w", e.Label(), e.Child.Table.Name, err)
 		}
@@ -36,6 +36,25 @@ func (tx *Tx) deleteCollected(ctx context.Context, m *plan.Traversal, known coll
 		return err
 	}
 	return tx.checkRows(ctx, m, known, keys)
+}
+
+// clear clears the references behind an edge. Where a trigger could undo a redaction, the rows are
+// verified: once they reference nothing, nothing finds them any more.
+func (tx *Tx) clear(ctx context.Context, e *plan.Edge, m *plan.Traversal, known collection) (n int64, err error) {
+	if e.Redaction == nil || !tx.plan.Watched() {
+		return tx.exec(ctx, collected.ClearSQL(&pg.Statement{}, e, m, known, 0))
+	}
+	var stay int64
+	err = tx.row(ctx, collected.ClearCheckedSQL(e, m, known, 0)).Scan(&n, &stay)
+	if err == nil && stay > 0 {
+		err = unredacted(e)
+	}
+	return n, err
+}
+
+// unredacted: a trigger undoes a redaction.
+func unredacted(e *plan.Edge) error {
+	return fmt.Errorf("%w: rows of %s still reference what goes, or are not what they were redacted to: %s", ErrInterfered, e.Child.Table.Name, e.Child.Fires())
 }
 
 // deleteAtOnce deletes from several tables in one statement.

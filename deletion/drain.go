@@ -139,7 +139,7 @@ func (d *drainer) clearReferences(ctx context.Context, e *plan.Edge, rows *colle
 	var cleared, stay int64
 	err := d.tx.noteDue(ctx, e, collection{e.Parent: rows})
 	if err == nil {
-		err = d.tx.row(ctx, collected.ClearSomeSQL(e, rows, d.limit)).Scan(&cleared, &stay)
+		err = d.tx.row(ctx, collected.ClearCheckedSQL(e, nil, collection{e.Parent: rows}, d.limit)).Scan(&cleared, &stay)
 	}
 	if err == nil && cleared == 0 {
 		err = d.tx.checkBehind(ctx, e, rows)
@@ -147,7 +147,11 @@ func (d *drainer) clearReferences(ctx context.Context, e *plan.Edge, rows *colle
 	if err == nil {
 		err = d.tx.checkDue(ctx)
 	}
-	if err == nil && stay > 0 {
+	switch {
+	case err != nil || stay == 0:
+	case e.Redaction != nil && d.tx.plan.Watched():
+		err = unredacted(e)
+	default:
 		err = ErrStillReferenced
 	}
 	if err != nil {

@@ -240,9 +240,22 @@ func (t *taker) edge(e *plan.Edge) {
 	if e.Action.Clears() {
 		f.Is += ", sets " + strings.Join(slices.Sorted(slices.Values(e.SetColumns)), ", ")
 	}
+	if e.Action == plan.ByRedact {
+		f.Is += redacted(e)
+	}
 	t.add(f)
 	t.column(child, e.ChildColumns...)
 	t.column(parent, e.ParentColumns...)
+}
+
+// redacted is what the columns behind an edge are overwritten with, as the file has it.
+func redacted(e *plan.Edge) string {
+	values := make([]string, len(e.Entry.Redact))
+	for i, a := range e.Entry.Redact {
+		values[i] = a.Column.Value + " to " + a.SQL.Value
+	}
+	slices.Sort(values)
+	return ", redacts " + strings.Join(values, ", ")
 }
 
 // relied adds what SQL of the file relies on.

@@ -20,12 +20,15 @@
 //   - tick, lease, scan: the daemon's claims, its leader, and what the leader measured.
 //   - latch: the one database that the ledger belongs to, and the last sign of life in it.
 //   - process: the last sign of life of each process, by which it tells a failover from a restore.
+//   - event: what reaper has done, for programs that follow it. An event is committed with what it
+//     tells of, and gets its id afterwards ([Ledger.NumberEvents]).
 //   - size: sizes and row counters over time, thinned as they are saved.
 //
-// Only the views runs and deletions are public. They add open batches to closed sums, and so are
-// right in the middle of a run as well. Every table has a primary key, because a publication FOR
-// ALL TABLES refuses updates and deletes of rows without a replica identity. No index contains a
-// tenant's key, which may be longer than an index entry can be.
+// Only the views runs, deletions and events are public. The first two add open batches to closed
+// sums, and so are right in the middle of a run as well; events has those that have an id. Every
+// table has a primary key, because a publication FOR ALL TABLES refuses updates and deletes of rows
+// without a replica identity. No index contains a tenant's key, which may be longer than an index
+// entry can be.
 //
 // # Durability
 //
@@ -43,12 +46,12 @@
 // triggers and rules they have, and who may create objects or triggers there ([Ledger.Trusted]).
 //
 // Statements run under the search_path of package pg, except those that join a caller's
-// transaction, which may have another path: RecordBatch, BatchCommitted, ForgetDetach, RecordCounts,
+// transaction, which may have another path: RecordBatch, Emit, BatchCommitted, ForgetDetach, RecordCounts,
 // PausedSQL and MovedSQL. These qualify every name, operators included.
 //
 // # Retention
 //
 // The ledger has a retention of its own. Old rows are deleted in separate transactions with short
 // timeouts, closed runs a few at a time. A failure is logged as a warning and fails nothing. A
-// policy's last success is never deleted.
+// policy's last success is never deleted, nor the newest event: the next ids follow its.
 package ledger

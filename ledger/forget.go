@@ -37,7 +37,8 @@ func (l *Ledger) logForgetFailure(what string, err error) {
 
 // forgetRuns deletes some closed runs past the ledger's retention, oldest first. It
 // keeps the current run and each policy's last success. If some runs have so many
-// tenants that the statement times out, it deletes one at a time.
+// tenants that the statement times out, it deletes one at a time. Then it deletes old segments, and
+// the oldest events but for the newest, after which the next ids are given.
 func (l *Ledger) forgetRuns(ctx context.Context, db *pgxpool.Pool, runID string) {
 	if l.retention == 0 {
 		return
@@ -52,7 +53,11 @@ func (l *Ledger) forgetRuns(ctx context.Context, db *pgxpool.Pool, runID string)
 		err = l.deleteOld(ctx, db, sql, l.retention.String(), int64(1), runID)
 	}
 	l.logForgetFailure("runs", err)
-	l.logForgetFailure("segments", l.deleteOld(ctx, db, `DELETE FROM `+l.schema+`.segment WHERE list IS NULL AND at < clock_timestamp() - $1::interval`, l.retention.String()))
+	l.logForgetFailure("segments and events", l.deleteOld(ctx, db, `WITH segments AS (
+			DELETE FROM `+l.schema+`.segment WHERE list IS NULL AND at < clock_timestamp() - $1::interval)
+		DELETE FROM `+l.schema+`.event WHERE n IN (SELECT n FROM (
+			SELECT n, at FROM `+l.schema+`.event WHERE id < (SELECT max(id) FROM `+l.schema+`.event) ORDER BY id LIMIT 1000) oldest
+			WHERE at < clock_timestamp() - $1::interval)`, l.retention.String()))
 }
 
 // forgetPauses deletes pauses that ended before the ledger's retention.

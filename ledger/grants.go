@@ -18,11 +18,11 @@ var privileges = []struct {
 	of string // separated by ", "
 	on []string
 }{
-	{"SELECT", []string{"schema_version", "runs", "deletions"}},
+	{"SELECT", []string{"schema_version", "runs", "deletions", "events"}},
 	{"SELECT, INSERT, UPDATE, DELETE", []string{"run"}},
 	{"SELECT, INSERT, DELETE", []string{"batch", "cutoff", "detach", "print", "approval", "hold_root"}},
 	{"SELECT, INSERT", []string{"deletion"}},
-	{"SELECT, INSERT, UPDATE, DELETE", []string{"tick", "lease", "scan", "pause", "hold", "baseline", "throttle", "process", "grace", "grace_policy", "segment"}},
+	{"SELECT, INSERT, UPDATE, DELETE", []string{"tick", "lease", "scan", "pause", "hold", "baseline", "throttle", "process", "grace", "grace_policy", "segment", "event"}},
 	{"SELECT, INSERT, UPDATE", []string{"latch"}},
 	{"SELECT, INSERT, DELETE", []string{optionalTable}},
 }

@@ -44,6 +44,7 @@ type Ledger struct {
 	reading             atomic.Int32 // which of readings the role may read
 	forgetting          atomic.Value // the id of the last run that has deleted old ones
 	withoutRoots        atomic.Bool  // the ledger is older than holds by row
+	emitted             atomic.Bool  // there may be events of this process without an id
 }
 
 // New returns the ledger in a schema, given by its exact name. Closed runs are kept for
@@ -69,11 +70,15 @@ func (l *Ledger) OpenRun(ctx context.Context, db *pgxpool.Pool, runID, policy, t
 
 // insertRun opens a run, or sets the start of one that a claim has already opened.
 func (l *Ledger) insertRun(ctx context.Context, tx pgx.Tx, runID, policy, trigger, base string) error {
-	_, err := tx.Exec(ctx, `INSERT INTO `+l.schema+`.run AS r (run_id, policy, trigger, cutoff_base, lease_until, version)
+	_, err := tx.Exec(ctx, `WITH begun AS (INSERT INTO `+l.schema+`.event (kind, policy, run_id, data)
+			SELECT $7::text, $2::text, $1::uuid, jsonb_build_object('trigger', $3::text)
+			 WHERE NOT EXISTS (SELECT FROM `+l.schema+`.run WHERE run_id = $1::uuid AND policy = $2))
+		INSERT INTO `+l.schema+`.run AS r (run_id, policy, trigger, cutoff_base, lease_until, version)
 		VALUES ($1::uuid, $2, $3, $4::timestamptz, clock_timestamp() + $5::interval, $6::int)
 		ON CONFLICT (run_id, policy) DO UPDATE SET cutoff_base = excluded.cutoff_base, lease_until = excluded.lease_until WHERE r.status = 'running'
 		RETURNING `+waitForSync,
-		runID, policy, trigger, base, leaseDuration.String(), latestVersion)
+		runID, policy, trigger, base, leaseDuration.String(), latestVersion, RunBegun)
+	l.emitted.Store(true)
 	return err
 }
 
@@ -201,8 +206,9 @@ func (l *Ledger) BatchCommitted(ctx context.Context, tx pgx.Tx, runID, policy st
 	return there, err
 }
 
-// KeepAlive renews the lease of a run's open rows, and is a sign of life of this process. When it
-// returns, everything committed before is on disk, whatever synchronous_commit says.
+// KeepAlive renews the lease of a run's open rows, is a sign of life of this process, and gives ids
+// to the events that it has emitted. When it returns, everything committed before is on disk,
+// whatever synchronous_commit says.
 func (l *Ledger) KeepAlive(ctx context.Context, db *pgxpool.Pool, runID string) error {
 	err := l.on(db).inTx(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, forceSyncCommit); err != nil {
@@ -214,6 +220,9 @@ func (l *Ledger) KeepAlive(ctx context.Context, db *pgxpool.Pool, runID string) 
 	})
 	if err == nil {
 		_, err = l.Alive(ctx, db)
+	}
+	if err == nil {
+		l.NumberEmitted(ctx, db)
 	}
 	return err
 }
@@ -297,11 +306,14 @@ func (l *Ledger) finish(ctx context.Context, tx pgx.Tx, runID, policy, status, r
 		   SET status = $3, reason = $4, wal_bytes = $5::bigint, success = $6::bool, finished_at = clock_timestamp(), rows_total = v.rows_total, batches = v.batches
 		  FROM `+l.schema+`.runs v
 		 WHERE r.run_id = $1::uuid AND r.policy = $2 AND r.status = 'running' AND v.run_id = r.run_id AND v.policy = r.policy
-		RETURNING r.batches),
+		RETURNING r.batches, r.rows_total),
+		told AS (INSERT INTO `+l.schema+`.event (kind, policy, run_id, data)
+			SELECT $7::text, $2::text, $1::uuid, jsonb_build_object('status', $3::text, 'rows_total', rows_total, 'batches', batches) FROM closed),
 		throttled AS (`+l.endAdvice()+`),
 		settled AS (`+l.dropCutoffs()+` AND EXISTS (SELECT FROM closed))
 		SELECT batches, `+waitForSync+` FROM closed`,
-		runID, policy, status, reason, walBytes, success).Scan(&batches, &waiting)
+		runID, policy, status, reason, walBytes, success, RunEnded).Scan(&batches, &waiting)
+	l.emitted.Store(true)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil // already closed
 	}

@@ -93,12 +93,13 @@ func (b *fixture) lines(want string, query string) {
 	}
 }
 
-// The two views are public: these columns, in this order, with these types.
+// The views are public: these columns, in this order, with these types.
 func TestViewsAreAsPromised(t *testing.T) {
 	t.Parallel()
 	b := open(t, 0)
 	b.lines(`
 deletions: run_id uuid, policy text, tenant text, table_name text, rows bigint, rows_nullified bigint
+events: id bigint, at timestamp with time zone, kind text, policy text, tenant text, run_id uuid, data jsonb
 runs: run_id uuid, policy text, trigger text, status text, reason text, started_at timestamp with time zone, finished_at timestamp with time zone, cutoff_base timestamp with time zone, rows_total bigint, batches bigint, wal_bytes bigint`,
 		`SELECT c.relname || ': ' || string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod), ', ' ORDER BY a.attnum)
 		   FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 WHERE c.relkind = 'v' AND c.relnamespace = 'reaper'::regnamespace GROUP BY c.relname ORDER BY 1`)

@@ -82,6 +82,9 @@ func (b *fixture) everything() {
 	}
 	b.pausedByRole(false)
 	b.runs()
+	if n, err := b.NumberEvents(ctx, b.pool); n != 1 || err != nil {
+		b.t.Errorf("%d events got an id (%v), want 1", n, err)
+	}
 	b.schedules()
 	backlog := int64(3)
 	b.do(b.SaveSize(ctx, b.pool, ledger.Size{Tables: map[string]int64{"t": 1}, Policies: map[string]ledger.Counts{"mails": {Backlog: &backlog}}}))
@@ -114,6 +117,9 @@ func (b *fixture) runs() {
 		if err != nil || !there {
 			b.t.Errorf("the batch is there: %t, %v", there, err)
 		}
+		event := &pgx.Batch{}
+		b.do(b.Emit(event, ledger.Event{Kind: ledger.ErasureDone}))
+		b.do(tx.SendBatch(ctx, event).Close())
 		_, rows, err := b.RecordCounts(ctx, tx, id, "mails", 0, "t", `SELECT '1'::pg_catalog.text, 5::bigint`, nil)
 		if rows != 5 {
 			b.t.Errorf("%d rows counted, want 5", rows)

@@ -42,7 +42,7 @@ rel AS (
 	UNION ALL
 	SELECT 2, 'owner', relname, relname, relowner FROM rel WHERE relowner NOT IN (SELECT oid FROM trusted)
 	UNION ALL
-	SELECT 3, 'kind', relname, relname, relowner FROM rel WHERE relkind <> CASE WHEN relname IN ('runs', 'deletions') THEN 'v' ELSE 'r' END
+	SELECT 3, 'kind', relname, relname, relowner FROM rel WHERE relkind <> CASE WHEN relname IN ('runs', 'deletions', 'events') THEN 'v' ELSE 'r' END
 	UNION ALL
 	SELECT 4, 'trigger', t.tgname, rel.relname, f.proowner FROM rel JOIN pg_trigger t ON t.tgrelid = rel.oid AND NOT t.tgisinternal JOIN pg_proc f ON f.oid = t.tgfoid
 	 WHERE rel.relowner NOT IN (SELECT oid FROM strict) OR f.proowner NOT IN (SELECT oid FROM strict)
@@ -125,7 +125,7 @@ func (l *Ledger) untrusted(what, countsJSON string, on []string, role string) *U
 		}
 	case "kind":
 		return &UntrustedError{
-			table + ", which belongs to role " + role + ", is not what reaper creates: only runs and deletions are views, everything else is a plain table",
+			table + ", which belongs to role " + role + ", is not what reaper creates: only runs, deletions and events are views, everything else is a plain table",
 			drop + elsewhere,
 		}
 	case "trigger":

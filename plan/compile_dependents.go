@@ -284,12 +284,21 @@ func (c *compiler) clearing(e *Edge) error {
 	if !e.Action.Clears() {
 		return nil
 	}
+	if e.Action == ByRedact {
+		if err := c.redacting(e); err != nil {
+			return err
+		}
+		defer func() { e.SetColumns = append(slices.Clone(e.SetColumns), e.Redaction.Names()...) }()
+		if e.Key == nil {
+			return nil
+		}
+	}
 	name := e.Child.Table.Name
 	e.SetColumns = e.ChildColumns
 	if e.Key != nil && len(e.Key.SetColumns) > 0 && e.Action != ByNullify {
 		e.SetColumns = e.Key.SetColumns
 	}
-	if e.Action == BySetDefault {
+	if e.ToDefault() {
 		return nil
 	}
 	can := nullable(e, e.SetColumns, e.Action == BySetNull || e.Key != nil && e.Key.MatchFull)

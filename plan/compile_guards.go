@@ -115,6 +115,7 @@ func (c *compiler) tableGuards(n *Node) {
 		c.deletedGuards(n)
 	}
 	c.checkTriggers(n)
+	c.checkRedacted(n)
 	c.checkPublications(n)
 	for _, e := range n.In {
 		if !e.Action.Clears() {

@@ -64,6 +64,18 @@ policies: [{name: mails, table: mails, age: at, tenant: [domain_id, org_id], und
 version: 1
 tenants: {query: "SELECT id, days FROM orgs CROSS JOIN (SELECT) AS besides WHERE id <> ''", default: 30d}
 policies: [{name: logs, table: logs, age: {column: day, time_zone: Pacific/Kiritimati}, tenant: org}]`},
+		{"redact", `
+			CREATE TABLE mails (id bigint PRIMARY KEY, at timestamptz);
+			CREATE TABLE audit (id int PRIMARY KEY, mail_id bigint REFERENCES mails, ip inet, "Who" varchar(40) NOT NULL, note text);
+			CREATE TABLE lookups (mail text, hint varchar(20))`, `
+version: 1
+policies:
+  - name: mails
+    table: mails
+    age: at
+    tenant: none
+    retention: 90d
+    dependents: [{table: audit, redact: {ip: "NULL", '"Who"': "coalesce('mail ' || note, 'gone')"}}, {table: lookups, match: {mail: id}, action: redact, redact: {hint: "'gone'"}}]`},
 		{"no_tenant", `
 			CREATE TABLE events (id int PRIMARY KEY, at timestamp);
 			CREATE INDEX ON events (at)`, `
@@ -112,7 +124,7 @@ func drainSQL(p *plan.Plan) string {
 	for _, e := range p.Edges {
 		switch {
 		case e.Action.Clears():
-			section("drain: empty some references by "+e.Label(), collected.ClearSomeSQL(e, one(e.Parent), limit))
+			section("drain: empty some references by "+e.Label(), collected.ClearCheckedSQL(e, nil, map[*plan.Node]*collected.Rows{e.Parent: one(e.Parent)}, limit))
 		case e.Internal():
 			section("drain: lock rows on a cycle by "+e.Label(), collected.LockAtSQL(one(e.Child)))
 		case e.Action.Deletes():

@@ -11,6 +11,7 @@ import (
 	"github.com/reaperdb/reaper/expiry"
 	"github.com/reaperdb/reaper/internal/usersql"
 	"github.com/reaperdb/reaper/policy"
+	"github.com/reaperdb/reaper/redact"
 	"github.com/reaperdb/reaper/schema"
 )
 
@@ -71,14 +72,18 @@ const (
 	ByDelete     EdgeAction = "delete"
 	ByNullify    EdgeAction = "nullify"
 	ByKeep       EdgeAction = "keep"
+	ByRedact     EdgeAction = "redact"
 	undecided    EdgeAction = "undecided"
 )
 
 // Deletes reports whether rows behind the edge are deleted with the row they reference.
 func (a EdgeAction) Deletes() bool { return a == ByCascade || a == ByDelete }
 
-// Clears reports whether rows behind the edge stay, with their reference cleared.
-func (a EdgeAction) Clears() bool { return a == ByNullify || a == BySetNull || a == BySetDefault }
+// Clears reports whether rows behind the edge stay, with their reference cleared. A redacted row keeps
+// a reference without a foreign key, unless the redaction overwrites it.
+func (a EdgeAction) Clears() bool {
+	return a == ByNullify || a == BySetNull || a == BySetDefault || a == ByRedact
+}
 
 // Node is a table of the plan.
 type Node struct {
@@ -106,8 +111,9 @@ type Edge struct {
 	Entry                       *policy.Dependent   // the file's entry that decided the edge; nil: none
 	Where                       string              // condition of a `match`
 	Action                      EdgeAction
-	Index                       string   // the index that serves the child's columns; empty: none
-	SetColumns                  []string // columns that clearing the edge sets
+	Index                       string            // the index that serves the child's columns; empty: none
+	SetColumns                  []string          // columns that clearing the edge sets, redacted ones included
+	Redaction                   *redact.Redaction // with ByRedact
 	// Within are the tableoids of rows that the key can reference, if it references a single
 	// partition of Parent; nil: all.
 	Within []string

@@ -20,7 +20,7 @@ func allowedFor(o schema.OnDelete, a policy.Action) bool {
 	case schema.Cascade:
 		return a == policy.Keep
 	}
-	return a == policy.Delete || a == policy.Keep
+	return a == policy.Delete || a == policy.Keep || a == policy.Redact
 }
 
 // defersToSchema reports whether an entry that names the relation by its columns defers to the

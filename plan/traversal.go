@@ -30,7 +30,7 @@ func (m *Traversal) Walks(e *Edge) bool {
 	if !m.Collected[e.Parent] {
 		return false
 	}
-	return m.Full || e.Action == ByDelete || e.Action == ByNullify ||
+	return m.Full || e.Action == ByDelete || e.Action == ByNullify || e.Action == ByRedact ||
 		e.Action.Deletes() && (e.Internal() || m.Collected[e.Child])
 }
 
@@ -107,7 +107,7 @@ func addNode(list []*Node, n *Node) []*Node {
 // may be protected, or a trigger may suppress a deletion.
 func (m *Traversal) needs(n *Node) bool {
 	return m.Whole || m.Full && (n.hasDependents() || n.maySuppressDelete()) || slices.ContainsFunc(n.Out, func(e *Edge) bool {
-		return e.Action == ByDelete || e.Action == ByNullify || e.Action == ByKeep || e.Internal() ||
+		return e.Action == ByDelete || e.Action == ByNullify || e.Action == ByRedact || e.Action == ByKeep || e.Internal() ||
 			e.Action.Deletes() && m.Collected[e.Child]
 	})
 }

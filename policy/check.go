@@ -220,9 +220,18 @@ func (p *Policy) checkNoTenant() error {
 func (s *dependentEntry) dependent() (Dependent, error) {
 	d := Dependent{
 		Pos: s.Pos, Table: s.Table, Parent: s.Parent, Via: s.Via, Match: s.Match,
-		Where: Text(s.Where), Action: Action(s.Action),
+		Where: Text(s.Where), Action: Action(s.Action), Redact: s.Redact,
+	}
+	if d.Action == "" && len(d.Redact) > 0 {
+		d.Action = Redact
 	}
 	switch {
+	case d.Action == "":
+		return d, errorAt(d.Pos, "dependent %s has no action: add action, one of delete, nullify, keep, or redact", d.Table)
+	case d.Action == Redact && len(d.Redact) == 0:
+		return d, errorAt(d.Pos, "dependent %s is redacted, but nothing says what to overwrite: add redact, such as {ip: \"NULL\"}", d.Table)
+	case d.Action != Redact && len(d.Redact) > 0:
+		return d, errorAt(d.Redact[0].Column.Pos, "redact on dependent %s, whose action is %s: remove redact, or write action: redact", d.Table, d.Action)
 	case d.Via != nil && d.Match != nil:
 		return d, errorAt(d.Via[0].Pos, "via together with match: via names the columns of a foreign key, match replaces a missing one; remove one")
 	case d.Where.IsSet() && d.Match == nil:

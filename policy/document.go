@@ -57,13 +57,14 @@ type policySection struct {
 }
 
 type dependentEntry struct {
-	Pos    Pos        `yaml:"-"`
-	Table  Table      `yaml:"table" jsonschema:"required" jsonschema_description:"The referencing table: table or schema.table, exact."`
-	Parent Table      `yaml:"parent" jsonschema_description:"The table it references. Omitted: the policy's table, or the only one that its foreign keys lead to."`
-	Via    columns    `yaml:"via" jsonschema_description:"The referencing column or columns, where a table references the same table more than once."`
-	Match  matchPairs `yaml:"match" jsonschema_description:"A reference without a foreign key, {their column: our column}."`
-	Where  expression `yaml:"where" jsonschema_description:"With match: SQL over the referencing table alone; only rows for which it is true count as references."`
-	Action action     `yaml:"action" jsonschema:"required" jsonschema_description:"delete: delete them too. nullify: set their reference to NULL. keep: keep the row they reference."`
+	Pos    Pos         `yaml:"-"`
+	Table  Table       `yaml:"table" jsonschema:"required" jsonschema_description:"The referencing table: table or schema.table, exact."`
+	Parent Table       `yaml:"parent" jsonschema_description:"The table it references. Omitted: the policy's table, or the only one that its foreign keys lead to."`
+	Via    columns     `yaml:"via" jsonschema_description:"The referencing column or columns, where a table references the same table more than once."`
+	Match  matchPairs  `yaml:"match" jsonschema_description:"A reference without a foreign key, {their column: our column}."`
+	Where  expression  `yaml:"where" jsonschema_description:"With match: SQL over the referencing table alone; only rows for which it is true count as references."`
+	Action action      `yaml:"action" jsonschema_description:"delete: delete them too. nullify: set their reference to NULL. keep: keep the row they reference. redact: they stay, and the columns of redact are overwritten; with redact the key may be omitted."`
+	Redact assignments `yaml:"redact" jsonschema_description:"Columns of the referencing rows and their new values, {column: SQL}. The SQL is over that table alone. A foreign key is set to NULL besides."`
 }
 
 type ageSection struct {
@@ -104,6 +105,7 @@ func (tenantsSection) JSONSchemaExtend(s *jsonschema.Schema) {
 func (dependentEntry) JSONSchemaExtend(s *jsonschema.Schema) {
 	s.DependentRequired = map[string][]string{"where": {"match"}}
 	s.Not = &jsonschema.Schema{Required: []string{"match", "via"}}
+	s.AnyOf = anyOfKeys("action", "redact").AnyOf
 }
 
 // JSONSchemaExtend forbids a unit together with a time zone.

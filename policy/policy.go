@@ -166,6 +166,7 @@ type Dependent struct {
 	Match  []Match
 	Where  Text // only with Match
 	Action Action
+	Redact []Assignment // with Action Redact: what is set, besides a foreign key
 }
 
 // Limits bound a batch. Zero fields are replaced by the defaults when parsed.

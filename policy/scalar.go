@@ -138,10 +138,10 @@ func (undecided) schema() *jsonschema.Schema { return choiceSchema("error", "del
 type action string
 
 func (a *action) decode(key string, n *node) error {
-	return decodeChoice(key, n, (*string)(a), "delete", "nullify", "keep")
+	return decodeChoice(key, n, (*string)(a), "delete", "nullify", "keep", "redact")
 }
 
-func (action) schema() *jsonschema.Schema { return choiceSchema("delete", "nullify", "keep") }
+func (action) schema() *jsonschema.Schema { return choiceSchema("delete", "nullify", "keep", "redact") }
 
 type permission string
 

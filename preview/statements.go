@@ -76,7 +76,7 @@ func SQL(p *plan.Plan, sel plan.Selection, cutoffs string) string {
 		section("which rows delete and keep which", collected.KeepingSQL(p, known))
 	}
 	for _, e := range m.Clears {
-		section("empty references", collected.ClearSQL(&pg.Statement{}, e, m, known, 0))
+		section(clearTitle(e), collected.ClearSQL(&pg.Statement{}, e, m, known, 0))
 	}
 	s, _, _ := collected.DeleteSQL(p, m, p.Nodes, sc, w, keys, known, false)
 	section("a batch", s)
@@ -84,6 +84,14 @@ func SQL(p *plan.Plan, sel plan.Selection, cutoffs string) string {
 		togetherStatements(p, sc, w, keys, section)
 	}
 	return out
+}
+
+// clearTitle names the statement that clears an edge.
+func clearTitle(e *plan.Edge) string {
+	if e.Action == plan.ByRedact {
+		return "redact rows of " + e.Child.Table.Name.String()
+	}
+	return "empty references"
 }
 
 // loopStatements are those of a batch of many tenants that needs nothing but a DELETE for each.

@@ -22,12 +22,19 @@ func Summary(p *plan.Plan) string {
 		text += " and " + visible.Count(behind, "table", "tables") + " behind it"
 	}
 	parts := []string{text}
-	var kept, emptied, reset []string
+	var kept, emptied, reset, redacted []string
 	for _, e := range p.Edges {
 		name := p.ShortName(e.Child.Table.Name)
 		switch {
 		case e.Action == plan.ByKeep:
 			kept = addOnce(kept, name)
+		case e.Action == plan.ByRedact:
+			for _, c := range e.Redaction.Names() {
+				redacted = addOnce(redacted, name+"."+c)
+			}
+			for _, c := range e.Emptied() {
+				emptied = addOnce(emptied, name+"."+c)
+			}
 		case e.Action == plan.BySetDefault:
 			for _, c := range e.SetColumns {
 				reset = addOnce(reset, name+"."+c)
@@ -46,6 +53,9 @@ func Summary(p *plan.Plan) string {
 	}
 	if len(reset) > 0 {
 		parts = append(parts, "sets "+visible.Count(int64(len(reset)), "column", "columns")+" to the default")
+	}
+	if len(redacted) > 0 {
+		parts = append(parts, "redacts "+visible.Count(int64(len(redacted)), "column", "columns"))
 	}
 	return strings.Join(parts, "; ")
 }

@@ -66,4 +66,6 @@ type Ledger interface {
 	// CloseRun durably records how the policy's run ended. ours is false if another process
 	// took this one for dead and closed the run.
 	CloseRun(ctx context.Context, db *pgxpool.Pool, runID, policy, status, reason string, walBytes int64, success bool) (ours bool, err error)
+	// NumberEmitted makes the events of this process visible to others. It logs errors.
+	NumberEmitted(ctx context.Context, db *pgxpool.Pool)
 }

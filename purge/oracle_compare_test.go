@@ -22,7 +22,7 @@ CREATE COLLATION IF NOT EXISTS extensions.de (provider = icu, locale = 'de');
 
 // oracleKinds are the generated kinds of oddities; REAPER_ORACLE_KINDS, separated by commas,
 // limits them.
-var oracleKinds = []string{"across", "spellings", "zero", "twins", "disabled", "paths", "triggers"}
+var oracleKinds = []string{"across", "spellings", "zero", "twins", "disabled", "paths", "triggers", "redact"}
 
 // may draws a kind of oddity with a given chance.
 func (m *schemaMaker) may(kind string, percent int) bool {

@@ -165,6 +165,9 @@ func (o *oracle) empty(r *genRow, emptied map[*genRow]bool) {
 			continue
 		}
 		for _, x := range o.references(e, r) {
+			if e.onDelete == "" && e.redact != nil && e.redacted(x) {
+				continue
+			}
 			o.nullified[1]++
 			if x.gone {
 				continue
@@ -173,6 +176,7 @@ func (o *oracle) empty(r *genRow, emptied map[*genRow]bool) {
 			if x.emptied == nil {
 				x.emptied = map[string]bool{}
 			}
+			e.overwrite(x)
 			for i, k := range e.sets {
 				x.emptied[k] = true
 				if e.defaults[i] == "NULL" {

@@ -42,6 +42,8 @@ type genTable struct {
 	partition string              // PARTITION BY …; empty: an ordinary table
 	parts     []string            // FOR VALUES …
 	protected bool                // on the tenant path
+	// redactions are those that references to this table may ask for; nil: none.
+	redactions []genRedaction
 }
 
 type genColumn struct {
@@ -70,10 +72,11 @@ type genEdge struct {
 	leaf           bool   // references only the parent's first partition
 	notEnforced    bool   // since PostgreSQL 18
 	deferrable     string
-	where, kind    string   // of a match: SQL, and the record_type it means
-	action         action   // empty: rows of the parent are never deleted
-	sets, defaults []string // columns that a clearing action sets, and their values (SQL)
-	entry          string   // of the policy file; empty: none
+	where, kind    string         // of a match: SQL, and the record_type it means
+	action         action         // empty: rows of the parent are never deleted
+	sets, defaults []string       // columns that a clearing action sets, and their values (SQL)
+	entry          string         // of the policy file; empty: none
+	redact         []genRedaction // besides; a match then keeps its reference
 }
 
 // action is what a reference means under the policy.

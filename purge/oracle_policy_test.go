@@ -175,12 +175,15 @@ func (m *schemaMaker) decideEdge(e *genEdge) {
 			ways = append(ways, way{map[string]action{"delete": goes, "keep": keeps}[m.c.policy.undecided], ""})
 		}
 	}
+	if e.child.redactions != nil && e.onDelete != "CASCADE" {
+		ways = append(ways, way{clears, "redact"}, way{clears, "redact"})
+	}
 	if cascades := e.onDelete == "CASCADE" || e.twin == "CASCADE"; cascades && e.twin != "" && e.onDelete != e.twin {
 		ways = slices.DeleteFunc(ways, func(w way) bool { return w.action == clears || w.entry == "" })
 		ways = append(ways, way{goes, "delete"})
 	}
 	ways = slices.DeleteFunc(ways, func(w way) bool {
-		return w.action == goes && e.child.protected || w.action == clears && !e.clearable()
+		return w.action == goes && e.child.protected || w.action == clears && !e.clearable() && (w.entry != "redact" || e.onDelete != "")
 	})
 	if len(ways) == 0 {
 		ways = []way{{keeps, "keep"}}
@@ -190,7 +193,7 @@ func (m *schemaMaker) decideEdge(e *genEdge) {
 	if w.entry != "" {
 		e.entry = m.entry(e, w.entry)
 	}
-	if e.action == clears {
+	if e.action == clears && (e.redact == nil || e.onDelete != "") {
 		e.cleared()
 	}
 }
@@ -248,7 +251,12 @@ func (m *schemaMaker) entry(e *genEdge, what string) string {
 		}
 		parts = append(parts, "via: ["+strings.Join(via, ", ")+"]")
 	}
-	return "{" + strings.Join(parts, ", ") + ", action: " + what + "}"
+	if what == "redact" {
+		what = m.redacting(e)
+	} else {
+		what = "action: " + what
+	}
+	return "{" + strings.Join(parts, ", ") + ", " + what + "}"
 }
 
 func (m *schemaMaker) outgoing(t *genTable) (n int) {

@@ -48,6 +48,7 @@ func (m *schemaMaker) row(t *genTable, i int) map[string]string {
 		}
 		return r
 	}
+	m.fillSecrets(t, r)
 	if slices.ContainsFunc(t.columns, func(k genColumn) bool { return k.name == "shared" }) {
 		r["shared"] = quoteSQL(fmt.Sprint(i % 3))
 	}

@@ -32,10 +32,11 @@ func of[T any](d draw, label string, choices ...T) T {
 // schemaMaker draws the tables of a case and the references between them.
 type schemaMaker struct {
 	draw
-	c       *genCase
-	used    map[schema.Name]bool
-	fks     int
-	version int // of the server
+	c        *genCase
+	used     map[schema.Name]bool
+	fks      int
+	version  int  // of the server
+	archived bool // the policy has an archive
 }
 
 // oddNames are table names that need quoting or that generated SQL might use itself.
@@ -175,6 +176,7 @@ func (m *schemaMaker) tables() {
 func (m *schemaMaker) common(t *genTable) {
 	t.rid()
 	t.add(genColumn{name: "record_type", typ: "text"})
+	m.secrets(t)
 	if t.key != nil && m.chance(20, "second unique column") {
 		t.code = t.add(genColumn{name: "code", typ: of(m.draw, "code", "text", "bigint")})
 	} else if m.chance(15, "partitioned") {

@@ -105,8 +105,8 @@ func newOracleWorld(t *testing.T) *oracleWorld {
 }
 
 // drawCase draws a whole case.
-func drawCase(t *rapid.T, version int) *genCase {
-	m := &schemaMaker{draw: draw{t}, c: &genCase{}, used: map[schema.Name]bool{}, version: version}
+func drawCase(t *rapid.T, version int, archived bool) *genCase {
+	m := &schemaMaker{draw: draw{t}, c: &genCase{}, used: map[schema.Name]bool{}, version: version, archived: archived}
 	m.tenancy()
 	m.tables()
 	m.path()
@@ -136,7 +136,7 @@ type trial struct {
 }
 
 func (w *oracleWorld) check(t *rapid.T) {
-	x := &trial{oracleWorld: w, t: t, c: drawCase(t, w.version)}
+	x := &trial{oracleWorld: w, t: t, c: drawCase(t, w.version, w.archives != "")}
 	x.setup()
 	if x.compile() {
 		return // refused, as required

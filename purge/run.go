@@ -170,6 +170,7 @@ func (r *Run) all(ctx context.Context, plans []*plan.Plan) (*Report, error) {
 	r.each(policies, func(w *policyRun) { w.begin(ctx) })
 	r.rounds(ctx, policies)
 	r.each(policies, func(w *policyRun) { w.close(ctx) })
+	r.ledger.NumberEmitted(ctx, r.pool)
 	for _, w := range policies {
 		report.Policies = append(report.Policies, w.report)
 		report.WALBytes += w.report.WALBytes

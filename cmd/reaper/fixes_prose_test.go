@@ -69,6 +69,14 @@ var proseFixes = []proseFix{
 		why: "what is to become of the rows, only a person can say",
 	},
 	{
+		fix: "write nullify or keep for …, or take archive: true out of the policy",
+		why: "which of both is meant, only a person can say",
+	},
+	{
+		fix: "drop the rule, or decide another action for …",
+		why: "what the rule is for, only a person can say",
+	},
+	{
 		fix: "take archive: true out of the policy, or drop the rule",
 		why: "which of both is meant, only a person can say",
 	},

@@ -26,7 +26,7 @@ var rooms = map[string][]string{
 	"policy":            {"archive", "guard", "internal/nearest"},
 	"schema":            {"internal/nearest", "internal/pg", "internal/visible"},
 	"expiry":            {"internal/pg", "policy", "schema"},
-	"plan":              {"expiry", "internal/components", "internal/pg", "internal/planner", "internal/usersql", "internal/visible", "policy", "schema"},
+	"plan":              {"expiry", "internal/components", "internal/pg", "internal/planner", "internal/usersql", "internal/visible", "policy", "redact", "schema"},
 	"search":            {"expiry", "internal/pg", "plan", "schema"},
 	"collected":         {"expiry", "internal/keeping", "internal/pg", "plan", "schema", "search"},
 	"preview":           {"collected", "expiry", "guard", "internal/keeping", "internal/pg", "internal/usersql", "internal/visible", "partition", "plan", "policy", "schema", "search"},

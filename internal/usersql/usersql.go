@@ -139,13 +139,15 @@ const byNameSQL = `(v.tree ~ ':(vartype|consttype|resulttype|funcresulttype|para
                 WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.proname ~ '^(current_schemas?|.*_is_visible|to_reg.*|has_.*_privilege|.*_to_xml.*|pg_get_serial_sequence)$'))`
 
 // changesSQL is an SQL expression over a rule's tree; see Fragment.Changes. 0 to 8 of
-// SQLValueFunction (primnodes.h) are dates and times.
+// SQLValueFunction (primnodes.h) are dates and times. Every type of the table's columns brings along its
+// functions that read and write values, some of them stable.
 const changesSQL = `CASE WHEN EXISTS (SELECT FROM regexp_matches(v.tree, 'SQLVALUEFUNCTION :op [0-8] ', 'g')) THEN 'the time'
          WHEN v.tree LIKE '%{NEXTVALUEEXPR %' THEN 'a sequence'
          ELSE coalesce((SELECT min('function ' || p.oid::regprocedure::text) FROM (
                 SELECT m[1]::oid AS id FROM regexp_matches(v.tree, ':(?:opfuncid|funcid) (\d+)', 'g') m UNION SELECT c.id FROM calls c) f JOIN pg_proc p ON p.oid = f.id
                WHERE p.provolatile = 'v' OR p.provolatile = 's' AND (p.pronamespace <> 'pg_catalog'::regnamespace
-                     OR p.proname ~ '^(now|transaction_timestamp|statement_timestamp|age|txid_.*|pg_current_.*|pg_snapshot_.*|current_setting|.*_to_xml.*|pg_.*size.*)$')), '') END`
+                     OR p.proname ~ '^(now|transaction_timestamp|statement_timestamp|age|txid_.*|pg_current_.*|pg_snapshot_.*|current_setting|.*_to_xml.*|pg_.*size.*)$')
+               AND NOT EXISTS (SELECT FROM pg_type y WHERE p.oid IN (y.typinput, y.typoutput, y.typreceive, y.typsend, y.typmodin, y.typmodout, y.typanalyze))), '') END`
 
 // fragmentSQL reads the temporary views: the text of the view; that of the one made in the
 // session's own zone; whether the result depends on the zone; whether names are looked up at run
