@@ -41,6 +41,7 @@ var rooms = map[string][]string{
 	"purge":             {"archive", "deletion", "expiry", "guard", "internal/nearest", "internal/pg", "internal/reservoir", "internal/visible", "partition", "plan", "policy", "preview", "schema", "search", "vacuum"},
 	"archive":           {},
 	"erasure":           {"expiry", "internal/components", "internal/pg", "internal/usersql", "internal/visible", "plan", "policy", "redact", "schema"},
+	"erasing":           {"drift", "erasure", "expiry", "gate", "guard", "internal/nearest", "internal/pg", "internal/visible", "ledger", "plan", "policy", "purge"},
 	"redact":            {"internal/pg", "internal/usersql", "policy", "schema"},
 	"restore":           {"archive", "internal/pg"},
 	"partition":         {"internal/pg", "schema"},
