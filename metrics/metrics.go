@@ -27,6 +27,9 @@ type Metrics struct {
 	guards          *guards
 	paused          prometheus.Gauge
 	holds           prometheus.Gauge
+	erasures        *prometheus.GaugeVec
+	erasureOverdue  prometheus.Gauge
+	leftovers       *prometheus.GaugeVec
 	policyPaused    *prometheus.GaugeVec
 	pauseEnd        *prometheus.GaugeVec
 	storageLimit    *prometheus.GaugeVec
@@ -81,6 +84,7 @@ func New(reg prometheus.Registerer, b Build) *Metrics {
 	m.measured(f)
 	m.held(f)
 	m.growth(f)
+	m.erasing(f)
 	reg.MustRegister(m.tables, m.guards)
 	m.perPolicy = []series{
 		m.oldest, m.lag, m.backlog, m.overdue, m.scanned, m.runs, m.lastRun, m.lastSuccess,

@@ -49,7 +49,7 @@ var rooms = map[string][]string{
 	"starter":           {"internal/visible", "policy", "schema"},
 	"tracing":           {"guard", "purge"},
 	"web":               {"guard", "internal/visible", "preview"},
-	"daemon":            {"archive", "deletion", "gate", "growth", "guard", "heartbeat", "internal/pg", "ledger", "metrics", "plan", "policy", "preview", "purge", "schema", "tracing", "web"},
+	"daemon":            {"archive", "deletion", "erasing", "gate", "growth", "guard", "heartbeat", "internal/pg", "ledger", "metrics", "plan", "policy", "preview", "purge", "schema", "tracing", "web"},
 	"demo":              {"internal/pgtemp", "purge"},
 	"internal/pgtemp":   {},
 	"internal/gosource": {},
