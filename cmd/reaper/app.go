@@ -107,7 +107,7 @@ schema error, nothing was touched · 3 incomplete · 4 refused.`,
 	f.TextVar(&a.LogLevel, "log-level", a.LogLevel, "debug, info, warn or error, to stderr (REAPER_LOG_LEVEL)")
 	f.StringVar(&a.LogFormat, "log-format", a.LogFormat, "text or json (REAPER_LOG_FORMAT)")
 	f.StringVarP(&a.Output, "output", "o", a.Output, "text or json (REAPER_OUTPUT)")
-	root.AddCommand(a.initCommand(), a.checkCommand(), a.planCommand(), a.purgeCommand(), a.runCommand(), a.statusCommand(), a.pauseCommand(), a.resumeCommand(), a.holdCommand(), a.holdsCommand(), a.releaseCommand(), a.approveCommand(), a.archiveCommand(), a.restoreCommand(),
+	root.AddCommand(a.initCommand(), a.checkCommand(), a.planCommand(), a.purgeCommand(), a.runCommand(), a.statusCommand(), a.pauseCommand(), a.resumeCommand(), a.holdCommand(), a.holdsCommand(), a.releaseCommand(), a.eraseCommand(), a.erasuresCommand(), a.approveCommand(), a.archiveCommand(), a.restoreCommand(),
 		a.migrateCommand(), a.grantsCommand(), a.healthcheckCommand(), a.demoCommand(), a.versionCommand())
 	refuseEmpty(root)
 	return root, nil

@@ -89,7 +89,11 @@ the privileges include those on the ledger.`,
 			if err := l.Trusted(cmd.Context(), s.pool); err != nil {
 				return ledgerFailed(err)
 			}
-			lines := whole(slices.Concat(plan.Grants(s.plans, role), l.Grants(role), s.guardGrants(role)))
+			erasures, err := a.erasureGrants(cmd.Context(), s, l, role)
+			if err != nil {
+				return err
+			}
+			lines := whole(slices.Concat(plan.Grants(s.plans, role), erasures, l.Grants(role), s.guardGrants(role)))
 			if a.json() {
 				return a.printJSON(map[string]any{"role": role, "statements": lines})
 			}

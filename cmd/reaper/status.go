@@ -85,6 +85,9 @@ func (a *app) printStatus(v web.Status, noLedger bool) {
 	}
 	a.printf("%s", pausesText(v.Pauses))
 	a.printf("%s", holdsText(v.Holds))
+	for _, e := range v.Erasures {
+		a.printf("erasure %s: %s\n", e.ID, visible.Text(e.Text()))
+	}
 	t := grid(2, 3, 6)
 	t.header("policy", "lag", "rows due", "last run (UTC)", "ended", "rows deleted", "last success (UTC)", "next run (UTC)")
 	for _, p := range v.Policies {
