@@ -121,6 +121,10 @@ release: ## a release of the tag that is checked out, published (needs docker bu
 soak: postgres ## writers and daemons for ten minutes (SOAK=1h): memory, goroutines, backlog, invariants
 	$(GO) test -tags soak -run '^TestSoak$$' -timeout 0 -v ./cmd/reaper -soak $(SOAK)
 
+.PHONY: erase-kills
+erase-kills: postgres ## an erasure that is killed (kill -9) again and again: the ledger has what is gone
+	$(GO) test -tags soak -run '^TestSoak_EraseKilled$$' -count=1 -timeout 0 -v ./cmd/reaper
+
 .PHONY: deploys
 deploys: postgres ## two daemons, one killed every 30 s, one deployed every minute, for ten minutes (SOAK=1h): no failure
 	$(GO) test -tags soak -run '^TestSoak_Deploys$$' -timeout 0 -v ./cmd/reaper -soak $(SOAK)

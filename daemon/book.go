@@ -60,6 +60,14 @@ func (b book) Running(ctx context.Context, policy string, at time.Time) (bool, e
 
 func (b book) Holds(ctx context.Context) ([]ledger.Hold, error) { return b.ledger.Holds(ctx, b.pool) }
 
+// Erasures are all erasures, and the rows that their last sweeps left, by erasure and by table.
+func (b book) Erasures(ctx context.Context) (all []ledger.Erasure, left, rows map[string]int64, err error) {
+	if all, err = b.ledger.Erasures(ctx, b.pool); err == nil && len(all) > 0 {
+		left, rows, err = b.ledger.LeftoverRows(ctx, b.pool)
+	}
+	return all, left, rows, err
+}
+
 func (b book) Pauses(ctx context.Context) ([]ledger.Pause, error) {
 	return b.ledger.Pauses(ctx, b.pool)
 }

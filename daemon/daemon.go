@@ -102,6 +102,7 @@ type Daemon struct {
 	control   *control
 	lease     *lease
 	pauses    *pauses
+	erasures  *erasures
 	holds     atomic.Pointer[[]ledger.Hold] // in force, by hand; nil: not read yet
 	database  atomic.Pointer[string]        // what the latch says; nil: it was not asked yet
 	history   *history
@@ -116,6 +117,8 @@ type Daemon struct {
 	// What was measured or read is old: a run has ended, or more is known of what
 	// there is to measure.
 	rescan, reread, resize chan struct{}
+	// This process has begun to lead, and looks which erasures are due.
+	reerase chan struct{}
 }
 
 // New makes a daemon, which must be given a valid policy file: its error is the
@@ -123,7 +126,7 @@ type Daemon struct {
 func New(c Config) (*Daemon, error) {
 	d := &Daemon{
 		Config: c, started: time.Now(), shared: purge.NewShared(c.Connections), book: book{c.Ledger, c.Control, c.Instance},
-		rescan: make(chan struct{}, 1), reread: make(chan struct{}, 1), resize: make(chan struct{}, 1),
+		rescan: make(chan struct{}, 1), reread: make(chan struct{}, 1), resize: make(chan struct{}, 1), reerase: make(chan struct{}, 1),
 		targets: &targets{}, watching: &watching{},
 	}
 	d.pulse = newPulse(time.Now, c.Log, c.Metrics, askDatabase(c.Control))
@@ -131,10 +134,14 @@ func New(c Config) (*Daemon, error) {
 	d.timetable = newTimetable(time.Now, c.Log)
 	d.runs = newRuns(c.Log, d.timetable.inForce)
 	d.presence = newPresence(d.book, d.runs.any, d.pulse.complain)
-	d.lease = newLease(c.Instance, d.book, time.Now, c.Log, c.Metrics, func() { ask(d.rescan) })
+	d.lease = newLease(c.Instance, d.book, time.Now, c.Log, c.Metrics, func() {
+		ask(d.rescan)
+		ask(d.reerase)
+	})
 	d.pauses = newPauses(time.Now, c.Log, c.Metrics)
+	d.erasures = newErasures(c.Metrics)
 	d.history = newHistory(d.book, c.Metrics, d.lease.leads, d.ended)
-	d.control = newControl(d.book, c.Observe, d.pulse.up, d.pulse.complain, d.lease.renew, d.readPauses, d.readHolds, d.history.read, d.readScans, d.readCopies, d.publish, d.signOfLife, d.numberEvents)
+	d.control = newControl(d.book, c.Observe, d.pulse.up, d.pulse.complain, d.lease.renew, d.readPauses, d.readHolds, d.readErasures, d.history.read, d.readScans, d.readCopies, d.publish, d.signOfLife, d.numberEvents)
 	d.scans = newScans(survey{c.Pool, c.Ledger, cmp.Or(c.find, scanTimeout)}, d.book, d.planned, time.Now, c.Metrics, d.pulse.complain)
 	d.scans.judgeBy(func(e entry) time.Duration { return e.lagLimit(d.history.of(e.name()).runs) })
 	d.sizes = newSizes(d.takeSample, d.book, c.Metrics, d.pulse.complain)
@@ -175,6 +182,7 @@ func (d *Daemon) Run(ctx context.Context) {
 	if d.Observe {
 		<-ctx.Done()
 	} else {
+		d.runs.start(func() { every(d.runs.ending(), erasuresEvery, d.reerase, d.erase) })
 		every(ctx, tickEvery, nil, d.due)
 	}
 

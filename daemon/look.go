@@ -48,7 +48,7 @@ func Look(ctx context.Context, c Config, policies []string) (web.Status, error) 
 
 // readLedger reads what the ledger knows, and writes nothing there.
 func (d *Daemon) readLedger(ctx context.Context) error {
-	for _, read := range []func(context.Context) error{d.readPauses, d.readHolds, d.history.read, d.readScans, d.readCopies} {
+	for _, read := range []func(context.Context) error{d.readPauses, d.readHolds, d.readErasures, d.history.read, d.readScans, d.readCopies} {
 		if err := read(ctx); err != nil {
 			return err
 		}

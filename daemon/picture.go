@@ -32,6 +32,7 @@ func (d *Daemon) paint() {
 			s.Holds = append(s.Holds, web.Hold(h))
 		}
 	}
+	s.Erasures = d.erasures.all()
 	var monitors []heartbeat.Monitor
 	for _, p := range d.timetable.all() {
 		state := d.stateOf(p, grown)

@@ -180,6 +180,9 @@ func (r *runs) verdict(e entry, ping heartbeat.Ping) heartbeat.Ping {
 // lifetime is done when runs are killed.
 func (r *runs) lifetime() context.Context { return r.alive }
 
+// ending is done when runs end after the current batch.
+func (r *runs) ending() context.Context { return r.stopping }
+
 // start has a run work, for await to wait for.
 func (r *runs) start(do func()) { r.working.Go(do) }
 

@@ -178,6 +178,11 @@ func (g *Gates) drift(ctx context.Context, p *plan.Plan, s *Verdict) error {
 	if s.print, err = g.print(ctx, p); err != nil {
 		return err
 	}
+	return g.differ(ctx, s, p.File.Safety.WarnsOfDrift)
+}
+
+// differ compares a verdict's print with that of the last complete run.
+func (g *Gates) differ(ctx context.Context, s *Verdict, warns bool) (err error) {
 	if s.body, err = json.Marshal(s.print); err != nil {
 		return fmt.Errorf("writing a print: %w", err)
 	}
@@ -189,7 +194,7 @@ func (g *Gates) drift(ctx context.Context, p *plan.Plan, s *Verdict) error {
 	if err := s.compare(before); err != nil {
 		return err
 	}
-	if len(s.Changes) > 0 && !p.File.Safety.WarnsOfDrift {
+	if len(s.Changes) > 0 && !warns {
 		if s.approved = slices.Contains(before.Approved, Drift); !s.approved {
 			s.Gates = append(s.Gates, Drift)
 		}

@@ -12,6 +12,9 @@
 //   - cutoff: the cutoffs of an open run, fixed at its start.
 //   - hold, hold_root: holds by hand, of tenants or of single roots by their keys.
 //   - grace, grace_policy: the retentions that runs have seen of each tenant, for policies with grace.
+//   - erasure, erasure_count, erasure_key, erasure_leftover: tenants that are erased, what went, the keys
+//     of rows that went until the last sweep, and what sweeps found. erasure_secret is the key of the
+//     hash by which the ledger knows a tenant afterwards.
 //   - detach: partitions that are being detached. A row outlives its run: whichever run comes next
 //     settles it.
 //   - throttle: when, why and by which guard a run was slowed, paused or stopped.

@@ -117,3 +117,13 @@ func (l *Ledger) approve(ctx context.Context, db *pgxpool.Pool, policy *string, 
 	l.forgetApprovals(ctx, db)
 	return nil
 }
+
+// ApprovedRoots is how many roots may be due by what a person has approved for a policy's print, and
+// has not expired.
+func (l *Ledger) ApprovedRoots(ctx context.Context, db *pgxpool.Pool, policy, digest string) (n int64, err error) {
+	err = l.on(db).QueryRow(ctx, `SELECT coalesce(max(most_roots), 0) FROM `+l.schema+`.approval WHERE policy = $1 AND print = $2 AND ends_at > now()`, policy, digest).Scan(&n)
+	if err != nil && !isMissing(err) {
+		return 0, fmt.Errorf("reading approvals: %w", err)
+	}
+	return n, nil
+}

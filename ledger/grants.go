@@ -23,10 +23,10 @@ type privilege struct {
 var privileges = []privilege{
 	{"SELECT", []string{"schema_version", "runs", "deletions", "events"}},
 	{"SELECT, INSERT, UPDATE, DELETE", []string{"run"}},
-	{"SELECT, INSERT, DELETE", []string{"batch", "cutoff", "detach", "print", "approval", "hold_root"}},
-	{"SELECT, INSERT", []string{"deletion"}},
-	{"SELECT, INSERT, UPDATE, DELETE", []string{"tick", "lease", "scan", "pause", "hold", "baseline", "throttle", "process", "grace", "grace_policy", "segment", "event"}},
-	{"SELECT, INSERT, UPDATE", []string{"latch", "verification"}},
+	{"SELECT, INSERT, DELETE", []string{"cutoff", "detach", "print", "approval", "hold_root", "erasure_key"}},
+	{"SELECT, INSERT", []string{"erasure_secret"}},
+	{"SELECT, INSERT, UPDATE, DELETE", []string{"tick", "lease", "scan", "pause", "hold", "baseline", "throttle", "process", "grace", "grace_policy", "segment", "event", "batch"}},
+	{"SELECT, INSERT, UPDATE", []string{"latch", "verification", "deletion", "erasure", "erasure_count", "erasure_leftover"}},
 	{"SELECT, INSERT, DELETE", []string{optionalTable}},
 }
 

@@ -20,7 +20,7 @@ import (
 var files embed.FS
 
 // latestVersion is the version of the ledger that this program makes: the number of its migrations.
-const latestVersion = 15
+const latestVersion = 17
 
 // migrationLock is the advisory lock that serializes migrations. It is held by the
 // transaction, not the session, so that it works through PgBouncer in transaction mode.

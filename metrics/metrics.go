@@ -27,6 +27,9 @@ type Metrics struct {
 	guards          *guards
 	paused          prometheus.Gauge
 	holds           prometheus.Gauge
+	erasures        *prometheus.GaugeVec
+	erasureOverdue  prometheus.Gauge
+	leftovers       *prometheus.GaugeVec
 	policyPaused    *prometheus.GaugeVec
 	pauseEnd        *prometheus.GaugeVec
 	storageLimit    *prometheus.GaugeVec
@@ -83,6 +86,7 @@ func New(reg prometheus.Registerer, b Build) *Metrics {
 	m.held(f)
 	m.growth(f)
 	m.archive = newArchived(f)
+	m.erasing(f)
 	reg.MustRegister(m.tables, m.guards)
 	m.perPolicy = []series{
 		m.oldest, m.lag, m.backlog, m.overdue, m.scanned, m.runs, m.lastRun, m.lastSuccess,

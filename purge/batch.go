@@ -36,9 +36,13 @@ type batcher struct {
 	drainSize int
 }
 
-// lockKey is the advisory lock key of one tenant of one policy.
-func (b *batcher) lockKey(tenant *string) int64 {
-	name := "reaper\x00" + b.plan.Policy.Name
+// lockKey is the advisory lock key of one tenant of the policy.
+func (b *batcher) lockKey(tenant *string) int64 { return LockKey(b.plan.Policy.Name, tenant) }
+
+// LockKey is the advisory lock key under which rows of one tenant of a policy are deleted; nil: of a
+// policy without tenants.
+func LockKey(policy string, tenant *string) int64 {
+	name := "reaper\x00" + policy
 	if tenant != nil {
 		name += "\x00" + *tenant
 	}

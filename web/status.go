@@ -22,9 +22,11 @@ type Status struct {
 	Policies []Policy `json:"policies"` // in the order of the policy file
 	Pauses   []Pause  `json:"pauses"`   // manual ones in effect
 	Holds    []Hold   `json:"holds"`    // by hand, in effect
-	Guards   []Guard  `json:"guards"`   // empty if not read here
-	Database Database `json:"database"`
-	Archive  *Archive `json:"archive"` // null if the policy file has none
+	// Erasures are those that are open, have sweeps to come or rows to keep, or ended in the last week.
+	Erasures []Erasure `json:"erasures"`
+	Guards   []Guard   `json:"guards"` // empty if not read here
+	Database Database  `json:"database"`
+	Archive  *Archive  `json:"archive"` // null if the policy file has none
 	// LedgerError is why reaper's own tables cannot be used, so that nothing runs; empty if
 	// they can.
 	LedgerError string      `json:"ledger_error,omitempty"`
@@ -38,6 +40,7 @@ func (s Status) MarshalJSON() ([]byte, error) {
 	s.Policies = emptyIfNil(s.Policies)
 	s.Pauses = emptyIfNil(s.Pauses)
 	s.Holds = emptyIfNil(s.Holds)
+	s.Erasures = emptyIfNil(s.Erasures)
 	s.Guards = emptyIfNil(s.Guards)
 	s.Heartbeats = emptyIfNil(s.Heartbeats)
 	return json.Marshal(plain(s))

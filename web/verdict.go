@@ -92,6 +92,9 @@ func (s Status) Judge(now time.Time, maxAge time.Duration) Verdict {
 		}
 		v.Warnings = append(v.Warnings, p.warnings(now)...)
 	}
+	for _, e := range s.Erasures {
+		v.Warnings = append(v.Warnings, e.warnings(now)...)
+	}
 	v.Warnings = append(v.Warnings, s.Database.warnings(now)...)
 	v.Warnings = append(v.Warnings, s.Archive.warnings(now)...)
 	for _, h := range s.Heartbeats {

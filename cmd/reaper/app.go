@@ -108,7 +108,7 @@ schema error, nothing was touched · 3 incomplete · 4 refused.`,
 	f.StringVar(&a.LogFormat, "log-format", a.LogFormat, "text or json (REAPER_LOG_FORMAT)")
 	f.StringVarP(&a.Output, "output", "o", a.Output, "text or json (REAPER_OUTPUT)")
 	f.StringVar(&a.Color, "color", a.Color, "auto, always or never (REAPER_COLOR)")
-	root.AddCommand(a.initCommand(), a.checkCommand(), a.planCommand(), a.explainCommand(), a.purgeCommand(), a.runCommand(), a.statusCommand(), a.pauseCommand(), a.resumeCommand(), a.holdCommand(), a.holdsCommand(), a.releaseCommand(), a.approveCommand(), a.archiveCommand(), a.restoreCommand(),
+	root.AddCommand(a.initCommand(), a.checkCommand(), a.planCommand(), a.explainCommand(), a.purgeCommand(), a.runCommand(), a.statusCommand(), a.pauseCommand(), a.resumeCommand(), a.holdCommand(), a.holdsCommand(), a.releaseCommand(), a.eraseCommand(), a.erasuresCommand(), a.approveCommand(), a.archiveCommand(), a.restoreCommand(),
 		a.migrateCommand(), a.grantsCommand(), a.healthcheckCommand(), a.demoCommand(), a.versionCommand(), a.manCommand(root))
 	mistake.Groups(root, usage)
 	mistake.RefuseEmpty(root)

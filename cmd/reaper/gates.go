@@ -132,11 +132,17 @@ func approvedText(length string) string {
 }
 
 func (a *app) approve(ctx context.Context, length, interval, reason string) error {
+	erasures := len(a.Policies) == 0 || slices.Contains(a.Policies, policy.ErasurePolicy)
+	only := erasures && len(a.Policies) == 1
+	a.Policies = slices.DeleteFunc(a.Policies, func(name string) bool { return name == policy.ErasurePolicy })
 	s, err := a.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer s.pool.Close()
+	if only {
+		s.plans = nil
+	}
 	if s.hasErrors() {
 		a.sayProblems(s.problems())
 		return usage(errors.New("nothing was approved: fix the errors above first"))
@@ -154,6 +160,17 @@ func (a *app) approve(ctx context.Context, length, interval, reason string) erro
 	verdicts, err := s.verdicts(ctx, l, gate.ByNobody, nil)
 	if err != nil {
 		return failed(err)
+	}
+	if erasures && (only || s.file.Erasure != nil) {
+		p, err := a.plannedErasure(ctx, s, l)
+		if err != nil {
+			return err
+		}
+		more, err := erasureVerdicts(ctx, s, l, p)
+		if err != nil {
+			return failed(err)
+		}
+		verdicts = append(verdicts, more...)
 	}
 	if !printVerdicts(a.dialogue(), verdicts) {
 		return a.printApprovals(nil, "nothing waits for approval")

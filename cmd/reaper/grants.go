@@ -56,11 +56,15 @@ func (a *app) grants(ctx context.Context, role string, restores bool) error {
 	if err := l.Trusted(ctx, s.pool); err != nil {
 		return ledgerFailed(err)
 	}
-	lines := slices.Concat(plan.Grants(s.plans, role), l.Grants(role))
+	var lines []string
 	if restores {
-		if lines, err = s.restoreGrants(ctx, l, role); err != nil {
-			return err
-		}
+		lines, err = s.restoreGrants(ctx, l, role)
+	} else {
+		lines, err = a.erasureGrants(ctx, s, l, role)
+		lines = slices.Concat(plan.Grants(s.plans, role), lines, l.Grants(role))
+	}
+	if err != nil {
+		return err
 	}
 	lines = whole(append(lines, s.guardGrants(role)...))
 	if a.json() {

@@ -153,7 +153,7 @@ func (a *app) pausable(ctx context.Context) (*ledger.Ledger, *pgxpool.Pool, erro
 		if err != nil {
 			return nil, nil, err
 		}
-		if err := a.checkPolicies(file); err != nil {
+		if err := a.checkPolicies(file, policy.ErasurePolicy); err != nil {
 			return nil, nil, err
 		}
 	}

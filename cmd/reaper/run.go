@@ -340,7 +340,11 @@ func (o *once) purge(ctx context.Context, opts purge.Options) (*purge.Report, er
 		return nil, err
 	}
 	defer s.pool.Close()
-	return o.app.purgeAs(ctx, s, opts)
+	report, err := o.app.purgeAs(ctx, s, opts)
+	if err == nil && s.file.Erasure != nil {
+		o.app.eraseOnce(ctx, s)
+	}
+	return report, err
 }
 
 // tell sends the results to the monitors.

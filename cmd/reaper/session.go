@@ -49,10 +49,10 @@ func (s *session) hasErrors() bool {
 	return slices.ContainsFunc(s.problems(), func(p plan.Problem) bool { return p.Level == plan.LevelError })
 }
 
-// checkPolicies refuses names of policies that are not in the file.
-func (a *app) checkPolicies(file *policy.File) error {
+// checkPolicies refuses names of policies that are not in the file. Some commands know others too.
+func (a *app) checkPolicies(file *policy.File, others ...string) error {
 	for _, name := range a.Policies {
-		if !slices.ContainsFunc(file.Policies, func(p policy.Policy) bool { return p.Name == name }) {
+		if !slices.Contains(others, name) && !slices.ContainsFunc(file.Policies, func(p policy.Policy) bool { return p.Name == name }) {
 			var names []string
 			for _, p := range file.Policies {
 				names = append(names, p.Name)

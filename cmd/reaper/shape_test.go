@@ -168,6 +168,51 @@ type contractStatus struct {
 	Heartbeats []map[string]any `json:"heartbeats"`
 	Pauses     []contractPause  `json:"pauses"`
 	Holds      []contractHold   `json:"holds"`
+
+	Erasures []struct {
+		ID           string     `json:"id"`
+		Tenant       *string    `json:"tenant"`
+		Hash         string     `json:"tenant_hash"`
+		Origin       string     `json:"origin"`
+		By           string     `json:"by"`
+		Reason       string     `json:"reason"`
+		RequestedAt  time.Time  `json:"requested_at"`
+		DueAt        time.Time  `json:"due_at"`
+		State        string     `json:"state"`
+		Note         string     `json:"note"`
+		FinishedAt   *time.Time `json:"finished_at"`
+		NextSweepAt  *time.Time `json:"next_sweep_at"`
+		AgainAt      *time.Time `json:"again_at"`
+		LeftoverRows int64      `json:"leftover_rows"`
+	} `json:"erasures"`
+}
+
+type contractErasures struct {
+	Erasures []struct {
+		ID          string           `json:"id"`
+		Tenant      *string          `json:"tenant"`
+		Hash        string           `json:"tenant_hash"`
+		Origin      string           `json:"origin"`
+		Gone        bool             `json:"gone"`
+		By          string           `json:"by"`
+		Reason      string           `json:"reason"`
+		RequestedAt time.Time        `json:"requested_at"`
+		DueAt       time.Time        `json:"due_at"`
+		State       string           `json:"state"`
+		Note        string           `json:"note"`
+		RunID       *string          `json:"run_id"`
+		Print       *string          `json:"print"`
+		BegunAt     *time.Time       `json:"begun_at"`
+		FinishedAt  *time.Time       `json:"finished_at"`
+		EndedBy     *string          `json:"cancelled_by"`
+		RecheckedAt *time.Time       `json:"rechecked_at"`
+		Remaining   *int64           `json:"remaining_rows"`
+		Kept        []map[string]any `json:"kept"`
+		AgainAt     *time.Time       `json:"again_at"`
+		RowStays    bool             `json:"row_stays"`
+		Sweeps      int              `json:"sweeps"`
+		SweepAt     *time.Time       `json:"next_sweep_at"`
+	} `json:"erasures"`
 }
 
 type contractHold struct {
@@ -212,14 +257,16 @@ var shapes = map[string]func() any{
 	"pause":  func() any { return new(contractPaused) },
 	"resume": func() any { return new(contractResumed) },
 	"holds":  func() any { return new(contractHolds) },
+
+	"erasures": func() any { return new(contractErasures) },
 }
 
 // optional keys may be omitted when empty.
-var optional = []string{"policy", "problem", "error", "reason", "paused_reason"}
+var optional = []string{"policy", "problem", "error", "reason", "paused_reason", "note"}
 
 func shape(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 || shapes[args[0]] == nil {
-		ts.Fatalf("usage: shape purge|plan|check|status|pause|resume|holds")
+		ts.Fatalf("usage: shape purge|plan|check|status|pause|resume|holds|erasures")
 	}
 	typed := shapes[args[0]]()
 	document(ts, typed)

@@ -86,6 +86,9 @@ func (a *app) printStatus(v web.Status, noLedger bool) {
 	}
 	a.printf("%s", pausesText(v.Pauses))
 	a.printf("%s", holdsText(v.Holds))
+	for _, e := range v.Erasures {
+		a.printf("erasure %s: %s\n", e.ID, visible.Text(e.Text()))
+	}
 	t := terminal.NewTable(column("policy", 0), figure("lag", 0), figure("rows due", 0), column("last run (UTC)", 3), column("ended", 1),
 		figure("rows deleted", 5), column("last success (UTC)", 4), column("next run (UTC)", 2))
 	for _, p := range v.Policies {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"regexp"
 	"slices"
 	"strings"
@@ -62,6 +64,14 @@ func Away(err error) bool {
 	}
 	return HasCode(err, "57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25006", "58030") ||
 		strings.HasPrefix(refused.Code, "08") || strings.HasPrefix(refused.Code, "53")
+}
+
+// Lost reports whether an error is that of a connection: it was refused, broke, or does not answer. An
+// error that the server reports, or a program of ours, is none.
+func Lost(err error) bool {
+	_, connecting := errors.AsType[*pgconn.ConnectError](err)
+	_, network := errors.AsType[net.Error](err)
+	return connecting || network || pgconn.SafeToRetry(err) || errors.Is(err, pgconn.ErrConnClosed) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // OneLine is an error's text on one line, without repetitions. Why there is no connection it says in
