@@ -174,7 +174,7 @@ func typeConsole(ts *testscript.TestScript, block, code string) {
 			want = code
 		}
 		command, output, _ := strings.Cut(steps[0], "\n")
-		args := words(ts.Fatalf, differs[1].what.ReplaceAllStringFunc(command, func(string) string { return lastRun(ts) }))
+		args := splitLine(ts.Fatalf, differs[1].what.ReplaceAllStringFunc(command, func(string) string { return lastRun(ts) }))
 		exits(ts, false, append([]string{want}, args...))
 		compareOutput(ts, command, strings.TrimSpace(output), ts.ReadFile("stdout"), ts.ReadFile("stderr"))
 	}
@@ -234,8 +234,8 @@ func sameLine(want string) func(string) bool {
 	}
 }
 
-// words splits a command line as a shell does, quotes included.
-func words(fatal func(string, ...any), line string) (list []string) {
+// splitLine splits a command line as a shell does, quotes included.
+func splitLine(fatal func(string, ...any), line string) (list []string) {
 	var word strings.Builder
 	var quote rune
 	begun := false
@@ -287,7 +287,7 @@ func invocations(page string) (all [][]string) {
 			line, _, _ = strings.Cut(line, " #")
 			line, _, _ = strings.Cut(line, " >")
 			for _, part := range regexp.MustCompile(` \| | && |; `).Split(line, -1) {
-				list := words(fatal, part)
+				list := splitLine(fatal, part)
 				list = slices.DeleteFunc(list, assignment.MatchString)
 				at := slices.IndexFunc(list, func(w string) bool { return w != "reaper" && slices.Contains(here, w) })
 				if at < 0 && len(list) > 0 && list[0] == "reaper" {
@@ -301,7 +301,7 @@ func invocations(page string) (all [][]string) {
 	}
 	text := regexp.MustCompile("(?ms)^ *```.*?^ *```$").ReplaceAllString(page, "")
 	for _, m := range inline.FindAllStringSubmatch(strings.Join(strings.Fields(text), " "), -1) {
-		all = append(all, words(fatal, m[1])[1:])
+		all = append(all, splitLine(fatal, m[1])[1:])
 	}
 	return all
 }

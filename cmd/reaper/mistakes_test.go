@@ -36,8 +36,8 @@ tenants: {table: orgs, key: id, retention: retention_days, default: 30d}
 policies: [{name: mails, table: mails, age: created_at, undecided: delete}]
 `
 
-// foreign are words of Go and of libraries, which mean nothing to a person.
-var foreign = regexp.MustCompile(`strconv\.|slog:|pflag|keyword/value|invalid argument|unmarshal|(^| )yaml: |dial (tcp|unix)|lookup |cannot parse|failed to|shorthand|invalid syntax|%!|goroutine|panic|\*errors|time: |env:|record type|hunter2`)
+// strange are words of Go and of libraries, which mean nothing to a person.
+var strange = regexp.MustCompile(`strconv\.|slog:|pflag|keyword/value|invalid argument|unmarshal|(^| )yaml: |dial (tcp|unix)|lookup |cannot parse|failed to|shorthand|invalid syntax|%!|goroutine|panic|\*errors|time: |env:|record type|hunter2`)
 
 // Every mistake ends with an exit code of its own kind, and with one line that names the place and
 // the remedy; where a policy file does not fit the database, with a line and its fix for each error.
@@ -99,7 +99,7 @@ func judge(t *testing.T, name, got string) {
 	if code == "exit 0" {
 		t.Errorf("%s ends in exit 0", name)
 	}
-	if words := foreign.FindString(text); words != "" {
+	if words := strange.FindString(text); words != "" {
 		t.Errorf("%s: %q is no word for a person:\n%s", name, words, text)
 	}
 	lines := strings.Split(strings.TrimSpace(text), "\n")
