@@ -123,7 +123,8 @@ func (a *app) prepare() error {
 	if a.LogFormat != "text" && a.LogFormat != "json" {
 		return usage(fmt.Errorf("--log-format %q: write text or json", a.LogFormat))
 	}
-	if err := mistake.Variables(a.settings, os.Environ()); err != nil {
+	others, err := mistake.Variables(a.settings, os.Environ())
+	if err != nil {
 		return usage(err)
 	}
 	if err := a.colors(); err != nil {
@@ -136,6 +137,9 @@ func (a *app) prepare() error {
 		a.log = a.recorder()
 	} else {
 		a.log = slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: a.LogLevel}))
+	}
+	for _, name := range others {
+		a.log.Warn("this variable is not a setting, and has no effect", "variable", name)
 	}
 	return nil
 }

@@ -22,8 +22,9 @@ var injected = regexp.MustCompile(`^REAPER_([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_P
 const testing = "REAPER_TEST_"
 
 // Variables returns an error that names the variables of an environment which look like settings
-// and are none. settings is a struct with tags of package env; environ is os.Environ().
-func Variables(settings any, environ []string) error {
+// mistyped, with what was meant, and the other variables with the prefix of settings that are none: they
+// may be somebody else's. settings is a struct with tags of package env; environ is os.Environ().
+func Variables(settings any, environ []string) (others []string, err error) {
 	known := names(settings)
 	var texts []string
 	for _, entry := range environ {
@@ -31,19 +32,24 @@ func Variables(settings any, environ []string) error {
 		if !strings.HasPrefix(name, prefix) || strings.HasPrefix(name, testing) || slices.Contains(known, name) || injected.MatchString(name) {
 			continue
 		}
-		texts = append(texts, name+" is not a setting"+meant(name, known))
+		if near := meant(name, known); near != "" {
+			texts = append(texts, name+" is not a setting; did you mean "+near+"?")
+		} else {
+			others = append(others, name)
+		}
 	}
+	slices.Sort(others)
 	if len(texts) == 0 {
-		return nil
+		return others, nil
 	}
 	slices.Sort(texts)
-	return errors.New(strings.Join(texts, "; "))
+	return others, errors.New(strings.Join(texts, "; "))
 }
 
-// meant is what to do about a variable that is not known.
+// meant is the setting that a variable was meant to be; empty: it is like none.
 func meant(name string, known []string) string {
 	if other := strings.TrimPrefix(name, prefix); slices.Contains(known, other) {
-		return "; did you mean " + other + "?"
+		return other
 	}
 	// The prefix alone makes all of them alike.
 	var short []string
@@ -51,9 +57,9 @@ func meant(name string, known []string) string {
 		short = append(short, strings.TrimPrefix(k, prefix))
 	}
 	if near := nearestWord(strings.TrimPrefix(name, prefix), short); near != "" {
-		return "; did you mean " + known[slices.Index(short, near)] + "?"
+		return known[slices.Index(short, near)]
 	}
-	return ": unset it"
+	return ""
 }
 
 func names(settings any) (all []string) {
