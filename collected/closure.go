@@ -29,6 +29,6 @@ func ClosureSQL(p *plan.Plan, m *plan.Traversal, group []*plan.Node, known map[*
 			}
 		}
 	}
-	return s.Add("WITH RECURSIVE ", search.Closure(p, "reaper_c", seeds, search.CycleSteps(p, "reaper_c", group)),
+	return s.Add("WITH RECURSIVE ", search.Closure("reaper_c", seeds, search.CycleSteps(p, "reaper_c", group)),
 		"\nSELECT node, tab, tid, refs FROM reaper_c", fmt.Sprintf(" LIMIT %d", limit))
 }

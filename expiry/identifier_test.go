@@ -29,25 +29,25 @@ var kinds = []struct {
 		return fmt.Sprintf("%012x70008000000000000000", ms)
 	}},
 	{policy.UnitULID, "uuid", 0, false, func(ms int64, greatest bool) string {
-		return fmt.Sprintf("%012x", ms) + strings.Repeat(end(greatest, "0", "f"), 20)
+		return fmt.Sprintf("%012x", ms) + strings.Repeat(end(greatest, "f"), 20)
 	}},
 	{policy.UnitULID, "bytea", 0, false, func(ms int64, greatest bool) string {
-		return fmt.Sprintf(`\x%012x`, ms) + strings.Repeat(end(greatest, "0", "f"), 20)
+		return fmt.Sprintf(`\x%012x`, ms) + strings.Repeat(end(greatest, "f"), 20)
 	}},
-	{policy.UnitULID, "text", 0, false, func(ms int64, greatest bool) string { return base32(ms) + strings.Repeat(end(greatest, "0", "Z"), 16) }},
+	{policy.UnitULID, "text", 0, false, func(ms int64, greatest bool) string { return base32(ms) + strings.Repeat(end(greatest, "Z"), 16) }},
 	{policy.UnitULID, "text", 0, true, func(ms int64, greatest bool) string {
-		return strings.ToLower(base32(ms) + strings.Repeat(end(greatest, "0", "Z"), 16))
+		return strings.ToLower(base32(ms) + strings.Repeat(end(greatest, "Z"), 16))
 	}},
-	{policy.UnitULID, "bpchar", 0, false, func(ms int64, greatest bool) string { return base32(ms) + strings.Repeat(end(greatest, "0", "Z"), 16) }},
+	{policy.UnitULID, "bpchar", 0, false, func(ms int64, greatest bool) string { return base32(ms) + strings.Repeat(end(greatest, "Z"), 16) }},
 	{policy.UnitSnowflake, "int8", 22, false, func(ms int64, greatest bool) string { return snowflake(ms, 22, greatest) }},
 	{policy.UnitSnowflake, "int8", 16, false, func(ms int64, greatest bool) string { return snowflake(ms, 16, greatest) }},
 }
 
-func end(greatest bool, least, most string) string {
+func end(greatest bool, most string) string {
 	if greatest {
 		return most
 	}
-	return least
+	return "0"
 }
 
 // base32 is a ULID's time, by the definition of the encoding.

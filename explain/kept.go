@@ -163,8 +163,10 @@ func (x *asker) dependents(ctx context.Context, r *subject) error {
 	more := counts[len(p.Edges)] > countedRows
 	for i, e := range p.Edges {
 		if counts[i] > 0 && e.Action != plan.ByKeep {
-			r.Takes = append(r.Takes, Taken{Table: e.Child.Table.Name.String(), Parent: e.Parent.Table.Name.String(), Constraint: e.Label(), Columns: e.ChildColumns,
-				Action: string(e.Action), Rows: min(counts[i], countedRows), More: more || counts[i] > countedRows})
+			r.Takes = append(r.Takes, Taken{
+				Table: e.Child.Table.Name.String(), Parent: e.Parent.Table.Name.String(), Constraint: e.Label(), Columns: e.ChildColumns,
+				Action: string(e.Action), Rows: min(counts[i], countedRows), More: more || counts[i] > countedRows,
+			})
 		}
 	}
 	return nil

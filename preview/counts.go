@@ -117,7 +117,7 @@ func (l *previewer) cycleCTE(s *pg.Statement, scc int, group []*plan.Node) {
 			}
 		}
 	}
-	s.Add(",\n", search.Closure(p, name, seeds, search.CycleSteps(p, name, group)))
+	s.Add(",\n", search.Closure(name, seeds, search.CycleSteps(p, name, group)))
 	for _, n := range group {
 		columns := "tab, tid" + pg.Prefixed(len(n.Refs), func(i int) string {
 			k, _ := n.Table.Column(n.Refs[i])

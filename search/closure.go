@@ -12,7 +12,7 @@ import (
 
 // Closure is a recursive CTE of rows (node, tab, tid, refs): the seeds, and what hangs off
 // them at any depth by steps (ClosureStep). Without seeds it is empty.
-func Closure(p *plan.Plan, name string, seeds, steps []string) string {
+func Closure(name string, seeds, steps []string) string {
 	if len(seeds) == 0 {
 		seeds = []string{"SELECT 0, NULL::text, NULL::text, NULL::text[] WHERE false"}
 	}

@@ -31,7 +31,7 @@ func keptSQL(p *plan.Plan, roots string) string {
 
 // ReachedSQL adds the CTE reaper_c: the roots and what these steps reach from them.
 func ReachedSQL(p *plan.Plan, roots string, steps []string) string {
-	return ",\n" + Closure(p, "reaper_c", []string{RootSeed(p, roots)}, steps)
+	return ",\n" + Closure("reaper_c", []string{RootSeed(p, roots)}, steps)
 }
 
 // recursion extends a CTE by all steps.

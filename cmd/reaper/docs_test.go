@@ -402,11 +402,11 @@ func around(fragment string) string {
 	case topLevel[key]:
 		return head + fragment + "\npolicies:\n" + entry
 	}
-	policy := "name: p\nage: at\ntenant: none\nretention: 1d\n"
+	rest := "name: p\nage: at\ntenant: none\nretention: 1d\n"
 	if key != "table" {
-		policy += "table: t\n"
+		rest += "table: t\n"
 	}
-	return head + "policies:\n  -\n" + regexp.MustCompile(`(?m)^`).ReplaceAllString(policy+fragment, "    ")
+	return head + "policies:\n  -\n" + regexp.MustCompile(`(?m)^`).ReplaceAllString(rest+fragment, "    ")
 }
 
 // topLevel are the sections beside policies.
