@@ -121,7 +121,7 @@ func TestDrop(t *testing.T) {
 	if dropped.Rows != 7 || dropped.Batches != 1 || dropped.WAL[1] <= dropped.WAL[0] {
 		t.Errorf("dropped %+v", dropped)
 	}
-	if got := s.Texts(t, `SELECT relname::text FROM pg_class WHERE relname LIKE 'events%' ORDER BY 1`); !slices.Equal(got, []string{"events", "events_new"}) {
+	if got := s.Texts(t, `SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname LIKE 'events%' ORDER BY 1`); !slices.Equal(got, []string{"events", "events_new"}) {
 		t.Errorf("there are %q", got)
 	}
 	if got := s.Text(t, `SELECT string_agg(table_name || '=' || rows, ' ') FROM reaper.deletions`); got != "public.events=7" {
