@@ -78,7 +78,11 @@ func types(t *testing.T, db *dbtest.DB, page, line string) {
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", line)
 	cmd.Dir = t.TempDir()
 	cmd.Env = append(os.Environ(), "DATABASE_URL="+db.DSN())
-	write(t, cmd.Dir, lettersPolicy("@daily", ""))
+	policy := lettersPolicy("@daily", "")
+	if strings.HasPrefix(line, "reaper archive") {
+		policy += "archive: {url: \"file://" + t.TempDir() + "\", encryption: none, keep: 30d}\n"
+	}
+	write(t, cmd.Dir, policy)
 	if out, err := cmd.CombinedOutput(); exitCode(t, err) != 0 {
 		t.Errorf("%s: %s: %v\n%s", page, line, err, out)
 	}

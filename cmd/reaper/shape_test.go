@@ -169,6 +169,8 @@ type contractStatus struct {
 	Pauses     []contractPause  `json:"pauses"`
 	Holds      []contractHold   `json:"holds"`
 
+	Archive *map[string]any `json:"archive"`
+
 	Erasures []struct {
 		ID           string     `json:"id"`
 		Tenant       *string    `json:"tenant"`
