@@ -236,3 +236,35 @@ func TestPropose(t *testing.T) {
 	}
 	fmt.Fprintln(t.Output(), text)
 }
+
+// TestEmptiedOwner: ON DELETE SET NULL of a composite key would empty the column that says whose the row
+// is; the row goes before that.
+func TestEmptiedOwner(t *testing.T) {
+	db := dbtest.New(t, orgs+`
+		CREATE TABLE users (id int, org_id text NOT NULL REFERENCES orgs, PRIMARY KEY (org_id, id));
+		CREATE TABLE tickets (id int PRIMARY KEY, org_id text REFERENCES orgs, user_id int, FOREIGN KEY (org_id, user_id) REFERENCES users (org_id, id) ON DELETE SET NULL);
+		CREATE TABLE replies (id int PRIMARY KEY, ticket_id int NOT NULL REFERENCES tickets);
+		INSERT INTO users VALUES (1, 'anna'), (1, 'bert');
+		INSERT INTO tickets VALUES (1, 'anna', 1), (2, 'anna', NULL), (3, 'bert', 1);
+		INSERT INTO replies VALUES (1, 1), (2, 3);`)
+	conn := connect(t, db.DSN())
+	if _, err := erase(t, conn, settle(t, conn, &section{}), "anna", 2); err != nil {
+		t.Fatal(err)
+	}
+	got := rows(t, db)
+	delete(got, "orgs")
+	if diff := cmp.Diff(map[string][]string{"users": {"(1,bert)"}, "tickets": {"(3,bert,1)"}, "replies": {"(2,3)"}}, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// TestKeyOfTheRow: a key that equals the tenant's without being the same text is read from its row, as
+// SQL of the file compares it as text.
+func TestKeyOfTheRow(t *testing.T) {
+	db := dbtest.New(t, `CREATE TABLE orgs (id numeric PRIMARY KEY); INSERT INTO orgs VALUES (7.0)`)
+	conn := connect(t, db.DSN())
+	found, err := settle(t, conn, &section{}).Look(t.Context(), conn, "7")
+	if err != nil || !found.Exists || found.Key != "7.0" {
+		t.Errorf("%+v, %v", found, err)
+	}
+}

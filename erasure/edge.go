@@ -52,7 +52,7 @@ func (c *compiler) stays() error {
 		}
 	}
 	for _, e := range c.plan.edges {
-		e.holds = e.soft && e.child.Action != Redact && (e.child.stays || e.isWay())
+		e.holds = e.soft && e.child.Action != Redact && (e.child.stays || e.isWay() || e.decides())
 		c.checkKept(e)
 		c.checkRedacted(e)
 	}
@@ -62,6 +62,14 @@ func (c *compiler) stays() error {
 // isWay reports whether rows of child are a tenant's by this edge.
 func (e *edge) isWay() bool {
 	return e.key == nil || slices.ContainsFunc(e.child.Ways, func(w *Way) bool { return w.Key != nil && w.Key.OID == e.key.OID })
+}
+
+// decides reports whether a column of the edge says whose a row of child is: ON DELETE must not empty it
+// before the row has gone.
+func (e *edge) decides() bool {
+	return slices.ContainsFunc(e.child.Ways, func(w *Way) bool {
+		return slices.ContainsFunc(e.columns, func(name string) bool { return slices.Contains(w.columns, name) })
+	})
 }
 
 // makeEdges lists the references to tables whose rows go or stay.
