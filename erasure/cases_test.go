@@ -268,3 +268,48 @@ func TestKeyOfTheRow(t *testing.T) {
 		t.Errorf("%+v, %v", found, err)
 	}
 }
+
+// TestEmptiedOnPath: a path must not lead through a reference that is emptied in rows that stay, and one
+// that would be emptied in rows that go is not before the path has served.
+func TestEmptiedOnPath(t *testing.T) {
+	db := dbtest.New(t, orgs+`
+		CREATE TABLE users (id int PRIMARY KEY, org_id text NOT NULL REFERENCES orgs);
+		CREATE TABLE docs (id int PRIMARY KEY, org text, user_id int REFERENCES users ON DELETE SET NULL, body text);
+		CREATE TABLE marks (id int PRIMARY KEY, view_id int);
+		CREATE TABLE views (id int PRIMARY KEY, doc_id int);
+		ALTER TABLE marks ADD FOREIGN KEY (view_id) REFERENCES views;
+		INSERT INTO users VALUES (1, 'anna'), (2, 'bert');
+		INSERT INTO docs VALUES (1, 'anna', 1, 'a'), (2, 'bert', 2, 'b');
+		INSERT INTO views VALUES (1, 1), (2, 2);
+		INSERT INTO marks VALUES (1, 1), (2, 2);`)
+	conn := connect(t, db.DSN())
+	const file = "version: 1\ntenants: {table: orgs, key: id}\npolicies: [{name: x, table: orgs, age: at, tenant: none, retention: 1d}]\nerasure:\n  %s\n"
+	const views = "tables: [{table: views, owner: ['doc_id -> docs.id', 'user_id -> users.id', org_id]}"
+	for _, refused := range []string{views + "]\n  global: [docs]", views + ", {table: docs, owner: org, action: redact, set: {body: 'NULL'}}]"} {
+		_, problems := compile(t, conn, fmt.Sprintf(file, refused))
+		if found := errorsOf(problems); len(found) != 1 || !strings.Contains(found[0].Text, "leads through public.docs") {
+			t.Errorf("%s: %+v", refused, found)
+		}
+	}
+	p, problems := compile(t, conn, fmt.Sprintf(file, views+", {table: docs, owner: org}]"))
+	if found := errorsOf(problems); len(found) > 0 {
+		t.Fatalf("%+v", found)
+	}
+	if _, err := erase(t, conn, p, "anna", 2); err != nil {
+		t.Fatal(err)
+	}
+	got := rows(t, db)
+	delete(got, "orgs")
+	if diff := cmp.Diff(map[string][]string{"users": {"(2,bert)"}, "docs": {"(2,bert,2,b)"}, "views": {"(2,2)"}, "marks": {"(2,2)"}}, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// TestPropose_TwoTenants leaves it to a person whether a message between two tenants goes with either.
+func TestPropose_TwoTenants(t *testing.T) {
+	t.Parallel()
+	db := dbtest.New(t, orgs+`CREATE TABLE messages (id int PRIMARY KEY, sender text REFERENCES orgs, recipient text REFERENCES orgs)`)
+	if text := propose(t, connect(t, db.DSN())); !strings.Contains(text, "{table: public.messages, owner: CHOOSE}") {
+		t.Errorf("messages are decided in\n%s", text)
+	}
+}
