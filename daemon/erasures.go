@@ -134,7 +134,7 @@ func (d *Daemon) eraseDue(ctx context.Context, file *policy.File) error {
 	}
 	due.Erasures = d.erasures.ready(due.Erasures, time.Now())
 	look := file.Erasure.When.IsSet() && d.erasures.lookNow(time.Now())
-	if len(due.Erasures)+len(due.Sweeps) == 0 && !look {
+	if due.None() && !look {
 		return nil
 	}
 	runner, err := d.eraser(ctx, file)

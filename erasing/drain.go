@@ -142,7 +142,7 @@ func (x *run) follow(ctx context.Context, err error, try int) error {
 	case goOnGone:
 		x.Log.Warn("the tenant's row is gone; going on without it")
 		x.gone = true
-		return nil
+		return x.Ledger.TenantGone(ctx, x.Pool, x.e.ID)
 	case withdraw:
 		if err := x.Ledger.WithdrawErasure(ctx, x.Pool, x.e.ID, errNotDue.Error()); err != nil {
 			return err
@@ -215,8 +215,16 @@ func (x *run) blocked(ctx context.Context) error {
 		found, err = x.Plan.Blockers(ctx, tx, x.key)
 		return err
 	})
-	if err != nil || len(found) == 0 {
+	if err != nil {
 		return err
+	}
+	return stopAt(found)
+}
+
+// stopAt is the end of a run that these references stop; nil: there are none.
+func stopAt(found []erasure.Blocker) error {
+	if len(found) == 0 {
+		return nil
 	}
 	all := make([]string, len(found))
 	for i, b := range found {

@@ -3,10 +3,12 @@ package erasing
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/reaperdb/reaper/erasure"
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/policy"
@@ -128,6 +130,8 @@ func (x *run) settleIfEmpty(ctx context.Context, t *transaction) error {
 		if rows, _, _ := x.settle(counts); rows > 0 {
 			return nil
 		}
+	} else if err := x.nothingBlocked(ctx, t); err != nil {
+		return err
 	}
 	t.settled = true
 	var first time.Duration
@@ -140,6 +144,22 @@ func (x *run) settleIfEmpty(ctx context.Context, t *transaction) error {
 		return nil // it was told before
 	}
 	return x.emit(t, ledger.ErasureDone, map[string]any{"row_stays": rowStays})
+}
+
+// nothingBlocked refuses to end an erasure, and to let the tenant's row go, while something references
+// rows that no foreign key leads from to it. What arrives there meanwhile is left to sweeps.
+func (x *run) nothingBlocked(ctx context.Context, t *transaction) error {
+	found, err := x.Plan.Blockers(ctx, t.tx, x.key)
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	counts, err := x.Plan.Remaining(ctx, t.tx, x.key)
+	if err != nil {
+		return fmt.Errorf("counting what is left: %w", err)
+	}
+	return stopAt(slices.DeleteFunc(found, func(b erasure.Blocker) bool {
+		return !slices.ContainsFunc(counts, func(c erasure.Count) bool { return c.Table == b.Parent && c.Rows > 0 })
+	}))
 }
 
 // rowStays reports whether the tenants' table still has the tenant's row.

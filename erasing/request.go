@@ -101,7 +101,7 @@ func (r *Runner) Known(ctx context.Context, tenant string, gone bool) (key strin
 			return err
 		}
 		look, err := x.Plan.Look(ctx, tx, key)
-		exists = look.Exists
+		key, exists = look.Key, look.Exists
 		return err
 	})
 	switch {

@@ -124,6 +124,9 @@ func (r *Runner) Erase(ctx context.Context, e *ledger.Erasure) (*Report, error) 
 		return nil, fmt.Errorf("generating a run ID: %w", err)
 	}
 	x := r.prepare(e, id.String())
+	if e.Tenant == nil {
+		return nil, errors.New("erasing: the ledger no longer knows the tenant")
+	}
 	var now int64
 	var base string
 	if err := pg.Pinned(r.Pool).QueryRow(ctx, pg.ClockSQL).Scan(&now, &base); err != nil {
@@ -155,7 +158,7 @@ func (r *Runner) prepare(e *ledger.Erasure, id string) *run {
 	if own.Sweeps == nil {
 		own.Sweeps = DefaultSweeps
 	}
-	x := &run{Runner: &own, e: e, gone: e.Gone, size: firstSize, started: time.Now(), report: &Report{ErasureID: e.ID, RunID: id, State: e.State, Rows: map[string]int64{}, Kept: []ledger.Kept{}}}
+	x := &run{Runner: &own, e: e, gone: e.Gone || e.State == ledger.ErasureEnded && !e.RowStays, size: firstSize, started: time.Now(), report: &Report{ErasureID: e.ID, RunID: id, State: e.State, Rows: map[string]int64{}, Kept: []ledger.Kept{}}}
 	if e.Tenant != nil {
 		x.key = *e.Tenant
 	}
@@ -206,6 +209,9 @@ func (x *run) all(ctx context.Context) error {
 	if err := x.claim(ctx); err != nil {
 		return err
 	}
+	if err := x.keptOfAnother(ctx); err != nil {
+		return err
+	}
 	if err := x.fileHolds(ctx); err != nil {
 		return err
 	}
@@ -219,6 +225,22 @@ func (x *run) all(ctx context.Context) error {
 		return err
 	}
 	return x.recheck(ctx)
+}
+
+// keptOfAnother leaves the kept rows of a tenant that is gone alone while another one has its key: nothing
+// tells whose they are.
+func (x *run) keptOfAnother(ctx context.Context) error {
+	if x.e.State != ledger.ErasureEnded || !x.gone {
+		return nil
+	}
+	taken, err := x.taken(ctx)
+	if err != nil || taken == "" {
+		return err
+	}
+	if err := x.Ledger.PutOffErasure(ctx, x.Pool, x.e.ID, lookAgainAfter); err != nil {
+		return err
+	}
+	return stopf("%s: the tenants' table has a row of this key, so rows that were kept stay", inUse)
 }
 
 // claim passes the gates, and makes this run that of the erasure.

@@ -51,7 +51,16 @@ func (r *Runner) Sweep(ctx context.Context, e *ledger.Erasure) error {
 	if e.Sweeps+1 < len(x.Sweeps) {
 		return nil
 	}
-	return r.Ledger.ForgetTenant(ctx, r.Pool, e, e.AgainAt != nil)
+	return x.forget(ctx)
+}
+
+// forget has the ledger forget the tenant, but for what a new one of the same key needs.
+func (x *run) forget(ctx context.Context) error {
+	taken, err := x.taken(ctx)
+	if err != nil {
+		return err
+	}
+	return x.Ledger.ForgetTenant(ctx, x.Pool, x.e, taken == inUse)
 }
 
 // sweepTables counts what has arrived, by table, and deletes it if it may.

@@ -236,3 +236,80 @@ func TestPropose(t *testing.T) {
 	}
 	fmt.Fprintln(t.Output(), text)
 }
+
+// TestEmptiedOwner: ON DELETE SET NULL of a composite key would empty the column that says whose the row
+// is; the row goes before that.
+func TestEmptiedOwner(t *testing.T) {
+	db := dbtest.New(t, orgs+`
+		CREATE TABLE users (id int, org_id text NOT NULL REFERENCES orgs, PRIMARY KEY (org_id, id));
+		CREATE TABLE tickets (id int PRIMARY KEY, org_id text REFERENCES orgs, user_id int, FOREIGN KEY (org_id, user_id) REFERENCES users (org_id, id) ON DELETE SET NULL);
+		CREATE TABLE replies (id int PRIMARY KEY, ticket_id int NOT NULL REFERENCES tickets);
+		INSERT INTO users VALUES (1, 'anna'), (1, 'bert');
+		INSERT INTO tickets VALUES (1, 'anna', 1), (2, 'anna', NULL), (3, 'bert', 1);
+		INSERT INTO replies VALUES (1, 1), (2, 3);`)
+	conn := connect(t, db.DSN())
+	if _, err := erase(t, conn, settle(t, conn, &section{}), "anna", 2); err != nil {
+		t.Fatal(err)
+	}
+	got := rows(t, db)
+	delete(got, "orgs")
+	if diff := cmp.Diff(map[string][]string{"users": {"(1,bert)"}, "tickets": {"(3,bert,1)"}, "replies": {"(2,3)"}}, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// TestKeyOfTheRow: a key that equals the tenant's without being the same text is read from its row, as
+// SQL of the file compares it as text.
+func TestKeyOfTheRow(t *testing.T) {
+	db := dbtest.New(t, `CREATE TABLE orgs (id numeric PRIMARY KEY); INSERT INTO orgs VALUES (7.0)`)
+	conn := connect(t, db.DSN())
+	found, err := settle(t, conn, &section{}).Look(t.Context(), conn, "7")
+	if err != nil || !found.Exists || found.Key != "7.0" {
+		t.Errorf("%+v, %v", found, err)
+	}
+}
+
+// TestEmptiedOnPath: a path must not lead through a reference that is emptied in rows that stay, and one
+// that would be emptied in rows that go is not before the path has served.
+func TestEmptiedOnPath(t *testing.T) {
+	db := dbtest.New(t, orgs+`
+		CREATE TABLE users (id int PRIMARY KEY, org_id text NOT NULL REFERENCES orgs);
+		CREATE TABLE docs (id int PRIMARY KEY, org text, user_id int REFERENCES users ON DELETE SET NULL, body text);
+		CREATE TABLE marks (id int PRIMARY KEY, view_id int);
+		CREATE TABLE views (id int PRIMARY KEY, doc_id int);
+		ALTER TABLE marks ADD FOREIGN KEY (view_id) REFERENCES views;
+		INSERT INTO users VALUES (1, 'anna'), (2, 'bert');
+		INSERT INTO docs VALUES (1, 'anna', 1, 'a'), (2, 'bert', 2, 'b');
+		INSERT INTO views VALUES (1, 1), (2, 2);
+		INSERT INTO marks VALUES (1, 1), (2, 2);`)
+	conn := connect(t, db.DSN())
+	const file = "version: 1\ntenants: {table: orgs, key: id}\npolicies: [{name: x, table: orgs, age: at, tenant: none, retention: 1d}]\nerasure:\n  %s\n"
+	const views = "tables: [{table: views, owner: ['doc_id -> docs.id', 'user_id -> users.id', org_id]}"
+	for _, refused := range []string{views + "]\n  global: [docs]", views + ", {table: docs, owner: org, action: redact, set: {body: 'NULL'}}]"} {
+		_, problems := compile(t, conn, fmt.Sprintf(file, refused))
+		if found := errorsOf(problems); len(found) != 1 || !strings.Contains(found[0].Text, "leads through public.docs") {
+			t.Errorf("%s: %+v", refused, found)
+		}
+	}
+	p, problems := compile(t, conn, fmt.Sprintf(file, views+", {table: docs, owner: org}]"))
+	if found := errorsOf(problems); len(found) > 0 {
+		t.Fatalf("%+v", found)
+	}
+	if _, err := erase(t, conn, p, "anna", 2); err != nil {
+		t.Fatal(err)
+	}
+	got := rows(t, db)
+	delete(got, "orgs")
+	if diff := cmp.Diff(map[string][]string{"users": {"(2,bert)"}, "docs": {"(2,bert,2,b)"}, "views": {"(2,2)"}, "marks": {"(2,2)"}}, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// TestPropose_TwoTenants leaves it to a person whether a message between two tenants goes with either.
+func TestPropose_TwoTenants(t *testing.T) {
+	t.Parallel()
+	db := dbtest.New(t, orgs+`CREATE TABLE messages (id int PRIMARY KEY, sender text REFERENCES orgs, recipient text REFERENCES orgs)`)
+	if text := propose(t, connect(t, db.DSN())); !strings.Contains(text, "{table: public.messages, owner: CHOOSE}") {
+		t.Errorf("messages are decided in\n%s", text)
+	}
+}

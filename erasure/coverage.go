@@ -280,19 +280,19 @@ func (c *compiler) ambiguous(t *Table, keys []schema.ForeignKey) {
 	t.ambiguous = true
 }
 
-// onlyConnects reports whether rows of a table are nothing without what they reference: each of its
-// keys can be NULL, so one of them says whose a row is; or it has no columns besides its keys, but for
-// its own key and times.
+// onlyConnects reports whether rows of a table are nothing without what they reference, which are rows of
+// different tables: each of its keys can be NULL, so one of them says whose a row is; or it has no columns
+// besides its keys, but for its own key and times.
 func (c *compiler) onlyConnects(t *Table, keys []schema.ForeignKey) bool {
-	if !slices.ContainsFunc(keys, func(k schema.ForeignKey) bool { return !nullable(t.Table, k.ChildColumns) }) {
-		return true
-	}
 	parents := map[uint32]bool{}
 	for _, k := range keys {
 		if parents[k.Parent] {
 			return false // two rows of one table, such as a sender and a recipient
 		}
 		parents[k.Parent] = true
+	}
+	if !slices.ContainsFunc(keys, func(k schema.ForeignKey) bool { return !nullable(t.Table, k.ChildColumns) }) {
+		return true
 	}
 	return !slices.ContainsFunc(t.Table.Columns, func(k schema.Column) bool {
 		inKey := slices.ContainsFunc(keys, func(f schema.ForeignKey) bool { return slices.Contains(f.ChildColumns, k.Name) })

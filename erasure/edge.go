@@ -52,8 +52,10 @@ func (c *compiler) stays() error {
 		}
 	}
 	for _, e := range c.plan.edges {
-		e.holds = e.soft && e.child.Action != Redact && (e.child.stays || e.isWay())
+		through := c.through(e)
+		e.holds = e.soft && e.child.Action != Redact && (e.child.stays || e.isWay() || e.decides() || through != nil)
 		c.checkKept(e)
+		c.checkThrough(e, through)
 		c.checkRedacted(e)
 	}
 	return nil
@@ -62,6 +64,40 @@ func (c *compiler) stays() error {
 // isWay reports whether rows of child are a tenant's by this edge.
 func (e *edge) isWay() bool {
 	return e.key == nil || slices.ContainsFunc(e.child.Ways, func(w *Way) bool { return w.Key != nil && w.Key.OID == e.key.OID })
+}
+
+// decides reports whether a column of the edge says whose a row of child is: ON DELETE must not empty it
+// before the row has gone.
+func (e *edge) decides() bool {
+	return slices.ContainsFunc(e.child.Ways, func(w *Way) bool {
+		return slices.ContainsFunc(e.columns, func(name string) bool { return slices.Contains(w.columns, name) })
+	})
+}
+
+// through is a table whose rows are a tenant's by a path over columns of the edge, in rows that the path
+// goes through; nil: there is none.
+func (c *compiler) through(e *edge) *Table {
+	for _, t := range c.plan.Tables {
+		for _, w := range t.Ways {
+			for i, h := range w.hops {
+				if i > 0 && w.hops[i-1].table == e.child && slices.Contains(e.columns, h.from) {
+					return t
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// checkThrough refuses a path through rows that stay, and whose reference is emptied: nothing would tell
+// any more whose the rows at its beginning are.
+func (c *compiler) checkThrough(e *edge, t *Table) {
+	empties := e.soft && e.child.Action == Global || e.child.Action == Redact && (e.soft || e.parent.Action != Redact)
+	if t == nil || !empties {
+		return
+	}
+	c.fail(c.posOf(t), "name another owner of "+t.Name()+", or let rows of "+e.child.Name()+" go",
+		"the owner of %s leads through %s, whose rows stay, and in which %s is emptied", t.Name(), e.child.Name(), e.label())
 }
 
 // makeEdges lists the references to tables whose rows go or stay.

@@ -18,7 +18,7 @@ import (
 
 // Tenant is what the tenants' table says of a key.
 type Tenant struct {
-	Key    string // as PostgreSQL prints it
+	Key    string // as PostgreSQL prints that of its row; without one, the key that was asked for
 	Exists bool   // its row is there
 	Due    bool   // `when` is true
 	Held   bool   // the tenants' `hold` is true
@@ -59,11 +59,12 @@ func (p *Plan) Look(ctx context.Context, q pg.Querier, key string) (Tenant, erro
 	found := Tenant{Key: key}
 	a := p.args(key)
 	at := bare(p.Tenants.Table)
-	a.Add("SELECT true, ", condition(p.when), ", ", condition(p.hold), "\n  FROM ", fromTable(p.Tenants), "\n WHERE ", a.owned(p.Tenants, at))
-	err := q.QueryRow(ctx, a.String(), a.Args...).Scan(&found.Exists, &found.Due, &found.Held)
+	a.Add("SELECT ", col(at, p.Key.Name), "::", pg.TextType, ", ", condition(p.when), ", ", condition(p.hold), "\n  FROM ", fromTable(p.Tenants), "\n WHERE ", a.owned(p.Tenants, at))
+	err := q.QueryRow(ctx, a.String(), a.Args...).Scan(&found.Key, &found.Due, &found.Held)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return found, fmt.Errorf("reading a tenant: %w", err)
 	}
+	found.Exists = err == nil
 	return found, nil
 }
 

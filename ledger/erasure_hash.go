@@ -54,35 +54,42 @@ func (l *Ledger) secret(ctx context.Context, db *pgxpool.Pool) (secret []byte, e
 	return secret, err
 }
 
-// mentions are the tables that name tenants, with the columns. What an erasure itself needs comes
-// last.
-var mentions = []struct{ table, column string }{
-	{"hold", "tenant"}, {"grace", "tenant"}, {"deletion", "tenant"}, {"batch", "tenant"}, {"event", "tenant"},
+// mentions are the tables m that name tenants, with the rows of them that are about one that was erased.
+// A hold in force is not: an erasure waits for those of its tenant.
+func (l *Ledger) mentions() []struct{ table, erased string } {
+	// Of a key that is in use again ($4), what was said before the end of the erasure ($3), and by it.
+	ofItsRun := `(NOT $4::bool OR m.policy = 'erasure' OR EXISTS (SELECT FROM ` + l.schema + `.run r WHERE r.run_id = m.run_id AND r.policy = m.policy AND r.started_at <= $3::timestamptz))`
+	return []struct{ table, erased string }{
+		{"hold", `NOT EXISTS (SELECT FROM ` + l.schema + `.hold h WHERE h.id = m.id AND ` + holdInForce + `)`},
+		{"grace", `NOT $4::bool`},
+		{"deletion", ofItsRun},
+		{"batch", ofItsRun},
+		{"event", `(NOT $4::bool OR m.policy = 'erasure' OR m.at <= $3::timestamptz)`},
+	}
 }
 
 // ForgetTenant replaces a tenant's key by its hash wherever the ledger names it, and deletes the keys
-// of its rows, in one transaction. With keep, the erasure itself still knows it, since rows of it are
-// kept that have to go later.
-func (l *Ledger) ForgetTenant(ctx context.Context, db *pgxpool.Pool, e *Erasure, keep bool) error {
+// of its rows, in one transaction. Erasures that are not over still know it, such as one of which rows
+// are kept that have to go later. inUse: the key is another tenant's by now, whose mentions stay.
+func (l *Ledger) ForgetTenant(ctx context.Context, db *pgxpool.Pool, e *Erasure, inUse bool) error {
 	if e.Tenant == nil {
 		return nil
 	}
 	err := l.on(db).inTx(ctx, func(tx pgx.Tx) error {
-		for _, m := range mentions {
-			if _, err := tx.Exec(ctx, `UPDATE `+l.schema+`.`+m.table+` SET `+m.column+` = $2 WHERE `+m.column+` = $1`, *e.Tenant, e.Hash); err != nil {
+		for _, m := range l.mentions() {
+			_, err := tx.Exec(ctx, `UPDATE `+l.schema+`.`+m.table+` m SET tenant = $2 WHERE m.tenant = $1 AND `+m.erased+` AND ($3::timestamptz IS NULL OR $4::bool IS NOT NULL)`, *e.Tenant, e.Hash, e.FinishedAt, inUse)
+			if err != nil {
 				return fmt.Errorf("%s: %w", m.table, err)
 			}
 		}
-		if _, err := tx.Exec(ctx, `UPDATE `+l.schema+`.batch SET tenants = array_replace(tenants, $1, $2) WHERE tenants @> ARRAY[$1::text]`, *e.Tenant, e.Hash); err != nil {
+		_, err := tx.Exec(ctx, `UPDATE `+l.schema+`.batch m SET tenants = array_replace(m.tenants, $1, $2) WHERE m.tenants @> ARRAY[$1::text] AND (NOT $4::bool OR EXISTS (
+			SELECT FROM `+l.schema+`.run r WHERE r.run_id = m.run_id AND r.policy = m.policy AND r.started_at <= $3::timestamptz))`, *e.Tenant, e.Hash, e.FinishedAt, inUse)
+		if err != nil {
 			return err
 		}
-		if keep {
-			return nil
-		}
-		if _, err := tx.Exec(ctx, `DELETE FROM `+l.schema+`.erasure_key WHERE erasure = $1::uuid`, e.ID); err != nil {
-			return err
-		}
-		_, err := tx.Exec(ctx, `UPDATE `+l.schema+`.erasure SET tenant = NULL WHERE tenant = $1`, *e.Tenant)
+		_, err = tx.Exec(ctx, `WITH over AS (
+				UPDATE `+l.schema+`.erasure SET tenant = NULL WHERE tenant = $1 AND (state = 'cancelled' OR state = 'done' AND sweep_at IS NULL AND again_at IS NULL) RETURNING id)
+			DELETE FROM `+l.schema+`.erasure_key WHERE erasure IN (SELECT id FROM over)`, *e.Tenant)
 		return err
 	})
 	if err != nil {

@@ -205,6 +205,23 @@ func (l *Ledger) DueSweeps(ctx context.Context, db *pgxpool.Pool) ([]Erasure, er
 	return l.erasures(ctx, db, `WHERE sweep_at <= now() ORDER BY sweep_at, id`)
 }
 
+// ForgettableErasures returns the erasures whose last sweep has ended, of which no rows are kept that may
+// go later, and whose tenants the ledger still names.
+func (l *Ledger) ForgettableErasures(ctx context.Context, db *pgxpool.Pool) ([]Erasure, error) {
+	return l.erasures(ctx, db, `WHERE state = 'done' AND tenant IS NOT NULL AND sweeps > 0 AND sweep_at IS NULL AND again_at IS NULL ORDER BY finished_at, id`)
+}
+
+// TenantGone notes that the row of an open erasure's tenant is gone, without the erasure: a row of its
+// key that comes later is another tenant's.
+func (l *Ledger) TenantGone(ctx context.Context, db *pgxpool.Pool, id string) error {
+	return l.changeErasure(ctx, db, "noting that the row is gone", `UPDATE `+l.schema+`.erasure SET gone = true WHERE id = $1::uuid`, id)
+}
+
+// PutOffErasure has the kept rows of an erasure looked at again after a length of time.
+func (l *Ledger) PutOffErasure(ctx context.Context, db *pgxpool.Pool, id string, after time.Duration) error {
+	return l.changeErasure(ctx, db, "putting off", `UPDATE `+l.schema+`.erasure SET again_at = now() + $2::text::interval WHERE id = $1::uuid AND state = 'done'`, id, interval(after))
+}
+
 // Erasure returns one erasure by its id; nil: there is none.
 func (l *Ledger) Erasure(ctx context.Context, db *pgxpool.Pool, id string) (*Erasure, error) {
 	all, err := l.erasures(ctx, db, `WHERE id::text = $1`, id)
