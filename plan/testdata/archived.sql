@@ -55,7 +55,7 @@ WITH reaper_x AS MATERIALIZED (
      AND "mails"."at" < $4::timestamptz
    ORDER BY "mails"."at", "mails"."id" LIMIT $5::bigint) reaper_q) reaper_x),
 reaper_y AS (SELECT *, row_number() OVER reaper_o AS r, sum(size) OVER (reaper_o ROWS UNBOUNDED PRECEDING) + lead(size) OVER reaper_o AS bytes FROM reaper_x WINDOW reaper_o AS (ORDER BY age, k0)),
-reaper_u AS (SELECT min(r) FILTER (WHERE i = $6::bigint OR r = $7::bigint OR bytes > $8::bigint) AS stop, min(age) AS first FROM reaper_y)
+reaper_u AS (SELECT min(r) FILTER (WHERE i = $6::bigint OR r = $7::bigint OR bytes > $8::bigint) AS stop, (array_agg(age) FILTER (WHERE r = 1))[1] AS first FROM reaper_y)
 SELECT 0, e.age::text, (extract(epoch FROM e.age) * 1000000)::bigint::text, (extract(epoch FROM first) * 1000000)::bigint::text, e.k0::text
   FROM reaper_u LEFT JOIN (SELECT r, age, k0 FROM reaper_y UNION ALL SELECT NULL, $9::timestamptz, NULL::pg_catalog.int8 WHERE $9::timestamptz < (SELECT max(c) FROM unnest($10::timestamptz[]) c)) e ON e.r IS NOT DISTINCT FROM stop
 UNION ALL SELECT n, size::text, NULL, NULL, k0::text FROM reaper_y WHERE meant AND r <= coalesce((SELECT stop FROM reaper_u), r);
