@@ -127,6 +127,7 @@ func TestProblems(t *testing.T) {
 		{"redact by chance", users, redacting("email: \"random()::text\""), "depends on function random()", ""},
 		{"redact by time", users, redacting("email: \"now()::text\""), "depends on function now()", ""},
 		{"redact by itself", users, redacting("email: \"email || 'x'\""), "depends on email, which is overwritten too", ""},
+		{"redact by what is generated from it", orgs + "CREATE TABLE users (id int, org_id text NOT NULL REFERENCES orgs, email text, low text GENERATED ALWAYS AS (lower(email)) STORED)", redacting("email: low"), "depends on low, which is generated", ""},
 		{"redact with NULL", orgs + "CREATE TABLE users (id int, org_id text NOT NULL REFERENCES orgs, email text NOT NULL)", redacting("email: \"NULL\""), "it is NOT NULL", ""},
 		{
 			"redact what references what goes", users + "CREATE TABLE log (id int, user_id int NOT NULL REFERENCES users, ip text)",

@@ -164,7 +164,7 @@ func (c *compiler) redactions() error {
 
 func (c *compiler) redaction(t *Table, set []policy.Assignment) error {
 	needed := c.neededColumns(t)
-	made, problems, err := redact.Compile(c.ctx, c.tx, t.Table, set, needed, c.expression)
+	made, problems, err := redact.Compile(c.ctx, c.tx, t.Table, set, nil, needed, c.expression)
 	if err != nil {
 		return err
 	}
@@ -188,11 +188,12 @@ func (c *compiler) neededColumns(t *Table) redact.Needed {
 		if len(p.Tenant.Steps) > 0 {
 			needed[p.Tenant.Steps[0].Column] = "on the tenant path of policy " + p.Name
 		}
-		if p.Where.IsSet() {
-			for _, column := range t.Table.ColumnNames() {
-				if mentions(p.Where.Value, column) {
-					needed[column] = "read by where of policy " + p.Name
-				}
+		for _, column := range t.Table.ColumnNames() {
+			if p.Where.IsSet() && mentions(p.Where.Value, column) {
+				needed[column] = "read by where of policy " + p.Name
+			}
+			if p.Age.SQL.IsSet() && mentions(p.Age.SQL.Value, column) {
+				needed[column] = "read by the age of policy " + p.Name
 			}
 		}
 	}

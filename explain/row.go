@@ -18,8 +18,8 @@ import (
 
 // Age is the age of a row.
 type Age struct {
-	Column string  `json:"column"`
-	Value  *string `json:"value"` // as PostgreSQL prints it, in UTC; null: NULL
+	Column string  `json:"column"` // or the SQL that gives it
+	Value  *string `json:"value"`  // as PostgreSQL prints it, in UTC; null: NULL
 	// At is the time that it stands for, from which on the retention counts; null: it never expires.
 	At *time.Time `json:"at"`
 }
@@ -35,9 +35,9 @@ type Where struct {
 func (x *asker) readRow(ctx context.Context, r *subject) error {
 	p := x.Plan
 	t := p.Root.Table
-	name, a := pg.Ident(t.Name.Name), schema.Col(t, p.Age.Column.Name)
+	name, a := pg.Ident(t.Name.Name), p.Age.Of(t)
 	s := &pg.Statement{}
-	r.Age.Column = p.Age.Column.Name
+	r.Age.Column = p.Age.Text()
 	s.Add("SELECT ", name, ".tableoid::text, ", name, ".ctid::text, ", a, "::text, CASE WHEN ", p.Age.Valid(a), " AND ", a, " < ", p.Age.Bound("timestamptz '9999-01-01 00:00:00+00'"),
 		" THEN ", p.Age.Instant(a), " END FROM ", schema.From(t), " WHERE ", p.KeyCondition(s, r.keys))
 	err := x.tx.QueryRow(ctx, s.String(), s.Args...).Scan(&r.tab, &r.tid, &r.Age.Value, &r.Age.At)

@@ -296,7 +296,7 @@ func (l *Ledger) ErasureUnderWaySQL(id, runID string) string {
 // TenantHeldSQL is an SQL condition for whether a person holds a tenant now, for any policy, by an
 // expression of its key as text.
 func (l *Ledger) TenantHeldSQL(key string) string {
-	return `EXISTS (SELECT FROM ` + l.schema + `.hold h WHERE h.roots IS NULL AND (h.tenant IS NULL OR (h.tenant OPERATOR(pg_catalog.=) ((` + key + `) COLLATE pg_catalog."C"))) AND ` + holdInForce + `)`
+	return `EXISTS (SELECT FROM ` + l.schema + `.hold reaper_h WHERE reaper_h.roots IS NULL AND (reaper_h.tenant IS NULL OR (reaper_h.tenant OPERATOR(pg_catalog.=) ((` + key + `) COLLATE pg_catalog."C"))) AND ` + holdInForce + `)`
 }
 
 // Erased sums the rows that erasures have deleted, redacted and emptied, by table and action.

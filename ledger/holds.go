@@ -65,7 +65,7 @@ const holdColumns = `id, policy, tenant, CASE WHEN ends_at OPERATOR(pg_catalog.<
 
 // The columns of a hold by row, and what stands for them in a ledger that is older than such holds.
 const (
-	rootColumns   = `roots, CASE WHEN roots = 1 THEN (SELECT r.key FROM %s.hold_root r WHERE r.hold = h.id LIMIT 1) END`
+	rootColumns   = `roots, CASE WHEN roots = 1 THEN (SELECT reaper_r.key FROM %s.hold_root reaper_r WHERE reaper_r.hold = reaper_h.id LIMIT 1) END`
 	noRootColumns = `NULL::bigint, NULL::text[]`
 )
 
@@ -75,8 +75,8 @@ func (l *Ledger) EndHold(ctx context.Context, db *pgxpool.Pool, id int64, by str
 		if _, err := tx.Exec(ctx, forceSyncCommit); err != nil {
 			return err
 		}
-		tag, err := tx.Exec(ctx, `UPDATE `+l.schema+`.hold h SET released_at = now(), released_by = `+person(`$2`)+`
-			WHERE h.id = $1::bigint AND `+holdInForce, id, by)
+		tag, err := tx.Exec(ctx, `UPDATE `+l.schema+`.hold reaper_h SET released_at = now(), released_by = `+person(`$2`)+`
+			WHERE reaper_h.id = $1::bigint AND `+holdInForce, id, by)
 		released = tag.RowsAffected() > 0
 		return err
 	})
@@ -86,8 +86,8 @@ func (l *Ledger) EndHold(ctx context.Context, db *pgxpool.Pool, id int64, by str
 	return released, nil
 }
 
-// holdInForce is the condition for a hold h in force by the database's clock.
-const holdInForce = `h.released_at IS NULL AND (h.ends_at OPERATOR(pg_catalog.>) pg_catalog.statement_timestamp())`
+// holdInForce is the condition for a hold reaper_h in force by the database's clock.
+const holdInForce = `reaper_h.released_at IS NULL AND (reaper_h.ends_at OPERATOR(pg_catalog.>) pg_catalog.statement_timestamp())`
 
 // Holds returns the holds in force by the database's clock, oldest first; none where the ledger
 // does not exist yet, or is older than holds are.
@@ -108,7 +108,7 @@ func (l *Ledger) Holds(ctx context.Context, db *pgxpool.Pool) ([]Hold, error) {
 }
 
 func (l *Ledger) holds(ctx context.Context, db *pgxpool.Pool, roots string) (holds []Hold, err error) {
-	rows, err := l.on(db).Query(ctx, `SELECT `+holdColumns+`, `+roots+` FROM `+l.schema+`.hold h WHERE `+holdInForce+` ORDER BY id`)
+	rows, err := l.on(db).Query(ctx, `SELECT `+holdColumns+`, `+roots+` FROM `+l.schema+`.hold reaper_h WHERE `+holdInForce+` ORDER BY id`)
 	if err == nil {
 		holds, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Hold])
 	}
@@ -141,7 +141,7 @@ func (l *Ledger) HeldPolicies(ctx context.Context, conn *pgx.Conn) (named, byRow
 	if !l.withoutRoots.Load() {
 		known = `array(SELECT policy FROM ` + l.schema + `.grace_policy)`
 	}
-	err = pg.Pinned(conn).QueryRow(ctx, `SELECT array(SELECT DISTINCT h.policy FROM `+l.schema+`.hold h WHERE `+holdInForce+` AND h.policy IS NOT NULL ORDER BY 1), `+l.RootsHeldSQL()+`, `+known).Scan(&named, &byRow, &recorded)
+	err = pg.Pinned(conn).QueryRow(ctx, `SELECT array(SELECT DISTINCT reaper_h.policy FROM `+l.schema+`.hold reaper_h WHERE `+holdInForce+` AND reaper_h.policy IS NOT NULL ORDER BY 1), `+l.RootsHeldSQL()+`, `+known).Scan(&named, &byRow, &recorded)
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("reading holds: %w", err)
 	}
@@ -153,7 +153,7 @@ func (l *Ledger) RootsHeldSQL() string {
 	if l.withoutRoots.Load() {
 		return `'{}'::text[]`
 	}
-	return `array(SELECT DISTINCT h.policy FROM ` + l.schema + `.hold h WHERE h.roots IS NOT NULL)`
+	return `array(SELECT DISTINCT reaper_h.policy FROM ` + l.schema + `.hold reaper_h WHERE reaper_h.roots IS NOT NULL)`
 }
 
 // HeldSQL returns an SQL condition for whether a person holds a tenant of a policy now, by an
@@ -161,28 +161,28 @@ func (l *Ledger) RootsHeldSQL() string {
 // condition that the text of a tenant is another spelling of that key.
 func (l *Ledger) HeldSQL(policy string) func(key string, same func(tenant string) string) string {
 	all, where := l.heldTenants(policy)
-	from := `EXISTS (SELECT FROM ` + l.schema + `.hold h WHERE `
+	from := `EXISTS (SELECT FROM ` + l.schema + `.hold reaper_h WHERE `
 	return func(key string, same func(tenant string) string) string {
 		held := `(` + from + all + ` AND ` + where + `) OR ` + from + heldTenant(key) + ` AND ` + where + `)`
 		if same != nil {
-			held += ` OR ` + from + `(` + same("h.tenant") + `) AND ` + where + `)`
+			held += ` OR ` + from + `(` + same("reaper_h.tenant") + `) AND ` + where + `)`
 		}
 		return held + `)`
 	}
 }
 
-// heldTenants are the conditions that a hold h is of all tenants, and that it is in force for a
+// heldTenants are the conditions that a hold reaper_h is of all tenants, and that it is in force for a
 // policy.
 func (l *Ledger) heldTenants(policy string) (all, where string) {
-	where = holdInForce + ` AND (h.policy IS NULL OR (h.policy OPERATOR(pg_catalog.=) ` + pg.Literal(policy) + `))`
+	where = holdInForce + ` AND (reaper_h.policy IS NULL OR (reaper_h.policy OPERATOR(pg_catalog.=) ` + pg.Literal(policy) + `))`
 	if l.withoutRoots.Load() {
-		return `h.tenant IS NULL`, where
+		return `reaper_h.tenant IS NULL`, where
 	}
-	return `h.tenant IS NULL AND h.roots IS NULL`, where
+	return `reaper_h.tenant IS NULL AND reaper_h.roots IS NULL`, where
 }
 
 func heldTenant(key string) string {
-	return `(h.tenant OPERATOR(pg_catalog.=) ((` + key + `) COLLATE pg_catalog."C"))`
+	return `(reaper_h.tenant OPERATOR(pg_catalog.=) ((` + key + `) COLLATE pg_catalog."C"))`
 }
 
 // HoldsSQL is HeldSQL for the ids of the holds, an array, instead of whether there is any.
@@ -191,9 +191,9 @@ func (l *Ledger) HoldsSQL(policy string) func(key string, same func(tenant strin
 	return func(key string, same func(tenant string) string) string {
 		held := `(` + all + `) OR ` + heldTenant(key)
 		if same != nil {
-			held += ` OR (` + same("h.tenant") + `)`
+			held += ` OR (` + same("reaper_h.tenant") + `)`
 		}
-		return `ARRAY(SELECT h.id FROM ` + l.schema + `.hold h WHERE (` + held + `) AND ` + where + ` ORDER BY h.id)`
+		return `ARRAY(SELECT reaper_h.id FROM ` + l.schema + `.hold reaper_h WHERE (` + held + `) AND ` + where + ` ORDER BY reaper_h.id)`
 	}
 }
 
@@ -208,7 +208,7 @@ func (l *Ledger) HoldsOf(ctx context.Context, db *pgxpool.Pool, ids []int64, aft
 		roots, more, after = noRootColumns, `$2::text::interval`, "0"
 	}
 	rows, err := l.on(db).Query(ctx, `SELECT id, policy, tenant, CASE WHEN LEAST(ends_at, released_at) < 'infinity' THEN LEAST(ends_at, released_at) + `+more+` END, reason, who, created_at, `+roots+
-		` FROM `+l.schema+`.hold h WHERE id = ANY ($1::bigint[]) ORDER BY id`, ids, cmp.Or(after, "0"))
+		` FROM `+l.schema+`.hold reaper_h WHERE id = ANY ($1::bigint[]) ORDER BY id`, ids, cmp.Or(after, "0"))
 	if err == nil {
 		holds, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Hold])
 	}

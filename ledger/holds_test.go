@@ -78,3 +78,28 @@ func TestHolds(t *testing.T) {
 	b.do(err)
 	is("")
 }
+
+// TestHoldsOfAnyName: the expressions of a key name the user's table, whatever it is called.
+func TestHoldsOfAnyName(t *testing.T) {
+	t.Parallel()
+	b := open(t, 0)
+	if _, err := b.HoldRootsDurably(t.Context(), b.pool, "mails", [][]string{{"500"}}, ledger.HoldEnd{}, "why", "ann"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Hold(t.Context(), b.pool, nil, []string{"500"}, ledger.HoldEnd{}, "why", "ann"); err != nil {
+		t.Fatal(err)
+	}
+	for name := 'a'; name <= 'z'; name++ {
+		for _, column := range []string{"id", "hold", "key", "tenant", "roots"} {
+			key := string(name) + "." + column
+			tenant := key + "::text"
+			var root, ids, of, holds, erased bool
+			b.do(b.pool.QueryRow(t.Context(), `SELECT `+b.HeldRootSQL("mails", "")([]string{key})+`, `+b.RootHoldsSQL("mails", "")([]string{key})+` <> '{}', `+
+				b.HeldSQL("mails")(tenant, nil)+`, `+b.HoldsSQL("mails")(tenant, nil)+` <> '{}', `+b.TenantHeldSQL(tenant)+
+				` FROM (VALUES (500)) `+string(name)+` (`+column+`)`).Scan(&root, &ids, &of, &holds, &erased))
+			if !root || !ids || !of || !holds || !erased {
+				t.Errorf("%s is held: root %t, %t, tenant %t, %t, %t", key, root, ids, of, holds, erased)
+			}
+		}
+	}
+}

@@ -67,7 +67,7 @@ func (l *Ledger) HeldRootSQL(policy, after string) func(key []string) string {
 		return nil
 	}
 	inForce := rootInForce(policy, after)
-	some := `(SELECT EXISTS (SELECT FROM ` + l.schema + `.hold h WHERE ` + inForce + `))`
+	some := `(SELECT EXISTS (SELECT FROM ` + l.schema + `.hold reaper_h WHERE ` + inForce + `))`
 	return func(key []string) string {
 		if len(key) == 0 {
 			return some
@@ -82,24 +82,24 @@ func (l *Ledger) RootHoldsSQL(policy, after string) func(key []string) string {
 		return nil
 	}
 	return func(key []string) string {
-		return `ARRAY(SELECT h.id` + l.holdsOfRoot(key, rootInForce(policy, after)) + ` ORDER BY h.id)`
+		return `ARRAY(SELECT reaper_h.id` + l.holdsOfRoot(key, rootInForce(policy, after)) + ` ORDER BY reaper_h.id)`
 	}
 }
 
-// rootInForce is the condition that a hold h by row protects roots of a policy now.
+// rootInForce is the condition that a hold reaper_h by row protects roots of a policy now.
 func rootInForce(policy, after string) string {
-	ends := `(LEAST(h.ends_at, h.released_at)`
+	ends := `(LEAST(reaper_h.ends_at, reaper_h.released_at)`
 	if after != "" {
 		ends += ` OPERATOR(pg_catalog.+) ` + pg.Literal(after) + `::pg_catalog.interval`
 	}
-	return `h.roots IS NOT NULL AND (h.policy OPERATOR(pg_catalog.=) ` + pg.Literal(policy) + `) AND ` + ends + `) OPERATOR(pg_catalog.>) pg_catalog.statement_timestamp()`
+	return `reaper_h.roots IS NOT NULL AND (reaper_h.policy OPERATOR(pg_catalog.=) ` + pg.Literal(policy) + `) AND ` + ends + `) OPERATOR(pg_catalog.>) pg_catalog.statement_timestamp()`
 }
 
-// holdsOfRoot is FROM and WHERE for the holds h, in force, of a root.
+// holdsOfRoot is FROM and WHERE for the holds reaper_h, in force, of a root.
 func (l *Ledger) holdsOfRoot(key []string, inForce string) string {
 	texts := pg.List(len(key), func(i int) string { return `((` + key[i] + `)::` + pg.TextType + `)` })
-	return ` FROM ` + l.schema + `.hold_root r JOIN ` + l.schema +
-		`.hold h ON (h.id OPERATOR(pg_catalog.=) r.hold) WHERE (r.key OPERATOR(pg_catalog.=) (ARRAY[` + texts + `] COLLATE pg_catalog."C")) AND ` + inForce
+	return ` FROM ` + l.schema + `.hold_root reaper_r JOIN ` + l.schema +
+		`.hold reaper_h ON (reaper_h.id OPERATOR(pg_catalog.=) reaper_r.hold) WHERE (reaper_r.key OPERATOR(pg_catalog.=) (ARRAY[` + texts + `] COLLATE pg_catalog."C")) AND ` + inForce
 }
 
 // HoldRootsDurably is HoldRoots in a transaction of its own, which a crash of the server does not

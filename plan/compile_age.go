@@ -103,6 +103,10 @@ func (c *compiler) ageSQL() error {
 		c.fail(spec.Pos, "have it give a timestamptz: a time without its zone becomes one by AT TIME ZONE", "age is not of type timestamp with time zone")
 		return errStop
 	}
+	if f.Unread {
+		c.fail(spec.Pos, "grant the role TEMPORARY on the database, which reading it takes", "age could not be read as a view, so nothing shows that it is not volatile")
+		return errStop
+	}
 	if f.Volatile {
 		c.fail(spec.Pos, "use what depends on the row alone", "age calls a function that is volatile: the age of a row would change while it is looked at")
 		return errStop
@@ -154,8 +158,10 @@ func (c *compiler) checkIdentifiers(a *expiry.Age) error {
 	t := c.plan.Root.Table
 	age, at := a.Of(t), a.Instant("reaper_x.age")
 	old := fmt.Sprintf("SELECT %s AS age FROM %s WHERE %s AND %s < %s ORDER BY %[1]s LIMIT 1", age, schema.From(t), a.Valid(age), age, a.Bound("'1990-01-01 00:00:00+00'::timestamptz"))
-	young := fmt.Sprintf("SELECT reaper_y.age FROM (SELECT %s AS age FROM %s WHERE %[1]s >= %[3]s ORDER BY %[1]s DESC LIMIT %[4]d) reaper_y WHERE %[5]s LIMIT 1",
-		age, schema.From(t), a.Bound("'2101-01-01 00:00:00+00'::timestamptz"), identifiersRead, a.Valid("reaper_y.age"))
+	// Some snowflakes end before 2101: the bound is then the greatest number, which is of a time before it.
+	end := "'2101-01-01 00:00:00+00'::timestamptz"
+	young := fmt.Sprintf("SELECT reaper_y.age FROM (SELECT %s AS age FROM %s WHERE %[1]s >= %[3]s ORDER BY %[1]s DESC LIMIT %[4]d) reaper_y WHERE CASE WHEN %[5]s THEN %[6]s >= %[7]s END LIMIT 1",
+		age, schema.From(t), a.Bound(end), identifiersRead, a.Valid("reaper_y.age"), a.Instant("reaper_y.age"), end)
 	var value, time *string
 	err := c.conn.QueryRow(c.ctx, fmt.Sprintf("SELECT min(reaper_x.age::text), min(%s AT TIME ZONE 'UTC')::text FROM ((%s) UNION ALL (%s) LIMIT 1) reaper_x", at, old, young)).Scan(&value, &time)
 	if err != nil {

@@ -279,36 +279,37 @@ func (c *compiler) leadsToTenants(n *Node) bool {
 	return n != p.Root && !p.NoTenant && (n.Table == p.Tenants.Table || slices.ContainsFunc(p.Hops, func(h Hop) bool { return h.Table == n.Table }))
 }
 
-// clearing determines the columns that clearing a reference sets, and checks that they can be NULL.
+// clearing determines the columns that clearing a reference sets.
 func (c *compiler) clearing(e *Edge) error {
 	if !e.Action.Clears() {
 		return nil
 	}
-	if e.Action == ByRedact {
-		if err := c.redacting(e); err != nil {
-			return err
-		}
-		defer func() { e.SetColumns = append(slices.Clone(e.SetColumns), e.Redaction.Names()...) }()
-		if e.Key == nil {
-			return nil
-		}
+	if e.Action != ByRedact || e.Key != nil {
+		c.emptying(e)
 	}
-	name := e.Child.Table.Name
+	if e.Action == ByRedact {
+		return c.redacting(e)
+	}
+	return nil
+}
+
+// emptying determines the columns of the reference that clearing it empties, and checks that they can
+// be NULL.
+func (c *compiler) emptying(e *Edge) {
 	e.SetColumns = e.ChildColumns
 	if e.Key != nil && len(e.Key.SetColumns) > 0 && e.Action != ByNullify {
 		e.SetColumns = e.Key.SetColumns
 	}
 	if e.ToDefault() {
-		return nil
+		return
 	}
 	can := nullable(e, e.SetColumns, e.Action == BySetNull || e.Key != nil && e.Key.MatchFull)
 	if can == nil {
 		pos, fix := c.keepFix(e, "or delete")
-		c.fail(pos, fix, "%s: the rows behind %s (%s) cannot be set to NULL: a column is NOT NULL or generated", name, e.Label(), strings.Join(e.SetColumns, ", "))
-		return nil
+		c.fail(pos, fix, "%s: the rows behind %s (%s) cannot be set to NULL: a column is NOT NULL or generated", e.Child.Table.Name, e.Label(), strings.Join(e.SetColumns, ", "))
+		return
 	}
 	e.SetColumns = can
-	return nil
 }
 
 // servingIndex is the index that finds a table's rows by what they reference; "" if there is none.

@@ -26,20 +26,20 @@ func (e *Edge) ToDefault() bool {
 	return e.Action == BySetDefault || e.Action == ByRedact && e.Key != nil && e.Key.OnDelete == schema.SetDefault
 }
 
-// redacting compiles what the rows behind an edge are overwritten with.
+// redacting compiles what the rows behind an edge are overwritten with, beside what is emptied.
 func (c *compiler) redacting(e *Edge) error {
 	needed, err := c.neededColumns(e)
 	if err != nil {
 		return err
 	}
-	made, problems, err := redact.Compile(c.ctx, c.conn, e.Child.Table, e.Entry.Redact, needed, c.expression)
+	made, problems, err := redact.Compile(c.ctx, c.conn, e.Child.Table, e.Entry.Redact, e.SetColumns, needed, c.expression)
 	if err != nil {
 		return err
 	}
 	for _, x := range problems {
 		c.fail(x.Pos, x.Fix, "%s", x.Text)
 	}
-	e.Redaction = made
+	e.Redaction, e.SetColumns = made, append(slices.Clone(e.SetColumns), made.Names()...)
 	return nil
 }
 
@@ -63,6 +63,7 @@ func (c *compiler) neededColumns(e *Edge) (redact.Needed, error) {
 		}
 		if c.names(p.Table, t.OID) {
 			needed[p.Age.Column.Value] = "the age of policy " + p.Name
+			reads(p.Age.SQL, "read by the age of policy "+p.Name)
 			reads(p.Where, "read by where of policy "+p.Name)
 		}
 		for k := range p.Dependents {

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/reaperdb/reaper/explain"
+	"github.com/reaperdb/reaper/ledger"
 	"github.com/reaperdb/reaper/plan"
 	"github.com/reaperdb/reaper/preview"
 )
@@ -132,4 +134,62 @@ func TestAgesRefused(t *testing.T) {
 	// Random UUIDs among UUIDv7 alone are no mistake: they never expire.
 	b.policy = "policies: [{name: odd, table: odd, tenant: none, retention: 30d, age: {column: id, unit: uuidv7}}]"
 	b.purge().complete().rows(map[string]int64{})
+}
+
+// An age that could not be read as a view is refused: nothing shows that it is not volatile.
+func TestAgeBySQLWithoutTemporary(t *testing.T) {
+	t.Parallel()
+	b := prepare(t, agesSchema, "policies: [{name: docs, table: docs, tenant: none, retention: 30d, age: {sql: clock_timestamp()}}]")
+	role := b.Role(t, "reaper")
+	b.Exec(t, `GRANT SELECT, UPDATE, DELETE ON docs TO `+role+`; REVOKE TEMPORARY ON DATABASE `+b.Name()+` FROM PUBLIC`)
+	b.connect(b.As(role))
+	b.refuses("age could not be read as a view", "grant the role TEMPORARY")
+}
+
+// The greatest snowflake stands for "never" in some tables, and is of a time that the unit allows.
+func TestGreatestSnowflake(t *testing.T) {
+	t.Parallel()
+	b := prepare(t, agesSchema+`; INSERT INTO flakes VALUES (9223372036854775807, 1)`,
+		"policies: [{name: flakes, table: flakes, tenant: none, retention: 30d, age: {column: id, unit: snowflake, epoch: twitter}}]")
+	b.plans()
+	b.policy = "policies: [{name: flakes, table: flakes, tenant: none, retention: 30d, age: {column: id, unit: snowflake, epoch: discord}}]"
+	b.plans()
+}
+
+// Every kind of age can be explained.
+func TestAgesExplained(t *testing.T) {
+	t.Parallel()
+	b := prepare(t, agesSchema, agesPolicy)
+	for _, p := range b.plans() {
+		var key []string
+		name := p.Root.Table.Name.Name
+		if err := b.pool.QueryRow(t.Context(), `SELECT ARRAY[`+strings.Join(plan.ColumnNames(p.Key), "::text, ")+`::text] FROM `+name+` ORDER BY id DESC LIMIT 1`).Scan(&key); err != nil {
+			t.Fatal(err)
+		}
+		row, err := explain.Explain(t.Context(), b.pool, explain.Question{Plan: p, Ledger: ledger.New(ledger.DefaultSchema, 0)}, key)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if row.Age.Column == "" {
+			t.Errorf("%s: the answer does not say what the age is", name)
+		}
+	}
+}
+
+// A column that decides what becomes of rows is not redacted, and no value could be another after it.
+func TestRedactionsRefused(t *testing.T) {
+	t.Parallel()
+	b := prepare(t, `CREATE TABLE docs (id int PRIMARY KEY, at timestamptz NOT NULL, mail text);
+		CREATE TABLE notes (id int PRIMARY KEY, doc_id int REFERENCES docs, mail text, closed timestamptz, text text, loud text GENERATED ALWAYS AS (upper(text)) STORED)`, "")
+	for _, c := range []struct{ redact, words string }{
+		{`{text: "'of ' || doc_id"}`, "depends on doc_id, which is emptied with it"},
+		{`{text: "loud || '!'"}`, "depends on loud, which is generated"},
+		{`{closed: "NULL"}`, "read by the age of policy notes"},
+	} {
+		b.policy = `
+policies:
+  - {name: docs, table: docs, tenant: none, retention: 30d, age: at, dependents: [{table: notes, via: doc_id, redact: ` + c.redact + `}]}
+  - {name: notes, table: notes, tenant: none, retention: 30d, age: {sql: "coalesce(closed, now())"}}
+`
+		b.refuses(c.words)
+	}
 }

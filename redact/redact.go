@@ -42,13 +42,14 @@ type Understand func(what string, text policy.Text, relation string) (*usersql.F
 type Needed map[string]string
 
 // Compile checks what the file overwrites in a table. The redaction has only the columns without a
-// problem. The transaction's search_path must be pinned.
-func Compile(ctx context.Context, tx pgx.Tx, t *schema.Table, set []policy.Assignment, needed Needed, understand Understand) (*Redaction, []Problem, error) {
+// problem. emptied are columns that become NULL, or their default, with it. The transaction's
+// search_path must be pinned.
+func Compile(ctx context.Context, tx pgx.Tx, t *schema.Table, set []policy.Assignment, emptied []string, needed Needed, understand Understand) (*Redaction, []Problem, error) {
 	fixed, err := fixedColumns(ctx, tx, t, needed)
 	if err != nil {
 		return nil, nil, err
 	}
-	c := &compiler{table: t, set: set, fixed: fixed, made: &Redaction{Table: t}}
+	c := &compiler{table: t, set: set, emptied: emptied, fixed: fixed, made: &Redaction{Table: t}}
 	for _, a := range set {
 		column, ok := c.column(a)
 		if !ok {
@@ -68,6 +69,7 @@ func Compile(ctx context.Context, tx pgx.Tx, t *schema.Table, set []policy.Assig
 type compiler struct {
 	table    *schema.Table
 	set      []policy.Assignment
+	emptied  []string
 	fixed    map[string]fact
 	made     *Redaction
 	problems []Problem
@@ -107,8 +109,18 @@ func (c *compiler) value(a policy.Assignment, column schema.Column, f *usersql.F
 		return c.refuse(a.SQL.Pos, "write an expression that always gives the same value for a row", "the new value of %s.%s depends on %s: a second run would change it again", c.table.Name, column.Name, f.Changes)
 	}
 	for _, r := range f.Needs.Relies {
-		if r.Kind == "column" && r.Relation == c.table.Name && slices.ContainsFunc(c.set, func(o policy.Assignment) bool { return o.Column.Value == r.Name }) {
-			return c.refuse(a.SQL.Pos, "write an expression without the columns that are overwritten", "the new value of %s.%s depends on %s, which is overwritten too: a second run would change it again", c.table.Name, column.Name, r.Name)
+		if r.Relation != c.table.Name {
+			continue
+		}
+		depends := fmt.Sprintf("the new value of %s.%s depends on %s", c.table.Name, column.Name, r.Name)
+		switch {
+		case r.Kind == "generated":
+			return c.refuse(a.SQL.Pos, "write the expression that generates it", "%s, which is generated: it could come from what is overwritten", depends)
+		case r.Kind != "column":
+		case slices.ContainsFunc(c.set, func(o policy.Assignment) bool { return o.Column.Value == r.Name }):
+			return c.refuse(a.SQL.Pos, "write an expression without the columns that are overwritten", "%s, which is overwritten too: a second run would change it again", depends)
+		case slices.Contains(c.emptied, r.Name):
+			return c.refuse(a.SQL.Pos, "write an expression without the columns of the reference", "%s, which is emptied with it: nothing could tell afterwards whether the row is what it is to become", depends)
 		}
 	}
 	return true
