@@ -144,13 +144,18 @@ func (x *run) chunks(ctx context.Context, do func(map[*erasure.Table]map[string]
 	}
 }
 
+// mostSteps is how many batches a sweep has at most: where rows arrive faster than it deletes them, the
+// next sweep goes on.
+const mostSteps = 10_000
+
 // deleteLeftovers deletes what has arrived, in batches. Each ends with a look at the tenants' table:
 // see the package's comment.
 func (x *run) deleteLeftovers(ctx context.Context, remembered map[*erasure.Table]map[string][]string, all map[*erasure.Table]swept) error {
-	for again := true; again; {
+	steps := 0
+	for again := true; again && steps < mostSteps; {
 		again = false
 		for _, s := range x.Plan.Leftovers(remembered) {
-			for {
+			for ; steps < mostSteps; steps++ {
 				out, err := x.sweepStep(ctx, s)
 				if taken, note := leftoversStay(err); taken {
 					for _, t := range s.Tables {
