@@ -60,7 +60,7 @@ func (l *Ledger) mentions() []struct{ table, erased string } {
 	// Of a key that is in use again ($4), what was said before the end of the erasure ($3), and by it.
 	ofItsRun := `(NOT $4::bool OR m.policy = 'erasure' OR EXISTS (SELECT FROM ` + l.schema + `.run r WHERE r.run_id = m.run_id AND r.policy = m.policy AND r.started_at <= $3::timestamptz))`
 	return []struct{ table, erased string }{
-		{"hold", `NOT EXISTS (SELECT FROM ` + l.schema + `.hold h WHERE h.id = m.id AND ` + holdInForce + `)`},
+		{"hold", `NOT EXISTS (SELECT FROM ` + l.schema + `.hold reaper_h WHERE reaper_h.id = m.id AND ` + holdInForce + `)`},
 		{"grace", `NOT $4::bool`},
 		{"deletion", ofItsRun},
 		{"batch", ofItsRun},

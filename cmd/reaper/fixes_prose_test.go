@@ -81,6 +81,10 @@ var proseFixes = []proseFix{
 		why: "what is to become of the rows, only a person can say",
 	},
 	{
+		fix: "grant the role TEMPORARY on the database, which reading it takes",
+		why: "whether the role may have it, only a person can say",
+	},
+	{
 		fix: "take archive: true out of the policy, or drop the rule",
 		why: "which of both is meant, only a person can say",
 	},
