@@ -11,7 +11,7 @@ import (
 )
 
 // explainedRoots is how many roots of a case are explained.
-const explainedRoots = 2
+const explainedRoots = 1
 
 // explain asks about some roots, and returns the answers by number of the row.
 func (x *trial) explain() map[string]*explain.Row {
