@@ -53,9 +53,9 @@ policies:
 }
 
 // archivedFile is a policy file whose policy has an archive.
-func archivedFile(schedule, more, url, verify string) string {
+func archivedFile(schedule, url, verify string) string {
 	section := fmt.Sprintf("version: 1\narchive: {url: %q, encryption: none, keep: forever%s}\n", url, verify)
-	return strings.Replace(policyFile(schedule, more+", archive: true", ""), "version: 1\n", section, 1)
+	return strings.Replace(policyFile(schedule, patient+", archive: true", ""), "version: 1\n", section, 1)
 }
 
 // bed is a daemon and its database, watched in a namespace of its own.

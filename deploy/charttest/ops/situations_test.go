@@ -229,7 +229,7 @@ var situations = []situation{
 		name: "the archive takes nothing",
 		provoke: func(b *bed) {
 			b.db.Exec(b.t, overdue)
-			b.file(archivedFile(often, patient, "file:///dev/null/archive", ""))
+			b.file(archivedFile(often, "file:///dev/null/archive", ""))
 			b.starts()
 		},
 		firing: []string{"ArchiveFailing/events"}, // it ends ten minutes after the last failure
@@ -237,7 +237,7 @@ var situations = []situation{
 	{
 		name: "lists are missing in the archive",
 		provoke: func(b *bed) {
-			b.file(archivedFile(never, patient, "file://"+b.t.TempDir(), ""))
+			b.file(archivedFile(never, "file://"+b.t.TempDir(), ""))
 			b.types("migrate")
 			b.db.Exec(b.t, `INSERT INTO reaper.segment SELECT 'x', gen_random_uuid(), 'events', 1, now() - interval '2 hours', '{}'`)
 			b.starts()
@@ -248,7 +248,7 @@ var situations = []situation{
 	{
 		name: "copies are damaged",
 		provoke: func(b *bed) {
-			b.file(archivedFile(never, patient, "file://"+b.t.TempDir(), ""))
+			b.file(archivedFile(never, "file://"+b.t.TempDir(), ""))
 			b.types("migrate")
 			b.db.Exec(b.t, `INSERT INTO reaper.verification (at, found, error) VALUES (now(), '{"segments": 1, "failures": [{"segment": "x", "reason": "it has 1 row"}]}', '')`)
 			b.starts()
@@ -261,13 +261,36 @@ var situations = []situation{
 	{
 		name: "nobody has verified the archive for a month",
 		provoke: func(b *bed) {
-			b.file(archivedFile(never, patient, "file://"+b.t.TempDir(), ", verify: weekly"))
+			b.file(archivedFile(never, "file://"+b.t.TempDir(), ", verify: weekly"))
 			b.types("migrate")
 			b.db.Exec(b.t, `INSERT INTO reaper.verification (at, verified_at, found, error) VALUES (now(), now() - interval '30 days', '{}', 'the store does not answer')`)
 			b.starts()
 		},
 		firing: []string{"ArchiveUnverified"},
 		mend:   func(b *bed) { b.db.Exec(b.t, `UPDATE reaper.verification SET verified_at = now()`) },
+	},
+	{
+		name: "an erasure should have begun two hours ago",
+		provoke: func(b *bed) {
+			b.file(policyFile(never, patient, ""))
+			b.types("migrate")
+			b.db.Exec(b.t, `INSERT INTO reaper.erasure (id, tenant, tenant_hash, origin, gone, who, reason, due_at) VALUES (gen_random_uuid(), '1', 'x', 'command', false, 'me', 'why', now() - interval '2 hours')`)
+			b.starts()
+		},
+		firing: []string{"ErasureOverdue"},
+		mend:   func(b *bed) { b.db.Exec(b.t, `UPDATE reaper.erasure SET state = 'cancelled', finished_at = now()`) },
+	},
+	{
+		name: "somebody writes for a tenant that was erased",
+		provoke: func(b *bed) {
+			b.file(policyFile(never, patient, ""))
+			b.types("migrate")
+			b.db.Exec(b.t, `WITH e AS (INSERT INTO reaper.erasure (id, tenant, tenant_hash, origin, gone, who, reason, due_at, state, finished_at, sweeps) VALUES (gen_random_uuid(), '1', 'x', 'command', false, 'me', 'why', now(), 'done', now(), 1) RETURNING id)
+				INSERT INTO reaper.erasure_leftover (erasure, sweep, table_name, found, deleted, note) SELECT id, 1, 'public.jobs', 4, 0, '' FROM e`)
+			b.starts()
+		},
+		firing: []string{"Leftovers"},
+		mend:   func(b *bed) { b.db.Exec(b.t, `UPDATE reaper.erasure_leftover SET deleted = found`) },
 	},
 	{
 		name: "a cron monitor does not exist",
