@@ -43,7 +43,7 @@ pgbouncer: ## makes sure that PgBouncer is on this machine (as root: installs it
 .PHONY: test
 test: postgres ## all tests, each with a database of its own
 	$(GO) vet ./...
-	$(GO) test -timeout 30m ./...
+	$(GO) test -parallel 4 -timeout 30m ./... # many tests wait for a daemon: more of them than there are cores
 
 .PHONY: test-pgbouncer
 test-pgbouncer: postgres pgbouncer ## the tests that need PgBouncer
