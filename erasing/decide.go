@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/reaperdb/reaper/internal/pg"
@@ -79,19 +78,7 @@ func (x *run) sleep(ctx context.Context, d time.Duration) {
 
 // patiently does something again while the server is away, until patience runs out.
 func (x *run) patiently(ctx context.Context, do func() error) error {
-	wait := backoff.NewExponentialBackOff()
-	wait.InitialInterval, wait.MaxInterval = 100*time.Millisecond, 5*time.Second
-	_, err := backoff.Retry(ctx, func() (struct{}, error) {
-		err := do()
-		if err != nil && (ctx.Err() != nil || !serverAway(err)) {
-			err = backoff.Permanent(err)
-		}
-		return struct{}{}, err
-	}, backoff.WithBackOff(wait), backoff.WithMaxElapsedTime(x.Patience))
-	if permanent, ok := errors.AsType[*backoff.PermanentError](err); ok {
-		return permanent.Unwrap()
-	}
-	return err
+	return pg.Patience{For: x.Patience, Passes: func(err error) bool { return ctx.Err() == nil && serverAway(err) }}.Wait(ctx, do)
 }
 
 // ended reports whether the run is to end, after the current batch or at once.

@@ -136,7 +136,7 @@ func (r *Runner) Erase(ctx context.Context, e *ledger.Erasure) (*Report, error) 
 	if err := r.Ledger.OpenRun(ctx, r.Pool, x.report.RunID, policy.ErasurePolicy, r.Trigger, base); err != nil {
 		return nil, fmt.Errorf("recording the run: %w", err)
 	}
-	done := x.keepAlive(ctx)
+	done := purge.KeepAlive(ctx, x.Log, func(ctx context.Context) error { return x.Ledger.KeepAlive(ctx, x.Control, x.report.RunID) })
 	err = x.all(ctx)
 	done()
 	return x.report, x.close(ctx, err)
@@ -165,37 +165,6 @@ func (r *Runner) prepare(e *ledger.Erasure, id string) *run {
 	x.report.Tenant = x.key
 	own.Log = own.Log.With("run_id", id, "erasure_id", e.ID)
 	return x
-}
-
-// leaseInterval is how often a run renews its lease.
-const leaseInterval = 10 * time.Second
-
-// keepAlive renews the run's lease until the function that it returns is called.
-func (x *run) keepAlive(ctx context.Context) (done func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		t := time.NewTicker(leaseInterval)
-		defer t.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-t.C:
-			}
-			once, cancel := context.WithTimeout(ctx, leaseInterval)
-			err := x.Ledger.KeepAlive(once, x.Control, x.report.RunID)
-			cancel()
-			if err != nil && ctx.Err() == nil {
-				x.Log.Warn("cannot renew the run's lease", "error", pg.ErrorText(err))
-			}
-		}
-	}()
-	return func() {
-		cancel()
-		<-ended
-	}
 }
 
 // refused ends a run that needs a person's word first.

@@ -17,38 +17,20 @@ import (
 	"github.com/reaperdb/reaper/schema"
 )
 
-// expression has PostgreSQL read SQL of the file over one relation; nil after a problem. As part of
-// WHERE it can have no aggregates, window functions and functions that return sets.
+// expression has PostgreSQL read SQL of the file over one relation; nil after a problem.
 func (c *compiler) expression(what string, text policy.Text, relation string) (*usersql.Fragment, error) {
-	sql := "(" + text.Value + "\n)"
 	r := &usersql.Reader{Ctx: c.ctx, Tx: c.tx, TimeZone: c.server.TimeZone, Path: c.server.Path(), Tables: c.tables()}
-	f, err := r.Understand("SELECT "+sql+" FROM "+relation+" WHERE "+sql+" IS NULL", "SELECT "+sql+" AS "+usersql.FragmentView+" FROM "+relation+usersql.Besides)
+	f, err := r.Expression(text.Value, relation)
 	var wrong *pgconn.PgError
 	if errors.As(err, &wrong) && !pg.HasCode(err, "55P03") {
-		c.fail(text.Pos, usersql.QueryFix(wrong, c.server.Role, expressionFix(wrong)), "%s: %s", what, wrong.Message)
+		c.fail(text.Pos, usersql.ExpressionFix(wrong, c.server.Role), "%s: %s", what, wrong.Message)
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("checking %s: %w", what, err)
 	}
-	if f.AsWritten {
-		f.SQL = text.Value
-	} else {
-		body := strings.TrimPrefix(strings.TrimSpace(f.SQL), "SELECT ")
-		f.SQL = body[:strings.LastIndex(body, " AS "+usersql.FragmentView)]
-	}
 	c.recordNeeds(what, text.Pos, f)
 	return f, nil
-}
-
-func expressionFix(wrong *pgconn.PgError) string {
-	switch {
-	case wrong.Code == "42803", wrong.Code == "42P20", strings.HasPrefix(wrong.Message, "set-returning"):
-		return "write an expression over one row: no aggregate, no window function, no function that returns a set"
-	case wrong.Hint != "":
-		return wrong.Hint
-	}
-	return "it may use the columns of that table alone"
 }
 
 // recordNeeds records what SQL of the file depends on.
@@ -65,13 +47,11 @@ func (c *compiler) recordNeeds(what string, pos policy.Pos, f *usersql.Fragment)
 		c.unsafe = c.unsafe || x.Looks
 	}
 	c.unsafe = c.unsafe || f.AsWritten
-	if f.Zoned && !strings.EqualFold(c.server.TimeZone, "UTC") && !strings.EqualFold(c.server.TimeZone, "Etc/UTC") {
+	if f.Zoned && !c.server.InUTC() {
 		c.add(plan.LevelWarning, pos, "say which time zone is meant, such as: closed_at AT TIME ZONE "+pg.Literal(c.server.TimeZone)+" < now()",
 			"%s depends on the TimeZone: it is evaluated in UTC, while other sessions of this role and database are in %s", what, c.server.TimeZone)
 	}
 }
-
-const boolOID = 16
 
 // boolean reads a condition; "" after a problem.
 func (c *compiler) boolean(what string, text policy.Text, relation string) (string, error) {
@@ -79,7 +59,7 @@ func (c *compiler) boolean(what string, text policy.Text, relation string) (stri
 	if err != nil || f == nil {
 		return "", err
 	}
-	if f.Columns[0].Type != boolOID {
+	if f.Columns[0].Type != usersql.BoolOID {
 		c.fail(text.Pos, "write a condition that is true or false", "%s is not boolean", what)
 		return "", nil
 	}

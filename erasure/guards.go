@@ -1,13 +1,9 @@
 package erasure
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/internal/usersql"
@@ -15,9 +11,6 @@ import (
 	"github.com/reaperdb/reaper/policy"
 	"github.com/reaperdb/reaper/schema"
 )
-
-// unindexedRows is the table size above which a reference must have an index.
-const unindexedRows = 100_000
 
 // guards records what prevents or endangers an erasure: missing privileges and indexes, row-level
 // security, triggers and rules, publications, foreign keys that do not act.
@@ -221,9 +214,12 @@ func impliedPredicate(x schema.Index, columns []string) bool {
 
 // unindexed records that no index serves a lookup: an error if the table is large.
 func (c *compiler) unindexed(t *schema.Table, fix, text string) error {
-	big, err := c.hasMoreRows(t, unindexedRows)
-	if err != nil {
-		return err
+	big := t.EstimatedRows > schema.UnindexedRows
+	if t.EstimatedRows < 0 { // it was never analyzed
+		var err error
+		if big, err = schema.HasMoreRows(c.ctx, c.tx, t, schema.UnindexedRows); err != nil {
+			return err
+		}
 	}
 	level := plan.LevelWarning
 	if big && !c.section.AllowUnindexed {
@@ -231,25 +227,6 @@ func (c *compiler) unindexed(t *schema.Table, fix, text string) error {
 	}
 	c.add(level, policy.Pos{}, fix, "%s", text)
 	return nil
-}
-
-// hasMoreRows reports whether a table has more than n rows, reading at most n+1.
-func (c *compiler) hasMoreRows(t *schema.Table, n int) (bool, error) {
-	if t.EstimatedRows > float64(n) {
-		return true, nil
-	}
-	if t.EstimatedRows >= 0 || !t.CanSelect {
-		return false, nil
-	}
-	var rows int
-	err := pg.Savepoint(c.ctx, c.tx, func(tx pgx.Tx) error {
-		return tx.QueryRow(c.ctx, fmt.Sprintf("SELECT count(*) FROM (SELECT FROM %s LIMIT %d) x", schema.From(t), n+1)).Scan(&rows)
-	})
-	var wrong *pgconn.PgError
-	if errors.As(err, &wrong) && !pg.HasCode(err, "55P03") {
-		return false, nil // reported elsewhere: no privilege, or row-level security
-	}
-	return rows > n, err
 }
 
 // idleKeys refuses foreign keys of the plan that PostgreSQL does not enforce.

@@ -1,20 +1,13 @@
 package plan
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
-
 	"github.com/reaperdb/reaper/internal/pg"
 	"github.com/reaperdb/reaper/schema"
 )
-
-// unindexedRows is the table size above which an edge must have an index.
-const unindexedRows = 100_000
 
 // guards records what prevents or endangers deletion: missing privileges and indexes, row-level
 // security, triggers, edges that would delete tenants.
@@ -266,7 +259,7 @@ func (c *compiler) edgeGuards(e *Edge) error {
 	if e.Index != "" {
 		return nil
 	}
-	big, err := c.hasMoreRows(e.Child.Table, unindexedRows)
+	big, err := schema.HasMoreRows(c.ctx, c.conn, e.Child.Table, schema.UnindexedRows)
 	known := lookup{analyzed: true}
 	switch {
 	case err != nil:
@@ -303,23 +296,4 @@ func (c *compiler) unindexed(e *Edge, big, analyzed bool) error {
 	}
 	c.plan.AddMissingIndex(e, level, text, fix)
 	return nil
-}
-
-// hasMoreRows reports whether a table has more than n rows, reading at most n+1.
-func (c *compiler) hasMoreRows(t *schema.Table, n int) (bool, error) {
-	if t.EstimatedRows > float64(n) {
-		return true, nil
-	}
-	if !t.CanSelect {
-		return false, nil
-	}
-	var rows int
-	err := pg.Savepoint(c.ctx, c.conn, func(tx pgx.Tx) error {
-		return tx.QueryRow(c.ctx, fmt.Sprintf("SELECT count(*) FROM (SELECT FROM %s LIMIT %d) x", schema.From(t), n+1)).Scan(&rows)
-	})
-	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) && !pg.HasCode(err, "55P03") {
-		return false, nil // reported elsewhere: no privilege, or row-level security
-	}
-	return rows > n, err
 }

@@ -140,7 +140,7 @@ func (c *compiler) tenantsQuery(file *policy.Tenants) (relation string, own *exp
 		c.fail(file.Query.Pos, "a retention is smallint, int or bigint (days), or interval", "tenants.query gives a retention of another type")
 	}
 	if len(fields) == 3 {
-		if fields[2].Type != boolOID {
+		if fields[2].Type != usersql.BoolOID {
 			c.fail(file.Query.Pos, "the third column is a boolean", "tenants.query gives a hold that is not boolean")
 		}
 		t.Holds = []string{pg.Ident("tenants", t.Columns[2])}

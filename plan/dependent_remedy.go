@@ -146,7 +146,7 @@ func (c *compiler) deletable(oid uint32, seen map[uint32]bool) bool {
 // table that was never analyzed has a size but no row estimate.
 func maybeLarge(t *schema.Table) bool {
 	const leastBytes = 28 // of a row: header and line pointer
-	return t.EstimatedRows > unindexedRows || t.Bytes > unindexedRows*leastBytes
+	return t.EstimatedRows > schema.UnindexedRows || t.Bytes > schema.UnindexedRows*leastBytes
 }
 
 // onSomePath reports whether rows of any policy find their tenant through a table.

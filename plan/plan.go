@@ -6,6 +6,7 @@ package plan
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/reaperdb/reaper/expiry"
@@ -297,6 +298,11 @@ type Server struct {
 	ClockSkew       time.Duration
 	maxLocks        int // of the whole server
 }
+
+// InUTC reports whether the role's sessions are in UTC.
+func (s Server) InUTC() bool { return slices.Contains(utcNames, strings.ToLower(s.TimeZone)) }
+
+var utcNames = []string{"utc", "etc/utc", "gmt", "etc/gmt", "zulu", "etc/zulu", "uct", "etc/uct", "universal", "etc/universal", "greenwich", "gmt0", "etc/greenwich"}
 
 // Path is the search_path of the role's own sessions.
 func (s Server) Path() string { return s.path }

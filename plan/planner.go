@@ -56,7 +56,7 @@ func (c *compiler) lookup(e *Edge) (l lookup, err error) {
 func (c *compiler) searchIndex() (string, error) {
 	p := c.plan
 	t := p.Root.Table
-	if p.Where == "" || t.EstimatedRows <= unindexedRows {
+	if p.Where == "" || t.EstimatedRows <= schema.UnindexedRows {
 		return "", nil
 	}
 	a := p.Age.Of(t)

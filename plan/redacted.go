@@ -7,7 +7,6 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/reaperdb/reaper/internal/usersql"
 	"github.com/reaperdb/reaper/policy"
 	"github.com/reaperdb/reaper/redact"
 	"github.com/reaperdb/reaper/schema"
@@ -99,8 +98,7 @@ func (c *compiler) needs(needed redact.Needed, t *schema.Table, sql policy.Text,
 	if !sql.IsSet() {
 		return nil
 	}
-	x := "(" + sql.Value + "\n)"
-	f, err := c.reader().Understand("SELECT "+x+" FROM "+schema.From(t), "SELECT "+x+" AS "+usersql.FragmentView+" FROM "+schema.From(t)+usersql.Besides)
+	f, err := c.reader().Expression(sql.Value, schema.From(t))
 	if _, wrong := errors.AsType[*pgconn.PgError](err); wrong {
 		return nil
 	}

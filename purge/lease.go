@@ -2,6 +2,8 @@ package purge
 
 import (
 	"context"
+	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/reaperdb/reaper/internal/pg"
@@ -10,23 +12,32 @@ import (
 // leaseInterval is how often a run renews its lease.
 const leaseInterval = 10 * time.Second
 
-// keepAlive renews the run's lease until ctx is done, whatever its workers wait for.
-func (r *Run) keepAlive(ctx context.Context) {
-	t := time.NewTicker(leaseInterval)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
+// KeepAlive renews a run's lease, whatever its workers wait for, until the function that it returns is
+// called or ctx ends.
+func KeepAlive(ctx context.Context, log *slog.Logger, renew func(context.Context) error) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var renewing sync.WaitGroup
+	renewing.Go(func() {
+		t := time.NewTicker(leaseInterval)
+		defer t.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-t.C:
+			}
+			// A renewal that takes longer than the interval is no sign of life.
+			once, cancel := context.WithTimeout(ctx, leaseInterval)
+			err := renew(once)
+			cancel()
+			if err != nil && ctx.Err() == nil {
+				log.Warn("cannot renew the run's lease", "error", pg.ErrorText(err))
+			}
 		}
-		// A renewal that takes longer than the interval is no sign of life.
-		once, cancel := context.WithTimeout(ctx, leaseInterval)
-		err := r.ledger.KeepAlive(once, r.control, r.id)
+	})
+	return func() {
 		cancel()
-		if err != nil && ctx.Err() == nil {
-			r.log.Warn("cannot renew the run's lease", "error", pg.ErrorText(err))
-		}
+		renewing.Wait()
 	}
 }
 

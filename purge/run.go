@@ -164,9 +164,7 @@ func (r *Run) all(ctx context.Context, plans []*plan.Plan) (*Report, error) {
 		return nil, err
 	}
 	r.each(policies, func(w *policyRun) { w.open(ctx) })
-	aliveCtx, stopAlive := context.WithCancel(ctx)
-	var aliveDone sync.WaitGroup
-	aliveDone.Go(func() { r.keepAlive(aliveCtx) })
+	stopAlive := KeepAlive(ctx, r.log, func(ctx context.Context) error { return r.ledger.KeepAlive(ctx, r.control, r.id) })
 	r.each(policies, func(w *policyRun) { w.begin(ctx) })
 	r.rounds(ctx, policies)
 	r.each(policies, func(w *policyRun) { w.close(ctx) })
@@ -176,7 +174,6 @@ func (r *Run) all(ctx context.Context, plans []*plan.Plan) (*Report, error) {
 		report.WALBytes += w.report.WALBytes
 	}
 	stopAlive()
-	aliveDone.Wait()
 	report.Status = worst(report.Policies)
 	report.FinishedAt = report.StartedAt.Add(time.Since(r.started))
 	if r.closed != nil {

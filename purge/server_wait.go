@@ -2,11 +2,8 @@ package purge
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
 	"time"
-
-	"github.com/cenkalti/backoff/v5"
 
 	"github.com/reaperdb/reaper/internal/pg"
 )
@@ -19,30 +16,19 @@ const haltTimeout = 5 * time.Second
 // runs out.
 func (r *Run) withServer(ctx context.Context, fn func() error) error {
 	started := time.Now()
-	wait := backoff.NewExponentialBackOff()
-	wait.InitialInterval, wait.MaxInterval = 100*time.Millisecond, 5*time.Second
-	_, err := backoff.Retry(ctx, func() (struct{}, error) {
-		err := fn()
-		if err == nil {
-			return struct{}{}, nil
-		}
+	return pg.Patience{For: r.patience, Passes: func(err error) bool {
 		var stopping time.Duration
 		if r.halt.Err() != nil {
 			stopping = time.Since(started)
 		}
 		if decideServer(err, ctx.Err() != nil, stopping) != awaitServer {
-			return struct{}{}, backoff.Permanent(err)
+			return false
 		}
 		r.state.serverLost()
 		r.notify(func(o Observer) { o.Retry("", reasonOf(err)) })
 		r.log.Warn("the database did not answer; trying again", "error", pg.ErrorText(err))
-		return struct{}{}, err
-	}, backoff.WithBackOff(wait), backoff.WithMaxElapsedTime(r.patience))
-	var permanent *backoff.PermanentError
-	if errors.As(err, &permanent) {
-		return permanent.Unwrap()
-	}
-	return err
+		return true
+	}}.Wait(ctx, fn)
 }
 
 // backoff is the delay before the next try: 50 ms, doubling up to 2 s, with jitter.

@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
-	"github.com/cenkalti/backoff/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -40,27 +38,13 @@ func (a *app) connect(ctx context.Context) (*pgxpool.Pool, error) {
 // patiently runs fn, and retries while the server is away, for at most REAPER_PATIENCE; 0: no
 // retries.
 func (a *app) patiently(ctx context.Context, fn func() error) error {
-	wait := backoff.NewExponentialBackOff()
-	wait.InitialInterval, wait.MaxInterval = 100*time.Millisecond, 5*time.Second
-	options := []backoff.RetryOption{backoff.WithBackOff(wait), backoff.WithMaxElapsedTime(a.Patience)}
-	if a.Patience <= 0 {
-		options = append(options, backoff.WithMaxTries(1))
-	}
 	logged := false
-	options = append(options, backoff.WithNotify(func(err error, _ time.Duration) {
+	return pg.Patience{For: a.Patience, Passes: away, Again: func(err error) {
 		if !logged { // the last error is reported too
 			a.log.Warn("database does not answer; waiting for it", "patience_seconds", a.Patience.Seconds(), "error", oneLine(err))
 		}
 		logged = true
-	}))
-	_, err := backoff.Retry(ctx, func() (struct{}, error) {
-		err := fn()
-		if err != nil && !away(err) {
-			err = backoff.Permanent(err)
-		}
-		return struct{}{}, err
-	}, options...)
-	return err
+	}}.Wait(ctx, fn)
 }
 
 // away reports whether err means that no server answered, or none accepts connections yet: waiting
