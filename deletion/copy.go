@@ -139,20 +139,26 @@ func (tx *Tx) inTime(err error) error {
 	return err
 }
 
-// readPart reads the expired roots of a tenant and what goes with them, without those that are kept.
-func (c *Copy) readPart(ctx context.Context, part *Part) error {
+// readRoots reads the expired roots of a part.
+func (c *Copy) readRoots(ctx context.Context, part *Part) (*copiedPart, *collected.Rows, error) {
 	tx, p := c.tx, c.tx.plan
 	tx.Share = &Share{Part: part, keys: keysOf(part.Candidates, len(p.Key))}
 	roots, keys := collected.NewRows(p.Root), pg.NewValues(len(p.Key))
 	if err := tx.read(ctx, p.FindRootsSQL(tx.scope, part.Tenant, tx.keys), roots.Scan(keys...)); err != nil {
-		return fmt.Errorf("reading rows of %s: %w", p.Root.Table.Name, err)
+		return nil, nil, fmt.Errorf("reading rows of %s: %w", p.Root.Table.Name, err)
 	}
 	found := &copiedPart{rows: collection{p.Root: roots}, keys: keys}
 	c.parts[part] = found
-	if roots.Len() == 0 {
-		return nil
+	return found, roots, nil
+}
+
+// readPart reads the expired roots of a tenant and what goes with them, without those that are kept.
+func (c *Copy) readPart(ctx context.Context, part *Part) error {
+	tx, p := c.tx, c.tx.plan
+	found, roots, err := c.readRoots(ctx, part)
+	if err != nil || roots.Len() == 0 {
+		return err
 	}
-	var err error
 	if found.rows, err = tx.collectRoots(ctx, p.Whole, roots, false); err != nil {
 		return err
 	}
@@ -162,7 +168,7 @@ func (c *Copy) readPart(ctx context.Context, part *Part) error {
 			return err
 		}
 		if found.kept = roots.Len() - len(free); found.kept > 0 {
-			found.keys = keys.Some(free)
+			found.keys = found.keys.Some(free)
 			if found.rows, err = tx.collectRoots(ctx, p.Whole, roots.Some(free), false); err != nil {
 				return err
 			}

@@ -3,9 +3,7 @@ package deletion
 import (
 	"context"
 	"errors"
-	"fmt"
 
-	"github.com/reaperdb/reaper/collected"
 	"github.com/reaperdb/reaper/internal/pg"
 )
 
@@ -23,15 +21,9 @@ const rowsAtOnce = 100_000
 // is read whole if it fits, or if nothing of it can go separately; then, too many rows are ErrOverflow.
 func (c *Copy) readPiece(ctx context.Context, part *Part, limit int) error {
 	tx, p := c.tx, c.tx.plan
-	tx.Share = &Share{Part: part, keys: keysOf(part.Candidates, len(p.Key))}
-	root, keys := collected.NewRows(p.Root), pg.NewValues(len(p.Key))
-	if err := tx.read(ctx, p.FindRootsSQL(tx.scope, part.Tenant, tx.keys), root.Scan(keys...)); err != nil {
-		return fmt.Errorf("reading rows of %s: %w", p.Root.Table.Name, err)
-	}
-	found := &copiedPart{rows: collection{p.Root: root}, keys: keys}
-	c.parts[part] = found
-	if root.Len() == 0 {
-		return nil
+	found, root, err := c.readRoots(ctx, part)
+	if err != nil || root.Len() == 0 {
+		return err
 	}
 	whole, err := tx.collect(ctx, p.Whole, collection{p.Root: root}, limit)
 	if err == nil {
@@ -54,6 +46,7 @@ func (c *Copy) readPiece(ctx context.Context, part *Part, limit int) error {
 		found.rows, err = tx.collect(ctx, p.Whole, collection{p.Root: root}, c.atOnce)
 		return tx.inTime(err)
 	}
+	keys := found.keys
 	found.rows, found.keys = d.piece, pg.NewValues(len(p.Key))
 	for i := range keys {
 		c.piece = append(c.piece, *keys[i].All()[0])

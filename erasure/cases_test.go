@@ -26,7 +26,7 @@ func TestAnotherTenant(t *testing.T) {
 		INSERT INTO users VALUES (1, 'anna'), (2, 'anna'), (3, 'bert');
 		INSERT INTO docs VALUES (1, 'anna', 1), (2, 'anna', 3), (3, 'bert', 2), (4, 'bert', 3);
 		INSERT INTO notes VALUES (1, 1), (2, 2), (3, 3), (4, 4);`)
-	conn := connect(t, db.DSN())
+	conn := dbtest.Connect(t, db.DSN())
 	p := settle(t, conn, &section{})
 	if _, err := erase(t, conn, p, "anna", 2); err != nil {
 		t.Fatal(err)
@@ -67,7 +67,7 @@ func TestCircles(t *testing.T) {
 				CREATE TABLE items (id int PRIMARY KEY, org_id text NOT NULL REFERENCES orgs, next_id int`+c.null+` REFERENCES items DEFERRABLE INITIALLY DEFERRED);
 				INSERT INTO items SELECT i, 'anna', CASE i WHEN 20 THEN 1 ELSE i + 1 END FROM generate_series(1, 20) i;
 				INSERT INTO items VALUES (21, 'bert', 21);`)
-			conn := connect(t, db.DSN())
+			conn := dbtest.Connect(t, db.DSN())
 			p := settle(t, conn, &section{})
 			_, err := erase(t, conn, p, "anna", 7)
 			if c.err == "" && err != nil || c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) {
@@ -90,7 +90,7 @@ func TestProblems(t *testing.T) {
 	t.Parallel()
 	users := orgs + "CREATE TABLE users (id int PRIMARY KEY, org_id text NOT NULL REFERENCES orgs, email text, code int UNIQUE, born date GENERATED ALWAYS AS (date '2001-01-01') STORED);"
 	db := dbtest.New(t)
-	conn := connect(t, db.DSN())
+	conn := dbtest.Connect(t, db.DSN())
 	for _, c := range []struct {
 		name, setup string
 		section     section
@@ -160,7 +160,7 @@ func redacting(set string) section {
 func TestNewKey(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, orgs+`CREATE TABLE users (id int PRIMARY KEY, org_id text NOT NULL REFERENCES orgs); INSERT INTO users VALUES (1, 'anna'), (2, 'bert');`)
-	conn := connect(t, db.DSN())
+	conn := dbtest.Connect(t, db.DSN())
 	p := settle(t, conn, &section{})
 	db.Exec(t, "CREATE TABLE docs (id int, user_id int REFERENCES users ON DELETE CASCADE); INSERT INTO docs VALUES (1, 1)")
 	if _, err := erase(t, conn, p, "anna", 5); !errors.Is(err, erasure.ErrSchemaChanged) {
@@ -176,7 +176,7 @@ func TestSilentTrigger(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, orgs+`CREATE TABLE users (id int PRIMARY KEY, org_id text NOT NULL REFERENCES orgs); INSERT INTO users VALUES (1, 'anna');
 		CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; CREATE TRIGGER no BEFORE DELETE ON users FOR EACH ROW EXECUTE FUNCTION f();`)
-	conn := connect(t, db.DSN())
+	conn := dbtest.Connect(t, db.DSN())
 	p := settle(t, conn, &section{more: []string{"triggers: allow"}})
 	if _, err := erase(t, conn, p, "anna", 5); err == nil || !strings.Contains(err.Error(), "public.users are still there") {
 		t.Errorf("got error %v, want that rows of users are still there", err)
@@ -187,7 +187,7 @@ func TestSilentTrigger(t *testing.T) {
 func TestTenant(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, orgs)
-	conn := connect(t, db.DSN())
+	conn := dbtest.Connect(t, db.DSN())
 	s := &section{more: []string{"when: closed_at < now()"}}
 	text := strings.Replace(s.file(), "key: id}", "key: id, hold: legal}", 1)
 	p, problems := compile(t, conn, text)
@@ -220,7 +220,7 @@ func TestTenant(t *testing.T) {
 func TestPropose(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, helpdesk)
-	conn := connect(t, db.DSN())
+	conn := dbtest.Connect(t, db.DSN())
 	text := propose(t, conn)
 	for _, part := range []string{
 		"- {table: public.jobs, owner: 'args->>''org_id'''}", "- {table: public.ticket_tags}", "- public.plans", "- public.people", "owner: CHOOSE, where: 'record_type = ''Plan'''",
@@ -248,7 +248,7 @@ func TestEmptiedOwner(t *testing.T) {
 		INSERT INTO users VALUES (1, 'anna'), (1, 'bert');
 		INSERT INTO tickets VALUES (1, 'anna', 1), (2, 'anna', NULL), (3, 'bert', 1);
 		INSERT INTO replies VALUES (1, 1), (2, 3);`)
-	conn := connect(t, db.DSN())
+	conn := dbtest.Connect(t, db.DSN())
 	if _, err := erase(t, conn, settle(t, conn, &section{}), "anna", 2); err != nil {
 		t.Fatal(err)
 	}
@@ -263,7 +263,7 @@ func TestEmptiedOwner(t *testing.T) {
 // SQL of the file compares it as text.
 func TestKeyOfTheRow(t *testing.T) {
 	db := dbtest.New(t, `CREATE TABLE orgs (id numeric PRIMARY KEY); INSERT INTO orgs VALUES (7.0)`)
-	conn := connect(t, db.DSN())
+	conn := dbtest.Connect(t, db.DSN())
 	found, err := settle(t, conn, &section{}).Look(t.Context(), conn, "7")
 	if err != nil || !found.Exists || found.Key != "7.0" {
 		t.Errorf("%+v, %v", found, err)
@@ -283,7 +283,7 @@ func TestEmptiedOnPath(t *testing.T) {
 		INSERT INTO docs VALUES (1, 'anna', 1, 'a'), (2, 'bert', 2, 'b');
 		INSERT INTO views VALUES (1, 1), (2, 2);
 		INSERT INTO marks VALUES (1, 1), (2, 2);`)
-	conn := connect(t, db.DSN())
+	conn := dbtest.Connect(t, db.DSN())
 	const file = "version: 1\ntenants: {table: orgs, key: id}\npolicies: [{name: x, table: orgs, age: at, tenant: none, retention: 1d}]\nerasure:\n  %s\n"
 	const views = "tables: [{table: views, owner: ['doc_id -> docs.id', 'user_id -> users.id', org_id]}"
 	for _, refused := range []string{views + "]\n  global: [docs]", views + ", {table: docs, owner: org, action: redact, set: {body: 'NULL'}}]"} {
@@ -310,7 +310,7 @@ func TestEmptiedOnPath(t *testing.T) {
 func TestPropose_TwoTenants(t *testing.T) {
 	t.Parallel()
 	db := dbtest.New(t, orgs+`CREATE TABLE messages (id int PRIMARY KEY, sender text REFERENCES orgs, recipient text REFERENCES orgs)`)
-	if text := propose(t, connect(t, db.DSN())); !strings.Contains(text, "{table: public.messages, owner: CHOOSE}") {
+	if text := propose(t, dbtest.Connect(t, db.DSN())); !strings.Contains(text, "{table: public.messages, owner: CHOOSE}") {
 		t.Errorf("messages are decided in\n%s", text)
 	}
 }

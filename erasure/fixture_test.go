@@ -73,16 +73,6 @@ func (s *section) apply(fix string) bool {
 	return true
 }
 
-func connect(t *testing.T, dsn string) *pgx.Conn {
-	t.Helper()
-	conn, err := pgx.Connect(t.Context(), dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(t.Context())) })
-	return conn
-}
-
 // compile compiles a file, which must be one that parses.
 func compile(t *testing.T, conn *pgx.Conn, text string) (*erasure.Plan, []plan.Problem) {
 	t.Helper()

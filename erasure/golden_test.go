@@ -1,11 +1,8 @@
 package erasure
 
 import (
-	"context"
 	"strings"
 	"testing"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/reaperdb/reaper/internal/dbtest"
 	"github.com/reaperdb/reaper/internal/plantest"
@@ -26,11 +23,7 @@ func TestStatements(t *testing.T) {
 		CREATE TABLE log (id int PRIMARY KEY, org_id uuid, ip text);
 		CREATE TABLE files (id int PRIMARY KEY, kind text, record int);
 		CREATE TABLE jobs (id int PRIMARY KEY, args jsonb);`)
-	conn, err := pgx.Connect(t.Context(), db.DSN())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
+	conn := dbtest.Connect(t, db.DSN())
 	file, err := policy.Parse("reaper.yaml", []byte(`version: 1
 tenants: {table: orgs, key: id}
 policies: [{name: x, table: posts, age: at, tenant: none, retention: 1d}]

@@ -69,7 +69,7 @@ const erased = "00000000-0000-4000-8000-000000000001"
 // TestHelpdesk erases one tenant of three of an application, and looks at every row.
 func TestHelpdesk(t *testing.T) {
 	db := dbtest.New(t, helpdesk)
-	conn := connect(t, db.DSN())
+	conn := dbtest.Connect(t, db.DSN())
 	s := helpdeskSection()
 	s.tables = append(s.tables, "{table: agents, action: redact, owner: org_id, set: {name: \"'erased'\"}}")
 	p := settle(t, conn, s)
@@ -178,7 +178,7 @@ func helpdeskFate(table, line string) (string, bool) {
 // the same rows, or another way does.
 func TestDroppedKeys(t *testing.T) {
 	db := dbtest.New(t, helpdesk)
-	conn := connect(t, db.DSN())
+	conn := dbtest.Connect(t, db.DSN())
 	count := func(s *section) map[string]int64 {
 		p := settle(t, conn, s)
 		counts, err := p.Remaining(t.Context(), conn, erased)

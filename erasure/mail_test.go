@@ -43,7 +43,7 @@ func TestMail(t *testing.T) {
 		if n := db.Int(t, "SELECT count(*) FROM outgoing_emails e JOIN domains d ON d.id = e.domain_id WHERE d.organization_id = 7"); n == 0 {
 			t.Fatal("organization 7 has no mails")
 		}
-		conn := connect(t, db.DSN())
+		conn := dbtest.Connect(t, db.DSN())
 		text := "version: 1\ntenants: {table: organizations, key: id}\npolicies: [{name: x, table: organizations, age: x, tenant: none, retention: 1d}]\nerasure: {undecided: error}\n"
 		p, problems := compile(t, conn, text)
 		if found := errorsOf(problems); len(found) > 0 {

@@ -353,7 +353,7 @@ func TestOracle(t *testing.T) {
 		}
 	}
 	db := dbtest.New(t)
-	conn := connect(t, db.DSN())
+	conn := dbtest.Connect(t, db.DSN())
 	for n := range cases {
 		w := rapid.Custom(drawWorld).Filter((*world).usable).Example(seed + n)
 		setup := w.sql()

@@ -199,16 +199,8 @@ func TestDumpAndRestore(t *testing.T) {
 func transfer(t *testing.T, from, to string) {
 	t.Helper()
 	begin(t, to) // which makes the tables
-	source, err := pgx.Connect(t.Context(), from)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = source.Close(context.WithoutCancel(t.Context())) }()
-	target, err := pgx.Connect(t.Context(), to)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = target.Close(context.WithoutCancel(t.Context())) }()
+	source := dbtest.Connect(t, from)
+	target := dbtest.Connect(t, to)
 	rows, err := source.Query(t.Context(), `SELECT oid::regclass::text FROM pg_class WHERE relnamespace = 'reaper'::regnamespace AND relkind = 'r'`)
 	if err != nil {
 		t.Fatal(err)

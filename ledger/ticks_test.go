@@ -1,14 +1,14 @@
 package ledger_test
 
 import (
-	"context"
 	"strconv"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/reaperdb/reaper/internal/dbtest"
 )
 
 // Of several processes that claim a tick at once, one wins, for a new tick and for one
@@ -18,11 +18,7 @@ func TestClaimAtTheSameMoment(t *testing.T) {
 	b := open(t, time.Hour)
 	pools := []*pgxpool.Pool{b.pool, connect(t, b.DB)}
 	// A claim waits before it opens its run, uncommitted, while the gate is shut.
-	gate, err := pgx.Connect(t.Context(), b.DSN())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = gate.Close(context.WithoutCancel(t.Context())) })
+	gate := dbtest.Connect(t, b.DSN())
 	b.Exec(t, `CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NEW; END $$;
 		CREATE TRIGGER wait BEFORE INSERT ON reaper.run FOR EACH ROW EXECUTE FUNCTION wait()`)
 	tick := time.Now().Truncate(time.Second)

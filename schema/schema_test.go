@@ -1,7 +1,6 @@
 package schema_test
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -23,11 +22,7 @@ type catalog struct {
 
 func read(t *testing.T, dsn string) *catalog {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(t.Context())) })
+	conn := dbtest.Connect(t, dsn)
 	g, err := schema.Read(t.Context(), conn)
 	if err != nil {
 		t.Fatal(err)
@@ -166,11 +161,7 @@ func TestIndexes(t *testing.T) {
 		CREATE INDEX i6 ON x (b text_pattern_ops);
 		ALTER TABLE x ADD CONSTRAINT i7 UNIQUE (c) DEFERRABLE`)
 	// A failed concurrent build leaves an invalid index.
-	conn, err := pgx.Connect(t.Context(), db.DSN())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
+	conn := dbtest.Connect(t, db.DSN())
 	if _, err := conn.Exec(t.Context(), `CREATE UNIQUE INDEX CONCURRENTLY i8 ON x (d)`); err == nil {
 		t.Fatal("the index over duplicates was made")
 	}

@@ -74,7 +74,7 @@ type caseRun struct {
 func newCaseRun(t *testing.T, db *dbtest.DB, c *testCase) *caseRun {
 	t.Helper()
 	r := &caseRun{
-		testCase: c, t: t, db: db, dsn: db.DSN(), dir: t.TempDir(), env: os.Environ(), control: connectCase(t, db.DSN()),
+		testCase: c, t: t, db: db, dsn: db.DSN(), dir: t.TempDir(), env: os.Environ(), control: dbtest.Connect(t, db.DSN()),
 		roles: map[string]string{}, exits: map[string]int{}, sessions: map[string]*caseSession{}, running: map[string]chan struct{}{},
 	}
 	for _, name := range c.roles {
@@ -258,7 +258,7 @@ func (r *caseRun) session(name string) *caseSession {
 	if role, ok := r.roles[name]; ok {
 		dsn = r.db.As(role)
 	}
-	conn := connectCase(r.t, dsn)
+	conn := dbtest.Connect(r.t, dsn)
 	s := &caseSession{conn: conn, pid: conn.PgConn().PID()}
 	r.sessions[name] = s
 	return s

@@ -171,7 +171,7 @@ func (r *caseRun) load() {
 	if strings.Contains(schema, "wait_for_gate") {
 		schema = gates + schema
 	}
-	conn := connectCase(r.t, r.db.DSN())
+	conn := dbtest.Connect(r.t, r.db.DSN())
 	defer conn.Close(context.WithoutCancel(r.t.Context())) //nolint:errcheck // a test's own
 	_, err := conn.PgConn().Exec(r.t.Context(), r.expand(schema)).ReadAll()
 	var pg *pgconn.PgError
@@ -309,17 +309,6 @@ func (r *caseRun) noControlBytes() {
 func tail(text string, lines int) string {
 	all := strings.Split(strings.TrimRight(text, "\n"), "\n")
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
-}
-
-// connectCase connects as the DSN says; the connection closes with the test.
-func connectCase(t *testing.T, dsn string) *pgx.Conn {
-	t.Helper()
-	conn, err := pgx.Connect(t.Context(), dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(t.Context())) })
-	return conn
 }
 
 // expand replaces ${db} and ${ROLE}.

@@ -227,17 +227,7 @@ func (a *app) eraseNow(s *session, l *ledger.Ledger, runner *erasing.Runner, e *
 		return failed(err)
 	}
 	l.NumberEmitted(context.WithoutCancel(a.running), s.pool)
-	if a.json() {
-		if err := a.printJSON(r); err != nil {
-			return failed(err)
-		}
-	} else {
-		a.printErased(r)
-	}
-	if code := r.Status.ExitCode(); code != exitOK {
-		return &exitError{code: code}
-	}
-	return nil
+	return a.ended(r, func() { a.printErased(r) }, r.Status)
 }
 
 func (a *app) printErased(r *erasing.Report) {

@@ -275,14 +275,19 @@ func (a *app) line(ctx context.Context) (string, error) {
 
 // report prints how a run ended, and returns the exit code as an error.
 func (a *app) report(r *purge.Report) error {
+	return a.ended(r, func() { a.printReport(r) }, r.Status)
+}
+
+// ended prints a report, as JSON or as text, and returns the exit code of its status as an error.
+func (a *app) ended(report any, text func(), status purge.Status) error {
 	if a.json() {
-		if err := a.printJSON(r); err != nil {
-			return failed(err)
+		if err := a.printResult(report); err != nil {
+			return err
 		}
 	} else {
-		a.printReport(r)
+		text()
 	}
-	if code := r.Status.ExitCode(); code != exitOK {
+	if code := status.ExitCode(); code != exitOK {
 		return &exitError{code: code}
 	}
 	return nil

@@ -1,11 +1,8 @@
 package dbtest_test
 
 import (
-	"context"
 	"os"
 	"testing"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/reaperdb/reaper/internal/dbtest"
 	"github.com/reaperdb/reaper/internal/pgtemp"
@@ -22,16 +19,6 @@ func TestMain(m *testing.M) {
 		}
 	}
 	os.Exit(dbtest.Main(m))
-}
-
-func connect(t *testing.T, dsn string) *pgx.Conn {
-	t.Helper()
-	conn, err := pgx.Connect(t.Context(), dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(t.Context())) })
-	return conn
 }
 
 const setup = `
@@ -74,7 +61,7 @@ func TestRole(t *testing.T) {
 	db := dbtest.New(t, setup)
 	role := db.Role(t, "reader")
 	db.Exec(t, `GRANT SELECT ON counted TO `+role)
-	conn := connect(t, db.As(role))
+	conn := dbtest.Connect(t, db.As(role))
 	var user string
 	if err := conn.QueryRow(t.Context(), `SELECT current_user::text FROM counted LIMIT 1`).Scan(&user); err != nil || user != role {
 		t.Errorf("user %q (%v), want %q", user, err, role)
@@ -84,7 +71,7 @@ func TestRole(t *testing.T) {
 func TestServerTakesSettings(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Server(t, pgtemp.Options{Settings: map[string]string{"track_counts": "off"}})
-	conn := connect(t, s.DSN("postgres"))
+	conn := dbtest.Connect(t, s.DSN("postgres"))
 	var track, fsync string
 	if err := conn.QueryRow(t.Context(), `SELECT current_setting('track_counts'), current_setting('fsync')`).Scan(&track, &fsync); err != nil {
 		t.Fatal(err)

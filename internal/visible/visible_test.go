@@ -8,8 +8,6 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/reaperdb/reaper/internal/dbtest"
 	"github.com/reaperdb/reaper/internal/visible"
 )
@@ -102,11 +100,7 @@ func TestJSONWriter(t *testing.T) {
 // SQL's result is visible, and PostgreSQL reads it like the original statement.
 func TestSQL(t *testing.T) {
 	t.Parallel()
-	conn, err := pgx.Connect(t.Context(), dbtest.New(t).DSN())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(t.Context()) //nolint:errcheck // a test's own
+	conn := dbtest.Connect(t, dbtest.New(t).DSN())
 	for _, statement := range []string{
 		`SELECT 'x' AS "a"`,
 		"SELECT 'x' AS \"a\nb\x1b[2J\u202e\"\"q\\u0041\U000e0001\"",
