@@ -213,8 +213,8 @@ func (w *world) insert(row *wrow) string {
 	return fmt.Sprintf("INSERT INTO %s (%s) VALUES (%s);\n", x.name, columns, values)
 }
 
-// section is the part of the file that nothing proposes. Where a table has references besides, nothing
-// tells that they do not say whose all of its rows are.
+// section is the part of the file that nothing proposes. Where a table has other references too, nothing
+// shows whether these decide for all of its rows.
 func (w *world) section() *section {
 	s := &section{}
 	for _, x := range w.tables {

@@ -52,7 +52,7 @@ func (p *Plan) groupSteps(g *Group) {
 	}
 }
 
-// Walk is the order of the steps of one erasure. It begins anew until nothing changes any more, since
+// Walk is the order of the steps of one erasure. It starts over until nothing changes any more, since
 // rows may arrive behind it. Whoever goes on after an interruption begins another: steps that are done
 // find nothing.
 type Walk struct {

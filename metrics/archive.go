@@ -56,7 +56,7 @@ func (a *archived) begin(policy string) {
 	a.seconds.WithLabelValues(policy)
 }
 
-// ArchiveSent tells that the store has confirmed an object, an ArchiveSegment or an ArchiveList, and how
+// ArchiveSent records that the store has confirmed an object, an ArchiveSegment or an ArchiveList, and how
 // long it took. bytes is the size of a segment; 0 for a list.
 func (m *Metrics) ArchiveSent(policy, object string, bytes int64, took time.Duration) {
 	m.known(policy, func() {

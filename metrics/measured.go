@@ -62,13 +62,13 @@ func (m *Metrics) SetDatabaseSize(bytes int64) {
 	m.databaseSize.WithLabelValues().Set(float64(bytes))
 }
 
-// ConfigLoaded tells that a policy file was read, is valid, and is in force.
+// ConfigLoaded records that a policy file was read, is valid, and is in force.
 func (m *Metrics) ConfigLoaded(at time.Time) {
 	m.configOK.Set(1)
 	m.configSuccess.WithLabelValues().Set(seconds(at))
 }
 
-// ConfigFailed tells that the policy file as it is now is not valid.
+// ConfigFailed records that the policy file as it is now is not valid.
 func (m *Metrics) ConfigFailed() { m.configOK.Set(0) }
 
 // HeartbeatSent tells of a ping that a monitor took.

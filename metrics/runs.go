@@ -2,7 +2,7 @@ package metrics
 
 import "time"
 
-// RunStarted tells that a run of the policy has begun in this process.
+// RunStarted records that a run of the policy has begun in this process.
 func (m *Metrics) RunStarted(policy string) {
 	m.known(policy, func() { m.inProgress.WithLabelValues(policy).Set(1) })
 }
@@ -15,7 +15,7 @@ type Run struct {
 	Success                 bool // it counts as the policy's success: whole, and nothing left
 }
 
-// RunEnded tells that a run of this process has ended.
+// RunEnded records that a run of this process has ended.
 func (m *Metrics) RunEnded(r Run) {
 	m.known(r.Policy, func() {
 		m.inProgress.WithLabelValues(r.Policy).Set(0)

@@ -225,7 +225,8 @@ func (t *ErasureTable) checkOwner() error {
 }
 
 func (t *ErasureTable) checkKeep() error {
-	hasAge := t.Age.Column.IsSet()
+	const plain = "the age of kept rows is a column of a time, or of numbers with the unit s, ms or us"
+	hasAge := t.Age.Column.IsSet() || t.Age.SQL.IsSet()
 	switch {
 	case t.Action != Keep && (t.For != nil || hasAge):
 		return errorAt(t.Pos, "table %s has for or age, but its action is %s: write action: keep, or remove them", t.Table, t.Action)
@@ -235,6 +236,10 @@ func (t *ErasureTable) checkKeep() error {
 		return nil // checkTables asks the first entry of a table for it
 	case t.For.IsZero():
 		return errorAt(t.For.Pos, "for is zero: write how long rows are kept, such as 10y, or remove the entry")
+	case t.Age.SQL.IsSet():
+		return errorAt(t.Age.SQL.Pos, plain)
+	case t.Age.Unit.Identifies():
+		return errorAt(t.Age.UnitPos, plain)
 	case t.For.Forever && hasAge:
 		return errorAt(t.Age.Column.Pos, "age together with for: forever: rows stay whatever their age; remove age")
 	case !t.For.Forever && !hasAge:

@@ -37,6 +37,8 @@ var erasureMistakes = []mistake{
 	{file: inErasure("tables: [{table: a, action: keep, for: forever, age: b, reason: law}]"), at: "10:56", words: "remove age"},
 	{file: inErasure("tables: [{table: a, action: keep, for: 0d, age: b, reason: law}]"), at: "10:42", words: "for is zero"},
 	{file: inErasure("tables: [{table: a, action: keep, for: 1y, age: b}]"), at: "10:12", words: "no reason"},
+	{file: inErasure("tables: [{table: a, action: keep, for: 1y, age: {column: b, unit: snowflake, epoch: twitter}, reason: law}]"), at: "10:69", words: "column of a time|s, ms or us"},
+	{file: inErasure("tables: [{table: a, action: keep, for: 1y, age: {sql: b}, reason: law}]"), at: "10:57", words: "column of a time"},
 	{file: inErasure("tables: [{table: a, for: 1y, age: b}]"), at: "10:12", words: "action: keep"},
 	{file: inErasure("tables: [{table: a, age: b}]"), at: "10:12", words: "action: keep", shape: true},
 	{file: inErasure("tables: [{table: a, action: redact}]"), at: "10:12", words: "add set"},
