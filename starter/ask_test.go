@@ -22,7 +22,7 @@ func interview(t *testing.T, schema string, answers ...string) (text, asked stri
 	pool := open(t, dbtest.New(t, schema), "postgres")
 	var out strings.Builder
 	v := starter.Interview{In: strings.NewReader(strings.Join(answers, "\n") + "\n"), Out: &out, Read: func(ctx context.Context, owner *string) (*starter.Proposal, error) {
-		return starter.ReadFor(ctx, pg.Pinned(pool), "reaper", owner)
+		return starter.Read(ctx, pg.Pinned(pool), "reaper", owner)
 	}}
 	text, err = v.Run(t.Context())
 	return text, out.String(), err
@@ -92,7 +92,7 @@ func TestInterviewInterrupted(t *testing.T) {
 	in, out := io.Pipe()
 	defer out.Close() //nolint:errcheck // ends the reader
 	v := starter.Interview{In: in, Out: interruptWriter(cancel), Read: func(ctx context.Context, owner *string) (*starter.Proposal, error) {
-		return starter.ReadFor(ctx, pg.Pinned(pool), "reaper", owner)
+		return starter.Read(ctx, pg.Pinned(pool), "reaper", owner)
 	}}
 	if text, err := v.Run(ctx); !errors.Is(err, context.Canceled) || text != "" {
 		t.Errorf("%v, %q", err, text)

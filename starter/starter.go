@@ -80,15 +80,10 @@ type reader struct {
 	dependents map[uint32][]uint32 // cache of below
 }
 
-// Read inspects the catalog and samples of rows. It skips tables of the schema ledger, which
-// are reaper's own.
-func Read(ctx context.Context, q schema.Querier, ledger string) (*Proposal, error) {
-	return ReadFor(ctx, q, ledger, nil)
-}
-
-// ReadFor is Read for tenants that a person has named: their table, with or without its schema; "":
+// Read inspects the catalog and samples of rows. It skips tables of the schema ledger, which are
+// reaper's own. owner is the tenants' table that a person has named, with or without its schema; "":
 // there are none; nil: nobody has.
-func ReadFor(ctx context.Context, q schema.Querier, ledger string, owner *string) (*Proposal, error) {
+func Read(ctx context.Context, q schema.Querier, ledger string, owner *string) (*Proposal, error) {
 	g, err := schema.Read(ctx, q)
 	if err != nil {
 		return nil, err

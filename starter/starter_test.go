@@ -21,7 +21,7 @@ func TestMain(m *testing.M) { os.Exit(dbtest.Main(m)) }
 
 func read(t *testing.T, schema string) *starter.Proposal {
 	t.Helper()
-	p, err := starter.Read(t.Context(), pg.Pinned(open(t, dbtest.New(t, schema), "postgres")), "reaper")
+	p, err := starter.Read(t.Context(), pg.Pinned(open(t, dbtest.New(t, schema), "postgres")), "reaper", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -266,7 +266,7 @@ CREATE TABLE parts (id int PRIMARY KEY, message_id int NOT NULL REFERENCES messa
 INSERT INTO tenants VALUES (1);
 INSERT INTO messages VALUES (1, 1, now());
 INSERT INTO parts VALUES (1, 1, now())`)
-	p, err := starter.Read(t.Context(), pg.Pinned(open(t, db, db.Role(t, "looker"))), "reaper")
+	p, err := starter.Read(t.Context(), pg.Pinned(open(t, db, db.Role(t, "looker"))), "reaper", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,7 +278,7 @@ func TestNoDatabase(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if p, err := starter.Read(ctx, pg.Pinned(open(t, dbtest.New(t, helpdesk), "postgres")), "reaper"); err == nil {
+	if p, err := starter.Read(ctx, pg.Pinned(open(t, dbtest.New(t, helpdesk), "postgres")), "reaper", nil); err == nil {
 		t.Errorf("read %d roots", len(p.Roots))
 	}
 }

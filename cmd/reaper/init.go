@@ -71,9 +71,9 @@ leaves, table by table; what nobody can know is left to you.`,
 	return cmd
 }
 
-// propose reads the database; see starter.ReadFor.
+// propose reads the database; see starter.Read.
 func (a *app) propose(ctx context.Context, pool *pgxpool.Pool, owner *string) (*starter.Proposal, error) {
-	return starter.ReadFor(ctx, &pg.DB{Sender: pool, Before: []string{pg.Timeouts(initLock, initStatement)}}, a.LedgerSchema, owner)
+	return starter.Read(ctx, &pg.DB{Sender: pool, Before: []string{pg.Timeouts(initLock, initStatement)}}, a.LedgerSchema, owner)
 }
 
 // interview asks what a starter leaves open, writes the policy file, and checks it.
